@@ -1,5 +1,6 @@
-//! Measures one call into a guest without a server: `guest_call COMPONENT ROUNDS`. Prints the parts
-//! of a call, each with one figure in microseconds for each round.
+//! Measures the duration of a call into a guest, without a server. The usage is `guest_call
+//! COMPONENT ROUNDS`. For each part of a call, it prints one line with the duration in each round,
+//! in microseconds.
 
 #![expect(clippy::print_stdout, reason = "a command-line tool")]
 
@@ -7,19 +8,20 @@ use std::time::{Duration, Instant};
 
 use jackfield::runtime::{CallTimes, MeasuredGuest};
 
-/// The server's allocator.
+/// The allocator, which is the same as in the server.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// How long the calls of one round take together.
-const ROUND: Duration = Duration::from_millis(300);
+/// Minimum duration of all calls of one round together.
+const ROUND_TIME: Duration = Duration::from_millis(300);
 
+/// Any error that ends the program.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let usage = "usage: guest_call COMPONENT ROUNDS";
-    // `cargo bench` adds an option of its own.
+    // `cargo bench` passes one more argument at the end.
     let (Some(component), Some(rounds)) = (arguments.next(), arguments.next()) else {
         return Err(usage.into());
     };
@@ -28,11 +30,11 @@ fn main() -> Result<(), Failure> {
     let mut guest = MeasuredGuest::compile(&std::fs::read(component)?, folder.path())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        round(&guest, false).await?; // warms up
+        measure_round(&guest, false).await?; // warms up
         let (mut plain, mut watched, mut reloads) = (vec![], vec![], vec![]);
         for _ in 0..rounds {
-            plain.push(round(&guest, false).await?);
-            watched.push(round(&guest, true).await?);
+            plain.push(measure_round(&guest, false).await?);
+            watched.push(measure_round(&guest, true).await?);
             let begun = Instant::now();
             guest.load_again(folder.path())?;
             guest.call(false).await?;
@@ -40,22 +42,25 @@ fn main() -> Result<(), Failure> {
         }
         let part =
             |of: fn(&CallTimes) -> Duration| plain.iter().map(move |it| microseconds(of(it)));
-        print("call", part(|it| it.prepare + it.instantiate + it.call + it.drop));
-        print("of it: session and store", part(|it| it.prepare));
-        print("of it: instantiate", part(|it| it.instantiate));
-        print("of it: guest and host calls", part(|it| it.call));
-        print("of it: drop and report", part(|it| it.drop));
-        print("host calls, watched", watched.iter().map(|it| microseconds(it.host_calls)));
-        print("cached code to first call", reloads.into_iter());
+        print_part("call", part(|it| it.prepare + it.instantiate + it.call + it.drop));
+        print_part("of it: session and store", part(|it| it.prepare));
+        print_part("of it: instantiate", part(|it| it.instantiate));
+        print_part("of it: guest and host calls", part(|it| it.call));
+        print_part("of it: drop and report", part(|it| it.drop));
+        print_part("host calls, watched", watched.iter().map(|it| microseconds(it.host_calls)));
+        print_part("cached code to first call", reloads.into_iter());
         Ok(())
     })
 }
 
-/// The mean of each part over the calls of one round.
-async fn round(guest: &MeasuredGuest, watch_host_calls: bool) -> Result<CallTimes, Failure> {
+/// Makes the calls of one round, and returns the mean duration of each part of a call.
+async fn measure_round(
+    guest: &MeasuredGuest,
+    watch_host_calls: bool,
+) -> Result<CallTimes, Failure> {
     let begun = Instant::now();
     let (mut sum, mut calls) = (CallTimes::default(), 0_u32);
-    while begun.elapsed() < ROUND {
+    while begun.elapsed() < ROUND_TIME {
         let times = guest.call(watch_host_calls).await?;
         sum.prepare += times.prepare;
         sum.instantiate += times.instantiate;
@@ -78,7 +83,8 @@ fn microseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-fn print(part: &str, rounds: impl Iterator<Item = f64>) {
+/// Prints the name of a part and its duration in each round.
+fn print_part(part: &str, rounds: impl Iterator<Item = f64>) {
     let rounds: Vec<_> = rounds.map(|round| format!("{round:.3}")).collect();
     println!("{part}: {}", rounds.join(" "));
 }

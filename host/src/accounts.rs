@@ -1,8 +1,8 @@
 //! Accounts: the first admin token, named tokens, the sessions of browsers, and the audit log of
 //! what accounts change.
 //!
-//! Stores only hashes of the tokens and cookies that it issues, and never reports what is wrong
-//! with a token. It does not check roles: each route declares the role that it needs.
+//! This room stores only hashes of the tokens and cookies that it issues, and never reports why a
+//! token is refused. This room does not check roles: each route declares the role that it needs.
 
 mod audit;
 
@@ -32,9 +32,10 @@ const USE_INTERVAL_MS: u64 = 60_000;
 pub struct Accounts {
     store: Arc<dyn AccountStore>,
     clock: Arc<dyn Clock>,
+    /// The first admin token, which is not in the store.
     admin_token: Secret,
-    /// The key for the hashes of cookies and for CSRF tokens. It is derived from the admin token
-    /// too, so a new admin token ends every session.
+    /// The key for the hashes of cookies and for CSRF tokens. The key is also derived from the
+    /// admin token, so a new admin token ends every session.
     key: DerivationKey,
 }
 
@@ -43,12 +44,15 @@ pub struct Accounts {
 pub struct TokenLogin {
     /// The account that the token signs in.
     pub account: Account,
+    /// The named token; `None` for the first admin token, and for a person whom an identity
+    /// provider has signed in.
     token: Option<TokenId>,
+    /// When the token expires; `None`: never.
     expires_at: Option<Timestamp>,
 }
 
 impl TokenLogin {
-    /// The login of a person whom an identity provider has signed in, without a token of this
+    /// Makes the login of a person whom an identity provider has signed in, without a token of this
     /// server.
     #[must_use]
     pub fn of_person(account: Account) -> Self {
@@ -63,7 +67,7 @@ pub struct NewToken {
     pub name: String,
     /// What the account may do.
     pub role: Role,
-    /// The only connections that the account sees; absent: all.
+    /// The only connections that the account may see; absent: all connections.
     pub connections: Option<BTreeSet<ConnectionId>>,
     /// How long the token is valid, seconds; absent: without limit.
     pub lifetime_s: Option<u64>,
@@ -99,7 +103,7 @@ impl Accounts {
         admin_token: Secret,
         key: &DerivationKey,
     ) -> Self {
-        let key = key.with("accounts", &admin_token);
+        let key = key.with_secret("accounts", &admin_token);
         Self { store, clock, admin_token, key }
     }
 
@@ -107,7 +111,8 @@ impl Accounts {
     /// expired.
     ///
     /// # Errors
-    /// The store failed. This cannot happen for the first admin token, which is not in the store.
+    /// The store failed. For the first admin token, there is no error, because this token is not in
+    /// the store.
     pub async fn by_token(&self, token: &str) -> Result<Option<TokenLogin>, StoreError> {
         if self.admin_token.matches(token) {
             let account = Account::admin();
@@ -122,7 +127,7 @@ impl Accounts {
             return Ok(None);
         };
         if found.last_used_at.is_none_or(|at| after(at, USE_INTERVAL_MS) <= now)
-            && let Err(error) = self.store.record_use(found.id, now).await
+            && let Err(error) = self.store.record_token_use(found.id, now).await
         {
             tracing::debug!(%error, "cannot store the use of a token");
         }
@@ -150,7 +155,7 @@ impl Accounts {
             let why = format!("{FIRST_ADMIN:?} is the account of the first admin token");
             return Err(AccountError::Name(why));
         }
-        if Account::is_of_sign_in(&name) {
+        if Account::has_sign_in_prefix(&name) {
             let why = format!(
                 "names that begin with {:?} or {:?} are for people who sign in without a token: \
                  choose another name",
@@ -174,7 +179,7 @@ impl Accounts {
         Ok(IssuedAccountToken { record, token })
     }
 
-    /// All named tokens, by name.
+    /// Returns all named tokens, sorted by name.
     ///
     /// # Errors
     /// The store failed.
@@ -190,7 +195,7 @@ impl Accounts {
         self.store.revoke_account_token(id).await
     }
 
-    /// Begins a session; returns it and the value of its cookie.
+    /// Begins a session. Returns the session and the value of its cookie.
     ///
     /// # Errors
     /// The token was revoked after the login, or the store failed.
@@ -207,7 +212,7 @@ impl Accounts {
         Ok((session, cookie))
     }
 
-    /// The session of a cookie; `None` if it has ended or never existed.
+    /// Returns the session of a cookie; `None` if the session has ended or never existed.
     ///
     /// # Errors
     /// The store failed.
@@ -224,10 +229,11 @@ impl Accounts {
         self.store.end_session(self.session_hash(cookie)).await
     }
 
-    /// The CSRF token of a person whom a proxy signs in, and who therefore has no session here.
+    /// Returns the CSRF token of a person whom a proxy signs in, and who therefore has no session
+    /// here.
     #[must_use]
     pub fn csrf_of_person(&self, name: &str) -> String {
-        self.key.text("csrf", &[name])
+        self.key.derive_text("csrf", &[name])
     }
 
     /// Deletes sessions that have expired.
@@ -235,10 +241,11 @@ impl Accounts {
     /// # Errors
     /// The store failed.
     pub async fn delete_ended_sessions(&self) -> Result<(), StoreError> {
-        self.store.delete_ended_sessions(self.clock.now()).await
+        self.store.delete_expired_sessions(self.clock.now()).await
     }
 
+    /// Returns the hash with which the store finds the session of a cookie.
     fn session_hash(&self, cookie: &str) -> TokenHash {
-        self.key.hash("session", &[cookie])
+        self.key.derive_hash("session", &[cookie])
     }
 }

@@ -1,8 +1,8 @@
 //! The types of requests and answers of the admin API. Both `http` and `cli` use these types, so
-//! that server and client agree.
+//! that server and client agree. This module never sends or receives anything.
 //!
-//! The types describe the JSON; field names are the JSON names. A request with an
-//! unknown member is refused. Later versions may add members to answers.
+//! The name of each field is the name of the JSON member. The server refuses a request with an
+//! unknown member. Later versions may add members to answers.
 
 mod apply;
 mod audit;
@@ -54,13 +54,13 @@ pub use replay::{
 pub use report::{PreviewAttachment, PreviewField, PreviewReport, ReportPreview};
 pub use test_manager::{EditTestManager, FailedTest, TestManager, TryConnection};
 pub use text::{EnumString, SecretText, Text, Time, describe_without_values};
-pub use timeline::{TimelinePart, TimelineWork, fine_duration};
+pub use timeline::{TimelinePart, TimelineWork, write_duration};
 pub use tokens::{Account, CreateToken, CreatedToken, Token, TokenList};
 pub use webhook_auth::{EditWebhookAuth, WebhookAuth};
 
-/// Number of rows in a page if the request has no `limit`.
+/// Number of rows in a page of a list, if the request for the list has no `limit`.
 pub const PAGE_ROWS: u32 = 50;
-/// Maximum number of rows in a page.
+/// Maximum number of rows in a page of a list.
 pub const PAGE_ROWS_MAX: u32 = 200;
 
 /// The prefix of the header `User-Agent` of the CLI, by which the audit log recognises the CLI.
@@ -76,9 +76,10 @@ pub struct EmptyBody {}
 pub struct Status {
     /// The version of the server program.
     pub version: String,
-    /// The number of tasks that the server's async runtime runs now.
+    /// The number of tasks in the async runtime of the server at this moment.
     pub tasks: usize,
-    /// The configuration keys whose values have changed in the file and apply only after a restart.
+    /// The configuration keys whose new values in the configuration file apply only after a
+    /// restart.
     #[serde(default)]
     pub needs_restart: Vec<String>,
     /// The absolute path of the folder with the connectors.
@@ -87,13 +88,13 @@ pub struct Status {
     /// The absolute path of the data folder.
     #[serde(default)]
     pub data: PathBuf,
-    /// Connectors of which the servers of one database use different versions. Empty if the
-    /// database cannot be read.
+    /// The connectors of which the servers that share a database use different versions. The list
+    /// is also empty if the database cannot be read, or if the account may not see all connections.
     #[serde(default)]
     pub connector_differences: Vec<ConnectorDifference>,
 }
 
-/// A connector of which the servers of one database use different versions.
+/// A connector of which the servers that share a database use different versions.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ConnectorDifference {
     /// The name of the connector.
@@ -107,6 +108,6 @@ pub struct ConnectorDifference {
 pub struct ServerVersion {
     /// The host name of the server, and the id of its process.
     pub server: String,
-    /// SHA-256 of the file; absent if the server has no version that can be used.
+    /// SHA-256 of the connector's file; absent if the server has no version that can be used.
     pub sha256: Option<String>,
 }

@@ -49,8 +49,9 @@ pub use invoker::{AnswerSource, Invocation, InvocationResult, Invoker, TapeResul
 pub use keys::{RotationResult, rotate_key};
 pub use lock::DataLock;
 pub use platform::{
-    PlatformProblem, address_space, blocked_connectors, few_threads, little_memory,
-    replaced_program, runs_code, shared_access, small_address_space, unsuitable_disk,
+    PlatformProblem, access_problems, address_space_problem, blocked_files_problem,
+    check_code_execution, disk_problem, memory_problem, new_engine_address_space,
+    replaced_program_problem, threads_problem,
 };
 
 pub use move_to_postgres::move_to_postgres;
@@ -58,17 +59,17 @@ pub use reload::Reloader;
 pub use sockets::{PassedSockets, tls_files};
 pub(crate) use store::postgres_settings;
 
-/// How long the server waits after it stopped every guest. In this time, writes in progress end,
-/// outcomes are stored and answers are sent.
+/// How long the server waits after it stopped every guest. During this wait, writes in progress
+/// end, outcomes are stored and answers are sent.
 const STOP_WAIT: Duration = Duration::from_secs(10);
 
 /// The two signals that end the server.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
-    /// Accept no more client connections, answer requests on open connections for a second, and
-    /// wait at most `drain_ms` for running work.
+    /// When this token is cancelled, the server accepts no more client connections, answers
+    /// requests on open connections for a second, and waits at most `drain_ms` for running work.
     pub drain: CancellationToken,
-    /// Stop the guests without any further wait.
+    /// When this token is cancelled during the drain, the server stops the guests at once.
     pub stop_now: CancellationToken,
 }
 
@@ -76,21 +77,25 @@ pub struct Shutdown {
 pub struct App {
     config: Arc<LiveConfig>,
     reloader: Reloader,
+    /// The limits on the clients of both listeners.
     limits: ListenerLimits,
     /// The open listeners; `None` after [`Self::run_until`] has taken them.
     listeners: Option<Listeners>,
+    /// The address of the main listener: a URL, or `unix:` and the path of a socket.
     url: String,
+    /// The address at which everything except `/hooks` is served.
     admin_address: ListenAddress,
     admin_token: Secret,
     services: Arc<Services>,
     /// Cancelled to end the background work, such as the folder watch and the sweep.
-    background: CancellationToken,
+    background_cancel: CancellationToken,
     sandbox: Arc<Sandbox>,
-    /// Held until the process ends, so that only one server uses the data folder.
+    /// Keeps the data folder locked until the process ends, so that only one server uses the
+    /// folder.
     _lock: DataLock,
 }
 
-/// The parts that run guests. A process has one of each.
+/// The parts that run guests. A process has one instance of each part.
 struct GuestRuntime {
     engine: Arc<Engine>,
     egress: Arc<Egress>,
@@ -103,7 +108,7 @@ impl GuestRuntime {
         let engine =
             Engine::start(config.compile_for).context("cannot start the WebAssembly engine")?;
         let (engine, clock) = (Arc::new(engine), Arc::new(ServerClock::default()));
-        let (spool, spool_max) = (config.data_folder().spool(), config.spool_bytes_max);
+        let (spool, spool_max) = (config.data_folder().spool_folder(), config.spool_bytes_max);
         let egress = Egress::new(config.extra_ca_file.as_deref(), spool, spool_max, own_server)?;
         let egress = Arc::new(match tape {
             Some(tape) => egress.with_tape(tape),
@@ -134,28 +139,29 @@ impl App {
         passed: PassedSockets,
     ) -> anyhow::Result<Self> {
         let live = Arc::new(LiveConfig::new(config));
-        let config = live.now();
+        let config = live.current();
         let folder = config.data_folder();
         data::clear_spool(&folder)?;
         let admin_token = match admin_token {
             Some(token) => data::check_token_length(token)?,
-            None => data::admin_token(&folder)?,
+            None => data::read_or_create_admin_token(&folder)?,
         };
         let listeners = Listeners::open(&config, passed).await?;
         let (url, admin_address) = (listeners.url.clone(), listeners.admin_address.clone());
-        let background = CancellationToken::new();
+        let background_cancel = CancellationToken::new();
         let guest_runtime =
             GuestRuntime::start(&config, None, own_server(&config, listeners.addresses.clone()))?;
         platform::log_problems(&config, guest_runtime.engine.address_space());
         let sandbox = Arc::clone(&guest_runtime.sandbox);
-        let services = create_services(&live, guest_runtime, &admin_token, &background).await?;
+        let services =
+            create_services(&live, guest_runtime, &admin_token, &background_cancel).await?;
         let services = Arc::new(services);
-        Background::new(&services).spawn(&services.tasks, &background);
+        Background::new(&services).spawn(&services.tasks, &background_cancel);
         let limits = ListenerLimits::new(&config);
         let (tls, metrics) = (listeners.tls.clone(), Arc::clone(&services.metrics));
         let reloader = Reloader::new(Arc::clone(&live), tls, limits.clone(), metrics);
         if let Some(tls) = listeners.tls.clone() {
-            services.tasks.spawn(sockets::follow_certificate(tls, background.clone()));
+            services.tasks.spawn(sockets::follow_certificate(tls, background_cancel.clone()));
         }
         Ok(Self {
             config: live,
@@ -166,7 +172,7 @@ impl App {
             admin_address,
             admin_token,
             services,
-            background,
+            background_cancel,
             sandbox,
             _lock: lock,
         })
@@ -198,7 +204,7 @@ impl App {
 
     /// Creates the state that the routes need.
     fn state(&self) -> AppState {
-        let base_url = match &self.config.now().public_url {
+        let base_url = match &self.config.current().public_url {
             Some(url) => url.as_str().trim_end_matches('/').to_owned(),
             None if self.url.starts_with("unix:") => "http://localhost".to_owned(),
             None => self.url.clone(),
@@ -206,9 +212,9 @@ impl App {
         AppState::new(Arc::clone(&self.services), base_url, &self.admin_address)
     }
 
-    /// Answers requests until `shutdown`. Then accepts no more connections, lets running work
-    /// finish, and writes the queued data to the store. Runs that have not ended after the drain
-    /// are stopped, and their outcomes are stored like the outcomes of all runs.
+    /// Answers requests until `shutdown` is signalled. Then accepts no more connections, lets
+    /// running work finish, and writes the queued data to the store. Runs that have not ended after
+    /// `drain_ms` are stopped, and their outcomes are stored like the outcomes of all runs.
     ///
     /// # Errors
     /// A listener failed.
@@ -216,7 +222,7 @@ impl App {
         let listeners = self.listeners.take().context("the server was started twice")?;
         let result = tokio::select! {
             result = self.serve(listeners, &shutdown) => result,
-            () = self.stop(&shutdown) => {
+            () = self.stop_after_drain(&shutdown) => {
                 tracing::warn!(
                     "some work did not end before the shutdown; the next start of the server recovers it"
                 );
@@ -231,10 +237,10 @@ impl App {
         result.context("a listener failed")
     }
 
-    /// Answers requests; returns when all work has ended.
+    /// Answers requests until `shutdown` is signalled. Returns when all work has ended.
     async fn serve(&self, listeners: Listeners, shutdown: &Shutdown) -> std::io::Result<()> {
         let (hooks, admin) = self.routers();
-        let drain = Duration::from_millis(self.config.now().drain_ms) + STOP_WAIT;
+        let drain = Duration::from_millis(self.config.current().drain_ms) + STOP_WAIT;
         let drain_signal = shutdown.drain.clone();
         let limits = self.limits.clone();
         let hooks = http::serve(listeners.main, hooks, limits.main, drain_signal.clone(), drain);
@@ -245,19 +251,19 @@ impl App {
             }
             None => hooks.await,
         };
-        self.background.cancel();
+        self.background_cancel.cancel();
         self.services.tasks.close();
         self.services.tasks.wait().await;
         self.services.plugins.delete_own_report().await;
         result
     }
 
-    /// Waits for the shutdown signal and for the drain, then stops every guest, and returns after
-    /// another [`STOP_WAIT`].
-    async fn stop(&self, shutdown: &Shutdown) {
+    /// Waits for the shutdown signal and then for `drain_ms`. Then stops every guest, and returns
+    /// after another [`STOP_WAIT`].
+    async fn stop_after_drain(&self, shutdown: &Shutdown) {
         shutdown.drain.cancelled().await;
-        self.background.cancel();
-        let drain_ms = self.config.now().drain_ms;
+        self.background_cancel.cancel();
+        let drain_ms = self.config.current().drain_ms;
         let drain = Duration::from_millis(drain_ms).max(http::LAST_REQUESTS_TIME);
         if shutdown.stop_now.run_until_cancelled(sleep(drain)).await.is_some() {
             tracing::warn!("some runs did not end within `drain_ms` = {drain_ms}; stopping them");

@@ -1,8 +1,8 @@
 //! The command line: reads arguments, prints tables or JSON, and returns an exit code.
 //!
 //! Commands that act on a running server use its admin API. Commands that need the data folder
-//! itself, such as `serve`, `secrets rotate`, `backup` and `restore`, call `app`: no command opens
-//! the database itself. Exit codes: 0 success, 1 refused or failed (one line on stderr, with
+//! itself, such as `serve`, `secrets rotate`, `backup` and `restore`, call `app`. This room never
+//! opens the database. Exit codes: 0 success, 1 refused or failed (one line on stderr, with
 //! `--json` as JSON), 2 wrong usage.
 
 mod apply;
@@ -81,7 +81,7 @@ enum Command {
     /// Build the connector of a project, and check it
     #[cfg(feature = "author")]
     Build(author::BuildArguments),
-    /// Report that this program lacks `new` and `build`, and how to build one that has them
+    /// Report that this program was built without `new` and `build`, and how to get both commands
     #[cfg(not(feature = "author"))]
     #[command(name = "new", alias = "build", hide = true, disable_help_flag = true)]
     WithoutAuthor {
@@ -151,7 +151,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let output = Output { json: arguments.json };
+    let output = Output { is_json: arguments.json };
     match run_command(arguments, output) {
         Ok(code) => code,
         Err(error) => {
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_help_of_a_filter_lists_its_values() {
+    fn the_help_of_events_list_contains_all_kinds_and_an_unknown_kind_is_refused() {
         let mut command = Arguments::command();
         let events = command.find_subcommand_mut("events").expect("events");
         let list = events.find_subcommand_mut("list").expect("events list");

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-/// Maximum size of the future of a work, bytes. The future is copied into its box, so it must be
+/// Maximum size of the future of the work, bytes. The future is copied into its box, so it must be
 /// small.
 const WORK_BYTES_MAX: usize = 3 << 10;
 
@@ -23,7 +23,9 @@ pub(crate) struct Completing<T: Send + 'static> {
     /// The future of the work; `None` if the work has ended. The future is boxed, because it is
     /// large and may move to another task.
     work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
+    /// Counts the separate tasks that the shutdown waits for.
     tasks: TaskTracker,
+    /// The runtime of the separate task, if one is needed.
     runtime: Handle,
     /// The shutdown waits until this token is dropped.
     _token: TaskTrackerToken,
@@ -32,11 +34,11 @@ pub(crate) struct Completing<T: Send + 'static> {
 /// The error that the work panicked. The panic message was already printed.
 #[derive(Debug, thiserror::Error)]
 #[error("the work panicked: {0}")]
-pub(crate) struct Panicked(String);
+pub(crate) struct WorkPanicked(String);
 
 impl<T: Send + 'static> Completing<T> {
-    /// Creates the work without polling it. Must be called in a task of the runtime that will
-    /// complete the work if the waiting task is cancelled.
+    /// Creates the work without polling it. Call this in a task of the runtime that must complete
+    /// the work if the waiting task is cancelled.
     pub(crate) fn new<W>(tasks: &TaskTracker, work: W) -> Self
     where
         W: Future<Output = T> + Send + 'static,
@@ -49,7 +51,7 @@ impl<T: Send + 'static> Completing<T> {
 }
 
 impl<T: Send + 'static> Future for Completing<T> {
-    type Output = Result<T, Panicked>;
+    type Output = Result<T, WorkPanicked>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(work) = &mut self.work else { return Poll::Pending };
@@ -59,7 +61,7 @@ impl<T: Send + 'static> Future for Completing<T> {
         let ended = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(value)) => Ok(value),
-            Err(panic) => Err(Panicked(panic_message(&*panic))),
+            Err(panic) => Err(WorkPanicked(panic_message(&*panic))),
         };
         self.work = None;
         Poll::Ready(ended)
@@ -101,7 +103,7 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
         }
         let (sender, in_flight) = watch::channel(None);
         *slot = Some(in_flight);
-        // The future is boxed before it is captured, because a future that captures another one
+        // The future is boxed before it is captured, because a future that captures another future
         // would contain it twice.
         let work = Box::pin(work());
         Self::Started(Completing::new(tasks, async move {
@@ -143,7 +145,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn work_continues_after_its_waiter_gives_up_and_the_shutdown_waits_for_it() {
+    async fn work_continues_after_the_wait_is_cancelled_and_the_shutdown_waits_for_the_work() {
         let tasks = TaskTracker::new();
         tasks.close();
         let (allow_end, end_allowed) = oneshot::channel::<()>();
@@ -153,7 +155,7 @@ mod tests {
             let _ = report_end.send(7);
         });
         let waiting = Duration::from_millis(10);
-        assert!(timeout(waiting, work).await.is_err(), "the waiter gives up");
+        assert!(timeout(waiting, work).await.is_err(), "the wait is cancelled");
         assert!(timeout(waiting, tasks.wait()).await.is_err(), "the shutdown waits");
         allow_end.send(()).unwrap();
         assert_eq!(end_reported.await, Ok(7));

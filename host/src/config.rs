@@ -1,5 +1,5 @@
-//! The configuration of the server. It is read and validated at the start and at each reload. The
-//! result contains only plain values.
+//! The configuration of the server. The server reads and validates it at the start and at each
+//! reload. The result contains only plain values.
 //!
 //! This module never guesses: an unknown key or a value out of range is an error. The error
 //! contains the file, the key and what is allowed.
@@ -44,11 +44,11 @@ pub struct Config {
     pub data: PathBuf,
     /// The folder from which connectors are loaded.
     pub plugins: PathBuf,
-    /// The source that decides which connectors exist, the folder or the store; absent: the store
-    /// if it is PostgreSQL, otherwise the folder.
+    /// The source that decides which connectors exist: the folder or the store. If it is `None`,
+    /// the store decides if it is PostgreSQL, and otherwise the folder decides.
     pub plugins_source: Option<PluginsSource>,
-    /// The PostgreSQL database of the store, without its password; absent: a SQLite file in the
-    /// data folder.
+    /// The address of the PostgreSQL database of the store, without its password. If it is `None`,
+    /// the store is a SQLite file in the data folder.
     pub store: Option<url::Url>,
     /// The reference to the password of the database: `file:/path` or `env:NAME`.
     pub store_password: Option<String>,
@@ -58,8 +58,8 @@ pub struct Config {
     pub store_statement_s: u32,
     /// Maximum time of an attempt to connect to the database, seconds.
     pub store_connect_s: u32,
-    /// The address at which Test Manager reaches the server, with an optional path prefix; absent:
-    /// `http://{listen}`.
+    /// The address at which Test Manager reaches the server, with an optional path prefix. If it is
+    /// `None`, the address is `http://{listen}`.
     pub public_url: Option<url::Url>,
     /// The address of a separate listener for everything except `/hooks`.
     pub admin_listen: Option<ListenAddress>,
@@ -69,17 +69,17 @@ pub struct Config {
     /// Whether each client connection of `admin_listen` from a trusted proxy begins with a header
     /// of the PROXY protocol.
     pub admin_proxy_protocol: bool,
-    /// The certificate of the server, PEM; absent: the listeners do not use TLS.
+    /// The PEM file of the server's certificate. If it is `None`, the listeners do not use TLS.
     pub tls_certificate: Option<PathBuf>,
-    /// The key of the certificate, PEM.
+    /// The PEM file of the certificate's key.
     pub tls_key: Option<PathBuf>,
     /// Host names to which a server on a loopback address answers, in addition to localhost and the
     /// host of `public_url`.
     pub allowed_hosts: Vec<String>,
     /// The reverse proxies whose information about the client's address is trusted.
     pub trusted_proxies: Vec<Network>,
-    /// The header in which a trusted proxy sends the name of the signed-in person; absent: no proxy
-    /// signs people in.
+    /// The header in which a trusted proxy sends the name of the signed-in person. If it is `None`,
+    /// no proxy signs people in.
     pub proxy_user_header: Option<String>,
     /// The header in which the proxy sends the role of the signed-in person.
     pub proxy_role_header: Option<String>,
@@ -88,7 +88,7 @@ pub struct Config {
     pub proxy_secret: Option<String>,
     /// The identity provider with which browsers sign in.
     pub oidc: Option<Oidc>,
-    /// The settings for the export of traces; absent: no traces are recorded.
+    /// The settings for the export of traces. If they are `None`, no traces are recorded.
     pub traces: Option<Traces>,
     /// Maximum time that a client connection may stay open without a request, seconds.
     pub keep_alive_s: u32,
@@ -96,12 +96,12 @@ pub struct Config {
     pub webhook: Webhook,
     /// The limits of all connectors that are not in `connector_limits`.
     pub limits: Limits,
-    /// The limits of single connectors, which replace `limits` for them.
+    /// The limits of single connectors. For such a connector, they replace `limits`.
     pub connector_limits: BTreeMap<ConnectorName, Limits>,
     /// Maximum number of concurrent runs of all connectors together.
     pub concurrent_runs_host: u32,
-    /// Maximum memory of all runs together, bytes; absent: 60 % of the memory that the machine and
-    /// the control group allow.
+    /// Maximum memory of all runs together, bytes. If it is `None`, the maximum is 60 % of the
+    /// memory that the machine and the control group allow.
     pub memory_bytes_host: Option<u64>,
     /// Maximum size of all temporary files with large bodies together, bytes. The file of a run is
     /// deleted when the run ends.
@@ -122,11 +122,12 @@ pub struct Config {
     /// The pause before each repetition of the background work, such as the search for defects in
     /// doubt, milliseconds.
     pub sweep_ms: u64,
-    /// Duration of a lease on a defect's row, milliseconds. It is renewed after a third of this
-    /// time.
+    /// Duration of a lease on a defect's row, milliseconds. A lease is renewed after a third of
+    /// this time.
     pub lease_ms: u64,
     /// The time during which the tracker may still act on a create request that got no answer,
-    /// seconds. `None`: without limit, so a person must resolve every such defect.
+    /// seconds. If it is `None`, this time has no limit, so a person must resolve every such
+    /// defect.
     pub in_doubt_s: Option<u32>,
     /// The time for which running events may continue after the server begins to stop,
     /// milliseconds.
@@ -144,7 +145,8 @@ pub struct Config {
     pub secret_env_prefixes: Vec<String>,
     /// The processors for which components are compiled.
     pub compile_for: CompileFor,
-    /// The Jackfield executable that compiles components; absent: the running executable.
+    /// The Jackfield executable that compiles components. If it is `None`, the running executable
+    /// compiles them.
     pub compiler: Option<PathBuf>,
 }
 
@@ -161,11 +163,11 @@ pub struct Webhook {
     /// Additional paths below the token that are recognised as Defect KPIs; `{projectId}`
     /// matches the id of the project.
     pub kpi_paths: Vec<String>,
-    /// Whether Create Defect is answered with the tracker's key or with a UUID.
-    pub defect_id: DefectIdKind,
+    /// Whether the answer to Create Defect contains the tracker's key or a UUID.
+    pub defect_id_kind: DefectIdKind,
     /// The texts for `status` in the answer to Defect KPIs: if there are no critical or moderate
     /// defects, if there are moderate but no critical ones, and if there are critical ones. UiPath
-    /// does not document them. Absent: the answer has no `status`.
+    /// does not document these texts. If they are `None`, the answer has no `status`.
     pub kpi_status: Option<[String; 3]>,
 }
 
@@ -181,11 +183,11 @@ pub enum DefectIdKind {
 
 /// An error of the configuration, in one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {why}")]
+#[error("{location}: {why}")]
 pub struct ConfigError {
     /// The file or the environment variable that contains the error.
-    pub place: String,
-    /// The key, what is wrong with it, and the allowed values.
+    pub location: String,
+    /// Names the key, describes the error, and lists the allowed values.
     pub why: String,
 }
 
@@ -196,7 +198,7 @@ impl Default for Webhook {
             requests_burst: 200,
             create_defect_paths: Vec::new(),
             kpi_paths: Vec::new(),
-            defect_id: DefectIdKind::default(),
+            defect_id_kind: DefectIdKind::default(),
             kpi_status: None,
         }
     }
@@ -273,8 +275,8 @@ impl Config {
     /// Reads the configuration. The environment overrides the file, and the file overrides the
     /// defaults. The variables are `JACKFIELD_<KEY>` for a key of the top level,
     /// `JACKFIELD_LIMITS_<NAME>`, `JACKFIELD_WEBHOOK_<KEY>`, `JACKFIELD_CREATE_<KEY>`. Items of
-    /// lists are separated by commas. An empty variable counts as not set; other variables are
-    /// ignored.
+    /// lists are separated by commas. An empty variable counts as not set. All other variables of
+    /// the environment are ignored.
     ///
     /// # Errors
     /// The file cannot be read or is not TOML, a key is unknown, or a value is not allowed.
@@ -321,8 +323,8 @@ impl Config {
         connector_limits.fold(self.limits.run_ms, u64::max)
     }
 
-    /// Returns the limits of one connector: the limits of this connector, or else the limits of all
-    /// connectors.
+    /// Returns the limits that apply to one connector: the limits that are configured for this
+    /// connector, or else the limits of all connectors.
     #[must_use]
     pub fn limits_of(&self, connector: &ConnectorName) -> Limits {
         self.connector_limits.get(connector).copied().unwrap_or(self.limits)

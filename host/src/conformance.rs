@@ -1,9 +1,9 @@
-//! The conformance suite of `jackfield test`: it tests whether a connector follows its manual,
-//! which is the comments in `wit/connector.wit`.
+//! The conformance suite of `jackfield test`. It tests whether a connector follows the manual for
+//! connectors. The manual is the comments in `wit/connector.wit`.
 //!
-//! The suite replays recorded calls, and replaces one answer of the tracker at a time by a fault.
-//! It needs no server and no database. It never sends a request to a tracker, except while it
-//! records.
+//! The suite replays recorded calls. In each replay, it replaces one answer of the tracker by a
+//! fault. It needs no server and no database. It sends requests to a tracker only while it records
+//! the calls.
 
 mod check;
 mod described;
@@ -28,36 +28,37 @@ use crate::domain::FailedTest;
 use crate::runtime::Connector;
 
 use faults::Fault;
-use originals::Original;
+use originals::OriginalCall;
 use replayed_call::Replayer;
 use results::FindingCollector;
 
 pub use check::Check;
 pub use manual::ManualSentence;
-pub use record::record;
+pub use record::record_calls;
 pub use results::{CheckResult, Report, Verdict};
 pub use scenario::Scenario;
 
-/// The connector to test, the values for its calls, and the checks to make.
+/// A connector, the checks that test it, and the values for its calls.
 #[derive(Debug)]
 pub struct Suite {
     /// The connector file.
     pub file: PathBuf,
     /// The failed test with which the exports are called.
-    pub test: FailedTest,
+    pub failed_test: FailedTest,
     /// The Test Manager project with which `count` is called.
     pub project: String,
-    /// The settings and secrets of the connection. If they are absent, only the checks that need no
+    /// The settings and secrets of the connection. If it is `None`, only the checks that need no
     /// connection are made.
-    pub values: Option<UnstoredConnection>,
-    /// The folder of the recorded calls. If it is absent, only the checks that need no recorded
+    pub connection_values: Option<UnstoredConnection>,
+    /// The folder with the recorded calls. If it is `None`, only the checks that need no recorded
     /// call are made.
-    pub recording: Option<PathBuf>,
-    /// The checks to make.
+    pub recording_folder: Option<PathBuf>,
+    /// The chosen checks. The suite makes no other checks.
     pub checks: Vec<Check>,
 }
 
-/// Called with the number of calls that were made, and the number of all planned calls.
+/// A function that shows the progress. It gets the number of calls that were made with faults, and
+/// the number of all such calls.
 pub type Progress<'a> = &'a dyn Fn(usize, usize);
 
 impl Suite {
@@ -71,13 +72,13 @@ impl Suite {
         let replayer = Replayer::start(config, &self).await?;
         let connector = Arc::clone(&replayer.connector);
         described::check_manifest(connector.manifest(), &mut results);
-        let connection = match (self.values, &self.recording) {
+        let connection_and_folder = match (self.connection_values, &self.recording_folder) {
             (None, _) => Err("pass the connection's settings with --settings FILE".to_owned()),
             (_, None) => Err(NO_RECORDING_HINT.to_owned()),
             (Some(values), Some(folder)) => Ok((replayer.connect(values)?, folder)),
         };
-        match connection {
-            Err(why) => results.note_no_calls(&why),
+        match connection_and_folder {
+            Err(why) => results.note_that_no_call_was_replayed(&why),
             Ok((active, folder)) => {
                 let originals =
                     originals::replay_recordings(&replayer, &active, folder, &mut results).await?;
@@ -97,33 +98,37 @@ impl Suite {
     }
 }
 
-/// The message if there is no recording.
+/// The reason why checks were not made, if no recording was passed.
 const NO_RECORDING_HINT: &str =
     "pass a recording with --replay FOLDER, or create one with --record FOLDER and a tracker";
 
-/// Returns each fault of each recorded call that a chosen check needs.
+/// Returns each fault that a chosen check needs, with the recorded call in which the fault occurs.
 fn plan_faults<'o>(
-    originals: &'o [Original],
+    originals: &'o [OriginalCall],
     now: Timestamp,
     results: &FindingCollector,
-) -> Vec<(&'o Original, Fault)> {
-    let faults_of_original = |original: &'o Original| {
-        original.faults(now).into_iter().map(move |fault| (original, fault))
+) -> Vec<(&'o OriginalCall, Fault)> {
+    let faults_of_original = |original: &'o OriginalCall| {
+        original.possible_faults(now).into_iter().map(move |fault| (original, fault))
     };
     let is_usable =
-        |original: &&Original| original.is_ok() && original.scenario != Scenario::FindRefused;
+        |original: &&OriginalCall| original.is_ok() && original.scenario != Scenario::FindRefused;
     let faults = originals.iter().filter(is_usable).flat_map(faults_of_original);
-    faults.filter(|(original, fault)| results.needs(&fault.checks(original.scenario))).collect()
+    faults
+        .filter(|(original, fault)| {
+            results.needs_any_of(&fault.dependent_checks(original.scenario))
+        })
+        .collect()
 }
 
 fn build_report(connector: &Connector, results: FindingCollector, calls: usize) -> Report {
     let manifest = connector.manifest();
     Report {
-        connector: connector.name().to_string(),
-        name: manifest.name.clone(),
+        connector_name: connector.name().to_string(),
+        title: manifest.name.clone(),
         version: manifest.version.to_string(),
         sha256: connector.sha256().to_owned(),
         results: results.into_results(),
-        calls,
+        call_count: calls,
     }
 }

@@ -44,12 +44,12 @@ use breaker::Breakers;
 use loaded::LoadedConnections;
 
 pub use apply::{Applied, Change};
-pub use breaker::{Asker, OpenBreaker};
+pub use breaker::{OpenBreaker, RunRequester};
 pub use report::Preview;
 pub use routing::{RoutedTest, RoutingRecord};
 pub use test_manager::TestManagerEdit;
 pub use try_connection::TryReport;
-pub use unstored::{UnstoredConnection, activate};
+pub use unstored::{UnstoredConnection, activate_unstored};
 pub use wanted::{ConnectionEdit, IssuedToken, MappedKind, NewConnection};
 pub use webhook_auth::WebhookAuthEdit;
 
@@ -78,11 +78,13 @@ pub struct Dependencies {
 /// All connections, ready for runs, with their circuit breakers.
 pub struct Connections {
     deps: Dependencies,
+    /// The connections in memory.
     loaded: LoadedConnections,
+    /// The circuit breakers of all connections.
     breakers: Breakers,
     /// Locked during an edit, because an edit reads the whole connection and writes it back.
     edit_lock: Mutex<()>,
-    /// For each connection that waits for consent: the version that the last warning in the log was
+    /// For each connection that waits for consent, the version that the last logged warning was
     /// about.
     consent_waits_logged: parking_lot::Mutex<BTreeMap<ConnectionId, String>>,
 }
@@ -114,13 +116,13 @@ pub enum ConnectionError {
 pub struct FollowUpReports {
     /// The complete report, for a comment.
     pub for_comment: TestReport,
-    /// A report with only the attachments, so that a text that cannot be fetched does not delay
-    /// them.
+    /// A report with only the attachments. So a text that cannot be fetched does not delay the
+    /// attachments.
     pub for_attachments: TestReport,
 }
 
 impl Connections {
-    /// Makes an empty list of connections; [`Self::load`] reads them from the store.
+    /// Makes an empty list of connections; [`Self::load`] reads the connections from the store.
     #[must_use]
     pub fn new(deps: Dependencies) -> Self {
         Self {
@@ -132,11 +134,11 @@ impl Connections {
         }
     }
 
-    /// Reads the connections from the store. It is called at the start and then regularly, because
-    /// secrets that are stored elsewhere (`file:`, `env:`) may change.
+    /// Reads the connections from the store. This function is called at the start and then
+    /// regularly, because secrets that are stored elsewhere (`file:`, `env:`) may change.
     ///
     /// # Errors
-    /// The store cannot be read; the connections stay as they were.
+    /// The store cannot be read; the connections in memory are not changed.
     pub async fn load(&self) -> Result<(), StoreError> {
         for id in self.loaded.load(&self.deps).await? {
             self.reset_after_edit(id);
@@ -149,7 +151,7 @@ impl Connections {
     /// Reads a connection that another server has changed.
     ///
     /// # Errors
-    /// The store cannot be read; the connections stay as they were.
+    /// The store cannot be read; the connections in memory are not changed.
     pub async fn reload_changed(&self, id: ConnectionId) -> Result<(), StoreError> {
         if self.loaded.load_one(id, &self.deps).await? {
             self.reset_after_edit(id);
@@ -158,7 +160,7 @@ impl Connections {
     }
 
     /// Closes the circuit breakers of a connection that was edited or deleted, and removes the
-    /// metrics of a deleted one.
+    /// metrics of a deleted connection.
     fn reset_after_edit(&self, id: ConnectionId) {
         self.breakers.reset(id);
         if self.loaded.by_id(id).is_none() {
@@ -166,14 +168,15 @@ impl Connections {
         }
     }
 
-    /// The connection of a webhook token. It is looked up in memory, not in the store.
+    /// Returns the connection of a webhook token. The token is looked up in memory, not in the
+    /// store.
     #[must_use]
     pub fn by_token(&self, token: &TokenHash) -> Option<Arc<ActiveConnection>> {
         self.loaded.by_token(token, self.deps.clock.since_boot())
     }
 
-    /// The reports of a failed test for follow-up steps. If the connector asks for test data, the
-    /// data for the reports may be fetched from Test Manager until `read_until`. If the
+    /// Makes the reports of a failed test for follow-up steps. If the connector asks for test data,
+    /// the data for the reports may be fetched from Test Manager until `read_until`. If the
     /// settings of the report can no longer be read, nothing is read from Test Manager, because
     /// these settings specify which texts must be masked.
     #[must_use]
@@ -196,18 +199,18 @@ impl Connections {
         FollowUpReports { for_comment: report(settings), for_attachments: report(only_files) }
     }
 
-    /// Whether files of the report are attached to a defect after it was created.
+    /// Whether the connector can attach files of the report to a defect that was created before.
     #[must_use]
-    pub fn attaches(&self, active: &ActiveConnection, connector: &Connector) -> bool {
+    pub fn can_attach_files(&self, active: &ActiveConnection, connector: &Connector) -> bool {
         let policy =
             ReportSettings::read(&active.connection.report).map(|settings| settings.attachments);
-        connector.interfaces().follow_up
+        connector.interfaces().exports_follow_up
             && reads_test_data(active, connector)
             && active.connection.test_manager.is_some()
             && policy.is_ok_and(|policy| policy.allows_files())
     }
 
-    /// The connection with this id, ready for runs.
+    /// Returns the connection with this id, ready for runs.
     #[must_use]
     pub fn active(&self, id: ConnectionId) -> Option<Arc<ActiveConnection>> {
         self.loaded.by_id(id).map(|entry| Arc::clone(&entry.active))
@@ -220,21 +223,21 @@ impl Connections {
         self.loaded.by_id(id).is_some_and(|entry| Arc::ptr_eq(&entry.active, active))
     }
 
-    /// The number of the last edit of the connection; `None` if it no longer has the settings,
-    /// secrets and grants of `active`.
+    /// Returns the number of the last edit of the connection; `None` if the connection no longer
+    /// has the settings, secrets and grants of `active`.
     #[must_use]
     pub fn revision_of(&self, active: &Arc<ActiveConnection>) -> Option<u64> {
         let entry = self.loaded.by_id(active.connection.id)?;
         Arc::ptr_eq(&entry.active, active).then(|| entry.revision())
     }
 
-    /// All connections, by name.
+    /// Returns all connections, sorted by name.
     #[must_use]
     pub fn list(&self) -> Vec<ConnectionRecord> {
         self.loaded.list()
     }
 
-    /// One connection, by id or by name.
+    /// Returns the connection with this id or this name.
     #[must_use]
     pub fn find(&self, id_or_name: &str) -> Option<ConnectionRecord> {
         let id = id_or_name.parse().ok().map(ConnectionId);
@@ -243,13 +246,13 @@ impl Connections {
             .find(|record| Some(record.connection.id) == id || record.connection.name == id_or_name)
     }
 
-    /// The versions (SHA-256) that people accepted, by connector.
+    /// Returns the versions that people accepted: connector and SHA-256 of each.
     #[must_use]
     pub fn accepted_versions(&self) -> BTreeSet<(ConnectorName, String)> {
         self.loaded.accepted_versions()
     }
 
-    /// The version of the connector that a connection uses now.
+    /// Returns the version of the connector that a connection uses now.
     ///
     /// # Errors
     /// No version can be used; the refusal contains the reason.
@@ -258,8 +261,7 @@ impl Connections {
         connector.map_err(|unavailable| Refusal::ConnectorUnavailable(unavailable.to_string()))
     }
 
-    /// The longest measured index delay, milliseconds: the age of a new record when a search found
-    /// it, after an earlier search had not.
+    /// Returns the longest measured index delay of the connection, milliseconds.
     #[must_use]
     pub fn index_lag_ms(&self, id: ConnectionId) -> u64 {
         self.loaded.by_id(id).map_or(0, |entry| entry.index_lag_ms())
@@ -275,9 +277,9 @@ impl Connections {
         connection: &Connection,
         connector: &Connector,
         call: Call,
-        asker: Asker,
+        requester: RunRequester,
     ) -> Result<(), Refusal> {
-        self.breakers.allow(connection.id, connector.sha256(), call, asker, Instant::now())
+        self.breakers.allow(connection.id, connector.sha256(), call, requester, Instant::now())
     }
 
     /// Records in the circuit breaker how an allowed run ended. `input` names the subject of the
@@ -292,7 +294,7 @@ impl Connections {
         self.breakers.record(id, call, input, outcome.as_ref().err(), Instant::now());
     }
 
-    /// The circuit breakers of a connection that are open.
+    /// Returns the open circuit breakers of a connection.
     #[must_use]
     pub fn open_breakers(&self, id: ConnectionId) -> Vec<OpenBreaker> {
         self.breakers.open(id, Instant::now())
@@ -304,21 +306,21 @@ impl Connections {
         self.loaded.record_answer(id, answer, self.deps.clock.now());
     }
 
-    /// A text for an operator: the tracker's project whose defects are counted for a connection.
-    /// Empty if no setting names a project.
+    /// Returns a text for an operator, which names the tracker's project whose defects are counted.
+    /// The text is empty if no setting names a project.
     #[must_use]
-    pub fn counted_in(&self, connection: &Connection) -> String {
-        counted::counted_in(connection)
+    pub fn describe_counted_project(&self, connection: &Connection) -> String {
+        counted::describe_counted_project(connection)
     }
 
-    /// The limits of a connection's connector.
+    /// Returns the limits of the connector of a connection.
     #[must_use]
     pub fn limits(&self, connection: &Connection) -> Limits {
-        self.deps.config.now().limits_of(&connection.connector)
+        self.deps.config.current().limits_of(&connection.connector)
     }
 }
 
 /// Whether the connector asks for test data and the connection grants it.
 fn reads_test_data(active: &ActiveConnection, connector: &Connector) -> bool {
-    active.connection.grants.test_data && connector.manifest().asks_for_test_data
+    active.connection.grants.may_read_test_data && connector.manifest().reads_test_data
 }

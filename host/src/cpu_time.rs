@@ -30,11 +30,15 @@ impl Ticks {
 /// Measures the CPU time of a run, its polls, and how long it waited for them.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
+    /// The CPU time of all polls that have ended, nanoseconds.
     spent_ns: AtomicU64,
     /// The CPU time of the polling thread when the current poll began; 0 if no poll is running.
     poll_start_ns: AtomicU64,
+    /// The number of polls of the run.
     polls: AtomicU64,
+    /// How often the guest yielded to other runs.
     yields: AtomicU64,
+    /// The sum of the ticks between each wake and the next poll.
     waited_ticks: AtomicU64,
 }
 
@@ -63,12 +67,12 @@ impl Meter {
         self.yields.load(Ordering::Relaxed)
     }
 
-    /// Returns the total number of ticks between a wake and the poll that followed it.
+    /// Returns the sum of the ticks between each wake and the next poll.
     pub(crate) fn waited_ticks(&self) -> u64 {
         self.waited_ticks.load(Ordering::Relaxed)
     }
 
-    /// Calls `poll`, and adds its CPU time to the run's.
+    /// Calls `poll`, and adds the CPU time of this call to the CPU time of the run.
     fn charge<T>(&self, poll: impl FnOnce() -> T) -> T {
         let start_ns = thread_cpu_ns();
         let polled = poll();
@@ -84,11 +88,13 @@ fn thread_cpu_ns() -> u64 {
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
-/// A future that the host runs for a guest, outside the polls of the guest. Its CPU time is charged
-/// to the run. The future returns [`CpuExhausted`] when the run has used up its CPU time.
+/// A future that the host runs for a guest, outside the polls of the guest. The CPU time of the
+/// future is charged to the run. The future returns [`CpuExhausted`] when the run has used up its
+/// CPU time.
 pub(crate) struct CpuCharged<F> {
     future: Pin<Box<F>>,
     meter: Arc<Meter>,
+    /// The CPU time that the run may use in total, milliseconds.
     cpu_ms: u64,
 }
 
@@ -98,7 +104,7 @@ pub(crate) struct CpuExhausted;
 
 impl<F: Future> CpuCharged<F> {
     /// Charges a future to a run. `cpu_ms` is the CPU time that the run may use in total.
-    pub(crate) fn within(future: F, meter: Arc<Meter>, cpu_ms: u64) -> Self {
+    pub(crate) fn with_cpu_limit(future: F, meter: Arc<Meter>, cpu_ms: u64) -> Self {
         Self { future: Box::pin(future), meter, cpu_ms }
     }
 }
@@ -127,15 +133,19 @@ pub(crate) async fn run_to_completion<F: Future>(future: F, meter: Arc<Meter>) -
 pub(crate) struct Metered<F> {
     future: Pin<Box<F>>,
     meter: Arc<Meter>,
+    /// Records the wakes of the run.
     wakes: Arc<WakeRecorder>,
+    /// The waker for the future of the guest. It calls `wakes`.
     waker: Waker,
 }
 
 /// Records when a run was woken, and then wakes the task of the run.
 struct WakeRecorder {
+    /// The clock for the times of wakes.
     ticks: Arc<Ticks>,
     /// The tick of the first wake since the last poll, plus one; 0 if the run was not woken.
     woken_at: AtomicU64,
+    /// The waker of the task that polls the run.
     task: AtomicWaker,
 }
 

@@ -52,7 +52,7 @@ pub struct Dependencies {
     /// Tasks that shutdown waits for.
     pub tasks: TaskTracker,
     /// The state of this process that the store does not contain.
-    pub process: ProcessState,
+    pub process_state: ProcessState,
 }
 
 /// Creates and follows up on the defects of all connections.
@@ -87,12 +87,14 @@ impl CreateAnswer {
     }
 }
 
-/// The outcome of an event that adopted a defect. If the tracker has other records of the failed
-/// test, the outcome asks a person to close one.
+/// Returns the outcome of an event that adopted a defect. If the tracker has other records of the
+/// failed test, the outcome tells a person to close one of the records.
 fn adoption_outcome(key: &str, others: &[String]) -> Outcome {
     if others.is_empty() { OutcomeCode::Adopted.into() } else { second_record_outcome(key, others) }
 }
 
+/// Returns the outcome for a failed test with more than one record in the tracker, and logs a
+/// warning.
 fn second_record_outcome(key: &str, others: &[String]) -> Outcome {
     let others = others.join(", ");
     tracing::warn!(key, others, "the tracker has more than one record of a failed test");
@@ -104,7 +106,7 @@ fn second_record_outcome(key: &str, others: &[String]) -> Outcome {
 pub type CreateResult = Result<CreateAnswer, Refusal>;
 
 impl Defects {
-    /// Makes the value; no create is in progress yet.
+    /// Makes an instance without creates in progress.
     #[must_use]
     pub fn new(deps: Dependencies) -> Self {
         Self { deps, creates_in_progress: CreatesInProgress::default() }
@@ -121,7 +123,7 @@ impl Defects {
         decision: &Decision,
         by: &str,
     ) -> Result<DefectRecord, StoreError> {
-        if self.deps.process.is_in_work(id) {
+        if self.deps.process_state.is_in_work(id) {
             let why = "a run is working on this defect; try again when the run has ended";
             return Err(StoreError::Conflict(why.to_owned()));
         }
@@ -129,20 +131,21 @@ impl Defects {
             Decision::Adopt(_) => self.steps_after_adoption(id).await?,
             Decision::Retry | Decision::GiveUp | Decision::Release => Vec::new(),
         };
-        let (now, run_ms) = (self.deps.clock.now(), self.deps.config.now().longest_run_ms());
+        let (now, run_ms) = (self.deps.clock.now(), self.deps.config.current().longest_run_ms());
         let decided = self.deps.store.decide(id, decision, &steps, by, now, run_ms).await?;
-        self.deps.process.follow_up_added.notify_one();
+        self.deps.process_state.follow_up_added.notify_one();
         Ok(decided)
     }
 
-    /// The follow-up steps after a person adopted a defect: attach the missing files, if the
-    /// connector can attach files.
+    /// Returns the follow-up steps that are needed after a person adopted a defect. If the
+    /// connector can attach files, the missing files are attached.
     async fn steps_after_adoption(&self, id: DefectId) -> Result<Vec<FollowUpStep>, StoreError> {
         let connections = &self.deps.connections;
         let record = self.deps.store.defect(id).await?.ok_or(StoreError::NotFound("defect"))?;
         let Some(active) = connections.active(record.connection) else { return Ok(Vec::new()) };
         let connector = connections.connector_for(&active.connection);
-        let attaches = connector.is_ok_and(|connector| connections.attaches(&active, &connector));
+        let attaches =
+            connector.is_ok_and(|connector| connections.can_attach_files(&active, &connector));
         Ok(if attaches { vec![FollowUpStep::ListAttachments] } else { Vec::new() })
     }
 

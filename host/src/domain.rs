@@ -53,11 +53,12 @@ pub use defect::{
     Claimed, ConnectionSnapshot, CurrentDefect, DecidedDoubt, Decision, Defect, DefectId,
     DefectRecord, DefectState, DoubtfulDefect, Lease, NotCreated, RowEnd, SearchEnd, SentWrites,
 };
-pub use doubt::{AfterNone, Doubt, Next, Unresolvable, Waits};
+pub use doubt::{Doubt, DoubtAction, EmptySearchDecision, UnresolvableReason, Waits};
 pub use event::{
-    Call, Event, EventId, EventKind, LogLevel, LogLine, OutboundCall, Received, RunReport, Usage,
+    Call, Event, EventId, EventKind, LogLevel, LogLine, OutboundCall, ReceivedRequest, RunReport,
+    Usage,
 };
-pub use event_search::{EventSearch, words};
+pub use event_search::{EventSearch, searchable_words};
 pub use failed_test::{FailedTest, FailedTestKey, InvalidMarker, Marker};
 pub use follow_up::{
     DueFollowUps, FollowUp, FollowUpEnd, FollowUpRecord, FollowUpState, FollowUpStep, OnRecurrence,

@@ -1,10 +1,10 @@
-//! Egress: sends every HTTP request of every guest, whether the guest uses the interface `http` of
-//! the contract or `wasi:http`.
+//! Egress sends all HTTP requests of guests. A guest makes its requests with the interface `http`
+//! of the contract or with `wasi:http`.
 //!
 //! The steps of a request, in the order of `send.rs`: add a call to the record, authorize, insert
 //! secrets, resolve, connect, journal, send, complete the call in the record, redact. Never sends a
-//! write twice, and never shows a secret to a guest. What the requests of one run share is in
-//! `run_requests.rs`.
+//! write twice, and never shows a secret to a guest. `run_requests.rs` contains the state that the
+//! requests of one run share.
 
 mod active;
 mod answer;
@@ -65,13 +65,13 @@ pub(crate) use exchange::path_and_query;
 #[cfg(fuzzing)]
 pub(crate) use secrets::check_placeholders;
 #[cfg(fuzzing)]
-pub(crate) use secrets::with_secrets;
+pub(crate) use secrets::insert_secrets;
 
 /// How long running exchanges may continue after [`Egress::close`].
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
-/// What all runs use to send requests: trust anchors, resolver, proxies, and the folder for large
-/// bodies.
+/// Sends the requests of all runs. Contains the trust anchors, the resolver, the proxies and the
+/// folder for large bodies, which all runs share.
 pub struct Egress {
     dialer: Dialer,
     spool: Arc<Spool>,
@@ -79,13 +79,13 @@ pub struct Egress {
     /// Records exchanges, or answers requests from a recording. Only `jackfield invoke` and
     /// `jackfield test` set it.
     tape: Option<Tape>,
-    /// The time at which all exchanges end because the server shuts down; `None` before the
+    /// The time at which all exchanges end because the server shuts down. It is `None` before the
     /// shutdown. A run may continue after this time.
     closed_at: watch::Sender<Option<Instant>>,
 }
 
-/// What egress must protect of this server. No request of a connection may go to one of these
-/// addresses or set one of these headers.
+/// Addresses and headers of this server that egress protects from connectors. No request of a
+/// connection may go to one of these addresses or set one of these headers.
 #[derive(Debug, Clone, Default)]
 pub struct OwnServer {
     /// The addresses on which this server listens.
@@ -122,7 +122,9 @@ pub(crate) enum Permission {
 /// The accounts to which the host charges the work that it does for a run.
 #[derive(Clone)]
 pub(crate) struct RunAccounts {
+    /// The account for CPU time.
     pub(crate) meter: Arc<Meter>,
+    /// The account for memory.
     pub(crate) memory: Arc<Account>,
 }
 
@@ -143,7 +145,7 @@ pub(crate) struct OutboundRequest {
 #[derive(Debug)]
 pub(crate) struct OutboundResponse {
     pub(crate) status: u16,
-    /// The URL that answered. After redirects, it is the last one.
+    /// The URL that answered. After redirects, it is the URL of the last redirect.
     pub(crate) url: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Body,
@@ -151,12 +153,13 @@ pub(crate) struct OutboundResponse {
     pub(crate) charge: Charge,
 }
 
-/// The reason why a request has no response. The cases are those of `http-error` in the WIT.
+/// The reason why a request has no response. Each variant except `NotGranted` is a case of
+/// `http-error` in the WIT. The case has the same name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HttpError {
     #[error("denied: {0}")]
     Denied(String),
-    /// `denied`, because the connection does not grant this origin.
+    /// The connection does not grant this origin. The guest gets the case `denied` of the WIT.
     #[error("denied: {}", not_granted_message(.0))]
     NotGranted(Origin),
     #[error("limit: {0}")]
@@ -198,9 +201,9 @@ fn not_granted_message(origin: &Origin) -> String {
 }
 
 impl Egress {
-    /// Reads the system's trust store and `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`, once. Large
-    /// bodies are stored in `spool_folder` and may use `spool_bytes_max` bytes together.
-    /// `own_server` is the server that this process runs.
+    /// Reads the system's trust store and the variables `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`
+    /// once, now. Large bodies are stored in `spool_folder` and may use `spool_bytes_max` bytes
+    /// together. `own_server` is the server that this process runs.
     ///
     /// # Errors
     /// The file of extra trust anchors cannot be used.
@@ -225,7 +228,7 @@ impl Egress {
         Self { tape: Some(tape), ..self }
     }
 
-    /// Shuts egress down: ends every exchange, and every attempt to connect, after a short time.
+    /// Shuts egress down: after `CLOSE_GRACE`, ends all exchanges and all attempts to connect.
     pub(crate) fn close(&self) {
         self.closed_at.send_replace(Some(Instant::now() + CLOSE_GRACE));
     }

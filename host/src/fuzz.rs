@@ -1,8 +1,8 @@
 //! Entry points for the fuzz targets in `tests/fuzz`. Each function passes untrusted input to the
-//! private code that reads it, and returns the result.
+//! private code that parses this input, and returns the result.
 //!
-//! This module is compiled only by cargo-fuzz (`cfg(fuzzing)`). It makes no decisions, and never
-//! opens a connection.
+//! This module is compiled only by cargo-fuzz (`cfg(fuzzing)`). Its functions make no decisions,
+//! and never open a network connection.
 
 use std::error::Error;
 
@@ -16,12 +16,12 @@ use url::Url;
 use crate::config::Webhook;
 use crate::domain::{Event, EventId, EventKind, FailedTest, Limits, Origin, OutcomeCode};
 use crate::egress::{
-    ActiveConnection, CheckedRequest, HttpError, OutboundRequest, check_placeholders, parse_target,
-    path_and_query, with_secrets,
+    ActiveConnection, CheckedRequest, HttpError, OutboundRequest, check_placeholders,
+    insert_secrets, parse_target, path_and_query,
 };
 use crate::http::{WebhookKind, WebhookRequest, classify, read, token_and_path};
 use crate::manifest::{InvalidManifest, Manifest, RawManifest};
-use crate::runtime::address;
+use crate::runtime::build_request_address;
 
 /// The data that the host reads from one request below `/hooks`.
 #[derive(Debug)]
@@ -32,13 +32,14 @@ pub struct ReadWebhook {
     pub project: Option<String>,
     /// The failed test, or the HTTP status and the detail of the problem.
     pub test: Result<FailedTest, (u16, String)>,
-    /// The event of the request, with the event kind that stores the most data.
+    /// The event that the host would store for the request. The event has the kind for which the
+    /// host stores the most data.
     pub event: Event,
 }
 
 /// Reads a webhook request, and builds the event that the host would store if the path were not
 /// recognised.
-pub async fn webhook(request: Request<Vec<u8>>, config: &Webhook) -> ReadWebhook {
+pub async fn read_webhook(request: Request<Vec<u8>>, config: &Webhook) -> ReadWebhook {
     let (parts, body) = request.into_parts();
     let (token, path) = token_and_path(parts.uri.path());
     let project = match classify(&parts.method, &path, config) {
@@ -83,8 +84,8 @@ pub struct AuthorizedRequest {
     pub with_secrets: SentRequest,
 }
 
-/// The path of each setting address. If the URL of a request is only a path, [`guest_request`]
-/// appends it to this path.
+/// The path of each setting address. If the URL of a request is only a path,
+/// [`authorize_guest_request`] appends it to this path.
 pub const BASE_PATH: &str = "/base";
 
 /// Authorizes a guest's request. If `redirect` (status and location) is present, also authorizes
@@ -92,7 +93,7 @@ pub const BASE_PATH: &str = "/base";
 ///
 /// # Errors
 /// The reason why the request is refused.
-pub fn guest_request(
+pub fn authorize_guest_request(
     active: &ActiveConnection,
     method: Method,
     url: &str,
@@ -102,7 +103,7 @@ pub fn guest_request(
 ) -> Result<AuthorizedRequest, Box<dyn Error>> {
     let origins = active.connection.grants.origins.iter();
     let bases = origins.map(|origin| (origin.to_string(), format!("{origin}{BASE_PATH}/")));
-    let url = address(url, None, &[], &bases.collect())?;
+    let url = build_request_address(url, None, &[], &bases.collect())?;
     let request = OutboundRequest { method, effect: None, url, headers, body };
     let (connection, limits) = (&active.connection, Limits::default());
     let target = parse_target(&request.url, connection)?;
@@ -112,15 +113,15 @@ pub fn guest_request(
         outbound = outbound.redirected(status, location, connection)?;
         check_placeholders(&outbound, active)?;
     }
-    let with_secrets = with_secrets(outbound.clone(), active, None, &limits)?;
+    let with_secrets = insert_secrets(outbound.clone(), active, None, &limits)?;
     Ok(AuthorizedRequest {
-        without_secrets: SentRequest::of(outbound)?,
-        with_secrets: SentRequest::of(with_secrets)?,
+        without_secrets: SentRequest::from_checked(outbound)?,
+        with_secrets: SentRequest::from_checked(with_secrets)?,
     })
 }
 
 impl SentRequest {
-    fn of(outbound: CheckedRequest) -> Result<Self, HttpError> {
+    fn from_checked(outbound: CheckedRequest) -> Result<Self, HttpError> {
         let path = path_and_query(&outbound.url)?;
         let CheckedRequest { method, origin, url, headers, body, .. } = outbound;
         Ok(Self { method, origin, url, path, headers, body })
@@ -129,7 +130,7 @@ impl SentRequest {
 
 /// The placeholder that the guest sees instead of a secret, if the secret has one.
 #[must_use]
-pub fn placeholder<'a>(active: &'a ActiveConnection, secret: &str) -> Option<&'a str> {
+pub fn secret_placeholder<'a>(active: &'a ActiveConnection, secret: &str) -> Option<&'a str> {
     active.placeholder(secret)
 }
 
@@ -137,7 +138,7 @@ pub fn placeholder<'a>(active: &'a ActiveConnection, secret: &str) -> Option<&'a
 ///
 /// # Errors
 /// The reason why the manifest is not valid.
-pub fn manifest(settings: &str) -> Result<Manifest, InvalidManifest> {
+pub fn read_manifest(settings: &str) -> Result<Manifest, InvalidManifest> {
     Manifest::read(&RawManifest {
         name: "fuzzed".to_owned(),
         version: "1.0.0".to_owned(),

@@ -24,6 +24,7 @@ const SENDER_TRACES_MAX: usize = 20_000;
 pub struct History {
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
+    /// Exports traces; `None` if no export is configured.
     traces: Option<Arc<Traces>>,
     /// The traces that senders named in their requests. A trace is kept after the answer, because a
     /// run may continue longer. The keys are in the order of time, so the first one is the oldest.
@@ -52,8 +53,8 @@ impl History {
         self.has_sender_traces.store(true, Ordering::Relaxed);
     }
 
-    /// The span that adds the id and the trace of an event to lines of the log. It allocates, so do
-    /// not use it for events that are answered from memory.
+    /// Makes a span, which adds the id and the trace of an event to lines of the log. Making a span
+    /// allocates memory, so do not make one for events that are answered from memory.
     #[must_use]
     pub fn span(&self, event: EventId) -> Span {
         let span = tracing::info_span!("event", id = %event, trace = field::Empty);
@@ -65,6 +66,7 @@ impl History {
         span
     }
 
+    /// Returns the trace that the sender of an event named in its request.
     fn sender_trace(&self, event: EventId) -> Option<TraceParent> {
         if !self.has_sender_traces.load(Ordering::Relaxed) {
             return None;
@@ -72,7 +74,7 @@ impl History {
         self.sender_traces.lock().get(&event).copied()
     }
 
-    /// The trace that a request to the tracker names, for the runs of this event.
+    /// Returns the trace that the requests to the tracker name in the runs of this event.
     #[must_use]
     pub fn trace(&self, event: EventId) -> TraceParent {
         let sender = self.sender_trace(event);
@@ -101,8 +103,8 @@ impl History {
         self.store.discard_event(event.id);
     }
 
-    /// Queues an event that has begun. It is stored before the first write of its run is sent, so
-    /// that people can find it even if the server crashes.
+    /// Queues an event that has begun. The event is stored before the first write of its run is
+    /// sent, so that people can find it even if the server crashes.
     pub fn record_begin(&self, event: Event) {
         self.store.record_event(event);
     }
@@ -116,8 +118,8 @@ impl History {
         self.store.record_event(event);
     }
 
-    /// Counts an event that has ended. Does not store it: of some kinds of events there are too
-    /// many.
+    /// Counts an event that has ended. Does not store the event, because events of some kinds are
+    /// too frequent.
     pub fn count_end(
         &self,
         connection: Option<ConnectionId>,
@@ -145,11 +147,11 @@ impl History {
 
     /// Removes the metrics of a connection that was deleted.
     pub fn forget_counts(&self, connection: ConnectionId) {
-        self.metrics.forget(connection);
+        self.metrics.remove_connection(connection);
     }
 
     /// Removes the metrics of connections that no longer exist.
     pub fn retain_counts(&self, exists: impl Fn(ConnectionId) -> bool) {
-        self.metrics.retain(exists);
+        self.metrics.retain_connections(exists);
     }
 }

@@ -1,5 +1,5 @@
-//! The HTTP interface of the server: webhooks, the admin API, health checks, signing in. Only this
-//! module chooses the status codes of problems.
+//! The HTTP interface of the server: webhooks, the admin API, health checks, and the sign-in of
+//! browsers. Only this module chooses the status codes of problems.
 //!
 //! This module decides nothing about defects: it reads requests, calls the module that handles
 //! them, and writes the answers. `routes` declares every route except those of the console.
@@ -66,7 +66,7 @@ pub(crate) use webhook::failed_test;
 #[cfg(fuzzing)]
 pub(crate) use webhook::{WebhookKind, WebhookRequest, classify, read, token_and_path};
 
-/// The parts that the handlers call.
+/// The parts of the server that the handlers of requests call.
 pub struct Services {
     /// Identifies the account that sent a request, and issues tokens.
     pub accounts: Arc<Accounts>,
@@ -78,7 +78,7 @@ pub struct Services {
     pub proxy_secret: Option<Secret>,
     /// Creates defects, and carries out people's decisions about them.
     pub defects: Arc<Defects>,
-    /// Counts defects for Defect KPIs requests.
+    /// Counts the defects in the tracker for Defect KPIs requests.
     pub kpis: Kpis,
     /// Replays recorded events.
     pub replayer: EventReplayer,
@@ -88,13 +88,13 @@ pub struct Services {
     pub metrics: Arc<Metrics>,
     /// Exports traces, if an export is configured. Shutdown stops the export.
     pub traces: Option<Arc<Traces>>,
-    /// Runs connectors. `/metrics` shows the resources that all runs use.
+    /// Runs connectors. `/metrics` shows the resources that all runs together use.
     pub sandbox: Arc<Sandbox>,
     /// Finds a connection by its token, id or name.
     pub connections: Arc<Connections>,
     /// Lists, uploads, removes and rolls back connectors.
     pub plugins: Arc<Plugins>,
-    /// The store, for lists, for events and for the readiness check.
+    /// The store. Handlers use it for lists, for events and for the readiness check.
     pub store: Arc<dyn Store>,
     /// The wall clock and the time since boot.
     pub clock: Arc<dyn Clock>,
@@ -106,26 +106,29 @@ pub struct Services {
 
 /// The state that axum passes to every handler.
 pub struct AppState {
+    /// The parts of the server that handlers call.
     pub(crate) services: Arc<Services>,
+    /// The part of a webhook URL before `/hooks`, without a slash at its end.
     base_url: String,
+    /// The host names for which requests are answered.
     allowed_hosts: AllowedHosts,
     readiness_cache: ReadinessCache,
     rate_limits: RateLimits,
 }
 
 impl AppState {
-    /// `base_url` is the part of a webhook URL before `/hooks`, without a slash at its end.
-    /// `admin_address` is the address at which everything except `/hooks` is served.
+    /// Creates the state. `base_url` is the part of a webhook URL before `/hooks`, without a slash
+    /// at its end. `admin_address` is the address at which everything except `/hooks` is served.
     #[must_use]
     pub fn new(services: Arc<Services>, base_url: String, admin_address: &ListenAddress) -> Self {
         let (readiness_cache, rate_limits) = (ReadinessCache::default(), RateLimits::default());
-        let allowed_hosts = AllowedHosts::new(&services.config.now(), admin_address);
+        let allowed_hosts = AllowedHosts::new(&services.config.current(), admin_address);
         Self { services, base_url, allowed_hosts, readiness_cache, rate_limits }
     }
 
     /// The absolute path of the folder that contains the connectors.
     pub(crate) fn plugins_folder(&self) -> PathBuf {
-        let folder = self.services.config.now().plugins.clone();
+        let folder = self.services.config.current().plugins.clone();
         std::path::absolute(&folder).unwrap_or(folder)
     }
 

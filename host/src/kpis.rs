@@ -17,18 +17,20 @@ use tracing::Instrument as _;
 
 use crate::completion::Flight;
 use crate::config::LiveConfig;
-use crate::connections::{Asker, Connections};
+use crate::connections::{Connections, RunRequester};
 use crate::domain::{Call, Clock, ConnectionId, Counts, EventStart, Refusal, after};
 use crate::egress::ActiveConnection;
 use crate::history::History;
 use crate::runtime::{RunInput, Sandbox};
 use crate::store::{
-    CLOCKS_DIFFER_MS, CachedCounts, Change, Changes, CountsClaim, CountsClaimed, CountsLease, Store,
+    CLOCK_DIFFERENCE_MS_MAX, CachedCounts, Change, Changes, CountsClaim, CountsClaimed,
+    CountsLease, Store,
 };
 
-use cache::{Cache, RefreshResult, Refreshed};
+use cache::{Cache, RefreshResult, RefreshedCounts};
 
-/// Maximum age of counts that are returned at once; they are then refreshed in the background.
+/// Maximum age of counts that are returned at once. Counts that are not fresh are then refreshed in
+/// the background.
 const CACHED_AGE_MAX: Duration = Duration::from_secs(10 * 60);
 /// Maximum age of counts that are returned while the tracker is unavailable.
 const LAST_KNOWN_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -106,8 +108,8 @@ impl Kpis {
         // `counted` is `None` if the deadline passed or the refresh panicked.
         let counted = timeout_at(deadline, refresh.result()).await.ok().flatten();
         let answer = match counted.unwrap_or(Err(Refusal::DeadlineExceeded { after_ms })) {
-            Ok(Refreshed { cached, by_other_server }) => {
-                let age = if by_other_server {
+            Ok(RefreshedCounts { cached, is_from_other_server }) => {
+                let age = if is_from_other_server {
                     age(&cached, self.deps.clock.now())
                 } else {
                     Duration::ZERO
@@ -120,7 +122,7 @@ impl Kpis {
         answer
     }
 
-    /// Returns the cached counts if they are recent enough. If they are no longer fresh, also
+    /// Returns the cached counts if they are recent enough. If the counts are no longer fresh, also
     /// starts a refresh in the background.
     fn answer_from_cache(
         &self,
@@ -137,15 +139,15 @@ impl Kpis {
         if age > CACHED_AGE_MAX {
             return None;
         }
-        let is_fresh = age < Duration::from_millis(self.deps.config.now().kpi_fresh_ms);
+        let is_fresh = age < Duration::from_millis(self.deps.config.current().kpi_fresh_ms);
         if !is_fresh {
             drop(self.refresh(active, project, event));
         }
         Some(KpiAnswer { counts: cached.counts, age, is_stale: last_refresh_failed && !is_fresh })
     }
 
-    /// Joins the refresh of this project that is in progress, or starts one, which always runs to
-    /// its end.
+    /// Joins the refresh of this project that is in progress, or starts a refresh. A refresh always
+    /// runs to its end.
     fn refresh(
         &self,
         active: &Arc<ActiveConnection>,
@@ -167,8 +169,8 @@ impl Kpis {
         })
     }
 
-    /// Asks the tracker, unless another server that shares the store has asked it recently. The
-    /// answer does not wait until the counts are stored.
+    /// Requests the counts from the tracker, unless another server that shares the store has
+    /// requested them recently. The caller does not wait until the counts are stored.
     async fn count_or_wait(
         &self,
         active: &Arc<ActiveConnection>,
@@ -178,15 +180,15 @@ impl Kpis {
         let lease = CountsLease::new(active.connection.id, project);
         let state = match self.await_lease(active, &lease).await {
             LeaseState::CountedByOther(cached) => {
-                return Ok(Refreshed { cached, by_other_server: true });
+                return Ok(RefreshedCounts { cached, is_from_other_server: true });
             }
             state => state,
         };
         let counted = if let LeaseState::Granted = state {
-            let asking = Box::pin(self.ask_tracker(active, project, event));
+            let asking = Box::pin(self.run_count(active, project, event));
             self.while_renewing(&lease, asking).await
         } else {
-            self.ask_tracker(active, project, event).await
+            self.run_count(active, project, event).await
         };
         let cached =
             counted.map(|counts| CachedCounts { counts, counted_at: self.deps.clock.now() });
@@ -198,19 +200,19 @@ impl Kpis {
             }
             (state, to_store) => self.release_lease(lease, &state, to_store.cloned()),
         }
-        cached.map(|cached| Refreshed { cached, by_other_server: false })
+        cached.map(|cached| RefreshedCounts { cached, is_from_other_server: false })
     }
 
-    /// Waits while another server asks the tracker. If the store does not report whether another
-    /// server does so, this server asks.
+    /// Waits while another server requests the counts from the tracker. If the store does not
+    /// report in time whether another server requests the counts, this server requests them.
     async fn await_lease(&self, active: &Arc<ActiveConnection>, lease: &CountsLease) -> LeaseState {
         let store = &self.deps.store;
-        let lease_ms = self.deps.config.now().lease_ms;
-        // No revision means that the connection was just edited. The counts for the earlier
+        let lease_ms = self.deps.config.current().lease_ms;
+        // If there is no revision, the connection was just edited. The counts for the earlier
         // settings are then not stored.
         while let Some(revision) = self.deps.connections.revision_of(active) {
-            let (mut changes, now) = (store.changes(), self.deps.clock.now());
-            let fresh_ms = Duration::from_millis(self.deps.config.now().kpi_fresh_ms);
+            let (mut changes, now) = (store.subscribe_to_changes(), self.deps.clock.now());
+            let fresh_ms = Duration::from_millis(self.deps.config.current().kpi_fresh_ms);
             let fresh_since = now.saturating_sub(fresh_ms).unwrap_or(Timestamp::MIN);
             let lease_until = after(now, lease_ms);
             let claim = CountsClaim { revision, now, fresh_since, lease_until };
@@ -241,7 +243,7 @@ impl Kpis {
     /// Renews the lease regularly and never returns. If the lease is lost, the counts are not
     /// stored.
     async fn renew_forever(&self, lease: &CountsLease) -> Infallible {
-        let lease_ms = self.deps.config.now().lease_ms;
+        let lease_ms = self.deps.config.current().lease_ms;
         loop {
             sleep(Duration::from_millis(lease_ms / 3)).await;
             let until = after(self.deps.clock.now(), lease_ms);
@@ -251,8 +253,8 @@ impl Kpis {
         }
     }
 
-    /// Gives the lease back in the background and stores the counts with it. If the store fails,
-    /// the counts wait in memory together with the history.
+    /// Gives the lease back in the background, and stores the counts in the same step. If the store
+    /// fails, the counts wait in memory together with the history.
     fn release_lease(&self, lease: CountsLease, state: &LeaseState, counted: Option<CachedCounts>) {
         let store = Arc::clone(&self.deps.store);
         let is_granted = matches!(state, LeaseState::Granted);
@@ -273,7 +275,7 @@ impl Kpis {
         self.deps.tasks.spawn(end.in_current_span());
     }
 
-    /// Replaces the cached counts by those that another server has stored. Does nothing if the
+    /// Replaces the cached counts by the counts that another server has stored. Does nothing if the
     /// project is not in the cache.
     pub async fn take_over_counts(&self, id: ConnectionId, project: &str) {
         let Some(active) = self.deps.connections.active(id) else { return };
@@ -286,7 +288,7 @@ impl Kpis {
     }
 
     /// Runs the connector's `count`.
-    async fn ask_tracker(
+    async fn run_count(
         &self,
         active: &Arc<ActiveConnection>,
         project: &str,
@@ -294,13 +296,13 @@ impl Kpis {
     ) -> Result<Counts, Refusal> {
         let (connection, connections) = (&active.connection, &self.deps.connections);
         let connector = connections.connector_for(connection)?;
-        if !connector.interfaces().kpis {
+        if !connector.interfaces().exports_kpis {
             let why = format!("`{}` does not export `kpis`", connection.connector);
             return Err(Refusal::Unsupported(why.into()));
         }
-        connections.allow_run(connection, &connector, Call::Count, Asker::Event)?;
+        connections.allow_run(connection, &connector, Call::Count, RunRequester::Event)?;
         let trace = || self.deps.history.trace(event.id);
-        let run = RunInput::of_event(connector, Arc::clone(active), event, trace);
+        let run = RunInput::for_event(connector, Arc::clone(active), event, trace);
         let end = self.deps.sandbox.count(run, project).await;
         connections.record_outcome(connection.id, Call::Count, project, &end.outcome);
         self.deps.history.record_run(connection, event, end.report, &end.outcome);
@@ -327,7 +329,7 @@ impl Kpis {
 
     /// Returns the last counts if they are at most a day old and the refusal is temporary: the
     /// tracker is unavailable or the host is overloaded. Any other refusal is returned, because a
-    /// person must act on it.
+    /// person must solve the problem.
     async fn last_known_or_refusal(
         &self,
         active: &Arc<ActiveConnection>,
@@ -359,15 +361,16 @@ impl Kpis {
     }
 }
 
-/// Which server asks the tracker for the counts.
+/// Which server requests the counts from the tracker.
 enum LeaseState {
-    /// No server asks now: another server asked recently and got these counts.
+    /// No server requests the counts now. Another server requested them recently and got these
+    /// counts.
     CountedByOther(CachedCounts),
-    /// This server asks, and the other servers wait.
+    /// This server requests the counts, and the other servers wait.
     Granted,
-    /// This server asks. The store did not answer, and may still grant the lease.
+    /// This server requests the counts. The store did not answer, and may still grant the lease.
     Unknown,
-    /// This server asks. No other server uses the store.
+    /// This server requests the counts. No other server uses the store.
     Alone,
 }
 
@@ -385,16 +388,18 @@ async fn wait_for_counts(changes: &mut Changes, lease: &CountsLease) {
     }
 }
 
-/// The age of counts. If they are from the future by at most the difference that two clocks may
-/// have, their age is zero. If they are from further in the future, the clock was set back, so
-/// their age is unknown. The returned age is then just above [`CACHED_AGE_MAX`], so these counts
-/// are used only if the tracker does not answer.
+/// Returns the age of counts. The clocks of two servers may differ: counts from the near future
+/// have the age zero. If counts are from further in the future, the clock was set back, so their
+/// age is unknown. The returned age is then just above [`CACHED_AGE_MAX`], so these counts are used
+/// only if the tracker does not answer.
 fn age(cached: &CachedCounts, now: Timestamp) -> Duration {
     let unknown_age = CACHED_AGE_MAX + Duration::from_secs(1);
     let age = now.duration_since(cached.counted_at);
     match Duration::try_from(age) {
         Ok(age) => age,
-        Err(_) if age.unsigned_abs() <= Duration::from_millis(CLOCKS_DIFFER_MS) => Duration::ZERO,
+        Err(_) if age.unsigned_abs() <= Duration::from_millis(CLOCK_DIFFERENCE_MS_MAX) => {
+            Duration::ZERO
+        }
         Err(_) => unknown_age,
     }
 }

@@ -1,8 +1,8 @@
 //! Jackfield receives the webhooks of UiPath Test Manager and answers them by running a sandboxed
-//! connector. ARCHITECTURE.md has a drawing of the modules below, which it calls rooms.
+//! connector. ARCHITECTURE.md calls the modules below rooms, and has a drawing of them.
 //!
-//! The list is in layers, with the lowest layer first. A room imports only rooms of lower layers,
-//! which are above it in this list. The test `layers` checks this.
+//! The modules are listed by layer, the lowest layer first. A room imports only rooms of lower
+//! layers, which precede the room in this list. The test `layers` checks the imports.
 
 pub mod config;
 pub mod domain;

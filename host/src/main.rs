@@ -9,8 +9,9 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// The settings of jemalloc, which reads them before `main`. They allow only one background thread:
-/// if the system refused another thread, jemalloc would retry and report the failure forever.
+/// The settings of jemalloc, which reads them before `main`. These settings allow only one
+/// background thread: if the system refused another thread, jemalloc would retry and report the
+/// failure forever.
 #[expect(unsafe_code, reason = "jemalloc finds its settings by the symbol's name")]
 // SAFETY: the only other symbol with this name is jemalloc's own, which is weak. The first word of
 // a `&[u8]` is a pointer to its bytes, and these bytes end with zero.

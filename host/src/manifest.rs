@@ -2,8 +2,9 @@
 //! secrets and origins the connector needs. This module never runs a guest and never stores
 //! anything.
 //!
-//! The host must not trust the result of `describe`. So every text has a maximum length, and only
-//! supported keywords of JSON Schema are accepted: other keywords could make a check slow.
+//! The host must not trust the result of `describe`. Therefore every text has a maximum length, and
+//! only supported keywords of JSON Schema are accepted: other keywords could make the check of a
+//! value slow.
 
 mod compare;
 mod demands;
@@ -40,7 +41,7 @@ pub const INDEX_DELAY_S_MAX: u32 = 24 * 60 * 60;
 /// A connector's manifest, read once from the result of `describe` and checked.
 #[derive(Debug, Clone)]
 pub struct Manifest {
-    /// The connector's name for people. It is not the name of the connector's file.
+    /// The connector's name for people, which may differ from the name of the connector's file.
     pub name: String,
     /// The connector's semantic version.
     pub version: semver::Version,
@@ -53,9 +54,9 @@ pub struct Manifest {
     /// The index delay in seconds: the time after a write until the tracker's search is certain to
     /// find the defect. Absent if the connector cannot search.
     pub index_delay_s: Option<u32>,
-    /// Whether the connector reads data about failed tests from Test Manager. It does if it imports
-    /// `report` or `test-manager`; the result of `describe` does not contain this.
-    pub asks_for_test_data: bool,
+    /// Whether the connector reads data about failed tests from Test Manager: whether the connector
+    /// imports `report` or `test-manager`. The result of `describe` does not contain this.
+    pub reads_test_data: bool,
     /// The settings and secrets that `settings_schema` declares.
     schema: Arc<schema::Schema>,
 }
@@ -111,14 +112,16 @@ pub enum InvalidManifest {
     Schema(#[from] SchemaError),
 }
 
-/// A manifest as the guest returned it.
+/// A manifest as the guest returned it, before it is checked.
 #[derive(Debug, Clone)]
 pub(crate) struct RawManifest {
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) summary: String,
     pub(crate) homepage: Option<String>,
+    /// The settings schema, as JSON text.
     pub(crate) settings: String,
+    /// The index delay of the tracker's search; absent if the connector cannot search.
     pub(crate) index_delay_seconds: Option<u32>,
 }
 
@@ -126,7 +129,8 @@ impl Manifest {
     /// Reads and checks the result of `describe`.
     ///
     /// # Errors
-    /// The error of the first field that is refused. Its text describes what is allowed.
+    /// Returns the error of the first field that is refused. The text of the error describes what
+    /// is allowed.
     pub(crate) fn read(raw: &RawManifest) -> Result<Self, InvalidManifest> {
         check_line("name", &raw.name, NAME_BYTES_MAX)?;
         check_line("version", &raw.version, NAME_BYTES_MAX)?;
@@ -162,12 +166,14 @@ impl Manifest {
             homepage: raw.homepage.clone(),
             settings_schema,
             index_delay_s: raw.index_delay_seconds,
-            asks_for_test_data: false,
+            reads_test_data: false,
             schema,
         })
     }
 }
 
+/// Checks that a text has at most `bytes_max` bytes, and that all its characters can be printed in
+/// one line.
 fn check_line(field: &'static str, text: &str, bytes_max: usize) -> Result<(), InvalidManifest> {
     check_length(field, text, bytes_max)?;
     if !text.chars().all(is_printable) {
@@ -177,7 +183,7 @@ fn check_line(field: &'static str, text: &str, bytes_max: usize) -> Result<(), I
 }
 
 /// Returns whether all texts in a settings schema are printable: without characters that change how
-/// text is displayed. Only a default, a description and an example may have line breaks.
+/// text is displayed. Line breaks are allowed only in a default, a description and an example.
 fn is_printable_schema(schema: &Value, allows_line_breaks: bool) -> bool {
     let is_printable_text = |text: &str, allows_line_breaks| {
         text.chars().all(|c| is_printable(c) || (allows_line_breaks && matches!(c, '\n' | '\t')))
@@ -196,6 +202,7 @@ fn is_printable_schema(schema: &Value, allows_line_breaks: bool) -> bool {
     }
 }
 
+/// Checks that a text has at most `bytes_max` bytes.
 fn check_length(field: &'static str, text: &str, bytes_max: usize) -> Result<(), InvalidManifest> {
     let bytes = text.len();
     if bytes > bytes_max {

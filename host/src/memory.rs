@@ -18,30 +18,37 @@ use crate::domain::{ConnectionId, ConnectorName};
 
 pub(crate) use machine::{default_bytes_max, describe_default, free_bytes, group_limit_bytes};
 
-/// A fixed amount of memory for each run, in addition to its account, bytes: stacks, log, record,
-/// headers and the texts of one call of a host function. It is charged to the host when the run
-/// begins.
+/// The memory for the stacks, log, record and headers of one run, and for the texts of one call of
+/// a host function, bytes. This fixed amount is charged to the host when a run begins, in addition
+/// to the account of the run.
 pub(crate) const FIXED_RUN_BYTES: u64 = 8 << 20;
-/// The runs of one connector may use at most this many times the memory that they leave free. The
-/// runs of one connection may use at most as much memory as they leave free. So there is always
-/// memory for other connections.
+/// All runs of one connector together may use at most this many times the memory that is still
+/// free. All runs of one connection together may use at most as much memory as is still free. So
+/// other connections can always get memory.
 const CONNECTOR_SHARE: u64 = 3;
 
 /// The memory limit of all runs together, and the sums of the memory that they use.
 #[derive(Debug)]
 pub(crate) struct HostMemory {
+    /// The limit of all runs together.
     bytes_max: u64,
+    /// The memory that all runs use now.
     sums: Mutex<Sums>,
 }
 
+/// Sums of charged bytes.
 #[derive(Debug, Default)]
 struct Sums {
+    /// The sum of all runs.
     used: u64,
+    /// The sum of the runs of each connector.
     connectors: HashMap<ConnectorName, u64>,
+    /// The sum of the runs of each connection.
     connections: HashMap<ConnectionId, u64>,
 }
 
-/// The connector and the connection of a run. Each may use only a share of the host's memory.
+/// The connector and the connection of a run. The runs of one connector or of one connection may
+/// use only a share of the host's memory.
 #[derive(Debug, Clone)]
 pub(crate) struct MemoryOwner {
     pub(crate) connector: ConnectorName,
@@ -52,18 +59,23 @@ pub(crate) struct MemoryOwner {
 #[derive(Debug)]
 pub(crate) struct Account {
     host: Arc<HostMemory>,
+    /// The connector and the connection of the run.
     owner: MemoryOwner,
+    /// The bytes that are charged to the run now.
     used: AtomicU64,
+    /// The highest value of `used` so far.
     peak: AtomicU64,
+    /// The limit of the run, `limits.memory_bytes`.
     bytes_max: u64,
     /// Whether a charge was refused because of the host's limit or a share of this limit, and not
     /// because of the run's own limit.
-    host_was_full: AtomicBool,
+    was_refused_by_host: AtomicBool,
 }
 
 /// A number of bytes that is charged to an account. Dropping the charge releases the bytes.
 #[derive(Debug)]
 pub(crate) struct Charge {
+    /// The account of the run that uses the bytes.
     account: Arc<Account>,
     bytes: u64,
 }
@@ -156,7 +168,7 @@ impl Account {
             used: AtomicU64::new(0),
             peak: AtomicU64::new(0),
             bytes_max,
-            host_was_full: AtomicBool::new(false),
+            was_refused_by_host: AtomicBool::new(false),
         }))
     }
 
@@ -173,7 +185,8 @@ impl Account {
     /// Charges this many bytes to the run and to the host.
     ///
     /// # Errors
-    /// The run reached its own limit, the host's memory is full, or the run's share of it is full.
+    /// The run reached its own limit, all runs together reached the host's limit, or the connection
+    /// or connector reached its share.
     pub(crate) fn charge(self: &Arc<Self>, bytes: u64) -> Result<Charge, MemoryFull> {
         let mut charge = self.empty_charge();
         charge.grow(bytes)?;
@@ -188,7 +201,7 @@ impl Account {
     /// Charges a body to the run until every part of the body is dropped.
     ///
     /// # Errors
-    /// The same as for [`Account::charge`].
+    /// The errors of [`Account::charge`].
     pub(crate) fn charge_body(self: &Arc<Self>, body: Vec<u8>) -> Result<Bytes, MemoryFull> {
         let charge = self.charge(body.capacity() as u64)?;
         Ok(charge.bind_to_body(body.into()))
@@ -202,7 +215,7 @@ impl Account {
     /// Returns the limit of the host's memory if a charge of this run was refused because of that
     /// limit.
     pub(crate) fn refused_by_host(&self) -> Option<u64> {
-        self.host_was_full.load(Ordering::Relaxed).then_some(self.host.bytes_max)
+        self.was_refused_by_host.load(Ordering::Relaxed).then_some(self.host.bytes_max)
     }
 
     /// Returns the highest number of bytes that were charged to the run at the same time.
@@ -221,12 +234,12 @@ impl Charge {
     /// Adds bytes to the charge.
     ///
     /// # Errors
-    /// The same as for [`Account::charge`]. After an error, the charge is unchanged.
+    /// The errors of [`Account::charge`]. After an error, the charge is unchanged.
     pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), MemoryFull> {
-        let Account { host, owner, used, peak, bytes_max, host_was_full } = &*self.account;
+        let Account { host, owner, used, peak, bytes_max, was_refused_by_host } = &*self.account;
         let used_now = add_within(used, bytes, *bytes_max).ok_or(MemoryFull::Run(*bytes_max))?;
         if let Err(full) = host.add(owner, bytes) {
-            host_was_full.store(true, Ordering::Relaxed);
+            was_refused_by_host.store(true, Ordering::Relaxed);
             used.fetch_sub(bytes, Ordering::Relaxed);
             return Err(full);
         }
@@ -238,7 +251,7 @@ impl Charge {
     /// Grows or shrinks the charge to this many bytes.
     ///
     /// # Errors
-    /// The same as for [`Charge::grow`].
+    /// The errors of [`Charge::grow`].
     pub(crate) fn set(&mut self, bytes: u64) -> Result<(), MemoryFull> {
         if bytes > self.bytes {
             return self.grow(bytes - self.bytes);
@@ -267,6 +280,7 @@ impl Drop for Charge {
     }
 }
 
+/// A body, and the charge that is released when the body is dropped.
 struct ChargedBody {
     body: Bytes,
     _charge: Charge,

@@ -1,7 +1,7 @@
 //! OpenID Connect: signs people in with an identity provider (authorization code flow with PKCE).
 //!
-//! Never receives a password. The claims of the provider's ID token and the configuration determine
-//! the role of a person. A person without a role gets no account.
+//! This room never receives a password. The claims of the provider's ID token and the configuration
+//! determine the role of a person. A person without a role gets no account.
 
 mod cache;
 mod claims;
@@ -28,7 +28,7 @@ use provider::{Keys, Provider};
 
 pub use login::Login;
 
-/// What the requests to the provider need.
+/// The parts of the server that requests to the provider use.
 pub struct Dependencies {
     /// Sends the requests.
     pub egress: Arc<Egress>,
@@ -36,7 +36,7 @@ pub struct Dependencies {
     pub(crate) memory: Arc<HostMemory>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
-    /// The tasks of fetches that continue after their callers have gone.
+    /// The tasks of fetches that continue when their callers no longer wait.
     pub tasks: TaskTracker,
 }
 
@@ -45,23 +45,29 @@ pub struct Oidc {
     settings: config::Oidc,
     client: Arc<Client>,
     client_secret: Option<Secret>,
+    /// The metadata of the provider.
     provider: Cache<Provider>,
+    /// The public keys of the provider.
     keys: Cache<Keys>,
 }
 
-/// The query with which the provider redirects the browser back.
+/// The query of the address to which the provider redirects the browser after a sign-in.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Callback {
+    /// The authorization code.
     code: Option<String>,
+    /// The random value that the sign-in began with.
     state: Option<String>,
+    /// The issuer, which must be the configured provider.
     iss: Option<String>,
     error: Option<String>,
     error_description: Option<String>,
 }
 
-/// The reason why a sign-in failed, for the log. Its text may contain addresses and answers from
-/// the company's network. The person who tried to sign in sees only [`OidcError::public_message`].
+/// The reason why a sign-in failed, for the log. The text of the reason may contain addresses and
+/// answers from the company's network. The person who tried to sign in sees only
+/// [`OidcError::public_message`].
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OidcError {
     /// The provider cannot be reached, or its answer violates the standard.
@@ -90,8 +96,8 @@ pub enum OidcError {
 }
 
 impl OidcError {
-    /// The message for the person who tried to sign in. It contains no details of the network,
-    /// because anybody may try.
+    /// Returns the message for the person who tried to sign in. The message contains no details of
+    /// the network, because anybody may try to sign in.
     #[must_use]
     pub fn public_message(&self) -> String {
         match self {
@@ -112,7 +118,8 @@ impl OidcError {
 }
 
 impl Oidc {
-    /// Uses the provider of the configuration. Its metadata is fetched at the first sign-in.
+    /// Creates the provider of the configuration. The provider's metadata is fetched at the first
+    /// sign-in.
     #[must_use]
     pub fn new(
         settings: config::Oidc,
@@ -144,7 +151,7 @@ impl Oidc {
         Ok(url)
     }
 
-    /// Completes a sign-in; returns the account of the person.
+    /// Completes a sign-in, and returns the account of the person.
     ///
     /// # Errors
     /// The sign-in failed, or the person has no role.
@@ -167,8 +174,8 @@ impl Oidc {
             return Err(OidcError::Refused(why.to_owned()));
         }
         let code = callback.code.ok_or(OidcError::State)?;
-        let token = self.id_token(&provider, login, &code, redirect_uri).await?;
-        let claims = self.verified_claims(&provider, &token, login).await?;
+        let token = self.exchange_code(&provider, login, &code, redirect_uri).await?;
+        let claims = self.verify_id_token(&provider, &token, login).await?;
         claims::account_of(&self.settings, &claims)
     }
 }

@@ -50,7 +50,7 @@ use scanner::Scanner;
 use versions::Versions;
 
 pub(crate) use attempts::blocked_files;
-pub use catalog::{ConnectorInfo, ConnectorStatus, ConnectorUnavailable, unapproved};
+pub use catalog::{ConnectorInfo, ConnectorStatus, ConnectorUnavailable, missing_consent};
 pub(crate) use check::load_file;
 pub use check::{CheckReport, CodeCache};
 pub use error::{PluginError, StartError};
@@ -69,19 +69,25 @@ const COMPILE_RETRY_MAX: Duration = Duration::from_secs(60 * 60);
 /// Maximum time to delete this server's report while the server shuts down.
 const REPORT_DELETION_MAX: Duration = Duration::from_secs(2);
 
-/// The connectors of one folder, kept up to date until the server stops.
+/// Loads the connectors of one folder, and keeps them up to date until the server stops.
 pub struct Plugins {
+    /// The latest snapshot of the folder.
     catalog: Arc<Catalog>,
+    /// Compiles and loads versions.
     loader: Arc<VersionLoader>,
+    /// The copies of files that were in use, for a rollback.
     versions: Arc<Versions>,
+    /// The path of the plugins folder.
     folder: PathBuf,
     /// Locked while a person's request changes a connector's file.
-    file_changes: Mutex<()>,
+    file_change_lock: Mutex<()>,
     /// The accepted versions that could not be compiled, with the pause before the next attempt.
     failed_recompilations: parking_lot::Mutex<BTreeMap<(ConnectorName, String), Backoff>>,
-    /// `None` if only the folder decides which connectors exist.
+    /// Keeps the folder equal to the store; `None` if only the folder decides which connectors
+    /// exist.
     mirror: Option<Arc<Mirror>>,
-    /// `None` if no other server uses the database.
+    /// Compares the connectors of the servers of one database; `None` if no other server uses the
+    /// database.
     peers: Option<Arc<Peers>>,
 }
 
@@ -102,24 +108,27 @@ impl Plugins {
     ///
     /// # Errors
     /// The plugins folder cannot be read, or the folder of compiled code is not safe. The error
-    /// names the fix.
+    /// message contains the fix.
     pub(crate) async fn start(
         deps: Dependencies,
         cancel: CancellationToken,
     ) -> Result<Self, StartError> {
         let Dependencies { config, engine, sandbox, clock, store } = deps;
-        let current_config = config.now();
+        let current_config = config.current();
         let folder = current_config.plugins.clone();
         if let Err(source) = std::fs::create_dir_all(&folder) {
             return Err(StartError::CreateFolder { folder, source });
         }
         let data = current_config.data_folder();
-        let cache = Cache::open(data.compiled(), Sealer::open(None, &data.compiled_key())?)?;
+        let cache = Cache::open(
+            data.compiled_folder(),
+            Sealer::load_or_create(None, &data.compiled_key())?,
+        )?;
         let (loader_config, loader_clock) = (Arc::clone(&config), Arc::clone(&clock));
         let loader = VersionLoader::open(loader_config, engine, sandbox, loader_clock, cache)?;
         let loader = Arc::new(loader);
         let catalog = Arc::new(Catalog::default());
-        let versions = Arc::new(Versions::in_folder(data.versions()));
+        let versions = Arc::new(Versions::in_folder(data.versions_folder()));
         let peers = store
             .clone()
             .map(|store| Arc::new(Peers::new(store, Arc::clone(&catalog), Arc::clone(&clock))));
@@ -148,7 +157,7 @@ impl Plugins {
             loader,
             versions,
             folder,
-            file_changes: Mutex::default(),
+            file_change_lock: Mutex::default(),
             failed_recompilations: parking_lot::Mutex::default(),
             mirror,
             peers,
@@ -161,8 +170,7 @@ impl Plugins {
         self.catalog.list()
     }
 
-    /// Whether this server has a connector of this name, or the store that the servers share has
-    /// one.
+    /// Whether this server, or the store that the servers share, has a connector with this name.
     #[must_use]
     pub fn has(&self, name: &ConnectorName) -> bool {
         let is_on_this_server = self.list().iter().any(|info| info.name == name.as_str());
@@ -189,7 +197,7 @@ impl Plugins {
     ) -> Result<Arc<Connector>, ConnectorUnavailable> {
         let name = &connection.connector;
         let unavailable = match self.catalog.newest(name) {
-            Ok(newest) => match unapproved(&newest, connection) {
+            Ok(newest) => match missing_consent(&newest, connection) {
                 unapproved if unapproved.is_empty() => return Ok(newest),
                 unapproved => ConnectorUnavailable::NeedsConsent {
                     name: name.clone(),
@@ -222,7 +230,7 @@ impl Plugins {
     /// stop comparing their connectors with those of this server.
     pub(crate) async fn delete_own_report(&self) {
         if let Some(peers) = &self.peers {
-            // After a failure, the other servers use the report until it is too old.
+            // After a failure, the other servers use the report until the report is too old.
             let _ = timeout(REPORT_DELETION_MAX, peers.delete_own_report()).await;
         }
     }
@@ -284,15 +292,15 @@ impl Plugins {
         name: &ConnectorName,
         sha256: &str,
     ) -> Result<(), PluginError> {
-        let limits = self.loader.config.now().limits_of(name);
+        let limits = self.loader.config.current().limits_of(name);
         let content = mirror.content_from_store(sha256, limits.component_bytes).await?;
         let kind = FileKind::of_content(&content);
         let _permit = self.loader.build_permit(kind, &limits).await;
         self.loader.build(name, kind, content, &limits).await.map(drop)
     }
 
-    /// Deletes compiled code if there is more of it than `compiled_bytes_max`. Code that a
-    /// connector uses or that a person accepted is not deleted.
+    /// Deletes unused compiled code if all compiled code together is larger than
+    /// `compiled_bytes_max`. Code that a connector uses or that a person accepted is not deleted.
     pub async fn delete_unused_code(&self, accepted: BTreeSet<String>) {
         let mut used = accepted;
         used.extend(self.list().into_iter().filter_map(|info| info.sha256));

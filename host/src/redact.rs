@@ -1,14 +1,15 @@
-//! Finds secrets in texts and replaces them. Finds each form in which a tracker may echo a secret:
-//! raw, in base64, in hex, and with every mixture of percent, JSON and HTML escapes.
+//! Finds secrets in texts and replaces them. A secret is found in each form in which a tracker may
+//! echo it: raw, in base64, in hex, and with every mixture of percent, JSON and HTML escapes.
 //!
-//! A secret of fewer than 12 characters is often a common word. It is redacted only where it is a
-//! whole value or word, and not in the connection's own origins and settings (`redact/short.rs`).
+//! A secret of fewer than 12 characters is often a common word. Such a secret is redacted only
+//! where it is a whole value or word, and not in the connection's own origins and settings
+//! (`redact/short.rs`).
 //!
-//! The search compares in place and builds no automaton. So it needs no memory besides the secrets
-//! and an index of their first bytes. If a text would take too long to search, the whole text
-//! counts as a secret. Protects against echoes, but not against a tracker that cooperates with a
-//! malicious connector: such a tracker can write a secret in a form that the redactor does not
-//! find.
+//! The search compares the secrets with the text in place and builds no automaton, so it needs no
+//! memory besides the secrets and an index of their first bytes. If the search of a text would take
+//! too long, the whole text counts as a secret. The redactor protects against echoes, but not
+//! against a tracker that cooperates with a malicious connector: such a tracker can write a secret
+//! in a form that is not searched.
 
 mod escapes;
 mod forms;
@@ -29,11 +30,12 @@ use short::{ShortMatch, ShortSecret, match_short};
 /// The text that replaces each secret.
 pub(crate) const MASK: &str = "[secret]";
 
-/// Maximum number of comparisons with bytes of secrets, for each byte of a text. An ordinary text
-/// needs less than one. Only a text with many beginnings of a secret needs more.
+/// For each byte of a text, at most this many bytes of secrets are compared. An ordinary text needs
+/// less than one comparison for each byte. Only a text with many beginnings of a secret needs more
+/// comparisons.
 const STEPS_PER_BYTE_MAX: usize = 8;
 
-/// The kind of a text. It decides where in the text a short secret is redacted.
+/// The kind of a text, which decides where in the text a short secret is redacted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TextKind {
     /// A text for people: a short secret is redacted in each place where it is a whole word.
@@ -51,6 +53,8 @@ pub(crate) enum TextKind {
 
 /// Searches texts for all secrets of a set at once.
 pub(crate) struct Redactor {
+    /// The secrets to search for. A short secret also has the data that decide where it is
+    /// redacted.
     secrets: Vec<(Secret, Option<ShortSecret>)>,
     /// For each byte, the secrets that may begin with this byte, each with the form in which it
     /// does.
@@ -63,7 +67,8 @@ enum SearchResult {
     None,
     /// A secret begins and ends at these positions.
     At(usize, usize),
-    /// From this position on, the text is too short to decide.
+    /// The search found no secret before this position. The text ends too early to decide whether a
+    /// secret begins at this position.
     UnknownFrom(usize),
     /// The search would take too long.
     TooMuch,
@@ -86,7 +91,7 @@ impl Redactor {
         let candidates_by_byte = (0..=u8::MAX).map(|byte| {
             let forms_of = |(index, (secret, short)): (usize, &(Secret, Option<ShortSecret>))| {
                 let secret = secret.reveal().as_bytes().to_owned();
-                let forms = if short.is_some() { &Form::WHOLE[..] } else { &Form::ALL };
+                let forms = if short.is_some() { &Form::OF_SHORT_SECRETS[..] } else { &Form::ALL };
                 forms
                     .iter()
                     .copied()
@@ -100,13 +105,13 @@ impl Redactor {
 
     /// Returns whether a text of this kind contains a secret, or takes too long to search.
     pub(crate) fn contains_secret(&self, kind: TextKind, text: &[u8]) -> bool {
-        let window = Window { text, is_last: true };
+        let window = Window { text, is_last_part: true };
         !matches!(self.search(window, kind, 0, &mut steps_max(text)), SearchResult::None)
     }
 
     /// Removes every secret from a text of this kind.
     pub(crate) fn redact(&self, kind: TextKind, text: String) -> String {
-        match self.redacted(text.as_bytes(), kind) {
+        match self.redact_to_cow(text.as_bytes(), kind) {
             Cow::Borrowed(_) => text,
             Cow::Owned(redacted) => String::from_utf8_lossy(&redacted).into_owned(),
         }
@@ -114,32 +119,36 @@ impl Redactor {
 
     /// Redacts the body of an answer.
     pub(crate) fn redact_bytes(&self, bytes: Bytes) -> Bytes {
-        match self.redacted(&bytes, TextKind::Answer) {
+        match self.redact_to_cow(&bytes, TextKind::Answer) {
             Cow::Borrowed(_) => bytes,
             Cow::Owned(redacted) => Bytes::from(redacted),
         }
     }
 
-    /// Redacts the next part of a long body into `out`. `text` contains redacted bytes as context
-    /// up to `done`, and then the new bytes. Returns the position up to which the text is now
-    /// redacted. Unless this was the last part, the caller must pass the remaining bytes again,
-    /// together with the next bytes. Returns `None` if the whole body counts as a secret.
+    /// Redacts the next part of a long body, and appends the result to `out`. The first `done`
+    /// bytes of `text` were processed by an earlier call and serve only as context. The bytes after
+    /// them are new. Returns the position in `text` up to which the body is now processed. Unless
+    /// this was the last part, the caller must pass the remaining bytes again, together with the
+    /// next bytes. Returns `None` if the whole body counts as a secret.
     pub(crate) fn redact_part(
         &self,
         text: &[u8],
         done: usize,
-        is_last: bool,
+        is_last_part: bool,
         out: &mut Vec<u8>,
     ) -> Option<usize> {
-        self.redact_into(Window { text, is_last }, TextKind::Answer, done, out)
+        self.redact_into(Window { text, is_last_part }, TextKind::Answer, done, out)
     }
 
-    /// Returns how many redacted bytes the next part must repeat as context.
+    /// Returns how many of the processed bytes the next part must repeat as context.
     pub(crate) fn context_bytes(&self) -> usize {
         let short = self.secrets.iter().filter_map(|(_, short)| short.as_ref());
         short.map(ShortSecret::context_bytes).max().unwrap_or_default()
     }
 
+    /// Searches the text from `done` on, and appends it to `out` with a mask in place of each
+    /// secret. Returns the position up to which the text was processed; `None` if the search would
+    /// take too long.
     fn redact_into(
         &self,
         window: Window<'_>,
@@ -165,10 +174,10 @@ impl Redactor {
         }
     }
 
-    /// Masks the secrets in a text. Returns the borrowed text if it contains none. Masks the whole
-    /// text if the search would take too long.
-    fn redacted<'t>(&self, text: &'t [u8], kind: TextKind) -> Cow<'t, [u8]> {
-        let window = Window { text, is_last: true };
+    /// Masks the secrets in a text. Returns the text itself if it contains no secret. Masks the
+    /// whole text if the search would take too long.
+    fn redact_to_cow<'t>(&self, text: &'t [u8], kind: TextKind) -> Cow<'t, [u8]> {
+        let window = Window { text, is_last_part: true };
         match self.search(window, kind, 0, &mut steps_max(text)) {
             SearchResult::None => return Cow::Borrowed(text),
             SearchResult::TooMuch => return Cow::Owned(MASK.into()),

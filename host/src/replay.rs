@@ -14,14 +14,14 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::config::LiveConfig;
-use crate::connections::{ConnectionError, UnstoredConnection, activate};
+use crate::connections::{ConnectionError, UnstoredConnection, activate_unstored};
 use crate::domain::{
     Call, Clock, ConnectorName, EventId, FailedTest, Journal, Limits, Marker, RecordedRun,
     RunRecording, RunReport, Settings,
 };
 use crate::egress::Replay;
 use crate::plugins::{Plugins, VersionError};
-use crate::report::{FixedData, ReportSettings, Source, TestData};
+use crate::report::{FixedData, ReportSettings, TestData, TestDataSource};
 use crate::runtime::{
     CallArguments, Connector, ExportAnswer, MemoryJournal, RunEnd, RunInput, Sandbox, TestReport,
     outcome_json,
@@ -71,7 +71,7 @@ pub struct ReplayedRun {
     pub recorded_version: String,
     /// SHA-256 of the file of the recorded run.
     pub recorded_sha256: String,
-    /// Why the recording lacks exchanges; `None` if it is complete.
+    /// The reason why the recording lacks exchanges; `None` if the recording is complete.
     pub missing: Option<String>,
     /// Log, outcome and usage of the replay. Its outbound calls were answered from the recording.
     pub report: RunReport,
@@ -112,6 +112,7 @@ pub enum ReplayError {
     Store(#[from] StoreError),
 }
 
+/// Converts the error of a recording that cannot be parsed.
 fn unreadable_error(error: impl std::fmt::Display) -> ReplayError {
     ReplayError::Unreadable(error.to_string())
 }
@@ -123,17 +124,18 @@ impl EventReplayer {
         Self { deps }
     }
 
-    /// Replays the recorded runs of an event, and compares each with its recording.
+    /// Replays the recorded runs of an event, and compares each run with its recording.
     ///
     /// # Errors
-    /// There is no recording, or the version cannot be used for it.
+    /// There is no recording, or the version cannot be used for the recording.
     pub async fn replay(
         &self,
         event: EventId,
         options: &ReplayOptions,
     ) -> Result<Vec<ReplayedRun>, ReplayError> {
         let store = &self.deps.store;
-        // Store the recordings in the queue first: this event's recording may be one of them.
+        // Wait until the queued recordings are stored, because the recording of this event may be
+        // one of them.
         store.flush().await?;
         store.event(event).await?.ok_or(ReplayError::NoEvent)?;
         let recorded = store.recording(event).await?;
@@ -153,6 +155,7 @@ impl EventReplayer {
         Ok(replayed)
     }
 
+    /// Replays one recorded run, and compares the replay with the recording.
     async fn replay_run(
         &self,
         RecordedRun { call, recording }: RecordedRun,
@@ -163,12 +166,16 @@ impl EventReplayer {
         let name: ConnectorName = input.connector.parse().map_err(unreadable_error)?;
         let version = options.version.as_deref().unwrap_or(&input.connector_sha256);
         let connector = self.deps.plugins.version(&name, version).await?;
-        let limits = self.deps.config.now().limits_of(&name);
-        let replay = Replay::of_event(&exchanges).map_err(unreadable_error)?;
+        let limits = self.deps.config.current().limits_of(&name);
+        let replay = Replay::from_event_exchanges(&exchanges).map_err(unreadable_error)?;
         let connection = input.connection(&connector, &options.settings);
-        let active =
-            activate(connection, &connector, &self.deps.config.now(), self.deps.clock.now())?;
-        let active = Arc::new(active.answered_by(Arc::clone(&replay)));
+        let active = activate_unstored(
+            connection,
+            &connector,
+            &self.deps.config.current(),
+            self.deps.clock.now(),
+        )?;
+        let active = Arc::new(active.with_replay(Arc::clone(&replay)));
         // Use a copy of the version, because a replay must not count as a run of the version in
         // use.
         let connector = Arc::new(connector.with_limits(limits));
@@ -202,7 +209,7 @@ impl EventReplayer {
         };
         let settings = ReportSettings::read(&run.active.connection.report);
         let data = input.test_data.clone().map(|data| FixedData::with_ids_of(&test, data));
-        let source = data.map(|data| Arc::new(data) as Arc<dyn Source>);
+        let source = data.map(|data| Arc::new(data) as Arc<dyn TestDataSource>);
         let deadline = Instant::now() + Duration::from_millis(limits.create_answer_ms / 2);
         // The settings are valid: `activate` has checked them.
         let report = TestReport::new(test.clone(), settings.unwrap_or_default(), source, deadline);
@@ -228,20 +235,35 @@ impl EventReplayer {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 struct RecordedInput {
+    /// The name of the connector.
     connector: String,
+    /// SHA-256 of the file of the recorded run.
     connector_sha256: String,
+    /// The version of the recorded run, from its manifest.
     connector_version: String,
+    /// The body of the Create Defect request; `None` for other calls.
     event: Option<RecordedTest>,
+    /// The marker of the defect or of the comment; `None` for calls without a marker.
     marker: Option<String>,
+    /// The key of the defect in the tracker, for follow-up calls.
     key: Option<String>,
+    /// The index of the attachment, for `attach`.
     attachment: Option<u32>,
+    /// The Test Manager project, for `count`.
     project: Option<String>,
+    /// The setting whose values are listed, for `choices`.
     setting: Option<String>,
+    /// The text that a person had typed, for `choices`.
     search: Option<String>,
+    /// The connection's settings, without secrets.
     settings: Settings,
+    /// The settings of the connection's report.
     report: Settings,
+    /// The names of the secrets.
     secrets: Vec<String>,
+    /// The data about the failed test, from which the report was made.
     test_data: Option<TestData>,
+    /// The notes in the report, for example about routing rules.
     notes: Vec<String>,
 }
 
@@ -256,12 +278,13 @@ struct RecordedTest {
 }
 
 impl RecordedInput {
+    /// Parses the input of a recorded run.
     fn parse(input: Settings) -> Result<Self, ReplayError> {
         serde_json::from_value(Value::Object(input)).map_err(unreadable_error)
     }
 
-    /// The connection of the replay: the recorded settings that this version declares, with the
-    /// changes, and a random text for each secret.
+    /// Makes the connection of the replay. The connection has the recorded settings that this
+    /// version declares, with the requested changes. The value of each secret is a random text.
     fn connection(
         &self,
         connector: &Connector,
@@ -291,7 +314,8 @@ impl RecordedInput {
         }
     }
 
-    /// The failed test; for a call without one, a failed test whose ids are nil.
+    /// Returns the failed test of the call. If the call has none, returns a failed test whose ids
+    /// are nil.
     fn failed_test(&self) -> FailedTest {
         let nil = uuid::Uuid::nil();
         self.event.as_ref().map_or_else(
@@ -306,7 +330,7 @@ impl RecordedInput {
     }
 }
 
-/// The text of an argument; empty if the call has no such argument.
+/// Returns the text of an argument; empty if the call has no such argument.
 fn text_or_empty(argument: Option<&String>) -> &str {
     argument.map_or("", String::as_str)
 }

@@ -26,10 +26,10 @@ pub use data::{
     Requirement, RobotLog, Step, Subject, TestCase, TestCaseLog, TestData, TestSet,
 };
 pub use fixed_data::FixedData;
-pub use markup::{Markup, TooSmall, markdown_as_html};
+pub use markup::{Markup, TextLimitTooSmall, markdown_as_html};
 pub use mask::{InvalidMask, Mask, MaskSettings};
 pub use rendered::{Field, FieldValue, Report};
 pub use routing::RoutingRule;
 pub use sample::sample_test_data;
 pub use settings::{FieldTemplate, ReportSettings, SettingsProblem};
-pub use source::Source;
+pub use source::TestDataSource;

@@ -1,5 +1,5 @@
-//! Runs connectors: the engine, the compiler process, one sandbox per run, and the functions that a
-//! guest imports.
+//! Runs connectors. Contains the engine, the compiler process, the sandbox in which each run is
+//! executed, and the functions that a guest imports.
 //!
 //! No other module uses wasmtime. This module never uses the store:
 //! [`crate::domain::Journal`] records each write durably before the write is sent.
@@ -44,7 +44,7 @@ pub use engine::WASMTIME_VERSION;
 pub(crate) use error::shortened;
 pub use error::{CompileError, EngineError, LoadError, MemoryBound, WrongFile};
 #[cfg(fuzzing)]
-pub(crate) use imports::address;
+pub(crate) use imports::build_request_address;
 pub(crate) use mapping::{CannotRun, check_executable};
 pub use measure::{CallTimes, MeasuredGuest};
 pub use memory_journal::MemoryJournal;

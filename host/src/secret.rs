@@ -1,4 +1,4 @@
-//! Secrets and tokens. They cannot be printed, are encrypted (sealed) in the store, and are
+//! Secrets and tokens, which cannot be printed, are encrypted (sealed) in the store, and are
 //! compared in constant time.
 //!
 //! Never logs or serialises a secret. Only [`Secret::reveal`] returns the value, so all its uses
@@ -32,8 +32,8 @@ pub const KEY_VARIABLE: &str = "JACKFIELD_SECRET_KEY";
 /// The environment variable for the new sealing key of a rotation.
 pub const NEW_KEY_VARIABLE: &str = "JACKFIELD_NEW_SECRET_KEY";
 
-/// Maximum length of a secret, bytes. There is a limit because each answer of a tracker is searched
-/// for the secret in many encodings.
+/// Maximum length of a secret, bytes. The length is limited, because each answer of a tracker is
+/// searched for the secret in many encodings.
 pub const SECRET_BYTES_MAX: usize = 16 * 1024;
 /// Minimum length of a secret, bytes. A shorter secret would also match ordinary texts when it is
 /// redacted, and would be easy to guess.
@@ -41,10 +41,10 @@ pub const SECRET_BYTES_MIN: usize = 4;
 /// A secret of fewer characters is redacted only as a whole value or word, because it may be a
 /// common word.
 pub const SHORT_SECRET_CHARS: usize = 12;
-/// Maximum number of borders of a secret, or of a prefix of it. A border is a proper suffix that is
-/// also a prefix. A text of one repeated letter has almost as many borders as letters. The time of
-/// a search for a secret may be the length of the searched text multiplied by the number of
-/// borders.
+/// A secret and each of its prefixes may have at most this many borders. A border of a text is a
+/// proper, non-empty suffix of the text that is also a prefix of the text. A text of one repeated
+/// letter has almost as many borders as letters. A search for a secret may need as many comparisons
+/// as the length of the searched text multiplied by the number of borders.
 const BORDERS_MAX: usize = 16;
 
 /// The reason why a secret cannot be sealed, opened or read.
@@ -53,7 +53,7 @@ pub enum SecretError {
     /// The key's text is not 32 bytes of hex or base64.
     #[error("{0} is not a key: give 32 bytes as 64 hex digits or as base64")]
     NotAKey(String),
-    /// Other users may read the key, or may have created its file.
+    /// Other users may read the key, or may have created the key's file.
     #[error(
         "the key is not safe: {0}; then run `jackfield secrets rotate` if the key encrypts secrets"
     )]
@@ -70,7 +70,7 @@ pub enum SecretError {
     /// The file is outside the folders of `secret_file_roots`.
     #[error("{0} is not in a folder that `secret_file_roots` allows")]
     FileNotAllowed(PathBuf),
-    /// The name of the variable begins with no prefix of `secret_env_prefixes`.
+    /// The name of the variable does not begin with a prefix of `secret_env_prefixes`.
     #[error("the name of the variable {0} does not begin with a prefix of `secret_env_prefixes`")]
     EnvNotAllowed(String),
     /// The secret is longer than [`SECRET_BYTES_MAX`].
@@ -90,7 +90,7 @@ pub enum SecretError {
     EnvNotText(String),
 }
 
-/// A secret text. It is erased from memory when it is dropped, and never printed.
+/// A secret text, which is erased from memory when it is dropped, and is never printed.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
 
@@ -101,7 +101,7 @@ impl Secret {
         Self(Zeroizing::new(text))
     }
 
-    /// Reads an environment variable; `None` if it is not set or empty.
+    /// Reads an environment variable. Returns `None` if the variable is not set or is empty.
     ///
     /// # Errors
     /// The value is not UTF-8.
@@ -180,7 +180,8 @@ impl Secret {
         if value.0.len() > SECRET_BYTES_MAX { Err(SecretError::TooLong) } else { Ok(value) }
     }
 
-    /// Returns whether the text is a reference, whose value may change.
+    /// Returns whether the text is a reference to a file or a variable. The value of a reference
+    /// may change.
     #[must_use]
     pub fn is_reference(&self) -> bool {
         ["file:", "env:"].iter().any(|scheme| self.0.starts_with(scheme))
@@ -189,7 +190,7 @@ impl Secret {
     /// Returns this value if it can be redacted from texts.
     ///
     /// # Errors
-    /// It is too short, too long, or repeats itself too often.
+    /// The value is too short, too long, or repeats itself too often.
     pub fn checked(self) -> Result<Self, SecretError> {
         match self.0.len() {
             ..SECRET_BYTES_MIN => Err(SecretError::TooShort),
@@ -211,7 +212,7 @@ impl Secret {
         env_prefixes: &[String],
     ) -> Result<Self, SecretError> {
         if let Some(path) = self.0.strip_prefix("file:") {
-            return read_file_below(Path::new(path), file_roots);
+            return read_file_in_roots(Path::new(path), file_roots);
         }
         let Some(name) = self.0.strip_prefix("env:") else { return Ok(self.clone()) };
         // The sealing key must never be sent to a tracker, even if the prefixes allow its variable.
@@ -223,8 +224,9 @@ impl Secret {
     }
 }
 
-/// Returns the largest number of borders that the text or one of its prefixes has.
-/// [`Secret::checked`] limits this number, so that the search for secrets stays fast.
+/// Counts the borders of the text and of each of its prefixes, and returns the largest count. A
+/// border is a proper, non-empty suffix that is also a prefix. [`BORDERS_MAX`] limits the count, so
+/// that the search for secrets stays fast.
 #[expect(
     clippy::indexing_slicing,
     reason = "a border is shorter than its text, so each index is in range"
@@ -245,9 +247,9 @@ fn border_count_max(text: &[u8]) -> usize {
     count_max
 }
 
-/// Reads a secret from a file that is in one of `roots` after symbolic links are resolved. For a
-/// file outside these folders, the error does not reveal whether the file exists.
-fn read_file_below(path: &Path, roots: &[PathBuf]) -> Result<Secret, SecretError> {
+/// Reads a secret from a file that is in one of the folders `roots` after symbolic links are
+/// resolved. For a file outside these folders, the error does not reveal whether the file exists.
+fn read_file_in_roots(path: &Path, roots: &[PathBuf]) -> Result<Secret, SecretError> {
     let failed = |error| SecretError::File(path.to_owned(), error);
     let outside = || SecretError::FileNotAllowed(path.to_owned());
     let leads_up = path.components().any(|part| part == Component::ParentDir);
@@ -282,8 +284,8 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     }
 }
 
-/// SHA-256 of a token. The store keeps only this hash and finds a token by it. So the time of a
-/// lookup reveals nothing about the token.
+/// The SHA-256 hash of a token. The store contains only this hash, and looks up a token by its
+/// hash, so the time of a look-up reveals nothing about the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash(pub [u8; 32]);
 
@@ -300,7 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references_are_resolved_only_where_the_config_allows() {
+    fn only_references_that_the_config_allows_are_resolved() {
         let folder = tempfile::tempdir().unwrap();
         let inside = folder.path().join("roots/key");
         std::fs::create_dir(folder.path().join("roots")).unwrap();

@@ -1,9 +1,10 @@
 //! The stand-in for Test Manager: `jackfield simulate test-manager`. It is not part of the server.
 //!
-//! It answers the reading part of Test Manager's REST API with invented data, and has a page that
-//! sends the two webhooks. Its paths and answers are taken from public clients of Test Manager.
-//! Unknown parts, such as the format of errors, are as simple as possible. The credentials are
-//! fixed and protect nothing.
+//! The stand-in answers the reading part of Test Manager's REST API with invented data. It also has
+//! a page that sends the two webhooks. The paths and the formats of answers come from public
+//! clients of Test Manager. What these clients do not show, such as the format of errors, is as
+//! simple as possible. The credentials of the API are the same in each stand-in and protect
+//! nothing.
 
 mod api;
 mod control;
@@ -33,14 +34,15 @@ use faults::Faults;
 use gate::ReceivedRequest;
 use pages::PageState;
 use rates::RateCounters;
-use tokens::Tokens;
+use tokens::IssuedTokens;
 
 pub use faults::{Fault, FaultName, InvalidFault};
 pub use pages::{Counts, CreatedDefect, FailedTest, WebhookError, Webhooks};
 pub use tokens::{CLIENT_ID, CLIENT_SECRET};
 
-/// The paths of the organisation and of the tenant, in the form of Test Manager's addresses.
+/// The path of the organisation in Test Manager's addresses.
 const ORGANIZATION: &str = "/sample";
+/// The path of the tenant in Test Manager's addresses.
 const TENANT: &str = "/sample/DefaultTenant";
 /// Maximum size of a request body, bytes.
 const REQUEST_BYTES_MAX: usize = 64 << 10;
@@ -48,29 +50,33 @@ const REQUEST_BYTES_MAX: usize = 64 << 10;
 /// The options of a stand-in.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// The seed of the data: the same seed always gives the same data.
+    /// The seed of the data. Stand-ins with the same seed have the same data.
     pub seed: u64,
     /// The faults that are active when the stand-in starts.
     pub faults: Vec<Fault>,
-    /// The URL to which webhooks are sent; it can also be set on the page.
+    /// The URL to which webhooks are sent. A person can also set the URL on the page.
     pub webhook_url: Option<String>,
 }
 
-/// The sockets of a stand-in: one for the API and the pages, and one that is a second origin for
-/// files.
+/// The sockets of a stand-in: one for the API and the pages, and one for files. So files have
+/// another origin than the API.
 pub struct Listeners {
-    main: TcpListener,
-    files: TcpListener,
+    /// The socket for the API and the pages.
+    main_listener: TcpListener,
+    /// The socket for files.
+    files_listener: TcpListener,
 }
 
 impl Listeners {
-    /// Listens on the address, and for files on another port of the same address.
+    /// Listens on this address for the API and the pages. For files, listens on another port of the
+    /// same IP address.
     ///
     /// # Errors
     /// An address cannot be bound.
     pub async fn bind(listen: SocketAddr) -> std::io::Result<Self> {
-        let main = TcpListener::bind(listen).await?;
-        Ok(Self { main, files: TcpListener::bind((listen.ip(), 0)).await? })
+        let main_listener = TcpListener::bind(listen).await?;
+        let files_listener = TcpListener::bind((listen.ip(), 0)).await?;
+        Ok(Self { main_listener, files_listener })
     }
 }
 
@@ -79,9 +85,9 @@ impl Listeners {
 pub struct Addresses {
     /// The address of the page with the executions and the dashboard.
     pub page_url: String,
-    /// The base URL of Test Manager, for a connection.
+    /// The base URL of Test Manager, which a connection needs.
     pub base_url: String,
-    /// The token endpoint, for a connection.
+    /// The token endpoint, which a connection needs.
     pub token_url: String,
     /// The origin from which screenshots are downloaded with the fault `screenshot-redirect`.
     pub files_url: String,
@@ -90,6 +96,7 @@ pub struct Addresses {
 /// A stand-in with its data, its state and its addresses.
 pub struct Simulator {
     addresses: Addresses,
+    /// Sends the webhooks.
     webhooks: Arc<dyn Webhooks>,
     state: Mutex<State>,
 }
@@ -98,17 +105,17 @@ pub struct Simulator {
 struct State {
     data_set: DataSet,
     faults: Faults,
-    tokens: Tokens,
+    tokens: IssuedTokens,
     rates: RateCounters,
-    /// The last requests, the oldest first.
+    /// The last requests that were received, the oldest first.
     requests: VecDeque<ReceivedRequest>,
     page_state: PageState,
-    /// The defects from the answers to Create Defect, by their ids in the stand-in.
+    /// The defects that answers to Create Defect contained, by their ids in the stand-in.
     defects: BTreeMap<Uuid, dto::Defect>,
 }
 
 impl Simulator {
-    /// Creates a stand-in and its data. It sends its webhooks through `webhooks`.
+    /// Creates a stand-in and its data. `webhooks` sends the webhooks of the stand-in.
     ///
     /// # Errors
     /// The address of a listener cannot be read.
@@ -117,17 +124,17 @@ impl Simulator {
         options: &Options,
         webhooks: Arc<dyn Webhooks>,
     ) -> std::io::Result<Arc<Self>> {
-        let main = origin(listeners.main.local_addr()?);
+        let main = listener_origin(listeners.main_listener.local_addr()?);
         let addresses = Addresses {
             page_url: format!("{main}/"),
             base_url: format!("{main}{TENANT}/testmanager_"),
             token_url: format!("{main}{ORGANIZATION}/identity_/connect/token"),
-            files_url: origin(listeners.files.local_addr()?),
+            files_url: listener_origin(listeners.files_listener.local_addr()?),
         };
         let state = State {
             data_set: DataSet::new(options.seed, &addresses.base_url),
             faults: Faults::new(&options.faults),
-            tokens: Tokens::default(),
+            tokens: IssuedTokens::default(),
             rates: RateCounters::default(),
             requests: VecDeque::new(),
             page_state: PageState::new(options.webhook_url.clone()),
@@ -136,7 +143,7 @@ impl Simulator {
         Ok(Arc::new(Self { addresses, webhooks, state: Mutex::new(state) }))
     }
 
-    /// The addresses of this stand-in.
+    /// Returns the addresses of this stand-in.
     #[must_use]
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
@@ -153,8 +160,8 @@ impl Simulator {
             .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
             .with_state(self);
         let files: Router = files::routes();
-        let main = axum::serve(listeners.main, main).into_future();
-        let files = axum::serve(listeners.files, files).into_future();
+        let main = axum::serve(listeners.main_listener, main).into_future();
+        let files = axum::serve(listeners.files_listener, files).into_future();
         tokio::try_join!(main, files).map(drop)
     }
 
@@ -163,8 +170,8 @@ impl Simulator {
     }
 }
 
-/// The origin with which programs on this machine reach the address of a listener.
-fn origin(address: SocketAddr) -> String {
+/// Returns the origin by which programs on this machine reach the address of a listener.
+fn listener_origin(address: SocketAddr) -> String {
     match address.ip().is_unspecified() {
         true => format!("http://localhost:{}", address.port()),
         false => format!("http://{address}"),

@@ -2,8 +2,9 @@
 //! SQL.
 //!
 //! This room never runs connectors and never uses HTTP. Callers pass times as arguments; only ids
-//! and waits use a clock. A method marked *durable* returns when the change is on the disk. A power
-//! cut may lose a change that is marked *lazy*; a crash of the process does not.
+//! and waits use a clock. A method that is marked *durable* returns only after its change is on the
+//! disk. A power cut may lose the change of a method that is marked *lazy*; a crash of the process
+//! does not lose this change.
 
 mod accounts;
 mod changes;
@@ -30,11 +31,11 @@ pub use self::accounts::{
 pub use self::changes::{Change, Changes};
 pub use self::connections::{ConnectionStore, StoredConnection, StoredToken, TokenExpiry};
 pub use self::connectors::{
-    ConnectorStore, LoadedConnectors, REMOVED_MAX, SHARED_BYTES_MAX, SHARED_VERSIONS_MAX,
-    SharedConnector, SharedFile, SharedVersion,
+    ConnectorStore, LoadedConnectors, REMOVED_CONNECTORS_MAX, SHARED_BYTES_MAX,
+    SHARED_VERSIONS_MAX, SharedConnector, SharedFile, SharedVersion,
 };
 pub use self::counts::{
-    CLOCKS_DIFFER_MS, CachedCounts, CountsClaim, CountsClaimed, CountsLease, CountsStore,
+    CLOCK_DIFFERENCE_MS_MAX, CachedCounts, CountsClaim, CountsClaimed, CountsLease, CountsStore,
 };
 pub use self::defects::{
     Claim, ControlDefect, DefectFilter, DefectStore, DoubtCounts, DueDefect, DueLimits,
@@ -58,12 +59,12 @@ pub struct TableRows {
     pub rows: u64,
 }
 
-/// The lengths of the queues of data that is not stored yet.
+/// How many changes and records are queued, because they are not stored yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueLengths {
-    /// Queued operations that change the store. A caller waits for each.
+    /// Number of queued operations that change the store. A caller waits for each of them.
     pub operations: u64,
-    /// Queued records of the history.
+    /// Number of queued records of the history. No caller waits for them.
     pub history: u64,
 }
 
@@ -72,30 +73,33 @@ pub struct QueueLengths {
 pub trait Store:
     ConnectionStore + DefectStore + FollowUpStore + EventStore + CountsStore + Send + Sync
 {
-    /// Recovers after a crash; called at the start. Ends the leases of processes that no longer
-    /// run: all leases, or in a shared database the leases whose time has ended. A row in `intent`
-    /// may then be claimed at once. A row in `sent` becomes `in-doubt`, and its write counts as
-    /// ended `run_ms` after it was marked. The waits of all rows in doubt start again. Events that
-    /// were in progress become interrupted. If the database fell behind, marks it: from then on, a
-    /// failed test without a row counts as in doubt. Durable.
+    /// Recovers the store after a crash. The server calls this when it starts. Ends the leases of
+    /// processes that no longer run. In a shared database, these are the leases whose time has
+    /// ended; otherwise, these are all leases. A row in `intent` may then be claimed at once. A row
+    /// in `sent` becomes `in-doubt`, and its write counts as ended `run_ms` after it was marked.
+    /// The waits of all rows in doubt begin again. Events that were in progress become interrupted.
+    /// If the database fell behind, for example because an older copy was restored, marks the
+    /// database: from then on, a failed test without a row counts as in doubt. Durable.
     async fn recover(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
-    /// The instant since which failed tests without a row count as in doubt, because the database
-    /// had fallen behind. `None` if it had not.
+    /// Returns the instant since which failed tests without a row count as in doubt, because the
+    /// database had fallen behind. `None` if the database has never fallen behind.
     fn restored_at(&self) -> Option<Timestamp>;
-    /// Restarts the waits of all rows without a known defect, because the clock has stepped. A
-    /// write in progress is assumed to end `run_ms` from now. Durable.
+    /// Lets the waits of all rows without a known defect, and of all unfinished follow-up steps,
+    /// begin again. Call this after the clock was changed. A write in progress is assumed to end
+    /// `run_ms` from now. Durable.
     async fn restart_waits(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
     /// Whether other servers may also change the database.
     fn is_shared(&self) -> bool;
     /// Subscribes to the changes that other servers make from now on. If only one server uses this
     /// store, only [`Change::Defect`] arrives.
-    fn changes(&self) -> Changes;
+    fn subscribe_to_changes(&self) -> Changes;
     /// Waits until everything that was recorded before this call can be read.
     async fn flush(&self) -> Result<(), StoreError>;
     /// Returns how many changes and how many records of the history wait to be stored.
     fn queue_lengths(&self) -> QueueLengths;
-    /// Checks that a durable write succeeds now; the error contains the reason if it does not.
-    async fn ready(&self) -> Result<(), StoreError>;
+    /// Makes a small durable change, to check that the store can be written now. If this fails, the
+    /// error contains the reason.
+    async fn check_writable(&self) -> Result<(), StoreError>;
     /// Writes the queued changes, then closes the store. No method may be called afterwards.
     async fn close(&self);
 }

@@ -1,7 +1,7 @@
-//! Counts events, runs and reloads for Prometheus, and makes traces for OpenTelemetry. The only
-//! room with prometheus-client and opentelemetry.
+//! Counts events, runs and reloads for Prometheus, and makes traces for OpenTelemetry. No other
+//! room uses prometheus-client or opentelemetry.
 //!
-//! Allocates nothing for an event whose connection and kind were counted before. A text that a
+//! No memory is allocated for an event whose connection and kind were counted before. A text that a
 //! sender, a guest or a tracker chooses never becomes a label: the labels are names of connections
 //! and connectors, origins that a person granted, and words of fixed lists.
 
@@ -21,16 +21,17 @@ use crate::domain::{Connection, ConnectionId, EventKind, OutcomeCode, Refusal, R
 
 use counts::Counts;
 
-pub use metrics_page::{CONTENT_TYPE, ConnectionState, PoolState, ServerState, State};
+pub use metrics_page::{CONTENT_TYPE, ConnectionState, MetricsPageState, PoolState, ServerState};
 pub use trace_parent::TraceParent;
 pub use traces::{TraceError, TraceSettings, Traces};
 
-/// What happened since the start, for each connection and for the server.
+/// The counts since the start of the server: for each connection, and for the server itself.
 #[derive(Debug, Default)]
 pub struct Metrics {
     connections: RwLock<HashMap<ConnectionId, Arc<Counts>>>,
-    /// Events of requests that matched no connection.
-    unmatched: Counts,
+    /// The counts of requests that matched no connection.
+    unmatched_requests: Counts,
+    /// Reloads of the configuration that were applied.
     reloads: AtomicU64,
     refused_reloads: AtomicU64,
 }
@@ -45,46 +46,48 @@ impl Metrics {
         ms: u64,
     ) {
         match connection {
-            Some(id) => self.of(id).count_event(kind, code, ms),
-            None => self.unmatched.count_event(kind, code, ms),
+            Some(id) => self.counts_of(id).count_event(kind, code, ms),
+            None => self.unmatched_requests.count_event(kind, code, ms),
         }
     }
 
-    /// Counts a run of a connection, with its requests; `refusal` says why it failed.
+    /// Counts a run of a connection and the requests of the run. `refusal` is the reason why the
+    /// run failed, if it failed.
     pub fn count_run(
         &self,
         connection: &Connection,
         report: &RunReport,
         refusal: Option<&Refusal>,
     ) {
-        self.of(connection.id).count_run(connection, report, refusal);
+        self.counts_of(connection.id).count_run(connection, report, refusal);
     }
 
-    /// Counts a reload of the configuration.
+    /// Counts a reload of the configuration that was applied.
     pub fn count_reload(&self) {
         self.reloads.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a reload of the configuration that was refused, and so changed nothing.
+    /// Counts a reload of the configuration that was refused and changed nothing.
     pub fn count_refused_reload(&self) {
         self.refused_reloads.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Forgets a connection that was deleted.
-    pub fn forget(&self, id: ConnectionId) {
+    /// Removes the counts of a connection that was deleted.
+    pub fn remove_connection(&self, id: ConnectionId) {
         self.connections.write().remove(&id);
     }
 
-    /// Forgets the connections that do not exist: an event may end after its connection was
-    /// deleted.
-    pub fn retain(&self, exists: impl Fn(ConnectionId) -> bool) {
+    /// Removes the counts of connections that do not exist. An event that ends after its connection
+    /// was deleted causes such counts.
+    pub fn retain_connections(&self, exists: impl Fn(ConnectionId) -> bool) {
         let has_deleted = self.connections.read().keys().any(|id| !exists(*id));
         if has_deleted {
             self.connections.write().retain(|id, _| exists(*id));
         }
     }
 
-    fn of(&self, id: ConnectionId) -> Arc<Counts> {
+    /// Returns the counts of a connection, and creates them at the first call.
+    fn counts_of(&self, id: ConnectionId) -> Arc<Counts> {
         if let Some(counts) = self.connections.read().get(&id) {
             return Arc::clone(counts);
         }

@@ -1,8 +1,8 @@
 //! Reads the data of a failed test from Test Manager's REST API.
 //!
-//! This room never writes. It sends every request through `egress`, with the rules of the
-//! connection, and has no HTTP client of its own. Data that cannot be fetched becomes a gap, never
-//! an error.
+//! This room never changes data in Test Manager, and has no HTTP client of its own: it sends every
+//! request through `egress`, with the rules of the connection. Data that cannot be fetched becomes
+//! a gap, never an error.
 
 mod address;
 mod client;
@@ -33,14 +33,14 @@ use parking_lot::Mutex;
 use crate::domain::{Clock, ConnectionId, FailedTest, Limits};
 use crate::egress::{ActiveConnection, Egress};
 use crate::memory::HostMemory;
-use crate::report::Source;
+use crate::report::TestDataSource;
 use crate::store::Store;
 
 use shared::FetchContext;
 use source::TestSource;
 use state::ApiState;
 
-/// The services that requests to Test Manager use.
+/// The parts of the server that requests to Test Manager use.
 pub(crate) struct Dependencies {
     /// Sends the requests.
     pub(crate) egress: Arc<Egress>,
@@ -52,15 +52,17 @@ pub(crate) struct Dependencies {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// Reads from Test Manager for all connections. Stores a state for each connection in use.
+/// Reads from Test Manager for all connections. Stores an `ApiState` for each connection in use.
 pub struct TestManager {
     deps: Arc<Dependencies>,
-    /// The state of each connection in use. It is shared by all failed tests of the connection.
+    /// The state of each connection in use, which all failed tests of the connection share.
     states: Mutex<HashMap<ConnectionId, ConnectionState>>,
 }
 
-/// The state of one connection, and the active connection for which the state was created.
+/// The state of one connection, which is used while the settings and secrets of the connection do
+/// not change.
 struct ConnectionState {
+    /// The settings and secrets for which the state was created.
     active: Weak<ActiveConnection>,
     state: Arc<ApiState>,
 }
@@ -71,19 +73,25 @@ impl TestManager {
     }
 
     /// Returns a source for the data of a failed test, with the limits of the connection's
-    /// connector. `None` if the connection has no settings for Test Manager.
+    /// connector. Returns `None` if the connection has no settings for Test Manager.
     #[must_use]
     pub fn source(
         &self,
         active: &Arc<ActiveConnection>,
         test: &FailedTest,
         limits: &Limits,
-    ) -> Option<Arc<dyn Source>> {
-        let context = self.new_context(active, limits)?;
+    ) -> Option<Arc<dyn TestDataSource>> {
+        let context = self.new_fetch_context(active, limits)?;
         Some(Arc::new(TestSource::new(Arc::new(context), test.clone())))
     }
 
-    fn new_context(&self, active: &Arc<ActiveConnection>, limits: &Limits) -> Option<FetchContext> {
+    /// Creates the context for the requests about one failed test. Returns `None` if the connection
+    /// has no settings for Test Manager.
+    fn new_fetch_context(
+        &self,
+        active: &Arc<ActiveConnection>,
+        limits: &Limits,
+    ) -> Option<FetchContext> {
         let test_manager = active.test_manager()?;
         let settings = active.connection.test_manager.clone()?;
         let deps = Arc::clone(&self.deps);
@@ -98,8 +106,8 @@ impl TestManager {
         ))
     }
 
-    /// Returns the state for these settings and secrets. If they have changed, a new state replaces
-    /// the old state of the connection.
+    /// Returns the state of a connection. If the connection's settings or secrets have changed, a
+    /// new state replaces the old state.
     fn state(&self, test_manager: &Arc<ActiveConnection>) -> Arc<ApiState> {
         let mut states = self.states.lock();
         states.retain(|_, entry| entry.active.strong_count() > 0);

@@ -1,7 +1,8 @@
-//! Connects to the server of a tracker: resolves names, uses proxies and TLS, and negotiates HTTP.
-//! Also contains the TLS code of this server's own listeners.
+//! Connects to the servers of trackers: resolves names, uses proxies and TLS, and negotiates HTTP.
+//! The TLS code of Jackfield's own listeners is here too.
 //!
-//! Sends no byte of a request and does not depend on guests. Only this module uses the TLS library.
+//! This module never sends a byte of a request and does not depend on guests. No other module uses
+//! the TLS library.
 
 mod address;
 mod connect;
@@ -27,13 +28,13 @@ pub use own::{OwnAddresses, host_name};
 pub use server_tls::{ServerTls, ServerTlsError, TlsFiles};
 pub use tls_fault::TlsFault;
 pub use trust::TrustError;
-pub(crate) use trust::{client_config, crypto, file_certificates, system_certificates};
+pub(crate) use trust::{client_config, crypto_provider, file_certificates, system_certificates};
 
 #[cfg(test)]
 pub(crate) use {proxies::Proxies, resolver::Resolver};
 
-/// The connection of Jackfield for which a network connection is made, and the options of the
-/// network connection.
+/// The connection of Jackfield that needs a network connection, and the options of the network
+/// connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caller<'a> {
     /// The connection of Jackfield, not a network connection.

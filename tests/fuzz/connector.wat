@@ -1,14 +1,14 @@
-;; The smallest connector: it describes itself, and its other functions do nothing. A component that
-;; contains this module is the seed of the component targets. After a change of the WIT, create it
-;; again as follows. Create `long_word.wasm` again, too: it has the same code, but its settings text
-;; contains a very long word.
+;; The smallest connector. It returns a manifest, and its other functions do nothing. The component
+;; with this module is the first input of the fuzz targets for components. After a change of the
+;; WIT, build this component again as follows. Also build `long_word.wasm` again: it has the same
+;; code, but its settings schema contains a very long word.
 ;;
 ;;   wasm-tools component embed ../../wit --world kpis-connector connector.wat -o core.wasm
 ;;   wasm-tools component new core.wasm -o corpus/component_mutated/connector.wasm
 (module
   (import "jackfield:connector/log@0.1.0" "log" (func $log (param i32 i32 i32)))
   (memory (export "memory") 1)
-  ;; A bump allocator: memory is never freed.
+  ;; A bump allocator. It never frees memory.
   (global $free (mut i32) (i32.const 4096))
   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
     (global.get $free)

@@ -1,5 +1,5 @@
-//! The audit log: an entry is stored before a change is made, and completed before the change is
-//! answered. Refused attempts have entries too.
+//! The audit log: an entry is stored before a change is made, and completed before the answer to
+//! the change is sent. Refused attempts have entries too.
 //!
 //! A change is never missing in the log: if the entry cannot be stored, the change is refused. If
 //! the server ends during the change, the entry has no outcome.
@@ -82,7 +82,7 @@ impl Audit {
     /// Adds the outcome to an entry.
     ///
     /// # Errors
-    /// The entry cannot be changed; it stays without an outcome.
+    /// The entry cannot be changed, so the entry stays without an outcome.
     pub async fn complete(&self, id: AuditId, completion: Completion) -> Result<(), StoreError> {
         let Completion { object, outcome, event } = completion;
         self.store.complete_audit(id, object, outcome, event).await
@@ -141,7 +141,7 @@ impl Audit {
         self.store.audit(filter).await
     }
 
-    /// Deletes entries that are too old, and the oldest ones if there are too many.
+    /// Deletes entries that are too old, and the oldest entries if there are too many.
     ///
     /// # Errors
     /// The store failed.
@@ -151,6 +151,7 @@ impl Audit {
         self.store.prune_audit(AuditRetention { since, entries_max: ENTRIES_MAX }).await
     }
 
+    /// Makes an entry without an outcome.
     fn entry(&self, intent: Intent<'_>) -> AuditEntry {
         let Intent { account, client, via, action, object } = intent;
         AuditEntry {

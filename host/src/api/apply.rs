@@ -1,5 +1,5 @@
-//! Types of `/apply` and `/export`, which read and write connections as a file. The file never
-//! contains the value of a secret, only references.
+//! Types of `/apply`, which changes connections to match a file, and of `/export`, which returns
+//! such a file. The file never contains the value of a secret, only references to secrets.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +15,13 @@ use super::{EditTestManager, EditWebhookAuth, EnumString, SecretText, WebhookPat
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConnectionsFile {
-    /// The connections, by name. Connections that are not in the file do not change.
+    /// The connections, each with its name as the key. Connections that are not in the file do not
+    /// change.
     pub connections: BTreeMap<String, ConnectionFile>,
 }
 
-/// A connection in a file. An absent member means its default; an absent secret is kept.
+/// A connection in a file. An absent setting gets its default. An absent secret keeps its stored
+/// value.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectionFile {
@@ -38,13 +40,14 @@ pub struct ConnectionFile {
     /// Whether requests to the tracker have the header `traceparent`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trace_context: bool,
-    /// The minimum index delay, in seconds; 0 means the delay that the connector states.
+    /// The minimum index delay of the tracker's search, in seconds. 0 means the delay that the
+    /// connector states.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub index_delay_s: u32,
     /// The reaction to a test case that fails again while its defect is open; `new` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_recurrence: Option<EnumString<OnRecurrence>>,
-    /// A reference to the client certificate.
+    /// A reference to the client certificate that the tracker requires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_cert: Option<SecretText>,
     /// A reference to the key of the client certificate.
@@ -53,10 +56,10 @@ pub struct ConnectionFile {
     /// A reference to the secret of the external application in Test Manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_manager_client_secret: Option<SecretText>,
-    /// A reference to the secret that senders must know.
+    /// A reference to the secret that senders of webhooks must know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<SecretText>,
-    /// A reference to a second secret that is accepted too.
+    /// A reference to a second secret that senders of webhooks may use instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret_previous: Option<SecretText>,
     /// Values of the settings that are not secrets, by name.
@@ -68,11 +71,11 @@ pub struct ConnectionFile {
     /// Settings for Test Manager; absent if the connection sends no requests to Test Manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_manager: Option<EditTestManager>,
-    /// How senders of webhooks prove that they know the secret, and from which addresses requests
-    /// are accepted; members that are absent are kept.
+    /// How senders of webhooks prove that they know the secret, and from which addresses webhooks
+    /// are accepted. An absent member keeps its stored value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_auth: Option<EditWebhookAuth>,
-    /// The settings of the report.
+    /// The settings of the report, which contains the texts and the files of a defect.
     #[serde(default, skip_serializing_if = "Settings::is_empty")]
     pub report: Settings,
     /// Additional paths of the connection's webhook requests.
@@ -84,9 +87,9 @@ pub struct ConnectionFile {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApplyQuery {
-    /// Only report what would change.
+    /// Whether the changes are only listed, and not made.
     pub dry_run: bool,
-    /// Make the changes even if creates are in progress or defects are in doubt.
+    /// Whether the changes are made even if creates are in progress or defects are in doubt.
     pub force: bool,
 }
 
@@ -100,43 +103,45 @@ pub struct AppliedConnections {
 }
 
 string_enum! {
-    /// What is done to a connection of the file.
+    /// What `POST /apply` does to a connection of the file.
     pub enum AppliedAction {
         /// The connection does not exist, so it is created.
         Create = "create",
         /// The connection differs from the file, so it is changed.
         Change = "change",
-        /// The connection is equal to the file.
+        /// The connection does not differ from the file, so it is not changed.
         Nothing = "nothing",
     }
 }
 
-/// What was done to a connection of the file, or would be done without the dry run.
+/// What `POST /apply` did to a connection of the file. After a dry run, what it would do.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct AppliedConnection {
     /// The name of the connection.
     pub name: String,
-    /// What is done to the connection.
+    /// Whether the connection is created, is changed or stays the same.
     pub action: EnumString<AppliedAction>,
-    /// The values that differ from the file.
+    /// The values of the connection that differ from the file.
     pub changes: Vec<AppliedChange>,
-    /// The webhook URL to enter in Test Manager; only if the connection was created. It contains
-    /// the token and is never shown again.
+    /// The webhook URL to enter in Test Manager; absent unless the connection was created. The URL
+    /// contains the token and is never shown again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_url: Option<String>,
 }
 
-/// A value that differs. A secret is shown as its reference, or as `set`.
+/// A value of a connection that differs from the file. A secret is shown as its reference. The
+/// value of a secret is shown as `set`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct AppliedChange {
     /// The path of the value, such as `settings.project`.
     pub member: String,
-    /// The value before the change; absent if there was none.
+    /// The value before the change; absent if the connection had no such value.
     pub before: Option<Value>,
-    /// The value after the change; absent if it is removed.
+    /// The value after the change; absent if the change removes the value.
     pub after: Option<Value>,
 }
 
+/// Whether a number of seconds is left out of the JSON because it is 0.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(seconds: &u32) -> bool {
     *seconds == 0

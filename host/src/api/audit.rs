@@ -1,4 +1,4 @@
-//! Types of `/audit`, which lists who changed what.
+//! Types of `/audit`, which lists the entries of the audit log: who changed what.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -13,27 +13,27 @@ use super::{EnumString, Time};
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuditQuery {
-    /// Only entries from this instant on, RFC 3339.
+    /// Only entries at or after this instant, in the format of RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
     pub since: Option<Timestamp>,
-    /// Only entries before this instant, RFC 3339.
+    /// Only entries before this instant, in the format of RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
     pub until: Option<Timestamp>,
-    /// Only entries of this account.
+    /// Only entries for requests of the account with this name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// Only entries that concern this object.
+    /// Only entries whose `object` is this text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
-    /// Only entries with this action.
+    /// Only entries whose `action` is this text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
-    /// The `next` of the previous page; absent for the first page.
+    /// The value of `next` in the previous page; absent for the first page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Uuid>,
-    /// Number of rows in a page, 1 to 200; absent: 50.
+    /// The maximum number of entries in a page, 1 to 200; 50 if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }
@@ -43,7 +43,7 @@ pub struct AuditQuery {
 pub struct AuditList {
     /// The entries of this page, newest first.
     pub entries: Vec<AuditEntry>,
-    /// The cursor of the next page; absent at the end.
+    /// The `cursor` that requests the next page; absent in the last page.
     pub next: Option<Uuid>,
 }
 
@@ -52,13 +52,13 @@ pub struct AuditList {
 pub struct AuditEntry {
     /// The id of the entry.
     pub id: Uuid,
-    /// When the request arrived.
+    /// The time at which the request arrived.
     pub at: Time,
     /// The name of the account; absent if the client was not signed in.
     pub account: Option<String>,
-    /// The role of the account at that time.
+    /// The role of the account when the request arrived; absent if the client was not signed in.
     pub role: Option<EnumString<Role>>,
-    /// The address of the client; `0.0.0.0` if the entry counts several clients.
+    /// The address of the client; `0.0.0.0` if the entry counts requests of several clients.
     pub client: String,
     /// The program that sent the request: the CLI, the console, or another client of the API.
     pub via: EnumString<Via>,
@@ -70,9 +70,9 @@ pub struct AuditEntry {
     pub object: Option<String>,
     /// The outcome of the change; absent if the server ended before the outcome was known.
     pub outcome: Option<EnumString<OutcomeCode>>,
-    /// The event that the change caused.
+    /// The id of the event that the change caused; absent if the change caused no event.
     pub event: Option<Uuid>,
-    /// How often the same attempt was refused again within an hour.
+    /// The number of times that the same attempt was refused again within an hour.
     #[serde(default)]
     pub repeats: u64,
 }

@@ -1,5 +1,5 @@
-//! Types of `/connections/{id}/choices` and `/connectors/{name}/choices`, which list possible
-//! values of a setting.
+//! Types of `/connections/{id}/choices` and `/connectors/{name}/choices`, which list the values
+//! that the tracker has for a setting.
 
 use std::collections::BTreeMap;
 
@@ -31,17 +31,18 @@ pub struct ListChoicesOfNew {
     /// The text that a person has typed so far; if it is empty, all values are listed.
     #[serde(default)]
     pub search: String,
-    /// Values of the settings that are not secrets, by name. Required settings may be missing.
+    /// The values of the settings that are not secrets, by name. Required settings may be missing.
     #[serde(default)]
     pub settings: Settings,
-    /// Values of secrets, by name; `file:/path` and `env:NAME` are references that the server
-    /// reads.
+    /// The values of secrets, by name. The values `file:/path` and `env:NAME` are references: the
+    /// server reads the secret from the file or from the environment variable.
     #[serde(default)]
     pub secrets: BTreeMap<String, SecretText>,
-    /// The client certificate that the tracker requires, with its chain, as PEM; or a reference.
+    /// The client certificate that the tracker requires, with its chain, as PEM; or a reference to
+    /// the certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_cert: Option<SecretText>,
-    /// The key of the client certificate, as PEM; or a reference.
+    /// The key of the client certificate, as PEM; or a reference to the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_key: Option<SecretText>,
     /// Whether host names may resolve to private addresses.
@@ -55,13 +56,13 @@ pub struct ListChoicesOfNew {
 /// Possible values of a setting.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Choices {
-    /// The values in the order of the connector.
+    /// The values, in the order in which the connector returned them.
     pub choices: Vec<Choice>,
-    /// Whether there are more values, which a longer search text finds.
+    /// Whether the tracker has more values than this list. A longer search text finds them.
     pub more: bool,
 }
 
-/// A possible value, and the label that a person reads.
+/// A possible value of a setting, and the label that a person reads.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Choice {
     /// The value of the setting.

@@ -1,5 +1,5 @@
-//! Types of `/connections`: list, create, edit, accept, try. No answer contains a secret,
-//! except the webhook URL in the answer that issues it.
+//! Types of `/connections`, which lists, creates, edits and tries connections. No answer contains a
+//! secret. The only exception is the answer that issues a webhook URL.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use super::{
 /// The answer to `GET /connections`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ConnectionList {
-    /// All connections, by name.
+    /// The connections that the account may see, sorted by name.
     pub connections: Vec<Connection>,
 }
 
@@ -39,16 +39,16 @@ string_enum! {
 /// A connection as an admin sees it. It never contains the values of secrets.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Connection {
-    /// The id, which never changes; a name may change.
+    /// The id of the connection, which never changes.
     pub id: Uuid,
-    /// The name, unique among all connections.
+    /// The name of the connection, unique among all connections. A name may change.
     pub name: String,
     /// The stem of the connector's file.
     pub connector: String,
     /// Whether the webhooks of the connection are answered.
     pub status: EnumString<ConnectionStatus>,
-    /// The number of edits. The header `ETag` also contains it, and an edit can send it in
-    /// `If-Match`.
+    /// The revision of the connection: 1 after its creation, and 1 more after each edit. The header
+    /// `ETag` of an answer contains the same number, and an edit can send it in `If-Match`.
     #[serde(default)]
     pub revision: u64,
     /// Values of the settings that are not secrets, by name.
@@ -64,25 +64,26 @@ pub struct Connection {
     /// Whether the client secret for Test Manager is stored.
     #[serde(default)]
     pub has_test_manager_client_secret: bool,
-    /// How senders of webhooks prove that they know the secret, and from which addresses requests
+    /// How senders of webhooks prove that they know the secret, and from which addresses webhooks
     /// are accepted.
     #[serde(default)]
     pub webhook_auth: WebhookAuth,
-    /// Whether the secret that senders must know is stored.
+    /// Whether a secret is stored that senders of webhooks must know.
     #[serde(default)]
     pub has_webhook_secret: bool,
-    /// Whether a second secret is accepted too.
+    /// Whether a second secret is stored that senders of webhooks may use instead.
     #[serde(default)]
     pub has_webhook_secret_previous: bool,
     /// The origins to which the connector may send requests, and the places where it may send
     /// secrets.
     pub grants: Grants,
-    /// SHA-256 of the version that was accepted last.
+    /// SHA-256 of the version of the connector that a person accepted last.
     pub accepted_sha256: Option<String>,
-    /// The demands of the newest version that exceed the grants; absent if the version needs no
-    /// consent.
+    /// The demands of the connector's newest version that exceed the grants; absent if this version
+    /// needs no consent.
     pub needs_consent: Option<Vec<String>>,
-    /// SHA-256 of the newest version in the plugins folder; absent if no version can be used.
+    /// SHA-256 of the connector's newest version in the plugins folder; absent if no version can be
+    /// used.
     pub newest_sha256: Option<String>,
     /// The only Test Manager project whose Defect KPIs requests are answered; absent: every
     /// project.
@@ -93,10 +94,11 @@ pub struct Connection {
     pub http1_only: bool,
     /// Whether requests to the tracker have the header `traceparent`.
     pub trace_context: bool,
-    /// The minimum index delay, in seconds: how long the tracker's search may not find a new
-    /// record.
+    /// The minimum index delay, in seconds. The index delay is the time for which the tracker's
+    /// search may not find a new record.
     pub index_delay_s: u32,
-    /// The settings of the report. An absent member has its default.
+    /// The settings of the report, which contains the texts and the files of a defect. An absent
+    /// member has its default.
     #[serde(default)]
     pub report: Settings,
     /// The reaction to a test case that fails again while its defect is open.
@@ -104,22 +106,23 @@ pub struct Connection {
     /// Additional paths of the connection's webhook requests.
     #[serde(default)]
     pub webhook_paths: WebhookPaths,
-    /// The longest measured time after a create during which a search did not find the record,
-    /// milliseconds.
+    /// The longest measured index delay, milliseconds: the age of a new record when a search found
+    /// it for the first time.
     pub index_lag_ms: u64,
-    /// Warnings about the connection's secrets, for the operator.
+    /// Warnings about the connection's secrets. The operator of the server should read them.
     #[serde(default)]
     pub warnings: Vec<String>,
     /// Whether an admin paused the connection.
     pub paused: bool,
-    /// Until when the bodies of requests and answers are recorded; absent if they are not recorded.
+    /// The time until which the bodies of requests and answers are recorded; absent if the
+    /// connection does not record.
     #[serde(default)]
     pub recording_until: Option<Time>,
     /// The last four characters of the webhook token.
     pub token_tail: String,
     /// The time at which the connection was created.
     pub created_at: Time,
-    /// The time of the last event that was answered with a defect or counts.
+    /// The time of the last event whose answer was a defect or counts; absent if there was none.
     pub last_success_at: Option<Time>,
     /// The last refusal of an event; absent if there was none.
     pub last_error: Option<LastError>,
@@ -129,10 +132,10 @@ pub struct Connection {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebhookPaths {
-    /// Paths that mean Create Defect.
+    /// Paths whose requests are Create Defect requests.
     pub create_defect: Vec<String>,
-    /// Paths that mean Defect KPIs. Each contains `{projectId}` in the position of the project's
-    /// id.
+    /// Paths whose requests are Defect KPIs requests. Each path contains `{projectId}` in the
+    /// position of the project's id.
     pub kpis: Vec<String>,
 }
 
@@ -145,11 +148,11 @@ impl WebhookPaths {
 }
 
 string_enum! {
-    /// The kind of the requests at a mapped path.
+    /// The kind of the requests at an additional webhook path of a connection.
     pub enum MappedKind {
-        /// Create Defect.
+        /// The requests are Create Defect requests.
         CreateDefect = "create-defect",
-        /// Defect KPIs.
+        /// The requests are Defect KPIs requests.
         Kpis = "kpis",
     }
 }
@@ -158,8 +161,8 @@ string_enum! {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MapPath {
-    /// The path below the token, without the query. For `kpis`, it contains `{projectId}` in the
-    /// position of the project's id.
+    /// The path below the token, without the query. For the kind `kpis`, the path contains
+    /// `{projectId}` in the position of the project's id.
     pub path: String,
     /// The kind of the requests at this path.
     pub kind: EnumString<MappedKind>,
@@ -170,7 +173,7 @@ pub struct MapPath {
 pub struct LastError {
     /// The time at which the event was refused.
     pub at: Time,
-    /// The reason, for a person.
+    /// The reason of the refusal, as a text for people.
     pub detail: String,
 }
 
@@ -179,18 +182,19 @@ pub struct LastError {
 pub struct Grants {
     /// The origins that the connector may reach.
     pub origins: Vec<Text<Origin>>,
-    /// The only place where each secret may be sent, by the secret's name.
+    /// For each secret, the only place to which the connector may send it. The key is the name of
+    /// the secret.
     pub secrets: BTreeMap<String, SecretGrant>,
     /// Whether the connector may read test data of Test Manager.
     pub test_data: bool,
 }
 
-/// The place to which one secret is sent.
+/// The only place to which a connector may send one secret.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct SecretGrant {
     /// The only origin that receives the secret.
     pub origin: Text<Origin>,
-    /// The place in a request, in words: a header, a query parameter, a body.
+    /// The place in a request, in words, such as a header, a query parameter or the body.
     pub place: String,
 }
 
@@ -198,10 +202,11 @@ pub struct SecretGrant {
 /// webhook URL.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct CreatedConnection {
-    /// The connection that was created or has the new token.
+    /// The connection that was created, or that has a new token.
     #[serde(flatten)]
     pub connection: Connection,
-    /// The webhook URL to enter in Test Manager. It contains the token and is never shown again.
+    /// The webhook URL to enter in Test Manager. The URL contains the token and is never shown
+    /// again.
     pub webhook_url: String,
 }
 
@@ -209,37 +214,40 @@ pub struct CreatedConnection {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateConnection {
-    /// The name, 1 to 100 characters, unique among all connections.
+    /// The name of the connection, 1 to 100 characters, unique among all connections.
     pub name: String,
     /// The stem of the connector's file.
     pub connector: String,
     /// Values of the settings that are not secrets, by name.
     #[serde(default)]
     pub settings: Settings,
-    /// Values of secrets, by name. `file:/path` and `env:NAME` are references to values.
+    /// The values of secrets, by name. The values `file:/path` and `env:NAME` are references: the
+    /// server reads the secret from the file or from the environment variable.
     #[serde(default)]
     pub secrets: BTreeMap<String, SecretText>,
-    /// The client certificate that the tracker requires, as PEM, or a reference, as for a secret.
+    /// The client certificate that the tracker requires, as PEM. It may be a reference, like a
+    /// secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_cert: Option<SecretText>,
-    /// The key of the client certificate, as PEM without a password, or a reference, as for a
+    /// The key of the client certificate, as PEM without a password. It may be a reference, like a
     /// secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_key: Option<SecretText>,
     /// Settings for Test Manager; absent if the connection sends no requests to Test Manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_manager: Option<EditTestManager>,
-    /// The secret of the external application in Test Manager, or a reference, as for a secret.
+    /// The secret of the external application in Test Manager. It may be a reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_manager_client_secret: Option<SecretText>,
-    /// The credential that senders of webhooks must send in addition to the token; absent if they
-    /// need none.
+    /// The credential that senders of webhooks must send in addition to the token; absent if the
+    /// token is sufficient.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_auth: Option<EditWebhookAuth>,
-    /// The secret that senders must know, or a reference, as for a secret.
+    /// The secret that senders of webhooks must know. It may be a reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<SecretText>,
-    /// A second secret that is accepted too, while senders change from one secret to the other.
+    /// A second secret that senders of webhooks may use instead, while they change from one secret
+    /// to the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret_previous: Option<SecretText>,
     /// The only Test Manager project whose Defect KPIs requests are answered; absent: every
@@ -255,7 +263,8 @@ pub struct CreateConnection {
     /// Whether requests to the tracker have the header `traceparent`.
     #[serde(default)]
     pub trace_context: bool,
-    /// The minimum index delay, in seconds; 0 means the delay that the connector states.
+    /// The minimum index delay of the tracker's search, in seconds. 0 means the delay that the
+    /// connector states.
     #[serde(default)]
     pub index_delay_s: u32,
     /// The settings of the report: `title_template`, `description_template`, `comment_template`,
@@ -278,30 +287,31 @@ pub struct EditConnection {
     /// The new name, unique among all connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Settings to set; `null` removes a setting.
+    /// The settings to change, by name; `null` removes a setting.
     pub settings: BTreeMap<String, Option<Value>>,
-    /// Secrets to set; `null` removes a secret.
+    /// The secrets to change, by name; `null` removes a secret.
     pub secrets: BTreeMap<String, Option<SecretText>>,
-    /// The client certificate; `null` removes it.
+    /// The client certificate; `null` removes the certificate.
     #[serde(deserialize_with = "double_option", skip_serializing_if = "Option::is_none")]
     pub client_cert: Option<Option<SecretText>>,
-    /// The key of the client certificate; `null` removes it.
+    /// The key of the client certificate; `null` removes the key.
     #[serde(deserialize_with = "double_option", skip_serializing_if = "Option::is_none")]
     pub client_key: Option<Option<SecretText>>,
-    /// Settings for Test Manager; `null` removes them, with the client secret.
+    /// The settings for Test Manager; `null` removes these settings and the client secret.
     #[serde(deserialize_with = "double_option", skip_serializing_if = "Option::is_none")]
     pub test_manager: Option<Option<EditTestManager>>,
-    /// The secret of the external application in Test Manager, or a reference, as for a secret.
+    /// The secret of the external application in Test Manager. It may be a reference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_manager_client_secret: Option<SecretText>,
-    /// The credential that senders of webhooks must send; `null` removes it, with its secrets.
+    /// The credential that senders of webhooks must send; `null` removes the credential and its
+    /// secrets.
     #[serde(deserialize_with = "double_option", skip_serializing_if = "Option::is_none")]
     pub webhook_auth: Option<Option<EditWebhookAuth>>,
-    /// The secret that senders must know, or a reference, as for a secret. With the scheme
+    /// The secret that senders of webhooks must know. It may be a reference. With the scheme
     /// `signature`, the replaced secret is also accepted until it is removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<SecretText>,
-    /// A second secret that is accepted too; `null` removes it.
+    /// A second secret that senders of webhooks may use instead; `null` removes this secret.
     #[serde(deserialize_with = "double_option", skip_serializing_if = "Option::is_none")]
     pub webhook_secret_previous: Option<Option<SecretText>>,
     /// The only Test Manager project whose Defect KPIs requests are answered; `null`: every
@@ -317,16 +327,18 @@ pub struct EditConnection {
     /// Whether requests to the tracker have the header `traceparent`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_context: Option<bool>,
-    /// The minimum index delay, in seconds; 0 means the delay that the connector states.
+    /// The minimum index delay of the tracker's search, in seconds. 0 means the delay that the
+    /// connector states.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index_delay_s: Option<u32>,
-    /// Members of the report's settings to set; `null` removes a member.
+    /// The settings of the report to change, by name; `null` removes a setting.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub report: BTreeMap<String, Option<Value>>,
     /// The reaction to a test case that fails again while its defect is open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_recurrence: Option<EnumString<OnRecurrence>>,
-    /// Replaces the additional paths of the connection's webhook requests.
+    /// The additional paths of the connection's webhook requests. They replace all earlier
+    /// additional paths.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook_paths: Option<WebhookPaths>,
 }
@@ -340,11 +352,12 @@ where
     Option::deserialize(value).map(Some)
 }
 
-/// The query `?force=true`, for a change after which the server could lose track of defects.
+/// The query of a change that the server refuses in some situations, unless `force` is true.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ForceQuery {
-    /// Make the change even if creates are in progress or defects are in doubt.
+    /// Whether the change is made even if creates are in progress or defects are in doubt. For a
+    /// connector: whether its file is removed even if connections use the connector.
     pub force: bool,
 }
 
@@ -352,10 +365,10 @@ pub struct ForceQuery {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AcceptQuery {
-    /// Make the change even if creates are in progress or defects are in doubt.
+    /// Whether the change is made even if creates are in progress or defects are in doubt.
     #[serde(default)]
     pub force: bool,
-    /// SHA-256 of the version that the person reviewed. No other version is accepted.
+    /// SHA-256 of the connector's version that the person reviewed. No other version is accepted.
     pub sha256: String,
 }
 
@@ -363,12 +376,12 @@ pub struct AcceptQuery {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RotateToken {
-    /// How long the old token is still valid, seconds.
+    /// How long the old token stays valid, seconds.
     pub grace_s: u32,
 }
 
 impl RotateToken {
-    /// The value that the CLI and the console propose.
+    /// The value of `grace_s` that the CLI and the console propose.
     pub const GRACE_S_DEFAULT: u32 = 3_600;
 }
 
@@ -384,35 +397,35 @@ pub struct RecordConnection {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EraseQuery {
-    /// Whether the recordings of the connection are deleted too.
+    /// Whether the stored recordings of the connection are also deleted.
     pub erase: bool,
 }
 
 /// The answer to `POST /connections/{id}/try`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct TryReport {
-    /// The steps in order. The steps after a failed step are absent.
+    /// The steps of the try, in order. The steps after a failed step are absent.
     pub steps: Vec<TryStep>,
-    /// The line that the connector's `check` returned, if it succeeded.
+    /// The line that the connector's export `check` returned; absent if the call of `check` failed.
     pub reached: Option<String>,
-    /// Warnings about the connection's secrets, for the operator.
+    /// Warnings about the connection's secrets. The operator of the server should read them.
     #[serde(default)]
     pub warnings: Vec<String>,
 }
 
-/// One step of a `try`.
+/// One step of a try, which checks a connection.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct TryStep {
     /// The name of the step, such as `check`.
     pub name: EnumString<domain::TryStep>,
-    /// The origin of the step; only for the steps before the connector runs.
+    /// The origin that the step checked; absent for a step that checks no single origin.
     pub origin: Option<Text<Origin>>,
     /// The error of the step; absent if the step succeeded.
     pub error: Option<String>,
-    /// The setting to change, if the connector named one.
+    /// The name of the setting to change; absent if the connector named no setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub setting: Option<String>,
-    /// A remark about a step that succeeded, such as its proxy or certificate.
+    /// A remark about a step that succeeded, such as the proxy or the certificate that it used.
     #[serde(default)]
     pub note: Option<String>,
 }
@@ -438,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_member_is_refused_by_its_name() {
+    fn the_error_for_an_unknown_member_contains_its_name() {
         let body = r#"{"name":"a","connector":"b","setings":{}}"#;
         let error = serde_json::from_str::<CreateConnection>(body).unwrap_err().to_string();
         assert!(error.contains("setings"), "{error}");

@@ -14,18 +14,18 @@ use super::{EnumString, Time};
 /// The answer to `GET /connectors`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ConnectorList {
-    /// All connectors in the plugins folder, by name.
+    /// All connectors in the plugins folder, sorted by name.
     pub connectors: Vec<Connector>,
 }
 
 string_enum! {
     /// Whether a connector can be used.
     pub enum ConnectorStatus {
-        /// A version is loaded, and no newer file has failed.
+        /// A version of the connector is loaded, and the newest file can be used.
         Ready = "ready",
         /// The first version of the connector is being compiled; no version can be used yet.
         Compiling = "compiling",
-        /// The newest file cannot be used; an older version may still be in use.
+        /// The newest file of the connector cannot be used. An older version may still be in use.
         Broken = "broken",
     }
 }
@@ -33,77 +33,80 @@ string_enum! {
 /// A connector: a file in the plugins folder.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Connector {
-    /// The stem of the file's name; connections refer to the connector by it.
+    /// The name of the connector, which is the stem of its file's name. Connections refer to the
+    /// connector by this name.
     pub name: String,
     /// Whether the connector can be used.
     pub status: EnumString<ConnectorStatus>,
     /// SHA-256 of the file of the version in use; absent if no version can be used.
     pub sha256: Option<String>,
-    /// The semantic version, from the manifest.
+    /// The semantic version of the connector, from its manifest.
     pub version: Option<String>,
-    /// The name, from the manifest.
+    /// The name that the connector's manifest contains, for people.
     pub title: Option<String>,
-    /// A description in one line, from the manifest.
+    /// A description of the connector in one line, from its manifest.
     pub summary: Option<String>,
-    /// An http or https address, from the manifest.
+    /// The http or https address of a page about the connector, from its manifest.
     pub homepage: Option<String>,
-    /// The exported interfaces of the contract, such as `defects` and `kpis`.
+    /// The interfaces that the connector exports, such as `defects` and `kpis`.
     pub interfaces: Vec<String>,
-    /// JSON Schema of a connection's settings.
+    /// The JSON Schema of the settings that a connection of this connector has.
     pub settings_schema: Option<Value>,
-    /// Seconds until the tracker's search is sure to find a new defect.
+    /// The time after which the tracker's search certainly finds a new defect, seconds.
     pub index_delay_s: Option<u32>,
-    /// The reason why the newest file cannot be used; absent if it can.
+    /// The reason why the newest file cannot be used; absent if the file can be used.
     pub error: Option<String>,
-    /// SHA-256 of the file that cannot be used; absent if the newest file can be used or read.
+    /// SHA-256 of the newest file, if this file cannot be used; absent if the file can be used or
+    /// cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken_sha256: Option<String>,
-    /// A warning about the version in use: all its runs failed; absent if there is none.
+    /// A warning that all runs of the version in use have failed; absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
     /// The time at which the version in use was loaded.
     pub loaded_at: Option<Time>,
-    /// The versions that `rollback` can restore; the version that was used last is first. Empty in
-    /// the list of connectors.
+    /// The versions that `rollback` can restore. The version that was in use last comes first.
+    /// Empty in the list of connectors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub versions: Vec<ConnectorVersion>,
-    /// How much of their limits the newest runs used; absent if there are no runs, and in the list
-    /// of connectors.
+    /// How much of each limit the connector's newest runs used. Absent if there are no runs, and
+    /// always absent in the list of connectors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recent_usage: Option<RecentUsage>,
-    /// The text of the file, if it is a script; absent in the list of connectors.
+    /// The source code of the connector if it is a script; always absent in the list of connectors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
 
-/// How much of their limits the newest runs of a connector used.
+/// How much of each limit the newest runs of a connector used.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct RecentUsage {
-    /// The number of these runs, which belong to the newest events of the connector's connections.
+    /// The number of runs that were counted. They belong to the newest events of the connector's
+    /// connections.
     pub runs: u64,
-    /// The time at which the event of the oldest of these runs arrived.
+    /// The arrival time of the oldest event whose runs were counted.
     pub since: Time,
-    /// The usage of each limit, by the configuration key of the limit.
+    /// The usage of each limit. The key is the configuration key of the limit.
     pub limits: BTreeMap<String, UsedLimit>,
 }
 
-/// How much of one limit runs used.
+/// How much of one limit the newest runs of a connector used.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 pub struct UsedLimit {
-    /// The median: half of the runs used at most this.
+    /// The median: half of the runs used at most this amount.
     pub p50: u64,
-    /// The 99th percentile: 99 of 100 runs used at most this.
+    /// The 99th percentile: 99 of 100 runs used at most this amount.
     pub p99: u64,
-    /// The current limit of the connector.
+    /// The limit that applies to the connector now.
     pub limit: u64,
 }
 
 /// A version of a connector that was in use.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ConnectorVersion {
-    /// SHA-256 of the file.
+    /// SHA-256 of the version's file.
     pub sha256: String,
-    /// The size of the file, bytes.
+    /// The size of the version's file, bytes.
     pub bytes: u64,
     /// The last time at which the version came into use.
     pub served_at: Time,
@@ -113,7 +116,8 @@ pub struct ConnectorVersion {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RollbackConnector {
-    /// The first digits of the SHA-256 of the version to restore; the previous version if absent.
+    /// The first digits of the SHA-256 of the version to restore. If absent, the previous version
+    /// is restored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
 }
@@ -121,7 +125,7 @@ pub struct RollbackConnector {
 /// The answer to `PUT /connectors/{name}` and `POST /connectors/{name}/rollback`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ReplacedConnector {
-    /// SHA-256 of the version that was in use before; absent if there was none.
+    /// SHA-256 of the version that was in use before; absent if no version was in use.
     pub from: Option<String>,
     /// The file in the plugins folder that contains the new version.
     pub file: PathBuf,
@@ -144,7 +148,8 @@ string_enum! {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UploadQuery {
-    /// The kind of the file; if absent, a text is a script, and any other file is a component.
+    /// The kind of the uploaded file. If absent, a text file is a script, and any other file is a
+    /// component.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<EnumString<ConnectorFile>>,
 }

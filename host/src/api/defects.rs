@@ -1,4 +1,5 @@
-//! Types of `/defects`: the rows of failed tests, and the decisions of people about them.
+//! Types of `/defects`, which lists the defects of failed tests and receives the decisions of
+//! people about them.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -24,10 +25,10 @@ pub struct DefectQuery {
     /// Only defects of this connection, by id or name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection: Option<String>,
-    /// The `next` of the previous page; absent for the first page.
+    /// The value of `next` in the previous page; absent for the first page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Uuid>,
-    /// Number of rows in a page, 1 to 200; absent: 50.
+    /// The maximum number of rows in a page, 1 to 200; 50 if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }
@@ -37,11 +38,11 @@ pub struct DefectQuery {
 pub struct DefectList {
     /// The rows of this page, newest first.
     pub defects: Vec<DefectRecord>,
-    /// The cursor of the next page; absent at the end.
+    /// The `cursor` that requests the next page; absent in the last page.
     pub next: Option<Uuid>,
 }
 
-/// The row of one failed test: its defect, or the state of its creation.
+/// The row of one failed test. It contains the defect, or the state of the defect's creation.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct DefectRecord {
     /// The id of the defect's row.
@@ -50,38 +51,43 @@ pub struct DefectRecord {
     pub connection: Uuid,
     /// The name of the connection; absent only if the connection is deleted at the same time.
     pub connection_name: Option<String>,
-    /// `testExecutionId` of the webhook.
+    /// The member `testExecutionId` of the webhook's body.
     pub test_execution_id: Uuid,
-    /// `testCaseId` of the webhook.
+    /// The member `testCaseId` of the webhook's body.
     pub test_case_id: Uuid,
-    /// `variationId` of the webhook; absent if the test case has no variations.
+    /// The member `variationId` of the webhook's body; absent if the test case has no variations.
     pub variation_id: Option<String>,
-    /// `linkToTestCaseLog` of the webhook; absent if the webhook had none.
+    /// The member `linkToTestCaseLog` of the webhook's body; absent if the body had no such member.
     pub link_to_test_case_log: Option<String>,
-    /// Begins at 1, and increases by 1 each time a person asks for another defect.
+    /// The generation of the row. It begins at 1, and increases by 1 each time a person asks for
+    /// another defect.
     pub generation: u32,
     /// The state of the row, such as `created` or `in-doubt`.
     pub state: EnumString<DefectState>,
-    /// The marker that the connector stored in the tracker.
+    /// The marker: the search word that the connector stores in the tracker's record.
     pub marker: String,
     /// The defect in the tracker; absent while no defect is known.
     pub defect: Option<Defect>,
-    /// The reason why the create failed or is in doubt.
+    /// The reason why the create failed or is in doubt; absent otherwise.
     pub reason: Option<String>,
     /// The number of write requests that were sent in this generation.
     pub writes: u32,
-    /// The class of the request that may have changed most in the tracker; from the least to the
-    /// most: `refused`, `unclear`, `open`, `acknowledged`. Absent if no request has a class.
+    /// The highest class of the write requests of this generation. From the lowest to the highest,
+    /// the classes are `refused`, `unclear`, `open` and `acknowledged`. Absent if no request has a
+    /// class.
     pub class: Option<EnumString<WriteClass>>,
-    /// The reason why only a person can resolve the defect; absent if a search still can.
+    /// The reason why only a person can resolve the defect; absent if a search can still resolve
+    /// it.
     pub needs_person: Option<String>,
-    /// A person's decision that the next click carries out.
+    /// The decision of a person that the next Create Defect request carries out; absent if there is
+    /// no such decision.
     pub decided: Option<EnumString<DecidedDoubt>>,
-    /// The event that changed the row last.
+    /// The id of the event that changed the row last.
     pub event: Option<Uuid>,
-    /// The time at which the last write request was sent; absent if none was sent.
+    /// The time at which the last write request was sent; absent if the last run sent no write
+    /// request.
     pub sent_at: Option<Time>,
-    /// The time at which the last write request ended.
+    /// The time at which the last write request ended; absent if this time is not known.
     pub write_ended_at: Option<Time>,
     /// The time at which the row was created.
     pub created_at: Time,
@@ -91,9 +97,10 @@ pub struct DefectRecord {
     pub leased_until: Option<Time>,
     /// The decisions of people about this defect, oldest first.
     pub decisions: Vec<Decision>,
-    /// The row of the first failure of the test case, if this failure is a recurrence.
+    /// The id of the row of the test case's first failure; absent if this failure is not a
+    /// recurrence.
     pub recurrence_of: Option<Uuid>,
-    /// The steps after the create: comments and attachments.
+    /// The steps after the create, such as comments and attachments.
     pub follow_ups: Vec<FollowUp>,
 }
 
@@ -102,20 +109,20 @@ pub struct DefectRecord {
 pub struct FollowUp {
     /// The kind of step: `reopen`, `comment`, `list-attachments` or `attach`.
     pub step: EnumString<FollowUpStep>,
-    /// The name of the attachment, for `attach`.
+    /// The name of the attachment; absent unless the step is `attach`.
     pub name: Option<String>,
     /// The state of the step: `due`, `sent`, `done` or `given-up`.
     pub state: EnumString<FollowUpState>,
-    /// The number of tries so far.
+    /// The number of tries of this step so far.
     pub tries: u32,
     /// The number of write requests that were sent for this step.
     pub writes: u32,
-    /// The class of the request that may have changed most in the tracker. Absent if no request
-    /// has a class.
+    /// The highest class of the step's write requests. From the lowest to the highest, the classes
+    /// are `refused`, `unclear`, `open` and `acknowledged`. Absent if no request has a class.
     pub class: Option<EnumString<WriteClass>>,
-    /// The reason why the step is not done yet or was given up.
+    /// The reason why the step is not done yet or was given up; absent otherwise.
     pub reason: Option<String>,
-    /// The time of the next try.
+    /// The time of the next try; absent if there is no next try.
     pub next_at: Option<Time>,
 }
 
@@ -130,14 +137,14 @@ pub struct Decision {
     pub decision: String,
 }
 
-/// A defect, as the tracker described it most recently.
+/// A defect with the latest values that the tracker returned.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Defect {
-    /// The tracker's own key, such as "QA-123".
+    /// The key of the defect in the tracker, such as "QA-123".
     pub key: String,
     /// The title that the tracker shows.
     pub title: String,
-    /// The address of a page about the defect.
+    /// The address of the defect's page in the tracker.
     pub link: String,
     /// The state that the tracker shows, in the tracker's words.
     pub status: Option<String>,
@@ -151,25 +158,26 @@ pub struct Defect {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResolveDefect {
-    /// The key of a defect that exists in the tracker: it becomes the defect of this failed test.
+    /// The key of a defect that exists in the tracker. This defect becomes the defect of the failed
+    /// test.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopt: Option<String>,
-    /// The title of the adopted defect; its key if absent.
+    /// The title of the adopted defect. If absent, the key is the title.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// The address of the adopted defect's page; the tracker's address if absent.
+    /// The address of the adopted defect's page. If absent, the address of the tracker is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// Stop waiting for the outcome: the next click searches for the defect, and creates one if the
-    /// search finds none.
+    /// Whether the server stops waiting for the outcome. The next Create Defect request then
+    /// searches for the defect, and creates a defect if the search finds none.
     pub retry: bool,
-    /// The tracker does not contain the defect: the next click creates it, after one more search if
-    /// the connector can search.
+    /// Whether the person knows that the tracker does not contain the defect. The next Create
+    /// Defect request then creates the defect, after one more search if the connector can search.
     pub give_up: bool,
 }
 
 impl DefectRecord {
-    /// Converts a record of the store and adds the name of its connection.
+    /// Converts a record of the store, and adds the name of its connection.
     #[must_use]
     pub fn new(record: &domain::DefectRecord, connection_name: Option<String>) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Types of `/events`: the requests that were received, their answers, and the runs that they
+//! Types of `/events`, which lists received requests with their answers and the runs that they
 //! caused.
 
 use jiff::Timestamp;
@@ -16,11 +16,11 @@ use super::{EnumString, Time};
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EventQuery {
-    /// Only events from this instant on, RFC 3339.
+    /// Only events at or after this instant, in the format of RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
     pub since: Option<Timestamp>,
-    /// Only events before this instant, RFC 3339.
+    /// Only events before this instant, in the format of RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
     pub until: Option<Timestamp>,
@@ -35,13 +35,13 @@ pub struct EventQuery {
     pub outcome: Option<EnumString<OutcomeCode>>,
     /// Only events that match this text: the id of an event, the id or the key of a defect, the id
     /// of a test case, the link of a failed test in Test Manager, or words in the error of an
-    /// event. A word has three characters or more.
+    /// event. Words of fewer than three characters are not found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<String>,
-    /// The `next` of the previous page; absent for the first page.
+    /// The value of `next` in the previous page; absent for the first page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Uuid>,
-    /// Number of rows in a page, 1 to 200; absent: 50.
+    /// The maximum number of events in a page, 1 to 200; 50 if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }
@@ -51,7 +51,7 @@ pub struct EventQuery {
 pub struct EventList {
     /// The events of this page, newest first.
     pub events: Vec<Event>,
-    /// The cursor of the next page; absent at the end.
+    /// The `cursor` that requests the next page; absent in the last page.
     pub next: Option<Uuid>,
 }
 
@@ -61,8 +61,8 @@ pub struct EventWithRuns {
     /// The event itself, without its runs.
     #[serde(flatten)]
     pub event: Event,
-    /// What the host did for the event outside its runs, in order. Only the first steps and the
-    /// last step are stored.
+    /// The steps of the host's own work on the event, in order. They do not include the runs. Only
+    /// the first steps and the last step are stored.
     #[serde(default)]
     pub steps: Vec<Step>,
     /// The runs that the event caused, in order.
@@ -72,16 +72,17 @@ pub struct EventWithRuns {
 /// One step of the host's work on an event.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Step {
-    /// The kind of step: `claim` reserves the row of the failed test, `store` writes the outcome to
-    /// it.
+    /// The kind of step. `claim` reserves the row of the failed test; `store` writes the outcome to
+    /// the row.
     pub step: EnumString<TimedStepKind>,
-    /// Microseconds from the arrival of the request to the beginning of the step.
+    /// The time from the arrival of the request to the beginning of the step, microseconds.
     pub at_us: u64,
     /// The duration of the step, microseconds.
     pub us: u64,
 }
 
-/// When the parts of a run began, in microseconds from the arrival of the request.
+/// The times at which the parts of a run began. Each time is measured in microseconds from the
+/// arrival of the request.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 pub struct RunTimes {
     /// The time at which the run requested its permit.
@@ -89,7 +90,8 @@ pub struct RunTimes {
     /// The time at which the run received its permit and began to make its instance. `at_ms` and
     /// `run_ms` are measured from this time. Absent if the run received no permit.
     pub started_us: Option<u64>,
-    /// The time at which the export was called; absent if no instance could be made.
+    /// The time at which the host called the connector's export; absent if the host could not make
+    /// an instance.
     pub called_us: Option<u64>,
     /// The time at which the run ended.
     pub ended_us: u64,
@@ -98,9 +100,10 @@ pub struct RunTimes {
 /// One webhook request and its answer, one `try`, or one piece of background work.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
-    /// The id; every answer to a webhook repeats it in the header `Jackfield-Event`.
+    /// The id of the event. Every answer to a webhook contains this id in the header
+    /// `Jackfield-Event`.
     pub id: Uuid,
-    /// The connection's id; absent if the request matched no connection.
+    /// The id of the connection; absent if the request matched no connection.
     pub connection: Option<Uuid>,
     /// The name of the connection; absent if the request matched no connection.
     pub connection_name: Option<String>,
@@ -108,17 +111,17 @@ pub struct Event {
     pub kind: EnumString<EventKind>,
     /// The time at which the request arrived.
     pub received_at: Time,
-    /// Milliseconds from the arrival of the request until the answer.
+    /// The time from the arrival of the request to the answer, milliseconds.
     pub ms: u64,
-    /// The answer's status; absent if there was no answer.
+    /// The HTTP status of the answer; absent if there was no answer.
     pub status: Option<u16>,
-    /// The result, as a code; events can be filtered by it.
+    /// The result of the event, as a code. A query can select events by this code.
     pub outcome: EnumString<OutcomeCode>,
-    /// A description of the outcome in one line; empty if the code is sufficient.
+    /// A description of the outcome in one line; empty if `outcome` is sufficient.
     pub detail: String,
-    /// The defect that the event is about.
+    /// The id of the defect that the event is about; absent if there is none.
     pub defect: Option<Uuid>,
-    /// The request, masked; empty for background work.
+    /// The request, with masked credentials; empty for background work.
     pub request: Request,
 }
 
@@ -127,13 +130,15 @@ pub struct Event {
 pub struct Request {
     /// The method of the HTTP request.
     pub method: String,
-    /// The path below the token.
+    /// The path after the token of the webhook URL.
     pub path: String,
-    /// The headers. They are stored only for unrecognised requests, refused creates, refused
-    /// senders, and probes of connections that require a credential.
+    /// The headers. They are stored only for unrecognised requests, for refused Create Defect
+    /// requests, for requests of refused senders, and for probes of connections that require a
+    /// credential.
     pub headers: Vec<Header>,
-    /// The body as text. It is stored only for unrecognised requests, refused creates, refused
-    /// senders, and probes of connections that require a credential.
+    /// The body as text. It is stored only for unrecognised requests, for refused Create Defect
+    /// requests, for requests of refused senders, and for probes of connections that require a
+    /// credential.
     pub body: Option<String>,
 }
 
@@ -142,11 +147,11 @@ pub struct Request {
 pub struct Header {
     /// The header's name, in lower case.
     pub name: String,
-    /// The value; masked if it is a credential.
+    /// The header's value; masked if it is a credential.
     pub value: String,
 }
 
-/// One call into a guest, with its log and requests.
+/// One run: a call into a guest, with its log and its requests.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Run {
     /// The exported function that was called.
@@ -155,18 +160,18 @@ pub struct Run {
     pub outcome: EnumString<OutcomeCode>,
     /// The error of the run; empty if the run succeeded.
     pub detail: String,
-    /// The setting to change, if the connector named one.
+    /// The name of the setting to change; absent if the connector named no setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub setting: Option<String>,
     /// The connector's version, from its manifest.
     pub connector_version: String,
-    /// SHA-256 of the file that ran.
+    /// SHA-256 of the connector's file.
     pub connector_sha256: String,
     /// The lines of the guest's log, stdout and stderr, with secrets masked.
     pub log: Vec<LogLine>,
     /// The requests that the run sent, and those that the host refused to send.
     pub calls: Vec<OutboundCall>,
-    /// How much of each limit the run used.
+    /// The resources that the run used.
     pub usage: Usage,
     /// When the parts of the run began; absent if an earlier version of the server stored the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -176,9 +181,10 @@ pub struct Run {
 /// One line of a guest's log.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct LogLine {
-    /// Milliseconds from the start of the run.
+    /// The time from the start of the run to the log line, milliseconds.
     pub at_ms: u64,
-    /// The level that the guest chose; stdout counts as `info`, stderr as `warn`.
+    /// The level that the guest chose. Lines on stdout have the level `info`, lines on stderr the
+    /// level `warn`.
     pub level: EnumString<LogLevel>,
     /// The text of the line, with secrets masked.
     pub message: String,
@@ -187,51 +193,66 @@ pub struct LogLine {
 /// One request that a run sent, or that the host refused to send.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct OutboundCall {
-    /// Milliseconds from the start of the run to the request. Negative if the host sent the request
-    /// before the run, to select the settings for the run.
+    /// The time from the start of the run to the request, milliseconds. It is negative if the host
+    /// sent the request before the run, to select the settings for the run.
     pub at_ms: i64,
     /// The method of the HTTP request.
     pub method: String,
     /// The origin that the request was sent to.
     pub origin: String,
-    /// The path, without its query.
+    /// The path of the request, without the query.
     pub path: String,
-    /// The query without secrets; absent if there is none.
+    /// The query of the request, without secrets; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
     /// The effect of the request on the tracker: read, prepare or write.
     pub effect: EnumString<Effect>,
-    /// The answer's status; absent if no answer came.
+    /// The HTTP status of the answer; absent if no answer came.
     pub status: Option<u16>,
-    /// Milliseconds from the beginning of the connection to the last byte of the answer.
+    /// The time from the start of connecting to the last byte of the answer, milliseconds.
     pub ms: u64,
-    /// The size of the answer's decompressed body, bytes.
+    /// The size of the answer's body after decompression, bytes.
     pub bytes: u64,
-    /// The error of a request that was refused or failed; absent if an answer came.
+    /// The reason why the request was refused or failed; absent if an answer came.
     pub error: Option<String>,
 }
 
-/// How much of each limit a run used.
+/// The resources that a run used. A member with the name of a configuration key is compared with
+/// that limit.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[expect(missing_docs, reason = "each is a limit's config key, or explained at domain::Usage")]
 pub struct Usage {
+    /// The peak memory of the run, bytes: the linear memories and tables of the guest, and the
+    /// bodies that the host stored for the run.
     pub memory_bytes: u64,
+    /// The CPU time of the run, milliseconds.
     pub cpu_ms: u64,
+    /// The time from the start of the run to its end, milliseconds.
     pub run_ms: u64,
+    /// The number of requests to the tracker, at most the limit.
     pub outbound_calls: u64,
+    /// The size of the largest body of an answer of the tracker after decompression, bytes.
     pub response_body_bytes: u64,
+    /// The size of the largest body of a request to the tracker, bytes.
     pub request_body_bytes: u64,
+    /// The size of the guest's log, including stdout and stderr, bytes.
     pub log_bytes: u64,
+    /// The peak number of the guest's handles. The host counts the handles at each epoch tick of 10
+    /// ms, at each request and at the end of the run.
     pub handles: u64,
+    /// The number of polls of the guest.
     pub polls: u64,
+    /// The number of times that the guest computed for so long that it had to yield to other tasks.
     pub yields: u64,
+    /// The sum of the times from a wake-up of the guest to its next poll, in epoch ticks of 10 ms.
     pub waited_ticks: u64,
+    /// The time for which the run waited for its permit, milliseconds.
     pub permit_ms: u64,
+    /// The number of permits that other runs received while this run waited.
     pub permits_before: u64,
 }
 
 impl Event {
-    /// Converts an event of the store and adds the name of its connection.
+    /// Converts an event of the store, and adds the name of its connection.
     #[must_use]
     pub fn new(event: &domain::Event, connection_name: Option<String>) -> Self {
         let request = &event.request;

@@ -11,21 +11,21 @@ pub struct Problem {
     pub kind: String,
     /// A short title, the same for every problem of this type.
     pub title: String,
-    /// The answer's HTTP status.
+    /// The HTTP status of the answer.
     pub status: u16,
-    /// The cause of this problem, and what the reader can do.
+    /// The cause of this problem, and what a person can do about the problem.
     pub detail: String,
-    /// The path of the event, or of the request if there is no event.
+    /// The path of the event. If there is no event, the path of the request.
     pub instance: String,
-    /// The values that are not valid, each with its name.
+    /// The values of the request that are not valid, each with its name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<SettingError>,
 }
 
-/// A value that is not valid.
+/// A value of a request that is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SettingError {
-    /// The setting's or secret's name.
+    /// The name of the value, such as the name of a setting or of a secret.
     pub name: String,
     /// The reason why the value is not valid, and the allowed values.
     pub why: String,

@@ -1,4 +1,5 @@
-//! Types of `/events/{id}/recording`: what the runs of an event exchanged with the tracker.
+//! Types of `/events/{id}/recording`, which returns the requests of an event's runs and the answers
+//! of the tracker.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use super::EnumString;
 /// The answer to `GET /events/{id}/recording`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct EventRecording {
-    /// The recorded runs, in order; empty if recording was off for the connection.
+    /// The recorded runs, in order; empty if the connection did not record when the event arrived.
     pub runs: Vec<RecordedRun>,
 }
 
@@ -22,23 +23,24 @@ pub struct RecordedRun {
     pub call: EnumString<Call>,
     /// The arguments of the call.
     pub input: RunInput,
-    /// The requests with their answers, in order. Each has the format of a file of a recording.
+    /// The requests with their answers, in order. Each exchange has the format of one file in the
+    /// folder of a recording.
     pub exchanges: Vec<Value>,
     /// The return value of the export, as `{"ok": …}` or `{"error": …}`; absent in recordings by
     /// earlier versions of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Value>,
-    /// The reason why exchanges are missing; absent if none are missing.
+    /// The reason why exchanges are missing in the recording; absent if the recording is complete.
     pub missing: Option<String>,
 }
 
-/// The arguments of a call. Arguments that the export does not have are absent.
+/// The arguments of the call of an export. Arguments that the export does not have are absent.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RunInput {
     /// The stem of the connector's file.
     pub connector: String,
-    /// SHA-256 of the file that ran.
+    /// SHA-256 of the connector's file.
     pub connector_sha256: String,
     /// The connector's version, from its manifest.
     pub connector_version: String,
@@ -54,7 +56,7 @@ pub struct RunInput {
     /// The id of the attachment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attachment: Option<u32>,
-    /// The Test Manager project.
+    /// The Test Manager project whose defects are counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
     /// The setting whose values are listed.
@@ -67,12 +69,12 @@ pub struct RunInput {
     pub settings: Settings,
     /// The settings of the report.
     pub report: Settings,
-    /// The names of the secrets that had a value.
+    /// The names of the secrets that had a value when the run began.
     pub secrets: Vec<String>,
-    /// The data from Test Manager, with secrets masked.
+    /// The data of the failed test from Test Manager, with secrets masked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_data: Option<Value>,
-    /// The notes for people at the end of the texts of the report.
+    /// The notes for people that were added at the end of the report's texts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }

@@ -1,4 +1,5 @@
-//! Types of `/events/{id}/replay`, which repeats the recorded calls of an event.
+//! Types of `/events/{id}/replay`, which repeats the recorded runs of an event, or handles its
+//! webhook request again.
 
 use std::collections::BTreeMap;
 
@@ -15,18 +16,18 @@ use super::{EnumString, Header, Run};
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReplayEvent {
-    /// The first digits of the SHA-256 of a version of the connector, or `newest`; the version that
-    /// ran if absent.
+    /// The version of the connector that is replayed: `newest`, or the first digits of its SHA-256.
+    /// If absent, the version of the recorded run is replayed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Replay only the recorded runs of this export; all runs if absent.
+    /// The export whose recorded runs are replayed. If absent, all recorded runs are replayed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call: Option<EnumString<Call>>,
     /// Settings of the connection that are changed for the replay; `null` removes a setting.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<String, Option<Value>>,
-    /// Handle the webhook request again, as if Test Manager had sent it again. This is not a dry
-    /// run: it may create a defect for a failed test that has none.
+    /// Whether the webhook request is handled again, as if Test Manager had sent it again. This is
+    /// not a dry run: the server may create a defect for a failed test that has no defect.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub for_real: bool,
 }
@@ -34,11 +35,12 @@ pub struct ReplayEvent {
 /// The answer to `POST /events/{id}/replay`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct EventReplay {
-    /// The event that was replayed.
+    /// The id of the event that was replayed.
     pub event: Uuid,
     /// The replayed runs; empty if the request was handled for real.
     pub runs: Vec<ReplayedRun>,
-    /// The answer to the repeated webhook request; absent for a dry run.
+    /// The result of handling the webhook request again; absent if only recorded runs were
+    /// replayed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_real: Option<RepeatedRequest>,
 }
@@ -46,35 +48,37 @@ pub struct EventReplay {
 /// The result of handling a webhook request again.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct RepeatedRequest {
-    /// The id of the new event.
+    /// The id of the event that the repeated request caused.
     pub event: Option<Uuid>,
-    /// The status of the answer.
+    /// The HTTP status of the answer to the repeated request.
     pub status: u16,
-    /// The answer to Test Manager.
+    /// The body of the answer that Test Manager would receive.
     pub answer: Value,
 }
 
-/// A recorded run and its replay. The replay sent no request: the answers came from the recording.
+/// A recorded run and its replay. The replay sent no requests: all answers came from the recording.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ReplayedRun {
-    /// Whether the requests and the answer are equal to the recorded ones.
+    /// Whether the replay made the recorded requests and returned the recorded value.
     pub is_same: bool,
     /// The connector's version in the recorded run, from its manifest.
     pub recorded_version: String,
     /// SHA-256 of the file of the recorded run.
     pub recorded_sha256: String,
-    /// The replay: its version, outcome, log, calls and usage.
+    /// The run of the replay, with its version, outcome, log, calls and usage.
     pub run: Run,
-    /// The limits to compare `usage` with, by their configuration keys.
+    /// The limits with which a client can compare `usage`. The key is the configuration key of the
+    /// limit.
     pub limits: BTreeMap<String, u64>,
-    /// The requests of the replay in their order, followed by recorded requests that it did not
-    /// make.
+    /// The requests of the replay in their order, followed by the recorded requests that the replay
+    /// did not make.
     pub requests: Vec<ReplayedRequest>,
-    /// The return value of the export: `{"ok": …}` or `{"error": …}`.
+    /// The return value of the export in the replay: `{"ok": …}` or `{"error": …}`.
     pub answer: Value,
-    /// The return value in the recording; absent in recordings by earlier versions of the server.
+    /// The return value of the export in the recording; absent in recordings by earlier versions of
+    /// the server.
     pub recorded_answer: Option<Value>,
-    /// The reason why exchanges are missing in the recording; absent if none are missing.
+    /// The reason why exchanges are missing in the recording; absent if the recording is complete.
     pub missing: Option<String>,
 }
 
@@ -83,29 +87,29 @@ pub struct ReplayedRun {
 pub struct ReplayedRequest {
     /// How the recorded request and the request of the replay differ.
     pub difference: EnumString<Difference>,
-    /// The parts that differ: `url`, `headers`, `body`.
+    /// The parts of the request that differ: `url`, `headers` or `body`.
     pub changed: Vec<String>,
     /// The recorded request; absent if only the replay made this request.
     pub recorded: Option<RequestText>,
     /// The request of the replay; absent if the replay did not make this request.
     pub replayed: Option<RequestText>,
-    /// The status of the recorded answer; absent if the recording has no answer.
+    /// The HTTP status of the recorded answer; absent if the recording contains no answer.
     pub status: Option<u16>,
 }
 
 /// A request to the tracker, without credentials.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct RequestText {
-    /// The HTTP method.
+    /// The method of the HTTP request.
     pub method: String,
-    /// The complete address.
+    /// The complete URL of the request.
     pub url: String,
     /// The headers, without those that are credentials.
     pub headers: Vec<Header>,
-    /// The body, if it is text and has at most 256 KiB.
+    /// The body as text; absent if it is not text, or has more than 256 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// The body in base64, if it is not text and has at most 256 KiB.
+    /// The body in base64; absent if it is text, or has more than 256 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_base64: Option<String>,
     /// The size of the body, bytes.

@@ -16,43 +16,45 @@ use super::FailedTest;
 pub struct PreviewReport {
     /// The failed test whose report is rendered.
     pub failed_test: FailedTest,
-    /// The markup of the texts; `markdown` if absent.
+    /// The markup of the rendered texts, such as `markdown`, which is the default.
     #[serde(default)]
     pub markup: Option<String>,
-    /// Maximum length of description and comment, characters; no maximum if absent.
+    /// The maximum length of the description and of the comment, characters. If absent, the length
+    /// is not limited.
     #[serde(default)]
     pub characters_max: Option<u32>,
-    /// Members of the connection's `report` that are changed for this preview; `null` removes a
-    /// member.
+    /// The settings of the report that are changed for this preview, by name; `null` removes a
+    /// setting.
     #[serde(default)]
     pub report: BTreeMap<String, Option<Value>>,
 }
 
-/// The rendered report. Nothing is created in the tracker.
+/// The rendered report of a preview. A preview creates nothing in the tracker.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ReportPreview {
-    /// The title, at most 255 characters.
+    /// The title of the defect, at most 255 characters.
     pub title: String,
-    /// The markup of `description` and `comment`.
+    /// The name of the markup in which `description` and `comment` are written.
     pub markup: String,
-    /// The description of the defect, in `markup`.
+    /// The description of the defect, written in the markup that `markup` names.
     pub description: String,
-    /// The comment for a later failure of the same test case, in `markup`.
+    /// The comment for a later failure of the same test case, written in the markup that `markup`
+    /// names.
     pub comment: String,
-    /// The configured fields with their values, in order.
+    /// The fields of the tracker that the settings of the report fill, in order.
     pub fields: Vec<PreviewField>,
-    /// The files that would be sent, without their content.
+    /// The files that would be sent to the tracker, without their content.
     pub attachments: Vec<PreviewAttachment>,
-    /// The settings that a routing rule replaces for this test; empty if no rule matches.
+    /// The settings that a routing rule replaces for this failed test; empty if no rule matches.
     pub settings: Settings,
 }
 
-/// A configured field of the tracker.
+/// A field of the tracker that the settings of the report fill.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct PreviewField {
-    /// The name of the field, as the person configured it.
+    /// The name of the field, as the settings of the report contain it.
     pub field: String,
-    /// The rendered value: a text or other JSON.
+    /// The rendered value of the field, as a text or as any other JSON value.
     pub value: Value,
 }
 
@@ -63,8 +65,8 @@ pub struct PreviewAttachment {
     pub kind: String,
     /// The file name in the tracker, without a path.
     pub name: String,
-    /// The media type, such as `image/png`.
+    /// The media type of the file, such as `image/png`.
     pub media_type: String,
-    /// Size in bytes; absent if it is not known before the download.
+    /// The size of the file, bytes; absent if the size is not known before the download.
     pub size: Option<u64>,
 }

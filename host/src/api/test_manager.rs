@@ -1,4 +1,5 @@
-//! Types of the member `test_manager` of `/connections`, and of failed tests in requests.
+//! Types of the member `test_manager` of a connection, and of failed tests in requests. No type
+//! contains the client secret.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use crate::domain::Origin;
 use super::Text;
 use super::connections::double_option;
 
-/// The settings for Test Manager, without the client secret.
+/// The settings with which the host requests data from Test Manager, without the client secret.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct TestManager {
     /// The address of Test Manager, without `/api/v2`.
@@ -20,14 +21,15 @@ pub struct TestManager {
     pub client_id: String,
     /// The scopes of each token that the host requests.
     pub scopes: Vec<String>,
-    /// The project of all failed tests; absent if the link of each failed test names its project.
+    /// The id of the project of all failed tests; absent if the link of each failed test names its
+    /// project.
     pub project_id: Option<String>,
-    /// Other origins to which a download may be redirected; they receive no credential.
+    /// Other origins to which a download may be redirected. They receive no credential.
     pub asset_origins: Vec<Text<Origin>>,
 }
 
-/// The member `test_manager` of a request. An absent member keeps its stored value; if none is
-/// stored yet, it gets its default.
+/// The settings for Test Manager in a request. An absent member keeps its stored value. If no value
+/// is stored yet, the member gets its default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EditTestManager {
@@ -40,14 +42,15 @@ pub struct EditTestManager {
     /// The id of the external application in Test Manager.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
-    /// The scopes to request. The default scopes permit reading the log with its assertions and
-    /// files.
+    /// The scopes of each token that the host requests. The default scopes permit reading the log
+    /// of a failed test with its assertions and files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
-    /// The project of all failed tests; `null` if the link of each failed test names its project.
+    /// The id of the project of all failed tests; `null` if the link of each failed test names its
+    /// project.
     #[serde(deserialize_with = "double_option", skip_serializing_if = "Option::is_none")]
     pub project_id: Option<Option<String>>,
-    /// Other origins to which a download may be redirected.
+    /// Other origins to which a download may be redirected. They receive no credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asset_origins: Option<Vec<String>>,
 }
@@ -56,13 +59,13 @@ pub struct EditTestManager {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TryConnection {
-    /// A failed test whose log is read from Test Manager as a step of the try; no log is read if
-    /// absent.
+    /// A failed test whose log is read from Test Manager as a step of the try. If absent, no log is
+    /// read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_test: Option<FailedTest>,
 }
 
-/// A failed test, as the webhook names it.
+/// A failed test, identified by the same ids as in a webhook.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FailedTest {
@@ -73,7 +76,7 @@ pub struct FailedTest {
     /// The id of the variation; absent if the test case has no variations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variation_id: Option<String>,
-    /// The link to the test case log, which may name the project.
+    /// The link to the log of the test case. The link may contain the project's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
 }
@@ -83,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_member_is_refused_by_its_name() {
+    fn the_error_for_an_unknown_member_contains_its_name() {
         let error = serde_json::from_str::<EditTestManager>(r#"{"base_uri":"x"}"#).unwrap_err();
         assert!(error.to_string().contains("base_uri"), "{error}");
         let edit = serde_json::from_str::<EditTestManager>(r#"{"project_id":null}"#).unwrap();

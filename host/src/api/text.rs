@@ -1,5 +1,5 @@
-//! Wrappers that write values of the domain as JSON strings, and never change the values. Also
-//! describes parse errors without the values in them.
+//! Types that wrap a value and write it as a JSON string. They never change the value. This module
+//! also describes parse errors without the values in them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,8 +13,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::domain::StringEnum;
 use crate::secret::Secret;
 
-/// Describes why a JSON or TOML text cannot be parsed, without the values in it, which may be
-/// secrets. `error` is what the parser says.
+/// Describes why a JSON or TOML text cannot be parsed. `error` is the error message of the parser.
+/// The description does not repeat values of the text, because they may be secrets.
 pub fn describe_without_values(error: &str) -> String {
     let quotes_a_value = ["invalid type", "invalid value"].iter().any(|it| error.starts_with(it));
     match error.rsplit_once(", expected ") {
@@ -26,7 +26,7 @@ pub fn describe_without_values(error: &str) -> String {
     }
 }
 
-/// A value of a [`StringEnum`], written as its string.
+/// Wraps a value of a [`StringEnum`], which is written and read as its string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EnumString<T>(pub T);
 
@@ -51,10 +51,11 @@ impl<T: StringEnum> fmt::Display for EnumString<T> {
     }
 }
 
-/// The error for a word that is not a value of the enum.
+/// The error for a word that is not one of the strings of a [`StringEnum`].
 #[derive(Debug, thiserror::Error)]
 #[error("it must be one of {}", .allowed.join(", "))]
 pub struct UnknownWord {
+    /// All strings of the enum.
     allowed: Vec<&'static str>,
 }
 
@@ -68,7 +69,7 @@ impl<T: StringEnum> FromStr for EnumString<T> {
     }
 }
 
-/// A value that is written with `Display` and read with `FromStr`, such as an origin.
+/// Wraps a value, such as an origin, that is written with `Display` and read with `FromStr`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Text<T>(pub T);
 
@@ -91,7 +92,7 @@ impl<T: fmt::Display> fmt::Display for Text<T> {
     }
 }
 
-/// An instant in UTC, always written with milliseconds.
+/// An instant, which is always written in UTC with milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Time(pub Timestamp);
 
@@ -113,7 +114,8 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-/// A secret in a request or in the answer that issues it. It cannot be printed.
+/// A secret in a request, or in the answer that issues the secret. `Debug` does not print its
+/// value.
 #[derive(Debug, Clone)]
 pub struct SecretText(pub Secret);
 
@@ -144,7 +146,7 @@ impl<T: StringEnum> JsonSchema for EnumString<T> {
     }
 }
 
-/// Declares the schema of a wrapper that is a string.
+/// Implements `JsonSchema` for a type that is written as a JSON string.
 macro_rules! string_schema {
     ($wrapper:ident $(<$parameter:ident>)?, $schema:tt) => {
         impl $(<$parameter>)? JsonSchema for $wrapper $(<$parameter>)? {
@@ -172,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_description_of_a_parse_error_quotes_no_value() {
+    fn the_description_of_a_parse_error_contains_no_value() {
         let error = serde_json::from_str::<Vec<u8>>("\"hunter2\"").unwrap_err().to_string();
         let described = describe_without_values(&error);
         assert!(error.contains("hunter2") && !described.contains("hunter2"), "{error}");

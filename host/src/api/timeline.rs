@@ -1,17 +1,17 @@
-//! Computes the timeline of an event: its parts in the order of time. The console draws the
-//! timeline, and the CLI lists it. Nothing here is part of the JSON.
+//! Computes the timeline of an event: the parts of the event in the order in which they began. The
+//! console draws the timeline, and the CLI prints it. The timeline is never part of the JSON.
 
 use super::{EventWithRuns, OutboundCall, Run, Step};
 
 /// The shortest wait for a permit that the timeline shows as a separate part, microseconds.
-const QUEUE_US_MIN: u64 = 1_000;
+const PERMIT_WAIT_US_MIN: u64 = 1_000;
 
-/// One part of the timeline.
+/// One part of the timeline of an event.
 #[derive(Debug, Clone, Copy)]
 pub struct TimelinePart<'a> {
     /// The work that was done in this part.
     pub work: TimelineWork<'a>,
-    /// Microseconds from the arrival of the request to the beginning of the part.
+    /// The time from the arrival of the request to the beginning of the part, microseconds.
     pub at_us: u64,
     /// The duration of the part, microseconds.
     pub us: u64,
@@ -33,14 +33,15 @@ pub enum TimelineWork<'a> {
 }
 
 impl TimelinePart<'_> {
+    /// The time from the arrival of the request to the end of the part, microseconds.
     fn end_us(&self) -> u64 {
         self.at_us.saturating_add(self.us)
     }
 }
 
 impl EventWithRuns {
-    /// The parts of the event in the order in which they began. Runs without times are placed one
-    /// after the other.
+    /// The parts of the event in the order in which they began. A run without times is placed after
+    /// the run before it.
     #[must_use]
     pub fn timeline(&self) -> Vec<TimelinePart<'_>> {
         let steps = self.steps.iter();
@@ -65,35 +66,38 @@ impl EventWithRuns {
         parts
     }
 
-    /// Microseconds from the arrival of the request to the end of the last part, or to the answer.
+    /// The time from the arrival of the request to the end of the last part or to the answer,
+    /// whichever is later, microseconds.
     #[must_use]
     pub fn duration_us(&self) -> u64 {
         let last = self.timeline().iter().map(TimelinePart::end_us).max().unwrap_or_default();
         last.max(self.event.ms.saturating_mul(1_000))
     }
 
-    /// Whether every run has times. A run that an earlier version of the server stored has none.
+    /// Whether every run of the event has times. A run that an earlier version of the server stored
+    /// has no times.
     #[must_use]
     pub fn has_times(&self) -> bool {
         self.runs.iter().all(|run| run.times.is_some())
     }
 }
 
-/// Writes a duration for people: below 10 ms with hundredths of a millisecond, otherwise as
-/// `write_ms` writes whole milliseconds.
+/// Writes a duration for people. A duration below 10 ms gets hundredths of a millisecond and
+/// `ms_unit`. For a longer duration, `write_ms` receives the whole milliseconds.
 #[must_use]
-pub fn fine_duration(us: u64, ms_unit: &str, write_ms: impl FnOnce(u64) -> String) -> String {
+pub fn write_duration(us: u64, ms_unit: &str, write_ms: impl FnOnce(u64) -> String) -> String {
     match us {
         ..10_000 => format!("{}.{:02}{ms_unit}", us / 1_000, us % 1_000 / 10),
         _ => write_ms(us / 1_000),
     }
 }
 
+/// A part that begins and ends at these times, in microseconds from the arrival of the request.
 fn part_between(work: TimelineWork<'_>, from_us: u64, to_us: u64) -> TimelinePart<'_> {
     TimelinePart { work, at_us: from_us, us: to_us.saturating_sub(from_us) }
 }
 
-/// The parts of a run that has times.
+/// The parts of a run whose times are stored.
 fn parts_with_times(run: &Run) -> Vec<TimelinePart<'_>> {
     let Some(times) = run.times else { return Vec::new() };
     let mut parts = Vec::new();
@@ -104,7 +108,7 @@ fn parts_with_times(run: &Run) -> Vec<TimelinePart<'_>> {
             times.ended_us,
         )];
     };
-    if started_us.saturating_sub(times.asked_us) >= QUEUE_US_MIN {
+    if started_us.saturating_sub(times.asked_us) >= PERMIT_WAIT_US_MIN {
         parts.push(part_between(TimelineWork::WaitForPermit(run), times.asked_us, started_us));
     }
     let called_us = times.called_us.unwrap_or(times.ended_us);
@@ -112,8 +116,8 @@ fn parts_with_times(run: &Run) -> Vec<TimelinePart<'_>> {
     if times.called_us.is_some() {
         parts.push(part_between(TimelineWork::Guest(run), called_us, times.ended_us));
     }
-    // The times of requests are in whole milliseconds, so a request may seem to begin before its
-    // guest.
+    // The times of requests are stored in whole milliseconds. Without the correction below, a
+    // request could seem to begin before its guest.
     let requests = run.calls.iter().map(|call| {
         let from_us = shifted_by_ms(started_us, call.at_ms);
         let from_us = if call.at_ms < 0 { from_us } else { from_us.max(called_us) };
@@ -125,7 +129,8 @@ fn parts_with_times(run: &Run) -> Vec<TimelinePart<'_>> {
     parts
 }
 
-/// The parts of a run without times, of which only the duration is known.
+/// The parts of a run whose times are not stored: only its duration is known. The run is placed at
+/// `from_us`.
 fn parts_without_times(run: &Run, from_us: u64) -> Vec<TimelinePart<'_>> {
     let to_us = from_us.saturating_add(run.usage.run_ms.saturating_mul(1_000));
     let mut parts = vec![part_between(TimelineWork::Guest(run), from_us, to_us)];
@@ -137,7 +142,7 @@ fn parts_without_times(run: &Run, from_us: u64) -> Vec<TimelinePart<'_>> {
     parts
 }
 
-/// Adds milliseconds, which may be negative, to a time in microseconds.
+/// Adds `ms` milliseconds, which may be negative, to a time of `us` microseconds.
 fn shifted_by_ms(us: u64, ms: i64) -> u64 {
     us.saturating_add_signed(ms.saturating_mul(1_000))
 }
@@ -148,8 +153,8 @@ mod tests {
 
     use super::*;
 
-    /// Creates an event of 40 ms with these steps and runs.
-    fn event(steps: &Value, runs: &[Value]) -> EventWithRuns {
+    /// An event that was answered after 40 ms, with these steps and runs.
+    fn event_with(steps: &Value, runs: &[Value]) -> EventWithRuns {
         serde_json::from_value(json!({
             "id": "01a2b3c4-d5e6-7000-8000-000000000001", "connection": null,
             "connection_name": null, "kind": "create-defect",
@@ -161,7 +166,8 @@ mod tests {
         .expect("an event")
     }
 
-    fn run(call: &str, times: &Value, calls: &Value) -> Value {
+    /// The JSON of a run of 20 ms with these times and requests.
+    fn run_json(call: &str, times: &Value, calls: &Value) -> Value {
         let usage = json!({"memory_bytes": 0, "cpu_ms": 0, "run_ms": 20, "outbound_calls": 0,
             "response_body_bytes": 0, "request_body_bytes": 0, "log_bytes": 0, "handles": 0,
             "polls": 0, "yields": 0, "waited_ticks": 0, "permit_ms": 0, "permits_before": 0});
@@ -169,7 +175,8 @@ mod tests {
             "connector_sha256": "", "log": [], "calls": calls, "usage": usage, "times": times})
     }
 
-    fn request(at_ms: i64, ms: u64) -> Value {
+    /// The JSON of a request of a run.
+    fn request_json(at_ms: i64, ms: u64) -> Value {
         json!({"at_ms": at_ms, "method": "GET", "origin": "https://tracker", "path": "/x",
             "effect": "read", "status": 200, "ms": ms, "bytes": 0, "error": null})
     }
@@ -186,12 +193,13 @@ mod tests {
         event.timeline().iter().map(|part| (name(part.work), part.at_us, part.end_us())).collect()
     }
 
+    /// Converts expected parts to the form that [`named_parts`] returns.
     fn expected<const N: usize>(parts: [(&str, u64, u64); N]) -> Vec<(String, u64, u64)> {
         parts.map(|(name, from, to)| (name.to_owned(), from, to)).to_vec()
     }
 
     #[test]
-    fn a_create_has_its_parts_in_the_order_of_time() {
+    fn the_parts_of_a_create_are_in_the_order_in_which_they_began() {
         let steps = json!([
             {"step": "claim", "at_us": 300, "us": 700},
             {"step": "store", "at_us": 31_000, "us": 2_000},
@@ -199,8 +207,8 @@ mod tests {
         let times =
             json!({"asked_us": 1_100, "started_us": 1_200, "called_us": 1_900, "ended_us": 30_000});
         // The first request was sent before the run, and the second one in its first millisecond.
-        let calls = json!([request(-1, 1), request(0, 3), request(4, 90)]);
-        let created = event(&steps, &[run("create", &times, &calls)]);
+        let calls = json!([request_json(-1, 1), request_json(0, 3), request_json(4, 90)]);
+        let created = event_with(&steps, &[run_json("create", &times, &calls)]);
         assert_eq!(
             named_parts(&created),
             expected([
@@ -217,13 +225,13 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_for_a_permit_is_a_part_also_if_the_run_received_none() {
+    fn a_wait_for_a_permit_is_a_part_even_if_the_run_received_no_permit() {
         let waited = json!({"asked_us": 1_000, "started_us": 9_000, "called_us": null,
             "ended_us": 9_500});
         let refused =
             json!({"asked_us": 10_000, "started_us": null, "called_us": null, "ended_us": 90_000});
-        let [waited, refused] = [waited, refused].map(|times| run("find", &times, &json!([])));
-        let refused = event(&json!([]), &[waited, refused]);
+        let [waited, refused] = [waited, refused].map(|times| run_json("find", &times, &json!([])));
+        let refused = event_with(&json!([]), &[waited, refused]);
         assert_eq!(
             named_parts(&refused),
             expected([
@@ -237,8 +245,8 @@ mod tests {
 
     #[test]
     fn runs_without_times_are_placed_one_after_the_other() {
-        let old = |call, at_ms| run(call, &Value::Null, &json!([request(at_ms, 2)]));
-        let old = event(&json!([]), &[old("find", 1), old("create", 5)]);
+        let old_run = |call, at_ms| run_json(call, &Value::Null, &json!([request_json(at_ms, 2)]));
+        let old = event_with(&json!([]), &[old_run("find", 1), old_run("create", 5)]);
         assert_eq!(
             named_parts(&old),
             expected([

@@ -1,5 +1,5 @@
-//! Types of `/account` and `/tokens`: accounts, and the named tokens that sign them in. A token is
-//! only in the answer that creates it.
+//! Types of `/account`, which shows an account, and of `/tokens`, which lists and creates the named
+//! tokens of accounts. No answer contains a token, except the answer that creates the token.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,29 +9,30 @@ use crate::domain::Role;
 
 use super::{EnumString, SecretText, Time};
 
-/// The answer to `GET /account`: who sent the request.
+/// The answer to `GET /account`: the account that sent the request.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Account {
     /// The name of the account.
     pub name: String,
     /// The role, which determines what the account may do.
     pub role: EnumString<Role>,
-    /// The names of the only connections that the account may see; absent if it may see all.
+    /// The names of the only connections that the account may see; absent if the account may see
+    /// all connections.
     pub connections: Option<Vec<String>>,
-    /// The CSRF token, which each change must have in the header `X-CSRF-Token` or in the field
-    /// `csrf` of its form; absent if the request was sent with a token instead of a session's
-    /// cookie.
+    /// The CSRF token of the session. Each request that changes something must contain it in the
+    /// header `X-CSRF-Token` or in the form field `csrf`. Absent if the request was sent with a
+    /// token instead of a session's cookie.
     pub csrf: Option<String>,
 }
 
 /// The answer to `GET /tokens`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct TokenList {
-    /// All named tokens, by name.
+    /// All named tokens, sorted by name.
     pub tokens: Vec<Token>,
 }
 
-/// A named token. The token itself is never shown again.
+/// The stored record of a named token. It does not contain the token itself.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Token {
     /// The id of the token.
@@ -40,17 +41,18 @@ pub struct Token {
     pub name: String,
     /// The role, which determines what the account may do.
     pub role: EnumString<Role>,
-    /// The names of the only connections that the account may see; absent if it may see all.
+    /// The names of the only connections that the account may see; absent if the account may see
+    /// all connections.
     pub connections: Option<Vec<String>>,
     /// The last characters of the token.
     pub tail: String,
-    /// When the token was created.
+    /// The time at which the token was created.
     pub created_at: Time,
-    /// The account that created the token.
+    /// The name of the account that created the token.
     pub created_by: String,
-    /// When the token expires; absent if it never expires.
+    /// The time at which the token expires; absent if the token never expires.
     pub expires_at: Option<Time>,
-    /// When the token was last used, to the minute; absent if it was never used.
+    /// The time at which the token was last used, to the minute; absent if it was never used.
     pub last_used_at: Option<Time>,
 }
 
@@ -62,10 +64,11 @@ pub struct CreateToken {
     pub name: String,
     /// The role, which determines what the account may do.
     pub role: EnumString<Role>,
-    /// The only connections that the account may see, by id or name; all if absent.
+    /// The ids or names of the only connections that the account may see. If absent, the account
+    /// may see all connections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<Vec<String>>,
-    /// How long the token is valid, seconds; without limit if absent.
+    /// The time for which the token is valid, seconds. If absent, the token never expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in_s: Option<u64>,
 }

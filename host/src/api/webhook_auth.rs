@@ -1,5 +1,5 @@
-//! Types of the member `webhook_auth` of `/connections`: what senders of webhooks must send. The
-//! secrets are never in it.
+//! Types of the member `webhook_auth` of a connection: which senders of webhooks are accepted.
+//! These types never contain the secrets of senders.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,45 +9,47 @@ use crate::domain::{Network, WebhookScheme};
 use super::connections::double_option;
 use super::{EnumString, Text};
 
-/// The credential that senders of webhooks must send in addition to the token, without its secrets.
+/// The credential that senders of webhooks must send in addition to the token, without its secrets;
+/// and the addresses from which they may send webhooks.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct WebhookAuth {
-    /// How senders prove that they know the secret; absent if they need no secret.
+    /// How senders prove that they know the secret; absent if senders need no secret.
     pub scheme: Option<EnumString<WebhookScheme>>,
-    /// The user name of `basic`.
+    /// The user name that senders must send; only for the scheme `basic`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// The name of the header of `api-key`.
+    /// The name of the header in which senders must send the secret; only for the scheme `api-key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
-    /// For `signature`: maximum difference between the time of a request and the server's clock,
-    /// seconds.
+    /// The maximum difference between the time of a request and the server's clock, seconds; only
+    /// for the scheme `signature`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerance_s: Option<u32>,
-    /// The addresses from which requests are accepted; if empty, every address is accepted.
+    /// The addresses and networks from which webhooks are accepted; if empty, every address is
+    /// accepted.
     pub allowed_clients: Vec<Text<Network>>,
 }
 
-/// The member `webhook_auth` of a request. An absent member keeps its stored value; if none is
-/// stored yet, it gets its default.
+/// The settings for senders of webhooks in a request. An absent member keeps its stored value. If
+/// no value is stored yet, the member gets its default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EditWebhookAuth {
-    /// How senders prove that they know the secret; with `null`, they need no secret, and the
-    /// stored secrets are removed.
+    /// How senders prove that they know the secret. With `null`, senders need no secret, and the
+    /// stored secrets of senders are removed.
     #[serde(deserialize_with = "double_option", skip_serializing_if = "Option::is_none")]
     pub scheme: Option<Option<EnumString<WebhookScheme>>>,
-    /// The user name of `basic`.
+    /// The user name that senders must send; only for the scheme `basic`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// The name of the header of `api-key`.
+    /// The name of the header in which senders must send the secret; only for the scheme `api-key`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
-    /// For `signature`: maximum difference between the time of a request and the server's clock,
-    /// seconds; 300 by default.
+    /// The maximum difference between the time of a request and the server's clock, seconds; only
+    /// for the scheme `signature`. The default is 300.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tolerance_s: Option<u32>,
-    /// The addresses and networks from which requests are accepted; if empty, every address is
+    /// The addresses and networks from which webhooks are accepted; if empty, every address is
     /// accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_clients: Option<Vec<String>>,

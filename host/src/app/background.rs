@@ -28,10 +28,10 @@ const NO_CONNECTION_EVENTS_MAX: u64 = 1_000;
 /// clock may have been set forward, and all events would be deleted.
 const CLOCK_CONFIRMED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The pause before a change that could not be read is read again.
+/// If the change of another server could not be read, the pause before it is read again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// The parts that the background work uses.
+/// The parts of the server that the background work uses.
 pub(super) struct Background {
     accounts: Arc<Accounts>,
     audit: Arc<Audit>,
@@ -59,9 +59,9 @@ impl Background {
         }
     }
 
-    /// Starts the background work, which runs until it is cancelled. Each kind of work has its own
-    /// task, so that slow work does not delay other work: a search waits for trackers, and the file
-    /// of a secret may be on a disk that does not answer. Work in progress is finished.
+    /// Starts the background work, which runs until `cancel` is cancelled. Each kind of work has
+    /// its own task, so that slow work does not delay other work: a search waits for trackers, and
+    /// the file of a secret may be on a disk that does not answer.
     pub(super) fn spawn(self, tasks: &TaskTracker, cancel: &CancellationToken) {
         let background = Arc::new(self);
         let (plugins, connections) =
@@ -90,7 +90,8 @@ impl Background {
         }
     }
 
-    /// Repeats the work until it is cancelled, with a pause before each repetition.
+    /// Repeats `work` until `cancel` is cancelled, with a pause of `sweep_ms` before each
+    /// repetition. A repetition that is in progress at the cancellation is finished.
     fn repeat<F: Future<Output = ()> + Send>(
         self: &Arc<Self>,
         tasks: &TaskTracker,
@@ -99,29 +100,30 @@ impl Background {
     ) {
         let (background, cancel) = (Arc::clone(self), cancel.clone());
         tasks.spawn(async move {
-            while cancel.run_until_cancelled(sleep(background.pause())).await.is_some() {
+            while cancel.run_until_cancelled(sleep(background.sweep_pause())).await.is_some() {
                 work(Arc::clone(&background)).await;
             }
         });
     }
 
-    /// Runs the steps that follow creates: whenever steps are added, and regularly.
+    /// Runs the steps that follow a create, such as comments: each time steps are added, and every
+    /// `sweep_ms`.
     fn follow_up(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
         let (background, cancel) = (Arc::clone(self), cancel.clone());
         tasks.spawn(async move {
             loop {
                 tokio::select! {
                     () = cancel.cancelled() => return,
-                    () = background.defects.follow_up_added() => {}
-                    () = sleep(background.pause()) => {}
+                    () = background.defects.wait_for_follow_up_steps() => {}
+                    () = sleep(background.sweep_pause()) => {}
                 }
                 background.defects.follow_up().await;
             }
         });
     }
 
-    /// Moves connections to new versions of their connectors: after each change of versions, and
-    /// regularly.
+    /// Moves connections to new versions of their connectors: each time a connector's version
+    /// changes, and every `sweep_ms`.
     fn follow_versions(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
         let (background, cancel) = (Arc::clone(self), cancel.clone());
         let mut versions = self.plugins.changes();
@@ -134,7 +136,7 @@ impl Background {
                         return;
                     }
                     Ok(()) = versions.changed() => {}
-                    () = sleep(background.pause()) => {}
+                    () = sleep(background.sweep_pause()) => {}
                 }
                 background.connections.follow_versions().await;
             }
@@ -144,7 +146,7 @@ impl Background {
     /// Applies the changes that other servers make in a shared store.
     fn follow_other_servers(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
         let (background, cancel) = (Arc::clone(self), cancel.clone());
-        let mut changes = self.store.changes();
+        let mut changes = self.store.subscribe_to_changes();
         tasks.spawn(cancel.run_until_cancelled_owned(async move {
             // Read the changes that were made before the subscription.
             background.apply_change(Change::Missed).await;
@@ -154,6 +156,7 @@ impl Background {
         }));
     }
 
+    /// Applies one change that another server made in the shared store.
     async fn apply_change(&self, change: Change) {
         let mut read = match change {
             Change::Connection(id) => self.connections.reload_changed(id).await,
@@ -167,14 +170,14 @@ impl Background {
             Change::Defect(_) | Change::Connectors => return,
         };
         while let Err(error) = read {
-            tracing::warn!(%error, "cannot read the change of another server; it is read again");
+            tracing::warn!(%error, "cannot read the change of another server; trying again");
             sleep(RETRY_PAUSE).await;
             read = self.connections.load().await;
         }
     }
 
-    /// Loads the connector versions that were accepted at another server: after each change of
-    /// versions, and regularly.
+    /// Loads the connector versions that a person accepted at another server: each time a
+    /// connector's version changes, and every `sweep_ms`.
     fn load_accepted_versions(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
         let (background, cancel) = (Arc::clone(self), cancel.clone());
         let mut versions = self.plugins.changes();
@@ -182,7 +185,7 @@ impl Background {
             loop {
                 tokio::select! {
                     Ok(()) = versions.changed() => {}
-                    () = sleep(background.pause()) => {}
+                    () = sleep(background.sweep_pause()) => {}
                 }
                 background
                     .plugins
@@ -192,8 +195,9 @@ impl Background {
         }));
     }
 
-    fn pause(&self) -> Duration {
-        Duration::from_millis(self.config.now().sweep_ms)
+    /// The pause between two repetitions of background work.
+    fn sweep_pause(&self) -> Duration {
+        Duration::from_millis(self.config.current().sweep_ms)
     }
 
     async fn load_connections(&self) {
@@ -220,7 +224,7 @@ impl Background {
     }
 
     async fn delete_old_events(&self) {
-        let config = self.config.now();
+        let config = self.config.current();
         let kept_for = Duration::from_secs(u64::from(config.events_days) * 24 * 60 * 60);
         let now = self.clock.now();
         let time_before = |age: Duration| now.saturating_sub(age).unwrap_or(Timestamp::MIN);

@@ -20,7 +20,7 @@ use crate::store::{SqliteStore, TableRows};
 use super::keys::audit_entry;
 use super::lock::DataLock;
 
-/// The extension of a file that is being copied.
+/// The extension of a copy while its content is being written.
 const INCOMPLETE_EXTENSION: &str = "incomplete";
 
 /// The result of a backup or of a restoration.
@@ -28,17 +28,17 @@ const INCOMPLETE_EXTENSION: &str = "incomplete";
 pub struct CopyResult {
     /// The number of rows of each table.
     pub tables: Vec<TableRows>,
-    /// The number of connector files that were in use.
-    pub versions: usize,
-    /// The file to which the key was copied; absent if the key was not copied.
+    /// The number of connector files in the source. These files are or were in use.
+    pub connector_files: usize,
+    /// The file to which the key was copied; `None` if the key was not copied.
     pub key: Option<PathBuf>,
-    /// The new name of the database that was replaced.
-    pub replaced: Option<PathBuf>,
+    /// The new path of the database that a restoration replaced; `None` if it replaced no database.
+    pub replaced_database: Option<PathBuf>,
 }
 
 /// Writes a backup of a data folder to a new folder: the database, the versions of the connectors,
-/// and the key if `with_key` is true. A server may run. The database file gets its name last, so a
-/// folder with a database is a complete backup.
+/// and the key if `with_key` is true. A server may run meanwhile. The database file gets its name
+/// last, so a folder with a database is a complete backup.
 ///
 /// # Errors
 /// The data folder has no database, the target is not empty, or the disk failed.
@@ -66,11 +66,11 @@ pub fn back_up(data: &Path, backup_folder: &Path, with_key: bool) -> anyhow::Res
     }
     let incomplete = target.incomplete_database();
     let tables = SqliteStore::copy(&database, &incomplete)?;
-    let versions = copy_versions(&source, &target)?;
+    let connector_files = copy_versions(&source, &target)?;
     let key = with_key.then(|| copy_key(&source.secret_key(), &target)).transpose()?;
     fs::rename(&incomplete, target.database()).with_context(write_context)?;
     File::open(backup_folder).and_then(|folder| folder.sync_all()).with_context(write_context)?;
-    Ok(CopyResult { tables, versions, key, replaced: None })
+    Ok(CopyResult { tables, connector_files, key, replaced_database: None })
 }
 
 /// Restores a backup to a data folder. The next start takes into account that failed tests may have
@@ -116,7 +116,7 @@ pub async fn restore(
             return Err(error.into());
         }
     };
-    let versions = copy_versions(&source, &target)?;
+    let connector_files = copy_versions(&source, &target)?;
     let now = SystemClock.now().as_millisecond();
     if let Some(key) = &key {
         let current_key = target.secret_key();
@@ -136,9 +136,9 @@ pub async fn restore(
     File::open(data).and_then(|folder| folder.sync_all()).with_context(write_context)?;
     Ok(CopyResult {
         tables,
-        versions,
+        connector_files,
         key: key.map(|_| target.secret_key()),
-        replaced: had_database.then_some(replaced_database),
+        replaced_database: had_database.then_some(replaced_database),
     })
 }
 
@@ -162,7 +162,7 @@ fn choose_key(
                 current_key.display()
             );
         }
-        return Ok((Sealer::open(None, &current_key)?, None));
+        return Ok((Sealer::load_or_create(None, &current_key)?, None));
     }
     let key = read_private(&backup_key)?;
     let sealer = Sealer::from_text(&key, &backup_key.display().to_string())?;
@@ -198,16 +198,16 @@ fn copy_key(key: &Path, target: &DataFolder) -> anyhow::Result<PathBuf> {
 /// show when they were in use. Returns the number of files that the source has.
 fn copy_versions(source: &DataFolder, target: &DataFolder) -> anyhow::Result<usize> {
     let mut count = 0;
-    for connector in paths_in(&source.versions())? {
+    for connector in list_paths(&source.versions_folder())? {
         let name = connector.file_name().unwrap_or_default();
-        let folder = target.versions().join(name);
+        let folder = target.versions_folder().join(name);
         let write_context = || format!("cannot write to {}", folder.display());
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&folder)
             .with_context(write_context)?;
-        for file in paths_in(&connector)? {
+        for file in list_paths(&connector)? {
             if file.extension().is_some_and(|extension| extension == INCOMPLETE_EXTENSION) {
                 continue;
             }
@@ -221,8 +221,8 @@ fn copy_versions(source: &DataFolder, target: &DataFolder) -> anyhow::Result<usi
     Ok(count)
 }
 
-/// Returns the paths in a folder; none if the folder does not exist.
-fn paths_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// Returns the paths of the files in a folder; no paths if the folder does not exist.
+fn list_paths(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let read_context = || format!("cannot read {}", folder.display());
     match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
@@ -233,7 +233,8 @@ fn paths_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
 }
 
-/// Copies a file. The copy gets its name last, so that an interrupted copy does not look complete.
+/// Copies a file. The copy gets its final name last, so that an interrupted copy does not look
+/// complete.
 fn copy_file(file: &Path, copy: &Path) -> anyhow::Result<()> {
     let opened = File::open(file).with_context(|| format!("cannot read {}", file.display()));
     let (mut source, incomplete) = (opened?, copy.with_extension(INCOMPLETE_EXTENSION));
@@ -243,7 +244,8 @@ fn copy_file(file: &Path, copy: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot copy {} to {}", file.display(), copy.display()))
 }
 
-/// Copies the content and the time of a file, but not its mode: a backup may be read-only.
+/// Copies the content and the modification time of a file, but not its mode: the file of a backup
+/// may be read-only.
 fn write_copy(source: &mut File, incomplete: &Path) -> io::Result<()> {
     let mut copied = File::options().write(true).create_new(true).mode(0o600).open(incomplete)?;
     io::copy(source, &mut copied)?;
@@ -279,7 +281,7 @@ mod tests {
 
     use super::*;
 
-    fn write_read_only(file: &Path, content: &str) {
+    fn write_read_only_file(file: &Path, content: &str) {
         fs::write(file, content).unwrap();
         fs::set_permissions(file, Permissions::from_mode(0o400)).unwrap();
     }
@@ -289,8 +291,8 @@ mod tests {
         let folder = tempdir().unwrap();
         let (file, copy) = (folder.path().join("saved.wasm"), folder.path().join("copy.wasm"));
         let incomplete = copy.with_extension(INCOMPLETE_EXTENSION);
-        write_read_only(&file, "complete");
-        write_read_only(&incomplete, "an interrupted copy");
+        write_read_only_file(&file, "complete");
+        write_read_only_file(&incomplete, "an interrupted copy");
         copy_file(&file, &copy).unwrap();
         let (saved, copied) = (file.metadata().unwrap(), copy.metadata().unwrap());
         assert_eq!(fs::read(&copy).unwrap(), b"complete");
@@ -300,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_contains_the_file_that_cannot_be_read() {
+    fn an_error_contains_the_path_of_the_missing_file() {
         let folder = tempdir().unwrap();
         let (file, copy) = (folder.path().join("saved.wasm"), folder.path().join("copy.wasm"));
         let error = copy_file(&file, &copy).unwrap_err();
@@ -308,16 +310,16 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_copy_is_not_a_version() {
+    fn an_interrupted_copy_of_a_version_is_not_copied() {
         let folder = tempdir().unwrap();
         let source = DataFolder::at(&folder.path().join("source"));
         let target = DataFolder::at(&folder.path().join("target"));
-        let connector = source.versions().join("redmine");
+        let connector = source.versions_folder().join("redmine");
         fs::create_dir_all(&connector).unwrap();
         fs::write(connector.join("a.wasm"), "complete").unwrap();
         fs::write(connector.join("b.incomplete"), "comp").unwrap();
         assert_eq!(copy_versions(&source, &target).unwrap(), 1);
-        let copies = paths_in(&target.versions().join("redmine")).unwrap();
-        assert_eq!(copies, [target.versions().join("redmine/a.wasm")]);
+        let copies = list_paths(&target.versions_folder().join("redmine")).unwrap();
+        assert_eq!(copies, [target.versions_folder().join("redmine/a.wasm")]);
     }
 }

@@ -1,6 +1,6 @@
 //! The clock of the server. If several servers share a database, it is the clock of the database,
-//! so that the servers agree about the times of leases. Otherwise it is the system clock. It never
-//! sets the system clock.
+//! so that the servers agree about the times of leases. Otherwise it is the system clock. This
+//! module never sets the system clock.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

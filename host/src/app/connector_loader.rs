@@ -1,5 +1,5 @@
 //! Loads connector files for the commands that run a connector without a server and without a
-//! database (`check`, `build`, `invoke`, `test`): starts an engine and a sandbox for them.
+//! database (`check`, `build`, `invoke`, `test`). Starts an engine and a sandbox for each command.
 
 mod exports;
 
@@ -15,13 +15,13 @@ use crate::runtime::Connector;
 use super::GuestRuntime;
 use exports::ExportCalls;
 
-/// A file that the server would load.
+/// A connector file that was checked, and that the server would load.
 pub struct CheckedFile {
     /// The description of the connector and of what it needs.
     pub report: CheckReport,
     /// The functions that the component exports but its script does not contain, as sentences.
-    pub missing: Vec<String>,
-    /// The connector.
+    pub missing_functions: Vec<String>,
+    /// The loaded connector.
     pub connector: Arc<Connector>,
 }
 
@@ -29,6 +29,7 @@ pub struct CheckedFile {
 pub struct ConnectorLoader {
     pub(super) config: Arc<LiveConfig>,
     pub(super) guest_runtime: GuestRuntime,
+    /// Where compiled code is stored.
     cache: CodeCache,
 }
 
@@ -38,12 +39,12 @@ impl ConnectorLoader {
     /// # Errors
     /// The engine or the sandbox cannot be started.
     pub fn start(config: Config) -> anyhow::Result<Self> {
-        Self::start_with(config, CodeCache::Temporary, None)
+        Self::start_with_cache(config, CodeCache::Temporary, None)
     }
 
     /// Does the same as [`Self::start`], but stores compiled code in `cache`. `tape` records or
     /// answers the requests of guests.
-    pub(super) fn start_with(
+    pub(super) fn start_with_cache(
         config: Config,
         cache: CodeCache,
         tape: Option<Tape>,
@@ -52,18 +53,19 @@ impl ConnectorLoader {
         Ok(Self { config: Arc::new(LiveConfig::new(config)), guest_runtime, cache })
     }
 
-    /// Compiles, links and describes a file, and calls what it exports.
+    /// Compiles, links and describes a connector file, and calls the functions that it exports.
     ///
     /// # Errors
     /// The server would not load the file, for this reason.
     pub async fn check(&self, file: &Path) -> Result<CheckedFile, PluginError> {
         let (connector, report) = self.load(file).await?;
-        let limits = self.config.now().limits_of(connector.name());
-        let missing =
-            ExportCalls::new(&self.guest_runtime.sandbox, &connector, limits).find_missing().await;
-        Ok(CheckedFile { report, missing, connector })
+        let limits = self.config.current().limits_of(connector.name());
+        let calls = ExportCalls::new(&self.guest_runtime.sandbox, &connector, limits);
+        let missing_functions = calls.find_missing_functions().await;
+        Ok(CheckedFile { report, missing_functions, connector })
     }
 
+    /// Compiles, links and describes a connector file.
     pub(super) async fn load(
         &self,
         file: &Path,

@@ -11,19 +11,19 @@ use crate::secret::{Secret, write_private};
 /// Minimum length of an admin token, bytes.
 const ADMIN_TOKEN_BYTES_MIN: usize = 16;
 
-/// Deletes the temporary files of large bodies that an earlier process may not have deleted. Call
-/// it only while holding the lock.
+/// Deletes the temporary files of large bodies that an earlier process may not have deleted. The
+/// caller must hold the lock of the data folder.
 pub(super) fn clear_spool(folder: &DataFolder) -> anyhow::Result<()> {
-    match std::fs::remove_dir_all(folder.spool()) {
+    match std::fs::remove_dir_all(folder.spool_folder()) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot delete {}", folder.spool().display()))
+            Err(error).with_context(|| format!("cannot delete {}", folder.spool_folder().display()))
         }
         _ => Ok(()),
     }
 }
 
-/// Reads the admin token in the data folder; creates it if it is missing.
-pub(super) fn admin_token(folder: &DataFolder) -> anyhow::Result<Secret> {
+/// Reads the admin token in the data folder. Creates the token if it is missing.
+pub(super) fn read_or_create_admin_token(folder: &DataFolder) -> anyhow::Result<Secret> {
     let file = folder.admin_token();
     let error_context = || format!("cannot use the admin token in {}", file.display());
     if !file.exists() {

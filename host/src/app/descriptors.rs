@@ -1,11 +1,11 @@
-//! Divides the file descriptors of the process, and decides how many client connections they allow.
+//! Divides the file descriptors of the process between client connections and everything else.
 //! Never closes a connection.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
 
-/// Maximum to which the soft limit is raised.
+/// Maximum to which the soft limit on file descriptors is raised.
 const SOFT_LIMIT_MAX: u64 = 65_536;
 /// Maximum number of client connections, even if the process has more descriptors.
 const CLIENT_CONNECTIONS_MAX: u64 = 4_096;
@@ -16,12 +16,12 @@ const RESERVED_DESCRIPTORS: u64 = 128;
 /// Descriptors reserved for the tracker connections of one run. Most runs need fewer.
 const RESERVED_DESCRIPTORS_PER_RUN: u64 = 4;
 
-/// How the file descriptors are divided.
+/// How the file descriptors of the process are divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Descriptors {
-    /// The soft limit of the process.
+    /// The soft limit of the process on file descriptors.
     pub limit: u64,
-    /// Descriptors reserved for everything except client connections.
+    /// The number of descriptors reserved for everything except client connections.
     pub reserve: u64,
     /// Whether the reserve is smaller than the number of descriptors that all runs together could
     /// need.
@@ -35,7 +35,7 @@ pub struct Descriptors {
 impl Descriptors {
     /// Raises the soft limit as far as the hard limit allows, then divides the descriptors.
     #[must_use]
-    pub fn raise(config: &Config) -> Self {
+    pub fn raise_limit_and_divide(config: &Config) -> Self {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
         let new_limit = maximum.unwrap_or(SOFT_LIMIT_MAX).min(SOFT_LIMIT_MAX);
         let current = current.unwrap_or(SOFT_LIMIT_MAX);

@@ -1,5 +1,5 @@
-//! Calls one export of a connector file for `jackfield invoke` and `jackfield test`: in the sandbox
-//! of the server, but without a server and without a database.
+//! Calls one export of a connector file for `jackfield invoke` and `jackfield test`. The call runs
+//! in the same sandbox as in the server, but without a server and without a database.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::config::Config;
-use crate::connections::{UnstoredConnection, activate};
+use crate::connections::{UnstoredConnection, activate_unstored};
 use crate::domain::{
     Call, Clock as _, ConnectorFault, FailedTest, Grants, Journal, Limits, Marker, Refusal,
     RunReport, WriteRecord, confirmed_or_nothing_sent,
@@ -19,7 +19,7 @@ use crate::domain::{
 use crate::egress::{ActiveConnection, Recorder, Replay, Tape, TapeError};
 use crate::manifest::missing_grants;
 use crate::plugins::CodeCache;
-use crate::report::{FixedData, ReportSettings, Source, TestData};
+use crate::report::{FixedData, ReportSettings, TestData, TestDataSource};
 use crate::runtime::{
     CallArguments, Connector, ExportAnswer, MemoryJournal, RunEnd, RunInput, TestReport,
 };
@@ -46,7 +46,7 @@ pub struct Invocation {
     pub call: Call,
     /// The failed test.
     pub test: FailedTest,
-    /// The marker; if it is absent, the marker of the failed test is used.
+    /// The marker of the call; if it is `None`, the marker is derived from the failed test.
     pub marker: Option<Marker>,
     /// The key of a defect, for `follow-up`.
     pub key: String,
@@ -56,7 +56,7 @@ pub struct Invocation {
     pub project: String,
     /// The setting and what a person typed, for `choices`.
     pub choices_query: (String, String),
-    /// The data of the report; if it is absent, the report has only the ids of the failed test.
+    /// The data of the report; if it is `None`, the report has only the ids of the failed test.
     pub test_data: Option<TestData>,
     /// Notes for people at the end of the report's texts.
     pub notes: Vec<String>,
@@ -74,11 +74,11 @@ pub struct InvocationResult {
     /// The marker of the call.
     pub marker: Marker,
     /// The grants of the connection, as phrases.
-    pub granted: Vec<String>,
+    pub grant_phrases: Vec<String>,
     /// Warnings for people, which the server would also show.
     pub warnings: Vec<String>,
-    /// The result of recording or replaying.
-    pub tape: TapeResult,
+    /// The result of recording or replaying the exchanges.
+    pub tape_result: TapeResult,
 }
 
 /// The result of recording or replaying exchanges.
@@ -95,8 +95,9 @@ pub enum TapeResult {
 /// Calls exports of connector files.
 pub struct Invoker {
     loader: ConnectorLoader,
+    /// Records or answers the requests of the calls; `None` if the tracker answers unrecorded.
     tape: Option<Tape>,
-    /// The temporary folder for large bodies.
+    /// The temporary folder for large bodies, deleted when this value is dropped.
     _folder: TempDir,
 }
 
@@ -115,7 +116,7 @@ impl Invoker {
             AnswerSource::Record(folder) => Some(Tape::Record(Arc::new(Recorder::create(folder)?))),
             AnswerSource::Replay(folder) => Some(Tape::Replay(Arc::new(Replay::read(folder)?))),
         };
-        Self::start_in(config, cache, tape)
+        Self::start_in_temporary_folder(config, cache, tape)
     }
 
     /// Starts the engine. `tape` records or answers the requests of all calls.
@@ -123,18 +124,22 @@ impl Invoker {
     /// # Errors
     /// The engine cannot be started.
     pub fn start_with_tape(config: Config, tape: Option<Tape>) -> anyhow::Result<Self> {
-        Self::start_in(config, CodeCache::Temporary, tape)
+        Self::start_in_temporary_folder(config, CodeCache::Temporary, tape)
     }
 
-    fn start_in(mut config: Config, cache: CodeCache, tape: Option<Tape>) -> anyhow::Result<Self> {
+    fn start_in_temporary_folder(
+        mut config: Config,
+        cache: CodeCache,
+        tape: Option<Tape>,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
         folder.path().clone_into(&mut config.data);
-        std::fs::create_dir_all(config.data_folder().spool())?;
-        let loader = ConnectorLoader::start_with(config, cache, tape.clone())?;
+        std::fs::create_dir_all(config.data_folder().spool_folder())?;
+        let loader = ConnectorLoader::start_with_cache(config, cache, tape.clone())?;
         Ok(Self { loader, tape, _folder: folder })
     }
 
-    /// Makes the call for a connection with these values.
+    /// Loads the connector file, and makes the call for a connection with these values.
     ///
     /// # Errors
     /// The server would not load the file, or it would not create the connection.
@@ -147,7 +152,7 @@ impl Invoker {
         let active = match invocation.call {
             // The server also calls `describe` without a connection.
             Call::Describe => Arc::new(ActiveConnection::without_grants()),
-            _ => self.connect(&connector, values)?,
+            _ => self.new_connection(&connector, values)?,
         };
         self.call(connector, active, invocation).await
     }
@@ -167,12 +172,13 @@ impl Invoker {
     ///
     /// # Errors
     /// The server would not create the connection.
-    pub fn connect(
+    pub fn new_connection(
         &self,
         connector: &Connector,
         values: UnstoredConnection,
     ) -> anyhow::Result<Arc<ActiveConnection>> {
-        let active = activate(values, connector, &self.loader.config.now(), self.now());
+        let active =
+            activate_unstored(values, connector, &self.loader.config.current(), self.now());
         Ok(Arc::new(active.context("the server would not create this connection")?))
     }
 
@@ -196,8 +202,8 @@ impl Invoker {
         let derived_marker = || Marker::derive(connection.id, &invocation.test, 1);
         let marker = invocation.marker.clone().unwrap_or_else(derived_marker);
         let mut warnings = active.warnings();
-        let granted = missing_grants(&Grants::default(), &connection.grants);
-        let limits = self.loader.config.now().limits_of(connector.name());
+        let grant_phrases = missing_grants(&Grants::default(), &connection.grants);
+        let limits = self.loader.config.current().limits_of(connector.name());
         let journal = MemoryJournal::new(marker.clone());
         let arguments = CallArguments {
             test: &invocation.test,
@@ -207,7 +213,7 @@ impl Invoker {
             project: &invocation.project,
             choices_query: (&invocation.choices_query.0, &invocation.choices_query.1),
             journal: Arc::clone(&journal) as Arc<dyn Journal>,
-            report: test_report(invocation, &active, &limits)?,
+            report: new_test_report(invocation, &active, &limits)?,
         };
         let run = RunInput::new(connector, active);
         let sandbox = &self.loader.guest_runtime.sandbox;
@@ -215,12 +221,20 @@ impl Invoker {
             sandbox.call(run, invocation.call, arguments).await;
         let answer = require_confirmed_write(outcome, &writes);
         warnings.extend(journal.warning());
-        let tape = match &self.tape {
+        let tape_result = match &self.tape {
             None => TapeResult::None,
             Some(Tape::Record(recorder)) => TapeResult::Recorded(recorder.exchange_count()),
             Some(Tape::Replay(replay)) => TapeResult::Replayed(replay.unused_files()),
         };
-        Ok(InvocationResult { answer, report, limits, marker, granted, warnings, tape })
+        Ok(InvocationResult {
+            answer,
+            report,
+            limits,
+            marker,
+            grant_phrases,
+            warnings,
+            tape_result,
+        })
     }
 }
 
@@ -244,7 +258,7 @@ fn require_confirmed_write(
 
 /// Creates the report of the failed test: from the test data of the call, or only from the ids of
 /// the failed test.
-fn test_report(
+fn new_test_report(
     invocation: &Invocation,
     active: &ActiveConnection,
     limits: &Limits,
@@ -255,7 +269,7 @@ fn test_report(
         anyhow::anyhow!(why.unwrap_or_default())
     })?;
     let fixed_source = |data: &TestData| {
-        Arc::new(FixedData::with_ids_of(&invocation.test, data.clone())) as Arc<dyn Source>
+        Arc::new(FixedData::with_ids_of(&invocation.test, data.clone())) as Arc<dyn TestDataSource>
     };
     let source = invocation.test_data.as_ref().map(fixed_source);
     let deadline = Instant::now() + Duration::from_millis(limits.create_answer_ms / 2);

@@ -1,4 +1,4 @@
-//! The key that seals secrets. It is read at the start of the server, and replaced by a rotation
+//! The key that seals secrets. The server reads this key at its start. A rotation replaces the key
 //! while no server runs.
 //!
 //! This module never deletes a key that may still be needed: both key files exist until the
@@ -24,17 +24,17 @@ use super::lock::DataLock;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RotationResult {
     /// The number of secrets that were sealed again.
-    pub secrets: usize,
-    /// The file that contains the new key; absent if the key came from the environment.
-    pub file: Option<PathBuf>,
+    pub resealed_secrets: usize,
+    /// The file that contains the new key; `None` if the new key came from the environment.
+    pub key_file: Option<PathBuf>,
 }
 
 /// Seals every secret in a data folder with a new key: the key in `JACKFIELD_NEW_SECRET_KEY`, or
 /// else a random key that is written to the folder's key file.
 ///
 /// # Errors
-/// A server uses the folder, the old key is missing or wrong, or the disk failed. The old key then
-/// stays valid.
+/// A server uses the folder, the old key is missing or wrong, or the disk failed. After an error,
+/// the old key stays valid.
 pub async fn rotate_key(data: &Path) -> anyhow::Result<RotationResult> {
     let folder = DataFolder::at(data);
     let database = folder.database();
@@ -49,22 +49,24 @@ pub async fn rotate_key(data: &Path) -> anyhow::Result<RotationResult> {
     let (file, next_file) = (folder.secret_key(), folder.next_secret_key());
     if let Some(key) = Secret::from_variable(NEW_KEY_VARIABLE)? {
         let new = Sealer::from_text(key.reveal(), NEW_KEY_VARIABLE)?;
-        let secrets = SqliteStore::reseal(&database, &old, &new, audit_entry("secrets.rotate"))?;
+        let resealed_secrets =
+            SqliteStore::reseal(&database, &old, &new, audit_entry("secrets.rotate"))?;
         // The operator stores the new key. The old key file is kept under another name, because
         // earlier backups need it.
         if file.exists() {
             let old = folder.old_secret_key();
             fs::rename(&file, &old).with_context(|| format!("cannot move {}", file.display()))?;
         }
-        return Ok(RotationResult { secrets, file: None });
+        return Ok(RotationResult { resealed_secrets, key_file: None });
     }
     if Secret::from_variable(KEY_VARIABLE)?.is_some() {
         bail!("the key comes from {KEY_VARIABLE}: set the new key in {NEW_KEY_VARIABLE}");
     }
-    let new = Sealer::open(None, &next_file)?;
-    let secrets = SqliteStore::reseal(&database, &old, &new, audit_entry("secrets.rotate"))?;
+    let new = Sealer::load_or_create(None, &next_file)?;
+    let resealed_secrets =
+        SqliteStore::reseal(&database, &old, &new, audit_entry("secrets.rotate"))?;
     replace_key(&next_file, &file)?;
-    Ok(RotationResult { secrets, file: Some(file) })
+    Ok(RotationResult { resealed_secrets, key_file: Some(file) })
 }
 
 /// Creates an entry of the audit log. Its account is the admin, because a person who can write to
@@ -99,18 +101,18 @@ pub(super) async fn open_sealer(folder: &DataFolder) -> anyhow::Result<Sealer> {
             database.display()
         );
     }
-    Ok(Sealer::open(variable.as_ref().map(Secret::reveal), &file)?)
+    Ok(Sealer::load_or_create(variable.as_ref().map(Secret::reveal), &file)?)
 }
 
-/// Finishes an interrupted rotation if the database is sealed with the new key; otherwise undoes
-/// it.
+/// Handles an interrupted rotation: finishes the rotation if the database is sealed with the new
+/// key, and otherwise undoes the rotation.
 async fn finish_rotation(folder: &DataFolder) -> anyhow::Result<()> {
     let next = folder.next_secret_key();
     if !next.exists() {
         return Ok(());
     }
-    let is_rotated = match Sealer::open(None, &next) {
-        Ok(sealer) => SqliteStore::opens_with(&folder.database(), &sealer)?,
+    let is_rotated = match Sealer::load_or_create(None, &next) {
+        Ok(sealer) => SqliteStore::is_sealed_with(&folder.database(), &sealer)?,
         // The crash happened while the key file was written, so the database is not sealed with
         // this key.
         Err(SecretError::NotAKey(_)) => false,

@@ -1,5 +1,5 @@
-//! The lock of a data folder. It ensures that only one server uses the folder. During a rolling
-//! update, the new server waits until the old server releases the lock.
+//! The lock of a data folder. The lock ensures that only one server uses the folder. During a
+//! rolling update, the new server waits until the old server releases the lock.
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::Write;
@@ -18,7 +18,7 @@ const TRY_LOCK_PERIOD: Duration = Duration::from_millis(200);
 /// this process has inherited the lock file, and holds the lock until it runs its own program.
 const WAIT_MIN: Duration = Duration::from_secs(1);
 
-/// The lock, held until this value is dropped.
+/// The lock of a data folder. It is held until this value is dropped.
 #[derive(Debug)]
 pub struct DataLock {
     _file: File,

@@ -15,7 +15,7 @@ use crate::store::{PostgresSettings, PostgresStore, TableRows};
 ///
 /// # Errors
 /// A server runs, a key is missing or wrong, the target has rows, or one of the databases failed.
-/// Then the database in the folder can still be used, and the command can be repeated.
+/// After an error, the database in the folder can still be used, and the command can be repeated.
 pub async fn move_to_postgres(data: &Path, to: PostgresSettings) -> anyhow::Result<Vec<TableRows>> {
     let folder = DataFolder::at(data);
     let database = folder.database();
@@ -24,5 +24,5 @@ pub async fn move_to_postgres(data: &Path, to: PostgresSettings) -> anyhow::Resu
     }
     let _lock = DataLock::acquire(&folder, Duration::ZERO).await?;
     let sealer = keys::open_sealer(&folder).await?;
-    Ok(PostgresStore::copy_from(database, to, sealer).await?)
+    Ok(PostgresStore::copy_from_sqlite(database, to, sealer).await?)
 }

@@ -24,38 +24,38 @@ use crate::runtime::{AddressSpace, Engine, EngineError, MemoryLayout, check_exec
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlatformProblem {
     /// Describes the problem for people.
-    pub found: String,
+    pub problem: String,
     /// Describes for people how to fix the problem.
     pub fix: String,
 }
 
 impl PlatformProblem {
     pub(super) fn log(&self) {
-        tracing::warn!(fix = self.fix, "{}", self.found);
+        tracing::warn!(fix = self.fix, "{}", self.problem);
     }
 }
 
-/// The recommended memory of a compiler, bytes. Typical connectors in JavaScript or Python need it.
-/// If a compiler gets less, a warning is logged.
+/// The recommended memory of a compiler process, bytes. Compiling a typical connector in JavaScript
+/// or Python needs this much. If a compiler gets less, a warning is logged.
 const COMPILE_BYTES_RECOMMENDED: u64 = 512 << 20;
 
 /// Returns the address space that a new engine gets.
 ///
 /// # Errors
 /// No engine can be started.
-pub fn address_space() -> Result<AddressSpace, EngineError> {
+pub fn new_engine_address_space() -> Result<AddressSpace, EngineError> {
     Engine::start(CompileFor::ThisCpu).map(|engine| engine.address_space())
 }
 
 /// Returns a problem if the address space is small.
 #[must_use]
-pub fn small_address_space(space: AddressSpace) -> Option<PlatformProblem> {
+pub fn address_space_problem(space: AddressSpace) -> Option<PlatformProblem> {
     let how = match space.layout {
         MemoryLayout::Reserved => "in a smaller pool",
         MemoryLayout::OnDemand => "without a pool, which is slower",
     };
     space.is_small().then(|| PlatformProblem {
-        found: format!(
+        problem: format!(
             "the address space is small: connectors run {how}, at most {} guest memories at a time",
             space.slots
         ),
@@ -65,10 +65,10 @@ pub fn small_address_space(space: AddressSpace) -> Option<PlatformProblem> {
     })
 }
 
-/// Returns a problem if the process may not start `count` more threads. To find out, starts these
-/// threads and ends them.
+/// Returns a problem if the process cannot start `count` more threads. Starts these threads to find
+/// out, and ends them.
 #[must_use]
-pub fn few_threads(count: usize) -> Option<PlatformProblem> {
+pub fn threads_problem(count: usize) -> Option<PlatformProblem> {
     let (release, wait) = mpsc::channel::<()>();
     let wait = Arc::new(Mutex::new(wait));
     let mut started = Vec::new();
@@ -86,17 +86,17 @@ pub fn few_threads(count: usize) -> Option<PlatformProblem> {
         let _ = thread.join();
     }
     (possible < count).then(|| PlatformProblem {
-        found: format!("the process can start only {possible} more threads, but needs {count}"),
+        problem: format!("the process can start only {possible} more threads, but needs {count}"),
         fix: "raise the limit on processes: `ulimit -u`, TasksMax=, pids.max".to_owned(),
     })
 }
 
 /// Returns a problem if the database is on a file system that is not reliable enough for SQLite.
 #[must_use]
-pub fn unsuitable_disk(data: &Path) -> Option<PlatformProblem> {
+pub fn disk_problem(data: &Path) -> Option<PlatformProblem> {
     let kind = unsuitable_file_system(data)?;
     Some(PlatformProblem {
-        found: format!(
+        problem: format!(
             "{} is on {kind}: SQLite needs locks and shared memory that such file systems do not \
              provide reliably, and the database may be damaged",
             data.display()
@@ -107,7 +107,7 @@ pub fn unsuitable_disk(data: &Path) -> Option<PlatformProblem> {
 
 /// Returns a problem if a compiler would get less memory than recommended.
 #[must_use]
-pub fn little_memory(limits: &Limits) -> Option<PlatformProblem> {
+pub fn memory_problem(limits: &Limits) -> Option<PlatformProblem> {
     let needed = COMPILE_BYTES_RECOMMENDED.min(limits.compile_memory_bytes);
     let free = free_bytes().filter(|free| free / 4 * 3 < needed)?;
     let memory_description = match group_limit_bytes() {
@@ -115,7 +115,7 @@ pub fn little_memory(limits: &Limits) -> Option<PlatformProblem> {
         None => "the memory of the machine".to_owned(),
     };
     Some(PlatformProblem {
-        found: format!(
+        problem: format!(
             "{} MiB of memory are free ({memory_description}): compiling a connector may fail, \
              because a compiler gets three quarters of the free memory",
             free >> 20
@@ -124,12 +124,13 @@ pub fn little_memory(limits: &Limits) -> Option<PlatformProblem> {
     })
 }
 
-/// Returns a problem for the data folder, and for each file with a key or a token in it, whose
-/// group has access, or whose file system stores no owners and modes.
+/// Inspects the data folder, and each of its files that contains a key or a token. Returns a
+/// problem for each of them to which its group has access, or whose file system stores no owners
+/// and modes.
 ///
 /// # Errors
 /// The folder or one of the files is not safe to use.
-pub fn shared_access(folder: &DataFolder) -> Result<Vec<PlatformProblem>, AccessError> {
+pub fn access_problems(folder: &DataFolder) -> Result<Vec<PlatformProblem>, AccessError> {
     let files = [folder.secret_key(), folder.admin_token(), folder.compiled_key()];
     let mut warnings = vec![inspect_folder(folder.path())?];
     for file in files.iter().filter(|file| file.exists()) {
@@ -137,17 +138,20 @@ pub fn shared_access(folder: &DataFolder) -> Result<Vec<PlatformProblem>, Access
     }
     let mut warnings: Vec<AccessWarning> = warnings.into_iter().flatten().collect();
     warnings.dedup();
-    let problem =
-        |warning: AccessWarning| PlatformProblem { found: warning.to_string(), fix: warning.fix() };
+    let problem = |warning: AccessWarning| PlatformProblem {
+        problem: warning.to_string(),
+        fix: warning.fix(),
+    };
     Ok(warnings.into_iter().map(problem).collect())
 }
 
-/// Checks that compiled code can be run from a data folder. The error describes what to do.
+/// Checks that compiled code in a data folder can be run. The error describes how to fix the
+/// problem.
 ///
 /// # Errors
 /// Compiled code cannot be run, or the check itself failed.
-pub fn runs_code(folder: &DataFolder) -> anyhow::Result<()> {
-    let compiled = folder.compiled();
+pub fn check_code_execution(folder: &DataFolder) -> anyhow::Result<()> {
+    let compiled = folder.compiled_folder();
     let checked_folder = if compiled.exists() { compiled } else { folder.path().to_owned() };
     Ok(check_executable(&checked_folder)?)
 }
@@ -155,13 +159,13 @@ pub fn runs_code(folder: &DataFolder) -> anyhow::Result<()> {
 /// Returns a problem if the program file of the server that uses this folder was replaced or
 /// removed after the server started.
 #[must_use]
-pub fn replaced_program(folder: &DataFolder) -> Option<PlatformProblem> {
+pub fn replaced_program_problem(folder: &DataFolder) -> Option<PlatformProblem> {
     let process: u32 = fs::read_to_string(folder.lock()).ok()?.trim().parse().ok()?;
     let program = fs::read_link(format!("/proc/{process}/exe")).ok()?;
     let program = program.to_str()?.strip_suffix(" (deleted)")?;
     let is_jackfield = Path::new(program).file_name().is_some_and(|name| name == "jackfield");
     is_jackfield.then(|| PlatformProblem {
-        found: format!(
+        problem: format!(
             "the server (process {process}) runs an old version: its program file was replaced"
         ),
         fix: "restart the server at a convenient time; until then, it runs the old version"
@@ -171,20 +175,20 @@ pub fn replaced_program(folder: &DataFolder) -> Option<PlatformProblem> {
 
 /// Returns a problem if connector files are not compiled again because their compiler died.
 #[must_use]
-pub fn blocked_connectors(folder: &DataFolder) -> Option<PlatformProblem> {
-    let reasons = plugins::blocked_files(&folder.compiled());
+pub fn blocked_files_problem(folder: &DataFolder) -> Option<PlatformProblem> {
+    let reasons = plugins::blocked_files(&folder.compiled_folder());
     let first = reasons.first()?;
     Some(PlatformProblem {
-        found: format!("{} connector files are not compiled again: {first}", reasons.len()),
+        problem: format!("{} connector files are not compiled again: {first}", reasons.len()),
         fix: "fix the cause, or install another version of the file".to_owned(),
     })
 }
 
-/// Logs the problems that are found at the start of the server. Problems of access are logged by
-/// the code that checks access.
+/// Logs the problems that are found at the start of the server. Access problems are not logged
+/// here, but by the code that checks access.
 pub(super) fn log_problems(config: &Config, space: AddressSpace) {
     let problems =
-        [small_address_space(space), unsuitable_disk(&config.data), little_memory(&config.limits)];
+        [address_space_problem(space), disk_problem(&config.data), memory_problem(&config.limits)];
     problems.iter().flatten().for_each(PlatformProblem::log);
 }
 
@@ -193,23 +197,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_problem_has_a_fix() {
-        let space = |slots, layout| small_address_space(AddressSpace { slots, layout });
+    fn problems_are_found_and_have_a_fix() {
+        let space = |slots, layout| address_space_problem(AddressSpace { slots, layout });
         assert_eq!(space(1_000, MemoryLayout::Reserved), None);
         let small = space(250, MemoryLayout::Reserved).unwrap();
-        assert!(small.found.contains("smaller pool") && small.fix.contains("ulimit -v"));
+        assert!(small.problem.contains("smaller pool") && small.fix.contains("ulimit -v"));
         let without_pool = space(1_000, MemoryLayout::OnDemand).unwrap();
-        assert!(without_pool.found.contains("without a pool"), "{without_pool:?}");
+        assert!(without_pool.problem.contains("without a pool"), "{without_pool:?}");
         let limits = Limits { compile_memory_bytes: 1 << 20, ..Limits::default() };
         assert_eq!(
-            little_memory(&limits),
+            memory_problem(&limits),
             None,
             "the configured limit is lower than the recommendation"
         );
-        assert_eq!(few_threads(4), None);
+        assert_eq!(threads_problem(4), None);
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(unsuitable_disk(folder.path()), None);
-        assert_eq!(replaced_program(&DataFolder::at(folder.path())), None);
-        assert!(runs_code(&DataFolder::at(folder.path())).is_ok());
+        assert_eq!(disk_problem(folder.path()), None);
+        assert_eq!(replaced_program_problem(&DataFolder::at(folder.path())), None);
+        assert!(check_code_execution(&DataFolder::at(folder.path())).is_ok());
     }
 }

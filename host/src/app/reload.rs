@@ -21,19 +21,21 @@ pub struct Reloader {
     metrics: Arc<Metrics>,
 }
 
-/// The limits on the clients of both listeners.
+/// The limits on the clients of the main listener and of the admin listener.
 #[derive(Clone)]
 pub(super) struct ListenerLimits {
     descriptors: Descriptors,
+    /// The limits on the clients of the main listener.
     pub(super) main: SharedLimits,
+    /// The limits on the clients of the admin listener, if there is one.
     pub(super) admin: SharedLimits,
 }
 
 impl ListenerLimits {
     pub(super) fn new(config: &Config) -> Self {
-        let descriptors = Descriptors::raise(config);
+        let descriptors = Descriptors::raise_limit_and_divide(config);
         let shared_limits =
-            |connections_max| SharedLimits::new(client_limits(config, connections_max).into());
+            |connections_max| SharedLimits::new(new_client_limits(config, connections_max).into());
         Self {
             descriptors,
             main: shared_limits(descriptors.client_connections_max),
@@ -41,13 +43,14 @@ impl ListenerLimits {
         }
     }
 
+    /// Applies the limits of a changed configuration.
     fn update(&self, config: &Config) {
-        self.main.store(client_limits(config, self.descriptors.client_connections_max));
-        self.admin.store(client_limits(config, self.descriptors.admin_connections_max));
+        self.main.store(new_client_limits(config, self.descriptors.client_connections_max));
+        self.admin.store(new_client_limits(config, self.descriptors.admin_connections_max));
     }
 }
 
-fn client_limits(config: &Config, connections_max: usize) -> Arc<ClientLimits> {
+fn new_client_limits(config: &Config, connections_max: usize) -> Arc<ClientLimits> {
     let keep_alive = Duration::from_secs(config.keep_alive_s.into());
     ClientLimits::new(connections_max, keep_alive, config.trusted_proxies.clone()).into()
 }
@@ -64,7 +67,7 @@ impl Reloader {
 
     /// Logs that the configuration could not be read again. The earlier configuration remains in
     /// use.
-    pub fn refuse(&self, error: &anyhow::Error) {
+    pub fn record_refusal(&self, error: &anyhow::Error) {
         self.metrics.count_refused_reload();
         tracing::error!(
             error = format!("{error:#}"),
@@ -72,22 +75,25 @@ impl Reloader {
         );
     }
 
-    /// Uses a configuration that was read again, as far as that is possible, and reads the
-    /// certificate again. The log says what has changed, and what needs a restart.
-    pub fn reload(&self, new: Config) {
+    /// Applies a configuration that was read again, except for values that need a restart, and
+    /// reads the certificate again. Logs which keys have changed, and which need a restart.
+    pub fn apply(&self, new: Config) {
         self.metrics.count_reload();
-        let ReloadResult { changed, needs_restart } = self.config.reload(new);
-        self.limits.update(&self.config.now());
-        match changed.is_empty() {
+        let ReloadResult { changed_keys, keys_that_need_restart } = self.config.reload(new);
+        self.limits.update(&self.config.current());
+        match changed_keys.is_empty() {
             true => {
                 tracing::info!("the configuration was read again; no value has changed")
             }
             false => {
-                tracing::info!(changed = changed.join(", "), "the configuration was read again")
+                tracing::info!(
+                    changed = changed_keys.join(", "),
+                    "the configuration was read again"
+                )
             }
         }
-        if !needs_restart.is_empty() {
-            let keys = needs_restart.join(", ");
+        if !keys_that_need_restart.is_empty() {
+            let keys = keys_that_need_restart.join(", ");
             tracing::warn!(keys, "the new values of these keys need a restart of the server");
         }
         if let Some(tls) = &self.tls {

@@ -33,9 +33,9 @@ pub(super) async fn create_services(
     live: &Arc<LiveConfig>,
     guest_runtime: GuestRuntime,
     admin_token: &Secret,
-    background: &CancellationToken,
+    background_cancel: &CancellationToken,
 ) -> anyhow::Result<Services> {
-    let config = live.now();
+    let config = live.current();
     let metrics = Arc::<Metrics>::default();
     let GuestRuntime { engine, egress, sandbox, clock } = guest_runtime;
     let (opened, sealer, clock) = super::store::open(&config, clock).await?;
@@ -43,7 +43,8 @@ pub(super) async fn create_services(
     let opened = Arc::new(opened);
     let connectors = Arc::clone(&opened).connectors();
     let (store, accounts, audit) = share_store(opened, &clock, admin_token, key, &config);
-    let plugins = start_plugins(live, engine, &sandbox, &clock, connectors, background).await?;
+    let plugins =
+        start_plugins(live, engine, &sandbox, &clock, connectors, background_cancel).await?;
     let traces = start_traces(&config)?;
     let history = new_history(&store, &metrics, traces.as_ref());
     let tasks = TaskTracker::new();
@@ -68,7 +69,7 @@ pub(super) async fn create_services(
         clock: Arc::clone(&clock),
         config: Arc::clone(live),
         tasks: tasks.clone(),
-        process: ProcessState::default(),
+        process_state: ProcessState::default(),
     };
     Ok(Services {
         accounts,
@@ -98,11 +99,11 @@ async fn start_plugins(
     sandbox: &Arc<Sandbox>,
     clock: &Arc<dyn Clock>,
     store: Option<Arc<dyn ConnectorStore>>,
-    background: &CancellationToken,
+    background_cancel: &CancellationToken,
 ) -> anyhow::Result<Arc<Plugins>> {
     let (config, sandbox, clock) = (Arc::clone(live), Arc::clone(sandbox), Arc::clone(clock));
     let deps = plugins::Dependencies { config, engine, sandbox, clock, store };
-    Ok(Arc::new(Plugins::start(deps, background.clone()).await?))
+    Ok(Arc::new(Plugins::start(deps, background_cancel.clone()).await?))
 }
 
 /// Shares the store with the accounts and with the audit log.
@@ -141,8 +142,8 @@ fn new_oidc(
     Ok(Some(Oidc::new(settings, secret, dependencies)))
 }
 
-/// Returns what no request of a connection may contain: the addresses of this server, and the
-/// headers of the proxy that signs people in.
+/// Returns the addresses of this server, and the headers of the proxy that signs people in. No
+/// request of a connection may use them.
 pub(super) fn own_server(config: &Config, addresses: OwnAddresses) -> OwnServer {
     let identity_headers = [&config.proxy_user_header, &config.proxy_role_header];
     let identity_headers = identity_headers.into_iter().flatten().cloned();
@@ -210,7 +211,7 @@ fn new_replayer(
     })
 }
 
-/// Creates the client for Test Manager, with the egress, memory and clock of all runs.
+/// Creates the client for Test Manager. It uses the same egress, memory and clock as the runs.
 fn new_test_manager(
     egress: &Arc<Egress>,
     store: &Arc<dyn Store>,

@@ -29,9 +29,9 @@ const CERTIFICATE_CHECK_PERIOD: Duration = Duration::from_secs(5);
 const SOCKET_MODE: u32 = 0o660;
 
 /// Maximum number of connections that the kernel queues until they are accepted. The kernel uses
-/// the lower of this number and its own limit (`net.core.somaxconn`). The 128 of the standard
-/// library are too few: many unknown clients could fill the queue, and then the kernel would drop
-/// the connections of known senders.
+/// the lower of this number and its own limit (`net.core.somaxconn`). The standard library's queue
+/// of 128 connections is too short: many unknown clients could fill it, and then the kernel would
+/// drop the connections of known senders.
 const LISTEN_BACKLOG: i32 = 4096;
 
 /// The sockets that the service manager passes to this process.
@@ -49,7 +49,9 @@ impl PassedSockets {
 
 /// The listeners of the server.
 pub(super) struct Listeners {
+    /// The listener at `listen`.
     pub(super) main: Listener,
+    /// The listener at `admin_listen`, if this key is set.
     pub(super) admin: Option<Listener>,
     /// The address of the main listener: a URL, or `unix:` and a path.
     pub(super) url: String,
@@ -57,6 +59,7 @@ pub(super) struct Listeners {
     pub(super) admin_address: ListenAddress,
     /// All addresses of the listeners that have a port.
     pub(super) addresses: OwnAddresses,
+    /// The certificate that the listeners use; `None` if they do not use TLS.
     pub(super) tls: Option<Arc<ServerTls>>,
 }
 
@@ -174,7 +177,7 @@ fn take_socket(passed: &mut ListenFd, index: usize) -> anyhow::Result<Socket> {
     Ok(Socket::Tcp(TcpListener::from_std(listener)?))
 }
 
-/// Listens on an address. `key` is the configuration key that the error message contains.
+/// Listens on an address. `key` is the configuration key of the address, for the error message.
 async fn bind_socket(address: &ListenAddress, key: &str) -> anyhow::Result<Socket> {
     let bound = match address {
         ListenAddress::Tcp(address) => bind_tcp(address).await.map(Socket::Tcp),

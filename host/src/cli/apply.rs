@@ -1,5 +1,5 @@
-//! `jackfield apply` and `jackfield export`: create and change connections from a file, and write
-//! such a file. The file never contains the value of a secret.
+//! `jackfield apply` creates and changes connections from a file. `jackfield export` writes such a
+//! file. The file never contains the value of a secret.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -55,21 +55,21 @@ pub(super) struct Export {}
 impl Apply {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
         let admin = server.admin_client()?;
-        let file = read_file(&self.file)?;
-        let planned = self.send(&admin, &file, true)?;
+        let file = read_connections_file(&self.file)?;
+        let planned = self.send_file(&admin, &file, true)?;
         let plan = planned.decode()?;
         let is_up_to_date = plan.connections.iter().all(|it| it.action.0 == AppliedAction::Nothing);
         if self.dry_run || is_up_to_date {
-            output.print_result(&describe_all(&plan.connections), planned.json());
+            output.print_result(&describe_connections(&plan.connections), planned.json());
             return Ok(());
         }
         if !self.yes {
-            eprint(&describe_all(&plan.connections));
+            eprint(&describe_connections(&plan.connections));
             confirm()?;
         }
-        let applied = self.send(&admin, &file, false)?;
+        let applied = self.send_file(&admin, &file, false)?;
         let connections = applied.decode()?.connections;
-        let mut text = describe_all(&connections);
+        let mut text = describe_connections(&connections);
         for it in &connections {
             let Some(url) = &it.webhook_url else { continue };
             text.push_str(&format!(
@@ -81,7 +81,8 @@ impl Apply {
         Ok(())
     }
 
-    fn send(
+    /// Sends the file to the server. With `dry_run`, the server only reports what differs.
+    fn send_file(
         &self,
         admin: &Client,
         file: &ConnectionsFile,
@@ -96,7 +97,7 @@ impl Export {
         let Self {} = self;
         let admin = server.admin_client()?;
         let answer: Answer<ConnectionsFile> = admin.get("/export")?;
-        if output.json {
+        if output.is_json {
             output.print_record(answer.json());
         } else {
             let text = toml::to_string_pretty(&answer.decode()?);
@@ -107,7 +108,7 @@ impl Export {
     }
 }
 
-/// Warns of secrets that the exported file does not contain.
+/// Warns of secrets of the connections that the exported file does not contain.
 fn warn_of_omitted_secrets(admin: &Client, file: &ConnectionsFile) -> anyhow::Result<()> {
     let all: Answer<ConnectionList> = admin.get("/connections")?;
     for connection in all.decode()?.connections {
@@ -127,7 +128,7 @@ fn warn_of_omitted_secrets(admin: &Client, file: &ConnectionsFile) -> anyhow::Re
     Ok(())
 }
 
-fn read_file(path: &Path) -> anyhow::Result<ConnectionsFile> {
+fn read_connections_file(path: &Path) -> anyhow::Result<ConnectionsFile> {
     let name = path.display();
     let text = if path == Path::new("-") {
         let mut text = String::new();
@@ -153,7 +154,7 @@ fn read_file(path: &Path) -> anyhow::Result<ConnectionsFile> {
     })
 }
 
-fn describe_all(connections: &[AppliedConnection]) -> String {
+fn describe_connections(connections: &[AppliedConnection]) -> String {
     let lines = connections.iter().map(|it| {
         let changes: String =
             it.changes.iter().map(|change| format!("\n  {}", describe_change(change))).collect();
@@ -182,9 +183,9 @@ fn describe_change(change: &AppliedChange) -> String {
     }
 }
 
-/// Fails unless the user confirms the changes.
+/// Asks the user to confirm the changes. Returns an error unless the answer is yes.
 fn confirm() -> anyhow::Result<()> {
-    eprint("Apply this? [y/N]");
+    eprint("Apply these changes? [y/N]");
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     if ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {

@@ -14,8 +14,8 @@ use super::units;
 
 #[derive(Args)]
 #[command(after_help = "\
-An entry has no outcome if the server stopped before it answered the request. Refused attempts that
-are repeated within an hour are one entry with their number.
+An entry has no outcome if the server stopped before it answered the request. If refused attempts
+are repeated within an hour, one entry contains their number.
 
 Examples:
   jackfield audit --object qa

@@ -1,5 +1,6 @@
-//! `jackfield new` and `jackfield build`: create and build connectors. The crate `jackfield-author`
-//! does the work. A component that the server's own check refuses is never published.
+//! `jackfield new` creates a connector's project, and `jackfield build` builds it. The crate
+//! `jackfield-author` does the work. A component that the server's own check refuses is never
+//! published.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use crate::app::CheckedFile;
 
 use super::check;
 use super::output::{Output, eprint};
-use super::serve::{read_config, runtime};
+use super::serve::{read_config, start_runtime};
 use super::user_cache::user_cache_folder;
 
 #[derive(Args)]
@@ -74,16 +75,17 @@ fn name_parser(names: impl IntoIterator<Item = &'static str>) -> PossibleValuesP
     PossibleValuesParser::new(names)
 }
 
-/// A project that was created.
+/// The project that `jackfield new` created, for `--json`.
 #[derive(Serialize)]
 struct CreatedProject<'a> {
     folder: &'a Path,
     language: &'static str,
 }
 
-/// A connector that was built and checked.
+/// The connector that `jackfield build` built and checked.
 #[derive(Serialize)]
-pub(super) struct Report {
+pub(super) struct BuildReport {
+    /// The published component, NAME.wasm.
     pub(super) file: PathBuf,
     version: String,
     interfaces: Vec<&'static str>,
@@ -133,17 +135,17 @@ pub(super) fn build(folder: &Path) -> Result<Built, AuthorError> {
 }
 
 /// Checks a component as the server does, and moves it to NAME.wasm in the project's folder.
-pub(super) fn publish(component: Component, config: Option<&Path>) -> anyhow::Result<Report> {
+pub(super) fn publish(component: Component, config: Option<&Path>) -> anyhow::Result<BuildReport> {
     let (config, _) = read_config(config)?;
-    let CheckedFile { report, missing, .. } =
-        runtime()?.block_on(check::check_file(component.file(), config))?;
-    if !missing.is_empty() {
+    let CheckedFile { report, missing_functions, .. } =
+        start_runtime()?.block_on(check::check_file(component.file(), config))?;
+    if !missing_functions.is_empty() {
         bail!(
             "the connector would fail at its first event, because exports are missing: {}",
-            missing.join("; ")
+            missing_functions.join("; ")
         );
     }
-    Ok(Report {
+    Ok(BuildReport {
         file: component.publish()?,
         version: report.manifest.version.to_string(),
         interfaces: report.interfaces.names().collect(),
@@ -151,7 +153,7 @@ pub(super) fn publish(component: Component, config: Option<&Path>) -> anyhow::Re
     })
 }
 
-/// Prints a step of the build on stderr, where the build tool prints too.
+/// Prints a step of the build on stderr, because the build tool also prints on stderr.
 fn print_step(step: &Step) {
     match step.took {
         None => eprint(&format!("==> {}", step.name)),

@@ -1,7 +1,7 @@
 //! `jackfield backup` and `jackfield restore`: copy the data folder, and restore a copy.
 //!
-//! They access the folder itself: they need the permissions of the server's user, and no token.
-//! They never print a key.
+//! These commands access the folder itself, so they need the permissions of the server's user, and
+//! no token. They never print a key.
 
 use std::path::PathBuf;
 
@@ -54,9 +54,12 @@ pub(super) struct Restore {
 /// The result of a backup or a restore, for `--json`.
 #[derive(Serialize)]
 struct Report {
+    /// The number of rows of each table.
     tables: Vec<TableRows>,
+    /// The number of connector files.
     versions: usize,
     key_file: Option<String>,
+    /// The new path of the database that a restore replaced.
     replaced: Option<String>,
 }
 
@@ -65,9 +68,9 @@ impl From<CopyResult> for Report {
         let path_text = |path: PathBuf| path.display().to_string();
         Self {
             tables: copied.tables,
-            versions: copied.versions,
+            versions: copied.connector_files,
             key_file: copied.key.map(path_text),
-            replaced: copied.replaced.map(path_text),
+            replaced: copied.replaced_database.map(path_text),
         }
     }
 }
@@ -90,7 +93,7 @@ impl Restore {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
         let data = server.data_folder();
         let restoring = restore(&data, &self.from, self.replace);
-        let report = Report::from(serve::runtime()?.block_on(restoring)?);
+        let report = Report::from(serve::start_runtime()?.block_on(restoring)?);
         let replaced = report.replaced.as_ref();
         let replaced = replaced.map(|file| format!(" The previous database is kept in {file}."));
         let replaced = replaced.unwrap_or_default();
@@ -104,7 +107,7 @@ impl Restore {
     }
 }
 
-/// The numbers of records, for people who compare a backup with its restoration.
+/// Describes the numbers of records, so that a person can compare a backup with its restoration.
 fn describe_counts(report: &Report) -> String {
     let rows =
         |name: &str| report.tables.iter().find(|it| it.table == name).map_or(0, |found| found.rows);

@@ -19,7 +19,7 @@ use crate::domain::printable;
 use crate::runtime::compile_component_child;
 
 use super::output::{Output, eprint, print};
-use super::serve::{read_config, runtime};
+use super::serve::{read_config, start_runtime};
 use super::units::{format_duration, format_size};
 
 #[derive(Args)]
@@ -44,12 +44,13 @@ struct Report<'a> {
     summary: &'a str,
     homepage: Option<&'a str>,
     interfaces: Vec<&'static str>,
-    /// The permissions that a connection grants the connector.
+    /// The permissions that a connection grants to the connector.
     may: Vec<String>,
-    /// What the connector can do for users, and below, what it cannot do.
+    /// What a connection can do with this connector.
     can: Vec<String>,
+    /// What a connection cannot do, because the connector lacks an export or a declaration.
     cannot: Vec<String>,
-    /// The exports that the file declares but does not contain.
+    /// The functions that the component exports but its script does not contain, as sentences.
     missing: &'a [String],
     settings: &'a Value,
     index_delay_s: Option<u32>,
@@ -63,17 +64,18 @@ struct Report<'a> {
 impl Arguments {
     pub(super) fn run(self, output: Output) -> anyhow::Result<()> {
         let (config, _) = read_config(self.config.as_deref())?;
-        let checked = runtime()?.block_on(check_file(&self.file, config))?;
+        let checked = start_runtime()?.block_on(check_file(&self.file, config))?;
         let report = Report::new(&checked);
-        if output.json {
+        if output.is_json {
             output.print_record(&report);
         } else {
             print(&report.describe(&checked));
         }
-        if checked.missing.is_empty() {
+        if checked.missing_functions.is_empty() {
             return Ok(());
         }
-        checked.missing.iter().for_each(|missing| eprint(&format!("missing: {missing}")));
+        let missing = checked.missing_functions.iter();
+        missing.for_each(|sentence| eprint(&format!("missing: {sentence}")));
         bail!("{} would fail at its first event: an export is missing", self.file.display())
     }
 }
@@ -86,19 +88,19 @@ pub(super) async fn check_file(file: &Path, config: Config) -> anyhow::Result<Ch
 
 impl<'a> Report<'a> {
     fn new(checked: &'a CheckedFile) -> Self {
-        let CheckedFile { report, missing, connector } = checked;
+        let CheckedFile { report, missing_functions, connector } = checked;
         let manifest = &report.manifest;
-        let (can, cannot) = describe::abilities(connector);
+        let (can, cannot) = describe::describe_abilities(connector);
         Self {
             name: &manifest.name,
             version: manifest.version.to_string(),
             summary: &manifest.summary,
             homepage: manifest.homepage.as_deref(),
             interfaces: report.interfaces.names().collect(),
-            may: describe::permissions(connector),
+            may: describe::describe_permissions(connector),
             can,
             cannot,
-            missing,
+            missing: missing_functions,
             settings: &manifest.settings_schema,
             index_delay_s: manifest.index_delay_s,
             imports: &report.imports,

@@ -2,8 +2,8 @@
 //! advice.
 //!
 //! Never prints a token, never follows a redirect, never uses a proxy. A proxy would see the admin
-//! token if the server has no TLS, and would connect to itself if the server's address is a
-//! loopback address.
+//! token if the server has no TLS. If the server's address is a loopback address, the proxy would
+//! connect to itself.
 
 use std::fs::File;
 use std::marker::PhantomData;
@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::api::{CLI_USER_AGENT, Connection, Problem};
 use crate::secret::Secret;
-use crate::transport::{crypto, system_certificates};
+use crate::transport::{crypto_provider, system_certificates};
 
 use super::ordered::Json;
 use super::output::one_line;
@@ -30,25 +30,31 @@ use super::server::ADMIN_TOKEN_VARIABLE;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(660);
 /// Timeout of a health check.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
+/// Timeout of a connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum size of an answer, bytes: several times the size of the largest page, 200 events.
+/// Maximum size of an answer, bytes. It is several times the size of the largest page of a list,
+/// which has 200 events.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
-/// A successful answer: the JSON as the server sent it, for `--json`. It can be decoded as `T`.
+/// A successful answer of the server, which can be decoded as `T`. The JSON that the server sent is
+/// kept for `--json`.
 pub(super) struct Answer<T> {
+    /// The body of the answer.
     text: String,
+    /// The body as JSON, with all members in their order.
     json: Json,
+    /// The event that the server recorded, if the request was a webhook.
     event: Option<Uuid>,
     decoded_type: PhantomData<fn() -> T>,
 }
 
 impl<T: DeserializeOwned> Answer<T> {
-    /// The answer as the server sent it.
+    /// Returns the JSON as the server sent it.
     pub(super) fn json(&self) -> &Json {
         &self.json
     }
 
-    /// The event that the server recorded, if the request was a webhook.
+    /// Returns the event that the server recorded, if the request was a webhook.
     pub(super) fn event(&self) -> Option<Uuid> {
         self.event
     }
@@ -64,15 +70,15 @@ impl<T: DeserializeOwned> Answer<T> {
 
 /// A client of the admin API of one server.
 pub(super) struct Client {
-    base: String,
+    base_url: String,
     token: Secret,
     agent: ureq::Agent,
 }
 
 impl Client {
-    pub(super) fn new(base: &str, token: Secret) -> Self {
-        let base = base.trim_end_matches('/').to_owned();
-        Self { base, token, agent: new_agent(REQUEST_TIMEOUT) }
+    pub(super) fn new(base_url: &str, token: Secret) -> Self {
+        let base_url = base_url.trim_end_matches('/').to_owned();
+        Self { base_url, token, agent: new_agent(REQUEST_TIMEOUT) }
     }
 
     /// Sends GET to a path below `/api/v1`.
@@ -85,8 +91,8 @@ impl Client {
         require_success(self.send(Method::POST, path, RequestBody::json(body)?)?)
     }
 
-    /// Sends PATCH to a path below `/api/v1`. The server refuses it if the record has another
-    /// revision.
+    /// Sends PATCH to a path below `/api/v1`. The server refuses the change if the record has a
+    /// revision other than `revision`.
     pub(super) fn patch<B: Serialize, T>(
         &self,
         path: &str,
@@ -107,9 +113,9 @@ impl Client {
         require_success(self.send(Method::DELETE, path, RequestBody::Empty)?)
     }
 
-    /// Whether the server answers a health check.
+    /// Returns whether the server answers a health check.
     pub(super) fn is_healthy(&self) -> bool {
-        is_healthy(&self.base)
+        is_healthy(&self.base_url)
     }
 
     /// Gets the connection with this name or id.
@@ -128,20 +134,21 @@ impl Client {
         require_success(response)
     }
 
-    /// The path of the connection with this name or id, below `/api/v1`.
+    /// Returns the path of the connection with this name or id. The path is below `/api/v1`.
     pub(super) fn connection_path(&self, name: &str) -> anyhow::Result<String> {
         Ok(format!("/connections/{}", self.get_connection(name)?.decode()?.id))
     }
 
+    /// Sends a request to a path below `/api/v1`. Returns an error if the server refuses the token.
     fn send(&self, method: Method, path: &str, body: RequestBody) -> anyhow::Result<Response> {
-        let url = format!("{}/api/v1{path}", self.base);
+        let url = format!("{}/api/v1{path}", self.base_url);
         let response = send_request(&self.agent, method, &url, &[bearer_header(&self.token)], body)
-            .map_err(|error| no_answer_error(&self.base, &error))?;
+            .map_err(|error| no_answer_error(&self.base_url, &error))?;
         if response.status == 401 {
             bail!(
                 "{} refused the token: give the admin token or a named one with {ADMIN_TOKEN_VARIABLE} \
                  or --token-file (by default it is in the file admin-token of the data folder)",
-                self.base
+                self.base_url
             );
         }
         Ok(response)
@@ -193,9 +200,9 @@ fn send_webhook<T>(
     require_success(response.map_err(|error| no_answer_error(url, &error))?)
 }
 
-/// Whether a server answers a health check at this address.
-pub(super) fn is_healthy(base: &str) -> bool {
-    let url = format!("{}/healthz", base.trim_end_matches('/'));
+/// Returns whether a server answers a health check at this address.
+pub(super) fn is_healthy(base_url: &str) -> bool {
+    let url = format!("{}/healthz", base_url.trim_end_matches('/'));
     let response =
         send_request(&new_agent(HEALTH_TIMEOUT), Method::GET, &url, &[], RequestBody::Empty);
     response.is_ok_and(|response| response.status == 200)
@@ -214,19 +221,20 @@ fn new_agent(timeout: Duration) -> ureq::Agent {
         .new_agent()
 }
 
-/// Trusts the certificate authorities of the system, because companies add their own to them. If
-/// the system has none, trusts the built-in ones.
+/// Trusts the certificate authorities of the system, because companies add their own authorities to
+/// the system. If the system has no authorities, trusts the built-in ones.
 fn tls_config() -> TlsConfig {
     let system = system_certificates();
     let system = system.iter().map(|der| Certificate::from_der(der).to_owned());
     let roots = if system.len() == 0 { RootCerts::WebPki } else { system.into() };
-    let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(crypto());
+    let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(crypto_provider());
     tls.root_certs(roots).build()
 }
 
 /// The body of a request.
 enum RequestBody {
     Empty,
+    /// A JSON text.
     Json(String),
     /// A change, and the revision of the record that it changes.
     Edit(String, u64),
@@ -239,17 +247,20 @@ impl RequestBody {
     }
 }
 
-/// An answer with any status: its status, body and event.
+/// An answer of the server, with any status.
 struct Response {
     status: u16,
+    /// The body.
     text: String,
+    /// The event that the server recorded, if the request was a webhook.
     event: Option<Uuid>,
 }
 
-/// An answer with an error status: in one line, and as the server sent it.
+/// The error for an answer with an error status.
 #[derive(Debug, thiserror::Error)]
 #[error("{line}")]
 pub(super) struct ServerRefusal {
+    /// Describes the problem in one line.
     line: String,
     pub(super) status: u16,
     /// The problem details (RFC 9457); null if the answer has none.
@@ -259,7 +270,7 @@ pub(super) struct ServerRefusal {
 }
 
 impl Response {
-    /// The problem details in the body; `None` if the body has none.
+    /// Parses the problem details in the body. Returns `None` if the body has no problem details.
     fn problem(&self) -> Option<Problem> {
         serde_json::from_str(&self.text).ok()
     }
@@ -309,8 +320,8 @@ fn require_success<T>(response: Response) -> anyhow::Result<Answer<T>> {
     Err(ServerRefusal { line, status, problem: Json::parse(&text), event }.into())
 }
 
-/// The error if no answer came. It shows only the origin of a webhook URL, because the path
-/// contains a token.
+/// Creates the error for a request without an answer. The error shows only the origin of a webhook
+/// URL, because the path contains a token.
 fn no_answer_error(url: &str, error: &ureq::Error) -> anyhow::Error {
     let origin = url.split_once("/hooks/").map_or(url, |(origin, _)| origin);
     anyhow!(
@@ -320,7 +331,8 @@ fn no_answer_error(url: &str, error: &ureq::Error) -> anyhow::Error {
     )
 }
 
-/// Problem details in one line, with the invalid values that they name.
+/// Describes the problem of an answer in one line, with the name and the error of each invalid
+/// value.
 fn problem_line(response: &Response) -> String {
     let status = response.status;
     let Some(problem) = response.problem() else {
@@ -359,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_is_one_line_and_names_each_value_once() {
+    fn a_problem_is_one_line_and_names_each_invalid_value_once() {
         let body = json!({
             "type": "/problems/invalid-values", "title": "Invalid values", "status": 422,
             "detail": "2 values are\nnot valid: `url` is missing", "instance": "/x",
@@ -373,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_keeps_members_that_its_type_does_not_have() {
+    fn the_json_of_an_answer_keeps_members_that_the_decoded_type_does_not_have() {
         let text = r#"{"later":1,"connections":[]}"#;
         let response = Response { status: 200, text: text.to_owned(), event: None };
         let answer = require_success::<ConnectionList>(response).expect("a success");

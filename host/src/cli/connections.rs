@@ -142,7 +142,7 @@ pub(super) struct Edit {
     #[command(flatten)]
     values: ConnectionValues,
     #[command(flatten)]
-    removed: UnsetValues,
+    unset_values: UnsetValues,
 }
 
 #[derive(Args)]
@@ -235,21 +235,21 @@ impl Create {
         let body = CreateConnection {
             name: self.name,
             connector: self.connector.to_string(),
-            settings: set_values.settings(admin, self.connector.as_str())?,
+            settings: set_values.parse_settings(admin, self.connector.as_str())?,
             secrets: key_value::read_secrets(&set_values.secret)?,
-            client_cert: set_values.client_cert()?,
-            client_key: set_values.client_key()?,
-            test_manager: set_values.test_manager.settings(),
-            test_manager_client_secret: set_values.test_manager.client_secret()?,
-            webhook_auth: set_values.webhook_auth.settings(),
-            webhook_secret: set_values.webhook_auth.secret()?,
-            webhook_secret_previous: set_values.webhook_auth.secret_previous()?,
+            client_cert: set_values.read_client_cert()?,
+            client_key: set_values.read_client_key()?,
+            test_manager: set_values.test_manager.to_settings(),
+            test_manager_client_secret: set_values.test_manager.read_client_secret()?,
+            webhook_auth: set_values.webhook_auth.to_settings(),
+            webhook_secret: set_values.webhook_auth.read_secret()?,
+            webhook_secret_previous: set_values.webhook_auth.read_previous_secret()?,
             project,
             allow_private: allow_private.unwrap_or(false),
             http1_only: http1_only.unwrap_or(false),
             trace_context: trace_context.unwrap_or(false),
             index_delay_s: index_delay_s.unwrap_or(0),
-            report: report.members()?,
+            report: report.to_settings()?,
             on_recurrence: on_recurrence.map(EnumString),
             webhook_paths: WebhookPaths::default(),
         };
@@ -277,7 +277,7 @@ fn print_warnings(warnings: &[String]) {
 /// are sent, and whether it reads test data.
 fn describe_grants(grants: &Grants) -> String {
     if grants.origins.is_empty() {
-        return "Its connector may not reach any address.".to_owned();
+        return "Its connector may reach no address.".to_owned();
     }
     let origins: Vec<_> = grants.origins.iter().map(ToString::to_string).collect();
     let secrets = grants.secrets.iter().map(|(name, grant)| {
@@ -303,9 +303,9 @@ impl Edit {
         } = self.values;
         let project = if self.any_project { Some(None) } else { project.map(Some) };
         let before = admin.get_connection(&self.name)?.decode()?;
-        let settings = set_values.settings(admin, &before.connector)?;
-        let edit = set_values.edit(settings, &self.removed)?;
-        let (name, report) = (self.rename, report.edit()?);
+        let settings = set_values.parse_settings(admin, &before.connector)?;
+        let edit = set_values.to_edit(settings, &self.unset_values)?;
+        let (name, report) = (self.rename, report.to_edit()?);
         let body = EditConnection {
             name,
             project,
@@ -317,10 +317,11 @@ impl Edit {
             on_recurrence: on_recurrence.map(EnumString),
             ..edit
         };
-        let query = ForceQuery { force: self.removed.force };
+        let query = ForceQuery { force: self.unset_values.force };
         let path = with_query(&format!("/connections/{}", before.id), &query)?;
-        // Send the revision that was read, so the server refuses the edit if another one came
-        // between: the types of the settings and the earlier grants would be outdated.
+        // Send the revision that was read. The server then refuses the edit if the connection was
+        // changed meanwhile, because the types of the settings and the earlier grants, which were
+        // also read above, may be outdated.
         let answer: Answer<Connection> = admin.patch(&path, &body, before.revision)?;
         let edited = answer.decode()?;
         let grants = describe_grants(&edited.grants);
@@ -335,8 +336,8 @@ impl Edit {
     }
 }
 
-/// Sends an action that has no parameters, such as `pause`. `result` completes the sentence that is
-/// printed, such as `is paused`.
+/// Sends an action that has no parameters, such as `pause`, and prints a sentence. `result` is the
+/// end of this sentence, such as `is paused`.
 fn post_action(
     admin: &Client,
     output: Output,
@@ -362,7 +363,7 @@ impl Try {
         let path = format!("{}/try", admin.connection_path(&name)?);
         let answer: Answer<TryReport> = admin.post(&path, &TryConnection { failed_test })?;
         let report = answer.decode()?;
-        if output.json {
+        if output.is_json {
             output.print_record(answer.json());
         } else {
             if !report.steps.is_empty() {

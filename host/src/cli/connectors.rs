@@ -62,7 +62,7 @@ const CONNECTOR_COLUMNS: [Column<Connector>; 5] = [
 ];
 
 /// Describes the problem of a connector: its newest file cannot be used, or all runs of its version
-/// failed. Empty if there is none.
+/// failed. Returns an empty text if the connector has no problem.
 fn problem_text(connector: &Connector, format_error: fn(&str) -> String) -> String {
     match (&connector.error, &connector.version) {
         (None, _) => text_or_empty(connector.warning.as_ref()),
@@ -87,7 +87,7 @@ impl Command {
                 let connector: Answer<Connector> = admin.get_by_name("connector", name.as_str())?;
                 output.print_record(connector.json());
                 let connector = connector.decode()?;
-                if !output.json && connector.error.is_some() && connector.version.is_some() {
+                if !output.is_json && connector.error.is_some() && connector.version.is_some() {
                     eprint(&format!("warning: {}", problem_text(&connector, one_line)));
                 }
                 Ok(())

@@ -1,5 +1,5 @@
-//! `jackfield defects`: lists and shows defects, and sends a person's decision about a defect in
-//! doubt.
+//! `jackfield defects`: lists and shows defects, and sends a person's decisions about them. The
+//! server, not this module, decides whether a decision is allowed.
 
 use clap::{Args, Subcommand};
 
@@ -8,7 +8,7 @@ use crate::domain::DefectState;
 
 use super::client::{Answer, with_query};
 use super::filter::{PageArguments, enum_value_parser};
-use super::ids::{IdPrefix, Row, with_short_ids};
+use super::ids::{IdPrefix, ListRow, with_short_ids};
 use super::output::{Column, Output, text_or_empty};
 use super::server::ServerArgs;
 
@@ -104,7 +104,7 @@ pub(super) struct Decision {
     give_up: bool,
 }
 
-const DEFECT_COLUMNS: [Column<Row<DefectRecord>>; 6] = [
+const DEFECT_COLUMNS: [Column<ListRow<DefectRecord>>; 6] = [
     ("ID", |row| row.short_id.clone()),
     ("STATE", |row| row.record.state.to_string()),
     ("CONNECTION", |row| text_or_empty(row.record.connection_name.as_ref())),

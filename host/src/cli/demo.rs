@@ -33,10 +33,13 @@ use super::output::{eprint, print};
 use super::serve;
 use super::simulate::WebhookSender;
 
+/// The name of the connector that the demo uses.
 const CONNECTOR_NAME: &str = "redmine";
+/// The name of the connection that the demo creates.
 const CONNECTION_NAME: &str = "demo";
-/// How long the connector may take to become ready. The first start compiles it.
+/// Maximum time until the connector is ready. The first start compiles the connector.
 const READY_TIMEOUT: Duration = Duration::from_secs(180);
+/// The pause between two requests for the status of the connector.
 const POLL_PERIOD: Duration = Duration::from_millis(100);
 
 #[derive(Args)]
@@ -64,13 +67,13 @@ impl Arguments {
             );
         }
         // Log only if RUST_LOG is set: the log lines would hide what the demo prints.
-        if serve::log_filter().is_some() {
+        if serve::log_filter_from_environment().is_some() {
             serve::start_log(false);
         }
         let (_temporary, data) = data_folder(data)?;
         let config =
             Config { listen: self.listen.into(), plugins: self.plugins, data, ..Config::default() };
-        serve::run(run_demo(config))
+        serve::run_on_new_runtime(run_demo(config))
     }
 }
 
@@ -86,15 +89,15 @@ fn data_folder(data: Option<PathBuf>) -> anyhow::Result<(Option<TempDir>, PathBu
 }
 
 async fn run_demo(config: Config) -> anyhow::Result<()> {
-    let shutdown = serve::shutdown_by_signal()?;
+    let shutdown = serve::listen_for_shutdown_signals()?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await;
     let listener = listener.context("cannot listen on a port for the sample tracker")?;
     let tracker = Tracker {
         url: format!("http://{}", listener.local_addr()?),
-        key: Uuid::new_v4().simple().to_string(),
+        api_key: Uuid::new_v4().simple().to_string(),
     };
-    let key = tracker.key.clone();
-    let tracker_task = tokio::spawn(async move { tracker::serve(listener, &key).await });
+    let api_key = tracker.api_key.clone();
+    let tracker_task = tokio::spawn(async move { tracker::serve(listener, &api_key).await });
 
     let listeners = Listeners::bind((Ipv4Addr::LOCALHOST, 0).into()).await;
     let listeners = listeners.context("cannot listen on ports for the simulated Test Manager")?;
@@ -104,9 +107,9 @@ async fn run_demo(config: Config) -> anyhow::Result<()> {
     let data = config.data.clone();
     let lock = DataLock::acquire(&config.data_folder(), Duration::ZERO).await?;
     let app = App::start(config, lock, None, PassedSockets::default()).await?;
-    let base = app.url().to_owned();
-    let admin = Client::new(&base, app.admin_token().clone());
-    let demo = Demo { admin, base, tracker, simulator, data, shutdown: shutdown.drain.clone() };
+    let base_url = app.url().to_owned();
+    let admin = Client::new(&base_url, app.admin_token().clone());
+    let demo = Demo { admin, base_url, tracker, simulator, data, shutdown: shutdown.drain.clone() };
     let steps = tokio::task::spawn_blocking(move || demo.run());
     let server_result = app.run_until(shutdown).await;
     tracker_task.abort();
@@ -115,16 +118,20 @@ async fn run_demo(config: Config) -> anyhow::Result<()> {
     server_result
 }
 
+/// The sample tracker, and the API key that it accepts.
 struct Tracker {
     url: String,
-    key: String,
+    api_key: String,
 }
 
+/// The parts that the steps of the demo use.
 struct Demo {
     admin: Client,
-    base: String,
+    /// The address of the server.
+    base_url: String,
     tracker: Tracker,
     simulator: Arc<Simulator>,
+    /// The data folder of the server.
     data: PathBuf,
     shutdown: CancellationToken,
 }
@@ -136,14 +143,14 @@ impl Demo {
     }
 
     fn run_steps(&self) -> anyhow::Result<()> {
-        let Tracker { url, key } = &self.tracker;
+        let Tracker { url, api_key } = &self.tracker;
         print(&format!("1. A sample tracker that imitates Redmine's API runs at {url}/"));
         print(&format!(
             "   To try a connector of your own with it: its project is `{}`, its",
             tracker::PROJECT
         ));
-        print(&format!("   API key {key}"));
-        print(&format!("2. Jackfield runs at {}", self.base));
+        print(&format!("   API key {api_key}"));
+        print(&format!("2. Jackfield runs at {}", self.base_url));
         eprint("   It compiles the Redmine connector, once for each version: some seconds …");
         if !self.wait_for_connector()? {
             return Ok(());
@@ -161,14 +168,15 @@ impl Demo {
             self.simulator.addresses().page_url
         ));
         self.fire_webhooks()?;
-        print(&next_steps(&self.base, &webhook_url, &self.data));
+        print(&describe_next_steps(&self.base_url, &webhook_url, &self.data));
         Ok(())
     }
 
-    /// Clicks Create Defect twice, then for the same test in a later execution, and refreshes the
-    /// dashboard.
+    /// Clicks Create Defect twice for a failed test, and once for its failure in a later execution.
+    /// Then refreshes the dashboard.
     fn fire_webhooks(&self) -> anyhow::Result<()> {
-        let log = self.simulator.failed_log().context("the simulated data has no failed test")?;
+        let log =
+            self.simulator.newest_failed_log().context("the simulated data has no failed test")?;
         let defect = self.click_create_defect(log)?;
         let (label, name) = (printable(&defect.link_label), printable(&defect.name));
         print(&format!("5. Create Defect created {label} \"{name}\""));
@@ -195,6 +203,7 @@ impl Demo {
         Ok(())
     }
 
+    /// Sends a Create Defect request for a failed log.
     fn click_create_defect(&self, log: Uuid) -> anyhow::Result<CreatedDefect> {
         let answer = self.simulator.create_defect(log);
         let answer = answer.context("the simulated Test Manager does not have this log")?;
@@ -229,7 +238,7 @@ impl Demo {
     }
 
     /// Creates the connection and returns its webhook URL. First deletes the connection of an
-    /// earlier demo, because its sample tracker no longer runs.
+    /// earlier demo, because the sample tracker of that demo no longer runs.
     fn create_connection(&self) -> anyhow::Result<String> {
         if let Ok(path) = self.admin.connection_path(CONNECTION_NAME) {
             let query = ForceQuery { force: true };
@@ -237,7 +246,7 @@ impl Demo {
         }
         let settings = json!({ "url": self.tracker.url, "project": tracker::PROJECT,
             "markup": tracker::MARKUP });
-        let api_key = SecretText(Secret::new(self.tracker.key.clone()));
+        let api_key = SecretText(Secret::new(self.tracker.api_key.clone()));
         let addresses = self.simulator.addresses();
         let test_manager = EditTestManager {
             base_url: Some(addresses.base_url.clone()),
@@ -272,8 +281,8 @@ impl Demo {
     }
 }
 
-/// The report settings that differ from the defaults: custom fields of the tracker, and the files
-/// of the failed test's log.
+/// Returns the report settings that differ from the defaults: custom fields of the tracker, and the
+/// files of the failed test's log.
 fn report_settings() -> anyhow::Result<serde_json::Map<String, Value>> {
     let [(_, test_case), (_, robot)] = tracker::CUSTOM_FIELDS;
     Ok(serde_json::from_value(json!({
@@ -285,9 +294,9 @@ fn report_settings() -> anyhow::Result<serde_json::Map<String, Value>> {
     }))?)
 }
 
-/// The commands that the demo suggests at its end.
-fn next_steps(base: &str, webhook_url: &str, data: &Path) -> String {
-    let server = format!("--server {base} --data {}", data.display());
+/// Describes the commands that the demo suggests at its end.
+fn describe_next_steps(base_url: &str, webhook_url: &str, data: &Path) -> String {
+    let server = format!("--server {base_url} --data {}", data.display());
     let jackfield = program_path();
     format!(
         "
@@ -297,12 +306,12 @@ Try next, in another terminal (or open the links above):
   {jackfield} events list {server}
   {jackfield} connections show {CONNECTION_NAME} {server}
 
-It runs until you press Ctrl-C."
+The demo runs until you press Ctrl-C."
     )
 }
 
-/// The path of this program, because it may not be in PATH. It is relative to the current folder if
-/// the program is in that folder.
+/// Returns the path of this program, because the program may not be in PATH. The path is relative
+/// if the program is in the current folder.
 fn program_path() -> String {
     let (Ok(program), Ok(folder)) = (std::env::current_exe(), std::env::current_dir()) else {
         return "jackfield".to_owned();

@@ -24,7 +24,7 @@ use crate::domain::printable;
 use super::client::{Client, is_healthy};
 use super::ordered::Json;
 use super::output::{Output, eprint, error_line, print, print_json_line};
-use super::serve::{run, shutdown_by_signal};
+use super::serve::{listen_for_shutdown_signals, run_on_new_runtime};
 use super::server::ServerArgs;
 use super::units::format_duration;
 use events::EventFollower;
@@ -57,7 +57,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
-        let target = Target::open(&self.target)?;
+        let target = Target::from_path(&self.target)?;
         if !is_healthy(server.base_url()) {
             bail!(
                 "no server answers at {}: start one in another terminal with `jackfield serve`, or \
@@ -69,8 +69,8 @@ impl Arguments {
         let plugins = PluginsFolder::open(plugins_folder(self.plugins, &admin)?, target.name()?)?;
         let stop = CancellationToken::new();
         let dev_loop = DevLoop { target, plugins, admin, output, stop: stop.clone() };
-        run(async move {
-            let interrupted = shutdown_by_signal()?.drain;
+        run_on_new_runtime(async move {
+            let interrupted = listen_for_shutdown_signals()?.drain;
             let task = spawn_blocking(move || dev_loop.run());
             tokio::select! {
                 () = interrupted.cancelled() => {}
@@ -98,21 +98,24 @@ fn plugins_folder(option: Option<PathBuf>, admin: &Client) -> anyhow::Result<Pat
     Ok(status.plugins)
 }
 
-/// Builds and installs the connector whenever its sources change.
+/// Builds and installs the connector each time its sources change.
 struct DevLoop {
     target: Target,
+    /// The plugins folder of the server.
     plugins: PluginsFolder,
     admin: Arc<Client>,
     output: Output,
+    /// Cancelled when the command is stopped.
     stop: CancellationToken,
 }
 
-/// How long it took until a version was in use.
+/// The durations of the steps until the server used a version.
 struct VersionTimes {
-    /// From the change of the sources until the version was in use.
+    /// The time from the change of the sources until the version was in use.
     since_change: Duration,
-    build: Duration,
-    load: Duration,
+    build_time: Duration,
+    /// The time from the end of the build until the version was in use.
+    load_time: Duration,
 }
 
 impl DevLoop {
@@ -132,8 +135,8 @@ impl DevLoop {
         );
         let mut built: Option<Fingerprint> = None;
         loop {
-            // Read the fingerprint before the build, so a change during the build causes another
-            // build.
+            // Read the fingerprint before the build, so that a change during the build causes
+            // another build.
             let current = sources.fingerprint();
             if built.as_ref().is_none_or(|built| *built != current) {
                 let fingerprint = sources.wait_until_quiet(current);
@@ -172,8 +175,8 @@ impl DevLoop {
                     && connections.iter().all(|it| it.needs_consent.is_some());
                 let times = VersionTimes {
                     since_change: since_change.max(total),
-                    build: build_time,
-                    load: total.saturating_sub(build_time),
+                    build_time,
+                    load_time: total.saturating_sub(build_time),
                 };
                 self.print_version(&connector, needs_consent, &times);
                 self.print_next_steps(&connector, &connections);
@@ -182,22 +185,23 @@ impl DevLoop {
         }
     }
 
+    /// Returns the connections that use a connector.
     fn connections_of(&self, connector: &Connector) -> anyhow::Result<Vec<Connection>> {
         let all: ConnectionList = self.admin.get("/connections")?.decode()?;
         Ok(all.connections.into_iter().filter(|it| it.connector == connector.name).collect())
     }
 
-    /// Prints a loaded version. `needs_consent`: whether every connection of the connector waits
+    /// Prints a loaded version. `needs_consent` is true if every connection of the connector waits
     /// for a person's consent to the version.
     fn print_version(&self, connector: &Connector, needs_consent: bool, times: &VersionTimes) {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let version = connector.version.clone().unwrap_or_default();
-        if self.output.json {
+        if self.output.is_json {
             return print_json_line(&Json::from_value(&serde_json::json!({
                 "state": if needs_consent { "waiting" } else { "serving" },
                 "connector": connector.name, "version": version, "sha256": connector.sha256,
-                "after_ms": ms(times.since_change), "build_ms": ms(times.build),
-                "load_ms": ms(times.load),
+                "after_ms": ms(times.since_change), "build_ms": ms(times.build_time),
+                "load_ms": ms(times.load_time),
             })));
         }
         print(&format!(
@@ -206,8 +210,8 @@ impl DevLoop {
             printable(&version),
             if needs_consent { "is loaded and waits for consent" } else { "is in use" },
             format_duration(ms(times.since_change)),
-            format_duration(ms(times.build)),
-            format_duration(ms(times.load))
+            format_duration(ms(times.build_time)),
+            format_duration(ms(times.load_time))
         ));
     }
 
@@ -238,19 +242,21 @@ impl DevLoop {
         }
     }
 
+    /// Prints a text for people, or with `--json` the text and the name of the state.
     fn print_state(&self, state: &str, text: &str) {
-        if self.output.json {
+        if self.output.is_json {
             print_json_line(&Json::from_value(&serde_json::json!({"state": state, "text": text})));
         } else {
             print(&printable(text));
         }
     }
 
-    /// Prints why a build failed or a version was refused; the previous version stays in use.
+    /// Prints why a build failed or why the server refused a version. The previous version stays in
+    /// use.
     fn print_failure(&self, error: &anyhow::Error) {
         let name = self.plugins.name();
         let text = format!("{}; the version of {name} in use is unchanged", error_line(error));
-        if self.output.json {
+        if self.output.is_json {
             print_json_line(&Json::from_value(
                 &serde_json::json!({"state": "failed", "text": text}),
             ));
@@ -260,7 +266,7 @@ impl DevLoop {
     }
 }
 
-/// The text of a path in an error message.
+/// Returns the text of a path for an error message.
 fn display_path(path: &Path) -> String {
     path.display().to_string()
 }

@@ -22,12 +22,12 @@ use super::output::{Column, Output, cells, error_line, print, print_json, table}
 use super::serve::read_config;
 use super::server::ServerArgs;
 
-/// The oldest wasmtime version that has no published security advisory about a feature that this
-/// host uses.
+/// The oldest wasmtime version without a published security advisory for a feature that Jackfield
+/// uses.
 const WASMTIME_VERSION_MIN: Version = Version::new(48, 0, 8);
-/// From this version on, the kernel reports which memory pages were written (PAGEMAP_SCAN). This
-/// makes it faster to reset the memory of a guest.
-const KERNEL_RECOMMENDED: (u32, u32) = (6, 7);
+/// From this version on, the kernel reports which memory pages were written (PAGEMAP_SCAN). With
+/// this report, the server resets the memory of a guest faster.
+const KERNEL_VERSION_RECOMMENDED: (u32, u32) = (6, 7);
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -70,15 +70,15 @@ impl Serialize for Status {
     }
 }
 
-/// The result of one check, with its text.
+/// The result of one check, with texts for people.
 #[derive(Serialize)]
 struct Finding {
     /// The name of the check.
     check: &'static str,
     status: Status,
-    /// What the check found.
+    /// Describes what the check found.
     found: String,
-    /// What a person should do; empty if there is no problem.
+    /// Describes what a person should do. Empty if the check found no problem.
     fix: String,
 }
 
@@ -87,19 +87,19 @@ struct Report {
     findings: Vec<Finding>,
 }
 
-fn ok(check: &'static str, found: impl Into<String>) -> Finding {
+fn ok_finding(check: &'static str, found: impl Into<String>) -> Finding {
     Finding { check, status: Status::Ok, found: found.into(), fix: String::new() }
 }
 
-fn warn(check: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Finding {
+fn warn_finding(check: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Finding {
     Finding { check, status: Status::Warn, found: found.into(), fix: fix.into() }
 }
 
-fn fail(check: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Finding {
+fn fail_finding(check: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Finding {
     Finding { check, status: Status::Fail, found: found.into(), fix: fix.into() }
 }
 
-/// Minimum number of days for which the certificate must still be valid; fewer cause a warning.
+/// If the certificate is valid for fewer days, a warning is reported.
 const CERTIFICATE_DAYS_MIN: i64 = 14;
 
 const FINDING_COLUMNS: [Column<Finding>; 4] = [
@@ -112,7 +112,7 @@ const FINDING_COLUMNS: [Column<Finding>; 4] = [
 impl Arguments {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<ExitCode> {
         let (config, configuration_finding) = check_configuration(self.config.as_deref());
-        let running = server::running_server(server);
+        let running = server::running_server_status(server);
         let (data, plugins) = match &running {
             Some(running) => (running.data.clone(), running.plugins.clone()),
             None => (config.data.clone(), config.plugins.clone()),
@@ -134,17 +134,17 @@ impl Arguments {
             check_wasmtime(),
         ];
         findings.extend(check_certificate(&config));
-        findings.extend(store::findings(&config));
-        findings.extend(running.as_ref().and_then(server::needs_restart));
-        findings.extend(running.as_ref().and_then(server::connector_differences));
+        findings.extend(store::run_checks(&config));
+        findings.extend(running.as_ref().and_then(server::check_restart));
+        findings.extend(running.as_ref().and_then(server::check_connector_differences));
         findings.extend(check_shared_folder(&config));
         if config.data.exists() {
             findings.push(platform::check_access(&config.data_folder()));
         }
-        findings.extend(platform::findings(&config, running.is_some()));
-        findings.extend(server::pending_actions(server));
+        findings.extend(platform::run_checks(&config, running.is_some()));
+        findings.extend(server::check_pending_actions(server));
         let failed = findings.iter().any(|finding| finding.status == Status::Fail);
-        if output.json {
+        if output.is_json {
             print_json(&Report { findings });
         } else {
             let headings =
@@ -163,14 +163,14 @@ fn check_configuration(file: Option<&Path>) -> (Config, Finding) {
     const CHECK: &str = "configuration";
     match read_config(file) {
         Ok((config, unknown_variables)) if unknown_variables.is_empty() => {
-            (config, ok(CHECK, "valid"))
+            (config, ok_finding(CHECK, "valid"))
         }
         Ok((config, unknown_variables)) => {
             let fix = "rename the variable, or unset it if it does not belong to Jackfield";
-            (config, warn(CHECK, unknown_variables.join("; "), fix))
+            (config, warn_finding(CHECK, unknown_variables.join("; "), fix))
         }
         Err(error) => {
-            let finding = fail(
+            let finding = fail_finding(
                 CHECK,
                 error_line(&error),
                 "correct the key in the configuration that the message names",
@@ -188,13 +188,15 @@ fn check_certificate(config: &Config) -> Option<Finding> {
     Some(match tls_files(config)?.validity() {
         Err(error) => {
             let fix = "set `tls_certificate` and `tls_key` to a certificate and its key";
-            fail(CHECK, error.to_string(), fix)
+            fail_finding(CHECK, error.to_string(), fix)
         }
-        Ok((until, ..0)) => fail(CHECK, format!("expired: it was valid until {until}"), renew),
+        Ok((until, ..0)) => {
+            fail_finding(CHECK, format!("expired: it was valid until {until}"), renew)
+        }
         Ok((until, days @ ..CERTIFICATE_DAYS_MIN)) => {
-            warn(CHECK, format!("it is valid until {until}, {days} days"), renew)
+            warn_finding(CHECK, format!("it is valid until {until}, {days} days"), renew)
         }
-        Ok((until, _)) => ok(CHECK, format!("it is valid until {until}")),
+        Ok((until, _)) => ok_finding(CHECK, format!("it is valid until {until}")),
     })
 }
 
@@ -202,47 +204,55 @@ fn check_data_folder(data: &Path) -> Finding {
     const CHECK: &str = "data folder";
     let path = data.display();
     if !data.exists() {
-        return warn(CHECK, format!("{path} does not exist"), "`jackfield serve` creates it");
+        return warn_finding(
+            CHECK,
+            format!("{path} does not exist"),
+            "`jackfield serve` creates it",
+        );
     }
     if let Err(error) = inspect_folder(data) {
-        return fail(
+        return fail_finding(
             CHECK,
             error.to_string(),
             "if this is the right folder, run the command that the message contains",
         );
     }
     match tempfile::tempfile_in(data) {
-        Ok(_) => ok(CHECK, path.to_string()),
-        Err(error) => {
-            fail(CHECK, format!("{path}: {error}"), "allow this user to write to the folder")
-        }
+        Ok(_) => ok_finding(CHECK, path.to_string()),
+        Err(error) => fail_finding(
+            CHECK,
+            format!("{path}: {error}"),
+            "allow this user to write to the folder",
+        ),
     }
 }
 
 fn check_secret_key(folder: &DataFolder) -> Finding {
     const CHECK: &str = "key of the secrets";
     match Secret::from_variable(KEY_VARIABLE) {
-        Ok(Some(_)) => return ok(CHECK, KEY_VARIABLE),
+        Ok(Some(_)) => return ok_finding(CHECK, KEY_VARIABLE),
         Ok(None) => {}
         Err(error) => {
             let fix = format!("set {KEY_VARIABLE} to a valid key, or unset it");
-            return fail(CHECK, error.to_string(), fix);
+            return fail_finding(CHECK, error.to_string(), fix);
         }
     }
     let file = folder.secret_key();
     let path = file.display();
     match inspect_private(&file) {
-        Ok(_) => ok(CHECK, path.to_string()),
+        Ok(_) => ok_finding(CHECK, path.to_string()),
         Err(error) if file.exists() => {
             let fix = format!("run `chmod 600 {path}`, then `jackfield secrets rotate`");
-            fail(CHECK, error.to_string(), fix)
+            fail_finding(CHECK, error.to_string(), fix)
         }
-        Err(_) if folder.database().exists() => fail(
+        Err(_) if folder.database().exists() => fail_finding(
             CHECK,
             format!("{path} is missing, but the database exists"),
             format!("restore the file from a backup, or set {KEY_VARIABLE}"),
         ),
-        Err(_) => warn(CHECK, format!("{path} does not exist"), "`jackfield serve` creates it"),
+        Err(_) => {
+            warn_finding(CHECK, format!("{path} does not exist"), "`jackfield serve` creates it")
+        }
     }
 }
 
@@ -253,13 +263,13 @@ fn check_plugins_folder(folder: &Path) -> Finding {
         Ok(entries) => entries,
         Err(error) => {
             let fix = "create the folder, or set `plugins` or --plugins to another folder";
-            return fail(CHECK, format!("{path}: {error}"), fix);
+            return fail_finding(CHECK, format!("{path}: {error}"), fix);
         }
     };
     let entries: Vec<_> = entries.filter_map(Result::ok).collect();
     let problems: Vec<_> = entries.iter().filter_map(platform::file_problem).collect();
     if !problems.is_empty() {
-        return warn(
+        return warn_finding(
             CHECK,
             problems.join("; "),
             "fix the problem of the file, or move the file to another folder",
@@ -269,8 +279,12 @@ fn check_plugins_folder(folder: &Path) -> Finding {
         entry.path().extension().is_some_and(|extension| extension == "wasm" || extension == "js")
     };
     match entries.into_iter().filter(is_connector).count() {
-        0 => warn(CHECK, format!("{path} has no .wasm or .js file"), "copy a connector into it"),
-        count => ok(CHECK, format!("{path}, connector files: {count}")),
+        0 => warn_finding(
+            CHECK,
+            format!("{path} has no .wasm or .js file"),
+            "copy a connector into it",
+        ),
+        count => ok_finding(CHECK, format!("{path}, connector files: {count}")),
     }
 }
 
@@ -282,24 +296,24 @@ fn check_shared_folder(config: &Config) -> Option<Finding> {
     let found = format!("{}: {error}", config.plugins.display());
     let fix = "allow the server's user to write to the folder, or set \
                `plugins_source = \"folder\"`";
-    Some(warn("shared connectors", found, fix))
+    Some(warn_finding("shared connectors", found, fix))
 }
 
 /// Checks how many file descriptors a server would have if it were started with the limits of this
 /// process. A server raises its soft limit itself.
 fn check_descriptors(config: &Config) -> Finding {
     const CHECK: &str = "file descriptors";
-    let descriptors = Descriptors::raise(config);
+    let descriptors = Descriptors::raise_limit_and_divide(config);
     let found = format!(
         "{}, {} of them for client connections",
         descriptors.limit, descriptors.client_connections_max
     );
     if !descriptors.is_scarce {
-        return ok(CHECK, found);
+        return ok_finding(CHECK, found);
     }
     let fix = "raise the hard limit (`ulimit -Hn`, LimitNOFILE=) to 4096 or more, or lower \
                `concurrent_runs_host`";
-    warn(CHECK, found, fix)
+    warn_finding(CHECK, found, fix)
 }
 
 /// Reports how much memory the runs of all connectors may use together.
@@ -308,7 +322,7 @@ fn describe_memory(config: &Config) -> Finding {
         Some(bytes) => (bytes, "`memory_bytes_host`".to_owned()),
         None => describe_default(),
     };
-    ok("memory for runs", format!("{} MiB, {source}", bytes >> 20))
+    ok_finding("memory for runs", format!("{} MiB, {source}", bytes >> 20))
 }
 
 fn check_kernel() -> Finding {
@@ -317,19 +331,19 @@ fn check_kernel() -> Finding {
     let release = release.trim();
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if version >= KERNEL_RECOMMENDED {
-        return ok(CHECK, release);
+    if version >= KERNEL_VERSION_RECOMMENDED {
+        return ok_finding(CHECK, release);
     }
-    let (major, minor) = KERNEL_RECOMMENDED;
+    let (major, minor) = KERNEL_VERSION_RECOMMENDED;
     let fix = format!("optional: use Linux {major}.{minor} or newer, where runs start faster");
-    warn(CHECK, release, fix)
+    warn_finding(CHECK, release, fix)
 }
 
 fn check_wasmtime() -> Finding {
     const CHECK: &str = "wasmtime";
     match WASMTIME_VERSION.parse::<Version>() {
-        Ok(version) if version >= WASMTIME_VERSION_MIN => ok(CHECK, WASMTIME_VERSION),
-        _ => fail(
+        Ok(version) if version >= WASMTIME_VERSION_MIN => ok_finding(CHECK, WASMTIME_VERSION),
+        _ => fail_finding(
             CHECK,
             WASMTIME_VERSION,
             format!(

@@ -15,7 +15,7 @@ use crate::domain::{EventKind, OutcomeCode};
 
 use super::client::{Answer, Client, with_query};
 use super::filter::{PageArguments, enum_value_parser};
-use super::ids::{IdPrefix, Row, short_id, with_short_ids};
+use super::ids::{IdPrefix, ListRow, short_id, with_short_ids};
 use super::ordered::Json;
 use super::output::{
     Column, Output, cells, one_line, print, print_json_line, shortened, text_or_empty,
@@ -23,10 +23,10 @@ use super::output::{
 use super::server::ServerArgs;
 use super::{timeline, units};
 
-/// How often `tail` asks the server.
+/// The pause between two requests of `events tail`.
 const TAIL_PERIOD: Duration = Duration::from_secs(1);
-/// Number of events that `tail` requests. If more arrive within one period, `tail` does not print
-/// the oldest of them; `list` does.
+/// The number of events in each request of `events tail`. If more events arrive within one period,
+/// `events tail` does not print the oldest of them. `events list` prints them.
 const TAIL_EVENTS_MAX: u32 = 100;
 
 #[derive(Subcommand)]
@@ -99,13 +99,14 @@ pub(super) struct EventFilter {
     /// Only events with this outcome
     #[arg(long, value_parser = enum_value_parser::<OutcomeCode>())]
     outcome: Option<OutcomeCode>,
-    /// Only events that have this text as their id, defect, test case or link of the failed test,
-    /// or have these words in their error
+    /// Only events whose id, defect, test case or link to the failed test is this text, or whose
+    /// error contains these words
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
 }
 
 impl EventFilter {
+    /// Returns the query for at most `limit` events of this filter.
     fn into_query(self, limit: u32, cursor: Option<Uuid>) -> EventQuery {
         EventQuery {
             since: self.since,
@@ -120,7 +121,7 @@ impl EventFilter {
     }
 }
 
-const EVENT_COLUMNS: [Column<Row<Event>>; 6] = [
+const EVENT_COLUMNS: [Column<ListRow<Event>>; 6] = [
     ("RECEIVED", |row| units::format_time(row.record.received_at.0)),
     ("KIND", |row| row.record.kind.to_string()),
     ("STATUS", |row| text_or_empty(row.record.status.as_ref())),
@@ -154,10 +155,10 @@ impl Show {
     fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
         let id = match self.id {
             Some(id) => id.resolve(admin, "event")?,
-            None => newest_event(admin, self.connection)?,
+            None => newest_event_id(admin, self.connection)?,
         };
         let event: Answer<EventWithRuns> = admin.get_by_name("event", &id.to_string())?;
-        if output.json {
+        if output.is_json {
             output.print_record(event.json());
         } else {
             print(&timeline::format_event(&event.decode()?));
@@ -166,8 +167,8 @@ impl Show {
     }
 }
 
-/// Returns the id of the newest event: of this connection, or of any if it is `None`.
-fn newest_event(admin: &Client, connection: Option<String>) -> anyhow::Result<Uuid> {
+/// Returns the id of the newest event of a connection, or of all events if `connection` is `None`.
+fn newest_event_id(admin: &Client, connection: Option<String>) -> anyhow::Result<Uuid> {
     let query = EventQuery { connection, limit: Some(1), ..EventQuery::default() };
     let page: Answer<EventList> = admin.get(&with_query("/events", &query)?)?;
     page.decode()?.events.first().map(|event| event.id).context("there is no event yet")
@@ -201,10 +202,10 @@ fn tail(admin: &Client, filter: EventFilter, output: Output) -> anyhow::Result<(
 }
 
 fn print_event(event: Event, json: &Json, output: Output) {
-    if output.json {
+    if output.is_json {
         return print_json_line(json);
     }
-    let row = Row { short_id: short_id(event.id), record: event };
+    let row = ListRow { short_id: short_id(event.id), record: event };
     let texts = cells(&EVENT_COLUMNS, &row).into_iter().map(|cell| match one_line(&cell) {
         empty if empty.is_empty() => "-".to_owned(),
         text => text,

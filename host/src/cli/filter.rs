@@ -1,4 +1,4 @@
-//! Arguments that several list commands share: a value of an enum, and the page of the list.
+//! Arguments that several commands share: a value of an enum, and the page of a list.
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::api::{PAGE_ROWS, PAGE_ROWS_MAX};
 use crate::domain::StringEnum;
 
-/// Returns a parser for the values of an enum; `--help` lists all values.
+/// Returns a parser for the values of an enum. `--help` then lists all values.
 pub(super) fn enum_value_parser<T: StringEnum + Send + Sync>() -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(T::ALL.iter().map(|value| value.as_str()))
         .try_map(|text: String| T::parse(&text).ok_or("unknown value"))

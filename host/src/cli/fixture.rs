@@ -1,5 +1,6 @@
 //! `jackfield fixture`: writes a folder for `jackfield invoke --replay` from a recorded event. Also
-//! reads such a folder, or the file that the console downloads. Never writes the value of a secret.
+//! reads such a folder, or the file that the console offers for download. Never writes the value of
+//! a secret.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,10 +52,11 @@ pub(super) struct Arguments {
     call: Option<String>,
 }
 
-/// The file `call.json`: the call, and the arguments that have no file of their own.
+/// The content of the file `call.json`: the call, and the arguments that have no file of their own.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct CallFile {
+    /// The name of the call on the command line.
     pub(super) call: String,
     connector: String,
     connector_version: String,
@@ -62,39 +64,47 @@ pub(super) struct CallFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) marker: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// The key of a defect in the tracker.
     pub(super) key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// The id of an attachment.
     pub(super) attachment: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) project: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// The setting whose values are listed.
     pub(super) setting: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// The text that a person has typed to search for values of the setting.
     pub(super) search: Option<String>,
     /// The names of the secrets. A replay needs no values.
     pub(super) secrets: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// Notes for people at the end of the report's texts.
     pub(super) notes: Vec<String>,
 }
 
-/// The call of a recording: what its folder contains besides the exchanges.
+/// The arguments of a recorded call: the files of the recording's folder, without the exchanges.
 pub(super) struct Fixture {
+    /// The content of the file `call.json`.
     pub(super) call: CallFile,
-    pub(super) event: Option<PathBuf>,
-    pub(super) settings: Option<PathBuf>,
-    pub(super) report: Option<PathBuf>,
-    pub(super) test_data: Option<PathBuf>,
+    pub(super) event_file: Option<PathBuf>,
+    pub(super) settings_file: Option<PathBuf>,
+    pub(super) report_file: Option<PathBuf>,
+    pub(super) test_data_file: Option<PathBuf>,
 }
 
 /// A folder with the exchanges for a replay.
 pub(super) struct ReplayFolder {
     pub(super) path: PathBuf,
-    /// The temporary folder into which a downloaded file was unpacked. It is deleted on drop.
+    /// The temporary folder into which a downloaded file was unpacked. The folder is deleted when
+    /// this value is dropped.
     _temporary: Option<TempDir>,
 }
 
 impl ReplayFolder {
-    /// Opens a folder, or unpacks the run of this call from a file that the console downloaded.
+    /// Opens a folder. If the path is a file that was downloaded from the console, unpacks the last
+    /// run of this call.
     pub(super) fn open(path: &Path, call: Call) -> anyhow::Result<Self> {
         if !path.is_file() {
             return Ok(Self { path: path.to_owned(), _temporary: None });
@@ -112,7 +122,8 @@ impl ReplayFolder {
 }
 
 impl Fixture {
-    /// Reads the call of a folder; `None` if the folder has only exchanges.
+    /// Reads the arguments of the call in a folder. Returns `None` if the folder has only
+    /// exchanges.
     pub(super) fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
         let file = folder.join(CALL_FILE);
         if !file.exists() {
@@ -125,10 +136,10 @@ impl Fixture {
         let existing = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
         Ok(Some(Self {
             call,
-            event: existing(EVENT_FILE),
-            settings: existing(SETTINGS_FILE),
-            report: existing(REPORT_FILE),
-            test_data: existing(TEST_DATA_FILE),
+            event_file: existing(EVENT_FILE),
+            settings_file: existing(SETTINGS_FILE),
+            report_file: existing(REPORT_FILE),
+            test_data_file: existing(TEST_DATA_FILE),
         }))
     }
 }
@@ -144,8 +155,8 @@ impl Arguments {
         if runs.is_empty() {
             return Err(not_recorded_error(&admin, &event));
         }
-        let wanted = self.call.as_deref().map(call_by_name);
-        let run = choose_run(runs, wanted, event.event.kind.0)?;
+        let wanted_call = self.call.as_deref().map(call_by_name);
+        let run = choose_run(runs, wanted_call, event.event.kind.0)?;
         write_folder(&self.out, &run)?;
         let (call, count) = (call_name(run.call.0), run.exchanges.len());
         if let Some(why) = &run.missing {
@@ -165,7 +176,8 @@ impl Arguments {
     }
 }
 
-/// The error for an event without a recording. It tells how to record later events.
+/// Creates the error for an event without a recording. The error describes how to record later
+/// events.
 fn not_recorded_error(admin: &Client, event: &EventWithRuns) -> anyhow::Error {
     let event = &event.event;
     let Some(name) = &event.connection_name else {
@@ -182,10 +194,11 @@ fn not_recorded_error(admin: &Client, event: &EventWithRuns) -> anyhow::Error {
     anyhow::anyhow!("event {} has no recording: {how}", event.id)
 }
 
-/// The last run of the wanted call. Without one: the only run, or the run of the event's own call.
+/// Chooses the last run of `wanted_call`. If it is `None`, chooses the only run, or the last run of
+/// the call that belongs to the event's kind.
 fn choose_run(
     runs: Vec<RecordedRun>,
-    wanted: Option<Call>,
+    wanted_call: Option<Call>,
     kind: EventKind,
 ) -> anyhow::Result<RecordedRun> {
     let names: Vec<_> = runs.iter().map(|run| call_name(run.call.0)).collect();
@@ -196,7 +209,7 @@ fn choose_run(
         _ => None,
     };
     let only_call = (runs.len() == 1).then(|| runs.first().map(|run| run.call.0)).flatten();
-    let Some(call) = wanted.or(only_call).or(event_call) else {
+    let Some(call) = wanted_call.or(only_call).or(event_call) else {
         bail!("the event has several runs: choose one with --call: {}", names.join(", "));
     };
     last_run(runs, call)

@@ -1,4 +1,5 @@
-//! Short ids of events and defects: lists print the beginning of each id, and arguments accept it.
+//! Short ids of events and defects. Lists print the beginning of each id, and commands accept this
+//! beginning as an argument. An id that is printed as JSON is never shortened.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +11,7 @@ use uuid::Uuid;
 use super::client::{Answer, Client, with_query};
 use super::ordered::Json;
 
-/// Minimum number of hexadecimal digits in an argument.
+/// Minimum number of hexadecimal digits of an id in an argument.
 const ID_DIGITS_MIN: usize = 4;
 /// Number of hexadecimal digits of a complete id.
 const ID_DIGITS: usize = 32;
@@ -23,14 +24,16 @@ const SHORT_ID_CHARS: usize = 13;
 /// Maximum number of ids that an error lists if several ids begin with the argument.
 const CANDIDATES_MAX: usize = 10;
 
-/// An id, or its beginning.
+/// An argument that is an id, or the beginning of an id.
 #[derive(Clone)]
 pub(super) struct IdPrefix {
+    /// The argument as the user wrote it.
     text: String,
+    /// The hexadecimal digits in lower case, without hyphens.
     digits: String,
 }
 
-/// The reason why an argument is not an id or the beginning of one.
+/// The reason why an argument is neither an id nor the beginning of an id.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InvalidId {
     #[error("not an id: give its 32 hexadecimal digits, or the first of them")]
@@ -63,7 +66,8 @@ impl fmt::Display for IdPrefix {
 impl IdPrefix {
     /// Returns the only id that begins with these digits. `kind` is `event` or `defect`.
     pub(super) fn resolve(&self, admin: &Client, kind: &str) -> anyhow::Result<Uuid> {
-        // Do not search for a complete id: a page excludes the id that is its cursor.
+        // Do not search for a complete id: the page that the server returns does not contain the id
+        // of its cursor.
         let last: Uuid = format!("{:f<ID_DIGITS$}", self.digits).parse()?;
         if self.digits.len() == ID_DIGITS {
             return Ok(last);
@@ -96,28 +100,29 @@ fn record_id(record: &Json) -> Option<Uuid> {
     id.parse().ok()
 }
 
-/// The short form of an id that is printed alone.
+/// Returns the short form of an id that is printed alone.
 pub(super) fn short_id(id: Uuid) -> String {
     id.to_string().chars().take(SHORT_ID_CHARS).collect()
 }
 
-/// A record of a list, and its short id.
-pub(super) struct Row<T> {
+/// A row of a printed list: a record, and its short id.
+pub(super) struct ListRow<T> {
     pub(super) short_id: String,
     pub(super) record: T,
 }
 
-/// The rows of a list. Their ids are cut to the smallest length at which they differ.
-pub(super) fn with_short_ids<T>(records: Vec<T>, id: impl Fn(&T) -> Uuid) -> Vec<Row<T>> {
+/// Returns the rows of a list. The ids are cut to the smallest length at which they differ.
+pub(super) fn with_short_ids<T>(records: Vec<T>, id: impl Fn(&T) -> Uuid) -> Vec<ListRow<T>> {
     let mut ids: Vec<_> = records.iter().map(|it| id(it).to_string()).collect();
     let chars = (LIST_ID_CHARS_MIN..=SHORT_ID_CHARS).find(|chars| are_unique(&ids, *chars));
     let chars =
         chars.or_else(|| (SHORT_ID_CHARS..).take(ID_DIGITS).find(|it| are_unique(&ids, *it)));
     ids.iter_mut().for_each(|id| id.truncate(chars.unwrap_or(usize::MAX)));
-    ids.into_iter().zip(records).map(|(short_id, record)| Row { short_id, record }).collect()
+    ids.into_iter().zip(records).map(|(short_id, record)| ListRow { short_id, record }).collect()
 }
 
-/// Whether the ids differ in their first `chars` characters, and none of these ends with a hyphen.
+/// Returns whether the first `chars` characters of all ids differ, and none of these beginnings
+/// ends with a hyphen.
 fn are_unique(ids: &[String], chars: usize) -> bool {
     let beginnings = ids.iter().map(|id| id.get(..chars).unwrap_or(id));
     let mut beginnings: Vec<_> = beginnings.collect();
@@ -130,7 +135,7 @@ fn are_unique(ids: &[String], chars: usize) -> bool {
 mod tests {
     use super::*;
 
-    fn shortened(ids: &[&str]) -> Vec<String> {
+    fn short_ids(ids: &[&str]) -> Vec<String> {
         let ids = ids.iter().map(|id| id.parse::<Uuid>().expect("an id")).collect();
         with_short_ids(ids, |id| *id).into_iter().map(|row| row.short_id).collect()
     }
@@ -138,7 +143,7 @@ mod tests {
     #[test]
     fn ids_in_a_list_are_as_short_as_possible() {
         let one = "01a2b3c4-d5e6-7000-8000-000000000001";
-        assert_eq!(shortened(&[one]), ["01a2b3c4"]);
+        assert_eq!(short_ids(&[one]), ["01a2b3c4"]);
         for (other, expected) in [
             ("01a2b3c5-d5e6-7000-8000-000000000001", "01a2b3c5"),
             ("01a2b3c4-05e6-7000-8000-000000000001", "01a2b3c4-0"),
@@ -146,9 +151,9 @@ mod tests {
             ("01a2b3c4-d5e6-7100-8000-000000000001", "01a2b3c4-d5e6-71"),
             ("01a2b3c4-d5e6-7000-8000-000000000002", "01a2b3c4-d5e6-7000-8000-000000000002"),
         ] {
-            assert_eq!(shortened(&[one, other])[1], expected);
+            assert_eq!(short_ids(&[one, other])[1], expected);
         }
-        assert!(shortened(&[]).is_empty());
+        assert!(short_ids(&[]).is_empty());
     }
 
     #[test]

@@ -24,9 +24,9 @@ use crate::secret::Secret;
 use super::fixture::{Fixture, ReplayFolder};
 use super::key_value;
 use super::output::Output;
-use super::serve::{read_config, runtime};
+use super::serve::{read_config, start_runtime};
 use call_options::CallOptions;
-use code_cache::code_cache;
+use code_cache::choose_code_cache;
 use help::AFTER_HELP;
 use report::Report;
 
@@ -74,9 +74,9 @@ pub(super) struct ConnectionArguments {
     /// KEY=file:/PATH or KEY=env:NAME
     #[arg(long, value_name = "KEY[=@FILE]")]
     secret: Vec<String>,
-    /// Secrets that get a random value. A replay does not need the real values.
+    /// The names of secrets that get a random value. A replay does not need the real values.
     #[arg(skip)]
-    random_secrets: Vec<String>,
+    random_secret_names: Vec<String>,
     /// Allow host names that resolve to private addresses
     #[arg(long)]
     allow_private: bool,
@@ -102,15 +102,20 @@ impl Arguments {
         };
         let fixture = replay.as_ref().map(|folder| Fixture::read(&folder.path)).transpose()?;
         if let Some(fixture) = fixture.flatten() {
-            self.add_missing(fixture)?;
+            self.add_missing_arguments(fixture)?;
         }
-        self.options.check(call, &self.call, &answer_source)?;
-        let connection = self.connection.to_unstored(call)?;
-        let invocation = self.options.invocation(self.file, call)?;
-        let cache = code_cache(data)?;
-        let result =
-            runtime()?.block_on(invoke(config, cache, &answer_source, &invocation, connection))?;
-        let failure = failure(&self.call, &result);
+        self.options.check_for_call(call, &self.call, &answer_source)?;
+        let connection = self.connection.to_unstored_connection(call)?;
+        let invocation = self.options.into_invocation(self.file, call)?;
+        let cache = choose_code_cache(data)?;
+        let result = start_runtime()?.block_on(invoke(
+            config,
+            cache,
+            &answer_source,
+            &invocation,
+            connection,
+        ))?;
+        let failure = failure_reason(&self.call, &result);
         output.print_record(&Report::new(&self.call, &invocation, result));
         let Some(failure) = failure else { return Ok(ExitCode::SUCCESS) };
         output.print_error(&failure);
@@ -119,19 +124,20 @@ impl Arguments {
 }
 
 impl Arguments {
-    /// Sets each argument that the command line does not have from the recording of the call.
-    fn add_missing(&mut self, fixture: Fixture) -> anyhow::Result<()> {
-        let Fixture { call, event, settings, report, test_data } = fixture;
+    /// Sets each argument that is not on the command line to its value in the recording of the
+    /// call.
+    fn add_missing_arguments(&mut self, fixture: Fixture) -> anyhow::Result<()> {
+        let Fixture { call, event_file, settings_file, report_file, test_data_file } = fixture;
         if call.call != self.call {
             bail!("the recording is of {}, not of {}: call {0} to replay it", call.call, self.call);
         }
         let (connection, options) = (&mut self.connection, &mut self.options);
-        connection.settings = connection.settings.take().or(settings);
-        connection.report = connection.report.take().or(report);
-        connection.random_secrets = call.secrets;
-        options.event = options.event.take().or(event);
+        connection.settings = connection.settings.take().or(settings_file);
+        connection.report = connection.report.take().or(report_file);
+        connection.random_secret_names = call.secrets;
+        options.event = options.event.take().or(event_file);
         if !options.sample_data {
-            options.test_data = options.test_data.take().or(test_data);
+            options.test_data = options.test_data.take().or(test_data_file);
         }
         let marker = call.marker.as_deref().map(str::parse).transpose()?;
         options.marker = options.marker.take().or(marker);
@@ -155,10 +161,10 @@ async fn invoke(
     Invoker::start(config, cache, answer_source)?.invoke(invocation, connection).await
 }
 
-/// The reason why the call failed. In a replay, a request without a recorded answer is a failure,
-/// even if the guest returned ok.
-fn failure(call: &str, result: &InvocationResult) -> Option<anyhow::Error> {
-    match &result.tape {
+/// Returns the reason why the call failed. In a replay, a request without a recorded answer is a
+/// failure, even if the guest returned ok.
+fn failure_reason(call: &str, result: &InvocationResult) -> Option<anyhow::Error> {
+    match &result.tape_result {
         TapeResult::Replayed(Err(why)) => Some(anyhow::anyhow!("{call} cannot be replayed: {why}")),
         TapeResult::Recorded(Err(why)) => {
             Some(anyhow::anyhow!("the recording is incomplete: {why}"))
@@ -170,7 +176,7 @@ fn failure(call: &str, result: &InvocationResult) -> Option<anyhow::Error> {
     }
 }
 
-/// The names of all calls on the command line.
+/// Returns the names that all calls have on the command line.
 pub(super) fn call_names() -> Vec<&'static str> {
     let events = EVENT_CALLS.iter().map(|(name, _)| *name);
     let exports =
@@ -178,24 +184,27 @@ pub(super) fn call_names() -> Vec<&'static str> {
     events.chain(exports.map(|call| call.as_str())).collect()
 }
 
-/// The name of a call on the command line.
+/// Returns the name that a call has on the command line.
 pub(super) fn call_name(call: Call) -> &'static str {
     let event = EVENT_CALLS.iter().find(|(_, event)| *event == call);
     event.map_or(call.as_str(), |(name, _)| *name)
 }
 
+/// Returns the call with this name. clap has already refused unknown names.
 pub(super) fn call_by_name(name: &str) -> Call {
     let event = EVENT_CALLS.iter().find(|(event, _)| *event == name).map(|(_, call)| *call);
     event.or_else(|| Call::parse(name)).unwrap_or(Call::Describe)
 }
 
 impl ConnectionArguments {
-    pub(super) fn to_unstored(&self, call: Call) -> anyhow::Result<UnstoredConnection> {
+    /// Returns the connection that these options describe.
+    pub(super) fn to_unstored_connection(&self, call: Call) -> anyhow::Result<UnstoredConnection> {
         let mut settings =
             self.settings.as_deref().map_or(Ok(Settings::new()), read_json_object)?;
         settings.extend(key_value::parse_settings(&self.set, || None)?);
         let secrets = key_value::read_secrets(&self.secret)?.into_iter();
-        let random = self.random_secrets.iter().map(|name| (name.clone(), Secret::fresh_token()));
+        let random =
+            self.random_secret_names.iter().map(|name| (name.clone(), Secret::fresh_token()));
         let secrets = random.chain(secrets.map(|(name, secret)| (name, secret.0)));
         Ok(UnstoredConnection {
             settings,
@@ -222,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_call_has_one_name_and_create_and_count_have_event_names() {
+    fn each_call_has_one_name_and_two_calls_are_named_by_their_event() {
         let names = call_names();
         assert_eq!(names.len(), Call::ALL.len());
         for name in names {

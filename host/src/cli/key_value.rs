@@ -42,7 +42,7 @@ pub(super) fn parse_settings(
         .collect()
 }
 
-/// Whether the schema allows text for a setting, but not the type of this value.
+/// Returns whether the schema allows text for a setting, but not the type of this value.
 fn requires_text(schema: &Value, name: &str, value: &Value) -> bool {
     let allows = |type_name: &str| allows_type(schema, name, type_name);
     let types_of_value: &[&str] = match value {
@@ -56,12 +56,12 @@ fn requires_text(schema: &Value, name: &str, value: &Value) -> bool {
         && !types_of_value.iter().any(|type_name| allows(type_name))
 }
 
-/// Whether the schema allows a list for a setting, but no text, and the value is text.
+/// Returns whether the value is text, and the schema allows a list for the setting, but no text.
 fn requires_list(schema: &Value, name: &str, value: &Value) -> bool {
     value.is_string() && allows_type(schema, name, "array") && !allows_type(schema, name, "string")
 }
 
-/// Whether the schema allows values of a type for a setting.
+/// Returns whether the schema allows values of a type for a setting.
 fn allows_type(schema: &Value, name: &str, type_name: &str) -> bool {
     let setting = schema.get("properties").and_then(|settings| settings.get(name));
     match setting.and_then(|setting| setting.get("type")) {
@@ -76,7 +76,7 @@ fn split_list(text: &str) -> Value {
     text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
 }
 
-/// The value of an argument by its form alone, without a schema.
+/// Converts the text of an argument to a value. The form of the text decides the type of the value.
 fn typed_value(text: &str) -> Value {
     match serde_json::from_str(text) {
         Ok(value @ (Value::Array(_) | Value::Number(_) | Value::Bool(_))) => value,
@@ -107,7 +107,7 @@ pub(super) fn read_secrets(arguments: &[String]) -> anyhow::Result<BTreeMap<Stri
 }
 
 /// Reads a secret from a file on this machine. Returns a reference unchanged, because the server
-/// reads it.
+/// reads the secret.
 pub(super) fn read_file_or_reference(name: &str, source: &str) -> anyhow::Result<SecretText> {
     let is_reference = source.starts_with("file:/") || source.starts_with("env:");
     let file = format!("@{}", source.strip_prefix('@').unwrap_or(source));
@@ -115,13 +115,13 @@ pub(super) fn read_file_or_reference(name: &str, source: &str) -> anyhow::Result
     Ok(SecretText(read_secret(name, &format!("--{name}"), Some(source))?))
 }
 
-/// Reads the secret of the option `--NAME`. Without a source, prompts for it.
-pub(super) fn read_option(name: &str, source: Option<&str>) -> anyhow::Result<SecretText> {
+/// Reads the secret of the option `--NAME`. Without a source, prompts for the secret.
+pub(super) fn read_secret_option(name: &str, source: Option<&str>) -> anyhow::Result<SecretText> {
     Ok(SecretText(read_secret(name, &format!("--{name}"), source)?))
 }
 
-/// Reads a secret from its source, or prompts for it if there is no source. Errors name `option`,
-/// the text before the source on the command line.
+/// Reads a secret from its source. Prompts for the secret if there is no source. `option` is the
+/// text before the source on the command line, for error messages.
 fn read_secret(name: &str, option: &str, source: Option<&str>) -> anyhow::Result<Secret> {
     let text = match source {
         None => rpassword::prompt_password(format!("{name}: ")).with_context(|| {
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_setting_has_the_type_that_the_schema_allows() {
+    fn a_setting_has_a_type_that_the_schema_allows() {
         let schema = json!({"properties": {
             "text": {"type": "string"},
             "number": {"type": "number"},
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_is_a_list_a_number_a_boolean_or_text() {
+    fn without_a_schema_the_form_of_the_text_decides_the_type_of_a_setting() {
         for (text, value) in [
             ("[\"a\"]", json!(["a"])),
             ("7", json!(7)),

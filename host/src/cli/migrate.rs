@@ -1,7 +1,7 @@
 //! `jackfield migrate`: copies the SQLite database into PostgreSQL.
 //!
-//! Reads the database file itself: it needs the permissions of the server's user, and no token.
-//! Never prints a password.
+//! The command reads the database file itself, so it needs the permissions of the server's user,
+//! and no token. It never prints a password.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use crate::store::TableRows;
 use super::output::Output;
 use super::serve::{self, read_config};
 
-/// What `--from` begins with, before the path of the file.
+/// The beginning of the value of `--from`, before the path of the file.
 const SQLITE_PREFIX: &str = "sqlite:";
 
 #[derive(Args)]
@@ -43,8 +43,10 @@ pub(super) struct Arguments {
     config: Option<PathBuf>,
 }
 
+/// The result of the copy, for `--json`.
 #[derive(Serialize)]
 struct Report {
+    /// The number of rows of each table.
     tables: Vec<TableRows>,
 }
 
@@ -64,7 +66,7 @@ impl Arguments {
         let config = Config { store, store_password, ..config };
         let to = postgres_settings(&config)?.context("--to must be the address of a database")?;
         let copying = move_to_postgres(folder.unwrap_or(Path::new(".")), to);
-        let tables = serve::runtime()?.block_on(copying)?;
+        let tables = serve::start_runtime()?.block_on(copying)?;
         let rows: Vec<_> = tables.iter().map(|it| format!("{} {}", it.table, it.rows)).collect();
         let sentence = format!(
             "Copied and counted the rows of each table: {}. Servers refuse to use the file from now on: set \

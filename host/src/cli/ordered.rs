@@ -1,5 +1,5 @@
 //! JSON whose members keep the order in which the server sent them. The API sends important members
-//! first, and the maps of serde_json would sort the members by name.
+//! first. The maps of serde_json would sort the members by name.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-/// A JSON value.
+/// A JSON value whose members are in the order of the text.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Json {
     /// Null, a boolean, a number or a text.
@@ -17,17 +17,18 @@ pub(super) enum Json {
 }
 
 impl Json {
-    /// Converts a value to JSON; to null if the value cannot be serialized.
+    /// Converts a value to JSON. Returns null if the value cannot be serialized.
     pub(super) fn from_value(value: &impl Serialize) -> Self {
         serde_json::to_string(value).map_or(Self::Scalar(Value::Null), |text| Self::parse(&text))
     }
 
-    /// Parses a text; returns null if the text is not JSON.
+    /// Parses a text. Returns null if the text is not JSON.
     pub(super) fn parse(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or(Self::Scalar(Value::Null))
     }
 
-    /// The items of the member with this name; none if the member is missing or not a list.
+    /// Returns the items of the member with this name. Returns no items if the member is missing or
+    /// is not a list.
     pub(super) fn list_items(&self, name: &str) -> &[Self] {
         let Self::Members(members) = self else { return &[] };
         match members.iter().find(|(member, _)| member == name) {

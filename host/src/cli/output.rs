@@ -19,19 +19,21 @@ use crate::domain::{is_printable, printable};
 use super::client::{Answer, ServerRefusal};
 use super::ids::short_id;
 use super::ordered::Json;
-use record::{cell, members_table};
+use record::{members_table, value_text};
 
-/// Maximum length of a text in a list's table, characters. Without it, an error that contains the
-/// last output of a guest would fill the screen. `--json` and `show` print the complete text.
+/// Maximum length of a text in the table of a list, characters. Without this limit, an error that
+/// contains the last output of a guest would fill the screen. `--json` and `show` print the
+/// complete text.
 const LIST_TEXT_CHARS_MAX: usize = 240;
 
-/// How to print an answer.
+/// How the output of a command is printed.
 #[derive(Clone, Copy)]
 pub(super) struct Output {
-    pub(super) json: bool,
+    /// Whether `--json` was given: JSON is printed instead of tables and sentences.
+    pub(super) is_json: bool,
 }
 
-/// One column of a table: its heading, and the cell of a row.
+/// One column of a table: its heading, and a function that returns the text of a row's cell.
 pub(super) type Column<R> = (&'static str, fn(&R) -> String);
 
 impl Output {
@@ -44,7 +46,7 @@ impl Output {
         columns: &[Column<R>],
         split_page: impl FnOnce(T) -> (Vec<R>, Option<Uuid>),
     ) -> anyhow::Result<()> {
-        if self.json {
+        if self.is_json {
             print_json(answer.json());
             return Ok(());
         }
@@ -63,20 +65,21 @@ impl Output {
 
     /// Prints one record with all its members.
     pub(super) fn print_record(self, record: &impl Serialize) {
-        if self.json {
+        if self.is_json {
             return print_json(record);
         }
         match Json::from_value(record) {
             Json::Members(members) => print(&members_table(&members)),
-            other => print(&cell(&other)),
+            other => print(&value_text(&other)),
         }
     }
 
-    /// Prints an error on stderr in one line, then the command that shows its event, if it has one.
+    /// Prints an error on stderr in one line. If the error has an event, then prints the command
+    /// that shows this event.
     pub(super) fn print_error(self, error: &anyhow::Error) {
         let refused = error.downcast_ref::<ServerRefusal>();
         let event = refused.and_then(|refused| refused.event);
-        if self.json {
+        if self.is_json {
             let problem = refused.map(|refused| &refused.problem);
             let problem = problem.filter(|problem| matches!(problem, Json::Members(_)));
             let status = refused.map(|refused| refused.status);
@@ -89,7 +92,7 @@ impl Output {
 
     /// Prints on stderr the command that shows an event, or with `--json` the event's id.
     pub(super) fn print_event_id(self, event: Uuid) {
-        if self.json {
+        if self.is_json {
             eprint_json(&serde_json::json!({ "event": event }));
         } else {
             eprint(&format!("event {event}: jackfield events show {}", short_id(event)));
@@ -98,7 +101,7 @@ impl Output {
 
     /// Prints `sentence`, or with `--json` the server's answer.
     pub(super) fn print_result(self, sentence: &str, answer: &impl Serialize) {
-        if self.json { print_json(answer) } else { print(sentence) }
+        if self.is_json { print_json(answer) } else { print(sentence) }
     }
 }
 
@@ -107,12 +110,13 @@ pub(super) fn cells<R>(columns: &[Column<R>], row: &R) -> Vec<String> {
     columns.iter().map(|(_, cell)| printable(&cell(row))).collect()
 }
 
-/// The text of a value; empty if the value is missing.
+/// Returns the text of a value, or an empty text if the value is missing.
 pub(super) fn text_or_empty<T: ToString>(value: Option<&T>) -> String {
     value.map(T::to_string).unwrap_or_default()
 }
 
-/// A text as one line of at most [`LIST_TEXT_CHARS_MAX`] characters; `…` marks where it was cut.
+/// Returns a text as one line of at most [`LIST_TEXT_CHARS_MAX`] characters. A text that was cut
+/// ends with `…`.
 pub(super) fn shortened(text: &str) -> String {
     let text = one_line(text);
     match text.char_indices().nth(LIST_TEXT_CHARS_MAX) {
@@ -121,7 +125,7 @@ pub(super) fn shortened(text: &str) -> String {
     }
 }
 
-/// Formats a table. It has no heading line if `headings` is empty.
+/// Formats a table. The table has no heading line if `headings` is empty.
 pub(super) fn table(headings: Vec<String>, rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -135,8 +139,8 @@ pub(super) fn table(headings: Vec<String>, rows: Vec<Vec<String>>) -> String {
     table.trim_fmt()
 }
 
-/// Prints lines to stdout. A text from outside must pass through [`printable`] before it is
-/// inserted here: otherwise a line break in that text begins a new line.
+/// Prints lines to stdout. The caller must make each text from outside [`printable`] before it is
+/// inserted into `text`. Otherwise a line break in the text from outside would begin a new line.
 pub(super) fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", printable_lines(text));
 }
@@ -146,7 +150,7 @@ pub(super) fn eprint(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", printable_lines(text));
 }
 
-/// An error as `--json` prints it.
+/// An error as it is printed with `--json`.
 #[derive(Serialize)]
 struct JsonError<'a> {
     error: String,
@@ -159,7 +163,8 @@ struct JsonError<'a> {
     event: Option<Uuid>,
 }
 
-/// Prints JSON with the exact texts.
+/// Prints JSON to stdout. Unprintable characters are escaped, so a JSON parser reads the exact
+/// texts.
 pub(super) fn print_json(value: &impl Serialize) {
     let text = serde_json::to_string_pretty(value).unwrap_or_default();
     let _ = writeln!(std::io::stdout(), "{}", printable_json(&text));
@@ -180,7 +185,7 @@ fn json_text(value: &Json) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// An error and its causes in one line. Omits a cause whose text the line already contains.
+/// Formats an error and its causes in one line. Omits a cause whose text the line already contains.
 pub(super) fn error_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for text in error.chain().map(ToString::to_string) {
@@ -193,16 +198,18 @@ pub(super) fn error_line(error: &anyhow::Error) -> String {
     one_line(&line)
 }
 
-/// A text as one line: each run of white space becomes one space.
+/// Formats a text as one line: consecutive white space becomes one space.
 pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Makes each line of a text printable.
 fn printable_lines(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
-/// JSON with each unprintable character escaped. Such characters occur only inside its strings.
+/// Escapes each unprintable character of a JSON text. Such characters occur only inside the strings
+/// of the JSON text.
 pub(super) fn printable_json(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
@@ -244,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_line_names_each_cause_once() {
+    fn an_error_line_contains_the_text_of_each_cause_once() {
         let cause = std::io::Error::other("disk\nfull");
         let error = anyhow::Error::new(cause).context("cannot write x: disk\nfull");
         assert_eq!(error_line(&error.context("no start")), "no start: cannot write x: disk full");

@@ -1,6 +1,7 @@
 //! `jackfield secrets`: rotates the key that encrypts the secrets of all connections.
 //!
-//! Works only while no server uses the data folder. Never prints a key or a secret.
+//! The rotation is refused while a server uses the data folder. This module never prints a key or a
+//! secret.
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -30,15 +31,17 @@ Examples:
 /// The result of a key rotation, for `--json`.
 #[derive(Serialize)]
 struct Report {
+    /// The number of secrets that were encrypted again.
     secrets: usize,
+    /// The file that contains the new key; `None` if the new key came from the environment.
     key_file: Option<String>,
 }
 
 impl Command {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
         let Self::Rotate = self;
-        let rotated = serve::runtime()?.block_on(rotate_key(&server.data_folder()))?;
-        let key_file = rotated.file.map(|file| file.display().to_string());
+        let rotated = serve::start_runtime()?.block_on(rotate_key(&server.data_folder()))?;
+        let key_file = rotated.key_file.map(|file| file.display().to_string());
         let key = match &key_file {
             Some(file) => format!("The new key is in {file}."),
             None => format!(
@@ -46,7 +49,7 @@ impl Command {
                  {KEY_VARIABLE}."
             ),
         };
-        let report = Report { secrets: rotated.secrets, key_file };
+        let report = Report { secrets: rotated.resealed_secrets, key_file };
         let sentence = format!(
             "Secrets encrypted with the new key: {}. {key} Keep the old key for older backups.",
             report.secrets

@@ -12,16 +12,17 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::app::{App, DataLock, PassedSockets, Reloader, Shutdown, few_threads};
+use crate::app::{App, DataLock, PassedSockets, Reloader, Shutdown, threads_problem};
 use crate::config::{Config, ListenAddress};
 use crate::domain::printable;
 
 use super::output::{print, printable_json};
 use super::server::token_from_environment;
 
-/// The configuration file, unless `--config` names another.
+/// The configuration file, unless `--config` names another file.
 const CONFIG_FILE: &str = "jackfield.toml";
-/// The log filter, unless RUST_LOG sets another. Some libraries log too much at the level info.
+/// The log filter, unless RUST_LOG sets another filter. Some libraries log too much at the level
+/// info.
 const LOG_FILTER: &str = "info,hyper=warn,hyper_util=warn,h2=warn,rustls=warn";
 
 #[derive(Args)]
@@ -60,7 +61,7 @@ impl Arguments {
             config: self.config,
         };
         let (config, unknown_variables) = overrides.read()?;
-        run(serve(config, overrides, passed_sockets, wait, unknown_variables))
+        run_on_new_runtime(serve(config, overrides, passed_sockets, wait, unknown_variables))
     }
 }
 
@@ -105,33 +106,33 @@ pub(super) fn read_config(file: Option<&Path>) -> anyhow::Result<(Config, Vec<St
     Ok((config, unknown_variables))
 }
 
-/// Starts the log, which goes to stderr: stdout is for output that programs read.
-pub(super) fn start_log(json: bool) {
-    let custom = log_filter().and_then(|filter| EnvFilter::try_new(filter).ok());
+/// Starts the log. It is written to stderr, because stdout is for output that programs read.
+pub(super) fn start_log(is_json: bool) {
+    let custom = log_filter_from_environment().and_then(|filter| EnvFilter::try_new(filter).ok());
     let filter = custom.unwrap_or_else(|| EnvFilter::new(LOG_FILTER));
     // Do not report errors of the log itself: if stderr is closed, a report would fail too and stop
     // the server.
     let log = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
-    let log = log.with_writer(move || LogLines { json });
-    let _ = if json { log.json().try_init() } else { log.with_ansi(false).try_init() };
+    let log = log.with_writer(move || LogLines { is_json });
+    let _ = if is_json { log.json().try_init() } else { log.with_ansi(false).try_init() };
 }
 
-/// The value of RUST_LOG, unless it is empty.
-pub(super) fn log_filter() -> Option<String> {
+/// Returns the value of RUST_LOG. Returns `None` if it is not set or empty.
+pub(super) fn log_filter_from_environment() -> Option<String> {
     std::env::var("RUST_LOG").ok().filter(|filter| !filter.trim().is_empty())
 }
 
 /// Writes the log to stderr. Each log event arrives as one write and becomes one printable line,
-/// because it may contain text from a tracker, a connector or an unknown sender.
+/// because the event may contain text from a tracker, a connector or an unknown sender.
 struct LogLines {
-    json: bool,
+    is_json: bool,
 }
 
 impl Write for LogLines {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let text = text.trim_end_matches('\n');
-        let line = if self.json { printable_json(text) } else { printable(text) };
+        let line = if self.is_json { printable_json(text) } else { printable(text) };
         io::stderr().write_all(format!("{line}\n").as_bytes())?;
         Ok(event.len())
     }
@@ -141,20 +142,20 @@ impl Write for LogLines {
     }
 }
 
-/// Worker threads in addition to one for each core. Guests that compute can occupy one thread for
-/// each core, and the host's own work must continue.
+/// The number of worker threads in addition to one thread for each core. Guests that compute can
+/// occupy one thread for each core, and the host's own work must continue.
 const HOST_THREADS: usize = 2;
 
-/// Threads that a start needs besides the worker threads: for the ticker, the database and the
-/// first blocking calls.
+/// The number of threads that a start needs besides the worker threads: for the ticker, the
+/// database and the first blocking calls.
 const START_THREADS: usize = 8;
 
-/// The async runtime of a server.
-pub(super) fn runtime() -> anyhow::Result<Runtime> {
+/// Starts the async runtime.
+pub(super) fn start_runtime() -> anyhow::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     // The runtime panics if it cannot start its threads.
-    if let Some(problem) = few_threads(cores + HOST_THREADS + START_THREADS) {
-        bail!("{}: {}", problem.found, problem.fix);
+    if let Some(problem) = threads_problem(cores + HOST_THREADS + START_THREADS) {
+        bail!("{}: {}", problem.problem, problem.fix);
     }
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores + HOST_THREADS)
@@ -164,21 +165,24 @@ pub(super) fn runtime() -> anyhow::Result<Runtime> {
 }
 
 /// The exit code after the third signal: the code that a shell reports for SIGINT.
-const EXIT_BY_SIGNAL: i32 = 130;
+const EXIT_CODE_BY_SIGNAL: i32 = 130;
 /// How long the process waits for blocking calls before it exits.
 const BLOCKING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Runs a server until its future ends.
-pub(super) fn run(server: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    let runtime = runtime()?;
+/// Starts the async runtime, and runs a server on it until the server's future ends.
+pub(super) fn run_on_new_runtime(
+    server: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let runtime = start_runtime()?;
     let result = runtime.block_on(server);
     runtime.shutdown_timeout(BLOCKING_TIMEOUT);
     result
 }
 
-/// Shuts down on SIGTERM or Ctrl-C. The first signal starts the drain: current runs may finish. The
-/// second stops all runs. The third ends the process at once, which is as safe as a crash.
-pub(super) fn shutdown_by_signal() -> anyhow::Result<Shutdown> {
+/// Begins to listen for SIGTERM and Ctrl-C. The first signal starts the drain: current runs may
+/// finish. The second signal stops all runs. The third signal ends the process at once, which is as
+/// safe as a crash.
+pub(super) fn listen_for_shutdown_signals() -> anyhow::Result<Shutdown> {
     let shutdown = Shutdown::default();
     let signalled = shutdown.clone();
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
@@ -196,22 +200,23 @@ pub(super) fn shutdown_by_signal() -> anyhow::Result<Shutdown> {
         tracing::warn!("second signal: stopping all runs now");
         signalled.stop_now.cancel();
         next_signal().await;
-        std::process::exit(EXIT_BY_SIGNAL);
+        std::process::exit(EXIT_CODE_BY_SIGNAL);
     });
     Ok(shutdown)
 }
 
-/// Reloads the configuration at each SIGHUP. An invalid file changes nothing.
-fn reload_by_signal(overrides: ConfigOverrides, reloader: Reloader) -> anyhow::Result<()> {
+/// Begins to listen for SIGHUP, and reloads the configuration at each SIGHUP. An invalid file
+/// changes nothing.
+fn reload_at_sighup(overrides: ConfigOverrides, reloader: Reloader) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
             match overrides.read() {
                 Ok((config, unknown_variables)) => {
                     unknown_variables.iter().for_each(|warning| tracing::warn!("{warning}"));
-                    reloader.reload(config);
+                    reloader.apply(config);
                 }
-                Err(error) => reloader.refuse(&error),
+                Err(error) => reloader.record_refusal(&error),
             }
         }
     });
@@ -225,7 +230,7 @@ async fn serve(
     wait_for_lock: Duration,
     unknown_variables: Vec<String>,
 ) -> anyhow::Result<()> {
-    let shutdown = shutdown_by_signal()?;
+    let shutdown = listen_for_shutdown_signals()?;
     let folder = config.data_folder();
     let lock = DataLock::acquire(&folder, wait_for_lock);
     let Some(lock) = shutdown.drain.run_until_cancelled(lock).await else { return Ok(()) };
@@ -233,7 +238,7 @@ async fn serve(
     let token = token_from_environment()?;
     let is_token_in_file = token.is_none();
     let app = App::start(config, lock?, token, passed_sockets).await?;
-    reload_by_signal(overrides, app.reloader())?;
+    reload_at_sighup(overrides, app.reloader())?;
     // Log the warnings only after a successful start: a failed start prints one line, its reason.
     unknown_variables.iter().for_each(|warning| tracing::warn!("{warning}"));
     print(&format!("listening on {}", app.url()));

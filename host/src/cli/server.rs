@@ -15,7 +15,7 @@ use super::client::Client;
 /// The heading of these options in `--help`.
 pub(super) const GLOBAL_OPTIONS: &str = "Global options";
 
-/// The environment variable for the admin token.
+/// The environment variable that contains the admin token.
 pub(super) const ADMIN_TOKEN_VARIABLE: &str = "JACKFIELD_ADMIN_TOKEN";
 
 /// Which server to use, and with which token.
@@ -39,10 +39,10 @@ pub(super) struct ServerArgs {
     pub(super) data: Option<PathBuf>,
 }
 
-/// The address of the server, unless `--server` or JACKFIELD_URL sets another.
+/// The address of the server, unless `--server` or JACKFIELD_URL sets another address.
 const DEFAULT_BASE_URL: &str = "http://127.0.0.1:8080";
 
-/// The admin token in the environment, if any.
+/// Reads the admin token from the environment. Returns `None` if the variable is not set.
 pub(super) fn token_from_environment() -> anyhow::Result<Option<Secret>> {
     Ok(Secret::from_variable(ADMIN_TOKEN_VARIABLE)?.map(Secret::trimmed))
 }
@@ -60,7 +60,7 @@ impl ServerArgs {
         Ok(Client::new(self.base_url(), token))
     }
 
-    /// The address of the server. An empty JACKFIELD_URL counts as not set.
+    /// Returns the address of the server. An empty JACKFIELD_URL counts as not set.
     pub(super) fn base_url(&self) -> &str {
         self.base
             .as_deref()
@@ -69,7 +69,7 @@ impl ServerArgs {
             .unwrap_or(DEFAULT_BASE_URL)
     }
 
-    /// The data folder: from `--data`, from JACKFIELD_DATA, or the default.
+    /// Returns the data folder: from `--data`, from JACKFIELD_DATA, or the default.
     pub(super) fn data_folder(&self) -> PathBuf {
         let from_environment = || {
             let text = std::env::var("JACKFIELD_DATA").ok()?;

@@ -66,12 +66,12 @@ impl Command {
         {
             bail!("--webhook-url must begin with http:// or https://");
         }
-        serve::run(simulate(arguments, output))
+        serve::run_on_new_runtime(simulate(arguments, output))
     }
 }
 
 async fn simulate(arguments: Arguments, output: Output) -> anyhow::Result<()> {
-    let shutdown = serve::shutdown_by_signal()?;
+    let shutdown = serve::listen_for_shutdown_signals()?;
     let listen = arguments.listen;
     let listeners = Listeners::bind(listen).await;
     let listeners = listeners.with_context(|| {
@@ -86,7 +86,7 @@ async fn simulate(arguments: Arguments, output: Output) -> anyhow::Result<()> {
     if !listen.ip().is_loopback() {
         eprint("warning: other machines can reach the stand-in, and its client secret is public");
     }
-    print_start(&simulator, options.seed, output);
+    print_addresses(&simulator, options.seed, output);
     tokio::select! {
         result = simulator.serve(listeners) => {
             result.context("the stand-in for Test Manager stopped")
@@ -95,9 +95,10 @@ async fn simulate(arguments: Arguments, output: Output) -> anyhow::Result<()> {
     }
 }
 
-fn print_start(simulator: &Simulator, seed: u64, output: Output) {
+/// Prints the addresses of the stand-in, and the credentials that it accepts.
+fn print_addresses(simulator: &Simulator, seed: u64, output: Output) {
     let addresses = simulator.addresses();
-    if output.json {
+    if output.is_json {
         return print_json(&json!({
             "page_url": addresses.page_url,
             "base_url": addresses.base_url,
@@ -118,7 +119,7 @@ The stand-in for Test Manager runs, with invented data. Its page: {}
                  (always the same: it protects nothing)
 
 Open the page, enter the webhook URL of a connection, and click Create Defect.
-It runs until you press Ctrl-C.",
+The stand-in runs until you press Ctrl-C.",
         addresses.page_url, addresses.base_url, addresses.token_url
     ));
 }
@@ -128,7 +129,7 @@ pub(super) struct WebhookSender;
 
 impl Webhooks for WebhookSender {
     fn create_defect(&self, url: &str, test: &FailedTest) -> Result<CreatedDefect, WebhookError> {
-        let answer = trigger::create_defect(url, test).and_then(|answer| answer.decode());
+        let answer = trigger::send_create_defect(url, test).and_then(|answer| answer.decode());
         answer.map_err(|error| WebhookError::Failed(error_line(&error)))
     }
 

@@ -11,16 +11,17 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::config::Config;
-use crate::conformance::{Check, CheckResult, Report, Suite, Verdict, record};
+use crate::conformance::{Check, CheckResult, Report, Suite, Verdict, record_calls};
 use crate::domain::{Call, FailedTest, StringEnum, printable};
 
 use super::invoke::{ConnectionArguments, read_failed_test};
 use super::output::{Output, eprint, print, print_json, table};
-use super::serve::{read_config, runtime};
+use super::serve::{read_config, start_runtime};
 
-/// How many findings of a check the table shows.
-const FINDINGS_SHOWN: usize = 3;
-/// The default Test Manager project for counts. It is fixed, because a replay compares requests.
+/// Maximum number of findings of one check that the table shows.
+const FINDINGS_SHOWN_MAX: usize = 3;
+/// The default Test Manager project for counts. The id is fixed, because a replay compares
+/// requests.
 const DEFAULT_PROJECT: &str = "00000000-0000-4000-8000-000000000001";
 
 #[derive(Args)]
@@ -72,9 +73,9 @@ impl Arguments {
         let (config, _) = read_config(self.config.as_deref())?;
         let to_record = self.record.take();
         let suite = self.into_suite()?;
-        let report = runtime()?.block_on(run_suite(suite, to_record, config))?;
+        let report = start_runtime()?.block_on(run_suite(suite, to_record, config))?;
         let json = JsonReport::new(&report);
-        if output.json {
+        if output.is_json {
             print_json(&json)
         } else {
             print_table(&report, &json)
@@ -82,14 +83,16 @@ impl Arguments {
         Ok(if json.findings > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
-    /// Builds the suite. For each missing argument, uses the file in the connector's folder.
+    /// Builds the suite. A missing argument gets the file with the default name in the
+    /// connector's folder, if this file exists.
     fn into_suite(mut self) -> anyhow::Result<Suite> {
         let folder = self.file.parent().unwrap_or(Path::new("")).to_owned();
         let default_file = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
         let connection = &mut self.connection;
         connection.settings = connection.settings.take().or_else(|| default_file("settings.json"));
         let has_settings = connection.settings.is_some() || !connection.set.is_empty();
-        let values = has_settings.then(|| connection.to_unstored(Call::Check)).transpose()?;
+        let values =
+            has_settings.then(|| connection.to_unstored_connection(Call::Check)).transpose()?;
         let default_test =
             || Ok(FailedTest::new(Uuid::from_u128(1), Uuid::from_u128(2), None, None));
         let event_file = self.event.or_else(|| default_file("event.json"));
@@ -98,10 +101,10 @@ impl Arguments {
             self.check.is_empty() || self.check.iter().any(|name| name == check.as_str())
         });
         Ok(Suite {
-            test: event_file.as_deref().map_or_else(default_test, read_failed_test)?,
+            failed_test: event_file.as_deref().map_or_else(default_test, read_failed_test)?,
             project: self.project,
-            values,
-            recording: self.replay.or_else(|| default_file("recording")),
+            connection_values: values,
+            recording_folder: self.replay.or_else(|| default_file("recording")),
             checks: checks.collect(),
             file: self.file,
         })
@@ -118,17 +121,18 @@ async fn run_suite(
     config: Config,
 ) -> anyhow::Result<Report> {
     if let Some(folder) = to_record {
-        let values = suite.values.clone();
+        let values = suite.connection_values.clone();
         let values = values.ok_or_else(|| {
             anyhow::anyhow!("--record needs the connection's settings: give --settings FILE")
         })?;
-        record(&suite, values, config.clone(), &folder, &eprint).await?;
-        suite.recording = Some(folder);
+        record_calls(&suite, values, config.clone(), &folder, &eprint).await?;
+        suite.recording_folder = Some(folder);
     }
     suite.run(config, &print_progress).await
 }
 
-/// Prints the progress of the suite on a terminal, in one line that is overwritten.
+/// Prints the progress of the suite in one line, if stderr is a terminal. Each line overwrites the
+/// previous line.
 fn print_progress(finished: usize, total: usize) {
     let mut stderr = io::stderr();
     if stderr.is_terminal() {
@@ -147,25 +151,33 @@ struct JsonReport<'a> {
     version: &'a str,
     sha256: &'a str,
     checks: Vec<JsonCheck<'a>>,
+    /// The number of checks that passed.
     passed: usize,
+    /// The number of checks that found something.
     findings: usize,
+    /// The number of checks that were not run.
     not_run: usize,
+    /// The number of calls of the connector.
     calls: usize,
 }
 
+/// The result of one check.
 #[derive(Serialize)]
 struct JsonCheck<'a> {
+    /// The name of the check.
     check: &'static str,
     statement: &'static str,
+    /// `passed`, `finding` or `not run`.
     result: &'static str,
     findings: &'a [String],
-    /// What the check needs; absent if the check was made.
+    /// What the check needs; `None` if the check was run.
     #[serde(skip_serializing_if = "Option::is_none")]
     needs: Option<&'a str>,
     notes: &'a [String],
     manual: JsonManual,
 }
 
+/// The sentence of the manual that the check tests.
 #[derive(Serialize)]
 struct JsonManual {
     file: &'static str,
@@ -179,15 +191,15 @@ impl<'a> JsonReport<'a> {
             report.results.iter().filter(|result| matches(&result.verdict)).count()
         };
         Self {
-            connector: &report.connector,
-            name: &report.name,
+            connector: &report.connector_name,
+            name: &report.title,
             version: &report.version,
             sha256: &report.sha256,
             checks: report.results.iter().map(JsonCheck::new).collect(),
             passed: count(|verdict| matches!(verdict, Verdict::Passed)),
             findings: count(|verdict| matches!(verdict, Verdict::Findings(_))),
             not_run: count(|verdict| matches!(verdict, Verdict::NotRun(_))),
-            calls: report.calls,
+            calls: report.call_count,
         }
     }
 }
@@ -199,10 +211,10 @@ impl<'a> JsonCheck<'a> {
             Verdict::Findings(findings) => ("finding", findings, None),
             Verdict::NotRun(needs) => ("not run", &[], Some(needs.as_str())),
         };
-        let manual = result.check.manual();
+        let manual = result.check.manual_sentence();
         Self {
             check: result.check.as_str(),
-            statement: result.check.statement(),
+            statement: result.check.rule(),
             result: result_text,
             findings,
             needs,
@@ -215,10 +227,10 @@ impl<'a> JsonCheck<'a> {
         }
     }
 
-    /// The lines of the check's cell in the table.
+    /// Returns the lines of the check's cell in the table.
     fn table_lines(&self) -> Vec<String> {
-        let mut lines: Vec<_> = self.findings.iter().take(FINDINGS_SHOWN).cloned().collect();
-        let more = self.findings.len().saturating_sub(FINDINGS_SHOWN);
+        let mut lines: Vec<_> = self.findings.iter().take(FINDINGS_SHOWN_MAX).cloned().collect();
+        let more = self.findings.len().saturating_sub(FINDINGS_SHOWN_MAX);
         if more > 0 {
             lines.push(format!("and {more} more: --check {} --json", self.check));
         }
@@ -241,11 +253,11 @@ fn print_table(report: &Report, json: &JsonReport<'_>) {
     print(&table(headings, json.checks.iter().map(row).collect()));
     print(&format!(
         "{} {}: {} passed, {} with findings, {} not run; {} calls",
-        printable(&report.name),
+        printable(&report.title),
         printable(&report.version),
         json.passed,
         json.findings,
         json.not_run,
-        report.calls
+        report.call_count
     ));
 }

@@ -1,5 +1,5 @@
-//! Formats an event for people: its request and outcome, its timeline, then each run with a line
-//! for each outbound call, its log and its use of the limits.
+//! Formats an event for people: its request, its outcome and its timeline. Then follows each run
+//! with its outbound calls, its log and its use of the limits. This module never prints anything.
 
 use crate::api::{
     Event, EventWithRuns, LogLine, OutboundCall, Run, TimelinePart, TimelineWork, Usage,
@@ -9,7 +9,7 @@ use crate::domain::printable;
 use super::output::table;
 use super::units::{format_duration, format_fine_duration, format_size, format_time};
 
-/// Number of characters of a file's SHA-256 that are shown.
+/// The number of characters of a file's SHA-256 that are shown.
 const HASH_CHARS: usize = 12;
 
 /// Formats the complete event.
@@ -57,7 +57,7 @@ pub(super) fn format_summary(event_with_runs: &EventWithRuns) -> String {
     text
 }
 
-/// One row for each fact about the event that is known.
+/// Returns a row for each fact about the event. A fact without a value has no row.
 fn event_rows(event: &Event) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     let mut row = |name: &str, value: String| {
@@ -117,7 +117,7 @@ fn add_indented(text: &mut String, indent: &str, rows: Vec<Vec<String>>) {
     table.lines().for_each(|line| text.push_str(&format!("\n{indent}{}", line.trim_end())));
 }
 
-/// One row of the timeline: start, duration and description of a part of the event.
+/// Returns one row of the timeline: start, duration and description of a part of the event.
 fn timeline_row(part: &TimelinePart<'_>) -> Vec<String> {
     let description = match part.work {
         TimelineWork::Step(step) => step.step.to_string(),
@@ -133,7 +133,7 @@ fn timeline_row(part: &TimelinePart<'_>) -> Vec<String> {
     ]
 }
 
-/// One row for an outbound call: start, method, effect, status, duration, size and address.
+/// Returns the row of an outbound call: start, method, effect, status, duration, size and address.
 fn call_row(call: &OutboundCall) -> Vec<String> {
     let status = call.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
     let query = call.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
@@ -149,7 +149,7 @@ fn call_row(call: &OutboundCall) -> Vec<String> {
     ]
 }
 
-/// The start time of an outbound call, relative to the start of its run.
+/// Formats the start time of an outbound call, relative to the start of its run.
 fn call_start_text(at_ms: i64) -> String {
     let sign = if at_ms < 0 { "-" } else { "+" };
     format!("{sign}{}", format_duration(at_ms.unsigned_abs()))
@@ -160,7 +160,8 @@ fn log_row(line: &LogLine) -> Vec<String> {
     vec![at, line.level.to_string(), printable(&line.message)]
 }
 
-/// One row for each limit: the name of its configuration key, and how much the run used.
+/// Returns one row for each limit: the name of its configuration key, and how much of the limit the
+/// run used. The last row is the time for which the run waited to start.
 fn usage_rows(usage: &Usage) -> Vec<Vec<String>> {
     [
         ("run_ms", format_duration(usage.run_ms)),
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_has_calls_and_log_in_order_of_time() {
+    fn the_summary_contains_calls_and_log_lines_in_order_of_time() {
         assert_eq!(
             format_summary(&sample_event()).lines().collect::<Vec<_>>(),
             [

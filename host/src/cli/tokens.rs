@@ -1,6 +1,6 @@
 //! `jackfield tokens`: creates, lists and revokes the named tokens of accounts.
 //!
-//! A token is printed once, when it is created.
+//! A token is printed only once, when it is created. It is never printed again.
 
 use clap::{Args, Subcommand};
 use jiff::SignedDuration;
@@ -63,11 +63,11 @@ const TOKEN_COLUMNS: [Column<Token>; 6] = [
     ("ROLE", |it| it.role.to_string()),
     ("CONNECTIONS", |it| it.connections.as_ref().map_or("all".to_owned(), |all| all.join(", "))),
     ("TOKEN", |it| format!("…{}", it.tail)),
-    ("LAST USED", |it| time_or_never(it.last_used_at)),
-    ("EXPIRES", |it| time_or_never(it.expires_at)),
+    ("LAST USED", |it| format_time_or_never(it.last_used_at)),
+    ("EXPIRES", |it| format_time_or_never(it.expires_at)),
 ];
 
-fn time_or_never(at: Option<Time>) -> String {
+fn format_time_or_never(at: Option<Time>) -> String {
     at.map_or_else(|| "never".to_owned(), |at| units::format_time(at.0))
 }
 
@@ -101,19 +101,19 @@ impl Create {
             expires_in_s: self.expires_in,
         };
         let answer: Answer<CreatedToken> = admin.post("/tokens", &body)?;
-        if output.json {
+        if output.is_json {
             output.print_record(answer.json());
             return Ok(());
         }
         let CreatedToken { record, token } = answer.decode()?;
-        // Print the sentence on stderr and only the token on stdout, so a script can store the
+        // Print the sentence on stderr and only the token on stdout, so that a script can store the
         // token.
         eprint(&format!(
             "The token of {} ({}; connections: {}; expires: {}). It is not shown again:",
             printable(&record.name),
             record.role,
             record.connections.map_or("all".to_owned(), |all| printable(&all.join(", "))),
-            time_or_never(record.expires_at)
+            format_time_or_never(record.expires_at)
         ));
         print(token.0.reveal());
         Ok(())

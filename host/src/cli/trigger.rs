@@ -106,7 +106,7 @@ impl CreateDefect {
                 let admin = server.admin_client()?;
                 admin.post(&format!("{}/hook/defects", admin.connection_path(name)?), &test)
             }
-            None => create_defect_with_credential(&self.credential, self.target.url(), &test),
+            None => send_create_defect_with_credential(&self.credential, self.target.url(), &test),
         }
     }
 }
@@ -121,34 +121,38 @@ impl Kpis {
                 let project = utf8_percent_encode(&project, NON_ALPHANUMERIC);
                 admin.get(&format!("{path}/hook/kpis/project/{project}/defectstatus"))
             }
-            None => counts_with_credential(&self.credential, self.target.url(), &project),
+            None => request_counts_with_credential(&self.credential, self.target.url(), &project),
         }
     }
 }
 
 impl Target {
+    /// Returns the webhook URL; empty if the target is a connection.
     fn url(&self) -> &str {
         self.url.as_deref().unwrap_or_default()
     }
 }
 
 /// Sends one Create Defect request to a webhook URL that needs no credential.
-pub(super) fn create_defect(url: &str, test: &FailedTest) -> anyhow::Result<Answer<CreatedDefect>> {
-    create_defect_with_credential(&Credential::default(), url, test)
+pub(super) fn send_create_defect(
+    url: &str,
+    test: &FailedTest,
+) -> anyhow::Result<Answer<CreatedDefect>> {
+    send_create_defect_with_credential(&Credential::default(), url, test)
 }
 
-fn create_defect_with_credential(
+fn send_create_defect_with_credential(
     credential: &Credential,
     url: &str,
     test: &FailedTest,
 ) -> anyhow::Result<Answer<CreatedDefect>> {
     let body = serde_json::to_string(test)?;
     let headers = credential.headers(body.as_bytes())?;
-    post_webhook(address_below(url, &["defects"])?.as_str(), body, &headers)
+    post_webhook(append_path(url, &["defects"])?.as_str(), body, &headers)
 }
 
-/// The address of a path below a webhook URL.
-fn address_below(webhook_url: &str, segments: &[&str]) -> anyhow::Result<url::Url> {
+/// Appends the segments of a path to a webhook URL.
+fn append_path(webhook_url: &str, segments: &[&str]) -> anyhow::Result<url::Url> {
     let mut address: url::Url = webhook_url
         .parse()
         .with_context(|| format!("the webhook URL `{webhook_url}` is not a URL"))?;
@@ -160,14 +164,14 @@ fn address_below(webhook_url: &str, segments: &[&str]) -> anyhow::Result<url::Ur
 
 /// Sends one Defect KPIs request to a webhook URL that needs no credential.
 pub(super) fn request_counts(url: &str, project: &str) -> anyhow::Result<Answer<Value>> {
-    counts_with_credential(&Credential::default(), url, project)
+    request_counts_with_credential(&Credential::default(), url, project)
 }
 
-fn counts_with_credential(
+fn request_counts_with_credential(
     credential: &Credential,
     url: &str,
     project: &str,
 ) -> anyhow::Result<Answer<Value>> {
-    let address = address_below(url, &["kpis", "project", project, "defectstatus"])?;
+    let address = append_path(url, &["kpis", "project", project, "defectstatus"])?;
     get_webhook(address.as_str(), &credential.headers(b"")?)
 }

@@ -1,4 +1,5 @@
-//! Formats times, durations and sizes for people. Not for output that programs parse.
+//! Formats times, durations and sizes for people. Output that programs parse never contains these
+//! formats.
 
 use jiff::Timestamp;
 
@@ -20,7 +21,7 @@ pub(super) fn format_duration(ms: u64) -> String {
 
 /// Formats a duration that was measured in microseconds.
 pub(super) fn format_fine_duration(us: u64) -> String {
-    api::fine_duration(us, "ms", format_duration)
+    api::write_duration(us, "ms", format_duration)
 }
 
 /// Formats a size with its unit.

@@ -1,9 +1,10 @@
-//! Finds Jackfield's folder in the user's cache folder. Everything in it can be deleted at any
-//! time.
+//! Finds Jackfield's folder in the user's cache folder. All files in Jackfield's folder can be
+//! deleted at any time. This module never creates the folder.
 
 use std::path::PathBuf;
 
-/// `$XDG_CACHE_HOME/jackfield`, or `~/.cache/jackfield`; `None` if neither variable is set.
+/// Returns `$XDG_CACHE_HOME/jackfield`, or else `$HOME/.cache/jackfield`. Returns `None` if neither
+/// variable is set.
 pub(super) fn user_cache_folder() -> Option<PathBuf> {
     let path_variable =
         |name| std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);

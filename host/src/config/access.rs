@@ -1,8 +1,9 @@
-//! Checks who else has access to a folder or a file of the server. A folder may be shared with its
-//! group, like the volumes of container platforms. A file with a key or a token should be
-//! accessible only to the server; if its group has access, this is a warning.
+//! Checks which other users have access to a folder or a file of the server. A folder may be shared
+//! with its group, like the volumes of container platforms. A file with a key or a token should be
+//! accessible only to the server. A warning is logged if its group has access.
 //!
-//! This module never changes a mode, because a person may have configured the wrong folder.
+//! This module never changes the mode of a file or folder, because a person may have configured the
+//! wrong folder.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -17,7 +18,7 @@ pub enum AccessError {
     /// The path is not a folder.
     #[error("{} is not a folder: move this file to another place", .0.display())]
     NotAFolder(PathBuf),
-    /// Another user owns the folder or file, and may have created it or may change it.
+    /// Another user owns the folder or file. This user may have created it, and may change it.
     #[error(
         "{} belongs to user {owner}, not to user {user}: move it to another place, \
          or run `chown {user} {}` if you trust its content", .path.display(), .path.display()
@@ -30,12 +31,12 @@ pub enum AccessError {
         /// The id of the user that runs the server.
         user: u32,
     },
-    /// Users outside the group have access.
+    /// Users outside the group have access to the folder or file.
     #[error(
         "other users have access to {} (mode {mode:o}): run `{fix} {}`, and replace what they may have \
          read or written there", .path.display(), .path.display()
     )]
-    Others {
+    OpenToOthers {
         /// The path of the folder or file.
         path: PathBuf,
         /// The mode bits of the folder or file.
@@ -56,7 +57,7 @@ pub enum AccessError {
 /// A risk that is reported, but does not prevent the use of the folder or file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccessWarning {
-    /// The group of a file with a key or a token has access to it.
+    /// The file contains a key or a token, and its group has access to the file.
     #[error("the group of {} has access to it", .0.display())]
     Group(PathBuf),
     /// The file system does not store owners and modes.
@@ -69,7 +70,7 @@ pub enum AccessWarning {
 }
 
 impl AccessWarning {
-    /// Returns the action that removes the risk, for people.
+    /// Describes for people how to remove the risk.
     #[must_use]
     pub fn fix(&self) -> String {
         match self {
@@ -112,12 +113,12 @@ pub fn inspect_folder(path: &Path) -> Result<Option<AccessWarning>, AccessError>
     let is_owned_by_root = metadata.uid() == 0;
     match check_owner(path, &metadata) {
         Err(error) if !is_owned_by_root => warn_if_no_modes(path, error),
-        _ => check_others(path, path, &metadata, "chmod o-rwx"),
+        _ => check_access_of_others(path, path, &metadata, "chmod o-rwx"),
     }
 }
 
-/// Reads a file with a key or a token. It must belong to this user, and other users must have no
-/// access. Logs a warning if its group has access.
+/// Reads a file with a key or a token. The file must belong to this user, and other users must have
+/// no access. Logs a warning if the group of the file has access.
 ///
 /// # Errors
 /// The file is not safe to use, or cannot be read; the error describes how to fix this.
@@ -145,7 +146,7 @@ fn open_private(path: &Path) -> Result<(File, Option<AccessWarning>), AccessErro
     let folder = path.parent().unwrap_or(path);
     let warning = match check_owner(path, &metadata) {
         Err(error) => warn_if_no_modes(folder, error)?,
-        Ok(()) => check_others(path, folder, &metadata, "chmod 600")?,
+        Ok(()) => check_access_of_others(path, folder, &metadata, "chmod 600")?,
     };
     let is_shared = metadata.mode() & 0o070 != 0;
     Ok((file, warning.or_else(|| is_shared.then(|| AccessWarning::Group(path.to_owned())))))
@@ -159,9 +160,9 @@ fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), AccessError> {
     Err(AccessError::OtherOwner { path: path.to_owned(), owner, user })
 }
 
-/// Fails if other users have access. To find out whether file modes have an effect in `folder`, may
-/// create a file there.
-fn check_others(
+/// Returns an error if users outside the group have access. May create a temporary file in
+/// `folder`, to find out whether file modes have an effect there.
+fn check_access_of_others(
     path: &Path,
     folder: &Path,
     metadata: &Metadata,
@@ -170,12 +171,14 @@ fn check_others(
     let mode = metadata.mode() & 0o7777;
     match mode & 0o007 {
         0 => Ok(None),
-        _ => warn_if_no_modes(folder, AccessError::Others { path: path.to_owned(), mode, fix }),
+        _ => {
+            warn_if_no_modes(folder, AccessError::OpenToOthers { path: path.to_owned(), mode, fix })
+        }
     }
 }
 
-/// Turns an error into a warning if the file system of `folder` does not store owners or modes:
-/// then they do not show who has access, and no command can change them.
+/// Turns an error into a warning if the file system of `folder` does not store owners or modes. On
+/// such a file system, they do not show who has access, and no command can change them.
 fn warn_if_no_modes(
     folder: &Path,
     error: AccessError,
@@ -191,12 +194,12 @@ fn warn_if_no_modes(
     }
 }
 
-/// Whether a new file, which this user created with mode 0600, has the same error. If it has, the
-/// file system does not store owners or modes, like some file systems of Windows.
+/// Returns whether a new file, which this user created with mode 0600, has the same error. If so,
+/// the file system does not store owners or modes, like some file systems of Windows.
 fn new_file_has_same_error(error: &AccessError, owner: u32, mode: u32, user: u32) -> bool {
     match error {
         AccessError::OtherOwner { owner: other, .. } => owner == *other && owner != user,
-        AccessError::Others { .. } => mode & 0o007 != 0,
+        AccessError::OpenToOthers { .. } => mode & 0o007 != 0,
         AccessError::NotAFolder(_) | AccessError::Io { .. } => false,
     }
 }
@@ -259,13 +262,13 @@ mod tests {
         }
     }
 
-    /// Values recorded on CIFS, mounted with `uid=0,gid=2000,file_mode=0660` and with
+    /// The values were recorded on CIFS, mounted with `uid=0,gid=2000,file_mode=0660` and with
     /// `file_mode=0777`.
     #[test]
-    fn owner_and_mode_are_no_errors_if_all_files_have_the_same() {
+    fn an_owner_or_mode_that_also_new_files_get_is_not_an_error() {
         let path = || PathBuf::from("/data/secret-key");
         let other = AccessError::OtherOwner { path: path(), owner: 0, user: 1_000 };
-        let open = AccessError::Others { path: path(), mode: 0o777, fix: "chmod 600" };
+        let open = AccessError::OpenToOthers { path: path(), mode: 0o777, fix: "chmod 600" };
         assert!(
             new_file_has_same_error(&other, 0, 0o660, 1_000),
             "a new file also belongs to root"
@@ -281,8 +284,8 @@ mod tests {
         }
     }
 
-    /// If root runs the test, it creates a file of another user. Otherwise it uses an existing file
-    /// of root.
+    /// If root runs this test, the test creates a file of another user. Otherwise the test uses an
+    /// existing file of root.
     #[test]
     fn files_and_folders_of_another_user_are_refused() {
         let home = tempfile::tempdir().unwrap();

@@ -37,8 +37,8 @@ impl DataFolder {
         self.0.join("postgres.starts")
     }
 
-    /// Returns the path to which a database is renamed when a backup replaces it. The path contains
-    /// the time in milliseconds.
+    /// Returns the path to which a database is renamed when a restored backup replaces it. The path
+    /// contains the time in milliseconds.
     #[must_use]
     pub fn replaced_database(&self, time_ms: i64) -> PathBuf {
         self.0.join(format!("jackfield.db.replaced-{time_ms}"))
@@ -77,32 +77,33 @@ impl DataFolder {
     /// Returns the folder for temporary files with large bodies. The files have no name, so the
     /// folder looks empty.
     #[must_use]
-    pub fn spool(&self) -> PathBuf {
+    pub fn spool_folder(&self) -> PathBuf {
         self.0.join("spool")
     }
 
     /// Returns the folder for copies of the connector files that are or were in use.
     #[must_use]
-    pub fn versions(&self) -> PathBuf {
+    pub fn versions_folder(&self) -> PathBuf {
         self.0.join("versions")
     }
 
-    /// Returns the path of the key that seals the digests of compiled code. If it is lost,
-    /// everything is compiled again.
+    /// Returns the path of the key that seals the digests of compiled code. If this key is lost,
+    /// all connectors are compiled again.
     #[must_use]
     pub fn compiled_key(&self) -> PathBuf {
         self.0.join("compiled-key")
     }
 
-    /// Returns the folder for compiled code and for the files that it was compiled from.
+    /// Returns the folder for compiled code, and for the connector files from which it was
+    /// compiled.
     #[must_use]
-    pub fn compiled(&self) -> PathBuf {
+    pub fn compiled_folder(&self) -> PathBuf {
         self.0.join("compiled")
     }
 }
 
-/// Returns the files that SQLite keeps beside a database: the write-ahead log, whose changes are
-/// not in the database yet, and its index.
+/// Returns the two files that SQLite keeps beside a database: the write-ahead log, whose changes
+/// are not in the database yet, and the index of this log.
 #[must_use]
 pub fn database_logs(database: &Path) -> [PathBuf; 2] {
     ["-wal", "-shm"].map(|suffix| {

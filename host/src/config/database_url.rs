@@ -1,4 +1,4 @@
-//! Checks the address of a PostgreSQL database. Its parameters are those of libpq.
+//! Checks the address of a PostgreSQL database. The address may have parameters of libpq.
 //!
 //! An error never contains the address, because the address may contain a password.
 
@@ -8,7 +8,7 @@ use url::Url;
 
 use super::values::KeyError;
 
-/// The supported parameters.
+/// The supported parameters of the address.
 const PARAMETERS: [&str; 11] = [
     "application_name",
     "dbname",
@@ -22,8 +22,8 @@ const PARAMETERS: [&str; 11] = [
     "sslrootcert",
     "user",
 ];
-/// The supported values of `sslmode`. The value `allow` of libpq is not supported: with it, this
-/// server would never encrypt.
+/// The supported values of `sslmode`. The value `allow` of libpq is not supported: with this value,
+/// connections of this server would never be encrypted.
 const SSL_MODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
 
 /// Parses an address. An unsupported parameter is refused, because a misspelled `sslmode` would
@@ -49,8 +49,8 @@ pub(super) fn parse(key: &str, text: &str) -> Result<Url, KeyError> {
     let mut parameters = BTreeSet::new();
     for (name, value) in url.query_pairs() {
         check_parameter(key, &name, &value)?;
-        // If a parameter occurs twice, the last one would be used, but a person may see only the
-        // first.
+        // If a parameter occurred twice, the last value would be used, but a person may notice only
+        // the first value.
         if !parameters.insert(name.clone()) {
             return Err(format!("`{key}`: the parameter `{name}` occurs more than once"));
         }

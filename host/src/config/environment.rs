@@ -18,7 +18,7 @@ const VARIABLE_PREFIX: &str = "JACKFIELD_";
 const OTHER_VARIABLES: [&str; 4] =
     ["JACKFIELD_ADMIN_TOKEN", "JACKFIELD_NEW_SECRET_KEY", "JACKFIELD_SECRET_KEY", "JACKFIELD_URL"];
 
-/// A table of the configuration ("" for the top level) and a key in it.
+/// The name of a table of the configuration ("" for the top level), and a key in this table.
 pub(super) type TableAndKey = (&'static str, &'static str);
 
 /// Returns the key that a variable sets; `None` if it sets no key.
@@ -81,13 +81,13 @@ pub(super) fn unknown_variables(
 /// Returns whether a container platform sets this variable for a service whose name begins with
 /// `jackfield`.
 fn is_kubernetes_service(name: &str, text: &str) -> bool {
-    SERVICE_VARIABLE.is_match(name) || name.ends_with("_PORT") && text.contains("://")
+    SERVICE_VARIABLE_NAME.is_match(name) || name.ends_with("_PORT") && text.contains("://")
 }
 
-/// The variables that Kubernetes sets for a service. Source: the section "Environment variables" on
-/// the page "Service" of the Kubernetes documentation.
+/// Matches the names of the variables that Kubernetes sets for a service. Source: the section
+/// "Environment variables" on the page "Service" of the Kubernetes documentation.
 #[expect(clippy::expect_used, reason = "a constant pattern, covered by the tests below")]
-static SERVICE_VARIABLE: LazyLock<Regex> = LazyLock::new(|| {
+static SERVICE_VARIABLE_NAME: LazyLock<Regex> = LazyLock::new(|| {
     let pattern =
         r"_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$";
     Regex::new(pattern).expect("a valid pattern")
@@ -97,7 +97,7 @@ static SERVICE_VARIABLE: LazyLock<Regex> = LazyLock::new(|| {
 mod tests {
     use super::*;
 
-    fn reports(env: &[(&str, &str)]) -> Vec<String> {
+    fn report_unknown_variables(env: &[(&str, &str)]) -> Vec<String> {
         let env = env.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         unknown_variables(env, &["JACKFIELD_SECRET_".to_owned(), "JACKFIELD_TRACKER_".to_owned()])
     }
@@ -113,14 +113,14 @@ mod tests {
             ("JACKFIELD_STORAGE", "JACKFIELD_STORE"),
             ("JACKFIELD_PORT", "JACKFIELD_"),
         ] {
-            let report = reports(&[(name, "7"), ("PATH", "/")]).concat();
+            let report = report_unknown_variables(&[(name, "7"), ("PATH", "/")]).concat();
             assert!(report.starts_with(&format!("{name} is not")), "{report}");
             assert!(report.contains(&format!("nearest is {nearest}")), "{report}");
         }
     }
 
     #[test]
-    fn known_empty_and_kubernetes_variables_are_not_reported() {
+    fn known_and_empty_variables_and_those_of_kubernetes_are_not_reported() {
         let not_reported = [
             ("JACKFIELD_LISTEN", "127.0.0.1:1"),
             ("JACKFIELD_LIMITS_CPU_MS", "7"),
@@ -130,7 +130,7 @@ mod tests {
             ("JACKFIELD_TRACKER_KEY", "x"),
             ("JACKFIELD_EMPTY", " "),
         ];
-        assert_eq!(reports(&not_reported), [""; 0]);
+        assert_eq!(report_unknown_variables(&not_reported), [""; 0]);
         for service in ["JACKFIELD", "JACKFIELD_WEBHOOK", "JACKFIELD_LIMITS", "JACKFIELD_A_PORT"] {
             for (suffix, text) in [
                 ("SERVICE_HOST", "10.0.0.1"),
@@ -144,7 +144,7 @@ mod tests {
                 ("PORT_53_UDP_ADDR", "10.0.0.1"),
             ] {
                 let name = format!("{service}_{suffix}");
-                assert_eq!(reports(&[(&name, text)]), [""; 0], "{name}");
+                assert_eq!(report_unknown_variables(&[(&name, text)]), [""; 0], "{name}");
                 assert_eq!(key_of_variable(&name), None);
             }
         }

@@ -1,5 +1,5 @@
 //! Detects file systems on which the database should not be: SQLite needs locks and shared memory,
-//! which network file systems do not provide reliably. Never writes to them.
+//! which network file systems do not provide reliably. Never writes to a file system.
 
 use std::path::Path;
 
@@ -49,7 +49,7 @@ mod tests {
         for local in ["ef53", "58465342", "9123683e", "1021994", "794c7630", "2fc12fc1"] {
             assert_eq!(name_of(local), None, "{local}");
         }
-        // The number of CIFS, read as a signed 32-bit integer.
+        // This is the number of CIFS as a signed 32-bit integer.
         assert_eq!(
             name_if_unsuitable(i128::from(0xff53_4d42_u32.cast_signed())),
             Some("CIFS (SMB)")

@@ -1,5 +1,5 @@
-//! The address on which the server listens: an IP address and a port, or a Unix socket. Opens
-//! nothing.
+//! The address on which the server listens: an IP address and a port, or a Unix socket. This module
+//! never opens a socket.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
-/// A text that is not an address to listen on.
+/// The error for a text that is not the address of a listener. Contains the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not an address: write an IP address and a port, like 127.0.0.1:8080, or a socket, like unix:/run/jackfield/http.sock"
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_valid_address_is_displayed_unchanged_and_others_are_refused() {
+    fn a_valid_address_is_displayed_unchanged_and_an_invalid_address_is_refused() {
         for text in ["127.0.0.1:8080", "[::1]:0", "unix:/run/jackfield/http.sock"] {
             assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
         }

@@ -10,7 +10,7 @@ use crate::domain::Role;
 use super::read::unknown_key;
 use super::values::{KeyError, read_secret_reference, read_text, read_texts};
 
-/// The keys of the section.
+/// The keys of the section `[oidc]`.
 pub(super) const KEYS: [&str; 10] = [
     "issuer",
     "client_id",
@@ -23,22 +23,23 @@ pub(super) const KEYS: [&str; 10] = [
     "authors",
     "admins",
 ];
-/// The keys whose values are lists.
-pub(super) const LISTS: [&str; 5] = ["scopes", "viewers", "operators", "authors", "admins"];
+/// The keys of the section whose values are lists.
+pub(super) const LIST_KEYS: [&str; 5] = ["scopes", "viewers", "operators", "authors", "admins"];
 
 /// The identity provider with which browsers sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Oidc {
-    /// The issuer; its metadata is at `/.well-known/openid-configuration` below it.
+    /// The URL of the issuer. Its metadata is at `/.well-known/openid-configuration` below this
+    /// URL.
     pub issuer: Url,
     /// The client id of this server at the provider.
     pub client_id: String,
-    /// The reference to the client's secret: `file:/path` or `env:NAME`; absent for a public
+    /// The reference to the client's secret: `file:/path` or `env:NAME`. It is `None` for a public
     /// client.
     pub client_secret: Option<String>,
-    /// The scopes that are requested.
+    /// The OAuth scopes that are requested when a person signs in.
     pub scopes: Vec<String>,
-    /// The claim with a person's name, for the audit log.
+    /// The claim that contains the name of a person, for the audit log.
     pub name_claim: String,
     /// The claim whose values decide which role a person gets.
     pub role_claim: String,
@@ -46,7 +47,7 @@ pub struct Oidc {
     pub roles: Vec<(Role, Vec<String>)>,
 }
 
-/// Reads the section.
+/// Reads the section `[oidc]`.
 pub(super) fn read(table: Table) -> Result<Oidc, KeyError> {
     let (mut issuer, mut client_id, mut client_secret) = (None, None, None);
     let mut scopes = ["openid", "profile", "email"].map(str::to_owned).to_vec();
@@ -55,7 +56,7 @@ pub(super) fn read(table: Table) -> Result<Oidc, KeyError> {
     for (key, value) in table {
         let full_key = format!("oidc.{key}");
         match key.as_str() {
-            "issuer" => issuer = Some(issuer_url(&full_key, &value)?),
+            "issuer" => issuer = Some(read_issuer_url(&full_key, &value)?),
             "client_id" => client_id = Some(read_text(&full_key, &value)?.to_owned()),
             "client_secret" => client_secret = Some(read_secret_reference(&full_key, &value)?),
             "scopes" => scopes = read_texts(&full_key, &value)?,
@@ -88,7 +89,7 @@ pub(super) fn read(table: Table) -> Result<Oidc, KeyError> {
     })
 }
 
-fn issuer_url(key: &str, value: &Value) -> Result<Url, KeyError> {
+fn read_issuer_url(key: &str, value: &Value) -> Result<Url, KeyError> {
     let url: Option<Url> = read_text(key, value)?.parse().ok();
     let is_local = |url: &Url| matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
     let is_valid = |url: &Url| {
@@ -109,13 +110,13 @@ mod tests {
 
     const VALID_LINES: &str = "issuer = \"https://id.example/realm\"\nclient_id = \"jackfield\"\n";
 
-    fn error(lines: &str) -> Option<String> {
+    fn read_error(lines: &str) -> Option<String> {
         read(lines.parse().expect("TOML")).err()
     }
 
     #[test]
     fn a_missing_or_invalid_key_is_reported() {
-        assert_eq!(error(&format!("{VALID_LINES}admins = [\"ops\"]")), None);
+        assert_eq!(read_error(&format!("{VALID_LINES}admins = [\"ops\"]")), None);
         for (lines, expected) in [
             ("client_id = \"x\"\nadmins = [\"a\"]".to_owned(), "oidc.issuer"),
             ("issuer = \"https://x.example\"\nadmins = [\"a\"]".to_owned(), "oidc.client_id"),
@@ -126,7 +127,7 @@ mod tests {
             (format!("{VALID_LINES}admin = [\"a\"]"), "oidc.admins"),
             ("issuer = \"http://id.example\"".to_owned(), "https://"),
         ] {
-            let error = error(&lines).unwrap_or_default();
+            let error = read_error(&lines).unwrap_or_default();
             assert!(error.contains(expected) && !error.contains("hunter2"), "{lines}: {error}");
         }
     }

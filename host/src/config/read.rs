@@ -13,9 +13,10 @@ use crate::domain::{ConnectorName, Limits, PluginsSource, is_printable, nearest}
 
 use super::environment::{TableAndKey, key_of_variable};
 use super::values::{
-    KeyError, read_address, read_boolean, read_compile_for, read_defect_id_kind, read_header_name,
-    read_hosts, read_networks, read_number, read_path, read_plugins_source, read_prefixes,
-    read_public_url, read_roots, read_secret_reference, read_store, read_texts, read_webhook_paths,
+    KeyError, read_absolute_paths, read_address, read_boolean, read_compile_for,
+    read_defect_id_kind, read_header_name, read_host_names, read_networks, read_number, read_path,
+    read_plugins_source, read_public_url, read_secret_reference, read_store, read_texts,
+    read_variable_prefixes, read_webhook_paths,
 };
 use super::{Config, ConfigError, ListenAddress, PROXY_SECRET_HEADER, oidc, traces};
 
@@ -60,8 +61,9 @@ pub(super) const TOP_LEVEL_KEYS: [&str; 38] = [
     "secret_file_roots",
     "secret_env_prefixes",
 ];
-/// The top-level keys that are tables.
+/// The names of the tables in the configuration file.
 const TABLE_NAMES: [&str; 6] = ["webhook", "create", "limits", "connectors", "oidc", "traces"];
+/// The keys of the section `[webhook]`.
 pub(super) const WEBHOOK_KEYS: [&str; 6] = [
     "requests_per_s",
     "requests_burst",
@@ -70,7 +72,9 @@ pub(super) const WEBHOOK_KEYS: [&str; 6] = [
     "defect_id",
     "kpi_status",
 ];
+/// The keys of the section `[create]`.
 pub(super) const CREATE_KEYS: [&str; 1] = ["in_doubt_s"];
+/// The keys at the top level and in `[webhook]` whose values are lists.
 const LIST_KEYS: [&str; 7] = [
     "allowed_hosts",
     "trusted_proxies",
@@ -81,51 +85,65 @@ const LIST_KEYS: [&str; 7] = [
     "kpi_status",
 ];
 
-/// The engine's pool has at most 1,000 slots for concurrent runs.
+/// The range of `concurrent_runs_host`. The engine's pool has at most 1,000 slots for concurrent
+/// runs.
 const RUNS_RANGE: RangeInclusive<u64> = 1..=1_000;
-/// The minimum is enough for a few of the largest connectors; the maximum is a terabyte.
+/// The range of `compiled_bytes_max`. The minimum is enough for a few of the largest connectors.
+/// The maximum is a terabyte.
 const COMPILED_BYTES_RANGE: RangeInclusive<u64> = 256 << 20..=1 << 40;
-/// The minimum is enough for a few small runs; the maximum is a terabyte.
-const HOST_BYTES_RANGE: RangeInclusive<u64> = 64 << 20..=1 << 40;
-/// The minimum is enough for a few large bodies; the maximum is a terabyte.
+/// The range of `memory_bytes_host`. The minimum is enough for a few small runs. The maximum is a
+/// terabyte.
+const HOST_MEMORY_BYTES_RANGE: RangeInclusive<u64> = 64 << 20..=1 << 40;
+/// The range of `spool_bytes_max`. The minimum is enough for a few large bodies. The maximum is a
+/// terabyte.
 const SPOOL_BYTES_RANGE: RangeInclusive<u64> = 16 << 20..=1 << 40;
+/// The range of `events_days` and `audit_days`.
 const DAYS_RANGE: RangeInclusive<u64> = 1..=3_650;
+/// The range of `events_max`.
 const EVENTS_RANGE: RangeInclusive<u64> = 1..=1_000_000_000;
-/// The minimum is enough for a few of the largest events; the maximum is a terabyte.
+/// The range of `events_bytes_max`. The minimum is enough for a few of the largest events. The
+/// maximum is a terabyte.
 const EVENTS_BYTES_RANGE: RangeInclusive<u64> = 1 << 20..=1 << 40;
+/// The range of `requests_per_s` and `requests_burst`.
 const REQUESTS_RANGE: RangeInclusive<u64> = 1..=1_000_000;
-/// The maximum is an hour, because some load balancers keep connections for ten minutes.
+/// The range of `keep_alive_s`. The maximum is an hour, because some load balancers keep
+/// connections for ten minutes.
 const KEEP_ALIVE_S_RANGE: RangeInclusive<u64> = 1..=3_600;
-/// The range of periods: 50 ms to an hour.
+/// The range of `rescan_ms` and `sweep_ms`: 50 ms to an hour.
 const PERIOD_MS_RANGE: RangeInclusive<u64> = 50..=3_600_000;
-/// The minimum is longer than writes to a slow disk take. The maximum limits how long a crash
-/// blocks the repetition of a create.
+/// The range of `lease_ms`. The minimum is longer than the time of a write to a slow disk. The
+/// maximum limits how long a crash blocks the repetition of a create.
 const LEASE_MS_RANGE: RangeInclusive<u64> = 1_000..=600_000;
-/// The maximum is a week. The value "never" removes the limit.
+/// The range of `create.in_doubt_s`. The maximum is a week. The value "never" removes the limit.
 const IN_DOUBT_S_RANGE: RangeInclusive<u64> = 1..=604_800;
-/// The maximum is ten minutes. Service managers often kill a process that has not ended after 90
-/// seconds.
+/// The range of `drain_ms`. The maximum is ten minutes. Service managers often kill a process that
+/// has not ended after 90 seconds.
 const DRAIN_MS_RANGE: RangeInclusive<u64> = 0..=600_000;
-/// The minimum is three: one connection writes, one receives notifications, and at least one reads.
-/// By default, PostgreSQL allows 100 connections of all clients together.
+/// The range of `store_connections_max`. The minimum is three: one connection writes, one receives
+/// notifications, and at least one reads. By default, PostgreSQL allows 100 connections of all
+/// clients together.
 const STORE_CONNECTIONS_RANGE: RangeInclusive<u64> = 3..=64;
-const STORE_S_RANGE: RangeInclusive<u64> = 1..=60;
-const FRESH_MS_RANGE: RangeInclusive<u64> = 0..=3_600_000;
+/// The range of `store_statement_s` and `store_connect_s`.
+const STORE_TIME_S_RANGE: RangeInclusive<u64> = 1..=60;
+/// The range of `kpi_fresh_ms`.
+const KPI_FRESH_MS_RANGE: RangeInclusive<u64> = 0..=3_600_000;
 
+/// Reads the configuration from the file, and then from the environment variables.
 pub(super) fn load(
     file: Option<&Path>,
     env: impl Iterator<Item = (String, String)>,
 ) -> Result<Config, ConfigError> {
     let mut config = Config::default();
-    let place = file.map(|path| path.display().to_string()).unwrap_or_default();
-    let in_file = |why: KeyError| error_at(&place, &why);
+    let location = file.map(|path| path.display().to_string()).unwrap_or_default();
+    let in_file = |why: KeyError| one_line_error(&location, &why);
     let mut table = match file {
         Some(path) => parse_file(path).map_err(in_file)?,
         None => Table::new(),
     };
     let connectors = table.remove("connectors");
     // These tables are read at the end, because the environment may add keys to them.
-    let mut take_table = |name| table.remove(name).map(|value| as_table(name, value)).transpose();
+    let mut take_table =
+        |name| table.remove(name).map(|value| require_table(name, value)).transpose();
     let mut oidc_table = take_table("oidc").map_err(in_file)?;
     let mut traces_table = take_table("traces").map_err(in_file)?;
     config.read_table(table).map_err(in_file)?;
@@ -165,8 +183,8 @@ pub(super) fn load(
     Ok(config)
 }
 
-/// Returns the text of a variable; `None` for an empty variable, which counts as not set. Line ends
-/// are removed, because a file of variables may have CR LF.
+/// Returns the text of a variable without line ends, because a file of variables may have CR LF.
+/// Returns `None` for an empty variable, which counts as not set.
 fn variable_text(text: &str) -> Option<&str> {
     let text = text.trim_end_matches(['\r', '\n']);
     (!text.trim().is_empty()).then_some(text)
@@ -184,12 +202,15 @@ fn parse_file(path: &Path) -> Result<Table, KeyError> {
 }
 
 impl Config {
+    /// Reads all keys of the file, except `[connectors]`, `[oidc]` and `[traces]`.
     fn read_table(&mut self, table: Table) -> Result<(), KeyError> {
         for (key, value) in table {
             match key.as_str() {
-                "webhook" => self.read_webhook(as_table("webhook", value)?)?,
-                "create" => self.read_create(as_table("create", value)?)?,
-                "limits" => read_limits(&mut self.limits, as_table("limits", value)?, "limits")?,
+                "webhook" => self.read_webhook(require_table("webhook", value)?)?,
+                "create" => self.read_create(require_table("create", value)?)?,
+                "limits" => {
+                    read_limits(&mut self.limits, require_table("limits", value)?, "limits")?
+                }
                 _ => self.set_key(&key, &value)?,
             }
         }
@@ -211,9 +232,10 @@ impl Config {
             "limits" => read_limits(&mut self.limits, single_key_table(value), table),
             _ => self.set_key(key, &value),
         };
-        result.map_err(|why| error_at(&format!("${name}"), &why))
+        result.map_err(|why| one_line_error(&format!("${name}"), &why))
     }
 
+    /// Sets a key of the top level.
     fn set_key(&mut self, key: &str, value: &Value) -> Result<(), KeyError> {
         match key {
             "listen" => self.listen = read_address(key, value)?,
@@ -225,15 +247,19 @@ impl Config {
             "store_connections_max" => {
                 self.store_connections_max = read_number(key, value, STORE_CONNECTIONS_RANGE)?;
             }
-            "store_statement_s" => self.store_statement_s = read_number(key, value, STORE_S_RANGE)?,
-            "store_connect_s" => self.store_connect_s = read_number(key, value, STORE_S_RANGE)?,
+            "store_statement_s" => {
+                self.store_statement_s = read_number(key, value, STORE_TIME_S_RANGE)?
+            }
+            "store_connect_s" => {
+                self.store_connect_s = read_number(key, value, STORE_TIME_S_RANGE)?
+            }
             "public_url" => self.public_url = Some(read_public_url(value)?),
             "admin_listen" => self.admin_listen = Some(read_address(key, value)?),
             "proxy_protocol" => self.proxy_protocol = read_boolean(key, value)?,
             "admin_proxy_protocol" => self.admin_proxy_protocol = read_boolean(key, value)?,
             "tls_certificate" => self.tls_certificate = Some(read_path(key, value)?),
             "tls_key" => self.tls_key = Some(read_path(key, value)?),
-            "allowed_hosts" => self.allowed_hosts = read_hosts(key, value)?,
+            "allowed_hosts" => self.allowed_hosts = read_host_names(key, value)?,
             "trusted_proxies" => self.trusted_proxies = read_networks(key, value)?,
             "proxy_user_header" => self.proxy_user_header = Some(read_header_name(key, value)?),
             "proxy_role_header" => self.proxy_role_header = Some(read_header_name(key, value)?),
@@ -243,7 +269,7 @@ impl Config {
                 self.concurrent_runs_host = read_number(key, value, RUNS_RANGE)?
             }
             "memory_bytes_host" => {
-                self.memory_bytes_host = Some(read_number(key, value, HOST_BYTES_RANGE)?)
+                self.memory_bytes_host = Some(read_number(key, value, HOST_MEMORY_BYTES_RANGE)?)
             }
             "spool_bytes_max" => self.spool_bytes_max = read_number(key, value, SPOOL_BYTES_RANGE)?,
             "rescan_ms" => self.rescan_ms = read_number(key, value, PERIOD_MS_RANGE)?,
@@ -260,17 +286,17 @@ impl Config {
             "sweep_ms" => self.sweep_ms = read_number(key, value, PERIOD_MS_RANGE)?,
             "lease_ms" => self.lease_ms = read_number(key, value, LEASE_MS_RANGE)?,
             "drain_ms" => self.drain_ms = read_number(key, value, DRAIN_MS_RANGE)?,
-            "kpi_fresh_ms" => self.kpi_fresh_ms = read_number(key, value, FRESH_MS_RANGE)?,
+            "kpi_fresh_ms" => self.kpi_fresh_ms = read_number(key, value, KPI_FRESH_MS_RANGE)?,
             "extra_ca_file" => self.extra_ca_file = Some(read_path(key, value)?),
-            "secret_file_roots" => self.secret_file_roots = read_roots(key, value)?,
-            "secret_env_prefixes" => self.secret_env_prefixes = read_prefixes(key, value)?,
+            "secret_file_roots" => self.secret_file_roots = read_absolute_paths(key, value)?,
+            "secret_env_prefixes" => self.secret_env_prefixes = read_variable_prefixes(key, value)?,
             _ => return Err(unknown_key(key, TOP_LEVEL_KEYS.into_iter().chain(TABLE_NAMES), "")),
         }
         Ok(())
     }
 
-    /// Checks that only the proxy can send the headers of signed-in people. For a Unix socket, the
-    /// mode of its file decides who can send them.
+    /// Checks that only the proxy can send the headers that name a signed-in person. For a Unix
+    /// socket, the mode of its file decides which programs can send them.
     fn check_proxy_sign_in(&self) -> Result<(), KeyError> {
         let is_local = matches!(self.admin_address(), ListenAddress::Unix(_));
         let needs = |what: &str| Err(format!("`proxy_user_header` needs {what}"));
@@ -289,6 +315,7 @@ impl Config {
         }
     }
 
+    /// Reads the section `[create]`.
     fn read_create(&mut self, table: Table) -> Result<(), KeyError> {
         for (key, value) in table {
             if key != "in_doubt_s" {
@@ -302,6 +329,7 @@ impl Config {
         Ok(())
     }
 
+    /// Reads the section `[webhook]`.
     fn read_webhook(&mut self, table: Table) -> Result<(), KeyError> {
         let webhook = &mut self.webhook;
         for (key, value) in table {
@@ -317,7 +345,7 @@ impl Config {
                     webhook.create_defect_paths = read_webhook_paths(&full_key, &value)?
                 }
                 "kpi_paths" => webhook.kpi_paths = read_webhook_paths(&full_key, &value)?,
-                "defect_id" => webhook.defect_id = read_defect_id_kind(&full_key, &value)?,
+                "defect_id" => webhook.defect_id_kind = read_defect_id_kind(&full_key, &value)?,
                 "kpi_status" => {
                     let words = read_texts(&full_key, &value)?.try_into();
                     webhook.kpi_status = Some(words.map_err(|_| {
@@ -331,28 +359,31 @@ impl Config {
     }
 }
 
+/// Reads the section `[connectors]`. A limit that a connector does not set has its value in
+/// `default_limits`.
 fn read_connectors(
     value: Value,
-    base: Limits,
+    default_limits: Limits,
 ) -> Result<BTreeMap<ConnectorName, Limits>, KeyError> {
     let mut limits_by_connector = BTreeMap::new();
-    for (name, value) in as_table("connectors", value)? {
+    for (name, value) in require_table("connectors", value)? {
         let connector: ConnectorName =
             name.parse().map_err(|error| format!("`connectors.{name}`: {error}"))?;
-        let mut limits = base;
-        for (key, value) in as_table(&format!("connectors.{name}"), value)? {
+        let mut limits = default_limits;
+        for (key, value) in require_table(&format!("connectors.{name}"), value)? {
             let prefix = format!("connectors.{name}.");
             if key != "limits" {
                 return Err(unknown_key(&key, ["limits"].into_iter(), &prefix));
             }
             let full_key = format!("{prefix}limits");
-            read_limits(&mut limits, as_table(&full_key, value)?, &full_key)?;
+            read_limits(&mut limits, require_table(&full_key, value)?, &full_key)?;
         }
         limits_by_connector.insert(connector, limits);
     }
     Ok(limits_by_connector)
 }
 
+/// Reads a section of limits. `prefix` is the name of the section.
 fn read_limits(limits: &mut Limits, table: Table, prefix: &str) -> Result<(), KeyError> {
     for (name, value) in table {
         check_limit_name(&name, prefix)?;
@@ -364,7 +395,7 @@ fn read_limits(limits: &mut Limits, table: Table, prefix: &str) -> Result<(), Ke
     Ok(())
 }
 
-/// Fails if no limit has this name; the error contains the most similar name.
+/// Returns an error if no limit has this name. The error contains the most similar name.
 fn check_limit_name(name: &str, prefix: &str) -> Result<(), KeyError> {
     let mut names = Limits::TABLE.iter().map(|limit| limit.name);
     if names.clone().any(|known| known == name) {
@@ -378,15 +409,15 @@ fn set_limit(limits: &mut Limits, name: &str, value: u64, prefix: &str) -> Resul
     limits.set(name, value).map_err(|error| format!("[{prefix}] {error}"))
 }
 
-/// Creates an error of one line: unprintable characters of keys and values are escaped.
-fn error_at(place: &str, why: &str) -> ConfigError {
+/// Creates an error of one line. Unprintable characters of keys and values are escaped.
+fn one_line_error(location: &str, why: &str) -> ConfigError {
     let escaped =
         |c: char| if is_printable(c) { c.to_string() } else { c.escape_default().to_string() };
     let line = |text: &str| text.chars().map(escaped).collect();
-    ConfigError { place: line(place), why: line(why) }
+    ConfigError { location: line(location), why: line(why) }
 }
 
-/// Creates the error for an unknown key; it contains the most similar known key.
+/// Creates the error for an unknown key. The error contains the most similar known key.
 pub(super) fn unknown_key(
     key: &str,
     known: impl Iterator<Item = &'static str>,
@@ -396,7 +427,8 @@ pub(super) fn unknown_key(
     format!("unknown key `{prefix}{key}`; the nearest is `{prefix}{nearest}`")
 }
 
-fn as_table(key: &str, value: Value) -> Result<Table, KeyError> {
+/// Returns the table. Returns an error if the value is not a table.
+fn require_table(key: &str, value: Value) -> Result<Table, KeyError> {
     match value {
         Value::Table(table) => Ok(table),
         _ => Err(format!("`{key}` must be a table: write `[{key}]`")),
@@ -405,7 +437,7 @@ fn as_table(key: &str, value: Value) -> Result<Table, KeyError> {
 
 /// Converts the text of a variable to a TOML value. The key decides the type of the value.
 fn variable_value(key: &str, text: &str) -> Value {
-    if LIST_KEYS.iter().chain(&oidc::LISTS).chain(&traces::LISTS).any(|list| *list == key) {
+    if LIST_KEYS.iter().chain(&oidc::LIST_KEYS).chain(&traces::LIST_KEYS).any(|list| *list == key) {
         let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
         return Value::Array(items.map(|item| Value::String(item.to_owned())).collect());
     }

@@ -1,4 +1,5 @@
-//! The configuration of a running server, and which keys a reload changes at once.
+//! The configuration of a running server. A reload changes some keys at once; other keys need a
+//! restart of the server.
 //!
 //! A configuration is never applied in part: a file that is not valid changes nothing. A key that
 //! only a restart can change keeps its value until the restart.
@@ -13,47 +14,48 @@ use super::Config;
 /// The configuration of a running server.
 #[derive(Debug)]
 pub struct LiveConfig {
-    now: ArcSwap<Config>,
-    needs_restart: Mutex<Vec<&'static str>>,
+    current: ArcSwap<Config>,
+    /// The keys whose value in the file needs a restart.
+    keys_that_need_restart: Mutex<Vec<&'static str>>,
 }
 
 /// The result of a reload, as names of keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReloadResult {
     /// Keys whose new value is in use.
-    pub changed: Vec<&'static str>,
+    pub changed_keys: Vec<&'static str>,
     /// Keys whose new value needs a restart.
-    pub needs_restart: Vec<&'static str>,
+    pub keys_that_need_restart: Vec<&'static str>,
 }
 
 impl LiveConfig {
-    /// Creates it from the configuration that was read at the start of the server.
+    /// Starts with the configuration that was read at the start of the server.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { now: ArcSwap::from_pointee(config), needs_restart: Mutex::default() }
+        Self { current: ArcSwap::from_pointee(config), keys_that_need_restart: Mutex::default() }
     }
 
     /// Returns the current configuration.
     #[must_use]
-    pub fn now(&self) -> Arc<Config> {
-        self.now.load_full()
+    pub fn current(&self) -> Arc<Config> {
+        self.current.load_full()
     }
 
     /// Returns the keys whose value in the file needs a restart.
     #[must_use]
-    pub fn needs_restart(&self) -> Vec<&'static str> {
-        self.needs_restart.lock().clone()
+    pub fn keys_that_need_restart(&self) -> Vec<&'static str> {
+        self.keys_that_need_restart.lock().clone()
     }
 
     /// Uses the values of `new`, except the values that need a restart.
     pub fn reload(&self, new: Config) -> ReloadResult {
-        let old = self.now();
+        let old = self.current();
         let result = ReloadResult {
-            changed: different_keys(&live_keys(&old, &new)),
-            needs_restart: different_keys(&restart_keys(&old, &new)),
+            changed_keys: different_keys(&compare_live_keys(&old, &new)),
+            keys_that_need_restart: different_keys(&compare_restart_keys(&old, &new)),
         };
-        self.needs_restart.lock().clone_from(&result.needs_restart);
-        self.now.store(Arc::new(with_old_restart_keys(new, &old)));
+        self.keys_that_need_restart.lock().clone_from(&result.keys_that_need_restart);
+        self.current.store(Arc::new(with_old_restart_keys(new, &old)));
         result
     }
 }
@@ -61,12 +63,13 @@ impl LiveConfig {
 /// The name of a key, and whether its old and new values differ.
 type KeyDifference = (&'static str, bool);
 
+/// Returns the names of the keys whose values differ.
 fn different_keys(differences: &[KeyDifference]) -> Vec<&'static str> {
     differences.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect()
 }
 
-/// The keys whose value is read each time it is used, so that a new value is used at once.
-fn live_keys(old: &Config, new: &Config) -> [KeyDifference; 15] {
+/// Compares the keys whose value is read at each use, so that a new value is used at once.
+fn compare_live_keys(old: &Config, new: &Config) -> [KeyDifference; 15] {
     [
         ("trusted_proxies", old.trusted_proxies != new.trusted_proxies),
         ("keep_alive_s", old.keep_alive_s != new.keep_alive_s),
@@ -86,15 +89,16 @@ fn live_keys(old: &Config, new: &Config) -> [KeyDifference; 15] {
     ]
 }
 
-/// Generates two functions from one list of keys, so that each compared key is also kept.
+/// Generates two functions from one list of keys: each key that is compared also keeps its old
+/// value.
 macro_rules! restart_keys {
     ($($key:ident),+ $(,)?) => {
-        /// The keys that are read only at the start.
-        fn restart_keys(old: &Config, new: &Config) -> Vec<KeyDifference> {
+        /// Compares the keys whose value is read only at the start of the server.
+        fn compare_restart_keys(old: &Config, new: &Config) -> Vec<KeyDifference> {
             vec![$((stringify!($key), old.$key != new.$key)),+]
         }
 
-        /// Returns the new configuration with the old values of [`restart_keys`].
+        /// Returns the new configuration, but with the old values of the keys that need a restart.
         fn with_old_restart_keys(new: Config, old: &Config) -> Config {
             let old = old.clone();
             Config { $($key: old.$key,)+ compiler: old.compiler, ..new }
@@ -145,8 +149,8 @@ mod tests {
     #[test]
     fn every_key_either_changes_at_once_or_needs_a_restart() {
         let config = Config::default();
-        let live = live_keys(&config, &config).map(|(name, _)| name);
-        let restart = restart_keys(&config, &config);
+        let live = compare_live_keys(&config, &config).map(|(name, _)| name);
+        let restart = compare_restart_keys(&config, &config);
         let restart = restart.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         for key in TOP_LEVEL_KEYS {
             let list_count = live.iter().chain(&restart).filter(|name| **name == key).count();
@@ -155,17 +159,17 @@ mod tests {
     }
 
     #[test]
-    fn the_operator_manual_lists_when_each_key_changes() {
+    fn the_operator_manual_shows_whether_a_new_value_of_each_key_needs_a_restart() {
         let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operator.md"));
         let (_, section) = page.split_once("\n## Change the configuration\n").unwrap();
         let (table, _) = section.split_once("\n## ").unwrap();
         let (live, restart) = table.split_once("SIGHUP |").unwrap();
         let config = Config::default();
-        for (key, _) in restart_keys(&config, &config) {
+        for (key, _) in compare_restart_keys(&config, &config) {
             let spellings = [format!("`{key}`"), format!("`{key}.*`")];
             assert!(spellings.iter().any(|name| restart.contains(name)), "{key}");
         }
-        for (key, _) in live_keys(&config, &config) {
+        for (key, _) in compare_live_keys(&config, &config) {
             let spellings = [format!("`{key}`"), format!("`{key}.*`")];
             assert!(spellings.iter().any(|name| live.contains(name)), "{key}");
         }
@@ -183,12 +187,12 @@ mod tests {
             ..Config::default()
         };
         let result = live.reload(new);
-        assert_eq!(result.changed, ["keep_alive_s"]);
-        assert_eq!(result.needs_restart, ["listen", "lease_ms"]);
-        assert_eq!(live.needs_restart(), ["listen", "lease_ms"]);
-        let now = live.now();
+        assert_eq!(result.changed_keys, ["keep_alive_s"]);
+        assert_eq!(result.keys_that_need_restart, ["listen", "lease_ms"]);
+        assert_eq!(live.keys_that_need_restart(), ["listen", "lease_ms"]);
+        let now = live.current();
         assert_eq!((now.keep_alive_s, now.lease_ms), (7, Config::default().lease_ms));
-        assert_eq!(live.reload(Config::default()).changed, ["keep_alive_s"]);
-        assert_eq!(live.needs_restart(), [""; 0]);
+        assert_eq!(live.reload(Config::default()).changed_keys, ["keep_alive_s"]);
+        assert_eq!(live.keys_that_need_restart(), [""; 0]);
     }
 }

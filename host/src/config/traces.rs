@@ -9,12 +9,12 @@ use url::Url;
 use super::read::unknown_key;
 use super::values::{KeyError, read_secret_reference, read_text, read_texts};
 
-/// The keys of the section.
+/// The keys of the section `[traces]`.
 pub(super) const KEYS: [&str; 3] = ["endpoint", "sample_ratio", "headers"];
-/// The keys whose values are lists.
-pub(super) const LISTS: [&str; 1] = ["headers"];
+/// The keys of the section whose values are lists.
+pub(super) const LIST_KEYS: [&str; 1] = ["headers"];
 
-/// Where traces are exported to, and which traces.
+/// Where traces are exported to, and what share of the traces.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Traces {
     /// The address of the collector for OTLP over HTTP, with its path.
@@ -25,7 +25,7 @@ pub struct Traces {
     pub headers: Vec<(String, String)>,
 }
 
-/// Reads the section.
+/// Reads the section `[traces]`.
 pub(super) fn read(table: Table) -> Result<Traces, KeyError> {
     let (mut endpoint, mut sample_ratio, mut headers) = (None, 1.0, Vec::new());
     for (key, value) in table {
@@ -57,7 +57,7 @@ fn read_endpoint(key: &str, value: &Value) -> Result<Url, KeyError> {
     })
 }
 
-/// Reads a number from 0 to 1. An environment variable contains it as text.
+/// Reads a number from 0 to 1. The value of an environment variable is a text.
 fn read_ratio(key: &str, value: &Value) -> Result<f64, KeyError> {
     let number = match value {
         Value::Float(number) => Some(*number),
@@ -88,26 +88,26 @@ fn read_headers(key: &str, value: &Value) -> Result<Vec<(String, String)>, KeyEr
 mod tests {
     use super::*;
 
-    fn error(lines: &str) -> Option<String> {
+    fn read_error(lines: &str) -> Option<String> {
         read(lines.parse().expect("TOML")).err()
     }
 
     #[test]
     fn an_error_names_the_missing_or_wrong_key() {
-        const GOOD: &str = "endpoint = \"http://collector:4318/v1/traces\"\n";
+        const VALID_LINE: &str = "endpoint = \"http://collector:4318/v1/traces\"\n";
         for good in ["", "sample_ratio = 0", "sample_ratio = \"0.25\"", "headers = [\"a=env:B\"]"] {
-            assert_eq!(error(&format!("{GOOD}{good}")), None, "{good}");
+            assert_eq!(read_error(&format!("{VALID_LINE}{good}")), None, "{good}");
         }
         for (lines, expected) in [
             ("sample_ratio = 0.5".to_owned(), "traces.endpoint"),
             ("endpoint = \"collector:4318\"".to_owned(), "traces.endpoint"),
             ("endpoint = \"http://a:hunter2@b\"".to_owned(), "without a user"),
-            (format!("{GOOD}sample_ratio = 1.5"), "from 0 to 1"),
-            (format!("{GOOD}sample_ratio = nan"), "from 0 to 1"),
-            (format!("{GOOD}headers = [\"authorization=hunter2\"]"), "file:/path"),
-            (format!("{GOOD}header = []"), "traces.headers"),
+            (format!("{VALID_LINE}sample_ratio = 1.5"), "from 0 to 1"),
+            (format!("{VALID_LINE}sample_ratio = nan"), "from 0 to 1"),
+            (format!("{VALID_LINE}headers = [\"authorization=hunter2\"]"), "file:/path"),
+            (format!("{VALID_LINE}header = []"), "traces.headers"),
         ] {
-            let error = error(&lines).unwrap_or_default();
+            let error = read_error(&lines).unwrap_or_default();
             assert!(error.contains(expected) && !error.contains("hunter2"), "{lines}: {error}");
         }
     }

@@ -10,9 +10,11 @@ use crate::domain::{CompileFor, Network, PluginsSource, StringEnum};
 
 use super::{DefectIdKind, InvalidListenAddress, ListenAddress, database_url};
 
-/// Describes the error in the value of a key. The caller adds the file or the variable.
+/// Describes the error in the value of a key. The caller adds the name of the file or of the
+/// variable.
 pub(super) type KeyError = String;
 
+/// Reads a whole number. The error contains the allowed range.
 pub(super) fn read_number<T: TryFrom<u64>>(
     key: &str,
     value: &Value,
@@ -49,7 +51,7 @@ pub(super) fn read_address(key: &str, value: &Value) -> Result<ListenAddress, Ke
     parsed.map_err(|error: InvalidListenAddress| format!("`{key}` = {error}"))
 }
 
-/// Reads a boolean; a variable of the environment contains it as text.
+/// Reads a boolean. The value of an environment variable is a text.
 pub(super) fn read_boolean(key: &str, value: &Value) -> Result<bool, KeyError> {
     match value.as_bool().or_else(|| value.as_str()?.trim().parse().ok()) {
         Some(value) => Ok(value),
@@ -72,7 +74,7 @@ pub(super) fn read_header_name(key: &str, value: &Value) -> Result<String, KeyEr
     }
 }
 
-pub(super) fn read_hosts(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
+pub(super) fn read_host_names(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
     let hosts = read_texts(key, value)?;
     let is_invalid = |text: &&String| url::Host::parse(text).is_err();
     match hosts.iter().find(is_invalid) {
@@ -99,8 +101,8 @@ pub(super) fn read_secret_reference(key: &str, value: &Value) -> Result<String, 
     ))
 }
 
-/// Reads the address of a PostgreSQL database; `None` for "sqlite", which is the file in the data
-/// folder.
+/// Reads the address of a PostgreSQL database. Returns `None` for "sqlite": the store is then a
+/// file in the data folder.
 pub(super) fn read_store(key: &str, value: &Value) -> Result<Option<url::Url>, KeyError> {
     match read_text(key, value)? {
         "sqlite" => Ok(None),
@@ -108,7 +110,7 @@ pub(super) fn read_store(key: &str, value: &Value) -> Result<Option<url::Url>, K
     }
 }
 
-pub(super) fn read_roots(key: &str, value: &Value) -> Result<Vec<PathBuf>, KeyError> {
+pub(super) fn read_absolute_paths(key: &str, value: &Value) -> Result<Vec<PathBuf>, KeyError> {
     let roots: Vec<PathBuf> = read_texts(key, value)?.into_iter().map(PathBuf::from).collect();
     match roots.iter().find(|root| !root.is_absolute()) {
         Some(root) => Err(format!("`{key}`: {} must begin with /", root.display())),
@@ -116,7 +118,8 @@ pub(super) fn read_roots(key: &str, value: &Value) -> Result<Vec<PathBuf>, KeyEr
     }
 }
 
-pub(super) fn read_prefixes(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
+/// Reads the beginnings of names of environment variables.
+pub(super) fn read_variable_prefixes(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
     let prefixes = read_texts(key, value)?;
     let is_invalid = |text: &&String| !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     match prefixes.iter().find(is_invalid) {
@@ -143,14 +146,15 @@ pub(super) fn read_defect_id_kind(key: &str, value: &Value) -> Result<DefectIdKi
 }
 
 pub(super) fn read_compile_for(value: &Value) -> Result<CompileFor, KeyError> {
-    read_word("compile_for", value, "\"this-cpu\" or \"any-cpu\"")
+    read_enum_word("compile_for", value, "\"this-cpu\" or \"any-cpu\"")
 }
 
 pub(super) fn read_plugins_source(value: &Value) -> Result<PluginsSource, KeyError> {
-    read_word("plugins_source", value, "\"folder\" or \"store\"")
+    read_enum_word("plugins_source", value, "\"folder\" or \"store\"")
 }
 
-fn read_word<T: StringEnum>(key: &str, value: &Value, words: &str) -> Result<T, KeyError> {
+/// Reads a value of an enum. `words` lists the allowed values, for the error message.
+fn read_enum_word<T: StringEnum>(key: &str, value: &Value, words: &str) -> Result<T, KeyError> {
     let word = read_text(key, value)?;
     T::parse(word).ok_or_else(|| format!("`{key}` must be {words}, not {word:?}"))
 }

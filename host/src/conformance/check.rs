@@ -1,5 +1,5 @@
-//! The checks: their names, the rules that they test, and the sentences of the manual from which
-//! the rules come. This module makes no check.
+//! The checks: their names, the rules that they test, and the sentences of the manual that contain
+//! the rules. This module makes no check itself.
 
 use crate::domain::string_enum;
 
@@ -7,11 +7,11 @@ use super::Scenario;
 use super::manual::ManualSentence;
 
 string_enum! {
-    /// One check. Its name never changes, because programs select checks by name.
+    /// A check. The name of a check never changes, because programs select checks by name.
     pub enum Check {
-        /// Whether the manifest contains everything that people need.
+        /// Whether the manifest contains all texts that people need.
         DescribesItself = "describes-itself",
-        /// Whether calls succeed with the recorded answers.
+        /// Whether `check` and `create` succeed with the recorded answers.
         GoodAnswers = "good-answers",
         /// The reaction to the statuses 401 and 403.
         RefusedCredentials = "refused-credentials",
@@ -27,29 +27,29 @@ string_enum! {
         UnexpectedAnswer = "unexpected-answer",
         /// Whether an error contains the tracker's explanation.
         TrackerWords = "tracker-words",
-        /// Whether the write contains the marker.
+        /// Whether the write of `create` contains the marker.
         MarkerWritten = "marker-written",
-        /// Whether the search for the marker finds the defect.
+        /// Whether `find` searches for the marker and returns the defect that has it.
         MarkerFound = "marker-found",
-        /// Whether the search ignores a result without the marker.
+        /// Whether `find` ignores a search result without the marker.
         ForeignResult = "foreign-result",
-        /// Whether the search for an unknown marker returns an empty list.
+        /// Whether `find` returns an empty list for a marker that no defect has.
         UnknownMarker = "unknown-marker",
-        /// Whether an empty list is returned only if the tracker was searched.
+        /// Whether `find` returns an empty list only if it searched the tracker.
         EmptyFind = "empty-find",
-        /// Whether a create sends one write.
+        /// Whether `create` sends exactly one write.
         OneWrite = "one-write",
-        /// Whether a create neither searches before its write nor repeats the write.
+        /// Whether `create` does not search before its write, and does not repeat the write.
         CreateOnce = "create-once",
-        /// The result of a create if a request after the write fails.
+        /// The result of `create` if a request after the write fails.
         OkAfterWrite = "ok-after-write",
-        /// Whether each request is marked with its correct effect.
+        /// Whether `create` marks each request with its correct effect: read, prepare or write.
         Effects = "effects",
-        /// Whether the returned numbers are consistent.
+        /// Whether the numbers that `count` returns are consistent.
         Counts = "counts",
         /// Whether a repeated call sends the same requests.
         SameRequests = "same-requests",
-        /// Whether each call uses at most half of each limit.
+        /// Whether each call uses at most half of each default limit.
         Limits = "limits",
     }
 }
@@ -57,17 +57,18 @@ string_enum! {
 impl Check {
     /// Returns the rule that the check tests, in one line.
     #[must_use]
-    pub fn statement(self) -> &'static str {
+    pub fn rule(self) -> &'static str {
         self.statement_and_sentence().0
     }
 
-    /// Returns the sentence of the manual from which the rule comes.
+    /// Returns the sentence of the manual that contains the rule.
     #[must_use]
-    pub fn manual(self) -> ManualSentence {
+    pub fn manual_sentence(self) -> ManualSentence {
         ManualSentence::quote(self.statement_and_sentence().1)
     }
 
-    /// Returns the scenarios whose recorded calls the check can use. One recorded call is enough.
+    /// Returns the scenarios whose recorded calls the check can use. The check needs the recorded
+    /// call of only one of them.
     pub(super) fn scenarios(self) -> &'static [Scenario] {
         match self {
             Self::DescribesItself => &[],
@@ -105,8 +106,7 @@ impl Check {
     }
 }
 
-/// Each check with the rule that it tests, and the sentence of the manual from which the rule
-/// comes.
+/// Each check with the rule that it tests, and the sentence of the manual that contains the rule.
 const STATEMENTS: &[(Check, &str, &str)] = &[
     (
         Check::DescribesItself,
@@ -240,11 +240,11 @@ mod tests {
     fn each_check_quotes_a_sentence_of_the_manual() {
         for check in Check::ALL {
             assert!(
-                check.manual().line > 0,
+                check.manual_sentence().line > 0,
                 "{check}: the manual has no {:?}",
                 check.statement_and_sentence().1
             );
-            assert!(check.statement().len() < 100, "{check}");
+            assert!(check.rule().len() < 100, "{check}");
         }
     }
 
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn the_documentation_lists_each_check() {
         let row = |check: &Check| {
-            format!("| `{check}` | {} | {} |", check.statement(), check.manual().sentence)
+            format!("| `{check}` | {} | {} |", check.rule(), check.manual_sentence().sentence)
         };
         let rows: Vec<_> = Check::ALL.iter().map(row).collect();
         let page = include_str!("../../../docs/conformance.md");

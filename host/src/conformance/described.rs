@@ -1,5 +1,5 @@
-//! Checks that a manifest contains what people need. Does not check that it is valid: this was
-//! checked when the file was loaded.
+//! Checks that a manifest contains all texts that people need. Does not check that the manifest is
+//! valid: the server has checked this when it loaded the file.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use super::results::FindingCollector;
 /// Checks the manifest, and adds the findings to the results.
 pub(super) fn check_manifest(manifest: &Manifest, results: &mut FindingCollector) {
     results.mark_made(Check::DescribesItself);
-    let mut findings = missing_parts(&manifest.settings_schema);
+    let mut findings = missing_schema_parts(&manifest.settings_schema);
     if manifest.summary.trim().is_empty() {
         findings.push("`summary` is empty".to_owned());
     }
@@ -24,8 +24,8 @@ pub(super) fn check_manifest(manifest: &Manifest, results: &mut FindingCollector
     }
 }
 
-/// Returns what is missing in a settings schema.
-fn missing_parts(schema: &Value) -> Vec<String> {
+/// Returns a sentence for each part that a settings schema lacks.
+fn missing_schema_parts(schema: &Value) -> Vec<String> {
     let mut findings = Vec::new();
     let settings = schema.get("properties").and_then(Value::as_object);
     let settings = || settings.into_iter().flatten();
@@ -65,12 +65,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_missing_part_is_reported() {
+    fn each_missing_part_of_a_settings_schema_is_reported() {
         let url =
             json!({"type": "string", "title": "t", "description": "d", "jackfield:origin": true});
         let complete = json!({"type": "object", "properties": {"url": url}, "required": ["url"],
             "additionalProperties": false});
-        assert_eq!(missing_parts(&complete), Vec::<String>::new());
+        assert_eq!(missing_schema_parts(&complete), Vec::<String>::new());
         for (pointer, part) in [
             ("/properties/url/title", "`title`"),
             ("/properties/url/description", "`description`"),
@@ -82,7 +82,7 @@ mod tests {
             let (parent, name) = pointer.rsplit_once('/').unwrap();
             let members = schema.pointer_mut(parent).and_then(Value::as_object_mut).unwrap();
             members.remove(name);
-            let found = missing_parts(&schema);
+            let found = missing_schema_parts(&schema);
             assert!(found.len() == 1 && found[0].contains(part), "{pointer}: {found:?}");
         }
     }

@@ -1,5 +1,5 @@
-//! The faults: what a tracker or the network may do instead of returning the recorded answer, and
-//! which error the connector must then return. This module sends nothing.
+//! The faults. A fault is what a tracker or the network may do instead of the recorded answer. Each
+//! fault has the error that the connector must then return. This module sends nothing.
 
 use std::collections::BTreeMap;
 
@@ -9,25 +9,25 @@ use jiff::{SignedDuration, Timestamp};
 use crate::domain::{Call, Refusal, StringEnum};
 use crate::egress::{NoAnswer, Reply, SentRequest, TapedAnswer};
 
-use super::originals::Original;
+use super::originals::OriginalCall;
 use super::{Check, Scenario};
 
-/// The tracker's message in each refusal.
+/// The message of the tracker in each simulated refusal.
 pub(super) const TRACKER_MESSAGE: &str = "Field 17 must have a colour";
-/// A page that a firewall or an identity provider may return.
+/// A page that a firewall or an identity provider may return in place of the tracker's answer.
 const SIGN_IN_PAGE: &str = "<!DOCTYPE html><html><head><title>Sign in</title></head>\
                     <body><form action=\"/login\"><input name=\"user\"></form></body></html>";
 /// JSON that no tracker returns for a successful request.
 const UNEXPECTED_JSON: &str = "{\"something\":\"else\"}";
-/// The waits in the header `Retry-After`, seconds: the first is sent as a number, the second as a
-/// date.
+/// The wait in a header `Retry-After` that contains a number, seconds.
 const NUMBER_WAIT_S: u32 = 17;
+/// The wait in a header `Retry-After` that contains a date, seconds.
 const DATE_WAIT_S: u32 = 7_200;
-/// The maximum difference of the wait until the date, seconds. It is large, because time passes
-/// before the call is made.
+/// The maximum difference between [`DATE_WAIT_S`] and the wait that the connector returns, seconds.
+/// It is large, because the suite fixes the date before it makes the calls.
 const DATE_WAIT_TOLERANCE_S: u32 = 3_600;
 
-// The error codes of the contract.
+// The error codes of the WIT contract.
 const REJECTED: &str = "rejected";
 const UNAUTHORIZED: &str = "unauthorized";
 const UNAVAILABLE: &str = "unavailable";
@@ -40,28 +40,30 @@ const INTERNAL: &str = "internal";
 pub(super) enum ExpectedError {
     /// An error with one of these codes.
     Code(&'static [&'static str]),
-    /// `rate-limited` with a wait: its seconds, and the seconds by which it may differ.
+    /// `rate-limited` with a wait. The first number is the wait, and the second one is the maximum
+    /// difference from it. Both are in seconds.
     Wait(u32, u32),
     /// Any error.
-    Error,
+    Any,
 }
 
-/// A call in which some recorded answers are replaced.
+/// A fault of the tracker or the network in a recorded call.
 #[derive(Debug, Clone)]
 pub(super) struct Fault {
-    /// The check that the fault belongs to.
+    /// The check that needs the fault.
     pub(super) check: Check,
-    /// The number of the request whose answer is replaced, from 0.
+    /// The index of the first request whose answer is replaced.
     pub(super) request_index: usize,
-    /// Describes the replaced answer for people.
+    /// A phrase that describes for people what replaces the answer.
     pub(super) description: String,
-    /// The replies that replace recorded answers, by the number of the request.
+    /// The replies that replace recorded answers, by the index of the request.
     pub(super) replies: BTreeMap<usize, Reply>,
-    pub(super) expected: ExpectedError,
+    /// The error that the connector must return.
+    pub(super) expected_error: ExpectedError,
 }
 
-/// Returns the error code that the connector returned; `None` if the connector trapped or violated
-/// the contract.
+/// Returns the error code that the connector returned. Returns `None` if the connector trapped or
+/// violated the contract.
 pub(super) fn error_code(refusal: &Refusal) -> Option<&'static str> {
     Some(match refusal {
         Refusal::Rejected(_) => REJECTED,
@@ -75,11 +77,11 @@ pub(super) fn error_code(refusal: &Refusal) -> Option<&'static str> {
 }
 
 impl ExpectedError {
-    /// Returns how an error differs from the expected one; `None` if it does not differ.
+    /// Returns how an error differs from the expected error. Returns `None` if it does not differ.
     pub(super) fn mismatch(&self, refusal: &Refusal) -> Option<String> {
         let code = error_code(refusal);
         match (self, refusal) {
-            (Self::Error, _) => None,
+            (Self::Any, _) => None,
             (Self::Code(codes), _) if code.is_some_and(|code| codes.contains(&code)) => None,
             (Self::Code(codes), _) => {
                 let names: Vec<_> = codes.iter().map(|code| format!("`{code}`")).collect();
@@ -96,7 +98,7 @@ impl ExpectedError {
 
 impl Fault {
     /// Returns the checks whose results may depend on this fault.
-    pub(super) fn checks(&self, scenario: Scenario) -> Vec<Check> {
+    pub(super) fn dependent_checks(&self, scenario: Scenario) -> Vec<Check> {
         let more_checks: &[Check] = match (self.check, scenario) {
             (Check::ForeignResult | Check::TrackerWords, _) => &[],
             (_, Scenario::Create) => &[Check::CreateOnce, Check::OkAfterWrite],
@@ -107,29 +109,30 @@ impl Fault {
     }
 }
 
-impl Original {
-    /// Returns all faults for this call.
-    pub(super) fn faults(&self, now: Timestamp) -> Vec<Fault> {
+impl OriginalCall {
+    /// Returns all faults that may occur in this call.
+    pub(super) fn possible_faults(&self, now: Timestamp) -> Vec<Fault> {
         let requests = self.replayed_call.requests.iter().enumerate();
         let faults = requests.flat_map(|(index, request)| faults_of_request(index, request, now));
         let mut faults: Vec<_> = faults.collect();
         if let Some(index) = self.write_index() {
             faults.extend(refusals_with_message().into_iter().map(|(description, answer)| {
                 let reply = Reply::Answer(answer);
-                new_fault(Check::TrackerWords, index, description, reply, ExpectedError::Error)
+                new_fault(Check::TrackerWords, index, description, reply, ExpectedError::Any)
             }));
         }
         faults.extend(self.foreign_result_fault());
         faults
     }
 
-    /// Returns a fault of `find`: all answers contain another word instead of the marker.
+    /// Returns the fault in which all answers to `find` contain another word in place of the
+    /// marker.
     fn foreign_result_fault(&self) -> Option<Fault> {
         let marker = self.replayed_call.marker.as_str();
         let other_word: String = marker.chars().rev().collect();
         let answers =
             self.replayed_call.requests.iter().enumerate().filter_map(|(index, request)| {
-                let answer = request.recorded.clone()?;
+                let answer = request.recorded_answer.clone()?;
                 let text = std::str::from_utf8(&answer.body).ok()?;
                 let body = text.contains(marker).then(|| text.replace(marker, &other_word))?;
                 Some((index, Reply::Answer(TapedAnswer { body: body.into(), ..answer })))
@@ -141,7 +144,7 @@ impl Original {
             request_index: *index,
             description: "a result with another word instead of the marker".to_owned(),
             replies,
-            expected: ExpectedError::Error,
+            expected_error: ExpectedError::Any,
         })
     }
 }
@@ -151,18 +154,19 @@ fn new_fault(
     request_index: usize,
     description: String,
     reply: Reply,
-    expected: ExpectedError,
+    expected_error: ExpectedError,
 ) -> Fault {
     let replies = BTreeMap::from([(request_index, reply)]);
-    Fault { check, request_index, description, replies, expected }
+    Fault { check, request_index, description, replies, expected_error }
 }
 
-/// Returns the faults for one request.
+/// Returns the faults that may occur in one request. `index` is the index of the request.
 fn faults_of_request(index: usize, request: &SentRequest, now: Timestamp) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (check, statuses, codes) in STATUS_CODES {
         for status in *statuses {
-            let answer = if *status > 500 { page_answer(*status) } else { refusal_answer(*status) };
+            let answer =
+                if *status > 500 { html_page_answer(*status) } else { refusal_answer(*status) };
             let description = format!("status {status}");
             faults.push(new_fault(
                 *check,
@@ -203,21 +207,16 @@ fn faults_of_request(index: usize, request: &SentRequest, now: Timestamp) -> Vec
             expected,
         ));
     }
-    let answers = request.recorded.iter().flat_map(unexpected_answers);
+    let answers = request.recorded_answer.iter().flat_map(unexpected_answers);
     faults.extend(answers.map(|(description, answer)| {
         let reply = Reply::Answer(answer);
-        new_fault(
-            Check::UnexpectedAnswer,
-            index,
-            description.to_owned(),
-            reply,
-            ExpectedError::Error,
-        )
+        new_fault(Check::UnexpectedAnswer, index, description.to_owned(), reply, ExpectedError::Any)
     }));
     faults
 }
 
-/// The status codes of each check, and the error codes that the connector may return for them.
+/// Status codes of answers, with the check that needs them and the error codes that the connector
+/// may return for them.
 const STATUS_CODES: &[(Check, &[u16], &[&str])] = &[
     (Check::RefusedCredentials, &[401, 403], &[UNAUTHORIZED]),
     (Check::RefusedData, &[400, 422], &[REJECTED, UNSUPPORTED]),
@@ -225,21 +224,21 @@ const STATUS_CODES: &[(Check, &[u16], &[&str])] = &[
     (Check::TrackerDown, &[500, 502, 503, 504], &[UNAVAILABLE]),
 ];
 
-/// Returns both forms of `Retry-After`, each with its wait and the tolerance of the wait, in
-/// seconds.
+/// Returns a value of `Retry-After` in each of its two forms. Each value comes with its wait and
+/// the maximum difference from the wait, in seconds.
 fn retry_after_values(now: Timestamp) -> Vec<(String, u32, u32)> {
     let date = http_date(now, DATE_WAIT_S).map(|date| (date, DATE_WAIT_S, DATE_WAIT_TOLERANCE_S));
     [(NUMBER_WAIT_S.to_string(), NUMBER_WAIT_S, 0)].into_iter().chain(date).collect()
 }
 
-/// Formats the time in `seconds` seconds as an HTTP date.
+/// Formats the time `seconds` after `now` as an HTTP date.
 fn http_date(now: Timestamp, seconds: u32) -> Option<String> {
     let time = now + SignedDuration::from_secs(seconds.into());
     DateTimePrinter::new().timestamp_to_rfc9110_string(&time).ok()
 }
 
-/// Returns answers that report success and have an unexpected body. Returns none for a recorded
-/// answer without a body.
+/// Returns answers that report success and have an unexpected body. Returns an empty list for a
+/// recorded answer without a body.
 fn unexpected_answers(recorded: &TapedAnswer) -> Vec<(&'static str, TapedAnswer)> {
     let TapedAnswer { status, headers, body } = recorded.clone();
     if body.is_empty() {
@@ -247,7 +246,7 @@ fn unexpected_answers(recorded: &TapedAnswer) -> Vec<(&'static str, TapedAnswer)
     }
     let with_body = |body| TapedAnswer { status, headers: headers.clone(), body };
     let mut answers =
-        vec![("an HTML page", page_answer(200)), ("an empty body", with_body("".into()))];
+        vec![("an HTML page", html_page_answer(200)), ("an empty body", with_body("".into()))];
     if serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok() {
         answers.push(("JSON that is cut in the middle", with_body(body.slice(..body.len() / 2))));
         answers.push(("JSON with other members", with_body(UNEXPECTED_JSON.into())));
@@ -255,7 +254,7 @@ fn unexpected_answers(recorded: &TapedAnswer) -> Vec<(&'static str, TapedAnswer)
     answers
 }
 
-/// Returns a refusal with the tracker's message in each of the forms that trackers use.
+/// Returns a refusal in each of the forms in which trackers send their message.
 fn refusals_with_message() -> Vec<(String, TapedAnswer)> {
     let json = |form: serde_json::Value| (form.to_string(), "application/json");
     let forms = [
@@ -284,7 +283,7 @@ fn refusal_answer(status: u16) -> TapedAnswer {
     TapedAnswer { status, headers: content_type_header("application/json"), body: body.into() }
 }
 
-fn page_answer(status: u16) -> TapedAnswer {
+fn html_page_answer(status: u16) -> TapedAnswer {
     TapedAnswer {
         status,
         headers: content_type_header("text/html; charset=utf-8"),
@@ -320,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn only_json_is_cut_and_an_empty_body_is_not_replaced() {
+    fn only_a_json_body_is_cut_and_an_empty_body_is_not_replaced() {
         let answer = |body: &'static str| TapedAnswer {
             status: 201,
             headers: Vec::new(),

@@ -1,7 +1,7 @@
-//! Finds sentences of the manual, which is the comments in `wit/connector.wit`. Reads only the copy
-//! that is built into this program.
+//! Finds sentences of the manual for connectors, which is the comments in `wit/connector.wit`.
+//! Reads only the copy of this file that is built into the program.
 
-/// The manual, as it was when this program was built.
+/// The file with the manual, as it was when this program was built.
 const MANUAL_TEXT: &str = include_str!("../../../wit/connector.wit");
 
 /// A sentence of the manual.
@@ -15,14 +15,15 @@ pub struct ManualSentence {
 }
 
 impl ManualSentence {
+    /// Finds a sentence in the manual.
     pub(super) fn quote(sentence: &'static str) -> Self {
-        Self { line: line_of(MANUAL_TEXT, sentence).unwrap_or(0), sentence }
+        Self { line: line_of_sentence(MANUAL_TEXT, sentence).unwrap_or(0), sentence }
     }
 }
 
-/// Returns the line, from 1, at which a sentence begins. The sentence may continue on the next
-/// lines.
-fn line_of(wit: &str, sentence: &str) -> Option<usize> {
+/// Returns the number of the line at which a sentence begins; the first line is 1. The sentence may
+/// continue on the next lines.
+fn line_of_sentence(wit: &str, sentence: &str) -> Option<usize> {
     let (mut text, mut line_starts) = (String::new(), Vec::new());
     for line in wit.lines() {
         line_starts.push(text.len());
@@ -43,7 +44,7 @@ mod tests {
         for (sentence, line) in
             [("One.", Some(2)), ("Two words.", Some(2)), ("Three.", Some(3)), ("Five", None)]
         {
-            assert_eq!(line_of(wit, sentence), line, "{sentence}");
+            assert_eq!(line_of_sentence(wit, sentence), line, "{sentence}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Replays the recorded calls without a fault. Replays with faults are compared with these replays.
+//! Replays the recorded calls without faults. The suite compares replays with faults with these
+//! replays. This module replaces no answers.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,18 +13,20 @@ use super::results::FindingCollector;
 use super::{Check, Scenario};
 
 /// A recorded call, and its replay without a fault.
-pub(super) struct Original {
+pub(super) struct OriginalCall {
     pub(super) scenario: Scenario,
     pub(super) recording: Recording,
     pub(super) replayed_call: ReplayedCall,
 }
 
-impl Original {
+impl OriginalCall {
+    /// Whether the export returned ok in the replay.
     pub(super) fn is_ok(&self) -> bool {
         self.replayed_call.answer.is_ok()
     }
 
-    /// Returns the number of the request that creates the defect.
+    /// Returns the index of the request that creates the defect. Returns `None` if the call is not
+    /// `create`, or if it marks no request as a write.
     pub(super) fn write_index(&self) -> Option<usize> {
         let mut sent = self.replayed_call.requests.iter();
         sent.position(|request| request.effect == Effect::Write)
@@ -31,21 +34,21 @@ impl Original {
     }
 }
 
-/// Replays each recorded call twice, and returns the calls that could be replayed.
+/// Replays each recorded call twice. Returns the calls whose requests all had recorded answers.
 pub(super) async fn replay_recordings(
     replayer: &Replayer,
     active: &Arc<ActiveConnection>,
     folder: &Path,
     results: &mut FindingCollector,
-) -> anyhow::Result<Vec<Original>> {
+) -> anyhow::Result<Vec<OriginalCall>> {
     let mut originals = Vec::new();
     for scenario in Scenario::ALL.iter().copied() {
-        if !scenario.is_exported(replayer.connector.interfaces()) {
-            results.note_missing_scenario(scenario, "the connector does not export its interface");
+        if !scenario.is_exported_by(replayer.connector.interfaces()) {
+            results.note_missing_call(scenario, "the connector does not export its interface");
             continue;
         }
         let Some(recording) = read_recording(folder, scenario)? else {
-            results.note_missing_scenario(scenario, &not_recorded_hint(folder, scenario));
+            results.note_missing_call(scenario, &not_recorded_hint(folder, scenario));
             continue;
         };
         let replayed_call = replayer.replay(active, scenario, &recording, BTreeMap::new()).await?;
@@ -56,27 +59,27 @@ pub(super) async fn replay_recordings(
             results.add_finding(Check::SameRequests, text);
         }
         match &replayed_call.missing_answer {
-            // The folder contains the exchanges of other calls, but not the exchanges of this call.
+            // The folder contains the exchanges of other calls, but not those of this call.
             Some(_) if !folder.join(scenario.as_str()).is_dir() => {
-                results.note_missing_scenario(scenario, &not_recorded_hint(folder, scenario));
+                results.note_missing_call(scenario, &not_recorded_hint(folder, scenario));
             }
             Some(why) => {
                 let text = format!(
                     "`{scenario}`: {why}; if the request is correct, record the call again"
                 );
-                results.add_not_replayed(scenario, text);
+                results.add_unreplayable_call(scenario, text);
             }
             None => {
                 results.mark_made(Check::SameRequests);
-                originals.push(Original { scenario, recording, replayed_call });
+                originals.push(OriginalCall { scenario, recording, replayed_call });
             }
         }
     }
     Ok(originals)
 }
 
-/// Reads the recording of a call: from the folder of the call, or else from the folder with the
-/// exchanges of all calls.
+/// Reads the recording of a call from the folder of the call. If this folder does not exist, reads
+/// it from the folder that contains the exchanges of all calls.
 fn read_recording(folder: &Path, scenario: Scenario) -> Result<Option<Recording>, RecordingError> {
     let own_folder: PathBuf = folder.join(scenario.as_str());
     let has_own_folder = own_folder.is_dir();
@@ -85,7 +88,7 @@ fn read_recording(folder: &Path, scenario: Scenario) -> Result<Option<Recording>
     }
     match Recording::read(if has_own_folder { &own_folder } else { folder }) {
         Ok(recording) => Ok(Some(recording)),
-        // An empty folder is valid, because a call may send no request.
+        // An empty folder is a valid recording, because a call may send no request.
         Err(RecordingError::Empty(_)) if has_own_folder => Ok(Some(Recording::default())),
         Err(RecordingError::Empty(_)) => Ok(None),
         Err(error) => Err(error),
@@ -100,7 +103,7 @@ fn not_recorded_hint(folder: &Path, scenario: Scenario) -> String {
     )
 }
 
-/// Describes the first request in which two replays differ.
+/// Describes the first request that differs between two replays.
 fn first_difference(
     first_requests: &[SentRequest],
     second_requests: &[SentRequest],
@@ -132,7 +135,7 @@ mod tests {
 
     fn request(url: &str, body: &'static str) -> SentRequest {
         let (method, url) = ("GET".to_owned(), url.to_owned());
-        SentRequest { method, url, body: body.into(), effect: Effect::Read, recorded: None }
+        SentRequest { method, url, body: body.into(), effect: Effect::Read, recorded_answer: None }
     }
 
     #[test]

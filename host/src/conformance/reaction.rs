@@ -1,20 +1,20 @@
-//! Checks the reaction of a connector to a fault. Makes no call itself.
+//! Checks the reaction of a connector to a fault. This module makes no call itself.
 
 use crate::domain::{Call, Effect, OutboundCall, Refusal};
 use crate::runtime::ExportAnswer;
 
 use super::faults::{Fault, TRACKER_MESSAGE, error_code};
-use super::originals::Original;
+use super::originals::OriginalCall;
 use super::replayed_call::ReplayedCall;
 use super::results::{FindingCollector, RefusalText};
 use super::{Check, Scenario};
 
-/// Maximum length of a connector's message that is shown, characters.
+/// Maximum length of a connector's message in a finding, characters.
 const MESSAGE_CHARS_MAX: usize = 200;
 
 /// Checks a call in which answers were replaced by faults.
 pub(super) fn check_reaction(
-    original: &Original,
+    original: &OriginalCall,
     fault: &Fault,
     replayed_call: &ReplayedCall,
     results: &mut FindingCollector,
@@ -27,16 +27,20 @@ pub(super) fn check_reaction(
     }
 }
 
+/// The reaction of a connector to a fault.
 struct Reaction<'a> {
-    original: &'a Original,
+    /// The call without the fault.
+    original: &'a OriginalCall,
     fault: &'a Fault,
+    /// The call with the fault.
     replayed_call: &'a ReplayedCall,
 }
 
 impl Reaction<'_> {
+    /// Checks that `find` did not return a record without the marker.
     fn check_foreign_result(&self, results: &mut FindingCollector) {
         results.mark_made(Check::ForeignResult);
-        if let Ok(ExportAnswer::Found(found)) = &self.replayed_call.answer
+        if let Ok(ExportAnswer::FoundDefects(found)) = &self.replayed_call.answer
             && let Some(first) = found.first()
         {
             let text = self.describe(&format!("returned the defect {:?}", first.key));
@@ -44,6 +48,7 @@ impl Reaction<'_> {
         }
     }
 
+    /// Returns whether the answer of the connector contains the message of the tracker.
     fn refusal_text(&self) -> RefusalText {
         match &self.replayed_call.answer {
             Err(refusal) if refusal.to_string().contains(TRACKER_MESSAGE) => RefusalText::PassedOn,
@@ -56,8 +61,8 @@ impl Reaction<'_> {
         }
     }
 
-    /// Checks that the call returned the expected error. If its write succeeded before the fault,
-    /// the call must return ok instead.
+    /// Checks that the call returned the expected error. If the write of the call succeeded before
+    /// the fault, checks that the call returned ok instead.
     fn check_error(&self, results: &mut FindingCollector) {
         let Self { original, fault, replayed_call } = self;
         let write = original.write_index();
@@ -72,7 +77,7 @@ impl Reaction<'_> {
             results.add_finding(Check::CreateOnce, self.describe("sent the write again"));
         }
         if replayed_call.missing_answer.is_some() && is_error(&replayed_call.answer) {
-            // The missing recorded answer caused the error, so the error shows nothing about this
+            // The missing recorded answer caused the error, so the error is not a reaction to this
             // fault.
             let text = self.describe("sent a request that is not recorded");
             return results.add_note(fault.check, text);
@@ -82,17 +87,17 @@ impl Reaction<'_> {
             results.mark_made(Check::EmptyFind);
         }
         match &replayed_call.answer {
-            Ok(ExportAnswer::Found(found)) if found.is_empty() => {
+            Ok(ExportAnswer::FoundDefects(found)) if found.is_empty() => {
                 results.add_finding(Check::EmptyFind, self.describe("returned an empty list"));
             }
-            // A create may succeed although an upload failed.
-            Ok(_) if self.is_preparation() => {}
+            // `create` may succeed although a request that prepares the write failed.
+            Ok(_) if self.is_in_preparation() => {}
             Ok(_) => results.add_finding(fault.check, self.describe("returned ok")),
             Err(Refusal::ConnectorFault(why)) => {
                 results.add_finding(fault.check, self.describe(&shortened(&why.to_string())));
             }
             Err(refusal) => {
-                if let Some(why) = fault.expected.mismatch(refusal) {
+                if let Some(why) = fault.expected_error.mismatch(refusal) {
                     let text =
                         self.describe(&format!("returned {}; {why}", describe_error(refusal)));
                     results.add_finding(fault.check, text);
@@ -101,14 +106,16 @@ impl Reaction<'_> {
         }
     }
 
-    fn is_preparation(&self) -> bool {
+    /// Whether the fault replaces the answer to a request that prepares the write of `create`, such
+    /// as an upload.
+    fn is_in_preparation(&self) -> bool {
         let request = self.original.replayed_call.requests.get(self.fault.request_index);
         let is_create = self.original.scenario == Scenario::Create;
         is_create && request.is_some_and(|request| request.effect == Effect::Prepare)
     }
 
-    /// Whether the call sent its write more often than the original call. Counts each write, and
-    /// each request with the method and the path of the write.
+    /// Whether the call sent its write more often than the call without the fault. A request that
+    /// is not marked as a write counts too, if it has the method and the path of the write.
     fn repeats_its_write(&self) -> bool {
         let count_writes = |calls: &[OutboundCall]| {
             let write = calls.iter().find(|call| call.effect == Effect::Write);
@@ -124,7 +131,7 @@ impl Reaction<'_> {
             > count_writes(&self.original.replayed_call.report.calls)
     }
 
-    /// Describes the fault and the reaction for people.
+    /// Returns a text about the fault and the reaction, for people.
     fn describe(&self, reaction: &str) -> String {
         let Self { original, fault, .. } = self;
         let request = original.replayed_call.requests.get(fault.request_index);
@@ -138,7 +145,8 @@ impl Reaction<'_> {
     }
 }
 
-/// Whether an export returned an error. A trap is not an error in this sense.
+/// Whether an export returned an error. A trap and a violation of the contract are not returned
+/// errors.
 fn is_error(answer: &Result<ExportAnswer, Refusal>) -> bool {
     matches!(answer, Err(refusal) if !matches!(refusal, Refusal::ConnectorFault(_)))
 }

@@ -1,5 +1,5 @@
-//! Records the calls that the suite replays, by calling the tracker. Creates one defect in the
-//! tracker, and sends it one search with a wrong secret.
+//! Records the calls that the suite replays. The recorded calls reach the tracker. They create one
+//! defect there, and search once with a wrong secret.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,12 +20,12 @@ use crate::secret::Secret;
 use super::replayed_call::{Caller, placeholder_secret};
 use super::{Scenario, Suite};
 
-/// Records each call into a separate folder in `folder`. `folder` is created only after all calls
-/// were recorded.
+/// Records each call into its own folder below `folder`. Creates `folder` only after all calls were
+/// recorded.
 ///
 /// # Errors
 /// The folder has files, a call cannot be made or recorded, or `create` failed.
-pub async fn record(
+pub async fn record_calls(
     suite: &Suite,
     values: UnstoredConnection,
     config: Config,
@@ -44,9 +44,9 @@ pub async fn record(
     let recorder = Arc::new(Recorder::create(&folder_of(Scenario::Check))?);
     let caller = Caller::start(config, suite, Tape::Record(Arc::clone(&recorder))).await?;
     let wrong_values = with_wrong_secrets(&values, &caller.connector);
-    let active = caller.invoker.connect(&caller.connector, values)?;
+    let active = caller.invoker.new_connection(&caller.connector, values)?;
     for scenario in Scenario::ALL.iter().copied() {
-        if !scenario.is_exported(caller.connector.interfaces()) {
+        if !scenario.is_exported_by(caller.connector.interfaces()) {
             continue;
         }
         if scenario == Scenario::Find {
@@ -55,7 +55,7 @@ pub async fn record(
         let active = match (scenario, &wrong_values) {
             (Scenario::FindRefused, None) => continue,
             (Scenario::FindRefused, Some(wrong)) => {
-                &caller.invoker.connect(&caller.connector, wrong.clone())?
+                &caller.invoker.new_connection(&caller.connector, wrong.clone())?
             }
             _ => &active,
         };
@@ -63,7 +63,7 @@ pub async fn record(
             recorder.change_folder(&folder_of(scenario))?;
         }
         progress(&format!("recording {scenario}"));
-        let invoked = caller.call(active, scenario).await?;
+        let invoked = caller.call_export(active, scenario).await?;
         recorder.exchange_count().with_context(|| format!("cannot record {scenario}"))?;
         if let (Scenario::Create, Err(refusal)) = (scenario, invoked.answer) {
             bail!("nothing was recorded, because create-defect failed: {refusal}");
@@ -75,8 +75,8 @@ pub async fn record(
     Ok(())
 }
 
-/// Returns the same values with wrong secrets; `None` if there is no secret, or if no wrong value
-/// can be generated for one of them.
+/// Returns the same settings with wrong secrets. Returns `None` if there is no secret, or if no
+/// wrong value can be generated for one of the secrets.
 fn with_wrong_secrets(
     values: &UnstoredConnection,
     connector: &Connector,

@@ -1,4 +1,5 @@
-//! Calls the connector: with the tracker, or with a recording in which answers are replaced.
+//! Calls the exports of a connector. Either the tracker answers their requests, or a recording in
+//! which the suite replaces answers. This module checks nothing.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,28 +17,33 @@ use crate::egress::{ActiveConnection, Recording, Replay, Reply, SentRequest, Tap
 use crate::runtime::{Connector, ExportAnswer};
 use crate::secret::Secret;
 
-use super::{Original, Scenario, Suite};
+use super::{OriginalCall, Scenario, Suite};
 
-/// The value of a secret that was not entered. Any value is correct, because recordings contain no
-/// credentials and requests are compared without them.
+/// The value of a secret that a person did not enter. Any value can be used, because recordings
+/// contain no credentials, and requests are compared without credentials.
 const PLACEHOLDER_SECRET: &str = "secret-of-the-conformance-test";
-/// Maximum size of a secret, bytes.
+/// Maximum size of a placeholder for a secret, bytes.
 const SECRET_BYTES_MAX: usize = 16 << 10;
 
 /// Calls exports of the connector with the arguments of the suite.
 pub(super) struct Caller {
     pub(super) invoker: Invoker,
     pub(super) connector: Arc<Connector>,
+    /// The connector file.
     file: PathBuf,
+    /// The failed test with which the exports are called.
     test: FailedTest,
+    /// The Test Manager project with which `count` is called.
     project: String,
-    calls: AtomicUsize,
+    /// The number of calls that were made.
+    call_count: AtomicUsize,
 }
 
 /// Replays recorded calls, with or without faults.
 pub(super) struct Replayer {
     caller: Caller,
-    replay: Arc<Replay>,
+    /// The recording that answers the requests of the connector.
+    tape: Arc<Replay>,
     pub(super) connector: Arc<Connector>,
 }
 
@@ -46,10 +52,11 @@ pub(super) struct ReplayedCall {
     /// What the export returned, or the reason why it returned nothing.
     pub(super) answer: Result<ExportAnswer, Refusal>,
     pub(super) report: RunReport,
+    /// The marker with which the export was called.
     pub(super) marker: Marker,
     /// The requests that the call sent, in order.
     pub(super) requests: Vec<SentRequest>,
-    /// The reason why a request had no recorded answer; absent if all requests had one.
+    /// The reason why a request had no recorded answer; `None` if all requests had one.
     pub(super) missing_answer: Option<TapeError>,
 }
 
@@ -61,18 +68,19 @@ impl Caller {
             invoker,
             connector,
             file: suite.file.clone(),
-            test: suite.test.clone(),
+            test: suite.failed_test.clone(),
             project: suite.project.clone(),
-            calls: AtomicUsize::new(0),
+            call_count: AtomicUsize::new(0),
         })
     }
 
-    pub(super) async fn call(
+    /// Calls the export that the scenario names.
+    pub(super) async fn call_export(
         &self,
         active: &Arc<ActiveConnection>,
         scenario: Scenario,
     ) -> anyhow::Result<InvocationResult> {
-        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.call_count.fetch_add(1, Ordering::Relaxed);
         let invocation = Invocation {
             file: self.file.clone(),
             call: scenario.call(),
@@ -91,14 +99,14 @@ impl Caller {
 
 impl Replayer {
     pub(super) async fn start(config: Config, suite: &Suite) -> anyhow::Result<Self> {
-        let replay = Arc::new(Replay::default());
-        let caller = Caller::start(config, suite, Tape::Replay(Arc::clone(&replay))).await?;
+        let tape = Arc::new(Replay::default());
+        let caller = Caller::start(config, suite, Tape::Replay(Arc::clone(&tape))).await?;
         let connector = Arc::clone(&caller.connector);
-        Ok(Self { caller, replay, connector })
+        Ok(Self { caller, tape, connector })
     }
 
-    /// Creates a connection with these values. A required secret that is missing gets a
-    /// placeholder.
+    /// Creates a connection with these settings and secrets. Adds a placeholder for each required
+    /// secret that is missing.
     pub(super) fn connect(
         &self,
         mut values: UnstoredConnection,
@@ -106,19 +114,22 @@ impl Replayer {
         for (name, text) in required_secrets(&self.connector.manifest().settings_schema) {
             values.secrets.entry(name).or_insert_with(|| Secret::new(text));
         }
-        self.caller.invoker.connect(&self.connector, values)
+        self.caller.invoker.new_connection(&self.connector, values)
     }
 
-    /// Replays a recorded call once more, with `replies` instead of some recorded answers.
+    /// Replays a recorded call once more. `replies` replace recorded answers, by the index of the
+    /// request.
     pub(super) async fn replay_with_faults(
         &self,
         active: &Arc<ActiveConnection>,
-        original: &Original,
+        original: &OriginalCall,
         replies: BTreeMap<usize, Reply>,
     ) -> anyhow::Result<ReplayedCall> {
         self.replay(active, original.scenario, &original.recording, replies).await
     }
 
+    /// Replays the recorded call of a scenario. `replies` replace recorded answers, by the index of
+    /// the request.
     pub(super) async fn replay(
         &self,
         active: &Arc<ActiveConnection>,
@@ -126,23 +137,30 @@ impl Replayer {
         recording: &Recording,
         replies: BTreeMap<usize, Reply>,
     ) -> anyhow::Result<ReplayedCall> {
-        self.replay.start(recording, replies);
-        let InvocationResult { answer, report, marker, tape, .. } =
-            self.caller.call(active, scenario).await?;
-        let missing_answer = match tape {
+        self.tape.start_run(recording, replies);
+        let InvocationResult { answer, report, marker, tape_result, .. } =
+            self.caller.call_export(active, scenario).await?;
+        let missing_answer = match tape_result {
             TapeResult::Replayed(Err(error)) => Some(error),
             _ => None,
         };
-        Ok(ReplayedCall { answer, report, marker, requests: self.replay.sent(), missing_answer })
+        Ok(ReplayedCall {
+            answer,
+            report,
+            marker,
+            requests: self.tape.sent_requests(),
+            missing_answer,
+        })
     }
 
+    /// Returns the time of the clock that the calls use.
     pub(super) fn now(&self) -> Timestamp {
         self.caller.invoker.now()
     }
 
     /// Returns the number of calls that were made.
     pub(super) fn call_count(&self) -> usize {
-        self.caller.calls.load(Ordering::Relaxed)
+        self.caller.call_count.load(Ordering::Relaxed)
     }
 }
 
@@ -161,7 +179,8 @@ fn required_secrets(schema: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Returns a valid value for a secret with this schema; `None` if the schema has a `pattern`.
+/// Returns a valid value for a secret with this schema. Returns `None` if the schema has a
+/// `pattern`, because the value might not match it.
 pub(super) fn placeholder_secret(property: &Value) -> Option<String> {
     if property.get("pattern").is_some() {
         return None;

@@ -1,4 +1,5 @@
-//! Collects the findings of the checks, and makes a report of them. Makes no check itself.
+//! Collects the findings of the checks, and makes a report of the findings. This module makes no
+//! check itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,16 +7,16 @@ use crate::domain::StringEnum;
 
 use super::{Check, Scenario};
 
-/// Maximum number of findings that are kept for one check.
+/// Maximum number of findings of one check in the report.
 const FINDINGS_MAX: usize = 20;
 
 /// The result of a run of the suite.
 #[derive(Debug)]
 pub struct Report {
     /// The name of the connector: the stem of its file.
-    pub connector: String,
+    pub connector_name: String,
     /// The connector's name for people.
-    pub name: String,
+    pub title: String,
     /// The version in the manifest.
     pub version: String,
     /// SHA-256 of the connector file, hex.
@@ -23,7 +24,7 @@ pub struct Report {
     /// The results, one for each chosen check.
     pub results: Vec<CheckResult>,
     /// The number of calls of exports that were made.
-    pub calls: usize,
+    pub call_count: usize,
 }
 
 /// The result of one check.
@@ -31,30 +32,30 @@ pub struct Report {
 pub struct CheckResult {
     /// The check that was made, or that should have been made.
     pub check: Check,
-    /// The result of the check.
+    /// Whether the check passed.
     pub verdict: Verdict,
-    /// Notes for people about a check that was made.
+    /// Notes for people about the check, if it was made.
     pub notes: Vec<String>,
 }
 
-/// The result of a check.
+/// Whether a check passed, found problems, or was not made.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The check found no problem.
     Passed,
-    /// The check found these problems. At most 20 are listed; then the last entry is the number of
-    /// the others.
+    /// The check found these problems, one text for each. If there are more than 20, the list
+    /// contains 20 of them, and a last text with the number of the others.
     Findings(Vec<String>),
-    /// The check was not made. The text contains the reason and what to pass.
+    /// The check was not made. The text contains the reason, and what a person must pass.
     NotRun(String),
 }
 
-/// Whether the answer of the connector contains the text of the tracker's refusal.
+/// Whether the answer of the connector contains the message of the tracker's refusal.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RefusalText {
-    /// The error of the connector contains the text.
+    /// The error of the connector contains the message.
     PassedOn,
-    /// The answer of the connector does not contain the text. The value describes the answer for
+    /// The answer of the connector does not contain the message. The text describes the answer for
     /// people.
     Lost(String),
 }
@@ -62,47 +63,48 @@ pub(super) enum RefusalText {
 /// Collects findings and notes until all checks were made.
 #[derive(Debug)]
 pub(super) struct FindingCollector {
-    chosen: BTreeSet<Check>,
-    made: BTreeSet<Check>,
+    chosen_checks: BTreeSet<Check>,
+    made_checks: BTreeSet<Check>,
     findings: BTreeMap<Check, Vec<String>>,
     notes: BTreeMap<Check, Vec<String>>,
-    /// The calls that could not be replayed, by each check that uses them and by the reason.
-    missing_scenarios: BTreeMap<(Check, String), Vec<Scenario>>,
-    /// Whether the connector passed on the text of a refusal in at least one form. If not, what it
-    /// returned for the first form.
+    /// The calls that could not be replayed, by the check that uses them and by the reason.
+    missing_calls: BTreeMap<(Check, String), Vec<Scenario>>,
+    /// [`RefusalText::PassedOn`] if the connector passed on the message of a refusal in at least
+    /// one form. Otherwise the answer of the connector to the first form.
     refusal_text: Option<RefusalText>,
 }
 
 impl FindingCollector {
+    /// Creates a collector without findings. `chosen` are the checks that the report contains.
     pub(super) fn new(chosen: &[Check]) -> Self {
         Self {
-            chosen: chosen.iter().copied().collect(),
-            made: BTreeSet::new(),
+            chosen_checks: chosen.iter().copied().collect(),
+            made_checks: BTreeSet::new(),
             findings: BTreeMap::new(),
             notes: BTreeMap::new(),
-            missing_scenarios: BTreeMap::new(),
+            missing_calls: BTreeMap::new(),
             refusal_text: None,
         }
     }
 
-    /// Whether one of these checks was chosen.
-    pub(super) fn needs(&self, checks: &[Check]) -> bool {
-        checks.iter().any(|check| self.chosen.contains(check))
+    /// Whether at least one of these checks was chosen.
+    pub(super) fn needs_any_of(&self, checks: &[Check]) -> bool {
+        checks.iter().any(|check| self.chosen_checks.contains(check))
     }
 
     /// Records that a check was made.
     pub(super) fn mark_made(&mut self, check: Check) {
-        self.made.insert(check);
+        self.made_checks.insert(check);
     }
 
     /// Records that a check was made and found a problem.
     pub(super) fn add_finding(&mut self, check: Check, text: String) {
-        self.made.insert(check);
+        self.made_checks.insert(check);
         self.findings.entry(check).or_default().push(text);
     }
 
-    /// Records whether the connector passed on the text of a refusal in one form. Each tracker uses
-    /// its own form, so one form is enough.
+    /// Records whether the connector passed on the message of a refusal in one form. Each tracker
+    /// has its own form, so the connector must pass on the message in only one form.
     pub(super) fn record_refusal_text(&mut self, text: RefusalText) {
         if text == RefusalText::PassedOn || self.refusal_text.is_none() {
             self.refusal_text = Some(text);
@@ -117,63 +119,64 @@ impl FindingCollector {
         }
     }
 
-    /// Records for each check that uses this call why the call is missing.
-    pub(super) fn note_missing_scenario(&mut self, scenario: Scenario, why: &str) {
+    /// Records why a call was not replayed, for each check that uses this call.
+    pub(super) fn note_missing_call(&mut self, scenario: Scenario, why: &str) {
         let uses_scenario = |check: &Check| check.scenarios().contains(&scenario);
         for check in Check::ALL.iter().copied().filter(uses_scenario) {
-            self.missing_scenarios.entry((check, why.to_owned())).or_default().push(scenario);
+            self.missing_calls.entry((check, why.to_owned())).or_default().push(scenario);
         }
     }
 
-    /// Records that the requests of a call are not the recorded requests. This is always a finding,
+    /// Records that a call sent other requests than the recorded ones. This is always a finding,
     /// because a check that was not made must not pass.
-    pub(super) fn add_not_replayed(&mut self, scenario: Scenario, why: String) {
-        if self.chosen.contains(&Check::SameRequests) {
+    pub(super) fn add_unreplayable_call(&mut self, scenario: Scenario, why: String) {
+        if self.chosen_checks.contains(&Check::SameRequests) {
             self.add_finding(Check::SameRequests, why);
-            return self
-                .note_missing_scenario(scenario, "its requests are not the recorded requests");
+            return self.note_missing_call(scenario, "its requests are not the recorded requests");
         }
         let uses_scenario = |check: &Check| check.scenarios().contains(&scenario);
-        for check in self.chosen.clone().into_iter().filter(uses_scenario) {
+        for check in self.chosen_checks.clone().into_iter().filter(uses_scenario) {
             self.add_finding(check, why.clone());
         }
     }
 
-    /// Records for each chosen check why no call was replayed.
-    pub(super) fn note_no_calls(&mut self, why: &str) {
-        for check in self.chosen.clone() {
+    /// Records why no call was replayed, for each chosen check that needs a call.
+    pub(super) fn note_that_no_call_was_replayed(&mut self, why: &str) {
+        for check in self.chosen_checks.clone() {
             if check != Check::DescribesItself {
                 self.add_note(check, why.to_owned());
             }
         }
     }
 
+    /// Returns the result of each chosen check.
     pub(super) fn into_results(mut self) -> Vec<CheckResult> {
         match self.refusal_text.take() {
             Some(RefusalText::PassedOn) => self.mark_made(Check::TrackerWords),
             Some(RefusalText::Lost(what)) => self.add_finding(Check::TrackerWords, what),
             None => {}
         }
-        for ((check, why), scenarios) in std::mem::take(&mut self.missing_scenarios) {
+        for ((check, why), scenarios) in std::mem::take(&mut self.missing_calls) {
             let scenarios: Vec<_> =
                 scenarios.iter().map(|scenario| format!("`{scenario}`")).collect();
             self.add_note(check, format!("not checked with {}: {why}", scenarios.join(", ")));
         }
-        let chosen = std::mem::take(&mut self.chosen);
-        chosen.into_iter().map(|check| self.result(check)).collect()
+        let chosen = std::mem::take(&mut self.chosen_checks);
+        chosen.into_iter().map(|check| self.check_result(check)).collect()
     }
 
-    fn result(&mut self, check: Check) -> CheckResult {
+    fn check_result(&mut self, check: Check) -> CheckResult {
         let mut notes = self.notes.remove(&check).unwrap_or_default();
         let verdict = match self.findings.remove(&check) {
             Some(found) => Verdict::Findings(limit_findings(found)),
-            None if self.made.contains(&check) => Verdict::Passed,
+            None if self.made_checks.contains(&check) => Verdict::Passed,
             None => Verdict::NotRun(std::mem::take(&mut notes).join("; ")),
         };
         CheckResult { check, verdict, notes }
     }
 }
 
+/// Shortens the list to [`FINDINGS_MAX`] findings, and adds the number of the others.
 fn limit_findings(mut findings: Vec<String>) -> Vec<String> {
     let omitted = findings.len().saturating_sub(FINDINGS_MAX);
     findings.truncate(FINDINGS_MAX);
@@ -192,7 +195,7 @@ mod tests {
             (vec![Check::MarkerWritten], Check::MarkerWritten),
         ] {
             let mut results = FindingCollector::new(&chosen);
-            results.add_not_replayed(Scenario::Create, "another request".to_owned());
+            results.add_unreplayable_call(Scenario::Create, "another request".to_owned());
             let check_results = results.into_results();
             let has_findings =
                 |result: &&CheckResult| matches!(result.verdict, Verdict::Findings(_));
@@ -208,10 +211,10 @@ mod tests {
         results.mark_made(Check::Counts);
         results.add_finding(Check::Effects, "not chosen".to_owned());
         (0..25).for_each(|n| results.add_finding(Check::Limits, format!("finding {n}")));
-        results.note_missing_scenario(Scenario::Create, "it is not recorded");
-        results.note_missing_scenario(Scenario::Count, "it is not recorded");
-        assert!(results.needs(&[Check::Limits, Check::Effects]));
-        assert!(!results.needs(&[Check::Effects]));
+        results.note_missing_call(Scenario::Create, "it is not recorded");
+        results.note_missing_call(Scenario::Count, "it is not recorded");
+        assert!(results.needs_any_of(&[Check::Limits, Check::Effects]));
+        assert!(!results.needs_any_of(&[Check::Effects]));
         let check_results = results.into_results();
         let verdict = |check| {
             check_results.iter().find(|result| result.check == check).map(|result| &result.verdict)

@@ -1,16 +1,18 @@
-//! The calls that the suite replays. Each call has its own recording. This module makes no call.
+//! The calls that the suite replays. Each call has its own recording. This module makes no call
+//! itself.
 
 use crate::domain::{Call, Marker, string_enum};
 use crate::runtime::Interfaces;
 
 string_enum! {
-    /// A recorded call. Its name is also the name of its folder.
+    /// A call that the suite records and replays. Its name is also the name of the folder of its
+    /// recording.
     pub enum Scenario {
         /// `check` with valid settings.
         Check = "check",
-        /// `create` for which the tracker creates a defect.
+        /// `create`, after which the tracker has a new defect.
         Create = "create-defect",
-        /// `find` with the marker of that defect.
+        /// `find` with the marker of the defect that `create` created.
         Find = "find",
         /// `find` with a marker that no defect has.
         FindUnknown = "find-unknown",
@@ -21,10 +23,11 @@ string_enum! {
     }
 }
 
-/// The marker that no defect has.
+/// A marker that no defect has.
 const UNKNOWN_MARKER: &str = "zzzzzzzzzzzzzzzzzzzzzzzzzz";
 
 impl Scenario {
+    /// Returns the export that is called.
     pub(super) fn call(self) -> Call {
         match self {
             Self::Check => Call::Check,
@@ -34,18 +37,21 @@ impl Scenario {
         }
     }
 
-    /// Returns the marker of the call, if it is not the marker of the failed test.
+    /// Returns the marker with which the export is called. Returns `None` if this is the marker of
+    /// the failed test.
     pub(super) fn marker(self) -> Option<Marker> {
         let is_unknown = matches!(self, Self::FindUnknown | Self::FindRefused);
         is_unknown.then(|| UNKNOWN_MARKER.parse().ok()).flatten()
     }
 
-    /// Whether a connector with these interfaces exports the function that is called.
-    pub(super) fn is_exported(self, interfaces: Interfaces) -> bool {
+    /// Whether a connector with these interfaces has the export that is called.
+    pub(super) fn is_exported_by(self, interfaces: Interfaces) -> bool {
         match self {
             Self::Check => true,
-            Self::Create | Self::Find | Self::FindUnknown | Self::FindRefused => interfaces.defects,
-            Self::Count => interfaces.kpis,
+            Self::Create | Self::Find | Self::FindUnknown | Self::FindRefused => {
+                interfaces.exports_defects
+            }
+            Self::Count => interfaces.exports_kpis,
         }
     }
 }

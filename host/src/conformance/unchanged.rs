@@ -1,4 +1,5 @@
-//! Checks the calls without a fault: the marker, the writes, the counts and the limits.
+//! Checks the replays without a fault: the marker, the writes, the counts and the limits. This
+//! module makes no call itself.
 
 use serde_json::Value;
 
@@ -6,16 +7,17 @@ use crate::domain::{Counts, Effect, Limits, Usage};
 use crate::egress::SentRequest;
 use crate::runtime::ExportAnswer;
 
-use super::originals::Original;
+use super::originals::OriginalCall;
 use super::results::FindingCollector;
 use super::{Check, Scenario};
 
-/// Names of a member that contains the total in answers of trackers.
-const TOTAL_NAMES: [&str; 5] =
+/// The names that trackers use for the member of an answer that contains the total number of
+/// defects.
+const TOTAL_MEMBER_NAMES: [&str; 5] =
     ["total", "total_count", "totalCount", "total-count", "totalResults"];
 
-/// Checks the replay of each recorded call.
-pub(super) fn check_originals(originals: &[Original], results: &mut FindingCollector) {
+/// Checks the replay without a fault of each recorded call.
+pub(super) fn check_originals(originals: &[OriginalCall], results: &mut FindingCollector) {
     for original in originals {
         results.mark_made(Check::Limits);
         for text in limits_over_half(&original.replayed_call.report.usage) {
@@ -28,10 +30,10 @@ pub(super) fn check_originals(originals: &[Original], results: &mut FindingColle
                 results.mark_made(Check::GoodAnswers);
                 check_create(original, results);
             }
-            (Ok(ExportAnswer::Found(found)), Scenario::Find) => {
+            (Ok(ExportAnswer::FoundDefects(found)), Scenario::Find) => {
                 check_find(original, found.len(), results)
             }
-            (Ok(ExportAnswer::Found(found)), Scenario::FindUnknown) => {
+            (Ok(ExportAnswer::FoundDefects(found)), Scenario::FindUnknown) => {
                 results.mark_made(Check::UnknownMarker);
                 if let Some(first) = found.first() {
                     let text = format!("`find-unknown`: returned the defect {:?}", first.key);
@@ -49,7 +51,7 @@ pub(super) fn check_originals(originals: &[Original], results: &mut FindingColle
                     Scenario::Count => Check::Counts,
                     _ => Check::GoodAnswers,
                 };
-                results.note_missing_scenario(scenario, "it failed with the recorded answers");
+                results.note_missing_call(scenario, "it failed with the recorded answers");
                 results.add_finding(check, why);
             }
             _ => {}
@@ -57,7 +59,8 @@ pub(super) fn check_originals(originals: &[Original], results: &mut FindingColle
     }
 }
 
-fn check_create(original: &Original, results: &mut FindingCollector) {
+/// Checks the marker, the writes and the effects in a replay of `create`.
+fn check_create(original: &OriginalCall, results: &mut FindingCollector) {
     let (requests, marker) =
         (&original.replayed_call.requests, original.replayed_call.marker.as_str());
     for check in [Check::MarkerWritten, Check::OneWrite, Check::CreateOnce, Check::Effects] {
@@ -73,7 +76,8 @@ fn check_create(original: &Original, results: &mut FindingCollector) {
                 format!("{} is marked `write`", method_and_url(request)),
             );
         }
-        let has_created = request.recorded.as_ref().is_some_and(|answer| answer.status == 201);
+        let has_created =
+            request.recorded_answer.as_ref().is_some_and(|answer| answer.status == 201);
         if has_created && request.effect == Effect::Read {
             let text =
                 format!("{} created something, but is marked `read`", method_and_url(request));
@@ -116,7 +120,9 @@ fn check_create(original: &Original, results: &mut FindingCollector) {
     }
 }
 
-fn check_find(original: &Original, found: usize, results: &mut FindingCollector) {
+/// Checks that `find` searched for the marker and returned the defect that has it. `found` is the
+/// number of returned defects.
+fn check_find(original: &OriginalCall, found: usize, results: &mut FindingCollector) {
     let (requests, marker) =
         (&original.replayed_call.requests, original.replayed_call.marker.as_str());
     results.mark_made(Check::MarkerFound);
@@ -125,7 +131,8 @@ fn check_find(original: &Original, found: usize, results: &mut FindingCollector)
         results.add_finding(Check::MarkerFound, text);
     }
     let is_marker_in_answer = requests.iter().any(|request| {
-        let body = request.recorded.as_ref().map(|answer| &answer.body[..]).unwrap_or_default();
+        let body =
+            request.recorded_answer.as_ref().map(|answer| &answer.body[..]).unwrap_or_default();
         contains_bytes(body, marker)
     });
     if is_marker_in_answer && found == 0 {
@@ -138,17 +145,19 @@ fn check_find(original: &Original, found: usize, results: &mut FindingCollector)
     }
 }
 
-/// Checks the call with a wrong secret. A tracker may answer it like the request of an anonymous
-/// visitor, without an error.
-fn check_find_refused(original: &Original, results: &mut FindingCollector) {
+/// Checks that `find` with a wrong secret returned an error. A tracker may answer a request with a
+/// wrong secret like a request of an anonymous visitor, without an error.
+fn check_find_refused(original: &OriginalCall, results: &mut FindingCollector) {
     results.mark_made(Check::EmptyFind);
-    if let Ok(ExportAnswer::Found(found)) = &original.replayed_call.answer {
+    if let Ok(ExportAnswer::FoundDefects(found)) = &original.replayed_call.answer {
         let text = format!("`{}` returned a list of {} defects", original.scenario, found.len());
         results.add_finding(Check::EmptyFind, text);
     }
 }
 
-fn check_count(original: &Original, counts: &Counts, results: &mut FindingCollector) {
+/// Checks that the numbers that `count` returned are consistent, and equal the total in the answer
+/// of the tracker.
+fn check_count(original: &OriginalCall, counts: &Counts, results: &mut FindingCollector) {
     results.mark_made(Check::Counts);
     let Counts { open, closed, critical, moderate, .. } = counts;
     if critical.saturating_add(*moderate) > *open {
@@ -170,28 +179,30 @@ fn check_count(original: &Original, counts: &Counts, results: &mut FindingCollec
     }
 }
 
-/// Returns the total, if exactly one answer of the tracker contains it together with the numbers of
-/// open and closed defects.
+/// Returns the total number of defects in the answers of the tracker. Only an answer that also
+/// contains the numbers of open and closed defects is read. Returns `None` if there is not exactly
+/// one such answer.
 fn recorded_total(requests: &[SentRequest]) -> Option<u64> {
     let answers = requests.iter().filter_map(|request| {
-        serde_json::from_slice::<Value>(&request.recorded.as_ref()?.body).ok()
+        serde_json::from_slice::<Value>(&request.recorded_answer.as_ref()?.body).ok()
     });
     let totals = answers.filter_map(|answer| {
         let nested = answer.as_object().into_iter().flat_map(|members| members.values());
         [&answer].into_iter().chain(nested).find_map(total_with_parts)
     });
     let totals: Vec<_> = totals.collect();
-    // If several answers contain a total, each may be the total of only some defects.
+    // If several answers contain a total, each total may count only some of the defects.
     <[u64; 1]>::try_from(totals).ok().map(|[total]| total)
 }
 
+/// Returns the total in a JSON object that also contains the numbers of open and closed defects.
 fn total_with_parts(numbers: &Value) -> Option<u64> {
     let number = |name: &str| numbers.get(name)?.as_u64();
     number("open").and(number("closed"))?;
-    TOTAL_NAMES.iter().find_map(|name| number(name))
+    TOTAL_MEMBER_NAMES.iter().find_map(|name| number(name))
 }
 
-/// Describes the limits of which a call used more than half.
+/// Returns a text for each limit of which a call used more than half.
 fn limits_over_half(usage: &Usage) -> Vec<String> {
     let limits = Limits::default();
     let used = [
@@ -231,7 +242,11 @@ mod tests {
             url: "/counts".to_owned(),
             body: "".into(),
             effect: Effect::Read,
-            recorded: Some(TapedAnswer { status: 200, headers: Vec::new(), body: body.into() }),
+            recorded_answer: Some(TapedAnswer {
+                status: 200,
+                headers: Vec::new(),
+                body: body.into(),
+            }),
         }
     }
 

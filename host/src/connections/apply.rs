@@ -1,6 +1,6 @@
-//! Applies a file of connections: creates connections that are missing, and changes those that
-//! differ. Connections are matched by their names. Connections that are not in the file are not
-//! changed.
+//! Applies a file of connections: creates connections that are missing, and changes connections
+//! that differ from the file. Connections are matched by their names. Connections that are not in
+//! the file are not changed.
 //!
 //! A file contains references to secrets, never their values. A stored secret that is not in the
 //! file is kept.
@@ -23,9 +23,9 @@ use super::{
 /// The result for one connection of the file.
 #[derive(Debug)]
 pub struct Applied {
-    /// The name.
+    /// The name of the connection.
     pub name: String,
-    /// The values that differed from the file; empty if none did.
+    /// The values that differed from the file; empty if no value differed.
     pub changes: Vec<Change>,
     /// The connection with its token, if it was created.
     pub created: Option<IssuedToken>,
@@ -33,14 +33,15 @@ pub struct Applied {
     pub is_new: bool,
 }
 
-/// A value that differs. A secret is shown as its reference, or as `set`.
+/// A value that differs between the stored connection and the file. A secret is shown as its
+/// reference, or as `set`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
     /// The path of the value, such as `settings.project`.
     pub member: String,
-    /// The value before; absent if there was none.
+    /// The value before the change; absent if there was none.
     pub before: Option<Value>,
-    /// The value after; absent if it is removed.
+    /// The value after the change; absent if the value is removed.
     pub after: Option<Value>,
 }
 
@@ -53,8 +54,8 @@ enum PlannedChange {
 
 impl Connections {
     /// Applies the connections of a file. With `is_dry_run`, only reports what would change. The
-    /// whole file is checked before the first change. If a change fails, the earlier ones stay, and
-    /// the next call makes the remaining ones.
+    /// whole file is checked before the first change. If a change fails, the earlier changes are
+    /// kept, and the next call makes the remaining changes.
     ///
     /// # Errors
     /// All values that are not valid, with the names of their connections; or the error of the
@@ -119,11 +120,15 @@ impl Connections {
             let nothing = BTreeMap::new();
             let after =
                 values_by_path(&stored.record.connection, &references_as_json(&new.secrets));
-            let applied =
-                Applied { name, changes: changes(&nothing, &after), created: None, is_new: true };
+            let applied = Applied {
+                name,
+                changes: compare_values(&nothing, &after),
+                created: None,
+                is_new: true,
+            };
             return Ok((PlannedChange::Create(Box::new(new)), applied));
         };
-        let stored = self.stored(found.connection.id).await?;
+        let stored = self.read_stored(found.connection.id).await?;
         let connection = &stored.record.connection;
         if connection.connector != new.connector {
             let why = format!(
@@ -138,7 +143,7 @@ impl Connections {
         let edit = edit_from_file(&stored, new, force);
         let edited = self.preview_edit(stored.clone(), &edit)?;
         let after = values_by_path(&edited.record.connection, &self.displayable_secrets(&edited));
-        let changes = changes(&before, &after);
+        let changes = compare_values(&before, &after);
         let step = if changes.is_empty() {
             PlannedChange::Nothing
         } else {
@@ -147,7 +152,8 @@ impl Connections {
         Ok((step, Applied { name, changes, created: None, is_new: false }))
     }
 
-    /// The stored secrets as people may see them: a reference as it is, a value only as `set`.
+    /// Returns the stored secrets as people may see them. A reference is unchanged, and any other
+    /// value is replaced by `set`.
     pub(super) fn displayable_secrets(&self, stored: &StoredConnection) -> BTreeMap<String, Value> {
         let id = stored.record.connection.id.to_string();
         let displayable = stored.secrets.iter().map(|(name, sealed)| {
@@ -159,8 +165,8 @@ impl Connections {
         displayable.collect()
     }
 
-    /// All connections with the references to their secrets, for a file. Secrets that are not
-    /// references are left out.
+    /// Returns all connections with the references to their secrets, for a file. Secrets that are
+    /// not references are left out.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -169,7 +175,7 @@ impl Connections {
     ) -> Result<Vec<(Connection, BTreeMap<String, String>)>, ConnectionError> {
         let mut exported = Vec::new();
         for record in self.list() {
-            let stored = self.stored(record.connection.id).await?;
+            let stored = self.read_stored(record.connection.id).await?;
             let secrets = self.displayable_secrets(&stored).into_iter();
             let references = secrets.filter_map(|(name, value)| match value {
                 Value::String(text) if Secret::new(text.clone()).is_reference() => {
@@ -183,8 +189,8 @@ impl Connections {
     }
 }
 
-/// The edit that makes a stored connection equal to that of the file. Settings and members of the
-/// report that are not in the file are removed. Secrets, and members of
+/// Returns the edit that makes a stored connection equal to the connection in the file. Settings
+/// and members of the report that are not in the file are removed. Secrets, and members of
 /// `webhook_auth`, that are not in the file are kept.
 fn edit_from_file(stored: &StoredConnection, new: NewConnection, force: bool) -> ConnectionEdit {
     let connection = &stored.record.connection;
@@ -196,7 +202,7 @@ fn edit_from_file(stored: &StoredConnection, new: NewConnection, force: bool) ->
     };
     let removes_test_manager = connection.test_manager.is_some() && new.test_manager.is_none();
     let test_manager = match new.test_manager {
-        Some(edit) => Some(Some(removing_absent_project(edit))),
+        Some(edit) => Some(Some(with_absent_project_removed(edit))),
         None => removes_test_manager.then_some(None),
     };
     ConnectionEdit {
@@ -218,12 +224,12 @@ fn edit_from_file(stored: &StoredConnection, new: NewConnection, force: bool) ->
     }
 }
 
-/// The edit also removes the stored project if the file does not name a project.
-fn removing_absent_project(edit: TestManagerEdit) -> TestManagerEdit {
+/// Changes an edit, so that it also removes the stored project if the file does not name a project.
+fn with_absent_project_removed(edit: TestManagerEdit) -> TestManagerEdit {
     TestManagerEdit { project_id: Some(edit.project_id.flatten()), ..edit }
 }
 
-/// All values of a connection that a file can contain, by the path of each value.
+/// Returns all values of a connection that a file can contain, by the path of each value.
 fn values_by_path(
     connection: &Connection,
     secrets: &BTreeMap<String, Value>,
@@ -294,12 +300,17 @@ fn null_if_empty(list: Vec<String>) -> Value {
     if list.is_empty() { Value::Null } else { list.into() }
 }
 
+/// Returns the secrets of a new connection, which are all references, as JSON values.
 fn references_as_json(secrets: &BTreeMap<String, Secret>) -> BTreeMap<String, Value> {
     let texts = secrets.iter().map(|(name, secret)| (name.clone(), secret.reveal().into()));
     texts.collect()
 }
 
-fn changes(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>) -> Vec<Change> {
+/// Returns the values that differ between two connections.
+fn compare_values(
+    before: &BTreeMap<String, Value>,
+    after: &BTreeMap<String, Value>,
+) -> Vec<Change> {
     let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     let differing = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
     let change = |member: &String| Change {
@@ -310,10 +321,12 @@ fn changes(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>) ->
     differing.map(change).collect()
 }
 
+/// Adds the name of the connection to the name of the value that is not valid.
 fn with_connection_name(name: &str, error: SettingError) -> SettingError {
     SettingError { name: format!("{name}.{}", error.name), ..error }
 }
 
+/// Returns the error if a file contains the value of this secret.
 fn value_in_file_error(name: &str) -> SettingError {
     let why = "a file may contain references to secrets only: write file:/PATH or env:NAME, or omit the \
                secret to keep the stored one";
@@ -333,7 +346,7 @@ mod tests {
         };
         let (before, after) =
             (map_of(json!({"a": 1, "b": 2, "c": 3})), map_of(json!({"a": 1, "b": 7, "d": 4})));
-        let changed: Vec<_> = changes(&before, &after)
+        let changed: Vec<_> = compare_values(&before, &after)
             .into_iter()
             .map(|change| (change.member, change.before, change.after))
             .collect();

@@ -1,9 +1,9 @@
 //! Circuit breakers. If a connector fails for several inputs in a row, the same kind of call of
 //! that connection is refused for a while, so that other connections have more capacity.
 //!
-//! A breaker reads no clock; instants are arguments. It counts only failures of the connector,
-//! never those of a tracker or a person. It counts each input once, so that one failed test that a
-//! connector cannot process does not block the others.
+//! A breaker reads no clock; instants are arguments. A breaker counts only failures of the
+//! connector, never failures of a tracker or a person. A breaker counts each input once, so that
+//! one failed test that a connector cannot process does not block the others.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,20 +16,20 @@ use crate::domain::{Call, ConnectionId, ConnectorFault, Refusal};
 
 /// The number of inputs that must fail in a row to open the breaker.
 const FAILED_INPUTS_MAX: usize = 5;
-/// How long a breaker stays open the first time. Each further time, it stays open twice as long.
+/// The time for which a breaker is open the first time. Each further time is twice as long.
 const OPEN_TIME_MIN: Duration = Duration::from_secs(10);
 /// Maximum time that a breaker is open.
 const OPEN_TIME_MAX: Duration = Duration::from_secs(300);
 
 /// The caller that asks for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asker {
-    /// An event; a person waits for its answer.
+pub enum RunRequester {
+    /// An event. A person waits for the answer to the event.
     Event,
-    /// Background searches. They never make the trial run of an open breaker.
+    /// Background searches. Background searches never make the trial run of an open breaker.
     Background,
-    /// Follow-up steps. They make trial runs themselves, because no event makes the same kinds of
-    /// calls.
+    /// Follow-up steps. Follow-up steps make trial runs themselves, because no event makes the same
+    /// kinds of calls.
     FollowUp,
 }
 
@@ -50,10 +50,13 @@ pub(super) struct Breakers {
     by_connection: Mutex<HashMap<ConnectionId, ConnectionBreakers>>,
 }
 
-/// One breaker for each kind of call, of one version of the connector.
+/// The breakers of one connection, one for each kind of call. All these breakers belong to the same
+/// version of the connector.
 #[derive(Default)]
 struct ConnectionBreakers {
+    /// SHA-256 of this version, hex.
     sha256: String,
+    /// The breaker of each kind of call for which a run was requested.
     by_call: HashMap<Call, Breaker>,
 }
 
@@ -65,7 +68,7 @@ impl Breakers {
         id: ConnectionId,
         sha256: &str,
         call: Call,
-        asker: Asker,
+        requester: RunRequester,
         now: Instant,
     ) -> Result<(), Refusal> {
         let mut breakers = self.by_connection.lock();
@@ -73,7 +76,7 @@ impl Breakers {
         if breakers.sha256 != sha256 {
             *breakers = ConnectionBreakers { sha256: sha256.to_owned(), by_call: HashMap::new() };
         }
-        breakers.by_call.entry(call).or_default().allow(asker, now)
+        breakers.by_call.entry(call).or_default().allow(requester, now)
     }
 
     /// Records how an allowed run ended. `input` names the subject of the run: a marker or a
@@ -94,7 +97,7 @@ impl Breakers {
         }
     }
 
-    /// The breakers of a connection that are open.
+    /// Returns the open breakers of a connection.
     pub(super) fn open(&self, id: ConnectionId, now: Instant) -> Vec<OpenBreaker> {
         let breakers = self.by_connection.lock();
         let calls = breakers.get(&id).into_iter().flat_map(|breakers| &breakers.by_call);
@@ -111,13 +114,14 @@ impl Breakers {
     }
 }
 
-/// The breaker of one call of one connection.
+/// The breaker of one kind of call of one connection.
 #[derive(Debug, Default)]
 struct Breaker {
     /// Hashes of the inputs that failed since the last success; at most [`FAILED_INPUTS_MAX`].
     failed_inputs: BTreeSet<u64>,
     /// How often the breaker opened since the last success.
     times_opened: u32,
+    /// The end of the time for which the breaker is open; `None` if the breaker is closed.
     open_until: Option<Instant>,
     /// The time at which the trial run after the pause was allowed.
     trial_started_at: Option<Instant>,
@@ -126,31 +130,33 @@ struct Breaker {
 }
 
 impl Breaker {
-    fn allow(&mut self, asker: Asker, now: Instant) -> Result<(), Refusal> {
+    /// Allows a run, or returns a refusal while the breaker is open.
+    fn allow(&mut self, requester: RunRequester, now: Instant) -> Result<(), Refusal> {
         let Some(until) = self.open_until else { return Ok(()) };
         if now < until {
             return Err(self.refusal(until - now));
         }
         // If the end of a trial run is never recorded, the breaker must not stay open forever.
         let has_trial = self.trial_started_at.is_some_and(|started| now < started + OPEN_TIME_MAX);
-        if has_trial || asker == Asker::Background {
+        if has_trial || requester == RunRequester::Background {
             return Err(self.refusal(Duration::from_secs(1)));
         }
         self.trial_started_at = Some(now);
         Ok(())
     }
 
+    /// Records how an allowed run ended, and opens or closes the breaker.
     fn record(&mut self, input: &str, refusal: Option<&Refusal>, now: Instant) {
         use ConnectorFault::{Limit, Trap};
         match refusal {
             Some(Refusal::ConnectorFault(fault @ (Trap(_) | Limit { .. }))) => {
                 self.reason = fault.to_string();
                 if self.failed_inputs.len() < FAILED_INPUTS_MAX {
-                    self.failed_inputs.insert(hash(input));
+                    self.failed_inputs.insert(hash_input(input));
                 }
                 // Runs that were in progress when the breaker opened do not extend the pause.
                 if self.trial_started_at.take().is_some() || self.open_until.is_none() {
-                    self.open_if_due(now);
+                    self.open_if_too_many_inputs_failed(now);
                 }
             }
             Some(
@@ -165,7 +171,8 @@ impl Breaker {
         }
     }
 
-    fn open_if_due(&mut self, now: Instant) {
+    /// Opens the breaker if enough inputs have failed in a row.
+    fn open_if_too_many_inputs_failed(&mut self, now: Instant) {
         if self.failed_inputs.len() < FAILED_INPUTS_MAX {
             return;
         }
@@ -174,6 +181,7 @@ impl Breaker {
         self.open_until = Some(now + length);
     }
 
+    /// Makes the refusal of a breaker that is open for this remaining time.
     fn refusal(&self, remaining: Duration) -> Refusal {
         let retry_after_s =
             u32::try_from(remaining.as_secs().saturating_add(1)).unwrap_or(u32::MAX);
@@ -181,7 +189,8 @@ impl Breaker {
     }
 }
 
-fn hash(input: &str) -> u64 {
+/// Returns the hash of an input, so that the breaker does not store the input itself.
+fn hash_input(input: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     input.hash(&mut hasher);
     hasher.finish()
@@ -195,10 +204,10 @@ mod tests {
         Refusal::ConnectorFault(ConnectorFault::Trap("unreachable".to_owned()))
     }
 
-    fn opened_at(now: Instant) -> Breaker {
+    fn breaker_opened_at(now: Instant) -> Breaker {
         let mut breaker = Breaker::default();
         for input in ["a", "b", "c", "d", "e"] {
-            assert_eq!(breaker.allow(Asker::Event, now), Ok(()));
+            assert_eq!(breaker.allow(RunRequester::Event, now), Ok(()));
             breaker.record(input, Some(&trap()), now);
         }
         breaker
@@ -207,13 +216,16 @@ mod tests {
     #[test]
     fn five_inputs_that_fail_in_a_row_open_the_breaker_until_a_trial_run_succeeds() {
         let start = Instant::now();
-        let mut breaker = opened_at(start);
-        assert!(matches!(breaker.allow(Asker::Event, start), Err(Refusal::CircuitOpen { .. })));
+        let mut breaker = breaker_opened_at(start);
+        assert!(matches!(
+            breaker.allow(RunRequester::Event, start),
+            Err(Refusal::CircuitOpen { .. })
+        ));
         let later = start + OPEN_TIME_MIN;
-        assert_eq!(breaker.allow(Asker::Event, later), Ok(()));
-        assert!(breaker.allow(Asker::Event, later).is_err(), "only one trial run");
+        assert_eq!(breaker.allow(RunRequester::Event, later), Ok(()));
+        assert!(breaker.allow(RunRequester::Event, later).is_err(), "only one trial run");
         breaker.record("f", None, later);
-        assert_eq!(breaker.allow(Asker::Event, later), Ok(()));
+        assert_eq!(breaker.allow(RunRequester::Event, later), Ok(()));
     }
 
     #[test]
@@ -221,29 +233,33 @@ mod tests {
         let now = Instant::now();
         let mut breaker = Breaker::default();
         for _ in 0..20 {
-            assert_eq!(breaker.allow(Asker::Event, now), Ok(()));
+            assert_eq!(breaker.allow(RunRequester::Event, now), Ok(()));
             breaker.record("poisoned", Some(&trap()), now);
         }
-        assert_eq!(breaker.allow(Asker::Event, now), Ok(()));
+        assert_eq!(breaker.allow(RunRequester::Event, now), Ok(()));
     }
 
     #[test]
     fn a_background_search_never_makes_the_trial_run() {
         let start = Instant::now();
-        let mut breaker = opened_at(start);
+        let mut breaker = breaker_opened_at(start);
         let later = start + OPEN_TIME_MIN;
-        assert!(breaker.allow(Asker::Background, later).is_err());
-        assert_eq!(breaker.allow(Asker::Event, later), Ok(()), "the trial run is still available");
-        // Events never make the calls of follow-up steps, so these steps make the trial run
+        assert!(breaker.allow(RunRequester::Background, later).is_err());
+        assert_eq!(
+            breaker.allow(RunRequester::Event, later),
+            Ok(()),
+            "the trial run is still available"
+        );
+        // Events never make the calls of follow-up steps, so follow-up steps make the trial run
         // themselves.
-        assert_eq!(opened_at(start).allow(Asker::FollowUp, later), Ok(()));
+        assert_eq!(breaker_opened_at(start).allow(RunRequester::FollowUp, later), Ok(()));
     }
 
     #[test]
     fn each_call_has_its_own_breaker_and_a_new_version_starts_with_closed_breakers() {
         let (breakers, now) = (Breakers::default(), Instant::now());
         let id = ConnectionId(uuid::Uuid::nil());
-        let allow = |version, call| breakers.allow(id, version, call, Asker::Event, now);
+        let allow = |version, call| breakers.allow(id, version, call, RunRequester::Event, now);
         for input in ["a", "b", "c", "d", "e"] {
             assert_eq!(allow("1", Call::Create), Ok(()));
             breakers.record(id, Call::Create, input, Some(&trap()), now);
@@ -255,15 +271,15 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_up_to_the_maximum() {
+    fn the_time_for_which_a_breaker_is_open_doubles_up_to_the_maximum() {
         let mut now = Instant::now();
-        let mut breaker = opened_at(now);
+        let mut breaker = breaker_opened_at(now);
         for seconds in [10, 20, 40, 80, 160, 300, 300] {
             let length = Duration::from_secs(seconds);
             let before = now + length - Duration::from_millis(1);
-            assert!(breaker.allow(Asker::Event, before).is_err());
+            assert!(breaker.allow(RunRequester::Event, before).is_err());
             now += length;
-            assert_eq!(breaker.allow(Asker::Event, now), Ok(()), "after {seconds} s");
+            assert_eq!(breaker.allow(RunRequester::Event, now), Ok(()), "after {seconds} s");
             breaker.record("a", Some(&trap()), now);
         }
     }
@@ -273,7 +289,7 @@ mod tests {
         let now = Instant::now();
         let mut breaker = Breaker::default();
         for round in 0..20 {
-            assert_eq!(breaker.allow(Asker::Event, now), Ok(()));
+            assert_eq!(breaker.allow(RunRequester::Event, now), Ok(()));
             let refusal =
                 if round % 4 == 3 { Refusal::Rejected("no".to_owned().into()) } else { trap() };
             breaker.record(&round.to_string(), Some(&refusal), now);

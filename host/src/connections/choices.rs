@@ -10,12 +10,12 @@ use crate::manifest::SettingError;
 use crate::runtime::{Connector, RunInput};
 use crate::store::StoreError;
 
-use super::{ConnectionError, Connections, UnstoredConnection, activate};
+use super::{ConnectionError, Connections, UnstoredConnection, activate_unstored};
 
 impl Connections {
     /// Looks up the possible values of a setting of a stored connection, with its settings, secrets
-    /// and grants. `search` is the text that a person has typed so far. The inner error is that of
-    /// the connector's run.
+    /// and grants. `search` is the text that a person has typed so far. The inner error is the
+    /// refusal of the connector's run.
     ///
     /// # Errors
     /// The connection or the setting does not exist, or no version of the connector can be used.
@@ -46,10 +46,16 @@ impl Connections {
     ) -> Result<Result<ChoicesPage, Refusal>, ConnectionError> {
         let connector = self.deps.plugins.newest(connector)?;
         let values = UnstoredConnection { may_be_incomplete: true, ..values };
-        let active = activate(values, &connector, &self.deps.config.now(), self.deps.clock.now())?;
+        let active = activate_unstored(
+            values,
+            &connector,
+            &self.deps.config.current(),
+            self.deps.clock.now(),
+        )?;
         self.look_up_choices(connector, Arc::new(active), setting, search).await
     }
 
+    /// Runs the connector's `choices` for one setting.
     async fn look_up_choices(
         &self,
         connector: Arc<Connector>,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::domain::{Connection, ConnectionId, ConnectionRecord, Grants};
 use crate::manifest::{SettingError, missing_grants};
-use crate::plugins::unapproved;
+use crate::plugins::missing_consent;
 use crate::runtime::Connector;
 
 use super::validation::validate;
@@ -18,8 +18,8 @@ impl Connections {
     /// Grants what the version in use asks for with the edited settings. If only the newest version
     /// accepts these settings, the connection moves to that version, unless that version also asks
     /// for other grants. `edited` contains the names of the settings and secrets that the edit
-    /// sets. Only these are checked, because other stored ones may belong to a version that no
-    /// longer exists.
+    /// sets. Only these settings and secrets are checked, because other stored values may belong to
+    /// a version that no longer exists.
     pub(super) fn grant(
         &self,
         connection: &mut Connection,
@@ -45,7 +45,7 @@ impl Connections {
         let newest_fits = newest
             .and_then(|newest| Some((validate_for(connection, &newest, edited).ok()?, newest)));
         let Some((required, newest)) = newest_fits else { return Err(invalid) };
-        // The edit grants the origins that it writes itself.
+        // A person who sets an origin in an edit also grants this origin.
         let granted = used.manifest().required_grants(&connection.settings).unwrap_or_default();
         move_to_newest(connection, &newest, &granted, required)
     }
@@ -79,8 +79,8 @@ impl Connections {
         Ok(())
     }
 
-    /// Stores for each connection the newest version that it may use. So the connection stays at
-    /// this version if a later version asks for more.
+    /// Stores for each connection the newest version that the connection may use. The connection
+    /// keeps this version if a later version asks for more.
     pub async fn follow_versions(&self) {
         // No edit may run at the same time, because an edit is validated against the version in
         // use.
@@ -92,7 +92,7 @@ impl Connections {
             let Ok(newest) = self.deps.plugins.newest(&connection.connector) else { continue };
             let is_accepted = connection.accepted_sha256.as_deref() == Some(newest.sha256());
             let unapproved =
-                if is_accepted { Vec::new() } else { unapproved(&newest, &connection) };
+                if is_accepted { Vec::new() } else { missing_consent(&newest, &connection) };
             self.log_consent_wait(&connection, &newest, &unapproved);
             if is_accepted || !unapproved.is_empty() {
                 continue;
@@ -155,6 +155,7 @@ fn move_to_newest(
     Ok(())
 }
 
+/// Records in the connection that this version is accepted, and what is granted to it.
 fn accept_version(connection: &mut Connection, newest: &Connector, grants: Grants) {
     connection.grants = grants;
     connection.accepted_sha256 = Some(newest.sha256().to_owned());

@@ -15,9 +15,9 @@ const OTHER_PROJECTS_MAX: usize = 10;
 /// Maximum length of the name and the value of a setting together, bytes.
 const VALUE_BYTES_MAX: usize = 100;
 
-/// A text such as `project = "qa"; not counted: defects that routing rules create with project =
-/// "payments"`. Empty if no setting names a project.
-pub(super) fn counted_in(connection: &Connection) -> String {
+/// Returns a text such as `project = "qa"; not counted: defects that routing rules create with
+/// project = "payments"`. The text is empty if no setting names a project.
+pub(super) fn describe_counted_project(connection: &Connection) -> String {
     let rules = ReportSettings::read(&connection.report).unwrap_or_default().routing;
     let replaced = rules.iter().flat_map(|rule| rule.settings.keys().map(String::as_str));
     let names: BTreeSet<_> = replaced.chain([PROJECT_SETTING]).collect();
@@ -54,22 +54,22 @@ mod tests {
     use super::*;
     use crate::domain::ConnectionId;
 
-    fn counted(settings: Value, report: Value) -> String {
+    fn describe_counted(settings: Value, report: Value) -> String {
         let id = ConnectionId(uuid::Uuid::from_u128(1));
         let connector = "test".parse().unwrap();
         let connection =
             Connection::new(id, "qa".to_owned(), connector, jiff::Timestamp::UNIX_EPOCH);
         let (settings, report) = (from_value(settings).unwrap(), from_value(report).unwrap());
-        counted_in(&Connection { settings, report, ..connection })
+        describe_counted_project(&Connection { settings, report, ..connection })
     }
 
     #[test]
-    fn the_counted_project_and_the_projects_of_rules_are_named() {
+    fn the_text_names_the_counted_project_and_the_projects_of_routing_rules() {
         let rule = |settings| json!({"label": "a", "settings": settings});
         let own = json!({"url": "https://t.example", "project": "qa"});
-        assert_eq!(counted(json!({"url": "x"}), json!({})), "");
-        assert_eq!(counted(own.clone(), json!({})), r#"project = "qa""#);
-        let to = |rules: &[Value]| counted(own.clone(), json!({"routing": rules}));
+        assert_eq!(describe_counted(json!({"url": "x"}), json!({})), "");
+        assert_eq!(describe_counted(own.clone(), json!({})), r#"project = "qa""#);
+        let to = |rules: &[Value]| describe_counted(own.clone(), json!({"routing": rules}));
         assert_eq!(to(&[rule(json!({"project": "qa"}))]), r#"project = "qa""#);
         assert_eq!(
             to(&[rule(json!({"project": "pay"})), rule(json!({"project": "pay"}))]),

@@ -35,7 +35,7 @@ impl Connections {
         Ok(IssuedToken { record: stored.record, token })
     }
 
-    /// Makes a new connection and its token, and checks it. Stores nothing.
+    /// Makes a new connection and its token, and checks the connection. Stores nothing.
     pub(super) fn prepare(
         &self,
         new: &NewConnection,
@@ -89,9 +89,9 @@ impl Connections {
     /// version that it uses.
     ///
     /// # Errors
-    /// As [`Self::create`]. `Conflict` if an origin is removed while creates are running or in
-    /// doubt. `Consent` if only a newer version accepts the settings, and that version also asks
-    /// for other grants.
+    /// The errors of [`Self::create`]. `Conflict` if an origin is removed while creates are running
+    /// or in doubt. `Consent` if only a newer version accepts the settings, and that version also
+    /// asks for other grants.
     pub async fn edit(
         &self,
         id: ConnectionId,
@@ -101,11 +101,11 @@ impl Connections {
     }
 
     /// Applies an edit, and grants what the newest version of the connector asks for. `sha256`
-    /// names the version that the person has seen; it must still be the newest one.
+    /// names the version that the person has seen. This version must still be the newest one.
     ///
     /// # Errors
-    /// As [`Self::edit`]. `Consent` if the newest version is already accepted, or if it is no
-    /// longer the version `sha256`.
+    /// The errors of [`Self::edit`]. `Consent` if the newest version is already accepted, or if the
+    /// newest version is no longer the version `sha256`.
     pub async fn accept(
         &self,
         id: ConnectionId,
@@ -122,7 +122,7 @@ impl Connections {
     /// has the path.
     ///
     /// # Errors
-    /// As [`Self::edit`].
+    /// The errors of [`Self::edit`].
     pub async fn map_path(
         &self,
         id: ConnectionId,
@@ -130,7 +130,7 @@ impl Connections {
         path: String,
     ) -> Result<ConnectionRecord, ConnectionError> {
         let _edit = self.edit_lock.lock().await;
-        let mut stored = self.stored(id).await?;
+        let mut stored = self.read_stored(id).await?;
         let mapped = &mut stored.record.connection.webhook_paths;
         let paths = match kind {
             MappedKind::CreateDefect => &mut mapped.create_defect,
@@ -157,7 +157,7 @@ impl Connections {
         paused: bool,
     ) -> Result<ConnectionRecord, ConnectionError> {
         let _edit = self.edit_lock.lock().await;
-        let mut stored = self.stored(id).await?;
+        let mut stored = self.read_stored(id).await?;
         stored.record.connection.paused = paused;
         self.store_edit(&stored, false).await
     }
@@ -174,7 +174,7 @@ impl Connections {
         erase: bool,
     ) -> Result<ConnectionRecord, ConnectionError> {
         let _edit = self.edit_lock.lock().await;
-        let mut record = self.stored(id).await?.record;
+        let mut record = self.read_stored(id).await?.record;
         let until = for_s.map(|for_s| after(self.deps.clock.now(), u64::from(for_s) * 1_000));
         self.deps.store.record_until(id, until, erase).await?;
         self.loaded.load_one(id, &self.deps).await?;
@@ -189,7 +189,8 @@ impl Connections {
         Ok(record)
     }
 
-    /// Gives a connection a new webhook token. The old token works for another `grace_s` seconds.
+    /// Makes a new webhook token for a connection. The old token is valid for another `grace_s`
+    /// seconds.
     ///
     /// # Errors
     /// No such connection, or the store failed.
@@ -198,7 +199,7 @@ impl Connections {
         id: ConnectionId,
         grace_s: u32,
     ) -> Result<IssuedToken, ConnectionError> {
-        let mut record = self.stored(id).await?.record;
+        let mut record = self.read_stored(id).await?.record;
         let token = Secret::fresh_token();
         record.token_tail = token.last_four_chars();
         let stored = StoredToken { hash: TokenHash::of(token.reveal()), expiry: None };
@@ -209,7 +210,7 @@ impl Connections {
         Ok(IssuedToken { record, token })
     }
 
-    /// Deletes a connection with everything that is stored for it.
+    /// Deletes a connection with everything that is stored for this connection.
     ///
     /// # Errors
     /// `Conflict` while creates are running or in doubt, unless forced.
@@ -229,7 +230,7 @@ impl Connections {
         consent: impl FnOnce(&mut Connection, &BTreeSet<String>) -> Result<(), ConnectionError>,
     ) -> Result<ConnectionRecord, ConnectionError> {
         let _edit = self.edit_lock.lock().await;
-        let mut stored = self.stored(id).await?;
+        let mut stored = self.read_stored(id).await?;
         let revision = stored.record.revision;
         if edit.revisions.as_ref().is_some_and(|revisions| !revisions.contains(&revision)) {
             return Err(ConnectionError::Changed(revision));
@@ -239,7 +240,7 @@ impl Connections {
         self.store_edit(&stored, force).await
     }
 
-    /// The connection as it would be after the edit. Stores nothing.
+    /// Returns the connection as it would be after the edit. Stores nothing.
     pub(super) fn preview_edit(
         &self,
         mut stored: StoredConnection,
@@ -330,8 +331,8 @@ impl Connections {
         errors
     }
 
-    /// The connection as it is stored now, with its secrets.
-    pub(super) async fn stored(
+    /// Reads a connection and its secrets from the store.
+    pub(super) async fn read_stored(
         &self,
         id: ConnectionId,
     ) -> Result<StoredConnection, ConnectionError> {
@@ -339,6 +340,7 @@ impl Connections {
         found.ok_or(ConnectionError::Store(StoreError::NotFound("connection")))
     }
 
+    /// Stores an edited connection, and updates the connection in memory.
     async fn store_edit(
         &self,
         stored: &StoredConnection,
@@ -361,10 +363,12 @@ fn change_test_manager(
 ) -> Vec<SettingError> {
     let connection = &mut stored.record.connection;
     match edit {
-        Some(Some(edit)) => match test_manager::apply(edit, connection.test_manager.as_ref()) {
-            Ok(settings) => connection.test_manager = Some(settings),
-            Err(errors) => return errors,
-        },
+        Some(Some(edit)) => {
+            match test_manager::apply_to_settings(edit, connection.test_manager.as_ref()) {
+                Ok(settings) => connection.test_manager = Some(settings),
+                Err(errors) => return errors,
+            }
+        }
         Some(None) => connection.test_manager = None,
         None => {}
     }

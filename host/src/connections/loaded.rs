@@ -1,4 +1,4 @@
-//! The connections in memory, ready for runs. They are found by token, by id or by name.
+//! The connections in memory, ready for runs. A connection is found by token, by id or by name.
 //!
 //! Each load replaces the whole snapshot, even a load of one connection. A secret that cannot be
 //! opened is missing in the snapshot, and the connection shows the reason.
@@ -20,7 +20,7 @@ use crate::secret::{Sealed, Sealer, Secret, TokenHash};
 use crate::store::{StoreError, StoredConnection, TokenExpiry};
 
 use super::Dependencies;
-use super::validation::resolve;
+use super::validation::resolve_secret;
 use super::webhook_auth::webhook_secret_problem;
 
 /// All connections, as the last load read them.
@@ -29,12 +29,16 @@ pub(super) struct LoadedConnections {
     snapshot: ArcSwap<Snapshot>,
     /// Locked during a load, so that older data never replaces newer data.
     load_lock: Mutex<()>,
+    /// How the last events of each connection ended in this process.
     last_answers: SyncMutex<HashMap<ConnectionId, LastAnswers>>,
 }
 
+/// The connections and webhook tokens that the last load read.
 #[derive(Default, Clone)]
 struct Snapshot {
-    entries: BTreeMap<ConnectionId, Arc<Entry>>,
+    /// The connections, by id.
+    entries: BTreeMap<ConnectionId, Arc<SnapshotEntry>>,
+    /// The webhook tokens, by hash.
     tokens: HashMap<TokenHash, Token>,
 }
 
@@ -48,30 +52,34 @@ struct Token {
 }
 
 /// One connection of the snapshot.
-pub(super) struct Entry {
+pub(super) struct SnapshotEntry {
     /// The connection, ready for runs. While the connection is unchanged, a load reuses this value,
     /// so that pooled HTTP connections and fetched tokens are reused.
     pub(super) active: Arc<ActiveConnection>,
     /// The record as it is in the store.
     record: ConnectionRecord,
+    /// The secrets, sealed as they are in the store.
     secrets: BTreeMap<String, Sealed>,
     /// Whether a secret is a reference (`file:`, `env:`). A reference is read again at each load.
     has_references: bool,
     /// Descriptions of the secrets that could not be opened or read, with the reasons.
     pub(super) problems: Vec<String>,
+    /// The time of the load that read the connection.
     loaded_at: Timestamp,
 }
 
 /// How the last events of a connection ended in this process.
 #[derive(Default)]
 struct LastAnswers {
+    /// When the last successful event ended.
     success_at: Option<Timestamp>,
+    /// When the last failed event ended, and its refusal as a text.
     error: Option<(Timestamp, String)>,
 }
 
 impl LoadedConnections {
-    /// Reads the connections from the store. Returns those that were added, edited or deleted since
-    /// the last load.
+    /// Reads the connections from the store. Returns the connections that were added, edited or
+    /// deleted since the last load.
     pub(super) async fn load(&self, deps: &Dependencies) -> Result<Vec<ConnectionId>, StoreError> {
         let _load = self.load_lock.lock().await;
         let stored = deps.store.connections().await?;
@@ -96,8 +104,8 @@ impl LoadedConnections {
         Ok(changed)
     }
 
-    /// Reads only one connection from the store. Returns whether it was added, edited or deleted
-    /// since the last load.
+    /// Reads only one connection from the store. Returns whether the connection was added, edited
+    /// or deleted since the last load.
     pub(super) async fn load_one(
         &self,
         id: ConnectionId,
@@ -120,7 +128,7 @@ impl LoadedConnections {
         Ok(is_changed)
     }
 
-    /// The connection of a token, if the token is valid now.
+    /// Returns the connection of a token, if the token is valid now.
     pub(super) fn by_token(
         &self,
         token: &TokenHash,
@@ -131,12 +139,12 @@ impl LoadedConnections {
         Some(snapshot.entries.get(&token.connection)?.active.clone())
     }
 
-    /// The connection with this id, if the snapshot has it.
-    pub(super) fn by_id(&self, id: ConnectionId) -> Option<Arc<Entry>> {
+    /// Returns the connection with this id; `None` if the snapshot does not have it.
+    pub(super) fn by_id(&self, id: ConnectionId) -> Option<Arc<SnapshotEntry>> {
         self.snapshot.load().entries.get(&id).cloned()
     }
 
-    /// The versions (SHA-256) that people accepted, by connector.
+    /// Returns the versions that people accepted: connector and SHA-256 of each.
     pub(super) fn accepted_versions(&self) -> BTreeSet<(ConnectorName, String)> {
         let snapshot = self.snapshot.load();
         let all = snapshot.entries.values().map(|entry| &entry.record.connection);
@@ -146,7 +154,7 @@ impl LoadedConnections {
         all.filter_map(version).collect()
     }
 
-    /// All connections, by name.
+    /// Returns all connections, sorted by name.
     pub(super) fn list(&self) -> Vec<ConnectionRecord> {
         let entries: Vec<_> = self.snapshot.load().entries.values().cloned().collect();
         let mut list: Vec<_> = entries.iter().map(|entry| self.record(entry)).collect();
@@ -170,8 +178,9 @@ impl LoadedConnections {
         }
     }
 
-    /// The record with the newest success and error, from the store or from this process.
-    fn record(&self, entry: &Entry) -> ConnectionRecord {
+    /// Returns the record of a connection with the newest success and error, from the store or from
+    /// this process.
+    fn record(&self, entry: &SnapshotEntry) -> ConnectionRecord {
         let mut record = entry.record.clone();
         let mut errors: Vec<_> = record.last_error.take().into_iter().collect();
         if let Some(last) = self.last_answers.lock().get(&record.connection.id) {
@@ -187,6 +196,7 @@ impl LoadedConnections {
 }
 
 impl Snapshot {
+    /// Returns the number of the last edit of a connection.
     fn revision(&self, id: ConnectionId) -> Option<u64> {
         self.entries.get(&id).map(|entry| entry.revision())
     }
@@ -203,7 +213,7 @@ impl Snapshot {
             });
             self.tokens.insert(token.hash, Token { connection: id, expires_at });
         }
-        let entry = Entry::new(stored, before.entries.get(&id), deps, deps.clock.now());
+        let entry = SnapshotEntry::new(stored, before.entries.get(&id), deps, deps.clock.now());
         self.entries.insert(id, Arc::new(entry));
     }
 }
@@ -214,19 +224,20 @@ impl Token {
     }
 }
 
-/// The expiry of a token, as time since boot. It is never later than the grace period allows, even
-/// if the wall clock is wrong.
+/// Returns the expiry of a token, as time since boot. The expiry is never later than the grace
+/// period allows, even if the wall clock is wrong.
 fn expires_at(expiry: TokenExpiry, clock: &dyn Clock) -> Duration {
     let remaining = Duration::try_from(expiry.at.duration_since(clock.now())).unwrap_or_default();
     clock.since_boot() + remaining.min(Duration::from_millis(expiry.grace_ms))
 }
 
-impl Entry {
+impl SnapshotEntry {
     /// The number of the last edit.
     pub(super) fn revision(&self) -> u64 {
         self.record.revision
     }
 
+    /// The longest measured index delay, milliseconds.
     pub(super) fn index_lag_ms(&self) -> u64 {
         self.record.index_lag_ms
     }
@@ -268,14 +279,17 @@ impl Entry {
 /// The secrets of one connection, ready for its runs.
 #[derive(Default)]
 struct UnsealedSecrets {
+    /// The values of the secrets, by name.
     values: BTreeMap<String, Secret>,
+    /// Whether a secret is a reference (`file:`, `env:`).
     has_references: bool,
+    /// Descriptions of the secrets that cannot be used, with the reasons.
     problems: Vec<String>,
 }
 
-/// Opens the sealed secrets of a connection, and reads those that are references. A referenced file
-/// may be empty. So a secret of webhook senders that is too short is left out: otherwise requests
-/// with an empty secret would be accepted.
+/// Opens the sealed secrets of a connection. If a secret is a reference, reads the file or variable
+/// that the reference names. A referenced file may be empty. So a secret of webhook senders is left
+/// out if it is too short. Otherwise requests with an empty secret would be accepted.
 fn unseal(
     connection: &Connection,
     secrets: &BTreeMap<String, Sealed>,
@@ -286,7 +300,7 @@ fn unseal(
         let place = Sealer::place(&connection.id.to_string(), name);
         let value = deps.sealer.open_sealed(&place, sealed).and_then(|secret| {
             unsealed.has_references |= secret.is_reference();
-            resolve(name, &secret, &deps.config.now())
+            resolve_secret(name, &secret, &deps.config.current())
         });
         let value =
             value.map_err(|error| error.to_string()).and_then(

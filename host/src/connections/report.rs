@@ -20,7 +20,7 @@ use super::{ConnectionError, Connections};
 pub struct Preview {
     /// The rendered report: title, texts, fields and attachments.
     pub report: Report,
-    /// The settings of the connection that a rule replaces.
+    /// The settings of the connection that the matching routing rule replaces.
     pub overrides: Settings,
 }
 
@@ -71,7 +71,7 @@ pub(super) fn change_members(object: &mut Settings, edit: BTreeMap<String, Optio
     }
 }
 
-/// The errors in the settings of a connection's report, including its routing rules.
+/// Returns the errors in the settings of a connection's report, including its routing rules.
 pub(super) fn problems(connection: &Connection, manifest: &Manifest) -> Vec<SettingError> {
     let settings = match ReportSettings::check(&connection.report) {
         Ok(settings) => settings,
@@ -81,8 +81,8 @@ pub(super) fn problems(connection: &Connection, manifest: &Manifest) -> Vec<Sett
     rules.flat_map(|(index, rule)| rule_problems(index, rule, connection, manifest)).collect()
 }
 
-/// The errors in the settings that a rule replaces. A rule may replace only settings of the
-/// connector. It must not replace secrets, nor change where secrets are sent.
+/// Returns the errors in the settings that a rule replaces. A rule may replace only settings of the
+/// connector. A rule must not replace secrets, nor change where requests and secrets are sent.
 pub(super) fn rule_problems(
     index: usize,
     rule: &RoutingRule,
@@ -106,6 +106,7 @@ pub(super) fn rule_problems(
     vec![SettingError { name: format!("report.routing[{index}].settings"), why }]
 }
 
+/// Converts an error in the settings of the report to an error of the connection.
 fn setting_error(problem: SettingsProblem) -> SettingError {
     SettingError { name: format!("report.{}", problem.member), why: problem.why }
 }

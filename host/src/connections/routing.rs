@@ -15,7 +15,7 @@ use crate::domain::{
 };
 use crate::egress::ActiveConnection;
 use crate::manifest::Manifest;
-use crate::report::{Gap, ReportSettings, RoutingRule, SettingsProblem, Source, TestData};
+use crate::report::{Gap, ReportSettings, RoutingRule, SettingsProblem, TestData, TestDataSource};
 use crate::runtime::{Connector, TestReport};
 
 use super::{Connections, reads_test_data, report};
@@ -38,7 +38,9 @@ pub struct RoutedTest {
 pub struct RoutingRecord {
     /// When the routing began.
     began: Instant,
+    /// Notes for the texts of the defect.
     notes: Vec<String>,
+    /// Lines for the log of the event.
     log: Vec<LogLine>,
     /// The requests to Test Manager for the rules. Empty if the connector itself reads test data,
     /// because the requests are then part of its run.
@@ -51,9 +53,9 @@ impl RoutingRecord {
         Self { began: Instant::now(), notes, log, calls }
     }
 
-    /// Adds this record to the report of the event's run, before the lines and requests of the run
-    /// itself.
-    pub fn add_to(mut self, event: &EventStart, run: &mut RunReport) {
+    /// Adds the log lines and requests of this record to the report of a run, before the lines and
+    /// requests of the run itself.
+    pub fn add_to_run_report(mut self, event: &EventStart, run: &mut RunReport) {
         let began_us = event.us_until(self.began.into_std());
         let started_us = run.times.map_or(began_us, |times| times.started_us.unwrap_or(began_us));
         let ahead_ms = i64::try_from(started_us.saturating_sub(began_us) / 1_000);
@@ -70,6 +72,7 @@ impl RoutingRecord {
         self.notes.push(note);
     }
 
+    /// Adds a line to the log of the event.
     fn add_log(&mut self, level: LogLevel, message: &str) {
         let message = shortened(&printable(message), LOG_MESSAGE_BYTES_MAX);
         self.log.push(LogLine { at_ms: 0, level, message });
@@ -81,17 +84,18 @@ impl RoutingRecord {
 pub(super) struct Routing<'r> {
     /// The rule and its place in the list, from 0; `None` if no rule applies.
     rule: Option<(usize, &'r RoutingRule)>,
+    /// The data that was missing, with the reasons.
     gaps: Vec<Gap>,
 }
 
 impl Routing<'_> {
-    /// The settings that the selected rule replaces; empty if no rule applies.
+    /// Returns the settings that the selected rule replaces; empty if no rule applies.
     pub(super) fn settings(&self) -> Settings {
         self.rule.map(|(_, rule)| rule.settings.clone()).unwrap_or_default()
     }
 
-    /// A note for people if some data was missing, because another rule might have been selected
-    /// with it.
+    /// Returns a note for people if some data was missing. With this data, another rule might have
+    /// been selected.
     pub(super) fn note(&self) -> Option<String> {
         if self.gaps.is_empty() {
             return None;
@@ -114,7 +118,7 @@ impl Routing<'_> {
 pub(super) async fn first_matching_rule<'r>(
     rules: &'r [RoutingRule],
     test: &FailedTest,
-    source: Option<&dyn Source>,
+    source: Option<&dyn TestDataSource>,
     read_until: Instant,
 ) -> Routing<'r> {
     let mut requested = BTreeSet::new();
@@ -125,7 +129,7 @@ pub(super) async fn first_matching_rule<'r>(
             requested.extend(needed);
             match source {
                 Some(source) => data = source.fetch(&requested, read_until).await,
-                None => data.gaps = vec![no_test_manager()],
+                None => data.gaps = vec![no_test_manager_gap()],
             }
         }
         if rule.matches(&data) {
@@ -135,7 +139,8 @@ pub(super) async fn first_matching_rule<'r>(
     Routing { rule: None, gaps: data.gaps }
 }
 
-fn no_test_manager() -> Gap {
+/// Returns the gap in the data of a connection that has no settings for Test Manager.
+fn no_test_manager_gap() -> Gap {
     let why = "the connection has no settings for Test Manager".to_owned();
     Gap { what: "the data that the rules need".to_owned(), why }
 }
@@ -167,7 +172,7 @@ impl Connections {
             .flatten();
         let routing =
             first_matching_rule(&settings.routing, test, source.as_deref(), read_until).await;
-        let active = record.apply(&routing, active, manifest);
+        let active = record.apply_rule(&routing, active, manifest);
         if !reads_report {
             record.calls = source.iter().flat_map(|source| source.calls(record.began)).collect();
         }
@@ -178,9 +183,9 @@ impl Connections {
 }
 
 impl RoutingRecord {
-    /// The connection with the settings that the rule replaces. If the version in use cannot use
-    /// these settings, the connection is returned unchanged.
-    fn apply(
+    /// Returns the connection with the settings that the rule replaces. If the version in use
+    /// cannot use these settings, the connection is returned unchanged.
+    fn apply_rule(
         &mut self,
         routing: &Routing<'_>,
         active: &Arc<ActiveConnection>,
@@ -230,11 +235,12 @@ mod tests {
     #[derive(Default)]
     struct ExampleSource {
         missing: BTreeSet<Subject>,
+        /// The subjects of each call of `fetch`.
         requested: Mutex<Vec<BTreeSet<Subject>>>,
     }
 
     #[async_trait]
-    impl Source for ExampleSource {
+    impl TestDataSource for ExampleSource {
         async fn fetch(&self, subjects: &BTreeSet<Subject>, _read_until: Instant) -> TestData {
             self.requested.lock().push(subjects.clone());
             let example = sample_test_data();
@@ -278,7 +284,7 @@ mod tests {
     async fn route(source: Option<&ExampleSource>) -> (Option<usize>, Option<String>) {
         let id = uuid::Uuid::from_u128(1);
         let (test, rules) = (FailedTest::new(id, id, None, None), rules());
-        let source = source.map(|source| source as &dyn Source);
+        let source = source.map(|source| source as &dyn TestDataSource);
         let routing = first_matching_rule(&rules, &test, source, Instant::now()).await;
         (routing.rule.map(|(index, _)| index), routing.note())
     }

@@ -27,15 +27,15 @@ pub struct TestManagerEdit {
     pub scopes: Option<Vec<String>>,
     /// The Test Manager project of all failed tests; `Some(None)` removes it.
     pub project_id: Option<Option<String>>,
-    /// Other origins to which a download may be redirected.
+    /// Additional origins to which Test Manager may redirect a download.
     pub asset_origins: Option<Vec<String>>,
 }
 
-/// Applies a change to the settings.
+/// Applies a change to the settings for Test Manager.
 ///
 /// # Errors
 /// Every member that is missing or not valid.
-pub(super) fn apply(
+pub(super) fn apply_to_settings(
     edit: TestManagerEdit,
     before: Option<&TestManagerSettings>,
 ) -> Result<TestManagerSettings, Vec<SettingError>> {
@@ -77,8 +77,8 @@ pub(super) fn apply(
     }
 }
 
-/// The error if only the settings or only the client secret is stored, because each needs the
-/// other.
+/// Returns an error if the settings are stored without the client secret, or the client secret
+/// without the settings. Each needs the other.
 pub(super) fn incomplete_access(stored: &StoredConnection) -> Option<SettingError> {
     let has_secret =
         stored.record.connection.secrets_set.iter().any(|name| name == TEST_MANAGER_SECRET);
@@ -95,6 +95,7 @@ pub(super) fn incomplete_access(stored: &StoredConnection) -> Option<SettingErro
 /// The reason why a value is not valid.
 struct InvalidValue(String);
 
+/// Makes the result for a value that is not valid.
 fn invalid<T>(why: impl Into<String>) -> Result<T, InvalidValue> {
     Err(InvalidValue(why.into()))
 }
@@ -103,7 +104,8 @@ fn invalid<T>(why: impl Into<String>) -> Result<T, InvalidValue> {
 struct Checks(Vec<SettingError>);
 
 impl Checks {
-    /// Reads a value. Adds an error and returns `None` if the value is missing or not valid.
+    /// Parses one member with `read`. Adds an error and returns `None` if the value is missing or
+    /// not valid.
     fn check<G, T>(
         &mut self,
         name: &str,
@@ -120,6 +122,7 @@ fn default_scopes() -> Vec<String> {
     TestManagerSettings::DEFAULT_SCOPES.map(str::to_owned).into()
 }
 
+/// Parses an http or https address that a person entered.
 fn parse_url(text: String) -> Result<Url, InvalidValue> {
     let url = Url::parse(&text);
     let Ok(url) = url else {
@@ -134,6 +137,7 @@ fn parse_url(text: String) -> Result<Url, InvalidValue> {
     }
 }
 
+/// Parses the address of Test Manager, without the path of its API.
 fn parse_base_url(text: String) -> Result<Url, InvalidValue> {
     let mut url = parse_url(text)?;
     if url.query().is_some() {
@@ -148,6 +152,7 @@ fn parse_base_url(text: String) -> Result<Url, InvalidValue> {
     Ok(url)
 }
 
+/// Checks a client id, a project id or a scope.
 fn check_word(text: String) -> Result<String, InvalidValue> {
     let is_valid = (1..=TEXT_CHARS_MAX).contains(&text.chars().count())
         && text.chars().all(|c| c.is_ascii_graphic());
@@ -187,26 +192,26 @@ mod tests {
         }
     }
 
-    fn problems(edit: TestManagerEdit) -> Vec<String> {
-        apply(edit, None).unwrap_err().into_iter().map(|error| error.name).collect()
+    fn names_of_invalid_members(edit: TestManagerEdit) -> Vec<String> {
+        apply_to_settings(edit, None).unwrap_err().into_iter().map(|error| error.name).collect()
     }
 
     #[test]
     fn an_absent_member_keeps_its_value_or_gets_its_default() {
-        let first = apply(edit(), None).unwrap();
+        let first = apply_to_settings(edit(), None).unwrap();
         assert_eq!(first.base_url.as_str(), "https://tm.example/org/tenant/testmanager_");
         assert_eq!(first.scopes, TestManagerSettings::DEFAULT_SCOPES);
         assert_eq!((first.project_id.clone(), first.asset_origins.len()), (None, 0));
         let project_id = Some(Some("p1".to_owned()));
         let asset_origins = Some(vec!["https://files.example/x".to_owned()]);
         let change = TestManagerEdit { project_id, asset_origins, ..TestManagerEdit::default() };
-        let second = apply(change, Some(&first)).unwrap();
+        let second = apply_to_settings(change, Some(&first)).unwrap();
         assert_eq!(second.project_id.as_deref(), Some("p1"));
         assert_eq!(second.asset_origins[0].to_string(), "https://files.example");
         let scopes = Some(vec!["TM.Projects.Read".to_owned()]);
         let change =
             TestManagerEdit { project_id: Some(None), scopes, ..TestManagerEdit::default() };
-        let third = apply(change, Some(&second)).unwrap();
+        let third = apply_to_settings(change, Some(&second)).unwrap();
         assert_eq!(
             third,
             TestManagerSettings {
@@ -221,7 +226,7 @@ mod tests {
     fn the_errors_name_every_member_that_is_not_valid() {
         let missing =
             ["base_url", "token_url", "client_id"].map(|name| format!("test_manager.{name}"));
-        assert_eq!(problems(TestManagerEdit::default()), missing);
+        assert_eq!(names_of_invalid_members(TestManagerEdit::default()), missing);
         for text in [
             "tm.example",
             "ftp://tm.example",
@@ -232,7 +237,7 @@ mod tests {
             "https://tm.example/swagger/index.html",
         ] {
             let edit = TestManagerEdit { base_url: Some(text.to_owned()), ..edit() };
-            assert_eq!(problems(edit), ["test_manager.base_url"], "{text}");
+            assert_eq!(names_of_invalid_members(edit), ["test_manager.base_url"], "{text}");
         }
         let edit = TestManagerEdit {
             client_id: Some("a b".to_owned()),
@@ -242,6 +247,9 @@ mod tests {
             ..edit()
         };
         let names = ["client_id", "scopes", "project_id", "asset_origins"];
-        assert_eq!(problems(edit), names.map(|name| format!("test_manager.{name}")));
+        assert_eq!(
+            names_of_invalid_members(edit),
+            names.map(|name| format!("test_manager.{name}"))
+        );
     }
 }

@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 
 use crate::domain::{
     ConnectionId, Event, EventId, EventKind, EventStart, FailedTest, Outcome, OutcomeCode,
-    Received, Refusal, TryStep, TryStepResult, milliseconds,
+    ReceivedRequest, Refusal, TryStep, TryStepResult, milliseconds,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::RunInput;
@@ -27,8 +27,8 @@ pub struct TryReport {
 
 impl Connections {
     /// Connects to every granted origin and runs the connector's `check`. Then tests the access to
-    /// Test Manager, if the connection has settings for it. If `test` is set, also reads the log of
-    /// that failed test.
+    /// Test Manager, if the connection has settings for Test Manager. If `test` is set, also reads
+    /// the log of that failed test.
     ///
     /// # Errors
     /// The connection does not exist, or no version of its connector can be used.
@@ -51,14 +51,14 @@ impl Connections {
         let checked = self.check(&entry.active).await?;
         match &checked {
             Ok(_) => {
-                let counted_in = self.counted_in(&entry.active.connection);
+                let counted_in = self.describe_counted_project(&entry.active.connection);
                 let note = Some(counted_in).filter(|text| !text.is_empty());
                 steps.push(TryStepResult { note, ..TryStepResult::of(TryStep::Check) });
             }
             Err(refusal @ Refusal::CredentialsRefused(_)) => {
                 steps.push(failed_step(TryStep::Credentials, refusal));
             }
-            // From this refusal it is not known whether the credentials are right.
+            // This refusal does not show whether the tracker accepts the credentials.
             Err(refusal) => steps.push(failed_step(TryStep::Check, refusal)),
         }
         if checked.is_ok() {
@@ -80,8 +80,8 @@ impl Connections {
         steps
     }
 
-    /// Runs `check` as an event of its own. It runs even if the circuit breaker is open, because a
-    /// person waits for the result.
+    /// Runs `check` as a separate event. The check runs even if the circuit breaker is open,
+    /// because a person waits for the result.
     async fn check(
         &self,
         active: &Arc<ActiveConnection>,
@@ -90,7 +90,7 @@ impl Connections {
         let (id, received_at) = (EventId::fresh(), self.deps.clock.now());
         let event = EventStart { id, received_at, arrived: Instant::now() };
         let trace = || self.deps.history.trace(id);
-        let run = RunInput::of_event(connector, Arc::clone(active), event, trace);
+        let run = RunInput::for_event(connector, Arc::clone(active), event, trace);
         let work = self.deps.sandbox.check(run);
         let end = work.instrument(self.deps.history.span(id)).await;
         let outcome = match &end.outcome {
@@ -106,13 +106,14 @@ impl Connections {
             ms: milliseconds(event.arrived.elapsed()),
             status: None,
             outcome,
-            request: Received::default(),
+            request: ReceivedRequest::default(),
             defect: None,
         });
         Ok(end.outcome)
     }
 }
 
+/// Makes the result of a step that failed with this refusal.
 fn failed_step(step: TryStep, refusal: &Refusal) -> TryStepResult {
     let setting = refusal.setting().map(str::to_owned);
     TryStepResult { error: Some(refusal.to_string()), setting, ..TryStepResult::of(step) }

@@ -1,6 +1,6 @@
-//! A connection that is never stored: for one call without a server, or while a person is still
-//! entering its values. It is checked like a new connection, and gets all grants that its connector
-//! asks for.
+//! Makes connections that are never stored: for one call without a server, or while a person is
+//! still entering the values. Such a connection is checked like a new connection, and gets all
+//! grants that its connector asks for.
 
 use std::collections::BTreeMap;
 
@@ -14,19 +14,19 @@ use crate::manifest::SettingError;
 use crate::runtime::Connector;
 use crate::secret::Secret;
 
-use super::validation::{resolve, validate};
+use super::validation::{resolve_secret, validate};
 use super::{ConnectionError, report};
 
 /// The values of a connection that is not stored.
 #[derive(Debug, Clone)]
 pub struct UnstoredConnection {
-    /// Values of settings.
+    /// Values of the settings that are not secrets, by name.
     pub settings: Settings,
-    /// Values of secrets; `file:/path` and `env:NAME` are references.
+    /// Values of secrets, by name; `file:/path` and `env:NAME` are references.
     pub secrets: BTreeMap<String, Secret>,
     /// Whether host names may resolve to private addresses.
     pub allow_private: bool,
-    /// Whether requests to its tracker use only HTTP/1.1.
+    /// Whether requests to the tracker use only HTTP/1.1.
     pub http1_only: bool,
     /// The settings of the report of a failed test.
     pub report: Settings,
@@ -34,12 +34,12 @@ pub struct UnstoredConnection {
     pub may_be_incomplete: bool,
 }
 
-/// Makes a connection with these values. Its id is always the same, so that the same failed test
-/// has the same marker in each call.
+/// Makes a connection with these values. The id of the connection is always the same, so that the
+/// same failed test has the same marker in each call.
 ///
 /// # Errors
 /// Each setting and secret that is not valid.
-pub fn activate(
+pub fn activate_unstored(
     values: UnstoredConnection,
     connector: &Connector,
     config: &Config,
@@ -59,7 +59,7 @@ pub fn activate(
     let mut errors = report::problems(&connection, connector.manifest());
     let mut secrets = BTreeMap::new();
     for (name, secret) in values.secrets {
-        match resolve(&name, &secret, config) {
+        match resolve_secret(&name, &secret, config) {
             Ok(value) => {
                 secrets.insert(name, value);
             }

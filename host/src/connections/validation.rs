@@ -31,7 +31,7 @@ pub(super) fn validate(
     manifest.required_grants(&connection.settings)
 }
 
-/// The error in a connection's name; `None` if the name is valid.
+/// Returns the error in a connection's name; `None` if the name is valid.
 pub(super) fn name_problem(name: &str) -> Option<SettingError> {
     let why = if name.trim() != name || name.is_empty() {
         "enter 1 to 100 characters, without a space at the start or the end"
@@ -47,7 +47,7 @@ pub(super) fn name_problem(name: &str) -> Option<SettingError> {
     Some(SettingError { name: "name".to_owned(), why: why.to_owned() })
 }
 
-/// The error in the Test Manager project of a connection; `None` if the project is valid.
+/// Returns the error in the Test Manager project of a connection; `None` if the project is valid.
 pub(super) fn project_problem(project: Option<&str>) -> Option<SettingError> {
     let length = project?.chars().count();
     let why = format!("enter 1 to {PROJECT_CHARS_MAX} characters, or null for every project");
@@ -55,12 +55,13 @@ pub(super) fn project_problem(project: Option<&str>) -> Option<SettingError> {
         .then(|| SettingError { name: "project".to_owned(), why })
 }
 
-/// The error if the policy for recurrences needs an interface that the connector does not export.
+/// Returns an error if the policy for recurrences needs an interface that the connector does not
+/// export.
 pub(super) fn recurrence_problem(
     connection: &Connection,
     connector: &Connector,
 ) -> Option<SettingError> {
-    if connection.on_recurrence == OnRecurrence::New || connector.interfaces().follow_up {
+    if connection.on_recurrence == OnRecurrence::New || connector.interfaces().exports_follow_up {
         return None;
     }
     let why = format!(
@@ -70,7 +71,7 @@ pub(super) fn recurrence_problem(
     Some(SettingError { name: "on_recurrence".to_owned(), why })
 }
 
-/// The error in an index delay; `None` if the delay is valid.
+/// Returns the error in an index delay; `None` if the delay is valid.
 pub(super) fn index_delay_problem(seconds: u32) -> Option<SettingError> {
     let why = format!(
         "enter 0 to {INDEX_DELAY_S_MAX} seconds; 0 means the index delay that the connector declares"
@@ -78,7 +79,7 @@ pub(super) fn index_delay_problem(seconds: u32) -> Option<SettingError> {
     (seconds > INDEX_DELAY_S_MAX).then(|| SettingError { name: "index_delay_s".to_owned(), why })
 }
 
-/// The errors in the further paths of a connection's webhook requests.
+/// Returns the errors in the additional paths of a connection's webhook requests.
 pub(super) fn path_problems(paths: &WebhookPaths) -> Vec<SettingError> {
     let error =
         |InvalidPath { member, why }| SettingError { name: format!("webhook_paths.{member}"), why };
@@ -93,11 +94,11 @@ impl Connections {
         stored: &mut StoredConnection,
         secrets: &BTreeMap<String, Secret>,
     ) -> Vec<SettingError> {
-        let config = self.deps.config.now();
+        let config = self.deps.config.current();
         let id = stored.record.connection.id.to_string();
         let mut errors = Vec::new();
         for (name, secret) in secrets {
-            let sealed = resolve(name, secret, &config)
+            let sealed = resolve_secret(name, secret, &config)
                 .and_then(|_| self.deps.sealer.seal(&Sealer::place(&id, name), secret));
             match sealed {
                 Ok(sealed) => {
@@ -119,14 +120,15 @@ impl Connections {
         errors
     }
 
-    /// The error in the client certificate of a connection.
+    /// Returns the error in the client certificate of a connection; `None` if the certificate is
+    /// valid or absent.
     fn identity_problem(&self, stored: &StoredConnection) -> Option<SettingError> {
-        let config = self.deps.config.now();
+        let config = self.deps.config.current();
         let id = stored.record.connection.id.to_string();
         let sealed = stored.secrets.iter().filter(|(name, _)| is_client_identity(name));
         let opened = sealed.map(|(name, sealed)| {
             let secret = self.deps.sealer.open_sealed(&Sealer::place(&id, name), sealed)?;
-            Ok((name.clone(), resolve(name, &secret, &config)?))
+            Ok((name.clone(), resolve_secret(name, &secret, &config)?))
         });
         let why = match opened.collect::<Result<BTreeMap<_, _>, SecretError>>() {
             Ok(mut secrets) => ClientIdentity::take(&mut secrets).err()?.to_string(),
@@ -136,10 +138,14 @@ impl Connections {
     }
 }
 
-/// The value of a secret, which may be a reference. Client certificates, their keys and the
-/// secrets of webhook senders are never sent as text in a request to a tracker, so their values may
-/// be ones that cannot be redacted.
-pub(super) fn resolve(name: &str, secret: &Secret, config: &Config) -> Result<Secret, SecretError> {
+/// Returns the value of a secret, whose stored text may be a reference. Client certificates, their
+/// keys and the secrets of webhook senders are never sent as text in a request to a tracker. So
+/// these secrets may have values that cannot be redacted.
+pub(super) fn resolve_secret(
+    name: &str,
+    secret: &Secret,
+    config: &Config,
+) -> Result<Secret, SecretError> {
     let (roots, prefixes) = (&config.secret_file_roots, &config.secret_env_prefixes);
     if is_client_identity(name) || is_webhook_secret(name) {
         secret.resolve_unredacted(roots, prefixes)
@@ -153,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_a_short_line_and_not_an_id() {
+    fn a_name_is_one_short_line_that_is_not_a_uuid() {
         for name in ["a", "Redmine of the payments team", "ü", &"x".repeat(100)] {
             assert_eq!(name_problem(name), None, "{name}");
         }

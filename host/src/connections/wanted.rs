@@ -1,4 +1,5 @@
-//! What an admin can ask for: a new connection, or the edit of a connection.
+//! The changes that an admin can request: a new connection, or an edit of a connection. This file
+//! checks and stores nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,21 +12,22 @@ use super::webhook_auth::WebhookAuthEdit;
 /// A connection to create.
 #[derive(Debug, Clone)]
 pub struct NewConnection {
-    /// Unique, 1 to 100 characters.
+    /// The name, unique among all connections; 1 to 100 characters.
     pub name: String,
     /// The connector that the connection uses.
     pub connector: ConnectorName,
     /// Values of the settings that are not secrets, by name.
     pub settings: Settings,
-    /// Values of secrets, the client certificate's too; `file:/path` and `env:NAME` are references.
+    /// Values of secrets, by name. These secrets include the client certificate and its key.
+    /// `file:/path` and `env:NAME` are references.
     pub secrets: BTreeMap<String, Secret>,
     /// The only Test Manager project whose KPIs are answered; absent: all projects.
     pub project: Option<String>,
     /// Whether host names may resolve to private addresses.
     pub allow_private: bool,
-    /// Whether requests to its tracker use only HTTP/1.1.
+    /// Whether requests to the tracker use only HTTP/1.1.
     pub http1_only: bool,
-    /// Whether requests to its tracker have the header `traceparent`.
+    /// Whether requests to the tracker have the header `traceparent`.
     pub trace_context: bool,
     /// The shortest index delay that the host assumes, seconds; 0: the connector's own delay.
     pub index_delay_s: u32,
@@ -37,11 +39,13 @@ pub struct NewConnection {
     pub on_recurrence: OnRecurrence,
     /// What senders of webhooks must send in addition to the token.
     pub webhook_auth: WebhookAuthEdit,
-    /// Paths of its webhook requests, in addition to the paths that every connection has.
+    /// Paths of webhook requests for the connection, in addition to the paths that every connection
+    /// has.
     pub webhook_paths: WebhookPaths,
 }
 
-/// An edit of a connection. A field that is `None` stays as it is; `Some(None)` removes the value.
+/// An edit of a connection. `None` in a field does not change the value; `Some(None)` removes the
+/// value.
 #[derive(Debug, Default, Clone)]
 pub struct ConnectionEdit {
     /// The new name, unique among all connections.
@@ -50,17 +54,18 @@ pub struct ConnectionEdit {
     pub settings: BTreeMap<String, Option<serde_json::Value>>,
     /// Secrets to set (`Some`) or remove (`None`).
     pub secrets: BTreeMap<String, Option<Secret>>,
-    /// Pins the connection to a Test Manager project, or removes the pin.
+    /// Restricts the connection to one Test Manager project, or removes the restriction.
     pub project: Option<Option<String>>,
     /// Whether host names may resolve to private addresses.
     pub allow_private: Option<bool>,
-    /// Whether requests to its tracker use only HTTP/1.1.
+    /// Whether requests to the tracker use only HTTP/1.1.
     pub http1_only: Option<bool>,
-    /// Whether requests to its tracker have the header `traceparent`.
+    /// Whether requests to the tracker have the header `traceparent`.
     pub trace_context: Option<bool>,
     /// The shortest index delay that the host assumes, seconds; 0: the connector's own delay.
     pub index_delay_s: Option<u32>,
-    /// Changes the settings for Test Manager. `Some(None)` removes them and the client secret.
+    /// Changes the settings for Test Manager. `Some(None)` removes these settings and the client
+    /// secret.
     pub test_manager: Option<Option<TestManagerEdit>>,
     /// Members of the report's settings to set (`Some`) or remove (`None`).
     pub report: BTreeMap<String, Option<serde_json::Value>>,
@@ -69,7 +74,7 @@ pub struct ConnectionEdit {
     /// Changes what senders of webhooks must send. `Some(None)` removes the requirement and its
     /// secrets.
     pub webhook_auth: Option<Option<WebhookAuthEdit>>,
-    /// Replaces the further paths of its webhook requests.
+    /// Replaces the additional paths of webhook requests for the connection.
     pub webhook_paths: Option<WebhookPaths>,
     /// The edit is made only if the connection has one of these revisions; `None`: any revision.
     pub revisions: Option<BTreeSet<u64>>,

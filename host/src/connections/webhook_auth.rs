@@ -11,11 +11,12 @@ use crate::manifest::SettingError;
 use crate::secret::{Sealed, Sealer, Secret, SigningKey};
 use crate::store::StoredConnection;
 
-use super::validation::resolve;
+use super::validation::resolve_secret;
 use super::{ConnectionEdit, Connections};
 
 /// The default of `tolerance_s`, seconds. The libraries of Standard Webhooks use the same value.
 const DEFAULT_TOLERANCE_S: u32 = 300;
+/// Maximum of `tolerance_s`, seconds.
 const TOLERANCE_S_MAX: u32 = 3_600;
 /// Maximum length of a user name, characters.
 const USER_CHARS_MAX: usize = 200;
@@ -47,14 +48,16 @@ pub(super) fn removes_secrets(edit: &Option<WebhookAuthEdit>) -> bool {
 
 impl Connections {
     /// Changes what senders of webhooks must send; returns the errors. Call this after the secrets
-    /// are sealed, because the errors depend on them.
+    /// are sealed, because the errors depend on the secrets.
     pub(super) fn change_webhook_auth(
         &self,
         stored: &mut StoredConnection,
         edit: Option<Option<WebhookAuthEdit>>,
     ) -> Vec<SettingError> {
         let connection = &mut stored.record.connection;
-        match edit.map(|edit| edit.map(|edit| apply(edit, &connection.webhook_auth))) {
+        match edit
+            .map(|edit| edit.map(|edit| apply_to_webhook_auth(edit, &connection.webhook_auth)))
+        {
             Some(Some(Err(errors))) => return errors,
             Some(Some(Ok(auth))) => connection.webhook_auth = auth,
             Some(None) => connection.webhook_auth = WebhookAuth::default(),
@@ -64,10 +67,10 @@ impl Connections {
         missing.into_iter().chain(self.webhook_secret_problems(stored)).collect()
     }
 
-    /// The signature key that an edit replaces, as the secret of the previous key. Signatures of
-    /// both keys are then accepted, so that senders can change to the new key without a refused
-    /// webhook. `None` if the edit itself sets the previous key, or if the old key can no longer be
-    /// read.
+    /// Returns the signature key that an edit replaces, so that it is stored as the previous key.
+    /// Signatures of both keys are then accepted, so that senders can change to the new key without
+    /// a refused webhook. `None` if the edit itself sets the previous key, or if the old key can no
+    /// longer be read.
     pub(super) fn replaced_webhook_secret(
         &self,
         stored: &StoredConnection,
@@ -86,19 +89,19 @@ impl Connections {
         let sealed = stored.secrets.get(WEBHOOK_SECRET)?;
         let place = Sealer::place(&connection.id.to_string(), WEBHOOK_SECRET);
         let old = self.deps.sealer.open_sealed(&place, sealed).ok()?;
-        resolve(WEBHOOK_SECRET, &old, &self.deps.config.now()).ok()?;
+        resolve_secret(WEBHOOK_SECRET, &old, &self.deps.config.current()).ok()?;
         let is_other = !old.matches(new.reveal());
         is_other.then(|| (WEBHOOK_SECRET_PREVIOUS.to_owned(), old))
     }
 
-    /// The errors in the secrets that senders of webhooks must know.
+    /// Returns the errors in the secrets that senders of webhooks must know.
     fn webhook_secret_problems(&self, stored: &StoredConnection) -> Vec<SettingError> {
         let connection = &stored.record.connection;
         let sealed = stored.secrets.iter().filter(|(name, _)| is_webhook_secret(name));
         let problem = |(name, sealed): (&String, &Sealed)| {
             let place = Sealer::place(&connection.id.to_string(), name);
             let secret = self.deps.sealer.open_sealed(&place, sealed).ok()?;
-            let secret = resolve(name, &secret, &self.deps.config.now()).ok()?;
+            let secret = resolve_secret(name, &secret, &self.deps.config.current()).ok()?;
             let why = webhook_secret_problem(connection, name, &secret)?;
             Some(SettingError { name: shown_secret_name(name).to_owned(), why })
         };
@@ -106,11 +109,14 @@ impl Connections {
     }
 }
 
-/// Applies a change.
+/// Applies a change to what senders must send.
 ///
 /// # Errors
 /// Every member that is missing, not valid, or of another scheme.
-fn apply(edit: WebhookAuthEdit, before: &WebhookAuth) -> Result<WebhookAuth, Vec<SettingError>> {
+fn apply_to_webhook_auth(
+    edit: WebhookAuthEdit,
+    before: &WebhookAuth,
+) -> Result<WebhookAuth, Vec<SettingError>> {
     let mut errors = Vec::new();
     let scheme = edit.scheme.unwrap_or(before.credential.as_ref().map(WebhookCredential::scheme));
     for (name, is_present, required) in [
@@ -119,7 +125,8 @@ fn apply(edit: WebhookAuthEdit, before: &WebhookAuth) -> Result<WebhookAuth, Vec
         ("tolerance_s", edit.tolerance_s.is_some(), WebhookScheme::Signature),
     ] {
         if is_present && scheme != Some(required) {
-            errors.push(error(name, format!("only the scheme `{required}` has this member")));
+            errors
+                .push(member_error(name, format!("only the scheme `{required}` has this member")));
         }
     }
     let clients =
@@ -151,8 +158,8 @@ fn apply(edit: WebhookAuthEdit, before: &WebhookAuth) -> Result<WebhookAuth, Vec
     }
 }
 
-/// The error if a connection requires a credential but has no secret for it, or has a secret that
-/// no scheme uses.
+/// Returns an error if a connection requires a credential and has no secret for it. Also returns an
+/// error if the connection has a secret that no scheme uses.
 fn secret_problem(connection: &Connection) -> Option<SettingError> {
     let is_set = |name: &str| connection.secrets_set.iter().any(|set| set == name);
     let problem = |name, why: &str| {
@@ -172,8 +179,8 @@ fn secret_problem(connection: &Connection) -> Option<SettingError> {
     }
 }
 
-/// The reason why webhook senders cannot use a secret of the connection; `None` if they can, or if
-/// it is not a secret of senders.
+/// Returns the reason why webhook senders cannot use a secret of the connection. Returns `None` if
+/// senders can use the secret, or if the secret is not for senders.
 pub(super) fn webhook_secret_problem(
     connection: &Connection,
     name: &str,
@@ -183,7 +190,8 @@ pub(super) fn webhook_secret_problem(
     is_webhook_secret(name).then(|| value_problem(credential, secret)).flatten()
 }
 
-/// The reason why senders cannot use a secret with this credential; `None` if they can.
+/// Returns the reason why senders cannot use a secret with this credential; `None` if they can use
+/// the secret.
 fn value_problem(credential: Option<&WebhookCredential>, secret: &Secret) -> Option<String> {
     let text = secret.reveal();
     if matches!(credential, Some(WebhookCredential::Signature { .. })) {
@@ -196,7 +204,8 @@ fn value_problem(credential: Option<&WebhookCredential>, secret: &Secret) -> Opt
     (!is_valid).then(|| "use ASCII characters, without a space at the start or the end".to_owned())
 }
 
-fn error(name: &str, why: impl Into<String>) -> SettingError {
+/// Makes the error of a member of `webhook_auth`.
+fn member_error(name: &str, why: impl Into<String>) -> SettingError {
     SettingError { name: format!("webhook_auth.{name}"), why: why.into() }
 }
 
@@ -206,14 +215,14 @@ fn basic_credential(user: Option<String>) -> Result<WebhookCredential, SettingEr
             && user.chars().all(|c| is_printable(c) && c != ':')
     };
     let why = "enter a user name of 1 to 200 characters, without a colon";
-    let user = user.filter(is_valid).ok_or_else(|| error("user", why))?;
+    let user = user.filter(is_valid).ok_or_else(|| member_error("user", why))?;
     Ok(WebhookCredential::Basic { user })
 }
 
 fn api_key_credential(header: Option<&str>) -> Result<WebhookCredential, SettingError> {
     let name = header.and_then(|header| header.parse::<HeaderName>().ok());
     let why = "enter the name of a header, such as X-API-Key";
-    let name = name.ok_or_else(|| error("header", why))?;
+    let name = name.ok_or_else(|| member_error("header", why))?;
     Ok(WebhookCredential::ApiKey { header: name.as_str().to_owned() })
 }
 
@@ -227,12 +236,12 @@ fn signature_credential(
         (None, _) => DEFAULT_TOLERANCE_S,
     };
     let is_valid = (1..=TOLERANCE_S_MAX).contains(&tolerance_s);
-    let why = || error("tolerance_s", format!("enter 1 to {TOLERANCE_S_MAX} seconds"));
+    let why = || member_error("tolerance_s", format!("enter 1 to {TOLERANCE_S_MAX} seconds"));
     is_valid.then_some(WebhookCredential::Signature { tolerance_s }).ok_or_else(why)
 }
 
 fn parse_networks(texts: Vec<String>) -> Result<Vec<Network>, SettingError> {
-    let invalid = |why| error("allowed_clients", why);
+    let invalid = |why| member_error("allowed_clients", why);
     if texts.len() > ALLOWED_CLIENTS_MAX {
         return Err(invalid(format!("enter at most {ALLOWED_CLIENTS_MAX} addresses and networks")));
     }
@@ -244,8 +253,12 @@ fn parse_networks(texts: Vec<String>) -> Result<Vec<Network>, SettingError> {
 mod tests {
     use super::*;
 
-    fn names(edit: WebhookAuthEdit, before: &WebhookAuth) -> Vec<String> {
-        apply(edit, before).unwrap_err().into_iter().map(|error| error.name).collect()
+    fn names_of_invalid_members(edit: WebhookAuthEdit, before: &WebhookAuth) -> Vec<String> {
+        apply_to_webhook_auth(edit, before)
+            .unwrap_err()
+            .into_iter()
+            .map(|error| error.name)
+            .collect()
     }
 
     #[test]
@@ -256,17 +269,17 @@ mod tests {
             header: Some("X-Tm-Key".to_owned()),
             ..WebhookAuthEdit::default()
         };
-        let first = apply(edit, &none).unwrap();
+        let first = apply_to_webhook_auth(edit, &none).unwrap();
         let header = "x-tm-key".to_owned();
         assert_eq!(first.credential, Some(WebhookCredential::ApiKey { header }));
         let allowed_clients = Some(vec!["203.0.113.0/24".to_owned()]);
         let edit = WebhookAuthEdit { allowed_clients, ..WebhookAuthEdit::default() };
-        let second = apply(edit, &first).unwrap();
+        let second = apply_to_webhook_auth(edit, &first).unwrap();
         assert_eq!((second.credential, second.allowed_clients.len()), (first.credential, 1));
         let scheme = Some(Some(WebhookScheme::Signature));
         let edit = WebhookAuthEdit { scheme, ..WebhookAuthEdit::default() };
         let signature = Some(WebhookCredential::Signature { tolerance_s: 300 });
-        assert_eq!(apply(edit, &none).unwrap().credential, signature);
+        assert_eq!(apply_to_webhook_auth(edit, &none).unwrap().credential, signature);
     }
 
     #[test]
@@ -274,17 +287,23 @@ mod tests {
         let none = WebhookAuth::default();
         let scheme =
             |scheme| WebhookAuthEdit { scheme: Some(Some(scheme)), ..WebhookAuthEdit::default() };
-        assert_eq!(names(scheme(WebhookScheme::Basic), &none), ["webhook_auth.user"]);
+        assert_eq!(
+            names_of_invalid_members(scheme(WebhookScheme::Basic), &none),
+            ["webhook_auth.user"]
+        );
         let header = Some("x y".to_owned());
         let invalid = WebhookAuthEdit { header, ..scheme(WebhookScheme::ApiKey) };
-        assert_eq!(names(invalid, &none), ["webhook_auth.header"]);
+        assert_eq!(names_of_invalid_members(invalid, &none), ["webhook_auth.header"]);
         let invalid = WebhookAuthEdit { tolerance_s: Some(0), ..scheme(WebhookScheme::Signature) };
-        assert_eq!(names(invalid, &none), ["webhook_auth.tolerance_s"]);
+        assert_eq!(names_of_invalid_members(invalid, &none), ["webhook_auth.tolerance_s"]);
         let invalid = WebhookAuthEdit {
             user: Some("tm".to_owned()),
             allowed_clients: Some(vec!["example.com".to_owned()]),
             ..WebhookAuthEdit::default()
         };
-        assert_eq!(names(invalid, &none), ["webhook_auth.user", "webhook_auth.allowed_clients"]);
+        assert_eq!(
+            names_of_invalid_members(invalid, &none),
+            ["webhook_auth.user", "webhook_auth.allowed_clients"]
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! `/accounts`: lists the named tokens, creates tokens and revokes them. The text of a token is
-//! shown once, after its creation.
+//! The page `/accounts` lists the named tokens, creates tokens and revokes tokens. The text of a
+//! token is shown only once, after its creation.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use crate::http::admin::{Id, tokens};
 use crate::http::audit::CreatedObject;
 use crate::http::problem::Problem;
 
-use super::confirm::Confirm;
+use super::confirm::ConfirmationPage;
 use super::flash;
 use super::form::Form;
 use super::frame::Visitor;
-use super::page::{Page, Section, render};
-use super::parts::{Control, Field, When};
+use super::page::{Layout, Section, render};
+use super::parts::{Control, Field, RelativeTime};
 
 const DAY_S: u64 = 24 * 60 * 60;
 
@@ -30,29 +30,30 @@ type Answer = Result<Response, Problem>;
 #[derive(Template)]
 #[template(path = "console/accounts.html")]
 struct AccountsPage {
-    page: Page,
-    tokens: Vec<Row>,
+    layout: Layout,
+    tokens: Vec<TokenRow>,
+    /// The fields of the form that creates a token.
     fields: Vec<Field>,
 }
 
 /// A named token as a row of the table.
-struct Row {
+struct TokenRow {
     token: Token,
-    created: When,
-    last_used: Option<When>,
-    expires: Option<When>,
+    created_at: RelativeTime,
+    last_used_at: Option<RelativeTime>,
+    expires_at: Option<RelativeTime>,
 }
 
-pub(super) async fn show(State(app): App, visitor: Visitor) -> Answer {
-    let when = |at: crate::api::Time| When::new(at.0, visitor.now);
-    let row = |token: Token| Row {
-        created: when(token.created_at),
-        last_used: token.last_used_at.map(when),
-        expires: token.expires_at.map(when),
+pub(super) async fn show_accounts(State(app): App, visitor: Visitor) -> Answer {
+    let when = |at: crate::api::Time| RelativeTime::new(at.0, visitor.now);
+    let row = |token: Token| TokenRow {
+        created_at: when(token.created_at),
+        last_used_at: token.last_used_at.map(when),
+        expires_at: token.expires_at.map(when),
         token,
     };
     render(&AccountsPage {
-        page: visitor.page(Section::Accounts, "Accounts"),
+        layout: visitor.layout(Section::Accounts, "Accounts"),
         tokens: tokens::list_tokens(&app).await?.into_iter().map(row).collect(),
         fields: token_fields(),
     })
@@ -82,12 +83,14 @@ fn token_fields() -> Vec<Field> {
 #[derive(Template)]
 #[template(path = "console/token.html")]
 struct TokenPage {
-    page: Page,
+    layout: Layout,
+    /// The name of the token.
     name: String,
+    /// The text of the token.
     token: String,
 }
 
-pub(super) async fn create(
+pub(super) async fn create_token(
     State(app): App,
     Extension(account): Extension<Account>,
     visitor: Visitor,
@@ -106,34 +109,34 @@ pub(super) async fn create(
     let CreatedToken { record, token } = tokens::issue(&app, &account, new).await?;
     let object = CreatedObject(record.name.clone());
     let page = render(&TokenPage {
-        page: visitor.page(Section::Accounts, "The token was created"),
+        layout: visitor.layout(Section::Accounts, "The token was created"),
         name: record.name,
         token: token.0.reveal().to_owned(),
     });
     Ok((Extension(object), page?).into_response())
 }
 
-pub(super) async fn ask_to_revoke(State(app): App, visitor: Visitor, Id(id): Id) -> Answer {
+pub(super) async fn ask_to_revoke_token(State(app): App, visitor: Visitor, Id(id): Id) -> Answer {
     let token = tokens::list_tokens(&app).await?.into_iter().find(|it| it.id.to_string() == id);
     let token = token.ok_or_else(|| Problem::no_such("token", &id))?;
-    render(&Confirm {
-        page: visitor.page(Section::Accounts, format!("Revoke the token of {}", token.name)),
+    render(&ConfirmationPage {
+        layout: visitor.layout(Section::Accounts, format!("Revoke the token of {}", token.name)),
         effects: vec![
             format!("The token that ends in {} stops working at once.", token.tail),
             "Every person who signed in with the token is signed out.".to_owned(),
             "Decisions and the audit log still show the name of the token.".to_owned(),
         ],
         fields: Vec::new(),
-        hidden: Vec::new(),
-        action: format!("/accounts/{id}/revoke"),
-        button: "Revoke",
-        tone: "danger",
-        back: "/accounts".to_owned(),
+        hidden_fields: Vec::new(),
+        submit_href: format!("/accounts/{id}/revoke"),
+        button_label: "Revoke",
+        button_class: "danger",
+        back_href: "/accounts".to_owned(),
         back_label: "Accounts".to_owned(),
     })
 }
 
-pub(super) async fn revoke(State(app): App, id: Id, _: Form) -> Answer {
+pub(super) async fn revoke_token(State(app): App, id: Id, _: Form) -> Answer {
     tokens::revoke(State(app), id).await?;
-    Ok(flash::redirect_done("/accounts", "The token is revoked."))
+    Ok(flash::redirect_with_success("/accounts", "The token is revoked."))
 }

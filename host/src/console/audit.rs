@@ -1,5 +1,5 @@
-//! `/audit`: lists the changes that accounts made and the requests that were refused because the
-//! account had no permission. The newest entry is first.
+//! The page `/audit` lists the changes that accounts made, and the requests that were refused
+//! because the account had no permission. The newest entry is first.
 
 use std::sync::Arc;
 
@@ -17,31 +17,31 @@ use crate::http::admin::{Params, audit};
 use crate::http::problem::Problem;
 
 use super::frame::Visitor;
-use super::listing::{Filters, Listing, QueryValues, url_with_query};
-use super::page::{Page, Section, render};
-use super::parts::{Badge, Pager, Tone, When};
+use super::listing::{FilterForm, Listing, QueryValues, url_with_query};
+use super::page::{Layout, Section, render};
+use super::parts::{Badge, Pager, RelativeTime, Tone};
 
 const PATH: &str = "/audit";
 
 #[derive(Template)]
 #[template(path = "console/audit.html")]
 struct AuditPage {
-    page: Page,
-    rows: Vec<Row>,
-    filters: Filters,
+    layout: Layout,
+    rows: Vec<AuditRow>,
+    filters: FilterForm,
     pager: Pager,
 }
 
-/// An entry as a row of the table.
-struct Row {
-    when: When,
+/// An entry of the audit log as a row of the table.
+struct AuditRow {
+    time: RelativeTime,
     outcome: Badge,
     /// The address of the page that lists only entries with the same action.
     same_action_href: String,
     entry: AuditEntry,
 }
 
-pub(super) async fn show(
+pub(super) async fn show_audit_log(
     State(app): State<Arc<AppState>>,
     visitor: Visitor,
     Query(query): Query<QueryValues>,
@@ -49,21 +49,21 @@ pub(super) async fn show(
     let listing = Listing::new(PATH, query);
     let query = audit_query(&listing)?;
     let Json(AuditList { entries, next }) = audit::list(State(app), Params(query)).await?;
-    let row = |entry: AuditEntry| Row {
-        when: When::new(entry.at.0, visitor.now),
+    let row = |entry: AuditEntry| AuditRow {
+        time: RelativeTime::new(entry.at.0, visitor.now),
         outcome: outcome_badge(&entry),
         same_action_href: url_with_query(PATH, std::iter::once(("action", entry.action.as_str()))),
         entry,
     };
     render(&AuditPage {
-        page: visitor.page(Section::Audit, "Audit log"),
+        layout: visitor.layout(Section::Audit, "Audit log"),
         rows: entries.into_iter().map(row).collect(),
-        filters: listing.filters(vec![
-            listing.input("account", "Account", "text"),
-            listing.input("action", "Action", "text"),
-            listing.input("object", "Object", "text"),
-            listing.input("since", "From (UTC)", "date"),
-            listing.input("until", "To (UTC)", "date"),
+        filters: listing.filter_form(vec![
+            listing.text_filter("account", "Account", "text"),
+            listing.text_filter("action", "Action", "text"),
+            listing.text_filter("object", "Object", "text"),
+            listing.text_filter("since", "From (UTC)", "date"),
+            listing.text_filter("until", "To (UTC)", "date"),
         ]),
         pager: listing.pager(next),
     })
@@ -82,8 +82,8 @@ fn audit_query(listing: &Listing) -> Result<AuditQuery, Problem> {
     })
 }
 
-/// Reads a date from the query value `name` and returns the start of that day in UTC, moved by
-/// `days_later` days. Returns `None` if the query has no such value.
+/// Reads a date from the query value `name`. Returns the start of the day that is `days_later` days
+/// after this date, in UTC. Returns `None` if the query has no such value.
 fn start_of_day(
     listing: &Listing,
     name: &str,
@@ -99,8 +99,8 @@ fn start_of_day(
     start.map(Some).ok_or_else(not_a_date)
 }
 
-/// The outcome of the action as a badge. An entry has no outcome while the action runs, if the
-/// server ended during it, or if the outcome could not be stored.
+/// Returns the outcome of the action as a badge. An entry has no outcome while its action runs. It
+/// never gets one if the server ended during the action, or if the outcome could not be stored.
 fn outcome_badge(entry: &AuditEntry) -> Badge {
     let Some(code) = entry.outcome.map(|it| it.0) else {
         return Badge::new(Tone::Warn, "unknown");
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_day_of_a_filter_is_included() {
+    fn a_filter_includes_its_last_day() {
         let listing = |name: &str, value: &str| {
             Listing::new(PATH, QueryValues::from([(name.to_owned(), value.to_owned())]))
         };

@@ -1,33 +1,37 @@
-//! Draws the chart of events per minute as SVG, with a table of the same numbers.
+//! Draws the chart of events per minute as SVG. A table shows the same numbers.
 
 use askama::Template;
 use jiff::Timestamp;
 
 use crate::domain::MinuteOfEvents;
 
-/// Number of minutes in the chart.
+/// Number of minutes in the chart, which is the number of its bars.
 const MINUTES: usize = 60;
-/// Height of the drawing, SVG units.
-const HEIGHT: u64 = 100;
+/// Height of the chart, SVG units.
+const CHART_HEIGHT: u64 = 100;
 
-/// Events per minute in the last hour.
+/// The chart of the events per minute in the last hour.
 #[derive(Debug, Template)]
 #[template(path = "console/chart.html")]
 pub(super) struct Chart {
+    /// One bar for each minute, the oldest first.
     bars: Vec<Bar>,
-    max: u64,
-    answered: u64,
-    failed: u64,
+    /// The largest number of events in one minute; 1 if there are no events.
+    max_events: u64,
+    /// The number of events of the hour that were answered.
+    answered_events: u64,
+    /// The number of events of the hour that failed.
+    failed_events: u64,
 }
 
-/// The bar of one minute. Positions and heights are in SVG units; `answered` and `failed` are
-/// numbers of events.
+/// The bar of one minute. Positions and heights are in SVG units.
 #[derive(Debug)]
 struct Bar {
+    /// The start of the minute, such as `16:05` in UTC.
     minute: String,
     x: usize,
-    answered: u64,
-    failed: u64,
+    answered_events: u64,
+    failed_events: u64,
     answered_y: u64,
     answered_height: u64,
     failed_y: u64,
@@ -46,27 +50,30 @@ impl Chart {
         };
         let bars: Vec<_> = (0..MINUTES).map(bar).collect();
         let sum = |count: fn(&Bar) -> u64| bars.iter().map(count).sum();
-        Self { max, answered: sum(|it| it.answered), failed: sum(|it| it.failed), bars }
+        let answered_events = sum(|it| it.answered_events);
+        let failed_events = sum(|it| it.failed_events);
+        Self { max_events: max, answered_events, failed_events, bars }
     }
 
-    /// The bars of minutes that have events, the newest first. The table shows them.
+    /// Returns the bars of the minutes that have events, the newest first. The table has a row for
+    /// each of them.
     fn minutes_with_events(&self) -> impl Iterator<Item = &Bar> {
-        self.bars.iter().rev().filter(|it| it.answered + it.failed > 0)
+        self.bars.iter().rev().filter(|it| it.answered_events + it.failed_events > 0)
     }
 }
 
 impl Bar {
     fn new(index: usize, minute: i64, (answered, failed): (u64, u64), max: u64) -> Self {
         // A minute with at least one event must be visible, even beside a much higher bar.
-        let height = |n: u64| if n == 0 { 0 } else { (n * HEIGHT / max).max(2) };
+        let height = |n: u64| if n == 0 { 0 } else { (n * CHART_HEIGHT / max).max(2) };
         let (answered_height, failed_height) = (height(answered), height(failed));
-        let answered_y = HEIGHT.saturating_sub(answered_height);
+        let answered_y = CHART_HEIGHT.saturating_sub(answered_height);
         let at = Timestamp::from_second(minute * 60).unwrap_or_default();
         Self {
             minute: at.strftime("%H:%M").to_string(),
             x: index * 10 + 1,
-            answered,
-            failed,
+            answered_events: answered,
+            failed_events: failed,
             answered_y,
             answered_height,
             failed_y: answered_y.saturating_sub(failed_height),
@@ -88,7 +95,7 @@ mod tests {
         let [.., before, last] = &chart.bars[..] else { panic!("no bars") };
         assert_eq!((last.answered_height, last.answered_y), (100, 0));
         assert_eq!((before.failed_height, before.failed_y), (2, 98));
-        assert_eq!((chart.answered, chart.failed), (1_000, 1));
+        assert_eq!((chart.answered_events, chart.failed_events), (1_000, 1));
         assert_eq!(chart.minutes_with_events().count(), 2);
     }
 }

@@ -1,4 +1,5 @@
-//! `/connections`: lists the connections, shows one connection, and changes it.
+//! The pages below `/connections` list the connections, show one connection, and change a
+//! connection.
 
 pub(super) mod actions;
 pub(super) mod choices;

@@ -1,5 +1,6 @@
-//! `/connectors`: lists the connectors in the plugins folder. The page of one connector shows the
-//! grants that it needs, the resources that its recent runs used, its versions and its connections.
+//! The page `/connectors` lists the connectors in the plugins folder. The page of one connector
+//! shows which grants the connector needs, and what its recent runs used of their limits. It also
+//! shows the versions and the connections of the connector.
 
 mod describe;
 mod remove;
@@ -21,13 +22,13 @@ use crate::http::problem::Problem;
 use crate::manifest::{DeclaredValue, Demands};
 
 use super::frame::Visitor;
-use super::page::{Page, Section, render};
-use super::parts::{Action, Badge, Tone, When};
+use super::page::{Layout, Section, render};
+use super::parts::{Action, Badge, RelativeTime, Tone};
 use describe::UsedLimitRow;
 
-pub(super) use remove::{ask_to_remove, remove};
-pub(super) use rollback::{ask_to_roll_back, roll_back};
-pub(super) use upload::upload;
+pub(super) use remove::{ask_to_remove_connector, remove_connector};
+pub(super) use rollback::{ask_to_roll_back_connector, roll_back_connector};
+pub(super) use upload::upload_connector;
 
 type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
@@ -35,36 +36,39 @@ type Answer = Result<Response, Problem>;
 #[derive(Template)]
 #[template(path = "console/connectors.html")]
 struct ConnectorsPage {
-    page: Page,
+    layout: Layout,
+    /// Each connector with a badge for its status.
     rows: Vec<(Connector, Badge)>,
+    /// The path of the plugins folder.
     folder: String,
-    upload: UploadForm,
+    upload_form: UploadForm,
 }
 
 /// The form that uploads a file.
 struct UploadForm {
-    /// The reason why this account may not upload files.
-    refused: Option<String>,
-    /// The connector that gets a new version. If `None`, the form has a field for the name.
+    /// The reason why this account may not upload files; `None` if it may.
+    refusal_reason: Option<String>,
+    /// The name of the connector that gets a new version. If it is `None`, the form has a field for
+    /// the name.
     name: Option<String>,
-    /// The reason why the last upload was refused.
+    /// The reason why the last upload was refused; `None` if it was not.
     error: Option<String>,
 }
 
 impl UploadForm {
     fn new(visitor: &Visitor, name: Option<String>, error: Option<String>) -> Self {
         let account = &visitor.account;
-        let refused = if !account.may(Role::Author) {
+        let refusal_reason = if !account.may(Role::Author) {
             Some(format!("needs the role {}", Role::Author))
         } else {
             let is_limited = account.connections.is_some();
             is_limited.then(|| "needs an account for all connections".to_owned())
         };
-        Self { refused, name, error }
+        Self { refusal_reason, name, error }
     }
 }
 
-pub(super) async fn list(State(app): App, visitor: Visitor) -> Answer {
+pub(super) async fn list_connectors(State(app): App, visitor: Visitor) -> Answer {
     list_page(&app, &visitor, None)
 }
 
@@ -76,10 +80,10 @@ fn list_page(app: &AppState, visitor: &Visitor, error: Option<String>) -> Answer
         (connector, badge)
     };
     render(&ConnectorsPage {
-        page: visitor.page(Section::Connectors, "Connectors"),
+        layout: visitor.layout(Section::Connectors, "Connectors"),
         rows: connectors::list_connectors(app).into_iter().map(row).collect(),
         folder: folder.display().to_string(),
-        upload: UploadForm::new(visitor, None, error),
+        upload_form: UploadForm::new(visitor, None, error),
     })
 }
 
@@ -96,7 +100,7 @@ fn status_badge(connector: &Connector) -> Badge {
 #[derive(Template)]
 #[template(path = "console/connector.html")]
 struct ConnectorPage {
-    page: Page,
+    layout: Layout,
     connector: Connector,
     status: Badge,
     /// The grants that the version in use needs. `None` if no version can be used.
@@ -104,20 +108,27 @@ struct ConnectorPage {
     /// What the version in use can do, one phrase for each ability.
     abilities: Vec<String>,
     /// The settings and secrets that a connection of this connector has.
-    values: Vec<DeclaredValue>,
+    declared_values: Vec<DeclaredValue>,
+    /// How much of the limits the recent runs used. `None` if no run is stored that the account may
+    /// see.
     usage: Option<LimitUsage>,
     /// The ids and names of the connections that use this connector.
-    users: Vec<(String, String)>,
+    connections: Vec<(String, String)>,
+    /// The earlier versions of the connector.
     versions: Vec<VersionRow>,
-    source: Option<ScriptSource>,
-    upload: UploadForm,
-    remove: Action,
+    /// The source text of the connector. `None` if the connector is not a script.
+    script_source: Option<ScriptSource>,
+    upload_form: UploadForm,
+    /// The button that removes the connector.
+    remove_action: Action,
 }
 
 /// How much of its limits the connector used in its recent runs.
 struct LimitUsage {
+    /// The number of runs.
     runs: u64,
-    oldest_run: When,
+    oldest_run: RelativeTime,
+    /// A row for each limit.
     rows: Vec<UsedLimitRow>,
 }
 
@@ -140,55 +151,58 @@ impl ScriptSource {
 /// An earlier version, to which a person can roll the connector back.
 struct VersionRow {
     version: ConnectorVersion,
-    used_from: When,
-    rollback: Action,
+    /// The time from which the version was in use.
+    used_from: RelativeTime,
+    /// The button that rolls the connector back to this version.
+    rollback_action: Action,
 }
 
-pub(super) async fn show(State(app): App, visitor: Visitor, Id(name): Id) -> Answer {
+pub(super) async fn show_connector(State(app): App, visitor: Visitor, Id(name): Id) -> Answer {
     let info = app.services.plugins.list().into_iter().find(|it| it.name == name);
     let manifest = info.and_then(|it| it.manifest);
     let account = Extension(visitor.account.clone());
     let Json(mut connector) =
         connectors::show(State(Arc::clone(&app)), account, Id(name.clone())).await?;
     let mut versions = std::mem::take(&mut connector.versions);
-    // The page does not offer a roll back to the version in use, because it would change nothing.
+    // The page does not list the version in use: a roll back to this version would change nothing.
     versions.retain(|version| connector.sha256.as_ref() != Some(&version.sha256));
     let remove = format!("/connectors/{name}/remove");
     let remove = Action::link(&visitor, Role::Author, "Remove", remove).danger();
     let title = connector.title.clone().unwrap_or_else(|| connector.name.clone());
     render(&ConnectorPage {
-        page: visitor.page(Section::Connectors, title),
+        layout: visitor.layout(Section::Connectors, title),
         status: status_badge(&connector),
         demands: manifest.as_ref().map(|manifest| manifest.demands()),
         abilities: describe::abilities(&connector),
-        values: manifest.map(|manifest| manifest.declared_values()).unwrap_or_default(),
+        declared_values: manifest.map(|manifest| manifest.declared_values()).unwrap_or_default(),
         usage: connector.recent_usage.as_ref().map(|usage| LimitUsage {
             runs: usage.runs,
-            oldest_run: When::new(usage.since.0, visitor.now),
+            oldest_run: RelativeTime::new(usage.since.0, visitor.now),
             rows: describe::used_limits(usage),
         }),
-        users: connections_of(&app, &visitor, &name),
+        connections: connections_of(&app, &visitor, &name),
         versions: versions.into_iter().map(|it| version_row(&visitor, &name, it)).collect(),
-        source: connector.source.as_deref().map(ScriptSource::new),
-        upload: UploadForm::new(&visitor, Some(name), None),
-        remove: remove.for_all_connections(&visitor),
+        script_source: connector.source.as_deref().map(ScriptSource::new),
+        upload_form: UploadForm::new(&visitor, Some(name), None),
+        remove_action: remove.for_all_connections(&visitor),
         connector,
     })
 }
 
-/// An earlier version of the connector `name`, with the button that rolls back to it.
+/// Returns the row of an earlier version of the connector `name`. The row has a button that rolls
+/// the connector back to this version.
 fn version_row(visitor: &Visitor, name: &str, version: ConnectorVersion) -> VersionRow {
     let href = format!("/connectors/{name}/rollback/{}", version.sha256);
     let rollback = Action::link(visitor, Role::Author, "Roll back", href);
     VersionRow {
-        used_from: When::new(version.served_at.0, visitor.now),
-        rollback: rollback.for_all_connections(visitor),
+        used_from: RelativeTime::new(version.served_at.0, visitor.now),
+        rollback_action: rollback.for_all_connections(visitor),
         version,
     }
 }
 
-/// The ids and names of the connections that use a connector. Connections that the visitor may not
-/// see are left out.
+/// Returns the ids and names of the connections that use a connector. Leaves out connections that
+/// the visitor may not see.
 fn connections_of(app: &AppState, visitor: &Visitor, name: &str) -> Vec<(String, String)> {
     let all = app.services.connections.list().into_iter().map(|it| it.connection);
     let users = all.filter(|it| it.connector.as_str() == name && visitor.account.sees(it.id));

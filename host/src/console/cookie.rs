@@ -5,7 +5,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::response::Response;
 
-/// The value of the cookie `name`.
+/// Returns the value of the cookie `name`.
 pub(super) fn get<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let headers = headers.get_all(COOKIE).iter().filter_map(|it| it.to_str().ok());
     let mut pairs = headers.flat_map(|it| it.split(';')).filter_map(|it| it.trim().split_once('='));

@@ -1,5 +1,5 @@
-//! `/defects`: lists the defect of each failed test, those that need a decision first. A page for
-//! each defect lets a person make the decision.
+//! The page `/defects` lists the defect of each failed test. Defects that need a decision are
+//! first. On the page of a defect, a person makes the decision.
 
 use std::sync::Arc;
 
@@ -14,79 +14,80 @@ use crate::http::AppState;
 use crate::http::admin::{Body, Id, Params, defects};
 use crate::http::problem::Problem;
 
-use super::confirm::Confirm;
+use super::confirm::ConfirmationPage;
 use super::flash;
 use super::form::Form;
 use super::frame::Visitor;
-use super::listing::{Filters, Listing, QueryValues, connection_options, enum_options};
-use super::page::{Page, Section, render};
-use super::parts::{Action, Badge, Field, Pager, Tone, When};
+use super::listing::{FilterForm, Listing, QueryValues, connection_options, enum_options};
+use super::page::{Layout, Section, render};
+use super::parts::{Action, Badge, Field, Pager, RelativeTime, Tone};
 
 type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
 
-/// This decision has a route of its own, because the audit log records it as another action.
+/// The name of a decision that has its own route. The audit log records this decision as
+/// `defect.release`, and all other decisions as `defect.resolve`.
 const RELEASE: &str = "release";
 
 #[derive(Template)]
 #[template(path = "console/defects.html")]
 struct DefectsPage {
-    page: Page,
+    layout: Layout,
     /// Defects that need a decision. They are shown only on the first page without filters.
-    needing_decision: Vec<Row>,
-    rows: Vec<Row>,
-    filters: Filters,
+    undecided_rows: Vec<DefectRow>,
+    rows: Vec<DefectRow>,
+    filters: FilterForm,
     pager: Pager,
 }
 
 /// A defect as a row of the table.
-struct Row {
+struct DefectRow {
     record: DefectRecord,
     state: Badge,
-    changed: When,
+    changed_at: RelativeTime,
 }
 
-pub(super) async fn list(
+pub(super) async fn list_defects(
     State(app): App,
     visitor: Visitor,
     Query(query): Query<QueryValues>,
 ) -> Answer {
     let listing = Listing::new("/defects", query);
     let query = DefectQuery {
-        state: listing.enum_filter("state")?,
+        state: listing.parse_enum_filter("state")?,
         needs_person: listing.get("needs_person") == Some("true"),
         connection: listing.get("connection").map(str::to_owned),
         cursor: listing.cursor()?,
         limit: None,
     };
-    let needing_decision = if listing.is_first_page_without_filters() {
+    let undecided_rows = if listing.is_first_page_without_filters() {
         let query = DefectQuery { needs_person: true, ..DefectQuery::default() };
         read_rows(&app, &visitor, query).await?.0
     } else {
         Vec::new()
     };
     let (rows, next) = read_rows(&app, &visitor, query).await?;
-    let filters = listing.filters(vec![
-        listing.select("state", "State", enum_options::<DefectState>()),
-        listing.select("connection", "Connection", connection_options(&app, &visitor)),
-        listing.select("needs_person", "Decision", vec![("true".into(), "needed".into())]),
+    let filters = listing.filter_form(vec![
+        listing.select_filter("state", "State", enum_options::<DefectState>()),
+        listing.select_filter("connection", "Connection", connection_options(&app, &visitor)),
+        listing.select_filter("needs_person", "Decision", vec![("true".into(), "needed".into())]),
     ]);
-    let page = visitor.page(Section::Defects, "Defects");
-    render(&DefectsPage { page, needing_decision, rows, filters, pager: listing.pager(next) })
+    let layout = visitor.layout(Section::Defects, "Defects");
+    render(&DefectsPage { layout, undecided_rows, rows, filters, pager: listing.pager(next) })
 }
 
-/// The rows of one page, and the cursor of the next page.
+/// Reads the rows of one page of the list, and the cursor of the next page.
 async fn read_rows(
     app: &Arc<AppState>,
     visitor: &Visitor,
     query: DefectQuery,
-) -> Result<(Vec<Row>, Option<uuid::Uuid>), Problem> {
+) -> Result<(Vec<DefectRow>, Option<uuid::Uuid>), Problem> {
     let account = Extension(visitor.account.clone());
     let listed = defects::list(State(Arc::clone(app)), account, Params(query)).await?;
     let Json(DefectList { defects, next }) = listed;
-    let row = |record: DefectRecord| Row {
+    let row = |record: DefectRecord| DefectRow {
         state: state_badge(&record),
-        changed: When::new(record.updated_at.0, visitor.now),
+        changed_at: RelativeTime::new(record.updated_at.0, visitor.now),
         record,
     };
     Ok((defects.into_iter().map(row).collect(), next))
@@ -106,12 +107,14 @@ fn state_badge(record: &DefectRecord) -> Badge {
 #[derive(Template)]
 #[template(path = "console/defect.html")]
 struct DefectPage {
-    page: Page,
+    layout: Layout,
     record: DefectRecord,
     state: Badge,
-    created: When,
-    changed: When,
-    decisions: Vec<(When, String)>,
+    created_at: RelativeTime,
+    changed_at: RelativeTime,
+    /// The time and a description of each decision about the defect.
+    decisions: Vec<(RelativeTime, String)>,
+    /// The buttons for the decisions that are possible now.
     actions: Vec<Action>,
 }
 
@@ -121,9 +124,9 @@ async fn find_record(app: &App, visitor: &Visitor, id: String) -> Result<DefectR
     Ok(record)
 }
 
-pub(super) async fn show(app: App, visitor: Visitor, Id(id): Id) -> Answer {
+pub(super) async fn show_defect(app: App, visitor: Visitor, Id(id): Id) -> Answer {
     let record = find_record(&app, &visitor, id).await?;
-    let when = |at| When::new(at, visitor.now);
+    let when = |at| RelativeTime::new(at, visitor.now);
     let action = |decision: &'static str, label| {
         let href = format!("/defects/{}/{decision}", record.id);
         Action::link(&visitor, Role::Operator, label, href)
@@ -140,19 +143,19 @@ pub(super) async fn show(app: App, visitor: Visitor, Id(id): Id) -> Answer {
     let decision_text =
         |it: &crate::api::Decision| (when(it.at.0), format!("{} by {}", it.decision, it.by));
     render(&DefectPage {
-        page: visitor.page(Section::Defects, title(&record)),
+        layout: visitor.layout(Section::Defects, page_title(&record)),
         state: state_badge(&record),
-        created: when(record.created_at.0),
-        changed: when(record.updated_at.0),
+        created_at: when(record.created_at.0),
+        changed_at: when(record.updated_at.0),
         decisions: record.decisions.iter().map(decision_text).collect(),
         actions,
         record,
     })
 }
 
-/// The title of a defect's page: the key and title of the defect in the tracker, or if it has none,
-/// the id of the test case.
-fn title(record: &DefectRecord) -> String {
+/// Returns the title of a defect's page: the key and the title of the defect in the tracker. If the
+/// tracker has no defect, it is the id of the test case.
+fn page_title(record: &DefectRecord) -> String {
     match &record.defect {
         Some(defect) => format!("{} {}", defect.key, defect.title),
         None => format!("Test case {}", record.test_case_id),
@@ -161,9 +164,13 @@ fn title(record: &DefectRecord) -> String {
 
 /// A decision that a person can make about a defect, and its effects.
 struct Decision {
+    /// The name of the decision in addresses.
     name: &'static str,
+    /// The start of the title of the confirmation page.
     title: &'static str,
-    button: &'static str,
+    /// The text of the button that makes the decision.
+    button_label: &'static str,
+    /// Sentences for the confirmation page.
     effects: &'static [&'static str],
 }
 
@@ -171,7 +178,7 @@ const DECISIONS: [Decision; 4] = [
     Decision {
         name: "adopt",
         title: "Adopt",
-        button: "Adopt this defect",
+        button_label: "Adopt this defect",
         effects: &[
             "The defect that you enter here becomes the defect of the failed test.",
             "Each later click in Test Manager is answered with this defect. Nothing is created.",
@@ -180,7 +187,7 @@ const DECISIONS: [Decision; 4] = [
     Decision {
         name: "retry",
         title: "Retry",
-        button: "Retry at the next click",
+        button_label: "Retry at the next click",
         effects: &[
             "Jackfield no longer waits: the next click in Test Manager searches the tracker, and creates the \
              defect if the search does not find it.",
@@ -190,7 +197,7 @@ const DECISIONS: [Decision; 4] = [
     Decision {
         name: "give-up",
         title: "Give up on",
-        button: "The tracker does not have it",
+        button_label: "The tracker does not have it",
         effects: &[
             "You confirm that the tracker does not have the defect.",
             "The next click in Test Manager creates the defect. If the connector can search, it first searches \
@@ -200,7 +207,7 @@ const DECISIONS: [Decision; 4] = [
     Decision {
         name: RELEASE,
         title: "Release",
-        button: "Release it",
+        button_label: "Release it",
         effects: &[
             "The next click in Test Manager for this failed test creates another defect, once.",
             "The current defect stays in the tracker as it is.",
@@ -212,11 +219,11 @@ fn find_decision(name: &str) -> Result<&'static Decision, Problem> {
     DECISIONS.iter().find(|it| it.name == name).ok_or_else(|| Problem::no_such("decision", name))
 }
 
-pub(super) async fn ask_to_release(app: App, visitor: Visitor, Id(id): Id) -> Answer {
+pub(super) async fn ask_to_release_defect(app: App, visitor: Visitor, Id(id): Id) -> Answer {
     confirm_page(app, visitor, id, RELEASE.to_owned()).await
 }
 
-pub(super) async fn ask(
+pub(super) async fn ask_to_decide(
     app: App,
     visitor: Visitor,
     axum::extract::Path((id, name)): axum::extract::Path<(String, String)>,
@@ -224,7 +231,7 @@ pub(super) async fn ask(
     confirm_page(app, visitor, id, name).await
 }
 
-/// The page that asks a person to confirm the decision `name`.
+/// Renders the page that asks a person to confirm the decision `name`.
 async fn confirm_page(app: App, visitor: Visitor, id: String, name: String) -> Answer {
     let (record, decision) = (find_record(&app, &visitor, id).await?, find_decision(&name)?);
     let fields = if decision.name == "adopt" {
@@ -238,27 +245,28 @@ async fn confirm_page(app: App, visitor: Visitor, id: String, name: String) -> A
         Vec::new()
     };
     let back = format!("/defects/{}", record.id);
-    render(&Confirm {
-        page: visitor.page(Section::Defects, format!("{} {}", decision.title, title(&record))),
+    render(&ConfirmationPage {
+        layout: visitor
+            .layout(Section::Defects, format!("{} {}", decision.title, page_title(&record))),
         effects: decision.effects.iter().map(|it| (*it).to_owned()).collect(),
         fields,
-        hidden: Vec::new(),
-        action: format!("{back}/{name}"),
-        button: decision.button,
-        tone: "primary",
-        back,
-        back_label: title(&record),
+        hidden_fields: Vec::new(),
+        submit_href: format!("{back}/{name}"),
+        button_label: decision.button_label,
+        button_class: "primary",
+        back_href: back,
+        back_label: page_title(&record),
     })
 }
 
-pub(super) async fn decide(
+pub(super) async fn store_decision(
     app: App,
     visitor: Visitor,
     axum::extract::Path((id, name)): axum::extract::Path<(String, String)>,
     form: Result<Form, Problem>,
 ) -> Answer {
     let decision = find_decision(&name)?;
-    // A defect that the visitor may not see is reported as not found, even if the form is wrong.
+    // A visitor who may not see the defect gets "not found", even if the form is wrong.
     find_record(&app, &visitor, id.clone()).await?;
     let form = form?;
     let account = Extension(visitor.account.clone());
@@ -271,19 +279,22 @@ pub(super) async fn decide(
         give_up: decision.name == "give-up",
     };
     let resolved = defects::resolve(app, account, Id(id.clone()), Body(body)).await?;
-    Ok(decision_stored(&id, &resolved.0.state.to_string()))
+    Ok(redirect_to_defect(&id, &resolved.0.state.to_string()))
 }
 
-/// Releases a defect, so that the next click creates another one. The audit log records this as the
-/// action `defect.release`.
-pub(super) async fn release(app: App, visitor: Visitor, Id(id): Id) -> Answer {
+/// Releases a defect: the next click creates another defect for the same failed test. The audit log
+/// records the action `defect.release`.
+pub(super) async fn release_defect(app: App, visitor: Visitor, Id(id): Id) -> Answer {
     find_record(&app, &visitor, id.clone()).await?;
     let account = Extension(visitor.account.clone());
     let released = defects::release(app, account, Id(id.clone()), Body(EmptyBody {})).await?;
-    Ok(decision_stored(&id, &released.0.state.to_string()))
+    Ok(redirect_to_defect(&id, &released.0.state.to_string()))
 }
 
-/// Leads to the page of the defect, which shows that the decision was stored.
-fn decision_stored(id: &str, state: &str) -> Response {
-    flash::redirect_done(&format!("/defects/{id}"), &format!("The decision is stored: {state}."))
+/// Redirects to the page of the defect. The page shows that the decision was stored.
+fn redirect_to_defect(id: &str, state: &str) -> Response {
+    flash::redirect_with_success(
+        &format!("/defects/{id}"),
+        &format!("The decision is stored: {state}."),
+    )
 }

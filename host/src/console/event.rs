@@ -1,5 +1,5 @@
-//! `/events/{id}`: shows one event: the request, the answer, the timeline, and each run with its
-//! log and its use of the limits.
+//! The page `/events/{id}` shows one event: its request, its answer, its timeline and its runs. For
+//! each run, the page shows the log and how much of its limits the run used.
 
 mod timeline;
 
@@ -18,8 +18,8 @@ use crate::http::problem::Problem;
 
 use super::events::outcome_badge;
 use super::frame::Visitor;
-use super::page::{Page, Section, render};
-use super::parts::{Action, Badge, When};
+use super::page::{Layout, Section, render};
+use super::parts::{Action, Badge, RelativeTime};
 use super::replay::Recording;
 
 use timeline::Timeline;
@@ -27,15 +27,16 @@ use timeline::Timeline;
 #[derive(Template)]
 #[template(path = "console/event.html")]
 struct EventPage {
-    page: Page,
+    layout: Layout,
     event: Event,
-    received: When,
+    received_at: RelativeTime,
     outcome: Badge,
     timeline: Timeline,
     runs: Vec<RunPart>,
     /// The recorded runs. `None` for an account that may not read recorded bodies.
     recording: Option<Recording>,
-    replay: Action,
+    /// The button that opens the page for a replay.
+    replay_action: Action,
 }
 
 /// The part of the page about one run.
@@ -48,12 +49,14 @@ struct RunPart {
 /// How much of one limit a run used.
 pub(super) struct UsedLimit {
     pub(super) limit_name: &'static str,
+    /// The used amount, in the unit of the limit; at most `limit`.
     pub(super) used: u64,
     pub(super) limit: u64,
+    /// The used amount and the limit with their units.
     pub(super) text: String,
 }
 
-pub(super) async fn show(
+pub(super) async fn show_event(
     State(app): State<Arc<AppState>>,
     visitor: Visitor,
     Id(id): Id,
@@ -70,18 +73,19 @@ pub(super) async fn show(
     };
     let replay_href = format!("/events/{}/replay", event.id);
     render(&EventPage {
-        page: visitor.page(Section::Events, format!("Event {}", event.id)),
-        received: When::new(event.received_at.0, visitor.now),
+        layout: visitor.layout(Section::Events, format!("Event {}", event.id)),
+        received_at: RelativeTime::new(event.received_at.0, visitor.now),
         outcome: outcome_badge(&event),
         timeline,
         runs: runs.into_iter().map(|it| run_part(it, &limits)).collect(),
         recording,
-        replay: Action::link(&visitor, Role::Operator, "Replay", replay_href),
+        replay_action: Action::link(&visitor, Role::Operator, "Replay", replay_href),
         event,
     })
 }
 
-/// The limits that the event's connection has now. They may differ from those of the event's time.
+/// Returns the limits that the connection of an event has now. They may have been other limits when
+/// the event ran.
 fn current_limits(app: &AppState, event: &Event) -> Limits {
     let connections = &app.services.connections;
     let active = event.connection.and_then(|id| connections.active(ConnectionId(id)));
@@ -93,7 +97,7 @@ fn run_part(mut run: Run, limits: &Limits) -> RunPart {
     RunPart { log, used_limits: used_limits(&run.usage, limits), run }
 }
 
-/// How much of each limit a run used, with the unit in the text.
+/// Returns for each limit how much of it a run used.
 pub(super) fn used_limits(usage: &Usage, limits: &Limits) -> Vec<UsedLimit> {
     let row = |limit_name, used: u64, limit: u64, format: fn(u64) -> String| UsedLimit {
         limit_name,

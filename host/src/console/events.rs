@@ -1,5 +1,5 @@
-//! `/events`: lists the events that match the filters, the newest first. The first page updates
-//! itself.
+//! The page `/events` lists the events that match the filters, the newest first. The first page of
+//! the list updates itself.
 
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ use crate::http::admin::{Params, events};
 use crate::http::problem::Problem;
 
 use super::frame::Visitor;
-use super::listing::{Filters, Listing, QueryValues, connection_options, enum_options};
-use super::page::{Page, Section, render};
-use super::parts::{Badge, Pager, Tone, When};
+use super::listing::{FilterForm, Listing, QueryValues, connection_options, enum_options};
+use super::page::{Layout, Section, render};
+use super::parts::{Badge, Pager, RelativeTime, Tone};
 
-/// The periods that a person can choose: value, text, and length in seconds.
+/// The periods of the filter "Time": the value in the query, the text, and the length in seconds.
 const PERIODS: [(&str, &str, i64); 4] = [
     ("15m", "last 15 minutes", 15 * 60),
     ("1h", "last hour", 60 * 60),
@@ -31,42 +31,42 @@ const PERIODS: [(&str, &str, i64); 4] = [
 #[derive(Template)]
 #[template(path = "console/events.html")]
 struct EventsPage {
-    page: Page,
-    rows: Vec<Row>,
-    filters: Filters,
+    layout: Layout,
+    rows: Vec<EventRow>,
+    filters: FilterForm,
     pager: Pager,
-    /// The address from which the page updates itself; `None` if it does not.
-    update_from: Option<String>,
+    /// The address from which the page updates itself; `None` if the page does not update itself.
+    update_href: Option<String>,
 }
 
 /// An event as a row of the table.
-struct Row {
+struct EventRow {
     event: Event,
-    received: When,
+    received_at: RelativeTime,
     outcome: Badge,
 }
 
-pub(super) async fn show(
+pub(super) async fn list_events(
     State(app): State<Arc<AppState>>,
     visitor: Visitor,
     Query(query): Query<QueryValues>,
 ) -> Result<Response, Problem> {
     let listing = Listing::new("/events", query);
     let query = event_query(&listing, visitor.now)?;
-    let (account, filters) = (visitor.account.clone(), filters(&app, &visitor, &listing));
+    let (account, filters) = (visitor.account.clone(), event_filters(&app, &visitor, &listing));
     let Json(EventList { events, next }) =
         events::list(State(app), Extension(account), Params(query)).await?;
-    let row = |event: Event| Row {
-        received: When::new(event.received_at.0, visitor.now),
+    let row = |event: Event| EventRow {
+        received_at: RelativeTime::new(event.received_at.0, visitor.now),
         outcome: outcome_badge(&event),
         event,
     };
     render(&EventsPage {
-        page: visitor.page(Section::Events, "Events"),
+        layout: visitor.layout(Section::Events, "Events"),
         rows: events.into_iter().map(row).collect(),
         filters,
         pager: listing.pager(next),
-        update_from: listing.is_first_page().then(|| listing.first_page()),
+        update_href: listing.is_first_page().then(|| listing.first_page_href()),
     })
 }
 
@@ -76,26 +76,26 @@ fn event_query(listing: &Listing, now: Timestamp) -> Result<EventQuery, Problem>
         since: period.and_then(|it| now.checked_sub(SignedDuration::from_secs(it.2)).ok()),
         until: None,
         connection: listing.get("connection").map(str::to_owned),
-        kind: listing.enum_filter("kind")?,
-        outcome: listing.enum_filter("outcome")?,
+        kind: listing.parse_enum_filter("kind")?,
+        outcome: listing.parse_enum_filter("outcome")?,
         search: listing.get("search").map(str::to_owned),
         cursor: listing.cursor()?,
         limit: None,
     })
 }
 
-fn filters(app: &AppState, visitor: &Visitor, listing: &Listing) -> Filters {
+fn event_filters(app: &AppState, visitor: &Visitor, listing: &Listing) -> FilterForm {
     let periods = PERIODS.map(|(value, text, _)| (value.to_owned(), text.to_owned())).to_vec();
-    listing.filters(vec![
-        listing.input("search", "Id, defect or words of an error", "search"),
-        listing.select("connection", "Connection", connection_options(app, visitor)),
-        listing.select("kind", "Kind", enum_options::<EventKind>()),
-        listing.select("outcome", "Outcome", enum_options::<OutcomeCode>()),
-        listing.select("period", "Time", periods),
+    listing.filter_form(vec![
+        listing.text_filter("search", "Id, defect or words of an error", "search"),
+        listing.select_filter("connection", "Connection", connection_options(app, visitor)),
+        listing.select_filter("kind", "Kind", enum_options::<EventKind>()),
+        listing.select_filter("outcome", "Outcome", enum_options::<OutcomeCode>()),
+        listing.select_filter("period", "Time", periods),
     ])
 }
 
-/// The outcome of an event as a badge.
+/// Returns the outcome of an event as a badge.
 pub(super) fn outcome_badge(event: &Event) -> Badge {
     let code = event.outcome.0;
     let failed = event.status.is_some_and(|status| status >= 400);

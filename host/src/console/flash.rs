@@ -1,5 +1,5 @@
-//! The flash message: after a change, the next page shows it once. A cookie transports it to that
-//! page.
+//! The flash message: after a change, the next page shows this message once. A cookie transports
+//! the message to that page.
 //!
 //! A flash message never contains a secret.
 
@@ -13,9 +13,10 @@ use crate::domain::{printable, shortened};
 use super::cookie;
 use super::parts::Tone;
 
+/// The name of the cookie with the message.
 const COOKIE: &str = "jackfield-flash";
-/// Maximum length of a message, bytes. Percent-encoding triples the length at most, and a cookie
-/// has at most 4 KiB.
+/// Maximum length of a message, bytes. Percent-encoding makes the message up to three times as
+/// long, and a cookie may have at most 4 KiB.
 const TEXT_BYTES_MAX: usize = 1_000;
 
 /// A message about the change that a person just made.
@@ -34,14 +35,14 @@ impl Flash {
         Some(Self { tone, text: printable(&text) })
     }
 
-    /// Deletes the cookie, because the page in this response shows the message.
+    /// Deletes the cookie of the message, because the page in this response shows the message.
     pub(super) fn clear_cookie(response: &mut Response) {
         cookie::set(response, COOKIE, "", 0);
     }
 }
 
-/// Redirects the browser to another page.
-pub(super) fn see_other(location: &str) -> Response {
+/// Redirects the browser to another page, with the status 303.
+pub(super) fn redirect(location: &str) -> Response {
     let mut response = StatusCode::SEE_OTHER.into_response();
     if let Ok(location) = HeaderValue::from_str(location) {
         response.headers_mut().insert(LOCATION, location);
@@ -49,18 +50,18 @@ pub(super) fn see_other(location: &str) -> Response {
     response
 }
 
-/// Redirects to another page, which shows `text` as a success.
-pub(super) fn redirect_done(location: &str, text: &str) -> Response {
+/// Redirects the browser to another page, which shows `text` as the message of a success.
+pub(super) fn redirect_with_success(location: &str, text: &str) -> Response {
     redirect_with_flash(location, "ok", text)
 }
 
-/// Redirects to another page, which shows `text` as a warning.
-pub(super) fn redirect_warning(location: &str, text: &str) -> Response {
+/// Redirects the browser to another page, which shows `text` as a warning.
+pub(super) fn redirect_with_warning(location: &str, text: &str) -> Response {
     redirect_with_flash(location, "warn", text)
 }
 
 fn redirect_with_flash(location: &str, tone: &str, text: &str) -> Response {
-    let mut response = see_other(location);
+    let mut response = redirect(location);
     let text = shortened(text, TEXT_BYTES_MAX);
     let text = utf8_percent_encode(&text, NON_ALPHANUMERIC);
     cookie::set(&mut response, COOKIE, &format!("{tone}:{text}"), 60);

@@ -1,5 +1,5 @@
-//! Reads the fields of a form that a browser sends. It does not check that the form comes from a
-//! page of the console: the routes check the CSRF token before.
+//! Reads the fields of a form that a browser sends. This module does not check that the form comes
+//! from a page of the console. The routes have checked the CSRF token before.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -14,7 +14,7 @@ use crate::secret::Secret;
 pub(super) struct Form(Vec<(String, Secret)>);
 
 impl Form {
-    /// Parses a body of the form `name=value&…`.
+    /// Parses a request body such as `name=value&name=value`.
     pub(super) fn parse(bytes: &[u8]) -> Self {
         let pairs = form_urlencoded::parse(bytes);
         Self(
@@ -24,12 +24,12 @@ impl Form {
         )
     }
 
-    /// The value of a field; empty if the form does not have the field.
+    /// Returns the value of a field; an empty text if the form does not have the field.
     pub(super) fn get(&self, name: &str) -> &str {
         self.find(name).unwrap_or_default()
     }
 
-    /// The value of a field; `None` if the form does not have the field.
+    /// Returns the value of a field; `None` if the form does not have the field.
     pub(super) fn find(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(field, _)| field == name).map(|(_, value)| value.reveal())
     }

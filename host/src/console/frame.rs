@@ -1,5 +1,5 @@
-//! The middleware of the console: it finds out who requests a page, renders problems as pages, and
-//! sets the response headers that limit what a page may do.
+//! The middleware of the console. It finds out which account requests a page, renders problems as
+//! pages, and sets the response headers that limit what a page may do in a browser.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::http::problem::Problem;
 use crate::http::session::Session;
 
 use super::flash::Flash;
-use super::page::{Page, Section, render};
+use super::page::{Layout, Section, render};
 use super::theme::Theme;
 
 /// A page may not contain inline scripts or styles, may not load anything from other servers, and
@@ -30,28 +30,29 @@ use super::theme::Theme;
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// The person who sent a request and is signed in, with the parts of the request that every page
-/// needs.
+/// The signed-in person who sent a request, and the values of the request that every page needs.
 #[derive(Debug, Clone)]
 pub(super) struct Visitor {
     pub(super) account: Account,
     /// The CSRF token, which each form must send back.
-    pub(super) csrf: String,
+    pub(super) csrf_token: String,
     /// The time of the request.
     pub(super) now: Timestamp,
     theme: Theme,
+    /// The message that the page shows; `None` if the request has no flash message.
     flash: Option<Flash>,
+    /// The path and query of the request.
     path: String,
 }
 
 impl Visitor {
-    /// The values for the layout of a page: title, navigation, account and flash message.
-    pub(super) fn page(&self, section: Section, title: impl Into<String>) -> Page {
-        Page {
+    /// Returns the layout of a page with this title in this section.
+    pub(super) fn layout(&self, section: Section, title: impl Into<String>) -> Layout {
+        Layout {
             title: title.into(),
             section,
             account: self.account.clone(),
-            csrf: self.csrf.clone(),
+            csrf_token: self.csrf_token.clone(),
             theme: self.theme,
             flash: self.flash.clone(),
             path: self.path.clone(),
@@ -75,17 +76,17 @@ pub(super) async fn add_visitor(
 ) -> Response {
     let is_partial = is_partial_request(request.headers());
     let Some(account) = request.extensions().get::<Account>().cloned() else {
-        // The body of an unknown client is never read, so it uses no memory.
+        // The body of a request without an account is never read, so the body uses no memory.
         *request.body_mut() = Body::empty();
         return if is_partial { reload_page() } else { next.run(request).await };
     };
-    // A client that sends a token instead of a session cookie needs no CSRF token: other sites
-    // cannot make a browser send that header.
-    let csrf = request.extensions().get::<Session>().map(|it| it.csrf.clone());
+    // A client that sends a token in the header `Authorization` needs no CSRF token, because other
+    // sites cannot make a browser send this header.
+    let csrf = request.extensions().get::<Session>().map(|it| it.csrf_token.clone());
     let flash = Flash::from_cookie(request.headers());
     let visitor = Visitor {
         account,
-        csrf: csrf.unwrap_or_default(),
+        csrf_token: csrf.unwrap_or_default(),
         now: app.services.clock.now(),
         theme: Theme::from_cookie(request.headers()),
         flash: flash.clone(),
@@ -111,8 +112,8 @@ pub(super) fn is_partial_request(headers: &HeaderMap) -> bool {
     headers.contains_key(HX_REQUEST)
 }
 
-/// Makes htmx reload the whole page. As nobody is signed in, the browser then gets the sign-in
-/// page.
+/// Makes htmx reload the whole page. The browser then gets the sign-in page, because the request
+/// has no account.
 fn reload_page() -> Response {
     let mut response = Problem::unauthorized().status().into_response();
     let refresh = HeaderName::from_static("hx-refresh");
@@ -123,13 +124,15 @@ fn reload_page() -> Response {
 #[derive(Template)]
 #[template(path = "console/problem.html")]
 struct ProblemPage {
-    page: Page,
+    layout: Layout,
     problem: api::Problem,
+    /// A sentence that tells the person how to solve the problem.
     remedy: &'static str,
-    back: String,
+    /// The address of the link that leaves the page.
+    back_href: String,
 }
 
-/// A problem that is shown instead of a part of a page.
+/// The text of a problem, shown in place of a part of a page.
 #[derive(Template)]
 #[template(source = r#"<p class="error">{{ detail }}</p>"#, ext = "html")]
 struct PartialProblem {
@@ -149,15 +152,15 @@ fn problem_response(visitor: &Visitor, problem: &Problem, is_partial: bool) -> R
 
 fn problem_page(visitor: &Visitor, problem: &Problem, body: api::Problem) -> ProblemPage {
     ProblemPage {
-        page: visitor.page(Section::Overview, body.title.clone()),
+        layout: visitor.layout(Section::Overview, body.title.clone()),
         problem: body,
         remedy: problem.remedy(),
-        back: "/".to_owned(),
+        back_href: "/".to_owned(),
     }
 }
 
-/// Sets the headers that limit what a page may do in a browser. Browsers may not cache a page,
-/// because it may show a token.
+/// Sets the headers that limit what a page may do in a browser. A browser may not cache a page,
+/// because the page may show a token.
 pub(super) async fn add_security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -165,8 +168,8 @@ pub(super) async fn add_security_headers(request: Request, next: Next) -> Respon
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let is_html = |kind: &HeaderValue| kind.as_bytes().starts_with(b"text/html");
     if headers.get(CONTENT_TYPE).is_some_and(is_html) {
-        // With `no-referrer`, browsers would send forms with `Origin: null`, which the check of the
-        // origin refuses.
+        // With `no-referrer`, browsers would send forms with the header `Origin: null`. The check
+        // of the origin refuses such requests.
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

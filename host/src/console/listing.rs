@@ -1,5 +1,5 @@
-//! The common part of all pages with a list: the query of the request, the form with the filters,
-//! and the links between the pages of the list.
+//! The parts that all pages with a list have in common: the query of the request, the form with the
+//! filters, and the links between the pages of the list.
 
 use std::collections::BTreeMap;
 
@@ -15,46 +15,51 @@ use crate::http::problem::Problem;
 use super::frame::Visitor;
 use super::parts::{Control, Field, Pager};
 
+/// The name of the query value with the position at which a page of the list begins.
 const CURSOR: &str = "cursor";
 
-/// The names and values of the query of an address.
+/// The names and values in the query of an address.
 pub(super) type QueryValues = BTreeMap<String, String>;
 
-/// A request for a page of a list: the path of the list and the query of the request.
+/// A request for one page of a list.
 #[derive(Debug)]
 pub(super) struct Listing {
+    /// The path of the list.
     path: &'static str,
+    /// The query of the request, without empty values.
     query: QueryValues,
 }
 
 impl Listing {
-    /// Removes empty values from the query: a form also sends its empty fields.
+    /// Removes empty values from the query, because a form also sends its empty fields.
     pub(super) fn new(path: &'static str, mut query: QueryValues) -> Self {
         query.retain(|_, value| !value.trim().is_empty());
         Self { path, query }
     }
 
+    /// Returns the query value with this name.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.query.get(name).map(|value| value.trim())
     }
 
-    /// Whether the first page of the list is requested.
+    /// Whether the request is for the first page of the list.
     pub(super) fn is_first_page(&self) -> bool {
         !self.query.contains_key(CURSOR)
     }
 
-    /// Whether the first page is requested and no filter is set.
+    /// Whether the request is for the first page of the list, and sets no filter.
     pub(super) fn is_first_page_without_filters(&self) -> bool {
         self.query.is_empty()
     }
 
+    /// Returns the position at which the requested page begins; `None` for the first page.
     pub(super) fn cursor(&self) -> Result<Option<Uuid>, Problem> {
         let cursor = self.get(CURSOR).map(str::parse);
         cursor.transpose().map_err(|_| Problem::bad_request("`cursor` is not an id"))
     }
 
-    /// Parses the value of the filter `name`, which must be one of the names of `T`.
-    pub(super) fn enum_filter<T: StringEnum>(
+    /// Parses the value of the filter `name`. The value must be one of the names that `T` has.
+    pub(super) fn parse_enum_filter<T: StringEnum>(
         &self,
         name: &str,
     ) -> Result<Option<EnumString<T>>, Problem> {
@@ -62,35 +67,42 @@ impl Listing {
         parsed.transpose().map_err(|error| Problem::bad_request(format!("`{name}`: {error}")))
     }
 
-    /// A filter that is a select box with its current value. Its first option switches the filter
-    /// off.
-    pub(super) fn select(&self, name: &str, label: &str, options: Vec<(String, String)>) -> Field {
+    /// Makes a filter with a select box, which shows the current value. The first option switches
+    /// the filter off.
+    pub(super) fn select_filter(
+        &self,
+        name: &str,
+        label: &str,
+        options: Vec<(String, String)>,
+    ) -> Field {
         let any = (String::new(), "any".to_owned());
         let options = std::iter::once(any).chain(options).collect();
-        Field::new(name, label, Control::Select { value: self.value(name), options })
+        Field::new(name, label, Control::Select { value: self.filter_value(name), options })
     }
 
-    /// A filter that is a text field with its current value. `kind` is the type of the HTML input.
-    pub(super) fn input(&self, name: &str, label: &str, kind: &'static str) -> Field {
-        Field::new(name, label, Control::Input { kind, value: self.value(name) })
+    /// Makes a filter with a text field, which shows the current value. `kind` is the type of the
+    /// HTML input.
+    pub(super) fn text_filter(&self, name: &str, label: &str, kind: &'static str) -> Field {
+        Field::new(name, label, Control::Input { kind, value: self.filter_value(name) })
     }
 
-    fn value(&self, name: &str) -> String {
+    fn filter_value(&self, name: &str) -> String {
         self.get(name).unwrap_or_default().to_owned()
     }
 
-    /// The form with the filters.
-    pub(super) fn filters(&self, fields: Vec<Field>) -> Filters {
-        Filters { path: self.path, fields }
+    /// Makes the form that contains the filters.
+    pub(super) fn filter_form(&self, fields: Vec<Field>) -> FilterForm {
+        FilterForm { path: self.path, fields }
     }
 
-    /// The address of the first page, with the same filters.
-    pub(super) fn first_page(&self) -> String {
+    /// Returns the address of the first page, with the same filters.
+    pub(super) fn first_page_href(&self) -> String {
         let filters = self.query.iter().filter(|(name, _)| *name != CURSOR);
         url_with_query(self.path, filters.map(|(name, value)| (name.as_str(), value.as_str())))
     }
 
-    /// The links to the first and to the next page.
+    /// Makes the links to the first page and to the next page. `next` is the cursor of the next
+    /// page.
     pub(super) fn pager(&self, next: Option<Uuid>) -> Pager {
         let next = next.map(|cursor| {
             let mut query = self.query.clone();
@@ -98,19 +110,24 @@ impl Listing {
             let values = query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
             url_with_query(self.path, values)
         });
-        Pager { first: (!self.is_first_page()).then(|| self.first_page()), next }
+        Pager {
+            first_href: (!self.is_first_page()).then(|| self.first_page_href()),
+            next_href: next,
+        }
     }
 }
 
-/// The form above a list, which contains the filters.
+/// The form with the filters above a list.
 #[derive(Debug, Template)]
 #[template(path = "console/parts/filters.html")]
-pub(super) struct Filters {
+pub(super) struct FilterForm {
+    /// The path of the list.
     path: &'static str,
+    /// One field for each filter.
     fields: Vec<Field>,
 }
 
-/// The address of a page with these names and values as its query.
+/// Returns the address of a page, with these names and values as its query.
 pub(super) fn url_with_query<'t>(
     path: &str,
     values: impl Iterator<Item = (&'t str, &'t str)>,
@@ -121,13 +138,14 @@ pub(super) fn url_with_query<'t>(
     if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }
 
-/// The options of a filter: each name of `T`, with the text that the page shows for it.
+/// Returns an option of a filter for each name that `T` has. An option is the name, and the text
+/// that the page shows for this name.
 pub(super) fn enum_options<T: StringEnum>() -> Vec<(String, String)> {
     T::ALL.iter().map(|it| (it.as_str().to_owned(), it.as_str().replace('-', " "))).collect()
 }
 
-/// The options of a filter for connections: id and name of each connection that the visitor may
-/// see.
+/// Returns an option of a filter for each connection that the visitor may see. An option is the id
+/// and the name of the connection.
 pub(super) fn connection_options(app: &AppState, visitor: &Visitor) -> Vec<(String, String)> {
     let all = app.services.connections.list().into_iter().map(|it| it.connection);
     let visible = all.filter(|it| visitor.account.sees(it.id));

@@ -1,5 +1,5 @@
-//! `/`: shows the tasks that need a person first, then the events per minute and the health of the
-//! connections.
+//! The overview page, `/`. It first shows the tasks that need a person, then the events per minute
+//! and the health of the connections.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::http::problem::Problem;
 use super::chart::Chart;
 use super::connections::{ConnectionRow, connection_rows};
 use super::frame::Visitor;
-use super::page::{Page, Section, render};
+use super::page::{Layout, Section, render};
 use super::parts::{Badge, Tone};
 
 mod first_steps;
@@ -25,25 +25,28 @@ mod tasks;
 struct Task {
     badge: Badge,
     title: String,
+    /// The reason why the task needs a person.
     reason: String,
+    /// The address of the page where a person does the task.
     href: String,
-    button: &'static str,
+    button_label: &'static str,
 }
 
 #[derive(Template)]
 #[template(path = "console/overview.html")]
 struct OverviewPage {
-    page: Page,
+    layout: Layout,
     first_steps: Vec<first_steps::FirstStep>,
     tasks: Vec<Task>,
-    rows: Vec<ConnectionRow>,
-    /// `None` for an account that may see only some connections.
+    /// The rows of the table of connections.
+    connection_rows: Vec<ConnectionRow>,
+    /// The events per minute. `None` for an account that may see only some connections.
     chart: Option<Chart>,
-    /// Number of requests of the last day that had no valid webhook URL.
+    /// The number of requests in the last day that had no valid webhook URL.
     refused_requests: u64,
 }
 
-pub(super) async fn show(
+pub(super) async fn show_overview(
     State(app): State<Arc<AppState>>,
     visitor: Visitor,
 ) -> Result<Response, Problem> {
@@ -54,14 +57,14 @@ pub(super) async fn show(
     } else {
         app.services.store.recent_events(visitor.now).await?
     };
-    let rows = connection_rows(&app, &visitor);
+    let connection_rows = connection_rows(&app, &visitor);
     let page = OverviewPage {
-        page: visitor.page(Section::Overview, "Overview"),
-        first_steps: first_steps::list(&app, &visitor),
-        tasks: tasks::list(&app, &visitor, &recent).await?,
+        layout: visitor.layout(Section::Overview, "Overview"),
+        first_steps: first_steps::list_first_steps(&app, &visitor),
+        tasks: tasks::list_tasks(&app, &visitor, &recent).await?,
         chart: (!is_limited).then(|| Chart::new(&recent.minutes, visitor.now)),
         refused_requests: recent.no_connection,
-        rows,
+        connection_rows,
     };
     render(&page)
 }

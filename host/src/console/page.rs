@@ -24,7 +24,7 @@ pub(super) enum Section {
     Audit,
 }
 
-/// An entry of the navigation.
+/// A link in the navigation.
 #[derive(Debug)]
 pub(super) struct NavItem {
     pub(super) section: Section,
@@ -79,23 +79,28 @@ const NAV_ITEMS: &[NavItem] = &[
     },
 ];
 
-/// The values that the layout shows around the content of a page.
+/// The values that the layout of a page needs. The layout is everything around the content: title,
+/// navigation, account, colour theme and flash message.
 #[derive(Debug, Clone)]
-pub(super) struct Page {
+pub(super) struct Layout {
     pub(super) title: String,
+    /// The section that the navigation marks as the current one.
     pub(super) section: Section,
+    /// The account that requested the page.
     pub(super) account: Account,
     /// The CSRF token, which each form must send back.
-    pub(super) csrf: String,
+    pub(super) csrf_token: String,
     pub(super) theme: Theme,
+    /// The message that the page shows once; `None` if there is none.
     pub(super) flash: Option<Flash>,
-    /// The path and query of the page, so that a form can lead back to it.
+    /// The path and query of the page. The form that changes the theme contains them, so that the
+    /// browser returns to the page.
     pub(super) path: String,
 }
 
-impl Page {
-    /// The entries of the navigation whose pages the account may use.
-    pub(super) fn nav(&self) -> impl Iterator<Item = &'static NavItem> {
+impl Layout {
+    /// Returns the links of the navigation to pages that the account may use.
+    pub(super) fn nav_items(&self) -> impl Iterator<Item = &'static NavItem> {
         let is_admin = self.account.may(Role::Admin) && self.account.connections.is_none();
         let needs_admin = |it: &NavItem| matches!(it.section, Section::Accounts | Section::Audit);
         NAV_ITEMS.iter().filter(move |item| is_admin || !needs_admin(item))
@@ -105,12 +110,13 @@ impl Page {
         &Theme::ALL
     }
 
-    pub(super) fn asset(&self, name: &str) -> &'static str {
+    /// Returns the address of a static file.
+    pub(super) fn asset_href(&self, name: &str) -> &'static str {
         assets::address(name)
     }
 }
 
-/// Renders a page, or a part of one.
+/// Renders a page, or a part of a page.
 pub(super) fn render(template: &impl Template) -> Result<Response, Problem> {
     match template.render() {
         Ok(html) => Ok(Html(html).into_response()),
@@ -121,12 +127,12 @@ pub(super) fn render(template: &impl Template) -> Result<Response, Problem> {
     }
 }
 
-/// Renders the page of a form again after a request with invalid values. The status is 422.
+/// Renders the page of a form again, because the form contained invalid values. The status is 422.
 pub(super) fn render_invalid(template: &impl Template) -> Result<Response, Problem> {
     render_refused(template, StatusCode::UNPROCESSABLE_ENTITY, OutcomeCode::InvalidValues)
 }
 
-/// Renders the page of a form again after the change was refused with this status and outcome.
+/// Renders the page of a form again, because the change was refused with this status and outcome.
 pub(super) fn render_refused(
     template: &impl Template,
     status: StatusCode,

@@ -1,7 +1,8 @@
 //! Building blocks of pages: badges, times, form fields, actions, comparisons, and links between
 //! the pages of a list.
 //!
-//! Each part renders itself as HTML and escapes its texts, so templates include it with `|safe`.
+//! Each building block renders itself as HTML and escapes its texts. So templates include building
+//! blocks with `|safe`.
 
 mod action;
 mod field;
@@ -12,12 +13,12 @@ mod when;
 use std::fmt;
 
 pub(super) use action::Action;
-pub(super) use field::{Control, Field, Listed};
+pub(super) use field::{Control, Field, FoundValues};
 pub(super) use pager::Pager;
-pub(super) use sides::Sides;
-pub(super) use when::When;
+pub(super) use sides::TextComparison;
+pub(super) use when::RelativeTime;
 
-/// The meaning of a colour. A badge also has a text, because not everybody can see colours.
+/// The meaning of a badge's colour. A badge also has a text, because not everybody can see colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
     Ok,
@@ -39,7 +40,7 @@ impl fmt::Display for Tone {
     }
 }
 
-/// A short text about a state, on a coloured background.
+/// A short text on a coloured background, such as the state of a defect.
 #[derive(Debug, Clone, askama::Template)]
 #[template(source = r#"<span class="badge {{ tone }}">{{ text }}</span>"#, ext = "html")]
 pub(super) struct Badge {

@@ -1,5 +1,5 @@
-//! `/events/{id}/replay`: replays the recorded calls of an event as a dry run, and shows the
-//! recorded and the replayed requests and answers side by side.
+//! The page `/events/{id}/replay` replays the recorded calls of an event as a dry run. The page
+//! shows the recorded and the replayed requests and answers side by side.
 
 mod comparison;
 mod repeat;
@@ -26,11 +26,11 @@ use crate::http::problem::Problem;
 
 use super::form::Form;
 use super::frame::Visitor;
-use super::page::{Page, Section, render};
-use super::parts::{Action, Control, Field, When};
+use super::page::{Layout, Section, render};
+use super::parts::{Action, Control, Field, RelativeTime};
 use comparison::{AnswerComparison, ReplayPart};
 
-pub(super) use repeat::{ask_to_repeat, repeat};
+pub(super) use repeat::{ask_to_repeat_request, repeat_request};
 
 type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
@@ -38,27 +38,29 @@ type Answer = Result<Response, Problem>;
 #[derive(Template)]
 #[template(path = "console/replay/replay.html")]
 struct ReplayPage {
-    page: Page,
+    layout: Layout,
     event: Event,
     recording: Recording,
+    /// The fields for the version of the connector and for the recorded calls.
     fields: Vec<Field>,
-    settings: Field,
-    /// The reason why the replay failed.
+    /// The field for settings that are changed for the replay.
+    settings_field: Field,
+    /// The reason why the replay failed; `None` if it did not fail.
     error: Option<String>,
-    /// The result of the replay; `None` before it.
-    runs: Option<Vec<ReplayPart>>,
+    /// The result of the replay; `None` before the replay.
+    replayed_runs: Option<Vec<ReplayPart>>,
     /// The button that handles the request again. `None` if the event is not a request of Test
-    /// Manager.
-    repeat: Option<Action>,
+    /// Manager to a connection.
+    repeat_action: Option<Action>,
 }
 
-/// The recorded runs of an event, and whether the connection records now.
+/// The recorded runs of an event, and whether its connection records events now.
 pub(super) struct Recording {
     pub(super) runs: Vec<RecordedRun>,
     /// The time until which the connection records; `None` if it does not record now.
-    pub(super) until: Option<When>,
-    /// The button that switches recording on; `None` if the event has no connection.
-    pub(super) switch_on: Option<Action>,
+    pub(super) recording_until: Option<RelativeTime>,
+    /// The button that starts the recording; `None` if the event has no connection.
+    pub(super) record_action: Option<Action>,
 }
 
 impl Recording {
@@ -71,19 +73,20 @@ impl Recording {
             event.connection.and_then(|id| app.services.connections.active(ConnectionId(id)));
         let until = active.as_ref().and_then(|active| active.connection.record_until);
         let until = until.filter(|_| is_recording(until, visitor.now));
-        let switch_on = active.map(|active| {
+        let record_action = active.map(|active| {
             let href = format!("/connections/{}/record", active.connection.id);
             Action::link(visitor, Role::Author, "Record the next events", href).primary()
         });
-        Ok(Self { runs, until: until.map(|until| When::new(until, visitor.now)), switch_on })
+        let recording_until = until.map(|until| RelativeTime::new(until, visitor.now));
+        Ok(Self { runs, recording_until, record_action })
     }
 }
 
-pub(super) async fn show(app: App, visitor: Visitor, Id(id): Id) -> Answer {
+pub(super) async fn show_replay_page(app: App, visitor: Visitor, Id(id): Id) -> Answer {
     render(&replay_page(&app, &visitor, id, &Form::default()).await?)
 }
 
-pub(super) async fn run(app: App, visitor: Visitor, Id(id): Id, form: Form) -> Answer {
+pub(super) async fn run_replay(app: App, visitor: Visitor, Id(id): Id, form: Form) -> Answer {
     let page = replay_page(&app, &visitor, id.clone(), &form).await?;
     let replayed = match replay_request(&form) {
         Ok(request) => {
@@ -95,10 +98,10 @@ pub(super) async fn run(app: App, visitor: Visitor, Id(id): Id, form: Form) -> A
     match replayed {
         Ok(Json(EventReplay { runs, .. })) => {
             let runs = runs.into_iter().map(ReplayPart::new).collect();
-            render(&ReplayPage { runs: Some(runs), ..page })
+            render(&ReplayPage { replayed_runs: Some(runs), ..page })
         }
         Err(problem) => {
-            let body = problem.body(&page.page.path);
+            let body = problem.body(&page.layout.path);
             let errors = body.errors.iter().map(|it| format!("{}: {}", it.name, it.why));
             let error = std::iter::once(body.detail).chain(errors).collect::<Vec<_>>().join(". ");
             let page = render(&ReplayPage { error: Some(error), ..page })?;
@@ -107,7 +110,7 @@ pub(super) async fn run(app: App, visitor: Visitor, Id(id): Id, form: Form) -> A
     }
 }
 
-/// Reads the form as the admin API's request for a dry run.
+/// Converts the form to the request for a dry run that the admin API has.
 fn replay_request(form: &Form) -> Result<ReplayEvent, Problem> {
     let non_empty = |name: &str| Some(form.get(name).trim()).filter(|it| !it.is_empty());
     let call = non_empty("call").map(|name| {
@@ -124,8 +127,8 @@ fn replay_request(form: &Form) -> Result<ReplayEvent, Problem> {
     })
 }
 
-/// Reads changes of settings from lines such as `project=qa`. A value that is valid JSON is read as
-/// JSON, any other as a text. An empty value removes the setting.
+/// Reads changes of settings from lines such as `project=qa`. A value that is not valid JSON is
+/// read as a text. An empty value removes the setting.
 fn changed_settings(lines: &str) -> Result<BTreeMap<String, Option<Value>>, Problem> {
     let lines = lines.lines().map(str::trim).filter(|line| !line.is_empty());
     let change = |line: &str| {
@@ -141,7 +144,7 @@ fn changed_settings(lines: &str) -> Result<BTreeMap<String, Option<Value>>, Prob
     lines.map(change).collect()
 }
 
-/// The page, whose form contains the values that a person sent.
+/// Makes the page without a result. Its form contains the values of `form`.
 async fn replay_page(
     app: &App,
     visitor: &Visitor,
@@ -176,29 +179,29 @@ async fn replay_page(
             "Enter one setting in each line, such as project=qa. Without a value, it is removed.",
         );
     Ok(ReplayPage {
-        page: visitor.page(Section::Events, "Replay"),
-        repeat: can_repeat(&event).then(|| {
+        layout: visitor.layout(Section::Events, "Replay"),
+        repeat_action: can_repeat(&event).then(|| {
             let href = format!("/events/{}/repeat", event.id);
             Action::link(visitor, Role::Operator, "Handle it again", href)
         }),
         event,
         recording,
         fields,
-        settings,
+        settings_field: settings,
         error: None,
-        runs: None,
+        replayed_runs: None,
     })
 }
 
-/// Whether the event is a request that Test Manager could send again: Create Defect or Defect KPIs
-/// of a connection.
+/// Whether the event is a request that Test Manager could send again. Such a request is Create
+/// Defect or Defect KPIs, and is for a connection.
 fn can_repeat(event: &Event) -> bool {
     let kind = event.kind.0;
     event.connection.is_some() && matches!(kind, EventKind::CreateDefect | EventKind::Kpis)
 }
 
-/// The versions that can replay a run: the version of the recorded run, the newest version, and the
-/// earlier versions that are kept.
+/// Returns the versions that can replay a run: the version of the recorded run, the newest version,
+/// and the stored earlier versions.
 fn version_options(app: &App, run: &RecordedRun) -> Vec<(String, String)> {
     let short = |sha256: &str| sha256.chars().take(8).collect::<String>();
     let input = &run.input;

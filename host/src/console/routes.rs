@@ -1,5 +1,5 @@
-//! Declares every route of the console, with the role that an account needs for it. A page without
-//! a role cannot be declared.
+//! Declares every route of the console, with the lowest role that may use it. A page without a role
+//! cannot be declared.
 
 use std::sync::Arc;
 
@@ -19,55 +19,55 @@ use super::{
     unrecognised,
 };
 
-/// All routes: the pages, the sign-in page, and the static files.
+/// Returns all routes: the pages, the sign-in page, and the static files.
 pub(crate) fn routes(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     Router::new()
-        .route("/sign-in", get(session::page).post(session::sign_in))
+        .route("/sign-in", get(session::show_sign_in_page).post(session::sign_in))
         .route("/static/{name}", get(assets::serve))
-        .merge(pages(state))
+        .merge(page_routes(state))
         .layer(from_fn(frame::add_security_headers))
 }
 
-/// The pages for people who are signed in. Each route names the lowest role that may use it.
-fn pages(state: &Arc<AppState>) -> Router<Arc<AppState>> {
+/// Returns the routes of the pages for people who are signed in.
+fn page_routes(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     let server = ADMIN.for_all_connections();
     let author = AUTHOR.for_all_connections();
     let routes = Routes::for_pages(state)
-        .get("/", VIEWER, overview::show)
+        .get("/", VIEWER, overview::show_overview)
         .post("/sign-out", VIEWER, "session.end", session::sign_out)
-        .post_read("/theme", VIEWER, theme::choose)
-        .get("/connectors", VIEWER, connectors::list)
-        .get("/connectors/{name}", VIEWER, connectors::show)
-        .get("/connectors/{name}/remove", author, connectors::ask_to_remove)
-        .post("/connectors/{name}/remove", author, "connector.remove", connectors::remove)
-        .get("/connectors/{name}/rollback/{sha256}", author, connectors::ask_to_roll_back)
+        .post_read("/theme", VIEWER, theme::choose_theme)
+        .get("/connectors", VIEWER, connectors::list_connectors)
+        .get("/connectors/{name}", VIEWER, connectors::show_connector)
+        .get("/connectors/{name}/remove", author, connectors::ask_to_remove_connector)
+        .post("/connectors/{name}/remove", author, "connector.remove", connectors::remove_connector)
+        .get("/connectors/{name}/rollback/{sha256}", author, connectors::ask_to_roll_back_connector)
         .post(
             "/connectors/{name}/rollback/{sha256}",
             author,
             "connector.rollback",
-            connectors::roll_back,
+            connectors::roll_back_connector,
         )
-        .get("/events", VIEWER, events::show)
-        .get("/events/{id}", VIEWER, event::show)
-        .get("/events/{id}/replay", OPERATOR, replay::show)
-        .post("/events/{id}/replay", OPERATOR, "event.replay", replay::run)
-        .get("/events/{id}/repeat", OPERATOR, replay::ask_to_repeat)
-        .post("/events/{id}/repeat", OPERATOR, "event.repeat", replay::repeat)
-        .get("/unrecognised", VIEWER, unrecognised::list)
-        .get("/unrecognised/{id}/{kind}", ADMIN, unrecognised::ask_to_map)
-        .post("/unrecognised/{id}/{kind}", ADMIN, "connection.map-path", unrecognised::map)
-        .get("/defects", VIEWER, defects::list)
-        .get("/defects/{id}", VIEWER, defects::show)
-        .get("/defects/{id}/{decision}", OPERATOR, defects::ask)
-        .post("/defects/{id}/{decision}", OPERATOR, "defect.resolve", defects::decide)
-        .get("/defects/{id}/release", OPERATOR, defects::ask_to_release)
-        .post("/defects/{id}/release", OPERATOR, "defect.release", defects::release)
-        .get("/audit", server, audit::show)
-        .get("/accounts", server, accounts::show)
-        .post("/accounts", server, "token.create", accounts::create)
-        .get("/accounts/{id}/revoke", server, accounts::ask_to_revoke)
-        .post("/accounts/{id}/revoke", server, "token.revoke", accounts::revoke);
-    connection_pages(routes)
+        .get("/events", VIEWER, events::list_events)
+        .get("/events/{id}", VIEWER, event::show_event)
+        .get("/events/{id}/replay", OPERATOR, replay::show_replay_page)
+        .post("/events/{id}/replay", OPERATOR, "event.replay", replay::run_replay)
+        .get("/events/{id}/repeat", OPERATOR, replay::ask_to_repeat_request)
+        .post("/events/{id}/repeat", OPERATOR, "event.repeat", replay::repeat_request)
+        .get("/unrecognised", VIEWER, unrecognised::list_unrecognised_requests)
+        .get("/unrecognised/{id}/{kind}", ADMIN, unrecognised::ask_to_map_path)
+        .post("/unrecognised/{id}/{kind}", ADMIN, "connection.map-path", unrecognised::map_path)
+        .get("/defects", VIEWER, defects::list_defects)
+        .get("/defects/{id}", VIEWER, defects::show_defect)
+        .get("/defects/{id}/{decision}", OPERATOR, defects::ask_to_decide)
+        .post("/defects/{id}/{decision}", OPERATOR, "defect.resolve", defects::store_decision)
+        .get("/defects/{id}/release", OPERATOR, defects::ask_to_release_defect)
+        .post("/defects/{id}/release", OPERATOR, "defect.release", defects::release_defect)
+        .get("/audit", server, audit::show_audit_log)
+        .get("/accounts", server, accounts::show_accounts)
+        .post("/accounts", server, "token.create", accounts::create_token)
+        .get("/accounts/{id}/revoke", server, accounts::ask_to_revoke_token)
+        .post("/accounts/{id}/revoke", server, "token.revoke", accounts::revoke_token);
+    add_connection_routes(routes)
         .into_router()
         .layer(from_fn_with_state(Arc::clone(state), admin::run_to_completion))
         // The upload route is merged after this layer, because the layer reads a whole body into
@@ -77,46 +77,62 @@ fn pages(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .layer(from_fn_with_state(Arc::clone(state), auth::find_account))
 }
 
-/// The route that receives an uploaded file. Its handler reads the body in parts, so the body has
-/// no limit here.
+/// Returns the route that receives an uploaded file. Its handler reads the body in parts and limits
+/// its size, so this route sets no limit.
 fn upload_routes(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     Routes::for_pages(state)
-        .post("/connectors", AUTHOR.for_all_connections(), "connector.upload", connectors::upload)
+        .post(
+            "/connectors",
+            AUTHOR.for_all_connections(),
+            "connector.upload",
+            connectors::upload_connector,
+        )
         .into_router()
         .layer(DefaultBodyLimit::disable())
 }
 
-fn connection_pages(routes: Routes) -> Routes {
+fn add_connection_routes(routes: Routes) -> Routes {
     let server = ADMIN.for_all_connections();
     routes
-        .get("/connections", VIEWER, list::show)
-        .get("/connections/new", server, create::show)
-        .post("/connections/new", server, "connection.create", create::create)
-        // The handler writes the audit entry itself, because not each request looks something up.
-        .post_read("/connections/new/choices", server, choices::look_up_for_new)
-        .get("/connections/{id}", VIEWER, details::show)
-        .get("/connections/{id}/edit", ADMIN, edit::show)
-        .post("/connections/{id}/edit", ADMIN, "connection.edit", edit::save)
-        .post_read("/connections/{id}/choices", ADMIN, choices::look_up_for_stored)
-        .post_read("/connections/{id}/preview", OPERATOR, report::preview)
-        .get("/connections/{id}/try", OPERATOR, try_it::show)
-        .post("/connections/{id}/try", OPERATOR, "connection.try", try_it::run)
-        .get("/connections/{id}/consent", VIEWER, consent::show)
-        .post("/connections/{id}/consent", ADMIN, "connection.accept", consent::accept)
-        .get("/connections/{id}/first-event", VIEWER, first_event::show)
-        .get("/connections/{id}/pause", OPERATOR, actions::ask_to_pause)
-        .post("/connections/{id}/pause", OPERATOR, "connection.pause", actions::pause)
-        .post("/connections/{id}/resume", OPERATOR, "connection.resume", actions::resume)
-        .get("/connections/{id}/rotate-token", ADMIN, actions::ask_to_rotate)
-        .post("/connections/{id}/rotate-token", ADMIN, "connection.rotate-token", actions::rotate)
-        .get("/connections/{id}/record", AUTHOR, actions::ask_to_record)
-        .post("/connections/{id}/record", AUTHOR, "connection.record", actions::record)
+        .get("/connections", VIEWER, list::list_connections)
+        .get("/connections/new", server, create::show_new_connection)
+        .post("/connections/new", server, "connection.create", create::create_connection)
+        // The handler writes the audit entry itself, because a request that only enters a found
+        // value needs no entry.
+        .post_read("/connections/new/choices", server, choices::look_up_for_new_connection)
+        .get("/connections/{id}", VIEWER, details::show_connection)
+        .get("/connections/{id}/edit", ADMIN, edit::show_edit_form)
+        .post("/connections/{id}/edit", ADMIN, "connection.edit", edit::save_changes)
+        .post_read("/connections/{id}/choices", ADMIN, choices::look_up_for_stored_connection)
+        .post_read("/connections/{id}/preview", OPERATOR, report::preview_report)
+        .get("/connections/{id}/try", OPERATOR, try_it::show_try_page)
+        .post("/connections/{id}/try", OPERATOR, "connection.try", try_it::try_connection)
+        .get("/connections/{id}/consent", VIEWER, consent::show_consent_page)
+        .post(
+            "/connections/{id}/consent",
+            ADMIN,
+            "connection.accept",
+            consent::accept_newest_version,
+        )
+        .get("/connections/{id}/first-event", VIEWER, first_event::show_first_event)
+        .get("/connections/{id}/pause", OPERATOR, actions::ask_to_pause_connection)
+        .post("/connections/{id}/pause", OPERATOR, "connection.pause", actions::pause_connection)
+        .post("/connections/{id}/resume", OPERATOR, "connection.resume", actions::resume_connection)
+        .get("/connections/{id}/rotate-token", ADMIN, actions::ask_to_rotate_token)
+        .post(
+            "/connections/{id}/rotate-token",
+            ADMIN,
+            "connection.rotate-token",
+            actions::rotate_token,
+        )
+        .get("/connections/{id}/record", AUTHOR, actions::ask_to_record_bodies)
+        .post("/connections/{id}/record", AUTHOR, "connection.record", actions::record_bodies)
         .post(
             "/connections/{id}/stop-recording",
             AUTHOR,
             "connection.stop-recording",
             actions::stop_recording,
         )
-        .get("/connections/{id}/delete", ADMIN, actions::ask_to_delete)
-        .post("/connections/{id}/delete", ADMIN, "connection.delete", actions::delete)
+        .get("/connections/{id}/delete", ADMIN, actions::ask_to_delete_connection)
+        .post("/connections/{id}/delete", ADMIN, "connection.delete", actions::delete_connection)
 }

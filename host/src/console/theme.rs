@@ -1,5 +1,5 @@
-//! The colour theme, light or dark: the browser's preference, unless the person chose one. A cookie
-//! stores the choice.
+//! The colour theme of the console, light or dark. It is the theme that the browser prefers, unless
+//! the person chose another one. A cookie stores the choice.
 
 use std::fmt;
 
@@ -9,9 +9,10 @@ use axum::response::Response;
 use crate::http::problem::Problem;
 
 use super::cookie;
-use super::flash::see_other;
+use super::flash::redirect;
 use super::form::Form;
 
+/// The name of the cookie with the chosen theme.
 const COOKIE: &str = "jackfield-theme";
 
 /// The colour theme of the console.
@@ -29,7 +30,7 @@ impl Theme {
     /// All themes, in the order of the buttons.
     pub(super) const ALL: [Self; 3] = [Self::Auto, Self::Light, Self::Dark];
 
-    /// The name of the theme in the cookie, the form and the page.
+    /// Returns the name of the theme in the cookie, the form and the page.
     fn as_str(self) -> &'static str {
         match self {
             Self::Auto => "auto",
@@ -42,7 +43,7 @@ impl Theme {
         Self::ALL.into_iter().find(|it| it.as_str() == name)
     }
 
-    /// The text of the button that chooses this theme.
+    /// Returns the text of the button that chooses this theme.
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Auto => "Auto",
@@ -51,7 +52,7 @@ impl Theme {
         }
     }
 
-    /// Reads the choice from the cookie of a request.
+    /// Reads the chosen theme from the cookie of a request.
     pub(super) fn from_cookie(headers: &HeaderMap) -> Self {
         cookie::get(headers, COOKIE).and_then(Self::parse).unwrap_or(Self::Auto)
     }
@@ -63,17 +64,18 @@ impl fmt::Display for Theme {
     }
 }
 
-/// Handles `POST /theme`: stores the choice in a cookie, and leads back to the page.
-pub(super) async fn choose(form: Form) -> Result<Response, Problem> {
+/// Handles `POST /theme`: stores the chosen theme in a cookie, and redirects to the page where the
+/// person chose it.
+pub(super) async fn choose_theme(form: Form) -> Result<Response, Problem> {
     let theme = Theme::parse(form.get("theme"));
     let theme = theme.ok_or_else(|| Problem::bad_request("`theme` must be auto, light or dark"))?;
-    let mut response = see_other(local_path(form.get("back")));
+    let mut response = redirect(local_path(form.get("back")));
     cookie::set(&mut response, COOKIE, theme.as_str(), 365 * 24 * 60 * 60);
     Ok(response)
 }
 
-/// Returns `text` if it is a path on this server, otherwise `/`. So a form cannot redirect to
-/// another site.
+/// Returns `text` if it is a path on this server, otherwise `/`. So a form cannot redirect the
+/// browser to another site.
 pub(super) fn local_path(text: &str) -> &str {
     let is_local = text.starts_with('/')
         && !text.starts_with("//")

@@ -1,5 +1,5 @@
-//! `/unrecognised`: lists requests with a valid webhook URL whose method or path Jackfield does not
-//! recognise. A person can map such a path to Create Defect or Defect KPIs.
+//! The page `/unrecognised` lists requests with a valid webhook URL whose method or path Jackfield
+//! does not recognise. A person can map such a path to Create Defect or Defect KPIs.
 
 use std::sync::Arc;
 
@@ -13,20 +13,20 @@ use serde::Deserialize;
 use crate::api::{EnumString, Event, EventList, EventQuery, EventWithRuns, MappedKind};
 use crate::connections::ConnectionError;
 use crate::domain::{ConnectionId, EventKind, Role, StringEnum as _};
-use crate::http::admin::connections::mapped_kind;
+use crate::http::admin::connections::to_mapped_kind;
 use crate::http::admin::{Id, Params, events};
 use crate::http::audit::CreatedObject;
 use crate::http::problem::Problem;
 use crate::http::{AppState, webhook};
 
-use super::confirm::Confirm;
+use super::confirm::ConfirmationPage;
 use super::connections::find_connection;
 use super::flash;
 use super::form::Form;
 use super::frame::Visitor;
 use super::listing::{Listing, QueryValues, connection_options};
-use super::page::{Page, Section, render, render_invalid};
-use super::parts::{Action, Control, Field, Pager, When};
+use super::page::{Layout, Section, render, render_invalid};
+use super::parts::{Action, Control, Field, Pager, RelativeTime};
 
 type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
@@ -36,23 +36,24 @@ const PATH: &str = "/unrecognised";
 #[derive(Template)]
 #[template(path = "console/unrecognised.html")]
 struct UnrecognisedPage {
-    page: Page,
-    rows: Vec<Row>,
+    layout: Layout,
+    rows: Vec<RequestRow>,
     pager: Pager,
     /// Whether the account may read the bodies of requests.
     may_read_bodies: bool,
 }
 
-/// A request, with buttons that map its path.
-struct Row {
+/// An unrecognised request, with buttons that map its path.
+struct RequestRow {
     event: Event,
-    received: When,
-    /// Whether a request with this method and path would be recognised now.
+    received_at: RelativeTime,
+    /// Whether Jackfield would recognise this method and path now.
     is_mapped: bool,
+    /// A button for each kind of request to which the path can be mapped.
     actions: Vec<Action>,
 }
 
-pub(super) async fn list(
+pub(super) async fn list_unrecognised_requests(
     State(app): App,
     visitor: Visitor,
     Query(query): Query<QueryValues>,
@@ -68,16 +69,16 @@ pub(super) async fn list(
     let Json(EventList { events, next }) =
         events::list(State(Arc::clone(&app)), account, Params(query)).await?;
     render(&UnrecognisedPage {
-        page: visitor.page(Section::Events, "Unrecognised requests"),
-        rows: events.into_iter().map(|it| row(&app, &visitor, it)).collect(),
+        layout: visitor.layout(Section::Events, "Unrecognised requests"),
+        rows: events.into_iter().map(|it| request_row(&app, &visitor, it)).collect(),
         pager: listing.pager(next),
         may_read_bodies: visitor.account.may(Role::Operator),
     })
 }
 
-fn row(app: &AppState, visitor: &Visitor, event: Event) -> Row {
+fn request_row(app: &AppState, visitor: &Visitor, event: Event) -> RequestRow {
     let active = event.connection.and_then(|id| app.services.connections.active(ConnectionId(id)));
-    let (method, path) = (method(&event), &event.request.path);
+    let (method, path) = (request_method(&event), &event.request.path);
     let is_mapped =
         active.is_some_and(|active| webhook::is_recognised(app, &active, &method, path));
     let action = |kind: MappedKind| {
@@ -92,14 +93,15 @@ fn row(app: &AppState, visitor: &Visitor, event: Event) -> Row {
     } else {
         possible_kinds(&method).iter().map(|kind| action(*kind)).collect()
     };
-    Row { received: When::new(event.received_at.0, visitor.now), is_mapped, actions, event }
+    let received_at = RelativeTime::new(event.received_at.0, visitor.now);
+    RequestRow { received_at, is_mapped, actions, event }
 }
 
-fn method(event: &Event) -> Method {
+fn request_method(event: &Event) -> Method {
     event.request.method.parse().unwrap_or_default()
 }
 
-/// The kinds of request that may use this method.
+/// Returns the kinds of request that may have this method.
 fn possible_kinds(method: &Method) -> &'static [MappedKind] {
     match *method {
         Method::GET => &[MappedKind::Kpis],
@@ -109,17 +111,19 @@ fn possible_kinds(method: &Method) -> &'static [MappedKind] {
     }
 }
 
-/// The path parameters: the id of the event, and the kind to which its path is mapped.
+/// The parameters in the path of a request for `/unrecognised/{id}/{kind}`.
 #[derive(Debug, Deserialize)]
-pub(super) struct Mapping {
+pub(super) struct MappingParams {
+    /// The id of the event whose path is mapped.
     id: String,
+    /// The kind of request to which the path is mapped.
     kind: String,
 }
 
-type MappingPath = axum::extract::Path<Mapping>;
+type MappingPath = axum::extract::Path<MappingParams>;
 
 /// Shows the confirmation page before a path is mapped.
-pub(super) async fn ask_to_map(
+pub(super) async fn ask_to_map_path(
     State(app): App,
     visitor: Visitor,
     axum::extract::Path(mapping): MappingPath,
@@ -128,11 +132,11 @@ pub(super) async fn ask_to_map(
     render(&confirm_page(&app, &visitor, &event, kind, None))
 }
 
-/// The unrecognised event and the kind that the path parameters name.
+/// Returns the unrecognised event and the kind of request that the parameters name.
 async fn find_mapping(
     app: &Arc<AppState>,
     visitor: &Visitor,
-    mapping: &Mapping,
+    mapping: &MappingParams,
 ) -> Result<(Event, MappedKind), Problem> {
     let account = Extension(visitor.account.clone());
     let id = Id(mapping.id.clone());
@@ -143,15 +147,15 @@ async fn find_mapping(
     Ok((event, kind.ok_or_else(|| Problem::not_found("unrecognised request"))?))
 }
 
-/// The confirmation page. `refused` contains the form that was sent and its error, if the mapping
-/// was refused.
+/// Makes the confirmation page. If the mapping was refused, `refused` contains the sent form and
+/// the reason.
 fn confirm_page(
     app: &AppState,
     visitor: &Visitor,
     event: &Event,
     kind: MappedKind,
     refused: Option<(&Form, String)>,
-) -> Confirm {
+) -> ConfirmationPage {
     let suggested = match kind {
         MappedKind::CreateDefect => event.request.path.clone(),
         MappedKind::Kpis => webhook::kpi_template(&event.request.path),
@@ -172,20 +176,21 @@ fn confirm_page(
     let event_connection = event.connection.map(|id| id.to_string()).unwrap_or_default();
     let options = connection_options(app, visitor);
     let connection = Control::Select { value: text("connection", event_connection), options };
-    Confirm {
-        page: visitor.page(Section::Events, format!("Map {}", event.request.path)),
-        effects: effects(kind),
+    ConfirmationPage {
+        layout: visitor.layout(Section::Events, format!("Map {}", event.request.path)),
+        effects: describe_effects(kind),
         fields: vec![Field::new("connection", "Connection", connection), path],
-        hidden: Vec::new(),
-        action: format!("{PATH}/{}/{kind}", event.id),
-        button: "Map the path",
-        tone: "primary",
-        back: PATH.to_owned(),
+        hidden_fields: Vec::new(),
+        submit_href: format!("{PATH}/{}/{kind}", event.id),
+        button_label: "Map the path",
+        button_class: "primary",
+        back_href: PATH.to_owned(),
         back_label: "Unrecognised requests".to_owned(),
     }
 }
 
-fn effects(kind: MappedKind) -> Vec<String> {
+/// Returns sentences that tell the person what the mapping changes.
+fn describe_effects(kind: MappedKind) -> Vec<String> {
     let from_now_on = match kind {
         MappedKind::CreateDefect => {
             "From now on, each POST, PUT or PATCH to this path below the connection's webhook URL is \
@@ -204,7 +209,7 @@ fn effects(kind: MappedKind) -> Vec<String> {
 }
 
 /// Maps the path for the chosen connection.
-pub(super) async fn map(
+pub(super) async fn map_path(
     State(app): App,
     visitor: Visitor,
     axum::extract::Path(mapping): MappingPath,
@@ -214,14 +219,17 @@ pub(super) async fn map(
     let connection = find_connection(&app, &visitor, form.get("connection"))?.connection;
     let path = form.get("path").trim().to_owned();
     let connections = &app.services.connections;
-    match connections.map_path(connection.id, mapped_kind(kind), path.clone()).await {
+    match connections.map_path(connection.id, to_mapped_kind(kind), path.clone()).await {
         Ok(_) => {
             let meaning = match kind {
                 MappedKind::CreateDefect => "is Create Defect",
                 MappedKind::Kpis => "asks for Defect KPIs",
             };
             let text = format!("{path} of {} {meaning} from now on.", connection.name);
-            Ok((Extension(CreatedObject(connection.name)), flash::redirect_done(PATH, &text))
+            Ok((
+                Extension(CreatedObject(connection.name)),
+                flash::redirect_with_success(PATH, &text),
+            )
                 .into_response())
         }
         Err(ConnectionError::Invalid(errors)) => {

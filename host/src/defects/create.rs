@@ -24,12 +24,13 @@ use crate::runtime::Connector;
 
 use super::{CreateAnswer, CreateResult, Defects, Dependencies};
 
-use attempt::{CreateEvent, stored_defect};
+use attempt::{CreateEvent, answer_with_stored_defect};
 
 /// A wait for another run ends this long before the answer deadline, so that there is time to send
 /// its refusal as the answer.
 const ANSWER_MARGIN: Duration = Duration::from_millis(50);
-/// Maximum size of the future of a create. It is moved into its box, and each move copies it.
+/// Maximum size of the future of a create. The future is moved into a box, and each move copies the
+/// whole future.
 const CREATE_FUTURE_BYTES_MAX: usize = 10 << 10;
 
 impl Defects {
@@ -54,7 +55,7 @@ impl Defects {
         let answer = if connection.paused {
             Err(Refusal::Paused)
         } else {
-            match self.deps.store.known_defect(connection.id, &test) {
+            match self.deps.store.cached_defect(connection.id, &test) {
                 Some((id, defect)) => Ok(CreateAnswer::new(id, defect, OutcomeCode::Repeated)),
                 None => self.create_once(active, test, (event, event_start), deadline).await,
             }
@@ -63,7 +64,7 @@ impl Defects {
         answer
     }
 
-    /// Joins the create of this failed test that is in progress, or starts one. Waits for the
+    /// Joins the create of this failed test that is in progress, or starts a create. Waits for the
     /// answer of that create.
     async fn create_once(
         &self,
@@ -127,6 +128,7 @@ impl CreatesInProgress {
         Flight::join_or_start(slot, tasks, || create(key))
     }
 
+    /// Removes a create that has ended.
     fn remove(&self, key: &FailedTestKey) {
         self.by_test.lock().remove(key);
     }
@@ -135,27 +137,30 @@ impl CreatesInProgress {
 /// The deadline of an event's answer.
 #[derive(Clone, Copy)]
 struct AnswerDeadline {
+    /// The instant at which the answer must be sent.
     at: Instant,
     /// The time from the request to the deadline, milliseconds (`create_answer_ms`).
     after_ms: u64,
 }
 
 impl AnswerDeadline {
+    /// Makes the deadline for an answer that must be sent within this time.
     fn after(after_ms: u64) -> Self {
         Self { at: Instant::now() + Duration::from_millis(after_ms), after_ms }
     }
 
+    /// Returns the refusal that is the answer if the deadline passes.
     fn refusal(self) -> Refusal {
         Refusal::DeadlineExceeded { after_ms: self.after_ms }
     }
 
-    /// The instant until which an event waits for another run.
+    /// Returns the instant until which an event waits for another run.
     fn wait_until(self) -> Instant {
         self.at.checked_sub(ANSWER_MARGIN).unwrap_or(self.at)
     }
 
-    /// The instant until which routing rules and the report may read from Test Manager. The second
-    /// half of the time is left for the tracker.
+    /// Returns the instant until which routing rules and the report may read from Test Manager. The
+    /// second half of the time is left for the tracker.
     fn read_until(self) -> Instant {
         let half = Duration::from_millis(self.after_ms / 2);
         self.at.checked_sub(half).unwrap_or(self.at)
@@ -173,7 +178,7 @@ async fn select_version_and_create(
     // The version is selected once, so that all runs of the event use the same version.
     let connector = match defects_connector(deps, &active.connection) {
         Ok(connector) => connector,
-        Err(refusal) => return stored_defect(deps, active, test, refusal).await,
+        Err(refusal) => return answer_with_stored_defect(deps, active, test, refusal).await,
     };
     let mut create = CreateEvent::new(deps, active, connector, test, event_start, deadline);
     let answer = create.attempt_until_answered().await;
@@ -181,14 +186,14 @@ async fn select_version_and_create(
     answer
 }
 
-/// The connector version that the connection uses. Refuses if this version does not export
-/// `defects`.
+/// Returns the connector version that the connection uses. Returns a refusal if this version does
+/// not export `defects`.
 fn defects_connector(
     deps: &Dependencies,
     connection: &Connection,
 ) -> Result<Arc<Connector>, Refusal> {
     let connector = deps.connections.connector_for(connection)?;
-    if connector.interfaces().defects {
+    if connector.interfaces().exports_defects {
         return Ok(connector);
     }
     let why = format!("`{}` does not export `defects`", connection.connector);

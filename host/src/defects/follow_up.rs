@@ -1,5 +1,5 @@
-//! Runs the follow-up steps of defects, each once: it adds a comment when the same test case fails
-//! again, and attaches missing files.
+//! Runs the follow-up steps of defects: the host adds a comment when the same test case fails
+//! again, and attaches missing files. Each step is done once.
 //!
 //! This work runs in the background and never delays an answer. Before each step, the connector
 //! checks in the tracker whether the step is already done. If the connector cannot check this, the
@@ -10,11 +10,11 @@ use std::time::Instant;
 use futures_util::StreamExt;
 use tracing::Instrument as _;
 
-use crate::connections::Asker;
+use crate::connections::RunRequester;
 use crate::domain::{
     Call, Defect, DueFollowUps, Event, EventId, EventKind, EventStart, FollowUp, FollowUpEnd,
-    FollowUpStep, OnRecurrence, Outcome, OutcomeCode, Received, Recurrence, Refusal, TimedStepKind,
-    TimedSteps, after, milliseconds, printable,
+    FollowUpStep, OnRecurrence, Outcome, OutcomeCode, ReceivedRequest, Recurrence, Refusal,
+    TimedStepKind, TimedSteps, after, milliseconds, printable,
 };
 use crate::store::{DueDefect, DueLimits};
 
@@ -24,16 +24,16 @@ use super::steps::{DefectSteps, StepResult};
 
 /// Maximum number of defects in one round: in total, and of one connection.
 const ROUND_LIMITS: DueLimits = DueLimits { total: 16, per_connection: 4 };
-/// Maximum number of defects that are worked on at a time.
-const CONCURRENT_MAX: usize = 4;
+/// Maximum number of defects whose steps run at the same time.
+const CONCURRENT_DEFECTS_MAX: usize = 4;
 /// Maximum number of tries of one step. With the pauses between them, these tries take about half a
 /// day.
 const TRIES_MAX: u32 = 20;
 
 impl Defects {
     /// Waits until new follow-up steps have been added.
-    pub async fn follow_up_added(&self) {
-        self.deps.process.follow_up_added.notified().await;
+    pub async fn wait_for_follow_up_steps(&self) {
+        self.deps.process_state.follow_up_added.notified().await;
     }
 
     /// Runs the follow-up steps of all connections that are due now.
@@ -43,11 +43,11 @@ impl Defects {
             tracing::warn!(%error, "cannot restart the waits of defects after a clock change");
             return;
         }
-        let rows_in_work = deps.process.rows_in_work();
+        let rows_in_work = deps.process_state.rows_in_work();
         match deps.store.due_follow_ups(deps.clock.now(), rows_in_work, ROUND_LIMITS).await {
             Ok(due) => {
                 futures_util::stream::iter(due)
-                    .for_each_concurrent(CONCURRENT_MAX, |due| self.follow_up_on(due))
+                    .for_each_concurrent(CONCURRENT_DEFECTS_MAX, |due| self.follow_up_on(due))
                     .await;
             }
             Err(error) => tracing::warn!(%error, "cannot read the follow-up steps that are due"),
@@ -58,8 +58,8 @@ impl Defects {
     async fn follow_up_on(&self, DueDefect { id, connection }: DueDefect) {
         let deps = &self.deps;
         let Some(active) = deps.connections.active(connection) else { return };
-        let (now, run_ms) = (deps.clock.now(), deps.config.now().longest_run_ms());
-        let until = after(now, deps.config.now().lease_ms);
+        let (now, run_ms) = (deps.clock.now(), deps.config.current().longest_run_ms());
+        let until = after(now, deps.config.current().lease_ms);
         let event = EventStart { id: EventId::fresh(), received_at: now, arrived: Instant::now() };
         let due = match deps.store.claim_follow_ups(id, now, until, run_ms).await {
             Ok(Some(due)) => due,
@@ -70,11 +70,12 @@ impl Defects {
             }
         };
         let claim = event.timed_step(TimedStepKind::Claim, event.arrived, Instant::now());
-        // A row is claimed even if no run can start for it, so that the pause before its next try
-        // grows.
+        // A row is claimed even if no run can start for it, so that the pause before the next try
+        // of its steps grows.
         let lease = due.lease.clone();
         let Some(connector) = self.connector_or_give_back(&active, &lease).await else { return };
-        let leased = LeasedDefect::new(deps, active, &connector, lease, event, Asker::FollowUp);
+        let leased =
+            LeasedDefect::new(deps, active, &connector, lease, event, RunRequester::FollowUp);
         let work = leased.run_steps(&due);
         let outcome = work.instrument(deps.history.span(event.id)).await;
         leased.give_back().await;
@@ -87,14 +88,15 @@ impl Defects {
             ms: milliseconds(event.arrived.elapsed()),
             status: None,
             outcome,
-            request: Received::default(),
+            request: ReceivedRequest::default(),
             defect: Some(id),
         });
     }
 }
 
 impl LeasedDefect<'_> {
-    /// The defect of an earlier failure, if it is still open or may be opened again.
+    /// Returns the defect of an earlier failure, if this defect is still open or may be opened
+    /// again.
     pub(super) async fn earlier_defect_if_open(
         &self,
         recurrence: &Recurrence,
@@ -150,7 +152,7 @@ impl LeasedDefect<'_> {
     }
 }
 
-/// The name of a step in the event that people see.
+/// Returns the name of a step for people, who see it in the event.
 fn step_label(step: &FollowUp) -> String {
     match step.step {
         FollowUpStep::Attach => format!("attach {}", step.name),

@@ -1,6 +1,6 @@
 //! Measures how late a tracker's search finds new records, by searching for records that the host
-//! itself created. Without this, the host would trust a search too early if a connector declared an
-//! index delay that is too short.
+//! itself created. Without this measurement, the host would trust a search too early if a connector
+//! declared an index delay that is too short.
 //!
 //! The background work searches for one record of each connection at a time. A lag is measured only
 //! if at least one search did not find the record.
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::connections::Asker;
+use crate::connections::RunRequester;
 use crate::domain::{Call, Connection, ConnectionId, Marker, Settings, milliseconds};
 use crate::runtime::RunInput;
 
@@ -22,7 +22,7 @@ const RECORD_AGE_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// The new records that are searched for, one for each connection.
 #[derive(Clone, Default)]
-pub(super) struct IndexLags(Arc<Mutex<HashMap<ConnectionId, NewRecord>>>);
+pub(super) struct NewRecords(Arc<Mutex<HashMap<ConnectionId, NewRecord>>>);
 
 /// A new record that no search has found yet.
 #[derive(Clone)]
@@ -45,10 +45,15 @@ impl NewRecord {
     }
 }
 
-impl IndexLags {
-    /// Adds this record to those that the next rounds search for, unless another record of the
-    /// connection is already searched for.
-    pub(super) fn watch(&self, connection: &Connection, marker: &Marker, created_at: Duration) {
+impl NewRecords {
+    /// Adds a new record of a connection, which the next rounds search for. Does nothing if another
+    /// record of the connection is already searched for.
+    pub(super) fn add_record(
+        &self,
+        connection: &Connection,
+        marker: &Marker,
+        created_at: Duration,
+    ) {
         self.0.lock().entry(connection.id).or_insert_with(|| NewRecord {
             marker: marker.clone(),
             settings: connection.settings.clone(),
@@ -57,38 +62,39 @@ impl IndexLags {
         });
     }
 
+    /// Returns the new records that are searched for now.
     fn records(&self) -> Vec<(ConnectionId, NewRecord)> {
         self.0.lock().iter().map(|(id, created)| (*id, created.clone())).collect()
     }
 
     /// Records whether a search that began `age` after the create found the record. Returns the lag
     /// if the search measured it.
-    fn record_search(&self, id: ConnectionId, found: bool, age: Duration) -> Option<Duration> {
+    fn record_search(&self, id: ConnectionId, was_found: bool, age: Duration) -> Option<Duration> {
         let mut all = self.0.lock();
         let created = all.get_mut(&id)?;
-        if !found && age < RECORD_AGE_MAX {
+        if !was_found && age < RECORD_AGE_MAX {
             created.missed_age = age;
             return None;
         }
         let created = all.remove(&id)?;
-        (found && !created.missed_age.is_zero()).then_some(age)
+        (was_found && !created.missed_age.is_zero()).then_some(age)
     }
 }
 
 impl Defects {
     /// Searches for the new records, and stores each lag that is measured.
     pub async fn measure_index_lags(&self) {
-        let lags = &self.deps.process.index_lags;
-        for (id, created) in lags.records() {
+        let new_records = &self.deps.process_state.new_records;
+        for (id, created) in new_records.records() {
             let age = self.deps.clock.since_boot().saturating_sub(created.created_at);
             if !created.is_due(age) {
                 continue;
             }
             let Some(found) = self.is_found(id, &created).await else {
-                lags.record_search(id, false, RECORD_AGE_MAX);
+                new_records.record_search(id, false, RECORD_AGE_MAX);
                 continue;
             };
-            let Some(lag) = lags.record_search(id, found, age) else { continue };
+            let Some(lag) = new_records.record_search(id, found, age) else { continue };
             if let Err(error) = self.deps.store.record_index_lag(id, milliseconds(lag)).await {
                 tracing::warn!(%error, "cannot store how late a search finds new records");
             }
@@ -102,7 +108,7 @@ impl Defects {
         let connector = connections.connector_for(&active.connection).ok()?;
         connector.manifest().index_delay_s?;
         connections
-            .allow_run(&active.connection, &connector, Call::Find, Asker::Background)
+            .allow_run(&active.connection, &connector, Call::Find, RunRequester::Background)
             .ok()?;
         let active = Arc::new(active.with_settings(created.settings.clone()));
         let run = RunInput::new(connector, active);
@@ -128,17 +134,28 @@ mod tests {
         let test = FailedTest::new(Uuid::from_u128(2), Uuid::from_u128(3), None, None);
         let marker = Marker::derive(id, &test, 1);
         let seconds = Duration::from_secs;
-        let lags = IndexLags::default();
-        lags.watch(&connection, &marker, seconds(100));
-        assert_eq!(lags.record_search(id, true, seconds(5)), None, "found by the first search");
-        lags.watch(&connection, &marker, seconds(100));
-        lags.watch(&connection, &marker, seconds(999));
-        assert_eq!(lags.records()[0].1.created_at, seconds(100), "only one record at a time");
-        assert_eq!(lags.record_search(id, false, seconds(5)), None);
-        assert!(!lags.records()[0].1.is_due(seconds(7)) && lags.records()[0].1.is_due(seconds(8)));
-        assert_eq!(lags.record_search(id, true, seconds(20)), Some(seconds(20)));
-        lags.watch(&connection, &marker, seconds(100));
-        assert_eq!(lags.record_search(id, false, RECORD_AGE_MAX), None);
-        assert!(lags.records().is_empty(), "no search after the maximum age");
+        let new_records = NewRecords::default();
+        new_records.add_record(&connection, &marker, seconds(100));
+        assert_eq!(
+            new_records.record_search(id, true, seconds(5)),
+            None,
+            "found by the first search"
+        );
+        new_records.add_record(&connection, &marker, seconds(100));
+        new_records.add_record(&connection, &marker, seconds(999));
+        assert_eq!(
+            new_records.records()[0].1.created_at,
+            seconds(100),
+            "only one record at a time"
+        );
+        assert_eq!(new_records.record_search(id, false, seconds(5)), None);
+        assert!(
+            !new_records.records()[0].1.is_due(seconds(7))
+                && new_records.records()[0].1.is_due(seconds(8))
+        );
+        assert_eq!(new_records.record_search(id, true, seconds(20)), Some(seconds(20)));
+        new_records.add_record(&connection, &marker, seconds(100));
+        assert_eq!(new_records.record_search(id, false, RECORD_AGE_MAX), None);
+        assert!(new_records.records().is_empty(), "no search after the maximum age");
     }
 }

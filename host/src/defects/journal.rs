@@ -20,8 +20,8 @@ use super::lease::LeasedDefect;
 /// The purpose of the writes of a run.
 #[derive(Debug, Clone)]
 pub(super) enum Purpose {
-    /// The writes create the defect. The snapshot is stored with each, so that a later search can
-    /// use the same settings.
+    /// The writes create the defect. The snapshot is stored with each write, so that a later search
+    /// can use the same settings.
     Create(ConnectionSnapshot),
     /// The writes belong to this follow-up step.
     FollowUp(FollowUp),
@@ -32,13 +32,16 @@ pub(super) struct WriteJournal {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     lease: Lease,
+    /// The length of a renewed lease, milliseconds.
     lease_ms: u64,
+    /// The marker that the first write should contain.
     marker: Marker,
     purpose: Purpose,
     /// The end of the lease, which the last mark renewed, as time since boot.
     lease_ends_at: Mutex<Duration>,
     first_write: Mutex<FirstWrite>,
-    /// The reason if the journal refused the last write or its lease had ended; otherwise `None`.
+    /// The reason why the host refused the last write: it could not be journaled, or the lease had
+    /// ended. `None` if the last write was not refused.
     host_refusal: Mutex<Option<Refusal>>,
 }
 
@@ -48,7 +51,7 @@ impl WriteJournal {
             store: Arc::clone(&leased.deps.store),
             clock: Arc::clone(&leased.deps.clock),
             lease: leased.lease.clone(),
-            lease_ms: leased.deps.config.now().lease_ms,
+            lease_ms: leased.deps.config.current().lease_ms,
             marker: marker.clone(),
             purpose,
             lease_ends_at: Mutex::default(),
@@ -68,11 +71,12 @@ impl WriteJournal {
         }
     }
 
-    /// A warning if the first write of the run does not contain the marker.
+    /// Returns a warning if the first write of the run does not contain the marker.
     pub(super) fn warning(&self) -> Option<String> {
         self.first_write.lock().warning()
     }
 
+    /// Stores that a write is about to be sent, and renews the lease.
     async fn store_mark(&self, has_marker: bool) -> Result<(), StoreError> {
         let now = self.clock.now();
         let lease_until = after(now, self.lease_ms);
@@ -125,7 +129,7 @@ impl Journal for WriteJournal {
 
     async fn unmark(&self) {
         let unmarked = match &self.purpose {
-            Purpose::Create(_) => self.store.unmark(&self.lease, self.clock.now()).await,
+            Purpose::Create(_) => self.store.unmark_sending(&self.lease, self.clock.now()).await,
             Purpose::FollowUp(step) => self.store.unmark_follow_up(&self.lease, step).await,
         };
         match unmarked {

@@ -1,8 +1,8 @@
 //! A defect's row that this process has leased. This file starts runs under the lease, stores their
 //! outcomes and gives the lease back.
 //!
-//! The lease is renewed while a run lasts. If it cannot be renewed, the run is stopped before the
-//! lease ends, so that two processes never write for one failed test at the same time.
+//! The lease is renewed while a run lasts. If the lease cannot be renewed, the run is stopped
+//! before the lease ends, so that two processes never write for one failed test at the same time.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::connections::Asker;
+use crate::connections::RunRequester;
 use crate::domain::{
     Call, ConnectionSnapshot, Defect, EventStart, FailedTest, FollowUpStep, Journal, Lease,
     LogLevel, LogLine, Marker, OnRecurrence, Refusal, RowEnd, SearchEnd, TimedStepKind, after,
@@ -30,18 +30,19 @@ const STORE_RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// A leased row, with everything that its runs need.
 pub(super) struct LeasedDefect<'a> {
     pub(super) deps: &'a Dependencies,
-    /// The connection. From [`Self::route_and_create`] on, it has the settings of that run.
+    /// The connection. [`Self::route_and_create`] replaces it by a connection with the settings
+    /// that the run of `create` uses.
     pub(super) active: Arc<ActiveConnection>,
     pub(super) connector: &'a Arc<Connector>,
     pub(super) lease: Lease,
     pub(super) event: EventStart,
     /// The caller on whose behalf the runs start.
-    pub(super) asker: Asker,
+    pub(super) requester: RunRequester,
     /// Marks that this process works on the row.
     row_in_work: Arc<RowInWork>,
     /// Whether the run of `create` attached every file of the report, so that no follow-up step is
     /// needed.
-    all_attached: bool,
+    has_attached_all_files: bool,
 }
 
 impl<'a> LeasedDefect<'a> {
@@ -52,11 +53,20 @@ impl<'a> LeasedDefect<'a> {
         connector: &'a Arc<Connector>,
         lease: Lease,
         event: EventStart,
-        asker: Asker,
+        requester: RunRequester,
     ) -> Self {
-        let row_in_work = Arc::new(deps.process.begin_work(lease.defect));
-        let all_attached = false;
-        Self { deps, active, connector, lease, event, asker, row_in_work, all_attached }
+        let row_in_work = Arc::new(deps.process_state.begin_work(lease.defect));
+        let has_attached_all_files = false;
+        Self {
+            deps,
+            active,
+            connector,
+            lease,
+            event,
+            requester,
+            row_in_work,
+            has_attached_all_files,
+        }
     }
 }
 
@@ -64,9 +74,10 @@ impl LeasedDefect<'_> {
     /// Checks that the circuit breaker of this call allows a run.
     fn check_breaker(&self, call: Call) -> Result<(), Refusal> {
         let (connections, connection) = (&self.deps.connections, &self.active.connection);
-        connections.allow_run(connection, self.connector, call, self.asker)
+        connections.allow_run(connection, self.connector, call, self.requester)
     }
 
+    /// Records in the circuit breaker how an allowed run ended.
     fn record_outcome<T>(&self, call: Call, marker: &Marker, outcome: &Result<T, Refusal>) {
         let id = self.active.connection.id;
         self.deps.connections.record_outcome(id, call, marker.as_str(), outcome);
@@ -90,12 +101,12 @@ impl LeasedDefect<'_> {
         let start =
             |run, journal| sandbox.create(run, test, marker, journal, Arc::clone(&test_report));
         let mut end = self.run_journaled(&self.active, Call::Create, marker, purpose, start).await;
-        self.all_attached = test_report.has_sent_all_attachments();
-        routed.record.add_to(&self.event, &mut end.report);
+        self.has_attached_all_files = test_report.has_sent_all_attachments();
+        routed.record.add_to_run_report(&self.event, &mut end.report);
         Ok(end)
     }
 
-    /// Runs `find`. `active` may be the connection as an earlier run saw it.
+    /// Runs `find`. `active` may have the settings of an earlier run.
     pub(super) async fn run_find(
         &self,
         active: &Arc<ActiveConnection>,
@@ -105,7 +116,8 @@ impl LeasedDefect<'_> {
         self.run_reads(active, Call::Find, marker, |run| sandbox.find(run, marker)).await
     }
 
-    /// Runs a call that may write, and journals its writes under the lease. `Err`: no run started.
+    /// Runs a call that may write, and journals its writes under the lease. Returns `Err` if no run
+    /// was started.
     pub(super) async fn run_writes<T, F: Future<Output = RunEnd<T>>>(
         &self,
         active: &Arc<ActiveConnection>,
@@ -118,7 +130,7 @@ impl LeasedDefect<'_> {
         Ok(self.run_journaled(active, call, marker, purpose, start).await)
     }
 
-    /// As [`Self::run_writes`], for a call that the circuit breaker has allowed.
+    /// Does the same as [`Self::run_writes`], for a call that the circuit breaker has allowed.
     async fn run_journaled<T, F: Future<Output = RunEnd<T>>>(
         &self,
         active: &Arc<ActiveConnection>,
@@ -152,7 +164,7 @@ impl LeasedDefect<'_> {
         start: impl FnOnce(RunInput) -> F,
     ) -> Result<T, Refusal> {
         // Several runs may follow each other under one lease, so renew it first.
-        let until = after(self.deps.clock.now(), self.deps.config.now().lease_ms);
+        let until = after(self.deps.clock.now(), self.deps.config.current().lease_ms);
         match self.deps.store.renew(&self.lease, until).await {
             Ok(()) => {}
             Err(StoreError::Fenced | StoreError::NotFound(_)) => return Err(Refusal::RunStopped),
@@ -167,7 +179,7 @@ impl LeasedDefect<'_> {
         end.outcome
     }
 
-    /// The settings, origins and connector version that a run would use now.
+    /// Returns the settings, origins and connector version that a run would use now.
     pub(super) fn snapshot_now(&self) -> ConnectionSnapshot {
         let connection = &self.active.connection;
         ConnectionSnapshot {
@@ -180,13 +192,13 @@ impl LeasedDefect<'_> {
 
     /// Stores the outcome in the row, adds the follow-up steps, and gives the lease back.
     pub(super) async fn store_outcome(&self, end: &RowEnd) -> Result<(), StoreError> {
-        let (now, steps) = (self.deps.clock.now(), self.next_steps(end));
+        let (now, steps) = (self.deps.clock.now(), self.needed_follow_up_steps(end));
         let (event, store, began) = (self.event, &self.deps.store, Instant::now());
         let stored = store.store_outcome(&self.lease, end, &steps, event.id, now).await;
         self.record_store(began);
         stored?;
         if !steps.is_empty() {
-            self.deps.process.follow_up_added.notify_one();
+            self.deps.process_state.follow_up_added.notify_one();
         }
         Ok(())
     }
@@ -198,10 +210,12 @@ impl LeasedDefect<'_> {
         self.deps.history.record_timed_steps(self.event, step.into());
     }
 
-    /// The follow-up steps that are needed after this end.
-    fn next_steps(&self, end: &RowEnd) -> Vec<FollowUpStep> {
-        let attaches =
-            || !self.all_attached && self.deps.connections.attaches(&self.active, self.connector);
+    /// Returns the follow-up steps that are needed after a run or a search with this result.
+    fn needed_follow_up_steps(&self, end: &RowEnd) -> Vec<FollowUpStep> {
+        let attaches = || {
+            !self.has_attached_all_files
+                && self.deps.connections.can_attach_files(&self.active, self.connector)
+        };
         match end {
             RowEnd::NotCreated(_) => Vec::new(),
             RowEnd::Created(_) | RowEnd::Found(_) if attaches() => {
@@ -215,16 +229,16 @@ impl LeasedDefect<'_> {
         }
     }
 
-    /// Stores a known defect. If that fails, tries again in the background for as long as a lease
-    /// lasts, so that the defect is not lost.
+    /// Stores a known defect. If the store fails, tries again in the background for as long as a
+    /// lease lasts, so that the defect is not lost.
     pub(super) async fn store_or_retry(&self, end: RowEnd) {
         let Err(error) = self.store_outcome(&end).await else { return };
-        let steps = self.next_steps(&end);
+        let steps = self.needed_follow_up_steps(&end);
         let id = self.lease.defect;
         tracing::warn!(defect = %id, %error, "cannot store a defect; trying again later");
         let (deps, row_in_work) = (self.deps.clone(), Arc::clone(&self.row_in_work));
         let (lease, event) = (self.lease.clone(), self.event.id);
-        let until = Instant::now() + Duration::from_millis(deps.config.now().lease_ms);
+        let until = Instant::now() + Duration::from_millis(deps.config.current().lease_ms);
         self.deps.tasks.spawn(async move {
             while Instant::now() < until {
                 sleep(STORE_RETRY_PAUSE).await;
@@ -249,7 +263,7 @@ impl LeasedDefect<'_> {
         let began = Instant::now();
         let ended = self.deps.store.end_search(&self.lease, end, self.deps.clock.now()).await;
         // A background search is not always stored as an event, so its time is not recorded.
-        if matches!(self.asker, Asker::Event) {
+        if matches!(self.requester, RunRequester::Event) {
             self.record_store(began);
         }
         self.warn_if_not_given_back(ended);
@@ -277,10 +291,11 @@ impl LeasedDefect<'_> {
         self.while_renewing(CancellationToken::new(), read)
     }
 
+    /// Makes the input of a run that belongs to the event.
     fn new_run_input(&self, active: &Arc<ActiveConnection>) -> RunInput {
         let (connector, active) = (Arc::clone(self.connector), Arc::clone(active));
         let trace = || self.deps.history.trace(self.event.id);
-        RunInput::of_event(connector, active, self.event, trace)
+        RunInput::for_event(connector, active, self.event, trace)
     }
 
     /// Renews the lease until the run ends. If the lease is lost, stops the run and still waits for
@@ -298,10 +313,11 @@ impl LeasedDefect<'_> {
     /// Returns when the lease is lost, or is about to end and could not be renewed.
     async fn renew_until_lost(&self) {
         let clock = &self.deps.clock;
-        let lease_ms = self.deps.config.now().lease_ms;
+        let lease_ms = self.deps.config.current().lease_ms;
         let third = Duration::from_millis(lease_ms / 3);
         let remaining = self.lease.until.duration_since(clock.now());
-        // Measured as time since boot, because this clock continues while the process is stopped.
+        // `until` is measured as time since boot, because that clock continues while the process is
+        // stopped.
         let mut until = clock.since_boot() + Duration::try_from(remaining).unwrap_or_default();
         loop {
             // Renew at once if little time is left, for example because the process was stopped.

@@ -13,18 +13,18 @@ use crate::domain::{Clock, DefectId};
 use crate::store::StoreError;
 
 use super::Dependencies;
-use super::index_lag::IndexLags;
+use super::index_lag::NewRecords;
 
 /// If the difference between the wall clock and the monotonic clock changes by this much, the wall
 /// clock stepped. A smaller change is a normal correction.
 const STEP_MIN: Duration = Duration::from_secs(2);
 
-/// The state that all work on defects in this process shares. The store does not contain it.
-/// Cloning is cheap.
+/// The state that all work on defects in this process shares. The store does not contain this
+/// state. Cloning is cheap.
 #[derive(Clone, Default)]
 pub struct ProcessState {
     /// The new records for which the index delay is measured.
-    pub(super) index_lags: IndexLags,
+    pub(super) new_records: NewRecords,
     /// Notified when follow-up steps are added.
     pub(super) follow_up_added: Arc<Notify>,
     /// The number of live [`RowInWork`]s of each row.
@@ -33,19 +33,19 @@ pub struct ProcessState {
     booted_at: Arc<AsyncMutex<Option<Timestamp>>>,
 }
 
-/// A row on which this process works. If the wall clock steps, its lease may seem to have ended
-/// although the work continues.
+/// A row on which this process works. If the wall clock steps, the lease of the row may seem to
+/// have ended although the work continues.
 pub(super) struct RowInWork {
     id: DefectId,
     /// The state that counts the row.
-    process: ProcessState,
+    process_state: ProcessState,
 }
 
 impl ProcessState {
     /// Marks that this process works on a row, until the returned value is dropped.
     pub(super) fn begin_work(&self, id: DefectId) -> RowInWork {
         *self.work_counts.lock().entry(id).or_default() += 1;
-        RowInWork { id, process: self.clone() }
+        RowInWork { id, process_state: self.clone() }
     }
 
     /// Whether this process works on the row.
@@ -80,21 +80,21 @@ impl ProcessState {
 
 impl Dependencies {
     /// Restarts the waits of all defects in doubt if the wall clock stepped, because the clock then
-    /// no longer shows how long they have lasted. Returns whether the clock stepped.
+    /// no longer shows how long the waits have lasted. Returns whether the clock stepped.
     pub(super) async fn restart_waits_if_clock_stepped(&self) -> Result<bool, StoreError> {
         let restart = async || {
             tracing::warn!(
                 "the system clock was changed: the waits of all defects in doubt start again"
             );
-            self.store.restart_waits(self.clock.now(), self.config.now().longest_run_ms()).await
+            self.store.restart_waits(self.clock.now(), self.config.current().longest_run_ms()).await
         };
-        self.process.check_clock(&*self.clock, restart).await
+        self.process_state.check_clock(&*self.clock, restart).await
     }
 }
 
 impl Drop for RowInWork {
     fn drop(&mut self) {
-        let mut counts = self.process.work_counts.lock();
+        let mut counts = self.process_state.work_counts.lock();
         match counts.get_mut(&self.id) {
             Some(count) if *count > 1 => *count -= 1,
             _ => {
@@ -108,6 +108,7 @@ impl Drop for RowInWork {
 mod tests {
     use super::*;
 
+    /// The time of the wall clock and the time since boot, both in seconds.
     struct FakeClock(Mutex<(i64, u64)>);
 
     impl Clock for FakeClock {

@@ -1,7 +1,7 @@
 //! Searches for a defect in doubt. This file decides whether a search is possible, which settings
 //! it uses, and whether a search that found nothing can be trusted.
 //!
-//! It never creates a defect and never changes the row; the caller does both.
+//! This file never creates a defect and never changes the row; the caller does both.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::domain::{
-    AfterNone, ConnectionSnapshot, Defect, Doubt, DoubtfulDefect, Next, Refusal, Settings,
-    Unresolvable, Waits,
+    ConnectionSnapshot, Defect, Doubt, DoubtAction, DoubtfulDefect, EmptySearchDecision, Refusal,
+    Settings, UnresolvableReason, Waits,
 };
 use crate::egress::ActiveConnection;
 use crate::store::{ControlDefect, StoreError};
@@ -23,7 +23,7 @@ pub(super) enum SearchResult {
     /// it.
     Found(Defect, Vec<String>),
     /// No defect was found. The values are the next step and, if the search failed, the reason.
-    NotFound(Next, Option<Refusal>),
+    NotFound(DoubtAction, Option<Refusal>),
 }
 
 impl LeasedDefect<'_> {
@@ -31,17 +31,26 @@ impl LeasedDefect<'_> {
     pub(super) async fn search(&self, doubtful: &DoubtfulDefect) -> SearchResult {
         let doubt = &doubtful.doubt;
         let Some(waits) = self.search_waits() else {
-            return SearchResult::NotFound(doubt.without_search(Unresolvable::NoSearch), None);
+            return SearchResult::NotFound(
+                doubt.action_without_search(UnresolvableReason::NoSearch),
+                None,
+            );
         };
         if !doubt.has_marker {
-            return SearchResult::NotFound(doubt.without_search(Unresolvable::NoMarker), None);
+            return SearchResult::NotFound(
+                doubt.action_without_search(UnresolvableReason::NoMarker),
+                None,
+            );
         }
         let active = self.with_snapshot(doubtful.snapshot.as_ref());
         let began_at = self.deps.clock.now();
         let mut found = match self.run_find(&active, &doubtful.marker).await {
             Ok(found) => found.into_iter(),
             Err(refusal) => {
-                return SearchResult::NotFound(doubt.after_failed_search(&refusal), Some(refusal));
+                return SearchResult::NotFound(
+                    doubt.action_after_failed_search(&refusal),
+                    Some(refusal),
+                );
             }
         };
         if let Some(oldest) = found.next() {
@@ -50,28 +59,30 @@ impl LeasedDefect<'_> {
         match self.deps.restart_waits_if_clock_stepped().await {
             Ok(false) => {}
             // The start of the search cannot be compared with the wait, because the clock stepped.
-            Ok(true) => return SearchResult::NotFound(Next::SearchAt(self.deps.clock.now()), None),
+            Ok(true) => {
+                return SearchResult::NotFound(DoubtAction::SearchAt(self.deps.clock.now()), None);
+            }
             Err(error) => return try_later(&error),
         }
-        match doubt.after_none(began_at, waits) {
-            AfterNone::CheckSearch => {
+        match doubt.decide_after_empty_search(began_at, waits) {
+            EmptySearchDecision::CheckSearch => {
                 let indexed_by = milliseconds_before(began_at, waits.index_delay_ms);
                 self.run_control_search(doubtful, &active, indexed_by).await
             }
-            AfterNone::Decided(next) => SearchResult::NotFound(next, None),
+            EmptySearchDecision::Decided(next) => SearchResult::NotFound(next, None),
         }
     }
 
-    /// How long to wait before a search that finds nothing is trusted. The index delay is the
-    /// longest of three values: the connector's, the connection's, and twice the measured lag.
-    /// `None` if the connector cannot search.
+    /// Returns how long to wait before a search that finds nothing is trusted. The index delay is
+    /// the longest of three values: the delay that the connector declares, the delay that the
+    /// connection sets, and twice the measured lag. `None` if the connector cannot search.
     pub(super) fn search_waits(&self) -> Option<Waits> {
         let connection = &self.active.connection;
         let declared_s = self.connector.manifest().index_delay_s?.max(connection.index_delay_s);
         let measured_ms = self.deps.connections.index_lag_ms(connection.id);
         let index_delay_ms = (u64::from(declared_s) * 1_000).max(measured_ms.saturating_mul(2));
         let in_doubt_ms =
-            self.deps.config.now().in_doubt_s.map(|seconds| u64::from(seconds) * 1_000);
+            self.deps.config.current().in_doubt_s.map(|seconds| u64::from(seconds) * 1_000);
         Some(Waits { index_delay_ms, in_doubt_ms })
     }
 
@@ -99,15 +110,15 @@ impl LeasedDefect<'_> {
         match control_search(&doubtful.doubt, controls, find).await {
             Ok(next) => SearchResult::NotFound(next, None),
             Err(refusal) => {
-                let next = doubtful.doubt.after_failed_search(&refusal);
+                let next = doubtful.doubt.action_after_failed_search(&refusal);
                 SearchResult::NotFound(next, Some(refusal))
             }
         }
     }
 
-    /// Like [`Self::with_snapshot`], for calls that get the key of a defect: the same key is
-    /// another defect in another tracker. `None` if an origin of the earlier run is no longer
-    /// granted.
+    /// Does the same as [`Self::with_snapshot`], for calls that get the key of a defect. Returns
+    /// `None` if an origin of the earlier run is no longer granted, because the same key may be
+    /// another defect in another tracker.
     pub(super) fn in_same_tracker(
         &self,
         run_snapshot: Option<&ConnectionSnapshot>,
@@ -116,13 +127,14 @@ impl LeasedDefect<'_> {
         is_granted.then(|| self.with_snapshot(run_snapshot))
     }
 
+    /// Whether the connection still grants all origins of an earlier run.
     fn grants_all(&self, run_snapshot: &ConnectionSnapshot) -> bool {
         let granted = &self.active.connection.grants.origins;
         run_snapshot.origins.iter().all(|origin| granted.contains(origin))
     }
 
-    /// The connection with the settings that an earlier run used, and with the current secrets. If
-    /// an origin of that run is no longer granted, the current settings are used.
+    /// Returns the connection with the settings that an earlier run used, and with the current
+    /// secrets. If an origin of that run is no longer granted, the current settings are used.
     pub(super) fn with_snapshot(
         &self,
         run_snapshot: Option<&ConnectionSnapshot>,
@@ -145,21 +157,24 @@ pub(super) async fn control_search<F: Future<Output = Result<bool, Refusal>>>(
     doubt: &Doubt,
     controls: Vec<ControlDefect>,
     find: impl Fn(ControlDefect) -> F,
-) -> Result<Next, Refusal> {
+) -> Result<DoubtAction, Refusal> {
     let mut not_found = Vec::new();
     for control in controls {
         let key = control.key.clone();
         if find(control).await? {
-            return Ok(Next::Create);
+            return Ok(DoubtAction::Create);
         }
         not_found.push(key);
     }
-    Ok(doubt.after_control(not_found))
+    Ok(doubt.action_after_control_search(not_found))
 }
 
-/// The result if the store failed: the search must be repeated later.
+/// Returns the result of a search if the store failed: the search must be repeated later.
 fn try_later(error: &StoreError) -> SearchResult {
-    SearchResult::NotFound(Next::TryLater, Some(Refusal::StoreUnavailable(error.to_string())))
+    SearchResult::NotFound(
+        DoubtAction::TryLater,
+        Some(Refusal::StoreUnavailable(error.to_string())),
+    )
 }
 
 /// The instant `ms` milliseconds before `now`.

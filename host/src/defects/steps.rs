@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::domain::{
-    AfterNone, Call, ConnectorFault, CurrentDefect, Doubt, DueFollowUps, FollowUp, FollowUpEnd,
-    FollowUpStep, Journal, Marker, Next, OutcomeCode, Refusal, SentWrites, Unresolvable,
-    WriteClass, confirmed_or_nothing_sent, sent_writes,
+    Call, ConnectorFault, CurrentDefect, Doubt, DoubtAction, DueFollowUps, EmptySearchDecision,
+    FollowUp, FollowUpEnd, FollowUpStep, Journal, Marker, OutcomeCode, Refusal, SentWrites,
+    UnresolvableReason, WriteClass, confirmed_or_nothing_sent, sent_writes,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{RunEnd, RunInput, TestReport};
@@ -24,30 +24,35 @@ use super::search::control_search;
 
 /// The follow-up steps of one defect, with the data that they need.
 pub(super) struct DefectSteps<'a> {
+    /// The leased row of the defect.
     leased: &'a LeasedDefect<'a>,
+    /// The steps that are due.
     due: &'a DueFollowUps,
     /// The connection with the settings of the run that created the defect.
     active: Arc<ActiveConnection>,
     /// The report of the failed test that the row belongs to, for a comment.
     report: Arc<TestReport>,
-    /// The same report with only the attachments.
+    /// A report of the same failed test that contains only the attachments.
     files: Arc<TestReport>,
     /// The defect as it was in the tracker before the first step.
     current: CurrentDefect,
 }
 
-/// The result of one try of a step, and the outcome code for the event.
+/// The result of one try of a follow-up step.
 #[derive(Clone)]
 pub(super) struct StepResult {
+    /// The result, which decides what is stored for the step.
     pub(super) end: FollowUpEnd,
+    /// The outcome code for the event.
     pub(super) code: OutcomeCode,
 }
 
+/// The result of a step that is complete.
 const DONE: StepResult = StepResult { end: FollowUpEnd::Done, code: OutcomeCode::FollowedUp };
 
 impl<'a> DefectSteps<'a> {
-    /// Reads the defect from the tracker. `Err`: no step can be tried, and this is the result of
-    /// each.
+    /// Reads the defect from the tracker. If no step can be tried, returns `Err` with the result of
+    /// each step.
     pub(super) async fn start(
         leased: &'a LeasedDefect<'a>,
         due: &'a DueFollowUps,
@@ -55,12 +60,12 @@ impl<'a> DefectSteps<'a> {
         let key = &due.key;
         let Some(active) = leased.in_same_tracker(due.snapshot.as_ref()) else {
             let why = "is in a tracker that the connection is no longer granted access to";
-            return Err(given_up(format!("{key} {why}")));
+            return Err(step_given_up(format!("{key} {why}")));
         };
         let run = |run| leased.deps.sandbox.state(run, key);
         let current = match leased.run_reads(&active, Call::State, &due.marker, run).await {
             Ok(Some(current)) => current,
-            Ok(None) => return Err(given_up(format!("the tracker no longer has {key}"))),
+            Ok(None) => return Err(step_given_up(format!("the tracker no longer has {key}"))),
             Err(refusal) => return Err(try_again(&refusal, None)),
         };
         let connections = &leased.deps.connections;
@@ -103,7 +108,8 @@ impl<'a> DefectSteps<'a> {
     }
 
     /// Decides whether a step that sent a write may be tried again, although the tracker does not
-    /// show that write. Returns `None` if it may; otherwise the result of the step.
+    /// show that write. Returns `None` if the step may be tried again; otherwise returns the result
+    /// of the step.
     async fn blocked_by_doubt(
         &self,
         step: &FollowUp,
@@ -112,31 +118,35 @@ impl<'a> DefectSteps<'a> {
     ) -> Option<StepResult> {
         let lacks_marker = step.step == FollowUpStep::Comment && !doubt.has_marker;
         let decision = match self.leased.search_waits() {
-            None => AfterNone::Decided(doubt.without_search(Unresolvable::NoSearch)),
-            Some(_) if lacks_marker => {
-                AfterNone::Decided(doubt.without_search(Unresolvable::NoMarker))
-            }
-            Some(waits) => doubt.after_none(began_at, waits),
+            None => EmptySearchDecision::Decided(
+                doubt.action_without_search(UnresolvableReason::NoSearch),
+            ),
+            Some(_) if lacks_marker => EmptySearchDecision::Decided(
+                doubt.action_without_search(UnresolvableReason::NoMarker),
+            ),
+            Some(waits) => doubt.decide_after_empty_search(began_at, waits),
         };
         let next = match (self.leased.deps.restart_waits_if_clock_stepped().await, decision) {
-            (Ok(false), AfterNone::Decided(next)) => next,
-            (Ok(false), AfterNone::CheckSearch) => self.check_search_works(step, doubt).await,
+            (Ok(false), EmptySearchDecision::Decided(next)) => next,
+            (Ok(false), EmptySearchDecision::CheckSearch) => {
+                self.check_search_works(step, doubt).await
+            }
             // If the clock stepped, the start of the search cannot be compared with the end of the
             // wait.
-            (Ok(true) | Err(_), _) => Next::TryLater,
+            (Ok(true) | Err(_), _) => DoubtAction::TryLater,
         };
         let (end, code) = match next {
-            Next::Create => return None,
-            Next::SearchAt(at) => {
+            DoubtAction::Create => return None,
+            DoubtAction::SearchAt(at) => {
                 let reason = "a write was sent and its outcome is not known yet".to_owned();
                 let again = FollowUpEnd::Again { sent: None, at: Some(at), reason };
                 (again, OutcomeCode::OutcomePending)
             }
-            Next::TryLater => {
+            DoubtAction::TryLater => {
                 let reason = "the tracker cannot be searched now".to_owned();
                 (FollowUpEnd::Again { sent: None, at: None, reason }, OutcomeCode::OutcomePending)
             }
-            Next::NeedsPerson(why) => {
+            DoubtAction::NeedsPerson(why) => {
                 let why = format!("a write was sent and its outcome is unknown: {why}");
                 (FollowUpEnd::GivenUp(why), OutcomeCode::InDoubt)
             }
@@ -145,34 +155,36 @@ impl<'a> DefectSteps<'a> {
     }
 
     /// Checks that the search works: it must find one of the earlier comments of the connection.
-    async fn check_search_works(&self, step: &FollowUp, doubt: &Doubt) -> Next {
+    async fn check_search_works(&self, step: &FollowUp, doubt: &Doubt) -> DoubtAction {
         if step.step != FollowUpStep::Comment {
-            return doubt.after_control(Vec::new());
+            return doubt.action_after_control_search(Vec::new());
         }
         let id = self.active.connection.id;
         let Ok(controls) = self.leased.deps.store.control_comments(id).await else {
-            return Next::TryLater;
+            return DoubtAction::TryLater;
         };
         let find = |control: ControlDefect| async move {
             self.has_comment(&control.key, &control.marker).await
         };
-        control_search(doubt, controls, find).await.unwrap_or(Next::TryLater)
+        control_search(doubt, controls, find).await.unwrap_or(DoubtAction::TryLater)
     }
 
+    /// Whether the connector finds a comment with this marker at the defect `key`.
     async fn has_comment(&self, key: &str, marker: &Marker) -> Result<bool, Refusal> {
         let sandbox = &self.leased.deps.sandbox;
         let run = |run| sandbox.find_comment(run, key, marker);
         self.leased.run_reads(&self.active, Call::FindComment, marker, run).await
     }
 
+    /// Returns the names of the files that the tracker has at the defect `key`.
     async fn attached_names(&self, key: &str) -> Result<Vec<String>, Refusal> {
         let sandbox = &self.leased.deps.sandbox;
         let run = |run| sandbox.attached(run, key);
         self.leased.run_reads(&self.active, Call::Attached, &self.due.marker, run).await
     }
 
-    /// Lists the report's attachments that are missing at the defect. Each becomes a step of its
-    /// own.
+    /// Lists the report's attachments that are missing at the defect. Each missing attachment
+    /// becomes a separate step.
     async fn list_missing(&self, key: &str) -> StepResult {
         let mut names = match self.attachment_names().await {
             Ok(names) => names,
@@ -190,8 +202,8 @@ impl<'a> DefectSteps<'a> {
         }
     }
 
-    /// The names of the report's attachments. `Err`: not all of them could be read from Test
-    /// Manager.
+    /// Returns the names of the report's attachments; `Err` if not all names could be read from
+    /// Test Manager.
     async fn attachment_names(&self) -> Result<Vec<String>, StepResult> {
         let names = self.leased.while_reading(self.files.attachment_names()).await;
         names.map_err(|gap| {
@@ -216,6 +228,7 @@ impl<'a> DefectSteps<'a> {
         }
     }
 
+    /// Adds the comment of this failure to the defect `key`.
     async fn comment(&self, step: &FollowUp, key: &str) -> StepResult {
         let (due, sandbox) = (self.due, &self.leased.deps.sandbox);
         let run = |run, journal| {
@@ -225,6 +238,7 @@ impl<'a> DefectSteps<'a> {
         self.run_write(step, Call::Comment, run).await
     }
 
+    /// Attaches the file of this step to the defect `key`.
     async fn attach(&self, step: &FollowUp, key: &str) -> StepResult {
         let names = match self.attachment_names().await {
             Ok(names) => names,
@@ -232,7 +246,7 @@ impl<'a> DefectSteps<'a> {
         };
         let number = names.iter().position(|name| *name == step.name);
         let Some(number) = number.and_then(|number| u32::try_from(number).ok()) else {
-            return given_up("Test Manager no longer has this file".to_owned());
+            return step_given_up("Test Manager no longer has this file".to_owned());
         };
         let sandbox = &self.leased.deps.sandbox;
         let run = |run, journal| sandbox.attach(run, key, number, journal, Arc::clone(&self.files));
@@ -263,13 +277,13 @@ impl<'a> DefectSteps<'a> {
             Err(refusal) => refusal,
         };
         let sent = sent_writes(&refusal, &writes);
-        failed(&refusal, sent)
+        step_failed(&refusal, sent)
     }
 }
 
 /// The result of a step whose call failed. If the tracker refused the write for good, the step is
 /// not tried again.
-fn failed(refusal: &Refusal, sent: Option<SentWrites>) -> StepResult {
+fn step_failed(refusal: &Refusal, sent: Option<SentWrites>) -> StepResult {
     let is_refused = sent.as_ref().is_some_and(|sent| sent.class == WriteClass::Refused);
     if is_refused && matches!(refusal, Refusal::Rejected(_) | Refusal::Unsupported(_)) {
         return StepResult { end: FollowUpEnd::GivenUp(refusal.to_string()), code: refusal.code() };
@@ -284,6 +298,6 @@ fn try_again(refusal: &Refusal, sent: Option<SentWrites>) -> StepResult {
 }
 
 /// The result of a step that can no longer be done.
-fn given_up(why: String) -> StepResult {
+fn step_given_up(why: String) -> StepResult {
     StepResult { end: FollowUpEnd::GivenUp(why), code: OutcomeCode::NotFound }
 }

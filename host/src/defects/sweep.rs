@@ -1,17 +1,17 @@
 //! Searches in the background for defects in doubt, and for second records of created defects.
 //!
-//! The sweep only calls the connector's `find`, so it never creates a defect. It adopts a defect,
-//! ends a doubt or leaves the row as it is.
+//! The sweep only calls the connector's `find`, so it never creates a defect. The sweep adopts a
+//! defect, ends a doubt, or does not change the row.
 
 use std::time::Instant;
 
 use futures_util::StreamExt;
 use tracing::Instrument as _;
 
-use crate::connections::Asker;
+use crate::connections::RunRequester;
 use crate::domain::{
-    DoubtfulDefect, Event, EventId, EventKind, EventStart, Next, Outcome, Received, Refusal,
-    RowEnd, SearchEnd, TimedStepKind, Unresolvable, WriteClass, after, milliseconds,
+    DoubtAction, DoubtfulDefect, Event, EventId, EventKind, EventStart, Outcome, ReceivedRequest,
+    Refusal, RowEnd, SearchEnd, TimedStepKind, UnresolvableReason, WriteClass, after, milliseconds,
 };
 use crate::store::{DueDefect, DueLimits};
 
@@ -21,11 +21,11 @@ use super::{Defects, adoption_outcome, second_record_outcome};
 
 /// Maximum number of rows in one round: in total, and of one connection.
 const ROUND_LIMITS: DueLimits = DueLimits { total: 16, per_connection: 4 };
-/// Maximum number of searches for a second record. Fewer are enough if one of them finds the known
-/// record, because this shows that the search works.
+/// Maximum number of searches for a second record. Fewer searches are enough if one of them finds
+/// the known record, because this shows that the search works.
 const SECOND_SEARCHES_MAX: u32 = 8;
-/// Maximum number of searches at a time.
-const CONCURRENT_MAX: usize = 4;
+/// Maximum number of searches that run at the same time.
+const CONCURRENT_SEARCHES_MAX: usize = 4;
 
 impl Defects {
     /// Searches for the defects that are due.
@@ -35,12 +35,12 @@ impl Defects {
             tracing::warn!(%error, "cannot restart the waits of defects after a clock change");
             return;
         }
-        let (now, run_ms) = (deps.clock.now(), deps.config.now().longest_run_ms());
-        let rows_in_work = deps.process.rows_in_work();
+        let (now, run_ms) = (deps.clock.now(), deps.config.current().longest_run_ms());
+        let rows_in_work = deps.process_state.rows_in_work();
         match deps.store.due_searches(now, run_ms, rows_in_work, ROUND_LIMITS).await {
             Ok(due) => {
                 futures_util::stream::iter(due)
-                    .for_each_concurrent(CONCURRENT_MAX, |due| self.search_for(due))
+                    .for_each_concurrent(CONCURRENT_SEARCHES_MAX, |due| self.search_for(due))
                     .await;
             }
             Err(error) => tracing::warn!(%error, "cannot read the defects in doubt"),
@@ -51,7 +51,7 @@ impl Defects {
     async fn search_for(&self, DueDefect { id, connection }: DueDefect) {
         let Some(active) = self.deps.connections.active(connection) else { return };
         let now = self.deps.clock.now();
-        let until = after(now, self.deps.config.now().lease_ms);
+        let until = after(now, self.deps.config.current().lease_ms);
         let event = EventStart { id: EventId::fresh(), received_at: now, arrived: Instant::now() };
         let claimed = self.deps.store.claim_search(id, now, until).await;
         let doubtful = match claimed {
@@ -64,10 +64,11 @@ impl Defects {
         };
         let claim = event.timed_step(TimedStepKind::Claim, event.arrived, Instant::now());
         // Rows of paused and unavailable connections are claimed too, so that their back-off grows
-        // and later rows are searched for. No run starts for them, so no event is recorded.
+        // and later rows are searched for. No run starts for these rows, so no event is recorded.
         let (deps, lease) = (&self.deps, doubtful.lease.clone());
         let Some(connector) = self.connector_or_give_back(&active, &lease).await else { return };
-        let leased = LeasedDefect::new(deps, active, &connector, lease, event, Asker::Background);
+        let leased =
+            LeasedDefect::new(deps, active, &connector, lease, event, RunRequester::Background);
         let work = async {
             match &doubtful.created {
                 Some(key) => search_second_record(&leased, &doubtful, key).await,
@@ -85,7 +86,7 @@ impl Defects {
             ms: milliseconds(event.arrived.elapsed()),
             status: None,
             outcome,
-            request: Received::default(),
+            request: ReceivedRequest::default(),
             defect: Some(id),
         });
     }
@@ -106,17 +107,17 @@ async fn search_in_doubt(leased: &LeasedDefect<'_>, doubtful: &DoubtfulDefect) -
     };
     let is_unclear = doubtful.doubt.class == WriteClass::Unclear;
     match next {
-        Next::Create => leased.end_search(SearchEnd::DoubtEnded).await,
-        Next::SearchAt(at) if is_unclear => {
+        DoubtAction::Create => leased.end_search(SearchEnd::DoubtEnded).await,
+        DoubtAction::SearchAt(at) if is_unclear => {
             leased.end_search(SearchEnd::SearchAt(Some(at))).await;
         }
-        Next::SearchAt(at) => leased.end_search(SearchEnd::SearchBy(at)).await,
-        Next::TryLater => leased.give_back().await,
+        DoubtAction::SearchAt(at) => leased.end_search(SearchEnd::SearchBy(at)).await,
+        DoubtAction::TryLater => leased.give_back().await,
         // After a failed search, a row that is unclear is not searched for again; other rows are.
-        Next::NeedsPerson(why @ Unresolvable::SearchFailed(_)) if !is_unclear => {
+        DoubtAction::NeedsPerson(why @ UnresolvableReason::SearchFailed(_)) if !is_unclear => {
             leased.end_search(SearchEnd::Failed(why.to_string())).await;
         }
-        Next::NeedsPerson(why) => {
+        DoubtAction::NeedsPerson(why) => {
             leased.end_search(SearchEnd::NeedsPerson(why.to_string())).await;
         }
     }

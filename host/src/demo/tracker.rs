@@ -1,9 +1,9 @@
-//! The sample tracker of `jackfield demo`: the part of Redmine's REST API that the Redmine
-//! connector uses, and a page for each issue, to which the links of defects lead. It stores
-//! everything in memory until the demo ends.
+//! The sample tracker of `jackfield demo`. It answers the part of Redmine's REST API that the
+//! Redmine connector uses. It also has a page for each issue, to which the links of defects lead.
+//! It stores everything in memory until the demo ends.
 //!
-//! It has its own listener, which the demo opens. It is not part of the server, whose tests use a
-//! real Redmine instead.
+//! The sample tracker has its own listener, which the demo opens. It is not part of the server. The
+//! tests of the server use a real Redmine instead.
 
 mod api;
 mod files;
@@ -24,17 +24,20 @@ use tokio::net::TcpListener;
 use files::FILE_BYTES_MAX;
 use issues::TrackerData;
 
-/// The identifier of the only project: the value for the Redmine connector's setting `project`.
+/// The identifier of the only project. It is the value for the setting `project` of the Redmine
+/// connector.
 pub const PROJECT: &str = "qa";
-/// The markup of the tracker's texts: the value for the connector's setting `markup`.
+/// The markup of the tracker's texts. It is the value for the setting `markup` of the Redmine
+/// connector.
 pub const MARKUP: &str = "markdown";
-/// The custom fields of the issues: a number and a name.
+/// The custom fields of the issues. Each has its id and its name.
 pub const CUSTOM_FIELDS: [(u64, &str); 2] = [(1, "Test case"), (2, "Robot")];
 
-/// Pages may use only their own style and the tracker's images, and no script.
+/// A page may use only its own style and images of the tracker. It may not use scripts.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; frame-ancestors 'none'; \
      base-uri 'none'; form-action 'none'";
 
+/// The sample tracker: its data, and the key that its API requires.
 struct Tracker {
     api_key: String,
     data: Mutex<TrackerData>,
@@ -55,26 +58,26 @@ pub async fn serve(listener: TcpListener, api_key: &str) -> std::io::Result<()> 
 
 fn router(tracker: Arc<Tracker>) -> Router {
     let api = Router::new()
-        .route("/users/current.json", get(api::current_user))
-        .route("/projects.json", get(api::projects))
-        .route("/projects/qa.json", get(api::project))
-        .route("/trackers.json", get(api::trackers))
-        .route("/enumerations/issue_priorities.json", get(api::priorities))
+        .route("/users/current.json", get(api::show_current_user))
+        .route("/projects.json", get(api::list_projects))
+        .route("/projects/qa.json", get(api::show_project))
+        .route("/trackers.json", get(api::list_trackers))
+        .route("/enumerations/issue_priorities.json", get(api::list_priorities))
         .route("/issues.json", get(api::list_issues).post(api::create_issue))
         .route("/projects/qa/issues.json", get(api::list_issues))
         .route("/issues/{file}", get(api::show_issue).put(api::update_issue))
-        .route("/uploads.json", post(files::upload))
+        .route("/uploads.json", post(files::upload_file))
         .layer(middleware::from_fn_with_state(Arc::clone(&tracker), authenticate))
         .layer(DefaultBodyLimit::max(FILE_BYTES_MAX));
     let pages = Router::new()
         .route("/", get(pages::list_issues))
         .route("/projects/qa/issues", get(pages::list_issues))
-        .route("/attachments/download/{id}/{name}", get(files::download))
+        .route("/attachments/download/{id}/{name}", get(files::download_file))
         .layer(middleware::map_response(with_security_headers));
     api.merge(pages).with_state(tracker)
 }
 
-/// Passes on API requests with the key, and requests for the page of an issue. Refuses all others.
+/// Refuses API requests without the key. Requests for the page of an issue need no key.
 async fn authenticate(State(tracker): TrackerState, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if path.starts_with("/issues/") && !path.ends_with(".json") {

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::{ConnectionId, is_printable, string_enum};
 
 string_enum! {
-    /// What an account may do; [`Role::summary`] describes it. Each role also has the rights of the
-    /// roles before it.
+    /// The rights of an account; [`Role::summary`] describes them. Each role also has the rights of
+    /// the roles before it.
     pub enum Role {
         /// Reads everything except bodies, secrets and the audit log.
         Viewer = "viewer",
@@ -69,7 +69,7 @@ impl Account {
     /// Whether a name has the prefix of people whom a reverse proxy or an identity provider signs
     /// in.
     #[must_use]
-    pub fn is_of_sign_in(name: &str) -> bool {
+    pub fn has_sign_in_prefix(name: &str) -> bool {
         [Self::PROXY_PREFIX, Self::OIDC_PREFIX].iter().any(|prefix| {
             let start = name.get(..prefix.len());
             start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
@@ -90,7 +90,7 @@ impl Account {
         self.role >= role
     }
 
-    /// Whether the account may see this connection and what belongs to it.
+    /// Whether the account may see this connection and everything that belongs to the connection.
     #[must_use]
     pub fn sees(&self, connection: ConnectionId) -> bool {
         self.connections.as_ref().is_none_or(|all| all.contains(&connection))
@@ -101,14 +101,15 @@ impl Account {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TokenId(pub Uuid);
 
-/// A named token, as people see it. The token itself is shown once and stored as a hash.
+/// A named token, as people see it in lists. The token text is shown only once, and only its hash
+/// is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountToken {
     /// The id of the token.
     pub id: TokenId,
     /// The account that the token signs in.
     pub account: Account,
-    /// The last characters of the token, by which people recognise it.
+    /// The last characters of the token, by which people recognise the token.
     pub tail: String,
     /// When the token was created.
     pub created_at: Timestamp,

@@ -1,4 +1,4 @@
-//! The entries of the audit log: who changed what.
+//! The entries of the audit log: who changed what. This file never stores an entry.
 
 use std::net::IpAddr;
 
@@ -23,8 +23,8 @@ string_enum! {
     }
 }
 
-/// One requested change, also if it was refused. The entry contains no secret: neither the body of
-/// the request nor its query is stored.
+/// One requested change, even if the change was refused. The entry contains no secret: neither the
+/// body of the request nor its query is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
     /// The id of the entry.
@@ -48,6 +48,6 @@ pub struct AuditEntry {
     pub outcome: Option<OutcomeCode>,
     /// The event that the action caused.
     pub event: Option<EventId>,
-    /// How often the same attempt was refused again.
+    /// The number of times that the same attempt was refused again.
     pub repeats: u64,
 }

@@ -4,17 +4,19 @@
 
 use std::time::{Duration, Instant};
 
-/// A pause after each failure, up to a maximum.
+/// The pauses after failed attempts, each at most as long as a maximum.
 #[derive(Debug, Clone, Copy)]
 pub struct Backoff {
+    /// The pause after the first failure.
     first: Duration,
+    /// The longest pause.
     max: Duration,
     /// The pause after the last failure, and its end; `None` after a success.
     pause: Option<(Duration, Instant)>,
 }
 
 impl Backoff {
-    /// Makes a back-off before the first attempt.
+    /// Makes a back-off without a failed attempt.
     #[must_use]
     pub const fn new(first: Duration, max: Duration) -> Self {
         Self { first, max, pause: None }

@@ -6,11 +6,11 @@ use jiff::Timestamp;
 
 /// A source of time. Deadlines and back-off use the runtime's monotonic timer instead.
 pub trait Clock: Send + Sync {
-    /// The current instant, UTC. It may jump forward or back.
+    /// The current instant, UTC. The wall clock may jump forward or back.
     fn now(&self) -> Timestamp;
 
-    /// The time since the machine started. It never jumps, and it also advances while the process
-    /// is stopped or the machine is suspended.
+    /// The time since the machine started. This time never jumps, and it also advances while the
+    /// process is stopped or the machine is suspended.
     fn since_boot(&self) -> Duration;
 }
 

@@ -1,4 +1,5 @@
-//! A connection: one configured use of a connector, and what a person granted it.
+//! A connection: one configured use of a connector, and the rights that a person granted to this
+//! use. This file never reads a secret.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,8 +30,8 @@ impl fmt::Display for ConnectionId {
 pub struct ConnectorName(Arc<str>);
 
 impl ConnectorName {
-    /// The name of a connector whose manifest was not read yet. It is empty, so no file can have
-    /// this name.
+    /// The name of a connector whose manifest was not read yet. This name is empty, so no file can
+    /// have it.
     #[must_use]
     pub fn unnamed() -> Self {
         Self(Arc::from(""))
@@ -70,27 +71,29 @@ pub const CLIENT_CERT: &str = "tls:client-cert";
 /// The name of the secret that contains the private key of the client certificate.
 pub const CLIENT_KEY: &str = "tls:client-key";
 
-/// Whether a secret belongs to the client certificate. Such a secret is not a setting of a
-/// connector.
+/// Whether this is the name of the client certificate or of its private key. Such a secret is not a
+/// setting of a connector.
 #[must_use]
 pub fn is_client_identity(secret: &str) -> bool {
     [CLIENT_CERT, CLIENT_KEY].contains(&secret)
 }
 
-/// Whether a secret is one that senders of webhooks must know. The host never sends it.
+/// Whether this is the name of a secret that senders of webhooks must know. The host never sends
+/// such a secret.
 #[must_use]
 pub fn is_webhook_secret(secret: &str) -> bool {
     [WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS].contains(&secret)
 }
 
-/// Whether only the host uses a secret. Such a secret is not a setting of a connector.
+/// Whether only the host uses the secret with this name. Such a secret is not a setting of a
+/// connector.
 #[must_use]
 pub fn is_host_secret(secret: &str) -> bool {
     is_client_identity(secret) || is_webhook_secret(secret) || secret == TEST_MANAGER_SECRET
 }
 
-/// Returns the name of a secret that people see. For a secret that only the host uses, this is the
-/// field of the API, such as `client_cert`.
+/// Returns the name under which people see a secret. If only the host uses the secret, this is the
+/// name of a field in the API, such as `client_cert`.
 #[must_use]
 pub fn shown_secret_name(secret: &str) -> &str {
     match secret {
@@ -106,8 +109,8 @@ pub fn shown_secret_name(secret: &str) -> &str {
 /// The values of a connection's settings, by name, without secrets.
 pub type Settings = serde_json::Map<String, serde_json::Value>;
 
-/// One configured use of a connector. It contains no secret and no token, which are only in the
-/// store.
+/// One configured use of a connector. This type contains neither secrets nor tokens; only the store
+/// has them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Connection {
     /// Identifies the connection in the store and in markers; never changes.
@@ -132,19 +135,21 @@ pub struct Connection {
     pub http1_only: bool,
     /// Whether requests to the tracker have the header `traceparent`.
     pub trace_context: bool,
-    /// The minimum index delay, seconds. It replaces the connector's own index delay if that is
-    /// shorter.
+    /// The minimum index delay, seconds. If the index delay that the connector declares is shorter,
+    /// this value is used instead.
     pub index_delay_s: u32,
-    /// Access to Test Manager's API for details of failed tests; absent: the host never calls it.
+    /// The access to Test Manager's API, from which the host reads details of failed tests; absent:
+    /// the host never calls this API.
     pub test_manager: Option<TestManagerSettings>,
     /// The settings of defect reports: templates, fields, mask, attachments, routing. The room
-    /// `report` parses them.
+    /// `report` parses these settings.
     pub report: Settings,
     /// The policy for a test case that fails again while its defect is open.
     pub on_recurrence: OnRecurrence,
     /// What a webhook request needs in addition to the token.
     pub webhook_auth: WebhookAuth,
-    /// Paths of its webhook requests, in addition to the paths that every connection has.
+    /// Paths of webhook requests for this connection, in addition to the paths that every
+    /// connection has.
     pub webhook_paths: WebhookPaths,
     /// Whether Create Defect and Defect KPIs are refused with status 503.
     pub paused: bool,
@@ -195,14 +200,15 @@ pub struct ConnectionRecord {
     pub revision: u64,
     /// The connection as people configured it.
     pub connection: Connection,
-    /// Last four characters of the newest webhook token, by which people recognise it.
+    /// Last four characters of the newest webhook token, by which people recognise the token.
     pub token_tail: String,
     /// The time of the last event that was answered with a defect or counts.
     pub last_success_at: Option<Timestamp>,
     /// The instant and the text of the last refusal.
     pub last_error: Option<(Timestamp, String)>,
-    /// The longest measured index delay, milliseconds: the age of a new record when a search found
-    /// it, after an earlier search had not.
+    /// The longest measured index delay, milliseconds. A delay is measured if a search does not
+    /// find a new record and a later search finds it: it is the age of the record at the later
+    /// search.
     pub index_lag_ms: u64,
 }
 
@@ -212,13 +218,13 @@ pub struct ConnectionRecord {
 pub struct Grants {
     /// Origins that the connector may reach.
     pub origins: Vec<Origin>,
-    /// Origins that the connector's manifest itself sets for a setting or a token URL. They must
-    /// resolve to public addresses.
-    pub fixed: Vec<Origin>,
+    /// Origins that the connector's manifest itself sets for a setting or a token URL. These
+    /// origins must resolve to public addresses.
+    pub fixed_origins: Vec<Origin>,
     /// The only destination of each secret, by the secret's name.
     pub secrets: BTreeMap<String, SecretGrant>,
     /// Whether the connector may read Test Manager's data about failed tests.
-    pub test_data: bool,
+    pub may_read_test_data: bool,
 }
 
 /// The only origin and place to which the host sends one secret.
@@ -252,14 +258,14 @@ pub enum SecretPlace {
         /// The name of the query parameter.
         name: String,
     },
-    /// A string in a JSON body. The guest writes a placeholder there, which the host replaces by
-    /// the secret if it is the whole string.
+    /// A string in a JSON body. The guest writes a placeholder there. If the placeholder is the
+    /// whole string, the host replaces it by the secret.
     Json {
         /// The JSON pointer (RFC 6901) to the string in the body.
         pointer: String,
     },
-    /// A field of a form body. The guest writes a placeholder there, which the host replaces by the
-    /// secret if it is the whole value.
+    /// A field of a form body. The guest writes a placeholder there. If the placeholder is the
+    /// whole value, the host replaces it by the secret.
     Form {
         /// The name of the field in the form.
         name: String,

@@ -1,4 +1,4 @@
-//! The number of defects that a tracker has.
+//! The number of defects that a tracker has. This file never requests counts.
 
 /// Maximum length of a Test Manager project's id, characters.
 pub const PROJECT_CHARS_MAX: usize = 128;
@@ -22,7 +22,7 @@ pub struct Counts {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}` is {value}, but Test Manager accepts at most 2147483647 (int32)")]
 pub struct CountTooLarge {
-    /// The field of the answer to Test Manager.
+    /// The name of the field in the answer to Test Manager.
     pub field: &'static str,
     /// The count, which is above 2147483647.
     pub value: u64,

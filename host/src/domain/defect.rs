@@ -1,5 +1,5 @@
 //! The defect of a failed test: the states of its row, the lease that is needed to change the row,
-//! and the result of a run.
+//! and the result of a run. This file never reads or changes a row.
 
 use std::fmt;
 
@@ -28,10 +28,10 @@ pub struct Defect {
     pub description: Option<String>,
 }
 
-/// A defect in its current state in the tracker.
+/// The current state of a defect in the tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CurrentDefect {
-    /// The defect with its current key and link, which may differ from the stored ones.
+    /// The defect with its current key and link, which may differ from the stored key and link.
     pub defect: Defect,
     /// Whether people still have to work on the defect: it is not closed, resolved or rejected.
     pub is_open: bool,
@@ -55,15 +55,15 @@ impl fmt::Display for DefectId {
 string_enum! {
     /// The state of a defect's row: `intent → sent → created`, or `failed` or `in-doubt`.
     pub enum DefectState {
-        /// The last run has sent no write yet. If no earlier run of the generation did, it is safe
-        /// to run `create` again.
+        /// The last run has sent no write yet. If no earlier run of the generation sent a write
+        /// either, it is safe to run `create` again.
         Intent = "intent",
         /// The last run may have sent a write, and the outcome of that run is not stored yet.
         Sent = "sent",
         /// The row contains the defect.
         Created = "created",
-        /// The last run ended without a defect. The next Create Defect request may create one; if a
-        /// write was sent, it searches first.
+        /// The last run ended without a defect. The next Create Defect request may create a defect.
+        /// If a write was sent, that request searches first.
         Failed = "failed",
         /// A write was sent and its outcome is unknown. A Create Defect request must not create a
         /// defect yet.
@@ -72,10 +72,10 @@ string_enum! {
 }
 
 string_enum! {
-    /// A person's decision about a defect in doubt. It is valid until the next create.
+    /// A person's decision about a defect in doubt. The decision is valid until the next create.
     pub enum DecidedDoubt {
         /// Do not wait for `create.in_doubt_s`. The next click after the index delay searches, and
-        /// creates the defect if it finds none.
+        /// creates the defect if this search finds none.
         Retry = "retry",
         /// The tracker does not have the defect. The next click searches once more, and creates the
         /// defect even if this search fails.
@@ -83,33 +83,34 @@ string_enum! {
     }
 }
 
-/// The right to change one row until `until`. Each change passes the fence; the store refuses a
-/// change with an older fence.
+/// The right to change one row until the instant `until`. Each change passes the fence of the lease
+/// to the store. The store refuses a change with an older fence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// The row that the lease protects.
     pub defect: DefectId,
     /// The fencing token, which grows with every lease of the row.
     pub fence: i64,
-    /// The end of the lease, unless it is renewed.
+    /// The time at which the lease ends, unless it is renewed before.
     pub until: Timestamp,
 }
 
 /// The result of a claim of a failed test.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Claimed {
-    /// No write was ever sent, or the doubt about the earlier ones has ended. The caller may run
+    /// No write was ever sent, or the doubt about the earlier writes has ended. The caller may run
     /// `create`; the row is in `intent` under this lease.
     Create {
         /// The lease under which the run changes the row.
         lease: Lease,
         /// The search word that the connector stores in the tracker's record.
         marker: Marker,
-        /// 1, plus 1 for each time that a person asked for another defect.
+        /// The number of the generation: 1, plus 1 for each time that a person requested another
+        /// defect.
         generation: u32,
     },
     /// A write was sent. The caller runs `find` under this lease, and may create a defect only if
-    /// the result of `find` allows it.
+    /// the result of this search allows that.
     Search(Box<DoubtfulDefect>),
     /// The row already contains the defect, so no run is needed.
     Created {
@@ -121,15 +122,16 @@ pub enum Claimed {
     /// The test case failed before, and the store has the defect of that failure. The row is in
     /// `intent` under a lease.
     Recurs(Box<Recurrence>),
-    /// Another failure of the test case must be waited for: the defect in its row, which this id
-    /// names, is being created or is in doubt. No lease was granted, and the row of the failed test
-    /// keeps its state.
+    /// The caller must wait for another failure of the same test case, whose row has this id. The
+    /// defect of that row is being created or is in doubt. The store granted no lease, and the row
+    /// of the failed test keeps its state.
     WaitsForFirst(DefectId),
-    /// Another run has leased the row, with this fence.
+    /// Another run has leased the row.
     Busy {
-        /// The row.
+        /// The leased row.
         defect: DefectId,
-        /// Pass this fence to the next claim, which then returns the result of that run.
+        /// The fence of the other run's lease. If the caller passes this fence to its next claim,
+        /// that claim returns the result of the other run.
         fence: i64,
     },
     /// The run that the caller waited for ended without a defect.
@@ -148,10 +150,10 @@ pub struct DoubtfulDefect {
     pub lease: Lease,
     /// The search word that the tracker's record should contain.
     pub marker: Marker,
-    /// The facts about the row's writes, from which the step after the search follows.
+    /// The facts about the row's writes. These facts decide what happens after the search.
     pub doubt: Doubt,
-    /// The settings and connector of the last run; absent in rows of earlier versions and after a
-    /// database was restored.
+    /// The settings and connector of the last run; absent in rows that an earlier version of
+    /// Jackfield wrote, and after a database was restored.
     pub snapshot: Option<ConnectionSnapshot>,
     /// An explanation for a person why the defect is in doubt.
     pub reason: String,
@@ -165,7 +167,7 @@ pub struct DoubtfulDefect {
 impl DoubtfulDefect {
     /// Returns the reason of the doubt, followed by `why`, a later finding.
     #[must_use]
-    pub fn because(&self, why: &impl fmt::Display) -> String {
+    pub fn reason_with(&self, why: &impl fmt::Display) -> String {
         if self.reason.is_empty() { why.to_string() } else { format!("{}; {why}", self.reason) }
     }
 }
@@ -173,7 +175,7 @@ impl DoubtfulDefect {
 /// The state of the connection during a run of `create`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConnectionSnapshot {
-    /// The connection's settings, as JSON.
+    /// The settings of the connection, as JSON text.
     pub settings: String,
     /// The origins that were granted to the connection.
     pub origins: Vec<Origin>,
@@ -184,11 +186,11 @@ pub struct ConnectionSnapshot {
 /// The result of a run or a search, which decides how the row changes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RowEnd {
-    /// The defect is known: this run created it.
+    /// This run created this defect.
     Created(Defect),
-    /// The defect is known: a search found it by its marker.
+    /// A search found this defect by its marker.
     Found(Defect),
-    /// The defect is known: an earlier failure of the test case has it.
+    /// The failed test gets the defect of an earlier failure of the same test case.
     Recurs {
         /// The defect in its current state in the tracker.
         defect: Defect,
@@ -209,7 +211,7 @@ pub struct NotCreated {
 }
 
 impl NotCreated {
-    /// The end of a run that sent no write, or that was not started.
+    /// Makes the end of a run that sent no write, or that was not started.
     #[must_use]
     pub fn nothing_sent(refusal: Refusal) -> Self {
         Self { refusal, sent: None }
@@ -222,8 +224,8 @@ impl NotCreated {
         self.sent.as_ref().is_some_and(|sent| sent.class != WriteClass::Refused)
     }
 
-    /// The state of the row after this run, and the class that the row then stores: the worst class
-    /// of all writes of its generation. `earlier` is the class that the row had before.
+    /// Returns the state of the row after this run, and the class that the row then stores: the
+    /// worst class of all writes of its generation. `earlier` is the class that the row had before.
     #[must_use]
     pub fn state_after(&self, earlier: Option<WriteClass>) -> (DefectState, Option<WriteClass>) {
         let class = earlier.max(self.sent.as_ref().map(|sent| sent.class));
@@ -232,7 +234,8 @@ impl NotCreated {
         (state, class)
     }
 
-    /// The refusal for the tester. If the defect may exist, the refusal also describes the write.
+    /// Returns the refusal that the tester sees. If the defect may exist, the refusal also
+    /// describes the write.
     #[must_use]
     pub fn into_refusal(self) -> Refusal {
         let may_exist = self.may_exist();
@@ -250,7 +253,7 @@ impl NotCreated {
 pub struct SentWrites {
     /// The class of the worst write, in the order of [`WriteClass`].
     pub class: WriteClass,
-    /// Whether one of the writes was answered 403.
+    /// Whether the tracker answered one of the writes with 403.
     pub forbidden: bool,
     /// The time when the last write ended.
     pub ended_at: Timestamp,
@@ -281,7 +284,7 @@ pub enum Decision {
     /// The tracker has this defect. Allowed if the row is in doubt or failed.
     Adopt(Defect),
     /// For a defect in doubt: do not wait for `create.in_doubt_s`. The next click after the index
-    /// delay searches, and creates the defect if it finds none.
+    /// delay searches, and creates the defect if this search finds none.
     Retry,
     /// For a defect in doubt: nothing was created. The next click searches once more, and then
     /// creates the defect even if this search fails.
@@ -313,7 +316,8 @@ pub struct DefectRecord {
     pub connection: ConnectionId,
     /// The failed test that the row belongs to.
     pub test: FailedTest,
-    /// 1, plus 1 for each time that a person asked for another defect.
+    /// The number of the generation: 1, plus 1 for each time that a person requested another
+    /// defect.
     pub generation: u32,
     /// The last stored state; a run may be in progress.
     pub state: DefectState,

@@ -1,9 +1,9 @@
 //! The rules that decide when a defect in doubt may be created after all. All rules are pure
 //! functions.
 //!
-//! A second create is never allowed only because time has passed. It needs a search that found
-//! nothing, unless the tracker refused every write or a person decided. A search that failed, was
-//! stopped or did not run is not a search that found nothing.
+//! A second create is never allowed only because time has passed. A second create needs a search
+//! that found nothing, unless the tracker refused every write or a person decided. A search that
+//! failed, was stopped or did not run is not a search that found nothing.
 
 use std::fmt;
 
@@ -21,19 +21,19 @@ pub struct Doubt {
     pub forbidden: bool,
     /// Whether the first write of each run contained the marker.
     pub has_marker: bool,
-    /// The start of the waits: the end of the last write. It is later if the clock stepped since,
-    /// because a step restarts the waits.
+    /// The time at which the waits start: the end of the last write. If the clock stepped after the
+    /// last write, the waits start again at that step.
     pub wait_from: Timestamp,
     /// A person's decision that ends the wait, if there is one.
-    pub decided: Option<DecidedDoubt>,
+    pub decision: Option<DecidedDoubt>,
     /// Whether a search that can be trusted, or a person, has ended the doubt since the last write.
-    pub settled: bool,
+    pub has_ended: bool,
 }
 
 /// How long to wait before a search that finds nothing can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waits {
-    /// The index delay: how long the tracker's search may not see a new record, milliseconds.
+    /// The index delay: how long the tracker's search may not find a new record, milliseconds.
     pub index_delay_ms: u64,
     /// The time during which the tracker may still carry out a request, milliseconds; `None`:
     /// without limit.
@@ -42,7 +42,7 @@ pub struct Waits {
 
 /// The next action of the host after a search, or if no search is possible.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
+pub enum DoubtAction {
     /// The next Create Defect request may create the defect.
     Create,
     /// Search again: only a search that begins at this instant or later can be trusted.
@@ -50,22 +50,22 @@ pub enum Next {
     /// A search has no result now. Report this, and search again later.
     TryLater,
     /// A person must resolve the doubt.
-    NeedsPerson(Unresolvable),
+    NeedsPerson(UnresolvableReason),
 }
 
 /// The decision after a search that found nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AfterNone {
-    /// This is the next action, whether the search works or not.
-    Decided(Next),
+pub enum EmptySearchDecision {
+    /// The next action is known, and does not depend on whether the search works.
+    Decided(DoubtAction),
     /// First check that the search works: it must find another defect that was created in the same
-    /// way. [`Doubt::after_control`] then decides.
+    /// way. [`Doubt::action_after_control_search`] then decides.
     CheckSearch,
 }
 
 /// The reason why only a person can resolve a doubt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unresolvable {
+pub enum UnresolvableReason {
     /// The connector cannot search.
     NoSearch,
     /// The first write did not contain the marker, so a search cannot find its record.
@@ -84,44 +84,50 @@ pub enum Unresolvable {
 }
 
 impl Doubt {
-    /// The decision for a defect that no search can find, because the connector cannot search or
-    /// the write did not contain the marker.
+    /// Returns the next action for a defect that no search can find, because the connector cannot
+    /// search or the write did not contain the marker.
     #[must_use]
-    pub fn without_search(&self, why: Unresolvable) -> Next {
-        if self.class == WriteClass::Refused || self.decided.is_some() || self.settled {
-            return Next::Create;
+    pub fn action_without_search(&self, why: UnresolvableReason) -> DoubtAction {
+        if self.class == WriteClass::Refused || self.decision.is_some() || self.has_ended {
+            return DoubtAction::Create;
         }
-        Next::NeedsPerson(why)
+        DoubtAction::NeedsPerson(why)
     }
 
-    /// Decides after a search found nothing. The search began at `began_at`. If this was too early
-    /// to trust the search, the decision is a new search.
+    /// Decides after a search found nothing. The search began at `began_at`. If the search began
+    /// too early to be trusted, the decision is a new search.
     #[must_use]
-    pub fn after_none(&self, began_at: Timestamp, waits: Waits) -> AfterNone {
-        let create = AfterNone::Decided(Next::Create);
-        let needs_person = |why| AfterNone::Decided(Next::NeedsPerson(why));
+    pub fn decide_after_empty_search(
+        &self,
+        began_at: Timestamp,
+        waits: Waits,
+    ) -> EmptySearchDecision {
+        let create = EmptySearchDecision::Decided(DoubtAction::Create);
+        let needs_person = |why| EmptySearchDecision::Decided(DoubtAction::NeedsPerson(why));
         let indexed_at = after(self.wait_from, waits.index_delay_ms);
         let (trusted_from, decision) = match (self.class, waits.in_doubt_ms) {
-            _ if self.decided.is_some() => (indexed_at, create),
+            _ if self.decision.is_some() => (indexed_at, create),
             (WriteClass::Refused, _) => return create,
-            _ if self.settled => (indexed_at, create),
-            (_, None) => (indexed_at, needs_person(Unresolvable::Never)),
-            (WriteClass::Unclear, Some(_)) => (indexed_at, AfterNone::CheckSearch),
-            (WriteClass::Open, Some(ms)) => (after(indexed_at, ms), AfterNone::CheckSearch),
+            _ if self.has_ended => (indexed_at, create),
+            (_, None) => (indexed_at, needs_person(UnresolvableReason::Never)),
+            (WriteClass::Unclear, Some(_)) => (indexed_at, EmptySearchDecision::CheckSearch),
+            (WriteClass::Open, Some(ms)) => {
+                (after(indexed_at, ms), EmptySearchDecision::CheckSearch)
+            }
             (WriteClass::Acknowledged, Some(ms)) => {
-                (after(indexed_at, ms), needs_person(Unresolvable::Acknowledged))
+                (after(indexed_at, ms), needs_person(UnresolvableReason::Acknowledged))
             }
         };
         if began_at >= trusted_from {
             decision
         } else {
-            AfterNone::Decided(Next::SearchAt(trusted_from))
+            EmptySearchDecision::Decided(DoubtAction::SearchAt(trusted_from))
         }
     }
 
     /// Decides after a search that failed.
     #[must_use]
-    pub fn after_failed_search(&self, refusal: &Refusal) -> Next {
+    pub fn action_after_failed_search(&self, refusal: &Refusal) -> DoubtAction {
         use Refusal as R;
         match refusal {
             R::TrackerUnavailable(_)
@@ -133,31 +139,31 @@ impl Doubt {
             | R::HostMemoryFull { .. }
             | R::ShuttingDown
             | R::Paused
-            | R::StoreUnavailable(_) => Next::TryLater,
-            _ if self.allows_create_without_search() => Next::Create,
-            other => Next::NeedsPerson(Unresolvable::SearchFailed(other.to_string())),
+            | R::StoreUnavailable(_) => DoubtAction::TryLater,
+            _ if self.allows_create_without_search() => DoubtAction::Create,
+            other => DoubtAction::NeedsPerson(UnresolvableReason::SearchFailed(other.to_string())),
         }
     }
 
     /// Whether the defect may be created even if the search fails permanently: the tracker refused
     /// every write, or a person decided to give up the search.
     fn allows_create_without_search(&self) -> bool {
-        self.class == WriteClass::Refused || self.decided == Some(DecidedDoubt::GiveUp)
+        self.class == WriteClass::Refused || self.decision == Some(DecidedDoubt::GiveUp)
     }
 
     /// Decides after the search for the defect found nothing, and control searches did not find any
     /// of the defects `keys`. `keys` is empty if there is no other defect to search for.
     #[must_use]
-    pub fn after_control(&self, keys: Vec<String>) -> Next {
+    pub fn action_after_control_search(&self, keys: Vec<String>) -> DoubtAction {
         match (keys.is_empty(), self.forbidden) {
-            (true, false) => Next::Create,
-            (true, true) => Next::NeedsPerson(Unresolvable::Forbidden),
-            (false, _) => Next::NeedsPerson(Unresolvable::ControlNotFound(keys)),
+            (true, false) => DoubtAction::Create,
+            (true, true) => DoubtAction::NeedsPerson(UnresolvableReason::Forbidden),
+            (false, _) => DoubtAction::NeedsPerson(UnresolvableReason::ControlNotFound(keys)),
         }
     }
 }
 
-impl fmt::Display for Unresolvable {
+impl fmt::Display for UnresolvableReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSearch => f.write_str("the connector cannot search the tracker"),
@@ -200,92 +206,115 @@ mod tests {
             forbidden: false,
             has_marker: true,
             wait_from: at(0),
-            decided: None,
-            settled: false,
+            decision: None,
+            has_ended: false,
         }
     }
 
-    /// The action after a search that began `ms` milliseconds after the wait and found nothing.
-    fn next_after(doubt: &Doubt, ms: i64) -> Next {
-        match doubt.after_none(at(ms), WAITS) {
-            AfterNone::Decided(next) => next,
-            AfterNone::CheckSearch => panic!("the search is checked"),
+    /// Returns the action after a search that found nothing and began `ms` milliseconds after the
+    /// start of the wait.
+    fn action_after_empty_search(doubt: &Doubt, ms: i64) -> DoubtAction {
+        match doubt.decide_after_empty_search(at(ms), WAITS) {
+            EmptySearchDecision::Decided(next) => next,
+            EmptySearchDecision::CheckSearch => panic!("the search is checked"),
         }
     }
 
     #[test]
-    fn a_search_that_finds_nothing_decides_after_the_wait_of_the_class() {
-        use AfterNone::{CheckSearch, Decided};
+    fn a_search_that_finds_nothing_is_trusted_after_the_wait_for_the_class_of_the_write() {
+        use EmptySearchDecision::{CheckSearch, Decided};
         use WriteClass::{Acknowledged, Open, Refused, Unclear};
-        let person = Next::NeedsPerson(Unresolvable::Acknowledged);
+        let person = DoubtAction::NeedsPerson(UnresolvableReason::Acknowledged);
         for (class, ms, decision) in [
-            (Refused, 0, Decided(Next::Create)),
-            (Unclear, 9, Decided(Next::SearchAt(at(10)))),
+            (Refused, 0, Decided(DoubtAction::Create)),
+            (Unclear, 9, Decided(DoubtAction::SearchAt(at(10)))),
             (Unclear, 10, CheckSearch),
-            (Open, 10, Decided(Next::SearchAt(at(1_010)))),
-            (Open, 1_009, Decided(Next::SearchAt(at(1_010)))),
+            (Open, 10, Decided(DoubtAction::SearchAt(at(1_010)))),
+            (Open, 1_009, Decided(DoubtAction::SearchAt(at(1_010)))),
             (Open, 1_010, CheckSearch),
-            (Acknowledged, 1_009, Decided(Next::SearchAt(at(1_010)))),
+            (Acknowledged, 1_009, Decided(DoubtAction::SearchAt(at(1_010)))),
             (Acknowledged, 1_010, Decided(person)),
         ] {
-            assert_eq!(doubt(class).after_none(at(ms), WAITS), decision, "{class} after {ms} ms");
+            assert_eq!(
+                doubt(class).decide_after_empty_search(at(ms), WAITS),
+                decision,
+                "{class} after {ms} ms"
+            );
         }
     }
 
     #[test]
-    fn an_ended_doubt_waits_only_for_the_index_and_refused_writes_need_no_wait() {
-        let settled = |class| Doubt { settled: true, ..doubt(class) };
+    fn an_ended_doubt_needs_only_the_index_delay_and_refused_writes_need_no_wait() {
+        let settled = |class| Doubt { has_ended: true, ..doubt(class) };
         for class in [WriteClass::Unclear, WriteClass::Open, WriteClass::Acknowledged] {
-            assert_eq!(next_after(&settled(class), 9), Next::SearchAt(at(10)));
-            assert_eq!(next_after(&settled(class), 10), Next::Create);
-            assert_eq!(settled(class).without_search(Unresolvable::NoSearch), Next::Create);
+            assert_eq!(
+                action_after_empty_search(&settled(class), 9),
+                DoubtAction::SearchAt(at(10))
+            );
+            assert_eq!(action_after_empty_search(&settled(class), 10), DoubtAction::Create);
+            assert_eq!(
+                settled(class).action_without_search(UnresolvableReason::NoSearch),
+                DoubtAction::Create
+            );
         }
-        assert_eq!(next_after(&settled(WriteClass::Refused), 0), Next::Create);
+        assert_eq!(
+            action_after_empty_search(&settled(WriteClass::Refused), 0),
+            DoubtAction::Create
+        );
     }
 
     #[test]
     fn only_a_person_ends_a_doubt_if_in_doubt_s_is_never() {
         let waits = Waits { in_doubt_ms: None, ..WAITS };
         for class in [WriteClass::Unclear, WriteClass::Open, WriteClass::Acknowledged] {
-            let decision = doubt(class).after_none(at(9_999_999), waits);
-            let person = Next::NeedsPerson(Unresolvable::Never);
-            assert_eq!(decision, AfterNone::Decided(person), "{class}");
+            let decision = doubt(class).decide_after_empty_search(at(9_999_999), waits);
+            let person = DoubtAction::NeedsPerson(UnresolvableReason::Never);
+            assert_eq!(decision, EmptySearchDecision::Decided(person), "{class}");
         }
-        let refused = doubt(WriteClass::Refused).after_none(at(0), waits);
-        assert_eq!(refused, AfterNone::Decided(Next::Create));
+        let refused = doubt(WriteClass::Refused).decide_after_empty_search(at(0), waits);
+        assert_eq!(refused, EmptySearchDecision::Decided(DoubtAction::Create));
     }
 
     #[test]
-    fn a_decision_ends_the_wait_but_not_the_index_delay() {
+    fn the_decision_of_a_person_ends_the_wait_but_not_the_index_delay() {
         for decided in [DecidedDoubt::Retry, DecidedDoubt::GiveUp] {
             for class in [WriteClass::Refused, WriteClass::Open, WriteClass::Acknowledged] {
-                let doubt = Doubt { decided: Some(decided), ..doubt(class) };
-                assert_eq!(next_after(&doubt, 9), Next::SearchAt(at(10)));
-                assert_eq!(next_after(&doubt, 10), Next::Create);
-                assert_eq!(doubt.without_search(Unresolvable::NoSearch), Next::Create);
+                let doubt = Doubt { decision: Some(decided), ..doubt(class) };
+                assert_eq!(action_after_empty_search(&doubt, 9), DoubtAction::SearchAt(at(10)));
+                assert_eq!(action_after_empty_search(&doubt, 10), DoubtAction::Create);
+                assert_eq!(
+                    doubt.action_without_search(UnresolvableReason::NoSearch),
+                    DoubtAction::Create
+                );
             }
         }
     }
 
     #[test]
-    fn without_a_search_only_refused_writes_are_created_again() {
-        let next = |class| doubt(class).without_search(Unresolvable::NoSearch);
-        assert_eq!(next(WriteClass::Refused), Next::Create);
-        assert_eq!(next(WriteClass::Unclear), Next::NeedsPerson(Unresolvable::NoSearch));
+    fn without_a_search_a_defect_is_created_again_only_after_refused_writes() {
+        let next = |class| doubt(class).action_without_search(UnresolvableReason::NoSearch);
+        assert_eq!(next(WriteClass::Refused), DoubtAction::Create);
+        assert_eq!(
+            next(WriteClass::Unclear),
+            DoubtAction::NeedsPerson(UnresolvableReason::NoSearch)
+        );
     }
 
     #[test]
-    fn a_failed_search_is_not_a_search_that_found_nothing() {
+    fn a_failed_search_is_not_treated_as_a_search_that_found_nothing() {
         let unavailable = Refusal::TrackerUnavailable("down".to_owned().into());
         let unsupported = Refusal::Unsupported("no search".to_owned().into());
         let open = doubt(WriteClass::Open);
-        assert_eq!(open.after_failed_search(&unavailable), Next::TryLater);
-        assert!(matches!(open.after_failed_search(&unsupported), Next::NeedsPerson(_)));
+        assert_eq!(open.action_after_failed_search(&unavailable), DoubtAction::TryLater);
+        assert!(matches!(
+            open.action_after_failed_search(&unsupported),
+            DoubtAction::NeedsPerson(_)
+        ));
         let refused = doubt(WriteClass::Refused);
-        let given_up = Doubt { decided: Some(DecidedDoubt::GiveUp), ..open };
+        let given_up = Doubt { decision: Some(DecidedDoubt::GiveUp), ..open };
         for refused in [refused, given_up] {
-            assert_eq!(refused.after_failed_search(&unsupported), Next::Create);
-            assert_eq!(refused.after_failed_search(&unavailable), Next::TryLater);
+            assert_eq!(refused.action_after_failed_search(&unsupported), DoubtAction::Create);
+            assert_eq!(refused.action_after_failed_search(&unavailable), DoubtAction::TryLater);
         }
     }
 
@@ -293,12 +322,15 @@ mod tests {
     fn a_search_that_finds_no_known_defect_is_not_trusted() {
         let doubt = doubt(WriteClass::Unclear);
         let forbidden = Doubt { forbidden: true, ..doubt.clone() };
-        assert_eq!(doubt.after_control(Vec::new()), Next::Create);
-        assert_eq!(forbidden.after_control(Vec::new()), Next::NeedsPerson(Unresolvable::Forbidden));
+        assert_eq!(doubt.action_after_control_search(Vec::new()), DoubtAction::Create);
+        assert_eq!(
+            forbidden.action_after_control_search(Vec::new()),
+            DoubtAction::NeedsPerson(UnresolvableReason::Forbidden)
+        );
         let keys = vec!["QA-1".to_owned()];
         assert_eq!(
-            doubt.after_control(keys.clone()),
-            Next::NeedsPerson(Unresolvable::ControlNotFound(keys))
+            doubt.action_after_control_search(keys.clone()),
+            DoubtAction::NeedsPerson(UnresolvableReason::ControlNotFound(keys))
         );
     }
 }

@@ -1,4 +1,5 @@
-//! An event: one webhook request and everything that resulted from it.
+//! An event: one webhook request and everything that resulted from the request. This file never
+//! stores an event.
 
 use std::fmt;
 
@@ -95,7 +96,7 @@ string_enum! {
 
 /// The request of an event, with masked credentials.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Received {
+pub struct ReceivedRequest {
     /// The HTTP method of the request.
     pub method: String,
     /// The path after the token, with the masked query. The token itself is never recorded.
@@ -140,7 +141,7 @@ pub struct OutboundCall {
     pub bytes: u64,
     /// The reason why the request was refused or failed; absent otherwise.
     pub error: Option<String>,
-    /// The span id in the header `traceparent` of the request. It is not stored.
+    /// The span id in the header `traceparent` of the request. The span id is not stored.
     pub span: Option<u64>,
 }
 
@@ -203,7 +204,7 @@ pub struct RunReport {
     pub recording: Option<RunRecording>,
 }
 
-/// One webhook request and its answer. The runs that it caused are stored separately.
+/// One webhook request and its answer. The runs that the event caused are stored separately.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// The id, which the answer repeats in the header `Jackfield-Event`.
@@ -222,7 +223,7 @@ pub struct Event {
     /// How the event ended, as a code and a detail.
     pub outcome: Outcome,
     /// The request, with masked credentials.
-    pub request: Received,
+    pub request: ReceivedRequest,
     /// The defect that the event is about.
     pub defect: Option<DefectId>,
 }

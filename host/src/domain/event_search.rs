@@ -1,7 +1,7 @@
 //! Parses the text that a person types to find events: an id, the key of a defect, or words of an
 //! error.
 //!
-//! How events are stored and found is decided in the room `store`.
+//! The room `store` decides how events are stored and found.
 
 use std::collections::BTreeSet;
 
@@ -9,11 +9,10 @@ use uuid::Uuid;
 
 /// Minimum length of a word that can be found, characters.
 const WORD_CHARS_MIN: usize = 3;
-/// Maximum length of the indexed part of a word, characters. Of a longer word, only the beginning
-/// is indexed and compared.
+/// Maximum length of the indexed part of a word, characters. If a word is longer, only its
+/// beginning is indexed and compared.
 const WORD_CHARS_MAX: usize = 40;
-/// Maximum number of words of one error that can be found. Without a limit, long errors would fill
-/// the disk.
+/// Maximum number of indexed words of one error. Without a limit, long errors would fill the disk.
 const WORDS_MAX: usize = 24;
 
 /// The search condition for a list of events.
@@ -21,16 +20,16 @@ const WORDS_MAX: usize = 24;
 pub enum EventSearch {
     /// The id of the event, of its defect or of its test case.
     Id(Uuid),
-    /// A failed test, as its link in Test Manager names it.
+    /// A failed test. Its link in Test Manager contains these two ids.
     FailedTest {
-        /// The test execution.
+        /// The id of the test execution.
         execution: Uuid,
-        /// The test case.
+        /// The id of the test case.
         case: Uuid,
     },
     /// The key of the defect in the tracker, or words of the error.
     Text {
-        /// The whole text.
+        /// The whole text, which is compared with the keys of defects.
         key: String,
         /// The words of the text, the longest first; empty if no word is long enough.
         words: Vec<String>,
@@ -38,7 +37,8 @@ pub enum EventSearch {
 }
 
 impl EventSearch {
-    /// Parses a text that a person typed or pasted. Of a link, only the ids in it are used.
+    /// Parses a text that a person typed or pasted. If the text is a link, only the ids in the link
+    /// are used.
     #[must_use]
     pub fn new(text: &str) -> Self {
         let text = text.trim();
@@ -48,7 +48,7 @@ impl EventSearch {
             (Some(execution), Some(case)) => Self::FailedTest { execution, case },
             (Some(id), None) => Self::Id(id),
             _ => {
-                let mut words: Vec<_> = words(text).into_iter().collect();
+                let mut words: Vec<_> = searchable_words(text).into_iter().collect();
                 words.sort_by_key(|word| std::cmp::Reverse(word.len()));
                 Self::Text { key: text.to_owned(), words }
             }
@@ -58,7 +58,7 @@ impl EventSearch {
 
 /// Returns the words by which a text can be found.
 #[must_use]
-pub fn words(text: &str) -> BTreeSet<String> {
+pub fn searchable_words(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_alphanumeric());
     let words = words.filter(|word| word.chars().nth(WORD_CHARS_MIN - 1).is_some());
     let mut searchable = BTreeSet::new();
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_a_key_or_words() {
+    fn a_text_without_ids_is_searched_for_as_a_key_and_as_words() {
         let words = vec!["tracker".to_owned(), "qa17".to_owned()];
         let key = "Tracker: QA17 is".to_owned();
         assert_eq!(EventSearch::new("Tracker: QA17 is"), EventSearch::Text { key, words });
@@ -99,8 +99,8 @@ mod tests {
     #[test]
     fn a_long_text_has_a_limited_number_of_words_of_limited_length() {
         let long = "é".repeat(99);
-        assert_eq!(words(&long).pop_first().unwrap().chars().count(), WORD_CHARS_MAX);
+        assert_eq!(searchable_words(&long).pop_first().unwrap().chars().count(), WORD_CHARS_MAX);
         let many: String = (100..999).map(|n| format!("{n} ")).collect();
-        assert_eq!(words(&many).len(), WORDS_MAX);
+        assert_eq!(searchable_words(&many).len(), WORDS_MAX);
     }
 }

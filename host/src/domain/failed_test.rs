@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::ConnectionId;
 
-/// One failed test. Its identity is (execution, case, variation); the link is not part of it.
+/// One failed test. Its identity is (execution, case, variation); the link is not part of the
+/// identity.
 ///
 /// Source: the Create Defect body in UiPath's Test Manager user guide, page "Webhooks".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,7 @@ pub struct FailedTest {
     pub test_execution_id: Uuid,
     /// The field `testCaseId` of the request.
     pub test_case_id: Uuid,
+    /// The field `variationId` of the request; absent if it is empty.
     variation_id: Option<String>,
     /// The field `linkToTestCaseLog` of the request; absent if it is empty.
     pub link: Option<String>,
@@ -54,8 +56,8 @@ impl FailedTest {
         (self.test_execution_id, self.test_case_id, variation)
     }
 
-    /// Returns the identity together with the connection. For each such key there is at most one
-    /// defect.
+    /// Returns the identity of the failed test together with the connection. At most one defect is
+    /// created for each of these keys.
     #[must_use]
     pub fn key_in(&self, connection: ConnectionId) -> FailedTestKey {
         let (execution, case, variation) = self.key();
@@ -66,10 +68,13 @@ impl FailedTest {
 /// The identity of a failed test in a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FailedTestKey {
+    /// The connection that received the failed test.
     connection: ConnectionId,
+    /// The id of the test execution.
     execution: Uuid,
+    /// The id of the test case.
     case: Uuid,
-    /// "" if there is none.
+    /// The id of the variation; empty if there is no variation.
     variation: String,
 }
 
@@ -79,11 +84,12 @@ pub struct FailedTestKey {
 pub struct Marker(String);
 
 impl Marker {
-    /// Characters in a marker. Each has five bits of the digest, so a marker has 130 bits.
+    /// Number of characters in a marker. Each character encodes five bits of the digest, so a
+    /// marker has 130 bits.
     pub const LENGTH: usize = 26;
 
-    /// Derives the marker of a failed test's defect. The same arguments always give the same
-    /// marker.
+    /// Derives the marker of a failed test's defect. The marker is always the same for the same
+    /// arguments.
     #[must_use]
     pub fn derive(connection: ConnectionId, test: &FailedTest, generation: u32) -> Self {
         let mut digest = Sha256::new();
@@ -128,7 +134,7 @@ impl fmt::Display for Marker {
 /// An alphabet of 32 digits and letters, without `0`, `1`, `l` and `o`, which people confuse.
 const SYMBOLS: &str = "23456789abcdefghijkmnpqrstuvwxyz";
 
-/// Writes bytes in [`SYMBOLS`].
+/// The encoding that writes bytes as characters of [`SYMBOLS`].
 #[expect(clippy::expect_used, reason = "a constant alphabet, covered by the tests below")]
 static ALPHABET: LazyLock<Encoding> = LazyLock::new(|| {
     let mut specification = Specification::new();
@@ -152,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_is_one_lower_case_word_that_depends_on_all_of_the_key() {
+    fn a_marker_is_one_lower_case_word_that_depends_on_connection_variation_and_generation() {
         let connection = ConnectionId(Uuid::from_u128(7));
         let marker = Marker::derive(connection, &test(None), 1);
         assert_eq!(marker.as_str().len(), Marker::LENGTH);

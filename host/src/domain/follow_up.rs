@@ -1,5 +1,6 @@
-//! Follow-up steps, after a defect was created: the host adds a comment when the same test fails
-//! again, and attaches files that are still missing.
+//! The types of the follow-up steps that the host does after a defect was created: it adds a
+//! comment when the same test fails again, and attaches files that are still missing. This file
+//! never decides when a step is due.
 
 use jiff::Timestamp;
 
@@ -11,9 +12,9 @@ use super::{
 string_enum! {
     /// The policy for a test case that fails again while its defect is open.
     pub enum OnRecurrence {
-        /// Each failure of the test case gets a defect of its own.
+        /// Each failure of the test case gets its own defect.
         New = "new",
-        /// An open defect gets a comment. If the defect is closed, a new one is created.
+        /// An open defect gets a comment. If the defect is closed, a new defect is created.
         Comment = "comment",
         /// The defect gets a comment. A closed defect is opened again first.
         Reopen = "reopen",
@@ -35,7 +36,7 @@ string_enum! {
 }
 
 string_enum! {
-    /// The progress of a step.
+    /// The progress of a follow-up step.
     pub enum FollowUpState {
         /// The host has not done the step yet.
         Due = "due",
@@ -48,16 +49,17 @@ string_enum! {
     }
 }
 
-/// The stored data of the defect of a test case that failed again.
+/// What the store contains about a test case that failed again and already has a defect.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recurrence {
     /// The lease on the row of the test that failed again.
     pub lease: Lease,
-    /// The search word of the new comment, or of the new defect if one is created.
+    /// The search word that the connector writes into the new comment, or into the new defect if a
+    /// new defect is created.
     pub marker: Marker,
     /// The row of the first failure, which stores the original defect.
     pub original: DefectId,
-    /// The defect that the test case got last.
+    /// The newest defect of the test case.
     pub defect: Defect,
     /// The row that stores `defect`.
     pub latest: DefectId,
@@ -72,16 +74,16 @@ pub struct FollowUp {
     pub step: FollowUpStep,
     /// The name of the attachment; empty for the other steps.
     pub name: String,
-    /// The known facts about the writes of earlier attempts; `None` if none was sent.
+    /// The known facts about the writes of earlier attempts; `None` if no write was sent.
     pub doubt: Option<Doubt>,
-    /// Number of attempts, including the current one.
+    /// Number of attempts, including the current attempt.
     pub tries: u32,
 }
 
-/// The follow-up steps of one defect that are due, with the lease under which they run.
+/// The due follow-up steps of one defect, and the lease under which they run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DueFollowUps {
-    /// The lease on the defect's row, under which the steps may change.
+    /// The lease on the defect's row. Only a run that has the lease may change the steps.
     pub lease: Lease,
     /// The failed test that the row belongs to.
     pub test: FailedTest,
@@ -95,27 +97,29 @@ pub struct DueFollowUps {
     pub steps: Vec<FollowUp>,
 }
 
-/// The result of one attempt at a step.
+/// The result of one attempt to run a follow-up step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FollowUpEnd {
     /// The step is complete.
     Done,
-    /// The attachments with these names are missing; each becomes a step of its own.
+    /// The attachments with these names are missing at the defect. A new step is stored for each of
+    /// these attachments.
     Missing(Vec<String>),
     /// The host does not try the step again, for this reason.
     GivenUp(String),
     /// The host tries the step again.
     Again {
-        /// The writes that this attempt sent; absent if none was sent.
+        /// The writes that this attempt sent; absent if no write was sent.
         sent: Option<SentWrites>,
-        /// The instant of the next attempt. `None`: after a wait that doubles with each attempt.
+        /// The instant of the next attempt. `None`: the next attempt is made after a wait that
+        /// doubles with each attempt.
         at: Option<Timestamp>,
         /// Explains to a person why the step is not complete.
         reason: String,
     },
 }
 
-/// A step as the API and the CLI show it.
+/// A follow-up step, as the API and the CLI show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FollowUpRecord {
     /// The kind of work, for example a comment.
@@ -130,8 +134,8 @@ pub struct FollowUpRecord {
     pub writes: u32,
     /// The class of the worst write; absent if no write was classified.
     pub class: Option<WriteClass>,
-    /// Explains why the step is not done; absent if it is done.
+    /// Explains why the step is not done; absent if the step is done.
     pub reason: Option<String>,
-    /// The instant of the next attempt; absent if there will be none.
+    /// The instant of the next attempt; absent if there will be no further attempt.
     pub next_at: Option<Timestamp>,
 }

@@ -1,5 +1,5 @@
-//! The journal of writes: the mark that is stored before a write is sent, the record of a write,
-//! and the rules for what the answer to a write proves.
+//! The journal of writes: a write is marked in the store before its first byte is sent. The rules
+//! in this file decide what the answer to a write proves. Never sends a request.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{ConnectorFault, Defect, Marker, NotCreated, Refusal, SentWrites, string_enum};
 
 string_enum! {
-    /// The effect of a request in the tracker.
+    /// The effect that a request may have in the tracker.
     pub enum Effect {
         /// The request changes nothing in the tracker.
         Read = "read",
@@ -19,8 +19,8 @@ string_enum! {
 }
 
 string_enum! {
-    /// The class of a sent write: what its answer proves. The order is from the least to the most
-    /// that the tracker may have done; the last class is the worst.
+    /// The class of a sent write, which its answer decides. The classes are ordered by how much the
+    /// tracker may have done. The last class is the worst.
     pub enum WriteClass {
         /// The tracker refused the write and created nothing.
         Refused = "refused",
@@ -34,15 +34,16 @@ string_enum! {
     }
 }
 
-/// The journal of one run. Egress calls it after it has connected to the tracker and before it
-/// sends the first byte of a write. This is a trait because the implementation writes to the store,
-/// which egress does not import.
+/// The journal of one run. Egress calls the journal after egress has connected to the tracker, and
+/// before the first byte of a write is sent. `Journal` is a trait because the implementation writes
+/// to the store, which egress does not import.
 #[async_trait]
 pub trait Journal: Send + Sync {
-    /// The marker that a write should contain, so that its defect can be found again.
+    /// The marker that a write should contain, so that the created defect can be found again.
     fn marker(&self) -> &Marker;
 
-    /// Stores durably, under the row's fence, that a write is about to be sent.
+    /// Stores durably that a write is about to be sent. The store refuses this if the fence of the
+    /// lease is too old.
     ///
     /// # Errors
     /// The write must not be sent: the lease was lost, the row was deleted, or the store cannot be
@@ -50,8 +51,8 @@ pub trait Journal: Send + Sync {
     async fn mark_sending(&self, has_marker: bool) -> Result<(), NotJournaled>;
 
     /// Whether the lease that the last [`Self::mark_sending`] renewed is still valid. Call this
-    /// directly before the first byte is sent. It uses a clock that also advances while the process
-    /// is stopped.
+    /// directly before the first byte is sent. The check uses a clock that also advances while the
+    /// process is stopped.
     fn may_send(&self) -> bool;
 
     /// Undoes the last [`Self::mark_sending`]. Call this only if it is certain that the tracker did
@@ -81,7 +82,7 @@ impl FirstWrite {
         self.marked_writes = self.marked_writes.saturating_sub(1);
     }
 
-    /// A warning if the first write does not contain the marker.
+    /// Returns a warning if the first write does not contain the marker.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         (self.marked_writes > 0 && !self.has_marker).then(|| {
@@ -99,8 +100,8 @@ pub struct NotJournaled(pub String);
 /// The result of a write: the tracker's answer, or that no complete answer arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteAnswer {
-    /// It is certain that the tracker did not process the write: no byte was sent, or it refused
-    /// the HTTP/2 stream.
+    /// It is certain that the tracker did not process the write: no byte was sent, or the tracker
+    /// refused the HTTP/2 stream.
     NotSent,
     /// The tracker answered with this status. The answer is complete, or its status alone proves a
     /// refusal.
@@ -134,8 +135,8 @@ impl WriteAnswer {
         matches!(self, Self::Status(200..=299))
     }
 
-    /// The class of the write, after a run that returned no defect; `None` if it is certain that
-    /// the write was not processed.
+    /// Returns the class of the write after a run that returned no defect. Returns `None` if it is
+    /// certain that the tracker did not process the write.
     fn class(&self, guest_failed: bool) -> Option<WriteClass> {
         Some(match self {
             Self::NotSent => return None,
@@ -150,7 +151,7 @@ impl WriteAnswer {
 }
 
 impl WriteRecord {
-    /// Whether the tracker may have processed the write, or refused it.
+    /// Whether the write was sent, so that the tracker has refused it or may have processed it.
     #[must_use]
     pub fn was_sent(&self) -> bool {
         self.answer != WriteAnswer::NotSent
@@ -179,7 +180,8 @@ pub fn verdict(
     Err(NotCreated { refusal, sent })
 }
 
-/// Whether the tracker answered at least one write with 2xx or 3xx, or no write was sent.
+/// Returns true if no write was sent, or if the tracker answered at least one write with 2xx or
+/// 3xx.
 #[must_use]
 pub fn confirmed_or_nothing_sent(writes: &[WriteRecord]) -> bool {
     let mut sent = writes.iter().filter(|write| write.was_sent()).peekable();
@@ -211,7 +213,7 @@ pub fn sent_writes(refusal: &Refusal, writes: &[WriteRecord]) -> Option<SentWrit
 mod tests {
     use super::*;
 
-    fn write(answer: WriteAnswer, second: i64) -> WriteRecord {
+    fn write_record(answer: WriteAnswer, second: i64) -> WriteRecord {
         let ended_at = Timestamp::from_second(second).unwrap_or_default();
         WriteRecord { request_line: "POST /issues.json".to_owned(), answer, ended_at }
     }
@@ -233,11 +235,11 @@ mod tests {
     }
 
     fn class_of(answer: WriteAnswer, refusal: Refusal) -> Option<WriteClass> {
-        sent_after(Err(refusal), &[write(answer, 1)]).map(|sent| sent.class)
+        sent_after(Err(refusal), &[write_record(answer, 1)]).map(|sent| sent.class)
     }
 
     #[test]
-    fn an_answer_has_the_class_of_its_status() {
+    fn the_status_of_the_answer_decides_the_class_of_a_write() {
         let after =
             |status| class_of(WriteAnswer::Status(status), Refusal::Rejected(String::new().into()));
         for status in [400, 401, 405, 407, 411, 413, 414, 415, 422, 429, 431] {
@@ -256,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_successful_write_before_a_failure_of_the_guest_is_open() {
+    fn a_write_that_was_answered_with_200_is_open_if_the_guest_fails_afterwards() {
         let trap = || Refusal::ConnectorFault(ConnectorFault::Trap("unreachable".to_owned()));
         let after = |status| class_of(WriteAnswer::Status(status), trap());
         assert_eq!(after(200), Some(WriteClass::Open));
@@ -268,20 +270,20 @@ mod tests {
     }
 
     #[test]
-    fn a_returned_defect_counts_only_if_a_write_was_confirmed_or_nothing_was_sent() {
+    fn a_returned_defect_is_accepted_only_if_a_write_was_confirmed_or_no_write_was_sent() {
         for confirmed in [200, 201, 203, 302] {
-            let writes = [write(WriteAnswer::Status(confirmed), 1)];
+            let writes = [write_record(WriteAnswer::Status(confirmed), 1)];
             assert_eq!(verdict(Ok(defect()), &writes), Ok(defect()), "{confirmed}");
         }
         assert_eq!(verdict(Ok(defect()), &[]), Ok(defect()));
         for status in [404, 422, 500] {
-            let sent = sent_after(Ok(defect()), &[write(WriteAnswer::Status(status), 1)]);
+            let sent = sent_after(Ok(defect()), &[write_record(WriteAnswer::Status(status), 1)]);
             assert!(sent.is_some(), "{status}");
         }
     }
 
     #[test]
-    fn the_warning_is_about_the_first_write_that_was_sent() {
+    fn the_warning_depends_on_the_first_write_whose_mark_was_not_undone() {
         let mut first = FirstWrite::default();
         assert_eq!(first.warning(), None);
         first.mark(false);
@@ -295,11 +297,11 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_has_the_worst_write_and_the_latest_end() {
+    fn the_summary_has_the_class_of_the_worst_write_and_the_end_of_the_last_write() {
         let writes = [
-            write(WriteAnswer::Status(500), 9),
-            write(WriteAnswer::Status(403), 5),
-            write(WriteAnswer::Status(422), 20),
+            write_record(WriteAnswer::Status(500), 9),
+            write_record(WriteAnswer::Status(403), 5),
+            write_record(WriteAnswer::Status(422), 20),
         ];
         let sent = sent_after(Err(Refusal::Overloaded), &writes).unwrap();
         assert_eq!((sent.class, sent.ended_at.as_second()), (WriteClass::Open, 20));

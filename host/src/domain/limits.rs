@@ -1,11 +1,12 @@
-//! All limits of the sandbox. The name of each contains its unit; each has a default and a maximum.
+//! All limits of the sandbox. The name of each limit contains its unit. Each limit has a default
+//! and a maximum. This file never enforces a limit.
 
 use std::fmt;
 
 /// A limit of the sandbox, as the docs list it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// The config key under `[limits]`. It ends in the unit, if the limit has one.
+    /// The config key under `[limits]`. The key ends in the unit, if the limit has a unit.
     pub name: &'static str,
     /// The value if nothing is configured.
     pub default: u64,
@@ -31,7 +32,7 @@ macro_rules! limits {
                 $(Limit { name: stringify!($name), default: $default, ceiling: $ceiling, what: $what },)+
             ];
 
-            /// The value of the limit with that name.
+            /// Returns the value of the limit with this name.
             #[must_use]
             pub fn value(&self, name: &str) -> Option<u64> {
                 match name { $(stringify!($name) => Some(self.$name),)+ _ => None }

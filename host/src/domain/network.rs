@@ -1,4 +1,5 @@
-//! A network of IP addresses in the notation of people: `10.0.0.0/8`, or a single address.
+//! A network of IP addresses. A network is written in CIDR notation, such as `10.0.0.0/8`, or as a
+//! single address.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -69,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_written_as_it_is_read() {
+    fn a_network_is_displayed_in_the_notation_that_is_parsed() {
         for text in ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "::1"] {
             assert_eq!(text.parse::<Network>().unwrap().to_string(), text);
         }
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_refused() {
+    fn texts_that_are_not_networks_are_refused() {
         for text in ["", "10.0.0.0/", "10.0.0.0/33", "::/129", "a", "10.0.0.1:80", "10.0.0.0/-1"] {
             assert!(text.parse::<Network>().is_err(), "{text}");
         }

@@ -1,4 +1,4 @@
-//! Origins in canonical form: scheme, host and port. They are compared as values, never as text.
+//! Origins in canonical form: scheme, host and port. Origins are compared as values, never as text.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,11 +6,15 @@ use std::str::FromStr;
 
 use url::{Host, Url};
 
-/// Scheme, host and port of a server. Two spellings of the same origin are equal.
+/// Scheme, host and port of a server. Two values are equal if their texts are different spellings
+/// of the same origin.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin {
+    /// Whether the scheme is https; otherwise it is http.
     https: bool,
+    /// A lower-case name or an IP address.
     host: Host,
+    /// The port, even if it is the default port of the scheme.
     port: u16,
 }
 
@@ -20,7 +24,7 @@ pub struct Origin {
 pub struct InvalidOrigin {
     /// The invalid text, without user and password.
     pub text: String,
-    /// The error of the text, for people.
+    /// The reason why the text is not an origin, for people.
     pub why: &'static str,
 }
 
@@ -60,7 +64,7 @@ impl Origin {
         &self.host
     }
 
-    /// Returns the IP address, if the host is one.
+    /// Returns the IP address of the host; `None` if the host is a name.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         match self.host {
@@ -116,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spellings_of_one_origin_are_equal() {
+    fn different_spellings_of_the_same_origin_are_equal() {
         for (a, b) in [
             ("HTTP://Tracker.Example:80/x?y", "http://tracker.example"),
             ("http://0x7f.1", "http://127.0.0.1/"),
@@ -137,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_refused() {
+    fn texts_that_are_not_origins_are_refused() {
         for text in ["", "a.example", "ftp://a.example", "http://u@a.example", "http://a.example./"]
         {
             assert!(text.parse::<Origin>().is_err(), "{text}");

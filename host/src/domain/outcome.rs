@@ -3,8 +3,8 @@
 use super::string_enum;
 
 string_enum! {
-    /// The outcome of an event or a run, as one code. It is also the last part of a problem's
-    /// `type`.
+    /// The outcome of an event or a run, as one code. The code is also the last part of the `type`
+    /// of a problem response.
     pub enum OutcomeCode {
         /// The event has begun and has no outcome yet.
         Running = "running",
@@ -44,11 +44,11 @@ string_enum! {
         TestManagerUnavailable = "test-manager-unavailable",
         /// The connector trapped, hit a limit, or violated the contract.
         ConnectorFault = "connector-fault",
-        /// The connector returned an error of its own.
+        /// The connector returned the error `internal`, which means a mistake in the connector.
         ConnectorError = "connector-error",
         /// The connection is restricted to another Test Manager project.
         WrongProject = "wrong-project",
-        /// A count does not fit Test Manager's int32.
+        /// A count is too large for the int32 numbers of Test Manager.
         CountTooLarge = "count-too-large",
         /// The connection is paused.
         Paused = "paused",
@@ -56,7 +56,8 @@ string_enum! {
         ConnectorUnavailable = "connector-unavailable",
         /// The connector failed repeatedly, and its circuit breaker is open.
         CircuitOpen = "circuit-open",
-        /// Too many runs are in progress, or they use too much memory, for another run.
+        /// No further run can start, because too many runs are in progress or they use too much
+        /// memory.
         Overloaded = "overloaded",
         /// The run was stopped because its lease could not be renewed.
         RunStopped = "run-stopped",
@@ -70,7 +71,7 @@ string_enum! {
         InDoubt = "in-doubt",
         /// The answer deadline passed; the work continues.
         DeadlineExceeded = "deadline-exceeded",
-        /// The server does not answer for the host name of the request.
+        /// The host name in the request is not an allowed host name of the server.
         HostNotAllowed = "host-not-allowed",
         /// The request is not valid.
         BadRequest = "bad-request",
@@ -80,11 +81,11 @@ string_enum! {
         UnsupportedMediaType = "unsupported-media-type",
         /// The request has no valid token and no session.
         Unauthorized = "unauthorized",
-        /// The sender of a webhook lacks the credential that the connection asks for.
+        /// The sender of a webhook lacks the credential that the connection requires.
         SenderRefused = "sender-refused",
         /// The connection does not accept webhooks from the client's address.
         AddressRefused = "address-refused",
-        /// The account may not do this.
+        /// The role of the account does not allow the request.
         RoleTooLow = "role-too-low",
         /// A request with a session's cookie may come from another site.
         CrossSiteRequest = "cross-site-request",
@@ -128,7 +129,7 @@ impl OutcomeCode {
 pub struct Outcome {
     /// The outcome as a code, for programs.
     pub code: OutcomeCode,
-    /// One line for a person; empty if the code explains enough.
+    /// One line for a person; empty if the code alone is a sufficient explanation.
     pub detail: String,
 }
 

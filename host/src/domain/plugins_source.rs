@@ -1,13 +1,13 @@
-//! The source of a server's connectors.
+//! The places from which a server may get its connectors.
 
 use super::string_enum;
 
 string_enum! {
-    /// The source that decides which connectors a server has.
+    /// The place that decides which connectors a server has.
     pub enum PluginsSource {
         /// The files in the plugins folder of each server.
         Folder = "folder",
-        /// The decisions in the store, for all servers that use it.
+        /// The decisions in the store. All servers that use the store have the same connectors.
         Store = "store",
     }
 }

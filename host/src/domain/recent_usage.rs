@@ -9,18 +9,19 @@ use super::Usage;
 pub struct RecentUsage {
     /// The number of runs.
     pub runs: u64,
-    /// When the event of the oldest of these runs was received.
+    /// The time at which the event of the oldest run was received.
     pub since: Timestamp,
     /// The usage of each limit, by the config key of the limit.
     pub limits: Vec<(&'static str, Percentiles)>,
 }
 
-/// The usage of one limit that half of the runs, and almost all runs, did not exceed.
+/// The usage of one limit: the value that half of the runs did not exceed, and the value that 99 of
+/// 100 runs did not exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Percentiles {
-    /// Half of the runs used at most this.
+    /// Half of the runs used at most this value.
     pub p50: u64,
-    /// 99 of 100 runs used at most this.
+    /// 99 of 100 runs used at most this value.
     pub p99: u64,
 }
 
@@ -40,7 +41,7 @@ impl RecentUsage {
     #[must_use]
     pub fn of(since: Option<Timestamp>, runs: &[Usage]) -> Option<Self> {
         let of_limit = |(name, value): ShownLimit| {
-            Some((name, Percentiles::of(runs.iter().map(value).collect())?))
+            Some((name, Percentiles::of_values(runs.iter().map(value).collect())?))
         };
         let limits = SHOWN_LIMITS.into_iter().map(of_limit).collect::<Option<_>>()?;
         Some(Self { runs: runs.len() as u64, since: since?, limits })
@@ -48,7 +49,7 @@ impl RecentUsage {
 }
 
 impl Percentiles {
-    fn of(mut values: Vec<u64>) -> Option<Self> {
+    fn of_values(mut values: Vec<u64>) -> Option<Self> {
         values.sort_unstable();
         // The smallest value that this percentage of the runs does not exceed.
         let at = |percent: usize| {
@@ -64,11 +65,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_slow_run_in_a_hundred_is_not_in_the_percentiles() {
+    fn the_slowest_of_a_hundred_runs_does_not_change_the_percentiles() {
         let runs: Vec<_> = (1..=100).map(|n| Usage { cpu_ms: n * n, ..Usage::default() }).collect();
         let usage = RecentUsage::of(Some(Timestamp::UNIX_EPOCH), &runs).unwrap();
         assert_eq!(usage.limits[0], ("cpu_ms", Percentiles { p50: 2_500, p99: 9_801 }));
-        assert_eq!(Percentiles::of(vec![7]), Some(Percentiles { p50: 7, p99: 7 }));
+        assert_eq!(Percentiles::of_values(vec![7]), Some(Percentiles { p50: 7, p99: 7 }));
         assert_eq!(RecentUsage::of(None, &[]), None);
     }
 }

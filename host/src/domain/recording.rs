@@ -1,5 +1,5 @@
-//! Recordings: the requests and answers of a run with their bodies. They are stored while a person
-//! has switched recording on for a connection.
+//! Recordings: the requests and answers of a run with their bodies. Recordings are stored only for
+//! connections for which a person has switched recording on.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,7 +11,8 @@ use super::{Call, Settings, string_enum};
 pub const RECORD_S_MAX: u32 = 24 * 60 * 60;
 /// Maximum size of a recorded body, bytes.
 pub const RECORDED_BODY_BYTES_MAX: u64 = 256 << 10;
-/// Maximum size of the recording of one run, and of all runs of one event, bytes.
+/// Maximum size of the recordings of one event, bytes. The limit applies to each run, and to all
+/// runs of the event together.
 pub const RECORDED_EVENT_BYTES_MAX: u64 = 2 << 20;
 /// Maximum size of all stored recordings together, bytes. The oldest recordings are deleted first.
 pub const RECORDINGS_BYTES_MAX: u64 = 256 << 20;
@@ -21,10 +22,10 @@ pub const RECORDINGS_BYTES_MAX: u64 = 256 << 20;
 pub struct RunRecording {
     /// The input of the export: the connection's settings and the arguments of the call.
     pub input: Settings,
-    /// The exchanges in order, each as a text in the format of a tape.
+    /// The HTTP exchanges in order, each as a text in the format of `egress/tape.rs`.
     pub exchanges: Vec<String>,
-    /// The value that the export returned, or the reason why it returned none. Absent in recordings
-    /// of earlier versions of Jackfield.
+    /// The value that the export returned, or the reason why the export returned no value. Absent
+    /// in recordings of earlier versions of Jackfield.
     pub answer: Option<Value>,
     /// The reason why exchanges are missing; absent if none is missing.
     pub missing: Option<String>,
@@ -51,7 +52,7 @@ pub struct RecordedRun {
 }
 
 string_enum! {
-    /// How a request of a replay differs from the recorded one.
+    /// How a request of a replay differs from the recorded request.
     pub enum Difference {
         /// Both runs sent the same request.
         Same = "same",
@@ -64,8 +65,8 @@ string_enum! {
     }
 }
 
-/// Whether a connection records now, if its recording ends at `until`. If `until` is later than a
-/// recording can end at all, the clock was set back, and nothing is recorded.
+/// Whether a connection records now, if its recording ends at `until`. Returns false if `until` is
+/// more than [`RECORD_S_MAX`] seconds after `now`, because the clock was then set back.
 #[must_use]
 pub fn is_recording(until: Option<Timestamp>, now: Timestamp) -> bool {
     let longest = SignedDuration::from_secs(RECORD_S_MAX.into());
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn recording_ends_at_its_end_and_if_the_clock_was_set_back() {
+    fn nothing_is_recorded_after_the_end_or_after_the_clock_was_set_back() {
         let at = |seconds| Timestamp::from_second(seconds).unwrap();
         let until = Some(at(1_000_000));
         assert!(is_recording(until, at(999_999)) && is_recording(until, at(1_000_000 - 86_400)));

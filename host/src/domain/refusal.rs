@@ -5,12 +5,12 @@ use std::fmt;
 
 use super::{CountTooLarge, DefectId, Outcome, OutcomeCode, printable};
 
-/// A connector's explanation of an error, in its own words or the tracker's.
+/// A connector's explanation of an error. The text may come from the tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
     /// The explanation, for people.
     pub text: String,
-    /// The setting of the connection to change, if the error is about one.
+    /// The setting of the connection that a person should change, if the error is about a setting.
     pub setting: Option<String>,
 }
 
@@ -32,7 +32,8 @@ pub enum Refusal {
     /// The tracker refused the data, or does not have the object that a setting names.
     #[error("{}", rejection_text(.0))]
     Rejected(Reason),
-    /// The tracker refused the connection's credentials or rights; the text is the tracker's.
+    /// The tracker refused the connection's credentials, or the credentials lack a right. The text
+    /// comes from the tracker.
     #[error("the tracker refused the connection's credentials: {0}")]
     CredentialsRefused(Reason),
     /// The tracker is down, unreachable or not working.
@@ -53,13 +54,14 @@ pub enum Refusal {
     /// The connector trapped, hit a limit, or violated the contract.
     #[error(transparent)]
     ConnectorFault(#[from] ConnectorFault),
-    /// The connector returned an error of its own.
+    /// The connector returned the error `internal`, which means a mistake in the connector.
     #[error("the connector reports an error: {0}")]
     ConnectorError(Reason),
-    /// The KPI request names a project other than the one that the connection is restricted to.
+    /// The connection is restricted to one Test Manager project, and the KPI request names another
+    /// project.
     #[error("this connection is restricted to another Test Manager project")]
     WrongProject,
-    /// A count does not fit Test Manager's int32.
+    /// A count is too large for the int32 numbers of Test Manager.
     #[error(transparent)]
     CountTooLarge(#[from] CountTooLarge),
     /// The connection is paused.
@@ -83,8 +85,8 @@ pub enum Refusal {
     /// No more runs can start, because too many are in progress.
     #[error("too many runs are in progress; try again")]
     Overloaded,
-    /// The memory of all runs, or of one connection's or one connector's runs, has reached its
-    /// limit.
+    /// All runs together have reached the memory limit, or the runs of one connection or connector
+    /// have reached their share of it.
     #[error(
         "this run would exceed `memory_bytes_host` = {bytes_max}, or the share of it that its \
          connection or connector may have; try again"
@@ -114,7 +116,7 @@ pub enum Refusal {
         first: DefectId,
     },
     /// A create request was sent, but the connector returned no defect. The next request searches
-    /// first.
+    /// for the defect first.
     #[error(
         "{refusal}. A create request was sent ({write}); the next request searches for its defect first"
     )]
@@ -124,12 +126,13 @@ pub enum Refusal {
         /// The result of the create request, for a person.
         write: String,
     },
-    /// The request waited for another request's create, which ended without a defect.
+    /// Another request was already creating the defect, and this request waited for the result. The
+    /// create of the other request ended without a defect.
     #[error("{detail}")]
     Ended {
-        /// The outcome of that create.
+        /// The outcome of the create of the other request.
         code: OutcomeCode,
-        /// The detail of that outcome.
+        /// The detail of that outcome, for a person.
         detail: String,
     },
     /// A write was sent and its outcome is not known yet; the tracker's search may still find the
@@ -172,12 +175,13 @@ pub enum ConnectorFault {
     /// The guest trapped (panic, unreachable, stack overflow, bad memory access).
     #[error("the connector trapped: {0}")]
     Trap(String),
-    /// The guest threw an exception that it did not catch; the text has its message and its place.
+    /// The guest threw an exception that it did not catch; the text contains the message of the
+    /// exception and its place in the code.
     #[error("the connector threw: {0}")]
     Threw(String),
     /// The run exceeded a limit.
     #[error(
-        "the connector hit its limit `limits.{name}` = {value}{}", printed_at_end(.printed.as_deref())
+        "the connector hit its limit `limits.{name}` = {value}{}", printed_text_suffix(.printed.as_deref())
     )]
     Limit {
         /// The key under `[limits]`.
@@ -197,7 +201,7 @@ impl ConnectorFault {
     #[must_use]
     pub fn with_last_words(self, words: &str) -> Self {
         match self {
-            Self::Trap(why) => Self::Trap(format!("{why}{}", printed_at_end(Some(words)))),
+            Self::Trap(why) => Self::Trap(format!("{why}{}", printed_text_suffix(Some(words)))),
             Self::Limit { name, value, .. } => {
                 Self::Limit { name, value, printed: Some(words.to_owned()) }
             }
@@ -206,17 +210,20 @@ impl ConnectorFault {
     }
 }
 
+/// Returns the message of [`Refusal::Rejected`].
 fn rejection_text(reason: &Reason) -> String {
     let what = if reason.setting.is_some() { "a setting does not fit" } else { "rejected" };
     format!("{what}: {reason}")
 }
 
-fn printed_at_end(printed: Option<&str>) -> String {
+/// Returns the end of an error message, which repeats what the guest printed; empty if the guest
+/// printed nothing.
+fn printed_text_suffix(printed: Option<&str>) -> String {
     printed.map(|words| format!("; it printed: {words}")).unwrap_or_default()
 }
 
 impl Refusal {
-    /// The code in events and in the problem's `type`.
+    /// Returns the outcome code, which is in the event and in the `type` of the problem response.
     #[must_use]
     pub fn code(&self) -> OutcomeCode {
         match self {

@@ -1,7 +1,7 @@
-//! Shortens texts from outside, which may have any length.
+//! Shortens untrusted texts, which may be very long.
 
-/// Returns the text. If it is longer than `bytes_max`, returns its first part, followed by its
-/// original length.
+/// Returns the text unchanged if it has at most `bytes_max` bytes. Otherwise returns the beginning
+/// of the text, followed by the length of the whole text.
 #[must_use]
 pub fn shortened(text: &str, bytes_max: usize) -> String {
     if text.len() <= bytes_max {
@@ -16,7 +16,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_text_is_cut_between_characters_and_marked() {
+    fn a_long_text_is_cut_at_a_character_boundary_and_its_length_is_added() {
         assert_eq!(shortened("abc", 3), "abc");
         assert_eq!(shortened("aéé", 2), "a… (5 bytes)");
         assert_eq!(shortened("é", 0), "… (2 bytes)");

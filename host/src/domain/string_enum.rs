@@ -1,6 +1,6 @@
 //! Enums in which each variant has a fixed string, which is the same in SQL, JSON, WIT and CLI.
 
-/// An enum whose values have strings, made by the macro `string_enum!`.
+/// An enum in which each value has a fixed string. The macro `string_enum!` implements this trait.
 pub trait StringEnum: Copy + 'static {
     /// All values, in the order of the declaration.
     const ALL: &'static [Self];

@@ -1,4 +1,4 @@
-//! A connection's settings for the requests that the host sends to Test Manager's REST API.
+//! The settings of a connection for Test Manager's REST API. This file sends no request.
 
 use url::Url;
 
@@ -18,18 +18,20 @@ pub struct TestManagerSettings {
     pub token_url: Url,
     /// The OAuth client id of an external application in UiPath.
     pub client_id: String,
-    /// The OAuth scopes to request. If one is not granted, every token request fails.
+    /// The OAuth scopes to request. If one of these scopes is not granted, every token request
+    /// fails.
     pub scopes: Vec<String>,
     /// The Test Manager project of all failed tests; `None`: the host finds the project by the link
     /// of each failed test.
     pub project_id: Option<String>,
-    /// Other origins to which a download may be redirected. They never receive a credential.
+    /// Additional origins to which Test Manager may redirect a download. These origins never
+    /// receive a credential.
     pub asset_origins: Vec<Origin>,
 }
 
 impl TestManagerSettings {
-    /// The scopes for reading a failed test's log, assertions, robot log and files. None of them
-    /// allows a change.
+    /// The scopes for reading a failed test's log, assertions, robot log and files. None of these
+    /// scopes allows a change.
     pub const DEFAULT_SCOPES: [&str; 5] = [
         "TM.Projects.Read",
         "TM.TestExecutions.Read",

@@ -19,7 +19,7 @@ pub struct EventStart {
     pub id: EventId,
     /// The time when the request arrived.
     pub received_at: Timestamp,
-    /// The same instant on a monotonic clock.
+    /// The instant at which the request arrived, on a monotonic clock.
     pub arrived: Instant,
 }
 
@@ -33,7 +33,7 @@ string_enum! {
     }
 }
 
-/// One step of an event.
+/// One step of an event, with its start and its duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimedStep {
     /// The kind of work.
@@ -44,7 +44,8 @@ pub struct TimedStep {
     pub us: u32,
 }
 
-/// The steps of an event. If there are too many, only the first ones and the last one are stored.
+/// The steps of an event. If there are too many steps, only the first steps and the last step are
+/// stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TimedSteps([Option<TimedStep>; STORED_STEPS_MAX]);
 
@@ -102,7 +103,7 @@ impl TimedStep {
 }
 
 impl TimedSteps {
-    /// Adds a step. If there are too many, it replaces the last one.
+    /// Adds a step. If there are too many steps, this step replaces the last step.
     pub fn add(&mut self, step: TimedStep) {
         let index = self.0.iter().position(Option::is_none).unwrap_or(STORED_STEPS_MAX - 1);
         if let Some(slot) = self.0.get_mut(index) {
@@ -130,7 +131,7 @@ impl From<TimedStep> for TimedSteps {
     }
 }
 
-/// Whole microseconds of a duration.
+/// Converts a duration to whole microseconds, rounded down.
 #[must_use]
 pub fn microseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
@@ -141,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_first_steps_and_the_last_one_are_stored_if_there_are_too_many() {
+    fn if_there_are_too_many_steps_only_the_first_steps_and_the_last_step_are_stored() {
         let step = |at_us| TimedStep { kind: TimedStepKind::Claim, at_us, us: 1 };
         let mut steps = TimedSteps::default();
         assert!(steps.is_empty());
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_measured_from_the_arrival() {
+    fn the_start_of_a_step_is_measured_from_the_arrival_of_the_request() {
         let arrived = Instant::now();
         let start = EventStart {
             id: EventId(uuid::Uuid::nil()),

@@ -1,5 +1,5 @@
 //! The steps of a connection's `try`: DNS, TCP, TLS, the connector's `check`, and then calls of
-//! Test Manager.
+//! Test Manager. This file runs no step.
 
 use super::{Origin, string_enum};
 
@@ -15,8 +15,8 @@ string_enum! {
         /// The secrets can be read, and the tracker accepts the credentials. Only a failure of this
         /// step is reported.
         Credentials = "credentials",
-        /// The connector's `check` succeeds: with these credentials it finds the objects that the
-        /// settings name.
+        /// The connector's `check` succeeds: with the connection's credentials, it finds the
+        /// objects that the settings name.
         Check = "check",
         /// Test Manager's identity server issues a token.
         Token = "test-manager-token",
@@ -29,7 +29,7 @@ string_enum! {
     }
 }
 
-/// The result of one step.
+/// The result of one step of a `try`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TryStepResult {
     /// The part of `try` that ended with this result.

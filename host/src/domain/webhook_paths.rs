@@ -1,6 +1,6 @@
-//! Further paths for the webhook requests of one connection. Not all requests of Test Manager are
-//! documented, so a person can map the path of an unrecognised request to Create Defect or Defect
-//! KPIs.
+//! Additional paths for the webhook requests of one connection. Not all requests of Test Manager
+//! are documented, so a person can map the path of an unrecognised request to Create Defect or
+//! Defect KPIs.
 
 use super::is_printable;
 
@@ -14,23 +14,24 @@ const PATH_BYTES_MAX: usize = 500;
 /// Webhook paths of one connection, in addition to the paths that every connection has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WebhookPaths {
-    /// Paths that mean Create Defect.
+    /// Paths of Create Defect requests.
     pub create_defect: Vec<String>,
-    /// Paths that mean Defect KPIs; each contains `{projectId}` in the place of the project's id.
+    /// Paths of Defect KPIs requests. Each path contains `{projectId}` in the place of the
+    /// project's id.
     pub kpis: Vec<String>,
 }
 
-/// The error of a path that cannot be mapped.
+/// The error in a path of [`WebhookPaths`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidPath {
     /// The member of [`WebhookPaths`] that contains the path.
     pub member: &'static str,
-    /// The reason, and what is allowed instead.
+    /// The reason why the path is not valid, and what is allowed instead.
     pub why: String,
 }
 
 impl WebhookPaths {
-    /// The errors in all paths.
+    /// Returns an error for each path that is not valid, and for each list with too many paths.
     #[must_use]
     pub fn problems(&self) -> Vec<InvalidPath> {
         let problems_of = |member, paths: &[String], needs_project| -> Vec<InvalidPath> {
@@ -48,7 +49,8 @@ impl WebhookPaths {
     }
 }
 
-/// The reason why a path cannot be mapped; `None` if it can.
+/// Returns the reason why a path is not valid; `None` if the path is valid. A path of Defect KPIs
+/// requests needs the project (`needs_project`).
 fn path_problem(path: &str, needs_project: bool) -> Option<&'static str> {
     let segments = || path.split('/').skip(1);
     let is_dot_segment = |segment: &str| segment == "." || segment == "..";
@@ -85,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_cannot_leave_the_token_and_a_kpi_path_names_the_project_once() {
+    fn a_path_with_dot_segments_is_refused_and_a_kpi_path_contains_the_project_once() {
         assert_eq!(
             problems(&["/a", "/api/v2/new-defect/"], &["/x/{projectId}", "/p-{projectId}/y"]),
             []

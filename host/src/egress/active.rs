@@ -1,5 +1,5 @@
-//! The state that the runs of one connection share: settings, decrypted secrets, grants and idle
-//! HTTP connections.
+//! Contains the state that the runs of one connection share: settings, decrypted secrets, grants
+//! and idle HTTP connections. Never sends a request.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,17 +19,17 @@ use super::pool::Pool;
 use super::tape::{Replay, Tape};
 use super::test_manager;
 
-/// The secrets, grants and network settings that the runs of one connection use. The value is
-/// rebuilt whenever the connection is edited. So a run sees one consistent state, and no HTTP
-/// connection is used under other grants than those under which it was made.
+/// The secrets, grants and network settings that the runs of one connection use. A new value is
+/// built whenever the connection is edited. So all settings, secrets and grants of a run belong to
+/// the same edit, and an HTTP connection is used only with the grants with which it was made.
 #[derive(Debug, Clone)]
 pub struct ActiveConnection {
     /// The connection's settings and grants.
     pub connection: Connection,
-    /// The secrets. If a secret is a reference (`file:` or `env:`), this has the value of the file
-    /// or variable.
+    /// The secrets that runs may use. If a secret is a reference (`file:` or `env:`), its value
+    /// here is the content of the file or variable.
     pub(super) credentials: Arc<Credentials>,
-    /// Idle HTTP connections to the tracker; never shared with another connection.
+    /// The idle HTTP connections to the tracker. Another connection of Jackfield never uses them.
     pub(super) pool: Arc<Pool>,
     /// For each origin and proxy, the address that accepted the last connection.
     last_addresses: Arc<LastAddresses>,
@@ -38,13 +38,12 @@ pub struct ActiveConnection {
     /// The connection that the host's own requests to Test Manager use. A guest's run never gets
     /// it.
     pub(super) test_manager: Option<Arc<Self>>,
-    /// The secrets of which the sender of a webhook must use one. The newest is the first. No run
+    /// The webhook secrets, the newest first. The sender of a webhook must use one of them. No run
     /// gets them.
     webhook_secrets: Arc<[Secret]>,
     /// All secret values from which this value was built, including the host's own secrets.
     pub(super) all_secrets: Arc<BTreeMap<String, Secret>>,
-    /// The recording that answers the requests of the runs; if it is absent, the tracker answers
-    /// them.
+    /// The recording that answers the requests of the runs. `None` if the tracker answers them.
     pub(super) tape: Option<Tape>,
 }
 
@@ -54,10 +53,9 @@ impl ActiveConnection {
     pub fn new(connection: Connection, mut secrets: BTreeMap<String, Secret>) -> Self {
         let all_secrets = Arc::new(secrets.clone());
         let identity = ClientIdentity::take(&mut secrets);
-        let test_manager = connection
-            .test_manager
-            .as_ref()
-            .and_then(|_| test_manager::activate(&connection, secrets.remove(TEST_MANAGER_SECRET)));
+        let test_manager = connection.test_manager.as_ref().and_then(|_| {
+            test_manager::build_active_connection(&connection, secrets.remove(TEST_MANAGER_SECRET))
+        });
         let webhook_secrets = [WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS];
         let webhook_secrets = webhook_secrets.iter().filter_map(|name| secrets.remove(*name));
         let webhook_secrets = webhook_secrets.collect();
@@ -76,23 +74,23 @@ impl ActiveConnection {
         }
     }
 
-    /// Returns the secrets of which the sender of a webhook must use one.
+    /// Returns the webhook secrets. The sender of a webhook must use one of them.
     #[must_use]
     pub fn webhook_secrets(&self) -> &[Secret] {
         &self.webhook_secrets
     }
 
-    /// Returns a copy of the connection with the same grants and secrets, but with these settings.
+    /// Returns a copy of the connection that has these settings, and the same grants and secrets.
     #[must_use]
     pub fn with_settings(&self, settings: Settings) -> Self {
         let connection = Connection { settings, ..self.connection.clone() };
         Self { connection, ..self.clone() }
     }
 
-    /// Returns the same connection, but a recording answers the requests of its runs: no request is
-    /// sent.
+    /// Returns the connection with a recording that answers the requests of its runs. The host then
+    /// sends no request to the tracker.
     #[must_use]
-    pub fn answered_by(self, replay: Arc<Replay>) -> Self {
+    pub fn with_replay(self, replay: Arc<Replay>) -> Self {
         Self { tape: Some(Tape::Replay(replay)), ..self }
     }
 
@@ -111,16 +109,17 @@ impl ActiveConnection {
         self.credentials.warnings().into_iter().chain(of_test_manager).collect()
     }
 
-    /// Returns the reason why the client certificate cannot be used; `None` if it can.
+    /// Returns the reason why the client certificate cannot be used. Returns `None` if the
+    /// certificate can be used or the connection has none.
     pub(crate) fn identity_problem(&self) -> Option<&IdentityError> {
         self.identity.as_ref().err()
     }
 
-    /// Returns the options of a network connection to an origin: address rules, client certificate
-    /// and protocol. An origin that the connector itself chose must have a public address and does
-    /// not get the client certificate.
+    /// Returns the options for network connections to an origin: the address rules, the client
+    /// certificate and the protocol. An origin that the connector itself chose must have a public
+    /// address and does not get the client certificate.
     pub(super) fn caller_for(&self, origin: &Origin) -> Caller<'_> {
-        let public_only = self.connection.grants.fixed.contains(origin);
+        let public_only = self.connection.grants.fixed_origins.contains(origin);
         let identity =
             if public_only { Ok(None) } else { self.identity.as_ref().map(Option::as_ref) };
         Caller {
@@ -140,9 +139,9 @@ impl ActiveConnection {
         self.all_secrets.len() == secrets.len() && self.all_secrets.iter().all(has_same_value)
     }
 
-    /// Returns the text that the guest gets instead of a secret whose place is in a body. The text
-    /// is random and changes when the connection is loaded again. `None` if the secret has another
-    /// place or no value.
+    /// Returns the placeholder of a secret: the text that the guest gets instead of the secret, if
+    /// the place of the secret is in a body. The text is random and changes when the connection is
+    /// loaded again. `None` if the secret has another place or no value.
     pub(crate) fn placeholder(&self, name: &str) -> Option<&str> {
         self.credentials.placeholders.get(name).map(String::as_str)
     }

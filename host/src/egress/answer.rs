@@ -1,5 +1,5 @@
-//! Reads the answer to one request: reserves memory for it, reads and decodes its body, and reports
-//! why a body cannot be used.
+//! Reads the answer to one request: reserves memory for the answer, reads its body, decodes it, and
+//! reports why a body cannot be used. Never sends a request.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use crate::memory::Charge;
 use crate::redact::{Redactor, TextKind};
 
 use super::body::{Body, BodyWriter, MEMORY_BYTES_MAX};
-use super::decode::{self, DecodeError, Layer};
-use super::exchange::with_causes;
+use super::decode::{self, DecodeError, EncodingLayer};
+use super::exchange::error_with_causes;
 use super::spool::SpoolError;
 use super::{HttpError, OutboundResponse, RunRequests};
 
 /// Maximum memory that the host uses for one exchange: the part of the body that is in memory, its
 /// redacted copy, and the buffers of the connection.
-const EXCHANGE_BYTES: u64 = 2 * MEMORY_BYTES_MAX as u64 + (512 << 10);
+const EXCHANGE_MEMORY_BYTES_MAX: u64 = 2 * MEMORY_BYTES_MAX as u64 + (512 << 10);
 
 /// How many compressed bytes are decoded at once. The number is small because deflate may expand
 /// data about a thousand times.
@@ -32,7 +32,7 @@ const PIECES_BEFORE_YIELD: usize = 64;
 /// The byte order mark of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// A complete response, decoded, not yet redacted.
+/// A complete response. Its body is decoded. A body in memory is not redacted yet.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -42,11 +42,12 @@ pub(super) struct Answer {
     pub(super) charge: Charge,
 }
 
-/// The memory that is reserved for one answer. It is reserved before the request is sent: otherwise
-/// an answer could be lost because there is no memory for it.
+/// The memory that is reserved for one answer. The memory is reserved before the request is sent.
+/// Otherwise an answer could be lost because the run has no memory for it.
 pub(super) struct AnswerMemory {
     charge: Charge,
     writer: BodyWriter,
+    /// Maximum size of the body, as received and as decoded.
     body_bytes_max: u64,
 }
 
@@ -56,7 +57,7 @@ impl AnswerMemory {
     /// # Errors
     /// The run does not have enough memory left.
     pub(super) fn reserve(requests: &RunRequests, body_bytes_max: u64) -> Result<Self, HttpError> {
-        let charge = requests.memory.charge(EXCHANGE_BYTES)?;
+        let charge = requests.memory.charge(EXCHANGE_MEMORY_BYTES_MAX)?;
         let redactor = requests.active.credentials.redactor.load_full();
         let writer = BodyWriter::new(Arc::clone(&requests.spool), redactor);
         Ok(Self { charge, writer, body_bytes_max })
@@ -67,9 +68,9 @@ impl AnswerMemory {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
     /// The connection ended or the framing is invalid.
-    #[error("the response ended early: {}", with_causes(.0))]
+    #[error("the response ended early: {}", error_with_causes(.0))]
     Incomplete(#[source] hyper::Error),
-    /// The body exceeds its limit; the rest was not read.
+    /// The body exceeds its limit. The host did not read the rest of the body.
     #[error("`limits.response_body_bytes` = {0}: the response body is larger")]
     TooLarge(u64),
     /// The body is complete, but is too large after decoding.
@@ -104,8 +105,8 @@ pub(super) async fn read_response(
     let AnswerMemory { mut charge, writer, body_bytes_max } = memory;
     let body = read_body(body, &headers, writer, body_bytes_max).await;
     let body = body.map_err(|error| (status, error))?;
-    let in_memory = body.in_memory().len() as u64;
-    charge.shrink(EXCHANGE_BYTES.saturating_sub(in_memory));
+    let in_memory = body.bytes_in_memory().len() as u64;
+    charge.shrink(EXCHANGE_MEMORY_BYTES_MAX.saturating_sub(in_memory));
     headers.remove(CONTENT_ENCODING);
     headers.remove(TRANSFER_ENCODING);
     if !is_head {
@@ -118,8 +119,8 @@ pub(super) async fn read_response(
 }
 
 impl Answer {
-    /// Builds an answer from a recording. The limit on its size and the charge for its memory are
-    /// the same as for an answer of a tracker.
+    /// Builds an answer from a recording. The answer has the same size limit and the same memory
+    /// charge as an answer of a tracker.
     pub(super) async fn from_recording(
         status: u16,
         mut headers: HeaderMap,
@@ -132,7 +133,8 @@ impl Answer {
         }
         writer.write(body).await?;
         let body = writer.finish().await?;
-        charge.shrink(EXCHANGE_BYTES.saturating_sub(body.in_memory().len() as u64));
+        charge
+            .shrink(EXCHANGE_MEMORY_BYTES_MAX.saturating_sub(body.bytes_in_memory().len() as u64));
         if body.len() > 0 {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
@@ -140,15 +142,15 @@ impl Answer {
     }
 }
 
-/// Reads the whole body and decodes it. After a decoding error, the host still reads the rest,
-/// because a complete answer proves the result of a write (`classify_write`).
+/// Reads the whole body and decodes it. After a decoding error, the host still reads the rest of
+/// the body, because a complete answer proves the result of a write (`classify_write`).
 async fn read_body(
     mut body: Incoming,
     headers: &HeaderMap,
     writer: BodyWriter,
     limit: u64,
 ) -> Result<Body, BodyError> {
-    let decoder = decode::layers(headers).map_err(BodyError::Decode);
+    let decoder = decode::encoding_layers(headers).map_err(BodyError::Decode);
     let mut decoder = decoder.map(|layers| BodyDecoder::new(layers, headers, writer, limit));
     let mut received = 0;
     while let Some(frame) = body.frame().await {
@@ -172,41 +174,51 @@ async fn read_body(
 
 /// Decodes a body while it arrives.
 struct BodyDecoder {
-    /// The encodings, each with the data that waits to be decoded. The innermost data is decoded
-    /// first, so at most one decoded piece waits at each encoding.
-    layers: Vec<(Layer, Bytes)>,
-    /// How many bytes each encoding has produced, in the order of `layers`.
+    /// The encodings, each with the data that waits to be decoded. The data of the innermost
+    /// encoding is decoded first, so at most one decoded piece waits for each inner encoding.
+    layers: Vec<(EncodingLayer, Bytes)>,
+    /// How many bytes were decoded from each encoding, in the order of `layers`.
     decoded_bytes: Vec<u64>,
     writer: BodyWriter,
-    /// The first bytes of a text, while they may be part of a byte order mark; `None` afterwards.
+    /// The first bytes of a text, as long as these bytes may be part of a byte order mark. Then
+    /// `None`.
     bom_prefix: Option<Vec<u8>>,
-    limit: u64,
+    /// Maximum number of bytes that may be decoded from each encoding.
+    body_bytes_max: u64,
+    /// How many pieces were decoded since the body began.
     decoded_pieces: usize,
 }
 
 impl BodyDecoder {
-    fn new(layers: Vec<Layer>, headers: &HeaderMap, writer: BodyWriter, limit: u64) -> Self {
+    fn new(
+        layers: Vec<EncodingLayer>,
+        headers: &HeaderMap,
+        writer: BodyWriter,
+        body_bytes_max: u64,
+    ) -> Self {
         let decoded_bytes = vec![0; layers.len()];
         let layers = layers.into_iter().map(|layer| (layer, Bytes::new())).collect();
         let bom_prefix = may_be_text(headers).then(Vec::new);
-        Self { layers, decoded_bytes, writer, bom_prefix, limit, decoded_pieces: 0 }
+        Self { layers, decoded_bytes, writer, bom_prefix, body_bytes_max, decoded_pieces: 0 }
     }
 
+    /// Decodes received data and writes the decoded bytes to the body.
     async fn decode(&mut self, data: Bytes) -> Result<(), BodyError> {
-        self.pass_on(0, data).await?;
-        self.decode_waiting().await
+        self.pass_to_layer(0, data).await?;
+        self.decode_waiting_data().await
     }
 
     /// Decodes the waiting data, the data of the innermost encoding first.
-    async fn decode_waiting(&mut self) -> Result<(), BodyError> {
-        let innermost =
-            |layers: &[(Layer, Bytes)]| layers.iter().rposition(|(_, waiting)| !waiting.is_empty());
+    async fn decode_waiting_data(&mut self) -> Result<(), BodyError> {
+        let innermost = |layers: &[(EncodingLayer, Bytes)]| {
+            layers.iter().rposition(|(_, waiting)| !waiting.is_empty())
+        };
         while let Some(layer_index) = innermost(&self.layers) {
             let Some((layer, waiting)) = self.layers.get_mut(layer_index) else { return Ok(()) };
             let piece = waiting.split_to(waiting.len().min(PIECE_BYTES_MAX));
             let decoded = layer.decode(&piece)?;
-            self.count_decoded(layer_index, &decoded)?;
-            self.pass_on(layer_index + 1, decoded.into()).await?;
+            self.count_decoded_bytes(layer_index, &decoded)?;
+            self.pass_to_layer(layer_index + 1, decoded.into()).await?;
             self.decoded_pieces += 1;
             if self.decoded_pieces.is_multiple_of(PIECES_BEFORE_YIELD) {
                 tokio::task::yield_now().await;
@@ -215,8 +227,9 @@ impl BodyDecoder {
         Ok(())
     }
 
-    /// Passes data to an encoding or, after the last encoding, to the body.
-    async fn pass_on(&mut self, layer_index: usize, data: Bytes) -> Result<(), BodyError> {
+    /// Adds data to the waiting data of the encoding with this index. After the last encoding,
+    /// writes the data to the body.
+    async fn pass_to_layer(&mut self, layer_index: usize, data: Bytes) -> Result<(), BodyError> {
         match self.layers.get_mut(layer_index) {
             Some((_, waiting)) if waiting.is_empty() => *waiting = data,
             Some((_, waiting)) => *waiting = [&waiting[..], &data[..]].concat().into(),
@@ -225,13 +238,19 @@ impl BodyDecoder {
         Ok(())
     }
 
-    fn count_decoded(&mut self, layer_index: usize, decoded: &[u8]) -> Result<(), BodyError> {
+    /// Adds to the number of bytes that were decoded from an encoding. Refuses more than
+    /// `body_bytes_max` bytes.
+    fn count_decoded_bytes(&mut self, layer_index: usize, decoded: &[u8]) -> Result<(), BodyError> {
         let Some(sum) = self.decoded_bytes.get_mut(layer_index) else { return Ok(()) };
         *sum += decoded.len() as u64;
-        if *sum > self.limit { Err(BodyError::TooLargeDecoded(self.limit)) } else { Ok(()) }
+        if *sum > self.body_bytes_max {
+            Err(BodyError::TooLargeDecoded(self.body_bytes_max))
+        } else {
+            Ok(())
+        }
     }
 
-    /// Writes to the body, without a byte order mark at the beginning of a text.
+    /// Writes decoded data to the body. Removes a byte order mark at the beginning of a text.
     async fn write(&mut self, data: &[u8]) -> Result<(), BodyError> {
         let Some(mut beginning) = self.bom_prefix.take() else {
             return Ok(self.writer.write(data).await?);
@@ -244,13 +263,14 @@ impl BodyDecoder {
         Ok(self.writer.write(beginning.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&beginning)).await?)
     }
 
+    /// Ends all encodings and returns the body.
     async fn finish(mut self) -> Result<Body, BodyError> {
         for layer_index in 0..self.layers.len() {
             let Some((layer, _)) = self.layers.get_mut(layer_index) else { break };
             let rest = layer.finish()?;
-            self.count_decoded(layer_index, &rest)?;
-            self.pass_on(layer_index + 1, rest.into()).await?;
-            self.decode_waiting().await?;
+            self.count_decoded_bytes(layer_index, &rest)?;
+            self.pass_to_layer(layer_index + 1, rest.into()).await?;
+            self.decode_waiting_data().await?;
         }
         if let Some(beginning) = self.bom_prefix.take() {
             self.writer.write(&beginning).await?;
@@ -259,7 +279,8 @@ impl BodyDecoder {
     }
 }
 
-/// Whether the body may be a text. In other data, a byte order mark is part of the data.
+/// Returns whether the body may be a text. In a body that is not a text, the bytes of a byte order
+/// mark are part of the data.
 fn may_be_text(headers: &HeaderMap) -> bool {
     let Some(content_type) = headers.get(CONTENT_TYPE) else { return true };
     let content_type = String::from_utf8_lossy(content_type.as_bytes()).to_ascii_lowercase();
@@ -267,7 +288,7 @@ fn may_be_text(headers: &HeaderMap) -> bool {
 }
 
 /// Headers of a response that apply only to its HTTP connection. The guest does not get them.
-const HOP_BY_HOP: [&str; 7] = [
+const HOP_BY_HOP_HEADERS: [&str; 7] = [
     "connection",
     "keep-alive",
     "proxy-authenticate",
@@ -278,8 +299,8 @@ const HOP_BY_HOP: [&str; 7] = [
 ];
 
 impl OutboundResponse {
-    /// Converts the answer into the form that the guest gets: without secrets and without
-    /// hop-by-hop headers. A body in a file was redacted before it was written.
+    /// Returns the answer as the guest gets it: without secrets and without hop-by-hop headers. A
+    /// body in a file was redacted before it was written.
     pub(super) fn redacted(answer: Answer, url: String, redactor: &Redactor) -> Self {
         let body = match answer.body {
             Body::Memory(bytes) => Body::Memory(redactor.redact_bytes(bytes)),
@@ -289,7 +310,7 @@ impl OutboundResponse {
         for (name, value) in &answer.headers {
             let name = name.as_str();
             let is_secret = redactor.contains_secret(TextKind::Name, name.as_bytes());
-            if is_secret || HOP_BY_HOP.contains(&name) {
+            if is_secret || HOP_BY_HOP_HEADERS.contains(&name) {
                 continue;
             }
             let value = if name == "content-length" && body.len() > 0 {

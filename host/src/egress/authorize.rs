@@ -1,7 +1,7 @@
 //! Checks a guest's request: its origin, its headers and body, and its effect.
 //!
-//! Never resolves a name, never connects, never sees a secret. An authorized request may still be
-//! refused later because of the IP address to which its host name resolves.
+//! Never resolves a name, never connects and never reads a secret. An authorized request may still
+//! be refused later because of the IP address to which its host name resolves.
 
 use aho_corasick::AhoCorasick;
 use bytes::Bytes;
@@ -20,20 +20,22 @@ use crate::telemetry::TraceParent;
 pub(crate) const URL_BYTES_MAX: usize = 8 * 1024;
 /// Maximum number of headers that a guest may set.
 const HEADERS_MAX: usize = 64;
-/// Maximum size of the names and values of these headers together, bytes.
+/// Maximum size of all headers that a guest sets, bytes: the sum of their names and values.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 
 /// Headers that request a part of a resource. With them, a guest could read a secret that the
 /// tracker stored in pieces, and redaction would not recognise the pieces.
 const RANGE_HEADERS: [&str; 2] = ["range", "if-range"];
 
-/// Headers in which reverse proxies state the address of their client. A service that trusts the
-/// address of this machine would believe them.
+/// Headers in which reverse proxies state the address of their client. A guest must not set them: a
+/// service that trusts this machine would trust the address in them too.
 const FORWARDING_HEADERS: [&str; 3] = ["forwarded", "x-real-ip", "x-client-ip"];
-const FORWARDING_PREFIX: &str = "x-forwarded-";
+/// The prefix of other headers with the same purpose, for example `x-forwarded-for`.
+const FORWARDING_HEADER_PREFIX: &str = "x-forwarded-";
 
-/// Headers that continue a trace in the tracker. If the connection has `trace_context`, only the
-/// host sets them. `tracestate` describes the span that `traceparent` names.
+/// Headers that continue a trace in the tracker. If the connection has the setting `trace_context`,
+/// only the host may set them. A guest's `tracestate` would describe another span than the host's
+/// `traceparent`.
 const TRACE_HEADERS: [&str; 2] = [TraceParent::HEADER, "tracestate"];
 
 /// Headers that decide where a request is sent and how it is framed. The host sets them itself. If
@@ -52,11 +54,12 @@ const FRAMING_HEADERS: [&str; 11] = [
     "upgrade",
 ];
 
-/// Headers that are kept when a redirect leads to another origin.
+/// The headers that the next request keeps if a redirect leads to another origin. All other headers
+/// are removed.
 const CROSS_ORIGIN_HEADERS: [&str; 4] = ["accept", "accept-language", "content-type", "user-agent"];
 
-/// A guest's request that passed all checks. Secrets are inserted into it later, so it has no
-/// `Debug`.
+/// A guest's request that passed all checks. The type does not implement `Debug`, because the host
+/// inserts secrets into the request later.
 #[derive(Clone)]
 pub(crate) struct CheckedRequest {
     pub(crate) method: Method,
@@ -69,8 +72,8 @@ pub(crate) struct CheckedRequest {
     pub(super) traceparent: Option<HeaderValue>,
 }
 
-/// Checks everything that can be checked before the host name of a request is resolved, and records
-/// the target of the request.
+/// Checks a request as far as this is possible before its host name is resolved. Records the target
+/// of the request.
 ///
 /// # Errors
 /// `Denied`, `Invalid` or `Limit` with the reason.
@@ -90,7 +93,7 @@ pub(super) fn authorize(
 }
 
 impl CheckedRequest {
-    /// Checks method, headers and body.
+    /// Checks the method, the headers and the body of a request. The target is already checked.
     ///
     /// # Errors
     /// `Denied`, `Invalid` or `Limit` with the reason.
@@ -111,14 +114,15 @@ impl CheckedRequest {
         Ok(Self { method, effect, origin, url, headers, body, traceparent })
     }
 
-    /// Whether the URL, a header value or the body contains a text.
+    /// Returns whether the URL, a header value or the body contains this text.
     pub(super) fn contains(&self, text: &str) -> bool {
         self.url.as_str().contains(text)
             || self.headers.values().any(|value| occurs_in(text, value.as_bytes()))
             || occurs_in(text, &self.body)
     }
 
-    /// Builds the request that follows a redirect. It is checked like the first request.
+    /// Builds the request that follows a redirect. Checks its URL like the URL of the first
+    /// request.
     pub(crate) fn redirected(
         &self,
         status: u16,
@@ -143,8 +147,8 @@ impl CheckedRequest {
     }
 }
 
-/// Returns the effect that the guest stated for a request; if it stated none, the usual effect of
-/// the method.
+/// Returns the effect with which the guest marked a request. For a request without a mark, returns
+/// the usual effect of its method.
 pub(super) fn effect_of(method: &Method, marked_effect: Option<Effect>) -> Effect {
     marked_effect.unwrap_or(match *method {
         Method::GET | Method::HEAD | Method::OPTIONS => Effect::Read,
@@ -152,7 +156,7 @@ pub(super) fn effect_of(method: &Method, marked_effect: Option<Effect>) -> Effec
     })
 }
 
-/// Parses a URL and returns it with its granted origin.
+/// Parses a URL. Returns its origin, which the connection must grant, and the parsed URL.
 pub(crate) fn parse_target(
     text: &str,
     connection: &Connection,
@@ -166,7 +170,7 @@ pub(crate) fn parse_target(
 }
 
 /// Returns whether the host name of a URL ends in a dot. The URL parser removes a dot after an IP
-/// address, so the text itself is checked. After a name, `Origin` refuses the dot.
+/// address, so the text itself is checked. If the host is a name, `Origin` also refuses the dot.
 fn host_ends_in_dot(text: &str) -> bool {
     let authority = text.split_once("://").map_or("", |(_, rest)| rest);
     let authority = authority.split(['/', '\\', '?', '#']).next().unwrap_or_default();
@@ -175,8 +179,8 @@ fn host_ends_in_dot(text: &str) -> bool {
     name.ends_with('.')
 }
 
-/// Returns whether only the host may set this header. By `own_headers`, this server recognises a
-/// proxy in front of it.
+/// Returns whether only the host may set this header. `own_headers` are the headers by which this
+/// server recognises a proxy in front of it.
 pub(super) fn is_reserved_header(
     name: &str,
     connection: &Connection,
@@ -185,7 +189,7 @@ pub(super) fn is_reserved_header(
     let grants = &connection.grants;
     name == AUTHORIZATION
         || FORWARDING_HEADERS.contains(&name)
-        || name.starts_with(FORWARDING_PREFIX)
+        || name.starts_with(FORWARDING_HEADER_PREFIX)
         || (connection.trace_context && TRACE_HEADERS.contains(&name))
         || own_headers.iter().any(|own| own.eq_ignore_ascii_case(name))
         || (RANGE_HEADERS.contains(&name) && !grants.secrets.is_empty())
@@ -267,6 +271,7 @@ fn invalid_url(text: &str, error: &url::ParseError) -> HttpError {
     HttpError::Invalid(format!("{text:?} is not a valid URL: {error}"))
 }
 
+/// Checks the headers that a guest set. Returns them without the headers that the host sets itself.
 fn check_headers(
     guest_headers: &[(String, String)],
     connection: &Connection,
@@ -289,8 +294,8 @@ fn check_headers(
                 "only the host may set the header `{name}`; remove it from the request"
             )));
         }
-        // A header `jackfield-…` tells the host something (the effect of a wasi:http request), so
-        // it is not sent.
+        // A header `jackfield-…` is for the host, for example the effect of a wasi:http request. So
+        // the host does not send it.
         let is_dropped =
             ["jackfield-", "proxy-"].iter().any(|prefix| name.as_str().starts_with(prefix));
         if is_dropped || FRAMING_HEADERS.contains(&name.as_str()) {
@@ -304,6 +309,7 @@ fn check_headers(
     Ok(headers)
 }
 
+/// Returns the headers that may be sent to another origin after a redirect.
 fn cross_origin_headers(headers: &HeaderMap) -> HeaderMap {
     headers
         .iter()

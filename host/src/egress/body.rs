@@ -1,6 +1,8 @@
-//! The body of an answer: in memory, or, above 1 MiB, in the temporary file of its run.
+//! Stores the body of an answer: in memory, or in the temporary file of its run if the body is
+//! larger than 1 MiB.
 //!
-//! A body in the file is redacted before it is written. A body in memory is not redacted yet.
+//! A body is redacted before it is written to the file. This module never redacts a body that stays
+//! in memory: `answer.rs` redacts such a body.
 
 use std::io;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use crate::redact::{MASK, Redactor};
 use super::HttpError;
 use super::spool::{Block, RunSpool, SpoolError};
 
-/// Maximum size of a body in memory, bytes.
+/// Maximum size of a body that is stored in memory, bytes.
 pub(super) const MEMORY_BYTES_MAX: usize = 1 << 20;
 /// How many bytes are read from the file at once.
 const PART_BYTES_MAX: usize = 64 << 10;
@@ -33,30 +35,33 @@ pub(crate) enum Body {
 /// A redacted body in the file of its run.
 #[derive(Debug, Clone)]
 pub(crate) struct SpooledBody {
-    run: Arc<RunSpool>,
+    run_spool: Arc<RunSpool>,
+    /// The parts of the file that contain the body, in their order.
     blocks: Vec<Block>,
+    /// The length of the body.
     bytes: u64,
 }
 
 /// Collects a body while it arrives.
 pub(super) struct BodyWriter {
-    run: Arc<RunSpool>,
+    run_spool: Arc<RunSpool>,
     redactor: Arc<Redactor>,
-    /// First the context bytes, which are already in the file. Then the new bytes, which are not
-    /// yet redacted and written.
+    /// The context bytes, which are already in the file, and after them the new bytes, which are
+    /// not yet redacted and written.
     buffer: Vec<u8>,
-    /// How many bytes at the start of `buffer` are already in the file. They are kept because the
-    /// redactor looks at the text before the new bytes.
+    /// How many bytes at the start of `buffer` are already in the file. These bytes stay in the
+    /// buffer because the redactor also needs the text before the new bytes.
     context_bytes: usize,
+    /// The parts of the file that already contain the beginning of the body.
     blocks: Vec<Block>,
-    /// Whether the whole body counts as a secret, so that only the mask is kept.
+    /// Whether the whole body counts as a secret, so that the mask replaces the body.
     is_secret: bool,
 }
 
 impl BodyWriter {
-    pub(super) fn new(run: Arc<RunSpool>, redactor: Arc<Redactor>) -> Self {
+    pub(super) fn new(run_spool: Arc<RunSpool>, redactor: Arc<Redactor>) -> Self {
         let (buffer, blocks) = (Vec::new(), Vec::new());
-        Self { run, redactor, buffer, context_bytes: 0, blocks, is_secret: false }
+        Self { run_spool, redactor, buffer, context_bytes: 0, blocks, is_secret: false }
     }
 
     /// Adds received data. Writes to the file when the data is too large for memory.
@@ -73,7 +78,8 @@ impl BodyWriter {
         Ok(())
     }
 
-    /// Ends the body and returns it, in memory or in the file.
+    /// Ends the body and returns it. A body that was partly written to the file is now completely
+    /// in the file.
     pub(super) async fn finish(mut self) -> Result<Body, SpoolError> {
         if !self.blocks.is_empty() && !self.is_secret {
             self.spool(true).await?;
@@ -86,17 +92,18 @@ impl BodyWriter {
             return Ok(Body::Memory(self.buffer.into()));
         }
         let bytes = self.blocks.iter().map(|block| block.bytes as u64).sum();
-        Ok(Body::Spooled(SpooledBody { run: self.run, blocks: self.blocks, bytes }))
+        Ok(Body::Spooled(SpooledBody { run_spool: self.run_spool, blocks: self.blocks, bytes }))
     }
 
-    /// Redacts the bytes in memory and moves them into the file. Bytes at the end that may be the
-    /// beginning of a secret stay in memory.
+    /// Redacts the bytes in memory and moves them into the file. If the last bytes may be the
+    /// beginning of a secret, they stay in memory.
     async fn spool(&mut self, is_last: bool) -> Result<(), SpoolError> {
         let mut redacted = Vec::with_capacity(self.buffer.len());
         let from = self.context_bytes;
         match self.redactor.redact_part(&self.buffer, from, is_last, &mut redacted) {
-            // The buffer is full, and no byte of it could be decided. No form of a secret is so
-            // long, so the text was designed to look like a secret.
+            // The buffer is full, and the redactor could not decide whether the first new byte
+            // belongs to a secret. No form of a secret is so long, so the text was designed to look
+            // like a secret.
             Some(decided_bytes) if decided_bytes == from && self.buffer.len() > from => {
                 self.is_secret = true;
             }
@@ -104,7 +111,7 @@ impl BodyWriter {
             Some(decided_bytes) => {
                 self.context_bytes = self.redactor.context_bytes().min(decided_bytes);
                 self.buffer.drain(..decided_bytes - self.context_bytes);
-                self.blocks.push(self.run.append(redacted).await?);
+                self.blocks.push(self.run_spool.append(redacted).await?);
             }
         }
         if self.is_secret {
@@ -123,7 +130,7 @@ impl Body {
         }
     }
 
-    /// Returns the whole body in memory, with its charge to the run.
+    /// Reads the whole body into memory. Returns the body and the charge for its memory.
     ///
     /// # Errors
     /// The run does not have enough memory left, or the file cannot be read.
@@ -145,9 +152,9 @@ impl Body {
         Ok((body, charge))
     }
 
-    /// Returns the bytes of a body that is in memory because its limit is small. Empty if the body
-    /// is in a file.
-    pub(super) fn in_memory(&self) -> &[u8] {
+    /// Returns the bytes of a body that is in memory. Returns no bytes if the body is in the file.
+    /// A body whose limit is at most `MEMORY_BYTES_MAX` is always in memory.
+    pub(super) fn bytes_in_memory(&self) -> &[u8] {
         match self {
             Self::Memory(bytes) => bytes,
             Self::Spooled(_) => &[],
@@ -167,7 +174,7 @@ impl SpooledBody {
     /// Reads the next part and removes it from this body.
     async fn next_part(&mut self) -> io::Result<Option<Vec<u8>>> {
         let Some(block) = self.blocks.first_mut() else { return Ok(None) };
-        let part = self.run.read(*block, PART_BYTES_MAX).await?;
+        let part = self.run_spool.read(*block, PART_BYTES_MAX).await?;
         block.offset += part.len() as u64;
         block.bytes = block.bytes.saturating_sub(part.len());
         if block.bytes == 0 {

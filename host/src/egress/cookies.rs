@@ -1,9 +1,9 @@
-//! Keeps the cookies of one run: a cookie that an origin sets is sent with later requests of the
-//! run to the same origin, so that a login works.
+//! Stores the cookies of one run. If an origin sets a cookie, later requests of the run to this
+//! origin send the cookie. So a guest can log in.
 //!
-//! Never sends a cookie to another origin, even if its attribute `Domain` names one. Keeps no
-//! cookie after the run. A cookie may be a credential, so its value is redacted from logs and from
-//! the record.
+//! Never sends a cookie to another origin, even if the attribute `Domain` of the cookie names the
+//! other origin. Never keeps a cookie after the run. The value of a cookie may be a credential, so
+//! it is redacted from logs and from the record.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,8 +26,9 @@ const COOKIES_MAX: usize = 50;
 /// Maximum size of the names and values of one origin's cookies together, bytes.
 const COOKIE_BYTES_MAX: usize = 16 << 10;
 
-/// The cookies of one run, by origin.
+/// The cookies of one run.
 pub(super) struct Cookies {
+    /// The cookies, by the origin that set them.
     jars: Mutex<BTreeMap<Origin, CookieStore>>,
     /// Finds the values of the cookies in texts.
     redactor: ArcSwap<Redactor>,
@@ -38,7 +39,8 @@ impl Cookies {
         Self { jars: Mutex::default(), redactor: ArcSwap::from_pointee(Redactor::new([], &[])) }
     }
 
-    /// Stores the cookies that an answer sets. A cookie beyond the limits is ignored.
+    /// Stores the cookies that an answer sets. Ignores a cookie that exceeds `COOKIES_MAX` or
+    /// `COOKIE_BYTES_MAX`.
     pub(super) fn store(&self, origin: &Origin, url: &Url, headers: &HeaderMap) {
         let mut set_cookies = headers.get_all(SET_COOKIE).iter().peekable();
         if set_cookies.peek().is_none() {
@@ -48,8 +50,8 @@ impl Cookies {
         let jar = jars.entry(origin.clone()).or_default();
         for cookie in set_cookies.filter_map(|value| std::str::from_utf8(value.as_bytes()).ok()) {
             let Ok(mut cookie) = RawCookie::parse(cookie) else { continue };
-            // A tracker behind a reverse proxy may name another domain. It may also set `Secure`
-            // although its address is an http URL.
+            // A tracker behind a reverse proxy may name another domain. The tracker may also set
+            // `Secure` although its address is an http URL.
             cookie.unset_domain();
             cookie.set_secure(false);
             let new_bytes = cookie.name().len() + cookie.value().len();
@@ -65,9 +67,9 @@ impl Cookies {
         self.redactor.store(Arc::new(Redactor::new(&credential_values(&jars), &[])));
     }
 
-    /// Adds the stored cookies of the request's origin to a request. A cookie that the guest set is
-    /// kept.
-    pub(super) fn add_to(&self, outbound: &mut CheckedRequest) {
+    /// Adds to a request the stored cookies of its origin. If the guest set a cookie with the same
+    /// name, only the guest's cookie is sent.
+    pub(super) fn add_to_request(&self, outbound: &mut CheckedRequest) {
         let jars = self.jars.lock();
         let Some(jar) = jars.get(&outbound.origin) else { return };
         let guest_cookies: Vec<_> =
@@ -101,8 +103,8 @@ impl Cookies {
     }
 }
 
-/// Returns the cookie values that may be credentials. Short values are left out, because they are
-/// usually languages, themes or flags.
+/// Returns the cookie values that may be credentials. Omits short values, because they are usually
+/// languages, themes or flags.
 fn credential_values(jars: &BTreeMap<Origin, CookieStore>) -> Vec<Secret> {
     let values = jars.values().flat_map(CookieStore::iter_any).map(|cookie| cookie.value());
     let long_values = values.filter(|value| value.chars().count() >= SHORT_SECRET_CHARS);

@@ -1,9 +1,9 @@
-//! The secrets of one connection: values, placeholders, fetched tokens, and the redactor that finds
-//! them in texts.
+//! Stores the secrets of one connection: their values, their placeholders, the fetched tokens, and
+//! the redactor that finds all of them in texts.
 //!
-//! Secrets cannot be printed. In egress, [`Secret::reveal`] is called only where a request is built
-//! (`secrets.rs`, `token.rs`), where secrets are compared (`active.rs`), and where their echoes are
-//! searched for (here).
+//! Secrets cannot be printed. In egress, only four files call [`Secret::reveal`]: `secrets.rs` and
+//! `token.rs` to build a request, `active.rs` to compare secrets, and this file to find secrets in
+//! texts.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,15 +24,18 @@ use super::token::Tokens;
 pub(super) struct Credentials {
     /// The values of the secrets, by name.
     pub(super) secrets: BTreeMap<String, Secret>,
-    /// User name and password as `Authorization: Basic` joins them. They are one more secret, so
-    /// that an echo of the pair is redacted as a whole.
+    /// The texts `user:password` that are sent in `Authorization: Basic`. Each of them counts as a
+    /// secret, so that an echo of the pair is redacted as a whole.
     basic_pairs: Vec<Secret>,
-    /// The text that the guest gets instead of each secret whose place is in a body, by name.
+    /// The placeholders, by the name of their secret: the texts that the guest gets instead of the
+    /// secrets whose place is in a body.
     pub(super) placeholders: BTreeMap<String, String>,
-    /// The connection's origins and settings. A short secret in one of these texts is not redacted.
+    /// The connection's origins and settings. A short secret is not redacted in these texts.
     own_texts: Vec<String>,
+    /// The fetched OAuth tokens.
     pub(super) tokens: Tokens,
-    /// Finds the secrets in texts. It is replaced when a token is fetched.
+    /// Finds the secrets in texts. When a token is fetched, a redactor that also finds the token
+    /// replaces it.
     pub(super) redactor: ArcSwap<Redactor>,
 }
 
@@ -66,7 +69,7 @@ impl Credentials {
         }
     }
 
-    /// Returns warnings about the secrets, with their names, for an operator.
+    /// Returns warnings for an operator about short secrets. Each warning names its secret.
     pub(super) fn warnings(&self) -> Vec<String> {
         let is_short = |secret: &Secret| secret.reveal().chars().count() < SHORT_SECRET_CHARS;
         let short_secrets = self.secrets.iter().filter(|(_, secret)| is_short(secret));
@@ -84,7 +87,7 @@ impl Credentials {
         short_secrets.map(warning).collect()
     }
 
-    /// Makes the redactor find these fetched tokens too.
+    /// Replaces the redactor by one that also finds these fetched tokens.
     pub(super) fn redact_tokens<'a>(&'a self, tokens: impl Iterator<Item = &'a Secret>) {
         let secrets = self.secrets.values().chain(&self.basic_pairs).chain(tokens);
         let redactor = Redactor::new(secrets, &self.own_texts);
@@ -92,7 +95,7 @@ impl Credentials {
     }
 }
 
-/// Returns the connection's own origins and the texts in its settings.
+/// Returns the origins of the connection and the texts in its settings.
 fn own_texts(connection: &Connection) -> Vec<String> {
     let mut texts = Vec::new();
     for origin in connection.grants.origins.iter().map(ToString::to_string) {

@@ -1,9 +1,10 @@
-//! Decodes the content encodings of one answer. Servers do not always follow the standard: the
-//! label of an encoding may be unknown, repeated or wrong, and bytes may follow the end of the
-//! compressed data.
+//! Decodes the content encodings of one answer. Servers do not always follow the standard: the name
+//! of an encoding may be unknown, repeated or wrong, and bytes may follow the end of the compressed
+//! data.
 //!
-//! If data does not match its label but is a text, it counts as not encoded. This is safe, because
-//! redaction can find secrets in a text.
+//! If data does not have the format that its header names, but is a text, it counts as not encoded.
+//! Such data may be returned, because redaction can find secrets in a text. Never returns other
+//! data that could not be decoded.
 
 use std::io;
 
@@ -11,7 +12,7 @@ use http::header::{CONTENT_ENCODING, HeaderMap, TRANSFER_ENCODING};
 
 use super::inflate::{CompressionFormat, Inflater, has_format};
 
-/// Maximum number of encodings of one answer.
+/// Maximum number of encodings that one answer may have.
 const ENCODINGS_MAX: usize = 3;
 /// How many bytes are collected before the format of the data is detected.
 const DETECTION_BYTES: usize = 1024;
@@ -26,29 +27,32 @@ pub(super) enum DecodeError {
     /// find secrets in it.
     #[error("the response has the unsupported content encoding {0:?}")]
     Unsupported(String),
-    /// Too many encodings; this looks like an attack.
+    /// The answer has more than `ENCODINGS_MAX` encodings. The host refuses the answer, because
+    /// this may be an attack.
     #[error("the response has more than {ENCODINGS_MAX} content encodings")]
     TooMany,
 }
 
 /// One encoding of an answer.
-pub(super) struct Layer {
+pub(super) struct EncodingLayer {
+    /// The name of the encoding in the header of the answer.
     label: String,
     state: LayerState,
 }
 
+/// What is known about the data of one encoding.
 enum LayerState {
-    /// The data that has arrived. It is too short to detect its format.
+    /// The data that has arrived so far. There are not enough bytes yet to detect the format.
     Undecided(Vec<u8>),
     Compressed(Inflater),
     Text(TextCheck),
 }
 
-/// Returns the encodings that these headers name, in the order in which they are decoded.
+/// Returns the encodings that these headers name, in the order in which they must be decoded.
 ///
 /// # Errors
 /// The headers name too many encodings.
-pub(super) fn layers(headers: &HeaderMap) -> Result<Vec<Layer>, DecodeError> {
+pub(super) fn encoding_layers(headers: &HeaderMap) -> Result<Vec<EncodingLayer>, DecodeError> {
     let header_names = [CONTENT_ENCODING, TRANSFER_ENCODING].into_iter();
     let values = header_names.flat_map(|name| headers.get_all(name)).map(|value| value.as_bytes());
     let labels = values.flat_map(|value| value.split(|byte| *byte == b',')).map(encoding_name);
@@ -59,7 +63,7 @@ pub(super) fn layers(headers: &HeaderMap) -> Result<Vec<Layer>, DecodeError> {
     if labels.len() > ENCODINGS_MAX {
         return Err(DecodeError::TooMany);
     }
-    let layer = |label| Layer { label, state: LayerState::Undecided(Vec::new()) };
+    let layer = |label| EncodingLayer { label, state: LayerState::Undecided(Vec::new()) };
     Ok(labels.into_iter().rev().map(layer).collect())
 }
 
@@ -69,9 +73,9 @@ fn encoding_name(text: &[u8]) -> String {
     String::from_utf8_lossy(name).trim().trim_matches('"').to_ascii_lowercase()
 }
 
-impl Layer {
-    /// Decodes a piece of data. Returns the bytes that can be decoded now, also from earlier
-    /// pieces.
+impl EncodingLayer {
+    /// Decodes a piece of data. Returns all bytes that can be decoded now, including bytes of
+    /// earlier pieces.
     pub(super) fn decode(&mut self, piece: &[u8]) -> Result<Vec<u8>, DecodeError> {
         match &mut self.state {
             LayerState::Undecided(head) => {
@@ -84,7 +88,7 @@ impl Layer {
             }
             LayerState::Compressed(inflater) => Ok(inflater.decode(piece)?),
             LayerState::Text(text) => {
-                if text.accepts(piece) {
+                if text.is_text_with(piece) {
                     Ok(piece.to_vec())
                 } else {
                     Err(self.not_decodable_error())
@@ -105,14 +109,14 @@ impl Layer {
         match &mut self.state {
             LayerState::Undecided(_) => {}
             LayerState::Compressed(inflater) => rest.append(&mut inflater.finish()?),
-            LayerState::Text(text) if text.is_complete() => {}
+            LayerState::Text(text) if text.ends_with_complete_char() => {}
             LayerState::Text(_) => return Err(self.not_decodable_error()),
         }
         Ok(rest)
     }
 
-    /// Detects the format of the data from its beginning, and decodes this beginning. `is_whole`:
-    /// there is no more data.
+    /// Detects the format of the data from its first bytes, and decodes these bytes. `is_whole` is
+    /// true if no more data follows.
     fn detect_format(&mut self, is_whole: bool) -> Result<Vec<u8>, DecodeError> {
         let LayerState::Undecided(head) = &mut self.state else { return Ok(Vec::new()) };
         let head = std::mem::take(head);
@@ -151,7 +155,8 @@ struct TextCheck {
 }
 
 impl TextCheck {
-    fn accepts(&mut self, piece: &[u8]) -> bool {
+    /// Returns whether the data is still a text after this piece.
+    fn is_text_with(&mut self, piece: &[u8]) -> bool {
         let is_control = |byte: &u8| {
             (*byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c)) || *byte == 0x7f
         };
@@ -170,7 +175,8 @@ impl TextCheck {
         }
     }
 
-    fn is_complete(&self) -> bool {
+    /// Returns whether the data ends with a complete character.
+    fn ends_with_complete_char(&self) -> bool {
         self.incomplete_char.is_empty()
     }
 }

@@ -1,5 +1,5 @@
-//! Sends one request on one HTTP connection and reads its complete response, within the limits and
-//! decoded.
+//! Sends one request on one HTTP connection. Reads the complete response within the limits, and
+//! decodes it.
 //!
 //! An error states what is certain: nothing was sent, the request was not processed, no response
 //! began, or the response is incomplete. Never sends a request again, never follows a redirect.
@@ -27,6 +27,7 @@ use crate::transport::{HttpConnection, RESPONSE_HEAD_BYTES_MAX, RESPONSE_HEADERS
 /// Brotli is not offered, because a stream of a few bytes can make its decoder allocate a window of
 /// one gigabyte.
 const ACCEPTED_ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate");
+/// The user agent of a request for which the guest sets no user agent.
 const DEFAULT_USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("jackfield/", env!("CARGO_PKG_VERSION")));
 /// Why a request that is answered from a recording is not sent.
@@ -40,22 +41,23 @@ pub(super) enum ExchangeError {
     NotStarted(HttpError),
     /// The HTTP client returned the request unsent, or the tracker refused its HTTP/2 stream
     /// without processing the request.
-    #[error("the server did not process the request: {}", with_causes(.0))]
+    #[error("the server did not process the request: {}", error_with_causes(.0))]
     NotSent(#[source] hyper::Error),
     /// The tracker refused its HTTP/2 stream: it processes this request in HTTP/1.1 only.
-    #[error("the server answers this request in HTTP/1.1 only: {}", with_causes(.0))]
+    #[error("the server answers this request in HTTP/1.1 only: {}", error_with_causes(.0))]
     Http1Required(#[source] hyper::Error),
-    /// A recording answers the requests of the run, and it has no answer to this request.
+    /// A recording answers the requests of the run. The recording has no answer to this request, or
+    /// the recorded or simulated exchange failed.
     #[error(transparent)]
-    Replayed(HttpError),
-    /// The proxy answered instead of the tracker.
+    ReplayFailed(HttpError),
+    /// The proxy answered instead of the tracker, and refused the request.
     #[error("{0}")]
     RefusedByProxy(String),
-    /// The connection ended before a response began; the request may have arrived.
-    #[error("the connection ended before a response: {}", with_causes(.0))]
+    /// The connection ended before a response began. The request may have arrived.
+    #[error("the connection ended before a response: {}", error_with_causes(.0))]
     Dropped(#[source] hyper::Error),
     /// The response is not valid HTTP.
-    #[error("the response is not valid HTTP: {}", with_causes(.0))]
+    #[error("the response is not valid HTTP: {}", error_with_causes(.0))]
     NotHttp(#[source] hyper::Error),
     /// The response has too many headers.
     #[error(
@@ -81,12 +83,12 @@ pub(super) enum ExchangeError {
 }
 
 impl ExchangeError {
-    /// Whether the tracker or its proxy may have processed the request, or refused it. If a
-    /// recording answers the request: whether this was so when it was recorded.
+    /// Returns whether the tracker or its proxy may have processed or refused the request. If a
+    /// recording answers the request, this is about the recorded request.
     pub(super) fn was_sent(&self) -> bool {
         match self {
             Self::NotStarted(_) | Self::NotSent(_) | Self::Http1Required(_) => false,
-            Self::Replayed(error) => match error {
+            Self::ReplayFailed(error) => match error {
                 HttpError::Denied(_)
                 | HttpError::NotGranted(_)
                 | HttpError::Unreachable(_)
@@ -106,7 +108,7 @@ impl ExchangeError {
 impl From<ExchangeError> for HttpError {
     fn from(error: ExchangeError) -> Self {
         match error {
-            ExchangeError::NotStarted(error) | ExchangeError::Replayed(error) => error,
+            ExchangeError::NotStarted(error) | ExchangeError::ReplayFailed(error) => error,
             ExchangeError::NotSent(_)
             | ExchangeError::Http1Required(_)
             | ExchangeError::RefusedByProxy(_) => Self::Unreachable(error.to_string()),
@@ -123,7 +125,7 @@ impl From<ExchangeError> for HttpError {
     }
 }
 
-/// Builds the request in the form that its connection needs.
+/// Builds an HTTP request. Its form depends on the connection: HTTP/1.1, HTTP/2, or a proxy.
 pub(super) fn build_request(
     outbound: &CheckedRequest,
     connection: &HttpConnection,
@@ -169,7 +171,7 @@ pub(super) fn build_request(
     Ok(request)
 }
 
-/// Returns path and query of a URL in the form in which they are sent.
+/// Returns the path and the query of a URL as they are sent.
 pub(crate) fn path_and_query(url: &Url) -> Result<Uri, HttpError> {
     let text = &url[Position::BeforePath..Position::AfterQuery];
     text.parse().map_err(|error| {
@@ -183,7 +185,8 @@ fn scheme_and_authority(origin: &Origin) -> (&'static str, String) {
     (if origin.is_https() { "https" } else { "http" }, authority.to_owned())
 }
 
-/// Makes one exchange, with the tracker or with a tape.
+/// Makes one exchange. If the run has a tape, the tape records the exchange or answers the request
+/// from a recording.
 pub(super) async fn exchange(
     requests: &RunRequests,
     outbound: &CheckedRequest,
@@ -223,7 +226,8 @@ pub(super) async fn exchange_with_tracker(
     requests.until_deadline(exchanging).await.unwrap_or(Err(ExchangeError::DeadlineExceeded))
 }
 
-/// Decides what a failed send proves: whether the tracker may have processed the request.
+/// Decides whether the tracker may have processed a request that could not be sent completely or
+/// has no response.
 fn classify_send_error(mut failed: TrySendError<Request<Full<Bytes>>>) -> ExchangeError {
     let is_returned = failed.take_message().is_some();
     let error = failed.into_error();
@@ -242,9 +246,9 @@ fn classify_send_error(mut failed: TrySendError<Request<Full<Bytes>>>) -> Exchan
 }
 
 /// Returns the reason why the tracker refused an HTTP/2 request without processing it (RFC 9113,
-/// section 8.7): it reset the stream with one of these reasons, or sent `GOAWAY` with an earlier
-/// stream as the last one. The HTTP client reports `GOAWAY` only for streams that the tracker did
-/// not process.
+/// section 8.7): the tracker reset the stream with one of the reasons below, or sent `GOAWAY` and
+/// named an earlier stream as the last one that it processes. The HTTP client reports `GOAWAY` only
+/// for streams that the tracker did not process.
 fn refusal_reason(error: &hyper::Error) -> Option<Reason> {
     let error = error.source()?.downcast_ref::<h2::Error>()?;
     let reason = error.reason().filter(|_| error.is_remote())?;
@@ -252,8 +256,9 @@ fn refusal_reason(error: &hyper::Error) -> Option<Reason> {
     (is_refusal || error.is_go_away()).then_some(reason)
 }
 
-/// Returns the text of an error and of its causes, because hyper's own text has no causes.
-pub(super) fn with_causes(error: &hyper::Error) -> String {
+/// Returns the text of an error together with the texts of its causes. The text of a hyper error
+/// alone omits its causes.
+pub(super) fn error_with_causes(error: &hyper::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

@@ -1,5 +1,5 @@
-//! Decompresses gzip and deflate piece by piece. Ignores bytes after the end of the compressed
-//! data.
+//! Decompresses gzip and deflate data piece by piece. Never returns the bytes that follow the end
+//! of the compressed data.
 
 use std::io::{self, Write};
 
@@ -18,15 +18,19 @@ pub(super) enum CompressionFormat {
 
 /// Decompresses data while it arrives.
 pub(super) enum Inflater {
+    /// The data of a gzip member.
     Gzip(Box<GzDecoder<Vec<u8>>>),
-    /// A gzip member has ended. These bytes may be the first of the next member.
+    /// A gzip member has ended. These bytes may be the first bytes of the next member.
     BetweenMembers(Vec<u8>),
+    /// Deflate data, with or without the zlib container.
     Deflate(Box<Decompress>),
+    /// The compressed data has ended. All further bytes are ignored.
     Ended,
 }
 
+/// The first bytes of each gzip member.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// By how many bytes the output buffer grows at a time.
+/// The output buffer grows by this number of bytes.
 const OUTPUT_GROWTH_BYTES: usize = 32 << 10;
 
 impl Inflater {
@@ -38,7 +42,7 @@ impl Inflater {
         }
     }
 
-    /// Decodes a piece and returns the bytes that it produced.
+    /// Decompresses a piece. Returns the decompressed bytes.
     pub(super) fn decode(&mut self, mut piece: &[u8]) -> io::Result<Vec<u8>> {
         let mut decoded = Vec::new();
         while !piece.is_empty() {
@@ -95,7 +99,8 @@ impl Inflater {
     }
 }
 
-/// Whether data that begins with `head` has this format. `is_whole`: there is no more data.
+/// Returns whether data that begins with `head` has this format. `is_whole` is true if `head` is
+/// all data.
 pub(super) fn has_format(format: CompressionFormat, head: &[u8], is_whole: bool) -> bool {
     let has_zlib_header = match format {
         CompressionFormat::Gzip => return head.starts_with(&GZIP_MAGIC),

@@ -1,8 +1,9 @@
-//! Idle HTTP connections of one [`ActiveConnection`](super::ActiveConnection), by origin.
+//! Stores the idle HTTP connections of one [`ActiveConnection`](super::ActiveConnection), by
+//! origin.
 //!
 //! Never shares an HTTP connection between two connections of Jackfield. A read may use an HTTP
-//! connection that was idle for less than 30 seconds. Any other request may use only one that was
-//! idle for less than a second.
+//! connection that was idle for less than 30 seconds. Any other request may use only an HTTP
+//! connection that was idle for less than a second.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -16,14 +17,16 @@ use crate::domain::{Effect, Origin};
 
 use crate::transport::{HttpConnection, Sender};
 
-/// Maximum number of idle connections of one origin.
+/// Maximum number of idle connections to one origin.
 const IDLE_CONNECTIONS_MAX: usize = 8;
-/// How long a connection may be idle for a read.
+/// A read uses only a connection that was idle for less than this time.
 const IDLE_FOR_READ_MAX: Duration = Duration::from_secs(30);
-/// How long a connection may be idle for any other request. The longer a connection is idle, the
-/// more probable it is that the tracker closes it while a request is being sent.
+/// Any other request uses only a connection that was idle for less than this time. The longer a
+/// connection is idle, the more probable it is that the tracker closes it while a request is being
+/// sent.
 pub(super) const IDLE_FOR_WRITE_MAX: Duration = Duration::from_secs(1);
-/// How long the host waits until a connection is ready again after its answer was read.
+/// After an answer was read, the host waits at most this long until the connection is ready for the
+/// next request.
 const READY_WAIT_MAX: Duration = Duration::from_millis(50);
 
 /// The idle connections, by origin.
@@ -34,6 +37,7 @@ pub(super) struct Pool {
     http1_only: Mutex<BTreeSet<Origin>>,
 }
 
+/// The idle connections, and the state of the task that closes them.
 #[derive(Default)]
 struct IdleConnections {
     connections: HashMap<Origin, Vec<HttpConnection>>,
@@ -42,19 +46,20 @@ struct IdleConnections {
 }
 
 impl Pool {
-    /// Makes new connections to this origin use only HTTP/1.1, and closes the idle ones.
+    /// Limits new connections to this origin to HTTP/1.1, and closes the idle connections to it.
     pub(super) fn require_http1(&self, origin: &Origin) {
         self.http1_only.lock().insert(origin.clone());
         self.idle.lock().connections.remove(origin);
     }
 
-    /// Whether this origin refused HTTP/2.
+    /// Returns whether this origin refused HTTP/2.
     pub(super) fn requires_http1(&self, origin: &Origin) -> bool {
         self.http1_only.lock().contains(origin)
     }
 
     /// Returns the most recently used connection to this origin, if a request with this effect may
-    /// use it. An HTTP/1.1 connection is removed from the pool.
+    /// use it. An HTTP/1.1 connection is removed from the pool. An HTTP/2 connection stays in the
+    /// pool, because requests can share it.
     pub(super) fn take(
         &self,
         origin: &Origin,
@@ -83,7 +88,8 @@ impl Pool {
         None
     }
 
-    /// Stores a connection for later requests after its answer was read completely.
+    /// Stores a connection for later requests. The answer to its last request must have been read
+    /// completely.
     pub(super) async fn put_back(&self, origin: &Origin, mut connection: HttpConnection) {
         let is_ready = match &mut connection.sender {
             Sender::Http1(sender) => {
@@ -108,13 +114,14 @@ impl Pool {
         connections.push(connection);
         if !idle.is_reaper_running {
             idle.is_reaper_running = true;
-            tokio::spawn(close_expired(Arc::downgrade(&self.idle)));
+            tokio::spawn(close_expired_connections(Arc::downgrade(&self.idle)));
         }
     }
 }
 
-/// Closes connections that were idle for too long; ends when no connection is left.
-async fn close_expired(idle: Weak<Mutex<IdleConnections>>) {
+/// Closes, from time to time, the connections that were idle for `IDLE_FOR_READ_MAX`. Ends when no
+/// idle connection remains.
+async fn close_expired_connections(idle: Weak<Mutex<IdleConnections>>) {
     loop {
         tokio::time::sleep(IDLE_FOR_READ_MAX).await;
         let Some(idle) = idle.upgrade() else { return };

@@ -1,6 +1,6 @@
-//! Tests, for `connections try`, each step of making a network connection to an origin.
+//! Tests each step of a network connection to an origin, for the command `connections try`.
 //!
-//! Sends no request.
+//! Never sends a request.
 
 use std::time::Duration;
 
@@ -15,11 +15,12 @@ use crate::transport::{ConnectError, Route};
 const PROBE_TIME_MAX: Duration = Duration::from_secs(10);
 
 impl Egress {
-    /// Resolves the name, connects and, for https, makes the TLS handshake, as a run of this
-    /// connection would. Returns the steps in their order and stops after the first failed step.
+    /// Resolves the host name and connects. For https, also makes the TLS handshake. Uses the same
+    /// rules as a run of this connection. Returns the steps in their order, up to the first failed
+    /// step.
     pub async fn probe(&self, active: &ActiveConnection, origin: &Origin) -> Vec<TryStepResult> {
         let mut steps = Vec::new();
-        if let Err(error) = self.probe_steps(active, origin, &mut steps).await {
+        if let Err(error) = self.probe_and_add_steps(active, origin, &mut steps).await {
             let (step, error) = (error.step(), Some(error.to_string()));
             let origin = Some(origin.clone());
             steps.push(TryStepResult { origin, error, ..TryStepResult::of(step) });
@@ -27,7 +28,8 @@ impl Egress {
         steps
     }
 
-    async fn probe_steps(
+    /// Adds each successful step to `steps`. Returns the error of the first failed step.
+    async fn probe_and_add_steps(
         &self,
         active: &ActiveConnection,
         origin: &Origin,

@@ -1,8 +1,8 @@
-//! Masks credentials in the query of an outbound call, which events show.
+//! Masks credentials in the query of an outbound call, because events show the query.
 //!
 //! A query may also contain credentials that are not secrets of the connection, such as the
-//! signature in a link to a stored file. This file finds them by the name of their parameter. The
-//! secrets of the connection are redacted elsewhere.
+//! signature in a link to a stored file. This file finds such credentials by the names of their
+//! parameters. This file never redacts the secrets of the connection: `record.rs` redacts them.
 
 use crate::redact::MASK;
 
@@ -12,7 +12,7 @@ const CREDENTIAL_WORDS: [&str; 8] =
 /// A parameter with one of these names is a credential.
 const CREDENTIAL_NAMES: [&str; 6] = ["sig", "key", "auth", "authorization", "code", "jwt"];
 
-/// Returns the query with each credential masked.
+/// Returns the query with `MASK` instead of each credential.
 pub(super) fn mask_credentials(query: &str) -> String {
     let pairs = query.split('&').map(|pair| match pair.split_once('=') {
         Some((name, value)) if !value.is_empty() && is_credential(name) => {

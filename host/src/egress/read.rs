@@ -1,5 +1,6 @@
-//! Sends the requests that create no defect: reads and preparations. Only a read follows redirects,
-//! and only a read is sent again after its connection was dropped.
+//! Sends reads and preparations, which are the requests that do not create or change a defect. Only
+//! for a read does the host follow redirects, and only a read is sent again after its connection
+//! was dropped. Never sends a write.
 
 use http::header::LOCATION;
 use tokio::time::Instant;
@@ -17,12 +18,13 @@ use crate::transport::HttpConnection;
 
 /// Maximum number of redirects that one read follows.
 const REDIRECTS_MAX: u32 = 5;
-/// Maximum number of attempts for one request: on an idle connection, on a new one, and on a new
-/// one with HTTP/1.1.
+/// Maximum number of attempts for one request: on an idle connection, on a new connection, and on a
+/// new connection with HTTP/1.1.
 const ATTEMPTS_MAX: u32 = 3;
 
-/// Sends a read or a preparation. The request to which a redirect leads is a separate call in the
-/// record: it is checked and gets the secrets of its origin like the first request.
+/// Sends a read or a preparation. After a redirect, the next request is a separate call in the
+/// record. The next request is checked like the first request, and gets the secrets of its own
+/// origin.
 pub(super) async fn send_read(
     requests: &RunRequests,
     mut outbound: CheckedRequest,
@@ -34,7 +36,7 @@ pub(super) async fn send_read(
         let redirect = result.as_ref().ok().and_then(|answer| redirect_target(&outbound, answer));
         let Some((status, location)) = redirect else { return call.finish(result) };
         call.record_result(&result);
-        call = requests.record.open(&outbound.method, outbound.effect)?;
+        call = requests.record.begin_call(&outbound.method, outbound.effect)?;
         redirects += 1;
         if redirects > REDIRECTS_MAX {
             let why = format!("the server sent more than {REDIRECTS_MAX} redirects");
@@ -49,7 +51,8 @@ pub(super) async fn send_read(
     }
 }
 
-/// Returns status and location of a redirect that the host follows; `None` for any other answer.
+/// Returns the status and the location of a redirect that the host follows. Returns `None` for any
+/// other answer.
 fn redirect_target(outbound: &CheckedRequest, answer: &Answer) -> Option<(u16, String)> {
     if outbound.effect != Effect::Read || !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
         return None;
@@ -59,7 +62,7 @@ fn redirect_target(outbound: &CheckedRequest, answer: &Answer) -> Option<(u16, S
 }
 
 /// Builds the request that follows a redirect. If the location contains a secret that the tracker
-/// echoed, the redirect must stay on the same origin.
+/// echoed, refuses a redirect to another origin.
 fn follow_redirect(
     requests: &RunRequests,
     outbound: &CheckedRequest,
@@ -79,21 +82,23 @@ fn follow_redirect(
     Ok(next)
 }
 
-/// Sends a request on an idle connection or on a new one. Sends it again if the tracker certainly
-/// did not process it. Sends a read again also if its idle connection was already closed.
+/// Sends a request on an idle connection, or on a new connection if no idle connection exists.
+/// Sends it again if the tracker certainly did not process it. Sends a read again also if its idle
+/// connection was already closed when the read was sent.
 async fn send_with_retries(
     requests: &RunRequests,
     outbound: &CheckedRequest,
 ) -> Result<Answer, HttpError> {
-    let token = token::for_origin(requests, &outbound.origin).await?;
-    let token_at = Instant::now();
+    let token = token::token_for_origin(requests, &outbound.origin).await?;
+    let token_obtained_at = Instant::now();
     let outbound = requests.insert_cookies_and_secrets(outbound.clone(), token.as_ref())?;
     let (origin, effect) = (&outbound.origin, outbound.effect);
     let mut idle_connection = requests.active.pool.take(origin, effect, Instant::now());
     let mut attempts = 1;
     loop {
         let is_reused = idle_connection.is_some();
-        let result = exchange_once(requests, idle_connection.take(), &outbound, token_at).await;
+        let result =
+            exchange_once(requests, idle_connection.take(), &outbound, token_obtained_at).await;
         let may_repeat = match &result {
             Err(ExchangeError::NotSent(_)) => true,
             Err(ExchangeError::Http1Required(_)) => {
@@ -111,13 +116,13 @@ async fn send_with_retries(
     }
 }
 
-/// Makes one exchange, on the given connection or on a new one. Keeps the connection if the answer
-/// was complete.
+/// Makes one exchange on the idle connection, if there is one, or on a new connection. After a
+/// complete answer, puts the connection into the pool.
 async fn exchange_once(
     requests: &RunRequests,
     idle_connection: Option<HttpConnection>,
     outbound: &CheckedRequest,
-    token_at: Instant,
+    token_obtained_at: Instant,
 ) -> Result<Answer, ExchangeError> {
     let mut connection = match idle_connection {
         Some(connection) => connection,
@@ -127,9 +132,9 @@ async fn exchange_once(
     let memory = AnswerMemory::reserve(requests, requests.limits.response_body_bytes)
         .map_err(ExchangeError::NotStarted)?;
     let answer = exchange(requests, outbound, &mut connection, request, memory).await?;
-    let proxy_refusal = connection.refused_by_proxy(answer.status);
+    let proxy_refusal = connection.explain_proxy_refusal(answer.status);
     requests.cookies.store(&outbound.origin, &outbound.url, &answer.headers);
     requests.active.pool.put_back(&outbound.origin, connection).await;
-    token::expire_if_refused(requests, &outbound.origin, answer.status, token_at).await;
+    token::expire_refused_token(requests, &outbound.origin, answer.status, token_obtained_at).await;
     proxy_refusal.map_or(Ok(answer), |why| Err(ExchangeError::RefusedByProxy(why)))
 }

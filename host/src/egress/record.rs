@@ -1,7 +1,7 @@
-//! The record of one run: every call and every write. Each is recorded when it begins, so that the
+//! Records all calls and all writes of one run. A call or write is recorded when it begins, so the
 //! record is complete even if the run is stopped.
 //!
-//! Every text is redacted before it is stored. The record also counts the calls and enforces
+//! Never stores a text that is not redacted. The record also counts the calls and enforces
 //! `limits.outbound_calls`.
 
 use std::sync::Arc;
@@ -24,21 +24,23 @@ use super::cookies::Cookies;
 use super::query::mask_credentials;
 use super::{ActiveConnection, HttpError, OutboundResponse};
 
-/// Maximum length of a path, query or error in the record, characters. There is a limit because a
-/// guest chooses these texts.
+/// Maximum length of each path, query and error in the record, characters. The guest chooses these
+/// texts, so they could be very long.
 const TEXT_CHARS_MAX: usize = 500;
 
-/// What the record states as the error of a call, and as the answer of a write, that has not ended.
-const UNDER_WAY: &str = "still under way when the run ended";
-/// What the record states as the error of a call whose future was dropped.
+/// The text in the record for a call that has not ended. A write that has not ended has the same
+/// text.
+const STILL_UNDER_WAY: &str = "still under way when the run ended";
+/// The text in the record for a call whose future was dropped.
 const CANCELLED: &str = "cancelled before the response was complete: the guest or its run ended";
 
-/// The calls and writes of one run.
+/// The calls and the writes of one run.
 pub(super) struct Record {
     active: Arc<ActiveConnection>,
     cookies: Arc<Cookies>,
     clock: Arc<dyn Clock>,
     started_at: Instant,
+    /// The value of `limits.outbound_calls`.
     calls_max: u64,
     /// All requests of the run end at this time.
     request_deadline: Instant,
@@ -51,9 +53,11 @@ struct RecordState {
     writes: Vec<WriteRecord>,
     /// How many calls the guest requested, including refused calls beyond the limit.
     requested_calls: u64,
+    /// The size of the largest request body.
     request_body_bytes: u64,
+    /// The size of the largest response body.
     response_body_bytes: u64,
-    /// Whether a request began before the deadline and was not complete then.
+    /// Whether a request began before the deadline and was not complete at the deadline.
     missed_deadline: bool,
     /// Whether the run has ended, so that all further writes are refused.
     is_closed: bool,
@@ -91,9 +95,9 @@ impl Record {
         }
     }
 
-    /// Adds a call that begins now. Refused calls count too, so a guest that repeats a refused call
-    /// reaches the limit.
-    pub(super) fn open(
+    /// Adds a call that begins now. Refused calls also count against `limits.outbound_calls`, so a
+    /// guest that repeats a refused call reaches the limit.
+    pub(super) fn begin_call(
         self: &Arc<Self>,
         method: &Method,
         effect: Effect,
@@ -116,7 +120,7 @@ impl Record {
             status: None,
             ms: 0,
             bytes: 0,
-            error: Some(UNDER_WAY.to_owned()),
+            error: Some(STILL_UNDER_WAY.to_owned()),
             span: None,
         });
         let index = state.calls.len() - 1;
@@ -127,7 +131,7 @@ impl Record {
         Ok(Call { record, index, write_index: None, url, started_at, is_ended: false })
     }
 
-    /// Whether a write of this run may have been sent.
+    /// Returns whether a write of this run may have been sent.
     pub(super) fn may_have_sent_write(&self) -> bool {
         self.state().writes.iter().any(WriteRecord::was_sent)
     }
@@ -145,12 +149,13 @@ impl Record {
         )))
     }
 
-    /// Whether a request began before the deadline of the run's requests and was not complete then.
+    /// Returns whether a request began before the deadline of the run's requests and was not
+    /// complete at the deadline.
     pub(super) fn missed_request_deadline(&self) -> bool {
         self.state().missed_deadline
     }
 
-    /// Refuses all further writes.
+    /// Makes the record refuse all further writes, because the run has ended.
     pub(super) fn close(&self) {
         self.state().is_closed = true;
     }
@@ -160,18 +165,19 @@ impl Record {
         self.clock.now()
     }
 
-    /// Whether the run has ended. The host then evaluates its writes.
+    /// Returns whether the run has ended. The host evaluates the writes of a run after its end, so
+    /// no write may begin then.
     pub(super) fn is_closed(&self) -> bool {
         self.state().is_closed
     }
 
-    /// Returns the calls and writes so far.
+    /// Returns the calls and the writes that are recorded so far.
     pub(super) fn snapshot(&self) -> (Vec<OutboundCall>, Vec<WriteRecord>) {
         let state = self.state();
         (state.calls.clone(), state.writes.clone())
     }
 
-    /// Returns the calls so far, with their times measured from this instant.
+    /// Returns the calls that are recorded so far, with their times measured from this instant.
     pub(super) fn calls_measured_from(&self, instant: Instant) -> Vec<OutboundCall> {
         let offset_ms = ms_between(instant, self.started_at);
         let with_offset = |call: &OutboundCall| {
@@ -181,7 +187,7 @@ impl Record {
         self.state().calls.iter().map(with_offset).collect()
     }
 
-    /// Sets in `usage` how much of the limits that egress enforces was used.
+    /// Writes into `usage` how much of each limit that egress enforces was used.
     pub(super) fn fill_usage(&self, usage: &mut Usage) {
         let state = self.state();
         usage.outbound_calls = state.requested_calls.min(self.calls_max);
@@ -193,9 +199,9 @@ impl Record {
         self.state.lock()
     }
 
-    /// Removes secrets and the placeholders of secrets from a text that the guest chose, and
-    /// shortens it.
-    fn redact_target(&self, text: String) -> String {
+    /// Removes secrets and their placeholders from a path or query that the guest chose, and
+    /// shortens the text.
+    fn redact_and_shorten(&self, text: String) -> String {
         let placeholders = self.active.credentials.placeholders.values();
         let text =
             placeholders.fold(text, |text, placeholder| text.replace(placeholder.as_str(), MASK));
@@ -212,8 +218,9 @@ impl Call {
     /// Records the target of the call: its origin, its path and its query.
     pub(super) fn record_target(&mut self, origin: &Origin, url: &Url, body_bytes: usize) {
         url.as_str().clone_into(&mut self.url);
-        let path = self.record.redact_target(url.path().to_owned());
-        let query = url.query().map(|query| self.record.redact_target(mask_credentials(query)));
+        let path = self.record.redact_and_shorten(url.path().to_owned());
+        let query =
+            url.query().map(|query| self.record.redact_and_shorten(mask_credentials(query)));
         let bytes = u64::try_from(body_bytes).unwrap_or(u64::MAX);
         let mut state = self.record.state();
         state.request_body_bytes = state.request_body_bytes.max(bytes);
@@ -222,7 +229,7 @@ impl Call {
         }
     }
 
-    /// Records the span that the header `traceparent` of the request names.
+    /// Records the span that is in the header `traceparent` of the request.
     pub(super) fn record_span(&self, span: u64) {
         if let Some(call) = self.record.state().calls.get_mut(self.index) {
             call.span = Some(span);
@@ -232,8 +239,8 @@ impl Call {
     /// Adds the call to the record as a write that is not sent yet.
     ///
     /// # Errors
-    /// The run has ended, so the evaluation of its writes would miss this write.
-    pub(super) fn open_write(&mut self, outbound: &CheckedRequest) -> Result<(), HttpError> {
+    /// The run has ended. Its writes may be evaluated already, without this write.
+    pub(super) fn add_unsent_write(&mut self, outbound: &CheckedRequest) -> Result<(), HttpError> {
         let CheckedRequest { method, origin, url, .. } = outbound;
         let request_line = self.record.redact(format!("{method} {origin}{}", url.path()));
         let (answer, ended_at) = (WriteAnswer::NotSent, self.record.clock.now());
@@ -249,7 +256,7 @@ impl Call {
 
     /// Records that the first byte of the write may be sent from now on.
     pub(super) fn record_write_under_way(&self) {
-        self.record_write(WriteAnswer::Broken(UNDER_WAY.to_owned()));
+        self.record_write(WriteAnswer::Broken(STILL_UNDER_WAY.to_owned()));
     }
 
     /// Records what is known about the write.
@@ -270,7 +277,7 @@ impl Call {
         match result {
             Ok(answer) => {
                 let bytes = answer.body.len();
-                self.record_end(|call| {
+                self.complete_entry(|call| {
                     (call.status, call.bytes, call.error) = (Some(answer.status), bytes, None)
                 });
                 let mut state = self.record.state();
@@ -278,12 +285,12 @@ impl Call {
             }
             Err(error) => {
                 let error = shorten(self.record.redact(error.to_string()));
-                self.record_end(|call| call.error = Some(error));
+                self.complete_entry(|call| call.error = Some(error));
             }
         }
     }
 
-    /// Records the result and returns it as the guest may see it: redacted.
+    /// Records the result. Returns the result as the guest gets it: redacted.
     pub(super) fn finish(
         mut self,
         result: Result<Answer, HttpError>,
@@ -297,7 +304,9 @@ impl Call {
         }
     }
 
-    fn record_end(&mut self, change: impl FnOnce(&mut OutboundCall)) {
+    /// Records the duration of the call and whether it missed the deadline. `change` sets the
+    /// result in the entry of the call.
+    fn complete_entry(&mut self, change: impl FnOnce(&mut OutboundCall)) {
         self.is_ended = true;
         let deadline = self.record.request_deadline;
         let mut state = self.record.state();
@@ -312,17 +321,19 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         if !self.is_ended {
-            self.record_end(|call| call.error = Some(CANCELLED.to_owned()));
+            self.complete_entry(|call| call.error = Some(CANCELLED.to_owned()));
         }
     }
 }
 
-/// Returns the milliseconds from `from` to `to`; negative if `to` is earlier.
+/// Returns the milliseconds from `from` to `to`. The number is negative if `to` is earlier than
+/// `from`.
 fn ms_between(from: Instant, to: Instant) -> i64 {
     let ms = |duration| i64::try_from(milliseconds(duration)).unwrap_or(i64::MAX);
     ms(to.saturating_duration_since(from)) - ms(from.saturating_duration_since(to))
 }
 
+/// Shortens a text to `TEXT_CHARS_MAX` characters.
 fn shorten(text: String) -> String {
     match text.char_indices().nth(TEXT_CHARS_MAX) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),

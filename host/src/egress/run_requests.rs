@@ -1,9 +1,9 @@
-//! The requests of one run: its permission, its limits, its deadline, and what its requests share,
-//! such as the record, the cookies and the memory.
+//! Contains the state that all requests of one run share: permission, limits, deadline, record,
+//! cookies and memory.
 //!
-//! Also redacts what the guest returned, and waits for the writes in progress when the run ends.
-//! Never decides which request may be sent (`authorize.rs`), and never sends one (`send.rs`,
-//! `read.rs`).
+//! Also redacts the texts that the guest returned. At the end of the run, waits for the writes in
+//! progress. Never decides which request may be sent (`authorize.rs`), and never sends one
+//! (`send.rs`, `read.rs`).
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -26,11 +26,11 @@ use super::spool::RunSpool;
 use super::tape::{Recorder, Tape};
 use super::{ActiveConnection, Egress, Permission, RunAccounts};
 
-/// How long [`RunRequests::finish`] waits after the deadline of requests: exchanges that end at the
+/// How long [`RunRequests::finish`] waits after the deadline of requests. Exchanges that end at the
 /// deadline need a moment to record their result.
 const FINISH_GRACE: Duration = Duration::from_secs(2);
 
-/// The requests of one run.
+/// Sends the requests of one run.
 pub(crate) struct RunRequests {
     pub(super) egress: Arc<Egress>,
     pub(super) active: Arc<ActiveConnection>,
@@ -40,21 +40,24 @@ pub(crate) struct RunRequests {
     pub(super) request_deadline: Instant,
     pub(super) meter: Arc<Meter>,
     pub(super) memory: Arc<Account>,
+    /// The temporary file of the run, for large bodies.
     pub(super) spool: Arc<RunSpool>,
     pub(super) record: Arc<Record>,
     pub(super) cookies: Arc<Cookies>,
-    /// The trace that the header `traceparent` of each request names.
+    /// The trace that is in the header `traceparent` of each request. Empty if the requests do not
+    /// continue a trace.
     trace: OnceLock<TraceParent>,
     /// Records the exchanges of this run, or answers its requests from a recording.
     pub(super) tape: Option<Tape>,
     /// Locked during a write, because the journal tracks one write at a time.
     pub(super) write_lock: Arc<Mutex<()>>,
-    /// Writes that [`RunRequests::finish`] waits for.
+    /// The writes in progress. [`RunRequests::finish`] waits for them.
     pub(super) writes: TaskTracker,
 }
 
 impl RunRequests {
-    /// Makes the sender of a run's requests. All requests end by `request_deadline`.
+    /// Creates the sender of a run's requests. All requests end at `request_deadline` at the
+    /// latest.
     pub(crate) fn new(
         egress: Arc<Egress>,
         active: Arc<ActiveConnection>,
@@ -92,14 +95,14 @@ impl RunRequests {
         })
     }
 
-    /// From now on, the requests of the run have the header `traceparent`, each with a span of its
-    /// own in this trace.
+    /// Adds the header `traceparent` to all further requests of the run. Each request has its own
+    /// span in this trace.
     pub(crate) fn continue_trace(&self, trace: TraceParent) {
         let _ = self.trace.set(trace);
     }
 
-    /// Adds the header `traceparent` to a request, and its span to the record, if the requests of
-    /// this run continue a trace.
+    /// If the requests of this run continue a trace, adds the header `traceparent` to a request,
+    /// and the span of the request to the record.
     pub(super) fn add_trace(&self, outbound: &mut CheckedRequest, call: &Call) {
         let Some(trace) = self.trace.get().map(TraceParent::child) else { return };
         outbound.traceparent = HeaderValue::try_from(trace.to_string()).ok();
@@ -107,7 +110,7 @@ impl RunRequests {
     }
 
     /// Runs `work` until the deadline of the run's requests, or until the server ends all
-    /// exchanges; `None` if it did not finish.
+    /// exchanges. Returns `None` if `work` is not complete then.
     pub(super) async fn until_deadline<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let (deadline, mut closed_at) = (self.request_deadline, self.egress.closed_at.subscribe());
         let closing = async move {
@@ -122,18 +125,18 @@ impl RunRequests {
         }
     }
 
-    /// Whether a recording answers the requests, so that no connection is made.
+    /// Returns whether a recording answers the requests, so that the host makes no HTTP connection.
     pub(super) fn is_replay(&self) -> bool {
         matches!(self.tape, Some(Tape::Replay(_)))
     }
 
-    /// Removes every secret and cookie, in every form in which a tracker may echo it, from a text
-    /// that the guest returned and that people read.
+    /// Removes all secrets and cookies from a text for people that the guest returned. Finds a
+    /// secret in each form in which a tracker may echo it.
     pub(crate) fn redact(&self, text: String) -> String {
         self.cookies.redact(self.redact_as(TextKind::ForPeople, text))
     }
 
-    /// Removes every secret from a text that the guest returned. Does not remove cookies, because
+    /// Removes all secrets from a text that the guest returned. Does not remove cookies, because
     /// the value of a cookie may also be a part of a link.
     pub(crate) fn redact_as(&self, kind: TextKind, text: String) -> String {
         self.active.credentials.redactor.load().redact(kind, text)
@@ -151,47 +154,50 @@ impl RunRequests {
         self.record.snapshot()
     }
 
-    /// Removes and returns the exchanges that were recorded for the event, with the reason why some
-    /// are missing. `None` if the connection does not record its runs.
+    /// Returns the exchanges that were recorded for the event, and removes them from the recorder.
+    /// If exchanges are missing, also returns the reason. Returns `None` if the connection does not
+    /// record its runs.
     pub(crate) fn take_recording(&self) -> Option<(Vec<String>, Option<String>)> {
         match &self.tape {
-            Some(Tape::Record(recorder)) => recorder.take(),
+            Some(Tape::Record(recorder)) => recorder.take_exchanges(),
             _ => None,
         }
     }
 
-    /// Whether a request began before the deadline of the run's requests and was not complete then.
+    /// Returns whether a request began before the deadline of the run's requests and was not
+    /// complete at the deadline.
     pub(crate) fn missed_request_deadline(&self) -> bool {
         self.record.missed_request_deadline()
     }
 
-    /// Whether only the host may set this header.
+    /// Returns whether only the host may set this header.
     pub(crate) fn is_reserved_header(&self, name: &str) -> bool {
         let own_headers = &self.egress.own_server.headers;
         authorize::is_reserved_header(name, &self.active.connection, own_headers)
     }
 
-    /// The connection that this run uses.
+    /// Returns the connection that this run uses.
     pub(crate) fn active(&self) -> &Arc<ActiveConnection> {
         &self.active
     }
 
-    /// The meter of this run's CPU time. The host's work for its requests is charged to it.
+    /// Returns the meter of this run's CPU time. The CPU time that the host uses for the run's
+    /// requests is charged to this meter.
     pub(crate) fn meter(&self) -> &Arc<Meter> {
         &self.meter
     }
 
-    /// The account to which this run's memory is charged.
+    /// Returns the account to which this run's memory is charged.
     pub(crate) fn memory(&self) -> &Arc<Account> {
         &self.memory
     }
 
-    /// The limits of this run.
+    /// Returns the limits of this run.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Sets in `usage` how much of the limits that egress enforces was used.
+    /// Writes into `usage` how much of each limit that egress enforces was used.
     pub(crate) fn fill_usage(&self, usage: &mut Usage) {
         self.record.fill_usage(usage);
     }

@@ -1,9 +1,10 @@
-//! Inserts a connection's secrets into a request, each at its place and on its origin only.
+//! Inserts a connection's secrets into a request. A secret is inserted only at its granted place,
+//! and only if the request goes to its granted origin.
 //!
-//! In a body, a secret replaces a placeholder, which is one string of JSON or one field of a form.
-//! The host replaces a placeholder only if it is that whole string or field and occurs nowhere else
-//! in the body. So a connector cannot make the host put the secret into a description, an
-//! attachment or another place that the tracker displays.
+//! In a body, a secret replaces a placeholder. The placeholder is one string of JSON or one field
+//! of a form. The host replaces a placeholder only if the placeholder is the whole string or field
+//! and is at no other position of the body. So a connector cannot make the host put the secret into
+//! a description, an attachment or another place that the tracker displays.
 //!
 //! Only this file and `token.rs` put a secret's value into a request. Never logs a secret.
 
@@ -27,12 +28,13 @@ use super::{ActiveConnection, HttpError};
 /// body several times.
 const PLACEHOLDER_BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Inserts every secret that is granted to the request's origin. `token` is a fetched OAuth token.
+/// Inserts all secrets that are granted to the request's origin. `token` is the OAuth token that
+/// was fetched for this origin, if there is one.
 ///
 /// # Errors
 /// A secret has characters that a header cannot contain, or the body exceeds its limit after the
 /// placeholders are replaced.
-pub(crate) fn with_secrets(
+pub(crate) fn insert_secrets(
     mut outbound: CheckedRequest,
     active: &ActiveConnection,
     token: Option<&Secret>,
@@ -97,7 +99,8 @@ fn header_value_error(secret: &str) -> HttpError {
     ))
 }
 
-/// Sets one query parameter. Replaces a parameter of the same name that the guest set.
+/// Adds a query parameter with a secret. Removes all parameters of the same name that the guest
+/// set.
 fn set_query(url: &mut Url, name: &str, secret: &str) {
     if url.query_pairs().any(|(key, _)| key == name) {
         let others: Vec<(String, String)> = url
@@ -133,7 +136,8 @@ fn replace_placeholders(
     Ok(())
 }
 
-/// Refuses a request that contains a placeholder at a place where the host would not replace it.
+/// Refuses a request if the host would not replace one of its placeholders, because the placeholder
+/// is not at its granted place.
 pub(crate) fn check_placeholders(
     outbound: &CheckedRequest,
     active: &ActiveConnection,
@@ -162,7 +166,7 @@ pub(crate) fn check_placeholders(
     Ok(())
 }
 
-/// The place as a phrase for an error message.
+/// Returns a phrase that describes a place, for an error message.
 fn describe_place(place: &SecretPlace) -> String {
     let (position, content_type) = match place {
         SecretPlace::Json { pointer } => (format!("at {pointer:?}"), "application/json"),
@@ -175,8 +179,8 @@ fn describe_place(place: &SecretPlace) -> String {
     format!("{position} of a body of type {content_type} with at most {bytes_max} bytes")
 }
 
-/// Returns the position of the placeholder in the body; `None` if it is not exactly at its granted
-/// place.
+/// Returns the position of the placeholder in the body. Returns `None` if the placeholder is not
+/// exactly at its granted place.
 fn find_placeholder(
     outbound: &CheckedRequest,
     place: &SecretPlace,
@@ -198,9 +202,9 @@ fn find_placeholder(
         SecretPlace::Form { .. } => media_type == "application/x-www-form-urlencoded",
         _ => false,
     };
-    // The found bytes may be elsewhere, while the granted place contains the placeholder in another
-    // spelling (an escape). So the host changes the found bytes in a copy: this must change the
-    // text at the granted place.
+    // The found bytes may be at another place, while the granted place contains the placeholder
+    // with escapes. So the host changes the found bytes in a copy of the body, and checks that the
+    // text at the granted place has changed too.
     let changed_text = format!("other{placeholder}");
     let is_at_place = || {
         text_at(body, place).as_deref() == Some(placeholder)
@@ -210,8 +214,8 @@ fn find_placeholder(
     (has_granted_type && found.next().is_none() && is_at_place()).then_some(range)
 }
 
-/// Returns the body with the secret, escaped for the format of the body, instead of the bytes in
-/// `range`.
+/// Replaces the bytes in `range` by the secret, which is escaped for the format of the body.
+/// Returns the new body.
 fn body_with_secret(body: &Bytes, range: Range<usize>, place: &SecretPlace, secret: &str) -> Bytes {
     let text = match place {
         SecretPlace::Form { .. } => utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
@@ -224,13 +228,14 @@ fn body_with_secret(body: &Bytes, range: Range<usize>, place: &SecretPlace, secr
     replace_range(body, range, &text)
 }
 
-/// Returns the body with the bytes in `range` replaced by a text.
+/// Replaces the bytes in `range` by a text. Returns the new body.
 fn replace_range(body: &Bytes, range: Range<usize>, text: &str) -> Bytes {
     let (before, after) = (body.get(..range.start), body.get(range.end..));
     [before.unwrap_or_default(), text.as_bytes(), after.unwrap_or_default()].concat().into()
 }
 
-/// Returns the text at a place of a body; `None` if there is none, or more than one.
+/// Returns the text at a place of a body. Returns `None` if no text or more than one text is at
+/// this place.
 fn text_at(body: &[u8], place: &SecretPlace) -> Option<String> {
     match place {
         SecretPlace::Json { pointer } => {

@@ -1,10 +1,11 @@
 //! Sends one request of a guest.
 //!
-//! A write is sent once: the connection is made, the journal commits durably, then bytes are sent.
-//! The journal commit and the exchange run in a task of their own, even if the guest ends. The task
-//! runs until the exchange ends, the run's deadline for requests passes or the server shuts down.
-//! Never follows a redirect of a write, and never sends a write again that the tracker may have
-//! processed. `read.rs` sends the other requests.
+//! A write is sent once. First the host makes the HTTP connection, then the journal commits the
+//! write durably, then the host sends the first byte. The journal commit and the exchange run in a
+//! separate task, which continues even if the guest ends. The task ends when the exchange ends,
+//! when the run's deadline for requests passes or when the server shuts down. Never follows a
+//! redirect of a write, and never sends a write again that the tracker may have processed.
+//! `read.rs` sends the other requests.
 
 use std::sync::Arc;
 
@@ -23,33 +24,36 @@ use super::authorize::{self, CheckedRequest};
 use super::exchange::{ExchangeError, build_request, exchange};
 use super::pool::IDLE_FOR_WRITE_MAX;
 use super::record::Call;
-use super::secrets::with_secrets;
+use super::secrets::insert_secrets;
 use super::{HttpError, OutboundRequest, OutboundResponse, Permission, RunRequests};
 use super::{read, tape, token};
 use crate::transport::{HttpConnection, Sender};
 
-/// How many bytes the replacement of placeholders may add to a body before more memory must be
-/// charged.
+/// The memory that is charged for the bytes that secrets add to a body. The charge is made before
+/// placeholders are replaced, in addition to the size of the body.
 const REPLACEMENT_BYTES: u64 = 256 << 10;
 
-/// A write that is ready for the journal: it has its turn, its secrets and a connection. It can
-/// still fail before its first byte is sent, for example because the journal refuses it or because
-/// the lease ends.
+/// A write that is ready for the journal: it has the lock for writes, its secrets and a connection.
+/// The write can still fail before its first byte is sent, for example because the journal refuses
+/// it or because the lease ends.
 struct PreparedWrite {
     /// The request with its secrets.
     outbound: CheckedRequest,
     connection: HttpConnection,
     /// The time at which the request got its token.
-    token_at: Instant,
-    /// The guard of `RunRequests::write_lock`. It is kept until the write ends, so that no other
-    /// write begins.
+    token_obtained_at: Instant,
+    /// The guard of `RunRequests::write_lock`. The guard is dropped when the write ends, so no
+    /// other write of the run begins earlier.
     write_guard: OwnedMutexGuard<()>,
 }
 
-/// A prepared write, in the task that journals and sends it.
+/// References to a prepared write, for the functions that journal and send it in its task.
 struct WriteInTask<'a> {
+    /// The request with its secrets.
     outbound: &'a CheckedRequest,
-    token_at: Instant,
+    /// The time at which the request got its token.
+    token_obtained_at: Instant,
+    /// The call of the write in the record.
     call: &'a Call,
     journal: &'a dyn Journal,
 }
@@ -59,15 +63,15 @@ impl RunRequests {
     /// is finished even if this future is dropped.
     ///
     /// # Errors
-    /// The cases of `http-error` in the WIT. If a limit was exceeded, its name and value are in the
-    /// text.
+    /// The cases of `http-error` in the WIT. If a limit was exceeded, the text contains the name
+    /// and the value of the limit.
     pub(crate) async fn send(
         self: &Arc<Self>,
         request: OutboundRequest,
     ) -> Result<OutboundResponse, HttpError> {
         let mut call = self
             .record
-            .open(&request.method, authorize::effect_of(&request.method, request.effect))?;
+            .begin_call(&request.method, authorize::effect_of(&request.method, request.effect))?;
         let mut outbound = match authorize::authorize(self, request, &mut call) {
             Ok(outbound) => outbound,
             Err(error) => return call.finish(Err(error)),
@@ -84,26 +88,27 @@ impl RunRequests {
     /// Records a request that cannot be built, as a refused call.
     ///
     /// # Errors
-    /// Always: the reason why the request cannot be built, or that the run sent too many requests.
+    /// Always an error: the reason why the request cannot be built, or the limit of requests if the
+    /// run has exceeded it.
     pub(crate) fn refuse(
         &self,
         method: &Method,
         effect: Option<Effect>,
         why: HttpError,
     ) -> Result<OutboundResponse, HttpError> {
-        let call = self.record.open(method, authorize::effect_of(method, effect))?;
+        let call = self.record.begin_call(method, authorize::effect_of(method, effect))?;
         call.finish(Err(why))
     }
 
-    /// Prepares a write, then journals and sends it in its own task.
+    /// Prepares a write, and then journals and sends the write in a separate task.
     async fn send_write(
         self: &Arc<Self>,
         outbound: CheckedRequest,
         mut call: Call,
         journal: Arc<dyn Journal>,
     ) -> Result<OutboundResponse, HttpError> {
-        // `finish` waits for this token. It is taken before the write is added to the record, so
-        // that no write begins after `finish`.
+        // `finish` waits until this token is dropped. The token is made before the write is added
+        // to the record, so no write begins after `finish`.
         let running_write = self.writes.token();
         let prepared = match self.prepare_write(outbound, &mut call).await {
             Ok(prepared) => prepared,
@@ -111,10 +116,10 @@ impl RunRequests {
         };
         let requests = Arc::clone(self);
         let sending = async move {
-            let PreparedWrite { outbound, connection, token_at, write_guard } = prepared;
+            let PreparedWrite { outbound, connection, token_obtained_at, write_guard } = prepared;
             let (outbound, journal) = (&outbound, &*journal);
-            let write = WriteInTask { outbound, token_at, call: &call, journal };
-            let result = requests.send_journaled(&write, connection).await;
+            let write = WriteInTask { outbound, token_obtained_at, call: &call, journal };
+            let result = requests.journal_and_send(&write, connection).await;
             let response = call.finish(result);
             drop((write_guard, running_write));
             response
@@ -125,19 +130,19 @@ impl RunRequests {
         })
     }
 
-    /// Adds the write to the record, waits for the write before it, inserts the secrets and
-    /// connects. All of this comes before the journal commit, so a step that fails leaves no mark
-    /// in the journal.
+    /// Adds the write to the record, waits for the previous write of the run, inserts the secrets
+    /// and connects. All these steps come before the journal commit, so a failed step leaves no
+    /// mark in the journal.
     async fn prepare_write(
         &self,
         outbound: CheckedRequest,
         call: &mut Call,
     ) -> Result<PreparedWrite, HttpError> {
-        call.open_write(&outbound)?;
+        call.add_unsent_write(&outbound)?;
         let write_guard = Arc::clone(&self.write_lock).lock_owned().await;
         self.record.check_earlier_writes()?;
-        let token = token::for_origin(self, &outbound.origin).await?;
-        let token_at = Instant::now();
+        let token = token::token_for_origin(self, &outbound.origin).await?;
+        let token_obtained_at = Instant::now();
         let outbound = self.insert_cookies_and_secrets(outbound, token.as_ref())?;
         let idle_connection =
             self.active.pool.take(&outbound.origin, outbound.effect, Instant::now());
@@ -148,22 +153,22 @@ impl RunRequests {
                 connected.inspect_err(|error| tape::record_failure(self, &outbound, error))?
             }
         };
-        Ok(PreparedWrite { outbound, connection, token_at, write_guard })
+        Ok(PreparedWrite { outbound, connection, token_obtained_at, write_guard })
     }
 
-    /// Adds cookies and secrets to the request. If a placeholder in the body is replaced, the body
-    /// is copied, and the copy is charged before it is made.
+    /// Adds cookies and secrets to the request. The replacement of a placeholder copies the body.
+    /// The memory of the copy is charged before the copy is made.
     pub(super) fn insert_cookies_and_secrets(
         &self,
         mut outbound: CheckedRequest,
         token: Option<&Secret>,
     ) -> Result<CheckedRequest, HttpError> {
-        self.cookies.add_to(&mut outbound);
+        self.cookies.add_to_request(&mut outbound);
         if outbound.body.is_empty() || self.active.credentials.placeholders.is_empty() {
-            return with_secrets(outbound, &self.active, token, &self.limits);
+            return insert_secrets(outbound, &self.active, token, &self.limits);
         }
         let mut charge = self.memory.charge(outbound.body.len() as u64 + REPLACEMENT_BYTES)?;
-        let mut outbound = with_secrets(outbound, &self.active, token, &self.limits)?;
+        let mut outbound = insert_secrets(outbound, &self.active, token, &self.limits)?;
         charge.set(outbound.body.len() as u64)?;
         outbound.body = charge.bind_to_body(outbound.body);
         Ok(outbound)
@@ -171,7 +176,7 @@ impl RunRequests {
 
     /// Commits the write to the journal and sends it. After the commit, the record always states
     /// what is known about the write.
-    async fn send_journaled(
+    async fn journal_and_send(
         &self,
         write: &WriteInTask<'_>,
         connection: HttpConnection,
@@ -179,8 +184,9 @@ impl RunRequests {
         let WriteInTask { outbound, journal, .. } = *write;
         let request = build_request(outbound, &connection)?;
         let memory = AnswerMemory::reserve(self, self.limits.response_body_bytes)?;
-        // `open_write` checked this before the write waited for its turn, a token and a connection.
-        // The run may have ended meanwhile, and no write may begin after its run.
+        // `add_unsent_write` checked this too, but after that check the write waited for the lock,
+        // a token and a connection. The run may have ended meanwhile, and no write may begin after
+        // the end of its run.
         if self.record.is_closed() {
             return Err(HttpError::Denied("the run has ended; the write was not sent".to_owned()));
         }
@@ -195,7 +201,7 @@ impl RunRequests {
                 return Err(HttpError::Unreachable(why.to_owned()));
             }
         }
-        match self.send_marked(write, connection, request, memory).await {
+        match self.send_journaled_write(write, connection, request, memory).await {
             Ok(answer) => Ok(answer),
             Err(error) => {
                 if !error.was_sent() {
@@ -206,9 +212,9 @@ impl RunRequests {
         }
     }
 
-    /// Sends a write that is in the journal. The connection must have been idle for less than a
-    /// second; otherwise the host makes a new one.
-    async fn send_marked(
+    /// Sends a write that is in the journal. If the connection was idle for a second or longer,
+    /// makes a new connection first.
+    async fn send_journaled_write(
         &self,
         write: &WriteInTask<'_>,
         mut connection: HttpConnection,
@@ -217,8 +223,8 @@ impl RunRequests {
     ) -> Result<Answer, ExchangeError> {
         let origin = &write.outbound.origin;
         if connection.idle_since.elapsed() >= IDLE_FOR_WRITE_MAX {
-            // The commit took long. The tracker may already be closing the connection, which was
-            // idle before the commit and during it.
+            // The commit took long, and the connection was idle before the commit and during it. So
+            // the tracker may already be closing the connection.
             (connection, request) = self.reconnect(write.outbound).await?;
         }
         let mut result = self.send_if_leased(write, &mut connection, request, memory).await;
@@ -234,11 +240,11 @@ impl RunRequests {
         let answer = result?;
         self.cookies.store(origin, &write.outbound.url, &answer.headers);
         self.active.pool.put_back(origin, connection).await;
-        token::expire_if_refused(self, origin, answer.status, write.token_at).await;
+        token::expire_refused_token(self, origin, answer.status, write.token_obtained_at).await;
         Ok(answer)
     }
 
-    /// Sends a write if the lease on its defect is still valid, and records what is then known
+    /// Sends a write if the lease on its defect is still valid. Records what the exchange proves
     /// about the write.
     async fn send_if_leased(
         &self,
@@ -254,15 +260,15 @@ impl RunRequests {
         call.record_write_under_way();
         let result = exchange(self, outbound, connection, request, memory).await;
         call.record_write(classify_write(&result));
-        // Status 407 of a proxy: in the record it proves that the write was refused. The guest gets
-        // an error, because the tracker did not answer.
+        // If a proxy answered 407, the record contains this status, which proves that the write was
+        // refused. The guest gets an error, because the tracker did not answer.
         let answer = result?;
-        let proxy_refusal = connection.refused_by_proxy(answer.status);
+        let proxy_refusal = connection.explain_proxy_refusal(answer.status);
         proxy_refusal.map_or(Ok(answer), |why| Err(ExchangeError::RefusedByProxy(why)))
     }
 
-    /// Connects to an origin. If a recording answers the requests, no connection is made, and the
-    /// returned value sends nothing.
+    /// Connects to an origin. If a recording answers the requests, makes no connection, and returns
+    /// a placeholder that cannot send anything.
     pub(super) async fn connect(&self, origin: &Origin) -> Result<HttpConnection, HttpError> {
         if self.is_replay() {
             let idle_since = Instant::now();
@@ -278,7 +284,8 @@ impl RunRequests {
         Ok(self.until_deadline(connecting).await.ok_or_else(no_connection)??)
     }
 
-    /// Makes a new connection, and builds the request in the form that this connection needs.
+    /// Makes a new connection. Also builds the request again, because its form depends on the
+    /// connection.
     async fn reconnect(
         &self,
         outbound: &CheckedRequest,
@@ -289,9 +296,9 @@ impl RunRequests {
         Ok((connection, request))
     }
 
-    /// Removes the mark of a write that was not sent from the journal. Does nothing if an earlier
-    /// write of this run may have been sent, because the row must then stay `sent`. Its number of
-    /// writes is one too high then, which only makes the host more careful.
+    /// Removes from the journal the mark of a write that was not sent. Does nothing if an earlier
+    /// write of this run may have been sent, because then the row must stay `sent`. The row then
+    /// counts one write too many, which only makes the host more careful.
     async fn undo_journal(&self, journal: &dyn Journal) {
         if !self.record.may_have_sent_write() {
             journal.unmark().await;
@@ -299,8 +306,8 @@ impl RunRequests {
     }
 }
 
-/// Returns what the end of an exchange proves about a write. Only a complete answer, or the status
-/// of a refusal, proves anything.
+/// Returns what the end of an exchange proves about a write. Only a complete answer or the status
+/// of a refusal proves what the tracker did.
 fn classify_write(result: &Result<Answer, ExchangeError>) -> WriteAnswer {
     match result {
         Ok(answer) => WriteAnswer::Status(answer.status),

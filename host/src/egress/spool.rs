@@ -1,9 +1,9 @@
-//! Stores bodies that are too large for memory in the data folder, in one temporary file for each
-//! run.
+//! Stores the bodies that are too large for memory. Each run has one temporary file in the data
+//! folder.
 //!
 //! The file has no name, so the system deletes it when the run ends or the process crashes. Blocks
-//! are only appended. All bytes that a run has written count against `spool_bytes_max` until the
-//! run ends.
+//! are only appended, never changed. All bytes that a run has written count against
+//! `spool_bytes_max` until the run ends.
 
 use std::fs::File;
 use std::io;
@@ -21,23 +21,29 @@ const RUN_SHARE_DIVISOR: u64 = 4;
 /// The temporary files of all runs.
 #[derive(Debug)]
 pub(super) struct Spool {
+    /// The folder that contains the files.
     folder: PathBuf,
+    /// The value of `spool_bytes_max`.
     bytes_max: u64,
+    /// The size of all files together.
     used_bytes: AtomicU64,
 }
 
-/// The temporary file of one run, created when the first block is appended.
+/// The temporary file of one run. The file is created when the first block is appended.
 #[derive(Debug)]
 pub(super) struct RunSpool {
     spool: Arc<Spool>,
     file: OnceLock<File>,
+    /// The size of the file.
     written_bytes: Mutex<u64>,
 }
 
-/// A part of the file. It contains bytes of one body only.
+/// A part of the file. A block contains bytes of one body only.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Block {
+    /// The position of the first byte in the file.
     pub(super) offset: u64,
+    /// The length of the block.
     pub(super) bytes: usize,
 }
 
@@ -67,7 +73,7 @@ impl RunSpool {
         Arc::new(Self { spool, file: OnceLock::new(), written_bytes: Mutex::default() })
     }
 
-    /// Appends a block to the file and returns where it is.
+    /// Appends a block to the file. Returns the position of the block.
     pub(super) async fn append(self: &Arc<Self>, data: Vec<u8>) -> Result<Block, SpoolError> {
         let bytes = data.len();
         let offset = self.reserve(bytes as u64)?;
@@ -76,7 +82,7 @@ impl RunSpool {
         Ok(Block { offset, bytes })
     }
 
-    /// Reads the beginning of a block.
+    /// Reads the first bytes of a block, at most `bytes_max`.
     pub(super) async fn read(
         self: &Arc<Self>,
         block: Block,
@@ -112,8 +118,8 @@ impl RunSpool {
         }
         std::fs::create_dir_all(&self.spool.folder)?;
         let file = tempfile::tempfile_in(&self.spool.folder)?;
-        // Two tasks may append the first block at the same time. Then both use the file that was
-        // stored first.
+        // Two tasks may append the first block at the same time. Both tasks then use the file that
+        // was stored first.
         Ok(self.file.get_or_init(|| file))
     }
 }

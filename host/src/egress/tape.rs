@@ -1,9 +1,9 @@
-//! Records the exchanges of a run without credentials, or answers requests from a recording. With a
-//! recording, tests of a connector need no tracker.
+//! Records the exchanges of a run, or answers the requests of a run from a recording. With a
+//! recording, tests of a connector need no tracker. Never records a credential.
 //!
-//! A tape records or replaces only the exchange with the tracker, so authorization, secrets,
-//! redirects and the journal work as with a real tracker. Secrets are redacted here, both from what
-//! is recorded and from the requests that are compared with a recording.
+//! A tape records or replaces only the exchange with the tracker. Authorization, secrets, redirects
+//! and the journal work as with a real tracker. This module redacts secrets from recorded
+//! exchanges, and from the requests that are compared with a recording.
 
 mod folder;
 mod recorder;
@@ -34,7 +34,8 @@ pub use recorder::Recorder;
 use replay::ReplayResult;
 pub use replay::{Comparison, Recording, Replay, Reply, SentRequest};
 
-/// Headers that are never recorded: credentials, and the length, which follows from the body.
+/// Headers that are never recorded. These headers contain credentials, or the length of the body,
+/// which is known from the body itself.
 const OMITTED_HEADERS: [HeaderName; 5] =
     [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE, CONTENT_LENGTH];
 
@@ -51,7 +52,7 @@ pub struct TapedRequest {
     pub body: Bytes,
 }
 
-/// A complete answer without credentials, decoded.
+/// A complete answer without credentials. Its body is decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TapedAnswer {
     /// The HTTP status.
@@ -63,7 +64,8 @@ pub struct TapedAnswer {
 }
 
 string_enum! {
-    /// The reason why a replayed request gets no answer: the cases of `http-error` in the contract.
+    /// The reason why a replayed request gets no answer. Each variant is a case of `http-error` in
+    /// the contract.
     pub enum NoAnswer {
         /// The connection does not allow the request.
         Denied = "denied",
@@ -71,7 +73,7 @@ string_enum! {
         Limit = "limit",
         /// Nothing was sent.
         Unreachable = "unreachable",
-        /// The request was sent, and no complete answer came back.
+        /// The request was sent, and no complete answer arrived.
         Interrupted = "interrupted",
         /// The request cannot be sent.
         Invalid = "invalid",
@@ -80,13 +82,14 @@ string_enum! {
 
 /// How an exchange ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum TapedEnd {
+pub(super) enum TapedOutcome {
     Answer(TapedAnswer),
-    /// There was no complete answer. The text of the error contains no secret.
+    /// The exchange had no complete answer. The text of the error contains no secret.
     Failure(HttpError),
 }
 
-/// Records the exchanges of a run, or answers its requests. It is cheap to clone.
+/// Records the exchanges of a run, or answers its requests. A clone is cheap and shares its state
+/// with the original.
 #[derive(Clone)]
 pub enum Tape {
     /// Records each exchange with the tracker.
@@ -110,7 +113,8 @@ impl fmt::Debug for Tape {
 pub struct TapeError(pub(super) String);
 
 impl Tape {
-    /// Makes one exchange: with the tracker, and records it, or with the recording.
+    /// Makes one exchange. Either sends the request to the tracker and records the answer, or takes
+    /// the answer from a recording.
     pub(super) async fn exchange(
         &self,
         requests: &RunRequests,
@@ -122,10 +126,10 @@ impl Tape {
         match self {
             Self::Record(recorder) => {
                 let answer = exchange_with_tracker(requests, connection, request, memory).await?;
-                let proxy_refusal = connection.refused_by_proxy(answer.status);
-                if proxy_refusal.is_none() && recorder.records_at(requests.record.now()) {
-                    // The cookies are stored before the answer is redacted: the answer may repeat a
-                    // cookie that it sets, and the redaction must find it.
+                let proxy_refusal = connection.explain_proxy_refusal(answer.status);
+                if proxy_refusal.is_none() && recorder.is_recording_at(requests.record.now()) {
+                    // The cookies are stored before the answer is redacted. The answer may repeat a
+                    // cookie that it sets, and the redaction must find this cookie.
                     requests.cookies.store(&outbound.origin, &outbound.url, &answer.headers);
                     record_answer(requests, recorder, outbound, &answer).await;
                 }
@@ -134,7 +138,7 @@ impl Tape {
             Self::Replay(replay) => {
                 let replayed = replay.answer(&taped_request(requests, outbound), outbound.effect);
                 let TapedAnswer { status, headers, body } =
-                    replayed_answer(replayed).map_err(ExchangeError::Replayed)?;
+                    replayed_answer(replayed).map_err(ExchangeError::ReplayFailed)?;
                 let headers = header_map(&headers);
                 let answer = Answer::from_recording(status, headers, &body, memory).await;
                 answer.map_err(|source| ExchangeError::Body { status, source })
@@ -143,7 +147,7 @@ impl Tape {
     }
 }
 
-/// Returns the answer that a recording, or a test of the connector, has for a request.
+/// Converts the result of a replay into the answer to the request.
 fn replayed_answer(replayed: Result<ReplayResult, TapeError>) -> Result<TapedAnswer, HttpError> {
     match replayed {
         Ok(ReplayResult::Reply(Reply::Answer(answer))) => Ok(answer),
@@ -156,23 +160,24 @@ fn replayed_answer(replayed: Result<ReplayResult, TapeError>) -> Result<TapedAns
     }
 }
 
-/// Records that a request has no answer. Called only after the last attempt to send the request.
+/// Records that a request has no answer. The caller must have made its last attempt to send the
+/// request.
 pub(super) fn record_failure(requests: &RunRequests, outbound: &CheckedRequest, error: &HttpError) {
     let Some(Tape::Record(recorder)) = &requests.tape else { return };
-    if !recorder.records_at(requests.record.now()) {
+    if !recorder.is_recording_at(requests.record.now()) {
         return;
     }
-    if let Some(bytes) = recorder.over_limit(outbound.body.len() as u64) {
-        return recorder.skip(&request_line(requests, outbound), &body_too_large(bytes));
+    if let Some(bytes) = recorder.size_if_too_large(outbound.body.len() as u64) {
+        return recorder.record_missing(&request_line(requests, outbound), &body_too_large(bytes));
     }
     let (case, text) = error.clone().into_parts();
-    let end = TapedEnd::Failure(HttpError::from_case(case, requests.redact(text)));
-    recorder.record(requests, taped_request(requests, outbound), end);
+    let outcome = TapedOutcome::Failure(HttpError::from_case(case, requests.redact(text)));
+    recorder.record(requests, taped_request(requests, outbound), outcome);
 }
 
-/// Like [`record_failure`], for an exchange that failed. Does not record an error of a limit that
-/// refused the request before it was sent: a replay checks the same limit before it reads the
-/// recording.
+/// Records that an exchange failed, and returns its error as an [`HttpError`]. Does not record an
+/// error if a limit refused the request before it was sent, because a replay checks the same limit
+/// before it reads the recording.
 pub(super) fn record_failed_exchange(
     requests: &RunRequests,
     outbound: &CheckedRequest,
@@ -186,6 +191,7 @@ pub(super) fn record_failed_exchange(
     error
 }
 
+/// Records an answer. If the exchange cannot be recorded, records the reason.
 async fn record_answer(
     requests: &RunRequests,
     recorder: &Recorder,
@@ -193,15 +199,19 @@ async fn record_answer(
     answer: &Answer,
 ) {
     let larger_body_bytes = answer.body.len().max(outbound.body.len() as u64);
-    let taped = match recorder.over_limit(larger_body_bytes) {
+    let taped = match recorder.size_if_too_large(larger_body_bytes) {
         Some(bytes) => Err(body_too_large(bytes)),
         None => taped_answer(requests, answer).await,
     };
     match taped {
         Ok(taped) => {
-            recorder.record(requests, taped_request(requests, outbound), TapedEnd::Answer(taped));
+            recorder.record(
+                requests,
+                taped_request(requests, outbound),
+                TapedOutcome::Answer(taped),
+            );
         }
-        Err(why) => recorder.skip(&request_line(requests, outbound), &why),
+        Err(why) => recorder.record_missing(&request_line(requests, outbound), &why),
     }
 }
 
@@ -211,7 +221,7 @@ fn body_too_large(bytes: u64) -> TapeError {
     ))
 }
 
-/// Returns method and URL of a request, without secrets.
+/// Returns the method and the URL of a request, without secrets.
 fn request_line(requests: &RunRequests, outbound: &CheckedRequest) -> String {
     format!("{} {}", outbound.method, requests.redact(outbound.url.to_string()))
 }
@@ -235,7 +245,8 @@ async fn taped_answer(requests: &RunRequests, answer: &Answer) -> Result<TapedAn
     })
 }
 
-/// Returns the headers without credentials, and without secrets in the other headers.
+/// Returns the headers that are recorded. Omits headers with credentials, and redacts secrets in
+/// the other headers.
 fn recorded_headers(requests: &RunRequests, headers: &HeaderMap) -> Vec<(String, String)> {
     let redactor = requests.active.credentials.redactor.load();
     let is_recorded = |name: &HeaderName, value: &HeaderValue| {
@@ -247,13 +258,14 @@ fn recorded_headers(requests: &RunRequests, headers: &HeaderMap) -> Vec<(String,
     recorded.map(|(name, value)| (name.to_string(), text(value))).collect()
 }
 
-/// Returns a body as a connector would get it: without secrets, and without the cookies of the run.
+/// Returns a body as a connector would get it: without secrets and without the values of the run's
+/// cookies.
 fn redacted_body(requests: &RunRequests, body: Bytes) -> Bytes {
     let redactor = requests.active.credentials.redactor.load();
     requests.cookies.redact_bytes(redactor.redact_bytes(body))
 }
 
-/// Returns the headers of a recording. A header that is not valid HTTP is left out.
+/// Converts the headers of a recording. Omits headers that are not valid HTTP.
 fn header_map(headers: &[(String, String)]) -> HeaderMap {
     let valid = |(name, value): &(String, String)| {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;

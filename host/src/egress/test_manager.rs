@@ -1,9 +1,9 @@
-//! Defines how the host itself sends requests to Test Manager for a connection: the origins that
-//! these requests may reach, and the use of the client secret.
+//! Defines how the host itself sends requests to Test Manager for a connection: which origins these
+//! requests may reach, and where the client secret is used.
 //!
-//! The requests use a separate `ActiveConnection`, which no run of a guest gets. So the same rules,
-//! limits and redaction apply as to a guest's requests, and guests share no HTTP connection with
-//! them.
+//! The requests use a separate `ActiveConnection`, which a run of a guest never gets. So they have
+//! the same rules, limits and redaction as a guest's requests, and never share an HTTP connection
+//! with a guest.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,16 +20,16 @@ use crate::secret::Secret;
 use super::token::{self, TokenError};
 use super::{ActiveConnection, RunRequests};
 
-/// Builds the connection for requests to Test Manager. `None` if the connection has no settings for
-/// it.
-pub(super) fn activate(
+/// Builds the connection for requests to Test Manager. Returns `None` if `connection` has no
+/// settings for Test Manager.
+pub(super) fn build_active_connection(
     connection: &Connection,
     secret: Option<Secret>,
 ) -> Option<Arc<ActiveConnection>> {
     let settings = connection.test_manager.as_ref()?;
     let connection = Connection {
         settings: Settings::new(),
-        grants: grants(settings)?,
+        grants: test_manager_grants(settings)?,
         test_manager: None,
         record_until: None,
         ..connection.clone()
@@ -39,9 +39,9 @@ pub(super) fn activate(
     Some(Arc::new(ActiveConnection::new(connection, secrets)))
 }
 
-/// Returns the grants: the origin of Test Manager, which gets a token, and the origins of its
-/// downloads, which get none.
-fn grants(settings: &TestManagerSettings) -> Option<Grants> {
+/// Returns the grants for requests to Test Manager: its origin, whose requests have a token, and
+/// the origins of its downloads, whose requests have no token.
+fn test_manager_grants(settings: &TestManagerSettings) -> Option<Grants> {
     let origin = Origin::of(&settings.base_url).ok()?;
     let place = SecretPlace::ClientCredentials {
         token_url: settings.token_url.clone(),
@@ -65,21 +65,22 @@ impl ActiveConnection {
         self.test_manager.as_ref()
     }
 
-    /// Returns a copy of the connection without idle HTTP connections and fetched tokens, for a
-    /// `try`.
+    /// Returns a copy of the connection for a try. The copy has no idle HTTP connections and no
+    /// fetched tokens.
     pub(crate) fn without_tokens(&self) -> Self {
         Self::new(self.connection.clone(), (*self.all_secrets).clone())
     }
 }
 
 impl RunRequests {
-    /// Fetches the token for this origin, unless a valid one is stored. A request would also fetch
-    /// the token. This separate call shows whether the token or the request failed.
+    /// Fetches the token for this origin, unless a valid token is stored. A request would also
+    /// fetch the token. With this separate call, the caller can tell whether fetching the token or
+    /// the request failed.
     ///
     /// # Errors
-    /// The token request failed; the text contains no secret.
+    /// The token request failed. The text of the error contains no secret.
     pub(crate) async fn fetch_token(&self, origin: &Origin) -> Result<(), TokenError> {
-        let token = token::for_origin(self, origin).await;
+        let token = token::token_for_origin(self, origin).await;
         let redactor = self.active.credentials.redactor.load();
         token.map(drop).map_err(|error| match error {
             TokenError::Scope(text) => {
@@ -89,7 +90,8 @@ impl RunRequests {
         })
     }
 
-    /// Returns the calls of this run so far, with their times measured from `measured_from`.
+    /// Returns the calls of this run that are recorded so far, with their times measured from
+    /// `measured_from`.
     pub(crate) fn calls(&self, measured_from: Instant) -> Vec<OutboundCall> {
         self.record.calls_measured_from(measured_from)
     }

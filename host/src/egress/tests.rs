@@ -1,5 +1,5 @@
-//! Tests of egress, and their helpers: the builder of a run's `RunRequests`, and functions that
-//! make requests.
+//! Contains the modules of egress tests and their shared helpers: a builder for `RunRequests`, and
+//! functions that make requests.
 
 mod certificates;
 mod client_certificates;
@@ -57,22 +57,25 @@ pub(crate) struct RequestsBuilder {
     pub(crate) secrets: BTreeMap<String, Secret>,
     pub(crate) allow_private: bool,
     pub(crate) http1_only: bool,
-    /// The trace that the requests of the connection continue.
+    /// The trace that the requests continue. `None` if the connection does not continue traces.
     pub(crate) trace: Option<TraceParent>,
     pub(crate) limits: Limits,
-    /// For each name, the lists of addresses that its lookups return; see
-    /// [`RequestsBuilder::name`].
+    /// The host names that can be resolved. For each name, the lists of addresses that its lookups
+    /// return (see [`RequestsBuilder::name`]).
     pub(crate) names: HashMap<String, Vec<Vec<IpAddr>>>,
-    /// The URL of the proxy; if it is empty, there is no proxy.
+    /// The URL of the proxy. If it is empty, requests use no proxy.
     pub(crate) proxy: String,
+    /// The file of extra trust anchors.
     pub(crate) extra_ca: Option<PathBuf>,
+    /// The time from the start of the run to the deadline of its requests.
     pub(crate) run_time: Duration,
-    pub(crate) spool: PathBuf,
+    /// The folder for large bodies.
+    pub(crate) spool_folder: PathBuf,
     pub(crate) spool_bytes_max: u64,
 }
 
 impl RequestsBuilder {
-    /// Makes a builder for a connection that grants these origins.
+    /// Creates a builder for a connection that grants these origins.
     pub(crate) fn granting(origins: &[&str]) -> Self {
         let origins = origins.iter().map(|origin| origin.parse().unwrap()).collect();
         Self {
@@ -86,7 +89,7 @@ impl RequestsBuilder {
             proxy: String::new(),
             extra_ca: None,
             run_time: Duration::from_secs(60),
-            spool: std::env::temp_dir(),
+            spool_folder: std::env::temp_dir(),
             spool_bytes_max: 1 << 30,
         }
     }
@@ -105,14 +108,15 @@ impl RequestsBuilder {
         self
     }
 
-    /// Adds a name that can be resolved. Each lookup returns the next list of addresses. After the
-    /// last list, every lookup returns the last list.
+    /// Adds a host name that can be resolved. Each lookup returns the next list of addresses. After
+    /// the last list, every lookup returns the last list.
     pub(crate) fn name(mut self, name: &str, answers: &[&[&str]]) -> Self {
         let parse = |list: &&[&str]| list.iter().map(|ip| ip.parse().unwrap()).collect();
         self.names.insert(name.to_owned(), answers.iter().map(parse).collect());
         self
     }
 
+    /// Builds the state of the connection. Each call returns a separate state.
     pub(crate) fn active(&self) -> Arc<ActiveConnection> {
         let id = ConnectionId(Uuid::nil());
         let connector = "test".parse().unwrap();
@@ -132,10 +136,11 @@ impl RequestsBuilder {
             proxies: Proxies::new(&self.proxy, &self.proxy, ""),
             own_addresses: OwnAddresses::default(),
         };
-        let spool = Spool::new(self.spool.clone(), self.spool_bytes_max);
+        let spool = Spool::new(self.spool_folder.clone(), self.spool_bytes_max);
         Arc::new(Egress::with_dialer(dialer, spool, OwnServer::default()))
     }
 
+    /// Returns the `RunRequests` of a new connection and its only run.
     pub(crate) fn requests_with(&self, permission: Permission) -> Arc<RunRequests> {
         self.requests_of(&self.active(), permission)
     }
@@ -160,19 +165,19 @@ impl RequestsBuilder {
     }
 
     /// Returns the URL of a path on the first granted origin of the connection.
-    pub(crate) fn at(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.grants.origins[0])
     }
 
     /// Returns the `RunRequests` of a run that may only read.
-    pub(crate) fn requests_that_read(&self) -> Arc<RunRequests> {
+    pub(crate) fn read_only_requests(&self) -> Arc<RunRequests> {
         self.requests_with(Permission::Reads)
     }
 }
 
 impl RunRequests {
     /// Returns the URL of a path on the first granted origin of the connection.
-    pub(crate) fn at(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.active.connection.grants.origins[0])
     }
 }
@@ -210,7 +215,7 @@ pub(crate) fn header_value<'a>(answer: &'a OutboundResponse, name: &str) -> Opti
 
 impl<T: AsRef<[u8]>> PartialEq<T> for Body {
     fn eq(&self, other: &T) -> bool {
-        self.in_memory() == other.as_ref()
+        self.bytes_in_memory() == other.as_ref()
     }
 }
 

@@ -1,9 +1,9 @@
-//! OAuth 2.0 client credentials: fetches a connection's access tokens and stores them in memory
-//! until they expire.
+//! Implements OAuth 2.0 client credentials: fetches the access tokens of a connection and stores
+//! them in memory until they expire. Never writes a token to a file.
 //!
-//! The guest never gets access to the token endpoint. A person grants the endpoint together with
-//! the secret, and only the host sends requests to it. The record of a run lists the request for a
-//! token like each request of the guest.
+//! A person grants the token endpoint together with the secret. Only the host sends requests to the
+//! endpoint. The guest never gets access to the endpoint. The record of a run contains the requests
+//! for tokens, like the requests of the guest.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,32 +30,33 @@ use super::{ActiveConnection, HttpError, RunRequests};
 
 /// How long a token is used if the response does not state when it expires.
 const DEFAULT_LIFETIME_S: u64 = 300;
-/// Maximum time that a token is used, even if the response states a longer time.
+/// The host uses a token at most this long, even if the response states a longer time.
 const LIFETIME_MAX_S: u64 = 24 * 3600;
-/// A new token is fetched this long before the old one expires.
+/// The host fetches a new token this long before the old token expires.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
 /// Maximum size of a response of a token endpoint, bytes.
 const RESPONSE_BYTES_MAX: u64 = 64 * 1024;
-/// Maximum length of each text from the error of a token endpoint that is shown, bytes.
+/// An error message repeats at most this many bytes of each text in the error of a token endpoint.
 const REFUSAL_TEXT_BYTES_MAX: usize = 200;
-/// How many fetched tokens of one secret are kept and redacted from responses. A tracker may still
-/// accept an older token, and may echo it.
+/// How many fetched tokens of one secret are stored, so that they are redacted from responses. A
+/// tracker may still accept an older token, and may echo it.
 const TOKENS_KEPT_MAX: usize = 3;
 
-/// Fetched tokens by the name of their client secret, the newest last. Locked while a token is
-/// fetched, so that parallel requests fetch only one.
+/// The fetched tokens, by the name of their client secret. The newest token is the last. The map is
+/// locked while a token is fetched, so that parallel requests fetch only one token.
 pub(super) type Tokens = Mutex<BTreeMap<String, Vec<Token>>>;
 
-/// An OAuth access token, with the time at which it is replaced.
+/// An OAuth access token, and the time from which the host replaces it.
 pub(super) struct Token {
     value: Secret,
+    /// The time at which the host got the token.
     fetched_at: Instant,
-    /// The time from which a new token must be fetched: a margin before this one expires.
+    /// The time from which a new token must be fetched, a short time before this token expires.
     use_until: Instant,
 }
 
 impl Token {
-    /// A fixed token for requests that a recording answers. A recording has no token.
+    /// Returns a fixed token for requests that a recording answers. A recording contains no token.
     fn for_replay() -> Self {
         let now = Instant::now();
         let value = Secret::new("token-of-a-recording".to_owned());
@@ -66,10 +67,10 @@ impl Token {
 /// The reason why a token request failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum TokenError {
-    /// The endpoint accepts the client, but does not grant one of the scopes.
+    /// The endpoint accepts the client, but does not grant a requested scope.
     #[error("{0}")]
     Scope(String),
-    /// Any other error.
+    /// The token request failed for any other reason.
     #[error(transparent)]
     Other(#[from] HttpError),
 }
@@ -116,20 +117,22 @@ impl TokenResponse {
 struct TokenRefusal {
     error: Option<String>,
     error_description: Option<String>,
-    /// Whether the answer is a web page, for example of a firewall before the identity server.
+    /// Whether the answer is a web page, for example from a firewall in front of the identity
+    /// server.
     #[serde(skip)]
-    is_page: bool,
+    is_web_page: bool,
 }
 
 impl TokenRefusal {
-    fn read(answer: &Answer) -> Self {
-        let body = answer.body.in_memory();
-        let is_page = body.trim_ascii_start().starts_with(b"<");
-        serde_json::from_slice(body).unwrap_or(Self { is_page, ..Self::default() })
+    /// Parses the error in an answer of a token endpoint.
+    fn from_answer(answer: &Answer) -> Self {
+        let body = answer.body.bytes_in_memory();
+        let is_web_page = body.trim_ascii_start().starts_with(b"<");
+        serde_json::from_slice(body).unwrap_or(Self { is_web_page, ..Self::default() })
     }
 
-    /// Returns the error text if a scope is the reason of the refusal. If one scope is not granted,
-    /// the endpoint refuses all of them.
+    /// Returns an error text if a scope is the reason of the refusal. If one scope is not granted,
+    /// the endpoint refuses the request for all scopes.
     fn scope_error(&self, client: &OAuthClient<'_>, origin: &Origin) -> Option<String> {
         let scope = client.scope.filter(|_| self.error.as_deref() == Some("invalid_scope"))?;
         Some(format!(
@@ -142,7 +145,7 @@ impl TokenRefusal {
 
 impl fmt::Display for TokenRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_page {
+        if self.is_web_page {
             f.write_str(" with a web page")?;
         }
         let texts = self.error.iter().chain(&self.error_description);
@@ -153,13 +156,13 @@ impl fmt::Display for TokenRefusal {
     }
 }
 
-/// Returns the token for requests to this origin, if a client secret is granted to it. Fetches the
-/// token if no valid one is stored.
-pub(super) async fn for_origin(
+/// Returns the token for requests to this origin, or `None` if no OAuth client secret is granted to
+/// this origin. Fetches the token if no valid token is stored.
+pub(super) async fn token_for_origin(
     requests: &RunRequests,
     origin: &Origin,
 ) -> Result<Option<Secret>, TokenError> {
-    let Some(client) = client_for(&requests.active, origin) else { return Ok(None) };
+    let Some(client) = oauth_client_for(&requests.active, origin) else { return Ok(None) };
     let credentials = &requests.active.credentials;
     let mut tokens = timeout_at(requests.request_deadline, credentials.tokens.lock())
         .await
@@ -179,28 +182,29 @@ pub(super) async fn for_origin(
     Ok(Some(value))
 }
 
-/// After status 401, makes the next request fetch a new token. Does nothing if a token was fetched
-/// after `token_at`, the time at which the refused request got its token.
-pub(super) async fn expire_if_refused(
+/// After status 401, makes the next request fetch a new token. Does nothing if the stored token was
+/// fetched after `token_obtained_at`, the time at which the refused request got its token.
+pub(super) async fn expire_refused_token(
     requests: &RunRequests,
     origin: &Origin,
     status: u16,
-    token_at: Instant,
+    token_obtained_at: Instant,
 ) {
     if status != 401 {
         return;
     }
-    let Some(client) = client_for(&requests.active, origin) else { return };
+    let Some(client) = oauth_client_for(&requests.active, origin) else { return };
     let locking = requests.active.credentials.tokens.lock();
     let Ok(mut tokens) = timeout_at(requests.request_deadline, locking).await else { return };
     let newest = tokens.get_mut(client.secret_name).and_then(|tokens| tokens.last_mut());
-    if let Some(token) = newest.filter(|token| token.fetched_at <= token_at) {
-        token.use_until = token_at;
+    if let Some(token) = newest.filter(|token| token.fetched_at <= token_obtained_at) {
+        token.use_until = token_obtained_at;
     }
 }
 
-/// Returns the OAuth client whose secret is granted to an origin; `None` if there is none.
-fn client_for<'a>(active: &'a ActiveConnection, origin: &Origin) -> Option<OAuthClient<'a>> {
+/// Returns the OAuth client whose secret is granted to an origin. Returns `None` if no such client
+/// exists.
+fn oauth_client_for<'a>(active: &'a ActiveConnection, origin: &Origin) -> Option<OAuthClient<'a>> {
     active.connection.grants.secrets.iter().find_map(|(name, grant)| {
         let SecretPlace::ClientCredentials { token_url, client_id, scope } = &grant.place else {
             return None;
@@ -228,7 +232,7 @@ async fn fetch_token(
     if requests.is_replay() {
         return Ok(Token::for_replay());
     }
-    let mut call = requests.record.open(&outbound.method, outbound.effect)?;
+    let mut call = requests.record.begin_call(&outbound.method, outbound.effect)?;
     call.record_target(&outbound.origin, &outbound.url, outbound.body.len());
     let result = send_token_request(requests, &outbound).await;
     call.record_result(&result);
@@ -241,13 +245,13 @@ async fn fetch_token(
         ))
     };
     if answer.status != 200 {
-        let error = TokenRefusal::read(&answer);
+        let error = TokenRefusal::from_answer(&answer);
         return Err(match error.scope_error(client, &outbound.origin) {
             Some(text) => TokenError::Scope(text),
             None => refusal(format!("it answered {}{error}", answer.status)).into(),
         });
     }
-    let response: TokenResponse = serde_json::from_slice(answer.body.in_memory())
+    let response: TokenResponse = serde_json::from_slice(answer.body.bytes_in_memory())
         .map_err(|_| refusal("the response has no `access_token`".to_owned()))?;
     let lifetime = response.lifetime();
     let value = Secret::new(response.access_token).checked();
@@ -257,8 +261,8 @@ async fn fetch_token(
     Ok(Token { value, fetched_at, use_until })
 }
 
-/// Makes one exchange on a new connection. The connection is not kept, because a token is fetched
-/// only once in many minutes.
+/// Sends a token request on a new connection. Closes the connection afterwards, because a token is
+/// fetched only once in many minutes.
 async fn send_token_request(
     requests: &RunRequests,
     outbound: &CheckedRequest,
@@ -271,8 +275,7 @@ async fn send_token_request(
             Err(ExchangeError::DeadlineExceeded) => {
                 return Err(token_deadline_error(&outbound.url));
             }
-            // The next connection uses HTTP/1.1, on which this error cannot occur, so the loop
-            // ends.
+            // The next connection uses HTTP/1.1, where this error cannot occur, so the loop ends.
             Err(ExchangeError::Http1Required(_)) => {
                 requests.active.pool.require_http1(&outbound.origin);
             }
@@ -290,8 +293,8 @@ fn token_deadline_error(token_url: &Url) -> HttpError {
     HttpError::Unreachable(why)
 }
 
-/// Builds the request of RFC 6749, section 4.4.2. Client id and secret are encoded as section 2.3.1
-/// demands.
+/// Builds the request of RFC 6749, section 4.4.2. Encodes the client id and the secret as section
+/// 2.3.1 demands.
 fn token_request(client: &OAuthClient<'_>) -> Result<CheckedRequest, HttpError> {
     let invalid = |why: String| {
         HttpError::Invalid(format!("the OAuth token URL or client id cannot be used: {why}"))
@@ -301,8 +304,8 @@ fn token_request(client: &OAuthClient<'_>) -> Result<CheckedRequest, HttpError> 
     let mut body = form_urlencoded::Serializer::new(String::new());
     body.append_pair("grant_type", "client_credentials");
     if client.secret_name == TEST_MANAGER_SECRET {
-        // Test Manager's identity server documents the parameters in the form. The RFC prefers the
-        // header.
+        // The documentation of Test Manager's identity server sends these parameters in the form,
+        // although the RFC prefers the header.
         body.append_pair("client_id", client.client_id);
         body.append_pair("client_secret", client.secret.reveal());
     } else {

@@ -1,7 +1,7 @@
-//! Routes that need an account. No route can be declared without the lowest role that may use it.
+//! Routes that need an account. Each route is declared with the lowest role that may use it.
 //!
 //! This module also refuses changes that another site may have sent with a session's cookie (CSRF),
-//! and records every change and every refusal in the audit log. It does not identify the account:
+//! and records every change and every refusal in the audit log. It never identifies the account:
 //! `auth` does that.
 
 use std::sync::Arc;
@@ -30,36 +30,40 @@ use super::problem::Problem;
 use super::session::{self, Session};
 use super::{AppState, audit, same_site};
 
-/// How many bytes at the beginning of a multipart form are read to find its first field.
+/// Maximum number of bytes that are read at the beginning of a multipart form to find its first
+/// field.
 const FIRST_FIELD_BYTES_MAX: usize = 1_024;
-/// Maximum time until the next part of these bytes arrives.
+/// Maximum time until the next part of the first field arrives.
 const FIRST_FIELD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The rights that an account needs to use a route.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Access {
+    /// The lowest role that may use the route.
     role: Role,
-    /// Whether the route concerns more than one connection, so that an account that is limited to
-    /// some connections may not use it.
+    /// Whether an account must see all connections. If so, an account that is limited to some
+    /// connections may not use the route.
     needs_all_connections: bool,
 }
 
 // `Role::summary` describes what each role may do.
-pub(crate) const VIEWER: Access = Access::of(Role::Viewer);
-pub(crate) const OPERATOR: Access = Access::of(Role::Operator);
-pub(crate) const AUTHOR: Access = Access::of(Role::Author);
-pub(crate) const ADMIN: Access = Access::of(Role::Admin);
+pub(crate) const VIEWER: Access = Access::for_role(Role::Viewer);
+pub(crate) const OPERATOR: Access = Access::for_role(Role::Operator);
+pub(crate) const AUTHOR: Access = Access::for_role(Role::Author);
+pub(crate) const ADMIN: Access = Access::for_role(Role::Admin);
 
 impl Access {
-    const fn of(role: Role) -> Self {
+    /// The rights of accounts with this role or a higher one.
+    const fn for_role(role: Role) -> Self {
         Self { role, needs_all_connections: false }
     }
 
-    /// Refuses accounts that are limited to some connections.
+    /// Requires an account that may see all connections.
     pub(crate) const fn for_all_connections(self) -> Self {
         Self { needs_all_connections: true, ..self }
     }
 
+    /// Refuses an account that does not have these rights.
     fn check(self, account: &Account) -> Result<(), Problem> {
         let Self { role, needs_all_connections } = self;
         if !account.may(role) {
@@ -79,36 +83,40 @@ impl Access {
     }
 }
 
-/// The answer to a request that has no account.
+/// How a route answers a request that has no account.
 #[derive(Debug, Clone, Copy)]
 enum WithoutAccount {
-    /// A problem with the status 401. `auth::require_account` normally sends it first.
+    /// With a problem that has the status 401. `auth::require_account` normally sends this problem
+    /// before the route is reached.
     Problem,
-    /// A redirect to the sign-in page.
+    /// With a redirect to the sign-in page.
     RedirectToSignIn,
 }
 
 /// A list of routes, each with the lowest role that may use it.
 pub(crate) struct Routes {
     app: Arc<AppState>,
+    /// How the routes answer a request that has no account.
     without_account: WithoutAccount,
     router: Router<Arc<AppState>>,
 }
 
-/// A route of [`Routes`].
+/// A route of [`Routes`], with everything that its check needs.
 #[derive(Clone)]
 struct Route {
     app: Arc<AppState>,
     without_account: WithoutAccount,
     access: Access,
+    /// The path of the route, with the names of its parameters.
     path: &'static str,
     /// The name of the change in the audit log; `None` if the route changes nothing.
     action: Option<&'static str>,
 }
 
-/// A request that the account may send, and the name or id in its path.
-struct Admitted {
+/// A request that its account may send.
+struct AdmittedRequest {
     request: Request,
+    /// The name or id of the object in the path of the request, if there is one.
     object: Option<String>,
 }
 
@@ -172,7 +180,7 @@ impl Routes {
 
     changing_methods!(post put patch delete);
 
-    /// Adds a route for every method. `action` is the name of a change in the audit log.
+    /// Adds a route for every method. `action` is the name of the change in the audit log.
     pub(crate) fn any<H, T>(
         mut self,
         path: &'static str,
@@ -190,6 +198,7 @@ impl Routes {
         self
     }
 
+    /// Adds a route whose requests are checked. `action` is `None` if the route changes nothing.
     fn add(
         mut self,
         path: &'static str,
@@ -203,19 +212,20 @@ impl Routes {
         self
     }
 
+    /// Describes a route for [`check_and_run`].
     fn new_route(&self, path: &'static str, access: Access, action: Option<&'static str>) -> Route {
         let (app, without_account) = (Arc::clone(&self.app), self.without_account);
         Route { app, without_account, access, path, action }
     }
 
-    /// The routes for the server's router.
+    /// Converts the list to a router, for the router of the server.
     pub(crate) fn into_router(self) -> Router<Arc<AppState>> {
         self.router
     }
 }
 
-/// Runs a request if its account may use the route and may see its connection, and if no other site
-/// can have sent it. Records changes and refusals in the audit log.
+/// Runs a request if its account may use the route and may see its connection, and if no page of
+/// another site can have sent the request. Records changes and refusals in the audit log.
 async fn check_and_run(State(route): State<Route>, request: Request, next: Next) -> Response {
     let Some(account) = request.extensions().get::<Account>().cloned() else {
         return match route.without_account {
@@ -224,7 +234,7 @@ async fn check_and_run(State(route): State<Route>, request: Request, next: Next)
         };
     };
     let (caller, path) = (Caller::signed_in(&account, &request), request.uri().path().to_owned());
-    let Admitted { mut request, object } = match route.admit(&account, request).await {
+    let AdmittedRequest { mut request, object } = match route.admit(&account, request).await {
         Ok(admitted) => admitted,
         Err(problem) => {
             let attempt = (route.action.unwrap_or(audit::READ_ACTION), Some(path));
@@ -242,34 +252,36 @@ async fn check_and_run(State(route): State<Route>, request: Request, next: Next)
     }
 }
 
+/// Whether a request with this method may change something.
 fn is_change(method: &Method) -> bool {
     method != Method::GET && method != Method::HEAD
 }
 
 impl Route {
-    async fn admit(&self, account: &Account, request: Request) -> Result<Admitted, Problem> {
+    /// Checks whether the account may send the request, and whether another site may have sent it.
+    async fn admit(&self, account: &Account, request: Request) -> Result<AdmittedRequest, Problem> {
         self.access.check(account)?;
         let (mut parts, body) = request.into_parts();
-        let object = self.visible_object(account, &mut parts).await?;
+        let object = self.find_visible_object(account, &mut parts).await?;
         let session = parts.extensions.get::<Session>().cloned();
         let Some(session) = session.filter(|_| is_change(&parts.method)) else {
-            return Ok(Admitted { request: Request::from_parts(parts, body), object });
+            return Ok(AdmittedRequest { request: Request::from_parts(parts, body), object });
         };
-        same_site::check_origin(&self.app.services.config.now(), &parts.headers, &parts.uri)?;
+        same_site::check_origin(&self.app.services.config.current(), &parts.headers, &parts.uri)?;
         let token = parts.headers.get("x-csrf-token").and_then(|value| value.to_str().ok());
         if token.is_some_and(|token| session.is_csrf_token(token)) {
-            return Ok(Admitted { request: Request::from_parts(parts, body), object });
+            return Ok(AdmittedRequest { request: Request::from_parts(parts, body), object });
         }
         let (token, body) = read_csrf_field(&parts.headers, body).await;
         if !token.is_some_and(|token| session.is_csrf_token(&token)) {
             return Err(Problem::cross_site_request());
         }
-        Ok(Admitted { request: Request::from_parts(parts, body), object })
+        Ok(AdmittedRequest { request: Request::from_parts(parts, body), object })
     }
 
-    /// Returns the name or id in the path. If the account may not see that connection, event or
-    /// defect, the refusal is the same as if it did not exist.
-    async fn visible_object(
+    /// Returns the name or id of the object in the path. If the account may not see this
+    /// connection, event or defect, the refusal is the same as if the object did not exist.
+    async fn find_visible_object(
         &self,
         account: &Account,
         parts: &mut Parts,
@@ -284,9 +296,9 @@ impl Route {
         }
         match self.app.services.connections.find(&id) {
             Some(found) if account.sees(found.connection.id) => Ok(Some(found.connection.name)),
-            // The handler will answer 404. An account that is limited to some connections is
-            // refused here, because a connection with this name may be created before the handler
-            // runs.
+            // No connection has this name, so the handler will answer 404. But an account that is
+            // limited to some connections is refused here, because such a connection may be created
+            // before the handler runs.
             None if account.connections.is_none() => Ok(Some(id)),
             Some(_) | None => Err(Problem::no_such("connection", &id)),
         }
@@ -294,26 +306,27 @@ impl Route {
 }
 
 impl Route {
-    /// Refuses a request for an event or a defect if the account may not see its connection. This
-    /// check runs before the body is read.
+    /// Refuses a request for an event or a defect of a connection that the account may not see.
+    /// This check runs before the body is read.
     async fn check_visible(&self, account: &Account, id: &str) -> Result<(), Problem> {
         if account.connections.is_none() {
             return Ok(());
         }
         if self.path.starts_with("/defects/{id}") {
-            defects::record(&self.app, account, id).await?;
+            defects::find_visible_defect(&self.app, account, id).await?;
         } else if ["/events/{id}", "/unrecognised/{id}"]
             .iter()
             .any(|route| self.path.starts_with(route))
         {
-            events::read(&self.app, account, id).await?;
+            events::find_visible_event(&self.app, account, id).await?;
         }
         Ok(())
     }
 }
 
-/// Reads the field `csrf` of a form; also returns the complete body. In a multipart form, `csrf`
-/// must be the first field: such a form may contain a large file, so only its first bytes are read.
+/// Reads the field `csrf` of a form, and also returns the complete body. In a multipart form,
+/// `csrf` must be the first field, because only the first bytes of such a form are read: it may
+/// contain a large file.
 async fn read_csrf_field(headers: &header::HeaderMap, body: Body) -> (Option<String>, Body) {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if media_type.is_some_and(|media_type| media_type.starts_with("multipart/form-data")) {
@@ -330,7 +343,7 @@ async fn read_csrf_field(headers: &header::HeaderMap, body: Body) -> (Option<Str
     (value, Body::from(bytes))
 }
 
-/// Reads the first bytes of a body; also returns the complete body.
+/// Reads the first bytes of a body, and also returns the complete body.
 async fn read_first_bytes(mut body: Body) -> (Bytes, Body) {
     let mut first = BytesMut::new();
     while first.len() < FIRST_FIELD_BYTES_MAX {

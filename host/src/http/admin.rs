@@ -1,4 +1,4 @@
-//! The admin API, `/api/v1`: reads requests, calls the module that handles them, and answers with
+//! The admin API, `/api/v1`: reads requests, calls the modules that handle them, and answers with
 //! the types of `api`.
 //!
 //! Every request needs an account. An answer never contains a secret, except for the answer that
@@ -43,9 +43,9 @@ use crate::plugins;
 use super::problem::Problem;
 use super::{AppState, health};
 
-/// Maximum size of an admin request's body.
+/// Maximum size of the body of a request to the admin API, bytes.
 pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// How long the body of an admin request may take to arrive.
+/// Maximum time until the body of a request to the admin API has arrived.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Answers `GET /status`. The version and the number of tasks are for monitoring; the folders are
@@ -54,11 +54,13 @@ pub(crate) async fn status(
     State(app): State<Arc<AppState>>,
     Extension(account): Extension<Account>,
 ) -> Json<Status> {
-    let config = app.services.config.now();
-    let changed_keys = app.services.config.needs_restart();
+    let config = app.services.config.current();
+    let changed_keys = app.services.config.keys_that_need_restart();
     // An account that is limited to some connections may not see the other servers.
     let differences = match account.connections {
-        None => health::with_timeout(app.services.plugins.differences()).await.unwrap_or_default(),
+        None => {
+            health::wait_for_store(app.services.plugins.differences()).await.unwrap_or_default()
+        }
         Some(_) => Vec::new(),
     };
     Json(Status {
@@ -67,18 +69,19 @@ pub(crate) async fn status(
         needs_restart: changed_keys.into_iter().map(str::to_owned).collect(),
         plugins: app.plugins_folder(),
         data: std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone()),
-        connector_differences: differences.into_iter().map(api_difference).collect(),
+        connector_differences: differences.into_iter().map(to_api_difference).collect(),
     })
 }
 
-fn api_difference(difference: plugins::ConnectorDifference) -> ConnectorDifference {
+/// Converts a difference between the servers of one database for the answers of the API.
+fn to_api_difference(difference: plugins::ConnectorDifference) -> ConnectorDifference {
     let server_version = |(server, sha256)| ServerVersion { server, sha256 };
     let servers = difference.servers.into_iter().map(server_version).collect();
     ConnectorDifference { name: difference.name, servers }
 }
 
-/// Runs the handler in its own task once the request is read, so that a disconnect cannot cancel a
-/// change halfway.
+/// A layer that reads the whole request, and then runs its handler in a separate task. So a change
+/// is completed even if the client disconnects.
 pub(crate) async fn run_to_completion(
     State(app): State<Arc<AppState>>,
     request: Request,
@@ -99,7 +102,8 @@ pub(crate) async fn run_to_completion(
     response.unwrap_or_else(IntoResponse::into_response)
 }
 
-/// Runs the rest of a handler in its own task, so that a disconnect cannot cancel it.
+/// Runs the rest of a handler in a separate task, so that the work is completed even if the client
+/// disconnects.
 async fn complete_in_task<T: Send + 'static>(
     app: &AppState,
     work: impl Future<Output = T> + Send + 'static,
@@ -110,7 +114,7 @@ async fn complete_in_task<T: Send + 'static>(
     })
 }
 
-/// A JSON body, whatever its content type is. An empty body counts as `{}`.
+/// Extracts a JSON body, whatever its content type is. An empty body counts as `{}`.
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
@@ -129,11 +133,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
+/// Whether a body could not be read because it is larger than the limit.
 fn is_too_large(error: &axum::Error) -> bool {
     error.source().is_some_and(|cause| cause.is::<LengthLimitError>())
 }
 
-/// The first parameter of a path: an id or a name. A parameter that is not UTF-8 is refused.
+/// Extracts the first parameter of a path, which is an id or a name. A parameter that is not UTF-8
+/// is refused.
 pub(crate) struct Id(pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
@@ -149,7 +155,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
-/// The parameters of a query. A request with an unknown parameter is refused.
+/// Extracts the parameters of a query. A request with an unknown parameter is refused.
 pub(crate) struct Params<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
@@ -163,11 +169,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// Finds the connection that a path or a query names; returns its id.
+/// Finds the connection that a path or a query names, and returns its id.
 fn connection_id(app: &AppState, id_or_name: &str) -> Result<ConnectionId, Problem> {
     Ok(stored_connection(app, id_or_name)?.connection.id)
 }
 
+/// Finds the connection with this id or name.
 fn stored_connection(app: &AppState, id_or_name: &str) -> Result<ConnectionRecord, Problem> {
     let found = app.services.connections.find(id_or_name);
     found.ok_or_else(|| Problem::no_such("connection", id_or_name))
@@ -196,7 +203,7 @@ fn connection_names(app: &AppState) -> HashMap<ConnectionId, String> {
     records.map(|record| (record.connection.id, record.connection.name)).collect()
 }
 
-/// Checks the `limit` of a query; returns the number of rows in a page.
+/// Checks the `limit` of a query, and returns the number of rows in a page.
 fn page_size(limit: Option<u32>) -> Result<u32, Problem> {
     match limit {
         None => Ok(PAGE_ROWS),
@@ -207,8 +214,8 @@ fn page_size(limit: Option<u32>) -> Result<u32, Problem> {
     }
 }
 
-/// Truncates a list that was read with one extra row to the size of a page. If the extra row
-/// exists, also returns the cursor of the next page.
+/// Truncates `rows` to the size of a page. The caller has read one more row than the page has; if
+/// this row exists, the function also returns the cursor of the next page.
 fn truncate_to_page<T>(
     mut rows: Vec<T>,
     size: u32,
@@ -237,14 +244,14 @@ mod tests {
     }
 
     #[test]
-    fn the_size_of_a_page_is_limited() {
+    fn the_number_of_rows_in_a_page_is_limited() {
         assert_eq!(page_size(None), Ok(PAGE_ROWS));
         assert_eq!(page_size(Some(200)), Ok(200));
         assert!(page_size(Some(0)).is_err() && page_size(Some(201)).is_err());
     }
 
     #[tokio::test]
-    async fn errors_in_a_body_do_not_repeat_its_values() {
+    async fn the_error_for_an_invalid_body_does_not_repeat_its_values() {
         async fn read(body: impl Into<axum::body::Body>) -> Result<Value, Problem> {
             let request = Request::new(body.into());
             Body::<Value>::from_request(request, &()).await.map(|body| body.0)
@@ -252,8 +259,8 @@ mod tests {
         assert_eq!(read("").await.unwrap(), serde_json::json!({}));
         assert_eq!(read("{\"a\":1}").await.unwrap()["a"], 1);
         assert_eq!(read("{").await.unwrap_err().status(), StatusCode::BAD_REQUEST);
-        let text = Request::new("\"hunter2\"".into());
-        let refused = Body::<Vec<u8>>::from_request(text, &()).await.err().unwrap();
+        let request = Request::new("\"hunter2\"".into());
+        let refused = Body::<Vec<u8>>::from_request(request, &()).await.err().unwrap();
         let refused = format!("{refused:?}");
         assert!(refused.contains("a value has the wrong type"), "{refused}");
         assert!(!refused.contains("hunter2"), "{refused}");

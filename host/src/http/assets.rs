@@ -1,8 +1,8 @@
-//! Serves the static files of the console. They are compiled into the program, so nothing is read
-//! from the disk.
+//! Serves the static files of the console. The files are compiled into the program, so this module
+//! never reads from the disk.
 //!
-//! The address of a file contains a hash of its content, so browsers may cache it: a changed file
-//! has another address.
+//! The address of a file contains a hash of the file's content. A changed file has another address,
+//! so browsers may cache every file.
 
 use std::sync::LazyLock;
 
@@ -15,36 +15,41 @@ use sha2::{Digest as _, Sha256};
 
 use crate::http::problem::Problem;
 
-/// A static file, and the address from which browsers load it.
+/// A static file of the console.
 struct Asset {
+    /// The name of the file in the address.
     name: &'static str,
     media_type: &'static str,
     bytes: &'static [u8],
     /// The first 16 hexadecimal digits of the SHA-256 of `bytes`, in quotes.
     etag: String,
+    /// The path and the query from which browsers load the file.
     address: String,
 }
 
+/// All static files of the console.
 static ASSETS: LazyLock<[Asset; 4]> = LazyLock::new(|| {
     [
-        asset("console.css", "text/css", include_bytes!("../../static/console/console.css")),
-        asset("console.js", JS, include_bytes!("../../static/console/console.js")),
-        asset("htmx.js", JS, include_bytes!("../../static/console/htmx-2.0.11.min.js")),
-        asset("icon.svg", "image/svg+xml", include_bytes!("../../static/console/icon.svg")),
+        new_asset("console.css", "text/css", include_bytes!("../../static/console/console.css")),
+        new_asset("console.js", JAVASCRIPT, include_bytes!("../../static/console/console.js")),
+        new_asset("htmx.js", JAVASCRIPT, include_bytes!("../../static/console/htmx-2.0.11.min.js")),
+        new_asset("icon.svg", "image/svg+xml", include_bytes!("../../static/console/icon.svg")),
     ]
 });
 
-const JS: &str = "text/javascript";
+/// The media type of JavaScript.
+const JAVASCRIPT: &str = "text/javascript";
 
-fn asset(name: &'static str, media_type: &'static str, bytes: &'static [u8]) -> Asset {
+/// Describes a file: computes its hash and its address.
+fn new_asset(name: &'static str, media_type: &'static str, bytes: &'static [u8]) -> Asset {
     let hash = HEXLOWER.encode(&Sha256::digest(bytes));
     let hash = hash.get(..16).unwrap_or_default();
     let (etag, address) = (format!("\"{hash}\""), format!("/static/{name}?v={hash}"));
     Asset { name, media_type, bytes, etag, address }
 }
 
-/// Returns the address of a file. For an unknown name, the address is one that is answered with
-/// 404.
+/// Returns the address of the file with this name. For an unknown name, it returns an address that
+/// is answered with 404.
 pub(crate) fn address(name: &str) -> &'static str {
     ASSETS.iter().find(|asset| asset.name == name).map_or("/static/missing", |asset| &asset.address)
 }
@@ -70,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn htmx_has_the_published_hash() {
+    fn the_file_of_htmx_has_the_hash_that_its_project_published() {
         let readme = include_str!("../../static/console/README.md");
         let htmx = include_bytes!("../../static/console/htmx-2.0.11.min.js");
         assert!(readme.contains(&HEXLOWER.encode(&Sha256::digest(htmx))));
@@ -78,7 +83,7 @@ mod tests {
 
     #[test]
     fn all_files_together_have_less_than_90_kilobytes() {
-        // With them, a page has at most 150 kB.
+        // Together with these files, a page of the console has at most 150 kB.
         let bytes: usize = ASSETS.iter().map(|asset| asset.bytes.len()).sum();
         assert!(bytes < 90_000, "{bytes}");
     }

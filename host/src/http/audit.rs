@@ -1,5 +1,5 @@
-//! Records each change in the audit log before it is made, and its outcome before the answer is
-//! sent. Also records requests that were refused.
+//! Records each change in the audit log before the change is made, and its outcome before the
+//! answer is sent. Also records requests that were refused.
 //!
 //! Never reads the body of a request, which may contain secrets.
 
@@ -20,22 +20,22 @@ use super::client_address::client_of;
 use super::problem::Problem;
 use super::session::Session;
 
-/// The action of an API request that was refused because of its token, in the audit log.
+/// The action in the audit log of an API request that was refused because of its token.
 pub(super) const USE_TOKEN_ACTION: &str = "token.use";
-/// The action of a sign-in, in the audit log.
+/// The action in the audit log of a sign-in.
 pub(super) const BEGIN_SESSION_ACTION: &str = "session.begin";
-/// The action of a request that changes nothing, in the audit log.
+/// The action in the audit log of a request that changes nothing.
 pub(super) const READ_ACTION: &str = "read";
-/// Maximum length of the object of an entry, bytes. The object is a part of the request's path, so
-/// it may be any text.
+/// Maximum length of the object in an entry of the audit log, bytes. A client may send any text as
+/// the object, because it is a part of the request's path.
 const OBJECT_BYTES_MAX: usize = 200;
 
-/// A response extension: the name of the object that a request created.
+/// A response extension that contains the name of the object that the request created.
 #[derive(Debug, Clone)]
 pub(crate) struct CreatedObject(pub(crate) String);
 
-/// Runs a request that changes something. If its entry in the audit log cannot be stored, the
-/// request does not run.
+/// Runs a request that changes something, and records it in the audit log. If the entry cannot be
+/// stored, the request does not run.
 pub(super) async fn run(
     app: &AppState,
     account: &Account,
@@ -45,13 +45,13 @@ pub(super) async fn run(
     next: Next,
 ) -> Response {
     let work = async { Ok(next.run(request).await) };
-    let response = run_part(app, account, caller, change, work).await;
+    let response = run_and_record(app, account, caller, change, work).await;
     response.unwrap_or_else(IntoResponse::into_response)
 }
 
-/// Runs a part of a handler, and records it in the audit log. If the entry cannot be stored, that
-/// part does not run.
-pub(crate) async fn run_part(
+/// Runs `work`, which is a part of a handler, and records it in the audit log. If the entry cannot
+/// be stored, `work` does not run.
+pub(crate) async fn run_and_record(
     app: &AppState,
     account: &Account,
     caller: &Caller,
@@ -68,7 +68,7 @@ pub(crate) async fn run_part(
     let entry = app.services.audit.begin(intent).await?;
     let result = work.await;
     let completion = match &result {
-        Ok(response) => completion_of(response),
+        Ok(response) => completion_for(response),
         Err(problem) => Completion { object: None, outcome: problem.code(), event: None },
     };
     if let Err(error) = app.services.audit.complete(entry, completion).await {
@@ -77,29 +77,34 @@ pub(crate) async fn run_part(
     result
 }
 
-/// A request extension: the account, the program and the client address that sent the request.
+/// A request extension that describes who sent the request, for the audit log.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
+    /// The name and the role of the account; `None` if the client is not signed in.
     account: Option<(String, Role)>,
     client: IpAddr,
     via: Via,
 }
 
 impl Caller {
-    /// An account that sent a request.
+    /// The caller is a client that is signed in with this account.
     pub(super) fn signed_in(account: &Account, request: &Request) -> Self {
         let name_and_role = (account.name.clone(), account.role);
-        Self { account: Some(name_and_role), client: client_of(request), via: via_of(request) }
+        Self {
+            account: Some(name_and_role),
+            client: client_of(request),
+            via: sending_program(request),
+        }
     }
 
-    /// A client that is not signed in.
+    /// The caller is a client that is not signed in.
     pub(super) fn not_signed_in(client: IpAddr, via: Via) -> Self {
         Self { account: None, client, via }
     }
 }
 
-/// Records one of several changes that a request makes. The entry of the request itself is already
-/// stored, so a failure is only logged.
+/// Records one of several changes that a request makes. If the entry cannot be stored, this is only
+/// logged, because the entry of the request itself is already stored.
 pub(super) async fn record_part(
     app: &AppState,
     account: &Account,
@@ -118,7 +123,7 @@ pub(super) async fn record_part(
     }
 }
 
-/// Records an attempt that was refused.
+/// Records a request that was refused.
 pub(super) async fn record_refusal(
     app: &AppState,
     caller: Caller,
@@ -134,7 +139,7 @@ pub(super) async fn record_refusal(
         .await;
 }
 
-/// Records a sign-in, or the use of a token, if it was refused.
+/// Records a sign-in or the use of a token, but only if it was refused.
 pub(super) async fn record_refused_login<T>(
     app: &AppState,
     (client, via): (IpAddr, Via),
@@ -151,7 +156,7 @@ pub(super) async fn record_refused_login<T>(
 }
 
 /// The kind of program that sent a request.
-pub(super) fn via_of(request: &Request) -> Via {
+pub(super) fn sending_program(request: &Request) -> Via {
     let is_cli = |headers: &HeaderMap| {
         let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
         agent.is_some_and(|agent| agent.starts_with(CLI_USER_AGENT))
@@ -163,8 +168,8 @@ pub(super) fn via_of(request: &Request) -> Via {
     }
 }
 
-/// What the audit log stores about a change that was answered with this response.
-fn completion_of(response: &Response) -> Completion {
+/// The outcome that the audit log stores for a change that was answered with this response.
+fn completion_for(response: &Response) -> Completion {
     let extensions = response.extensions();
     let problem = extensions.get::<Problem>().map(Problem::code);
     let code = problem.or_else(|| extensions.get::<OutcomeCode>().copied());

@@ -1,8 +1,8 @@
 //! Identifies the account that sent a request: by a bearer token, by the headers of a trusted
 //! proxy, or by the cookie of a session.
 //!
-//! Never reports what is wrong with a token. Failed logins are logged, and their rate is limited
-//! for each client address.
+//! Never tells the client what is wrong with a token. Failed logins are logged, and their rate is
+//! limited for each client address.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,10 +25,11 @@ use super::proxy_user::{self, ProxyProof};
 use super::session::{self, Session};
 use super::{AppState, audit};
 
+/// The detail of the problem for a client address with too many failed logins.
 const TOO_MANY_FAILED_LOGINS: &str = "too many logins from this address failed";
 
-/// Refuses requests that have no account. Adds the `Account` to the extensions of other requests,
-/// and the [`Session`] if there is one.
+/// A layer that refuses requests without an account. It adds the `Account` to the extensions of all
+/// other requests, and the [`Session`] if there is one.
 pub(super) async fn require_account(
     State(app): State<Arc<AppState>>,
     mut request: Request,
@@ -47,8 +48,8 @@ pub(super) async fn require_account(
     }
 }
 
-/// Like [`require_account`], but does not refuse requests without an account; these get no
-/// extension.
+/// A layer like [`require_account`] that does not refuse requests without an account. Such requests
+/// get no extension.
 pub(crate) async fn find_account(
     State(app): State<Arc<AppState>>,
     mut request: Request,
@@ -65,9 +66,9 @@ pub(crate) async fn find_account(
     }
 }
 
-/// Adds the account of a request to its extensions; returns false if the request has no account. A
-/// bearer token takes precedence over a person whom a proxy signed in, and that person over a
-/// cookie.
+/// Adds the account of a request to its extensions. Returns false if the request has no account. A
+/// bearer token takes precedence over a person whom a proxy signed in, and such a person takes
+/// precedence over a cookie.
 async fn identify(app: &AppState, request: &mut Request) -> Result<bool, Problem> {
     if let Some(token) = bearer_token(request.headers()) {
         let token = token.to_owned();
@@ -75,7 +76,7 @@ async fn identify(app: &AppState, request: &mut Request) -> Result<bool, Problem
         let login = log_in_by_token(app, client, &token).await;
         audit::record_refused_login(
             app,
-            (client, audit::via_of(request)),
+            (client, audit::sending_program(request)),
             audit::USE_TOKEN_ACTION,
             &login,
         )
@@ -84,7 +85,7 @@ async fn identify(app: &AppState, request: &mut Request) -> Result<bool, Problem
         request.extensions_mut().insert(login.account);
         return Ok(true);
     }
-    let config = app.services.config.now();
+    let config = app.services.config.current();
     let proof = proxy_user::check_proof(&config, app.services.proxy_secret.as_ref(), request)?;
     match proof {
         ProxyProof::Absent => {}
@@ -107,7 +108,7 @@ async fn identify(app: &AppState, request: &mut Request) -> Result<bool, Problem
     Ok(true)
 }
 
-/// Counts a request that names a person without the proxy's secret as a failed login.
+/// Counts a request as a failed login, because it names a person without the proxy's secret.
 async fn count_wrong_proof(app: &AppState, client: IpAddr) -> Result<(), Problem> {
     if app.rate_limits.login_log_lines.count(&(), Instant::now()).is_ok() {
         tracing::warn!(
@@ -119,7 +120,7 @@ async fn count_wrong_proof(app: &AppState, client: IpAddr) -> Result<(), Problem
 }
 
 /// Finds the account that a token signs in. A client address with many failed logins must wait,
-/// even if it now sends a valid token. Otherwise the wait would not slow down guessing.
+/// even if it now sends a valid token. Otherwise it could guess tokens without waiting.
 pub(super) async fn log_in_by_token(
     app: &AppState,
     client: IpAddr,
@@ -128,8 +129,8 @@ pub(super) async fn log_in_by_token(
     try_login(app, client, async || app.services.accounts.by_token(token).await).await
 }
 
-/// Tries a login, and counts it if it fails. A client address with too many failed logins is
-/// refused.
+/// Runs `login`, and counts a failed login if the result is `None`. Refuses a client address with
+/// too many failed logins.
 pub(super) async fn try_login<T>(
     app: &AppState,
     client: IpAddr,
@@ -150,6 +151,7 @@ pub(super) async fn try_login<T>(
     Ok(found)
 }
 
+/// The token in the header `Authorization`, if its scheme is `Bearer`.
 fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
@@ -163,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_complete_token_as_bearer_is_accepted() {
+    fn only_the_complete_token_with_the_scheme_bearer_is_accepted() {
         let token = Secret::new("a-token-of-the-admin".to_owned());
         let is_accepted = |value: &'static str| {
             let headers = HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);

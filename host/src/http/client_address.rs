@@ -1,9 +1,9 @@
-//! Determines the address of the client that sent a request: the peer's address, or the address
-//! that a trusted proxy names.
+//! Determines the address of the client that sent a request: the address of the peer, or the
+//! address that a trusted proxy names.
 //!
-//! Never uses the headers of a proxy that is not trusted. If a trusted proxy names its client by
-//! something that is not an address, the client has the unspecified address, not the proxy's
-//! address.
+//! Never uses the headers of a proxy that is not trusted. If the name that a trusted proxy gives
+//! its client is not an address, the client has the unspecified address, and not the address of the
+//! proxy.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -12,11 +12,12 @@ use axum::http::{HeaderMap, HeaderName, header};
 
 use crate::domain::Network;
 
+/// The header in which a proxy names its client.
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-
+/// The header in which a proxy names the scheme that its client used.
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// A request extension: the client of a request, and who wrote its headers.
+/// A request extension that describes the client of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RequestClient {
     /// The address of the client.
@@ -25,14 +26,14 @@ pub(super) struct RequestClient {
     pub(super) is_https: bool,
     /// Whether a trusted proxy named the client, by the PROXY protocol or in a header.
     pub(super) is_forwarded: bool,
-    /// Who wrote the headers of the request.
+    /// The program that wrote the headers of the request.
     pub(super) header_writer: HeaderWriter,
 }
 
-/// Who wrote the headers of a request.
+/// The program that wrote the headers of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HeaderWriter {
-    /// The client, or a proxy that does not name its client.
+    /// The client itself, or a proxy that does not name its client.
     Client,
     /// A trusted proxy, which names the client in a header.
     Proxy,
@@ -40,7 +41,8 @@ pub(super) enum HeaderWriter {
     LocalProxy,
 }
 
-/// The two headers of a proxy name different clients, so the proxy did not check one of them.
+/// The error for a request in which `X-Forwarded-For` and `Forwarded` name different clients: the
+/// proxy did not check one of these headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "X-Forwarded-For and Forwarded name different clients: the reverse proxy must set one of them \
@@ -48,8 +50,8 @@ pub(super) enum HeaderWriter {
 )]
 pub(super) struct ContradictoryHeaders;
 
-/// Replaces the address of a client if it is not known. It is not the address of any client, so a
-/// list of allowed addresses refuses it, unless the list allows every IPv6 address.
+/// The address that is used for a client whose address is not known. No client has this address, so
+/// a list of allowed addresses refuses it, unless the list allows every IPv6 address.
 pub(super) const UNKNOWN_CLIENT: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 impl RequestClient {
@@ -62,21 +64,24 @@ impl RequestClient {
     };
 }
 
-/// The client of a request; [`RequestClient::UNKNOWN`] if the request did not come from a listener.
+/// The client of a request. For a request that did not come from a listener, it is
+/// [`RequestClient::UNKNOWN`].
 pub(super) fn request_client_of(request: &Request) -> RequestClient {
     request.extensions().get().copied().unwrap_or(RequestClient::UNKNOWN)
 }
 
-/// The client's address; unspecified (`::`) if the request did not come from a listener.
+/// The address of a request's client; unspecified (`::`) if the request did not come from a
+/// listener.
 pub(super) fn client_of(request: &Request) -> IpAddr {
     request_client_of(request).address
 }
 
-/// Whether the client of a trusted proxy used TLS. The proxy reports it in the entry of `Forwarded`
-/// that names the client, or in `X-Forwarded-Proto`. `None` if the proxy does not report it.
+/// Whether the client of a trusted proxy used TLS. The proxy reports the scheme in the entry of
+/// `Forwarded` that names the client, or in `X-Forwarded-Proto`. Returns `None` if the proxy
+/// reports no scheme.
 pub(super) fn forwarded_https(headers: &HeaderMap, trusted: &[Network]) -> Option<bool> {
     let entry = client_entry(&joined_values(headers, &header::FORWARDED), trusted, for_parameter);
-    let from_entry = entry.as_deref().and_then(|entry| parameter(entry, "proto"));
+    let from_entry = entry.as_deref().and_then(|entry| forwarded_parameter(entry, "proto"));
     let from_proto_header = || {
         let list = joined_values(headers, &X_FORWARDED_PROTO);
         list.rsplit(',').map(str::trim).find(|scheme| !scheme.is_empty()).map(str::to_owned)
@@ -85,8 +90,8 @@ pub(super) fn forwarded_https(headers: &HeaderMap, trusted: &[Network]) -> Optio
     Some(scheme.trim_matches('"').eq_ignore_ascii_case("https"))
 }
 
-/// The address by which limits count a client: an IPv4 address, or the /64 network of an IPv6
-/// address, because one subscriber usually has a whole /64 network.
+/// The address by which limits count a client. For IPv6, it is the /64 network of the address,
+/// because one subscriber usually has a whole /64 network.
 pub(super) fn limit_key(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
@@ -94,11 +99,12 @@ pub(super) fn limit_key(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The client whose request a trusted proxy forwards: the right-most address that is not a trusted
-/// proxy; [`UNKNOWN_CLIENT`] if that entry is not an address. `None` if there is no such header.
+/// The client whose request a trusted proxy forwards. It is the right-most address that is not a
+/// trusted proxy. If that entry is not an address, the client is [`UNKNOWN_CLIENT`]. Returns `None`
+/// if the request has neither header.
 ///
 /// # Errors
-/// Both headers exist, and they name different clients.
+/// `X-Forwarded-For` and `Forwarded` both exist, and name different clients.
 pub(super) fn forwarded_client(
     headers: &HeaderMap,
     trusted: &[Network],
@@ -116,16 +122,17 @@ pub(super) fn forwarded_client(
     }
 }
 
-/// All values of a header, joined to one comma-separated list.
+/// All values of a header, joined into one comma-separated list.
 fn joined_values(headers: &HeaderMap, name: &HeaderName) -> String {
-    // The proxy appends its entry at the end. That entry can be used even if the client sent bytes
-    // before it that are not UTF-8.
+    // The proxy appends its entry at the end. This entry can be used even if the client sent other
+    // bytes before it that are not UTF-8.
     let lines = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     lines.collect::<Vec<_>>().join(",")
 }
 
-/// The right-most entry of a list whose address is not a trusted proxy; the left-most entry if all
-/// are trusted proxies. `None` if the list is empty.
+/// The right-most entry of a list whose address is not a trusted proxy. If all entries are trusted
+/// proxies, it is the left-most entry. Returns `None` if the list is empty. `address_of` selects
+/// the part of an entry that contains the address.
 fn client_entry(
     list: &str,
     trusted: &[Network],
@@ -143,17 +150,18 @@ fn client_entry(
 }
 
 /// The value of a parameter in an entry of the header `Forwarded` (RFC 7239).
-fn parameter<'e>(entry: &'e str, name: &str) -> Option<&'e str> {
+fn forwarded_parameter<'e>(entry: &'e str, name: &str) -> Option<&'e str> {
     let pairs = entry.split(';').filter_map(|pair| pair.trim().split_once('='));
     let mut matching = pairs.filter(|(key, _)| key.trim().eq_ignore_ascii_case(name));
     matching.next().map(|(_, value)| value.trim())
 }
 
+/// The value of the parameter `for` in an entry of the header `Forwarded`: the client.
 fn for_parameter(entry: &str) -> &str {
-    parameter(entry, "for").unwrap_or_default()
+    forwarded_parameter(entry, "for").unwrap_or_default()
 }
 
-/// Parses an address in any form that proxies write: with or without a port, quotes and brackets.
+/// Parses an address in any form that proxies write: with or without a port, quotes or brackets.
 fn parse_address(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"');
     let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
@@ -168,6 +176,7 @@ mod tests {
 
     use super::*;
 
+    /// The client that these headers name, as a text.
     fn client_text(headers: &[(&'static str, &'static str)]) -> Option<String> {
         let trusted: Vec<Network> =
             ["10.0.0.0/8", "fd00::/8"].map(|text| text.parse().unwrap()).into();
@@ -227,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_not_utf8_do_not_hide_what_the_proxy_appended() {
+    fn bytes_that_are_not_utf8_do_not_hide_the_address_that_the_proxy_appended() {
         let mut map = HeaderMap::new();
         let line = HeaderValue::from_bytes(b"\xff, 203.0.113.9").unwrap();
         map.append("x-forwarded-for", line);

@@ -1,10 +1,10 @@
-//! Limits the number of open client connections, and chooses an idle one to close when a new one
-//! arrives.
+//! Limits the number of open client connections. If too many are open, this module chooses an idle
+//! connection that is closed for a new connection. It never closes a busy connection.
 //!
-//! A connection is busy from the last byte of a request to the last byte of its answer. Otherwise
-//! it is idle, even while a request is arriving. Only idle connections are closed: first
-//! connections of unknown clients, and among them a connection of the address with the most open
-//! connections. A client is known after it has sent a valid credential on the connection.
+//! A connection is busy from the last byte of a request to the last byte of its answer. At all
+//! other times it is idle, even while a request is arriving. Connections of unknown clients are
+//! closed first, and among them a connection of the address with the most open connections. A
+//! client is known after it has sent a valid credential on the connection.
 
 mod limits;
 mod state;
@@ -23,58 +23,65 @@ use super::client_address::{
     forwarded_https, limit_key,
 };
 use super::listener::{OpenedConnection, Peer, Preface};
-use super::timing::Timing;
-use state::{Displaced, IdleConnection, State, decrement};
+use super::timing::ConnectionTimeouts;
+use state::{DisplacedConnection, IdleConnection, OpenConnections, decrement};
 
 pub use limits::{ClientLimits, SharedLimits};
 
-/// Counts the open connections of a listener.
+/// The open client connections of a listener, and the limits that apply to them.
 pub(super) struct Clients {
+    /// The current limits. A reload of the configuration may change them.
     limits: SharedLimits,
-    state: Mutex<State>,
-    /// Notified when a connection ends or becomes idle.
-    changed: Notify,
+    open_connections: Mutex<OpenConnections>,
+    /// This is notified when a connection ends or becomes idle.
+    ended_or_idle: Notify,
 }
 
-/// An open client connection. It counts against the limits until it is dropped.
+/// An open client connection. It counts against the limits until this value is dropped.
 pub(super) struct Client {
     clients: Arc<Clients>,
-    /// The limits at the time when the connection began.
+    /// The limits that applied when the connection began.
     limits: Arc<ClientLimits>,
+    /// The program at the other end of the connection: the client or a proxy.
     peer: Peer,
     /// The address by which limits count this connection; `None` if the peer is a trusted proxy.
     limit_key: Option<IpAddr>,
+    /// Whether the client has sent a valid credential, or the peer is a trusted proxy.
     is_known: AtomicBool,
-    requests: Mutex<Requests>,
-    opened: OnceLock<Opening>,
-    close: CancellationToken,
+    requests: Mutex<RequestCounts>,
+    /// What preceded HTTP; empty until the handshakes are complete.
+    opening: OnceLock<Opening>,
+    /// This token is cancelled when the connection must close for a new connection.
+    close_token: CancellationToken,
+    /// This is notified when the connection becomes idle.
     became_idle: Notify,
-    pub(super) timing: Timing,
+    pub(super) timeouts: ConnectionTimeouts,
 }
 
 /// Counts the requests of a connection.
-struct Requests {
+struct RequestCounts {
     /// Number of requests that are not answered yet.
-    unanswered: usize,
+    unanswered_count: usize,
     /// Number of unanswered requests that have arrived completely.
-    arrived: usize,
-    /// The key of the connection in the list of idle ones; `None` while the connection is busy.
+    arrived_count: usize,
+    /// The key of the connection in the list of idle connections; `None` while the connection is
+    /// busy.
     idle_key: Option<u64>,
 }
 
-/// What preceded HTTP on a connection.
+/// What preceded HTTP on a connection: a header of the PROXY protocol, a TLS handshake, or nothing.
 #[derive(Clone, Copy)]
 struct Opening {
     preface: Preface,
     is_tls: bool,
 }
 
-/// A request extension: the connection on which a request came.
+/// A request extension that contains the client connection on which the request arrived.
 #[derive(Clone)]
 pub(super) struct ClientHandle(pub(super) Weak<Client>);
 
-/// Marks the client of a request as known, because it has sent a valid credential. Every handler
-/// that accepts a credential calls this function.
+/// Marks the client that sent a request as known, because the request contains a valid credential.
+/// Every handler that accepts a credential calls this function.
 pub(super) fn mark_known(extensions: &Extensions) {
     let client = extensions.get().and_then(|ClientHandle(client)| client.upgrade());
     if let Some(client) = client {
@@ -82,15 +89,17 @@ pub(super) fn mark_known(extensions: &Extensions) {
     }
 }
 
-/// Counts a forwarded or HTTP/2 request whose body is still arriving, until this value is dropped.
+/// Represents a forwarded or HTTP/2 request whose body is still arriving. The request is counted
+/// until this value is dropped.
 pub(super) struct ArrivingRequest {
     clients: Arc<Clients>,
+    /// The client address that the request counts against.
     limit_key: IpAddr,
 }
 
-/// The decision about a new connection.
+/// The decision whether a new connection is accepted.
 enum Admission {
-    /// The connection is accepted; this is its key in the list of idle connections.
+    /// The connection is accepted. The number is its key in the list of idle connections.
     Admitted(u64),
     /// The connection must wait until another one ends or becomes idle.
     Waits,
@@ -100,22 +109,27 @@ enum Admission {
 
 impl Clients {
     pub(super) fn new(limits: SharedLimits) -> Self {
-        Self { limits, state: Mutex::default(), changed: Notify::new() }
+        Self { limits, open_connections: Mutex::default(), ended_or_idle: Notify::new() }
     }
 
-    /// Counts a new connection. If too many connections are open, first asks an idle one to close,
-    /// and waits until it has ended. Returns `None` if the idle connection that would be
-    /// closed belongs to another address, which has at most as many open connections as the peer's.
+    /// Counts a new connection. If too many connections are open, first asks an idle connection to
+    /// close, and waits until that connection has ended. Returns `None` if the idle connection that
+    /// would be closed belongs to another address, and this address has at most as many open
+    /// connections as the address of the peer.
     pub(super) async fn admit(self: &Arc<Self>, peer: Peer) -> Option<Client> {
         let limits = self.limits.load_full();
         let is_proxy = peer.is_local || limits.trusts(peer.address);
         let limit_key = (!is_proxy).then(|| limit_key(peer.address));
-        let close = CancellationToken::new();
+        let close_token = CancellationToken::new();
         loop {
-            match self.try_admit(&limits, limit_key, &close) {
+            match self.try_admit(&limits, limit_key, &close_token) {
                 Admission::Admitted(key) => {
-                    let requests = Requests { unanswered: 0, arrived: 0, idle_key: Some(key) };
-                    let timing = Timing::new(limits.head, limits.keep_alive);
+                    let requests = RequestCounts {
+                        unanswered_count: 0,
+                        arrived_count: 0,
+                        idle_key: Some(key),
+                    };
+                    let timeouts = ConnectionTimeouts::new(limits.head, limits.keep_alive);
                     return Some(Client {
                         clients: Arc::clone(self),
                         limits,
@@ -123,84 +137,88 @@ impl Clients {
                         limit_key,
                         is_known: AtomicBool::new(is_proxy),
                         requests: Mutex::new(requests),
-                        opened: OnceLock::new(),
-                        close,
+                        opening: OnceLock::new(),
+                        close_token,
                         became_idle: Notify::new(),
-                        timing,
+                        timeouts,
                     });
                 }
                 Admission::Refused => return None,
-                Admission::Waits => self.changed.notified().await,
+                Admission::Waits => self.ended_or_idle.notified().await,
             }
         }
     }
 
+    /// Counts a new connection if the limits allow it. Otherwise asks an idle connection to close,
+    /// if no other one is already closing.
     fn try_admit(
         &self,
         limits: &ClientLimits,
         limit_key: Option<IpAddr>,
-        close: &CancellationToken,
+        close_token: &CancellationToken,
     ) -> Admission {
-        let mut state = self.state.lock();
-        if state.open_total >= limits.connections_max {
-            match state.choose_displaced(limit_key) {
-                _ if state.closing > 0 => {}
-                Displaced::Idle(key) => state.close(key),
-                Displaced::NoneYet => {}
-                Displaced::Never => return Admission::Refused,
+        let mut connections = self.open_connections.lock();
+        if connections.open_total >= limits.connections_max {
+            match connections.choose_displaced(limit_key) {
+                _ if connections.closing_count > 0 => {}
+                DisplacedConnection::Idle(key) => connections.request_close(key),
+                DisplacedConnection::NoneYet => {}
+                DisplacedConnection::Never => return Admission::Refused,
             }
             return Admission::Waits;
         }
-        if limit_key
-            .is_some_and(|address| state.idle_count_of(address) >= limits.idle_per_address_max)
-        {
+        if limit_key.is_some_and(|address| {
+            connections.idle_count_of(address) >= limits.idle_per_address_max
+        }) {
             let mut of_address =
-                state.unknown_idle.iter().filter(|(_, idle)| idle.limit_key == limit_key);
+                connections.unknown_idle.iter().filter(|(_, idle)| idle.limit_key == limit_key);
             if let Some(oldest) = of_address.next().map(|(key, _)| *key) {
-                state.close(oldest);
+                connections.request_close(oldest);
             }
         }
-        state.open_total += 1;
-        limit_key.into_iter().for_each(|address| state.add_open(address));
-        Admission::Admitted(state.add_idle(IdleConnection { limit_key, close: close.clone() }))
+        connections.open_total += 1;
+        limit_key.into_iter().for_each(|address| connections.add_open(address));
+        let close_token = close_token.clone();
+        Admission::Admitted(connections.add_idle(IdleConnection { limit_key, close_token }))
     }
 }
 
 impl Client {
+    /// The limits that applied when the connection began.
     pub(super) fn limits(&self) -> &ClientLimits {
         &self.limits
     }
 
-    /// Whether the peer is a trusted proxy.
+    /// Whether the peer is a trusted proxy, or is connected through a Unix socket.
     pub(super) fn is_proxy(&self) -> bool {
         self.limit_key.is_none()
     }
 
-    /// Marks the client as known, because it has sent a valid credential. From now on, its
-    /// connection is closed for a new one only if no unknown client has an open connection.
+    /// Marks the client as known, because it has sent a valid credential. After that, its
+    /// connection is closed for a new connection only if no unknown client has an open connection.
     pub(super) fn mark_known(&self) {
         if self.is_known.swap(true, Ordering::Relaxed) {
             return;
         }
         let requests = self.requests.lock();
-        let mut state = self.clients.state.lock();
-        self.limit_key.into_iter().for_each(|address| state.remove_open(address));
+        let mut connections = self.clients.open_connections.lock();
+        self.limit_key.into_iter().for_each(|address| connections.remove_open(address));
         if let Some((key, idle)) =
-            requests.idle_key.and_then(|key| Some((key, state.remove_idle(key)?)))
+            requests.idle_key.and_then(|key| Some((key, connections.remove_idle(key)?)))
         {
-            state.insert_idle(key, IdleConnection { limit_key: None, ..idle });
+            connections.insert_idle(key, IdleConnection { limit_key: None, ..idle });
         }
     }
 
     /// Stores what preceded HTTP on the connection.
-    pub(super) fn set_opened(&self, opened: &OpenedConnection) {
-        let _ = self.opened.set(Opening { preface: opened.preface, is_tls: opened.is_tls });
+    pub(super) fn set_opening(&self, opened: &OpenedConnection) {
+        let _ = self.opening.set(Opening { preface: opened.preface, is_tls: opened.is_tls });
     }
 
-    /// The client of a request with these headers: the peer, or the client that a trusted proxy
-    /// names, by the PROXY protocol or in an HTTP header. After a header of the PROXY protocol, the
-    /// named client writes the HTTP headers. They are trusted only if this client is a trusted
-    /// proxy.
+    /// The client that sent a request with these headers. It is the peer, or the client that a
+    /// trusted proxy names with the PROXY protocol or in an HTTP header. On a connection with a
+    /// header of the PROXY protocol, the client that the header names writes the HTTP headers.
+    /// These HTTP headers are trusted only if that client is itself a trusted proxy.
     ///
     /// # Errors
     /// The headers of a trusted proxy contradict each other.
@@ -209,7 +227,7 @@ impl Client {
         headers: &HeaderMap,
     ) -> Result<RequestClient, ContradictoryHeaders> {
         let absent = Opening { preface: Preface::Absent, is_tls: false };
-        let Opening { preface, is_tls } = self.opened.get().copied().unwrap_or(absent);
+        let Opening { preface, is_tls } = self.opening.get().copied().unwrap_or(absent);
         let limits = self.limits();
         let (address, is_https, is_proxy) = match preface {
             Preface::Absent => (self.peer.address, is_tls, self.is_proxy()),
@@ -236,12 +254,12 @@ impl Client {
         Ok(RequestClient { address, is_https, is_forwarded: true, header_writer })
     }
 
-    /// Counts a request that begins to arrive. Returns `None` if its client already has too many of
-    /// them.
+    /// Counts a request that begins to arrive. Returns `None` if too many requests of this client
+    /// address are already arriving.
     pub(super) fn count_arriving(&self, client: IpAddr) -> Option<ArrivingRequest> {
         let limit_key = limit_key(client);
-        let mut state = self.clients.state.lock();
-        let count = state.arriving_counts.entry(limit_key).or_default();
+        let mut connections = self.clients.open_connections.lock();
+        let count = connections.arriving_counts.entry(limit_key).or_default();
         if *count >= self.limits().idle_per_address_max {
             return None;
         }
@@ -249,59 +267,60 @@ impl Client {
         Some(ArrivingRequest { clients: Arc::clone(&self.clients), limit_key })
     }
 
-    /// Records that the head of a request has arrived.
+    /// Records that the head of a request has arrived completely.
     pub(super) fn begin_request(&self) {
-        self.requests.lock().unanswered += 1;
-        self.timing.head_complete();
+        self.requests.lock().unanswered_count += 1;
+        self.timeouts.stop_head_timeout();
     }
 
-    /// Records that a request has arrived completely: the connection is busy now.
+    /// Records that a request has arrived completely. From now on, the connection is busy.
     pub(super) fn mark_busy(&self) {
         let mut requests = self.requests.lock();
-        requests.arrived += 1;
+        requests.arrived_count += 1;
         let idle_key = requests.idle_key.take();
         drop(requests);
         if let Some(key) = idle_key {
-            let mut state = self.clients.state.lock();
-            if state.remove_idle(key).is_none() {
-                state.closing = state.closing.saturating_sub(1);
-                drop(state);
-                self.clients.changed.notify_one();
+            let mut connections = self.clients.open_connections.lock();
+            if connections.remove_idle(key).is_none() {
+                connections.closing_count = connections.closing_count.saturating_sub(1);
+                drop(connections);
+                self.clients.ended_or_idle.notify_one();
             }
         }
     }
 
-    /// Records that the answer to a request was sent. The connection becomes idle unless another
-    /// request has arrived completely.
+    /// Records that the answer to a request was sent. The connection becomes idle, unless another
+    /// request has arrived completely. `had_arrived`: whether [`Self::mark_busy`] was called for
+    /// the answered request.
     pub(super) fn end_request(&self, had_arrived: bool) {
         let mut requests = self.requests.lock();
-        requests.unanswered -= 1;
-        requests.arrived -= usize::from(had_arrived);
-        if requests.unanswered == 0 {
-            self.timing.await_request();
+        requests.unanswered_count -= 1;
+        requests.arrived_count -= usize::from(had_arrived);
+        if requests.unanswered_count == 0 {
+            self.timeouts.start_keep_alive_timeout();
         }
-        if requests.arrived > 0 || requests.idle_key.is_some() {
+        if requests.arrived_count > 0 || requests.idle_key.is_some() {
             return;
         }
-        let close = self.close.clone();
-        // A connection that was asked to close gets a key that is never in the list of idle
-        // connections.
-        requests.idle_key = Some(if close.is_cancelled() {
-            self.clients.state.lock().closing += 1;
+        let close_token = self.close_token.clone();
+        // If the connection was asked to close, it does not get into the list of idle connections
+        // again, so its key is one that the list never contains.
+        requests.idle_key = Some(if close_token.is_cancelled() {
+            self.clients.open_connections.lock().closing_count += 1;
             u64::MAX
         } else {
             let is_known = self.is_known.load(Ordering::Relaxed);
             let limit_key = self.limit_key.filter(|_| !is_known);
-            self.clients.state.lock().add_idle(IdleConnection { limit_key, close })
+            self.clients.open_connections.lock().add_idle(IdleConnection { limit_key, close_token })
         });
         drop(requests);
         self.became_idle.notify_one();
-        self.clients.changed.notify_one();
+        self.clients.ended_or_idle.notify_one();
     }
 
-    /// Returns when the connection was asked to close and is idle.
+    /// Waits until the connection was asked to close and is idle.
     pub(super) async fn close_requested(&self) {
-        self.close.cancelled().await;
+        self.close_token.cancelled().await;
         while self.requests.lock().idle_key.is_none() {
             self.became_idle.notified().await;
         }
@@ -311,25 +330,25 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         let idle_key = self.requests.get_mut().idle_key.take();
-        let mut state = self.clients.state.lock();
+        let mut connections = self.clients.open_connections.lock();
         if let Some(key) = idle_key {
-            state.remove_idle(key);
+            connections.remove_idle(key);
         }
-        if idle_key.is_some() && self.close.is_cancelled() {
-            state.closing = state.closing.saturating_sub(1);
+        if idle_key.is_some() && self.close_token.is_cancelled() {
+            connections.closing_count = connections.closing_count.saturating_sub(1);
         }
-        state.open_total = state.open_total.saturating_sub(1);
+        connections.open_total = connections.open_total.saturating_sub(1);
         if !*self.is_known.get_mut() {
-            self.limit_key.into_iter().for_each(|address| state.remove_open(address));
+            self.limit_key.into_iter().for_each(|address| connections.remove_open(address));
         }
-        drop(state);
-        self.clients.changed.notify_one();
+        drop(connections);
+        self.clients.ended_or_idle.notify_one();
     }
 }
 
 impl Drop for ArrivingRequest {
     fn drop(&mut self) {
-        decrement(&mut self.clients.state.lock().arriving_counts, self.limit_key);
+        decrement(&mut self.clients.open_connections.lock().arriving_counts, self.limit_key);
     }
 }
 
@@ -344,7 +363,7 @@ mod tests {
     use crate::http::proxy_protocol::ProxiedClient;
 
     #[tokio::test]
-    async fn only_the_writer_of_a_request_is_trusted_for_its_headers() {
+    async fn headers_that_name_a_client_are_used_only_if_a_trusted_proxy_wrote_them() {
         let proxies: [Network; 1] = ["10.0.0.0/8".parse().unwrap()];
         let headers = HeaderMap::from_iter([(
             "x-forwarded-for".parse::<axum::http::HeaderName>().unwrap(),
@@ -370,7 +389,7 @@ mod tests {
             let peer = Peer { address: peer.parse().unwrap(), is_local };
             let admitted = clients.admit(peer).await.expect("room");
             let stream = Box::new(tokio::io::empty());
-            admitted.set_opened(&OpenedConnection { stream, preface, is_tls: false });
+            admitted.set_opening(&OpenedConnection { stream, preface, is_tls: false });
             let found = admitted.request_client(&headers).expect("one header");
             let expected = (client.parse::<IpAddr>().unwrap(), header_writer);
             assert_eq!((found.address, found.header_writer), expected, "{peer:?} {preface:?}");
@@ -378,7 +397,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_busy_connection_that_is_asked_to_close_does_not_block_new_ones() {
+    async fn a_connection_that_becomes_busy_while_it_is_asked_to_close_does_not_block_new_ones() {
         let local = Peer { address: IpAddr::from([127, 0, 0, 1]), is_local: false };
         let limits = ClientLimits::new(3, Duration::from_secs(9), Vec::new());
         let clients = Arc::new(Clients::new(Arc::new(ArcSwap::from_pointee(limits))));
@@ -389,7 +408,7 @@ mod tests {
         }
         let admitting = Arc::clone(&clients);
         let new = tokio::spawn(async move { admitting.admit(local).await.is_some() });
-        // The oldest connection is asked to close, and its request is complete just then.
+        // The oldest connection is asked to close. At the same moment, its request is complete.
         busy.close_requested().await;
         busy.begin_request();
         busy.mark_busy();

@@ -1,8 +1,8 @@
 //! Reads and sets the cookies of browsers that sign in.
 //!
-//! Scripts can never read these cookies. Over https, a prefix of the name makes browsers refuse a
-//! cookie that was set over http. If the server is not below a path, the prefix also makes them
-//! refuse a cookie that another host of the domain has set.
+//! Scripts can never read these cookies. Over https, the names of the cookies have a prefix that
+//! makes browsers refuse a cookie that was set over http. If the server is not below a path, the
+//! prefix also makes browsers refuse a cookie that another host of the domain has set.
 
 use axum::extract::Request;
 use axum::http::header::COOKIE;
@@ -14,17 +14,19 @@ use crate::secret::Secret;
 use super::client_address::request_client_of;
 use super::same_site::authority;
 
-/// The name of a cookie without its prefix, and its attribute `SameSite`.
+/// A cookie that the server sets.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cookie {
+    /// The name without the prefix for https.
     name: &'static str,
+    /// The value of the attribute `SameSite`.
     same_site: &'static str,
 }
 
 /// The cookie that identifies the session of a browser.
 pub(super) const SESSION_COOKIE: Cookie = Cookie { name: "jackfield", same_site: "Strict" };
-/// The cookie that identifies a sign-in that has begun. The browser must still have it when the
-/// identity provider redirects it back.
+/// The cookie that identifies a sign-in that has begun. The browser must still have this cookie
+/// when the identity provider redirects the browser back.
 pub(super) const LOGIN_COOKIE: Cookie = Cookie { name: "jackfield-login", same_site: "Lax" };
 
 /// Reads and sets the cookies of one request.
@@ -32,7 +34,8 @@ pub(super) const LOGIN_COOKIE: Cookie = Cookie { name: "jackfield-login", same_s
 pub(super) struct RequestCookies {
     /// Whether the browser uses https, as far as the request shows.
     is_https: bool,
-    /// Whether the server has all paths of its host. The prefix `__Host-` requires the path `/`.
+    /// Whether the server is not below a path, so that its cookies have the path `/`. The prefix
+    /// `__Host-` requires this path.
     is_whole_host: bool,
 }
 
@@ -45,11 +48,12 @@ impl RequestCookies {
         Self { is_https, is_whole_host: config.path_prefix().is_empty() }
     }
 
-    /// `https` or `http`.
+    /// The scheme that the browser uses: `https` or `http`.
     pub(super) fn scheme(self) -> &'static str {
         if self.is_https { "https" } else { "http" }
     }
 
+    /// The value of a cookie that the request contains.
     pub(super) fn get(self, headers: &HeaderMap, cookie: Cookie) -> Option<Secret> {
         let cookie_name = self.name(cookie);
         let lines = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
@@ -58,16 +62,17 @@ impl RequestCookies {
         matching.next().map(|(_, value)| Secret::new(value.trim().to_owned()))
     }
 
+    /// The value of the header `Set-Cookie` that makes the browser store the cookie for this time.
     pub(super) fn set(self, cookie: Cookie, value: &Secret, seconds: u64) -> HeaderValue {
         self.header_value(cookie, value.reveal(), seconds)
     }
 
-    /// Makes the browser delete the cookie.
+    /// The value of the header `Set-Cookie` that makes the browser delete the cookie.
     pub(super) fn remove(self, cookie: Cookie) -> HeaderValue {
         self.header_value(cookie, "", 0)
     }
 
-    /// The value of the header `Set-Cookie`.
+    /// The value of the header `Set-Cookie` with these parts.
     fn header_value(self, cookie: Cookie, value: &str, seconds: u64) -> HeaderValue {
         let secure = if self.is_https { "; Secure" } else { "" };
         let (name, same_site) = (self.name(cookie), cookie.same_site);
@@ -77,6 +82,7 @@ impl RequestCookies {
         HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 
+    /// The name of a cookie with the prefix.
     fn name(self, cookie: Cookie) -> String {
         let prefix = match (self.is_https, self.is_whole_host) {
             (true, true) => "__Host-",

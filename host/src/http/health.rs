@@ -1,5 +1,5 @@
-//! Health checks for supervisors and load balancers: whether the process runs (`/healthz`), and
-//! whether it can write to the store (`/readyz`).
+//! Health checks for supervisors and load balancers. `/healthz` shows whether the process runs, and
+//! `/readyz` whether it can write to the store. A check never needs an account.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,24 +14,26 @@ use crate::store::StoreError;
 use super::AppState;
 use super::problem::Problem;
 
-/// How long a readiness result is reused. Each check writes to the store, and anyone may send this
-/// request.
-const CACHE_TIME: Duration = Duration::from_secs(1);
-/// Maximum time of a check. Load balancers and Prometheus stop waiting after their own time-outs.
+/// How long the result of a readiness check is used again. Without this, any client could make the
+/// server write to the store as often as it likes.
+const READINESS_CACHE_TIME: Duration = Duration::from_secs(1);
+/// Maximum time until the store answers a check. It is short, because load balancers and Prometheus
+/// stop waiting after time-outs of their own.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Stores the last result of the readiness check, and the time of that check.
+/// Stores the result of the last readiness check.
 #[derive(Default)]
 pub(super) struct ReadinessCache {
-    last: Mutex<Option<(Instant, Result<(), StoreError>)>>,
+    /// The time and the result of the last check; `None` before the first check.
+    last_check: Mutex<Option<(Instant, Result<(), StoreError>)>>,
 }
 
-/// Answers `GET /healthz`: every answer means that the process runs.
+/// Answers `GET /healthz`. Any answer shows that the process runs.
 pub(super) async fn alive() -> &'static str {
     "alive\n"
 }
 
-/// Answers `GET /readyz`: whether the server can write to the store.
+/// Answers `GET /readyz`. The status shows whether the server can write to the store.
 pub(super) async fn ready(State(app): State<Arc<AppState>>) -> Response {
     match check_readiness(&app).await {
         Ok(()) => "ready\n".into_response(),
@@ -39,20 +41,22 @@ pub(super) async fn ready(State(app): State<Arc<AppState>>) -> Response {
     }
 }
 
-/// Checks whether the server can write to the store.
+/// Checks whether the server can write to the store, unless it was checked a moment ago.
 pub(super) async fn check_readiness(app: &AppState) -> Result<(), StoreError> {
-    let mut last = app.readiness_cache.last.lock().await;
-    if let Some((_, ready)) = last.as_ref().filter(|(at, _)| at.elapsed() < CACHE_TIME) {
+    let mut last_check = app.readiness_cache.last_check.lock().await;
+    if let Some((_, ready)) =
+        last_check.as_ref().filter(|(at, _)| at.elapsed() < READINESS_CACHE_TIME)
+    {
         return ready.clone();
     }
-    let ready = with_timeout(app.services.store.ready()).await;
-    *last = Some((Instant::now(), ready.clone()));
+    let ready = wait_for_store(app.services.store.check_writable()).await;
+    *last_check = Some((Instant::now(), ready.clone()));
     ready
 }
 
-/// Waits for an answer of the store. Returns an error if there is no answer within
+/// Waits for an answer of the store. Returns an error if the store does not answer within
 /// [`CHECK_TIMEOUT`].
-pub(super) async fn with_timeout<T>(
+pub(super) async fn wait_for_store<T>(
     answer: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
     timeout(CHECK_TIMEOUT, answer).await.unwrap_or_else(|_| {

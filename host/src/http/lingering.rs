@@ -1,8 +1,8 @@
-//! Closes a connection whose client may still be sending a body that no handler reads.
+//! Closes a connection on which the client may still be sending a body that no handler reads.
 //!
-//! If the server closed such a connection at once, the client would often lose the answer, because
-//! the kernel resets a connection with unread bytes. So the server first closes only its own
-//! direction of the connection, and then reads and discards bytes for a limited time.
+//! Never closes such a connection at once: the kernel would reset it because of the unread bytes,
+//! and the client would often lose the answer. The server first closes only its own direction of
+//! the connection. Then it reads and discards bytes for a limited time.
 
 use std::io;
 use std::pin::Pin;
@@ -14,18 +14,21 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Maximum number of bytes that are read and discarded.
+/// Maximum number of bytes that are discarded before the connection is closed.
 const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Maximum time for which bytes are read and discarded.
+/// Maximum time for which bytes are discarded before the connection is closed.
 const LINGER_TIME_MAX: Duration = Duration::from_secs(5);
-/// Maximum number of bytes of one read.
+/// Maximum number of bytes that are read at once.
 const READ_BYTES_MAX: usize = 16 * 1024;
 
-/// A stream that continues to read after its end was sent, if `must_linger` is true by then.
+/// Wraps the stream of a connection. When the server has sent the end of the stream and
+/// `must_linger` is true, it reads and discards bytes before it is closed.
 pub(super) struct Lingering<S> {
     stream: S,
+    /// Whether the client may still be sending a body.
     must_linger: Arc<AtomicBool>,
-    /// How many bytes may still be discarded, and until when; `None` before the end was sent.
+    /// The number of bytes that may still be discarded, and the end of the time for this; `None`
+    /// until the server has sent the end of the stream.
     remaining: Option<(usize, Pin<Box<Sleep>>)>,
 }
 

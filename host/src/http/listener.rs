@@ -1,7 +1,7 @@
 //! Accepts client connections on a socket, and reads what precedes HTTP on them: a header of the
 //! PROXY protocol, and a TLS handshake.
 //!
-//! Never limits the connections: `clients` counts and limits them.
+//! Never limits the number of connections: `clients` counts and limits them.
 
 use std::io;
 use std::iter;
@@ -15,19 +15,19 @@ use crate::transport::ServerTls;
 
 use super::proxy_protocol::{self, ProxiedClient};
 
-/// A bidirectional stream of bytes.
+/// A stream of bytes in both directions, such as a TCP connection or a TLS connection.
 pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 
-/// A listening socket and its options.
+/// A listening socket, and the options for its connections.
 pub struct Listener {
     /// The socket.
     pub socket: Socket,
-    /// Whether the service manager passed the socket to this process. It then keeps the socket open
-    /// for the next server.
+    /// Whether the service manager passed the socket to this process. If so, the service manager
+    /// keeps the socket open for the next server.
     pub is_passed: bool,
-    /// The certificate and its key; `None`: plain HTTP. A Unix socket never uses TLS.
+    /// The certificate and its key for TLS; `None` for plain HTTP. A Unix socket never uses TLS.
     pub tls: Option<Arc<ServerTls>>,
     /// Whether connections of trusted proxies begin with a header of the PROXY protocol.
     pub proxy_protocol: bool,
@@ -41,66 +41,72 @@ pub enum Socket {
     Unix(UnixListener),
 }
 
-/// An accepted connection from which nothing was read yet.
-pub(super) enum Accepted {
+/// A connection that was accepted. Nothing was read from it yet.
+pub(super) enum AcceptedConnection {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-/// The peer of a connection.
+/// The program at the other end of a connection: a client or a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Peer {
     /// The IP address of the peer. For a Unix socket, it is 127.0.0.1.
     pub(super) address: IpAddr,
-    /// Whether the connection came through a Unix socket. The mode of the socket's file decides who
-    /// can connect, so these clients are trusted like a proxy.
+    /// Whether the connection came through a Unix socket. The permissions of the socket's file
+    /// decide who can connect, so peers on a Unix socket are trusted like a proxy.
     pub(super) is_local: bool,
 }
 
-/// A connection after the PROXY header and the TLS handshake: the next bytes are HTTP.
+/// A connection after the header of the PROXY protocol and the TLS handshake. The next bytes are
+/// HTTP.
 pub(super) struct OpenedConnection {
     pub(super) stream: Box<dyn ByteStream>,
+    /// What the connection began with.
     pub(super) preface: Preface,
+    /// Whether the peer uses TLS.
     pub(super) is_tls: bool,
 }
 
-/// What precedes TLS and HTTP on a connection.
+/// What a connection begins with, before TLS and HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Preface {
-    /// No header: the peer itself sends the HTTP requests.
+    /// The connection has no header of the PROXY protocol. The peer itself sends the HTTP requests.
     Absent,
-    /// A header of the PROXY protocol. It contains the client that sends the HTTP requests; `None`
-    /// if the header names no client.
+    /// The connection begins with a header of the PROXY protocol. The header names the client that
+    /// sends the HTTP requests; `None` if the header names no client.
     ProxyHeader(Option<ProxiedClient>),
 }
 
 impl Socket {
-    pub(super) async fn accept(&self) -> io::Result<(Accepted, Peer)> {
+    /// Waits for the next connection.
+    pub(super) async fn accept(&self) -> io::Result<(AcceptedConnection, Peer)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok(Accepted::tcp(stream, peer))
+                Ok(AcceptedConnection::from_tcp(stream, peer))
             }
-            Self::Unix(listener) => Ok(Accepted::unix(listener.accept().await?.0)),
+            Self::Unix(listener) => Ok(AcceptedConnection::from_unix(listener.accept().await?.0)),
         }
     }
 
-    /// Returns an iterator that accepts the connections in the kernel's queue. Dropping the
-    /// iterator closes the socket; the kernel then resets the connections that are still in the
+    /// Returns an iterator that accepts the connections in the kernel's queue. When the iterator is
+    /// dropped, the socket is closed, and the kernel resets the connections that are still in the
     /// queue.
-    pub(super) fn into_queued(self) -> Box<dyn Iterator<Item = (Accepted, Peer)> + Send> {
-        // Use a socket of `std`, which asks the kernel. A socket of tokio only returns connections
-        // that tokio's driver has already noticed.
+    pub(super) fn into_queued_connections(
+        self,
+    ) -> Box<dyn Iterator<Item = (AcceptedConnection, Peer)> + Send> {
+        // Use a socket of `std`, because it asks the kernel. A socket of tokio only returns
+        // connections that the driver of tokio has already noticed.
         match self {
             Self::Tcp(listener) => Box::new(accept_until_empty(listener.into_std(), |listener| {
                 let (stream, peer) = listener.accept()?;
                 stream.set_nonblocking(true)?;
-                Ok(Accepted::tcp(TcpStream::from_std(stream)?, peer))
+                Ok(AcceptedConnection::from_tcp(TcpStream::from_std(stream)?, peer))
             })),
             Self::Unix(listener) => Box::new(accept_until_empty(listener.into_std(), |listener| {
                 let (stream, _) = listener.accept()?;
                 stream.set_nonblocking(true)?;
-                Ok(Accepted::unix(UnixStream::from_std(stream)?))
+                Ok(AcceptedConnection::from_unix(UnixStream::from_std(stream)?))
             })),
         }
     }
@@ -109,8 +115,8 @@ impl Socket {
 /// Returns an iterator that accepts connections until the kernel's queue is empty.
 fn accept_until_empty<L>(
     listener: io::Result<L>,
-    accept: fn(&L) -> io::Result<(Accepted, Peer)>,
-) -> impl Iterator<Item = (Accepted, Peer)> {
+    accept: fn(&L) -> io::Result<(AcceptedConnection, Peer)>,
+) -> impl Iterator<Item = (AcceptedConnection, Peer)> {
     iter::from_fn(move || {
         loop {
             let result = listener.as_ref().map_err(|error| error.kind().into()).and_then(accept);
@@ -130,27 +136,29 @@ fn accept_until_empty<L>(
     })
 }
 
-/// Whether an error of `accept` only means that one client has disconnected. The next connection
-/// can then be accepted.
+/// Whether an error of `accept` means that one client has disconnected. After such an error, the
+/// next connection can be accepted.
 pub(super) fn is_client_disconnect(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
-impl Accepted {
-    fn tcp(stream: TcpStream, peer: SocketAddr) -> (Self, Peer) {
-        // Turn off Nagle's algorithm: answers are small, and it would only delay them.
+impl AcceptedConnection {
+    /// Wraps an accepted TCP connection.
+    fn from_tcp(stream: TcpStream, peer: SocketAddr) -> (Self, Peer) {
+        // Turn off Nagle's algorithm, because answers are small and the algorithm would delay them.
         let _ = stream.set_nodelay(true);
         (Self::Tcp(stream), Peer { address: peer.ip(), is_local: false })
     }
 
-    fn unix(stream: UnixStream) -> (Self, Peer) {
+    /// Wraps an accepted connection through a Unix socket.
+    fn from_unix(stream: UnixStream) -> (Self, Peer) {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
         (Self::Unix(stream), Peer { address, is_local: true })
     }
 
-    /// Waits until the first byte has arrived, or the client has closed the connection.
-    pub(super) async fn first_byte(&self) -> io::Result<()> {
+    /// Waits until the first byte has arrived or the client has closed the connection.
+    pub(super) async fn wait_for_first_byte(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => {
                 // Unlike `readable`, `peek` never returns before a byte has arrived.
@@ -172,7 +180,7 @@ impl Accepted {
             Self::Unix(stream) => (Box::new(stream), true),
         };
         let preface = if options.proxy_protocol && is_proxy {
-            Preface::ProxyHeader(proxy_protocol::read(&mut stream).await?)
+            Preface::ProxyHeader(proxy_protocol::read_header(&mut stream).await?)
         } else {
             Preface::Absent
         };
@@ -189,6 +197,8 @@ impl Accepted {
 /// The options of a listener that apply to each of its connections.
 #[derive(Clone)]
 pub(super) struct ConnectionOptions {
+    /// The certificate and its key for TLS; `None` for plain HTTP.
     pub(super) tls: Option<Arc<ServerTls>>,
+    /// Whether connections of trusted proxies begin with a header of the PROXY protocol.
     pub(super) proxy_protocol: bool,
 }

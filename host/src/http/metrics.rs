@@ -1,8 +1,8 @@
-//! Answers `GET /metrics` for Prometheus: the counts since the start, and the state of the server
-//! now.
+//! Answers `GET /metrics` for Prometheus with the counts since the start of the server and the
+//! current state of the server.
 //!
-//! The page contains the names of connections and connectors, so a request needs an account. An
-//! account that is limited to some connections never gets the names of others.
+//! The answer contains the names of connections and connectors, so a request needs an account. An
+//! account that is limited to some connections never gets the names of other connections.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use crate::telemetry::{self, ConnectionState, ServerState};
 use super::problem::Problem;
 use super::{AppState, health};
 
-/// For each connection: the number of its defects in doubt, and how many of them only a person can
-/// resolve.
+/// For each connection, the number of its defects in doubt, and the number of those defects that
+/// only a person can resolve.
 type DoubtsByConnection = HashMap<ConnectionId, (u64, u64)>;
 
 /// Answers `GET /metrics`.
@@ -37,7 +37,7 @@ pub(super) async fn show(
     let connections: Vec<_> =
         visible.map(|record| connection_state(&app, record, in_doubt.as_ref())).collect();
     let shows_unmatched = account.connections.is_none();
-    let state = telemetry::State { connections, shows_unmatched, server };
+    let state = telemetry::MetricsPageState { connections, shows_unmatched, server };
     let metrics = Arc::clone(&services.metrics);
     match spawn_blocking(move || metrics.page(state)).await {
         Ok(Ok(page)) => ([(CONTENT_TYPE, telemetry::CONTENT_TYPE)], page).into_response(),
@@ -48,7 +48,7 @@ pub(super) async fn show(
 /// Counts the defects in doubt of each connection. Returns `None` if the store cannot be read, or
 /// does not answer in time.
 async fn count_doubts(app: &AppState) -> Option<DoubtsByConnection> {
-    let counts = health::with_timeout(app.services.store.count_doubts()).await;
+    let counts = health::wait_for_store(app.services.store.count_doubts()).await;
     let counts = counts.inspect_err(|error| {
         tracing::warn!(%error, "cannot count the defects in doubt for the metrics");
     });
@@ -57,6 +57,7 @@ async fn count_doubts(app: &AppState) -> Option<DoubtsByConnection> {
     Some(counts.ok()?.into_iter().map(by_connection).collect())
 }
 
+/// The state of a connection for the metrics.
 fn connection_state(
     app: &AppState,
     record: ConnectionRecord,
@@ -74,12 +75,13 @@ fn connection_state(
     }
 }
 
+/// The state of the server for the metrics.
 async fn server_state(app: &AppState) -> ServerState {
     let services = &app.services;
     let connectors = services.plugins.list().into_iter();
     let connectors = connectors.map(|info| (info.name, status_label(info.status))).collect();
     let (differences, ready) = tokio::join!(
-        health::with_timeout(services.plugins.differences()),
+        health::wait_for_store(services.plugins.differences()),
         health::check_readiness(app)
     );
     let differences = differences.ok();
@@ -98,6 +100,7 @@ async fn server_state(app: &AppState) -> ServerState {
     }
 }
 
+/// The value of the label for the status of a connector.
 fn status_label(status: ConnectorStatus) -> &'static str {
     match status {
         ConnectorStatus::Ready => "ready",

@@ -1,7 +1,7 @@
-//! Describes the admin API in OpenAPI 3.1, generated from its types, and renders the description as
-//! a page.
+//! Generates the OpenAPI 3.1 document of the admin API from the types of the API, and renders the
+//! document as a page.
 //!
-//! The page loads nothing from other servers.
+//! The page never loads anything from another server.
 
 #![expect(clippy::indexing_slicing, reason = "a missing member of a JSON value reads as null")]
 
@@ -20,7 +20,9 @@ use crate::api::Problem as ProblemBody;
 use super::problem::Problem;
 use operation::Schemas;
 
+/// The OpenAPI document.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(build_document);
+/// The OpenAPI document as a JSON text.
 static DOCUMENT_TEXT: LazyLock<String> = LazyLock::new(|| DOCUMENT.to_string());
 
 /// Answers `GET /api/v1/openapi.json`.
@@ -28,12 +30,14 @@ pub(super) async fn json() -> Response {
     ([(CONTENT_TYPE, "application/json")], DOCUMENT_TEXT.as_str()).into_response()
 }
 
-/// Answers `GET /api/v1/docs` with the document as a page.
+/// Answers `GET /api/v1/docs` with the OpenAPI document as a page.
 pub(super) async fn page() -> Result<Html<String>, Problem> {
-    let page = Page { groups: group_operations(&DOCUMENT), schemas: shown_schemas(&DOCUMENT) };
+    let page =
+        DocumentPage { groups: group_operations(&DOCUMENT), schemas: to_shown_schemas(&DOCUMENT) };
     page.render().map(Html).map_err(|_| Problem::internal())
 }
 
+/// Builds the OpenAPI document.
 fn build_document() -> Value {
     let mut schemas = Schemas::new();
     let mut paths = Map::new();
@@ -50,7 +54,7 @@ fn build_document() -> Value {
             "description": "The API that the console and the command line use. A request with an unknown \
                 member or parameter is refused. Later versions may add members to answers.",
         },
-        // A relative URL, so that it is also correct if a proxy serves this API below a path.
+        // Use a relative URL, so that it is also correct if a proxy serves this API below a path.
         "servers": [{"url": "../v1"}],
         "security": [{"token": []}],
         "paths": paths,
@@ -65,15 +69,17 @@ fn build_document() -> Value {
     })
 }
 
+/// The page that shows the OpenAPI document.
 #[derive(Template)]
 #[template(path = "api_docs.html")]
-struct Page {
-    groups: Vec<Group>,
+struct DocumentPage {
+    groups: Vec<OperationGroup>,
     schemas: Vec<ShownSchema>,
 }
 
 /// The operations whose paths begin with the same segment.
-struct Group {
+struct OperationGroup {
+    /// The first segment of the paths.
     name: String,
     operations: Vec<ShownOperation>,
 }
@@ -83,12 +89,14 @@ struct ShownOperation {
     method: String,
     path: String,
     summary: String,
-    parameters: Vec<Member>,
-    /// The name of the body's schema, or the media type if there is no named schema.
+    parameters: Vec<ShownMember>,
+    /// The name of the schema of the request's body. If the schema has no name, the media type.
+    /// `None` if the request has no body.
     body: Option<String>,
-    /// The statuses of successful answers, each with the name of its schema if it has one.
+    /// The status of each successful answer, and the name of the schema of its body if there is
+    /// one.
     answers: Vec<(String, Option<String>)>,
-    /// The statuses of problems, separated by commas.
+    /// The statuses of the problems with which the operation may answer, separated by commas.
     problems: String,
 }
 
@@ -96,33 +104,38 @@ struct ShownOperation {
 struct ShownSchema {
     name: String,
     description: String,
-    members: Vec<Member>,
+    /// The members of the object.
+    members: Vec<ShownMember>,
 }
 
 /// A member of an object, or a parameter of an operation.
-struct Member {
+struct ShownMember {
     name: String,
+    /// The type of the value in a few words. For a parameter, also its place in the request.
     kind: String,
+    /// Whether the member is always present, or the parameter must be sent.
     required: bool,
     description: String,
 }
 
-fn group_operations(document: &Value) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
+/// Groups the operations of the document by the first segment of their paths.
+fn group_operations(document: &Value) -> Vec<OperationGroup> {
+    let mut groups: Vec<OperationGroup> = Vec::new();
     for (path, methods) in document["paths"].as_object().into_iter().flatten() {
         for (method, operation) in methods.as_object().into_iter().flatten() {
             let name = text(&operation["tags"][0]);
-            let shown = shown_operation(method, path, operation);
+            let shown = to_shown_operation(method, path, operation);
             match groups.iter_mut().find(|group| group.name == name) {
                 Some(group) => group.operations.push(shown),
-                None => groups.push(Group { name, operations: vec![shown] }),
+                None => groups.push(OperationGroup { name, operations: vec![shown] }),
             }
         }
     }
     groups
 }
 
-fn shown_operation(method: &str, path: &str, operation: &Value) -> ShownOperation {
+/// Converts an operation of the document for the page.
+fn to_shown_operation(method: &str, path: &str, operation: &Value) -> ShownOperation {
     let contents = operation["requestBody"]["content"].as_object();
     let body = contents.and_then(|contents| contents.iter().next()).map(|(media_type, content)| {
         schema_name(&content["schema"]).unwrap_or_else(|| media_type.clone())
@@ -139,7 +152,7 @@ fn shown_operation(method: &str, path: &str, operation: &Value) -> ShownOperatio
         }
     }
     let parameters = operation["parameters"].as_array().into_iter().flatten();
-    let shown_parameter = |parameter: &Value| Member {
+    let shown_parameter = |parameter: &Value| ShownMember {
         name: text(&parameter["name"]),
         kind: format!("{}, {}", text(&parameter["in"]), describe_type(&parameter["schema"])),
         required: parameter["required"] == true,
@@ -156,7 +169,8 @@ fn shown_operation(method: &str, path: &str, operation: &Value) -> ShownOperatio
     }
 }
 
-fn shown_schemas(document: &Value) -> Vec<ShownSchema> {
+/// Converts the schemas of the document for the page.
+fn to_shown_schemas(document: &Value) -> Vec<ShownSchema> {
     let schemas = document["components"]["schemas"].as_object().into_iter().flatten();
     schemas
         .map(|(name, schema)| {
@@ -167,7 +181,7 @@ fn shown_schemas(document: &Value) -> Vec<ShownSchema> {
                 .filter_map(Value::as_str)
                 .collect();
             let members = schema["properties"].as_object().into_iter().flatten();
-            let members = members.map(|(name, member)| Member {
+            let members = members.map(|(name, member)| ShownMember {
                 name: name.clone(),
                 kind: describe_type(member),
                 required: required.contains(&name.as_str()),
@@ -208,6 +222,7 @@ fn describe_type(schema: &Value) -> String {
     }
 }
 
+/// The text in a JSON value; empty if the value is not a text.
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }

@@ -1,9 +1,10 @@
-//! Adds and removes the prefix of all paths: the path of `public_url`, below which a proxy serves
-//! this server.
+//! Adds and removes the prefix of all paths. The prefix is the path of `public_url`, below which a
+//! proxy makes this server available.
 //!
-//! Handlers and templates never use the prefix. A request may have it or not, because a proxy may
-//! keep or remove it; this module removes it. In answers, this module adds it to the links of
-//! pages, the targets of redirects, the paths of cookies and the references in problems.
+//! Handlers and templates never use the prefix. The path of a request may have the prefix, because
+//! some proxies do not remove it: then this module removes it. In answers, this module adds the
+//! prefix to the links of pages, the targets of redirects, the paths of cookies and the references
+//! in problems.
 
 use std::sync::{Arc, LazyLock};
 
@@ -18,24 +19,29 @@ use axum::response::Response;
 use regex::{Captures, Regex};
 use serde_json::Value;
 
-/// Matches a path of this server in an attribute of a page. The match is always part of a template:
-/// in all other texts, the template has escaped the quotes.
+/// Matches the beginning of a path of this server in an attribute of an HTML page. It matches only
+/// attributes that a template contains, because templates escape the quotes in all other texts.
 #[expect(clippy::expect_used, reason = "a constant pattern, covered by the tests below")]
-static LINK: LazyLock<Regex> = LazyLock::new(|| {
+static LINK_PATTERN: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = r#"(\s(?:href|src|action|formaction|hx-get|hx-post)="|\scontent="0; url=)/"#;
     Regex::new(pattern).expect("a valid pattern")
 });
 
-/// Wraps a router, so that it accepts requests with and without the prefix.
+/// Wraps a router, so that the router accepts requests with and without the prefix.
 pub(super) fn with_prefix(prefix: &str, router: Router) -> Router {
     if prefix.is_empty() {
         return router;
     }
     let prefix: Arc<str> = prefix.into();
-    Router::new().fallback_service(router).layer(from_fn_with_state(prefix, translate))
+    Router::new().fallback_service(router).layer(from_fn_with_state(prefix, translate_exchange))
 }
 
-async fn translate(State(prefix): State<Arc<str>>, mut request: Request, next: Next) -> Response {
+/// A layer that removes the prefix from the path of a request, and adds the prefix to the answer.
+async fn translate_exchange(
+    State(prefix): State<Arc<str>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     if let Some(uri) = strip_prefix(&prefix, request.uri()) {
         *request.uri_mut() = uri;
     }
@@ -61,7 +67,8 @@ async fn translate(State(prefix): State<Arc<str>>, mut request: Request, next: N
     Response::from_parts(head, body)
 }
 
-/// Removes the prefix from an address; `None` if the address does not have the prefix.
+/// Removes the prefix from the path of an address. Returns `None` if the path does not have the
+/// prefix.
 fn strip_prefix(prefix: &str, uri: &Uri) -> Option<Uri> {
     let rest = uri.path().strip_prefix(prefix)?;
     if !rest.is_empty() && !rest.starts_with('/') {
@@ -74,6 +81,7 @@ fn strip_prefix(prefix: &str, uri: &Uri) -> Option<Uri> {
     Uri::from_parts(uri_parts).ok()
 }
 
+/// Adds the prefix to the targets of redirects and the paths of cookies.
 fn translate_headers(prefix: &str, headers: &mut HeaderMap) {
     let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
     if let Some(local) = location.filter(|target| target.starts_with('/'))
@@ -89,6 +97,7 @@ fn translate_headers(prefix: &str, headers: &mut HeaderMap) {
     );
 }
 
+/// Replaces all values of a header.
 fn replace_header(
     headers: &mut HeaderMap,
     name: HeaderName,
@@ -106,14 +115,16 @@ fn cookie_with_path(prefix: &str, cookie: &HeaderValue) -> HeaderValue {
     text.ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| cookie.clone())
 }
 
+/// Adds the prefix to the links of an HTML page.
 fn translate_page(prefix: &str, page: &str) -> String {
-    let translated = LINK.replace_all(page, |found: &Captures<'_>| {
+    let translated = LINK_PATTERN.replace_all(page, |found: &Captures<'_>| {
         let before = found.get(1).map_or("", |attribute| attribute.as_str());
         format!("{before}{prefix}/")
     });
     translated.into_owned()
 }
 
+/// Adds the prefix to the references in a problem. Returns `None` if the text is not JSON.
 fn translate_problem(prefix: &str, problem: &str) -> Option<String> {
     let mut problem: Value = serde_json::from_str(problem).ok()?;
     for member in ["type", "instance"] {
@@ -131,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_prefix_matches_only_whole_segments() {
+    fn the_prefix_is_removed_only_if_it_is_whole_segments_of_the_path() {
         let strip_prefix =
             |uri: &str| strip_prefix("/hub", &uri.parse().unwrap()).map(|uri| uri.to_string());
         assert_eq!(strip_prefix("/hub").as_deref(), Some("/"));
@@ -143,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn links_of_a_page_get_the_prefix_and_texts_do_not_change() {
+    fn the_links_of_a_page_get_the_prefix_and_its_other_texts_do_not_change() {
         let page = r##"<a href="/events">x</a> <form action="/x"><button formaction="/y" hx-post="/z">
             <meta content="0; url=/"> <a href="https://other.example/">o</a> <a href="#main">m</a>
             <input value="/events"> &#34; href=&#34;/events"##;

@@ -1,8 +1,8 @@
-//! Writes problem details (RFC 9457). Only this module chooses the status, the title and the
-//! `Retry-After` for the reason of a problem.
+//! Writes answers that report an error, as problem details (RFC 9457). Only this module chooses the
+//! status, the title and the header `Retry-After` of a problem.
 //!
-//! `instance` is the path of the event or of the request. A problem never contains a token or a
-//! secret.
+//! The member `instance` is the path of the event or of the request. A problem never contains a
+//! token or a secret.
 
 mod for_testers;
 mod kinds;
@@ -28,14 +28,18 @@ use crate::plugins::{PluginError, RemoveError, RollbackError, UploadError};
 use crate::store::StoreError;
 
 use super::admin::Id;
-use kinds::Kind;
+use kinds::ProblemKind;
 
 /// An answer that reports an error (RFC 9457).
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Problem {
-    kind: &'static Kind,
+    /// The kind, which determines the status and the title.
+    kind: &'static ProblemKind,
+    /// The cause of the problem, and what the reader can do.
     detail: String,
+    /// The value of the header `Retry-After`, seconds.
     retry_after_s: Option<u32>,
+    /// The values of the request that are not valid.
     errors: Vec<SettingError>,
     /// The value of `WWW-Authenticate` in an answer with 401.
     challenge: Option<&'static str>,
@@ -43,23 +47,23 @@ pub(crate) struct Problem {
 
 impl Problem {
     fn new(code: OutcomeCode, detail: impl Into<String>) -> Self {
-        let kind = kinds::kind_of(code);
-        // The text may come from a tracker, a connector or an unknown sender.
+        let kind = kinds::kind_of_code(code);
+        // Escape the text, because it may come from a tracker, a connector or an unknown sender.
         let detail = printable(&detail.into());
         Self { kind, detail, retry_after_s: None, errors: Vec::new(), challenge: None }
     }
 
-    /// The request is not valid; `why` describes the error.
+    /// The problem for a request that is not valid; `why` describes the error.
     pub(crate) fn bad_request(why: impl Into<String>) -> Self {
         Self::new(OutcomeCode::BadRequest, why)
     }
 
-    /// The body ended early, or did not arrive in time.
+    /// The problem for a body that ended early, or did not arrive in time.
     pub(crate) fn incomplete_body() -> Self {
         Self::bad_request("the body ended early or arrived too slowly: send the request again")
     }
 
-    /// The body is larger than the limit.
+    /// The problem for a body that is larger than the limit.
     pub(crate) fn payload_too_large(limit_kib: usize) -> Self {
         Self::new(
             OutcomeCode::PayloadTooLarge,
@@ -67,22 +71,23 @@ impl Problem {
         )
     }
 
-    /// The content type or content encoding of the body is not supported; `why` describes what to
-    /// send.
+    /// The problem for a body whose content type or content encoding is not supported. `why`
+    /// describes what to send instead.
     pub(crate) fn unsupported_media_type(why: String) -> Self {
         Self::new(OutcomeCode::UnsupportedMediaType, why)
     }
 
-    /// The request has no valid token and no session.
+    /// The problem for a request without a valid token and without a session.
     pub(crate) fn unauthorized() -> Self {
         let challenge = Some("Bearer realm=\"jackfield admin\"");
         Self { challenge, ..Self::with_remedy(OutcomeCode::Unauthorized) }
     }
 
-    /// The sender of a webhook did not send a valid credential of this scheme; `why` describes what
-    /// is missing or wrong.
+    /// The problem for a sender of a webhook who did not send a valid credential of this scheme.
+    /// `why` describes what is missing or wrong.
     pub(crate) fn sender_refused(scheme: WebhookScheme, why: impl Into<String>) -> Self {
-        // RFC 9110 requires a challenge. The last two schemes have no registered name.
+        // RFC 9110 requires a challenge in an answer with 401. The last two schemes have no
+        // registered name.
         let challenge = Some(match scheme {
             WebhookScheme::Bearer => "Bearer realm=\"jackfield webhook\"",
             WebhookScheme::Basic => "Basic realm=\"jackfield webhook\", charset=\"UTF-8\"",
@@ -92,84 +97,88 @@ impl Problem {
         Self { challenge, ..Self::new(OutcomeCode::SenderRefused, why) }
     }
 
-    /// The connection does not accept webhooks from this address.
+    /// The problem for a client address from which the connection does not accept webhooks.
     pub(crate) fn address_refused(client: IpAddr) -> Self {
         let why = format!("the connection accepts no webhooks from the address {client}");
         Self::new(OutcomeCode::AddressRefused, why)
     }
 
-    /// The role of the account does not permit the request; `why` names the role that is needed.
+    /// The problem for a request that the account's role does not permit. `why` names the role that
+    /// is needed.
     pub(crate) fn role_too_low(why: String) -> Self {
         Self::new(OutcomeCode::RoleTooLow, why)
     }
 
-    /// The server does not answer requests for this host name.
+    /// The problem for a request to a host name that is not allowed.
     pub(crate) fn host_not_allowed(authority: &str) -> Self {
-        let remedy = kinds::kind_of(OutcomeCode::HostNotAllowed).remedy;
+        let remedy = kinds::kind_of_code(OutcomeCode::HostNotAllowed).remedy;
         let why = format!("the request is for the host {:?}. {remedy}", shortened(authority, 100));
         Self::new(OutcomeCode::HostNotAllowed, why)
     }
 
-    /// A request with a session's cookie has no CSRF token, or a wrong one; or a page of another
-    /// origin sent it.
+    /// The problem for a change with a session's cookie that a page of another origin may have
+    /// sent: the CSRF token is missing or wrong, or the headers name another origin.
     pub(crate) fn cross_site_request() -> Self {
         Self::with_remedy(OutcomeCode::CrossSiteRequest)
     }
 
-    /// The page, path or record does not exist.
+    /// The problem for a page, a path or a record that does not exist.
     pub(crate) fn not_found(what: &str) -> Self {
         Self::new(OutcomeCode::NotFound, format!("there is no such {what}"))
     }
 
-    /// No record of this kind has the given name or id.
+    /// The problem for a record of this kind that does not exist; `name` is the requested name or
+    /// id.
     pub(crate) fn no_such(kind: &str, name: &str) -> Self {
         let why = format!("there is no {kind} {:?}", shortened(name, 100));
         Self::new(OutcomeCode::NotFound, why)
     }
 
-    /// The webhook's token or path is unknown. The answer is the same in both cases, so that it
-    /// does not reveal whether a token is valid.
+    /// The problem for a webhook with an unknown token or an unknown path. The answer is the same
+    /// in both cases, so that it does not reveal whether a token is valid.
     pub(crate) fn no_webhook() -> Self {
         let why = "no webhook has this address: check its token and its path";
         Self::new(OutcomeCode::NotFound, why)
     }
 
-    /// The sender has sent more requests than its rate allows.
+    /// The problem for a client that sends more requests than a rate allows. The client must wait
+    /// for the time `wait`.
     pub(crate) fn rate_limited(why: &str, wait: Duration) -> Self {
         let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
         Self { retry_after_s: Some(seconds), ..Self::new(OutcomeCode::RateLimited, why) }
     }
 
-    /// The path does not support the method.
+    /// The problem for a method that the path does not support.
     pub(crate) fn method_not_allowed() -> Self {
         Self::with_remedy(OutcomeCode::MethodNotAllowed)
     }
 
-    /// The store cannot be written.
+    /// The problem for a store that cannot be written or read.
     pub(crate) fn store_unavailable(why: &str) -> Self {
         (&Refusal::StoreUnavailable(why.to_owned())).into()
     }
 
-    /// The change conflicts with the current state; `why` describes the conflict and what to do.
+    /// The problem for a change that conflicts with the current state. `why` describes the conflict
+    /// and what to do.
     pub(crate) fn conflict(why: impl Into<String>) -> Self {
         Self::new(OutcomeCode::Conflict, why)
     }
 
-    /// One value of the request is not valid.
+    /// The problem for one value of the request that is not valid.
     pub(crate) fn invalid_value(name: &str, why: impl Into<String>) -> Self {
         let error = SettingError { name: name.to_owned(), why: why.into() };
         ConnectionError::Invalid(vec![error]).into()
     }
 
-    /// The server itself failed.
+    /// The problem for an internal error of the server.
     pub(crate) fn internal() -> Self {
         let why = "an internal error of the server; its log contains the details";
         Self::new(OutcomeCode::InternalError, why)
     }
 
-    /// A problem whose detail is the remedy of its kind.
+    /// A problem whose detail is the advice for its kind.
     fn with_remedy(code: OutcomeCode) -> Self {
-        Self::new(code, kinds::kind_of(code).remedy)
+        Self::new(code, kinds::kind_of_code(code).remedy)
     }
 
     /// The HTTP status of the answer.
@@ -182,7 +191,7 @@ impl Problem {
         self.kind.code
     }
 
-    /// The outcome that the event stores.
+    /// The outcome that the event of the refused request stores.
     pub(crate) fn outcome(&self) -> Outcome {
         Outcome { code: self.kind.code, detail: self.detail.clone() }
     }
@@ -192,8 +201,8 @@ impl Problem {
         self.kind.remedy
     }
 
-    /// Converts the problem for a tester, who sees it in Test Manager: the first sentence of its
-    /// detail needs no knowledge of Jackfield.
+    /// Converts the problem for a tester, who sees it in Test Manager. The first sentence of the
+    /// new detail can be understood without knowledge of Jackfield.
     pub(crate) fn for_testers(&self) -> Self {
         let sentence = for_testers::first_sentence(self.kind.code);
         let detail = sentence.map_or_else(
@@ -332,8 +341,8 @@ impl From<RemoveError> for Problem {
     }
 }
 
-/// The response has no body yet: [`add_instance`] adds it, because the body contains the path of
-/// the request.
+/// The response has no body yet. [`add_instance`] adds the body later, because the body contains
+/// the path of the request.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();
@@ -342,14 +351,15 @@ impl IntoResponse for Problem {
     }
 }
 
-/// A layer that adds the bodies of problems, with the path of the request as `instance`.
+/// A layer that adds the body to each response that was made from a problem. The path of the
+/// request becomes the `instance`.
 pub(crate) async fn add_instance(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     add_body(next.run(request).await, &path)
 }
 
-/// Adds the body to a response that a [`Problem`] was converted to; `path` is the path of the
-/// request.
+/// Adds the body to a response that was made from a [`Problem`]; `path` is the path of the request.
+/// Other responses do not change.
 pub(crate) fn add_body(mut response: Response, path: &str) -> Response {
     let problem = response.extensions_mut().remove::<Problem>();
     let Some(problem) = problem else { return response };
@@ -362,8 +372,8 @@ pub(crate) fn add_body(mut response: Response, path: &str) -> Response {
     completed
 }
 
-/// Removes the part of a path after `/hooks/`, which may be a token that was sent to a wrong
-/// address.
+/// Removes the part of a path after `/hooks/`. This part may be a valid token that a sender put
+/// into a wrong address.
 fn without_token(path: &str) -> String {
     match path.split_once("/hooks/") {
         Some((before, _)) => format!("{before}/hooks/…"),
@@ -371,7 +381,7 @@ fn without_token(path: &str) -> String {
     }
 }
 
-/// Answers `GET /problems/{code}`, to which the `type` of a problem refers.
+/// Answers `GET /problems/{code}`. The member `type` of a problem is such a path.
 pub(crate) async fn explain(Id(code): Id) -> Result<String, Problem> {
     let kind = kinds::ALL.iter().find(|kind| kind.code.as_str() == code);
     let kind = kind.ok_or_else(|| Problem::no_such("problem", &code))?;
@@ -386,7 +396,8 @@ mod tests {
 
     use super::*;
 
-    fn every_refusal() -> Vec<(Refusal, u16, bool)> {
+    /// Refusals, each with its status and with whether its answer has the header `Retry-After`.
+    fn refusals_with_status() -> Vec<(Refusal, u16, bool)> {
         let text = String::new;
         vec![
             (Refusal::Rejected(text().into()), 422, false),
@@ -414,7 +425,7 @@ mod tests {
 
     #[test]
     fn each_refusal_has_its_status_and_its_own_code() {
-        for (refusal, status, has_retry_after) in every_refusal() {
+        for (refusal, status, has_retry_after) in refusals_with_status() {
             let problem = Problem::from(&refusal);
             assert_eq!(problem.status().as_u16(), status, "{refusal:?}");
             assert_eq!(problem.kind.code, refusal.code());
@@ -423,8 +434,9 @@ mod tests {
     }
 
     #[test]
-    fn a_tester_first_reads_a_sentence_that_needs_no_knowledge_of_jackfield() {
-        for (refusal, status, _) in every_refusal().into_iter().filter(|case| case.1 != 404) {
+    fn a_problem_for_testers_begins_with_another_sentence_before_the_details() {
+        for (refusal, status, _) in refusals_with_status().into_iter().filter(|case| case.1 != 404)
+        {
             let problem = Problem::from(&refusal);
             let for_tester = problem.for_testers();
             assert!(
@@ -446,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_has_its_own_code_and_a_remedy() {
+    fn each_kind_of_problem_has_its_own_code_a_title_and_a_remedy() {
         for (n, kind) in kinds::ALL.iter().enumerate() {
             assert!(!kind.remedy.is_empty() && !kind.title.is_empty());
             assert!(kinds::ALL.iter().skip(n + 1).all(|other| other.code != kind.code));
@@ -454,13 +466,13 @@ mod tests {
     }
 
     #[test]
-    fn a_token_at_a_wrong_address_is_not_repeated() {
+    fn a_problem_does_not_repeat_a_token_that_was_sent_to_a_wrong_address() {
         assert_eq!(without_token("/elsewhere/hooks/t0ken/defects"), "/elsewhere/hooks/…");
         assert_eq!(without_token("/api/v1/events"), "/api/v1/events");
     }
 
     #[test]
-    fn each_failure_of_the_store_has_its_status() {
+    fn each_error_of_the_store_has_its_status() {
         let status = |error: StoreError| Problem::from(error).status().as_u16();
         assert_eq!(status(StoreError::NotFound("defect")), 404);
         assert_eq!(status(StoreError::Conflict("taken".to_owned())), 409);

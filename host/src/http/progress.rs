@@ -1,7 +1,8 @@
-//! Tracks one request of a client connection: its head has arrived, the whole request has arrived,
-//! its answer was sent.
+//! Tracks the steps of one request on a client connection: the head of the request has arrived, the
+//! whole request has arrived, the answer was sent.
 //!
-//! An HTTP/2 connection may have several requests at the same time, so [`Client`] counts them.
+//! An HTTP/2 connection may have several requests at the same time. [`Client`] counts them, and
+//! this module never does.
 
 use std::sync::Arc;
 
@@ -10,33 +11,37 @@ use parking_lot::Mutex;
 use super::clients::{ArrivingRequest, Client};
 
 /// One request, from its head to the end of its answer.
-pub(super) struct Progress {
+pub(super) struct RequestProgress {
     client: Arc<Client>,
     step: Mutex<Step>,
 }
 
+/// The last step that a request has reached.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
+    /// The head of the request has arrived, and its body is arriving.
     Arriving,
+    /// The whole request has arrived.
     Arrived,
+    /// The answer was sent.
     Answered,
 }
 
-/// Marks the request as arrived when it is dropped: the request was read completely, or nothing
-/// reads its rest.
+/// A guard that marks the request as arrived when the guard is dropped. At that time, the request
+/// was read completely, or no code will read its rest.
 pub(super) struct ArrivedOnDrop {
-    progress: Arc<Progress>,
-    /// Counts the request as one that arrives, until this is dropped.
+    progress: Arc<RequestProgress>,
+    /// Counts the request as arriving until this guard is dropped.
     _arriving: Option<ArrivingRequest>,
 }
 
-/// Marks the request as answered when it is dropped: the HTTP library has the whole answer, or the
-/// client disconnected.
-pub(super) struct AnsweredOnDrop(Arc<Progress>);
+/// A guard that marks the request as answered when the guard is dropped. At that time, the HTTP
+/// library has received the whole answer, or the client has disconnected.
+pub(super) struct AnsweredOnDrop(Arc<RequestProgress>);
 
-impl Progress {
-    /// Begins to track a request whose head has arrived. `arriving` counts the request until its
-    /// rest has arrived.
+impl RequestProgress {
+    /// Begins to track a request whose head has arrived. `arriving` counts the request until the
+    /// rest of the request has arrived.
     pub(super) fn begin(
         client: &Arc<Client>,
         arriving: Option<ArrivingRequest>,

@@ -1,8 +1,8 @@
-//! Reads the header of the PROXY protocol, version 1 or 2, with which a proxy names the client of a
-//! connection.
+//! Reads the header of the PROXY protocol, version 1 or 2. With this header, a proxy names the
+//! client of a connection.
 //!
-//! Source: <https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>. Never reads a byte after
-//! the header.
+//! Source: <https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>. This module never reads a
+//! byte after the header.
 
 use std::io;
 use std::net::IpAddr;
@@ -10,30 +10,32 @@ use std::net::IpAddr;
 use ppp::{v1, v2};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// The client that a proxy names.
+/// The client that a proxy names in a header of the PROXY protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ProxiedClient {
+    /// The address of the client.
     pub(super) address: IpAddr,
-    /// Whether the client connected to the proxy by TLS; a header of version 1 does not contain
-    /// this.
+    /// Whether the client connected to the proxy by TLS. This is always false for a header of
+    /// version 1, which does not contain this information.
     pub(super) is_https: bool,
 }
 
-/// The first bytes of a header of version 2.
+/// The first bytes of a version 2 header.
 const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-/// Number of bytes of a header of version 2 before its addresses.
+/// Number of bytes of a version 2 header before the addresses.
 const V2_FIXED_BYTES: usize = 16;
-/// Maximum number of bytes after the fixed part of version 2, which may contain a client
-/// certificate.
+/// Maximum number of bytes of a version 2 header after the fixed part. These bytes may contain a
+/// client certificate.
 const V2_BYTES_MAX: usize = 16 * 1024;
-/// Maximum length of a header of version 1, bytes.
+/// Maximum length of a version 1 header, bytes.
 const V1_BYTES_MAX: usize = 107;
-/// The first bit of the field `client` of the TLV for TLS: the client connected by TLS.
+/// The first bit of the field `client` in the extension for TLS. If it is set, the client connected
+/// by TLS.
 const CLIENT_SSL_BIT: u8 = 1;
 
-/// Reads the header. Returns `None` if the proxy does not name a client, for example because it
-/// sends a health check of its own.
-pub(super) async fn read(
+/// Reads the header of a connection. Returns `None` if the proxy does not name a client, for
+/// example because the proxy itself sends a health check.
+pub(super) async fn read_header(
     stream: &mut (impl AsyncRead + Unpin),
 ) -> io::Result<Option<ProxiedClient>> {
     let mut bytes = vec![0; V2_SIGNATURE.len()];
@@ -63,6 +65,7 @@ pub(super) async fn read(
     parse_version_1(&bytes)
 }
 
+/// Parses a version 1 header.
 fn parse_version_1(bytes: &[u8]) -> io::Result<Option<ProxiedClient>> {
     let header = v1::Header::try_from(bytes).map_err(invalid_data)?;
     let address = match header.addresses {
@@ -73,6 +76,7 @@ fn parse_version_1(bytes: &[u8]) -> io::Result<Option<ProxiedClient>> {
     Ok(Some(ProxiedClient { address: address.to_canonical(), is_https: false }))
 }
 
+/// Parses a version 2 header.
 fn parse_version_2(bytes: &[u8]) -> io::Result<Option<ProxiedClient>> {
     let header = v2::Header::try_from(bytes).map_err(invalid_data)?;
     if header.command == v2::Command::Local {
@@ -91,6 +95,7 @@ fn parse_version_2(bytes: &[u8]) -> io::Result<Option<ProxiedClient>> {
     Ok(Some(ProxiedClient { address: address.to_canonical(), is_https }))
 }
 
+/// An error for bytes that are not a valid header.
 fn invalid_data(why: impl ToString) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why.to_string())
 }
@@ -99,21 +104,22 @@ fn invalid_data(why: impl ToString) -> io::Error {
 mod tests {
     use super::*;
 
-    /// The result of `read`, and how many bytes it left unread.
-    async fn read_all(mut bytes: &[u8]) -> (Result<Option<(String, bool)>, ()>, usize) {
-        let read = read(&mut bytes).await.map_err(|_| ());
+    /// Returns the result of [`read_header`], and the number of bytes that it did not read.
+    async fn read_and_count_rest(mut bytes: &[u8]) -> (Result<Option<(String, bool)>, ()>, usize) {
+        let read = read_header(&mut bytes).await.map_err(|_| ());
         let client =
             read.map(|proxied| proxied.map(|client| (client.address.to_string(), client.is_https)));
         (client, bytes.len())
     }
 
+    /// A version 2 header, followed by the bytes `GET`.
     fn version_2(command: u8, family: u8, payload: &[u8]) -> Vec<u8> {
         let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
         [V2_SIGNATURE, &[0x20 | command, family], &length, payload, b"GET"].concat()
     }
 
     #[tokio::test]
-    async fn both_versions_name_the_client_and_nothing_after_them_is_read() {
+    async fn a_header_of_either_version_names_the_client_and_nothing_after_it_is_read() {
         let client = |address: &str, is_https| Ok(Some((address.to_owned(), is_https)));
         let v1 = |line: &str| format!("{line}\r\nGET").into_bytes();
         let v4 = [203, 0, 113, 9, 10, 0, 0, 1, 0, 1, 0, 2];
@@ -130,7 +136,7 @@ mod tests {
             (version_2(1, 0x11, &not_by_tls), client("203.0.113.9", false)),
             (version_2(0, 0, &[]), Ok(None)),
         ] {
-            assert_eq!(read_all(&bytes).await, (expected, 3), "{bytes:?}");
+            assert_eq!(read_and_count_rest(&bytes).await, (expected, 3), "{bytes:?}");
         }
     }
 
@@ -146,7 +152,7 @@ mod tests {
             &[V2_SIGNATURE, &[0x21, 0x11, 0xff, 0xff]].concat(),
             &[V2_SIGNATURE, &[0x11, 0x11, 0, 0]].concat(),
         ] {
-            assert!(read_all(bytes).await.0.is_err(), "{bytes:?}");
+            assert!(read_and_count_rest(bytes).await.0.is_err(), "{bytes:?}");
         }
     }
 }

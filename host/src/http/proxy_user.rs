@@ -1,7 +1,9 @@
-//! Identifies the person whom a trusted proxy has signed in and names in its headers.
+//! Identifies a person whom a trusted proxy has signed in. The proxy names the person in headers of
+//! the request.
 //!
-//! The headers are never used unless a trusted proxy wrote them. A proxy that does not use a Unix
-//! socket must also send its secret, because any program on its machine can send the same headers.
+//! These headers are never used unless a trusted proxy wrote them. A proxy that does not use a Unix
+//! socket must also send its secret, because any program on the proxy's machine can send the same
+//! headers.
 
 use axum::extract::Request;
 
@@ -12,21 +14,21 @@ use crate::secret::Secret;
 use super::client_address::{HeaderWriter, request_client_of};
 use super::problem::Problem;
 
-/// Whether a request proves that the proxy wrote its headers.
+/// Whether a request proves that a trusted proxy wrote its headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ProxyProof {
-    /// The request proves that the proxy wrote the headers.
+    /// The request proves that a trusted proxy wrote its headers.
     Valid,
     /// The request does not name a person whom a proxy signed in.
     Absent,
-    /// The secret is missing or wrong. The request counts as a failed login.
+    /// The proxy's secret is missing or wrong. The request counts as a failed login.
     Wrong,
 }
 
-/// Checks whether the proxy that signs people in wrote the headers of this request.
+/// Checks whether a request proves that the proxy that signs people in wrote its headers.
 ///
 /// # Errors
-/// The header with the secret cannot be used; the problem describes why.
+/// The header with the proxy's secret cannot be used; the problem describes why.
 pub(super) fn check_proof(
     config: &Config,
     secret: Option<&Secret>,
@@ -48,10 +50,10 @@ pub(super) fn check_proof(
     })
 }
 
-/// The account that the proxy names, if it names one.
+/// The account that the proxy names in the headers of a request; `None` if it names none.
 ///
 /// # Errors
-/// The headers cannot be used; the problem describes why.
+/// The headers of the proxy cannot be used; the problem describes why.
 pub(super) fn named_account(
     config: &Config,
     request: &Request,
@@ -79,8 +81,8 @@ pub(super) fn named_account(
     Ok(Some(Account { name: full_name, role, connections: None }))
 }
 
-/// The value of a header. If it occurs twice, the proxy did not remove the header that its client
-/// sent, so the request is refused.
+/// The value of a header; `None` if it is absent or empty. A request in which the header occurs
+/// twice is refused, because the proxy did not remove the header that its client sent.
 fn single_value<'r>(request: &'r Request, name: &str) -> Result<Option<&'r str>, Problem> {
     let mut values = request.headers().get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };

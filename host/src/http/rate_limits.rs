@@ -1,7 +1,7 @@
-//! Limits how many requests are answered, how many are stored as events, and how many failed logins
-//! are possible and logged.
+//! Limits how many requests are answered, how many requests are stored as events, and how many
+//! failed logins are possible and logged.
 //!
-//! Never waits: the caller refuses a request that exceeds its limit.
+//! This module never waits. The caller refuses a request that exceeds its limit.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -16,8 +16,8 @@ use crate::domain::ConnectionId;
 
 use super::client_address::limit_key;
 
-/// Maximum number of keys of one limiter. Before it adds another one, the limiter removes the key
-/// whose whole burst will be available first.
+/// Maximum number of keys of one limiter. Before a limiter exceeds this maximum, it removes the key
+/// whose whole burst will be available earliest.
 const KEYS_MAX: usize = 4_096;
 
 /// The rate limits of all requests, events and logins.
@@ -25,13 +25,14 @@ const KEYS_MAX: usize = 4_096;
 pub(super) struct RateLimits {
     /// Create Defect requests of each connection.
     create_requests: RateLimiter<ConnectionId>,
-    /// Other requests of each connection. They have a separate rate, so that they never use up the
-    /// rate of Create Defect.
+    /// Requests of each connection that are not Create Defect requests. They have a separate rate,
+    /// so that they never use up the rate of Create Defect requests.
     other_requests: RateLimiter<ConnectionId>,
-    /// Probes without a credential, of connections that require one from their senders.
+    /// Probes without a credential, for each connection that requires a credential from its
+    /// senders.
     probes: RateLimiter<ConnectionId>,
-    /// Events of requests that exceed their rate, and events that store the headers and body of a
-    /// request, for each connection.
+    /// Events of each connection for requests that exceed their rate or are not recognised, and
+    /// events that store the headers and the body of a refused Create Defect request.
     unexpected_events: RateLimiter<ConnectionId>,
     /// Events of requests that match no connection, for each client address.
     unmatched_by_client: RateLimiter<IpAddr>,
@@ -39,7 +40,7 @@ pub(super) struct RateLimits {
     unmatched_total: RateLimiter<()>,
     /// Failed logins of each client address.
     pub(super) failed_logins: RateLimiter<IpAddr>,
-    /// Lines in the log about failed logins.
+    /// Lines in the server's log about failed logins.
     pub(super) login_log_lines: RateLimiter<()>,
 }
 
@@ -48,15 +49,16 @@ pub(super) struct RateLimits {
 pub(super) enum RateKind {
     /// A Create Defect request.
     Create,
-    /// Another request of a sender.
+    /// Any other request of a sender, such as Defect KPIs.
     Other,
-    /// A probe without a credential, of a connection that requires one.
+    /// A probe without a credential, for a connection that requires a credential.
     Probe,
 }
 
 impl Default for RateLimits {
     fn default() -> Self {
-        // These rates are not used: each request is counted with the rate of the configuration.
+        // The values 1.0 and 1 are never used: each request is counted with the rate of the
+        // configuration at that time.
         let configured = || RateLimiter::new(1.0, 1);
         Self {
             create_requests: configured(),
@@ -72,10 +74,10 @@ impl Default for RateLimits {
 }
 
 impl RateLimits {
-    /// Counts a request of a connection.
+    /// Counts a request of a connection against its rate.
     ///
     /// # Errors
-    /// The request exceeds its rate. The error is the time for which the sender must wait.
+    /// The request exceeds its rate. The error value is the time for which the sender must wait.
     pub(super) fn count_request(
         &self,
         config: &Webhook,
@@ -92,10 +94,11 @@ impl RateLimits {
         rate.count_with_limit(limit, &connection, now)
     }
 
-    /// Whether a request may be stored as an event. Without a connection, it is stored only within
-    /// the rates of its client address and of all clients; the caller also passes no connection for
-    /// a refused sender. With a connection, it is always stored, unless `is_unexpected` (it exceeds
-    /// its rate, or is not recognised); then it is stored only within a rate of the connection.
+    /// Whether a request may be stored as an event. If `connection` is `None`, the request is
+    /// stored only within the rates of its client address and of all clients. The caller also
+    /// passes `None` for a refused sender. A request with a connection is always stored, unless
+    /// `is_unexpected` is true: the request exceeds its rate or is not recognised. Then it is
+    /// stored only within a rate of the connection.
     pub(super) fn may_store_event(
         &self,
         connection: Option<ConnectionId>,
@@ -114,24 +117,27 @@ impl RateLimits {
         }
     }
 
-    /// Whether the event of a refused create may store the headers and body of the request.
+    /// Whether the event of a refused Create Defect request may store the headers and the body.
     pub(super) fn may_store_request(&self, connection: Option<ConnectionId>, now: Instant) -> bool {
         connection.is_some_and(|connection| self.unexpected_events.count(&connection, now).is_ok())
     }
 }
 
-/// Limits the rate at which each key is used.
+/// Limits the rate at which each key may be used.
 #[derive(Debug)]
 pub(super) struct RateLimiter<K> {
+    /// The limit of [`Self::count`] and [`Self::check`].
     limit: RateLimit,
-    /// For each key, the time at which its whole burst is available again.
+    /// For each key, the time at which the whole burst of the key is available again.
     full_at: Mutex<HashMap<K, Instant>>,
 }
 
-/// A rate limit: the time between two uses, and the number of uses that are possible at once.
+/// How often a key may be used.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RateLimit {
+    /// The time after which one more use is possible.
     interval: Duration,
+    /// The maximum number of uses that are possible at once.
     burst: u32,
 }
 
@@ -141,7 +147,8 @@ impl RateLimit {
         Self { interval, burst: burst.max(1) }
     }
 
-    /// How long a key must wait for its next use, if its whole burst is available at `full_at`.
+    /// The time until the next use of a key is possible, if the whole burst of the key is available
+    /// at `full_at`.
     fn wait(self, full_at: Instant, now: Instant) -> Duration {
         let burst_time = self.interval.saturating_mul(self.burst - 1);
         full_at.saturating_duration_since(now).saturating_sub(burst_time)
@@ -156,13 +163,13 @@ impl<K: Eq + Hash + Clone> RateLimiter<K> {
     /// Counts one use of a key, if the rate allows it.
     ///
     /// # Errors
-    /// The use exceeds the rate and is not counted. The error is the time until the next possible
-    /// use.
+    /// The use exceeds the rate and is not counted. The error value is the time until the next use
+    /// is possible.
     pub(super) fn count(&self, key: &K, now: Instant) -> Result<(), Duration> {
         self.count_with_limit(self.limit, key, now)
     }
 
-    /// Counts one use of a key, if this limit allows it. The limit may be another one at each use.
+    /// Counts one use of a key, if `limit` allows it. Each call may pass a different limit.
     ///
     /// # Errors
     /// As for [`Self::count`].
@@ -189,8 +196,10 @@ impl<K: Eq + Hash + Clone> RateLimiter<K> {
         Ok(())
     }
 
-    /// Whether the rate allows a use of the key now, without counting it; if not, how long the key
-    /// must wait.
+    /// Checks whether the rate allows a use of the key now, without counting a use.
+    ///
+    /// # Errors
+    /// The rate does not allow it. The error value is the time until the next use is possible.
     pub(super) fn check(&self, key: &K, now: Instant) -> Result<(), Duration> {
         let key_full_at = self.full_at.lock().get(key).map_or(now, |at| (*at).max(now));
         let wait = self.limit.wait(key_full_at, now);
@@ -207,7 +216,7 @@ mod tests {
     const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     #[test]
-    fn other_requests_do_not_use_up_the_rate_of_creates() {
+    fn probes_and_other_requests_do_not_use_up_the_rate_of_create_defect_requests() {
         let (rate_limits, now) = (RateLimits::default(), Instant::now());
         let config = Webhook::default();
         let id = ConnectionId(Uuid::nil());
@@ -221,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn unexpected_requests_are_limited_for_each_sender_and_in_total() {
+    fn events_of_unexpected_requests_are_limited_for_each_sender_and_in_total() {
         let (rate_limits, now) = (RateLimits::default(), Instant::now());
         let id = Some(ConnectionId(Uuid::nil()));
         let stored = |connection, client, is_unexpected| {
@@ -238,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_its_burst_then_its_rate_and_other_keys_are_not_affected() {
+    fn each_key_has_a_burst_and_then_a_rate_that_other_keys_do_not_affect() {
         let rate = RateLimiter::new(20.0, 200);
         let start = Instant::now();
         let counted = (0..1_000).filter(|_| rate.count(&1, start).is_ok()).count();
@@ -252,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn above_the_maximum_keys_are_removed_but_not_the_most_used_one() {
+    fn above_the_maximum_number_of_keys_the_least_used_keys_are_removed() {
         let rate = RateLimiter::new(1.0, 2);
         let now = Instant::now();
         assert!(rate.count(&0, now).is_ok() && rate.count(&0, now).is_ok());

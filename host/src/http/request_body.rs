@@ -1,8 +1,9 @@
-//! Wraps the body of a request, which its handler may not read completely.
+//! Wraps the body of a request, because the handler of the request may not read the whole body.
 //!
-//! An HTTP/1.1 connection can be used for another request only after the whole body was read. If it
-//! cannot be used, the answer must have the header `Connection: close`. Otherwise the client would
-//! send its next request on a closed connection.
+//! An HTTP/1.1 connection can be used for another request only after the whole body was read. If
+//! the connection cannot be used again, the answer must have the header `Connection: close`.
+//! Otherwise the client would send its next request on a closed connection. This module never adds
+//! the header: `serve` does that.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,42 +18,47 @@ use tokio::time::timeout;
 
 use super::progress::ArrivedOnDrop;
 
-/// If more bytes than this are unread, they are not read, and the connection is closed.
+/// Maximum number of bytes that are read after the handler has returned. If more bytes are unread,
+/// the connection is closed.
 const UNREAD_BYTES_MAX: u64 = 64 * 1024;
-/// Maximum time until the rest of a small body arrives. Usually it is in the next packet.
+/// Maximum time until the rest of a small body arrives. Usually the rest is in the next packet.
 const UNREAD_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// The body that a handler receives, if the body is not empty.
+/// The body that a handler receives if the body is not empty.
 pub(super) struct RequestBody {
+    /// The body; `None` after the handler has read it to its end, or reading it has failed.
     body: Option<Incoming>,
-    unread: Arc<Unread>,
+    /// Receives the rest of the body when this value is dropped.
+    unread: Arc<UnreadBody>,
+    /// Marks the request as arrived when this value is dropped.
     _arrived: ArrivedOnDrop,
 }
 
 /// The part of a body that the handler did not read.
-pub(super) struct Unread(Mutex<Rest>);
+pub(super) struct UnreadBody(Mutex<Rest>);
 
+/// The rest of a body after its handler has returned.
 enum Rest {
-    /// The rest cannot be read: the handler still has the body, or reading it failed.
+    /// The rest cannot be read, because the handler still has the body or reading the body failed.
     Unavailable,
-    /// The handler has read the body to its end.
+    /// There is no rest: the handler has read the body to its end.
     Nothing,
-    /// The handler has dropped the body before its end.
+    /// The handler has dropped the body before it was read to its end.
     Body(Incoming),
 }
 
 impl RequestBody {
     /// Wraps a body. The second value gives access to the part that the handler did not read.
-    pub(super) fn new(body: Incoming, arrived: ArrivedOnDrop) -> (Self, Arc<Unread>) {
-        let unread = Arc::new(Unread(Mutex::new(Rest::Unavailable)));
+    pub(super) fn new(body: Incoming, arrived: ArrivedOnDrop) -> (Self, Arc<UnreadBody>) {
+        let unread = Arc::new(UnreadBody(Mutex::new(Rest::Unavailable)));
         (Self { body: Some(body), unread: Arc::clone(&unread), _arrived: arrived }, unread)
     }
 }
 
-impl Unread {
-    /// Reads and discards the rest of a small body, unless the client waits for `100 Continue`
-    /// before it sends the body. Returns false if the connection cannot be used for another
-    /// request.
+impl UnreadBody {
+    /// Reads and discards the rest of a small body. Reads nothing if `client_waits`: the client
+    /// sends the body only after it receives `100 Continue`. Returns false if the connection cannot
+    /// be used for another request.
     pub(super) async fn discard_rest(&self, client_waits: bool) -> bool {
         let rest = std::mem::replace(&mut *self.0.lock(), Rest::Unavailable);
         match rest {
@@ -64,7 +70,8 @@ impl Unread {
     }
 }
 
-/// Reads a body to its end. Returns false if it has too many bytes, or cannot be read.
+/// Reads a body to its end. Returns false if the body has more than [`UNREAD_BYTES_MAX`] or cannot
+/// be read.
 async fn discard(mut body: Incoming) -> bool {
     let mut bytes_left = UNREAD_BYTES_MAX;
     if body.size_hint().lower() > bytes_left {

@@ -1,5 +1,5 @@
-//! Declares every route and method of the server, except the routes of the console, which the
-//! caller passes.
+//! Declares every route of the server with its method, except the routes of the console: the caller
+//! passes these. This module never handles a request itself.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{any, get};
 
 use super::access::{ADMIN, AUTHOR, OPERATOR, Routes, VIEWER};
+use super::admin::choices::list_for_new_connection;
 use super::admin::{
     self, apply, audit, choices, connections, connectors, defects, events, replay, report, tokens,
     upload,
@@ -16,17 +17,16 @@ use super::admin::{
 use super::problem::{self, Problem};
 use super::{AppState, auth, health, metrics, openapi, prefix, same_site, sign_in_oidc, webhook};
 
-/// The router of the main listener, and the router of the admin listener if there is one.
+/// The router of the main listener, and the router of the admin listener if one is configured.
 pub type Routers = (Router, Option<Router>);
 
-/// Creates the router of the main listener, and the router of the admin listener if one is
-/// configured. With an admin listener, the main listener has only `/hooks`. `pages` creates the
-/// routes of the console.
+/// Creates the routers of the main listener and of the admin listener. If there is an admin
+/// listener, the main listener serves only `/hooks`. `pages` creates the routes of the console.
 pub fn routers(
     state: AppState,
     pages: impl FnOnce(&Arc<AppState>) -> Router<Arc<AppState>>,
 ) -> Routers {
-    let config = state.services.config.now();
+    let config = state.services.config.current();
     let prefix = config.path_prefix();
     let state = Arc::new(state);
     let hooks = hook_routes(&state);
@@ -41,6 +41,7 @@ pub fn routers(
     }
 }
 
+/// The routes of webhooks.
 fn hook_routes(state: &Arc<AppState>) -> Router {
     Router::new()
         .route("/hooks", any(webhook::receive))
@@ -49,6 +50,7 @@ fn hook_routes(state: &Arc<AppState>) -> Router {
         .with_state(Arc::clone(state))
 }
 
+/// The routes of everything except webhooks and the console.
 fn other_routes(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     Router::new()
         .route("/healthz", get(health::alive))
@@ -90,7 +92,7 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
             connections::stop_recording,
         )
         .post("/connections/{id}/try", OPERATOR, "connection.try", connections::try_connection)
-        .post_read("/connections/{id}/choices", OPERATOR, choices::for_connection)
+        .post_read("/connections/{id}/choices", OPERATOR, choices::list_for_connection)
         .post("/connections/{id}/paths", ADMIN, "connection.map-path", connections::map_path)
         .post_read("/connections/{id}/preview", OPERATOR, report::preview)
         .post("/connections/{id}/accept", ADMIN, "connection.accept", connections::accept)
@@ -98,9 +100,9 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .get("/connectors", VIEWER, connectors::list)
         .get("/connectors/{name}", VIEWER, connectors::show)
         .delete("/connectors/{name}", author, "connector.remove", connectors::remove)
-        // This look-up is recorded in the audit log, because it uses secrets that are not stored,
-        // and reads the files and environment variables to which secrets refer.
-        .post("/connectors/{name}/choices", server, "connector.look-up", choices::for_connector)
+        // This look-up of values is recorded in the audit log, because it uses secrets that are not
+        // stored, and reads the files and environment variables to which secrets refer.
+        .post("/connectors/{name}/choices", server, "connector.look-up", list_for_new_connection)
         .post("/connectors/{name}/rollback", author, "connector.rollback", connectors::rollback)
         .get("/events", VIEWER, events::list)
         .get("/events/{id}", VIEWER, events::show)
@@ -118,13 +120,14 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .into_router()
         .fallback(async || Problem::not_found("path in the admin API"))
         .layer(from_fn_with_state(Arc::clone(state), admin::run_to_completion))
-        // Uploads are not in the layer above, because it reads the whole body into memory.
+        // Uploads are added after the layer `run_to_completion`, so that it does not apply to them:
+        // the layer reads the whole body into memory.
         .merge(uploads(state))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(from_fn_with_state(Arc::clone(state), auth::require_account))
 }
 
-/// The route of the metrics, which Prometheus requests with a token.
+/// The route of the metrics. Prometheus requests them with a token.
 fn metrics_route(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     Routes::for_api(state)
         .get("/metrics", VIEWER, metrics::show)
@@ -132,16 +135,16 @@ fn metrics_route(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .layer(from_fn_with_state(Arc::clone(state), auth::require_account))
 }
 
-/// Routes whose handlers read the body themselves.
+/// The routes whose handlers read the body themselves.
 fn uploads(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     Routes::for_api(state)
         .put("/connectors/{name}", AUTHOR.for_all_connections(), "connector.upload", upload::upload)
         .into_router()
 }
 
-/// Converts the refusals of axum into problems, and adds the body to every problem. `/hooks` does
-/// not use this layer: it accepts any method and completes its problems itself, and a layer costs
-/// time for each request.
+/// Converts the refusals of axum into problems, and adds the body to every problem. The routes of
+/// webhooks do not use this layer, because a layer costs time for each request. They do not need
+/// it: they accept any method and complete their problems themselves.
 fn with_problems(routes: Router) -> Router {
     routes
         .fallback(async |_: Request| Problem::not_found("page"))

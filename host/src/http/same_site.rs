@@ -1,5 +1,5 @@
-//! Refuses what another site makes a browser send: requests for another host name (DNS rebinding),
-//! and changes from pages of another origin.
+//! Refuses requests that another site makes a browser send: requests for another host name (DNS
+//! rebinding), and changes from pages of another origin.
 //!
 //! Never checks requests to `/hooks`, because webhooks need no browser and no cookie.
 
@@ -18,18 +18,19 @@ use crate::config::{Config, ListenAddress};
 use super::AppState;
 use super::problem::Problem;
 
-/// The host names for which a server on a loopback address answers. Without this list, another site
-/// could make its own host name resolve to the loopback address; its pages would then have the same
-/// origin as this server.
+/// The host names for which a server on a loopback address answers requests. Without this list,
+/// another site could make its own host name resolve to the loopback address. Then the pages of
+/// that site would have the same origin as this server.
 #[derive(Debug)]
 pub(super) struct AllowedHosts {
-    /// `None` if all names are allowed, because the server does not listen on a loopback address.
+    /// The allowed names. `None` if the server does not listen on a loopback address: then all
+    /// names are allowed.
     names: Option<Vec<String>>,
 }
 
 impl AllowedHosts {
-    /// `address` is the address on which the server listens. It may differ from the configuration,
-    /// because systemd can pass a socket.
+    /// Collects the allowed names. `address` is the address on which the server listens. It may
+    /// differ from the configuration, because systemd can pass a socket.
     pub(super) fn new(config: &Config, address: &ListenAddress) -> Self {
         if !matches!(address, ListenAddress::Tcp(address) if address.ip().is_loopback()) {
             return Self { names: None };
@@ -39,12 +40,13 @@ impl AllowedHosts {
         Self { names: Some(listed.chain(public).chain(["localhost".to_owned()]).collect()) }
     }
 
+    /// Whether a request for this host and port is answered.
     fn allows(&self, authority: &str) -> bool {
         let Some(names) = &self.names else { return true };
         let host =
             match Url::parse(&format!("http://{authority}")).ok().as_ref().and_then(Url::host) {
                 Some(Host::Domain(name)) => name.trim_end_matches('.').to_owned(),
-                // DNS rebinding needs a host name, so a loopback address is always safe.
+                // DNS rebinding works only with a host name, so a loopback address is always safe.
                 Some(Host::Ipv4(address)) if IpAddr::V4(address).is_loopback() => return true,
                 Some(Host::Ipv6(address)) if IpAddr::V6(address).is_loopback() => return true,
                 Some(other) => other.to_string(),
@@ -54,8 +56,9 @@ impl AllowedHosts {
     }
 }
 
-/// Refuses a request for a host name that is not allowed. A request without a host name is
-/// accepted, because browsers always send one.
+/// A layer that refuses a request for a host name that is not allowed. It accepts a request without
+/// a host name, because such a request cannot come from a browser: browsers always send a host
+/// name.
 pub(super) async fn check_host(
     State(app): State<Arc<AppState>>,
     request: Request,
@@ -69,14 +72,14 @@ pub(super) async fn check_host(
     }
 }
 
-/// The host and port to which the client sent the request.
+/// The host and port in the address to which the client sent the request.
 pub(super) fn authority<'r>(headers: &'r HeaderMap, uri: &'r Uri) -> Option<&'r str> {
     // HTTP/2 sends the authority in the URI, HTTP/1.1 in the header `Host`.
     let in_uri = uri.authority().map(|authority| authority.as_str());
     in_uri.or_else(|| headers.get(HOST).and_then(|value| value.to_str().ok()))
 }
 
-/// Refuses a change that a page of another origin made a browser send.
+/// Refuses a change that a page of another origin has made a browser send.
 pub(super) fn check_origin(config: &Config, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
     let value = |name: &str| headers.get(name).map(|text| text.to_str().unwrap_or_default());
     let is_same_origin = match (value("sec-fetch-site"), value(ORIGIN.as_str())) {
@@ -87,8 +90,8 @@ pub(super) fn check_origin(config: &Config, headers: &HeaderMap, uri: &Uri) -> R
             let origin_authority = origin.split_once("://").map(|(_, authority)| authority);
             public.as_deref() == Some(origin) || host.is_some() && origin_authority == host
         }
-        // The client sent neither header, so only the CSRF token can show where the change comes
-        // from.
+        // The client sent neither header, so only the CSRF token can show which page sent the
+        // change.
         (None, None) => true,
     };
     if is_same_origin { Ok(()) } else { Err(Problem::cross_site_request()) }
@@ -98,12 +101,13 @@ pub(super) fn check_origin(config: &Config, headers: &HeaderMap, uri: &Uri) -> R
 mod tests {
     use super::*;
 
-    fn allowed(config: &Config, listening: &str, authority: &str) -> bool {
+    /// Whether a server that listens on `listening` answers a request for `authority`.
+    fn is_allowed(config: &Config, listening: &str, authority: &str) -> bool {
         AllowedHosts::new(config, &listening.parse().unwrap()).allows(authority)
     }
 
     #[test]
-    fn a_loopback_listener_answers_only_for_known_names() {
+    fn a_server_on_a_loopback_address_answers_only_for_allowed_host_names() {
         let config = Config {
             public_url: Some("https://jackfield.example.com/hub".parse().unwrap()),
             allowed_hosts: vec!["Intern.example.com".to_owned()],
@@ -119,7 +123,7 @@ mod tests {
             "jackfield.example.com",
             "intern.example.com:443",
         ] {
-            assert!(allowed(&config, "127.0.0.1:80", good), "{good}");
+            assert!(is_allowed(&config, "127.0.0.1:80", good), "{good}");
         }
         for bad in [
             "evil.example",
@@ -130,21 +134,21 @@ mod tests {
             "",
             "a b",
         ] {
-            assert!(!allowed(&config, "127.0.0.1:80", bad), "{bad}");
+            assert!(!is_allowed(&config, "127.0.0.1:80", bad), "{bad}");
         }
     }
 
     #[test]
-    fn a_listener_on_another_address_answers_for_every_name() {
+    fn a_server_on_any_other_address_answers_for_every_host_name() {
         let config = Config::default();
-        assert!(!allowed(&config, "127.0.0.1:8080", "any.example"));
+        assert!(!is_allowed(&config, "127.0.0.1:8080", "any.example"));
         for listening in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:8080", "unix:/run/x.sock"] {
-            assert!(allowed(&config, listening, "any.example"), "{listening}");
+            assert!(is_allowed(&config, listening, "any.example"), "{listening}");
         }
     }
 
     #[test]
-    fn a_change_comes_from_a_page_of_the_same_origin() {
+    fn a_change_from_a_page_of_another_origin_is_refused() {
         let config = Config {
             public_url: Some("https://jackfield.example.com".parse().unwrap()),
             ..Config::default()

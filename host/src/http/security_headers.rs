@@ -1,5 +1,5 @@
-//! Adds security headers to every answer: they forbid browsers to load, run or frame anything that
-//! a handler does not allow.
+//! Adds security headers to every answer. They forbid browsers to load, run or frame anything that
+//! a handler does not explicitly allow.
 //!
 //! Never replaces a header that a handler has set.
 
@@ -9,22 +9,24 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The content security policy of answers that are not pages: browsers load, run, frame and send
-/// nothing.
+/// The content security policy of answers that are not pages. It makes browsers load, run, frame
+/// and send nothing.
 const POLICY: &str =
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// The headers that every answer gets, unless a handler has set them.
 static HEADERS: [(HeaderName, HeaderValue); 4] = [
     (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
 ];
-/// Browsers use only https for half a year. Subdomains are not included, because they may belong to
-/// other services.
+/// The value of `Strict-Transport-Security`: browsers use only https for half a year. Subdomains
+/// are not included, because they may belong to other services.
 static HSTS: HeaderValue = HeaderValue::from_static("max-age=15768000");
 
-/// Adds the headers that are missing. `is_https`: the client used TLS.
+/// Adds the security headers that an answer does not have yet. `is_https`: whether the client used
+/// TLS.
 pub(super) fn add(headers: &mut HeaderMap, is_https: bool) {
     for (name, value) in &HEADERS {
         headers.entry(name).or_insert_with(|| value.clone());
@@ -39,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_of_a_handler_are_kept_and_hsts_is_sent_only_over_tls() {
+    fn headers_of_a_handler_are_not_replaced_and_hsts_is_sent_only_over_tls() {
         let handler_policy = HeaderValue::from_static("default-src 'self'");
         let mut headers = HeaderMap::from_iter([(CONTENT_SECURITY_POLICY, handler_policy.clone())]);
         add(&mut headers, false);

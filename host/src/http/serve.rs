@@ -1,10 +1,10 @@
 //! Accepts client connections, and answers their requests (HTTP/1.1 and HTTP/2) with a router until
 //! shutdown.
 //!
-//! Limits what clients without credentials can use: the number of connections; the time until the
-//! first byte, for the head of a request, and between two requests; the bytes and the time of a
-//! body that a client still sends after it was refused. Also limits the time for the last requests
-//! and answers after the shutdown begins.
+//! Clients without credentials never use unlimited resources. This module limits the number of
+//! their connections, and the times until the first byte, for the head of a request, and between
+//! two requests. If a client continues to send a body that was refused, the bytes and the time are
+//! limited. The time for the last requests and answers after the shutdown begins is also limited.
 
 use std::convert::Infallible;
 use std::io;
@@ -33,10 +33,10 @@ use super::client_address::RequestClient;
 use super::clients::{Client, ClientHandle, Clients, SharedLimits};
 use super::lingering::Lingering;
 use super::listener::{
-    Accepted, ByteStream, ConnectionOptions, Listener, Peer, is_client_disconnect,
+    AcceptedConnection, ByteStream, ConnectionOptions, Listener, Peer, is_client_disconnect,
 };
 use super::problem::{self, Problem};
-use super::progress::Progress;
+use super::progress::RequestProgress;
 use super::request_body::RequestBody;
 use super::security_headers;
 
@@ -46,24 +46,24 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 const STREAMS_MAX: u32 = 100;
 /// Maximum number of bytes of an HTTP/2 answer that are buffered while the client reads slowly.
 const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
-/// The reason in the answer 429.
-const TOO_MANY_ARRIVING: &str = "too many requests from this address arrive at once";
+/// The detail of the problem for a client with too many requests whose bodies are still arriving.
+const TOO_MANY_ARRIVING_REQUESTS: &str = "too many requests from this address arrive at once";
 /// The pause after a failed `accept`, for example because the process has no free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The value of the header `connection` in the last answer of a connection.
+/// The value of the header `Connection` in the last answer on a connection.
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
-/// How long requests are still answered on open HTTP/1.1 connections after the shutdown began. A
+/// How long requests on open HTTP/1.1 connections are still answered after the shutdown began. A
 /// client of HTTP/1.1 does not know yet that the server ends, and a proxy must not repeat a POST
-/// that it has sent. A client of HTTP/2 that has sent a request learns it without delay: GOAWAY
-/// tells it which of its requests is the last one that is answered.
+/// that it has sent. HTTP/2 connections do not need this time, because the frame GOAWAY tells a
+/// client without delay which of its requests is the last one that is answered.
 pub const LAST_REQUESTS_TIME: Duration = Duration::from_secs(1);
 
-/// Answers requests until `shutdown` is cancelled. Then still accepts the connections that are in
-/// the kernel's queue, answers requests on open connections for [`LAST_REQUESTS_TIME`], and waits
-/// at most `drain` for answers in progress.
+/// Answers requests until `shutdown` is cancelled. After that, accepts the connections that are
+/// still in the kernel's queue, answers requests on open connections for [`LAST_REQUESTS_TIME`],
+/// and waits at most `drain` for answers in progress.
 ///
 /// # Errors
-/// The listener failed permanently.
+/// The listening socket failed permanently.
 pub async fn serve(
     listener: Listener,
     router: Router,
@@ -98,8 +98,9 @@ pub async fn serve(
             Err(error) => retry_or_fail(error).await?,
         }
     }
-    // Leave the connections in the queue of a passed socket to the next server.
-    let queued = (!is_passed).then(|| socket.into_queued());
+    // If the service manager passed the socket, leave the connections in its queue to the next
+    // server.
+    let queued = (!is_passed).then(|| socket.into_queued_connections());
     for (accepted, peer) in queued.into_iter().flatten() {
         server.spawn_connection(accepted, peer).await;
         if server.last_requests_over.is_cancelled() {
@@ -120,17 +121,19 @@ struct Server {
     router: Router,
     clients: Arc<Clients>,
     options: ConnectionOptions,
+    /// This token is cancelled when the shutdown begins.
     shutdown: CancellationToken,
-    /// Cancelled [`LAST_REQUESTS_TIME`] after the shutdown began. Connections without a request are
-    /// closed then.
+    /// This token is cancelled [`LAST_REQUESTS_TIME`] after the shutdown began. Connections without
+    /// a request are closed at that time.
     last_requests_over: CancellationToken,
-    /// One task for each connection.
+    /// The tasks that serve the connections, one for each connection.
     tasks: TaskTracker,
 }
 
 impl Server {
-    /// Starts a task that serves a connection. Waits first if there are too many connections.
-    async fn spawn_connection(&self, accepted: Accepted, peer: Peer) {
+    /// Starts a task that serves a connection. If too many connections are open, first waits until
+    /// the new one can be admitted.
+    async fn spawn_connection(&self, accepted: AcceptedConnection, peer: Peer) {
         let client = tokio::select! {
             () = self.last_requests_over.cancelled() => return,
             client = self.clients.admit(peer) => client.map(Arc::new),
@@ -159,19 +162,19 @@ impl Server {
     }
 }
 
-/// Reads the PROXY header and makes the TLS handshake. Returns `None` if the client is too slow, or
-/// sends anything else.
+/// Reads the header of the PROXY protocol and makes the TLS handshake, as far as `options` require
+/// them. Returns `None` if the client is too slow or sends something else.
 async fn open_connection(
-    accepted: Accepted,
+    accepted: AcceptedConnection,
     options: &ConnectionOptions,
     client: &Client,
 ) -> Option<Box<dyn ByteStream>> {
     let limits = client.limits();
-    timeout(limits.first_byte, accepted.first_byte()).await.ok()?.ok()?;
+    timeout(limits.first_byte, accepted.wait_for_first_byte()).await.ok()?.ok()?;
     let opened = timeout(limits.head, accepted.open(options, client.is_proxy())).await.ok()?;
     match opened {
         Ok(opened) => {
-            client.set_opened(&opened);
+            client.set_opening(&opened);
             Some(opened.stream)
         }
         Err(error) => {
@@ -181,8 +184,8 @@ async fn open_connection(
     }
 }
 
-/// Answers the requests of one connection, until the client closes it, a time-out ends it, or it
-/// must be closed in favour of a new connection.
+/// Answers the requests of one connection, until the client closes the connection, a time-out or
+/// the shutdown ends it, or the server closes it to admit a new connection.
 async fn serve_client(
     stream: Box<dyn ByteStream>,
     client: Arc<Client>,
@@ -190,7 +193,7 @@ async fn serve_client(
     shutdown: CancellationToken,
     last_requests_over: CancellationToken,
 ) {
-    // Cancelled when the first HTTP/2 request arrives.
+    // This token is cancelled when the first HTTP/2 request arrives.
     let uses_http2 = CancellationToken::new();
     let (service_client, leaves_unread) = (Arc::clone(&client), Arc::<AtomicBool>::default());
     let stream = Lingering::new(stream, Arc::clone(&leaves_unread));
@@ -210,11 +213,12 @@ async fn serve_client(
             Ok::<_, Infallible>(response)
         }
     });
-    client.timing.await_head();
+    client.timeouts.start_head_timeout();
     let reader_client = Arc::clone(&client);
-    let stream = InspectReader::new(stream, move |_| reader_client.timing.received());
-    // Turn off the time-out of hyper: it is the same for a head and for the pause between two
-    // requests. `timing` has separate time-outs.
+    let stream =
+        InspectReader::new(stream, move |_| reader_client.timeouts.record_received_bytes());
+    // Turn off the time-out of hyper, because hyper uses the same one for a head and for the pause
+    // between two requests. `client.timeouts` has separate time-outs.
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
     let head_bytes_max = u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX);
@@ -229,23 +233,23 @@ async fn serve_client(
             biased;
             _ = connection.as_mut() => return,
             () = last_requests_over.cancelled() => {}
-            // End an HTTP/2 connection without delay: GOAWAY tells the client which of its requests
-            // is the last one that is answered.
+            // End an HTTP/2 connection without delay, because the frame GOAWAY tells the client
+            // which of its requests is the last one that is answered.
             () = async { uses_http2.cancelled().await; shutdown.cancelled().await } => {}
         }
         connection.as_mut().graceful_shutdown();
-        // Ignore the error: clients often disconnect.
+        // Ignore the result, because clients often disconnect without notice.
         let _ = connection.await;
     };
     tokio::select! {
         biased;
         () = served => {}
         () = client.close_requested() => {}
-        () = client.timing.overdue() => {}
+        () = client.timeouts.wait_until_overdue() => {}
     }
 }
 
-/// Answers a request. The connection is busy from the moment when the request has arrived until the
+/// Answers a request. The connection counts as busy from the arrival of the whole request until its
 /// answer was sent.
 async fn answer_request(
     client: Arc<Client>,
@@ -255,7 +259,7 @@ async fn answer_request(
 ) -> Result<Response<Body>, Infallible> {
     let is_http2 = request.version() == Version::HTTP_2;
     if is_http2 {
-        client.timing.ignore_received();
+        client.timeouts.ignore_received_bytes();
     }
     let (request_client, contradiction) = match client.request_client(request.headers()) {
         Ok(found) => (found, None),
@@ -263,9 +267,9 @@ async fn answer_request(
     };
     let is_counted = request_client.is_forwarded || is_http2;
     let arriving = is_counted.then(|| client.count_arriving(request_client.address));
-    let too_many = || Problem::rate_limited(TOO_MANY_ARRIVING, Duration::ZERO);
+    let too_many = || Problem::rate_limited(TOO_MANY_ARRIVING_REQUESTS, Duration::ZERO);
     let refused = contradiction.or_else(|| matches!(arriving, Some(None)).then(too_many));
-    let (arrived, answered) = Progress::begin(&client, arriving.flatten());
+    let (arrived, answered) = RequestProgress::begin(&client, arriving.flatten());
     let expects_continue = request.headers().contains_key(EXPECT);
     let mut unread = None;
     let mut request = request.map(|body| {
@@ -273,8 +277,8 @@ async fn answer_request(
             drop(arrived);
             return Body::empty();
         }
-        // The handler drops the body, and with it the guard `arrived`, after it has read the body
-        // or has decided not to read it.
+        // The handler drops the body after it has read it, or has decided not to read it. With the
+        // body, it drops the guard `arrived`.
         let (body, rest) = RequestBody::new(body, arrived);
         unread = Some(rest);
         Body::new(body)
@@ -307,8 +311,8 @@ async fn answer_request(
     }))
 }
 
-/// Handles an error of `accept`. Returns it only if it is permanent. Most errors are temporary: a
-/// client has disconnected, or the process has no free file descriptors.
+/// Handles an error of `accept`, and returns only an error that is permanent. Most errors are
+/// temporary: a client has disconnected, or the process has no free file descriptors.
 async fn retry_or_fail(error: io::Error) -> io::Result<()> {
     match error.kind() {
         _ if is_client_disconnect(&error) => Ok(()),

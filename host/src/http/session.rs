@@ -1,7 +1,8 @@
-//! Signing in with a browser: the page, the cookie, and the session that pages use.
+//! The sign-in of browsers with a token: the sign-in page, the cookie, and the session that pages
+//! use.
 //!
-//! Scripts cannot read the cookie, and another site can never make a browser send it. A session's
-//! CSRF token is derived from the cookie, so it is not stored.
+//! Scripts cannot read the cookie, and another site can never make a browser send it. The CSRF
+//! token of a session is derived from the cookie, so it is not stored.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -32,43 +33,45 @@ use super::cookies::{RequestCookies, SESSION_COOKIE};
 use super::problem::Problem;
 use super::{AppState, auth, same_site};
 
-/// The content security policy of these pages: browsers load nothing, and send forms only to this
-/// server.
+/// The content security policy of the sign-in pages. It makes browsers load nothing, and send forms
+/// only to this server.
 const POLICY: &str =
     "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-/// Maximum size of the sign-in form, bytes. Anybody may send this form.
+/// Maximum size of a sign-in form, bytes. It is small, because any client may send this form.
 const FORM_BYTES_MAX: usize = 8 * 1024;
-/// Maximum time until the sign-in form has arrived.
+/// Maximum time until a sign-in form has arrived.
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);
-/// The base URL for parsing a path. No request is sent to it.
+/// The base URL with which a path is parsed. No request is ever sent to it.
 const PARSE_BASE: &str = "http://host.invalid/";
 
-/// The session of a browser that is signed in. As an extractor, it redirects other browsers to the
-/// sign-in page.
+/// The session of a browser that is signed in. If a handler extracts it from a request without a
+/// session, the browser is redirected to the sign-in page.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
     /// The account that signed in.
     pub(crate) account: Account,
-    /// The CSRF token, which each form must contain in its field `csrf`.
-    pub(crate) csrf: String,
+    /// The CSRF token of the session. Each form must contain it in the field `csrf`.
+    pub(crate) csrf_token: String,
 }
 
 impl Session {
+    /// Converts a stored session, and derives its CSRF token from the cookie.
     pub(super) fn new(session: domain::Session, cookie: &Secret) -> Self {
         let csrf_input = Secret::new(format!("csrf {}", cookie.reveal()));
         let csrf = BASE64URL_NOPAD.encode(&TokenHash::of(csrf_input.reveal()).0);
-        Self { account: session.account, csrf }
+        Self { account: session.account, csrf_token: csrf }
     }
 
-    /// The session of a person whom a proxy signed in. It is valid for one request only, because
+    /// The session of a person whom a proxy signed in. It is valid only for one request, because
     /// the proxy names the person in each request.
     pub(super) fn of_proxy(account: Account, accounts: &Accounts) -> Self {
         let csrf = accounts.csrf_of_person(&account.name);
-        Self { account, csrf }
+        Self { account, csrf_token: csrf }
     }
 
+    /// Whether a text is the CSRF token of this session.
     pub(super) fn is_csrf_token(&self, text: &str) -> bool {
-        Secret::new(self.csrf.clone()).matches(text)
+        Secret::new(self.csrf_token.clone()).matches(text)
     }
 }
 
@@ -81,56 +84,63 @@ impl<S: Send + Sync> FromRequestParts<S> for Session {
     }
 }
 
-/// The value of the session's cookie.
+/// The value of the session cookie that a request contains.
 pub(super) fn cookie_of(app: &AppState, request: &Request) -> Option<Secret> {
-    RequestCookies::new(&app.services.config.now(), request).get(request.headers(), SESSION_COOKIE)
+    RequestCookies::new(&app.services.config.current(), request)
+        .get(request.headers(), SESSION_COOKIE)
 }
 
-/// Makes the browser delete its session cookie, if it has one, so that it does not send the cookie
-/// again.
+/// Adds a header to the response that makes the browser delete its session cookie. The header is
+/// not added if the request has no session cookie.
 pub(super) fn remove_cookie(app: &AppState, request: &Request, mut response: Response) -> Response {
-    let cookies = RequestCookies::new(&app.services.config.now(), request);
+    let cookies = RequestCookies::new(&app.services.config.current(), request);
     if cookies.get(request.headers(), SESSION_COOKIE).is_some() {
         response.headers_mut().append(SET_COOKIE, cookies.remove(SESSION_COOKIE));
     }
     response
 }
 
-/// Redirects a browser to the sign-in page, which redirects it back afterwards.
+/// Redirects a browser to the sign-in page. After the sign-in, the browser is redirected back.
 pub(super) fn redirect_to_sign_in(request: &Request) -> Response {
     redirect(&sign_in_path(request.uri()))
 }
 
+/// The path of the sign-in page that redirects the browser back to `from`.
 fn sign_in_path(from: &Uri) -> String {
-    with_next("/sign-in", from.path_and_query().map_or("/", |path| path.as_str()))
+    path_with_next("/sign-in", from.path_and_query().map_or("/", |path| path.as_str()))
 }
 
-/// The path that begins a sign-in with the identity provider, if one is configured.
+/// The path that begins a sign-in with the identity provider; `None` if no provider is configured.
+/// `next` is the path to open after the sign-in.
 fn provider_path(app: &AppState, next: &str) -> Option<String> {
-    app.services.oidc.as_ref().map(|_| with_next("/sign-in/oidc", next))
+    app.services.oidc.as_ref().map(|_| path_with_next("/sign-in/oidc", next))
 }
 
-fn with_next(path: &str, next: &str) -> String {
+/// Adds the path to open after the sign-in as the query parameter `next`.
+fn path_with_next(path: &str, next: &str) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     format!("{path}?{}", query.append_pair("next", next).finish())
 }
 
+/// Redirects a browser to this address with a GET request.
 pub(super) fn redirect(to: &str) -> Response {
     let location = HeaderValue::try_from(to).unwrap_or_else(|_| HeaderValue::from_static("/"));
     (StatusCode::SEE_OTHER, [(LOCATION, location), (CACHE_CONTROL, no_store())]).into_response()
 }
 
+/// The value of `Cache-Control` for answers that no cache may store.
 fn no_store() -> HeaderValue {
     HeaderValue::from_static("no-store")
 }
 
-/// The path to which a browser is redirected after a sign-in. It is always a path of this server:
-/// `/` replaces a requested path that leads to another host.
+/// Checks the path to which a browser will be redirected after a sign-in. The result is always a
+/// path of this server: a requested path that leads to another host is replaced by `/`.
 pub(super) fn local_path(requested: &str) -> String {
     let base = Url::parse(PARSE_BASE).ok();
     let joined = base.as_ref().and_then(|base| base.join(requested).ok());
     match (base, joined) {
-        // Browsers read a path that begins with two slashes as the address of another host.
+        // A path must not begin with two slashes, because browsers read it as the address of
+        // another host.
         (Some(base), Some(url))
             if requested.starts_with('/')
                 && url.origin() == base.origin()
@@ -147,13 +157,16 @@ pub(super) fn local_path(requested: &str) -> String {
 #[derive(Template)]
 #[template(path = "sign_in.html")]
 struct SignInPage<'a> {
+    /// The path to open after the sign-in.
     next: &'a str,
+    /// Why the sign-in has failed; `None` before the first try.
     error: Option<&'a str>,
-    /// The path that begins a sign-in with the identity provider, if one is configured.
+    /// The path that begins a sign-in with the identity provider; `None` if no provider is
+    /// configured.
     provider: Option<String>,
 }
 
-/// The sign-in page after a failed sign-in. The person sees `why`.
+/// Shows the sign-in page after a failed sign-in. The page shows `why` to the person.
 pub(super) fn sign_in_failed(
     app: &AppState,
     next: &str,
@@ -163,7 +176,7 @@ pub(super) fn sign_in_failed(
     render_page(status, &SignInPage { next, error: Some(why), provider: provider_path(app, next) })
 }
 
-/// Renders a page that no cache stores.
+/// Renders a page that no cache may store.
 pub(super) fn render_page(status: StatusCode, page: &impl Template) -> Response {
     let headers = [
         (CACHE_CONTROL, no_store()),
@@ -183,12 +196,13 @@ pub(super) fn render_page(status: StatusCode, page: &impl Template) -> Response 
 /// The query of the sign-in page.
 #[derive(Deserialize)]
 pub(crate) struct SignInQuery {
+    /// The path to open after the sign-in.
     #[serde(default)]
     pub(crate) next: String,
 }
 
 /// Answers `GET /sign-in`.
-pub(crate) async fn page(
+pub(crate) async fn show_sign_in_page(
     State(app): State<Arc<AppState>>,
     Query(SignInQuery { next }): Query<SignInQuery>,
 ) -> Response {
@@ -200,17 +214,19 @@ pub(crate) async fn page(
 /// The form of the sign-in page.
 #[derive(Deserialize)]
 pub(crate) struct SignInForm {
+    /// The token of the account.
     token: String,
+    /// The path to open after the sign-in.
     #[serde(default)]
     next: String,
 }
 
-/// Answers `POST /sign-in`: begins a session.
+/// Answers `POST /sign-in`. Begins a session if the token is valid.
 pub(crate) async fn sign_in(
     State(app): State<Arc<AppState>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let config = app.services.config.now();
+    let config = app.services.config.current();
     let (cookies, client) = (RequestCookies::new(&config, &request), client_of(&request));
     if let Err(problem) = same_site::check_origin(&config, request.headers(), request.uri()) {
         let caller = Caller::not_signed_in(client, Via::Console);
@@ -244,7 +260,7 @@ pub(crate) async fn sign_in(
     Ok(response)
 }
 
-/// Begins a session, and records it in the audit log.
+/// Begins a session, and records it in the audit log. Returns the value of the session cookie.
 pub(super) async fn begin(
     app: &AppState,
     login: TokenLogin,
@@ -258,7 +274,7 @@ pub(super) async fn begin(
     Ok(cookie)
 }
 
-/// Answers `POST /sign-out`: ends the session.
+/// Answers `POST /sign-out`. Ends the session.
 pub(crate) async fn sign_out(
     State(app): State<Arc<AppState>>,
     session: Session,

@@ -1,7 +1,7 @@
-//! Signs browsers in with an identity provider: redirects a browser to the provider, and begins a
-//! session when the provider redirects it back.
+//! Signs browsers in with an identity provider. Redirects a browser to the provider, and begins a
+//! session when the provider redirects the browser back.
 //!
-//! Never receives a password.
+//! This module never receives a password.
 
 use std::sync::Arc;
 
@@ -25,20 +25,23 @@ use super::same_site::authority;
 use super::session::{self, SignInQuery, local_path, redirect};
 use super::{AppState, audit, auth};
 
-/// Maximum time for a sign-in, seconds.
+/// Maximum time between the beginning and the end of a sign-in, seconds.
 const LOGIN_S_MAX: u64 = 10 * 60;
 
+/// Extracts the state of the server.
 type App = State<Arc<AppState>>;
 
-/// The page after a sign-in, which opens the next page. A redirect would not work: browsers do not
-/// send a cookie with `SameSite=Strict` if another site began the navigation.
+/// The page that a browser shows after a sign-in, and that opens the next page at once. A redirect
+/// would not work, because browsers do not send a cookie with `SameSite=Strict` if another site
+/// began the navigation.
 #[derive(Template)]
 #[template(path = "signed_in.html")]
 struct SignedInPage<'a> {
+    /// The path of the next page.
     next: &'a str,
 }
 
-/// Answers `GET /sign-in/oidc`: redirects the browser to the provider.
+/// Answers `GET /sign-in/oidc`. Redirects the browser to the identity provider.
 pub(super) async fn begin(
     State(app): App,
     Query(SignInQuery { next }): Query<SignInQuery>,
@@ -50,21 +53,21 @@ pub(super) async fn begin(
         Err(error) => return Ok(failed_response(&app, &next, &error)),
     };
     let value = format!("{}.{}", login.cookie().reveal(), BASE64URL_NOPAD.encode(next.as_bytes()));
-    let cookies = RequestCookies::new(&app.services.config.now(), &request);
+    let cookies = RequestCookies::new(&app.services.config.current(), &request);
     let mut response = redirect(address.as_str());
     let cookie = cookies.set(LOGIN_COOKIE, &Secret::new(value), LOGIN_S_MAX);
     response.headers_mut().append(SET_COOKIE, cookie);
     Ok(response)
 }
 
-/// Answers `GET /sign-in/oidc/callback`, to which the provider redirects the browser back.
+/// Answers `GET /sign-in/oidc/callback`, to which the identity provider redirects the browser back.
 pub(super) async fn finish(
     State(app): App,
     Query(callback): Query<Callback>,
     request: Request,
 ) -> Result<Response, Problem> {
     let oidc = configured_provider(&app)?;
-    let cookies = RequestCookies::new(&app.services.config.now(), &request);
+    let cookies = RequestCookies::new(&app.services.config.current(), &request);
     let Some((login, next)) = cookies.get(request.headers(), LOGIN_COOKIE).and_then(parse_cookie)
     else {
         return Ok(failed_response(&app, "/", &OidcError::State));
@@ -100,18 +103,21 @@ pub(super) async fn finish(
     Ok(response)
 }
 
-/// The identity provider of the configuration; 404 if none is configured.
+/// The identity provider of the configuration. If none is configured, the problem has the status
+/// 404.
 fn configured_provider(app: &AppState) -> Result<&Oidc, Problem> {
     app.services.oidc.as_ref().ok_or_else(|| Problem::not_found("page"))
 }
 
-/// The address of this server to which the provider redirects the browser back. It has the host
-/// name that the browser uses. The provider accepts only addresses that are registered there.
+/// The address of this server to which the identity provider redirects the browser back. It
+/// contains the host name that the browser uses. The provider accepts only addresses that are
+/// registered there.
 fn redirect_uri(app: &AppState, request: &Request) -> String {
+    /// The path of the route that [`finish`] answers.
     const PATH: &str = "/sign-in/oidc/callback";
     match authority(request.headers(), request.uri()) {
         Some(authority) => {
-            let config = app.services.config.now();
+            let config = app.services.config.current();
             let scheme = RequestCookies::new(&config, request).scheme();
             format!("{scheme}://{authority}{}{PATH}", config.path_prefix())
         }
@@ -119,13 +125,14 @@ fn redirect_uri(app: &AppState, request: &Request) -> String {
     }
 }
 
-/// Parses the cookie of a sign-in; also returns the path to open after the sign-in.
+/// Parses the cookie of a sign-in that has begun. Also returns the path to open after the sign-in.
 fn parse_cookie(cookie: Secret) -> Option<(Login, String)> {
     let (random, next) = cookie.reveal().split_once('.')?;
     let next = String::from_utf8(BASE64URL_NOPAD.decode(next.as_bytes()).ok()?).ok()?;
     Some((Login::from_cookie(Secret::new(random.to_owned())), local_path(&next)))
 }
 
+/// Shows the sign-in page after a failed sign-in, and logs the error.
 fn failed_response(app: &AppState, next: &str, error: &OidcError) -> Response {
     let status = match error {
         OidcError::Provider(_) => StatusCode::BAD_GATEWAY,
@@ -134,7 +141,7 @@ fn failed_response(app: &AppState, next: &str, error: &OidcError) -> Response {
             StatusCode::UNAUTHORIZED
         }
     };
-    // Anybody can cause any number of failed sign-ins, so the number of log lines is limited.
+    // Any client can cause any number of failed sign-ins, so the number of log lines is limited.
     if app.rate_limits.login_log_lines.count(&(), Instant::now()).is_ok() {
         tracing::warn!(%error, "a sign-in with the identity provider failed");
     }

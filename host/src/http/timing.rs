@@ -1,9 +1,9 @@
-//! The time-outs of one client connection: for the head of a request, and for the pause before the
-//! request.
+//! The time-outs of one client connection. One time-out applies to the head of a request, and the
+//! other one to the pause before a request.
 //!
-//! The body of a request and its answer never have a time-out here, because the handlers limit
-//! them. Each step only stores the next deadline. No task is woken for it: [`Timing::overdue`]
-//! compares the deadline with the clock often enough.
+//! This module never limits the time for the body of a request or for the answer, because the
+//! handlers limit them. To start a time-out, a method only stores its deadline, and wakes no task:
+//! [`ConnectionTimeouts::wait_until_overdue`] compares the deadline with the clock often enough.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,79 +11,81 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-/// The part of a request that the client must send next, and the deadline for it.
+/// The part of a request that the client must send next, with its deadline.
 #[derive(Debug, Clone, Copy)]
-enum Awaited {
+enum AwaitedPart {
     /// The first byte of another request.
     Request(Instant),
     /// The rest of a request's head.
     Head(Instant),
-    /// Nothing: the head is complete, and the request is not answered yet.
+    /// No part: the head of the request is complete, and the request is not answered yet.
     Nothing,
 }
 
-/// The time-outs of one connection.
-pub(super) struct Timing {
-    head: Duration,
-    keep_alive: Duration,
-    awaited: Mutex<Awaited>,
-    /// Whether received bytes start no time-out.
-    ignores_received: AtomicBool,
+/// The time-outs of one client connection.
+pub(super) struct ConnectionTimeouts {
+    /// Maximum time from the first byte of a request until its head is complete.
+    head_timeout: Duration,
+    /// Maximum time from the end of an answer until the first byte of the next request.
+    keep_alive_timeout: Duration,
+    awaited_part: Mutex<AwaitedPart>,
+    /// Whether the arrival of bytes never starts a time-out.
+    ignores_received_bytes: AtomicBool,
 }
 
-impl Timing {
-    pub(super) fn new(head: Duration, keep_alive: Duration) -> Self {
+impl ConnectionTimeouts {
+    pub(super) fn new(head_timeout: Duration, keep_alive_timeout: Duration) -> Self {
         Self {
-            head,
-            keep_alive,
-            awaited: Mutex::new(Awaited::Nothing),
-            ignores_received: AtomicBool::new(false),
+            head_timeout,
+            keep_alive_timeout,
+            awaited_part: Mutex::new(AwaitedPart::Nothing),
+            ignores_received_bytes: AtomicBool::new(false),
         }
     }
 
-    /// Starts the time-out for the head: a request has begun.
-    pub(super) fn await_head(&self) {
-        *self.awaited.lock() = Awaited::Head(Instant::now() + self.head);
+    /// Starts the time-out for the head of a request, because a request has begun.
+    pub(super) fn start_head_timeout(&self) {
+        *self.awaited_part.lock() = AwaitedPart::Head(Instant::now() + self.head_timeout);
     }
 
-    /// Stops the time-out for the head: the head is complete.
-    pub(super) fn head_complete(&self) {
-        *self.awaited.lock() = Awaited::Nothing;
+    /// Stops the time-out for the head of a request, because the head is complete.
+    pub(super) fn stop_head_timeout(&self) {
+        *self.awaited_part.lock() = AwaitedPart::Nothing;
     }
 
-    /// Starts the time-out for the next request: an answer was sent.
-    pub(super) fn await_request(&self) {
-        *self.awaited.lock() = Awaited::Request(Instant::now() + self.keep_alive);
+    /// Starts the time-out for the pause before the next request, because an answer was sent.
+    pub(super) fn start_keep_alive_timeout(&self) {
+        *self.awaited_part.lock() = AwaitedPart::Request(Instant::now() + self.keep_alive_timeout);
     }
 
-    /// From now on, received bytes start no time-out for a head, because HTTP/2 also sends frames
-    /// that do not belong to a request.
-    pub(super) fn ignore_received(&self) {
-        self.ignores_received.store(true, Ordering::Relaxed);
+    /// After this call, the arrival of bytes does not start the time-out for a head, because an
+    /// HTTP/2 client also sends frames that do not belong to a request.
+    pub(super) fn ignore_received_bytes(&self) {
+        self.ignores_received_bytes.store(true, Ordering::Relaxed);
     }
 
-    /// Records that bytes have arrived. Only the first bytes of a request start the time-out for
-    /// its head.
-    pub(super) fn received(&self) {
-        if self.ignores_received.load(Ordering::Relaxed) {
+    /// Records that bytes have arrived. The first bytes of a request start the time-out for its
+    /// head.
+    pub(super) fn record_received_bytes(&self) {
+        if self.ignores_received_bytes.load(Ordering::Relaxed) {
             return;
         }
-        let begins_request = matches!(*self.awaited.lock(), Awaited::Request(_));
+        let begins_request = matches!(*self.awaited_part.lock(), AwaitedPart::Request(_));
         if begins_request {
-            self.await_head();
+            self.start_head_timeout();
         }
     }
 
     /// Waits until the client has exceeded a time-out.
-    pub(super) async fn overdue(&self) {
+    pub(super) async fn wait_until_overdue(&self) {
         loop {
             let now = Instant::now();
-            // A deadline that is set after this line is not before `next_check`.
-            let next_check = now + self.head.min(self.keep_alive);
-            let until = match *self.awaited.lock() {
-                Awaited::Request(until) | Awaited::Head(until) if until <= now => return,
-                Awaited::Request(until) | Awaited::Head(until) => until.min(next_check),
-                Awaited::Nothing => next_check,
+            // If a deadline is stored after this line, it is not earlier than `next_check`.
+            let next_check = now + self.head_timeout.min(self.keep_alive_timeout);
+            let until = match *self.awaited_part.lock() {
+                AwaitedPart::Request(until) | AwaitedPart::Head(until) if until <= now => return,
+                AwaitedPart::Request(until) | AwaitedPart::Head(until) => until.min(next_check),
+                AwaitedPart::Nothing => next_check,
             };
             sleep_until(until).await;
         }

@@ -1,9 +1,10 @@
 //! Webhooks: passes each request of Test Manager to the module that handles it, and answers in Test
 //! Manager's format.
 //!
-//! Every request becomes an event, with one exception: if a request matches no connection, is not
-//! recognised, comes from a refused sender or exceeds its rate, its event is stored only within a
-//! rate limit. Every answer names its event.
+//! Every request becomes an event, and every answer contains the id of its event. The events of
+//! some requests are stored only within a rate limit: requests that match no connection, are not
+//! recognised, come from a refused sender or exceed the rate of their connection. This module never
+//! decides about a defect.
 
 mod admission;
 mod answer;
@@ -42,10 +43,10 @@ pub(crate) use {classify::WebhookKind, parse::failed_test, request::WebhookReque
 #[cfg(fuzzing)]
 pub(crate) use self::{body::read, classify::classify, request::token_and_path};
 
-/// The header of every answer that contains the id of the event.
+/// The header that contains the id of the event. Every answer has this header.
 static EVENT_HEADER: HeaderName = HeaderName::from_static("jackfield-event");
 
-/// Handles any request below `/hooks`.
+/// Handles every request to a path below `/hooks`.
 pub(super) async fn receive(State(app): State<Arc<AppState>>, request: Request) -> Response {
     let (token, path) = request::token_and_path(request.uri().path());
     let active = app.services.connections.by_token(&TokenHash::of(&token));
@@ -54,8 +55,9 @@ pub(super) async fn receive(State(app): State<Arc<AppState>>, request: Request) 
     handle(app, target, request).await
 }
 
-/// Handles a webhook request from an admin, who names the connection instead of a token.
-pub(super) async fn receive_for(
+/// Handles a webhook request from an admin. The admin has named the connection, so the request
+/// needs no token.
+pub(super) async fn receive_for_connection(
     app: Arc<AppState>,
     active: Arc<ActiveConnection>,
     path: String,
@@ -67,59 +69,65 @@ pub(super) async fn receive_for(
     handle(app, target, request).await
 }
 
-/// Determines the kind of a request. Its connection may have additional webhook paths.
+/// Determines the kind of a request by its method and path. The connection `active` may have
+/// additional webhook paths.
 fn classify_request(
     app: &AppState,
     active: Option<&ActiveConnection>,
     request: &Request,
     path: &str,
 ) -> WebhookKind {
-    let (method, config) = (request.method(), app.services.config.now());
+    let (method, config) = (request.method(), app.services.config.current());
     let config = &config.webhook;
     match active {
         Some(active) => {
-            classify::classify_for(&active.connection.webhook_paths, method, path, config)
+            let paths = &active.connection.webhook_paths;
+            classify::classify_for_connection(paths, method, path, config)
         }
         None => classify::classify(method, path, config),
     }
 }
 
-/// Whether requests with this method and path are recognised now for this connection.
+/// Whether a request with this method and path would be recognised now for this connection.
 pub(crate) fn is_recognised(
     app: &AppState,
     active: &ActiveConnection,
     method: &Method,
     path: &str,
 ) -> bool {
-    let (paths, config) = (&active.connection.webhook_paths, app.services.config.now());
-    classify::classify_for(paths, method, path, &config.webhook) != WebhookKind::Unrecognised
+    let (paths, config) = (&active.connection.webhook_paths, app.services.config.current());
+    classify::classify_for_connection(paths, method, path, &config.webhook)
+        != WebhookKind::Unrecognised
 }
 
-/// The target of a webhook request: its connection, its token (empty if an admin sent it), the path
-/// after the token, and its kind.
+/// The connection, the path and the kind of a webhook request.
 struct Target {
+    /// The connection of the request; `None` if the token matches no connection.
     active: Option<Arc<ActiveConnection>>,
+    /// The token in the path; empty if an admin sent the request.
     token: String,
+    /// The path below the token, without the query.
     path: String,
+    /// The kind of the request by its method and path.
     kind: WebhookKind,
-    /// Whether an admin sent the request. Then neither a credential nor a rate is checked.
+    /// Whether an admin sent the request. If so, neither a credential nor a rate is checked.
     is_by_admin: bool,
 }
 
 /// Reads and answers a request. If the client disconnects after the request was read, the work
-/// continues, so that the event is still stored.
+/// continues, and the event is stored.
 async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Response {
     let (id, started) = (EventId::fresh(), Instant::now());
     let received_at = app.services.clock.now();
     let client = client_of(&request);
     let (parts, body) = request.into_parts();
     let (headers, extensions, kind) = (&parts.headers, &parts.extensions, &target.kind);
-    let WebhookAdmission { body, refused } = match &target.active {
+    let WebhookAdmission { body, refusal } = match &target.active {
         Some(active) if !target.is_by_admin => {
             let unread = UnreadRequest { active, kind, client, headers, extensions, received_at };
             unread.admit(&app, body).await
         }
-        _ => WebhookAdmission::with_body(body::read(headers, body).await),
+        _ => WebhookAdmission::accepted(body::read(headers, body).await),
     };
     let Target { active, token, path, kind, .. } = target;
     let kind = kind.with_body(body.as_ref());
@@ -131,20 +139,20 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
         received_at,
         started,
     );
-    // The header `traceparent` decides whether a trace is sampled. It is ignored if the sender is
-    // refused.
-    if active.is_some() && refused.is_none() {
+    // The header `traceparent` decides whether a trace is sampled. The header of a refused sender
+    // is ignored.
+    if active.is_some() && refusal.is_none() {
         app.services.history.keep_sender_trace(id, sender_trace(&request.headers));
     }
     let tasks = app.services.tasks.clone();
     let answered = Completing::new(&tasks, async move {
-        let is_refused = refused.is_some();
-        let (kind, answer) = match (&active, refused) {
+        let is_refused = refusal.is_some();
+        let (kind, answer) = match (&active, refusal) {
             (Some(_), Some(problem)) => (event_kind(&kind), Answer::problem(id, &problem)),
             (Some(active), None) => answer_request(&app, active, kind, &request).await,
             (None, _) => (EventKind::NoConnection, Answer::problem(id, &Problem::no_webhook())),
         };
-        let answered = Answered { kind, is_refused, answer };
+        let answered = AnsweredRequest { kind, is_refused, answer };
         record_and_respond(&app, active.as_deref(), &request, client, answered)
     });
     let mut response = answered.await.unwrap_or_else(|error| {
@@ -162,23 +170,24 @@ fn sender_trace(headers: &HeaderMap) -> Option<TraceParent> {
     TraceParent::parse(headers.get(TraceParent::HEADER)?.to_str().ok()?)
 }
 
-/// The answer to a request, and what decides whether its event is stored.
-struct Answered {
+/// The answer to a request. The other fields help to decide whether the event is stored.
+struct AnsweredRequest {
+    /// The kind of the request's event.
     kind: EventKind,
-    /// Whether the request was refused because of its sender or because it exceeds its rate.
+    /// Whether the request was refused because of its sender or its rate.
     is_refused: bool,
     answer: Answer,
 }
 
-/// Stores the event of an answer, and returns its response. The event of a request without the
-/// credential that its connection requires, of a request that exceeds its rate and of an
-/// unrecognised request is stored only within a rate limit.
+/// Stores the event of a request, and returns the response. The events of some requests are stored
+/// only within a rate limit: requests without the credential that their connection requires,
+/// requests that exceed their rate, unrecognised requests and requests that match no connection.
 fn record_and_respond(
     app: &AppState,
     active: Option<&ActiveConnection>,
     request: &WebhookRequest,
     client: IpAddr,
-    Answered { kind, is_refused, answer }: Answered,
+    AnsweredRequest { kind, is_refused, answer }: AnsweredRequest,
 ) -> Response {
     let started = request.started;
     let connection = active.map(|active| active.connection.id);
@@ -211,8 +220,8 @@ fn record_and_respond(
     response
 }
 
-/// The header in which senders of the connection send an API key. The name of this header is
-/// configured, so it may not look like that of a credential.
+/// The name of the header in which senders of the connection send an API key. An admin chooses this
+/// name, so the name may not contain a word such as "key".
 fn credential_header(active: &ActiveConnection) -> Option<&str> {
     match &active.connection.webhook_auth.credential {
         Some(WebhookCredential::ApiKey { header }) => Some(header),
@@ -220,7 +229,7 @@ fn credential_header(active: &ActiveConnection) -> Option<&str> {
     }
 }
 
-/// The kind of the event of a refused request.
+/// The kind of the event of a request that is refused because of its sender or its rate.
 fn event_kind(kind: &WebhookKind) -> EventKind {
     match kind {
         WebhookKind::CreateOrProbe | WebhookKind::Create => EventKind::CreateDefect,
@@ -230,7 +239,7 @@ fn event_kind(kind: &WebhookKind) -> EventKind {
     }
 }
 
-/// Answers a request that matched a connection; also returns the kind of its event.
+/// Answers a request that matched a connection, and also returns the kind of its event.
 async fn answer_request(
     app: &AppState,
     active: &Arc<ActiveConnection>,
@@ -268,7 +277,9 @@ async fn create_defect(
     let running_event = request.event(EventKind::CreateDefect, connection, None, outcome, None);
     let start = request.event_start();
     match app.services.defects.create(active, test, running_event, start).await {
-        Ok(created) => Answer::created(&created, app.services.config.now().webhook.defect_id),
+        Ok(created) => {
+            Answer::created(&created, app.services.config.current().webhook.defect_id_kind)
+        }
         Err(refusal) => Answer::refusal(request.id, &refusal),
     }
 }
@@ -287,10 +298,11 @@ async fn count_defects(
         return Answer::problem(event.id, &Problem::bad_request(why));
     }
     let services = &app.services;
-    let counted_in = services.connections.counted_in(&active.connection);
+    let counted_in = services.connections.describe_counted_project(&active.connection);
     let counted = services.kpis.count(active, project, event).await;
-    let counted = counted
-        .and_then(|counts| Answer::counted(&counts, &services.config.now().webhook, counted_in));
+    let counted = counted.and_then(|counts| {
+        Answer::counted(&counts, &services.config.current().webhook, counted_in)
+    });
     match counted {
         Ok(answer) => answer,
         Err(refusal) => Answer::refusal(event.id, &refusal),

@@ -10,20 +10,21 @@ use parking_lot::Mutex;
 use crate::completion::InFlight;
 use crate::domain::{ConnectionId, Refusal, after};
 use crate::egress::ActiveConnection;
-use crate::store::{CLOCKS_DIFFER_MS, CachedCounts};
+use crate::store::{CLOCK_DIFFERENCE_MS_MAX, CachedCounts};
 
 /// Maximum number of cached projects of one connection.
 const PROJECTS_MAX: usize = 100;
 
 /// The result of a refresh.
-pub(super) type RefreshResult = Result<Refreshed, Refusal>;
+pub(super) type RefreshResult = Result<RefreshedCounts, Refusal>;
 
-/// The counts that a refresh returned. Another server may have counted them recently.
+/// The counts that a refresh returned. Another server may have requested these counts recently.
 #[derive(Debug, Clone)]
-pub(super) struct Refreshed {
+pub(super) struct RefreshedCounts {
+    /// The counts, and the time at which they were counted.
     pub(super) cached: CachedCounts,
-    /// Whether another server has counted them.
-    pub(super) by_other_server: bool,
+    /// Whether another server has requested the counts from the tracker.
+    pub(super) is_from_other_server: bool,
 }
 
 /// The counts of all connections.
@@ -34,27 +35,31 @@ pub(super) struct Cache {
 
 /// The cached projects of one connection.
 struct ConnectionEntry {
+    /// The connection to whose settings the counts belong. An edit replaces the connection.
     active: Weak<ActiveConnection>,
+    /// The entries, by the id of the project.
     projects: HashMap<String, ProjectEntry>,
 }
 
 /// The cache entry of one project.
 #[derive(Default)]
 pub(super) struct ProjectEntry {
+    /// The last counts; `None` if no refresh has succeeded.
     pub(super) cached: Option<CachedCounts>,
     /// Whether the last refresh failed.
     pub(super) last_refresh_failed: bool,
     /// The refresh in progress.
     pub(super) refresh: Option<InFlight<RefreshResult>>,
+    /// When the entry was used last.
     used_at: Timestamp,
 }
 
 impl ProjectEntry {
-    /// Replaces the counts by those that another server has stored, unless the entry already has
-    /// newer counts. Cached counts from the future do not count as newer, because the clock was set
-    /// back.
+    /// Replaces the counts by the counts that another server has stored, unless the entry already
+    /// has newer counts. Cached counts from the future do not count as newer, because the clock was
+    /// set back.
     pub(super) fn take_over(&mut self, counted: CachedCounts, now: Timestamp) {
-        let newest_valid = after(now, CLOCKS_DIFFER_MS);
+        let newest_valid = after(now, CLOCK_DIFFERENCE_MS_MAX);
         let is_newer =
             |old: &CachedCounts| (counted.counted_at..=newest_valid).contains(&old.counted_at);
         if !self.cached.as_ref().is_some_and(is_newer) {
@@ -127,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_has_a_bounded_number_of_projects() {
+    fn a_connection_has_a_limited_number_of_cached_projects() {
         let (cache, active) = (Cache::default(), active());
         for second in 0..150 {
             cache.with_entry(&active, &format!("p{second}"), at(second), |entry| {

@@ -1,5 +1,5 @@
 //! Compares JSON values as JSON Schema does: 1 equals 1.0, and the order of members does not
-//! matter. Never converts a value to text.
+//! matter. A value is never converted to text.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -11,15 +11,15 @@ pub(super) fn is_equal(left: &Value, right: &Value) -> bool {
     compare(left, right).is_eq()
 }
 
-/// Returns a sorted copy, for [`contains`].
-pub(super) fn sorted(values: &[Value]) -> Vec<Value> {
+/// Returns a sorted copy of the values, for [`contains_value`].
+pub(super) fn sorted_copy(values: &[Value]) -> Vec<Value> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(compare);
     sorted
 }
 
-/// Returns whether sorted values contain this one.
-pub(super) fn contains(sorted: &[Value], value: &Value) -> bool {
+/// Returns whether `value` is one of the sorted values.
+pub(super) fn contains_value(sorted: &[Value], value: &Value) -> bool {
     sorted.binary_search_by(|candidate| compare(candidate, value)).is_ok()
 }
 
@@ -31,13 +31,15 @@ pub(super) fn has_duplicate(items: &[Value]) -> bool {
     sorted.windows(2).any(|pair| matches!(pair, [left, right] if is_equal(left, right)))
 }
 
-/// Returns the order of two numbers. It is exact even if a float cannot represent the integer.
+/// Returns the order of two numbers. The order is exact even for an integer that a float cannot
+/// represent.
 pub(super) fn compare_numbers(left: &Number, right: &Number) -> Ordering {
     // JSON has no NaN, so two numbers always have an order.
     whole_and_remainder(left).partial_cmp(&whole_and_remainder(right)).unwrap_or(Ordering::Equal)
 }
 
-/// Returns the number as an integer, if it is an integer. 2.0 is an integer, too.
+/// Returns the number as an integer; `None` if the number has a fraction or is too large. As in
+/// JSON Schema, 2.0 is an integer.
 pub(super) fn as_integer(number: &Number) -> Option<i128> {
     let (whole, remainder) = whole_and_remainder(number);
     (remainder == 0.0).then_some(whole)
@@ -50,8 +52,8 @@ fn whole_and_remainder(number: &Number) -> (i128, f64) {
         return (integer, 0.0);
     }
     let float = number.as_f64().unwrap_or_default();
-    // This conversion is exact up to 2^127. Beyond that, it returns MIN or MAX; then the remainder
-    // is the whole float, so that two such numbers still have an order.
+    // This conversion is exact up to 2^127. For a larger number, the conversion returns MIN or MAX.
+    // The remainder is then the whole float, so that two such numbers still have an order.
     let whole = float as i128;
     let is_exact = whole != i128::MIN && whole != i128::MAX;
     (whole, if is_exact { float.fract() } else { float })
@@ -81,10 +83,13 @@ fn compare(left: &Value, right: &Value) -> Ordering {
     }
 }
 
+/// Returns the order of the lengths, or, for equal lengths, the order of the first items that
+/// differ.
 fn first_difference(length: Ordering, items: impl Iterator<Item = Ordering>) -> Ordering {
     length.then_with(|| items.into_iter().find(|order| order.is_ne()).unwrap_or(Ordering::Equal))
 }
 
+/// Returns the position of a value's type in the order of types.
 fn type_order(value: &Value) -> u8 {
     match value {
         Value::Null => 0,
@@ -100,7 +105,7 @@ fn type_order(value: &Value) -> u8 {
 mod tests {
     use super::*;
 
-    fn value(text: &str) -> Value {
+    fn parse_json(text: &str) -> Value {
         serde_json::from_str(text).unwrap()
     }
 
@@ -116,7 +121,7 @@ mod tests {
             (r#"{"a":1,"b":[2]}"#, r#"{"b":[2.0],"a":1.0}"#),
             (r#""\u00fc""#, r#""ü""#),
         ] {
-            assert!(is_equal(&value(left), &value(right)), "{left} {right}");
+            assert!(is_equal(&parse_json(left), &parse_json(right)), "{left} {right}");
         }
         for (left, right) in [
             ("1", r#""1""#),
@@ -131,7 +136,7 @@ mod tests {
             ("9007199254740993", "9007199254740992.0"),
             ("1e300", "1e301"),
         ] {
-            assert!(!is_equal(&value(left), &value(right)), "{left} {right}");
+            assert!(!is_equal(&parse_json(left), &parse_json(right)), "{left} {right}");
         }
     }
 
@@ -174,7 +179,7 @@ mod tests {
             ("[null,0,null]", true),
             ("[9007199254740992,9007199254740993,9007199254740992.0]", true),
         ] {
-            assert_eq!(has_duplicate(value(items).as_array().unwrap()), expected, "{items}");
+            assert_eq!(has_duplicate(parse_json(items).as_array().unwrap()), expected, "{items}");
         }
         let many: Vec<Value> = (0..200_000).map(Value::from).collect();
         assert!(!has_duplicate(&many));

@@ -1,5 +1,5 @@
-//! Describes in words which origins and secrets a connector asks for, before a person has entered a
-//! setting. Never contains an entered value.
+//! Describes in words which origins and secrets a connector requires, before a person has entered a
+//! setting. A description never contains an entered value.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use super::Manifest;
 use super::grants::describe_place;
 use super::place::PlaceKind;
 
-/// The origins and secrets that a connector asks for, described in words.
+/// The origins and secrets that a connector requires, described in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Demands {
     /// The origins to which the connector sends requests, as phrases such as `the address of the
@@ -22,13 +22,13 @@ pub struct Demands {
 pub struct DeclaredValue {
     /// The name of the setting or secret.
     pub name: String,
-    /// Its title, or else its description.
+    /// The title of the setting or secret, or else its description.
     pub label: String,
-    /// Whether every connection must have a value for it.
+    /// Whether every connection must have a value for the setting or secret.
     pub is_required: bool,
-    /// Whether it is a secret: only the host reads its value.
+    /// Whether this is a secret, whose value only the host reads.
     pub is_secret: bool,
-    /// Whether the connector can list the values that the tracker has for it.
+    /// Whether the connector can list the values that the tracker has for the setting.
     pub has_choices: bool,
 }
 
@@ -61,7 +61,7 @@ impl Manifest {
         Demands { origins, secrets }
     }
 
-    /// Returns the settings and the secrets. Required ones come first.
+    /// Returns the settings and the secrets. Required settings and secrets come first.
     #[must_use]
     pub fn declared_values(&self) -> Vec<DeclaredValue> {
         let text = |name: &str, keyword: &str| {
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use crate::manifest::RawManifest;
 
-    fn manifest(settings: &Value) -> Manifest {
+    fn manifest_with_schema(settings: &Value) -> Manifest {
         let raw = RawManifest {
             name: "n".to_owned(),
             version: "1.0.0".to_owned(),
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn demands_describe_each_origin_and_the_place_of_each_secret() {
-        let manifest = manifest(
+        let manifest = manifest_with_schema(
             &json!({"type": "object", "required": ["url", "key"], "properties": {
                 "url": {"type": "string", "jackfield:origin": true, "title": "Address"},
                 "cloud": {"type": "string", "jackfield:origin": true, "const": "https://api.example.com"},

@@ -9,6 +9,7 @@ pub(super) struct Format {
     pub(super) name: &'static str,
     /// A description of a valid text, with an example.
     pub(super) description: &'static str,
+    /// The check of a text.
     pub(super) is_valid: fn(&str) -> bool,
 }
 
@@ -50,13 +51,14 @@ pub(super) const FORMATS: &[Format] = &[
     },
 ];
 
-/// Requires a scheme, and only characters of RFC 3986; `Url` alone would also accept spaces.
+/// Accepts a URL that has a scheme and only characters of RFC 3986. `Url` alone would also accept
+/// spaces.
 fn is_uri(text: &str) -> bool {
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&b);
     text.bytes().all(is_allowed) && url::Url::parse(text).is_ok()
 }
 
-/// Refuses the quoted form, such as `"a b"@example.com`.
+/// Accepts an e-mail address, except an address with a quoted name, such as `"a b"@example.com`.
 fn is_email(text: &str) -> bool {
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
     let Some((name, host)) = text.rsplit_once('@') else { return false };
@@ -87,7 +89,8 @@ fn is_date_time(text: &str) -> bool {
     text.split_once(['T', 't']).is_some_and(|(date, time)| is_date(date) && is_time(time))
 }
 
-/// Accepts a time of RFC 3339. Checks the shape first, because jiff also accepts other times.
+/// Accepts a time of RFC 3339. The shape of the text is checked too, because jiff also accepts
+/// other times.
 fn is_time(text: &str) -> bool {
     let Some((clock, rest)) = text.split_at_checked("00:00:00".len()) else { return false };
     let zone = match rest.strip_prefix('.') {

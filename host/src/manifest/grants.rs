@@ -15,9 +15,9 @@ impl Manifest {
     /// Returns the grants that the connector needs for these settings.
     ///
     /// # Errors
-    /// The settings that must be a URL or an origin, but are not.
+    /// Returns an error for each setting that must be a URL or an origin, but is not.
     pub fn required_grants(&self, settings: &Settings) -> Result<Grants, Vec<SettingError>> {
-        let mut grants = Grants { test_data: self.asks_for_test_data, ..Grants::default() };
+        let mut grants = Grants { may_read_test_data: self.reads_test_data, ..Grants::default() };
         let mut errors = Vec::new();
         let mut origins = BTreeMap::new();
         for (name, _) in self.schema.settings.iter().filter(|(_, setting)| setting.is_origin) {
@@ -25,9 +25,9 @@ impl Manifest {
             match url.text.parse::<Origin>() {
                 Ok(origin) => {
                     if url.is_from_connector {
-                        add_once(&mut grants.fixed, origin.clone());
+                        add_if_missing(&mut grants.fixed_origins, origin.clone());
                     }
-                    add_once(&mut grants.origins, origin.clone());
+                    add_if_missing(&mut grants.origins, origin.clone());
                     origins.insert(name.as_str(), origin);
                 }
                 Err(error) => errors.push(SettingError::new(name, error.why)),
@@ -35,7 +35,7 @@ impl Manifest {
         }
         for (name, secret) in &self.schema.secrets {
             let Some(origin) = origins.get(secret.place.origin_setting.as_str()) else { continue };
-            match self.schema.resolve_place(&secret.place, settings, &mut grants.fixed) {
+            match self.schema.resolve_place(&secret.place, settings, &mut grants.fixed_origins) {
                 Ok(Some(place)) => {
                     let grant = SecretGrant { origin: origin.clone(), place };
                     grants.secrets.insert(name.clone(), grant);
@@ -62,7 +62,7 @@ pub(crate) fn missing_grants(granted: &Grants, required: &Grants) -> Vec<String>
         .map(|(name, grant)| {
             format!("send the secret `{name}` to {} {}", grant.origin, describe_place(&grant.place))
         });
-    let test_data = (required.test_data && !granted.test_data)
+    let test_data = (required.may_read_test_data && !granted.may_read_test_data)
         .then(|| "read the data of failed tests in Test Manager".to_owned());
     origins.chain(secrets).chain(test_data).collect()
 }
@@ -94,8 +94,9 @@ pub fn describe_place(place: &SecretPlace) -> String {
 }
 
 impl Schema {
-    /// Replaces the names of settings in a place by their values; `None` if one of the settings has
-    /// no value. If the connector chose the origin that issues tokens, adds this origin to `fixed`.
+    /// Replaces the names of settings in a place by the values of the settings. Returns `None` if
+    /// one of the settings has no value. If the connector chose the origin that issues tokens, adds
+    /// this origin to `fixed`.
     fn resolve_place(
         &self,
         template: &PlaceTemplate,
@@ -121,7 +122,7 @@ impl Schema {
                 let origin =
                     Origin::of(&token_url).map_err(|invalid| error(invalid.why.to_owned()))?;
                 if url.is_from_connector {
-                    add_once(fixed, origin);
+                    add_if_missing(fixed, origin);
                 }
                 let client_id = client.text.to_owned();
                 let scope = scope.clone();
@@ -131,7 +132,7 @@ impl Schema {
     }
 }
 
-fn add_once(origins: &mut Vec<Origin>, origin: Origin) {
+fn add_if_missing(origins: &mut Vec<Origin>, origin: Origin) {
     if !origins.contains(&origin) {
         origins.push(origin);
     }

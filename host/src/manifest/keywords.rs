@@ -1,5 +1,5 @@
 //! Reads the keywords of one object in a settings schema. Each error contains the name of the
-//! keyword.
+//! keyword, and never a long text of the connector.
 
 use serde_json::{Map, Value};
 
@@ -17,13 +17,13 @@ pub(super) fn refuse_unsupported(
         None => Ok(()),
         Some(keyword) => Err(SchemaError::new(format!(
             "has the keyword {}, which is not supported here; the supported keywords are {}",
-            quoted(keyword),
+            quote_name(keyword),
             supported.join(", ")
         ))),
     }
 }
 
-/// Reads a keyword that is true or false; false if it is absent.
+/// Reads a keyword that is true or false. An absent keyword counts as false.
 pub(super) fn read_boolean(
     object: &Map<String, Value>,
     keyword: &str,
@@ -31,11 +31,11 @@ pub(super) fn read_boolean(
     match object.get(keyword) {
         None => Ok(false),
         Some(Value::Bool(value)) => Ok(*value),
-        Some(_) => Err(SchemaError::at(keyword, "must be true or false")),
+        Some(_) => Err(SchemaError::at_keyword(keyword, "must be true or false")),
     }
 }
 
-/// Reads a keyword that is a string.
+/// Reads a keyword that is a string. Returns `None` if the keyword is absent.
 pub(super) fn read_string<'o>(
     object: &'o Map<String, Value>,
     keyword: &str,
@@ -43,7 +43,7 @@ pub(super) fn read_string<'o>(
     match object.get(keyword) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(SchemaError::at(keyword, "must be a string")),
+        Some(_) => Err(SchemaError::at_keyword(keyword, "must be a string")),
     }
 }
 
@@ -54,11 +54,11 @@ pub(super) fn read_required_string<'o>(
 ) -> Result<&'o str, SchemaError> {
     read_string(object, keyword)?
         .filter(|text| !text.is_empty())
-        .ok_or_else(|| SchemaError::at(keyword, "is required"))
+        .ok_or_else(|| SchemaError::at_keyword(keyword, "is required"))
 }
 
-/// Quotes a name. Of a long name, quotes only the beginning.
-pub(super) fn quoted(name: &str) -> String {
+/// Quotes a name, or only the beginning of a long name.
+pub(super) fn quote_name(name: &str) -> String {
     let shown: String = name.chars().take(QUOTED_CHARS_MAX).collect();
     if shown.len() < name.len() { format!("{shown:?}…") } else { format!("{shown:?}") }
 }

@@ -1,5 +1,5 @@
-//! Reads the keyword `jackfield:place`: where the host puts a secret in a request to its origin.
-//! Never reads a secret.
+//! Reads the keyword `jackfield:place`, which defines where the host puts a secret in a request to
+//! the secret's origin. This module never reads a secret.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,15 @@ use serde_json::{Map, Value};
 use crate::domain::SecretPlace;
 
 use super::SchemaError;
-use super::keywords::{quoted, read_required_string, read_string, refuse_unsupported};
+use super::keywords::{quote_name, read_required_string, read_string, refuse_unsupported};
 use super::schema::DeclaredSetting;
 
-/// Headers that control the HTTP exchange itself. A secret may not replace them.
+/// Headers that control the HTTP exchange itself. A secret may not replace one of these headers.
 const EXCHANGE_HEADERS: &[&str] =
     &["host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade"];
 
-/// A place in which some parts may be names of settings. If these names are replaced by the values
-/// of the settings, the result is a [`SecretPlace`].
+/// The place of a secret, as the schema declares it. Some parts of the place may be names of
+/// settings. With the values of these settings, the place becomes a [`SecretPlace`].
 #[derive(Debug)]
 pub(super) struct PlaceTemplate {
     /// The setting whose origin receives the secret.
@@ -24,6 +24,7 @@ pub(super) struct PlaceTemplate {
     pub(super) kind: PlaceKind,
 }
 
+/// The kind of a place, with the parts that this kind of place needs.
 #[derive(Debug)]
 pub(super) enum PlaceKind {
     /// A place that contains no names of settings.
@@ -39,6 +40,7 @@ pub(super) enum PlaceKind {
 }
 
 impl PlaceTemplate {
+    /// Reads the value of the keyword `jackfield:place`.
     pub(super) fn read(
         place: &Value,
         settings: &BTreeMap<String, DeclaredSetting>,
@@ -60,9 +62,9 @@ impl PlaceKind {
     ) -> Result<Self, SchemaError> {
         let setting_name = |keyword: &str| match read_required_string(place, keyword)? {
             name if settings.contains_key(name) => Ok(name.to_owned()),
-            name => Err(SchemaError::at(
+            name => Err(SchemaError::at_keyword(
                 keyword,
-                format!("names {}, which must be a setting that is not a secret", quoted(name)),
+                format!("names {}, which must be a setting that is not a secret", quote_name(name)),
             )),
         };
         Ok(match read_string(place, "in")? {
@@ -104,7 +106,7 @@ impl PlaceKind {
                 }
             }
             _ => {
-                return Err(SchemaError::at(
+                return Err(SchemaError::at_keyword(
                     "in",
                     "must be one of bearer, header, basic, query, json, form, client-credentials",
                 ));
@@ -118,24 +120,31 @@ fn read_pointer(place: &Map<String, Value>) -> Result<String, SchemaError> {
     let pointer = read_required_string(place, "pointer")?;
     let is_escaped = pointer.split('~').skip(1).all(|after| after.starts_with(['0', '1']));
     if !pointer.starts_with('/') || !is_escaped {
-        return Err(SchemaError::at("pointer", "must be a JSON pointer such as \"/password\""));
+        return Err(SchemaError::at_keyword(
+            "pointer",
+            "must be a JSON pointer such as \"/password\"",
+        ));
     }
     Ok(pointer.to_owned())
 }
 
+/// Reads the members of a place in a header: the name and the prefix.
 fn read_header(place: &Map<String, Value>) -> Result<SecretPlace, SchemaError> {
     let name = read_required_string(place, "name")?;
     let Ok(name) = http::HeaderName::from_bytes(name.as_bytes()) else {
-        return Err(SchemaError::at("name", "is not a valid header name"));
+        return Err(SchemaError::at_keyword("name", "is not a valid header name"));
     };
     let name = name.as_str().to_owned();
     if EXCHANGE_HEADERS.contains(&name.as_str()) {
         let problem = format!("must not be {name:?}: only the host sets this header");
-        return Err(SchemaError::at("name", problem));
+        return Err(SchemaError::at_keyword("name", problem));
     }
     let prefix = read_string(place, "prefix")?.unwrap_or_default().to_owned();
     if http::HeaderValue::from_str(&prefix).is_err() {
-        return Err(SchemaError::at("prefix", "has characters that a header must not contain"));
+        return Err(SchemaError::at_keyword(
+            "prefix",
+            "has characters that a header must not contain",
+        ));
     }
     Ok(SecretPlace::Header { name, prefix })
 }
@@ -150,16 +159,16 @@ fn read_origin_setting(
     if let Some(named) = read_string(place, "origin")? {
         return match origins.find(|(name, _)| *name == named) {
             Some((name, _)) => Ok(name.clone()),
-            None => Err(SchemaError::at(
+            None => Err(SchemaError::at_keyword(
                 "origin",
-                format!("names {}, which is not a \"jackfield:origin\"", quoted(named)),
+                format!("names {}, which is not a \"jackfield:origin\"", quote_name(named)),
             )),
         };
     }
     match (origins.next(), origins.next()) {
         (Some((name, _)), None) => Ok(name.clone()),
         (None, _) => Err(SchemaError::new("requires a setting with \"jackfield:origin\": true")),
-        _ => Err(SchemaError::at(
+        _ => Err(SchemaError::at_keyword(
             "origin",
             "is required, because several settings have \"jackfield:origin\": true",
         )),

@@ -1,20 +1,23 @@
-//! The validation keywords of one setting. They are compiled once, and then applied to entered
-//! values.
+//! The validation keywords of one setting. The keywords are compiled once, and then applied to
+//! entered values.
 //!
-//! As in JSON Schema, a keyword applies only to values of its own type. An error describes what is
-//! allowed. It never contains the value, which may be confidential.
+//! As in JSON Schema, a keyword applies only to values of its own type. An error describes which
+//! values are allowed. An error never contains the entered value, which may be confidential.
 
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Number, Value};
 
 use super::SchemaError;
-use super::compare::{as_integer, compare_numbers, contains, has_duplicate, is_equal, sorted};
+use super::compare::{
+    as_integer, compare_numbers, contains_value, has_duplicate, is_equal, sorted_copy,
+};
 use super::formats::{FORMATS, Format};
 use super::keywords;
 
 /// Maximum memory of one compiled `pattern`, bytes.
 const PATTERN_BYTES_MAX: usize = 256 * 1024;
 
+/// The types that the keyword `type` may contain.
 const JSON_TYPES: &[JsonType] = &[
     JsonType { name: "string", is_type: Value::is_string },
     JsonType { name: "number", is_type: Value::is_number },
@@ -23,7 +26,7 @@ const JSON_TYPES: &[JsonType] = &[
     JsonType { name: "array", is_type: Value::is_array },
 ];
 
-/// The requirements of one setting's schema.
+/// The requirements that the schema of one setting contains.
 #[derive(Debug)]
 pub(super) struct Rules(Vec<Rule>);
 
@@ -34,7 +37,8 @@ enum Rule {
     Enum {
         /// The allowed values, in the order of the schema, for error messages.
         allowed_values: String,
-        sorted: Vec<Value>,
+        /// The allowed values, sorted for the search.
+        sorted_values: Vec<Value>,
     },
     Const(Value),
     Format(&'static Format),
@@ -49,10 +53,11 @@ enum Rule {
     UniqueItems,
 }
 
-/// A JSON type that the keyword `type` may contain.
+/// A JSON type with its check.
 #[derive(Debug)]
 struct JsonType {
     name: &'static str,
+    /// Returns whether a value has this type.
     is_type: fn(&Value) -> bool,
 }
 
@@ -60,13 +65,13 @@ impl Rules {
     /// Compiles the schema of one setting.
     ///
     /// # Errors
-    /// The first keyword whose value is not allowed.
+    /// Returns the error of the first keyword whose value is not allowed.
     pub(super) fn compile(schema: &Map<String, Value>) -> Result<Self, SchemaError> {
         if !["type", "enum", "const"].iter().any(|keyword| schema.contains_key(*keyword)) {
             return Err(SchemaError::new("must have the keyword \"type\", \"enum\" or \"const\""));
         }
         let compile = |(keyword, value): (&String, &Value)| {
-            Rule::compile(keyword, value).map_err(|error| error.within(keyword)).transpose()
+            Rule::compile(keyword, value).map_err(|error| error.within_member(keyword)).transpose()
         };
         schema.iter().filter_map(compile).collect::<Result<_, _>>().map(Self)
     }
@@ -76,6 +81,7 @@ impl Rules {
         self.0.iter().filter(|rule| !rule.allows(value)).map(|rule| rule.requirement("it"))
     }
 
+    /// Returns whether all keywords allow the value.
     fn allows(&self, value: &Value) -> bool {
         self.0.iter().all(|rule| rule.allows(value))
     }
@@ -106,17 +112,20 @@ impl Rule {
 
     fn compile_enum(values: &[Value]) -> Self {
         let allowed_values: Vec<_> = values.iter().map(Value::to_string).collect();
-        Self::Enum { allowed_values: allowed_values.join(", "), sorted: sorted(values) }
+        Self::Enum { allowed_values: allowed_values.join(", "), sorted_values: sorted_copy(values) }
     }
 
+    /// Returns whether this is the keyword `type` and allows arrays.
     fn allows_arrays(&self) -> bool {
         matches!(self, Self::Type(types) if types.iter().any(|json_type| json_type.name == "array"))
     }
 
+    /// Returns whether the keyword allows the value. A keyword allows all values of types to which
+    /// it does not apply.
     fn allows(&self, value: &Value) -> bool {
         match (self, value) {
             (Self::Type(types), _) => types.iter().any(|json_type| (json_type.is_type)(value)),
-            (Self::Enum { sorted, .. }, _) => contains(sorted, value),
+            (Self::Enum { sorted_values, .. }, _) => contains_value(sorted_values, value),
             (Self::Const(expected), _) => is_equal(expected, value),
             (Self::Format(format), Value::String(text)) => (format.is_valid)(text),
             (Self::Pattern(regex), Value::String(text)) => regex.is_match(text),
@@ -176,17 +185,18 @@ fn read_types(value: &Value) -> Result<Vec<&'static JsonType>, SchemaError> {
     })
 }
 
-/// Returns whether a value is an integer. In JSON Schema, 2.0 is an integer, too.
+/// Returns whether a value is an integer. In JSON Schema, 2.0 is an integer.
 fn is_integer(value: &Value) -> bool {
     value.as_f64().is_some_and(|number| number.fract() == 0.0)
 }
 
+/// Compiles the keyword `items`, whose value is the schema of each item of an array.
 fn compile_items(value: &Value) -> Result<Rules, SchemaError> {
     let Value::Object(schema) = value else { return Err(SchemaError::new("must be an object")) };
     keywords::refuse_unsupported(schema, &["type", "enum"])?;
     let rules = Rules::compile(schema)?;
     if rules.0.iter().any(Rule::allows_arrays) {
-        return Err(SchemaError::at(
+        return Err(SchemaError::at_keyword(
             "type",
             "must not be \"array\": nested arrays are not supported",
         ));
@@ -206,6 +216,7 @@ fn read_number(value: &Value) -> Result<Number, SchemaError> {
     value.as_number().cloned().ok_or_else(|| SchemaError::new("must be a number"))
 }
 
+/// Reads a keyword whose value is a number of characters or of items.
 fn read_count(value: &Value) -> Result<usize, SchemaError> {
     let count =
         value.as_number().and_then(as_integer).and_then(|count| usize::try_from(count).ok());
@@ -221,7 +232,7 @@ fn read_format(value: &Value) -> Result<&'static Format, SchemaError> {
 
 /// Compiles a pattern. The regex crate searches in linear time, and its memory is limited.
 fn compile_pattern(value: &Value) -> Result<Regex, SchemaError> {
-    let regex = RegexBuilder::new(&from_ecma(read_string(value)?))
+    let regex = RegexBuilder::new(&rewrite_ecma_pattern(read_string(value)?))
         .size_limit(PATTERN_BYTES_MAX)
         .dfa_size_limit(PATTERN_BYTES_MAX)
         .build();
@@ -238,7 +249,7 @@ fn compile_pattern(value: &Value) -> Result<Regex, SchemaError> {
 /// Rewrites a pattern from the dialect of ECMA-262, which JSON Schema uses, to the dialect of the
 /// regex crate. In ECMA-262, `\d` and `\w` match only ASCII, and `[`, `&` and `~` in a character
 /// class are plain characters.
-fn from_ecma(pattern: &str) -> String {
+fn rewrite_ecma_pattern(pattern: &str) -> String {
     let mut rewritten = String::with_capacity(pattern.len());
     let mut characters = pattern.chars();
     let mut is_in_class = false;

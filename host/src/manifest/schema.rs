@@ -1,7 +1,7 @@
 //! Reads a settings schema: the settings and secrets that it declares, with their keywords.
 //!
-//! This module never follows a reference and never combines schemas, because with them a short
-//! schema could make the check of a value slow.
+//! This module never follows a reference and never combines schemas, because a short schema with
+//! references or combinations could make the check of a value slow.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::{Origin, Settings};
 
-use super::keywords::{self, quoted};
+use super::keywords::{self, quote_name};
 use super::place::PlaceTemplate;
 use super::rules::Rules;
 use super::{Manifest, SchemaError};
@@ -19,6 +19,7 @@ pub(super) const SETTINGS_MAX: usize = 100;
 /// Maximum length of the name of a setting or secret, bytes.
 pub(super) const SETTING_NAME_BYTES_MAX: usize = 64;
 
+/// The supported keywords of the settings schema itself.
 const SCHEMA_KEYWORDS: &[&str] = &[
     "$schema",
     "$comment",
@@ -29,6 +30,7 @@ const SCHEMA_KEYWORDS: &[&str] = &[
     "required",
     "additionalProperties",
 ];
+/// The supported keywords of a setting or secret.
 const SETTING_KEYWORDS: &[&str] = &[
     "type",
     "title",
@@ -52,8 +54,8 @@ const SETTING_KEYWORDS: &[&str] = &[
     "jackfield:origin",
     "jackfield:lookup",
 ];
-/// Keywords that a secret may not have, because they would show its value or a list of possible
-/// values.
+/// Keywords that a secret may not have, because each of these keywords would show the value of the
+/// secret or a list of possible values.
 const KEYWORDS_REFUSED_FOR_SECRETS: &[&str] =
     &["default", "const", "enum", "items", "examples", "jackfield:origin", "jackfield:lookup"];
 
@@ -69,6 +71,7 @@ pub(super) struct Schema {
 /// A setting whose value the connector reads.
 #[derive(Debug)]
 pub(super) struct DeclaredSetting {
+    /// Whether every connection must have a value for the setting.
     pub(super) is_required: bool,
     /// The title and description, for a person who enters the value.
     pub(super) label: String,
@@ -76,7 +79,7 @@ pub(super) struct DeclaredSetting {
     pub(super) rules: Rules,
     /// Whether the value is a base address (`jackfield:origin`).
     pub(super) is_origin: bool,
-    /// Whether the connector lists the allowed values (`const`, `enum`), so that a person cannot
+    /// Whether the schema lists the allowed values (`const`, `enum`), so that a person cannot
     /// choose other values.
     pub(super) is_listed: bool,
     /// The text that the connector uses if no value is entered: its `const` or `default`.
@@ -86,7 +89,9 @@ pub(super) struct DeclaredSetting {
 /// A setting whose value only the host reads (`writeOnly`).
 #[derive(Debug)]
 pub(super) struct DeclaredSecret {
+    /// Whether every connection must have a value for the secret.
     pub(super) is_required: bool,
+    /// Where the host puts the secret in a request.
     pub(super) place: PlaceTemplate,
 }
 
@@ -127,28 +132,30 @@ impl Schema {
     /// Reads and checks a settings schema.
     ///
     /// # Errors
-    /// The first keyword that is unknown or has a value that is not allowed.
+    /// Returns the error of the first keyword that is unknown or has a value that is not allowed.
     pub(super) fn read(schema: &Value) -> Result<Self, SchemaError> {
         let Value::Object(schema) = schema else {
             return Err(SchemaError::new("must be an object with \"type\": \"object\""));
         };
         keywords::refuse_unsupported(schema, SCHEMA_KEYWORDS)?;
         if schema.get("type").and_then(Value::as_str) != Some("object") {
-            return Err(SchemaError::at("type", "must be \"object\""));
+            return Err(SchemaError::at_keyword("type", "must be \"object\""));
         }
         if schema.get("additionalProperties").is_some_and(|value| *value != Value::Bool(false)) {
-            return Err(SchemaError::at("additionalProperties", "must be false"));
+            return Err(SchemaError::at_keyword("additionalProperties", "must be false"));
         }
         let no_properties = Map::new();
         let properties = match schema.get("properties") {
             Some(Value::Object(properties)) => properties,
             None => &no_properties,
-            Some(_) => return Err(SchemaError::at("properties", "must be an object")),
+            Some(_) => return Err(SchemaError::at_keyword("properties", "must be an object")),
         };
         let required = required_names(schema, properties)?;
-        Self::read_properties(properties, &required).map_err(|error| error.within("properties"))
+        Self::read_properties(properties, &required)
+            .map_err(|error| error.within_member("properties"))
     }
 
+    /// Reads the settings and secrets in the keyword `properties`.
     fn read_properties(
         properties: &Map<String, Value>,
         required: &BTreeSet<&str>,
@@ -163,13 +170,13 @@ impl Schema {
         for (name, property) in properties {
             check_name(name)?;
             let property = property.as_object().ok_or("must be an object");
-            let property = property.map_err(|problem| SchemaError::at(name, problem))?;
-            if check_keywords(property).map_err(|error| error.within(name))? {
+            let property = property.map_err(|problem| SchemaError::at_keyword(name, problem))?;
+            if check_keywords(property).map_err(|error| error.within_member(name))? {
                 secrets.push((name, property));
             } else {
                 let is_required = required.contains(name.as_str());
                 let setting = DeclaredSetting::read(property, is_required);
-                let setting = setting.map_err(|error| error.within(name))?;
+                let setting = setting.map_err(|error| error.within_member(name))?;
                 schema.settings.insert(name.clone(), setting);
             }
         }
@@ -177,7 +184,7 @@ impl Schema {
         // settings.
         for (name, property) in secrets {
             let place = read_secret_place(property, &schema.settings);
-            let place = place.map_err(|error| error.within(name))?;
+            let place = place.map_err(|error| error.within_member(name))?;
             let is_required = required.contains(name.as_str());
             schema.secrets.insert(name.clone(), DeclaredSecret { is_required, place });
         }
@@ -188,7 +195,7 @@ impl Schema {
 impl DeclaredSetting {
     fn read(property: &Map<String, Value>, is_required: bool) -> Result<Self, SchemaError> {
         if property.contains_key("jackfield:place") {
-            return Err(SchemaError::at("jackfield:place", "requires \"writeOnly\": true"));
+            return Err(SchemaError::at_keyword("jackfield:place", "requires \"writeOnly\": true"));
         }
         let rules = Rules::compile(property)?;
         let fallback = property.get("const").or_else(|| property.get("default"));
@@ -198,7 +205,10 @@ impl DeclaredSetting {
             require_string_type(property, "because it has \"jackfield:origin\"")?;
             if let Some(Err(error)) = fallback.as_deref().map(str::parse::<Origin>) {
                 let keyword = if property.contains_key("const") { "const" } else { "default" };
-                return Err(SchemaError::at(keyword, format!("is not an origin: {}", error.why)));
+                return Err(SchemaError::at_keyword(
+                    keyword,
+                    format!("is not an origin: {}", error.why),
+                ));
             }
         }
         let is_listed = property.contains_key("const") || property.contains_key("enum");
@@ -213,6 +223,7 @@ impl DeclaredSetting {
     }
 }
 
+/// Reads the names in the keyword `required`.
 fn required_names<'s>(
     schema: &'s Map<String, Value>,
     properties: &Map<String, Value>,
@@ -220,14 +231,17 @@ fn required_names<'s>(
     let Some(required) = schema.get("required") else { return Ok(BTreeSet::new()) };
     let names: Option<BTreeSet<&str>> =
         required.as_array().and_then(|names| names.iter().map(Value::as_str).collect());
-    let error = |problem: String| SchemaError::at("required", problem);
+    let error = |problem: String| SchemaError::at_keyword("required", problem);
     let names = names.ok_or_else(|| error("must be an array of strings".to_owned()))?;
     match names.iter().find(|name| !properties.contains_key(**name)) {
         None => Ok(names),
-        Some(name) => Err(error(format!("names {}, which is not in \"properties\"", quoted(name)))),
+        Some(name) => {
+            Err(error(format!("names {}, which is not in \"properties\"", quote_name(name))))
+        }
     }
 }
 
+/// Checks the name of a setting or secret.
 fn check_name(name: &str) -> Result<(), SchemaError> {
     let is_valid = (1..=SETTING_NAME_BYTES_MAX).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
@@ -237,7 +251,7 @@ fn check_name(name: &str) -> Result<(), SchemaError> {
     Err(SchemaError::new(format!(
         "has the name {}; a name must have 1 to {SETTING_NAME_BYTES_MAX} of the characters \
          a-z, 0-9 and -",
-        quoted(name)
+        quote_name(name)
     )))
 }
 
@@ -251,6 +265,7 @@ fn check_keywords(property: &Map<String, Value>) -> Result<bool, SchemaError> {
     keywords::read_boolean(property, "writeOnly")
 }
 
+/// Reads where the host puts a secret, and checks that the secret has no refused keyword.
 fn read_secret_place(
     property: &Map<String, Value>,
     settings: &BTreeMap<String, DeclaredSetting>,
@@ -259,18 +274,25 @@ fn read_secret_place(
     if let Some(keyword) =
         KEYWORDS_REFUSED_FOR_SECRETS.iter().find(|keyword| property.contains_key(**keyword))
     {
-        return Err(SchemaError::at(keyword, "is not allowed for a secret (\"writeOnly\")"));
+        return Err(SchemaError::at_keyword(
+            keyword,
+            "is not allowed for a secret (\"writeOnly\")",
+        ));
     }
     let place = property.get("jackfield:place").ok_or_else(|| {
-        SchemaError::at("jackfield:place", "is required: it defines where the host puts the secret")
+        SchemaError::at_keyword(
+            "jackfield:place",
+            "is required: it defines where the host puts the secret",
+        )
     })?;
-    PlaceTemplate::read(place, settings).map_err(|error| error.within("jackfield:place"))
+    PlaceTemplate::read(place, settings).map_err(|error| error.within_member("jackfield:place"))
 }
 
+/// Checks that the type of a property is `string`. `why` is the reason for this requirement.
 fn require_string_type(property: &Map<String, Value>, why: &str) -> Result<(), SchemaError> {
     match property.get("type").and_then(Value::as_str) {
         Some("string") => Ok(()),
-        _ => Err(SchemaError::at("type", format!("must be \"string\", {why}"))),
+        _ => Err(SchemaError::at_keyword("type", format!("must be \"string\", {why}"))),
     }
 }
 

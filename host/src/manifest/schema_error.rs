@@ -1,12 +1,13 @@
-//! The error of a settings schema: a position in the schema, and the problem at this position.
+//! The error of a settings schema: a position in the schema, and the problem at this position. The
+//! error never contains an entered value.
 
 use std::fmt;
 
-/// The reason why a settings schema is refused. The text is one sentence, whose subject is the
-/// position.
+/// The reason why a settings schema is refused. The text of the error is one sentence, whose
+/// subject is the position in the schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaError {
-    /// A JSON Pointer such as `/properties/url/type`. Empty for the schema itself.
+    /// The position: a JSON Pointer such as `/properties/url/type`. Empty for the schema itself.
     pointer: String,
     /// The rest of the sentence, for example `must be a string`.
     problem: String,
@@ -19,13 +20,13 @@ impl SchemaError {
     }
 
     /// Creates an error about one keyword of the object that is being read.
-    pub(super) fn at(keyword: &str, problem: impl Into<String>) -> Self {
-        Self::new(problem).within(keyword)
+    pub(super) fn at_keyword(keyword: &str, problem: impl Into<String>) -> Self {
+        Self::new(problem).within_member(keyword)
     }
 
-    /// Adds `name` at the front of the pointer, if the object that is being read is the member
+    /// Adds `name` at the front of the pointer. Used if the object that is being read is the member
     /// `name` of another object.
-    pub(super) fn within(self, name: &str) -> Self {
+    pub(super) fn within_member(self, name: &str) -> Self {
         Self { pointer: format!("/{name}{}", self.pointer), problem: self.problem }
     }
 }

@@ -13,8 +13,8 @@ const ERRORS_MAX: usize = SETTINGS_MAX;
 /// Maximum length of the reason in one error, characters. The reason may contain long lists and
 /// patterns of the schema.
 const WHY_CHARS_MAX: usize = 1_000;
-/// Minimum similarity (0 to 1) between an unknown name and the declared name that an error
-/// suggests.
+/// Minimum similarity (0 to 1) between an unknown name and a declared name that an error suggests
+/// instead.
 const SIMILARITY_MIN: f64 = 0.7;
 
 /// A setting or secret that does not meet the manifest's requirements.
@@ -39,12 +39,12 @@ impl SettingError {
 }
 
 impl Manifest {
-    /// Checks the entered settings, and the names of the secrets that have a value. Reports only
-    /// errors of names for which `is_relevant` returns true.
+    /// Checks the entered settings, and the names of the secrets that have a value. An error is
+    /// reported only if `is_relevant` returns true for the name of the setting or secret.
     ///
     /// # Errors
-    /// One error for each setting or secret that is wrong, missing or unknown. Each error describes
-    /// what is allowed.
+    /// Returns one error for each setting or secret that is wrong, missing or unknown. Each error
+    /// describes what is allowed.
     pub fn validate(
         &self,
         settings: &Settings,
@@ -71,12 +71,13 @@ impl Manifest {
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
-    /// Returns whether the manifest declares a setting or a secret of that name.
+    /// Returns whether the manifest declares a setting or a secret with this name.
     #[must_use]
     pub fn declares(&self, name: &str) -> bool {
         self.schema.settings.contains_key(name) || self.schema.secrets.contains_key(name)
     }
 
+    /// Returns the errors of entered settings that are wrong or unknown.
     fn wrong_settings(&self, settings: &Settings) -> impl Iterator<Item = SettingError> {
         settings.iter().flat_map(|(name, value)| -> Vec<_> {
             if let Some(setting) = self.schema.settings.get(name) {
@@ -84,9 +85,9 @@ impl Manifest {
                 return errors.map(|why| SettingError::new(name, why)).collect();
             }
             let why = if self.schema.secrets.contains_key(name) {
-                format!("this is a secret; {}", how_to_set_secret(name))
+                format!("this is a secret; {}", describe_how_to_set_secret(name))
             } else {
-                let unknown = unknown_name("setting", name, self.schema.settings.keys());
+                let unknown = explain_unknown_name("setting", name, self.schema.settings.keys());
                 let secrets: Vec<_> = self.schema.secrets.keys().map(String::as_str).collect();
                 match secrets.is_empty() {
                     true => unknown,
@@ -97,6 +98,7 @@ impl Manifest {
         })
     }
 
+    /// Returns an error for each required setting that has no value.
     fn missing_settings(&self, settings: &Settings) -> impl Iterator<Item = SettingError> {
         let declared = self.schema.settings.iter();
         let missing = declared
@@ -104,28 +106,33 @@ impl Manifest {
         missing.map(|(name, setting)| {
             let separator = if setting.label.is_empty() { "" } else { ": " };
             let missing = format!("this setting is missing{separator}{}", setting.label);
-            SettingError::new(name, format!("{missing}; {}", how_to_set(name)))
+            SettingError::new(name, format!("{missing}; {}", describe_how_to_set(name)))
         })
     }
 
+    /// Returns an error for each entered name that is not the name of a secret.
     fn wrong_secrets(&self, entered_secrets: &[String]) -> impl Iterator<Item = SettingError> {
         let declared = &self.schema.secrets;
         entered_secrets.iter().filter(|name| !declared.contains_key(*name)).map(|name| {
             let why = if self.schema.settings.contains_key(name) {
-                format!("this is not a secret; {}", how_to_set(name))
+                format!("this is not a secret; {}", describe_how_to_set(name))
             } else {
-                unknown_name("secret", name, declared.keys())
+                explain_unknown_name("secret", name, declared.keys())
             };
             SettingError::new(name, why)
         })
     }
 
+    /// Returns an error for each required secret that has no value.
     fn missing_secrets(&self, entered_secrets: &[String]) -> impl Iterator<Item = SettingError> {
         let declared = self.schema.secrets.iter();
         let missing =
             declared.filter(|(name, secret)| secret.is_required && !entered_secrets.contains(name));
         missing.map(|(name, _)| {
-            SettingError::new(name, format!("this secret is missing; {}", how_to_set_secret(name)))
+            SettingError::new(
+                name,
+                format!("this secret is missing; {}", describe_how_to_set_secret(name)),
+            )
         })
     }
 
@@ -146,24 +153,29 @@ impl Manifest {
     }
 }
 
-/// Describes how to set a value. Starts with the command line, which most people use.
-fn how_to_set(name: &str) -> String {
+/// Describes how to set the value of a setting. The command line comes first, because most people
+/// use it.
+fn describe_how_to_set(name: &str) -> String {
     format!("set it with `--set {name}=VALUE`, or in the API under `settings`")
 }
 
-fn how_to_set_secret(name: &str) -> String {
+fn describe_how_to_set_secret(name: &str) -> String {
     format!("set it with `--secret {name}`, or in the API under `secrets`")
 }
 
 /// Explains why a name that the schema does not declare is refused. `kind` is `setting` or
 /// `secret`.
-fn unknown_name<'s>(kind: &str, name: &str, declared: impl Iterator<Item = &'s String>) -> String {
+fn explain_unknown_name<'s>(
+    kind: &str,
+    name: &str,
+    declared: impl Iterator<Item = &'s String>,
+) -> String {
     let names: Vec<&str> = declared.map(String::as_str).collect();
     if names.is_empty() {
         return format!("there is no such {kind}; the connector has no {kind}s");
     }
     // Only short names are compared, because comparing a very long name would take too long.
-    let nearest = nearest(name, names.iter().copied().filter(|_| is_short(name)));
+    let nearest = nearest(name, names.iter().copied().filter(|_| is_short_name(name)));
     let suggestion = nearest
         .filter(|(_, similarity)| *similarity >= SIMILARITY_MIN)
         .map(|(nearest, _)| format!(" (did you mean `{nearest}`?)"))
@@ -171,6 +183,6 @@ fn unknown_name<'s>(kind: &str, name: &str, declared: impl Iterator<Item = &'s S
     format!("there is no such {kind}{suggestion}; the connector's {kind}s are {}", names.join(", "))
 }
 
-fn is_short(name: &str) -> bool {
+fn is_short_name(name: &str) -> bool {
     name.len() <= 2 * SETTING_NAME_BYTES_MAX
 }

@@ -32,18 +32,18 @@ fn redmine_schema() -> Value {
     })
 }
 
-fn settings(value: Value) -> Settings {
+fn settings_object(value: Value) -> Settings {
     value.as_object().cloned().unwrap()
 }
 
 #[test]
 fn valid_settings_are_accepted_and_determine_the_grants() {
     let manifest = Manifest::read(&raw_manifest(&redmine_schema())).unwrap();
-    let entered = settings(json!({ "url": "https://r.example/x", "project": "web" }));
+    let entered = settings_object(json!({ "url": "https://r.example/x", "project": "web" }));
     assert_eq!(manifest.validate(&entered, &["api-key".to_owned()], |_| true), Ok(()));
     let grants = manifest.required_grants(&entered).unwrap();
     assert_eq!(grants.origins, ["https://r.example".parse().unwrap()]);
-    assert!(grants.fixed.is_empty());
+    assert!(grants.fixed_origins.is_empty());
     let place = &grants.secrets["api-key"].place;
     assert_eq!(*place, SecretPlace::Header { name: "x-api-key".to_owned(), prefix: String::new() });
     assert!(missing_grants(&grants, &grants).is_empty());
@@ -53,7 +53,7 @@ fn valid_settings_are_accepted_and_determine_the_grants() {
 #[test]
 fn each_wrong_setting_is_reported() {
     let manifest = Manifest::read(&raw_manifest(&redmine_schema())).unwrap();
-    let entered = settings(json!({
+    let entered = settings_object(json!({
         "url": "ftp://r.example", "projct": "web", "mode": "three", "api-key": "x"
     }));
     let errors = manifest.validate(&entered, &["token".to_owned()], |_| true).unwrap_err();
@@ -81,8 +81,8 @@ fn an_origin_with_a_const_is_fixed() {
         "api": { "type": "string", "const": "https://api.example", "jackfield:origin": true } } });
     let grants =
         Manifest::read(&raw_manifest(&schema)).unwrap().required_grants(&Settings::new()).unwrap();
-    assert_eq!(grants.fixed, grants.origins);
-    assert_eq!(grants.fixed.len(), 1);
+    assert_eq!(grants.fixed_origins, grants.origins);
+    assert_eq!(grants.fixed_origins.len(), 1);
 }
 
 /// If the schema lists the allowed values, the connector chose the value, even if a person entered
@@ -103,7 +103,7 @@ fn a_listed_origin_is_fixed_even_if_a_person_enters_it() {
         let fixed = |schema: &Value| {
             let grants =
                 Manifest::read(&raw_manifest(schema)).unwrap().required_grants(&settings).unwrap();
-            grants.fixed.iter().map(ToString::to_string).collect::<Vec<_>>()
+            grants.fixed_origins.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert!(fixed(&schema).is_empty(), "a person chose this address");
         schema["properties"]["api"][keyword] = value.clone();
@@ -120,7 +120,7 @@ fn a_place_in_a_body_is_read_and_a_wrong_pointer_is_refused() {
         let mut schema = redmine_schema();
         schema["properties"]["api-key"]["jackfield:place"] = place;
         let manifest = Manifest::read(&raw_manifest(&schema)).map_err(|error| error.to_string())?;
-        let entered = settings(json!({ "url": "https://r.example", "project": "web" }));
+        let entered = settings_object(json!({ "url": "https://r.example", "project": "web" }));
         Ok::<_, String>(
             manifest.required_grants(&entered).unwrap().secrets["api-key"].place.clone(),
         )
@@ -217,7 +217,8 @@ fn an_error_contains_the_position_in_the_schema() {
 #[test]
 fn an_invalid_origin_is_reported_once_and_without_its_password() {
     let manifest = Manifest::read(&raw_manifest(&redmine_schema())).unwrap();
-    let entered = settings(json!({ "url": "https://user:hidden@r.example", "project": "web" }));
+    let entered =
+        settings_object(json!({ "url": "https://user:hidden@r.example", "project": "web" }));
     let errors = manifest.validate(&entered, &["api-key".to_owned()], |_| true).unwrap_err();
     let url_errors = errors.iter().filter(|error| error.name == "url");
     assert_eq!(url_errors.count(), 1, "{errors:?}");

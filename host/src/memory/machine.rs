@@ -25,16 +25,16 @@ pub(crate) fn describe_default() -> (u64, String) {
 fn allowed_bytes() -> (u64, &'static str) {
     let group = Groups::of_this_process().limit();
     let group = group.map(|bytes| (bytes, "the limit of the control group"));
-    let total = meminfo("MemTotal:").map(|bytes| (bytes, "the machine's memory"));
+    let total = read_meminfo("MemTotal:").map(|bytes| (bytes, "the machine's memory"));
     let lowest = group.into_iter().chain(total).min_by_key(|(bytes, _)| *bytes);
     let assumed = "assumed, because neither the machine's memory nor a limit is known";
     lowest.unwrap_or((ASSUMED_BYTES, assumed))
 }
 
-/// Returns the lower of the memory that is free now in the machine and in the control groups, in
-/// bytes; `None` if neither is known.
+/// Returns how much memory is free now, bytes. This is the lower one of the values of the machine
+/// and of the control groups. Returns `None` if neither value is known.
 pub(crate) fn free_bytes() -> Option<u64> {
-    Groups::of_this_process().free().into_iter().chain(meminfo("MemAvailable:")).min()
+    Groups::of_this_process().free().into_iter().chain(read_meminfo("MemAvailable:")).min()
 }
 
 /// Returns the lowest memory limit of the process's control groups; `None` if there is no limit.
@@ -46,14 +46,19 @@ pub(crate) fn group_limit_bytes() -> Option<u64> {
 /// groups.
 struct Groups(Vec<Group>);
 
+/// One control group.
 struct Group {
+    /// The folder with the files of the group.
     folder: PathBuf,
-    files: &'static Files,
+    /// The names of these files, which depend on the version of control groups.
+    files: &'static GroupFiles,
 }
 
 /// The names of the files of a control group, and of one line of its statistics.
-struct Files {
+struct GroupFiles {
+    /// The files with the memory limits.
     limits: &'static [&'static str],
+    /// The file with the memory that the group uses.
     used: &'static str,
     /// The name of the line with the inactive file pages of the group and its child groups. The
     /// kernel drops these pages before it kills a process.
@@ -61,14 +66,14 @@ struct Files {
 }
 
 /// The names of the files in version 1 of control groups.
-const CGROUP_V1: Files = Files {
+const CGROUP_V1: GroupFiles = GroupFiles {
     limits: &["memory.limit_in_bytes"],
     used: "memory.usage_in_bytes",
     inactive_file_line: "total_inactive_file",
 };
 /// The names of the files in version 2 of control groups. `memory.high` counts as a limit, because
 /// above it the kernel slows processes down until they hardly run.
-const CGROUP_V2: Files = Files {
+const CGROUP_V2: GroupFiles = GroupFiles {
     limits: &["memory.max", "memory.high"],
     used: "memory.current",
     inactive_file_line: "inactive_file",
@@ -113,11 +118,13 @@ impl Groups {
 }
 
 impl Group {
+    /// Returns the lowest limit of the group; `None` if the group has no limit.
     fn limit(&self) -> Option<u64> {
         let limits = self.files.limits.iter();
         limits.filter_map(|file| read_number(&self.folder.join(file))).min()
     }
 
+    /// Returns how much memory the group may still use; `None` if the group has no limit.
     fn free(&self) -> Option<u64> {
         let used = read_number(&self.folder.join(self.files.used))?;
         let statistics = std::fs::read_to_string(self.folder.join("memory.stat"));
@@ -130,17 +137,19 @@ impl Group {
     }
 }
 
-/// Reads the number in a file; `None` for `max`.
+/// Reads the number in a file. Returns `None` if the file cannot be read or contains the text
+/// `max`.
 fn read_number(file: &Path) -> Option<u64> {
     std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
 /// Reads a value of `/proc/meminfo`, in bytes.
-fn meminfo(name: &str) -> Option<u64> {
+fn read_meminfo(name: &str) -> Option<u64> {
     kib_after(name, &std::fs::read_to_string("/proc/meminfo").ok()?)
 }
 
-/// Returns the value after `name` in the text of `/proc/meminfo`, which is in KiB, as bytes.
+/// Returns the value after `name` in the text of `/proc/meminfo`, in bytes. The text contains the
+/// value in KiB.
 fn kib_after(name: &str, meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)

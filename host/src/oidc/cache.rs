@@ -1,8 +1,8 @@
-//! Caches what the provider publishes. Callers that wait at the same time share one fetch, and an
-//! old value is used while the provider cannot be reached.
+//! Caches the metadata and the keys that the provider publishes. Callers that wait at the same time
+//! share one fetch. While the provider cannot be reached, an old value is used.
 //!
-//! Anybody can begin a sign-in. So never more than one fetch runs at a time, and after a failure
-//! nothing is fetched for some seconds.
+//! Because anybody can begin a sign-in, a value is never fetched twice at the same time, and is not
+//! fetched for some seconds after a failure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,35 +15,41 @@ use crate::completion::{Flight, InFlight};
 
 use super::OidcError;
 
-/// How long a value is used before it is fetched again.
+/// How long a value is used before the value is fetched again.
 pub(super) const FRESH_TIME: Duration = Duration::from_secs(60 * 60);
-/// How long a value is used if it cannot be fetched again.
+/// How long a value is used if the value cannot be fetched again.
 pub(super) const STALE_TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long nothing is fetched after a failure.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(10);
 
-pub(super) type Fetched<T> = Result<Arc<T>, OidcError>;
+/// The result of a fetch, which several callers may share.
+pub(super) type FetchResult<T> = Result<Arc<T>, OidcError>;
 
-/// A value that is fetched when a caller needs it.
+/// A value that is fetched when a caller needs the value.
 pub(super) struct Cache<T: Send + Sync + 'static> {
-    state: Arc<Mutex<State<T>>>,
+    state: Arc<Mutex<CacheState<T>>>,
     tasks: TaskTracker,
 }
 
-struct State<T> {
+/// The cached value, and the state of fetching.
+struct CacheState<T> {
+    /// The value that was fetched last, and the time of the fetch.
     value: Option<(Instant, Arc<T>)>,
+    /// The error of the last fetch and its time; `None` if the last fetch succeeded.
     failure: Option<(Instant, OidcError)>,
-    in_flight: Option<InFlight<Fetched<T>>>,
+    /// The fetch that has not ended.
+    in_flight: Option<InFlight<FetchResult<T>>>,
 }
 
-/// The result that is already known, or the fetch that will return it.
+/// A result from the cache, or the fetch that will return the result.
 enum Lookup<T: Send + Sync + 'static> {
-    Known(Fetched<T>),
-    Fetching(Flight<Fetched<T>>),
+    Known(FetchResult<T>),
+    Fetching(Flight<FetchResult<T>>),
 }
 
 impl<T: Send + Sync + 'static> Lookup<T> {
-    async fn result(self) -> Fetched<T> {
+    /// Returns the result; waits for the fetch, if there is one.
+    async fn result(self) -> FetchResult<T> {
         let panicked = || Err(OidcError::Provider("its answer cannot be read".to_owned()));
         match self {
             Self::Known(result) => result,
@@ -54,17 +60,17 @@ impl<T: Send + Sync + 'static> Lookup<T> {
 
 impl<T: Send + Sync + 'static> Cache<T> {
     pub(super) fn new(tasks: TaskTracker) -> Self {
-        let state = State { value: None, failure: None, in_flight: None };
+        let state = CacheState { value: None, failure: None, in_flight: None };
         Self { state: Arc::new(Mutex::new(state)), tasks }
     }
 
-    /// Returns the value. An old value is also returned at once, and fetched again in the
+    /// Returns the value. Even an old value is returned at once, and is then fetched again in the
     /// background.
-    pub(super) async fn get<F>(&self, now: Instant, fetch: impl FnOnce() -> F) -> Fetched<T>
+    pub(super) async fn get<F>(&self, now: Instant, fetch: impl FnOnce() -> F) -> FetchResult<T>
     where
         F: Future<Output = Result<T, OidcError>> + Send + 'static,
     {
-        let cached = self.cached(now, STALE_TIME_MAX);
+        let cached = self.cached_value(now, STALE_TIME_MAX);
         // If `lookup` is dropped, its fetch continues in a separate task.
         let lookup = self.look_up(now, FRESH_TIME, fetch);
         match (lookup, cached) {
@@ -73,13 +79,14 @@ impl<T: Send + Sync + 'static> Cache<T> {
         }
     }
 
-    /// Returns the value. If the cached value is older than `max_age`, a new one is fetched first.
+    /// Returns the value. If the cached value is older than `max_age`, a new value is fetched
+    /// first.
     pub(super) async fn get_newer_than<F>(
         &self,
         now: Instant,
         max_age: Duration,
         fetch: impl FnOnce() -> F,
-    ) -> Fetched<T>
+    ) -> FetchResult<T>
     where
         F: Future<Output = Result<T, OidcError>> + Send + 'static,
     {
@@ -87,17 +94,19 @@ impl<T: Send + Sync + 'static> Cache<T> {
         lookup.result().await
     }
 
-    /// The cached value, if it is not older than `max_age`.
-    pub(super) fn cached(&self, now: Instant, max_age: Duration) -> Option<Arc<T>> {
-        self.state.lock().cached(now, max_age)
+    /// Returns the cached value, if the value is not older than `max_age`.
+    pub(super) fn cached_value(&self, now: Instant, max_age: Duration) -> Option<Arc<T>> {
+        self.state.lock().cached_value(now, max_age)
     }
 
+    /// Returns the result from the cache, or the fetch in progress. Starts a fetch if none is in
+    /// progress.
     fn look_up<F>(&self, now: Instant, max_age: Duration, fetch: impl FnOnce() -> F) -> Lookup<T>
     where
         F: Future<Output = Result<T, OidcError>> + Send + 'static,
     {
         let mut state = self.state.lock();
-        if let Some(value) = state.cached(now, max_age) {
+        if let Some(value) = state.cached_value(now, max_age) {
             return Lookup::Known(Ok(value));
         }
         let is_recent = |at: Instant| now.saturating_duration_since(at) < PAUSE_AFTER_FAILURE;
@@ -118,14 +127,15 @@ impl<T: Send + Sync + 'static> Cache<T> {
     }
 }
 
-impl<T> State<T> {
-    fn cached(&self, now: Instant, max_age: Duration) -> Option<Arc<T>> {
+impl<T> CacheState<T> {
+    fn cached_value(&self, now: Instant, max_age: Duration) -> Option<Arc<T>> {
         let is_recent = |at: Instant| now.saturating_duration_since(at) < max_age;
         let recent = self.value.as_ref().filter(|(at, _)| is_recent(*at));
         recent.map(|(_, value)| Arc::clone(value))
     }
 
-    fn store(&mut self, fetched: &Fetched<T>) {
+    /// Stores the result of a fetch.
+    fn store(&mut self, fetched: &FetchResult<T>) {
         let now = Instant::now();
         match fetched {
             Ok(value) => {
@@ -156,11 +166,11 @@ mod tests {
         (Cache::new(TaskTracker::new()), Instant::now())
     }
 
-    async fn fails() -> Result<u32, OidcError> {
+    async fn failing_fetch() -> Result<u32, OidcError> {
         Err(OidcError::State)
     }
 
-    async fn returns(value: u32) -> Result<u32, OidcError> {
+    async fn fetch_of(value: u32) -> Result<u32, OidcError> {
         Ok(value)
     }
 
@@ -190,22 +200,22 @@ mod tests {
     #[tokio::test]
     async fn after_a_failure_nothing_is_fetched_for_a_while() {
         let (cache, now) = cache();
-        assert!(cache.get(now, fails).await.is_err());
+        assert!(cache.get(now, failing_fetch).await.is_err());
         assert!(
-            cache.get(now, || returns(1)).await.is_err(),
+            cache.get(now, || fetch_of(1)).await.is_err(),
             "the failure is returned without another fetch"
         );
         let later = now + PAUSE_AFTER_FAILURE + SECOND;
-        assert_eq!(*cache.get(later, || returns(1)).await.unwrap(), 1);
+        assert_eq!(*cache.get(later, || fetch_of(1)).await.unwrap(), 1);
     }
 
     #[tokio::test]
-    async fn an_old_value_is_used_until_there_is_a_new_one() {
+    async fn an_old_value_is_used_until_a_new_value_is_fetched() {
         let (cache, now) = cache();
         let later = now + FRESH_TIME + SECOND;
-        assert_eq!(*cache.get(now, || returns(1)).await.unwrap(), 1);
-        assert_eq!(*cache.get(now, || returns(2)).await.unwrap(), 1, "the first value is fresh");
-        assert_eq!(*cache.get_newer_than(now, FRESH_TIME, || returns(2)).await.unwrap(), 1);
+        assert_eq!(*cache.get(now, || fetch_of(1)).await.unwrap(), 1);
+        assert_eq!(*cache.get(now, || fetch_of(2)).await.unwrap(), 1, "the first value is fresh");
+        assert_eq!(*cache.get_newer_than(now, FRESH_TIME, || fetch_of(2)).await.unwrap(), 1);
         let never = std::future::pending::<Result<u32, OidcError>>;
         assert_eq!(
             *cache.get(later, never).await.unwrap(),
@@ -214,9 +224,9 @@ mod tests {
         );
 
         let (cache, _) = self::cache();
-        assert_eq!(*cache.get(now, || returns(1)).await.unwrap(), 1);
-        assert!(cache.get_newer_than(later, FRESH_TIME, fails).await.is_err());
-        assert_eq!(cache.cached(later, STALE_TIME_MAX).as_deref(), Some(&1));
-        assert_eq!(cache.cached(now + STALE_TIME_MAX + SECOND, STALE_TIME_MAX), None);
+        assert_eq!(*cache.get(now, || fetch_of(1)).await.unwrap(), 1);
+        assert!(cache.get_newer_than(later, FRESH_TIME, failing_fetch).await.is_err());
+        assert_eq!(cache.cached_value(later, STALE_TIME_MAX).as_deref(), Some(&1));
+        assert_eq!(cache.cached_value(now + STALE_TIME_MAX + SECOND, STALE_TIME_MAX), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Determines the name and the role of a person from the claims of an ID token.
 //!
-//! Never checks the token: `id_token` does that.
+//! This module never checks the token: the module `id_token` checks the token.
 
 use serde_json::{Map, Value};
 
@@ -12,7 +12,8 @@ use super::OidcError;
 /// The claims of an ID token.
 pub(super) type Claims = Map<String, Value>;
 
-/// Creates the account of a person. The highest role of all values of the role claim counts.
+/// Creates the account of a person. If the values of the role claim map to several roles, the
+/// person gets the highest of them.
 pub(super) fn account_of(settings: &config::Oidc, claims: &Claims) -> Result<Account, OidcError> {
     let text = |name: &str| claim_value(claims, name).and_then(Value::as_str);
     let name = text(&settings.name_claim).or_else(|| text("sub")).unwrap_or_default();
@@ -30,7 +31,7 @@ pub(super) fn account_of(settings: &config::Oidc, claims: &Claims) -> Result<Acc
     }
 }
 
-/// The value of a claim. A name with dots may also be a path, such as `realm_access.roles`.
+/// Returns the value of a claim. A name with dots may also be a path, such as `realm_access.roles`.
 fn claim_value<'c>(claims: &'c Claims, name: &str) -> Option<&'c Value> {
     let by_path = || {
         let mut members = name.split('.');
@@ -40,7 +41,8 @@ fn claim_value<'c>(claims: &'c Claims, name: &str) -> Option<&'c Value> {
     claims.get(name).or_else(by_path)
 }
 
-/// The texts of a claim that is a text or a list of texts; empty for another type.
+/// Returns the texts of a claim that is a text or a list of texts. Returns no texts for a claim of
+/// another type.
 fn text_values(claim: Option<&Value>) -> Vec<&str> {
     match claim {
         Some(Value::String(text)) => vec![text],
@@ -55,7 +57,7 @@ mod tests {
 
     use super::*;
 
-    fn role(claim: &str, claims: Value) -> Option<Role> {
+    fn role_of_person(claim: &str, claims: Value) -> Option<Role> {
         let settings = config::Oidc {
             issuer: "https://id.example".parse().unwrap(),
             client_id: "jackfield".to_owned(),
@@ -74,17 +76,20 @@ mod tests {
 
     #[test]
     fn the_highest_role_of_all_values_counts() {
-        assert_eq!(role("groups", json!({"groups": ["ops", "staff"]})), Some(Role::Admin));
-        assert_eq!(role("groups", json!({"groups": ["x", "staff"]})), Some(Role::Viewer));
-        assert_eq!(role("groups", json!({"groups": "ops"})), Some(Role::Admin));
+        assert_eq!(
+            role_of_person("groups", json!({"groups": ["ops", "staff"]})),
+            Some(Role::Admin)
+        );
+        assert_eq!(role_of_person("groups", json!({"groups": ["x", "staff"]})), Some(Role::Viewer));
+        assert_eq!(role_of_person("groups", json!({"groups": "ops"})), Some(Role::Admin));
         let nested = json!({"realm_access": {"roles": ["staff"]}});
-        assert_eq!(role("realm_access.roles", nested), Some(Role::Viewer));
+        assert_eq!(role_of_person("realm_access.roles", nested), Some(Role::Viewer));
         let dotted = json!({"https://example.com/roles": ["ops"]});
-        assert_eq!(role("https://example.com/roles", dotted), Some(Role::Admin));
+        assert_eq!(role_of_person("https://example.com/roles", dotted), Some(Role::Admin));
     }
 
     #[test]
-    fn a_person_without_a_listed_value_has_no_role() {
+    fn a_person_without_a_claim_value_that_maps_to_a_role_has_no_role() {
         for claims in [
             json!({}),
             json!({"groups": []}),
@@ -92,7 +97,7 @@ mod tests {
             json!({"groups": {"ops": true}}),
             json!({"groups": 1}),
         ] {
-            assert_eq!(role("groups", claims.clone()), None, "{claims}");
+            assert_eq!(role_of_person("groups", claims.clone()), None, "{claims}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Sends requests to the identity provider through the server's egress, with its proxies, trust
-//! anchors and limits.
+//! Sends requests to the identity provider through the server's egress, with the proxies, trust
+//! anchors and limits of the egress.
 //!
-//! A request never reaches another origin than that of its address.
+//! A request never reaches an origin other than the origin of its address.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ impl Client {
         Self(dependencies)
     }
 
-    /// Fetches JSON.
+    /// Requests an address by GET and returns the JSON of the answer.
     pub(super) async fn get<T: DeserializeOwned>(&self, url: &Url) -> Result<T, OidcError> {
         self.send(url, Method::GET, Bytes::new(), None).await
     }
@@ -63,6 +63,7 @@ impl Client {
         self.send(url, Method::POST, body.into(), basic).await
     }
 
+    /// Sends a request, and reads the answer as JSON.
     async fn send<T: DeserializeOwned>(
         &self,
         url: &Url,
@@ -74,7 +75,8 @@ impl Client {
         let form = ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned());
         let is_post = method == Method::POST;
         let request = OutboundRequest {
-            // A POST uses up an authorization code, but changes nothing that belongs to a person.
+            // A POST redeems an authorization code, but creates no defect. Without this effect, it
+            // would count as a write and be refused.
             effect: is_post.then_some(Effect::Prepare),
             method,
             url: url.as_str().to_owned(),
@@ -97,7 +99,8 @@ impl Client {
         })
     }
 
-    /// Permits requests to the origin of this address, and to no other origin.
+    /// Returns a sender that permits requests to the origin of this address, and to no other
+    /// origin.
     fn open_requests(
         &self,
         url: &Url,

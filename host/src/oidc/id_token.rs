@@ -1,5 +1,5 @@
 //! Exchanges the authorization code for an ID token, and checks the token: signature, issuer,
-//! audience, time and nonce. Nothing uses the claims of a token that was not checked.
+//! audience, time and nonce. The claims of a token that was not checked are never used.
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
@@ -26,6 +26,7 @@ const ACCEPTED_ALGORITHMS: [Algorithm; 9] = [
     Algorithm::EdDSA,
 ];
 
+/// The answer of the token endpoint. Other members of the answer are not read.
 #[derive(Deserialize)]
 struct TokenAnswer {
     id_token: String,
@@ -33,7 +34,7 @@ struct TokenAnswer {
 
 impl Oidc {
     /// Exchanges an authorization code for the ID token.
-    pub(super) async fn id_token(
+    pub(super) async fn exchange_code(
         &self,
         provider: &Provider,
         login: &Login,
@@ -63,8 +64,8 @@ impl Oidc {
         Ok(Secret::new(answer.id_token))
     }
 
-    /// Checks an ID token; returns its claims.
-    pub(super) async fn verified_claims(
+    /// Checks an ID token, and returns its claims.
+    pub(super) async fn verify_id_token(
         &self,
         provider: &Provider,
         token: &Secret,

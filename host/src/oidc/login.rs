@@ -1,13 +1,15 @@
-//! One sign-in in one browser, and the random values that tie its steps together.
+//! One sign-in in one browser, and the random values that show which requests belong to the
+//! sign-in.
 //!
-//! The server never stores a sign-in: the browser has all of it in a cookie.
+//! The server never stores a sign-in: the browser stores it in a cookie.
 
 use data_encoding::BASE64URL_NOPAD;
 
 use crate::secret::{Secret, TokenHash};
 
-/// The random value of a sign-in, which only the browser has, in a cookie. State, nonce and PKCE
-/// verifier are derived from it, so the server stores none of them, and none reveals another.
+/// The random value of a sign-in, which only the browser stores, in a cookie. State, nonce and PKCE
+/// verifier are derived from this value, so the server stores none of the three, and none of the
+/// three reveals another.
 #[derive(Debug, Clone)]
 pub struct Login(Secret);
 
@@ -24,41 +26,45 @@ impl Login {
         Self(value)
     }
 
-    /// The value of the cookie.
+    /// Returns the value of the cookie.
     #[must_use]
     pub fn cookie(&self) -> &Secret {
         &self.0
     }
 
-    /// The parameter `state`, which ties the provider's answer to this browser.
+    /// Returns the parameter `state`, which shows that the provider's answer belongs to this
+    /// browser.
     pub(super) fn state(&self) -> String {
         self.derive("state")
     }
 
+    /// Returns whether a text is the parameter `state` of this sign-in.
     pub(super) fn is_state(&self, text: &str) -> bool {
         Secret::new(self.state()).matches(text)
     }
 
-    /// The parameter `nonce`, which ties the ID token to this sign-in.
+    /// Returns the parameter `nonce`, which shows that the ID token belongs to this sign-in.
     pub(super) fn nonce(&self) -> String {
         self.derive("nonce")
     }
 
+    /// Returns whether a text is the parameter `nonce` of this sign-in.
     pub(super) fn is_nonce(&self, text: &str) -> bool {
         Secret::new(self.nonce()).matches(text)
     }
 
-    /// The PKCE verifier, which proves to the token endpoint that the authorization code belongs to
-    /// this sign-in (RFC 7636).
+    /// Returns the PKCE verifier, which proves to the token endpoint that the authorization code
+    /// belongs to this sign-in (RFC 7636).
     pub(super) fn verifier(&self) -> Secret {
         Secret::new(self.derive("verifier"))
     }
 
-    /// The PKCE challenge: the hash of the verifier.
+    /// Returns the PKCE challenge, which is the hash of the verifier.
     pub(super) fn challenge(&self) -> String {
         BASE64URL_NOPAD.encode(&TokenHash::of(self.verifier().reveal()).0)
     }
 
+    /// Derives a value from the random value of the sign-in. Each purpose has another value.
     fn derive(&self, purpose: &str) -> String {
         let text = Secret::new(format!("{purpose} {}", self.0.reveal()));
         BASE64URL_NOPAD.encode(&TokenHash::of(text.reveal()).0)

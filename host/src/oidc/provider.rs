@@ -1,5 +1,5 @@
-//! Fetches the provider's metadata and keys (OpenID Connect Discovery). They are never used for
-//! longer than a day without being fetched again.
+//! Fetches the provider's metadata and keys (OpenID Connect Discovery). Metadata and keys are never
+//! used for longer than a day without being fetched again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use super::cache::{FRESH_TIME, STALE_TIME_MAX};
 use super::client::Client;
 use super::{Oidc, OidcError};
 
-/// Minimum time between two fetches of the keys because of a token with an unknown key.
+/// Minimum time between two fetches of the keys, if the reason for the second fetch is a token with
+/// an unknown key.
 const REFETCH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The metadata as the provider sends it.
@@ -32,8 +33,10 @@ pub(super) struct Provider {
     pub(super) issuer: String,
     pub(super) authorization_endpoint: Url,
     pub(super) token_endpoint: Url,
-    /// Whether the client secret is sent by HTTP Basic authentication, which is the default.
+    /// Whether the client secret can be sent by HTTP Basic authentication, which is the default of
+    /// the standard.
     pub(super) supports_basic: bool,
+    /// The address of the keys.
     jwks_uri: Url,
 }
 
@@ -56,20 +59,21 @@ impl TryFrom<Metadata> for Provider {
     }
 }
 
+/// Parses an address that the provider sent.
 fn parse_address(text: &str) -> Result<Url, OidcError> {
     Url::parse(text)
         .map_err(|error| OidcError::Provider(format!("the address {text:?} is not valid: {error}")))
 }
 
 impl Oidc {
-    /// The metadata of the provider, from the cache or fetched.
+    /// Returns the metadata of the provider, from the cache or from the provider.
     pub(super) async fn provider(&self) -> Result<Arc<Provider>, OidcError> {
         let (client, issuer) = (Arc::clone(&self.client), self.settings.issuer.clone());
         self.provider.get(Instant::now(), || async move { discover(&client, &issuer).await }).await
     }
 
-    /// The key with this id; without an id, the only key. If the id is unknown, the keys are
-    /// fetched again, because the provider may have published a new key.
+    /// Returns the key with this id, or the only key if no id is given. If no key is found, the
+    /// keys are fetched again, because the provider may have published a new key.
     pub(super) async fn key(
         &self,
         provider: &Provider,
@@ -82,7 +86,7 @@ impl Oidc {
         };
         let keys = match self.keys.get_newer_than(now, FRESH_TIME, fetch).await {
             Ok(keys) => keys,
-            Err(error) => self.keys.cached(now, STALE_TIME_MAX).ok_or(error)?,
+            Err(error) => self.keys.cached_value(now, STALE_TIME_MAX).ok_or(error)?,
         };
         if let Some(key) = find_key(&keys, id) {
             return Ok(key);
@@ -104,6 +108,7 @@ async fn discover(client: &Client, issuer: &Url) -> Result<Provider, OidcError> 
     Ok(provider)
 }
 
+/// Returns the key with this id. Without an id, returns the only key.
 fn find_key(keys: &Keys, id: Option<&str>) -> Option<Jwk> {
     match (id, keys.keys.as_slice()) {
         (Some(id), _) => keys.find(id).cloned(),
@@ -112,8 +117,8 @@ fn find_key(keys: &Keys, id: Option<&str>) -> Option<Jwk> {
     }
 }
 
-/// The error for a token that no key of the provider can have signed. `id` is the id of the key
-/// that the token names.
+/// Returns the error for a token that no key of the provider can have signed. `id` is the id of the
+/// key that the token names.
 fn missing_key_error(keys: &Keys, id: Option<&str>) -> OidcError {
     OidcError::IdToken(match id {
         Some(_) => "it is signed with a key that the provider does not publish".to_owned(),
@@ -129,7 +134,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn keys(ids: &[&str]) -> Keys {
+    fn keys_with_ids(ids: &[&str]) -> Keys {
         let keys = ids.iter().map(|id| json!({"kty": "oct", "kid": id, "k": "c2VjcmV0"}));
         serde_json::from_value(json!({ "keys": keys.collect::<Vec<_>>() })).unwrap()
     }
@@ -137,15 +142,15 @@ mod tests {
     #[test]
     fn a_token_that_names_no_key_is_signed_with_the_only_key() {
         assert!(
-            find_key(&keys(&["a"]), None).is_some()
-                && find_key(&keys(&["a", "b"]), Some("b")).is_some()
+            find_key(&keys_with_ids(&["a"]), None).is_some()
+                && find_key(&keys_with_ids(&["a", "b"]), Some("b")).is_some()
         );
         for (published, id, message) in [
             (&["a", "b"][..], None, "it names no key, and the provider publishes several"),
             (&[], None, "it names no key, and the provider publishes none"),
             (&["a"], Some("b"), "it is signed with a key that the provider does not publish"),
         ] {
-            let keys = keys(published);
+            let keys = keys_with_ids(published);
             assert!(find_key(&keys, id).is_none());
             assert!(missing_key_error(&keys, id).to_string().ends_with(message), "{message}");
         }

@@ -1,5 +1,5 @@
-//! Records which files made the compiler process die, by content and engine. Therefore such a file
-//! is not compiled again at each scan and at each start.
+//! Records which files made the compiler process die. A record is for one content of a file and one
+//! engine. So the server does not compile such a file again at each scan and at each start.
 //!
 //! Each attempt is recorded before it begins. If a container runs out of memory, the kernel may
 //! kill the server together with its compiler; the server then finds the record at its next start.
@@ -40,17 +40,22 @@ struct Record {
     unfinished: u32,
     /// The reason why the compiler died; `None` if it did not die.
     died: Option<String>,
-    /// The memory limit and the time limit of the last attempt.
+    /// The memory limit of the last attempt.
     memory_bytes: u64,
+    /// The time limit of the last attempt, milliseconds.
     time_ms: u64,
 }
 
 /// An attempt in progress. If the attempt is dropped without [`Attempt::end`], the server has
 /// cancelled it, for example at a shutdown. A cancelled attempt does not count.
 pub(super) struct Attempt {
+    /// The path of the record.
     file: PathBuf,
+    /// The record before this attempt began.
     record_before: Record,
+    /// The record that was written when this attempt began.
     record: Record,
+    /// Whether [`Attempt::end`] was called.
     has_ended: bool,
 }
 
@@ -110,11 +115,13 @@ pub(crate) fn blocked_files(folder: &Path) -> Vec<String> {
     reasons.map(|reason| reason.to_string()).collect()
 }
 
+/// Whether a file is the record of attempts, by its extension.
 fn is_record(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == EXTENSION)
 }
 
 impl Record {
+    /// Reads a record; `None` if there is none, or if it cannot be parsed.
     fn read(file: &Path) -> Option<Self> {
         serde_json::from_slice(&fs::read(file).ok()?).ok()
     }
@@ -152,6 +159,7 @@ impl Attempt {
         self.warn_if_not_recorded(recorded);
     }
 
+    /// Logs a warning if the end of the attempt could not be recorded.
     fn warn_if_not_recorded(&self, recorded: io::Result<()>) {
         if let Err(error) = recorded {
             let file = self.file.display();
@@ -194,7 +202,7 @@ mod tests {
         time_ms: 1_000,
     };
 
-    fn over_memory() -> Result<(), CompileError> {
+    fn over_memory_error() -> Result<(), CompileError> {
         Err(CompileError::OverMemory { bytes: 10_000, by: MemoryBound::FreeMemory })
     }
 
@@ -204,7 +212,7 @@ mod tests {
         let begin = |sha: &str, limits: &CompileLimits| {
             Attempts::in_folder(folder.path()).begin(sha, "engine", limits)
         };
-        begin("a", &LIMITS).unwrap().end(&over_memory());
+        begin("a", &LIMITS).unwrap().end(&over_memory_error());
         let again = begin("a", &LIMITS).err().unwrap().to_string();
         assert!(again.contains("container more memory") && again.contains(".attempt"), "{again}");
         assert!(begin("b", &LIMITS).is_ok(), "another file");
@@ -248,7 +256,7 @@ mod tests {
         assert!(text.contains('2') && text.contains("memory"), "{text}");
         for number in 0..RECORDS_MAX + 10 {
             let result = attempts.begin(&number.to_string(), "engine", &LIMITS);
-            result.unwrap().end(&over_memory());
+            result.unwrap().end(&over_memory_error());
         }
         assert!(fs::read_dir(folder.path()).unwrap().count() <= RECORDS_MAX + 1);
     }

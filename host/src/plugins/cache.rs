@@ -1,13 +1,13 @@
 //! The folder of compiled code. For each version, the folder contains the code and the manifest;
-//! the file names contain the content hash and the engine fingerprint. With code and manifest, the
+//! the file names contain the SHA-256 of the connector's file and the fingerprint of the engine. With code and manifest, the
 //! server loads a version without the compiler and without a call of `describe`. The code of a
 //! component is machine code; the code of a script is the program that the runner of scripts made
 //! from it. The folder also contains the connector's file, so that it can be compiled again for
 //! another engine, and the compiled runner, which has no manifest.
 //!
-//! The server runs this code without validating it. Therefore no other user may write to the
-//! folder, and a version is used only if its code and its manifest are, byte for byte, those that
-//! this server stored. They may differ because a power cut may leave zeros in a file, and a backup
+//! The server runs this code without validating it. So no other user may write to the folder. A
+//! version is used only if its code and its manifest are byte for byte the ones that this server
+//! stored. The stored files may change, because a power cut may leave zeros in a file, and a backup
 //! may restore files of another server.
 
 use std::collections::BTreeSet;
@@ -36,7 +36,8 @@ const ABANDONED_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The number of bytes that are read at once to compute the digest of a file.
 const DIGEST_BUFFER_BYTES: usize = 64 * 1024;
 
-/// The folder of compiled code. The same users may have access to it as to the data folder.
+/// The folder of compiled code. Only users who may have access to the data folder may have access
+/// to this folder.
 pub(super) struct Cache {
     folder: PathBuf,
     /// Seals the digests, so that only a process that has the folder's key can create a valid
@@ -49,9 +50,11 @@ pub(super) struct Cache {
 struct ManifestFile {
     /// The sealed digest of the code and of `manifest`.
     digest: String,
+    /// The manifest of the version; `None` for the runner of scripts.
     manifest: Option<ManifestJson>,
 }
 
+/// The manifest that `describe` returned, in the JSON of a manifest file.
 #[derive(Serialize, Deserialize)]
 struct ManifestJson {
     name: String,
@@ -68,7 +71,7 @@ impl Cache {
     /// # Errors
     /// The folder cannot be created or read, or other users may write to it.
     pub(super) fn open(folder: PathBuf, sealer: Sealer) -> Result<Self, StartError> {
-        Self::open_after(folder, Duration::ZERO, || Ok(sealer))
+        Self::open_and_delete_temporary(folder, Duration::ZERO, || Ok(sealer))
     }
 
     /// Opens a folder that other processes may use at the same time. The key is read after the
@@ -80,10 +83,12 @@ impl Cache {
         folder: PathBuf,
         sealer: impl FnOnce() -> Result<Sealer, StartError>,
     ) -> Result<Self, StartError> {
-        Self::open_after(folder, ABANDONED_AGE, sealer)
+        Self::open_and_delete_temporary(folder, ABANDONED_AGE, sealer)
     }
 
-    fn open_after(
+    /// Opens the folder, and deletes temporary files and folders that are at least `abandoned_age`
+    /// old.
+    fn open_and_delete_temporary(
         folder: PathBuf,
         abandoned_age: Duration,
         sealer: impl FnOnce() -> Result<Sealer, StartError>,
@@ -159,7 +164,7 @@ impl Cache {
         let text = fs::read(self.manifest_path(sha256, fingerprint)).ok()?;
         let file: ManifestFile = serde_json::from_slice(&text).ok()?;
         let code = self.code_path(kind, sha256, fingerprint);
-        let digest = digest(&code, file.manifest.as_ref()).ok()?;
+        let digest = compute_digest(&code, file.manifest.as_ref()).ok()?;
         let sealed = Sealed(BASE64.decode(file.digest.as_bytes()).ok()?);
         let context = seal_context(sha256, fingerprint);
         let stored_digest = self.sealer.open_sealed(&context, &sealed).ok();
@@ -185,8 +190,8 @@ impl Cache {
         tokio::fs::File::open(&self.folder).await?.sync_all().await
     }
 
-    /// Writes the manifest of a version, and syncs it to the disk. This must be the last step,
-    /// because a version that has a manifest counts as complete.
+    /// Writes the manifest of a version, and syncs it to the disk. Writing the manifest must be the
+    /// last step of storing a version, because a version that has a manifest counts as complete.
     pub(super) fn write_manifest(
         &self,
         kind: FileKind,
@@ -203,7 +208,7 @@ impl Cache {
             index_delay_seconds: manifest.index_delay_seconds,
         });
         let code = self.code_path(kind, sha256, fingerprint);
-        let digest = Secret::new(digest(&code, manifest.as_ref())?);
+        let digest = Secret::new(compute_digest(&code, manifest.as_ref())?);
         let sealed = self.sealer.seal(&seal_context(sha256, fingerprint), &digest);
         let digest = BASE64.encode(&sealed.map_err(io::Error::other)?.0);
         let mut file = temporary_file(&self.folder)?;
@@ -214,26 +219,29 @@ impl Cache {
     }
 
     /// Deletes the oldest files until at most `bytes_max` bytes remain. Two kinds of files are
-    /// never deleted: those that a version in `kept` (by SHA-256) needs with this fingerprint, and
-    /// those that were written after `before`, because they may be needed soon.
+    /// never deleted. The first kind are files of the versions in `kept_versions` (SHA-256) for
+    /// this engine fingerprint. The second kind are files that were written at `kept_since` or
+    /// later, because they may be needed soon.
     pub(super) fn prune(
         &self,
         bytes_max: u64,
         fingerprint: &str,
-        kept: &BTreeSet<String>,
-        before: SystemTime,
+        kept_versions: &BTreeSet<String>,
+        kept_since: SystemTime,
     ) -> io::Result<()> {
         let mut bytes = 0;
         let mut unused = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let (entry, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
-            let Some((sha256, compiled_for)) = name.to_str().and_then(version_of) else { continue };
+            let Some((sha256, compiled_for)) = name.to_str().and_then(parse_file_name) else {
+                continue;
+            };
             let metadata = fs::metadata(&entry)?;
             bytes += metadata.len();
             let compiled_at = metadata.modified()?;
-            let is_needed =
-                kept.contains(sha256) && compiled_for.is_none_or(|engine| engine == fingerprint);
-            if compiled_at < before && !is_needed {
+            let is_needed = kept_versions.contains(sha256)
+                && compiled_for.is_none_or(|engine| engine == fingerprint);
+            if compiled_at < kept_since && !is_needed {
                 unused.push((compiled_at, metadata.len(), entry));
             }
         }
@@ -261,7 +269,7 @@ impl Cache {
 }
 
 /// Computes the SHA-256 of a version's code and of its manifest.
-fn digest(code: &Path, manifest: Option<&ManifestJson>) -> io::Result<String> {
+fn compute_digest(code: &Path, manifest: Option<&ManifestJson>) -> io::Result<String> {
     let mut code = fs::File::open(code)?;
     let (mut hash, mut buffer) = (Sha256::new(), vec![0; DIGEST_BUFFER_BYTES]);
     loop {
@@ -304,9 +312,10 @@ fn delete_temporary(folder: &Path, age: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the SHA-256 of the version to which a file belongs. For compiled code, also returns the
-/// fingerprint of its engine.
-fn version_of(file: &str) -> Option<(&str, Option<&str>)> {
+/// Returns the SHA-256 in a file name, which is that of the version to which the file belongs. If
+/// the file is compiled code, also returns the fingerprint of its engine. Returns `None` for other
+/// files.
+fn parse_file_name(file: &str) -> Option<(&str, Option<&str>)> {
     let (stem, extension) = file.rsplit_once('.')?;
     if FileKind::ALL.iter().any(|kind| extension == kind.extension()) {
         return Some((stem, None));

@@ -88,11 +88,11 @@ pub enum ConnectorUnavailable {
 }
 
 /// The entries of all connectors in the folder, by the stem of the file name.
-pub(super) type Snapshot = BTreeMap<String, Entry>;
+pub(super) type Snapshot = BTreeMap<String, CatalogEntry>;
 
 /// The state of one connector in the folder.
 #[derive(Clone, Default)]
-pub(super) struct Entry {
+pub(super) struct CatalogEntry {
     /// The last version that could be loaded.
     pub(super) newest_loaded: Option<Arc<Connector>>,
     /// The reason why the newest file cannot be used; `None` if it can be used.
@@ -103,7 +103,9 @@ pub(super) struct Entry {
 
 /// The latest snapshot, and the number of snapshots so far.
 pub(super) struct Catalog {
+    /// The latest snapshot.
     snapshot: ArcSwap<Snapshot>,
+    /// Sends the number of snapshots so far.
     changes: watch::Sender<u64>,
 }
 
@@ -114,10 +116,12 @@ impl Default for Catalog {
 }
 
 impl Catalog {
+    /// Returns all connectors in the snapshot, sorted by name.
     pub(super) fn list(&self) -> Vec<ConnectorInfo> {
         self.snapshot.load().iter().map(|(name, entry)| entry.info(name)).collect()
     }
 
+    /// Returns the last version of a connector that could be loaded.
     pub(super) fn newest(
         &self,
         name: &ConnectorName,
@@ -126,19 +130,20 @@ impl Catalog {
         let name = name.clone();
         match snapshot.get(name.as_str()) {
             None => Err(ConnectorUnavailable::Missing { name }),
-            Some(Entry { newest_loaded: Some(newest), .. }) => Ok(Arc::clone(newest)),
-            Some(Entry { error: Some(reason), .. }) => {
+            Some(CatalogEntry { newest_loaded: Some(newest), .. }) => Ok(Arc::clone(newest)),
+            Some(CatalogEntry { error: Some(reason), .. }) => {
                 Err(ConnectorUnavailable::Broken { name, reason: reason.clone() })
             }
             Some(_) => Err(ConnectorUnavailable::Compiling { name }),
         }
     }
 
+    /// Returns a receiver of the number of snapshots so far.
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// Returns the latest snapshot and its number. Each snapshot has another number.
+    /// Returns the latest snapshot and its number. Each new snapshot has a new number.
     pub(super) fn numbered_snapshot(&self) -> (u64, Arc<Snapshot>) {
         // The number is read first: if a newer snapshot is published meanwhile, the next call
         // returns a higher number, and the caller finds the change.
@@ -146,13 +151,15 @@ impl Catalog {
         (number, self.snapshot.load_full())
     }
 
+    /// Replaces the snapshot, and notifies the receivers of [`Self::changes`].
     pub(super) fn publish(&self, snapshot: Snapshot) {
         self.snapshot.store(Arc::new(snapshot));
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 
-impl Entry {
+impl CatalogEntry {
+    /// Returns the state of the connector with this name for the admin API.
     fn info(&self, name: &str) -> ConnectorInfo {
         let newest_loaded = self.newest_loaded.as_ref();
         ConnectorInfo {
@@ -176,13 +183,13 @@ impl Entry {
 /// Returns the reasons why a connection may not use a version without a person's consent: invalid
 /// settings and missing grants. Returns an empty list if the connection may use the version.
 #[must_use]
-pub fn unapproved(connector: &Connector, connection: &Connection) -> Vec<String> {
+pub fn missing_consent(connector: &Connector, connection: &Connection) -> Vec<String> {
     if connection.accepted_sha256.as_deref() == Some(connector.sha256()) {
         return Vec::new();
     }
     let manifest = connector.manifest();
-    // The connection may have settings of an older version. This version does not read them, so
-    // they are not validated.
+    // The connection may have settings of an older version. This version does not read such
+    // settings, so they are not validated.
     let is_read = |name: &str| manifest.declares(name);
     let validation = manifest.validate(&connection.settings, &connection.secrets_set, is_read);
     let invalid = validation.err().into_iter().flatten().map(|error| error.to_string());

@@ -1,8 +1,8 @@
 //! Loads one connector file in the same way as the server, for `jackfield check` and `jackfield
 //! invoke`.
 //!
-//! This file never uses the plugins folder. It uses the compiled code of a server only if a person
-//! selects this.
+//! This file never uses the plugins folder. Compiled code of a server is used only if a person
+//! selects the folder of that server.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ pub(crate) async fn load_file(
 ) -> Result<(Arc<Connector>, CheckReport), PluginError> {
     let kind = FileKind::of_path(file).ok_or(PluginError::Extension)?;
     let name: ConnectorName = file.file_stem().unwrap_or_default().to_string_lossy().parse()?;
-    let limits = config.now().limits_of(&name);
+    let limits = config.current().limits_of(&name);
     let bytes = tokio::fs::metadata(file).await.map_err(PluginError::Read)?.len();
     kind.check_size(bytes, &limits)?;
     let content = tokio::fs::read(file).await.map_err(PluginError::Read)?;
@@ -88,7 +88,7 @@ pub(crate) async fn load_file(
     let version = loader.build(&name, kind, content, &limits).await?;
     if let CodeCache::User(_) = code_cache {
         let used_versions = BTreeSet::from([version.sha256.clone()]);
-        if let Err(error) = loader.delete_code_above(USER_CODE_BYTES_MAX, used_versions) {
+        if let Err(error) = loader.delete_unused_code_above(USER_CODE_BYTES_MAX, used_versions) {
             tracing::debug!(%error, "cannot delete unused compiled code");
         }
     }
@@ -119,6 +119,8 @@ impl CodeCache {
 
     fn open_shared(folder: &Path, key: &Path) -> Result<Cache, PluginError> {
         let folder = folder.to_owned();
-        Ok(Cache::open_shared(folder, || Sealer::open(None, key).map_err(StartError::from))?)
+        Ok(Cache::open_shared(folder, || {
+            Sealer::load_or_create(None, key).map_err(StartError::from)
+        })?)
     }
 }

@@ -37,7 +37,7 @@ pub enum StartError {
     /// The key that seals the digests of compiled code cannot be used.
     #[error("cannot use the key of the compiled code, remove it if it is damaged: {0}")]
     Key(#[from] SecretError),
-    /// The path of this program is not known. The program also is the compiler.
+    /// The path of this program is not known. The server starts this program again as the compiler.
     #[error(
         "cannot open /proc/self/exe: {0}. Mount /proc: Jackfield starts this file again to compile \
          connectors"
@@ -85,13 +85,13 @@ pub enum PluginError {
     ScriptTooLarge {
         /// The size of the file.
         bytes: u64,
-        /// The maximum size.
+        /// The maximum size of a script.
         bytes_max: u64,
     },
-    /// The script is not text.
+    /// The script is not UTF-8 text. The number is the position of the first wrong byte, from 1.
     #[error("the script is not UTF-8 text: byte {0} is wrong")]
     NotText(usize),
-    /// The script cannot be used, at this place and for this reason.
+    /// The script cannot be used. The text names the place in the script and the reason.
     #[error("{}", shortened(.0))]
     Script(String),
     /// Parsing the script, or running its top-level code, exceeded a limit or failed.
@@ -108,7 +108,8 @@ pub enum PluginError {
     DiedBefore {
         /// The reason why the compiler died.
         reason: String,
-        /// The record of the attempts. Deleting it allows another attempt.
+        /// The path of the record of the attempts. A person may delete this file to allow another
+        /// attempt.
         file: PathBuf,
     },
     /// The server was killed while it compiled the file.
@@ -120,7 +121,8 @@ pub enum PluginError {
     EndedBefore {
         /// The number of attempts in which the server was killed.
         times: u32,
-        /// The record of the attempts. Deleting it allows another attempt.
+        /// The path of the record of the attempts. A person may delete this file to allow another
+        /// attempt.
         file: PathBuf,
     },
     /// The content of the file keeps changing.
@@ -165,8 +167,8 @@ impl From<PrepareError> for PluginError {
 }
 
 impl PluginError {
-    /// Whether the cause may be the state of the machine, which may change although the file does
-    /// not.
+    /// Whether the state of the machine may be the cause of the error. Then the error may end
+    /// although the file does not change.
     pub(super) fn may_be_temporary(&self) -> bool {
         match self {
             Self::Read(_)

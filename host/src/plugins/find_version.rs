@@ -29,7 +29,7 @@ pub enum VersionError {
     NoVersion {
         /// The name of the connector.
         name: ConnectorName,
-        /// The reason.
+        /// The reason why no kept version can be chosen.
         source: NoVersion,
     },
     /// The kept file cannot be loaded any more.
@@ -37,7 +37,7 @@ pub enum VersionError {
     NotUsable {
         /// SHA-256 of the file.
         sha256: String,
-        /// The reason.
+        /// The reason why the kept file cannot be loaded.
         source: PluginError,
     },
 }
@@ -81,7 +81,7 @@ impl Plugins {
         if sha256_of(&content) != sha256 {
             return Err(not_usable(PluginError::SourceChanged(chosen.file.clone())));
         }
-        let limits = self.loader.config.now().limits_of(name);
+        let limits = self.loader.config.current().limits_of(name);
         let _permit = self.loader.build_permit(kind, &limits).await;
         let built = self.loader.build(name, kind, content, &limits).await;
         Ok(self.loader.connector(name, built.map_err(not_usable)?))

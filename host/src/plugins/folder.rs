@@ -27,16 +27,21 @@ const FILE_SYSTEM_CALL_MAX: Duration = Duration::from_secs(60);
 /// Limits the number of threads that read the folder. A thread that waits forever counts too.
 static READER_PERMITS: Semaphore = Semaphore::const_new(4);
 
-/// The properties that show whether a file may have changed. A difference is only a hint, because
-/// some file systems change the device, the inode or a time of an unchanged file. Equal stamps are
-/// only a hint too, because some file systems store times in whole seconds. The content decides.
+/// The properties that show whether a file may have changed. Different stamps of a file are only a
+/// hint, because some file systems change the device, the inode or a time of an unchanged file.
+/// Equal stamps are only a hint too, because some file systems store times in whole seconds. Only
+/// the content shows whether the file has changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct FileStamp {
+    /// The size of the file, bytes.
     len: u64,
+    /// The time of the last change of the content: seconds and nanoseconds.
     modified: (i64, i64),
+    /// The time of the last change of the content or of the metadata: seconds and nanoseconds.
     changed: (i64, i64),
     device: u64,
     inode: u64,
+    /// The kind of the error if the metadata cannot be read; otherwise `None`.
     unreadable: Option<io::ErrorKind>,
     /// Whether a file with the same stem was found before.
     has_same_stem: bool,
@@ -44,9 +49,12 @@ pub(super) struct FileStamp {
 
 /// A `*.wasm` or `*.js` file in the folder, not yet read.
 pub(super) struct FoundFile {
+    /// The kind, which the file name extension determines.
     pub(super) kind: FileKind,
     stamp: FileStamp,
+    /// Whether the path is a regular file, or a symbolic link to one.
     is_file: bool,
+    /// The error if the metadata cannot be read; otherwise `None`.
     error: Option<io::Error>,
 }
 
@@ -156,7 +164,7 @@ pub(super) async fn read_file(
 }
 
 /// Runs a blocking call to the file system outside the async threads. Only a few such calls run at
-/// the same time, and each may take [`FILE_SYSTEM_CALL_MAX`].
+/// the same time. A call that has no result after [`FILE_SYSTEM_CALL_MAX`] fails.
 async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
@@ -173,8 +181,8 @@ async fn run_blocking<T: Send + 'static>(
 }
 
 /// Returns the stem and the kind of a file that may be a connector; `None` for other files. For a
-/// file such as `NAME.WASM`, returns the whole name. This is not a valid connector name, so the
-/// file is reported and not ignored.
+/// file such as `NAME.WASM`, returns the whole name. The whole name is not a valid connector name,
+/// so the file is reported and not ignored.
 fn stem_and_kind(file: &str) -> Option<(&str, FileKind)> {
     if file.starts_with('.') {
         return None;
@@ -189,7 +197,7 @@ fn stem_and_kind(file: &str) -> Option<(&str, FileKind)> {
 mod tests {
     use super::*;
 
-    async fn found(folder: &Path) -> FoundFile {
+    async fn find_file_a(folder: &Path) -> FoundFile {
         list_files(folder.to_owned()).await.unwrap().remove("a").unwrap()
     }
 
@@ -212,16 +220,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_files_of_one_name_are_refused() {
+    async fn two_files_with_the_same_stem_are_refused() {
         let home = tempfile::tempdir().unwrap();
         for name in ["a.js", "a.wasm"] {
             fs::write(home.path().join(name), "one").unwrap();
         }
-        let both = found(home.path()).await;
+        let both = find_file_a(home.path()).await;
         let stamp = both.stamp();
         assert!(matches!(both.check(&Limits::default()), Err(PluginError::TwoFiles)));
         fs::remove_file(home.path().join("a.wasm")).unwrap();
-        let one = found(home.path()).await;
+        let one = find_file_a(home.path()).await;
         assert_ne!(one.stamp(), stamp);
         assert_eq!(one.kind, FileKind::Script);
         one.check(&Limits::default()).unwrap();
@@ -235,9 +243,10 @@ mod tests {
         let read = async |path, bytes| read_file(path, FileKind::Component, &limits(bytes)).await;
         fs::write(&path, "one").unwrap();
         assert_eq!(read(path.clone(), 3).await.unwrap(), Some(b"one".to_vec()));
-        for too_large in
-            [found(home.path()).await.check(&limits(2)).err(), read(path.clone(), 2).await.err()]
-        {
+        for too_large in [
+            find_file_a(home.path()).await.check(&limits(2)).err(),
+            read(path.clone(), 2).await.err(),
+        ] {
             let text = too_large.unwrap().to_string();
             assert!(text.contains("limits.component_bytes"), "{text}");
         }
@@ -250,7 +259,7 @@ mod tests {
         );
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
-        let folder = found(home.path()).await;
+        let folder = find_file_a(home.path()).await;
         assert!(matches!(folder.check(&limits(9_999_999)), Err(PluginError::NotAFile)));
         assert!(matches!(read(path.clone(), 3).await, Err(PluginError::Read(_))));
         // The kernel reports the size 0 for this file, as some file systems do.

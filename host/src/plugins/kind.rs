@@ -19,6 +19,7 @@ pub enum FileKind {
 }
 
 impl FileKind {
+    /// Both kinds.
     pub(super) const ALL: [Self; 2] = [Self::Component, Self::Script];
 
     /// Returns the kind of a file with this content. A text is a script; other content is a

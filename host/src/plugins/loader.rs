@@ -37,7 +37,7 @@ const COMPILERS_MAX: u32 = 2;
 /// Compiled code that is younger than this is not deleted, because a connection may need it soon.
 const UNUSED_MIN_AGE: Duration = Duration::from_secs(600);
 
-/// Loads versions of connectors, and caches the loaded ones.
+/// Loads versions of connectors, and caches loaded versions.
 pub(super) struct VersionLoader {
     pub(super) config: Arc<LiveConfig>,
     clock: Arc<dyn Clock>,
@@ -45,7 +45,9 @@ pub(super) struct VersionLoader {
     sandbox: Arc<Sandbox>,
     cache: Cache,
     compiler: Compiler,
+    /// The records of attempts to compile.
     attempts: Attempts,
+    /// Limits the number of compiler processes.
     compile_permits: Semaphore,
     /// Only one script is parsed at the same time. Components do not wait for this permit.
     script_permit: Semaphore,
@@ -53,6 +55,7 @@ pub(super) struct VersionLoader {
     runner: OnceCell<ScriptRunner>,
     /// Loaded versions by kind and SHA-256.
     versions: Mutex<BTreeMap<(FileKind, String), Weak<Version>>>,
+    /// Older versions that connections still use, by connector and SHA-256.
     superseded: Mutex<BTreeMap<(ConnectorName, String), Arc<Connector>>>,
 }
 
@@ -69,7 +72,7 @@ impl VersionLoader {
         cache: Cache,
     ) -> Result<Self, StartError> {
         check_executable(cache.folder())?;
-        let compiler = Compiler::for_engine(&engine, config.now().compiler.as_deref());
+        let compiler = Compiler::for_engine(&engine, config.current().compiler.as_deref());
         let attempts = Attempts::in_folder(cache.folder());
         Ok(Self {
             config,
@@ -98,7 +101,7 @@ impl VersionLoader {
     }
 
     /// Deletes unused compiled code if there is more code than `bytes_max`.
-    pub(super) fn delete_code_above(
+    pub(super) fn delete_unused_code_above(
         &self,
         bytes_max: u64,
         mut used: BTreeSet<String>,
@@ -142,7 +145,8 @@ impl VersionLoader {
             Some(runner) => runner.clone(),
             None => {
                 let runner = self.cached_runner()?;
-                // This fails if another job has loaded the runner meanwhile, which is no problem.
+                // `set` fails if another job has loaded the runner meanwhile. The failure is
+                // ignored, because both jobs loaded the same runner.
                 let _ = self.runner.set(runner.clone());
                 runner
             }
@@ -150,6 +154,7 @@ impl VersionLoader {
         runner.with_script(script).ok()
     }
 
+    /// Loads the runner of scripts if its compiled code is in the cache.
     fn cached_runner(&self) -> Option<ScriptRunner> {
         let (kind, fingerprint) = (FileKind::Component, self.engine.fingerprint());
         if !self.cache.has_code(kind, &RUNNER_SHA256, fingerprint) {
@@ -196,7 +201,7 @@ impl VersionLoader {
                 self.compile(&content, &sha256, limits).await?;
                 self.engine.load(&self.cache.code_path(kind, &sha256, fingerprint))?
             }
-            FileKind::Script => self.prepare(name, &content, &sha256, limits).await?,
+            FileKind::Script => self.prepare_script(name, &content, &sha256, limits).await?,
         };
         let described = self.sandbox.describe(&loaded, name, limits).await;
         let raw_manifest = described.map_err(PluginError::Describe)?;
@@ -223,7 +228,7 @@ impl VersionLoader {
     }
 
     /// Calls the runner to parse a script, and moves the result into the cache.
-    async fn prepare(
+    async fn prepare_script(
         &self,
         name: &ConnectorName,
         content: &[u8],
@@ -267,7 +272,7 @@ impl VersionLoader {
         name: &ConnectorName,
         sha256: &str,
     ) -> Result<(), PluginError> {
-        let limits = self.config.now().limits_of(name);
+        let limits = self.config.current().limits_of(name);
         let is_stored = |kind: &FileKind| self.cache.source_path(*kind, sha256).exists();
         let kind = FileKind::ALL.into_iter().find(is_stored).unwrap_or(FileKind::Component);
         let _permit = self.build_permit(kind, &limits).await;
@@ -282,13 +287,15 @@ impl VersionLoader {
         self.build(name, kind, content, &limits).await.map(|_| ())
     }
 
+    /// Returns the component or the script with this SHA-256, if it is loaded already or in the
+    /// cache.
     fn cached_of_any_kind(&self, sha256: &str) -> Option<Arc<Version>> {
         FileKind::ALL.into_iter().find_map(|kind| self.cached(kind, sha256))
     }
 
-    /// Creates a connector with this name, which runs this version.
+    /// Creates a connector that has this name and runs this version.
     pub(super) fn connector(&self, name: &ConnectorName, version: Arc<Version>) -> Arc<Connector> {
-        let limits = self.config.now().limits_of(name);
+        let limits = self.config.current().limits_of(name);
         Arc::new(Connector::new(name.clone(), version, limits, self.clock.now()))
     }
 
@@ -309,7 +316,7 @@ impl VersionLoader {
 
     /// Deletes unused compiled code if there is more code than `compiled_bytes_max`.
     pub(super) fn delete_unused(&self, used: BTreeSet<String>) -> io::Result<()> {
-        self.delete_code_above(self.config.now().compiled_bytes_max, used)
+        self.delete_unused_code_above(self.config.current().compiled_bytes_max, used)
     }
 }
 

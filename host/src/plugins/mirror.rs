@@ -59,21 +59,24 @@ pub(super) struct Mirror {
     versions: Arc<Versions>,
     config: Arc<LiveConfig>,
     clock: Arc<dyn Clock>,
+    /// The path of the plugins folder.
     folder: PathBuf,
     /// The connectors that the store had when it was last read.
     shared: ArcSwap<BTreeMap<ConnectorName, SharedConnector>>,
     /// Locked while folder and store are compared.
-    state: Mutex<State>,
+    state: Mutex<MirrorState>,
 }
 
 /// While this lock exists, the mirror neither reads nor writes the folder.
 pub(super) struct MirrorLock<'m> {
-    _state: MutexGuard<'m, State>,
+    _state: MutexGuard<'m, MirrorState>,
 }
 
+/// The results of earlier comparisons of folder and store.
 #[derive(Default)]
-struct State {
-    /// The revision of the store when it was last read; `None` if it must be read again.
+struct MirrorState {
+    /// The revision of the store when the store was last read; `None` if the store must be read
+    /// again.
     revision: Option<i64>,
     /// The number of the scanner's snapshot when the folder was last compared.
     snapshot: Option<u64>,
@@ -84,29 +87,35 @@ struct State {
     /// Whether all files that the folder had at the start were compared. A file that appears later
     /// is a change.
     is_compared: bool,
-    names: BTreeMap<ConnectorName, NameState>,
+    /// The state of each connector that the folder or the store has.
+    names: BTreeMap<ConnectorName, ConnectorState>,
 }
 
+/// The results of earlier comparisons of one connector.
 #[derive(Default)]
-struct NameState {
-    agreed: Option<LastAgreement>,
+struct ConnectorState {
+    /// The state in which folder and store agreed last; `None` if they have not agreed since the
+    /// start.
+    last_agreement: Option<LastAgreement>,
     /// The input of the last comparison; `None` if the connector must be compared again.
     compared_input: Option<ComparisonInput>,
     /// The instant since which the file is missing although the connector was not removed.
     missing_since: Option<Instant>,
     /// The input of the comparison whose action failed, and the instant of the failure.
-    failed: Option<(ComparisonInput, Instant)>,
+    failed_comparison: Option<(ComparisonInput, Instant)>,
     /// The input of the comparison in which the scanner had not loaded the file, and its instant.
-    pending: Option<(ComparisonInput, Instant)>,
+    pending_comparison: Option<(ComparisonInput, Instant)>,
     /// The pause after failures of the store for this connector.
     store_failures: Option<Backoff>,
 }
 
-/// The input of a comparison. A change of the folder is part of it when the scanner has found the
-/// change.
+/// The input of a comparison. A change of the folder changes the input only after the scanner has
+/// found the change.
 #[derive(PartialEq, Eq)]
 struct ComparisonInput {
+    /// The revision of the connector in the store; `None` if the store has never had the connector.
     revision: Option<i64>,
+    /// What the scanner reports about the connector; `None` if the scanner has found no file.
     scanned: Option<ScannerState>,
 }
 
@@ -114,7 +123,8 @@ struct ComparisonInput {
 enum ActionError {
     /// The store failed.
     Store(StoreError),
-    /// This file could not be read, written or fetched. Other connectors are not affected.
+    /// The file of one connector could not be read, written or fetched. Other connectors are not
+    /// affected.
     File(PluginError),
 }
 
@@ -144,8 +154,8 @@ impl Mirror {
         Self { store, catalog, versions, config, clock, folder, shared, state }
     }
 
-    /// Writes the mark file and the connectors that the servers share into the folder. This must be
-    /// called before the folder is scanned.
+    /// Writes the mark file and the connectors that the servers share into the folder. Call this
+    /// function before the folder is scanned.
     pub(super) async fn prepare_folder(&self) {
         self.mark_folder().await;
         self.state.lock().await.folder = self.folder_id().await;
@@ -165,7 +175,7 @@ impl Mirror {
         }
     }
 
-    /// Compares folder and store each time one of them may have changed. Never returns.
+    /// Compares folder and store each time the folder or the store may have changed. Never returns.
     pub(super) async fn run(self: Arc<Self>) {
         let (mut snapshots, mut changes) = (self.catalog.changes(), self.store.connector_changes());
         let mut has_failed = false;
@@ -191,21 +201,23 @@ impl Mirror {
         }
     }
 
+    /// Returns the time after which folder and store are compared again, if no change is reported.
     async fn time_until_next_poll(&self) -> Duration {
-        let is_undecided = |name_state: &NameState| {
-            name_state.compared_input.is_none() && name_state.failed.is_none()
+        let is_undecided = |connector_state: &ConnectorState| {
+            connector_state.compared_input.is_none() && connector_state.failed_comparison.is_none()
         };
         let has_undecided = self.state.lock().await.names.values().any(is_undecided);
         if has_undecided { POLL_PERIOD_UNDECIDED } else { POLL_PERIOD }
     }
 
-    /// Does the same as [`Self::sync`] for a person who waits. This connector is compared even if
-    /// the scanner reports no change, because its file may have changed twice between two scans.
+    /// Compares folder and store like [`Self::sync`], for a person who waits. The connector `name`
+    /// is compared even if the scanner reports no change, because its file may have changed twice
+    /// between two scans.
     pub(super) async fn sync_now(&self, name: &ConnectorName) -> Result<(), StoreError> {
         let mut state = self.state.lock().await;
-        if let Some(name_state) = state.names.get_mut(name) {
-            (name_state.compared_input, name_state.failed) = (None, None);
-            (name_state.pending, name_state.store_failures) = (None, None);
+        if let Some(connector_state) = state.names.get_mut(name) {
+            (connector_state.compared_input, connector_state.failed_comparison) = (None, None);
+            (connector_state.pending_comparison, connector_state.store_failures) = (None, None);
         }
         self.compare_until_store_unchanged(&mut state).await
     }
@@ -213,8 +225,8 @@ impl Mirror {
     /// Compares folder and store, and executes the actions that the rules choose.
     ///
     /// # Errors
-    /// The store failed. If a file cannot be read or written, this is only logged, and the file is
-    /// tried again later.
+    /// The store failed. If a file cannot be read or written, the failure is only logged, and the
+    /// file is compared again later.
     pub(super) async fn sync(&self) -> Result<(), StoreError> {
         let mut state = self.state.lock().await;
         self.compare_until_store_unchanged(&mut state).await
@@ -226,14 +238,18 @@ impl Mirror {
         MirrorLock { _state: self.state.lock().await }
     }
 
-    /// Returns the SHA-256 of the version that the servers use, if they use one.
+    /// Returns the SHA-256 of the version that the servers use; `None` if they do not use the
+    /// connector.
     pub(super) fn current(&self, name: &ConnectorName) -> Option<String> {
         Some(self.shared.load().get(name)?.current()?.sha256.clone())
     }
 
-    /// Compares all connectors; compares them again if this has changed the store, at most
-    /// [`COMPARISONS_MAX`] times in total.
-    async fn compare_until_store_unchanged(&self, state: &mut State) -> Result<(), StoreError> {
+    /// Compares all connectors. If a comparison has changed the store, compares all connectors
+    /// again, at most [`COMPARISONS_MAX`] times in total.
+    async fn compare_until_store_unchanged(
+        &self,
+        state: &mut MirrorState,
+    ) -> Result<(), StoreError> {
         for _ in 0..COMPARISONS_MAX {
             if !self.compare_all(state).await? {
                 break;
@@ -242,8 +258,8 @@ impl Mirror {
         Ok(())
     }
 
-    /// Compares all connectors once. Returns whether this has changed the store.
-    async fn compare_all(&self, state: &mut State) -> Result<bool, StoreError> {
+    /// Compares all connectors once. Returns whether the comparison has changed the store.
+    async fn compare_all(&self, state: &mut MirrorState) -> Result<bool, StoreError> {
         let revision = self.store.connectors_revision().await?;
         if state.revision != Some(revision) {
             self.read_store().await?;
@@ -267,23 +283,24 @@ impl Mirror {
         let (mut changed, mut failure) = (false, None);
         let (folder, is_compared) = (state.folder, state.is_compared);
         for name in names {
-            let new = || NameState {
-                agreed: is_compared.then(LastAgreement::without_connector),
-                ..NameState::default()
+            let new = || ConnectorState {
+                last_agreement: is_compared.then(LastAgreement::without_connector),
+                ..ConnectorState::default()
             };
-            let name_state = state.names.entry(name.clone()).or_insert_with(new);
+            let connector_state = state.names.entry(name.clone()).or_insert_with(new);
             let input = ComparisonInput {
                 revision: shared.get(&name).map(|connector| connector.revision),
                 scanned: scanned.get(name.as_str()).map(ScannerState::of),
             };
-            if name_state.compared_input.as_ref() == Some(&input) || name_state.has_to_wait(&input)
+            if connector_state.compared_input.as_ref() == Some(&input)
+                || connector_state.has_to_wait(&input)
             {
                 continue;
             }
-            name_state.compared_input = None;
+            connector_state.compared_input = None;
             let store_and_scanner = (shared.get(&name), input.scanned.as_ref());
-            let result = self.compare(&name, name_state, store_and_scanner, folder).await;
-            match name_state.record_result(&name, input, result) {
+            let result = self.compare(&name, connector_state, store_and_scanner, folder).await;
+            match connector_state.record_result(&name, input, result) {
                 Ok(has_changed_store) => changed |= has_changed_store,
                 Err(error) => failure = failure.or(Some(error)),
             }
@@ -294,14 +311,15 @@ impl Mirror {
         state.revision = (!changed).then_some(revision);
         state.snapshot = Some(snapshot);
         state.is_compared |= state.is_scanned;
-        let is_needed = |name_state: &NameState| {
-            name_state.agreed.as_ref().is_some_and(|agreed| agreed.revision > 0)
-                || !name_state.compared_input.as_ref().is_some_and(ComparisonInput::is_empty)
+        let is_needed = |connector_state: &ConnectorState| {
+            connector_state.last_agreement.as_ref().is_some_and(|agreed| agreed.revision > 0)
+                || !connector_state.compared_input.as_ref().is_some_and(ComparisonInput::is_empty)
         };
-        state.names.retain(|_, name_state| is_needed(name_state));
+        state.names.retain(|_, connector_state| is_needed(connector_state));
         Ok(changed)
     }
 
+    /// Reads the shared connectors from the store into memory.
     async fn read_store(&self) -> Result<(), StoreError> {
         let stored = self.store.shared_connectors().await?;
         // Connectors whose name is not valid in this version of Jackfield are ignored.
@@ -312,6 +330,7 @@ impl Mirror {
         Ok(())
     }
 
+    /// Returns the identity of the plugins folder; `None` if the folder cannot be read.
     async fn folder_id(&self) -> Option<FolderId> {
         let folder = self.folder.clone();
         run_blocking(move || folder_id(&folder)).await.ok()
@@ -319,7 +338,7 @@ impl Mirror {
 
     /// Drops the state of all connectors if the path of the plugins folder leads to another folder
     /// now.
-    async fn check_folder_identity(&self, state: &mut State) {
+    async fn check_folder_identity(&self, state: &mut MirrorState) {
         let Some(found) = self.folder_id().await else { return };
         if state.folder.is_some_and(|before| before != found) {
             tracing::warn!(
@@ -339,16 +358,19 @@ impl Mirror {
     async fn compare(
         &self,
         name: &ConnectorName,
-        name_state: &mut NameState,
+        connector_state: &mut ConnectorState,
         (shared, scanned): (Option<&SharedConnector>, Option<&ScannerState>),
         expected: Option<FolderId>,
     ) -> Result<Action, ActionError> {
-        let limits = self.config.now().limits_of(name);
+        let limits = self.config.current().limits_of(name);
         let file = local::read_local_file(&self.folder, name, &limits).await;
-        let action =
-            choose_action(name_state.agreed.as_ref(), &file.to_folder_file(scanned), shared);
+        let action = choose_action(
+            connector_state.last_agreement.as_ref(),
+            &file.to_folder_file(scanned),
+            shared,
+        );
         if action != Action::Remove {
-            name_state.missing_since = None;
+            connector_state.missing_since = None;
         }
         // An action for all servers is executed only if the folder is still the one that was
         // compared. A connector is removed only if the scanner does not find its file either.
@@ -363,7 +385,9 @@ impl Mirror {
             sha256: shared.current().map(|version| version.sha256.clone()),
         };
         match (action, shared, file) {
-            (Action::Agree, Some(shared), _) => name_state.agreed = Some(agreed(shared)),
+            (Action::Agree, Some(shared), _) => {
+                connector_state.last_agreement = Some(agreed(shared))
+            }
             (Action::Install | Action::Uninstall, Some(shared), file) => {
                 let is_stored = file.is_stored(shared);
                 // The content is dropped here, so that only one file is in memory at the same time.
@@ -371,20 +395,21 @@ impl Mirror {
                 if !self.apply_decision(name, shared, compared).await? {
                     return Ok(Action::CompareAgain);
                 }
-                name_state.agreed = Some(agreed(shared));
+                connector_state.last_agreement = Some(agreed(shared));
             }
             (Action::Share, _, LocalFile::One { kind, sha256, content }) => {
                 let revision = self.share(name, kind, sha256.clone(), content).await?;
-                name_state.agreed = Some(LastAgreement { revision, sha256: Some(sha256) });
+                connector_state.last_agreement =
+                    Some(LastAgreement { revision, sha256: Some(sha256) });
             }
-            (Action::Remove, ..) => return self.remove_missing(name, name_state).await,
+            (Action::Remove, ..) => return self.remove_missing(name, connector_state).await,
             _ => {}
         }
         Ok(action)
     }
 }
 
-impl NameState {
+impl ConnectorState {
     /// Records the result of a comparison. Returns whether the comparison has changed the store.
     fn record_result(
         &mut self,
@@ -401,13 +426,13 @@ impl NameState {
             }
             Err(ActionError::File(error)) => {
                 self.log_failure(name, &error, &input);
-                self.failed = Some((input, Instant::now()));
+                self.failed_comparison = Some((input, Instant::now()));
                 return Ok(false);
             }
         };
-        (self.failed, self.pending, self.store_failures) = (None, None, None);
+        (self.failed_comparison, self.pending_comparison, self.store_failures) = (None, None, None);
         match action {
-            Action::Wait => self.pending = Some((input, Instant::now())),
+            Action::Wait => self.pending_comparison = Some((input, Instant::now())),
             Action::CompareAgain => {}
             _ => self.compared_input = Some(input),
         }
@@ -416,17 +441,17 @@ impl NameState {
 
     /// Logs a failure, unless the same comparison has failed before.
     fn log_failure(&self, name: &ConnectorName, error: &PluginError, input: &ComparisonInput) {
-        if self.failed.as_ref().is_none_or(|(failed_input, _)| failed_input != input) {
+        if self.failed_comparison.as_ref().is_none_or(|(failed_input, _)| failed_input != input) {
             let reason = error.to_string();
             tracing::warn!(connector = %name, reason, "the plugins folder differs from the store");
         }
     }
 
-    /// Whether the next comparison of this connector has to wait. It waits during the pause after a
-    /// failure of the store. It also waits for [`FILE_RETRY`] after an action failed or the scanner
-    /// had not loaded the file, unless the input changes.
+    /// Whether the next comparison of this connector has to wait. The comparison waits during the
+    /// pause after a failure of the store. The comparison also waits for [`FILE_RETRY`] after an
+    /// action failed or the scanner had not loaded the file, unless the input changes.
     fn has_to_wait(&self, input: &ComparisonInput) -> bool {
-        let mut waiting = [&self.failed, &self.pending].into_iter().flatten();
+        let mut waiting = [&self.failed_comparison, &self.pending_comparison].into_iter().flatten();
         self.store_failures.is_some_and(|backoff| backoff.is_pausing(Instant::now().into_std()))
             || waiting.any(|(before, at)| before == input && at.elapsed() < FILE_RETRY)
     }

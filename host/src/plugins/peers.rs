@@ -42,7 +42,9 @@ pub(super) struct Peers {
     store: Arc<dyn ConnectorStore>,
     catalog: Arc<Catalog>,
     clock: Arc<dyn Clock>,
+    /// The random id of this server in its reports.
     server: Uuid,
+    /// The name of this server for people: host name and process id.
     label: String,
 }
 
@@ -82,6 +84,7 @@ impl Peers {
         }
     }
 
+    /// Stores which connectors this server has loaded.
     async fn store_report(&self) -> Result<(), StoreError> {
         let (_, snapshot) = self.catalog.numbered_snapshot();
         let loaded = snapshot.iter().filter_map(|(name, entry)| {
@@ -106,6 +109,7 @@ impl Peers {
     }
 }
 
+/// Returns the connectors of which these servers have loaded different versions.
 fn find_differences(servers: &[LoadedConnectors]) -> Vec<ConnectorDifference> {
     let names: BTreeSet<&String> =
         servers.iter().flat_map(|server| server.connectors.keys()).collect();
@@ -126,15 +130,16 @@ fn find_differences(servers: &[LoadedConnectors]) -> Vec<ConnectorDifference> {
 /// A difference, the instant at which it was found first, and whether it was logged.
 type KnownDifference = (ConnectorDifference, Instant, bool);
 
-/// Logs each difference once, when it has lasted for [`LOG_DELAY`]. `known` contains the
-/// differences that the last call found.
+/// Logs each difference once, when it has lasted for [`LOG_DELAY`]. `known_differences` contains
+/// the differences that the last call found.
 fn log_lasting_differences(
     differences: Vec<ConnectorDifference>,
-    known: &mut BTreeMap<String, KnownDifference>,
+    known_differences: &mut BTreeMap<String, KnownDifference>,
 ) {
     let mut current = BTreeMap::new();
     for difference in differences {
-        let before = known.get(&difference.name).filter(|(before, ..)| *before == difference);
+        let before =
+            known_differences.get(&difference.name).filter(|(before, ..)| *before == difference);
         let (since, is_logged) =
             before.map_or((Instant::now(), false), |(_, since, is_logged)| (*since, *is_logged));
         let has_lasted = since.elapsed() > LOG_DELAY;
@@ -148,7 +153,7 @@ fn log_lasting_differences(
         }
         current.insert(difference.name.clone(), (difference, since, has_lasted));
     }
-    *known = current;
+    *known_differences = current;
 }
 
 impl ConnectorDifference {
@@ -214,21 +219,21 @@ mod tests {
     #[test]
     fn a_difference_is_logged_once_when_it_has_lasted_for_the_delay() {
         let found = || find_differences(&[server("x", &[("a", "1")]), server("y", &[("a", "2")])]);
-        let (log, mut known) = (Log::default(), BTreeMap::new());
+        let (log, mut known_differences) = (Log::default(), BTreeMap::new());
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
         tracing::subscriber::with_default(subscriber, || {
             for _ in 0..2 {
-                log_lasting_differences(found(), &mut known);
+                log_lasting_differences(found(), &mut known_differences);
             }
             assert_eq!(log.line_count(), 0, "the servers may be replacing the file now");
-            known.get_mut("a").expect("the difference").1 -= LOG_DELAY;
+            known_differences.get_mut("a").expect("the difference").1 -= LOG_DELAY;
             for _ in 0..2 {
-                log_lasting_differences(found(), &mut known);
+                log_lasting_differences(found(), &mut known_differences);
             }
             assert_eq!(log.line_count(), 1);
-            log_lasting_differences(Vec::new(), &mut known);
-            log_lasting_differences(found(), &mut known);
+            log_lasting_differences(Vec::new(), &mut known_differences);
+            log_lasting_differences(found(), &mut known_differences);
             assert_eq!(log.line_count(), 1, "the difference has not lasted");
         });
     }

@@ -17,8 +17,8 @@ use super::catalog::ConnectorStatus;
 use super::versions::{KeptVersion, NoVersion, choose_version};
 use super::{ConnectorInfo, Plugins, mirror};
 
-/// An error counts only if it lasts for this time. While a file of the other kind is not yet
-/// deleted, the connector has two files, which is an error for a moment.
+/// An error of a connector is reported only if it lasts for this time. While a file of the other
+/// kind is not yet deleted, the connector has two files, which is an error for a moment.
 const ERROR_AGE_MIN: Duration = Duration::from_secs(1);
 /// The time after which the state is checked again although no change was published.
 const CHECK_PERIOD: Duration = Duration::from_secs(1);
@@ -44,7 +44,7 @@ pub enum RollbackError {
     NoVersion {
         /// The name of the connector.
         name: ConnectorName,
-        /// The reason.
+        /// The reason why no version can be chosen.
         source: NoVersion,
     },
     /// The store failed, so the other servers may use another version.
@@ -106,7 +106,8 @@ pub enum NotInUse {
 }
 
 impl Plugins {
-    /// Returns the kept versions of a connector, the last one that came into use first.
+    /// Returns the kept versions of a connector. The version that came into use last is the first
+    /// one.
     #[must_use]
     pub fn versions(&self, name: &ConnectorName) -> Vec<KeptVersion> {
         let own = self.versions.list(name);
@@ -116,8 +117,7 @@ impl Plugins {
         }
     }
 
-    /// Makes sure that this server has the file of a version: fetches it from the store if
-    /// necessary.
+    /// Fetches the file of a version from the store if this server does not have the file.
     pub(super) async fn fetch_version_file(
         &self,
         name: &ConnectorName,
@@ -139,8 +139,8 @@ impl Plugins {
     }
 
     /// Writes an earlier version into the plugins folder, and waits until it is in use. `to` is the
-    /// beginning of the SHA-256 of this version. If `to` is `None`, this is the version before the
-    /// current one. A file that cannot be used counts as the current version.
+    /// beginning of the SHA-256 of this version. If `to` is `None`, the version before the current
+    /// version is written. A file that cannot be used counts as the current version.
     ///
     /// # Errors
     /// There is no such version, or the folder cannot be written, or the version does not come into
@@ -150,10 +150,10 @@ impl Plugins {
         name: &ConnectorName,
         to: Option<&str>,
     ) -> Result<RolledBack, RollbackError> {
-        let _one_at_a_time = self.file_changes.lock().await;
+        let _one_at_a_time = self.file_change_lock.lock().await;
         let not_shared = |source| RollbackError::NotShared { name: name.clone(), source };
         self.sync_with_store(name).await.map_err(not_shared)?;
-        let before = self.info(name);
+        let before = self.connector_info(name);
         let from = before.as_ref().and_then(|info| info.sha256.clone());
         let versions = self.versions(name);
         let current = self.current_version(name, before.as_ref());
@@ -202,7 +202,7 @@ impl Plugins {
 
     /// Whether the file of the connector in the folder is not the file with this SHA-256.
     async fn is_replaced(&self, name: &ConnectorName, sha256: &str) -> bool {
-        let limits = self.loader.config.now().limits_of(name);
+        let limits = self.loader.config.current().limits_of(name);
         mirror::has_other_file(&self.folder, name, sha256, &limits).await
     }
 
@@ -242,7 +242,7 @@ impl Plugins {
         let mut changes = self.changes();
         let waiting = async {
             loop {
-                let info = self.info(name);
+                let info = self.connector_info(name);
                 if let Some(info) = &info {
                     let is_newest = info.sha256.as_deref() == Some(sha256);
                     if is_newest && info.status == ConnectorStatus::Ready {
@@ -267,12 +267,13 @@ impl Plugins {
                 }
             }
         };
-        let limits = self.loader.config.now().limits_of(name);
+        let limits = self.loader.config.current().limits_of(name);
         let time_max = Duration::from_millis(limits.compile_ms) + ACTIVATION_MAX;
         timeout(time_max, waiting).await.unwrap_or(Err(NotInUse::Late))
     }
 
-    pub(super) fn info(&self, name: &ConnectorName) -> Option<ConnectorInfo> {
+    /// Returns the state of a connector; `None` if the plugins folder has no file of the connector.
+    pub(super) fn connector_info(&self, name: &ConnectorName) -> Option<ConnectorInfo> {
         self.list().into_iter().find(|info| info.name == name.as_str())
     }
 }

@@ -1,5 +1,5 @@
-//! The task that scans the plugins folder. It finds changed files, waits until they are complete,
-//! starts their compilation, and publishes the snapshot.
+//! The task that scans the plugins folder. The task finds changed files, waits until they are
+//! complete, starts their compilation, and publishes the snapshot.
 //!
 //! No other task changes the snapshot.
 
@@ -17,14 +17,14 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::domain::ConnectorName;
 use crate::runtime::{Connector, Version};
 
-use super::catalog::{Catalog, Entry, Snapshot};
+use super::catalog::{Catalog, CatalogEntry, Snapshot};
 use super::error::PluginError;
 use super::folder::{FoundFile, list_files, read_file};
 use super::kind::FileKind;
 use super::loader::{VersionLoader, sha256_of};
 use super::tracked::{NextAction, TrackedFile};
 use super::versions::Versions;
-use super::watch::watch;
+use super::watch::watch_folder;
 
 /// The pause between a notification and the scan that it triggers. All notifications during this
 /// pause trigger only one further scan.
@@ -38,21 +38,28 @@ pub(super) struct Scanner {
     catalog: Arc<Catalog>,
     loader: Arc<VersionLoader>,
     versions: Arc<Versions>,
+    /// The path of the plugins folder.
     folder: PathBuf,
+    /// The state of each file in the folder, by the stem of the file name.
     files: BTreeMap<String, TrackedFile>,
+    /// The snapshot that is published after the current scan.
     snapshot: Snapshot,
-    snapshot_changed: bool,
+    /// Whether `snapshot` differs from the published snapshot.
+    has_snapshot_changed: bool,
+    /// The tasks that load files.
     jobs: JoinSet<JobResult>,
-    /// The name and the content hash of the file that each job loads.
+    /// The file that each job loads.
     job_files: HashMap<Id, JobFile>,
 }
 
 /// The parts of the server that publish, load and keep versions.
 type ScannerParts = (Arc<Catalog>, Arc<VersionLoader>, Arc<Versions>);
 
-/// The name of a file and the SHA-256 of its content.
+/// The file that a job loads.
 struct JobFile {
+    /// The stem of the file name.
     name: String,
+    /// The SHA-256 of the content that the job loads, hex.
     sha256: String,
 }
 
@@ -68,7 +75,7 @@ impl Scanner {
             folder,
             files: BTreeMap::new(),
             snapshot: Snapshot::new(),
-            snapshot_changed: false,
+            has_snapshot_changed: false,
             jobs: JoinSet::new(),
             job_files: HashMap::new(),
         }
@@ -77,8 +84,8 @@ impl Scanner {
     /// Keeps the snapshot up to date. Never returns.
     pub(super) async fn run(mut self) {
         let changed = Arc::new(Notify::new());
-        let _watcher = watch(&self.folder, Arc::clone(&changed));
-        let interval = Duration::from_millis(self.loader.config.now().rescan_ms);
+        let _watcher = watch_folder(&self.folder, Arc::clone(&changed));
+        let interval = Duration::from_millis(self.loader.config.current().rescan_ms);
         loop {
             let timer_scan = Instant::now() + interval;
             let next_scan = self.next_action_at().map_or(timer_scan, |at| at.min(timer_scan));
@@ -100,12 +107,12 @@ impl Scanner {
         self.files.retain(|name, _| found.contains_key(name));
         for (name, _) in self.snapshot.extract_if(.., |name, _| !found.contains_key(name)) {
             tracing::warn!(connector = name, "a connector's file was removed");
-            self.snapshot_changed = true;
+            self.has_snapshot_changed = true;
         }
         for (name, file) in found {
             self.update_file(name, file).await;
         }
-        if std::mem::take(&mut self.snapshot_changed) {
+        if std::mem::take(&mut self.has_snapshot_changed) {
             self.catalog.publish(self.snapshot.clone());
         }
         Ok(())
@@ -161,10 +168,10 @@ impl Scanner {
         name: &str,
         found: FoundFile,
     ) -> Result<Option<String>, PluginError> {
-        let limits = self.loader.config.now().limits_of(&name.parse()?);
+        let limits = self.loader.config.current().limits_of(&name.parse()?);
         let kind = found.kind;
         found.check(&limits)?;
-        let Some(content) = read_file(self.path(name, kind), kind, &limits).await? else {
+        let Some(content) = read_file(self.file_path(name, kind), kind, &limits).await? else {
             return Ok(None);
         };
         let hashing = spawn_blocking(move || sha256_of(&content));
@@ -172,7 +179,7 @@ impl Scanner {
     }
 
     /// Uses new content at once if it was compiled before. Otherwise, a later scan loads the
-    /// content when it is complete.
+    /// content when the content is complete.
     async fn handle_new_content(&mut self, name: &str, kind: FileKind, sha256: String) {
         let loader = Arc::clone(&self.loader);
         let cached = spawn_blocking(move || loader.cached(kind, &sha256)).await;
@@ -183,8 +190,8 @@ impl Scanner {
         } else if file.keeps_changing(Instant::now()) {
             self.mark_broken(name, &PluginError::KeepsChanging);
         } else if !self.snapshot.contains_key(name) {
-            self.snapshot.insert(name.to_owned(), Entry::default());
-            self.snapshot_changed = true;
+            self.snapshot.insert(name.to_owned(), CatalogEntry::default());
+            self.has_snapshot_changed = true;
         }
     }
 
@@ -196,10 +203,10 @@ impl Scanner {
         };
         let Some(sha256) = file.sha256().map(str::to_owned) else { return };
         file.set_loading();
-        let (loader, path) = (Arc::clone(&self.loader), self.path(name, kind));
+        let (loader, path) = (Arc::clone(&self.loader), self.file_path(name, kind));
         let job_file = JobFile { name: name.to_owned(), sha256: sha256.clone() };
         let job = self.jobs.spawn(async move {
-            let limits = loader.config.now().limits_of(&connector);
+            let limits = loader.config.current().limits_of(&connector);
             let _permit = loader.build_permit(kind, &limits).await;
             let load = async {
                 match read_file(path, kind, &limits).await? {
@@ -264,13 +271,13 @@ impl Scanner {
         }
         entry.error = None;
         entry.broken_sha256 = None;
-        self.snapshot_changed = true;
+        self.has_snapshot_changed = true;
     }
 
     /// Records that the file of a connector cannot be used. The version in use stays in use.
     fn mark_broken(&mut self, name: &str, error: &PluginError) {
-        // The error is logged as a string, because the log then escapes control characters. Its
-        // text may come from the connector.
+        // The error is logged as a string, because the log then escapes control characters. The
+        // text of the error may come from the connector.
         let reason = error.to_string();
         let sha256 = self.files.get(name).and_then(|file| file.sha256().map(str::to_owned));
         let entry = self.snapshot.entry(name.to_owned()).or_default();
@@ -285,11 +292,11 @@ impl Scanner {
             }
             entry.error = Some(reason);
             entry.broken_sha256 = sha256;
-            self.snapshot_changed = true;
+            self.has_snapshot_changed = true;
         }
     }
 
-    fn path(&self, name: &str, kind: FileKind) -> PathBuf {
+    fn file_path(&self, name: &str, kind: FileKind) -> PathBuf {
         self.folder.join(format!("{name}.{}", kind.extension()))
     }
 }

@@ -20,8 +20,9 @@ pub(super) static RUNNER_SHA256: LazyLock<String> = LazyLock::new(|| sha256_of(R
 /// The JSON file of a parsed script.
 #[derive(Serialize, Deserialize)]
 struct ProgramFile {
-    /// The SHA-256 of the runner that parsed the script. Another runner cannot use this file.
+    /// The SHA-256 of the runner that parsed the script. No other runner can use this file.
     runner_sha256: String,
+    /// The script, as the runner parsed it.
     script: Script,
 }
 

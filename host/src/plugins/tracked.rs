@@ -1,5 +1,5 @@
-//! The state of one file in the plugins folder. It determines when the file is read again, when its
-//! content is complete, and when loading is tried again after a failure.
+//! The state of one file in the plugins folder. The state determines when the file is read again,
+//! when its content is complete, and when loading is tried again after a failure.
 //!
 //! A changed size, time or inode is only a hint that the file has changed; the content decides.
 //! This module stores only the hash of the content, and neither reads nor loads a file.
@@ -15,18 +15,22 @@ const COMPLETE_AFTER: Duration = Duration::from_millis(100);
 /// A file is reported if its content has kept changing for longer than [`CHANGING_TIME_MAX`] and at
 /// least [`CHANGES_MAX`] times.
 const CHANGING_TIME_MAX: Duration = Duration::from_secs(30);
+/// The number of changes after which a file may be reported.
 const CHANGES_MAX: u32 = 10;
 /// A file is read again after this time even without a hint, because some file systems store times
 /// in whole seconds. Each further wait is ten times as long, up to [`REREAD_WAIT_MAX`].
 const REREAD_WAIT: Duration = Duration::from_secs(3);
+/// The longest wait before a file is read again without a hint.
 const REREAD_WAIT_MAX: Duration = Duration::from_secs(300);
 /// After this many false hints, hints are ignored, and the longest wait is
 /// [`REREAD_WAIT_UNRELIABLE_MAX`].
 const FALSE_HINTS_MAX: u32 = 10;
+/// The longest wait before a file is read again if its hints are ignored.
 const REREAD_WAIT_UNRELIABLE_MAX: Duration = Duration::from_secs(30);
 /// Loading is tried again after this time if the cause of the failure may be temporary. The time
 /// doubles at each further failure, up to [`RETRY_WAIT_MAX`].
 const RETRY_WAIT: Duration = Duration::from_secs(15);
+/// The longest wait before loading is tried again.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// The next action of the scanner for a file.
@@ -37,13 +41,14 @@ pub(super) enum NextAction {
     Load,
 }
 
+/// The progress of loading the content that was read last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ContentState {
     /// The content changed at this instant, and may be incomplete.
     New(Instant),
     /// A job is loading the content.
     Loading,
-    /// The content is in use or broken. No action is needed until it changes.
+    /// The content is in use or broken. No action is needed until the content changes.
     Processed,
     /// The content could not be loaded. Loading is tried again at this instant.
     Failed(Instant),
@@ -52,18 +57,23 @@ enum State {
 /// A file in the plugins folder, with the results of earlier reads.
 #[derive(Debug, Clone)]
 pub(super) struct TrackedFile {
+    /// The stamp of the file at the last read.
     stamp: FileStamp,
     /// SHA-256 of the content; `None` if the content cannot be read.
     sha256: Option<String>,
-    state: State,
-    /// The instant at which the file is read again without a hint, and the length of that wait.
+    /// The progress of loading the content.
+    state: ContentState,
+    /// The instant at which the file is read again without a hint.
     reread_at: Instant,
+    /// The length of the wait that ends at `reread_at`.
     reread_wait: Duration,
     /// The number of changes of the stamp since the content last changed.
     false_hints: u32,
-    /// The instant since which the content changes without being loaded, and the number of changes.
+    /// The instant since which the content changes without being loaded.
     changing_since: Instant,
+    /// The number of changes of the content since `changing_since`.
     changes: u32,
+    /// The wait after the next failure to load the content.
     retry_wait: Duration,
 }
 
@@ -73,7 +83,7 @@ impl TrackedFile {
         Self {
             stamp,
             sha256,
-            state: State::New(now),
+            state: ContentState::New(now),
             reread_at: now + REREAD_WAIT,
             reread_wait: REREAD_WAIT,
             false_hints: 0,
@@ -106,7 +116,7 @@ impl TrackedFile {
             return false;
         }
         let new = Self::new(stamp, sha256, now);
-        let is_changing = matches!(self.state, State::New(_) | State::Loading);
+        let is_changing = matches!(self.state, ContentState::New(_) | ContentState::Loading);
         let (since, changes) = match is_changing {
             true => (self.changing_since, self.changes.saturating_add(1)),
             false => (now, 0),
@@ -122,19 +132,20 @@ impl TrackedFile {
             _ if has_hint || now >= self.reread_at => NextAction::Read,
             // Read the file once more before it is loaded, because some file systems show a change
             // late.
-            State::New(at) if now >= at + COMPLETE_AFTER => NextAction::Read,
-            State::Failed(at) if now >= at && self.sha256.is_some() => NextAction::Load,
-            State::Failed(at) if now >= at => NextAction::Read,
+            ContentState::New(at) if now >= at + COMPLETE_AFTER => NextAction::Read,
+            ContentState::Failed(at) if now >= at && self.sha256.is_some() => NextAction::Load,
+            ContentState::Failed(at) if now >= at => NextAction::Read,
             _ => NextAction::Nothing,
         }
     }
 
     /// Whether the content is complete and was not loaded yet.
     pub(super) fn is_complete(&self, now: Instant) -> bool {
-        matches!(self.state, State::New(at) if now >= at + COMPLETE_AFTER) && self.sha256.is_some()
+        matches!(self.state, ContentState::New(at) if now >= at + COMPLETE_AFTER)
+            && self.sha256.is_some()
     }
 
-    /// Whether the content has kept changing for so long that this is reported to a person.
+    /// Whether the content has kept changing for so long that the file is reported to a person.
     pub(super) fn keeps_changing(&self, now: Instant) -> bool {
         now > self.changing_since + CHANGING_TIME_MAX && self.changes >= CHANGES_MAX
     }
@@ -144,9 +155,9 @@ impl TrackedFile {
     /// them.
     pub(super) fn next_action_at(&self) -> Option<Instant> {
         match self.state {
-            State::New(at) => Some(at + COMPLETE_AFTER),
-            State::Failed(at) => Some(at),
-            State::Loading | State::Processed => None,
+            ContentState::New(at) => Some(at + COMPLETE_AFTER),
+            ContentState::Failed(at) => Some(at),
+            ContentState::Loading | ContentState::Processed => None,
         }
     }
 
@@ -154,31 +165,34 @@ impl TrackedFile {
         self.sha256.as_deref()
     }
 
+    /// Whether a job is loading the content with this SHA-256.
     pub(super) fn is_loading(&self, sha256: &str) -> bool {
-        self.state == State::Loading && self.sha256.as_deref() == Some(sha256)
+        self.state == ContentState::Loading && self.sha256.as_deref() == Some(sha256)
     }
 
+    /// Records that a job is loading the content.
     pub(super) fn set_loading(&mut self) {
-        self.state = State::Loading;
+        self.state = ContentState::Loading;
     }
 
     /// Records that the content is in use, or is broken until it changes.
     pub(super) fn set_processed(&mut self) {
-        self.state = State::Processed;
+        self.state = ContentState::Processed;
     }
 
     /// Records that the content changed before it was loaded.
     pub(super) fn set_changed(&mut self, now: Instant) {
-        self.state = State::New(now);
+        self.state = ContentState::New(now);
     }
 
     /// Records that the content could not be loaded, and that the cause may be temporary.
     pub(super) fn set_failed(&mut self, now: Instant) {
-        self.state = State::Failed(now + self.retry_wait);
+        self.state = ContentState::Failed(now + self.retry_wait);
         self.retry_wait = (self.retry_wait * 2).min(RETRY_WAIT_MAX);
     }
 
-    /// Whether the stamp changes so often without a change of the content that it is no hint.
+    /// Whether the stamp has changed so often without a change of the content that stamps are
+    /// ignored.
     fn is_unreliable(&self) -> bool {
         self.false_hints >= FALSE_HINTS_MAX
     }
@@ -232,7 +246,7 @@ mod tests {
                 file.set_processed();
             }
         }
-        assert_eq!(file.state, State::Processed);
+        assert_eq!(file.state, ContentState::Processed);
         assert!((15..40).contains(&reads), "{reads} reads in five minutes");
         let now = start + seconds(400);
         assert_eq!(file.next_action(&stamp(9_999), now), NextAction::Read);

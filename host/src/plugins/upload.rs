@@ -51,7 +51,7 @@ pub enum UploadError {
         /// The error of the operating system.
         source: io::Error,
     },
-    /// Only this server uses the file.
+    /// This server uses the file, but could not share it with the other servers.
     #[error(
         "this server uses the new version of `{name}`, but could not share it with the other servers \
          ({source}): the server tries again until it succeeds"
@@ -103,7 +103,7 @@ impl Plugins {
     /// Returns the maximum size of the file of the connector with this name, bytes.
     #[must_use]
     pub fn upload_bytes_max(&self, name: &ConnectorName) -> u64 {
-        self.loader.config.now().limits_of(name).component_bytes
+        self.loader.config.current().limits_of(name).component_bytes
     }
 
     /// Checks an uploaded file like a file in the plugins folder, writes it into that folder, and
@@ -119,12 +119,12 @@ impl Plugins {
         upload: File,
     ) -> Result<Uploaded, UploadError> {
         // This lock also limits the memory: only one uploaded file is in memory at the same time.
-        let _one_at_a_time = self.file_changes.lock().await;
-        let limits = self.loader.config.now().limits_of(name);
+        let _one_at_a_time = self.file_change_lock.lock().await;
+        let limits = self.loader.config.current().limits_of(name);
         let content = spawn_blocking(move || read_upload(upload)).await.map_err(io::Error::other);
         let content = content.and_then(|result| result).map_err(PluginError::Read)?;
         let kind = kind.unwrap_or_else(|| FileKind::of_content(&content));
-        let (before, sha256) = (self.info(name), sha256_of(&content));
+        let (before, sha256) = (self.connector_info(name), sha256_of(&content));
         // The version stays loaded until it is in use, because this variable keeps it.
         let _version = self.build(name, kind, content.clone(), &limits).await?;
         let (plugins, owned) = (self.folder.clone(), name.clone());
@@ -151,7 +151,7 @@ impl Plugins {
     /// cannot be used.
     pub async fn script_source(&self, name: &ConnectorName) -> Option<String> {
         let file = install::connector_file_path(&self.folder, name, FileKind::Script);
-        let limits = self.loader.config.now().limits_of(name);
+        let limits = self.loader.config.current().limits_of(name);
         let bytes_max = FileKind::Script.bytes_max(&limits);
         let read_text = move || {
             let mut text = Vec::new();
@@ -180,13 +180,14 @@ impl Plugins {
     /// # Errors
     /// The connector has no file, or the plugins folder cannot be written.
     pub async fn remove(&self, name: &ConnectorName) -> Result<(), RemoveError> {
-        let _one_at_a_time = self.file_changes.lock().await;
+        let _one_at_a_time = self.file_change_lock.lock().await;
         if !self.remove_file(name).await? {
             return Err(RemoveError::Missing(name.clone()));
         }
         let mut changes = self.changes();
-        let removed =
-            async { while self.info(name).is_some() && changes.changed().await.is_ok() {} };
+        let removed = async {
+            while self.connector_info(name).is_some() && changes.changed().await.is_ok() {}
+        };
         // A time-out is not an error: the file is removed, even if the folder cannot be scanned
         // now.
         let _ = timeout(REMOVAL_MAX, removed).await;
@@ -194,8 +195,8 @@ impl Plugins {
         Ok(())
     }
 
-    /// Removes the file of a connector. If the servers share their connectors, removes it at all
-    /// servers. Returns whether there was a file.
+    /// Removes the file of a connector. If the servers share their connectors, removes the file at
+    /// all servers. Returns whether the connector had a file.
     async fn remove_file(&self, name: &ConnectorName) -> Result<bool, RemoveError> {
         let name = name.clone();
         let Some(mirror) = &self.mirror else {
@@ -214,6 +215,7 @@ impl Plugins {
     }
 }
 
+/// Reads an uploaded file from its beginning.
 fn read_upload(mut upload: File) -> io::Result<Vec<u8>> {
     upload.rewind()?;
     let mut content = Vec::new();

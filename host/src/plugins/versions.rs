@@ -2,7 +2,7 @@
 //! files are `NAME/SHA256.wasm` or `NAME/SHA256.js` in a folder of the data folder.
 //!
 //! At most [`VERSIONS_MAX`] versions of a connector are kept. If all kept versions together are
-//! larger than [`BYTES_MAX`], the oldest are deleted.
+//! larger than [`BYTES_MAX`], the oldest versions are deleted.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -38,6 +38,7 @@ pub struct KeptVersion {
 
 /// The folder of kept versions.
 pub(super) struct Versions {
+    /// The path of this folder. It contains a folder for each connector.
     folder: PathBuf,
     /// Locked while files are written or deleted.
     write_lock: Mutex<()>,
@@ -98,7 +99,8 @@ impl Versions {
         File::open(&version.file)?.set_modified(version.used_from)
     }
 
-    /// Returns the kept versions of a connector, the last one that came into use first.
+    /// Returns the kept versions of a connector. The version that came into use last is the first
+    /// one.
     pub(super) fn list(&self, name: &ConnectorName) -> Vec<KeptVersion> {
         let mut versions = versions_in(&self.folder.join(name.as_str()));
         versions.sort_by(|a, b| (b.used_from, &b.sha256).cmp(&(a.used_from, &a.sha256)));
@@ -126,7 +128,8 @@ impl Versions {
         install::write_connector_file(plugins, name, kind, &content)
     }
 
-    /// Deletes the oldest versions above the two limits.
+    /// Deletes the oldest versions if there are more than [`VERSIONS_MAX`] versions of this
+    /// connector, or if all kept versions are larger than [`BYTES_MAX`].
     fn delete_surplus(&self, name: &ConnectorName) -> io::Result<()> {
         self.list(name)
             .into_iter()
@@ -152,7 +155,7 @@ impl Versions {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoVersion {
     /// Only the current version is kept.
-    #[error("no other version of it is kept, so it cannot be rolled back")]
+    #[error("no other version of the connector is kept")]
     NoOther,
     /// More than one kept version begins with this text.
     #[error("the SHA-256 of more than one version begins with {0:?}: give more characters")]
@@ -162,8 +165,9 @@ pub enum NoVersion {
     Unknown(String),
 }
 
-/// Returns the version to which a connector is rolled back: the version whose hash begins with
-/// `to`, or without `to` the version that was in use last and is not `current`.
+/// Returns the version to which a connector is rolled back. If `to` is set, this is the version
+/// whose hash begins with `to`. Otherwise, this is the first of the `versions` that is not
+/// `current`.
 pub(super) fn choose_version<'v>(
     versions: &'v [KeptVersion],
     current: Option<&str>,
@@ -182,6 +186,7 @@ pub(super) fn choose_version<'v>(
     }
 }
 
+/// Returns the kept versions in the folder of one connector, in any order.
 fn versions_in(folder: &Path) -> Vec<KeptVersion> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let version = |file: PathBuf| {
@@ -214,16 +219,16 @@ mod tests {
             Self { folder, versions, name: "c".parse().unwrap() }
         }
 
-        fn plugin(&self, file: &str) -> PathBuf {
+        fn plugin_path(&self, file: &str) -> PathBuf {
             self.folder.path().join("plugins").join(file)
         }
 
         /// Simulates that a file with this content came into use `age` seconds ago.
         fn put_into_use(&self, file: &str, content: &str, age: u64) -> String {
-            let (path, sha256) = (self.plugin(file), sha256_of(content.as_bytes()));
+            let (path, sha256) = (self.plugin_path(file), sha256_of(content.as_bytes()));
             fs::write(&path, content).unwrap();
             let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000 - age);
-            self.versions.keep(&self.name, &sha256, &self.plugin(""), at).unwrap();
+            self.versions.keep(&self.name, &sha256, &self.plugin_path(""), at).unwrap();
             sha256
         }
 
@@ -235,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_versions_are_kept_and_the_one_before_the_current_is_chosen() {
+    fn the_newest_versions_are_kept_and_the_version_before_the_current_one_is_chosen() {
         let home = TestFolder::new();
         let used: Vec<_> =
             (0..8).map(|n| home.put_into_use("c.wasm", &n.to_string(), 90 - n)).collect();
@@ -257,14 +262,14 @@ mod tests {
     fn a_version_is_restored_with_its_extension_and_replaces_the_other_kind() {
         let home = TestFolder::new();
         let script = home.put_into_use("c.js", "a script", 9);
-        fs::remove_file(home.plugin("c.js")).unwrap();
+        fs::remove_file(home.plugin_path("c.js")).unwrap();
         let component = home.put_into_use("c.wasm", "a component", 5);
-        fs::write(home.plugin("other.js"), "").unwrap();
-        assert_eq!(home.restore(&script).unwrap(), home.plugin("c.js"));
-        assert_eq!(fs::read_to_string(home.plugin("c.js")).unwrap(), "a script");
-        assert!(!home.plugin("c.wasm").exists() && home.plugin("other.js").exists());
+        fs::write(home.plugin_path("other.js"), "").unwrap();
+        assert_eq!(home.restore(&script).unwrap(), home.plugin_path("c.js"));
+        assert_eq!(fs::read_to_string(home.plugin_path("c.js")).unwrap(), "a script");
+        assert!(!home.plugin_path("c.wasm").exists() && home.plugin_path("other.js").exists());
         home.restore(&component).unwrap();
-        assert!(home.plugin("c.wasm").exists() && !home.plugin("c.js").exists());
+        assert!(home.plugin_path("c.wasm").exists() && !home.plugin_path("c.js").exists());
     }
 
     #[test]
@@ -274,8 +279,8 @@ mod tests {
         let kept = home.versions.list(&home.name);
         fs::write(&kept[0].file, "another").unwrap();
         assert!(home.restore(&sha256).unwrap_err().to_string().contains("was changed"));
-        assert_eq!(fs::read_to_string(home.plugin("c.wasm")).unwrap(), "one");
-        let (plugins, now) = (home.plugin(""), SystemTime::UNIX_EPOCH);
+        assert_eq!(fs::read_to_string(home.plugin_path("c.wasm")).unwrap(), "one");
+        let (plugins, now) = (home.plugin_path(""), SystemTime::UNIX_EPOCH);
         home.versions.keep(&home.name, &"0".repeat(64), &plugins, now).unwrap();
         assert_eq!(home.versions.list(&home.name).len(), 1);
     }

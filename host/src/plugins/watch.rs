@@ -1,6 +1,7 @@
 //! Notifies the scanner when the plugins folder changes.
 //!
-//! Notifications only trigger a scan. The scan is authoritative and also runs on a timer.
+//! Notifications only trigger a scan. Only the scan decides what has changed, and it also runs on a
+//! timer.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use tokio::sync::Notify;
 /// Watches a folder until the returned watcher is dropped. Several notifications before the next
 /// scan trigger only one scan. Returns `None` if the folder cannot be watched; then only the timer
 /// triggers scans.
-pub(super) fn watch(folder: &Path, changed: Arc<Notify>) -> Option<RecommendedWatcher> {
+pub(super) fn watch_folder(folder: &Path, changed: Arc<Notify>) -> Option<RecommendedWatcher> {
     let on_event = move |event: notify::Result<notify::Event>| {
         // Read access is ignored: a scan reads the files, so each scan would trigger the next scan.
         if !event.is_ok_and(|event| event.kind.is_access()) {

@@ -1,13 +1,13 @@
 //! Compares escaped forms of a secret with a text: each byte is raw, or escaped as percent, JSON or
 //! HTML, in every mixture.
 
-use super::forms::{FormMatch, Window, hex_digit};
+use super::forms::{FormMatch, Window, hex_digit_value};
 
-/// Maximum number of backslashes in a row, of leading zeros of a number, and of bytes of an HTML
-/// entity that are read.
+/// At most this many backslashes in a row are read, and at most this many bytes of an HTML entity,
+/// which may contain a number with leading zeros.
 const RUN_LENGTH_MAX: usize = 64;
-/// Maximum number of interpretations of the text that are followed at the same time. Ordinary texts
-/// have one or two.
+/// Maximum number of interpretations of a text's escapes that are followed at the same time.
+/// Ordinary texts have one or two interpretations.
 const READINGS_MAX: usize = 64;
 
 /// Compares a secret with a text from `at` on. Follows every interpretation of the text's escapes.
@@ -36,33 +36,35 @@ pub(super) fn compare_escaped(
                 readings.push((to, matched + bytes));
             }
         };
-        is_too_short |= !read_one(rest, window, at, steps_left, &mut add_reading);
+        is_too_short |= !match_next_byte(rest, window, at, steps_left, &mut add_reading);
     }
-    if is_too_short && !window.is_last { FormMatch::Unknown } else { FormMatch::No }
+    if is_too_short && !window.is_last_part { FormMatch::Unknown } else { FormMatch::No }
 }
 
-/// Reads the next byte of the secret in each way that the text allows, and passes each result to
-/// `add_reading`. Returns whether the text was long enough to decide.
-fn read_one(
+/// Compares the next byte of the secret with the text at `at`: unescaped, and in each escape that
+/// begins there. `rest` is the part of the secret that has not been compared yet. Passes the end of
+/// each match to `add_reading`. Returns whether the text was long enough to decide.
+fn match_next_byte(
     rest: &[u8],
     window: Window<'_>,
     at: usize,
     steps_left: &mut usize,
     add_reading: &mut impl FnMut(usize, usize),
 ) -> bool {
-    let Some(byte) = window.byte(at) else { return false };
+    let Some(byte) = window.byte_at(at) else { return false };
     let expected = rest.first().copied().unwrap_or_default();
     match byte {
-        b'\\' => return read_backslashes(rest, window, at, steps_left, add_reading),
+        b'\\' => return match_backslashes(rest, window, at, steps_left, add_reading),
         _ if byte == expected => add_reading(at + 1, 1),
         b'+' if expected == b' ' => add_reading(at + 1, 1),
         _ => {}
     }
     match byte {
         b'%' => {
-            let digits = [window.byte(at + 1), window.byte(at + 2)];
+            let digits = [window.byte_at(at + 1), window.byte_at(at + 2)];
             let [Some(high), Some(low)] = digits else { return false };
-            let value = hex_digit(high).zip(hex_digit(low)).map(|(high, low)| high << 4 | low);
+            let value =
+                hex_digit_value(high).zip(hex_digit_value(low)).map(|(high, low)| high << 4 | low);
             if value == Some(expected) {
                 add_reading(at + 3, 1);
             }
@@ -75,8 +77,8 @@ fn read_one(
                 return text.len() == RUN_LENGTH_MAX;
             };
             *steps_left = steps_left.saturating_sub(end);
-            if let Some(c) = entity(text.get(..end).unwrap_or_default()) {
-                read_char(c, rest, at + end + 2, add_reading);
+            if let Some(c) = decode_entity(text.get(..end).unwrap_or_default()) {
+                match_char(c, rest, at + end + 2, add_reading);
             }
             true
         }
@@ -84,8 +86,10 @@ fn read_one(
     }
 }
 
-/// Reads backslashes. They are literal (escaped any number of times), or they begin an escape.
-fn read_backslashes(
+/// Compares the rest of the secret with a text that begins with backslashes. The backslashes belong
+/// to the secret (escaped any number of times), or they begin an escape such as `\n`. Returns
+/// whether the text was long enough to decide.
+fn match_backslashes(
     rest: &[u8],
     window: Window<'_>,
     at: usize,
@@ -101,7 +105,7 @@ fn read_backslashes(
             add_reading(at + run, secret_backslashes.min(run));
         }
     }
-    let Some(escape) = window.byte(at + run) else { return false };
+    let Some(escape) = window.byte_at(at + run) else { return false };
     let end = at + run + 1;
     let c = match escape {
         b'u' => match utf16_unit(window, end) {
@@ -110,14 +114,14 @@ fn read_backslashes(
             Utf16Unit::Is(high @ 0xd800..=0xdbff) => {
                 let run = count_backslashes(window, end + 4);
                 if run == 0 {
-                    return window.byte(end + 4).is_some();
+                    return window.byte_at(end + 4).is_some();
                 }
                 let low = end + 4 + run;
-                match (window.byte(low), utf16_unit(window, low + 1)) {
+                match (window.byte_at(low), utf16_unit(window, low + 1)) {
                     (Some(b'u'), Utf16Unit::Is(unit)) => {
                         let pair = char::decode_utf16([high, unit]).next();
                         if let Some(Ok(c)) = pair {
-                            read_char(c, rest, low + 5, add_reading);
+                            match_char(c, rest, low + 5, add_reading);
                         }
                         return true;
                     }
@@ -127,7 +131,7 @@ fn read_backslashes(
             }
             Utf16Unit::Is(unit) => {
                 if let Some(c) = char::from_u32(u32::from(unit)) {
-                    read_char(c, rest, end + 4, add_reading);
+                    match_char(c, rest, end + 4, add_reading);
                 }
                 return true;
             }
@@ -140,7 +144,7 @@ fn read_backslashes(
         b'f' => '\u{c}',
         _ => return true,
     };
-    read_char(c, rest, end, add_reading);
+    match_char(c, rest, end, add_reading);
     true
 }
 
@@ -162,8 +166,8 @@ fn utf16_unit(window: Window<'_>, at: usize) -> Utf16Unit {
         .map_or(Utf16Unit::None, Utf16Unit::Is)
 }
 
-/// Returns the character of an HTML entity. The name of the entity is given without `&` and `;`.
-pub(super) fn entity(name: &[u8]) -> Option<char> {
+/// Returns the character of an HTML entity. `name` is the entity without `&` and `;`.
+pub(super) fn decode_entity(name: &[u8]) -> Option<char> {
     let name = std::str::from_utf8(name).ok()?;
     let Some(number) = name.strip_prefix('#') else {
         return match name {
@@ -182,7 +186,9 @@ pub(super) fn entity(name: &[u8]) -> Option<char> {
     code.ok().and_then(char::from_u32)
 }
 
-fn read_char(c: char, rest: &[u8], to: usize, add_reading: &mut impl FnMut(usize, usize)) {
+/// Adds a reading if the rest of the secret begins with this character. `to` is the position at
+/// which the character's escape ends.
+fn match_char(c: char, rest: &[u8], to: usize, add_reading: &mut impl FnMut(usize, usize)) {
     let mut buffer = [0; 4];
     let bytes = c.encode_utf8(&mut buffer).as_bytes();
     if rest.starts_with(bytes) {

@@ -6,8 +6,9 @@ use super::escapes::compare_escaped;
 /// The result of comparing a secret with a text at one position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FormMatch {
+    /// The text does not contain the secret at this position.
     No,
-    /// The text is too short to decide: more of it is needed.
+    /// The text ends too early to decide.
     Unknown,
     /// The secret ends before this position.
     To(usize),
@@ -21,24 +22,27 @@ pub(super) enum Form {
     /// Each byte of the secret is raw, or escaped as percent, JSON or HTML, in every mixture.
     Escaped,
     Hex,
-    /// The secret is a part of a text in base64. It begins this many bytes after the start of a
-    /// group of three bytes.
+    /// The secret is a part of a text in base64. In the text before the encoding, the secret begins
+    /// this many bytes after the start of a group of three bytes.
     Base64(usize),
 }
 
-/// A text that is searched for secrets. More text may follow, unless it is the last part.
+/// A part of a text in which secrets are searched. More text may follow, unless `is_last_part` is
+/// true.
 #[derive(Clone, Copy)]
 pub(super) struct Window<'t> {
     pub(super) text: &'t [u8],
-    pub(super) is_last: bool,
+    pub(super) is_last_part: bool,
 }
 
 impl Form {
+    /// All forms, in which a secret that is not short is searched.
     pub(super) const ALL: [Self; 5] =
         [Self::Escaped, Self::Hex, Self::Base64(0), Self::Base64(1), Self::Base64(2)];
 
-    /// The forms of a secret that is a whole text, and not a part of a longer text.
-    pub(super) const WHOLE: [Self; 3] = [Self::Escaped, Self::Hex, Self::Base64(0)];
+    /// The forms in which a short secret is searched. In base64, a short secret is found only if it
+    /// begins at the start of a group of three bytes.
+    pub(super) const OF_SHORT_SECRETS: [Self; 3] = [Self::Escaped, Self::Hex, Self::Base64(0)];
 
     /// Whether a text that contains the secret in this form can begin with this byte.
     pub(super) fn may_begin_with(self, secret: &[u8], byte: u8) -> bool {
@@ -49,9 +53,10 @@ impl Form {
                     || matches!(byte, b'%' | b'\\' | b'&')
                     || (byte == b'+' && first == b' ')
             }
-            Self::Hex => hex_digit(byte) == Some(first >> 4),
+            Self::Hex => hex_digit_value(byte) == Some(first >> 4),
             Self::Base64(offset) => {
-                base64_digit(byte) == Some(sextet(secret, offset, base64_start(offset)))
+                base64_digit_value(byte)
+                    == Some(sextet(secret, offset, first_own_base64_digit(offset)))
             }
         }
     }
@@ -69,7 +74,7 @@ impl Form {
             Self::Escaped => compare_escaped(secret, window, at, steps_left),
             Self::Hex => {
                 let digits = secret.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-                compare_digits(digits, hex_digit, window, at, steps_left)
+                compare_digits(digits, hex_digit_value, window, at, steps_left)
             }
             Self::Base64(offset) => compare_base64(secret, offset, window, at, steps_left),
         }
@@ -77,27 +82,29 @@ impl Form {
 }
 
 impl Window<'_> {
-    pub(super) fn byte(&self, at: usize) -> Option<u8> {
+    /// Returns the byte at a position; `None` after the end of the text.
+    pub(super) fn byte_at(&self, at: usize) -> Option<u8> {
         self.text.get(at).copied()
     }
 
     /// Returns the result for a comparison that reached the end of the text.
-    fn at_end(&self) -> FormMatch {
-        if self.is_last { FormMatch::No } else { FormMatch::Unknown }
+    fn result_at_end(&self) -> FormMatch {
+        if self.is_last_part { FormMatch::No } else { FormMatch::Unknown }
     }
 }
 
-/// Compares the values of digits with the text from `at` on, one digit after another.
+/// Compares the values of digits with the text from `at` on, one digit after another. `digit_value`
+/// returns the value of a byte of the text; `None` if the byte is not a digit.
 fn compare_digits(
     digits: impl Iterator<Item = u8>,
-    value: fn(u8) -> Option<u8>,
+    digit_value: fn(u8) -> Option<u8>,
     window: Window<'_>,
     mut at: usize,
     steps_left: &mut usize,
 ) -> FormMatch {
     for digit in digits {
-        let Some(byte) = window.byte(at) else { return window.at_end() };
-        if value(byte) != Some(digit) {
+        let Some(byte) = window.byte_at(at) else { return window.result_at_end() };
+        if digit_value(byte) != Some(digit) {
             return FormMatch::No;
         }
         if *steps_left == 0 {
@@ -109,12 +116,14 @@ fn compare_digits(
     FormMatch::To(at)
 }
 
-pub(super) fn hex_digit(byte: u8) -> Option<u8> {
+/// Returns the value of a hex digit; `None` for any other byte.
+pub(super) fn hex_digit_value(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// Returns the value of a digit in the standard or the URL alphabet of base64.
-fn base64_digit(byte: u8) -> Option<u8> {
+/// Returns the value of a digit in the standard or the URL alphabet of base64; `None` for any other
+/// byte.
+fn base64_digit_value(byte: u8) -> Option<u8> {
     match byte {
         b'A'..=b'Z' => Some(byte - b'A'),
         b'a'..=b'z' => Some(byte - b'a' + 26),
@@ -125,13 +134,13 @@ fn base64_digit(byte: u8) -> Option<u8> {
     }
 }
 
-/// Returns the index of the first digit that does not depend on the text before the secret.
-fn base64_start(offset: usize) -> usize {
+/// Returns the index of the first base64 digit that does not depend on the text before the secret.
+fn first_own_base64_digit(offset: usize) -> usize {
     (offset * 8).div_ceil(6)
 }
 
-/// Returns the six bits of a base64 digit. The secret begins `offset` bytes after the start of the
-/// encoded text; zeros follow the secret.
+/// Returns the six bits of the base64 digit with the index `digit`. The secret is assumed to begin
+/// `offset` bytes after the start of the encoded text, and zeros follow the secret.
 fn sextet(secret: &[u8], offset: usize, digit: usize) -> u8 {
     let bit = (digit * 6).saturating_sub(offset * 8);
     let byte = |at: usize| u16::from(secret.get(at).copied().unwrap_or_default());
@@ -148,20 +157,20 @@ fn compare_base64(
     at: usize,
     steps_left: &mut usize,
 ) -> FormMatch {
-    let (start, bits) = (base64_start(offset), (offset + secret.len()) * 8);
+    let (start, bits) = (first_own_base64_digit(offset), (offset + secret.len()) * 8);
     let digits = (start..bits / 6).map(|digit| sextet(secret, offset, digit));
-    let mut end = match compare_digits(digits, base64_digit, window, at, steps_left) {
+    let mut end = match compare_digits(digits, base64_digit_value, window, at, steps_left) {
         FormMatch::To(end) => end,
         other => return other,
     };
-    if end + 3 > window.text.len() && !window.is_last {
+    if end + 3 > window.text.len() && !window.is_last_part {
         return FormMatch::Unknown;
     }
     if bits % 6 != 0 {
-        let last = window.byte(end).and_then(base64_digit);
+        let last = window.byte_at(end).and_then(base64_digit_value);
         end += usize::from(last == Some(sextet(secret, offset, bits / 6)));
     }
-    while window.byte(end) == Some(b'=') && end < at + bits / 6 + 4 {
+    while window.byte_at(end) == Some(b'=') && end < at + bits / 6 + 4 {
         end += 1;
     }
     FormMatch::To(end)

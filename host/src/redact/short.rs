@@ -1,13 +1,14 @@
 //! Decides where the characters of a short secret in a text count as the secret. Short secrets are
-//! often common words, which a tracker also uses for other things: as names of members, in
-//! addresses, in longer words.
+//! often common words. A tracker also uses such words for other things: as names of members, in
+//! addresses, in longer words. This module never changes a text.
 
 use super::TextKind;
-use super::escapes::entity;
-use super::forms::{Window, hex_digit};
+use super::escapes::decode_entity;
+use super::forms::{Window, hex_digit_value};
 use crate::secret::{SHORT_SECRET_CHARS, Secret};
 
-/// Number of bytes before and after a secret that are examined.
+/// Number of bytes that are examined before a short secret, and number of bytes that are examined
+/// after it.
 const CONTEXT_BYTES: usize = 256;
 /// If the name of a JSON member ends at most this many bytes after the secret, the secret counts as
 /// a part of the name.
@@ -19,8 +20,8 @@ const OWN_TEXT_BYTES_MAX: usize = 1024;
 /// A secret of fewer than [`SHORT_SECRET_CHARS`] characters.
 pub(super) struct ShortSecret {
     /// The connection's own texts that contain the secret, each with the position of the secret in
-    /// it. Where an answer repeats such a text, the secret in it is not redacted.
-    in_own_texts: Vec<(String, usize)>,
+    /// the text. Where an answer repeats such a text, the secret in the text is not redacted.
+    own_texts_with_positions: Vec<(String, usize)>,
 }
 
 impl ShortSecret {
@@ -34,13 +35,13 @@ impl ShortSecret {
             found.map(|(at, _)| (text.clone(), at)).collect::<Vec<_>>()
         };
         let own_texts = own_texts.iter().filter(|text| text.len() <= OWN_TEXT_BYTES_MAX);
-        Some(Self { in_own_texts: own_texts.flat_map(places).collect() })
+        Some(Self { own_texts_with_positions: own_texts.flat_map(places).collect() })
     }
 
-    /// Returns whether the text repeats one of the connection's own texts here, with the secret
-    /// from `start` to `end` as a part of it.
+    /// Returns whether the secret from `start` to `end` is a part of one of the connection's own
+    /// texts, which `text` repeats there.
     fn is_in_own_text(&self, text: &[u8], start: usize, end: usize) -> bool {
-        self.in_own_texts.iter().any(|(own, at)| {
+        self.own_texts_with_positions.iter().any(|(own, at)| {
             let from = start.checked_sub(*at);
             let here = from.and_then(|from| text.get(from..from + own.len()));
             here == Some(own.as_bytes()) && end <= start - at + own.len()
@@ -50,7 +51,7 @@ impl ShortSecret {
     /// Returns how many bytes before and after an occurrence are needed to decide whether it is the
     /// secret.
     pub(super) fn context_bytes(&self) -> usize {
-        let lengths = self.in_own_texts.iter().map(|(text, _)| text.len());
+        let lengths = self.own_texts_with_positions.iter().map(|(text, _)| text.len());
         lengths.max().unwrap_or_default().max(CONTEXT_BYTES)
     }
 }
@@ -60,7 +61,7 @@ impl ShortSecret {
 pub(super) enum ShortMatch {
     No,
     Yes,
-    /// The text is too short to decide: more of it is needed.
+    /// The text ends too early to decide.
     Unknown,
 }
 
@@ -74,7 +75,7 @@ pub(super) fn match_short(
     (start, end): (usize, usize),
 ) -> ShortMatch {
     let text = window.text;
-    if !window.is_last && text.len() - end < short.context_bytes() {
+    if !window.is_last_part && text.len() - end < short.context_bytes() {
         return ShortMatch::Unknown;
     }
     let is_secret = match kind {
@@ -84,9 +85,9 @@ pub(super) fn match_short(
             let before = before.get(..start).unwrap_or_default();
             before.trim_ascii().is_empty() && after.trim_ascii().is_empty()
         }
-        TextKind::ForPeople => is_word(secret, text, start, end, is_letter_at),
+        TextKind::ForPeople => is_word(secret, text, start, end, is_letter_beside),
         TextKind::Answer => {
-            is_word(secret, text, start, end, continues)
+            is_word(secret, text, start, end, longer_name_continues)
                 && !is_name(text, start, end)
                 && (!is_json_literal(secret) || is_quoted(text, start, end))
         }
@@ -98,8 +99,8 @@ pub(super) fn match_short(
     }
 }
 
-/// A function that reads the character before or after a position. It returns the character and the
-/// position of its other end.
+/// A function that reads the character before or after a position. The function returns the
+/// character, and the position where the character begins or ends.
 type ReadNeighbour = fn(&[u8], usize) -> (u8, usize);
 
 /// Whether the occurrence is a whole word: the word continues neither before nor after it.
@@ -117,12 +118,14 @@ fn is_word(
     !is_continued
 }
 
-fn is_letter_at(text: &[u8], at: usize, next: ReadNeighbour) -> bool {
+/// Returns whether the neighbour of a position is a letter.
+fn is_letter_beside(text: &[u8], at: usize, next: ReadNeighbour) -> bool {
     is_letter(next(text, at).0)
 }
 
-/// Returns whether a longer word, a path, a host name or a key like `QA-1` continues at this end.
-fn continues(text: &[u8], at: usize, next: ReadNeighbour) -> bool {
+/// Returns whether a longer word, a path, a host name or a key like `QA-1` continues at this end of
+/// an occurrence.
+fn longer_name_continues(text: &[u8], at: usize, next: ReadNeighbour) -> bool {
     let (byte, at) = next(text, at);
     match byte {
         b'/' => true,
@@ -133,7 +136,7 @@ fn continues(text: &[u8], at: usize, next: ReadNeighbour) -> bool {
 
 /// Whether the occurrence is in the name of a JSON member, an element, an attribute or a parameter.
 fn is_name(text: &[u8], start: usize, end: usize) -> bool {
-    let is_tag = char_before(text, start).0 == b'<' || is_in_tag(text, start);
+    let is_tag = char_before(text, start).0 == b'<' || is_element_name(text, start);
     if is_tag || char_after(text, end).0 == b'=' {
         return true;
     }
@@ -148,7 +151,7 @@ fn is_name(text: &[u8], start: usize, end: usize) -> bool {
 
 /// Whether the occurrence is the name of an element, perhaps with a prefix: `<issue>`,
 /// `</x:issue>`.
-fn is_in_tag(text: &[u8], start: usize) -> bool {
+fn is_element_name(text: &[u8], start: usize) -> bool {
     let nearby = text.get(start.saturating_sub(CONTEXT_BYTES)..start).unwrap_or_default();
     let before_prefix = nearby.strip_suffix(b":").map(|nearby| {
         let letters = nearby.iter().rev().take_while(|byte| is_letter(**byte)).count();
@@ -158,12 +161,13 @@ fn is_in_tag(text: &[u8], start: usize) -> bool {
     nearby.ends_with(b"<") || nearby.ends_with(b"</")
 }
 
-/// Whether the secret is a JSON value without quotes, such as a number or a flag. If it were
-/// replaced, the text would no longer be valid JSON.
+/// Whether the secret is a JSON value without quotes: a number, `true`, `false` or `null`. If such
+/// a value were replaced, the text would no longer be valid JSON.
 fn is_json_literal(secret: &str) -> bool {
     matches!(secret, "true" | "false" | "null") || secret.parse::<f64>().is_ok()
 }
 
+/// Whether the occurrence is between double quotes.
 fn is_quoted(text: &[u8], start: usize, end: usize) -> bool {
     char_before(text, start).0 == b'"' && char_after(text, end).0 == b'"'
 }
@@ -191,7 +195,7 @@ fn char_before(text: &[u8], at: usize) -> (u8, usize) {
             let entity_text = head.get(search_start..).unwrap_or_default();
             let start = entity_text.iter().rposition(|byte| *byte == b'&');
             let name = start.and_then(|start| entity_text.get(start + 1..entity_text.len() - 1));
-            let c = name.and_then(entity).map(ascii_or_letter);
+            let c = name.and_then(decode_entity).map(ascii_or_letter);
             c.zip(start).map_or((b';', at - 1), |(c, start)| (c, search_start + start))
         }
         [.., byte] => (*byte, at - 1),
@@ -222,8 +226,10 @@ fn char_after(text: &[u8], at: usize) -> (u8, usize) {
         }
         [b'&', entity_text @ ..] => {
             let end = entity_text.iter().take(10).position(|byte| *byte == b';');
-            let c =
-                end.and_then(|end| entity_text.get(..end)).and_then(entity).map(ascii_or_letter);
+            let c = end
+                .and_then(|end| entity_text.get(..end))
+                .and_then(decode_entity)
+                .map(ascii_or_letter);
             c.zip(end).map_or((b'&', at + 1), |(c, end)| (c, at + end + 2))
         }
         [byte, ..] => (*byte, at + 1),
@@ -231,14 +237,17 @@ fn char_after(text: &[u8], at: usize) -> (u8, usize) {
     }
 }
 
+/// Returns the byte that two hex digits after a percent sign encode.
 fn decode_percent(high: u8, low: u8) -> Option<u8> {
-    Some(hex_digit(high)? << 4 | hex_digit(low)?)
+    Some(hex_digit_value(high)? << 4 | hex_digit_value(low)?)
 }
 
+/// Decodes the hex digits after `\u`. Returns an ASCII character, or a byte that counts as a
+/// letter.
 fn decode_utf16(digits: &[u8]) -> Option<u8> {
     let mut unit = 0;
     for digit in digits {
-        unit = unit << 4 | u32::from(hex_digit(*digit)?);
+        unit = unit << 4 | u32::from(hex_digit_value(*digit)?);
     }
     Some(char::from_u32(unit).map_or(u8::MAX, ascii_or_letter))
 }

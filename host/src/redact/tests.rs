@@ -21,6 +21,7 @@ fn redactor_of(secrets: &[&str]) -> Redactor {
     Redactor::new(&secrets, &[])
 }
 
+/// A secret with characters that most formats escape.
 const SECRET: &str = "p/ä\"s+s w&rd~1";
 
 #[test]
@@ -58,7 +59,7 @@ fn an_echo_is_found_in_every_form() {
 /// Tests each escape of JSON and HTML, and each position at which a text may be divided into two
 /// parts.
 #[test]
-fn every_escape_is_found_wherever_the_text_is_cut() {
+fn every_escape_is_found_wherever_the_text_is_divided() {
     let redactor = redactor_of(&["a<b>\u{8}\u{c}\n\r\t/'é😀\\z-and-more"]);
     for echo in [
         r#"a<b>\b\f\n\r\t\/'\u00e9\ud83d\ude00\\z-and-more"#,
@@ -87,7 +88,7 @@ fn every_escape_is_found_wherever_the_text_is_cut() {
 }
 
 #[test]
-fn base64_is_found_inside_longer_texts_at_any_offset() {
+fn a_secret_in_base64_is_found_at_any_offset_of_a_longer_text() {
     let redactor = redactor_of(&["s3cr3t-t0ken"]);
     for user in ["", "u", "us", "usr", "user"] {
         let text = data_encoding::BASE64.encode(format!("{user}:s3cr3t-t0ken:x").as_bytes());
@@ -105,7 +106,7 @@ fn a_text_without_a_secret_is_not_changed() {
 }
 
 #[test]
-fn a_token_is_found_as_a_whole_in_each_form() {
+fn a_token_with_special_characters_is_masked_completely_in_each_form() {
     let redactor = redactor_of(&[SECRET, "AbC+dEf/GhI==-x.Y_z~Q"]);
     for form in [
         "AbC+dEf/GhI==-x.Y_z~Q",
@@ -132,9 +133,10 @@ fn a_token_is_found_as_a_whole_in_each_form() {
     );
 }
 
-/// A tracker may choose both the token and the text. Here the token almost matches at each letter
-/// of the text. A search without a limit would take half a minute. With the limit, the text counts
-/// as a secret.
+/// A tracker can choose both a secret (the OAuth token that it issues) and the text that is searched
+/// for this secret (its answer). In this test, the token almost matches at each letter of the text.
+/// A search without a limit would take half a minute. Because of the limit, the text counts as a
+/// secret.
 #[test]
 fn a_text_designed_to_slow_the_search_does_not_slow_it() {
     let (token, pair) = ("a".repeat(4_000), "a".repeat(4_000) + ":s3cr3t/+");
@@ -202,7 +204,7 @@ fn a_secret_is_found_wherever_a_text_is_divided() {
 }
 
 /// Texts of a tracker that use the word `issue` and do not echo the secret `issue`.
-const NOT_ECHOED: [&str; 17] = [
+const TEXTS_WITHOUT_ECHO: [&str; 17] = [
     "<x:issue><a>7</a></x:issue>",
     r#"{"issue":{"id":7}}"#,
     r#"{"issue" : 1, "an issue":2, "issue type":3}"#,
@@ -222,8 +224,8 @@ const NOT_ECHOED: [&str; 17] = [
     "M\u{fc}issue",
 ];
 
-/// Texts of a tracker that echo the secret `issue`.
-const ECHOED: [(&str, &str); 15] = [
+/// Texts of a tracker that echo the secret `issue`, each with the redacted text.
+const TEXTS_WITH_ECHO: [(&str, &str); 15] = [
     (r#"{"key":"issue"}"#, r#"{"key":"[secret]"}"#),
     (r#"["issue","a"]"#, r#"["[secret]","a"]"#),
     (r#"{"error":"the key issue is wrong"}"#, r#"{"error":"the key [secret] is wrong"}"#),
@@ -244,10 +246,10 @@ const ECHOED: [(&str, &str); 15] = [
 #[test]
 fn a_short_secret_is_redacted_only_as_a_whole_value_or_word() {
     let redactor = redactor_of(&["issue"]);
-    for text in NOT_ECHOED {
+    for text in TEXTS_WITHOUT_ECHO {
         assert_eq!(redactor.redact_bytes(Bytes::from(text)), text);
     }
-    for (echo, redacted) in ECHOED {
+    for (echo, redacted) in TEXTS_WITH_ECHO {
         assert_eq!(redactor.redact_bytes(Bytes::from(echo)), redacted, "{echo}");
     }
     let long = redactor_of(&["issue-tracker"]);
@@ -294,8 +296,10 @@ fn a_short_secret_is_redacted_in_the_same_places_wherever_a_text_is_divided() {
     let own = ["our issue board".to_owned()];
     let redactor = Redactor::new(&[Secret::new("issue".to_owned())], &own);
     let filler = "x ".repeat(400);
-    for text in
-        NOT_ECHOED.into_iter().chain(ECHOED.map(|(echo, _)| echo)).chain(["our issue board"])
+    for text in TEXTS_WITHOUT_ECHO
+        .into_iter()
+        .chain(TEXTS_WITH_ECHO.map(|(echo, _)| echo))
+        .chain(["our issue board"])
     {
         let text = format!("{filler}{text}{filler}");
         let whole = redactor.redact_bytes(Bytes::from(text.clone()));

@@ -34,41 +34,47 @@ pub struct RequestText {
     pub body: Option<String>,
     /// The body in base64, if it is not text and not too large.
     pub body_base64: Option<String>,
-    /// The size of the body.
+    /// The size of the body, bytes.
     pub body_bytes: u64,
 }
 
-/// The requests of a replay in their order, then the recorded requests that it did not send.
+/// Returns the requests of a replay in their order, then the recorded requests that the replay did
+/// not send.
 pub(super) fn compare_requests(replay: &Replay) -> Vec<ReplayedRequest> {
     replay.compare().into_iter().map(compared_request).collect()
 }
 
-fn compared_request(Comparison { sent, recorded, status }: Comparison) -> ReplayedRequest {
-    let changed = match (&recorded, &sent) {
+/// Makes the comparison of one request in the form that people see.
+fn compared_request(
+    Comparison { sent_request, recorded_request, recorded_status }: Comparison,
+) -> ReplayedRequest {
+    let changed = match (&recorded_request, &sent_request) {
         (Some(recorded), Some(sent)) => changed_parts(recorded, sent),
         _ => Vec::new(),
     };
-    let difference = match (&recorded, &sent) {
+    let difference = match (&recorded_request, &sent_request) {
         (Some(_), None) => Difference::Missing,
         (None, _) => Difference::Added,
         (Some(_), Some(_)) if changed.is_empty() => Difference::Same,
         (Some(_), Some(_)) => Difference::Changed,
     };
-    let (recorded, replayed) = (recorded.map(request_text), sent.map(request_text));
-    ReplayedRequest { difference, changed, recorded, replayed, status }
+    let recorded = recorded_request.map(request_text);
+    let replayed = sent_request.map(request_text);
+    ReplayedRequest { difference, changed, recorded, replayed, status: recorded_status }
 }
 
-/// The parts in which two requests differ. Their methods are equal, because a recorded request only
-/// answers a request with the same method.
-fn changed_parts(one: &TapedRequest, other: &TapedRequest) -> Vec<&'static str> {
+/// Returns the parts in which two requests differ. Their methods are equal, because a recorded
+/// request only answers a request with the same method.
+fn changed_parts(recorded: &TapedRequest, sent: &TapedRequest) -> Vec<&'static str> {
     let parts = [
-        ("url", one.url != other.url),
-        ("headers", one.headers != other.headers),
-        ("body", one.body != other.body),
+        ("url", recorded.url != sent.url),
+        ("headers", recorded.headers != sent.headers),
+        ("body", recorded.body != sent.body),
     ];
     parts.into_iter().filter_map(|(part, differs)| differs.then_some(part)).collect()
 }
 
+/// Converts a request to the form that people see.
 fn request_text(request: TapedRequest) -> RequestText {
     let TapedRequest { method, url, headers, body } = request;
     let body_bytes = body.len() as u64;

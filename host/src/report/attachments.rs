@@ -1,5 +1,5 @@
 //! Selects the files of a failed test that are sent to the tracker, and changes their names to safe
-//! names. It never reads the content of a file.
+//! names. This module never reads the content of a file.
 
 use std::collections::BTreeSet;
 
@@ -9,13 +9,16 @@ use crate::domain::{StringEnum as _, is_printable, printable};
 
 use super::{Attachment, AttachmentKind, Gap, Subject, TestData};
 
+/// The largest `files_max` that a policy may have.
 const FILES_MAX_CEILING: usize = 50;
+/// The largest `file_bytes_max` and `total_bytes_max` that a policy may have, bytes.
 const BYTES_MAX_CEILING: u64 = 256 * 1024 * 1024;
+/// Maximum length of a file name, characters.
 const FILE_NAME_CHARS_MAX: usize = 100;
 /// Characters that file systems or trackers refuse in a file name.
 const RESERVED_CHARACTERS: &str = "/\\<>:\"|?*";
 
-/// The attachment policy: which files are sent to the tracker.
+/// The attachment policy of a connection, which decides which files are sent to the tracker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AttachmentPolicy {
@@ -64,7 +67,7 @@ impl AttachmentPolicy {
         !self.kinds.is_empty() && self.files_max > 0
     }
 
-    /// The parts of the data that are needed to list the files of the chosen kinds.
+    /// Returns the parts of the data that list the files of the chosen kinds.
     pub(super) fn subjects(&self) -> BTreeSet<Subject> {
         let subject = |kind: AttachmentKind| match kind {
             AttachmentKind::Screenshot => Subject::Assertions,
@@ -74,13 +77,15 @@ impl AttachmentPolicy {
         self.allowed_kinds().into_iter().map(subject).collect()
     }
 
+    /// Returns the kinds of files that may be sent, in the order of preference.
     fn allowed_kinds(&self) -> Vec<AttachmentKind> {
         let kinds = self.kinds.iter().filter_map(|kind| AttachmentKind::parse(kind));
         kinds.filter(|_| self.files_max > 0).collect()
     }
 
     /// Selects the files for the tracker, and returns a gap for each other file of the chosen
-    /// kinds. If the size of a file is unknown, the download must enforce `file_bytes_max`.
+    /// kinds. `robot_log_bytes` is the size of the robot's log as a file; 0 if there is no log. If
+    /// the size of a file is unknown, the download must enforce `file_bytes_max`.
     pub(super) fn select(
         &self,
         data: &TestData,
@@ -113,8 +118,7 @@ impl AttachmentPolicy {
     }
 }
 
-/// Returns all files: the fetched attachments, a screenshot for each assertion that has one, and
-/// the robot's log.
+/// Returns all files: the fetched attachments, the screenshots of assertions, and the robot's log.
 fn available_files(data: &TestData, robot_log_bytes: u64) -> Vec<Attachment> {
     let is_robot_log = |file: &&Attachment| file.kind == AttachmentKind::RobotLog;
     let mut files: Vec<_> =
@@ -148,7 +152,7 @@ fn available_files(data: &TestData, robot_log_bytes: u64) -> Vec<Attachment> {
     files
 }
 
-/// Changes the name of each file to a unique name that is not a path and has no special characters.
+/// Changes the name of each file to a unique name without a path and without special characters.
 pub fn safe_file_names(files: &mut [Attachment]) {
     let mut used_names = BTreeSet::new();
     for file in files {
@@ -168,6 +172,7 @@ pub fn safe_file_names(files: &mut [Attachment]) {
     }
 }
 
+/// Returns a file name without a path, and without characters that file systems or trackers refuse.
 fn safe_file_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let safe: String = last
@@ -191,23 +196,23 @@ mod tests {
 
     use super::*;
 
-    fn file(kind: AttachmentKind, name: &str, size: u64) -> Attachment {
+    fn new_attachment(kind: AttachmentKind, name: &str, size: u64) -> Attachment {
         let (source_id, media_type) = (name.to_owned(), "image/png".to_owned());
         Attachment { kind, source_id, name: name.to_owned(), media_type, size: Some(size) }
     }
 
-    fn names(files: &[Attachment]) -> Vec<&str> {
+    fn file_names(files: &[Attachment]) -> Vec<&str> {
         files.iter().map(|file| file.name.as_str()).collect()
     }
 
     #[test]
-    fn a_tracker_gets_no_more_than_the_policy_allows() {
+    fn only_files_that_the_policy_allows_are_selected() {
         let data = TestData {
             attachments: vec![
-                file(AttachmentKind::File, "trace.zip", 5),
-                file(AttachmentKind::Screenshot, "a.png", 4),
-                file(AttachmentKind::Screenshot, "b.png", 40),
-                file(AttachmentKind::Screenshot, "c.png", 7),
+                new_attachment(AttachmentKind::File, "trace.zip", 5),
+                new_attachment(AttachmentKind::Screenshot, "a.png", 4),
+                new_attachment(AttachmentKind::Screenshot, "b.png", 40),
+                new_attachment(AttachmentKind::Screenshot, "c.png", 7),
             ],
             ..TestData::default()
         };
@@ -218,7 +223,7 @@ mod tests {
             total_bytes_max: 15,
         };
         let (selected, gaps) = policy.select(&data, 3);
-        assert_eq!(names(&selected), ["robot-log.txt", "a.png", "c.png"]);
+        assert_eq!(file_names(&selected), ["robot-log.txt", "a.png", "c.png"]);
         assert_eq!(gaps.len(), 2, "{gaps:?}");
         assert!(gaps.iter().any(|gap| gap.why.contains("40 bytes")), "{gaps:?}");
         let (selected, _) = AttachmentPolicy { files_max: 0, ..policy }.select(&data, 3);
@@ -255,17 +260,17 @@ mod tests {
         let old_names =
             ["../../etc/passwd", "C:\\a\\b.png", "b.PNG", "b.png", "..", "a\u{202e}gnp.x\n"];
         let mut files: Vec<_> =
-            old_names.iter().map(|name| file(AttachmentKind::File, name, 1)).collect();
+            old_names.iter().map(|name| new_attachment(AttachmentKind::File, name, 1)).collect();
         safe_file_names(&mut files);
         let new_names = ["passwd", "b.png", "b-2.PNG", "b-3.png", "file", "agnp.x"];
-        assert_eq!(names(&files), new_names);
+        assert_eq!(file_names(&files), new_names);
     }
 
     proptest! {
         #[test]
         fn any_name_becomes_safe(old_names in proptest::collection::vec(any::<String>(), 0..8)) {
             let mut files: Vec<_> =
-                old_names.iter().map(|name| file(AttachmentKind::File, name, 1)).collect();
+                old_names.iter().map(|name| new_attachment(AttachmentKind::File, name, 1)).collect();
             safe_file_names(&mut files);
             let unique: BTreeSet<_> = files.iter().map(|file| file.name.to_lowercase()).collect();
             prop_assert_eq!(unique.len(), files.len());

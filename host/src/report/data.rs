@@ -1,5 +1,5 @@
-//! The data of a failed test, as templates read it. Names are in snake_case. A value that Test
-//! Manager does not return is absent.
+//! The data of a failed test, as templates read it. The names of all values are in snake_case. A
+//! value that Test Manager does not return is absent.
 //!
 //! Source: public code of Test Manager's clients declares these data types. All texts are
 //! untrusted: people and tests wrote them.
@@ -10,7 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::domain::{FailedTest, StringEnum as _, string_enum};
 
 string_enum! {
-    /// A part of the data. It is fetched only if a template, a rule or a connector uses it.
+    /// A part of the data of a failed test. Each part is fetched only if a template, a rule or a
+    /// connector uses it.
     pub enum Subject {
         /// The project that the failed test belongs to.
         Project = "project",
@@ -24,7 +25,7 @@ string_enum! {
         Assertions = "assertions",
         /// The lines that the robot logged during this test.
         RobotLogs = "robot-logs",
-        /// The files of the log, with the screenshots of assertions.
+        /// The files that are attached to the log, and the screenshots of assertions.
         Attachments = "attachments",
         /// The requirements that the test case is assigned to.
         Requirements = "requirements",
@@ -41,43 +42,43 @@ string_enum! {
     }
 }
 
-/// All data of one failed test. Parts that were not requested are absent or empty.
+/// All data of one failed test. A part that was not requested is absent or empty.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TestData {
-    /// Lower-case UUID, from the webhook.
+    /// The id of the test execution, from the webhook: a UUID in lower case.
     pub test_execution_id: String,
-    /// Lower-case UUID, from the webhook.
+    /// The id of the test case, from the webhook: a UUID in lower case.
     pub test_case_id: String,
-    /// From the webhook; absent for a test case without variations.
+    /// The id of the variation, from the webhook; absent for a test case without variations.
     pub variation_id: Option<String>,
-    /// The page of the test case log in Test Manager, from the webhook.
+    /// The address of the test case log's page in Test Manager, from the webhook.
     pub link: Option<String>,
-    /// See [`Subject::Project`].
+    /// The project that the failed test belongs to.
     pub project: Option<Project>,
-    /// See [`Subject::TestCase`].
+    /// The test case that failed.
     pub test_case: Option<TestCase>,
-    /// See [`Subject::TestExecution`].
+    /// The test execution in which the test case failed.
     pub execution: Option<Execution>,
-    /// See [`Subject::TestSet`].
+    /// The test set that was executed.
     pub test_set: Option<TestSet>,
-    /// See [`Subject::TestCaseLog`].
+    /// The log of the failed test: result, times, arguments.
     pub log: Option<TestCaseLog>,
-    /// See [`Subject::Assertions`].
+    /// The assertions of the log, passed and failed.
     pub assertions: Vec<Assertion>,
-    /// See [`Subject::RobotLogs`]; oldest first.
+    /// The lines that the robot logged during the test, oldest first.
     pub robot_logs: Vec<RobotLog>,
-    /// See [`Subject::Steps`].
+    /// The results of the manual steps.
     pub steps: Vec<Step>,
-    /// See [`Subject::Requirements`].
+    /// The requirements that the test case is assigned to.
     pub requirements: Vec<Requirement>,
-    /// See [`Subject::Labels`].
+    /// The labels of the test case.
     pub labels: Vec<String>,
-    /// See [`Subject::CustomFields`].
+    /// The custom fields of the test case.
     pub custom_fields: Vec<CustomField>,
-    /// See [`Subject::History`]; newest first.
+    /// Earlier results of the test case, newest first.
     pub history: Vec<PastResult>,
-    /// See [`Subject::Attachments`]; without their content.
+    /// The files of the log and the screenshots of assertions, without their content.
     pub attachments: Vec<Attachment>,
     /// The parts that could not be fetched, each with the reason.
     pub gaps: Vec<Gap>,
@@ -97,7 +98,7 @@ impl TestData {
     }
 }
 
-/// A project of Test Manager; test cases and executions belong to it.
+/// A project of Test Manager, to which test cases and executions belong.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Project {
@@ -109,7 +110,7 @@ pub struct Project {
     pub name: Option<String>,
 }
 
-/// A test case of Test Manager, as it is defined there.
+/// The definition of a test case in Test Manager.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TestCase {
@@ -119,7 +120,7 @@ pub struct TestCase {
     pub key: Option<String>,
     /// The name that Test Manager shows.
     pub name: Option<String>,
-    /// Text that a person wrote; it may have markup.
+    /// The description, which a person wrote and which may contain markup.
     pub description: Option<String>,
     /// The version of the test case in Test Manager.
     pub version: Option<String>,
@@ -203,7 +204,7 @@ pub struct TestCaseLog {
 pub struct Assertion {
     /// The id in Test Manager, a UUID.
     pub id: String,
-    /// The message: which values were compared, which was expected and which was found.
+    /// The message, which may contain the expected and the actual value.
     pub message: Option<String>,
     /// More details of the assertion, as text or JSON text.
     pub payload: Option<String>,
@@ -221,7 +222,7 @@ pub struct RobotLog {
     pub at: Option<String>,
     /// The log level, such as "Error" or "Warn".
     pub level: Option<String>,
-    /// The text of the line, masked before a template sees it.
+    /// The text of the line, in which secrets are masked before a template reads it.
     pub message: String,
 }
 
@@ -257,7 +258,7 @@ pub struct Requirement {
 pub struct CustomField {
     /// The name of the field, as Test Manager shows it.
     pub name: String,
-    /// The value of the field as text, whatever type the field has.
+    /// The value of the field, converted to a text.
     pub value: String,
 }
 
@@ -295,11 +296,11 @@ pub struct Attachment {
     /// UUID of the file, or of the screenshot's assertion; empty for a robot log.
     #[serde(default)]
     pub source_id: String,
-    /// A file name, without a path.
+    /// The name of the file, without a path.
     pub name: String,
     /// The media type, such as "image/png".
     pub media_type: String,
-    /// Size in bytes; absent if it is not known before the download.
+    /// The size in bytes; absent if the size is not known before the download.
     pub size: Option<u64>,
 }
 

@@ -1,13 +1,16 @@
 //! Limits the data before templates read it: removes most control characters, and shortens long
-//! texts and lists. A log that is too long keeps its newest lines.
+//! texts and lists. If the robot's log is too long, its newest lines are kept.
 
 use serde_json::Value;
 
 use super::TestData;
 use super::markup::placeholder;
 
+/// Maximum size of one text, bytes.
 const TEXT_BYTES_MAX: usize = 8 * 1024;
+/// Maximum number of items of each list, except the robot's log.
 const ITEMS_MAX: usize = 200;
+/// Maximum number of lines of the robot's log.
 const LOG_LINES_MAX: usize = 500;
 
 /// Shortens the lists of the data to their maximum lengths.
@@ -31,6 +34,7 @@ pub(super) fn to_limited_json(data: &TestData) -> Value {
     value
 }
 
+/// Cleans each text in a JSON value with [`clean_text`].
 fn limit_texts(value: &mut Value) {
     match value {
         Value::String(text) => *text = clean_text(text),
@@ -46,14 +50,14 @@ pub(super) fn clean_text(text: &str) -> String {
     let end = text.floor_char_boundary(TEXT_BYTES_MAX);
     let (kept, cut) = text.split_at_checked(end).unwrap_or((text, ""));
     let kept = kept.replace("\r\n", "\n").replace(['\r', '\u{2028}', '\u{2029}'], "\n");
-    let mut clean: String = kept.chars().filter(|c| is_allowed(*c)).collect();
+    let mut clean: String = kept.chars().filter(|c| is_allowed_char(*c)).collect();
     if !cut.is_empty() {
         clean.push('…');
     }
     clean
 }
 
-fn is_allowed(c: char) -> bool {
+fn is_allowed_char(c: char) -> bool {
     let is_bidi = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let is_noncharacter = matches!(c, '\u{fffe}' | '\u{ffff}');
     let is_control = c.is_control() && !matches!(c, '\n' | '\t');

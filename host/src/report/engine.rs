@@ -1,5 +1,5 @@
-//! The template engine: minijinja with limits. It never lets a template read anything but the data
-//! of the failed test.
+//! The template engine: minijinja with limits. A template never reads anything but the data of the
+//! failed test.
 //!
 //! Fuel limits the time and the memory of a template: minijinja consumes fuel for each instruction,
 //! and for each byte that the template outputs or copies.
@@ -20,7 +20,8 @@ use super::markup::placeholder;
 pub(super) const TEMPLATE_BYTES_MAX: usize = 32 * 1024;
 /// The fuel of one template. An instruction costs 1, and 64 bytes of text cost 1.
 const TEMPLATE_FUEL: u64 = 100_000;
-/// Maximum depth of nested lists in the output of an expression; deeper lists are left out.
+/// Maximum depth of nested lists in the output of an expression. Lists that are nested more deeply
+/// are left out.
 const LIST_DEPTH_MAX: usize = 8;
 
 /// How a template inserts values.
@@ -36,8 +37,8 @@ pub(super) enum OutputMode {
 
 /// The result of expanding a template.
 #[derive(Debug)]
-pub(super) struct Expanded {
-    /// The text. In the mode `Markdown`, it contains placeholders instead of values.
+pub(super) struct ExpandedTemplate {
+    /// The expanded text. In the mode `Markdown`, the text contains placeholders instead of values.
     pub(super) text: String,
     /// The values of the placeholders, in the order of their numbers.
     pub(super) values: Vec<String>,
@@ -46,8 +47,9 @@ pub(super) struct Expanded {
 /// The reason why a template cannot be used, and the position of the error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TemplateError {
-    /// Line and column, both from 1; absent if minijinja does not report them.
+    /// The line and the column, both counted from 1; absent if minijinja does not report them.
     pub(super) position: Option<(usize, usize)>,
+    /// What is wrong with the template, as a text for people.
     pub(super) reason: String,
 }
 
@@ -60,7 +62,7 @@ impl fmt::Display for TemplateError {
     }
 }
 
-/// The data in the form that minijinja reads.
+/// The data of a failed test, in the form that minijinja reads.
 pub(super) type TemplateContext = Value;
 
 /// Converts data into the form that [`expand`] reads.
@@ -68,15 +70,15 @@ pub(super) fn template_context<T: Serialize>(data: &T) -> TemplateContext {
     Value::from(Serde(data))
 }
 
-/// Expands a template.
+/// Expands the template with the text `source`.
 ///
 /// # Errors
-/// The template is not valid, fails, or needs more than its fuel.
+/// The template is not valid, fails, or needs more than [`TEMPLATE_FUEL`].
 pub(super) fn expand(
     source: &str,
     mode: OutputMode,
     data: &Value,
-) -> Result<Expanded, TemplateError> {
+) -> Result<ExpandedTemplate, TemplateError> {
     let values = Arc::new(Mutex::new(Vec::new()));
     let environment = new_environment(mode, &values);
     let template = environment.template_from_str(source);
@@ -84,7 +86,7 @@ pub(super) fn expand(
     let text = text.map_err(|error| template_error(source, &error))?;
     drop(environment);
     let values = std::mem::take(&mut *values.lock());
-    Ok(Expanded { text, values })
+    Ok(ExpandedTemplate { text, values })
 }
 
 /// Returns the names that a template reads, such as `test_case.name`.
@@ -102,13 +104,15 @@ pub(super) fn used_names(source: &str) -> Result<Vec<String>, TemplateError> {
     Ok(names)
 }
 
-/// Returns the line and the column of a byte, both from 1.
+/// Returns the line and the column of a byte, both counted from 1.
 pub(super) fn line_and_column(source: &str, byte: usize) -> (usize, usize) {
     let before = source.get(..byte).unwrap_or(source);
     let line = before.rsplit('\n').next().unwrap_or_default();
     (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
+/// Creates minijinja's environment with the limits, the filters and the function that inserts
+/// values.
 fn new_environment<'s>(mode: OutputMode, values: &Arc<Mutex<Vec<String>>>) -> Environment<'s> {
     let mut environment = Environment::new();
     environment.set_debug(false);
@@ -172,6 +176,7 @@ fn format_value(value: &Value, depth: usize) -> String {
     }
 }
 
+/// Converts an error of minijinja. `source` is the text of the template.
 fn template_error(source: &str, error: &minijinja::Error) -> TemplateError {
     let position = error.range().map(|range| line_and_column(source, range.start));
     let position = position.or_else(|| error.line().map(|line| (line, 1)));

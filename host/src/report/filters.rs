@@ -1,4 +1,5 @@
-//! Adds the template filters `date`, `pretty` and `truncate` to the filters of minijinja.
+//! Adds the template filters `date`, `pretty` and `truncate` to the filters of minijinja. A filter
+//! never changes a value that it cannot read.
 
 use jiff::Timestamp;
 use minijinja::{Environment, Value};
@@ -9,20 +10,20 @@ pub(super) fn add_filters(environment: &mut Environment<'_>) {
     environment.add_filter("truncate", truncate_text);
 }
 
-/// Formats an RFC 3339 time for people, in UTC; returns any other text unchanged.
+/// Formats an RFC 3339 time for people, in UTC. Returns any other value unchanged.
 fn format_date(text: Value) -> Value {
     let time = text.as_str().and_then(|text| text.parse::<Timestamp>().ok());
     time.map_or(text, |time| Value::from(time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()))
 }
 
-/// Adds line breaks to a JSON text; returns any other text unchanged.
+/// Adds line breaks to a JSON text. Returns any other value unchanged.
 fn pretty_json(text: Value) -> Value {
     let json = text.as_str().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
     let pretty = json.and_then(|json| serde_json::to_string_pretty(&json).ok());
     pretty.map_or(text, Value::from)
 }
 
-/// Cuts a text to a number of characters; a text that was cut ends with an ellipsis.
+/// Cuts a text to a number of characters. A text that was cut ends with an ellipsis.
 fn truncate_text(text: Value, characters_max: usize) -> Value {
     match text.as_str() {
         Some(long) if long.chars().count() > characters_max => {
@@ -38,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_filter_returns_other_values_unchanged() {
+    fn each_filter_changes_only_values_that_it_can_read() {
         let text = |value: Value| value.to_string();
         let formatted = |time| text(format_date(Value::from(time)));
         assert_eq!(formatted("2026-11-28T15:04:05.678+01:00"), "2026-11-28 14:04:05 UTC");

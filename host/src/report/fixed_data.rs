@@ -1,5 +1,5 @@
-//! Fixed data of a failed test, for calling a connector without Test Manager. This module never
-//! sends a request.
+//! A source of fixed data of a failed test, with which a connector can be called without Test
+//! Manager. This module never sends a request.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +7,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Attachment, Gap, Source, Subject, TestData};
+use super::{Attachment, Gap, Subject, TestData, TestDataSource};
 use crate::domain::{FailedTest, OutboundCall};
 
 /// The content of each attachment.
 const ATTACHMENT_CONTENT: &[u8] = b"the content of a sample file";
 
-/// A [`Source`] that always returns the same data.
+/// A [`TestDataSource`] that always returns the same data.
 pub struct FixedData(TestData);
 
 impl FixedData {
@@ -31,7 +31,7 @@ impl FixedData {
 }
 
 #[async_trait]
-impl Source for FixedData {
+impl TestDataSource for FixedData {
     async fn fetch(&self, _subjects: &BTreeSet<Subject>, _read_until: Instant) -> TestData {
         self.0.clone()
     }

@@ -1,10 +1,10 @@
 //! Writes the text of a report in the markup of a tracker. No value of a test is ever read as
 //! markup.
 //!
-//! The canonical text is CommonMark without HTML and images. It never contains values of tests:
-//! they are inserted after the text was parsed, and each renderer escapes characters that its
-//! tracker would read as markup. A tracker may still show a web address in a value as a link, as it
-//! does in any text.
+//! The canonical text is CommonMark without HTML and images. The canonical text never contains
+//! values of tests, because values are inserted only after the text was parsed. Each renderer
+//! escapes characters that its tracker would read as markup. A tracker may still show a web address
+//! in a value as a link, because trackers do so in any text.
 
 mod adf;
 mod cut;
@@ -24,7 +24,7 @@ mod web_link;
 
 use crate::domain::string_enum;
 
-use super::engine::Expanded;
+use super::engine::ExpandedTemplate;
 
 pub(super) use document::Document;
 
@@ -33,7 +33,7 @@ string_enum! {
     pub enum Markup {
         /// Text without markup.
         Plain = "plain",
-        /// CommonMark; GitHub, GitLab.
+        /// CommonMark, for example for GitHub and GitLab.
         Markdown = "markdown",
         /// HTML, for example for Azure DevOps.
         Html = "html",
@@ -41,18 +41,18 @@ string_enum! {
         Textile = "textile",
         /// The wiki markup of Jira's REST API 2.
         JiraWiki = "jira-wiki",
-        /// Atlassian Document Format, a JSON text; Jira's REST API 3.
+        /// Atlassian Document Format, a JSON text for Jira's REST API 3.
         Adf = "adf",
         /// The wiki markup of Trac.
         Tracwiki = "tracwiki",
     }
 }
 
-/// The maximum length of the text is too small for the marker.
+/// The error if the maximum length of a text is too small for the marker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("max-characters = {characters_max} is too small for the marker and the markup around it")]
-pub struct TooSmall {
-    /// The maximum length, characters.
+pub struct TextLimitTooSmall {
+    /// The maximum length of the text, characters.
     pub characters_max: u32,
 }
 
@@ -60,18 +60,18 @@ pub struct TooSmall {
 /// All links are http, https or mailto addresses.
 #[must_use]
 pub fn markdown_as_html(text: &str) -> String {
-    let canonical = Expanded { text: text.to_owned(), values: Vec::new() };
+    let canonical = ExpandedTemplate { text: text.to_owned(), values: Vec::new() };
     html::render(&Document::parse(&canonical))
 }
 
-/// Renders the document in a markup, with the marker in its first line, cut to a number of
-/// characters (Unicode scalar values).
+/// Renders the document in a markup. If a marker is given, the first line contains it. The text is
+/// cut to at most `characters_max` characters (Unicode scalar values).
 pub(super) fn render(
     document: &Document,
     markup: Markup,
     characters_max: u32,
     marker: Option<&str>,
-) -> Result<String, TooSmall> {
+) -> Result<String, TextLimitTooSmall> {
     let marker_line = marker.map(Document::marker_line);
     let max = usize::try_from(characters_max).unwrap_or(usize::MAX);
     let render = |part: Document| {
@@ -87,5 +87,5 @@ pub(super) fn render(
         };
         (text.chars().count() <= max).then_some(text)
     };
-    cut::longest_accepted(document, render).ok_or(TooSmall { characters_max })
+    cut::longest_accepted(document, render).ok_or(TextLimitTooSmall { characters_max })
 }

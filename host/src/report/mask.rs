@@ -11,11 +11,13 @@ use super::TestData;
 
 /// The text in place of a masked value.
 const MASK_TEXT: &str = "***";
+/// Maximum number of patterns of a connection, and maximum number of names.
 const PATTERNS_MAX: usize = 50;
+/// Maximum length of a pattern in characters, and of a name in bytes.
 const PATTERN_CHARS_MAX: usize = 500;
 /// Maximum memory of a compiled pattern, bytes.
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
-/// The values of arguments and JSON members whose name contains one of these words are masked.
+/// The value of an argument or of a JSON member is masked if its name contains one of these words.
 /// Names are compared in lower case and without separators.
 const SECRET_NAMES: [&str; 16] = [
     "password",
@@ -64,8 +66,8 @@ pub struct MaskSettings {
     pub defaults: bool,
     /// Further names of arguments whose values are masked.
     pub names: Vec<String>,
-    /// Regular expressions. Their matches are masked; if they have a group `value`, only this
-    /// group.
+    /// Regular expressions whose matches are masked. If an expression has a group `value`, only
+    /// this group is masked.
     pub patterns: Vec<String>,
 }
 
@@ -92,12 +94,15 @@ impl MaskSettings {
 /// Masks secrets, with compiled patterns and normalized names.
 #[derive(Debug)]
 pub struct Mask {
-    defaults: bool,
+    /// Whether [`SECRET_NAMES`] and [`DEFAULT_PATTERNS`] are used.
+    uses_defaults: bool,
+    /// The normalized names of the settings.
     names: Vec<String>,
+    /// The compiled patterns of the settings.
     patterns: Vec<Regex>,
 }
 
-/// The reason why the settings of a mask cannot be used.
+/// The reason why mask settings cannot be used, as a text for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidMask(String);
@@ -119,29 +124,29 @@ impl Mask {
         }
         let patterns = settings.patterns.iter().map(|pattern| compile_pattern(pattern));
         let patterns = patterns.collect::<Result<_, _>>()?;
-        Ok(Self { defaults: settings.defaults, names, patterns })
+        Ok(Self { uses_defaults: settings.defaults, names, patterns })
     }
 
-    /// Masks all texts of the data.
+    /// Masks secrets in the log, the assertions, the robot's log, the steps and the custom fields.
     pub(super) fn apply(&self, data: &mut TestData) {
         if let Some(log) = &mut data.log {
             for arguments in [&mut log.input_arguments, &mut log.output_arguments] {
                 *arguments = arguments.take().map(|text| self.mask_arguments(&text));
             }
-            self.mask_optional(&mut log.info);
-            self.mask_optional(&mut log.post_condition);
+            self.mask_optional_text(&mut log.info);
+            self.mask_optional_text(&mut log.post_condition);
         }
         for assertion in &mut data.assertions {
-            self.mask_optional(&mut assertion.message);
-            self.mask_optional(&mut assertion.payload);
+            self.mask_optional_text(&mut assertion.message);
+            self.mask_optional_text(&mut assertion.payload);
         }
         for line in &mut data.robot_logs {
             line.message = self.mask_text(&line.message);
         }
         for step in &mut data.steps {
-            self.mask_optional(&mut step.description);
-            self.mask_optional(&mut step.expected);
-            self.mask_optional(&mut step.actual);
+            self.mask_optional_text(&mut step.description);
+            self.mask_optional_text(&mut step.expected);
+            self.mask_optional_text(&mut step.actual);
         }
         for field in data.custom_fields.iter_mut().filter(|field| self.is_secret_name(&field.name))
         {
@@ -153,19 +158,20 @@ impl Mask {
     #[must_use]
     pub fn mask_text(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        let defaults = DEFAULT_PATTERNS.iter().filter(|_| self.defaults);
+        let defaults = DEFAULT_PATTERNS.iter().filter(|_| self.uses_defaults);
         for pattern in defaults.chain(&self.patterns) {
-            text = pattern.replace_all(&text, mask_value).into_owned();
+            text = pattern.replace_all(&text, mask_match).into_owned();
         }
         text
     }
 
-    fn mask_optional(&self, text: &mut Option<String>) {
+    fn mask_optional_text(&self, text: &mut Option<String>) {
         *text = text.take().map(|text| self.mask_text(&text));
     }
 
-    /// Masks values in a JSON text: by the name of their member, and by the patterns. A text that
-    /// is not JSON is masked only by the patterns.
+    /// Masks values in a JSON text. A value is masked if the name of its member is that of a
+    /// secret, or where a pattern matches. A text that is not JSON is masked only where a pattern
+    /// matches.
     #[must_use]
     pub fn mask_arguments(&self, text: &str) -> String {
         let Ok(mut json) = serde_json::from_str::<Value>(text) else { return self.mask_text(text) };
@@ -173,7 +179,8 @@ impl Mask {
         json.to_string()
     }
 
-    /// The recursion is limited, because serde_json limits how deeply a text may be nested.
+    /// Masks values in parsed JSON. The recursion is limited, because serde_json limits how deeply
+    /// a text may be nested.
     fn mask_json(&self, value: &mut Value) {
         match value {
             Value::String(text) => *text = self.mask_text(text),
@@ -199,7 +206,7 @@ impl Mask {
     /// Whether a value with this name is a secret.
     fn is_secret_name(&self, name: &str) -> bool {
         let name = normalize(name);
-        let by_default = self.defaults && SECRET_NAMES.iter().any(|word| name.contains(word));
+        let by_default = self.uses_defaults && SECRET_NAMES.iter().any(|word| name.contains(word));
         by_default || self.names.iter().any(|word| name.contains(word))
     }
 }
@@ -209,7 +216,8 @@ fn normalize(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-fn mask_value(captures: &Captures<'_>) -> String {
+/// Masks the group `value` of a match. If the match has no such group, masks the whole match.
+fn mask_match(captures: &Captures<'_>) -> String {
     let (Some(whole), Some(value)) = (captures.get(0), captures.name("value")) else {
         return MASK_TEXT.to_owned();
     };
@@ -219,6 +227,7 @@ fn mask_value(captures: &Captures<'_>) -> String {
     format!("{before}{MASK_TEXT}{after}")
 }
 
+/// Compiles a pattern. Refuses a pattern that is too long, or that matches an empty text.
 fn compile_pattern(pattern: &str) -> Result<Regex, InvalidMask> {
     if pattern.is_empty() || pattern.chars().count() > PATTERN_CHARS_MAX {
         return invalid_mask(format!("a pattern must have 1 to {PATTERN_CHARS_MAX} characters"));
@@ -235,6 +244,7 @@ fn compile_pattern(pattern: &str) -> Result<Regex, InvalidMask> {
     }
 }
 
+/// Returns an error with this reason.
 fn invalid_mask<T>(why: impl Into<String>) -> Result<T, InvalidMask> {
     Err(InvalidMask(why.into()))
 }

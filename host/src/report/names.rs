@@ -10,7 +10,7 @@ use super::Subject;
 use super::engine::TemplateError;
 use super::engine::line_and_column;
 
-/// The names that a template may use, and the part of the data to fetch for each.
+/// The names that a template may use, each with the part of the data that contains the value.
 const SUBJECT_OF_NAME: [(&str, Option<Subject>); 17] = [
     ("test_execution_id", None),
     ("test_case_id", None),
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn every_member_of_the_data_is_mapped_to_a_subject() {
+    fn the_names_for_templates_are_the_members_of_the_data() {
         let example = serde_json::to_value(sample_test_data()).expect("JSON");
         let mapped =
             SUBJECT_OF_NAME.iter().map(|(name, _)| *name).chain([SUBJECTS_OF_ATTACHMENTS.0]);

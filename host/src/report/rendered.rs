@@ -1,14 +1,15 @@
 //! Renders a report: the texts, fields and files of the defect for one failed test. Never does I/O.
 
 use super::data_limits::{clean_text, limit_lists, to_limited_json};
-use super::engine::{self, Expanded, OutputMode};
-use super::markup::{self, Document, Markup, TooSmall};
+use super::engine::{self, ExpandedTemplate, OutputMode};
+use super::markup::{self, Document, Markup, TextLimitTooSmall};
 use super::{Attachment, Gap, Mask, ReportSettings, TestData, defaults};
 
 /// The heading of the list of gaps.
 const GAPS_HEADING: &str = "What is missing or incomplete here";
-/// Maximum number of gaps in a text, and maximum number of characters of each gap.
+/// Maximum number of gaps that a text contains.
 const GAPS_MAX: usize = 20;
+/// Maximum length of one gap in a text, characters.
 const GAP_CHARS_MAX: usize = 400;
 
 /// Maximum size of the robot's log as a file, bytes.
@@ -17,14 +18,15 @@ const ROBOT_LOG_BYTES_MAX: usize = 1024 * 1024;
 /// A field of the tracker with its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
-    /// The name that the person configured. The connector finds the field of the tracker by this
+    /// The name that a person configured. The connector finds the field of the tracker by this
     /// name.
     pub name: String,
     /// The rendered value, which is never empty or null.
     pub value: FieldValue,
 }
 
-/// The value of a field. It is not escaped: the connector encodes it for its tracker.
+/// The value of a field, which is not escaped, because the connector encodes the value for its
+/// tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FieldValue {
     /// Plain text.
@@ -36,12 +38,15 @@ pub enum FieldValue {
 /// The content of a defect, rendered from the templates of a connection.
 #[derive(Debug)]
 pub struct Report {
+    /// The data, masked and with limited lists.
     data: TestData,
     title: String,
     description: Document,
+    /// The comment for the case that the test fails again.
     comment: Document,
     fields: Vec<Field>,
     attachments: Vec<Attachment>,
+    /// The newest lines of the robot's log, as the content of a text file.
     robot_log: String,
 }
 
@@ -86,7 +91,7 @@ impl Report {
         Self { data, title, description, comment, fields, attachments, robot_log }
     }
 
-    /// The title, cut to this number of characters (Unicode scalar values).
+    /// Returns the title, cut to at most `characters_max` characters (Unicode scalar values).
     #[must_use]
     pub fn title(&self, characters_max: u32) -> String {
         let max = usize::try_from(characters_max).unwrap_or(usize::MAX);
@@ -106,7 +111,7 @@ impl Report {
         markup: Markup,
         characters_max: u32,
         marker: Option<&str>,
-    ) -> Result<String, TooSmall> {
+    ) -> Result<String, TextLimitTooSmall> {
         markup::render(&self.description, markup, characters_max, marker)
     }
 
@@ -119,38 +124,38 @@ impl Report {
         markup: Markup,
         characters_max: u32,
         marker: Option<&str>,
-    ) -> Result<String, TooSmall> {
+    ) -> Result<String, TextLimitTooSmall> {
         markup::render(&self.comment, markup, characters_max, marker)
     }
 
-    /// The fields that the connection configures, in the configured order. Fields with an empty or
-    /// null value are left out.
+    /// Returns the fields that the connection configures, in the configured order. Fields with an
+    /// empty or null value are left out.
     #[must_use]
     pub fn fields(&self) -> &[Field] {
         &self.fields
     }
 
-    /// The files for the tracker. The content of the file of kind `RobotLog` is
+    /// Returns the files for the tracker. The content of the file of kind `RobotLog` is
     /// [`Self::robot_log`].
     #[must_use]
     pub fn attachments(&self) -> &[Attachment] {
         &self.attachments
     }
 
-    /// The robot's log, masked, as the content of a text file.
+    /// Returns the masked log of the robot, as the content of a text file.
     #[must_use]
     pub fn robot_log(&self) -> &str {
         &self.robot_log
     }
 
-    /// The masked data of the failed test.
+    /// Returns the masked data of the failed test.
     #[must_use]
     pub fn data(&self) -> &TestData {
         &self.data
     }
 }
 
-/// Masks the data. If a pattern is not valid, all data that may contain secrets is removed.
+/// Masks the data. If the mask settings are not valid, removes all data that may contain secrets.
 fn mask_data(settings: &ReportSettings, data: &mut TestData, notes: &mut Vec<String>) {
     match Mask::new(&settings.mask) {
         Ok(mask) => mask.apply(data),
@@ -198,10 +203,11 @@ fn robot_log_text(data: &TestData) -> String {
 
 /// Renders templates with the data of one test.
 struct TemplateRenderer {
+    /// The data of the test, in the form that templates read.
     context: engine::TemplateContext,
     /// A note for people about each template that failed.
     notes: Vec<String>,
-    /// The gaps as lines. They are added to each text whose template does not show them.
+    /// The gaps as lines, which are added to each text whose template does not show them.
     gaps: Vec<String>,
 }
 
@@ -212,8 +218,8 @@ impl TemplateRenderer {
         expanded.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// Renders a template as a document. If the template does not show the gaps, they are added at
-    /// the end.
+    /// Renders a template as a document. Adds the gaps at the end if the template does not show
+    /// them.
     fn render_document(
         &mut self,
         text_name: &str,
@@ -241,7 +247,7 @@ impl TemplateRenderer {
         template: Option<&str>,
         default: &str,
         mode: OutputMode,
-    ) -> Expanded {
+    ) -> ExpandedTemplate {
         if let Some(template) = template {
             match engine::expand(template, mode, &self.context) {
                 Ok(expanded) => return expanded,
@@ -250,19 +256,21 @@ impl TemplateRenderer {
                 )),
             }
         }
-        engine::expand(default, mode, &self.context).unwrap_or_else(|error| Expanded {
+        engine::expand(default, mode, &self.context).unwrap_or_else(|error| ExpandedTemplate {
             text: format!("The default {text_name} failed: {error}"),
             values: Vec::new(),
         })
     }
 
+    /// Renders the configured fields. If the template of a field fails, leaves the field out and
+    /// adds a note.
     fn render_fields(&mut self, settings: &ReportSettings) -> Vec<Field> {
         let mut fields = Vec::new();
         for field in &settings.fields {
             let (template, mode) = field.template();
             let value = match engine::expand(template, mode, &self.context) {
                 Ok(expanded) => {
-                    field_value(&expanded.text, mode).map_err(|error| error.to_string())
+                    parse_field_value(&expanded.text, mode).map_err(|error| error.to_string())
                 }
                 Err(error) => Err(error.to_string()),
             };
@@ -285,8 +293,9 @@ fn shows_gaps(template: &str) -> bool {
     engine::used_names(template).is_ok_and(|names| names.iter().any(is_gaps))
 }
 
-/// Reads the value of a field from the expanded template; `None` if the value is empty or null.
-fn field_value(text: &str, mode: OutputMode) -> serde_json::Result<Option<FieldValue>> {
+/// Reads the value of a field from an expanded template. Returns `None` if the value is empty or
+/// null.
+fn parse_field_value(text: &str, mode: OutputMode) -> serde_json::Result<Option<FieldValue>> {
     if mode != OutputMode::Json {
         let text = text.trim();
         return Ok((!text.is_empty()).then(|| FieldValue::Text(text.to_owned())));

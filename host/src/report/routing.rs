@@ -1,4 +1,5 @@
-//! Routing rules replace settings of the connection for some tests, such as the tracker's project.
+//! Routing rules, which replace settings of a connection for some failed tests, for example the
+//! project in the tracker. This module never fetches data.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,20 +7,21 @@ use crate::domain::Settings;
 
 use super::{Subject, TestData};
 
-/// If all conditions of a rule are met, its settings replace those of the connection.
+/// A rule with conditions. If a failed test meets all conditions, the settings of the rule replace
+/// those of the connection.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RoutingRule {
     /// The prefix of the test's project, such as "SHOP". Like all conditions, it ignores case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
-    /// Key or name of the test set that was executed.
+    /// The key or the name of the test set that was executed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_set: Option<String>,
-    /// One label that the test case must have.
+    /// A label that the test case must have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// Key of one requirement that the test case must be assigned to.
+    /// The key of a requirement that the test case must be assigned to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requirement: Option<String>,
     /// The new values, by the name of the setting. Other settings of the connection stay unchanged.
@@ -27,8 +29,8 @@ pub struct RoutingRule {
 }
 
 impl RoutingRule {
-    /// The parts of the data that the conditions of this rule need; empty for a rule without
-    /// conditions.
+    /// Returns the parts of the data that the conditions of this rule need. A rule without
+    /// conditions needs no data.
     pub fn subjects(&self) -> impl Iterator<Item = Subject> {
         let conditions = [
             (&self.project, Subject::Project),
@@ -41,7 +43,7 @@ impl RoutingRule {
             .filter_map(|(condition, subject)| condition.is_some().then_some(subject))
     }
 
-    /// A copy of `settings` in which this rule's settings replace those of the same name.
+    /// Returns a copy of `settings` in which this rule's settings replace those of the same name.
     #[must_use]
     pub fn applied_to(&self, settings: &Settings) -> Settings {
         let mut replaced = settings.clone();

@@ -1,5 +1,5 @@
-//! Example data in which every member has a value. Before a template is saved, it is rendered with
-//! this data.
+//! Example data in which every member has a value. Each template is rendered with this data before
+//! it is saved.
 
 use super::{
     Assertion, Attachment, AttachmentKind, CustomField, Execution, Gap, PastResult, Project,
@@ -8,11 +8,12 @@ use super::{
 
 const EXECUTION_ID: &str = "5b8f5c4e-7c1d-4e0b-9a43-0c2d8a6f1e01";
 const TEST_CASE_ID: &str = "5b8f5c4e-7c1d-4e0b-9a43-0c2d8a6f1e02";
+/// The id of all objects except the execution and the test case.
 const OTHER_ID: &str = "5b8f5c4e-7c1d-4e0b-9a43-0c2d8a6f1e03";
 const STARTED_AT: &str = "2026-11-28T09:30:00Z";
 const FINISHED_AT: &str = "2026-11-28T09:31:30Z";
 
-/// Invented data of one failed test.
+/// Returns invented data of one failed test.
 #[must_use]
 pub fn sample_test_data() -> TestData {
     TestData {

@@ -17,10 +17,13 @@ use super::{
     sample_test_data,
 };
 
+/// Maximum number of fields.
 const FIELDS_MAX: usize = 100;
+/// Maximum length of the name of a field, characters.
 const FIELD_NAME_CHARS_MAX: usize = 200;
+/// Maximum number of routing rules.
 const ROUTING_RULES_MAX: usize = 100;
-/// Maximum size of all settings together as JSON, bytes.
+/// Maximum size of all report settings of a connection together as JSON, bytes.
 const SETTINGS_BYTES_MAX: usize = 256 * 1024;
 /// The names of all report settings.
 const SETTING_NAMES: [&str; 7] = [
@@ -49,8 +52,8 @@ pub struct ReportSettings {
     pub mask: MaskSettings,
     /// The files that are sent to the tracker.
     pub attachments: AttachmentPolicy,
-    /// Rules that replace settings of the connection for some tests. Only the first rule whose
-    /// conditions are all met is used.
+    /// Rules that replace settings of the connection for some failed tests. Only the first rule
+    /// whose conditions are all met is used.
     pub routing: Vec<RoutingRule>,
 }
 
@@ -70,7 +73,7 @@ pub struct FieldTemplate {
 }
 
 impl FieldTemplate {
-    /// The template, and how it inserts values.
+    /// Returns the template, and how the template inserts values.
     pub(super) fn template(&self) -> (&str, OutputMode) {
         match (&self.text, &self.json) {
             (_, Some(json)) => (json, OutputMode::Json),
@@ -98,7 +101,7 @@ impl ReportSettings {
     /// Reads the object without checking its templates.
     ///
     /// # Errors
-    /// The members that are unknown or have the wrong type.
+    /// Returns a problem for each member that is unknown or has the wrong type.
     pub fn read(object: &Settings) -> Result<Self, Vec<SettingsProblem>> {
         let (mut settings, mut problems) = (Self::default(), Vec::new());
         for (member, value) in object {
@@ -136,8 +139,8 @@ impl ReportSettings {
         if problems.is_empty() { Ok(settings) } else { Err(problems) }
     }
 
-    /// Settings with the same attachment policy and the same mask, and with fixed texts that need
-    /// no data of the test.
+    /// Returns settings with the same attachment policy and the same mask, but with fixed texts,
+    /// which need no data of the test.
     #[must_use]
     pub fn only_attachments(&self) -> Self {
         let text = || Some("-".to_owned());
@@ -151,8 +154,8 @@ impl ReportSettings {
         }
     }
 
-    /// The parts of the data that the templates and the attachment policy use. A routing rule may
-    /// need other parts: [`RoutingRule::subjects`].
+    /// Returns the parts of the data that the templates and the attachment policy use. A routing
+    /// rule may need other parts: [`RoutingRule::subjects`].
     #[must_use]
     pub fn subjects(&self) -> BTreeSet<Subject> {
         let texts = [
@@ -171,6 +174,7 @@ impl ReportSettings {
         subjects
     }
 
+    /// Returns every problem of the settings, for the admin.
     fn find_problems(&self) -> Vec<SettingsProblem> {
         let mut problems = Vec::new();
         let mut add_problem = |member: String, why: Option<String>| {
@@ -187,8 +191,8 @@ impl ReportSettings {
         }
         let mut names = BTreeSet::new();
         for (index, field) in self.fields.iter().enumerate() {
-            let is_new = names.insert(&field.field);
-            add_problem(format!("fields[{index}]"), field_problem(field, is_new));
+            let is_new_name = names.insert(&field.field);
+            add_problem(format!("fields[{index}]"), field_problem(field, is_new_name));
         }
         let too_many = |length, max| (length > max).then(|| format!("at most {max} are allowed"));
         add_problem("fields".to_owned(), too_many(self.fields.len(), FIELDS_MAX));
@@ -214,17 +218,20 @@ impl InvalidMember {
     }
 }
 
+/// Reads the value of one member into `target`.
 fn read_member<T: DeserializeOwned>(target: &mut T, value: &Value) -> Result<(), InvalidMember> {
     *target = T::deserialize(value)?;
     Ok(())
 }
 
-fn field_problem(field: &FieldTemplate, is_new: bool) -> Option<String> {
+/// Returns the first problem of a field. `is_new_name` is false if an earlier field has the same
+/// name.
+fn field_problem(field: &FieldTemplate, is_new_name: bool) -> Option<String> {
     let length = field.field.chars().count();
     if !(1..=FIELD_NAME_CHARS_MAX).contains(&length) {
         return Some(format!("`field` must have 1 to {FIELD_NAME_CHARS_MAX} characters"));
     }
-    if !is_new {
+    if !is_new_name {
         return Some(format!("the field {:?} is configured twice", field.field));
     }
     if field.text.is_some() == field.json.is_some() {
@@ -234,12 +241,13 @@ fn field_problem(field: &FieldTemplate, is_new: bool) -> Option<String> {
     template_problem(template, mode)
 }
 
-/// Returns the first problem of a template. Renders the template twice: with example data, and with
-/// only the ids.
+/// Returns the first problem of a template. The template is rendered twice: with example data, and
+/// with only the ids of a failed test.
 fn template_problem(template: &str, mode: OutputMode) -> Option<String> {
     check_template(template, mode).err().map(|error| error.to_string())
 }
 
+/// Checks a template, and returns the first problem as an error.
 fn check_template(template: &str, mode: OutputMode) -> Result<(), TemplateError> {
     let refused = |reason: String| Err(TemplateError { position: None, reason });
     if template.len() > TEMPLATE_BYTES_MAX {

@@ -1,5 +1,5 @@
-//! The trait through which other rooms read the data of a failed test. It hides where the data
-//! comes from.
+//! The trait through which other rooms read the data of a failed test. The trait never reveals
+//! where the data comes from.
 
 use std::collections::BTreeSet;
 
@@ -12,9 +12,9 @@ use crate::domain::OutboundCall;
 use super::{Attachment, Gap, Subject, TestData};
 
 /// Reads the data of one failed test. Each part is requested at most once, when it is first needed.
-/// A part that cannot be fetched becomes a [`Gap`]; a fetch never fails as a whole.
+/// A part that cannot be fetched becomes a [`Gap`], so that a fetch never fails as a whole.
 #[async_trait]
-pub trait Source: Send + Sync {
+pub trait TestDataSource: Send + Sync {
     /// Fetches the requested parts, and adds a gap for each part that could not be fetched by
     /// `read_until`. The screenshots of assertions are listed if assertions or attachments are
     /// requested.
@@ -38,7 +38,7 @@ pub trait Source: Send + Sync {
         read_until: Instant,
     ) -> Result<Bytes, Gap>;
 
-    /// Returns the requests sent to Test Manager so far, for storing in the event. Their times are
-    /// measured from `measured_from`.
+    /// Returns the requests that were sent to Test Manager so far, so that the event can store
+    /// them. The time of each request is measured from `measured_from`.
     fn calls(&self, measured_from: Instant) -> Vec<OutboundCall>;
 }

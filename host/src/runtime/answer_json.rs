@@ -1,5 +1,5 @@
-//! Converts the values that exports return into JSON, for recordings and for the comparison of a
-//! replay with its recording.
+//! Converts the values that exports return into JSON. Recordings store this JSON, and a replay
+//! compares it with its recording. Never redacts a value.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::manifest::RawManifest;
 
 use super::sandbox::ExportAnswer;
 
-/// A value that an export returns.
+/// A value that an export returns, and that can be converted into JSON.
 pub trait AnswerJson {
     /// Returns the value as JSON. The JSON contains no secret, because the value was redacted when
     /// it was checked.
@@ -62,15 +62,15 @@ impl AnswerJson for ExportAnswer {
             Self::Manifest(manifest) => {
                 json!({"name": manifest.name, "version": manifest.version.to_string()})
             }
-            Self::Line(line) => line.json(),
+            Self::CheckText(line) => line.json(),
             Self::Choices(page) => page.json(),
             Self::Defect(defect) => defect.json(),
-            Self::Found(found) => found.json(),
+            Self::FoundDefects(found) => found.json(),
             Self::Counts(counts) => counts.json(),
             Self::State(state) => state.json(),
             Self::HasComment(has_comment) => has_comment.json(),
-            Self::Names(names) => names.json(),
-            Self::Done => Value::Null,
+            Self::AttachmentNames(names) => names.json(),
+            Self::NoValue => Value::Null,
         }
     }
 }

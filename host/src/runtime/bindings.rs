@@ -1,5 +1,5 @@
-//! Rust types for the WIT contract: generated bindings, and conversions of the arguments and the
-//! return values of exports.
+//! Contains the Rust types for the WIT contract: the generated bindings, and the conversions of the
+//! arguments and return values of exports.
 //!
 //! This file checks every value that a guest returns, so no other file gets an unchecked value.
 //! Each exported interface is bound separately, so a connector may export any of them.
@@ -87,7 +87,8 @@ const CHOICES_MAX: usize = 10_000;
 const DESCRIPTION_BYTES_MAX: usize = 65_536;
 /// Maximum length of the name of a setting in an error, bytes.
 const SETTING_NAME_BYTES_MAX: usize = 64;
-/// The wait after the error `rate-limited` if the connector returns no wait, seconds.
+/// How long the host waits after the error `rate-limited` if the connector does not return a wait,
+/// seconds.
 const DEFAULT_RETRY_AFTER_S: u32 = 60;
 
 /// Redacts a defect that the guest returned, and checks it against the contract.
@@ -192,22 +193,25 @@ pub(super) fn check_counts(counts: model::Counts, redact: Redact<'_>) -> Result<
     })
 }
 
+/// Returns the refusal for a returned value that violates the contract.
 fn contract_violation<T>(why: String) -> Result<T, Refusal> {
     Err(Refusal::ConnectorFault(ConnectorFault::Contract(why)))
 }
 
-/// Whether a text is an absolute http or https address that is not too long.
+/// Returns whether a text is an absolute http or https address of at most `SHORT_TEXT_BYTES_MAX`
+/// bytes.
 fn is_link(text: &str) -> bool {
     text.len() <= SHORT_TEXT_BYTES_MAX && is_web_address(text)
 }
 
-/// An error that an imported function returns to the guest.
+/// Builds an error that an imported function returns to the guest.
 pub(super) fn import_error(code: model::ErrorCode, message: String) -> model::Error {
     model::Error { code, message, setting: None, retry_after_seconds: None }
 }
 
-/// Converts an error that the connector returned. The text of the refusal is redacted and limited
-/// in length, and names the setting that a person must change.
+/// Converts an error that the connector returned into a refusal. The text of the refusal is
+/// redacted and limited in length. If the error has a setting that a person must change, the text
+/// names this setting.
 pub(super) fn refusal_from(error: model::Error, redact: Redact<'_>) -> Refusal {
     let mut why = redact(TextKind::ForPeople, error.message);
     why.truncate(why.floor_char_boundary(SHORT_TEXT_BYTES_MAX));
@@ -249,6 +253,7 @@ impl From<plugin::Manifest> for RawManifest {
 mod tests {
     use super::*;
 
+    /// Returns the refusal for an error of a connector. `s3cr3t` is the secret.
     fn refusal_of(code: model::ErrorCode, message: &str, setting: Option<&str>) -> Refusal {
         let error = model::Error {
             code,
@@ -284,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_limit_keeps_its_message_and_has_a_default_wait() {
+    fn a_rate_limit_error_keeps_its_message_and_gets_the_default_wait() {
         let limited = refusal_of(model::ErrorCode::RateLimited, "locked: s3cr3t", None);
         let why = "locked: [secret]".to_owned();
         assert_eq!(limited, Refusal::TrackerRateLimited { why, retry_after_s: 60 });

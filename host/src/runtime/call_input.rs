@@ -1,4 +1,5 @@
-//! The arguments of a call of an export, and the recording of a call with these arguments.
+//! Contains the arguments of a call of an export, and makes the recording of this call. Never calls
+//! a guest.
 
 use serde_json::{Value, json};
 
@@ -12,8 +13,8 @@ use super::answer_json::{AnswerJson, outcome_json};
 use super::component::Connector;
 use super::test_report::TestReport;
 
-/// A call of an export, and its arguments as a recording stores them; the guest gets them in
-/// another way. An argument is `None` if the export does not have it.
+/// A call of an export, and its arguments in the form for a recording. The guest gets the arguments
+/// separately. An argument is `None` if the export does not have this argument.
 #[derive(Clone, Copy)]
 pub(super) struct CallInput<'a> {
     pub(super) call: Call,
@@ -21,20 +22,22 @@ pub(super) struct CallInput<'a> {
     pub(super) marker: Option<&'a Marker>,
     /// The key of the defect in the tracker.
     pub(super) key: Option<&'a str>,
+    /// The id of an attachment of the report.
     pub(super) attachment: Option<u32>,
+    /// The Test Manager project.
     pub(super) project: Option<&'a str>,
     /// The setting, and the search text that a person has typed so far.
     pub(super) choices_query: Option<(&'a str, &'a str)>,
 }
 
 impl CallInput<'_> {
-    /// A call whose arguments are all absent.
+    /// Creates a call without arguments.
     pub(super) fn without_arguments(call: Call) -> Self {
         let (test, marker, key, attachment, project, choices_query) = Default::default();
         Self { call, test, marker, key, attachment, project, choices_query }
     }
 
-    /// Returns the recording of this call's run: its input, its exchanges with the tracker, and its
+    /// Returns the recording of this call: its input, its exchanges with the tracker, and its
     /// outcome. Returns `None` if the connection is not recorded.
     pub(super) fn recording<T: AnswerJson>(
         &self,
@@ -46,15 +49,15 @@ impl CallInput<'_> {
         let (exchanges, missing) = requests.take_recording()?;
         let connection = &requests.active().connection;
         let redact = |text| requests.redact(text);
-        let input = self.json(connection, connector, report, &redact);
-        let answer = Some(redacted(outcome_json(outcome), &redact));
+        let input = self.input_json(connection, connector, report, &redact);
+        let answer = Some(redact_texts(outcome_json(outcome), &redact));
         Some(RunRecording { input, exchanges, answer, missing })
     }
 
     /// Returns everything that the call depends on, as a JSON object. `redact` removes secrets from
-    /// the texts of tests. Settings are not redacted, because a person who enters a secret as a
-    /// setting has chosen to show it.
-    fn json(
+    /// the test data. Settings are not redacted: a person who enters a secret as a setting makes it
+    /// visible.
+    fn input_json(
         &self,
         connection: &Connection,
         connector: &Connector,
@@ -77,7 +80,7 @@ impl CallInput<'_> {
             "settings": connection.settings,
             "report": connection.report,
             "secrets": secrets.collect::<Vec<_>>(),
-            "test_data": report.and_then(TestReport::data_json).map(|data| redacted(data, redact)),
+            "test_data": report.and_then(TestReport::data_json).map(|data| redact_texts(data, redact)),
             "notes": report.map(TestReport::notes).filter(|notes| !notes.is_empty()),
         });
         let Value::Object(members) = input else { return Settings::new() };
@@ -98,12 +101,12 @@ fn create_defect_body(test: &FailedTest) -> Value {
 }
 
 /// Removes secrets from all texts in a JSON value.
-fn redacted(value: Value, redact: &dyn Fn(String) -> String) -> Value {
+fn redact_texts(value: Value, redact: &dyn Fn(String) -> String) -> Value {
     match value {
         Value::String(text) => Value::String(redact(text)),
-        Value::Array(items) => items.into_iter().map(|item| redacted(item, redact)).collect(),
+        Value::Array(items) => items.into_iter().map(|item| redact_texts(item, redact)).collect(),
         Value::Object(members) => {
-            members.into_iter().map(|(name, value)| (name, redacted(value, redact))).collect()
+            members.into_iter().map(|(name, value)| (name, redact_texts(value, redact))).collect()
         }
         other => other,
     }

@@ -1,7 +1,7 @@
-//! Compiles a component in a child process with its own limits, because the compiler is large and
-//! its input is untrusted: it must not use up the server's time or memory.
+//! Compiles a component in a child process with its own limits. The compiler is large and its input
+//! is untrusted, so it must not use up the server's time or memory.
 //!
-//! The child process reads one file and writes one file. It never runs a guest.
+//! The child process reads one file and writes one file. The child process never runs a guest.
 
 mod exit;
 mod limits;
@@ -22,21 +22,23 @@ use super::engine::{CodeSettings, Engine};
 use super::error::{CompileError, EngineError, WrongFile};
 use super::unsupported::explain_refusal;
 
-use exit::{Failure, classify};
+use exit::{Failure, classify_exit};
 use limits::limit_this_process;
 
 pub(crate) use limits::CompileLimits;
 
-/// The hidden subcommand of the child process; [`compile_component_child`] takes its arguments.
+/// The hidden subcommand that starts the child process. [`compile_component_child`] parses its
+/// arguments.
 pub const SUBCOMMAND: &str = "compile-component";
 
-/// The path of this program. It works even if the file was replaced or removed since the start, for
-/// example by a package upgrade.
+/// The path of this program. The path is valid even if the file was replaced or removed since the
+/// start, for example by a package upgrade.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
-/// The environment variable that configures jemalloc in the child process. With one arena that
-/// returns memory at once, the limit on the address space is a limit on the memory in use.
-const ALLOCATOR: (&str, &str) =
+/// The environment variable that configures jemalloc in the child process, and its value. jemalloc
+/// then uses one arena and returns freed memory at once, so the limit on the address space limits
+/// the memory in use.
+const ALLOCATOR_VARIABLE: (&str, &str) =
     ("_RJEM_MALLOC_CONF", "narenas:1,retain:false,background_thread:false");
 
 /// The input file and the output file of one compilation.
@@ -47,10 +49,11 @@ pub(crate) struct CompiledFiles {
     pub(crate) code: PathBuf,
 }
 
-/// Starts the child processes that compile.
+/// Compiles components in child processes.
 pub(crate) struct Compiler {
     /// The Jackfield executable that the child process runs.
     program: PathBuf,
+    /// The settings of the machine code.
     settings: CodeSettings,
 }
 
@@ -71,7 +74,8 @@ impl Compiler {
     /// Compiles a component into `folder`.
     ///
     /// # Errors
-    /// The component was not compiled. If a limit was hit, the error names its key and its value.
+    /// The component was not compiled. If the compiler exceeded a limit, the error names the key
+    /// and the value of the limit.
     pub(crate) async fn compile(
         &self,
         wasm: &[u8],
@@ -81,8 +85,8 @@ impl Compiler {
         let files =
             CompiledFiles { source: folder.join("in.wasm"), code: folder.join("out.cwasm") };
         tokio::fs::write(&files.source, wasm).await.map_err(CompileError::Input)?;
-        // A fuzzer observes only the branches of its own process, and would be slow if it started a
-        // child process for each input.
+        // A fuzzer observes only the branches of its own process. A fuzzer would also be slow if it
+        // started a child process for each input.
         if cfg!(fuzzing) {
             let compiled = compile_file(&files.source, &files.code, self.settings);
             compiled.map_err(|error| CompileError::Refused(error.to_string()))?;
@@ -97,7 +101,7 @@ impl Compiler {
             Err(_) => Err(CompileError::OverTime(limits.time_ms)),
             Ok(Err(error)) => Err(CompileError::Wait(error)),
             Ok(Ok(output)) => {
-                classify(output.status, &String::from_utf8_lossy(&output.stderr), limits)?;
+                classify_exit(output.status, &String::from_utf8_lossy(&output.stderr), limits)?;
                 Ok(files)
             }
         }
@@ -113,7 +117,7 @@ impl Compiler {
             .arg(limits.time_ms.to_string())
             .args([self.settings.layout.as_str(), self.settings.compile_for.as_str()])
             .env_clear()
-            .env(ALLOCATOR.0, ALLOCATOR.1)
+            .env(ALLOCATOR_VARIABLE.0, ALLOCATOR_VARIABLE.1)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -122,7 +126,8 @@ impl Compiler {
     }
 }
 
-/// Checks by its first bytes that a file is a component. The check does not need the compiler.
+/// Checks whether a file begins with the bytes with which each component begins. The check does not
+/// need the compiler.
 ///
 /// # Errors
 /// The file is not a component. Each common mistake has its own error.
@@ -135,22 +140,24 @@ pub(crate) fn check_magic_bytes(wasm: &[u8]) -> Result<(), WrongFile> {
     }
 }
 
-/// Runs the child process: sets its limits, compiles, and reports the result by its exit code and
-/// on stderr. `args` are the arguments after the subcommand: input, output, address space in bytes,
+/// Runs the child process: sets its limits and compiles. Reports the result in its exit code and on
+/// stderr. `args` are the arguments after the subcommand: input, output, address space in bytes,
 /// time in milliseconds, layout of memories, processors.
 #[must_use]
 pub fn compile_component_child(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match run_child(args) {
+    match compile_with_limits(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Writing fails if the parent has closed the pipe; then no process reads the text.
+            // Writing fails if the parent process has closed the pipe. No process reads the text
+            // then.
             let _ = writeln!(io::stderr(), "{error}");
             Failure::of(&error).into()
         }
     }
 }
 
-/// The reason why the child process cannot compile. The parent process gets only its text.
+/// The reason why the child process cannot compile. The parent process gets only the text of this
+/// error.
 #[derive(Debug, thiserror::Error)]
 enum ChildError {
     #[error("{SUBCOMMAND} is internal and takes the arguments IN OUT BYTES MS LAYOUT CPU")]
@@ -167,7 +174,7 @@ enum ChildError {
     Write(#[source] io::Error),
 }
 
-fn run_child(args: impl IntoIterator<Item = OsString>) -> Result<(), ChildError> {
+fn compile_with_limits(args: impl IntoIterator<Item = OsString>) -> Result<(), ChildError> {
     let args: Vec<OsString> = args.into_iter().collect();
     let [input, output, memory_bytes, time_ms, layout, compile_for] = args.as_slice() else {
         return Err(ChildError::Arguments);

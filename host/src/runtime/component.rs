@@ -1,7 +1,7 @@
-//! The types of loaded connectors: a linked component, a version of a connector, and a connector,
-//! which is a version under the name of its file.
+//! Contains the types of loaded connectors: a linked component, a version of a connector, and a
+//! connector. A connector has the name of its file and runs one version.
 //!
-//! These types neither load nor run a component.
+//! These types never load and never run a component.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +20,8 @@ use super::guest::Guest;
 use super::pool;
 use super::script::{RunScript, Script};
 
-/// The imports by which a connector reads test data from Test Manager.
+/// The beginnings of the names of the imports with which a connector reads test data from Test
+/// Manager.
 const TEST_DATA_IMPORTS: [&str; 2] =
     ["jackfield:connector/report@", "jackfield:connector/test-manager@"];
 
@@ -28,30 +29,40 @@ const TEST_DATA_IMPORTS: [&str; 2] =
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Interfaces {
     /// Whether the connector exports `defects`.
-    pub defects: bool,
+    pub exports_defects: bool,
     /// Whether the connector exports `kpis`.
-    pub kpis: bool,
+    pub exports_kpis: bool,
     /// Whether the connector exports `follow-up`, whose calls read or change a defect after it was
     /// created.
-    pub follow_up: bool,
+    pub exports_follow_up: bool,
 }
 
 impl Interfaces {
     /// The names of the exported interfaces.
     pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
-        let interfaces =
-            [("defects", self.defects), ("kpis", self.kpis), ("follow-up", self.follow_up)];
+        let interfaces = [
+            ("defects", self.exports_defects),
+            ("kpis", self.exports_kpis),
+            ("follow-up", self.exports_follow_up),
+        ];
         interfaces.into_iter().filter(|(_, is_exported)| *is_exported).map(|(name, _)| name)
     }
 }
 
-/// A linked component, with the indices of its exports.
+/// A component that is linked to its imports, and the indices of its exports.
 #[derive(Clone)]
 pub(crate) struct LoadedComponent {
+    /// The component with its imports, from which each run makes an instance.
     pub(super) pre: InstancePre<Guest>,
+    /// The indices of the functions of the interface `plugin`.
     pub(super) plugin: plugin::GuestIndices,
+    /// The indices of the functions of `defects`. `None` if the component does not export
+    /// `defects`.
     pub(super) defects: Option<defects::GuestIndices>,
+    /// The indices of the functions of `kpis`. `None` if the component does not export `kpis`.
     pub(super) kpis: Option<kpis::GuestIndices>,
+    /// The indices of the functions of `follow-up`. `None` if the component does not export
+    /// `follow-up`.
     pub(super) follow_up: Option<follow_up::GuestIndices>,
     /// The script that each run evaluates, if the component is the runner of scripts.
     pub(super) script: Option<Arc<Script>>,
@@ -67,26 +78,27 @@ pub(crate) struct Version {
     pub(crate) loaded: LoadedComponent,
 }
 
-/// A connector: its name, the version that runs, and the limits that are configured for this name.
+/// A connector: its name, the version that its runs use, and the limits that are configured for
+/// this name.
 pub struct Connector {
     name: ConnectorName,
     version: Arc<Version>,
     limits: Limits,
     loaded_at: Timestamp,
     /// The number of runs that have ended since the version was loaded.
-    runs: AtomicU64,
-    /// The number of these runs that trapped, exceeded a limit, or violated the contract.
-    faults: AtomicU64,
+    run_count: AtomicU64,
+    /// The number of these runs that trapped, exceeded a limit or violated the contract.
+    fault_count: AtomicU64,
 }
 
-/// The log reports that all runs failed after each of these numbers of failed runs.
+/// If all runs have failed, the log reports this after each of these numbers of failed runs.
 const REPORTED_FAULT_COUNTS: [u64; 3] = [1, 3, 10];
 
 impl LoadedComponent {
-    /// Looks up the exported interfaces, and counts the slots that an instance needs.
+    /// Looks up the exports of a component, and computes how many slots an instance needs.
     ///
     /// # Errors
-    /// An export is missing, or the component needs too many memories or tables.
+    /// A required interface is not exported, or the component needs too many memories or tables.
     pub(super) fn new(pre: InstancePre<Guest>) -> Result<Self, LoadError> {
         let exports = || export_names(&pre);
         let plugin = plugin::GuestIndices::new(&pre).map_err(|_| LoadError::NoPlugin(exports()))?;
@@ -103,9 +115,9 @@ impl LoadedComponent {
     /// The interfaces that the component exports.
     pub(crate) fn interfaces(&self) -> Interfaces {
         Interfaces {
-            defects: self.defects.is_some(),
-            kpis: self.kpis.is_some(),
-            follow_up: self.follow_up.is_some(),
+            exports_defects: self.defects.is_some(),
+            exports_kpis: self.kpis.is_some(),
+            exports_follow_up: self.follow_up.is_some(),
         }
     }
 
@@ -120,9 +132,9 @@ impl LoadedComponent {
     }
 
     /// Returns the script for a run of the connector with this name, if the connector is a script.
-    pub(super) fn run_script(&self, connector: &ConnectorName) -> Option<RunScript> {
+    pub(super) fn script_of_run(&self, connector: &ConnectorName) -> Option<RunScript> {
         let script = Arc::clone(self.script.as_ref()?);
-        Some(RunScript { file: format!("{connector}.js"), script })
+        Some(RunScript { file_name: format!("{connector}.js"), script })
     }
 
     /// Returns the functions that the component imports from the interface with this name. For a
@@ -150,14 +162,14 @@ fn export_names(pre: &InstancePre<Guest>) -> Vec<String> {
 }
 
 impl Version {
-    /// Creates a version. The imports of the component show whether it reads test data.
+    /// Creates a version. Finds out from the imports of the component whether it reads test data.
     pub(crate) fn new(
         sha256: String,
         mut manifest: Manifest,
         loaded: LoadedComponent,
     ) -> Arc<Self> {
         let (imports, _) = loaded.imports_and_exports();
-        manifest.asks_for_test_data = imports
+        manifest.reads_test_data = imports
             .iter()
             .any(|import| TEST_DATA_IMPORTS.iter().any(|name| import.starts_with(name)));
         Arc::new(Self { sha256, manifest, loaded })
@@ -172,8 +184,8 @@ impl Connector {
         limits: Limits,
         loaded_at: Timestamp,
     ) -> Self {
-        let (runs, faults) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { name, version, limits, loaded_at, runs, faults }
+        let (run_count, fault_count) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { name, version, limits, loaded_at, run_count, fault_count }
     }
 
     /// Returns a connector with the same version and other limits.
@@ -182,8 +194,8 @@ impl Connector {
         Self::new(self.name.clone(), Arc::clone(&self.version), limits, self.loaded_at)
     }
 
-    /// Returns the functions by which the connector reads test data: those that it imports from
-    /// `report` and `test-manager`.
+    /// Returns the functions with which the connector reads test data: the functions that it
+    /// imports from `report` and `test-manager`.
     #[must_use]
     pub fn imported_test_data_functions(&self) -> Vec<(&'static str, Vec<String>)> {
         let loaded = &self.version.loaded;
@@ -222,11 +234,11 @@ impl Connector {
         self.loaded_at
     }
 
-    /// Returns a warning if every run since the version was loaded failed because of the connector.
+    /// Returns a warning if all runs since the version was loaded failed because of the connector.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let (runs, faults) =
-            (self.runs.load(Ordering::Relaxed), self.faults.load(Ordering::Relaxed));
+            (self.run_count.load(Ordering::Relaxed), self.fault_count.load(Ordering::Relaxed));
         (faults > 0 && faults == runs).then(|| {
             format!(
                 "this version has failed {faults} of {runs} runs since it was loaded; if the version \
@@ -238,9 +250,9 @@ impl Connector {
 
     /// Counts a run that has ended. Logs a warning if all runs so far have failed.
     pub(super) fn count_run<T>(&self, outcome: &Result<T, Refusal>) {
-        self.runs.fetch_add(1, Ordering::Relaxed);
+        self.run_count.fetch_add(1, Ordering::Relaxed);
         let Err(Refusal::ConnectorFault(fault)) = outcome else { return };
-        let faults = self.faults.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let faults = self.fault_count.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if let Some(warning) = self.warning().filter(|_| REPORTED_FAULT_COUNTS.contains(&faults)) {
             let (sha256, last) = (self.sha256(), fault.to_string());
             tracing::warn!(connector = %self.name, sha256, last, "{warning}");

@@ -1,7 +1,7 @@
-//! The wasmtime engine: one per process, with its settings, its ticker thread and its linker.
+//! Starts the wasmtime engine of the process, with its settings, its ticker thread and its linkers.
 //!
-//! The engine maps code that the child process compiled. This module never compiles in the server
-//! and never runs a guest.
+//! The engine maps code that a child process compiled. This module never compiles in the server's
+//! process and never runs a guest.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -30,15 +30,16 @@ pub const WASMTIME_VERSION: &str = env!("WASMTIME_VERSION");
 /// the base instruction set of the architecture.
 const TARGET: &str = env!("TARGET");
 
-/// The time between two ticks of the engine. A guest that computes yields to others at each tick.
+/// The time between two ticks of the engine. A guest that computes lets other guests run at each
+/// tick.
 const TICK_PERIOD: Duration = Duration::from_millis(10);
 
-/// The size of a guest's stack.
+/// The size of the stack of a guest's own functions.
 pub(super) const STACK_BYTES: usize = 512 << 10;
-/// The size of the stack on which guest and host functions run.
+/// The size of the stack on which the functions of the guest and of the host run.
 const ASYNC_STACK_BYTES: usize = 2 << 20;
 
-/// The settings that the machine code of a component depends on, in addition to the version of
+/// The settings on which the machine code of a component depends, in addition to the version of
 /// wasmtime. The server and the compiler process use the same settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CodeSettings {
@@ -51,24 +52,26 @@ pub(crate) struct Engine {
     engine: wasmtime::Engine,
     address_space: AddressSpace,
     compile_for: CompileFor,
+    /// Links connectors that are components.
     linker: Linker<Guest>,
+    /// Links the runner of scripts.
     script_linker: Linker<Guest>,
     fingerprint: String,
     ticks: Arc<Ticks>,
 }
 
 impl Engine {
-    /// Starts the engine and its ticker thread; the thread ends with the engine.
+    /// Starts the engine and its ticker thread. The thread ends when the engine is dropped.
     ///
     /// # Errors
     /// The machine does not support a setting.
     pub(crate) fn start(compile_for: CompileFor) -> Result<Self, EngineError> {
         let (engine, address_space) = start_with_largest_pool(compile_for)?;
-        let linker = imports::linker(&engine).map_err(EngineError)?;
-        let script_linker = imports::script_linker(&linker).map_err(EngineError)?;
+        let linker = imports::build_linker(&engine).map_err(EngineError)?;
+        let script_linker = imports::build_script_linker(&linker).map_err(EngineError)?;
         let ticks = Arc::<Ticks>::default();
         start_ticker(&engine, Arc::clone(&ticks));
-        let fingerprint = fingerprint(&engine);
+        let fingerprint = compute_fingerprint(&engine);
         Ok(Self { engine, address_space, compile_for, linker, script_linker, fingerprint, ticks })
     }
 
@@ -78,20 +81,20 @@ impl Engine {
     /// # Errors
     /// The machine does not support a setting.
     pub(super) fn for_compiling(settings: CodeSettings) -> Result<wasmtime::Engine, EngineError> {
-        wasmtime::Engine::new(&config(settings)?).map_err(EngineError)
+        wasmtime::Engine::new(&engine_config(settings)?).map_err(EngineError)
     }
 
-    /// Returns how many guest memories the address space allows, and their layout.
+    /// Returns how many guest memories fit into the address space, and how they are laid out.
     pub(crate) fn address_space(&self) -> AddressSpace {
         self.address_space
     }
 
-    /// The settings of the code that this engine runs.
+    /// Returns the settings of the code that this engine runs.
     pub(super) fn code_settings(&self) -> CodeSettings {
         CodeSettings { layout: self.address_space.layout, compile_for: self.compile_for }
     }
 
-    /// Returns the fingerprint of the engine's version and settings. Compiled code with another
+    /// Returns the fingerprint of the engine's version and settings. Compiled code that has another
     /// fingerprint is never loaded.
     pub(crate) fn fingerprint(&self) -> &str {
         &self.fingerprint
@@ -135,8 +138,8 @@ impl Engine {
         )]
         // SAFETY: the file comes from the cache folder. Only this user may write to that folder
         // (checked when it is opened), only the output of the compiler process is renamed into it,
-        // and a version is used again only if the digest of its file is the one that was sealed
-        // when it was stored.
+        // and a version is used again only if the digest of its file equals the digest that was
+        // sealed when the file was stored.
         unsafe { Component::deserialize_file(&self.engine, compiled) }.map_err(LoadError::Map)
     }
 
@@ -158,18 +161,19 @@ impl Engine {
     }
 }
 
-/// Starts the engine with the largest pool that fits into the address space, or without a pool if
-/// no pool fits.
+/// Starts the engine with the largest pool that fits into the address space. If no pool fits,
+/// starts the engine without a pool.
 fn start_with_largest_pool(
     compile_for: CompileFor,
 ) -> Result<(wasmtime::Engine, AddressSpace), EngineError> {
     for slots in pool::SLOT_COUNTS {
-        let mut config = config(CodeSettings { layout: MemoryLayout::Reserved, compile_for })?;
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool::config(slots)));
+        let mut config =
+            engine_config(CodeSettings { layout: MemoryLayout::Reserved, compile_for })?;
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool::pool_config(slots)));
         // The engine fails to start only if the address space is too small, because its other
         // settings are the same for every pool and for the engine without a pool.
         if let Ok(engine) = wasmtime::Engine::new(&config)
-            && address_space::has_room(0)
+            && address_space::has_free_address_space(0)
         {
             return Ok((engine, AddressSpace { slots, layout: MemoryLayout::Reserved }));
         }
@@ -179,8 +183,8 @@ fn start_with_largest_pool(
     Ok((engine, AddressSpace::on_demand(pool::SLOT_COUNTS[0])))
 }
 
-/// The configuration of an engine that compiles or runs code with these settings.
-fn config(settings: CodeSettings) -> Result<Config, EngineError> {
+/// Returns the configuration of an engine that compiles or runs code with these settings.
+fn engine_config(settings: CodeSettings) -> Result<Config, EngineError> {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
@@ -194,10 +198,10 @@ fn config(settings: CodeSettings) -> Result<Config, EngineError> {
         config.target(TARGET).map_err(EngineError)?;
     }
     if settings.layout == MemoryLayout::OnDemand {
-        // A memory that grows beyond its reservation is moved.
-        config.memory_reservation(address_space::ON_DEMAND_BYTES).memory_guard_size(0);
+        // A memory that grows beyond its reserved address space is moved.
+        config.memory_reservation(address_space::ON_DEMAND_MEMORY_BYTES).memory_guard_size(0);
         config
-            .memory_reservation_for_growth(address_space::GROWTH_BYTES)
+            .memory_reservation_for_growth(address_space::GROWTH_RESERVE_BYTES)
             .guard_before_linear_memory(false);
     }
     Ok(config)
@@ -206,8 +210,8 @@ fn config(settings: CodeSettings) -> Result<Config, EngineError> {
 /// Starts a thread that advances the epoch and counts the ticks until the engine is dropped.
 fn start_ticker(engine: &wasmtime::Engine, ticks: Arc<Ticks>) {
     let weak = engine.weak();
-    // The ticker is a thread and not a task, because it must run even while every worker thread of
-    // the async runtime polls a guest.
+    // The ticker is a thread and not a task, so that it runs even while every worker thread of the
+    // async runtime polls a guest.
     let ticker = std::thread::Builder::new().name("ticker".to_owned());
     let spawned = ticker.spawn(move || {
         while let Some(engine) = weak.upgrade() {
@@ -222,7 +226,8 @@ fn start_ticker(engine: &wasmtime::Engine, ticks: Arc<Ticks>) {
     }
 }
 
-fn fingerprint(engine: &wasmtime::Engine) -> String {
+/// Returns a hash of everything in the engine that compiled code depends on.
+fn compute_fingerprint(engine: &wasmtime::Engine) -> String {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     format!("{:016x}", hasher.finish())
@@ -246,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_import_that_the_host_does_not_provide_is_named() {
+    fn the_error_names_an_import_that_the_host_does_not_provide() {
         let folder = tempfile::tempdir().unwrap();
         let compiled = folder.path().join("code.cwasm");
         let engine = Engine::start(CompileFor::ThisCpu).unwrap();

@@ -1,13 +1,15 @@
-//! The reasons why a file is not compiled or loaded, and why the engine does not start.
+//! Contains the errors of this room: why a file is not compiled or loaded, and why the engine does
+//! not start.
 //!
-//! Texts that come from a connector's file are shortened, because the file is untrusted.
+//! Never shows a long text from a connector's file: such texts are shortened, because the file is
+//! untrusted.
 
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
-/// Maximum length of a text from a connector's file or from the compiler in a message, in
-/// characters.
+/// A message repeats at most this number of characters of a text from a connector's file or from
+/// the compiler.
 const QUOTED_CHARS_MAX: usize = 1_500;
 
 /// The reason why the engine does not start.
@@ -15,7 +17,7 @@ const QUOTED_CHARS_MAX: usize = 1_500;
 #[error("{0:#}")]
 pub struct EngineError(#[source] pub(super) wasmtime::Error);
 
-/// The reason, found in its first bytes, why a file is not a component.
+/// The reason why a file is not a component. The first bytes of the file show this reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WrongFile {
     /// The file has no bytes.
@@ -63,7 +65,7 @@ pub enum CompileError {
         /// The setting or system limit that `bytes` comes from.
         by: MemoryBound,
     },
-    /// The kernel killed the compiler. It usually does this when memory runs out.
+    /// The kernel killed the compiler. The kernel usually does this when memory runs out.
     #[error(
         "the compiler was killed, as the kernel does when memory runs out; its limit was {bytes} bytes: \
          give the machine or the container more memory, or lower `limits.compile_memory_bytes`"
@@ -106,7 +108,7 @@ pub enum CompileError {
     Failed(ExitStatus),
 }
 
-/// The setting or system limit that limits a compiler's memory.
+/// The setting or system limit from which a compiler's memory limit comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemoryBound {
     /// The key `limits.compile_memory_bytes`.
@@ -118,6 +120,7 @@ pub enum MemoryBound {
 }
 
 impl MemoryBound {
+    /// Returns a text about this limit for an error. `bytes` is the value of the limit.
     fn describe(self, bytes: u64) -> String {
         match self {
             Self::ConfigKey => format!("`limits.compile_memory_bytes` = {bytes}"),
@@ -135,8 +138,8 @@ impl MemoryBound {
 }
 
 impl CompileError {
-    /// Whether the compiler exceeded a limit or died because of the file. Another attempt would
-    /// fail in the same way.
+    /// Returns whether the compiler exceeded a limit or died because of the file. Another attempt
+    /// would fail in the same way.
     #[must_use]
     pub fn compiler_died(&self) -> bool {
         match self {
@@ -157,8 +160,8 @@ impl CompileError {
         }
     }
 
-    /// Whether the cause may be temporary: the cause may be the state of the machine, which may
-    /// change although the file does not.
+    /// Returns whether the cause may be temporary. A cause may be temporary if it may be the state
+    /// of the machine, because this state can change without a change of the file.
     #[must_use]
     pub fn may_be_temporary(&self) -> bool {
         match self {
@@ -196,7 +199,7 @@ pub enum LoadError {
     /// The engine cannot prepare an instance of the component.
     #[error("cannot link the component: {}", shortened(&format!("{:#}", .0)))]
     Link(#[source] wasmtime::Error),
-    /// The component is not built for a connector's world.
+    /// The component does not export `plugin`, so it is not built for a connector's world.
     #[error(
         "does not export `jackfield:connector/plugin@0.1.0`: build it for a world of \
          wit/connector.wit; {}", describe_exports(.0)
@@ -209,7 +212,7 @@ pub enum LoadError {
         what: &'static str,
         /// The number that the component has.
         count: u32,
-        /// The maximum for one run.
+        /// The maximum number for one run.
         max: u32,
     },
     /// The component imports a core module, so the host cannot compute how much of the pool it
@@ -225,7 +228,8 @@ pub enum LoadError {
     NoEventInterface(Vec<String>),
 }
 
-/// Describes what a component exports instead, and what kind of program usually exports that.
+/// Returns a text that lists the exports of a component. The text also states what kind of program
+/// usually has these exports.
 fn describe_exports(exports: &[String]) -> String {
     let has = |name: &str| exports.iter().any(|export| export.starts_with(name));
     let hint = if exports.is_empty() {
@@ -241,7 +245,7 @@ fn describe_exports(exports: &[String]) -> String {
     format!("it exports {}{hint}", shortened(&names))
 }
 
-/// Returns the beginning of a text whose length is not limited.
+/// Shortens a text to `QUOTED_CHARS_MAX` characters.
 pub(crate) fn shortened(text: &str) -> String {
     text.chars().take(QUOTED_CHARS_MAX).collect()
 }

@@ -1,6 +1,6 @@
 //! Finds the JavaScript exception that ended a run. The JavaScript engine prints the exception as a
-//! Rust struct within a panic message; the author of a connector needs only the exception's message
-//! and stack.
+//! Rust struct within a panic message. The author of a connector needs only the exception's message
+//! and stack. Never redacts a text.
 
 use crate::domain::LogLine;
 
@@ -9,13 +9,16 @@ use super::run_log::STDERR;
 /// The beginning of the last line of a panic message.
 const PANIC_END: &str = "note: run with `RUST_BACKTRACE=1`";
 
+/// A JavaScript exception.
 pub(super) struct Exception {
     message: String,
+    /// The stack frames, one in each line.
     stack: String,
 }
 
 impl Exception {
-    /// Returns the exception in a panic message; `None` if the message contains no exception.
+    /// Returns the exception in a panic message. Returns `None` if the message contains no
+    /// exception.
     pub(super) fn from_panic(text: &str) -> Option<Self> {
         let (_, record) = text.split_once("Exception {")?;
         let message = read_member(record, "message: Some(")?;
@@ -30,7 +33,7 @@ impl Exception {
     }
 }
 
-/// Returns the text of a struct member, which is printed as a Rust string literal.
+/// Returns the text of a member of a printed struct. The text is printed as a Rust string literal.
 fn read_member(record: &str, name: &str) -> Option<String> {
     let (_, text) = record.split_once(name)?;
     let mut characters = text.trim_start().strip_prefix('"')?.chars();
@@ -51,9 +54,9 @@ fn read_member(record: &str, name: &str) -> Option<String> {
     }
 }
 
-/// Replaces the JavaScript engine's panic at the end of a log by the exception: its message, and
-/// one line for each stack frame. If the log contains only a part of the panic, the log is not
-/// changed.
+/// If a log ends with a panic of the JavaScript engine, replaces the panic by the exception: its
+/// message, and one line for each stack frame. Does not change the log if it contains only a part
+/// of the panic.
 pub(super) fn replace_panic_by_exception(mut log: Vec<LogLine>) -> Vec<LogLine> {
     let is_panic = |line: &LogLine| line.level == STDERR && line.message.contains("panicked at ");
     let (Some(begin), Some(end)) = (log.iter().rposition(is_panic), log.last()) else {
@@ -78,7 +81,8 @@ pub(super) fn replace_panic_by_exception(mut log: Vec<LogLine>) -> Vec<LogLine> 
 mod tests {
     use super::*;
 
-    fn replaced(lines: &[&str]) -> Vec<String> {
+    /// Returns the messages of a log with these lines after the replacement.
+    fn messages_after_replacement(lines: &[&str]) -> Vec<String> {
         let line = |text: &&str| LogLine { at_ms: 1, level: STDERR, message: (*text).to_owned() };
         let log = replace_panic_by_exception(lines.iter().map(line).collect());
         log.into_iter().map(|line| line.message).collect()
@@ -97,11 +101,11 @@ mod tests {
         ];
         let expected =
             ["before", "a \"b\"", "c\\u{1b}", "    at x (y.js:8:5)", "    at z"].map(str::to_owned);
-        assert_eq!(replaced(&panic), expected);
+        assert_eq!(messages_after_replacement(&panic), expected);
         let cut = panic.get(..5).expect("lines");
-        assert_eq!(replaced(cut), cut, "a panic whose end is missing");
+        assert_eq!(messages_after_replacement(cut), cut, "a panic whose end is missing");
         let other = ["thread panicked at src/lib.rs:88:5:", "no key", PANIC_END];
-        assert_eq!(replaced(&other), other);
-        assert_eq!(replaced(&[]), Vec::<String>::new());
+        assert_eq!(messages_after_replacement(&other), other);
+        assert_eq!(messages_after_replacement(&[]), Vec::<String>::new());
     }
 }

@@ -1,6 +1,6 @@
-//! The host's side of one run, in three steps: `start` creates the `RunRequests`, the log and the
-//! counters; `run_until_stopped` runs the call until it returns, is stopped or takes too long;
-//! `finish` collects the log, the calls and the usage.
+//! Executes one run in three steps. `start` creates the `RunRequests`, the log and the counters.
+//! `run_until_stopped` runs the call until it returns, is stopped or reaches its deadline. `finish`
+//! collects the log, the calls and the usage. Never waits for a permit (`sandbox/run.rs`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -30,20 +30,22 @@ use super::limiter::{ExceededLimit, Limiter};
 use super::run_log::RunLog;
 use super::test_report::TestReport;
 
-/// The time that a guest has between the deadline of its requests and the deadline of its run: a
-/// tenth of the run's time, but at most this.
+/// Maximum time between the deadline of a run's requests and the deadline of the run. Usually, this
+/// time is a tenth of the run's time.
 const TIME_AFTER_REQUESTS_MAX: Duration = Duration::from_secs(5);
 
-/// The host's side of a run that has started. The input of a run is `sandbox::RunInput`.
+/// The state that the host needs for a run that has started. The input of a run is
+/// `sandbox::RunInput`.
 pub(super) struct Execution {
-    started: Instant,
-    /// The instant at which the export was called, after the instance was created.
-    called: OnceLock<Instant>,
-    /// The instant at which the run is stopped. Its requests are stopped earlier.
+    started_at: Instant,
+    /// The time at which the export was called, after the instance was created.
+    called_at: OnceLock<Instant>,
+    /// The time at which the run is stopped. The requests of the run are stopped earlier.
     run_deadline: Instant,
     limits: Limits,
     meter: Arc<Meter>,
     memory: Arc<Account>,
+    /// The highest number of handles that the guest had.
     handles_peak: Arc<AtomicU64>,
     log: Arc<RunLog>,
     requests: Arc<RunRequests>,
@@ -59,7 +61,7 @@ pub(super) struct StopSignals<'a> {
 }
 
 impl StopSignals<'_> {
-    /// Checks that no signal was sent before the run starts.
+    /// Refuses a run if one of the signals was sent before the run starts.
     pub(super) fn check(self) -> Result<(), Refusal> {
         if self.server.is_cancelled() {
             return Err(Refusal::ShuttingDown);
@@ -68,7 +70,7 @@ impl StopSignals<'_> {
     }
 
     /// Waits for one of the signals, and returns the reason why the run ends.
-    pub(super) async fn stopped(self) -> Refusal {
+    pub(super) async fn wait_for_stop(self) -> Refusal {
         tokio::select! {
             biased;
             () = self.server.cancelled() => Refusal::ShuttingDown,
@@ -79,23 +81,27 @@ impl StopSignals<'_> {
 
 /// The log, calls, usage and writes of a run that has ended. The result of the run is separate.
 pub(super) struct FinishedRun {
-    started: Instant,
-    called: Option<Instant>,
-    ended: Instant,
-    /// What sent the run's requests. It also redacts the value that the guest returned.
+    started_at: Instant,
+    called_at: Option<Instant>,
+    ended_at: Instant,
+    /// The sender of the run's requests. This sender also redacts the value that the guest
+    /// returned.
     pub(super) requests: Arc<RunRequests>,
     pub(super) log: Vec<LogLine>,
     pub(super) calls: Vec<OutboundCall>,
     pub(super) usage: Usage,
     pub(super) writes: Vec<WriteRecord>,
-    /// The limit of the host's memory, if memory was refused to the run because of this limit.
+    /// The limit of the host's memory. `None` if the host never refused memory to the run because
+    /// of this limit.
     pub(super) exceeded_host_memory: Option<u64>,
-    /// The cause of the failure that the guest printed last on stderr.
+    /// The cause of the failure, which the guest printed last on stderr. `None` if the run did not
+    /// fail or printed no cause.
     last_words: Option<LastWords>,
 }
 
 impl Execution {
-    /// Step 1: creates the [`RunRequests`], the log and the counters. The time of the run begins.
+    /// Step 1: creates the [`RunRequests`], the log and the counters. The time of the run begins
+    /// now.
     pub(super) fn start(
         egress: Arc<Egress>,
         active: Arc<ActiveConnection>,
@@ -105,9 +111,9 @@ impl Execution {
         clock: Arc<dyn Clock>,
         memory: Arc<Account>,
     ) -> Self {
-        let started = Instant::now();
+        let started_at = Instant::now();
         let run_time = Duration::from_millis(limits.run_ms);
-        let run_deadline = started + run_time;
+        let run_deadline = started_at + run_time;
         // Requests are stopped before the run, so that the connector can still report that the
         // tracker did not answer in time.
         let request_deadline = run_deadline - (run_time / 10).min(TIME_AFTER_REQUESTS_MAX);
@@ -119,20 +125,20 @@ impl Execution {
             requests.continue_trace(trace);
         }
         Self {
-            started,
-            called: OnceLock::new(),
+            started_at,
+            called_at: OnceLock::new(),
             run_deadline,
             limits,
             meter,
             memory,
             handles_peak: Arc::default(),
-            log: Arc::new(RunLog::new(started, limits.log_bytes)),
+            log: Arc::new(RunLog::new(started_at, limits.log_bytes)),
             requests,
         }
     }
 
     /// Creates the data of the run's wasmtime store.
-    pub(super) fn guest(&self, input: GuestInput) -> Guest {
+    pub(super) fn new_guest(&self, input: GuestInput) -> Guest {
         let limiter = Limiter::new(self.limits, self.memory.empty_charge());
         let (requests, log) = (Arc::clone(&self.requests), Arc::clone(&self.log));
         let handles_peak = Arc::clone(&self.handles_peak);
@@ -145,11 +151,11 @@ impl Execution {
 
     /// Records that the instance is complete and that the export is called now.
     pub(super) fn mark_called(&self) {
-        let _ = self.called.set(Instant::now());
+        let _ = self.called_at.set(Instant::now());
     }
 
-    /// Step 2: runs the call until it returns, until the deadline, or until a signal stops it. The
-    /// guest is dropped when this function returns.
+    /// Step 2: runs the call until it returns, until the deadline, or until a signal stops it. This
+    /// function drops the guest before it returns.
     pub(super) async fn run_until_stopped<A>(
         &self,
         call: impl Future<Output = CallResult<A>>,
@@ -159,24 +165,24 @@ impl Execution {
             // The guest is polled first, because most calls end in their first poll and need no
             // timer.
             biased;
-            result = call => result.map_err(|error| classify_error(&error, &self.limits)),
+            result = call => result.map_err(|error| refusal_for_engine_error(&error, &self.limits)),
             () = sleep_until(self.run_deadline) => {
                 let exceeded = ExceededLimit { name: "run_ms", value: self.limits.run_ms };
                 Err(Refusal::ConnectorFault(exceeded.into()))
             }
-            refusal = stop.stopped() => Err(refusal),
+            refusal = stop.wait_for_stop() => Err(refusal),
         }
     }
 
-    /// Step 3: waits for the writes in progress, and collects the log, the calls and the usage.
-    /// If the run `has_failed`, also collects the cause that the guest printed. This function must
-    /// be called after the guest is dropped, because then no further write can begin.
+    /// Step 3: waits for the writes in progress, and collects the log, the calls and the usage. If
+    /// `has_failed` is true, also collects the cause that the guest printed. The guest must be
+    /// dropped before this call, so that no further write can begin.
     pub(super) async fn finish(self, has_failed: bool) -> FinishedRun {
         let (calls, writes) = self.requests.finish().await;
         let (mut log, log_bytes) = self.log.take();
         if has_failed {
-            // The log is redacted after this step, because the panic contains the exception's text
-            // with escapes, which may hide a secret from the redactor.
+            // The log is redacted after this step. The panic contains the text of the exception
+            // with escapes, and an escape may hide a secret from the redactor.
             log = replace_panic_by_exception(log);
         }
         for line in &mut log {
@@ -184,11 +190,12 @@ impl Execution {
         }
         let cause = || self.log.take_stderr_tail().cause(|text| self.requests.redact(text));
         let last_words = has_failed.then(cause).flatten();
-        let (started, called, ended) = (self.started, self.called.get().copied(), Instant::now());
+        let (started_at, called_at) = (self.started_at, self.called_at.get().copied());
+        let ended_at = Instant::now();
         let mut usage = Usage {
             memory_bytes: self.memory.peak(),
             cpu_ms: self.meter.spent_ms(),
-            run_ms: milliseconds(ended - self.started),
+            run_ms: milliseconds(ended_at - self.started_at),
             log_bytes,
             handles: self.handles_peak.load(Ordering::Relaxed),
             polls: self.meter.polls(),
@@ -200,9 +207,9 @@ impl Execution {
         let exceeded_host_memory = self.memory.refused_by_host();
         let requests = self.requests;
         FinishedRun {
-            started,
-            called,
-            ended,
+            started_at,
+            called_at,
+            ended_at,
             requests,
             log,
             calls,
@@ -215,30 +222,30 @@ impl Execution {
 }
 
 impl FinishedRun {
-    /// Returns the times of the run's steps, in microseconds from `times_from`. The run requested
-    /// its permit at `requested_at`.
+    /// Returns the times of the run's steps, in microseconds since `times_from`. `requested_at` is
+    /// the time at which the run requested its permit.
     pub(super) fn times(&self, times_from: Instant, requested_at: Instant) -> RunTimes {
         let since_event_us = |at: Instant| microseconds(at.saturating_duration_since(times_from));
         RunTimes {
             asked_us: since_event_us(requested_at),
-            started_us: Some(since_event_us(self.started)),
-            called_us: self.called.map(since_event_us),
-            ended_us: since_event_us(self.ended),
+            started_us: Some(since_event_us(self.started_at)),
+            called_us: self.called_at.map(since_event_us),
+            ended_us: since_event_us(self.ended_at),
         }
     }
 
-    /// Adds the requests that were sent to Test Manager for the report of the failed test, and adds
-    /// the gaps of this report to the log.
-    pub(super) fn add_requests_of(&mut self, test_report: &TestReport) {
+    /// Adds to the calls the requests that were sent to Test Manager for the report of the failed
+    /// test. Adds the gaps of this report to the log.
+    pub(super) fn add_test_manager_requests(&mut self, test_report: &TestReport) {
         let calls_of_guest =
-            std::mem::replace(&mut self.calls, test_report.take_calls(self.started));
+            std::mem::replace(&mut self.calls, test_report.take_calls(self.started_at));
         self.calls.extend(calls_of_guest);
         let redact = |text| self.requests.redact(text);
         self.log.extend(test_report.take_gaps(self.usage.run_ms, redact));
     }
 
-    /// Adds the text that the guest printed last to a trap or to an exceeded limit. An exception
-    /// replaces the trap.
+    /// If the refusal is a trap or an exceeded limit, adds the text that the guest printed last. If
+    /// this text is an exception, it replaces the trap.
     pub(super) fn add_last_words(&self, refusal: Refusal) -> Refusal {
         match (refusal, &self.last_words) {
             (
@@ -253,10 +260,9 @@ impl FinishedRun {
         }
     }
 
-    /// Replaces the refusal if the connector did not cause it: the run failed after the tracker did
-    /// not answer in time, or after the host had no memory left for the run. If a write was
-    /// answered, the refusal is not replaced, because the outcome of the defect depends on how the
-    /// guest ended.
+    /// Replaces the refusal if the connector did not cause it: the tracker did not answer in time,
+    /// or the host had no memory left for the run. If the tracker answered a write, the refusal is
+    /// not replaced, because then the outcome of the defect depends on how the guest ended.
     pub(super) fn replace_by_cause(&self, refusal: Refusal, limits: &Limits) -> Refusal {
         let is_answered = |write: &WriteRecord| matches!(write.answer, WriteAnswer::Status(_));
         if self.writes.iter().any(is_answered) {
@@ -292,9 +298,9 @@ impl FinishedRun {
     }
 }
 
-/// Converts an error of the engine into a refusal. The cause is a limit or a fault of the
+/// Returns the refusal for an error of the engine. The cause is a limit or a fault of the
 /// connector.
-fn classify_error(error: &wasmtime::Error, limits: &Limits) -> Refusal {
+fn refusal_for_engine_error(error: &wasmtime::Error, limits: &Limits) -> Refusal {
     if let Some(exceeded) = error.downcast_ref::<ExceededLimit>() {
         return Refusal::ConnectorFault((*exceeded).into());
     }

@@ -1,7 +1,7 @@
-//! The state of one run that the functions imported by the guest read and change.
+//! Contains the state of one run that the functions imported by the guest use.
 //!
-//! The run's wasmtime store owns this state, and drops it at the end of the run. The files in
-//! `imports/` implement the imported interfaces for [`Guest`].
+//! The run's wasmtime store owns this state and drops it at the end of the run, so the state is
+//! never used by two runs. The files in `imports/` implement the imported interfaces for [`Guest`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,25 +23,25 @@ use super::stdio::LogStream;
 use super::test_report::TestReport;
 use super::wasi_http::WasiHttp;
 
-/// Maximum number of random bytes that a guest may request at once.
+/// Maximum number of random bytes that one call may return to a guest.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
 
 /// Maximum number of bytes that one call of a host function copies out of the guest, in addition to
 /// the body of a request.
-const CALL_BYTES_MAX: u64 = 4 << 20;
+const HOST_CALL_BYTES_MAX: u64 = 4 << 20;
 /// Maximum size of all `wasi:http` header lists of a guest together, bytes.
 const HEADER_LISTS_BYTES_MAX: u64 = 16 << 20;
 
-/// Returns the maximum size of one header list. Even if all handles are header lists, their sum
-/// does not exceed [`HEADER_LISTS_BYTES_MAX`].
+/// Returns the maximum size of one header list, if a guest may have this number of handles. Even if
+/// all handles are header lists, all lists together do not exceed [`HEADER_LISTS_BYTES_MAX`].
 fn header_list_bytes_max(handles: u64) -> usize {
     usize::try_from(HEADER_LISTS_BYTES_MAX / handles.max(1))
         .unwrap_or(usize::MAX)
         .clamp(1 << 10, 32 << 10)
 }
 
-/// Returns the size of the texts in a request that the guest prepares, without its headers. Headers
-/// have their own limit.
+/// Returns the size of the method, path and authority of a request that the guest prepares. Headers
+/// are not counted, because they have their own limit.
 fn request_text_bytes(request: &HostOutgoingRequest) -> u64 {
     let method = match &request.method {
         Method::Other(method) => method.len(),
@@ -51,12 +51,13 @@ fn request_text_bytes(request: &HostOutgoingRequest) -> u64 {
     (method + texts.map(String::len).sum::<usize>()) as u64
 }
 
-/// The input that the functions imported by the guest read.
+/// The data of the run that the functions imported by the guest use.
 #[derive(Default)]
 pub(super) struct GuestInput {
     /// The addresses in the connection's settings, by the name of the setting.
     pub(super) base_addresses: BTreeMap<String, String>,
-    /// The report of the failed test; `None` except in `create`, `comment` and `attach`.
+    /// The report of the failed test. Only the calls `create`, `comment` and `attach` have a
+    /// report.
     pub(super) report: Option<Arc<TestReport>>,
     /// The script that the guest evaluates, if the guest is the runner of scripts.
     pub(super) script: Option<RunScript>,
@@ -70,15 +71,15 @@ pub(super) struct Guest {
     /// The highest number of handles that [`Guest::record_handles`] has counted.
     handles_peak: Arc<AtomicU64>,
     pub(super) table: ResourceTable,
-    /// Created when the guest first uses WASI. Many guests never do, and creating the random number
-    /// generators needs system calls.
+    /// The state for WASI. The state is created when the guest first uses WASI: its random number
+    /// generators need system calls, and many guests never use WASI.
     wasi: Option<WasiCtx>,
     pub(super) wasi_http: WasiHttpCtx,
     pub(super) wasi_http_hooks: WasiHttp,
     /// The charge for the texts of `wasi:http` requests that the guest has not sent yet.
     unsent_requests_charge: Charge,
-    /// The charge for the data that the current call of a host function returns. It ends when the
-    /// data is in the guest's memory.
+    /// The charge for the data that the current call of a host function returns. The charge ends
+    /// when the data is in the guest's memory.
     pub(super) returned_charge: Option<Charge>,
     pub(super) input: GuestInput,
 }
@@ -112,7 +113,7 @@ impl Guest {
     }
 
     /// Returns the state for WASI, and the handles of the guest. The guest gets no folder,
-    /// environment, arguments or sockets; its stdout and stderr are added to the log.
+    /// environment, arguments or sockets. Its stdout and stderr are added to the log.
     pub(super) fn wasi(&mut self) -> WasiCtxView<'_> {
         let log = &self.log;
         let ctx = self.wasi.get_or_insert_with(|| {
@@ -128,17 +129,18 @@ impl Guest {
         WasiCtxView { ctx, table: &mut self.table }
     }
 
-    /// Returns how many bytes the host may copy from the guest in one call: the body of a request,
-    /// but not more bytes of it than the run has memory left, and the other arguments.
+    /// Returns how many bytes one call of a host function may copy from the guest. The number is
+    /// the sum of the maximum size of a request's body and the maximum size of the other arguments.
+    /// A body may not be larger than the memory that the run has left.
     pub(super) fn call_bytes_max(&self) -> usize {
         let body_bytes = self.requests.limits().request_body_bytes;
         let body_bytes = body_bytes.min(self.requests.memory().room());
-        usize::try_from(body_bytes.saturating_add(CALL_BYTES_MAX)).unwrap_or(usize::MAX)
+        usize::try_from(body_bytes.saturating_add(HOST_CALL_BYTES_MAX)).unwrap_or(usize::MAX)
     }
 
     /// Updates the charges after each call of a host function. The data that the function returned
-    /// is now in the guest's memory, so its charge ends. Unsent requests, which the host stores for
-    /// the guest, are charged.
+    /// is now in the guest's memory, so its charge ends. The host charges the requests that it
+    /// stores for the guest until the guest sends them.
     ///
     /// # Errors
     /// The run does not have enough memory left.
@@ -149,7 +151,7 @@ impl Guest {
         self.unsent_requests_charge.set(bytes).map_err(memory_error)
     }
 
-    /// Counts the handles that the guest has now, and records the count if it is the highest so
+    /// Counts the handles that the guest has now. Records the number if it is the highest number so
     /// far.
     pub(super) fn record_handles(&mut self) {
         self.handles_peak.fetch_max(self.table.iter_mut().count() as u64, Ordering::Relaxed);

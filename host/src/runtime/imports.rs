@@ -1,7 +1,8 @@
-//! Links everything that a guest may import: one file for each interface of the contract, and WASI.
+//! Links all interfaces that a guest may import. Each interface of the contract has its own file,
+//! and `wasi.rs` links WASI.
 //!
-//! A component with any other import is refused when it is loaded. Imports send requests to the
-//! tracker only through the run's [`crate::egress::RunRequests`].
+//! A component with any other import is refused when it is loaded. Imported functions never send a
+//! request to the tracker themselves: the run's [`crate::egress::RunRequests`] sends it.
 
 mod http;
 mod log;
@@ -12,22 +13,23 @@ mod test_manager;
 mod wasi;
 
 #[cfg(fuzzing)]
-pub(crate) use http::address;
+pub(crate) use http::build_request_address;
 
 use wasmtime::component::{HasData, Linker};
 
 use super::bindings;
 use super::guest::Guest;
 
-/// Tells the generated bindings that [`Guest`] implements the imports.
+/// Shows the generated bindings that [`Guest`] implements the imports.
 struct GuestImports;
 
 impl HasData for GuestImports {
     type Data<'a> = &'a mut Guest;
 }
 
-/// Links the interfaces of the contract, and those of WASI 0.2 that language runtimes need.
-pub(super) fn linker(engine: &wasmtime::Engine) -> Result<Linker<Guest>, wasmtime::Error> {
+/// Builds a linker with the interfaces of the contract, and with the interfaces of WASI 0.2 that
+/// language runtimes need.
+pub(super) fn build_linker(engine: &wasmtime::Engine) -> Result<Linker<Guest>, wasmtime::Error> {
     let mut linker = Linker::new(engine);
     bindings::settings::add_to_linker::<_, GuestImports>(&mut linker, |guest| guest)?;
     bindings::http::add_to_linker::<_, GuestImports>(&mut linker, |guest| guest)?;
@@ -38,8 +40,10 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> Result<Linker<Guest>, wasmtim
     Ok(linker)
 }
 
-/// Copies the linker, and links the interface that only the runner of scripts may import.
-pub(super) fn script_linker(linker: &Linker<Guest>) -> Result<Linker<Guest>, wasmtime::Error> {
+/// Copies the linker, and adds the interface that only the runner of scripts may import.
+pub(super) fn build_script_linker(
+    linker: &Linker<Guest>,
+) -> Result<Linker<Guest>, wasmtime::Error> {
     let mut linker = linker.clone();
     bindings::source::add_to_linker::<_, GuestImports>(&mut linker, |guest| guest)?;
     Ok(linker)

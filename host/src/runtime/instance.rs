@@ -1,7 +1,7 @@
-//! One instance of a component in its own wasmtime store, and one function for each export that the
-//! host calls.
+//! Creates an instance of a component in its own wasmtime store, and has one function for each
+//! export that the host calls.
 //!
-//! An instance is used for one call only: each function consumes the instance, so that the guest's
+//! An instance is never used for a second call. Each function consumes the instance, so the guest's
 //! memory is freed when the call returns or is cancelled.
 
 use std::sync::Arc;
@@ -20,7 +20,8 @@ use super::guest::Guest;
 use super::limiter::ExceededLimit;
 use super::script::PrepareError;
 
-/// The result of a call: a trap, or the error or the value that the connector returned.
+/// The result of a call. The outer error is a trap. The inner result is the value or the error that
+/// the connector returned.
 pub(super) type CallResult<T> = wasmtime::Result<Result<T, model::Error>>;
 
 /// An instance of a component that has not been called yet.
@@ -30,7 +31,8 @@ pub(super) struct GuestInstance {
 }
 
 impl GuestInstance {
-    /// Instantiates a component in a new store. This also runs the start functions of its modules.
+    /// Instantiates a component in a new store. The start functions of the component's modules also
+    /// run now.
     pub(super) async fn new(
         mut store: Store<Guest>,
         loaded: &LoadedComponent,
@@ -181,8 +183,8 @@ impl Drop for GuestInstance {
     }
 }
 
-/// Creates a wasmtime store with the limits of a run. The guest yields at each tick, and traps when
-/// it has used up its CPU time.
+/// Creates a wasmtime store with the limits of a run. At each tick, the guest yields. At the first
+/// tick after it has used up its CPU time, the guest traps.
 pub(super) fn new_store(
     engine: &Engine,
     guest: Guest,
@@ -191,8 +193,8 @@ pub(super) fn new_store(
 ) -> Store<Guest> {
     let mut store = Store::new(engine.wasmtime_engine(), guest);
     store.limiter(|guest| &mut guest.limiter);
-    // The hook limits how much each call of a host function may copy from the guest, and updates
-    // the charges after the call.
+    // The hook limits how many bytes each call of a host function may copy from the guest. After
+    // the call, the hook updates the charges.
     store.call_hook(|mut store, hook| match hook {
         CallHook::CallingHost | CallHook::ReturningFromWasm => {
             let bytes = store.data().call_bytes_max();

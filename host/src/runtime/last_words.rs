@@ -1,25 +1,27 @@
-//! Finds the cause of a failed run in the text that the guest printed last on stderr.
+//! Finds the cause of a failed run in the text that the guest printed last on stderr. Never returns
+//! a text that is not redacted.
 //!
-//! Languages print the cause there: Rust a panic, JavaScript and Python an exception with its
-//! stack. The end of stderr is stored separately from the log, because the log may be full when the
-//! run fails.
+//! Guests print the cause on stderr: a guest in Rust prints a panic, a guest in JavaScript or
+//! Python prints an exception with its stack. The end of stderr is stored separately from the log,
+//! because the log may be full when the run fails.
 
 use crate::domain::printable;
 
 use super::exception::Exception;
 
-/// How many bytes of the end of stderr are stored.
+/// If a guest prints more than this number of bytes on stderr, at least this number of the last
+/// bytes are stored, and at most twice as many.
 const TAIL_BYTES: usize = 16 << 10;
 /// Maximum length of the cause of a failure, in characters.
 const CAUSE_CHARS_MAX: usize = 300;
 
-/// The panic message of the Python runtime after an exception.
+/// The message of the panic with which the Python runtime reacts to an exception.
 const PYTHON_PANIC: &str = "Python function threw an unexpected exception";
 
-/// The cause of a failure as the guest printed it, in one line.
+/// The cause of a failure, as the guest printed it. The text has one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum LastWords {
-    /// The guest threw this exception. The text contains the place where it was thrown.
+    /// The guest threw this exception. The text also contains the place in the source.
     Threw(String),
     /// The guest printed this text last.
     Printed(String),
@@ -27,39 +29,42 @@ pub(super) enum LastWords {
 
 /// The end of the text that a guest printed on stderr.
 #[derive(Default)]
-pub(super) struct Tail {
+pub(super) struct StderrTail {
     bytes: Vec<u8>,
-    is_cut: bool,
+    /// Whether the beginning of the text was dropped, because the text was too long.
+    is_beginning_dropped: bool,
 }
 
-impl Tail {
+impl StderrTail {
+    /// Adds bytes that the guest printed. Drops the oldest bytes if too many are stored.
     pub(super) fn add(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
-        // The bytes are moved only once for many small writes.
+        // Old bytes are removed only after many small writes, because removing them moves the other
+        // bytes.
         if self.bytes.len() > 2 * TAIL_BYTES {
             self.bytes.drain(..self.bytes.len() - TAIL_BYTES);
-            self.is_cut = true;
+            self.is_beginning_dropped = true;
         }
     }
 
-    /// Returns the redacted cause in one line. If the beginning of the text was dropped, its first
-    /// half is used only to find a secret that begins there.
+    /// Returns the redacted cause in one line. If the beginning of stderr was dropped, the first
+    /// half of the stored text is used only to find secrets, because a secret may begin there.
     pub(super) fn cause(&self, redact: impl Fn(String) -> String) -> Option<LastWords> {
         let text = redact(String::from_utf8_lossy(&self.bytes).into_owned());
-        let text = match self.is_cut {
+        let text = match self.is_beginning_dropped {
             true => {
                 let half = text.get(text.floor_char_boundary(text.len() / 2)..)?;
                 half.split_once('\n')?.1
             }
             false => &text,
         };
-        last_cause(text, redact)
+        find_cause(text, redact)
     }
 }
 
-/// Returns the last cause in a text. An exception is redacted again, because the JavaScript engine
-/// escapes the exception's text.
-fn last_cause(text: &str, redact: impl Fn(String) -> String) -> Option<LastWords> {
+/// Returns the last cause in a text. Redacts a JavaScript exception again after its escapes are
+/// removed, because an escape may hide a secret.
+fn find_cause(text: &str, redact: impl Fn(String) -> String) -> Option<LastWords> {
     let lines = text.lines().map(str::trim_end);
     let mut lines: Vec<_> =
         lines.filter(|line| !line.is_empty() && !line.starts_with("note: ")).collect();
@@ -71,7 +76,8 @@ fn last_cause(text: &str, redact: impl Fn(String) -> String) -> Option<LastWords
     }
     let last_line = |is_match: fn(&str) -> bool| lines.iter().rposition(|line| is_match(line));
     let panic = last_line(|line| line.contains("panicked at "));
-    // The lines after the first line of a cause are its stack, which is indented.
+    // A cause begins with its last line that is not indented. The indented lines after it are the
+    // stack.
     let begin =
         panic.or_else(|| last_line(|line| !line.starts_with([' ', '\t']))).unwrap_or_default();
     let (before, cause) = lines.split_at_checked(begin)?;
@@ -103,7 +109,7 @@ mod tests {
     use super::*;
 
     fn last_words_of(text: &str) -> Option<LastWords> {
-        let mut tail = Tail::default();
+        let mut tail = StderrTail::default();
         tail.add(text.as_bytes());
         tail.cause(|text| text)
     }
@@ -116,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cause_is_what_each_language_prints_last() {
+    fn the_cause_is_found_in_the_last_output_of_each_language() {
         for (text, expected) in [
             (
                 "starting\n\nthread '<unnamed>' (1) panicked at src/lib.rs:88:5:\nno key `x`\n\
@@ -160,8 +166,8 @@ mod tests {
     }
 
     #[test]
-    fn only_the_end_is_stored_and_no_part_of_a_cut_secret_is_shown() {
-        let mut tail = Tail::default();
+    fn only_the_end_of_stderr_is_stored_and_no_part_of_a_secret_is_shown() {
+        let mut tail = StderrTail::default();
         for _ in 0..1_000 {
             tail.add(&[b'x'; 100]);
             assert!(tail.bytes.len() <= 2 * TAIL_BYTES);

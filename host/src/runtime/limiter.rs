@@ -1,5 +1,5 @@
-//! Limits the memories and tables of one run's instance, and charges them to the run's memory
-//! account.
+//! Limits the memories and tables of one run's instance, and charges their size to the run's memory
+//! account. Never limits the CPU time.
 
 use wasmtime::ResourceLimiter;
 
@@ -8,29 +8,31 @@ use crate::memory::{Charge, MemoryFull};
 
 /// Size of a table element in the host, in bytes.
 const TABLE_ELEMENT_BYTES: usize = 8;
-/// Maximum number of elements of one table; the pool reserves room for them.
+/// Maximum number of elements of one table. The pool reserves space for this number.
 pub(super) const TABLE_ELEMENTS_MAX: usize = 100_000;
-/// Maximum number of core instances of one component; language runtimes use a few dozen.
+/// Maximum number of core instances of one component. Language runtimes use a few dozen of them.
 pub(super) const INSTANCES_MAX: u32 = 256;
 /// Maximum number of linear memories of one component.
 pub(super) const MEMORIES_MAX: u32 = 32;
 /// Maximum number of tables of one component.
 pub(super) const TABLES_MAX: u32 = 64;
 
-/// Limits the memories and tables of one run, and charges them to the run's memory account.
+/// Limits the memories and tables of one run, and charges their size to the run's memory account.
 pub(super) struct Limiter {
     limits: Limits,
     charge: Charge,
-    /// The bytes that were charged for the growth in progress. They are subtracted again if the
-    /// growth fails.
+    /// The bytes that were charged for the growth in progress. If the growth fails, this charge is
+    /// removed.
     growing_bytes: u64,
 }
 
-/// The limit that a run exceeded. It is the cause of the guest's trap.
+/// The limit that a run exceeded. This error is the cause of the guest's trap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("over `limits.{name}` = {value}")]
 pub(super) struct ExceededLimit {
+    /// The key of the limit, without `limits.`.
     pub(super) name: &'static str,
+    /// The configured value of the limit.
     pub(super) value: u64,
 }
 
@@ -50,10 +52,10 @@ impl Limiter {
         self.limits.handles
     }
 
-    fn charge_growth(&mut self, added: usize) -> wasmtime::Result<bool> {
+    fn charge_growth(&mut self, added_bytes: usize) -> wasmtime::Result<bool> {
         self.growing_bytes = 0;
-        self.charge.grow(added as u64).map_err(memory_error)?;
-        self.growing_bytes = added as u64;
+        self.charge.grow(added_bytes as u64).map_err(memory_error)?;
+        self.growing_bytes = added_bytes as u64;
         Ok(true)
     }
 
@@ -62,7 +64,7 @@ impl Limiter {
     }
 }
 
-/// The error that traps the guest when a charge for memory is refused.
+/// Returns the error that traps the guest if a charge for memory is refused.
 pub(super) fn memory_error(full: MemoryFull) -> wasmtime::Error {
     match full {
         MemoryFull::Run(value) => {
@@ -124,7 +126,7 @@ mod tests {
     use crate::memory::Account;
 
     #[test]
-    fn memories_and_tables_are_summed_and_a_failed_growth_is_subtracted() {
+    fn memories_and_tables_are_charged_and_the_charge_for_a_failed_growth_is_removed() {
         let mut limits = Limits::default();
         assert_eq!(limits.set("memory_bytes", 1_000), Ok(()));
         let account = Account::for_test(limits.memory_bytes);

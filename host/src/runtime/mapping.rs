@@ -1,5 +1,5 @@
-//! Checks whether the system runs compiled code from a folder. Some systems do not let a process
-//! run code that the process itself has written.
+//! Checks whether the system runs compiled code from a folder. Never runs code for this check. Some
+//! systems do not let a process run code that the process itself has written.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -8,8 +8,8 @@ use std::ptr;
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
 
-/// The size of the mapping that the check creates, bytes. It is at least one memory page on every
-/// supported system.
+/// The size of the mapping that the check creates, bytes. A memory page is not larger than this on
+/// any supported system.
 const MAPPING_BYTES: usize = 64 << 10;
 
 /// The reason why compiled code cannot be run.
@@ -39,10 +39,10 @@ pub enum CannotRun {
     },
 }
 
-/// Maps a file in the folder in the way in which the engine maps compiled code.
+/// Checks whether a file in this folder can be mapped as the engine maps compiled code.
 ///
 /// # Errors
-/// A rule of the system forbids this. The error names the rule and the fix.
+/// A rule of the system forbids this mapping. The error names the rule and the fix.
 pub(crate) fn check_executable(folder: &Path) -> Result<(), CannotRun> {
     let failed = |source| CannotRun::Io { folder: folder.to_owned(), source };
     let mut file = tempfile::tempfile_in(folder).map_err(failed)?;
@@ -59,7 +59,8 @@ pub(crate) fn check_executable(folder: &Path) -> Result<(), CannotRun> {
     }
 }
 
-/// Maps memory writable, from this file or anonymously, and makes it executable.
+/// Maps writable memory, and then makes it executable. The memory is from this file, or anonymous
+/// if `file` is `None`.
 fn try_to_make_executable(file: Option<&File>) -> rustix::io::Result<()> {
     let access = ProtFlags::READ | ProtFlags::WRITE;
     #[expect(unsafe_code, reason = "only the system call shows what the system allows")]
@@ -81,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn code_runs_from_a_temporary_folder_and_errors_name_the_folder() {
+    fn code_can_run_from_a_temporary_folder_and_an_error_names_the_folder() {
         let folder = tempfile::tempdir().unwrap();
         check_executable(folder.path()).unwrap();
         let error = check_executable(&folder.path().join("none")).unwrap_err().to_string();

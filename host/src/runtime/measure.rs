@@ -1,8 +1,8 @@
 //! Measures each step of one call into a guest, for the benchmark `guest_call`. The engine and the
-//! instance are the same as in the server, but there are no permits and no deadlines.
+//! instance are the same as in the server, but the call needs no permit and has no deadline.
 //!
-//! The server never uses this module. This module compiles in its own process, which the server
-//! never does.
+//! The server never uses this module. This module compiles a component in its own process. The
+//! server never compiles a component in its own process.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,7 +30,8 @@ pub struct CallTimes {
     pub instantiate: Duration,
     /// The time of the exported function, including the host functions that it calls.
     pub call: Duration,
-    /// The part of `call` that was spent in host functions; zero unless they were measured.
+    /// The part of `call` that was spent in host functions. Zero if host functions were not
+    /// measured.
     pub host_calls: Duration,
     /// The time to free the instance and to make the report of the run.
     pub drop: Duration,
@@ -75,8 +76,8 @@ impl MeasuredGuest {
         Ok(())
     }
 
-    /// Calls `kpis.count` once in a new instance. Every request of the guest is refused. Measuring
-    /// the host functions makes the call slower.
+    /// Calls `kpis.count` once in a new instance. All requests of the guest are refused. If
+    /// `measure_host_calls` is true, the measurement makes the call slower.
     ///
     /// # Errors
     /// The component does not export `kpis`, or the call failed.
@@ -92,7 +93,8 @@ impl MeasuredGuest {
         let clock = Arc::new(SystemClock);
         let (permission, input) = (Permission::Nothing, GuestInput::default());
         let execution = Execution::start(egress, active, permission, None, limits, clock, account);
-        let mut store = new_store(&self.engine, execution.guest(input), &limits, execution.meter());
+        let mut store =
+            new_store(&self.engine, execution.new_guest(input), &limits, execution.meter());
         let host_timer = HostTimer::default();
         if measure_host_calls {
             store.call_hook(host_timer.hook());
@@ -120,6 +122,7 @@ impl MeasuredGuest {
 struct HostTimer(Arc<AtomicU64>);
 
 impl HostTimer {
+    /// Returns a hook for a wasmtime store that measures each call of a host function.
     fn hook<T>(
         &self,
     ) -> impl FnMut(wasmtime::StoreContextMut<'_, T>, CallHook) -> wasmtime::Result<()> + 'static
@@ -139,6 +142,7 @@ impl HostTimer {
         }
     }
 
+    /// Returns the sum of the measured times.
     fn total(&self) -> Duration {
         Duration::from_nanos(self.0.load(Ordering::Relaxed))
     }

@@ -1,5 +1,6 @@
-//! A journal in memory, for runs without a stored defect. It accepts each write; as in the server,
-//! egress checks the order of the writes of a run.
+//! Contains a journal in memory, for runs without a stored defect. The journal accepts each write.
+//! Egress checks the order of a run's writes, as in the server. The journal never stores anything
+//! durably.
 
 use std::sync::Arc;
 

@@ -1,12 +1,15 @@
-//! Shares permits to run fairly, so that no connector, connection or kind of call blocks the
-//! others. This module is used twice: for the runs of the host, and for the polls of guests.
+//! Shares permits fairly, so that no connector, connection or kind of call blocks the others. The
+//! host uses this module for two kinds of permits: permits to start a run, and permits to poll a
+//! guest.
 //!
-//! A permit reserves as many slots of the engine's pool as its component needs, so the pool never
-//! runs out of slots. The permits of a group (a connector, a connection, or one kind of its calls)
-//! are limited, so that some permits stay free for other groups. But each kind of call of each
-//! connection may always have one run. A free permit goes to the group that uses the fewest slots;
-//! among equal groups, to the one whose last permit was granted longest ago. This module reads no
-//! clock: a caller that gives up drops its receiver.
+//! A permit for a run reserves as many slots of the engine's pool as the component needs, so the
+//! pool never runs out of slots. A group is a connector, a connection, or one kind of call of a
+//! connection. The permits for runs of each group are limited, so that some permits stay free for
+//! other groups. But for the first run of a kind of call of a connection, only one limit applies:
+//! the connector must leave as many slots and runs free as it uses. The group that uses the fewest
+//! slots gets the next free permit. If several groups use equally few slots, the group whose last
+//! permit was granted longest ago gets it. This module never reads a clock: a caller that waits too
+//! long drops its receiver.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,14 +19,14 @@ use tokio::sync::oneshot;
 
 use crate::domain::{Call, ConnectionId, ConnectorName};
 
-/// A connection may have this many times the number of runs that are still free for the other
-/// connections of its connector. A connector may use as many slots and runs as are still free for
-/// other connectors.
+/// The number of runs of a connection must be lower than this factor times the number of runs that
+/// its connector has left. A connector has no such factor: it may use as many slots and runs as it
+/// leaves free for other connectors.
 const CONNECTION_SHARE: u32 = 3;
-/// The same factor as [`CONNECTION_SHARE`], but for one kind of call of a connection.
+/// The factor for one kind of call of a connection. This factor is used like [`CONNECTION_SHARE`].
 const CALL_SHARE: u32 = 2;
 
-/// One kind of call of one connection. The runs of a lane wait in one queue.
+/// One kind of call of one connection. The requests of a lane wait in one queue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Lane {
     pub(super) connector: ConnectorName,
@@ -33,27 +36,30 @@ pub(super) struct Lane {
 
 /// The request of a run for a permit.
 #[derive(Debug, Clone)]
-pub(super) struct Request {
+pub(super) struct PermitRequest {
     pub(super) lane: Lane,
-    /// The number of slots that the run needs; never more than the pool has.
+    /// The number of slots that the run needs. The number is never higher than the number of slots
+    /// of the pool.
     pub(super) slots: u32,
-    /// Maximum number of runs of the connector at the same time. If a lane has no run, its first
-    /// run may exceed this maximum.
+    /// Maximum number of runs of the connector at the same time. The first run of a lane may exceed
+    /// this maximum.
     pub(super) runs_max: u32,
 }
 
-/// The maximum of all permits together, and of the requests that wait.
+/// The limits on all permits together, and on the requests that wait.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Capacity {
+    /// Maximum number of slots of all permits together.
     pub(super) slots: u32,
+    /// Maximum number of permits in use at the same time.
     pub(super) runs: u32,
-    /// Maximum number of requests of one lane that wait; further ones are refused.
-    pub(super) waiting: usize,
+    /// Maximum number of waiting requests of one lane. Further requests of this lane are refused.
+    pub(super) waiting_max: usize,
     /// Whether some permits stay free for groups that have no permit yet.
     pub(super) has_reserve: bool,
 }
 
-/// The slots and runs of all permits in use, and the number of requests that wait.
+/// The slots and runs of all permits that are in use, and the number of requests that wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PermitUsage {
     pub(super) slots: u32,
@@ -71,7 +77,7 @@ pub(super) enum PermitAnswer {
     QueueFull,
 }
 
-/// The right to run. Dropping the permit releases it.
+/// The right to run. To release a permit, its owner drops it.
 pub(super) struct Permit {
     permits: Arc<Permits>,
     lane: Lane,
@@ -83,20 +89,24 @@ pub(super) struct Permit {
 /// All permits of one kind, and the requests that wait for them.
 pub(super) struct Permits {
     capacity: Capacity,
-    state: Mutex<State>,
+    state: Mutex<PermitsState>,
 }
 
+/// The permits in use and the waiting requests.
 #[derive(Default)]
-struct State {
+struct PermitsState {
+    /// The usage of all permits together.
     in_use: GroupUsage,
+    /// The usage of each group.
     groups: HashMap<Group, GroupUsage>,
+    /// The waiting requests of each lane, the oldest first.
     waiting: HashMap<Lane, VecDeque<Waiter>>,
     /// The number of permits granted so far. [`GroupUsage::last_grant`] is a value of this counter.
-    grants: u64,
+    grant_count: u64,
     /// The number of permits granted to requests that had waited.
-    grants_after_wait: u64,
+    grants_after_wait_count: u64,
     /// The number of requests that had to wait so far.
-    waits: u64,
+    wait_count: u64,
 }
 
 /// A group whose permits are counted together: a connector, a connection, or one kind of call of a
@@ -113,22 +123,25 @@ enum Group {
 struct GroupUsage {
     slots: u32,
     runs: u32,
-    /// The value of [`State::grants`] when the group's last permit was granted.
+    /// The value of [`PermitsState::grant_count`] when the group's last permit was granted.
     last_grant: u64,
 }
 
+/// A request that waits for a permit.
 struct Waiter {
-    request: Request,
+    request: PermitRequest,
+    /// Sends the permit to the caller. The sender is closed if the caller gave up.
     sender: oneshot::Sender<Permit>,
-    /// The value of [`State::waits`] when the request began to wait.
-    arrival: u64,
-    /// The value of [`State::grants_after_wait`] when the request began to wait.
-    grants_at_arrival: u64,
+    /// The value of [`PermitsState::wait_count`] when the request began to wait.
+    arrival_number: u64,
+    /// The value of [`PermitsState::grants_after_wait_count`] when the request began to wait.
+    grants_after_wait_at_arrival: u64,
 }
 
-/// The order in which waiting requests get permits, the lowest first. The connectors are compared
-/// first, then the connections, then the kinds of call: each by its slots in use and its last
-/// grant. The arrival decides between requests that are equal in all these.
+/// The rank of a waiting request. The request with the lowest rank gets the next permit. The
+/// connectors are compared first, then the connections, then the kinds of call. Each of them is
+/// compared by its slots in use and then by its last grant. If all of this is equal, the earlier
+/// arrival has the lower rank.
 type WaiterRank = ([(u32, u64); 3], u64);
 
 impl Permits {
@@ -136,14 +149,14 @@ impl Permits {
         Arc::new(Self { capacity, state: Mutex::default() })
     }
 
-    /// Requests a permit. The permit is granted at once, or the request waits or is refused.
-    pub(super) fn request_permit(self: &Arc<Self>, request: Request) -> PermitAnswer {
+    /// Requests a permit. The request is granted at once, waits, or is refused.
+    pub(super) fn request_permit(self: &Arc<Self>, request: PermitRequest) -> PermitAnswer {
         let mut state = self.state.lock();
         let waiting = state.waiting.get_mut(&request.lane).map_or(0, |waiters| {
             waiters.retain(|waiter| !waiter.sender.is_closed());
             waiters.len()
         });
-        if waiting >= self.capacity.waiting {
+        if waiting >= self.capacity.waiting_max {
             return PermitAnswer::QueueFull;
         }
         if waiting == 0 && state.can_grant(&request, self.capacity) {
@@ -152,9 +165,10 @@ impl Permits {
             return PermitAnswer::Granted(self.new_permit(request, 0));
         }
         let (sender, receiver) = oneshot::channel();
-        state.waits += 1;
-        let (arrival, grants_at_arrival) = (state.waits, state.grants_after_wait);
-        let waiter = Waiter { request, sender, arrival, grants_at_arrival };
+        state.wait_count += 1;
+        let (arrival_number, grants_after_wait_at_arrival) =
+            (state.wait_count, state.grants_after_wait_count);
+        let waiter = Waiter { request, sender, arrival_number, grants_after_wait_at_arrival };
         state.waiting.entry(waiter.request.lane.clone()).or_default().push_back(waiter);
         PermitAnswer::Waiting(receiver)
     }
@@ -163,20 +177,21 @@ impl Permits {
         self.capacity
     }
 
-    /// Returns what is in use now. Requests whose callers gave up are not counted.
-    pub(super) fn in_use(&self) -> PermitUsage {
+    /// Returns the slots and runs that are in use now, and the number of waiting requests. Does not
+    /// count requests whose callers gave up.
+    pub(super) fn usage(&self) -> PermitUsage {
         let state = self.state.lock();
         let waiters = state.waiting.values().flatten();
         let waiting = waiters.filter(|waiter| !waiter.sender.is_closed()).count();
         PermitUsage { slots: state.in_use.slots, runs: state.in_use.runs, waiting }
     }
 
-    fn new_permit(self: &Arc<Self>, request: Request, permits_before: u64) -> Permit {
-        let Request { lane, slots, .. } = request;
+    fn new_permit(self: &Arc<Self>, request: PermitRequest, permits_before: u64) -> Permit {
+        let PermitRequest { lane, slots, .. } = request;
         Permit { permits: Arc::clone(self), lane, slots, permits_before }
     }
 
-    /// Releases the run and the slots of a permit, so that a waiting request may get one.
+    /// Releases the run and the slots of a permit, so that a waiting request may get its permit.
     fn release(self: &Arc<Self>, lane: &Lane, slots: u32) {
         let mut state = self.state.lock();
         state.record_release(lane, slots);
@@ -188,16 +203,16 @@ impl Permits {
     }
 
     /// Grants free permits to waiting requests. This function is also called when a caller gives
-    /// up, because the requests behind its request may need fewer slots.
+    /// up, because the next requests in its queue may need fewer slots.
     pub(super) fn grant_to_waiting(self: &Arc<Self>) {
         let mut state = self.state.lock();
         let mut granted = Vec::new();
-        while let Some(Waiter { request, sender, grants_at_arrival, .. }) =
+        while let Some(Waiter { request, sender, grants_after_wait_at_arrival, .. }) =
             state.take_next_waiter(self.capacity)
         {
             state.record_grant(&request);
-            let permits_before = state.grants_after_wait - grants_at_arrival;
-            state.grants_after_wait += 1;
+            let permits_before = state.grants_after_wait_count - grants_after_wait_at_arrival;
+            state.grants_after_wait_count += 1;
             granted.push((sender, self.new_permit(request, permits_before)));
         }
         drop(state);
@@ -217,6 +232,7 @@ impl Drop for Permit {
 }
 
 impl Lane {
+    /// Returns the three groups in which the permits of this lane are counted.
     fn groups(&self) -> [Group; 3] {
         let Self { connector, connection, call } = self;
         [
@@ -227,14 +243,15 @@ impl Lane {
     }
 }
 
-impl State {
-    /// The usage of the lane's connector, of its connection, and of its kind of call.
+impl PermitsState {
+    /// Returns the usage of three groups: the lane's connector, its connection, and its kind of
+    /// call.
     fn usage_of(&self, lane: &Lane) -> [GroupUsage; 3] {
         lane.groups().map(|group| self.groups.get(&group).copied().unwrap_or_default())
     }
 
-    /// Whether a permit can be granted to this request now.
-    fn can_grant(&self, request: &Request, capacity: Capacity) -> bool {
+    /// Returns whether a permit can be granted to this request now.
+    fn can_grant(&self, request: &PermitRequest, capacity: Capacity) -> bool {
         let free_slots = capacity.slots.saturating_sub(self.in_use.slots);
         let free_runs = capacity.runs.saturating_sub(self.in_use.runs);
         if request.slots > free_slots || free_runs == 0 {
@@ -256,9 +273,10 @@ impl State {
                 && call.runs < free_of_connector.saturating_mul(CALL_SHARE))
     }
 
-    fn record_grant(&mut self, request: &Request) {
-        self.grants += 1;
-        let this_grant = self.grants;
+    /// Adds a new permit to the usage of its groups.
+    fn record_grant(&mut self, request: &PermitRequest) {
+        self.grant_count += 1;
+        let this_grant = self.grant_count;
         let add = |in_use: &mut GroupUsage| {
             in_use.slots = in_use.slots.saturating_add(request.slots);
             in_use.runs = in_use.runs.saturating_add(1);
@@ -270,6 +288,7 @@ impl State {
         }
     }
 
+    /// Subtracts a released permit from the usage of its groups.
     fn record_release(&mut self, lane: &Lane, slots: u32) {
         let subtract = |in_use: &mut GroupUsage| {
             in_use.slots = in_use.slots.saturating_sub(slots);
@@ -284,8 +303,8 @@ impl State {
         self.remove_idle_groups();
     }
 
-    /// Removes and returns the waiter that is next in order and can get its permit now. Also
-    /// removes the waiters whose callers gave up.
+    /// Removes and returns the waiter with the lowest rank among those that can get their permit
+    /// now. Also removes the waiters whose callers gave up.
     fn take_next_waiter(&mut self, capacity: Capacity) -> Option<Waiter> {
         for waiters in self.waiting.values_mut() {
             waiters.retain(|waiter| !waiter.sender.is_closed());
@@ -294,17 +313,17 @@ impl State {
         let first_of_each_lane = self.waiting.values().filter_map(VecDeque::front);
         let grantable =
             first_of_each_lane.filter(|waiter| self.can_grant(&waiter.request, capacity));
-        let lane = grantable.min_by_key(|waiter| self.rank(waiter))?.request.lane.clone();
+        let lane = grantable.min_by_key(|waiter| self.waiter_rank(waiter))?.request.lane.clone();
         self.waiting.get_mut(&lane)?.pop_front()
     }
 
-    fn rank(&self, waiter: &Waiter) -> WaiterRank {
+    fn waiter_rank(&self, waiter: &Waiter) -> WaiterRank {
         let in_use = self.usage_of(&waiter.request.lane);
-        (in_use.map(|group| (group.slots, group.last_grant)), waiter.arrival)
+        (in_use.map(|group| (group.slots, group.last_grant)), waiter.arrival_number)
     }
 
-    /// Removes groups without a permit. While a request waits, they are kept, because their last
-    /// grant decides who is next.
+    /// Removes groups without a permit. Does not remove them while a request waits, because their
+    /// last grant decides which request is next.
     fn remove_idle_groups(&mut self) {
         self.waiting.retain(|_, waiters| !waiters.is_empty());
         if self.waiting.is_empty() {

@@ -1,7 +1,9 @@
 //! Shares the CPU fairly among guests. At most one guest for each core is polled at the same time.
-//! Without this limit, each task of the host would wait behind hundreds of guests that compute.
+//! Without this limit, each task of the host would have to wait for hundreds of guests that
+//! compute.
 //!
-//! A poll of a guest ends after at most one tick of the engine, because the guest yields then.
+//! A poll of a guest lasts at most one tick of the engine, because the guest yields at each tick.
+//! This module never interrupts a poll.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,36 +11,38 @@ use std::task::{Context, Poll, ready};
 
 use tokio::sync::oneshot;
 
-use super::permits::{Capacity, Lane, Permit, PermitAnswer, Permits, Request};
+use super::permits::{Capacity, Lane, Permit, PermitAnswer, PermitRequest, Permits};
 
-/// Maximum number of guests of one lane that wait for the CPU. The host has fewer runs than this.
+/// Maximum number of guests of one lane that wait for the CPU. The host always has fewer runs than
+/// this number.
 const WAITING_GUESTS_MAX: usize = 2_000;
 
-/// Creates the permits to poll a guest, one for each core. All guests share them.
-pub(super) fn poll_permits() -> Arc<Permits> {
+/// Creates the permits to poll a guest, one for each core. All guests share these permits.
+pub(super) fn new_poll_permits() -> Arc<Permits> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let cores = u32::try_from(cores).unwrap_or(u32::MAX);
     let capacity =
-        Capacity { slots: cores, runs: cores, waiting: WAITING_GUESTS_MAX, has_reserve: false };
+        Capacity { slots: cores, runs: cores, waiting_max: WAITING_GUESTS_MAX, has_reserve: false };
     Permits::new(capacity)
 }
 
-/// A future that waits for a permit before each poll.
+/// A future that gets a permit before each poll of the inner future, and releases the permit after
+/// the poll.
 pub(super) struct PermittedPolls<F> {
     future: F,
     poll_permits: Arc<Permits>,
-    request: Request,
+    request: PermitRequest,
     /// The receiver of the permit that the future waits for.
     permit_receiver: Option<oneshot::Receiver<Permit>>,
 }
 
 impl<F: Future + Unpin> PermittedPolls<F> {
     pub(super) fn new(future: F, poll_permits: Arc<Permits>, lane: Lane) -> Self {
-        let request = Request { lane, slots: 1, runs_max: u32::MAX };
+        let request = PermitRequest { lane, slots: 1, runs_max: u32::MAX };
         Self { future, poll_permits, request, permit_receiver: None }
     }
 
-    /// Waits for a permit. Returns `None` if too many guests wait; the guest is then polled without
+    /// Waits for a permit. Returns `None` if too many guests wait. The guest is then polled without
     /// a permit.
     fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Option<Permit>> {
         if self.permit_receiver.is_none() {

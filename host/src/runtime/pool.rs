@@ -1,4 +1,5 @@
-//! The engine's pool of memories, tables and stacks, and how many of its slots one instance needs.
+//! Configures the engine's pool of memories, tables and stacks, and computes how many slots of the
+//! pool one instance needs. Never allocates a slot: the engine does it.
 //!
 //! All runs together never get permits for more slots than the pool has, so the pool always has
 //! slots for a new instance. If the address space is too small for any pool, memories are mapped on
@@ -10,23 +11,23 @@ use wasmtime::{Enabled, PoolingAllocationConfig};
 use super::error::LoadError;
 use super::limiter::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 
-/// The numbers of slots with which a pool is tried, the largest first. A slot needs 4 GiB of
-/// address space, and contains one linear memory and [`TABLES_PER_SLOT`] tables. The smallest pool
-/// has room for one run of any component.
+/// The sizes of pools that the host tries in this order, in slots. A slot needs 4 GiB of address
+/// space, and contains one linear memory and [`TABLES_PER_SLOT`] tables. The smallest pool is large
+/// enough for one run of any component.
 pub(super) const SLOT_COUNTS: [u32; 4] = [1_000, 250, 60, MEMORIES_MAX];
 const TABLES_PER_SLOT: u32 = 4;
 /// Maximum number of unused slots that keep their memory pages for the component that used them
-/// last, so that its next run starts faster. A higher number would keep the memory of versions that
-/// were replaced long ago.
+/// last, so that its next run starts faster. With a higher number, the pool would keep the memory
+/// of versions that were replaced long ago.
 const WARM_SLOTS_MAX: u32 = 32;
 /// Maximum size of one linear memory, even if a run's limit is higher.
 const MEMORY_BYTES_MAX: usize = 1 << 30;
-/// How many bytes of a memory or table stay mapped between runs, because clearing them is cheaper
-/// than mapping them again.
-const KEEP_RESIDENT_BYTES: usize = 2 << 20;
+/// At most this number of bytes of a memory or table stay mapped between runs. To clear these bytes
+/// costs less than to map them again.
+const RESIDENT_BYTES_MAX: usize = 2 << 20;
 
-/// The settings of a pool with this many slots.
-pub(super) fn config(slots: u32) -> PoolingAllocationConfig {
+/// Returns the settings of a pool with this number of slots.
+pub(super) fn pool_config(slots: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_memories(slots)
         .total_tables(slots * TABLES_PER_SLOT)
@@ -42,13 +43,13 @@ pub(super) fn config(slots: u32) -> PoolingAllocationConfig {
         .max_tables_per_module(8)
         .max_core_instances_per_component(INSTANCES_MAX)
         .table_elements(TABLE_ELEMENTS_MAX)
-        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
-        .table_keep_resident(KEEP_RESIDENT_BYTES)
+        .linear_memory_keep_resident(RESIDENT_BYTES_MAX)
+        .table_keep_resident(RESIDENT_BYTES_MAX)
         .pagemap_scan(Enabled::Auto);
     pool
 }
 
-/// The slots that one instance of a component needs.
+/// Returns how many slots one instance of a component needs.
 ///
 /// # Errors
 /// The component has more memories or tables than a run may have, or it imports a core module.

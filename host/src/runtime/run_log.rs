@@ -1,4 +1,5 @@
-//! The log of one run: the guest's log lines, stdout and stderr, limited in size.
+//! Collects the log of one run: the guest's log lines, its stdout and its stderr. The size of the
+//! log is limited.
 //!
 //! The end of stderr is also stored separately, because it shows why a guest failed.
 //!
@@ -10,43 +11,47 @@ use tokio::time::Instant;
 
 use crate::domain::{LogLevel, LogLine, milliseconds, printable};
 
-use super::last_words::Tail;
+use super::last_words::StderrTail;
 
 /// The level of lines on stdout.
 pub(super) const STDOUT: LogLevel = LogLevel::Info;
 /// The level of lines on stderr.
 pub(super) const STDERR: LogLevel = LogLevel::Warn;
-/// The bytes that are counted for each line in addition to its text. They limit the number of lines
-/// too, because a line may be empty.
+/// The bytes that are counted for each line in addition to its text. A line may be empty, so these
+/// bytes limit the number of lines.
 const BYTES_PER_LINE: u64 = 16;
 
-/// Collects lines up to a number of bytes. Further lines are dropped, and one last line reports
-/// this.
+/// Collects lines until `bytes_max` is reached. Drops further lines, and adds one last line that
+/// reports this.
 pub(super) struct RunLog {
-    started: Instant,
+    run_started_at: Instant,
+    /// The value of `limits.log_bytes`.
     bytes_max: u64,
-    content: Mutex<Content>,
+    content: Mutex<LogContent>,
 }
 
+/// The lines of a log, and the output that is not yet a line.
 #[derive(Default)]
-struct Content {
+struct LogContent {
     lines: Vec<LogLine>,
+    /// The size of `lines`, as it counts against `limits.log_bytes`.
     bytes: u64,
+    /// Whether the limit is reached, so that further lines are dropped.
     is_full: bool,
-    /// The last lines of stdout and stderr, whose line ends have not been written yet.
-    incomplete: [Vec<u8>; 2],
-    /// The end of stderr. It is also stored after the log is full.
-    stderr_tail: Tail,
+    /// The last lines of stdout and stderr. The guest has not written their line ends yet.
+    incomplete_lines: [Vec<u8>; 2],
+    /// The end of stderr. Bytes are added to it even after the log is full.
+    stderr_tail: StderrTail,
 }
 
 impl RunLog {
-    pub(super) fn new(started: Instant, bytes_max: u64) -> Self {
-        Self { started, bytes_max, content: Mutex::default() }
+    pub(super) fn new(run_started_at: Instant, bytes_max: u64) -> Self {
+        Self { run_started_at, bytes_max, content: Mutex::default() }
     }
 
-    /// Adds one message.
+    /// Adds one message of the guest to the log.
     pub(super) fn add_line(&self, level: LogLevel, message: &str) {
-        let at_ms = milliseconds(self.started.elapsed());
+        let at_ms = milliseconds(self.run_started_at.elapsed());
         let mut content = self.content.lock();
         content.push(at_ms, level, message, self.bytes_max);
     }
@@ -54,7 +59,7 @@ impl RunLog {
     /// Adds bytes that were written to stdout or stderr, line by line. Each byte is examined only
     /// once, even if the guest writes single bytes.
     pub(super) fn add_output(&self, level: LogLevel, bytes: &[u8]) {
-        let at_ms = milliseconds(self.started.elapsed());
+        let at_ms = milliseconds(self.run_started_at.elapsed());
         let mut content = self.content.lock();
         if level == STDERR {
             content.stderr_tail.add(bytes);
@@ -63,11 +68,11 @@ impl RunLog {
             if content.is_full {
                 return;
             }
-            let room = content.room(self.bytes_max);
+            let bytes_left_for_line = content.bytes_left_for_line(self.bytes_max);
             let line = content.incomplete_line(level);
-            // Store one byte more than the log has room for. This byte shows later that the line is
-            // too long.
-            let bytes_left = room.saturating_add(1).saturating_sub(line.len());
+            // Store at most one byte more than fits into the log. This byte shows later that the
+            // line is too long.
+            let bytes_left = bytes_left_for_line.saturating_add(1).saturating_sub(line.len());
             line.extend_from_slice(part.get(..part.len().min(bytes_left)).unwrap_or_default());
             if part.len() < bytes_left && !part.ends_with(b"\n") {
                 continue;
@@ -80,17 +85,17 @@ impl RunLog {
         }
     }
 
-    /// Takes the end of what the guest printed on stderr.
-    pub(super) fn take_stderr_tail(&self) -> Tail {
+    /// Removes and returns the end of the text that the guest printed on stderr.
+    pub(super) fn take_stderr_tail(&self) -> StderrTail {
         std::mem::take(&mut self.content.lock().stderr_tail)
     }
 
-    /// Ends the log, and returns its lines and their size in bytes.
+    /// Ends the log. Removes and returns its lines, and returns their size in bytes.
     pub(super) fn take(&self) -> (Vec<LogLine>, u64) {
-        let at_ms = milliseconds(self.started.elapsed());
+        let at_ms = milliseconds(self.run_started_at.elapsed());
         let mut content = self.content.lock();
-        let incomplete = std::mem::take(&mut content.incomplete);
-        for (level, text) in [STDOUT, STDERR].into_iter().zip(incomplete) {
+        let incomplete_lines = std::mem::take(&mut content.incomplete_lines);
+        for (level, text) in [STDOUT, STDERR].into_iter().zip(incomplete_lines) {
             if !text.is_empty() {
                 content.push(at_ms, level, &String::from_utf8_lossy(&text), self.bytes_max);
             }
@@ -99,15 +104,16 @@ impl RunLog {
     }
 }
 
-impl Content {
-    /// Returns how many bytes the text of one more line may have.
-    fn room(&self, bytes_max: u64) -> usize {
+impl LogContent {
+    /// Returns how many bytes the text of the next line may have.
+    fn bytes_left_for_line(&self, bytes_max: u64) -> usize {
         let bytes_left = bytes_max.saturating_sub(self.bytes).saturating_sub(BYTES_PER_LINE);
         usize::try_from(bytes_left).unwrap_or(usize::MAX)
     }
 
+    /// Returns the incomplete line of stdout or stderr.
     fn incomplete_line(&mut self, level: LogLevel) -> &mut Vec<u8> {
-        let [stdout, stderr] = &mut self.incomplete;
+        let [stdout, stderr] = &mut self.incomplete_lines;
         if level == STDOUT { stdout } else { stderr }
     }
 
@@ -116,14 +122,15 @@ impl Content {
         if self.is_full {
             return;
         }
-        let room = self.room(bytes_max);
-        // Cut the line before its control characters are escaped, because escaping a long text
-        // costs time.
-        let beginning = message.get(..message.floor_char_boundary(room)).unwrap_or_default();
+        let bytes_left_for_line = self.bytes_left_for_line(bytes_max);
+        // Cut the line before its control characters are escaped, because it takes long to escape a
+        // long text.
+        let beginning =
+            message.get(..message.floor_char_boundary(bytes_left_for_line)).unwrap_or_default();
         let mut line = printable(beginning);
         let fits = self.bytes + BYTES_PER_LINE <= bytes_max;
-        self.is_full = !fits || beginning.len() < message.len() || line.len() > room;
-        line.truncate(line.floor_char_boundary(room));
+        self.is_full = !fits || beginning.len() < message.len() || line.len() > bytes_left_for_line;
+        line.truncate(line.floor_char_boundary(bytes_left_for_line));
         if !self.is_full || !line.is_empty() {
             self.bytes += line.len() as u64 + BYTES_PER_LINE;
             self.lines.push(LogLine { at_ms, level, message: line });
@@ -141,7 +148,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_flood_of_lines_ends_with_one_line_that_names_the_limit() {
+    async fn a_log_that_exceeds_its_limit_ends_with_one_line_that_names_the_limit() {
         let log = RunLog::new(Instant::now(), 1_000);
         for _ in 0..10_000 {
             log.add_line(LogLevel::Info, "spam\u{1b}[2J");
@@ -174,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn output_in_single_bytes_becomes_the_same_lines_in_linear_time() {
+    async fn output_in_single_bytes_is_split_into_lines_in_linear_time() {
         let log = RunLog::new(Instant::now(), 4 << 20);
         let text = format!("one\r\n\n{}\ntwo", "x".repeat(1 << 20));
         for byte in text.as_bytes().chunks(1) {

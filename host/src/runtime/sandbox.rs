@@ -1,5 +1,5 @@
-//! Runs connectors: one function for each export of a guest. Each call gets a new instance with its
-//! own limits.
+//! Runs connectors. The sandbox has one function for each export of a guest. Each call uses a new
+//! instance with its own limits.
 //!
 //! This module keeps no state between runs and never uses the store. The [`Journal`] that `create`
 //! receives records each write durably before the write is sent.
@@ -25,27 +25,29 @@ use super::call_input::CallInput;
 use super::engine::Engine;
 use super::instance::GuestInstance;
 use super::permits::{Capacity, Permits};
-use super::poll_permits::poll_permits;
+use super::poll_permits::new_poll_permits;
 use super::test_report::TestReport;
 
 pub use any_call::{CallArguments, ExportAnswer};
 pub use run::{RunEnd, RunInput};
 
-use run::{ExportCall, unsupported};
+use run::{ExportCall, refuse_unsupported_call};
 
 /// Maximum number of runs of one lane that wait for a permit at the same time.
 const WAITING_RUNS_MAX: usize = 256;
 
-/// Runs connectors, each call in a new instance.
+/// Runs connectors. Each call uses a new instance.
 pub struct Sandbox {
     engine: Arc<Engine>,
     egress: Arc<Egress>,
     clock: Arc<dyn Clock>,
+    /// The permits to start a run.
     permits: Arc<Permits>,
-    /// The permits to poll a guest. They decide which guest is polled next.
+    /// The permits to poll a guest. These permits decide which guest is polled next.
     poll_permits: Arc<Permits>,
-    /// Is cancelled when the server shuts down, and then stops every run.
+    /// When the server shuts down, this token is cancelled, which stops all runs.
     server_stop: CancellationToken,
+    /// The account for the memory of all runs.
     memory: Arc<HostMemory>,
 }
 
@@ -63,23 +65,33 @@ impl Sandbox {
         let permits = Permits::new(Capacity {
             slots: engine.address_space().slots,
             runs: runs_max,
-            waiting: WAITING_RUNS_MAX,
+            waiting_max: WAITING_RUNS_MAX,
             has_reserve: true,
         });
         let server_stop = CancellationToken::new();
         let memory = HostMemory::new(memory_bytes);
-        Self { engine, egress, clock, permits, poll_permits: poll_permits(), server_stop, memory }
+        Self {
+            engine,
+            egress,
+            clock,
+            permits,
+            poll_permits: new_poll_permits(),
+            server_stop,
+            memory,
+        }
     }
 
-    /// The memory of all runs; the host's own requests for a run count against it too.
+    /// Returns the account for the memory of all runs. The host's own requests for a run are
+    /// charged to it too.
     pub(crate) fn host_memory(&self) -> &Arc<HostMemory> {
         &self.memory
     }
 
-    /// Returns the permits, slots and memory that all runs use now, and their limits.
+    /// Returns how many permits, slots and bytes of memory all runs use now, and the limits on
+    /// them.
     #[must_use]
     pub fn pool_state(&self) -> PoolState {
-        let (now, capacity) = (self.permits.in_use(), self.permits.capacity());
+        let (now, capacity) = (self.permits.usage(), self.permits.capacity());
         PoolState {
             runs: now.runs.into(),
             runs_max: capacity.runs.into(),
@@ -91,8 +103,8 @@ impl Sandbox {
         }
     }
 
-    /// Stops every running guest, and refuses every later run. Writes in progress get a short time
-    /// to complete.
+    /// Stops all guests, and refuses all later runs. Writes in progress have a short time to
+    /// complete.
     pub fn stop(&self) {
         self.server_stop.cancel();
         self.egress.close();
@@ -109,7 +121,7 @@ impl Sandbox {
         test_report: Arc<TestReport>,
     ) -> RunEnd<Defect> {
         let Some(export) = run.connector.loaded().defects.clone() else {
-            return unsupported(&run, Call::Create, "defects");
+            return refuse_unsupported_call(&run, Call::Create, "defects");
         };
         let call_input = CallInput {
             test: Some(test),
@@ -127,7 +139,7 @@ impl Sandbox {
     /// refused.
     pub async fn find(&self, run: RunInput, marker: &Marker) -> RunEnd<Vec<Defect>> {
         let Some(export) = run.connector.loaded().defects.clone() else {
-            return unsupported(&run, Call::Find, "defects");
+            return refuse_unsupported_call(&run, Call::Find, "defects");
         };
         let call_input =
             CallInput { marker: Some(marker), ..CallInput::without_arguments(Call::Find) };
@@ -142,7 +154,7 @@ impl Sandbox {
     /// Calls `kpis.count`. Writes are refused.
     pub async fn count(&self, run: RunInput, project: &str) -> RunEnd<Counts> {
         let Some(export) = run.connector.loaded().kpis.clone() else {
-            return unsupported(&run, Call::Count, "kpis");
+            return refuse_unsupported_call(&run, Call::Count, "kpis");
         };
         let call_input =
             CallInput { project: Some(project), ..CallInput::without_arguments(Call::Count) };

@@ -1,10 +1,10 @@
-//! A script is a connector that is the text of an ES module. A component of this project, the
-//! runner, parses the script once and evaluates it in each run, in the same sandbox as any other
-//! component.
+//! Contains the types for scripts. A script is a connector whose file is the text of an ES module.
+//! The runner is a component of this project. The runner parses the script once, and evaluates the
+//! script in each run, in the same sandbox as any other component.
 //!
-//! The imports and exports of a script are those that the runner found in its text. A script that
-//! deceives the runner gains nothing, because no import has access to more than the requests and
-//! the report of the run.
+//! The runner finds the imports and exports of a script in its text. A script that deceives the
+//! runner gains nothing, because an import never has access to more than the requests and the
+//! report of the run.
 
 use std::sync::Arc;
 
@@ -18,15 +18,16 @@ use super::component::LoadedComponent;
 use super::error::LoadError;
 use super::guest::Guest;
 
-/// The runner, built from `guest-examples/script-runner/` by `cargo xtask script-runner`. It is a
-/// static and not a constant, because the program could contain several copies of a constant.
+/// The runner, built from `guest-examples/script-runner/` by `cargo xtask script-runner`. The item
+/// is a `static`, because the program could contain several copies of a `const`.
 pub(crate) static RUNNER: &[u8] =
     include_bytes!("../../../guest-examples/script-runner/script-runner.wasm");
 
 /// A script that the runner has parsed.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Script {
-    /// The program that the runner made from the script's text, and evaluates in each run.
+    /// The program that the runner made from the script's text. The runner evaluates this program
+    /// in each run.
     pub(super) program: String,
     /// The names of the interfaces that the script imports.
     pub(super) imports: Vec<String>,
@@ -40,7 +41,7 @@ pub(crate) enum PrepareError {
     /// Parsing the script, or running its top-level code, exceeded a limit or failed.
     #[error(transparent)]
     Run(#[from] Refusal),
-    /// The runner refused the script, for this reason and at this place in the script.
+    /// The runner refused the script. The text contains the reason and the place in the script.
     #[error("{0}")]
     Script(String),
 }
@@ -48,7 +49,8 @@ pub(crate) enum PrepareError {
 /// The script of one run.
 pub(super) struct RunScript {
     /// The name of the script's file, for stack traces.
-    pub(super) file: String,
+    pub(super) file_name: String,
+    /// The parsed script.
     pub(super) script: Arc<Script>,
 }
 
@@ -67,7 +69,7 @@ impl From<preparation::Prepared> for Script {
 }
 
 impl ScriptRunner {
-    /// Looks up the exports of the runner.
+    /// Creates the runner from its linked component: looks up its exports.
     ///
     /// # Errors
     /// The component is not the runner that this host was built with.
@@ -76,7 +78,8 @@ impl ScriptRunner {
         Ok(Self { loaded: LoadedComponent::new(pre)?, preparation })
     }
 
-    /// Returns the component for a script: the runner, limited to the exports that the script has.
+    /// Returns the component that runs a script. This component is the runner with only the exports
+    /// that the script has.
     ///
     /// # Errors
     /// The script exports no interface that answers events.

@@ -1,6 +1,8 @@
-//! Writes a guest's stdout and stderr into the log of its run, line by line.
+//! Writes a guest's stdout and stderr into the log of its run, line by line. Never writes to the
+//! server's own stdout or stderr.
 //!
-//! A text is added while the guest writes it, so that the CPU time is charged to the guest's run.
+//! A text is added to the log while the guest writes it, so the CPU time for this is charged to the
+//! guest's run.
 
 use std::sync::Arc;
 
@@ -14,7 +16,7 @@ use crate::domain::LogLevel;
 
 use super::run_log::RunLog;
 
-/// Maximum number of bytes that a guest can write at once.
+/// Maximum number of bytes that a guest can write in one call.
 const WRITE_BYTES_MAX: usize = 64 << 10;
 
 /// The guest's stdout or stderr.

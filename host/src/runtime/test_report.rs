@@ -1,5 +1,6 @@
-//! The report of the failed test of a run. Its data is fetched from Test Manager and rendered once,
-//! when the guest first uses the report.
+//! Fetches and renders the report of the failed test of a run. The data is fetched and rendered
+//! only once, when the report is first used. Never decides what the report contains: `report.rs`
+//! decides it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,30 +15,34 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::domain::{FailedTest, LogLevel, LogLine, OutboundCall, printable};
 use crate::report::{
-    Attachment, AttachmentKind, Gap, Mask, Report, ReportSettings, Source, Subject, TestData,
+    Attachment, AttachmentKind, Gap, Mask, Report, ReportSettings, Subject, TestData,
+    TestDataSource,
 };
 
-/// The failed test of a run, and everything that is needed to fetch and render its data.
+/// The report of the failed test of a run, and everything that is needed to fetch and render the
+/// data of this test.
 pub struct TestReport {
     test: FailedTest,
     settings: ReportSettings,
-    /// Reads data from Test Manager; `None` if the connection has no settings for Test Manager, or
-    /// if it may not read from there.
-    source: Option<Arc<dyn Source>>,
-    /// The instant until which data may be fetched from Test Manager.
+    /// Reads data from Test Manager. `None` if the connection has no settings for Test Manager, or
+    /// if it may not read data from Test Manager.
+    source: Option<Arc<dyn TestDataSource>>,
+    /// Data may be fetched from Test Manager until this time.
     read_until: Instant,
     /// Notes for people, which are added at the end of the texts.
     notes: Vec<String>,
+    /// The rendered report. The cell is empty until the report is first used.
     rendered: OnceCell<Report>,
-    /// The number of requests that [`Self::take_calls`] has returned.
-    calls_taken: AtomicUsize,
+    /// The number of requests that [`Self::take_calls`] has already returned.
+    taken_call_count: AtomicUsize,
     /// The ids of the attachments that the tracker has accepted.
     sent_attachments: Mutex<BTreeSet<u32>>,
     /// Gaps that were found after the report was rendered.
-    later_gaps: Mutex<Vec<Gap>>,
-    /// The number of gaps that [`Self::take_gaps`] has returned.
-    gaps_taken: AtomicUsize,
-    /// The first gap in the fetched data. Files that the attachment policy leaves out do not count.
+    gaps_after_rendering: Mutex<Vec<Gap>>,
+    /// The number of gaps that [`Self::take_gaps`] has already returned.
+    taken_gap_count: AtomicUsize,
+    /// The first gap in the fetched data. A file that the attachment policy excludes does not count
+    /// as a gap.
     first_gap: Mutex<Option<Gap>>,
 }
 
@@ -45,17 +50,17 @@ pub struct TestReport {
 const GAPS_MAX: usize = 50;
 
 impl TestReport {
-    /// Creates a report, and fetches no data yet. Without a source, the report contains only the
-    /// ids that the webhook request has.
+    /// Creates a report without fetching its data. Without a source, the report contains only the
+    /// ids of the webhook request.
     #[must_use]
     pub fn new(
         test: FailedTest,
         settings: ReportSettings,
-        source: Option<Arc<dyn Source>>,
+        source: Option<Arc<dyn TestDataSource>>,
         read_until: Instant,
     ) -> Self {
-        let (notes, rendered, calls_taken, sent_attachments) = Default::default();
-        let (later_gaps, gaps_taken, first_gap) = Default::default();
+        let (notes, rendered, taken_call_count, sent_attachments) = Default::default();
+        let (gaps_after_rendering, taken_gap_count, first_gap) = Default::default();
         Self {
             test,
             settings,
@@ -63,10 +68,10 @@ impl TestReport {
             read_until,
             notes,
             rendered,
-            calls_taken,
+            taken_call_count,
             sent_attachments,
-            later_gaps,
-            gaps_taken,
+            gaps_after_rendering,
+            taken_gap_count,
             first_gap,
         }
     }
@@ -77,17 +82,18 @@ impl TestReport {
         Self { notes, ..self }
     }
 
-    /// The notes for people.
+    /// Returns the notes for people.
     pub(super) fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Returns the masked data of Test Manager that was rendered, as JSON; `None` if no data was
-    /// rendered.
+    /// Returns the masked data of Test Manager that was rendered, as JSON. Returns `None` if no
+    /// data was rendered.
     pub(super) fn data_json(&self) -> Option<Value> {
         self.source.as_ref()?;
         let mut data = self.rendered.get()?.data().clone();
-        // The host makes this file from the data, so it is not data of Test Manager.
+        // The host makes the file of the robot's log from the other data, so this file is not data
+        // of Test Manager.
         data.attachments.retain(|attachment| attachment.kind != AttachmentKind::RobotLog);
         serde_json::to_value(data).ok()
     }
@@ -128,13 +134,13 @@ impl TestReport {
     }
 
     /// Records that the tracker has accepted these attachments.
-    pub(super) fn mark_sent(&self, ids: impl IntoIterator<Item = u32>) {
+    pub(super) fn mark_attachments_sent(&self, ids: impl IntoIterator<Item = u32>) {
         self.sent_attachments.lock().extend(ids);
     }
 
-    /// Whether the tracker has accepted every attachment. Returns false if the guest did not use
-    /// the report, or if some data could not be fetched and the list of attachments may be
-    /// incomplete.
+    /// Returns whether the tracker has accepted all attachments. Returns false if the guest did not
+    /// use the report. Also returns false if some data could not be fetched, because then the list
+    /// of attachments may be incomplete.
     #[must_use]
     pub fn has_sent_all_attachments(&self) -> bool {
         if self.first_gap.lock().is_some() {
@@ -145,17 +151,17 @@ impl TestReport {
         attachments.is_some_and(|count| (0..count).zip(0_u32..).all(|(_, id)| sent.contains(&id)))
     }
 
-    /// Returns the attachment with this id. The id is its index in the list.
+    /// Returns the attachment with this id. The id is the index of the attachment in the list.
     pub(super) async fn attachment(&self, id: u32) -> Option<&Attachment> {
         let index = usize::try_from(id).ok()?;
         self.rendered().await.attachments().get(index)
     }
 
-    /// Returns the content of an attachment, of at most `bytes_max` bytes.
+    /// Returns the content of an attachment.
     ///
     /// # Errors
     /// The content is larger than `bytes_max`, or it could not be fetched.
-    pub(super) async fn content(
+    pub(super) async fn attachment_content(
         &self,
         attachment: &Attachment,
         bytes_max: u64,
@@ -164,6 +170,7 @@ impl TestReport {
         content.inspect_err(|gap| self.record_gap(gap))
     }
 
+    /// Returns the content of an attachment, without recording a gap.
     async fn fetch_content(&self, attachment: &Attachment, bytes_max: u64) -> Result<Bytes, Gap> {
         let what = || format!("the file {:?}", attachment.name);
         if attachment.kind == AttachmentKind::RobotLog {
@@ -180,8 +187,8 @@ impl TestReport {
         }
     }
 
-    /// Returns one subject as masked JSON; `None` if the connection reads nothing from Test
-    /// Manager.
+    /// Returns the data of one subject as masked JSON. Returns `None` if the connection does not
+    /// read from Test Manager.
     ///
     /// # Errors
     /// The subject could not be fetched or masked.
@@ -203,26 +210,27 @@ impl TestReport {
     pub(super) fn take_calls(&self, measured_from: Instant) -> Vec<OutboundCall> {
         let mut calls =
             self.source.as_ref().map(|source| source.calls(measured_from)).unwrap_or_default();
-        let taken_before = self.calls_taken.swap(calls.len(), Ordering::Relaxed);
+        let taken_before = self.taken_call_count.swap(calls.len(), Ordering::Relaxed);
         calls.drain(..taken_before.min(calls.len()));
         calls
     }
 
+    /// Stores a gap that was found after the report was rendered.
     fn record_gap(&self, gap: &Gap) {
-        let mut later = self.later_gaps.lock();
+        let mut later = self.gaps_after_rendering.lock();
         if later.len() < GAPS_MAX && !later.contains(gap) {
             later.push(gap.clone());
         }
     }
 
     /// Returns the gaps that were found since the last call of this function, as lines of the run's
-    /// log. The guest's limit for its log does not apply to them, because the host writes these
-    /// lines.
+    /// log. The size limit of the guest's log does not apply to these lines, because the host
+    /// writes them.
     pub(super) fn take_gaps(&self, at_ms: u64, redact: impl Fn(String) -> String) -> Vec<LogLine> {
         let report_gaps = self.rendered.get().map(|report| report.data().gaps.as_slice());
-        let later = self.later_gaps.lock();
+        let later = self.gaps_after_rendering.lock();
         let all_gaps: Vec<_> = report_gaps.unwrap_or_default().iter().chain(later.iter()).collect();
-        let taken_before = self.gaps_taken.swap(all_gaps.len(), Ordering::Relaxed);
+        let taken_before = self.taken_gap_count.swap(all_gaps.len(), Ordering::Relaxed);
         let line = |gap: &Gap| {
             let text = format!("not in the report: {}: {}", gap.what, gap.why);
             LogLine { at_ms, level: LogLevel::Warn, message: printable(&redact(text)) }

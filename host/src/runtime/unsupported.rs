@@ -1,36 +1,36 @@
-//! Explains features and imports that a component may use but this host does not support: where
-//! they usually come from, and how the component's author can avoid them.
+//! Explains the features and imports that a component may use but that this host does not support:
+//! where they usually come from, and how the component's author can avoid them.
 //!
-//! This file reads the engine's message and the names of imports. It never decides whether a
-//! component is refused: the engine has refused the component before.
+//! This file reads the engine's message and the names of imports. This file never decides whether a
+//! component is refused: the engine has already refused the component.
 
 use wasmparser::{Parser, Payload};
 
-/// The part of the engine's message that shows that a component is asynchronous.
+/// If the engine's message contains this word, the component is asynchronous.
 const ASYNC_SIGN: &str = "async";
-/// Maximum number of imports that are read from a refused component.
+/// Maximum number of imports that the host reads from a refused component.
 const IMPORTS_MAX: usize = 1_000;
 
 /// A feature or an import that the host does not support.
 #[derive(Debug)]
 pub(super) struct Unsupported {
-    /// Parts of the engine's message, or beginnings of the import's name, that show that a
-    /// component uses the feature.
+    /// Texts that show that a component uses the feature. For a feature of code, they are parts of
+    /// the engine's message. For an import, they are beginnings of its name.
     signs: &'static [&'static str],
     /// The name of the feature.
-    what: &'static str,
+    feature: &'static str,
     /// The usual source of the feature in a component.
-    source: &'static str,
-    /// The change by which an author avoids the feature.
+    usual_source: &'static str,
+    /// The change with which an author avoids the feature.
     fix: &'static str,
 }
 
 /// The unsupported features of code. The engine's message shows which feature a component uses.
-const CODE_FEATURES: [Unsupported; 10] = [
+const UNSUPPORTED_CODE_FEATURES: [Unsupported; 10] = [
     Unsupported {
         signs: &["exceptions proposal", "exceptions support is not enabled", "exception handling"],
-        what: "WebAssembly exceptions",
-        source: "C++ or Swift with exceptions, Kotlin, Dart and OCaml",
+        feature: "WebAssembly exceptions",
+        usual_source: "C++ or Swift with exceptions, Kotlin, Dart and OCaml",
         fix: "compile C++ with `-fno-exceptions` and Rust with `panic = \"abort\"`",
     },
     Unsupported {
@@ -41,166 +41,167 @@ const CODE_FEATURES: [Unsupported; 10] = [
             "function references support is not enabled",
             "custom descriptors",
         ],
-        what: "objects of a garbage collector (GC types)",
-        source: "Kotlin, Dart, Java, OCaml and Scheme",
+        feature: "objects of a garbage collector (GC types)",
+        usual_source: "Kotlin, Dart, Java, OCaml and Scheme",
         fix: "use a language that manages its own memory, such as Rust, JavaScript, Python, C or Go",
     },
     Unsupported {
         signs: &["threads must be enabled", "threads support is not enabled", "shared-everything"],
-        what: "threads and shared memories",
-        source: "`-pthread`, the target wasm32-wasip1-threads, and `+atomics`",
+        feature: "threads and shared memories",
+        usual_source: "`-pthread`, the target wasm32-wasip1-threads, and `+atomics`",
         fix: "compile for one thread: wasm32-wasip2, without `-pthread` and `+atomics`",
     },
     Unsupported {
         signs: &["memory64 must be enabled", "memory64"],
-        what: "memories with 64-bit addresses (memory64)",
-        source: "the target wasm64, `-m64` and `-sMEMORY64`",
+        feature: "memories with 64-bit addresses (memory64)",
+        usual_source: "the target wasm64, `-m64` and `-sMEMORY64`",
         fix: "compile for wasm32",
     },
     Unsupported {
         signs: &["relaxed SIMD"],
-        what: "relaxed SIMD",
-        source: "`-mrelaxed-simd` and `target-feature=+relaxed-simd`",
+        feature: "relaxed SIMD",
+        usual_source: "`-mrelaxed-simd` and `target-feature=+relaxed-simd`",
         fix: "leave that option out; SIMD itself is supported",
     },
     Unsupported {
         signs: &["stack switching"],
-        what: "stack switching",
-        source: "compilers that try out coroutines or effect handlers (`cont` types)",
+        feature: "stack switching",
+        usual_source: "compilers that try out coroutines or effect handlers (`cont` types)",
         fix: "switch that option of the compiler off",
     },
     Unsupported {
         signs: &[ASYNC_SIGN],
-        what: "asynchronous functions, streams and futures of the component model",
-        source: "`componentize-qjs` without `--sync`, `async` functions in the WIT, and WASI 0.3",
+        feature: "asynchronous functions, streams and futures of the component model",
+        usual_source: "`componentize-qjs` without `--sync`, `async` functions in the WIT, and WASI 0.3",
         fix: "add `--sync`, use wit/connector.wit unchanged, and build for WASI 0.2",
     },
     Unsupported {
         signs: &["wide arithmetic"],
-        what: "128-bit arithmetic (wide arithmetic)",
-        source: "`-mwide-arithmetic` and `target-feature=+wide-arithmetic`",
+        feature: "128-bit arithmetic (wide arithmetic)",
+        usual_source: "`-mwide-arithmetic` and `target-feature=+wide-arithmetic`",
         fix: "leave that option out",
     },
     Unsupported {
         signs: &["custom page sizes", "memory control"],
-        what: "memories with pages of another size",
-        source: "linkers with `--page-size`, for small devices",
+        feature: "memories with pages of another size",
+        usual_source: "linkers with `--page-size`, for small devices",
         fix: "leave that option out",
     },
     Unsupported {
         signs: &["component model 64-bit", "`cm64`"],
-        what: "64-bit components",
-        source: "the target wasm64",
+        feature: "64-bit components",
+        usual_source: "the target wasm64",
         fix: "compile for wasm32",
     },
 ];
 
-/// The unsupported imports, by the beginning of the import's name. If several beginnings match, the
-/// longest one counts.
-const IMPORTS: [Unsupported; 11] = [
+/// The unsupported imports, by the beginning of the import's name. If several beginnings match a
+/// name, the longest beginning counts.
+const UNSUPPORTED_IMPORTS: [Unsupported; 11] = [
     Unsupported {
         signs: &["wasi:"],
-        what: "an interface of WASI that connectors cannot use",
-        source: "a library, or a world that includes it",
+        feature: "an interface of WASI that connectors cannot use",
+        usual_source: "a library, or a world that includes it",
         fix: "leave it out: of WASI 0.2, the host provides cli, clocks, io, random, outgoing http, \
               a file system without files, and sockets that refuse to connect",
     },
     Unsupported {
         signs: &["wasi:sockets/"],
-        what: "sockets, which cannot connect on this host in any version of WASI",
-        source: "an HTTP client or a database driver that opens its own connections",
+        feature: "sockets, which cannot connect on this host in any version of WASI",
+        usual_source: "an HTTP client or a database driver that opens its own connections",
         fix: "send requests with `jackfield:connector/http`",
     },
     Unsupported {
         signs: &["wasi:http/incoming-handler", "wasi:http/proxy", "wasi:http/service"],
-        what: "a server's side of HTTP",
-        source: "the world wasi:http/proxy",
+        feature: "a server's side of HTTP",
+        usual_source: "the world wasi:http/proxy",
         fix: "build for a world of wit/connector.wit",
     },
     Unsupported {
         signs: &["wasi:config/"],
-        what: "settings of another kind of host",
-        source: "a world that includes wasi:config",
+        feature: "settings of another kind of host",
+        usual_source: "a world that includes wasi:config",
         fix: "read settings with `jackfield:connector/settings`",
     },
     Unsupported {
         signs: &["wasi:logging/"],
-        what: "a log of another kind of host",
-        source: "a world that includes wasi:logging",
+        feature: "a log of another kind of host",
+        usual_source: "a world that includes wasi:logging",
         fix: "write log lines with `jackfield:connector/log`, or to stderr",
     },
     Unsupported {
         signs: &["wasi:keyvalue/", "wasi:blobstore/", "wasi:messaging/", "wasi:sql/"],
-        what: "a store or a queue of another kind of host",
-        source: "a world that includes it",
+        feature: "a store or a queue of another kind of host",
+        usual_source: "a world that includes it",
         fix: "store nothing between calls; store data that must last in the tracker",
     },
     Unsupported {
         signs: &["wasi:tls/"],
-        what: "a TLS client",
-        source: "an HTTP client that makes its own connections",
+        feature: "a TLS client",
+        usual_source: "an HTTP client that makes its own connections",
         fix: "send requests with `jackfield:connector/http`, which uses TLS",
     },
     Unsupported {
         signs: &["wasi:nn/", "wasi:webgpu/", "wasi:graphics-context/", "wasi:surface/"],
-        what: "an accelerator",
-        source: "a library for machine learning or graphics",
+        feature: "an accelerator",
+        usual_source: "a library for machine learning or graphics",
         fix: "leave that library out",
     },
     Unsupported {
         signs: &["jackfield:connector/"],
-        what: "another version of the contract",
-        source: "a WIT file that is not the one of this host",
+        feature: "another version of the contract",
+        usual_source: "a WIT file that is not the one of this host",
         fix: "build with wit/connector.wit of this version of Jackfield, or update Jackfield",
     },
     Unsupported {
         signs: &["wasmcloud:", "fermyon:", "spin:", "fastly:", "golem:", "wasmtime:"],
-        what: "an interface of another host's product",
-        source: "a library or a template for that product",
+        feature: "an interface of another host's product",
+        usual_source: "a library or a template for that product",
         fix: "leave it out, and build for a world of wit/connector.wit",
     },
     Unsupported {
         signs: &["env", "__main_module__", "wasi_snapshot_preview1", "wasi_unstable"],
-        what: "an import of a core module",
-        source: "a core module that was wrapped without the adapter for WASI preview 1",
+        feature: "an import of a core module",
+        usual_source: "a core module that was wrapped without the adapter for WASI preview 1",
         fix: "build for wasm32-wasip2, or give `wasm-tools component new` the reactor adapter",
     },
 ];
 
-/// Any import that is not in [`IMPORTS`].
+/// The advice for an import that is not in [`UNSUPPORTED_IMPORTS`].
 const OTHER_IMPORT: Unsupported = Unsupported {
     signs: &[],
-    what: "an interface of another host",
-    source: "the world that the component was built for",
+    feature: "an interface of another host",
+    usual_source: "the world that the component was built for",
     fix: "build for a world of wit/connector.wit",
 };
 
-/// Any interface of WASI 0.3.
+/// The advice for an interface of WASI 0.3.
 const WASI_03: Unsupported = Unsupported {
     signs: &[],
-    what: "WASI 0.3, which this host does not support yet",
-    source: "the target wasm32-wasip3, or a WIT file with `@0.3`",
+    feature: "WASI 0.3, which this host does not support yet",
+    usual_source: "the target wasm32-wasip3, or a WIT file with `@0.3`",
     fix: "build for WASI 0.2: the target wasm32-wasip2 and packages `@0.2`",
 };
 
-/// Any interface of a draft of WASI.
+/// The advice for an interface of a draft of WASI.
 const WASI_DRAFT: Unsupported = Unsupported {
     signs: &[],
-    what: "an unfinished version of WASI, which this host does not support",
-    source: "an old toolchain, or a draft of a WIT file",
+    feature: "an unfinished version of WASI, which this host does not support",
+    usual_source: "an old toolchain, or a draft of a WIT file",
     fix: "update the toolchain, and use released packages `@0.2`",
 };
 
-/// A function that the host does not provide, in an interface of WASI 0.2 that it provides.
+/// The advice for a function that the host does not provide, although it provides the interface of
+/// WASI 0.2 that contains the function.
 const WASI_FUNCTION: Unsupported = Unsupported {
     signs: &[],
-    what: "a function that the host's version of WASI 0.2 does not have, or only as unstable",
-    source: "a newer toolchain, or an `@unstable` function",
+    feature: "a function that the host's version of WASI 0.2 does not have, or only as unstable",
+    usual_source: "a newer toolchain, or an `@unstable` function",
     fix: "use a toolchain for WASI 0.2 without unstable functions",
 };
 
 /// The beginnings of the names of the WASI 0.2 interfaces that the host provides.
-const PROVIDED_WASI: [&str; 8] = [
+const PROVIDED_WASI_INTERFACES: [&str; 8] = [
     "wasi:cli/",
     "wasi:clocks/",
     "wasi:filesystem/",
@@ -212,13 +213,14 @@ const PROVIDED_WASI: [&str; 8] = [
 ];
 
 impl Unsupported {
-    /// Returns a short text for the author: the feature, its source and the fix.
+    /// Returns a short text for the author. The text contains the feature, its usual source and the
+    /// fix.
     pub(super) fn advice(&self) -> String {
-        format!("It uses {}. Usual source: {}. Fix: {}", self.what, self.source, self.fix)
+        format!("It uses {}. Usual source: {}. Fix: {}", self.feature, self.usual_source, self.fix)
     }
 }
 
-/// Returns the unsupported feature to which this import belongs.
+/// Returns the unsupported feature to which an import with this name belongs.
 pub(super) fn unsupported_import(name: &str) -> &'static Unsupported {
     let version = name.split_once('@').map(|(_, version)| version).unwrap_or_default();
     if name.starts_with("wasi:") {
@@ -230,34 +232,38 @@ pub(super) fn unsupported_import(name: &str) -> &'static Unsupported {
             return &WASI_03;
         }
         if version.starts_with("0.2.")
-            && PROVIDED_WASI.iter().any(|provided| name.starts_with(provided))
+            && PROVIDED_WASI_INTERFACES.iter().any(|provided| name.starts_with(provided))
         {
             return &WASI_FUNCTION;
         }
     }
-    let matching = IMPORTS.iter().filter(|import| import.matching_length(name).is_some());
-    matching.max_by_key(|import| import.matching_length(name)).unwrap_or(&OTHER_IMPORT)
+    let matching =
+        UNSUPPORTED_IMPORTS.iter().filter(|import| import.matching_sign_length(name).is_some());
+    matching.max_by_key(|import| import.matching_sign_length(name)).unwrap_or(&OTHER_IMPORT)
 }
 
-/// Whether [`IMPORTS`] names a replacement for this interface of WASI.
+/// Returns whether [`UNSUPPORTED_IMPORTS`] contains advice for this interface of WASI, in addition
+/// to the advice for all of WASI.
 fn has_specific_advice(name: &str) -> bool {
-    IMPORTS.iter().any(|import| import.matching_length(name) > Some("wasi:".len()))
+    UNSUPPORTED_IMPORTS.iter().any(|import| import.matching_sign_length(name) > Some("wasi:".len()))
 }
 
 impl Unsupported {
-    /// Returns the length of the longest sign with which a name begins; `None` if it begins with
-    /// none.
-    fn matching_length(&self, name: &str) -> Option<usize> {
+    /// Returns the length of the longest sign with which a name begins. Returns `None` if the name
+    /// does not begin with a sign.
+    fn matching_sign_length(&self, name: &str) -> Option<usize> {
         let signs = self.signs.iter().filter(|sign| name.starts_with(**sign));
         signs.map(|sign| sign.len()).max()
     }
 }
 
-/// Returns the engine's message about a component that it does not compile. If the cause is known,
-/// the text also contains the cause and the fix.
+/// Extends the engine's message about a component that it does not compile. If the cause is known,
+/// adds the cause and the fix to the message.
 pub(super) fn explain_refusal(message: &str, wasm: &[u8]) -> String {
     let is_used = |feature: &&Unsupported| feature.signs.iter().any(|sign| message.contains(sign));
-    let Some(feature) = CODE_FEATURES.iter().find(is_used) else { return message.to_owned() };
+    let Some(feature) = UNSUPPORTED_CODE_FEATURES.iter().find(is_used) else {
+        return message.to_owned();
+    };
     // The engine refuses an asynchronous import before it compares the names of imports.
     match first_wasi_03_import(wasm).filter(|_| message.contains(ASYNC_SIGN)) {
         Some(import) => format!("{message}. It imports {import}. {}", WASI_03.advice()),
@@ -265,7 +271,8 @@ pub(super) fn explain_refusal(message: &str, wasm: &[u8]) -> String {
     }
 }
 
-/// Returns the first import of WASI 0.3 in the part of the component that can be parsed.
+/// Returns the name of the first import of WASI 0.3. Searches the part of the component that can be
+/// parsed.
 fn first_wasi_03_import(wasm: &[u8]) -> Option<String> {
     let payloads = Parser::new(0).parse_all(wasm).map_while(Result::ok);
     let sections = payloads.filter_map(|payload| match payload {
@@ -304,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_without_a_known_cause_is_not_changed() {
+    fn a_message_of_the_engine_is_extended_only_if_its_cause_is_known() {
         assert_eq!(explain_refusal("unexpected end-of-file", b""), "unexpected end-of-file");
         let explained = explain_refusal("relaxed SIMD support is not enabled", b"\0asm");
         assert!(explained.contains("-mrelaxed-simd"), "{explained}");

@@ -1,9 +1,10 @@
-//! `wasi:http`, for guests whose language uses it. This module converts requests and passes them to
-//! [`RunRequests`], which sends them under the same rules as those of `jackfield:connector/http`.
+//! Implements `wasi:http` for guests whose language uses it. This module converts requests and
+//! passes them to [`RunRequests`], which has the same rules for them as for requests of
+//! `jackfield:connector/http`. This module never sends a request itself.
 //!
-//! Requests that the guest is still writing, and responses that it has not read, are charged to the
-//! run's memory. The guest declares the effect of a request in the header `jackfield-effect`.
-//! Timeouts that a guest sets are ignored, because the limits of the run apply.
+//! The run's memory is charged for requests that the guest is still writing and for responses that
+//! the guest has not read. The guest declares the effect of a request in the header
+//! `jackfield-effect`. Timeouts that a guest sets are ignored, because the limits of the run apply.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -22,8 +23,8 @@ use crate::memory::{Charge, MemoryFull};
 /// The header in which a guest declares the effect of a request.
 const EFFECT_HEADER: HeaderName = HeaderName::from_static("jackfield-effect");
 
-/// Maximum size of one write to a request's body, bytes. Each unfinished body keeps one write in
-/// memory.
+/// Maximum number of bytes that a guest may write to a request's body at once. Each unfinished body
+/// keeps the bytes of one write in memory.
 const BODY_WRITE_BYTES_MAX: usize = 16 << 10;
 
 /// Passes the `wasi:http` requests of a run to its [`RunRequests`].
@@ -47,7 +48,7 @@ impl WasiHttpHooks for WasiHttp {
     }
 
     fn is_supported_scheme(&mut self, _: &Scheme) -> bool {
-        // `RunRequests` refuses unsupported schemes itself, so that the event shows the refusal.
+        // `RunRequests` refuses unsupported schemes itself. So the event contains the refusal.
         true
     }
 
@@ -79,7 +80,8 @@ impl WasiHttpHooks for WasiHttp {
             Ok((wasi_response(response, head_charge)?, no_further_io()))
         };
         let cpu_ms = self.requests.limits().cpu_ms;
-        let charged = CpuCharged::within(sending, Arc::clone(self.requests.meter()), cpu_ms);
+        let charged =
+            CpuCharged::with_cpu_limit(sending, Arc::clone(self.requests.meter()), cpu_ms);
         Box::new(async move {
             charged.await.map_err(|CpuExhausted| {
                 internal_error(format!("over `limits.cpu_ms` = {cpu_ms}: the run's CPU time"))
@@ -88,8 +90,8 @@ impl WasiHttpHooks for WasiHttp {
     }
 }
 
-/// The size of a request's head, bytes. The head is charged to the run, because a guest may start
-/// many requests and finish none of them.
+/// Returns the size of a request's head, bytes. The head is charged to the run, because a guest may
+/// start many requests and never finish them.
 fn head_bytes(request: &Request<WasiBody>) -> u64 {
     let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
     let uri = request.uri();
@@ -98,9 +100,9 @@ fn head_bytes(request: &Request<WasiBody>) -> u64 {
     (request.method().as_str().len() + authority + path + headers.sum::<usize>()) as u64
 }
 
-/// Reads the whole body, and charges its buffer as the buffer grows. While the buffer is moved, the
-/// old and the new buffer are both charged. Reading stops when the body exceeds
-/// `request_body_bytes`; [`RunRequests`] then refuses the body because of its length.
+/// Reads the whole body, and charges the buffer of the body as the buffer grows. While the buffer
+/// is moved, the old and the new buffer are both charged. Stops when the body exceeds
+/// `request_body_bytes`. [`RunRequests`] then refuses the body because of its length.
 async fn read_body(mut body: WasiBody, requests: &RunRequests) -> Result<Bytes, Error> {
     let bytes_max = requests.limits().request_body_bytes;
     let (mut buffer, mut charge) = (Vec::new(), requests.memory().empty_charge());
@@ -136,8 +138,9 @@ fn header_pairs(headers: &HeaderMap) -> Result<Vec<(String, String)>, Error> {
     headers.iter().map(pair).collect()
 }
 
-/// Converts a response. Its body and headers are charged until the guest has read or dropped the
-/// body. `charge` is the charge for the head of the request, and becomes the one for the headers.
+/// Converts a response. The body and the headers are charged until the guest has read or dropped
+/// the body. `charge` is the charge for the head of the request. This charge is changed into the
+/// charge for the headers of the response.
 fn wasi_response(
     answer: OutboundResponse,
     mut charge: Charge,

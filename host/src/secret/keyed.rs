@@ -1,5 +1,5 @@
-//! Derives values from a random key (HMAC-SHA256). A person who sees such a value cannot find its
-//! other inputs by trying.
+//! Derives values from a random key (HMAC-SHA256). A person who does not have the key cannot find
+//! the other inputs of such a value by guessing.
 //!
 //! Never uses a key that a person chose: such a key could be guessed by means of any derived value.
 
@@ -10,40 +10,42 @@ use zeroize::Zeroizing;
 
 use super::{Secret, TokenHash};
 
-/// A random key from which other values are derived. It is erased from memory when it is dropped.
+/// A random key from which other values are derived. The key is erased from memory when it is
+/// dropped.
 #[derive(Clone)]
 pub struct DerivationKey(Zeroizing<[u8; 32]>);
 
 impl DerivationKey {
     /// Derives the key from random bytes that are also used for another purpose.
     pub(super) fn from_random(random: &[u8; 32]) -> Self {
-        Self(Zeroizing::new(mac(random, &["jackfield derivation key"])))
+        Self(Zeroizing::new(hmac_of_parts(random, &["jackfield derivation key"])))
     }
 
     /// Derives a text of 43 characters from a purpose and the parts that identify what the text is
     /// for. Equal inputs give equal texts.
     #[must_use]
-    pub fn text(&self, purpose: &str, parts: &[&str]) -> String {
-        BASE64URL_NOPAD.encode(&self.hash(purpose, parts).0)
+    pub fn derive_text(&self, purpose: &str, parts: &[&str]) -> String {
+        BASE64URL_NOPAD.encode(&self.derive_hash(purpose, parts).0)
     }
 
-    /// Derives the value of [`Self::text`] as a hash. The store finds a token by such a hash.
+    /// Derives the value of [`Self::derive_text`] as a hash. The store finds a token by such a
+    /// hash.
     #[must_use]
-    pub fn hash(&self, purpose: &str, parts: &[&str]) -> TokenHash {
+    pub fn derive_hash(&self, purpose: &str, parts: &[&str]) -> TokenHash {
         let inputs: Vec<&str> = [purpose].into_iter().chain(parts.iter().copied()).collect();
-        TokenHash(mac(&self.0, &inputs))
+        TokenHash(hmac_of_parts(&self.0, &inputs))
     }
 
     /// Derives a key that also depends on this secret.
     #[must_use]
-    pub fn with(&self, purpose: &str, secret: &Secret) -> Self {
-        Self(Zeroizing::new(self.hash(purpose, &[secret.reveal()]).0))
+    pub fn with_secret(&self, purpose: &str, secret: &Secret) -> Self {
+        Self(Zeroizing::new(self.derive_hash(purpose, &[secret.reveal()]).0))
     }
 }
 
 /// Computes the HMAC of a list of parts. Each part is preceded by its length, so that two different
 /// lists never have the same bytes.
-fn mac(key: &[u8; 32], parts: &[&str]) -> [u8; 32] {
+fn hmac_of_parts(key: &[u8; 32], parts: &[&str]) -> [u8; 32] {
     let mut block = Zeroizing::new([0; 64]);
     block.iter_mut().zip(key).for_each(|(byte, key_byte)| *byte = *key_byte);
     let mut mac = Hmac::<Sha256>::new((&*block).into());
@@ -59,21 +61,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn different_keys_purposes_and_lists_of_parts_have_different_texts() {
+    fn texts_differ_if_the_key_the_purpose_or_the_parts_differ() {
         let (key, other) =
             (DerivationKey::from_random(&[1; 32]), DerivationKey::from_random(&[2; 32]));
         let secret = Secret::new("admin-token".to_owned());
         let texts = [
-            key.text("csrf", &["ann"]),
-            other.text("csrf", &["ann"]),
-            key.with("csrf", &secret).text("csrf", &["ann"]),
-            key.text("session", &["ann"]),
-            key.text("csrf", &["a", "nn"]),
-            key.text("csrf", &["an", "n"]),
-            key.text("csrfann", &[]),
+            key.derive_text("csrf", &["ann"]),
+            other.derive_text("csrf", &["ann"]),
+            key.with_secret("csrf", &secret).derive_text("csrf", &["ann"]),
+            key.derive_text("session", &["ann"]),
+            key.derive_text("csrf", &["a", "nn"]),
+            key.derive_text("csrf", &["an", "n"]),
+            key.derive_text("csrfann", &[]),
         ];
         let distinct: std::collections::BTreeSet<_> = texts.iter().collect();
         assert_eq!(distinct.len(), texts.len(), "{texts:?}");
-        assert_eq!(texts[0], DerivationKey::from_random(&[1; 32]).text("csrf", &["ann"]));
+        assert_eq!(texts[0], DerivationKey::from_random(&[1; 32]).derive_text("csrf", &["ann"]));
     }
 }

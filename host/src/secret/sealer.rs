@@ -15,24 +15,25 @@ use crate::config::{AccessError, read_private};
 
 use super::{DerivationKey, KEY_VARIABLE, Secret, SecretError, write_private};
 
-/// Seals (encrypts) secrets with the host's key. A secret is sealed for one place and cannot be
-/// opened for another place.
+/// Seals (encrypts) secrets with the host's key. A secret is sealed for one place, such as one
+/// setting of one connection, and cannot be opened for another place.
 #[derive(Clone)]
 pub struct Sealer {
     cipher: XChaCha20Poly1305,
     derivation_key: DerivationKey,
 }
 
-/// Length of the random nonce before the encrypted bytes.
+/// Length of the random nonce that precedes the encrypted bytes.
 const NONCE_BYTES: usize = 24;
 
 impl Sealer {
-    /// Reads the key from `variable` if it is given, else from the file. If the file is missing,
-    /// creates it with a new key and mode 0600.
+    /// Reads the key from `variable`, the value of [`KEY_VARIABLE`]; if the variable is not set,
+    /// reads the key from the file. If the file is missing, creates it with a new key and mode
+    /// 0600.
     ///
     /// # Errors
     /// The text is not a key, the file cannot be read or created, or other users can read it.
-    pub fn open(variable: Option<&str>, file: &Path) -> Result<Self, SecretError> {
+    pub fn load_or_create(variable: Option<&str>, file: &Path) -> Result<Self, SecretError> {
         if let Some(text) = variable {
             return Self::from_text(text, KEY_VARIABLE);
         }
@@ -136,13 +137,13 @@ mod tests {
     fn a_sealed_secret_opens_only_with_its_key_and_for_its_place() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("secret-key");
-        let sealer = Sealer::open(None, &file).unwrap();
+        let sealer = Sealer::load_or_create(None, &file).unwrap();
         let secret = Secret::new("hunter2".to_owned());
         let sealed = sealer.seal("a/b", &secret).unwrap();
-        let reopened = Sealer::open(None, &file).unwrap();
+        let reopened = Sealer::load_or_create(None, &file).unwrap();
         assert_eq!(reopened.open_sealed("a/b", &sealed).unwrap().reveal(), "hunter2");
         assert!(reopened.open_sealed("a/c", &sealed).is_err());
-        let other = Sealer::open(Some(&"ab".repeat(32)), &file).unwrap();
+        let other = Sealer::load_or_create(Some(&"ab".repeat(32)), &file).unwrap();
         assert!(other.open_sealed("a/b", &sealed).is_err());
         assert!(reopened.open_sealed("a/b", &Sealed(vec![1, 2])).is_err());
         assert_eq!(format!("{secret:?}"), "Secret(…)");
@@ -152,8 +153,8 @@ mod tests {
     fn a_key_file_that_others_can_read_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("secret-key");
-        Sealer::open(None, &file).unwrap();
+        Sealer::load_or_create(None, &file).unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(Sealer::open(None, &file), Err(SecretError::Key(_))));
+        assert!(matches!(Sealer::load_or_create(None, &file), Err(SecretError::Key(_))));
     }
 }

@@ -2,7 +2,7 @@
 //! HMAC-SHA256 over the id, the time and the body of a request, with a key that sender and receiver
 //! share.
 //!
-//! Source: <https://www.standardwebhooks.com>. Never reveals in which bytes a signature differs.
+//! Source: <https://www.standardwebhooks.com>. Never reveals which bytes of a signature are wrong.
 
 use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -13,13 +13,13 @@ use super::Secret;
 
 /// The prefix of a key. The specification recommends it, and generators of keys write it.
 const KEY_PREFIX: &str = "whsec_";
-/// The version of signatures that use a shared key.
+/// The version in front of a signature that was made with a shared key.
 const SIGNATURE_VERSION: &str = "v1";
-/// The specification requires 24 to 64 bytes. Longer keys are accepted, because they are not less
-/// secure.
+/// Minimum length of a key, bytes. The specification requires 24 to 64 bytes. Longer keys are
+/// accepted, because they are not less secure.
 const KEY_BYTES_MIN: usize = 24;
 
-/// A key for signatures.
+/// The key with which the sender and the receiver of a webhook sign and verify requests.
 pub struct SigningKey(Zeroizing<Vec<u8>>);
 
 /// The reason why a secret is not a key for signatures.
@@ -58,7 +58,7 @@ impl SigningKey {
     }
 
     /// Whether one of the signatures in the header `webhook-signature` was made with this key. The
-    /// time does not depend on where a signature differs.
+    /// time of the check does not depend on which bytes of a signature are wrong.
     #[must_use]
     pub fn verifies(&self, signed: SignedParts<'_>, signatures: &str) -> bool {
         let candidates =
@@ -66,7 +66,7 @@ impl SigningKey {
         let candidates = candidates.filter(|(version, _)| *version == SIGNATURE_VERSION);
         candidates.fold(false, |found, (_, signature)| {
             let bytes = BASE64.decode(signature.as_bytes()).unwrap_or_default();
-            let mac = self.mac(signed);
+            let mac = self.request_mac(signed);
             mac.is_some_and(|mac| mac.verify_slice(&bytes).is_ok()) | found
         })
     }
@@ -74,13 +74,14 @@ impl SigningKey {
     /// Returns the value of the header `webhook-signature` for a request.
     #[must_use]
     pub fn sign(&self, signed: SignedParts<'_>) -> String {
-        let bytes = self.mac(signed).map(|mac| mac.finalize().into_bytes()).unwrap_or_default();
+        let bytes =
+            self.request_mac(signed).map(|mac| mac.finalize().into_bytes()).unwrap_or_default();
         format!("{SIGNATURE_VERSION},{}", BASE64.encode(&bytes))
     }
 
-    /// Starts the HMAC of a request. Never returns `None`, because HMAC supports keys of any
-    /// length.
-    fn mac(&self, signed: SignedParts<'_>) -> Option<Hmac<Sha256>> {
+    /// Returns the HMAC of a request, which the caller finalizes or verifies. Never returns `None`,
+    /// because HMAC supports keys of any length.
+    fn request_mac(&self, signed: SignedParts<'_>) -> Option<Hmac<Sha256>> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
         for part in [signed.id.as_bytes(), b".", signed.timestamp.as_bytes(), b".", signed.body] {
             mac.update(part);
@@ -93,7 +94,8 @@ impl SigningKey {
 mod tests {
     use super::*;
 
-    /// The example of the specification's reference libraries.
+    /// The key of the example in the specification's reference libraries. `ID` and `SIGNATURE`
+    /// belong to the same example.
     const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     const ID: &str = "msg_p5jXN8AQM9LWM0D4loKWxJek";
     const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";

@@ -1,7 +1,8 @@
-//! The paths of Test Manager's REST API that the stand-in answers. None of them changes anything.
+//! The paths of Test Manager's REST API that the stand-in answers. No request to them changes
+//! anything.
 //!
-//! The test `the_stand_in_serves_only_the_known_api` compares this table, and the
-//! members of the answers, with the known API.
+//! The test `the_stand_in_serves_only_the_known_api` compares the table `ROUTES` and the members of
+//! the answers with the known API.
 
 mod artifacts;
 mod cases;
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::data::{CaseData, DataSet, File, ProjectData};
-use super::dto::Page;
+use super::dto::RequestedPage;
 use super::faults::Faults;
 
 /// Number of items in one answer, if the request has no parameter `top`.
@@ -26,26 +27,28 @@ const PAGE_ITEMS_MAX: usize = 1000;
 
 /// One path of the API, and the function that answers it.
 pub(super) struct Route {
-    /// The path below `…/testmanager_`, with names in braces.
+    /// The path below `…/testmanager_`. A segment in braces is a parameter.
     pub(super) path: &'static str,
-    /// The parameters of the query that have an effect; other parameters are ignored.
+    /// The parameters of the query that have an effect. The stand-in ignores other parameters.
     pub(super) parameters: &'static [&'static str],
-    /// The family of scopes that the token must have; if empty, any token is accepted.
+    /// The family of scopes that the token must have. If it is empty, any valid token is accepted.
     pub(super) scope: &'static str,
     /// Answers a request. Returns `None` if a record that the path names does not exist.
-    pub(super) serve: fn(&ApiRequest<'_>) -> Option<Reply>,
+    pub(super) answer: fn(&ApiRequest<'_>) -> Option<Reply>,
 }
 
+/// The parameters of a list that can be searched.
 const LIST_PARAMETERS: &[&str] = &["search", "top", "skip", "orderBy"];
+/// The parameters of a list that cannot be searched.
 const PAGE_PARAMETERS: &[&str] = &["top", "skip", "orderBy"];
 
 const fn route(
     path: &'static str,
     parameters: &'static [&'static str],
     scope: &'static str,
-    serve: fn(&ApiRequest<'_>) -> Option<Reply>,
+    answer: fn(&ApiRequest<'_>) -> Option<Reply>,
 ) -> Route {
-    Route { path, parameters, scope, serve }
+    Route { path, parameters, scope, answer }
 }
 
 const PROJECT_SCOPE: &str = "TM.Projects";
@@ -57,129 +60,174 @@ const FILE_SCOPE: &str = "TM.Attachments";
 const CUSTOM_FIELD_SCOPE: &str = "TM.CustomFieldValues";
 const DEFECT_SCOPE: &str = "TM.Defects";
 
-/// All paths. The only method is GET.
+/// All paths that the stand-in answers. The only method is GET.
 pub(super) const ROUTES: [Route; 37] = [
     route("/api/serverinfo", &[], "", projects::server_info),
-    route("/api/v2/projects", LIST_PARAMETERS, PROJECT_SCOPE, projects::list),
-    route("/api/v2/projects/{id}", &[], PROJECT_SCOPE, projects::by_id),
-    route("/api/v2/projects/prefix/{projectPrefix}", &[], PROJECT_SCOPE, projects::by_prefix),
-    route("/api/v2/{projectId}/testexecutions", LIST_PARAMETERS, EXECUTION_SCOPE, executions::list),
-    route("/api/v2/{projectId}/testexecutions/{id}", &[], EXECUTION_SCOPE, executions::by_id),
+    route("/api/v2/projects", LIST_PARAMETERS, PROJECT_SCOPE, projects::list_projects),
+    route("/api/v2/projects/{id}", &[], PROJECT_SCOPE, projects::project_by_id),
+    route(
+        "/api/v2/projects/prefix/{projectPrefix}",
+        &[],
+        PROJECT_SCOPE,
+        projects::project_by_prefix,
+    ),
+    route(
+        "/api/v2/{projectId}/testexecutions",
+        LIST_PARAMETERS,
+        EXECUTION_SCOPE,
+        executions::list_executions,
+    ),
+    route(
+        "/api/v2/{projectId}/testexecutions/{id}",
+        &[],
+        EXECUTION_SCOPE,
+        executions::execution_by_id,
+    ),
     route(
         "/api/v2/{projectId}/testexecutions/{id}/withstats",
         &[],
         EXECUTION_SCOPE,
-        executions::by_id_with_statistics,
+        executions::execution_with_statistics,
     ),
-    route("/api/v2/{projectId}/testsets", LIST_PARAMETERS, TEST_SET_SCOPE, executions::test_sets),
-    route("/api/v2/{projectId}/testsets/{id}", &[], TEST_SET_SCOPE, executions::test_set),
+    route(
+        "/api/v2/{projectId}/testsets",
+        LIST_PARAMETERS,
+        TEST_SET_SCOPE,
+        executions::list_test_sets,
+    ),
+    route("/api/v2/{projectId}/testsets/{id}", &[], TEST_SET_SCOPE, executions::test_set_by_id),
     route(
         "/api/v2/{projectId}/testcaselogs/testexecution/{testExecutionId}/paged",
         &["search", "top", "skip", "orderBy", "onlyFailed"],
         EXECUTION_SCOPE,
-        logs::list_of_execution,
+        logs::list_logs_of_execution,
     ),
-    route("/api/v2/{projectId}/testcaselogs/{id}", &[], EXECUTION_SCOPE, logs::by_id),
+    route("/api/v2/{projectId}/testcaselogs/{id}", &[], EXECUTION_SCOPE, logs::log_by_id),
     route(
         "/api/v2/{projectId}/testcaselogs/testcase/{testCaseId}/history",
         PAGE_PARAMETERS,
         EXECUTION_SCOPE,
-        logs::list_of_case,
+        logs::list_logs_of_case,
     ),
     route(
         "/api/v2/{projectId}/testcaselogs/testcase/{testCaseId}/paged",
         PAGE_PARAMETERS,
         EXECUTION_SCOPE,
-        logs::list_of_case,
+        logs::list_logs_of_case,
     ),
     route(
         "/api/v2/{projectId}/testcaselogs/{id}/assertions",
         &[],
         EXECUTION_SCOPE,
-        artifacts::assertions,
+        artifacts::list_assertions,
     ),
     route(
         "/api/v2/{projectId}/testcaselogs/{id}/assertions/markdown",
         &[],
         EXECUTION_SCOPE,
-        artifacts::assertions_as_markdown,
+        artifacts::download_assertions,
     ),
     route(
         "/api/v2/{projectId}/testcaselogs/{id}/logs",
         &[],
         EXECUTION_SCOPE,
-        artifacts::robot_log_file,
+        artifacts::download_robot_log,
     ),
     route(
         "/api/v2/{projectId}/testcaselogartifacts/{id}/assertions",
         &[],
         EXECUTION_SCOPE,
-        artifacts::assertions,
+        artifacts::list_assertions,
     ),
     route(
         "/api/v2/{projectId}/testcaselogartifacts/{id}/assertions/{assertionId}/downloadscreenshot",
         &[],
         EXECUTION_SCOPE,
-        artifacts::screenshot,
+        artifacts::download_screenshot,
     ),
     route(
         "/api/v2/{projectId}/orchestrator/testexecution/{id}/robotlogs/paged",
         &["top", "skip", "orderBy", "testcaseid"],
         EXECUTION_SCOPE,
-        artifacts::robot_logs,
+        artifacts::list_robot_logs,
     ),
     route(
         "/api/v2/{projectId}/teststeplogs",
         &["testCaseLogId"],
         EXECUTION_SCOPE,
-        artifacts::step_logs,
+        artifacts::list_step_logs,
     ),
-    route("/api/v2/{projectId}/teststeps/testcase/{id}", &[], TEST_CASE_SCOPE, cases::steps),
+    route("/api/v2/{projectId}/teststeps/testcase/{id}", &[], TEST_CASE_SCOPE, cases::list_steps),
     route(
         "/api/v2/{projectId}/attachments/{objectType}/{id}/all",
         &[],
         FILE_SCOPE,
-        artifacts::attachments,
+        artifacts::list_attachments,
     ),
     route(
         "/api/v2/{projectId}/attachments/{objectType}/{id}/download",
         &[],
         FILE_SCOPE,
-        artifacts::file,
+        artifacts::download_file,
     ),
-    route("/api/v2/{projectId}/attachments/{id}/download", &[], FILE_SCOPE, artifacts::file),
-    route("/api/v2/{projectId}/testcases", LIST_PARAMETERS, TEST_CASE_SCOPE, cases::list),
-    route("/api/v2/{projectId}/testcases/{id}", &[], TEST_CASE_SCOPE, cases::by_id),
-    route("/api/v2/{projectId}/testcases/objkey/{objKey}", &[], TEST_CASE_SCOPE, cases::by_key),
+    route(
+        "/api/v2/{projectId}/attachments/{id}/download",
+        &[],
+        FILE_SCOPE,
+        artifacts::download_file,
+    ),
+    route("/api/v2/{projectId}/testcases", LIST_PARAMETERS, TEST_CASE_SCOPE, cases::list_cases),
+    route("/api/v2/{projectId}/testcases/{id}", &[], TEST_CASE_SCOPE, cases::case_by_id),
+    route(
+        "/api/v2/{projectId}/testcases/objkey/{objKey}",
+        &[],
+        TEST_CASE_SCOPE,
+        cases::case_by_key,
+    ),
     route(
         "/api/v2/{projectId}/testcases/{id}/assignedrequirements",
         &[],
         REQUIREMENT_SCOPE,
-        cases::assigned_requirements,
+        cases::list_assigned_requirements,
     ),
     route(
         "/api/v2/{projectId}/requirements",
         LIST_PARAMETERS,
         REQUIREMENT_SCOPE,
-        cases::requirements,
+        cases::list_requirements,
     ),
-    route("/api/v2/{projectId}/requirements/{id}", &[], REQUIREMENT_SCOPE, cases::requirement),
+    route(
+        "/api/v2/{projectId}/requirements/{id}",
+        &[],
+        REQUIREMENT_SCOPE,
+        cases::requirement_by_id,
+    ),
     route(
         "/api/v2/{projectId}/customfieldvalues/{objectType}/all",
         &["top", "skip"],
         CUSTOM_FIELD_SCOPE,
-        cases::custom_fields,
+        cases::list_custom_fields,
     ),
     route(
         "/api/v2/{projectId}/objectlabels/{objectType}/{objectId}/all",
         &[],
         TEST_CASE_SCOPE,
-        cases::labels,
+        cases::list_labels,
     ),
-    route("/api/v2/{projectId}/defects", LIST_PARAMETERS, DEFECT_SCOPE, projects::defects),
-    route("/api/v2/{projectId}/defects/{id}", &[], DEFECT_SCOPE, projects::defect),
-    route("/api/v2/{projectId}/defects/{id}/testcase", &[], DEFECT_SCOPE, projects::defect_case),
-    route("/api/v2/{projectId}/defects/{id}/testcaselog", &[], DEFECT_SCOPE, projects::defect_log),
+    route("/api/v2/{projectId}/defects", LIST_PARAMETERS, DEFECT_SCOPE, projects::list_defects),
+    route("/api/v2/{projectId}/defects/{id}", &[], DEFECT_SCOPE, projects::defect_by_id),
+    route(
+        "/api/v2/{projectId}/defects/{id}/testcase",
+        &[],
+        DEFECT_SCOPE,
+        projects::test_case_of_defect,
+    ),
+    route(
+        "/api/v2/{projectId}/defects/{id}/testcaselog",
+        &[],
+        DEFECT_SCOPE,
+        projects::log_of_defect,
+    ),
     route(
         "/api/v2/{projectId}/defects/{id}/testexecution",
         &[],
@@ -191,32 +239,36 @@ pub(super) const ROUTES: [Route; 37] = [
 /// The content of an answer.
 pub(super) enum Reply {
     Json(Value),
+    /// A file with its content.
     File(File),
-    /// A file with this name and number of bytes. It is sent in chunks, because it may be larger
-    /// than the memory.
+    /// A file with this name and number of bytes. The stand-in generates its content in chunks,
+    /// because the file may be larger than the memory.
     LargeFile(String, u64),
+    /// A redirect to this address.
     Redirect(String),
 }
 
-/// A request whose token permits it.
+/// A request to the API that the token of the request permits.
 pub(super) struct ApiRequest<'a> {
     pub(super) data_set: &'a DataSet,
     pub(super) faults: &'a Faults,
+    /// The defects that answers to Create Defect contained, by their ids in the stand-in.
     pub(super) defects: &'a BTreeMap<Uuid, super::dto::Defect>,
     /// The origin of the files, for redirects.
     pub(super) files_url: &'a str,
-    path: HashMap<String, String>,
-    /// The parameters of the query, by name in lower case: Test Manager ignores the case of names.
-    query: HashMap<String, String>,
+    /// The segments of the path that are parameters, by name.
+    path_segments: HashMap<String, String>,
+    /// The parameters of the query, by name in lower case. Test Manager ignores the case of names.
+    query_parameters: HashMap<String, String>,
 }
 
 impl<'a> ApiRequest<'a> {
-    /// Reads the parameters of the query. `None` if a value is not valid.
+    /// Reads the parameters of the query. Returns `None` if a value is not valid.
     pub(super) fn new(
         route: &Route,
         (data_set, faults): (&'a DataSet, &'a Faults),
         (defects, files_url): (&'a BTreeMap<Uuid, super::dto::Defect>, &'a str),
-        path: HashMap<String, String>,
+        path_segments: HashMap<String, String>,
         query: &str,
     ) -> Option<Self> {
         let parameters = url::form_urlencoded::parse(query.as_bytes());
@@ -224,58 +276,72 @@ impl<'a> ApiRequest<'a> {
             let is_known = |parameter: &&str| parameter.eq_ignore_ascii_case(&name);
             route.parameters.iter().any(is_known).then(|| (name.to_lowercase(), value.into_owned()))
         });
-        let query: HashMap<_, _> = known_parameters.collect();
-        let is_number = |name: &str| query.get(name).is_none_or(|text| text.parse::<u32>().is_ok());
-        let is_id = |name: &str| query.get(name).is_none_or(|text| text.parse::<Uuid>().is_ok());
+        let query_parameters: HashMap<_, _> = known_parameters.collect();
+        let value = |name: &str| query_parameters.get(name);
+        let is_number = |name: &str| value(name).is_none_or(|text| text.parse::<u32>().is_ok());
+        let is_id = |name: &str| value(name).is_none_or(|text| text.parse::<Uuid>().is_ok());
         let is_valid = is_number("top") && is_number("skip") && is_id("testcaseid");
-        is_valid.then_some(Self { data_set, faults, defects, files_url, path, query })
+        is_valid.then_some(Self {
+            data_set,
+            faults,
+            defects,
+            files_url,
+            path_segments,
+            query_parameters,
+        })
     }
 
+    /// Returns the project that the path names.
     fn project(&self) -> Option<&'a ProjectData> {
-        self.data_set.project(self.id("projectId")?)
+        self.data_set.project(self.path_id("projectId")?)
     }
 
+    /// Returns the test case with this id in the project that the path names.
     fn case(&self, id: Uuid) -> Option<&'a CaseData> {
         self.project()?.case(id)
     }
 
-    /// The segment of the path with this name, parsed as an id.
-    fn id(&self, name: &str) -> Option<Uuid> {
-        self.segment(name)?.parse().ok()
+    /// Returns the segment of the path with this name, parsed as an id.
+    fn path_id(&self, name: &str) -> Option<Uuid> {
+        self.path_segment(name)?.parse().ok()
     }
 
-    /// The segment of the path with this name.
-    fn segment(&self, name: &str) -> Option<&str> {
-        self.path.get(name).map(String::as_str)
+    /// Returns the segment of the path with this name.
+    fn path_segment(&self, name: &str) -> Option<&str> {
+        self.path_segments.get(name).map(String::as_str)
     }
 
-    fn parameter(&self, name: &str) -> Option<&str> {
-        self.query.get(&name.to_lowercase()).map(String::as_str)
+    /// Returns the parameter of the query with this name.
+    fn query_parameter(&self, name: &str) -> Option<&str> {
+        self.query_parameters.get(&name.to_lowercase()).map(String::as_str)
     }
 
-    fn page(&self) -> Page {
-        let number = |name| self.parameter(name).and_then(|text| text.parse().ok());
+    /// Returns the part of a list that the query requests.
+    fn requested_page(&self) -> RequestedPage {
+        let number = |name| self.query_parameter(name).and_then(|text| text.parse().ok());
         let top = number("top").unwrap_or(DEFAULT_PAGE_ITEMS).clamp(1, PAGE_ITEMS_MAX);
-        Page { skip: number("skip").unwrap_or(0), top }
+        RequestedPage { skip: number("skip").unwrap_or(0), top }
     }
 
-    /// The number of items that the query's search finds, and of them the sorted items of its page.
-    fn select<T: Serialize>(&self, items: impl IntoIterator<Item = T>) -> (usize, Vec<Value>) {
+    /// Searches and sorts the items as the query requests. Returns the number of found items, and
+    /// the found items on the requested page.
+    fn select_page<T: Serialize>(&self, items: impl IntoIterator<Item = T>) -> (usize, Vec<Value>) {
         let mut values: Vec<_> = items.into_iter().map(|item| json!(item)).collect();
-        if let Some(search) = self.parameter("search").filter(|search| !search.is_empty()) {
+        if let Some(search) = self.query_parameter("search").filter(|search| !search.is_empty()) {
             let search = search.to_lowercase();
             values.retain(|value| searched_text(value).contains(&search));
         }
-        if let Some(order) = self.parameter("orderBy") {
-            sort(&mut values, order);
+        if let Some(order) = self.query_parameter("orderBy") {
+            sort_by_member(&mut values, order);
         }
-        let (total, page) = (values.len(), self.page());
+        let (total, page) = (values.len(), self.requested_page());
         (total, values.into_iter().skip(page.skip).take(page.top).collect())
     }
 
-    fn list<T: Serialize>(&self, items: impl IntoIterator<Item = T>) -> Option<Reply> {
-        let (total, values) = self.select(items);
-        Some(Reply::Json(self.page().answer(total, values)))
+    /// Returns the requested page of these items.
+    fn list_reply<T: Serialize>(&self, items: impl IntoIterator<Item = T>) -> Option<Reply> {
+        let (total, values) = self.select_page(items);
+        Some(Reply::Json(self.requested_page().list_answer(total, values)))
     }
 }
 
@@ -283,17 +349,18 @@ fn json_reply(item: &impl Serialize) -> Option<Reply> {
     Some(Reply::Json(json!(item)))
 }
 
-/// The text that a search compares, in lower case: the record's name, its key, and the name of its
-/// test case.
+/// Returns the text in which a search searches, in lower case. It contains the name and the key of
+/// the record, and the name of its test case.
 fn searched_text(value: &Value) -> String {
     let texts = [value.get("name"), value.get("objKey"), value.pointer("/testCase/name")];
     let texts = texts.into_iter().flatten().filter_map(Value::as_str);
     texts.collect::<Vec<_>>().join("\n").to_lowercase()
 }
 
-/// Sorts by `member` or `member desc`. The case of the member's name is ignored. A member that no
-/// value has does not change the order, except that `desc` reverses it.
-fn sort(values: &mut [Value], order: &str) {
+/// Sorts JSON objects by a member. `order` is the name of the member, or the name and the word
+/// `desc` for the reverse order. The case of both is ignored. If no object has the member, only
+/// `desc` changes the order.
+fn sort_by_member(values: &mut [Value], order: &str) {
     let mut words = order.split_whitespace();
     let member = words.next().unwrap_or_default();
     let key = |value: &Value| {

@@ -1,6 +1,6 @@
-//! Paths below `/simulator` for tests and for authors of connectors: the active faults, the
-//! received requests, and the paths that the stand-in answers. The real Test Manager has none of
-//! them.
+//! The paths below `/simulator`, for tests and for authors of connectors. They show and set the
+//! active faults, and list the received requests and the paths that the stand-in answers. The real
+//! Test Manager does not have these paths.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use super::{Simulator, TENANT, pages};
 /// Maximum number of faults in a request.
 const FAULTS_MAX: usize = 100;
 
-/// The active faults, each written as on the command line.
+/// A list of faults. Each is a text such as `slow=500`, as on the command line.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FaultList {
@@ -62,7 +62,7 @@ async fn set_faults(
     }
 }
 
-/// The last requests to the API and the token endpoint, oldest first.
+/// Answers with the last requests to the API and the token endpoint, the oldest first.
 async fn list_requests(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
     Json(json!({ "requests": simulator.state().requests }))
 }
@@ -72,8 +72,8 @@ async fn clear_requests(State(simulator): State<Arc<Simulator>>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// The paths that the stand-in answers, and the ids of all failed logs, newest first, for requests
-/// to these paths.
+/// Answers with the paths that the stand-in answers, and with the ids of all failed logs. A request
+/// to these paths needs such ids.
 async fn list_paths(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
     let path = |route: &Route| {
         let Route { path, parameters, scope, .. } = route;
@@ -90,6 +90,7 @@ async fn list_paths(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
     Json(json!({ "tenant": TENANT, "paths": paths, "failed_logs": failed_logs }))
 }
 
+/// Returns the ids of each failed log of a project, the newest log first.
 fn failed_logs(data_set: &DataSet, project: &ProjectData) -> Vec<Value> {
     let failed = project.logs.iter().rev().filter(|log| log.has_error);
     let log = |log: &TestCaseLog| {

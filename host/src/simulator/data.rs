@@ -1,6 +1,6 @@
-//! The data set: projects, test cases, executions and their logs. It is generated from a seed, and
-//! grows when a person runs an execution again. The parts of a log are generated at each request,
-//! and are not stored.
+//! The data set: projects, test cases, executions and their logs. It is generated from a seed. It
+//! grows if a person runs an execution again. The parts of a log, such as its assertions, are
+//! generated for each request and never stored.
 
 mod artifacts;
 mod build;
@@ -14,20 +14,21 @@ use contents::CaseContent;
 use super::dto::{
     CustomFieldValue, Label, Project, Requirement, TestCase, TestCaseLog, TestExecution, TestSet,
 };
-use super::seed::{FIRST_START_S, Seed, instant};
+use super::seed::{FIRST_START_S, Seed, format_time};
 
 pub(super) use artifacts::File;
-pub(super) use build::audit;
+pub(super) use build::unchanged_since;
 
-/// How many executions each test set has at the start.
+/// Number of executions that each test set has at the start.
 const INITIAL_EXECUTIONS: usize = 3;
-/// Maximum number of executions of a project. A project that has them cannot run an execution
+/// Maximum number of executions of a project. A project with this number cannot run an execution
 /// again.
 const EXECUTIONS_MAX: usize = 200;
-/// Seconds between the starts of two executions of a project.
+/// Time between the starts of two executions of a project, seconds.
 const EXECUTION_PERIOD_S: i64 = 6 * 3600;
-/// Seconds between the starts of two tests of an execution.
+/// Time between the starts of two tests of an execution, seconds.
 const TEST_PERIOD_S: i64 = 90;
+/// Duration of each test, seconds.
 const TEST_DURATION_S: i64 = 61;
 
 /// The whole data set.
@@ -40,32 +41,35 @@ pub(super) struct DataSet {
 
 /// A project with its test cases, executions and logs.
 pub(super) struct ProjectData {
+    /// The project as the API shows it.
     pub(super) dto: Project,
     pub(super) requirements: Vec<Requirement>,
     pub(super) cases: Vec<CaseData>,
     pub(super) test_sets: Vec<TestSet>,
     pub(super) executions: Vec<TestExecution>,
-    /// All logs of the project, in the order of the executions.
+    /// The logs of all executions of the project, in the order of the executions.
     pub(super) logs: Vec<TestCaseLog>,
 }
 
 /// A test case, and the content from which its logs are generated.
 pub(super) struct CaseData {
+    /// The test case as the API shows it.
     pub(super) dto: TestCase,
-    pub(super) requirement: Uuid,
+    /// The id of the requirement to which the test case is assigned.
+    pub(super) requirement_id: Uuid,
     content: CaseContent,
 }
 
 impl DataSet {
-    /// Generates the data set of a seed.
+    /// Generates the data set from a seed.
     pub(super) fn new(seed: u64, base_url: &str) -> Self {
         let seed = Seed(seed);
         let mut data_set = Self { seed, projects: Vec::new(), base_url: base_url.to_owned() };
-        for content in contents::projects() {
+        for content in contents::all_project_contents() {
             let mut project = build::empty_project(seed, content);
             for _ in 0..INITIAL_EXECUTIONS {
                 for set in project.test_sets.clone() {
-                    data_set.execute(&mut project, &set);
+                    data_set.add_execution(&mut project, &set);
                 }
             }
             data_set.projects.push(project);
@@ -77,7 +81,7 @@ impl DataSet {
         self.projects.iter().find(|project| project.dto.id == id)
     }
 
-    /// The log with this id, and the project that it belongs to.
+    /// Returns the log with this id, and the project of the log.
     pub(super) fn log(&self, id: Uuid) -> Option<(&ProjectData, &TestCaseLog)> {
         self.projects.iter().find_map(|project| Some((project, project.log(id)?)))
     }
@@ -88,9 +92,9 @@ impl DataSet {
         logs.filter(|it| it.id == log).for_each(|log| log.defect_id = Some(defect));
     }
 
-    /// Executes the test set of an execution again, with the same results, and returns the id of
-    /// the new execution. `None` if the execution does not exist, or if its project has the maximum
-    /// number.
+    /// Executes the test set of an execution again, with the same results. Returns the id of the
+    /// new execution. Returns `None` if the execution does not exist, or if its project already has
+    /// the maximum number of executions.
     pub(super) fn run_again(&mut self, execution: Uuid) -> Option<Uuid> {
         let has_execution = |project: &ProjectData| project.execution(execution).is_some();
         let index = self.projects.iter().position(has_execution)?;
@@ -98,21 +102,22 @@ impl DataSet {
         let set_id = project.execution(execution).map(|execution| execution.test_set_id);
         let set = project.test_sets.iter().find(|set| Some(set.id) == set_id).cloned();
         let is_full = project.executions.len() >= EXECUTIONS_MAX;
-        let new_execution = set.filter(|_| !is_full).map(|set| self.execute(&mut project, &set));
+        let new_execution =
+            set.filter(|_| !is_full).map(|set| self.add_execution(&mut project, &set));
         self.projects.insert(index, project);
         new_execution
     }
 
-    /// The address of the page with a test case's result in an execution.
+    /// Returns the address of the page with the result of a test case in an execution.
     pub(super) fn log_url(&self, project: &ProjectData, log: &TestCaseLog) -> String {
         let (base, prefix) = (&self.base_url, &project.dto.project_prefix);
         let (execution, case) = (log.test_execution_id, log.test_case_id);
         format!("{base}/{prefix}/testexecution-results/{execution}/{case}")
     }
 
-    /// Adds the next execution of a test set and its logs, and returns its id. The tests run one
-    /// after the other.
-    fn execute(&self, project: &mut ProjectData, set: &TestSet) -> Uuid {
+    /// Adds the next execution of a test set, with a log for each test. Returns the id of the
+    /// execution. The tests run one after the other.
+    fn add_execution(&self, project: &mut ProjectData, set: &TestSet) -> Uuid {
         let number = project.executions.len();
         let key = format!("{}/{number}", project.dto.project_prefix);
         let start = FIRST_START_S + EXECUTION_PERIOD_S * i64::try_from(number).unwrap_or_default();
@@ -140,8 +145,8 @@ impl DataSet {
             description: None,
             test_set_id: set.id,
             test_set_obj_key: set.obj_key.clone(),
-            execution_start: instant(start),
-            execution_finished: instant(next_start),
+            execution_start: format_time(start),
+            execution_finished: format_time(next_start),
             reporting_date: None,
             source: "Orchestrator".to_owned(),
             source_details: Some("Simulated schedule".to_owned()),
@@ -153,12 +158,13 @@ impl DataSet {
             run_id: number + 1,
             duration: u64::try_from(next_start - start).unwrap_or_default(),
             test_set_schedule_id: None,
-            audit: audit(start),
+            audit: unchanged_since(start),
         });
         project.logs.extend(logs);
         id
     }
 
+    /// Generates the log of one test in an execution. `start` is in seconds since 1970.
     fn new_log(
         &self,
         case: &CaseData,
@@ -192,8 +198,8 @@ impl DataSet {
             has_error: has_failed,
             info: failure,
             execution_type: if is_manual { "Manual" } else { "Automated" }.to_owned(),
-            execution_start: instant(start),
-            execution_end: instant(start + TEST_DURATION_S),
+            execution_start: format_time(start),
+            execution_end: format_time(start + TEST_DURATION_S),
             executed_by: if is_manual { "tester@test.example" } else { "robot\\runner" }.to_owned(),
             robot_name: if_automated(self.seed.choose("robot", &key, &["Robot-01", "Robot-02"])),
             host_machine_name: if_automated(self.seed.choose(
@@ -232,11 +238,12 @@ impl ProjectData {
         self.logs.iter().find(|log| log.id == id)
     }
 
-    pub(super) fn logs_of(&self, execution: Uuid) -> impl Iterator<Item = &TestCaseLog> {
+    /// Returns the logs of an execution.
+    pub(super) fn logs_of_execution(&self, execution: Uuid) -> impl Iterator<Item = &TestCaseLog> {
         self.logs.iter().filter(move |log| log.test_execution_id == execution)
     }
 
-    /// The labels of an object. Only test cases have labels.
+    /// Returns the labels of an object. Only test cases have labels.
     pub(super) fn labels(&self, seed: Seed, object: Uuid) -> Vec<Label> {
         let labels = self.case(object).map(|case| case.content.labels.as_slice());
         let label = |(name, index): (&String, usize)| Label {
@@ -248,7 +255,7 @@ impl ProjectData {
         labels.unwrap_or_default().iter().zip(0..).map(label).collect()
     }
 
-    /// The values of the custom fields of all test cases.
+    /// Returns the values of the custom fields of all test cases.
     pub(super) fn custom_fields(&self, seed: Seed) -> Vec<CustomFieldValue> {
         let fields_of = |case: &CaseData| {
             let id = case.dto.id;
@@ -294,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn an_execution_can_be_run_again_until_there_are_too_many() {
+    fn an_execution_can_be_run_again_until_its_project_has_too_many_executions() {
         let mut data_set = DataSet::new(1, "http://localhost/tm");
         let first = data_set.projects[0].executions[0].id;
         let count = |data_set: &DataSet| data_set.projects[0].executions.len();

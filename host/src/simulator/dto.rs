@@ -1,13 +1,13 @@
-//! The records of the API, with the members that public clients of Test Manager declare, in
-//! camelCase. As in .NET, a missing value is written as null.
+//! The records of the API. They have the members that public clients of Test Manager declare. In
+//! JSON, the names of the members are in camelCase. As in .NET, a missing value is written as null.
 //!
-//! The test `the_stand_in_serves_only_the_known_api` compares the members with its list.
+//! The test `the_stand_in_serves_only_the_known_api` compares these members with the known API.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// Who created and changed a record, and when.
+/// The people who created and last changed a record, and the times.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Audit {
@@ -17,6 +17,7 @@ pub(super) struct Audit {
     pub(super) updated_by: String,
 }
 
+/// A project.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Project {
@@ -31,6 +32,7 @@ pub(super) struct Project {
     pub(super) audit: Audit,
 }
 
+/// A requirement, to which test cases are assigned.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Requirement {
@@ -47,6 +49,7 @@ pub(super) struct Requirement {
     pub(super) audit: Audit,
 }
 
+/// A test case.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TestCase {
@@ -69,6 +72,7 @@ pub(super) struct TestCase {
     pub(super) audit: Audit,
 }
 
+/// A test set: the test cases that one execution runs.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TestSet {
@@ -88,6 +92,7 @@ pub(super) struct TestSet {
     pub(super) audit: Audit,
 }
 
+/// An execution of a test set.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TestExecution {
@@ -114,6 +119,7 @@ pub(super) struct TestExecution {
     pub(super) audit: Audit,
 }
 
+/// The result of a test case, or of one of its variations, in an execution.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TestCaseLog {
@@ -150,6 +156,7 @@ pub(super) struct TestCaseLog {
     pub(super) due_date: Option<String>,
 }
 
+/// An assertion in an automated test, with its result.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Assertion {
@@ -163,6 +170,7 @@ pub(super) struct Assertion {
     pub(super) screenshot_file_name: Option<String>,
 }
 
+/// A line in the robot's log.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RobotLog {
@@ -171,6 +179,7 @@ pub(super) struct RobotLog {
     pub(super) message: String,
 }
 
+/// A file that is attached to a test case log.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Attachment {
@@ -182,6 +191,7 @@ pub(super) struct Attachment {
     pub(super) content_type: String,
 }
 
+/// A step of a manual test case.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TestStep {
@@ -192,6 +202,7 @@ pub(super) struct TestStep {
     pub(super) expected_result: String,
 }
 
+/// The result of a step in a test case log.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TestStepLog {
@@ -207,6 +218,7 @@ pub(super) struct TestStepLog {
     pub(super) has_attachment: bool,
 }
 
+/// A label of a test case.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Label {
@@ -216,6 +228,7 @@ pub(super) struct Label {
     pub(super) name: String,
 }
 
+/// The value of a custom field of a test case.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CustomFieldValue {
@@ -226,6 +239,7 @@ pub(super) struct CustomFieldValue {
     pub(super) value: String,
 }
 
+/// A defect in the tracker, as Test Manager stores it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Defect {
@@ -241,24 +255,29 @@ pub(super) struct Defect {
     pub(super) audit: Audit,
 }
 
-/// The part of a list that a request asks for.
+/// The part of a list that a request requests.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Page {
+pub(super) struct RequestedPage {
+    /// Number of items before the requested part.
     pub(super) skip: usize,
+    /// Maximum number of items in the requested part.
     pub(super) top: usize,
 }
 
-impl Page {
+impl RequestedPage {
+    /// Returns the number of the page; the first page is 1.
     fn page_number(self) -> usize {
         self.skip / self.top.max(1) + 1
     }
 
+    /// Returns the number of pages of a list with `total` items.
     fn page_count(self, total: usize) -> usize {
         total.div_ceil(self.top.max(1))
     }
 
-    /// The answer with this page, in the format of most lists of Test Manager: `paging`, `data`.
-    pub(super) fn answer(self, total: usize, data: Vec<Value>) -> Value {
+    /// Returns the answer with the items of this page, in the format of most lists of Test Manager.
+    /// It has the members `paging` and `data`.
+    pub(super) fn list_answer(self, total: usize, data: Vec<Value>) -> Value {
         json!({
             "paging": {
                 "total": total,
@@ -273,7 +292,7 @@ impl Page {
         })
     }
 
-    /// The answer with this page, in the format of the list of requirements.
+    /// Returns the answer with the items of this page, in the format of the list of requirements.
     pub(super) fn requirements_answer(self, total: usize, data: Vec<Value>) -> Value {
         json!({
             "totalPages": self.page_count(total),

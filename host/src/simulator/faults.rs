@@ -1,5 +1,5 @@
-//! The faults that the stand-in can simulate. Options set them at the start, and `POST
-//! /simulator/faults` sets them later. Without a fault, nothing fails.
+//! The faults that the stand-in can simulate. The options of the stand-in set faults at the start.
+//! Later, `POST /simulator/faults` sets them. Without a fault, all valid requests succeed.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -9,17 +9,18 @@ use crate::domain::{StringEnum as _, nearest, string_enum};
 string_enum! {
     /// The name of a fault.
     pub enum FaultName {
-        /// The token of the next request counts as expired: the request is answered 401. A new
-        /// token is accepted.
+        /// The token of the next request is treated as expired: the API answers 401. A new token is
+        /// accepted.
         ExpiredToken = "expired-token",
         /// The token endpoint answers `invalid_client`.
         WrongCredentials = "wrong-credentials",
-        /// Only `TM.Projects.Read` is granted: the token endpoint answers `invalid_scope`.
+        /// The client has only the scope `TM.Projects.Read`. The token endpoint answers a request
+        /// for another scope with `invalid_scope`.
         UngrantedScope = "ungranted-scope",
         /// The token endpoint does not answer.
         TokenHangs = "token-hangs",
-        /// A token expires after this number of seconds, although the answer with the token states
-        /// an hour.
+        /// A token expires after this number of seconds. The answer with the token contains a
+        /// lifetime of one hour instead.
         ClockSkew = "clock-skew",
         /// The API answers 403 with an HTML page, as a firewall does.
         Html403 = "html-403",
@@ -31,27 +32,28 @@ string_enum! {
         NoVariation = "no-variation",
         /// Each log of an execution exists twice.
         TwoLogs = "two-logs",
-        /// A list of logs begins with this number of other logs.
+        /// A list of logs contains this number of logs of other tests before the real ones.
         ManyLogs = "many-logs",
         /// Each log has an additional attachment with this number of bytes.
         LargeAttachment = "large-attachment",
-        /// Screenshots are listed, but their download is answered 404.
+        /// Assertions have screenshots, but a download of a screenshot is answered 404.
         ScreenshotGone = "screenshot-gone",
         /// A download of a screenshot is redirected to another origin, which refuses the token.
         ScreenshotRedirect = "screenshot-redirect",
         /// Each answer is delayed by this number of milliseconds.
         Slow = "slow",
-        /// This number of requests is answered 503.
+        /// The API answers this number of requests with 503.
         ServerErrors = "server-errors",
-        /// The number of requests of each method that are allowed in a window.
+        /// The API permits this number of requests of each method in each window of time.
         RateLimit = "rate-limit",
-        /// The length of the window of the rate limits, seconds.
+        /// The length of the window of time for the rate limits, seconds.
         RateWindow = "rate-window",
     }
 }
 
 impl FaultName {
-    /// The default and the maximum of a fault's value; `None` for a fault that has no value.
+    /// Returns the default and the maximum of the fault's value. Returns `None` for a fault that
+    /// has no value.
     fn default_and_max_value(self) -> Option<(u64, u64)> {
         match self {
             Self::ClockSkew => Some((2, 3600)),
@@ -66,7 +68,7 @@ impl FaultName {
     }
 }
 
-/// A fault and its value, written `slow` or `slow=500`.
+/// A fault and its value. As a text, it is written `slow` or `slow=500`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault {
     name: FaultName,
@@ -81,12 +83,12 @@ pub enum InvalidFault {
     Unknown {
         /// The unknown name.
         name: String,
-        /// The fault name that is most similar to it.
+        /// The name of the fault that is most similar to the unknown name.
         nearest: &'static str,
         /// The names of all faults.
         all: String,
     },
-    /// The text gives a value to a fault that has none.
+    /// The text contains a value for a fault that has no value.
     #[error("the fault {0} has no value: write `{0}`")]
     HasNoValue(FaultName),
     /// The value is not a number, or is too large.
@@ -133,7 +135,7 @@ fn unknown_fault(name: &str) -> InvalidFault {
 pub(super) struct Faults(BTreeMap<FaultName, u64>);
 
 impl Faults {
-    /// Creates the set of faults. If a name occurs twice, the later value is used.
+    /// Activates these faults. If the list contains a fault twice, the later value is used.
     pub(super) fn new(faults: &[Fault]) -> Self {
         Self(faults.iter().map(|fault| (fault.name, fault.value)).collect())
     }
@@ -142,11 +144,13 @@ impl Faults {
         self.0.contains_key(&name)
     }
 
+    /// Returns the value of a fault; `None` if the fault is not active.
     pub(super) fn value(&self, name: FaultName) -> Option<u64> {
         self.0.get(&name).copied()
     }
 
-    /// Uses a fault once: decreases its value, and removes it at zero. Returns whether it was set.
+    /// Decreases the value of a fault by one, and removes the fault if the value is then 0. Returns
+    /// whether the fault was active.
     pub(super) fn use_once(&mut self, name: FaultName) -> bool {
         let Some(uses_left) = self.0.get_mut(&name) else { return false };
         let was_set = *uses_left > 0;
@@ -157,7 +161,7 @@ impl Faults {
         was_set
     }
 
-    /// The faults, each written as on the command line.
+    /// Returns each fault as it is written on the command line.
     pub(super) fn to_strings(&self) -> Vec<String> {
         let write = |(name, value): (&FaultName, &u64)| match name.default_and_max_value() {
             Some(_) => format!("{name}={value}"),
@@ -172,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_may_have_a_value() {
+    fn a_fault_is_written_with_its_value() {
         for (text, written) in [
             ("token-hangs", "token-hangs"),
             ("slow", "slow=3000"),
@@ -185,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_fault_is_refused_with_the_correction() {
+    fn an_invalid_fault_is_refused_with_a_correction() {
         for (text, expected) in [
             ("token-hang", "did you mean token-hangs?"),
             ("", "All faults: expired-token, "),
@@ -200,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_that_counts_down_ends() {
+    fn a_fault_for_two_requests_ends_after_two_requests() {
         let mut faults = Faults::new(&["server-errors=2".parse().expect("a fault")]);
         let was_set = [1, 2, 3].map(|_| faults.use_once(FaultName::ServerErrors));
         assert_eq!(was_set, [true, true, false]);

@@ -1,6 +1,6 @@
-//! A second origin, to which the fault `screenshot-redirect` redirects downloads of screenshots. As
-//! a cloud storage does, it requires a signature in the URL, and refuses a request that also has a
-//! token.
+//! The second origin of the stand-in. The fault `screenshot-redirect` redirects downloads of
+//! screenshots to this origin. Like a cloud storage, it requires a signature in the URL, and
+//! refuses a request that also has a token.
 
 use std::collections::HashMap;
 
@@ -15,10 +15,10 @@ use uuid::Uuid;
 use super::png;
 
 pub(super) fn routes() -> Router {
-    Router::new().route("/screenshots/{id}", get(screenshot))
+    Router::new().route("/screenshots/{id}", get(download_screenshot))
 }
 
-async fn screenshot(
+async fn download_screenshot(
     Path(id): Path<Uuid>,
     Query(query): Query<HashMap<String, String>>,
     headers: HeaderMap,

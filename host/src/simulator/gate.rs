@@ -1,5 +1,5 @@
-//! Checks each request to the API and the token endpoint: faults, rate limits, token and scopes. A
-//! permitted request is answered by `api`.
+//! Checks each request to the API and to the token endpoint: faults, rate limits, token and scopes.
+//! The module `api` answers the requests to the API that are permitted.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,41 +28,43 @@ use super::faults::FaultName;
 use super::tokens::Access;
 use super::{ORGANIZATION, Simulator, TENANT};
 
-/// How long the token endpoint does not answer with the fault `token-hangs`.
+/// With the fault `token-hangs`, the token endpoint does not answer for this time.
 const HANG_TIME: Duration = Duration::from_secs(600);
 /// Maximum number of requests that are stored for `GET /simulator/requests`.
 const RECEIVED_REQUESTS_MAX: usize = 1000;
+/// Maximum length of a stored path, bytes.
 const RECEIVED_PATH_BYTES_MAX: usize = 500;
 /// The size of one chunk of a large file, bytes.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// A received request, for tests.
+/// A received request. Tests read it from `GET /simulator/requests`.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct ReceivedRequest {
     pub(super) method: String,
     pub(super) path: String,
+    /// The status of the answer.
     pub(super) status: u16,
 }
 
-/// The routes of the API and the token endpoint.
+/// Returns the routes of the API and of the token endpoint.
 pub(super) fn routes(simulator: &Arc<Simulator>) -> Router<Arc<Simulator>> {
     let mut routes = Router::new();
     for route in &ROUTES {
-        let serve = move |State(simulator): State<Arc<Simulator>>,
-                          Path(path): Path<HashMap<String, String>>,
-                          RawQuery(query): RawQuery,
-                          headers: HeaderMap| async move {
+        let handler = move |State(simulator): State<Arc<Simulator>>,
+                            Path(path): Path<HashMap<String, String>>,
+                            RawQuery(query): RawQuery,
+                            headers: HeaderMap| async move {
             answer_api_request(route, &simulator, path, &query.unwrap_or_default(), &headers)
         };
-        routes = routes.route(&format!("{TENANT}/testmanager_{}", route.path), get(serve));
+        routes = routes.route(&format!("{TENANT}/testmanager_{}", route.path), get(handler));
     }
     routes = routes
         .route(&format!("{ORGANIZATION}/identity_/connect/token"), post(answer_token_request));
-    routes.layer(middleware::from_fn_with_state(Arc::clone(simulator), check_and_record))
+    routes.layer(middleware::from_fn_with_state(Arc::clone(simulator), check_and_record_request))
 }
 
-/// Applies the rate limits and the faults that concern every request, and records the request.
-async fn check_and_record(
+/// Applies the rate limits, and the faults that may affect all requests. Records the request.
+async fn check_and_record_request(
     State(simulator): State<Arc<Simulator>>,
     request: Request,
     next: Next,
@@ -84,8 +86,8 @@ async fn check_and_record(
     response
 }
 
-/// The refusal by a fault or a rate limit that does not depend on the token; `None` if there is
-/// none.
+/// Returns a refusal that does not depend on the token: by a fault or a rate limit. Returns `None`
+/// if the request is not refused.
 fn refusal_without_token_check(
     simulator: &Simulator,
     method: &str,
@@ -131,7 +133,7 @@ async fn answer_token_request(State(simulator): State<Arc<Simulator>>, form: Str
         return StatusCode::GATEWAY_TIMEOUT.into_response();
     }
     let state = &mut *simulator.state();
-    match state.tokens.issue(&form, Instant::now(), &state.faults) {
+    match state.tokens.issue_token(&form, Instant::now(), &state.faults) {
         Ok(token) => Json(token).into_response(),
         Err(error) => (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response(),
     }
@@ -160,12 +162,13 @@ fn answer_api_request(
     let Some(request) = ApiRequest::new(route, data, files, path, query) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    match (route.serve)(&request) {
+    match (route.answer)(&request) {
         Some(reply) => to_response(reply),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
+/// Makes the HTTP response from the content of an answer.
 fn to_response(reply: Reply) -> Response {
     match reply {
         Reply::Json(value) => Json(value).into_response(),
@@ -192,7 +195,7 @@ fn content_disposition(name: &str) -> String {
     format!("attachment; filename*=UTF-8''{}", utf8_percent_encode(name, NON_ALPHANUMERIC))
 }
 
-/// A body with this number of bytes, generated chunk by chunk.
+/// Returns a body with this number of bytes. The body is generated in chunks.
 fn large_body(bytes: u64) -> Body {
     let chunk = Bytes::from_static(&[b'x'; CHUNK_BYTES]);
     let chunks = stream::unfold((bytes, chunk), async |(left, chunk)| {

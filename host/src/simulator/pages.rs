@@ -1,5 +1,6 @@
-//! The pages for people: the executions with their failed tests and buttons for Create Defect, the
-//! dashboard, the settings, and the page of a log, to which the links in defects lead.
+//! The pages for people. The overview shows the settings, the dashboards, and the executions with
+//! their failed tests. Each failed test has a button for Create Defect. The links in defects lead
+//! to the page of a log.
 //!
 //! The pages are plain HTML with forms. They contain no scripts and load no files. Every text is
 //! escaped.
@@ -25,13 +26,13 @@ use super::data::{DataSet, ProjectData};
 use super::dto::{TestCaseLog, TestExecution};
 use super::{Simulator, State as SimulatorState, TENANT};
 
-use html::{Html, page};
+use html::{Html, html_page};
 
 pub(super) use clicks::PageState;
 pub use clicks::{Counts, CreatedDefect, FailedTest, WebhookError, Webhooks};
 
-/// Pages may use only their own style and images of the stand-in, and no script. They send their
-/// forms only to the stand-in.
+/// A page may use only its own style and images of the stand-in. It may not use scripts. It may
+/// send its forms only to the stand-in.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; form-action 'self'; \
      frame-ancestors 'none'; base-uri 'none'";
 /// Maximum length of a text in a list, bytes.
@@ -39,25 +40,25 @@ const LIST_TEXT_BYTES_MAX: usize = 120;
 /// Maximum length of a text on the page of a log, bytes.
 const LOG_TEXT_BYTES_MAX: usize = 5_000;
 /// Maximum number of lines of the robot's log on the page of a log.
-const ROBOT_LINES_MAX: usize = 200;
+const ROBOT_LOG_LINES_MAX: usize = 200;
 
 pub(super) fn routes() -> Router<Arc<Simulator>> {
     let log = format!(
         "{TENANT}/testmanager_/{{projectPrefix}}/testexecution-results/{{execution}}/{{case}}"
     );
     Router::new()
-        .route("/", get(overview))
-        .route(&log, get(log_page))
+        .route("/", get(show_overview))
+        .route(&log, get(show_log_page))
         .route("/simulator/settings", post(actions::save_settings))
-        .route("/simulator/create-defect", post(actions::create_defect))
-        .route("/simulator/run-again", post(actions::run_again))
-        .route("/simulator/kpis", post(actions::kpis))
+        .route("/simulator/create-defect", post(actions::click_create_defect))
+        .route("/simulator/run-again", post(actions::click_run_again))
+        .route("/simulator/kpis", post(actions::refresh_dashboard))
         .layer(middleware::from_fn(require_same_origin))
 }
 
-/// Refuses requests from pages of other origins. A browser lets any page send a form to the
-/// stand-in (CSRF). It also lets a page read answers if the page's own host name resolves to this
-/// machine (DNS rebinding).
+/// Refuses requests from pages of other origins. Without this check, any page in a browser could
+/// send a form to the stand-in (CSRF). A page could also read answers if its own host name resolves
+/// to this machine (DNS rebinding).
 pub(super) async fn require_same_origin(request: Request, next: Next) -> Response {
     if !has_local_host_name(request.headers()) {
         let error = "open the stand-in by its IP address, such as http://127.0.0.1:8090/";
@@ -90,45 +91,47 @@ fn has_own_origin(headers: &HeaderMap) -> bool {
     header(ORIGIN).is_none_or(|origin| Some(origin) == own_origin.as_deref())
 }
 
-/// Answers with all executions that have failed tests, the newest first, and the dashboards.
-async fn overview(State(simulator): State<Arc<Simulator>>) -> Response {
+/// Answers with the settings, the dashboard of each project, and its executions that have failed
+/// tests. The newest execution is first.
+async fn show_overview(State(simulator): State<Arc<Simulator>>) -> Response {
     let state = &mut *simulator.state();
     let mut body = Html::default();
-    body.text_element("p", "A simulated Test Manager. Its data and its people are invented.");
-    settings_form(&mut body, &mut state.page_state);
+    body.add_text_element("p", "A simulated Test Manager. Its data and its people are invented.");
+    add_settings_form(&mut body, &mut state.page_state);
     for project in &state.data_set.projects {
-        body.open("section", "");
-        body.text_element("h2", &shortened(&project.dto.name, LIST_TEXT_BYTES_MAX));
-        dashboard(&mut body, &state.page_state, project);
+        body.open_element("section", "");
+        body.add_text_element("h2", &shortened(&project.dto.name, LIST_TEXT_BYTES_MAX));
+        add_dashboard(&mut body, &state.page_state, project);
         for execution in project.executions.iter().rev() {
-            execution_section(&mut body, state, project, execution);
+            add_execution(&mut body, state, project, execution);
         }
-        body.close("section");
+        body.close_element("section");
     }
-    page("Simulated Test Manager", body).into_response()
+    html_page("Simulated Test Manager", body).into_response()
 }
 
-/// Adds the form for the webhook URL. It shows only the URL's origin, because the path has a token.
-fn settings_form(body: &mut Html, page_state: &mut PageState) {
-    body.text_element("h2", "Project settings: webhook connection");
+/// Adds the form for the webhook URL. The form shows only the origin of the URL, because the path
+/// contains a token.
+fn add_settings_form(body: &mut Html, page_state: &mut PageState) {
+    body.add_text_element("h2", "Project settings: webhook connection");
     let webhook_target = match page_state.webhook_url().and_then(|url| url::Url::parse(url).ok()) {
         Some(url) => format!("Webhooks are sent to {}/…", url.origin().ascii_serialization()),
         None => "No webhook URL is set.".to_owned(),
     };
-    body.text_element("p", &webhook_target);
-    body.open("form", "method=post action=/simulator/settings");
-    body.raw("<label for=url>Server URL (the webhook URL of the connection)</label> ");
-    body.raw("<input id=url name=url type=url size=70 required autocomplete=off> ");
-    body.raw("<button>Save</button>").close("form");
+    body.add_text_element("p", &webhook_target);
+    body.open_element("form", "method=post action=/simulator/settings");
+    body.add_markup("<label for=url>Server URL (the webhook URL of the connection)</label> ");
+    body.add_markup("<input id=url name=url type=url size=70 required autocomplete=off> ");
+    body.add_markup("<button>Save</button>").close_element("form");
     if let Some(notice) = page_state.take_notice() {
-        body.status(&notice);
+        body.add_status(&notice);
     }
 }
 
 /// Adds the dashboard of a project: the counts of the last refresh, and the last error.
-fn dashboard(body: &mut Html, page_state: &PageState, project: &ProjectData) {
-    body.text_element("h3", "Dashboard: defects");
-    body.button(
+fn add_dashboard(body: &mut Html, page_state: &PageState, project: &ProjectData) {
+    body.add_text_element("h3", "Dashboard: defects");
+    body.add_button(
         "/simulator/kpis",
         "project",
         project.dto.id,
@@ -137,52 +140,64 @@ fn dashboard(body: &mut Html, page_state: &PageState, project: &ProjectData) {
     );
     let (counts, error) = page_state.counts(project.dto.id);
     if let Some(counts) = counts {
-        body.open("table", "").text_element("caption", "Defects in the tracker");
+        body.open_element("table", "").add_text_element("caption", "Defects in the tracker");
         for (name, value) in counts {
-            body.raw("<tr>").text_element("th scope=row", name).text_element("td", value);
+            body.add_markup("<tr>")
+                .add_text_element("th scope=row", name)
+                .add_text_element("td", value);
         }
-        body.close("table");
+        body.close_element("table");
     }
     if let Some(error) = error {
-        body.status(error);
+        body.add_status(error);
     }
 }
 
-fn execution_section(
+/// Adds an execution and its failed tests. Adds nothing if the execution has no failed tests.
+fn add_execution(
     body: &mut Html,
     state: &SimulatorState,
     project: &ProjectData,
     execution: &TestExecution,
 ) {
-    let failed: Vec<_> = project.logs_of(execution.id).filter(|log| log.has_error).collect();
+    let failed: Vec<_> =
+        project.logs_of_execution(execution.id).filter(|log| log.has_error).collect();
     if failed.is_empty() {
         return;
     }
-    body.text_element("h3", &shortened(&execution.name, LIST_TEXT_BYTES_MAX));
-    body.button("/simulator/run-again", "execution", execution.id, "Run again", &execution.name);
-    body.raw("<table><tr><th scope=col>Test case<th scope=col>Variation<th scope=col>Defect");
+    body.add_text_element("h3", &shortened(&execution.name, LIST_TEXT_BYTES_MAX));
+    body.add_button(
+        "/simulator/run-again",
+        "execution",
+        execution.id,
+        "Run again",
+        &execution.name,
+    );
+    body.add_markup(
+        "<table><tr><th scope=col>Test case<th scope=col>Variation<th scope=col>Defect",
+    );
     for log in failed {
-        body.raw(&format!("<tr id=\"log-{}\"><td>", log.id));
+        body.add_markup(&format!("<tr id=\"log-{}\"><td>", log.id));
         let key = &log.test_case.obj_key;
         let name = shortened(&log.test_case.name, LIST_TEXT_BYTES_MAX);
-        body.link(&state.data_set.log_url(project, log), &format!("{key} {name}"));
+        body.add_link(&state.data_set.log_url(project, log), &format!("{key} {name}"));
         let variation = log.variation_id.as_deref().unwrap_or_default();
-        body.text_element("td", variation).raw("<td>");
+        body.add_text_element("td", variation).add_markup("<td>");
         let label = format!("for {key} {name} {variation}");
-        body.button("/simulator/create-defect", "log", log.id, "Create Defect", &label);
+        body.add_button("/simulator/create-defect", "log", log.id, "Create Defect", &label);
         let (defect, error) = state.page_state.defect(log.id);
         if let Some(defect) = defect {
-            body.link(&defect.link, &format!("{} {}", defect.link_label, defect.name));
+            body.add_link(&defect.link, &format!("{} {}", defect.link_label, defect.name));
         }
         if let Some(error) = error {
-            body.status(error);
+            body.add_status(error);
         }
     }
-    body.close("table");
+    body.close_element("table");
 }
 
-/// Answers with the results of a test case in an execution, one for each variation.
-async fn log_page(
+/// Answers with the results of a test case in an execution. There is one result for each variation.
+async fn show_log_page(
     State(simulator): State<Arc<Simulator>>,
     Path((prefix, execution, case)): Path<(String, Uuid, Uuid)>,
 ) -> Response {
@@ -190,26 +205,27 @@ async fn log_page(
     let found = state.data_set.projects.iter().find(|project| project.dto.project_prefix == prefix);
     let logs: Vec<_> = found
         .into_iter()
-        .flat_map(|project| project.logs_of(execution))
+        .flat_map(|project| project.logs_of_execution(execution))
         .filter(|log| log.test_case_id == case)
         .collect();
     let (Some(project), Some(first)) = (found, logs.first()) else {
         let mut body = Html::default();
-        body.link("/", "All executions");
-        return (StatusCode::NOT_FOUND, page("Result not found", body)).into_response();
+        body.add_link("/", "All executions");
+        return (StatusCode::NOT_FOUND, html_page("Result not found", body)).into_response();
     };
     let mut body = Html::default();
-    body.link("/", "All executions");
+    body.add_link("/", "All executions");
     for log in &logs {
-        log_section(&mut body, &state.data_set, project, log);
+        add_log(&mut body, &state.data_set, project, log);
     }
     let name = shortened(&first.test_case.name, LOG_TEXT_BYTES_MAX);
-    page(&format!("{} {name}", first.test_case.obj_key), body).into_response()
+    html_page(&format!("{} {name}", first.test_case.obj_key), body).into_response()
 }
 
-fn log_section(body: &mut Html, data_set: &DataSet, project: &ProjectData, log: &TestCaseLog) {
+/// Adds a log with its assertions, its steps and its lines of the robot's log.
+fn add_log(body: &mut Html, data_set: &DataSet, project: &ProjectData, log: &TestCaseLog) {
     let variation = log.variation_id.as_deref().map(|variation| format!(" · {variation}"));
-    body.text_element("h2", &format!("{}{}", log.result, variation.unwrap_or_default()));
+    body.add_text_element("h2", &format!("{}{}", log.result, variation.unwrap_or_default()));
     let fields = [
         ("Started", Some(log.execution_start.clone())),
         ("Executed by", Some(log.executed_by.clone())),
@@ -219,27 +235,28 @@ fn log_section(body: &mut Html, data_set: &DataSet, project: &ProjectData, log: 
         ("Input", log.input_arguments.clone()),
         ("Output", log.output_arguments.clone()),
     ];
-    body.open("dl", "");
+    body.open_element("dl", "");
     for (name, value) in fields.into_iter().filter_map(|(name, value)| Some((name, value?))) {
-        body.text_element("dt", name).text_element("dd", &shortened(&value, LOG_TEXT_BYTES_MAX));
+        body.add_text_element("dt", name)
+            .add_text_element("dd", &shortened(&value, LOG_TEXT_BYTES_MAX));
     }
-    body.close("dl").text_element("h3", "Assertions").open("ul", "");
+    body.close_element("dl").add_text_element("h3", "Assertions").open_element("ul", "");
     for assertion in data_set.assertions(log) {
         let result = if assertion.succeeded { "Passed" } else { "Failed" };
         let message = shortened(&assertion.message, LOG_TEXT_BYTES_MAX);
-        body.text_element("li", &format!("{result}: {message}"));
+        body.add_text_element("li", &format!("{result}: {message}"));
     }
-    body.close("ul");
+    body.close_element("ul");
     let Some(case) = project.case(log.test_case_id) else { return };
-    body.text_element("h3", "Steps").open("ol", "");
+    body.add_text_element("h3", "Steps").open_element("ol", "");
     for step in data_set.step_logs(case, log) {
         let (description, expected, result) = (step.description, step.expected_result, step.result);
-        body.text_element("li", &format!("{result}: {description} (expected: {expected})"));
+        body.add_text_element("li", &format!("{result}: {description} (expected: {expected})"));
     }
-    body.close("ol").text_element("h3", "Robot log").open("pre", "");
-    for line in data_set.robot_logs(case, log).iter().take(ROBOT_LINES_MAX) {
+    body.close_element("ol").add_text_element("h3", "Robot log").open_element("pre", "");
+    for line in data_set.robot_logs(case, log).iter().take(ROBOT_LOG_LINES_MAX) {
         let message = shortened(&line.message, LOG_TEXT_BYTES_MAX);
-        body.text(&format!("{} {} {message}\n", line.time_stamp, line.level));
+        body.add_text(&format!("{} {} {message}\n", line.time_stamp, line.level));
     }
-    body.close("pre");
+    body.close_element("pre");
 }

@@ -1,29 +1,33 @@
-//! Generates screenshots: small PNG images, a different one for each assertion.
+//! Generates the screenshots of assertions. A screenshot is a small PNG image. Each assertion has a
+//! different image.
 
 use std::io::Write;
 
 use flate2::write::ZlibEncoder;
 use flate2::{Compression, Crc};
 
+/// Width of a screenshot, pixels.
 const WIDTH: u32 = 320;
+/// Height of a screenshot, pixels.
 const HEIGHT: u32 = 200;
-/// The end of the chunk IHDR: eight bits per sample, RGB, the only compression and filter methods
-/// that PNG defines, and no interlacing.
+/// The last bytes of the chunk IHDR. They mean: eight bits for each sample, RGB, the only
+/// compression method and the only filter method of PNG, no interlacing.
 const IHDR_FORMAT: [u8; 5] = [8, 2, 0, 0, 0];
+/// The bytes with which each PNG file begins.
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// An image of a window with a red frame around the failed part. `number` selects the colours and
-/// the frame's position.
+/// Generates the image of a window with a red frame around the failed part. `number` determines the
+/// colours and the position of the frame.
 pub(super) fn screenshot(number: u128) -> Vec<u8> {
     let mut png = SIGNATURE.to_vec();
     let size = [WIDTH.to_be_bytes(), HEIGHT.to_be_bytes()].concat();
     add_chunk(&mut png, *b"IHDR", &[size.as_slice(), &IHDR_FORMAT].concat());
-    add_chunk(&mut png, *b"IDAT", &compressed(&pixel_rows(number)));
+    add_chunk(&mut png, *b"IDAT", &compress(&pixel_rows(number)));
     add_chunk(&mut png, *b"IEND", &[]);
     png
 }
 
-/// The rows of the image, each after its filter byte.
+/// Returns the rows of pixels. A filter byte precedes each row.
 fn pixel_rows(number: u128) -> Vec<u8> {
     let [red, green, blue, left, top, ..] = number.to_le_bytes();
     let (left, top) = (u32::from(left) / 2 + 20, u32::from(top) / 4 + 50);
@@ -44,14 +48,15 @@ fn pixel_rows(number: u128) -> Vec<u8> {
     pixels
 }
 
-fn compressed(bytes: &[u8]) -> Vec<u8> {
+fn compress(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
     // Writing to a vector cannot fail.
     let _ = encoder.write_all(bytes);
     encoder.finish().unwrap_or_default()
 }
 
-/// Appends a chunk: length, name, data, and the CRC of name and data.
+/// Appends a chunk to the file. A chunk is the length of the data, the name, the data, and the CRC
+/// of name and data.
 fn add_chunk(png: &mut Vec<u8>, name: [u8; 4], data: &[u8]) {
     let mut crc = Crc::new();
     crc.update(&name);

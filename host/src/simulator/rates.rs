@@ -1,31 +1,39 @@
-//! Applies Test Manager's published rate limits: a number of requests of each method within five
-//! minutes. All clients of the stand-in count as one address.
+//! Applies the rate limits that UiPath publishes for Test Manager. They limit the number of
+//! requests of each method within five minutes. The real limits apply to each client address. The
+//! stand-in treats all its clients as one address.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Test Manager's limits for an address, by method.
-const LIMITS: [(&str, u64); 6] =
+/// The published limits for one client address: the method, and the number of requests.
+const PUBLISHED_LIMITS: [(&str, u64); 6] =
     [("GET", 1200), ("POST", 750), ("PATCH", 200), ("PUT", 300), ("OPTIONS", 50), ("DELETE", 300)];
-const WINDOW_S: u64 = 300;
+/// The published length of the window of time in which requests are counted, seconds.
+const PUBLISHED_WINDOW_S: u64 = 300;
 
 /// The number of requests of each method in the current window.
 #[derive(Debug, Default)]
 pub(super) struct RateCounters {
+    /// The start of the current window; `None` before the first request.
     window_start: Option<Instant>,
+    /// The number of requests, by method.
     counts: BTreeMap<&'static str, u64>,
 }
 
-/// The values of the rate-limit headers of a refusal.
+/// The values of the rate-limit headers in a refusal.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RateExceeded {
+    /// The permitted number of requests in a window.
     pub(super) limit: u64,
+    /// The length of the window, seconds.
     pub(super) window_s: u64,
+    /// The time until the next window begins, seconds.
     pub(super) reset_s: u64,
 }
 
 impl RateCounters {
-    /// Counts one request, or refuses it. `limit` and `window_s` replace the published values.
+    /// Counts a request, or refuses it. If `limit` or `window_s` is set, it replaces the published
+    /// value.
     pub(super) fn count_request(
         &mut self,
         method: &str,
@@ -33,7 +41,7 @@ impl RateCounters {
         limit: Option<u64>,
         window_s: Option<u64>,
     ) -> Result<(), RateExceeded> {
-        let window_s = window_s.unwrap_or(WINDOW_S);
+        let window_s = window_s.unwrap_or(PUBLISHED_WINDOW_S);
         let window = Duration::from_secs(window_s);
         let start = self.window_start.filter(|start| now.duration_since(*start) < window);
         let start = start.unwrap_or(now);
@@ -41,7 +49,8 @@ impl RateCounters {
             self.window_start = Some(start);
             self.counts.clear();
         }
-        let Some((method, published)) = LIMITS.iter().find(|(name, _)| *name == method) else {
+        let Some((method, published)) = PUBLISHED_LIMITS.iter().find(|(name, _)| *name == method)
+        else {
             return Ok(());
         };
         let limit = limit.unwrap_or(*published);
@@ -73,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_replaces_limit_and_window() {
+    fn a_fault_replaces_the_published_limit_and_window() {
         let (mut rates, now) = (RateCounters::default(), Instant::now());
         assert_eq!(rates.count_request("GET", now, Some(1), Some(2)), Ok(()));
         let refused = Err(RateExceeded { limit: 1, window_s: 2, reset_s: 3 });

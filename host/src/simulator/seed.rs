@@ -1,5 +1,5 @@
-//! Derives ids and numbers of the data set from a seed, and formats times. The same seed always
-//! gives the same values.
+//! Derives the ids and numbers of the data set from a seed, and formats times. The values are the
+//! same each time, because they depend only on the seed and the key of a record.
 
 use std::fmt::Display;
 
@@ -10,9 +10,10 @@ use uuid::Uuid;
 /// UTC.
 pub(super) const FIRST_START_S: i64 = 1_793_599_200;
 
-/// Test Manager's ids are not UUIDs of any version in RFC 9562: they have these bits in common.
+/// The bits that are the same in all ids. The ids of Test Manager have these bits in common. They
+/// are not UUIDs of any version in RFC 9562.
 const ID_FIXED_BITS: u128 = 0x0000_0000_0000_0000_0000_0b49_0000_0000;
-/// The bits that differ between ids.
+/// The mask of the bits that differ between ids.
 const ID_RANDOM_MASK: u128 = 0xffff_ffff_ffff_0f00_ffff_0000_ffff_ffff;
 
 /// The seed of a data set.
@@ -20,12 +21,12 @@ const ID_RANDOM_MASK: u128 = 0xffff_ffff_ffff_0f00_ffff_0000_ffff_ffff;
 pub(super) struct Seed(pub(super) u64);
 
 impl Seed {
-    /// The id of the record with this kind and key.
+    /// Returns the id of the record with this kind and key.
     pub(super) fn id(self, kind: &str, key: impl Display) -> Uuid {
         Uuid::from_u128(self.hash(kind, key) & ID_RANDOM_MASK | ID_FIXED_BITS)
     }
 
-    /// A number for this kind and key that is smaller than `below`.
+    /// Returns a number for this kind and key. The number is smaller than `below`.
     pub(super) fn number_below(self, kind: &str, key: impl Display, below: u64) -> u64 {
         let number = self.hash(kind, key) % u128::from(below.max(1));
         u64::try_from(number).unwrap_or_default()
@@ -44,13 +45,15 @@ impl Seed {
     }
 }
 
-/// Formats a time as .NET does: RFC 3339 in UTC, with seven decimal digits of the second.
-pub(super) fn instant(second: i64) -> String {
-    instant_with_ticks(second, 1_234_567)
+/// Formats a time as .NET does: RFC 3339 in UTC, with seven decimal digits for the fraction of the
+/// second. `second` is in seconds since 1970.
+pub(super) fn format_time(second: i64) -> String {
+    format_time_with_ticks(second, 1_234_567)
 }
 
-/// As [`instant`], with this fraction of the second in ticks of 100 ns, the unit of .NET.
-pub(super) fn instant_with_ticks(second: i64, ticks: usize) -> String {
+/// Formats a time like [`format_time`], with this fraction of the second. `ticks` are units of 100
+/// ns, as in .NET.
+pub(super) fn format_time_with_ticks(second: i64, ticks: usize) -> String {
     let text = jiff::Timestamp::from_second(second).map(|instant| instant.to_string());
     text.unwrap_or_default().replace('Z', &format!(".{ticks:07}Z"))
 }
@@ -60,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_same_seed_and_key_give_the_same_values() {
+    fn values_are_equal_only_for_the_same_seed_kind_and_key() {
         assert_eq!(Seed(1).id("log", 3), Seed(1).id("log", 3));
         assert_ne!(Seed(1).id("log", 3), Seed(2).id("log", 3));
         assert_ne!(Seed(1).id("log", 3), Seed(1).id("case", 3));
@@ -69,14 +72,14 @@ mod tests {
     }
 
     #[test]
-    fn ids_look_like_those_of_test_manager() {
+    fn ids_have_the_fixed_bits_of_test_managers_ids() {
         let id = Seed(1).id("log", 3).to_string();
         assert_eq!((&id[14..15], &id[16..18], &id[24..28]), ("0", "00", "0b49"), "{id}");
     }
 
     #[test]
-    fn seconds_have_seven_decimal_places() {
-        assert_eq!(instant(FIRST_START_S), "2026-11-02T06:00:00.1234567Z");
-        assert_eq!(instant_with_ticks(FIRST_START_S, 42), "2026-11-02T06:00:00.0000042Z");
+    fn a_time_has_seven_decimal_digits() {
+        assert_eq!(format_time(FIRST_START_S), "2026-11-02T06:00:00.1234567Z");
+        assert_eq!(format_time_with_ticks(FIRST_START_S, 42), "2026-11-02T06:00:00.0000042Z");
     }
 }

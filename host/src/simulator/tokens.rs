@@ -1,5 +1,5 @@
-//! Issues tokens for the token endpoint (OAuth 2.0 client credentials), and checks what a token
-//! permits.
+//! Issues tokens for the token endpoint (OAuth 2.0 client credentials), and checks which requests a
+//! token permits.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,14 +11,15 @@ use uuid::Uuid;
 
 use super::faults::{FaultName, Faults};
 
-/// The id of the only client. It is the same in every stand-in, because examples show it.
+/// The id of the only client. It is the same in every stand-in, because examples in the
+/// documentation contain it.
 pub const CLIENT_ID: &str = "jackfield-stand-in";
-/// The client's secret. It protects nothing: the data is invented.
+/// The secret of the client. It protects nothing, because the data is invented.
 pub const CLIENT_SECRET: &str = "stand-in-secret-that-protects-nothing";
 
-/// How long a token is valid, seconds.
+/// Lifetime of a token, seconds.
 const TOKEN_LIFETIME_S: u64 = 3600;
-/// Maximum number of tokens that are stored; older tokens are refused.
+/// Maximum number of stored tokens. A token that is not stored any more is refused.
 const TOKENS_MAX: usize = 1000;
 
 /// The families of scopes. The scope `TM.X` permits every request of the family `TM.X`, and the
@@ -35,13 +36,15 @@ const SCOPE_FAMILIES: [&str; 8] = [
 ];
 
 /// The reason why the token endpoint refuses a request: an error code of OAuth 2.0.
-pub(super) type ErrorCode = &'static str;
+pub(super) type OAuthErrorCode = &'static str;
 
 /// The tokens that were issued, the newest last.
 #[derive(Default)]
-pub(super) struct Tokens(VecDeque<Token>);
+pub(super) struct IssuedTokens(VecDeque<Token>);
 
+/// An issued token.
 struct Token {
+    /// The token as clients send it.
     text: String,
     scopes: Vec<String>,
     expires_at: Instant,
@@ -58,14 +61,15 @@ pub(super) enum Access {
     Permitted,
 }
 
-impl Tokens {
-    /// Issues a token for the form that a client posted.
-    pub(super) fn issue(
+impl IssuedTokens {
+    /// Issues a token for the form that a client sent to the token endpoint. Returns the answer of
+    /// the token endpoint.
+    pub(super) fn issue_token(
         &mut self,
         form: &str,
         now: Instant,
         faults: &Faults,
-    ) -> Result<Value, ErrorCode> {
+    ) -> Result<Value, OAuthErrorCode> {
         let field = |name: &str| {
             let mut fields = form_urlencoded::parse(form.as_bytes());
             fields.find(|(field, _)| field == name).map(|(_, value)| value.into_owned())
@@ -125,9 +129,9 @@ impl Tokens {
     }
 }
 
-/// The scopes that a token request gets. If it requests a scope that the client does not have, it
-/// is refused. A request without scopes gets all scopes that the client has.
-fn grant_scopes(requested: &str, faults: &Faults) -> Result<Vec<String>, ErrorCode> {
+/// Returns the scopes for a token request. Refuses a request for a scope that the client does not
+/// have. A request without scopes gets all scopes of the client.
+fn grant_scopes(requested: &str, faults: &Faults) -> Result<Vec<String>, OAuthErrorCode> {
     let scopes_of_client = match faults.is_set(FaultName::UngrantedScope) {
         true => vec!["TM.Projects.Read".to_owned()],
         false => SCOPE_FAMILIES
@@ -145,8 +149,8 @@ fn grant_scopes(requested: &str, faults: &Faults) -> Result<Vec<String>, ErrorCo
     }
 }
 
-/// A text in the format of a signed JSON Web Token, which Test Manager's tokens have. Clients must
-/// not read its content.
+/// Returns the text of a new token. It has the format of a signed JSON Web Token, like the tokens
+/// of Test Manager. Clients must not read its content.
 fn token_text(scopes: &[String]) -> String {
     let encode = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
     let head = encode(r#"{"alg":"RS256","typ":"at+jwt"}"#);
@@ -193,18 +197,18 @@ mod tests {
             (no_grant_type, Faults::default(), Err("invalid_request")),
             (String::new(), Faults::default(), Err("invalid_client")),
         ] {
-            let answer = Tokens::default().issue(&form, now, &faults);
+            let answer = IssuedTokens::default().issue_token(&form, now, &faults);
             assert_eq!(answer.map(|_| ()), expected, "{form}");
         }
     }
 
     #[test]
     fn a_token_permits_its_scopes_until_it_expires() {
-        let (mut tokens, now) = (Tokens::default(), Instant::now());
+        let (mut tokens, now) = (IssuedTokens::default(), Instant::now());
         let mut no_faults = Faults::default();
         let form = form(&[("scope", "TM.Projects.Read")]);
         let mut issue = |faults: &Faults| {
-            let answer = tokens.issue(&form, now, faults).expect("a token");
+            let answer = tokens.issue_token(&form, now, faults).expect("a token");
             assert_eq!(answer["expires_in"], 3600);
             format!("Bearer {}", answer["access_token"].as_str().expect("a text"))
         };
@@ -229,15 +233,15 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_token_is_refused_and_a_new_one_accepted() {
+    fn an_expired_token_is_refused_and_a_new_token_is_accepted() {
         let (mut tokens, now, mut faults) =
-            (Tokens::default(), Instant::now(), with_fault("expired-token"));
-        let issue = |tokens: &mut Tokens| {
-            let answer = tokens.issue(&form(&[]), now, &Faults::default()).expect("a token");
+            (IssuedTokens::default(), Instant::now(), with_fault("expired-token"));
+        let issue = |tokens: &mut IssuedTokens| {
+            let answer = tokens.issue_token(&form(&[]), now, &Faults::default()).expect("a token");
             format!("Bearer {}", answer["access_token"].as_str().expect("a text"))
         };
         let old = issue(&mut tokens);
-        let mut access = |tokens: &mut Tokens, token: &str| {
+        let mut access = |tokens: &mut IssuedTokens, token: &str| {
             tokens.check_access(Some(token), "TM.Projects", now, &mut faults)
         };
         assert_eq!(access(&mut tokens, &old), Access::Unauthorized);

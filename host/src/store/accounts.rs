@@ -11,27 +11,28 @@ use crate::secret::TokenHash;
 pub const ACCOUNT_TOKENS_MAX: usize = 1_000;
 /// Maximum number of sessions. If there are more, the session with the earliest expiry is ended.
 pub const SESSIONS_MAX: usize = 1_000;
-/// Maximum number of sessions of one account, so that the sessions of one account cannot displace
-/// those of others.
+/// Maximum number of sessions of one account. Without this limit, the sessions of one account could
+/// end the sessions of other accounts.
 pub const ACCOUNT_SESSIONS_MAX: usize = 20;
 
 /// The operations on accounts, the same for every implementation of the store.
 #[async_trait]
 pub trait AccountStore: Send + Sync {
-    /// Adds a token. Durable. `Conflict` if its name is taken, or if there are too many.
+    /// Adds a token. Durable. `Conflict` if another token has its name, or if there are too many
+    /// tokens.
     async fn create_account_token(
         &self,
         token: &AccountToken,
         hash: TokenHash,
     ) -> Result<(), StoreError>;
-    /// Returns all tokens, by name.
+    /// Returns all tokens, sorted by name.
     async fn account_tokens(&self) -> Result<Vec<AccountToken>, StoreError>;
     /// Returns the token with this hash, even if it has expired.
     async fn account_token(&self, hash: TokenHash) -> Result<Option<AccountToken>, StoreError>;
     /// Deletes a token and ends its sessions. Durable. `NotFound` if there is no such token.
     async fn revoke_account_token(&self, id: TokenId) -> Result<(), StoreError>;
     /// Records when a token was used. Lazy.
-    async fn record_use(&self, id: TokenId, at: Timestamp) -> Result<(), StoreError>;
+    async fn record_token_use(&self, id: TokenId, at: Timestamp) -> Result<(), StoreError>;
 
     /// Adds a session. Durable. `NotFound` if its token has been revoked.
     async fn create_session(&self, session: &Session, hash: TokenHash) -> Result<(), StoreError>;
@@ -41,33 +42,34 @@ pub trait AccountStore: Send + Sync {
     async fn end_session(&self, hash: TokenHash) -> Result<(), StoreError>;
 
     /// Deletes sessions that expired before this instant. Lazy.
-    async fn delete_ended_sessions(&self, now: Timestamp) -> Result<(), StoreError>;
+    async fn delete_expired_sessions(&self, now: Timestamp) -> Result<(), StoreError>;
 }
 
 /// The conditions that listed entries of the audit log must meet. An absent condition allows every
 /// entry.
 #[derive(Debug, Clone, Default)]
 pub struct AuditFilter {
-    /// Only entries from this instant on.
+    /// Only entries that were made at this instant or later.
     pub since: Option<Timestamp>,
-    /// Only entries before this instant.
+    /// Only entries that were made before this instant.
     pub until: Option<Timestamp>,
-    /// Only actions of this account.
+    /// Only entries about actions of this account.
     pub account: Option<String>,
-    /// Only actions on this object.
+    /// Only entries about actions on this object.
     pub object: Option<String>,
-    /// Only this action.
+    /// Only entries about this kind of action.
     pub action: Option<String>,
-    /// Only entries that are older than this one: the cursor of a list in pages.
+    /// Only entries that are older than this entry. To read the next page of a list, callers pass
+    /// the last entry of the page before.
     pub before: Option<AuditId>,
-    /// Maximum number of rows; newest first.
+    /// Maximum number of entries. The newest are listed first.
     pub limit: u32,
 }
 
 /// The limits of the age and number of entries of the audit log.
 #[derive(Debug, Clone, Copy)]
 pub struct AuditRetention {
-    /// Entries before this instant are deleted.
+    /// Entries that were made before this instant are deleted.
     pub since: Timestamp,
     /// Maximum number of entries.
     pub entries_max: u64,

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{ConnectionId, DefectId};
 
-/// Maximum number of unread notifications of a subscriber. If there are more, the oldest are lost.
+/// Maximum number of unread notifications of a subscriber. If a subscriber has more, its oldest
+/// notifications are lost.
 const UNREAD_MAX: usize = 1_024;
 
 /// A change of the store, mostly by another server.
@@ -22,18 +23,19 @@ pub enum Change {
     Connection(ConnectionId),
     /// The connectors of the store were changed.
     Connectors,
-    /// A server has finished counting this project, with or without new counts. This is also
-    /// published if this server did so.
+    /// A server has finished counting the defects of this project, with or without new counts. The
+    /// server that has counted publishes this change to its own subscribers too.
     Counts(ConnectionId, String),
-    /// The lease of this defect was given back, at another server or this one. Another server sends
-    /// this notification only if a claim waits for it.
+    /// The lease on this defect has ended, on another server or on this server. Another server
+    /// sends this notification only if a claim waits for the end of the lease.
     Defect(DefectId),
     /// Notifications were lost, so any object may have changed.
     Missed,
 }
 
 impl Change {
-    /// The payload of the notification; `None` if this change is not sent to other servers.
+    /// Returns the payload of the notification about this change. `None` if this change is not sent
+    /// to other servers.
     pub(super) fn to_text(&self) -> Option<String> {
         match self {
             Self::Connection(id) => Some(format!("connection {id}")),
@@ -44,8 +46,8 @@ impl Change {
         }
     }
 
-    /// Parses a payload. `None` if it is unknown, for example because a newer version of Jackfield
-    /// sent it.
+    /// Parses the payload of a notification. `None` if the payload is unknown, for example because
+    /// a newer version of Jackfield sent the notification.
     pub(super) fn from_text(text: &str) -> Option<Self> {
         let (kind, rest) = text.split_once(' ').unwrap_or((text, ""));
         match kind {
@@ -81,17 +83,18 @@ pub(super) struct Publisher {
     subscribers: broadcast::Sender<Change>,
     /// Whether several servers share the database. The database then sends the notifications.
     is_shared: bool,
+    /// Cancelled when the store is closed or dropped.
     pub(super) closed: CancellationToken,
 }
 
 impl Publisher {
-    /// Makes a publisher for a store that no other process uses.
-    pub(super) fn of_one_server() -> Self {
+    /// Makes a publisher for a database that no other process uses.
+    pub(super) fn for_unshared_database() -> Self {
         Self::new(false)
     }
 
     /// Makes a publisher for a shared database, which sends the notifications itself.
-    pub(super) fn of_several_servers() -> Self {
+    pub(super) fn for_shared_database() -> Self {
         Self::new(true)
     }
 
@@ -113,9 +116,9 @@ impl Publisher {
         let _ = self.subscribers.send(change);
     }
 
-    /// Wakes the claims that wait for the end of a row's lease. In a shared database, a trigger
-    /// does this.
-    pub(super) fn lease_ended(&self, id: DefectId) {
+    /// Wakes the claims that wait for the end of the lease on this row. Does nothing in a shared
+    /// database, where a trigger of the schema sends this notification.
+    pub(super) fn notify_of_lease_end(&self, id: DefectId) {
         if !self.is_shared {
             self.publish(Change::Defect(id));
         }
@@ -129,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_the_same_after_it_was_written_and_parsed() {
+    fn a_change_that_is_converted_to_text_and_parsed_is_the_same() {
         let (id, defect) = (ConnectionId(Uuid::from_u128(1)), DefectId(Uuid::from_u128(2)));
         for change in [
             Change::Connection(id),
@@ -147,8 +150,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_subscriber_that_is_too_slow_is_told_that_notifications_were_lost() {
-        let publisher = Publisher::of_one_server();
+    async fn a_subscriber_that_is_too_slow_is_notified_that_notifications_were_lost() {
+        let publisher = Publisher::for_unshared_database();
         let mut changes = publisher.subscribe();
         for _ in 0..=UNREAD_MAX {
             publisher.publish(Change::Connectors);

@@ -27,11 +27,11 @@ pub struct StoredConnection {
 pub struct StoredToken {
     /// The hash by which the token of a request is recognised.
     pub hash: TokenHash,
-    /// The expiry of the token; absent: it never expires.
+    /// The expiry of the token; `None` if the token never expires.
     pub expiry: Option<TokenExpiry>,
 }
 
-/// The expiry of a token that was replaced by another.
+/// The expiry of a token that another token replaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenExpiry {
     /// The instant of the expiry, by the wall clock.
@@ -46,13 +46,13 @@ pub struct TokenExpiry {
 pub trait ConnectionStore {
     /// Returns all connections.
     async fn connections(&self) -> Result<Vec<StoredConnection>, StoreError>;
-    /// Returns one connection; `None` if there is none with this id.
+    /// Returns one connection; `None` if no connection has this id.
     async fn connection(&self, id: ConnectionId) -> Result<Option<StoredConnection>, StoreError>;
     /// Adds a connection. Durable. `Conflict` if another connection has this name.
     async fn create_connection(&self, new: &StoredConnection) -> Result<(), StoreError>;
-    /// Replaces the columns that people edit and the secrets, and increases the revision by 1. Does
+    /// Replaces the secrets and the columns that people edit, and increases the revision by 1. Does
     /// not change the tokens, the last success and the last error. Durable. `Conflict` if an origin
-    /// is removed while creates are running or in doubt, unless forced.
+    /// is removed while creates are running or in doubt, unless `force` is true.
     async fn update_connection(
         &self,
         edited: &StoredConnection,
@@ -60,15 +60,15 @@ pub trait ConnectionStore {
     ) -> Result<(), StoreError>;
     /// Records the connector version that a connection uses from now on. Lazy.
     async fn accept_version(&self, id: ConnectionId, sha256: &str) -> Result<(), StoreError>;
-    /// Stores how late a search found a new record, if this is later than the stored value.
-    /// Durable.
+    /// Stores the age that a new record had when a search found it, if this age is larger than the
+    /// stored one. Durable.
     async fn record_index_lag(&self, id: ConnectionId, lag_ms: u64) -> Result<(), StoreError>;
-    /// Hides a connection and deletes its tokens, secrets and counts. Its events and defects are
-    /// deleted later by `prune`. Durable. `Conflict` if creates are running or in doubt, unless
-    /// forced.
+    /// Hides a connection and deletes its tokens, secrets and counts. `prune` deletes its events
+    /// and defects later. Durable. `Conflict` if creates are running or in doubt, unless `force` is
+    /// true.
     async fn delete_connection(&self, id: ConnectionId, force: bool) -> Result<(), StoreError>;
-    /// Adds a token and stores its last characters. The older tokens get this expiry, or are
-    /// deleted if the grace period is zero. Durable.
+    /// Adds a token and stores its last characters. If the grace period is zero, deletes the older
+    /// tokens; otherwise, the older tokens get this expiry. Durable.
     async fn rotate_token(
         &self,
         id: ConnectionId,

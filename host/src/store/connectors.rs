@@ -16,12 +16,12 @@ pub const SHARED_VERSIONS_MAX: usize = 5;
 /// Maximum size of all versions that are not in use, including those of removed connectors, bytes.
 pub const SHARED_BYTES_MAX: u64 = 2 << 30;
 /// Maximum number of removed connectors whose versions are still stored.
-pub const REMOVED_MAX: usize = 1_000;
+pub const REMOVED_CONNECTORS_MAX: usize = 1_000;
 
 /// A connector that the servers of a database share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedConnector {
-    /// The name of the connector. The store does not check that it is valid.
+    /// The name of the connector. The store does not check that this name is valid.
     pub name: String,
     /// The number of the last decision about this connector. Each later decision about any
     /// connector has a larger number.
@@ -48,7 +48,7 @@ pub struct SharedVersion {
 }
 
 impl SharedConnector {
-    /// The version that all servers use; `None` if the connector was removed.
+    /// Returns the version that all servers use; `None` if the connector was removed.
     #[must_use]
     pub fn current(&self) -> Option<&SharedVersion> {
         self.versions.first().filter(|_| !self.removed)
@@ -73,7 +73,7 @@ pub struct SharedFile {
 pub struct LoadedConnectors {
     /// The id of the server's process.
     pub server: Uuid,
-    /// The name of the server, for people.
+    /// The name of the server that people see.
     pub label: String,
     /// The time of the report.
     pub at: Timestamp,
@@ -89,7 +89,7 @@ pub trait ConnectorStore: Send + Sync {
     fn connector_changes(&self) -> Changes;
     /// Returns the number of the last decision about any connector; 0 if there was none.
     async fn connectors_revision(&self) -> Result<i64, StoreError>;
-    /// Returns all stored connectors, including removed ones, by name.
+    /// Returns all stored connectors, including removed connectors, sorted by name.
     async fn shared_connectors(&self) -> Result<Vec<SharedConnector>, StoreError>;
     /// Returns the content of a file; the caller must check its SHA-256. `None` if the file is not
     /// stored or is larger than `bytes_max`.
@@ -99,16 +99,17 @@ pub trait ConnectorStore: Send + Sync {
         bytes_max: u64,
     ) -> Result<Option<Vec<u8>>, StoreError>;
     /// Stores a file in parts, each in a transaction of its own, and then makes the file the
-    /// version in use. Returns the number of this decision. Nothing changes if the file is already
-    /// in use. Durable.
+    /// version in use. Returns the number of this decision. If the file is already in use, changes
+    /// nothing and returns the number of the earlier decision. Durable.
     async fn share_connector(&self, file: SharedFile, now: Timestamp) -> Result<i64, StoreError>;
     /// Removes a connector, but keeps its versions. Returns the number of this decision. Durable.
     async fn remove_connector(&self, name: &str, now: Timestamp) -> Result<i64, StoreError>;
-    /// Replaces the report of a server. Lazy.
+    /// Stores the report of a server instead of its earlier report. Lazy.
     async fn report_connectors(&self, loaded: LoadedConnectors) -> Result<(), StoreError>;
     /// Deletes the report of a server that shuts down. Lazy.
     async fn delete_server_report(&self, server: Uuid) -> Result<(), StoreError>;
-    /// Returns the reports that are not older than this instant, by the name of the server.
+    /// Returns the reports that were made at this instant or later, sorted by the name of the
+    /// server.
     async fn loaded_connectors(
         &self,
         since: Timestamp,

@@ -1,5 +1,5 @@
 //! The operations on the counts of a project, and on the lease that decides which of several
-//! servers asks the tracker for them.
+//! servers requests them from the tracker.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -19,25 +19,28 @@ pub struct CachedCounts {
 }
 
 /// Maximum difference between the clocks of two servers that share a store, milliseconds. If a
-/// stored time is further in the future, the clock was set back since.
-pub const CLOCKS_DIFFER_MS: u64 = 500;
+/// stored time is further in the future than this, the clock was set back after the time was
+/// stored.
+pub const CLOCK_DIFFERENCE_MS_MAX: u64 = 500;
 
 /// A request for the lease on counting a project.
 #[derive(Debug, Clone, Copy)]
 pub struct CountsClaim {
     /// The number of the last edit of the connection that this server has read. If the connection
-    /// was edited since, no lease is granted, because the earlier settings may name another
+    /// was edited after this, no lease is granted, because the earlier settings may name another
     /// tracker.
     pub revision: u64,
     /// The time of the claim.
     pub now: Timestamp,
-    /// Counts from this instant or later are fresh. If there are such counts, they are returned.
+    /// Counts of this instant or later are fresh. If fresh counts are stored, they are returned
+    /// instead of a lease.
     pub fresh_since: Timestamp,
     /// The end of the lease, if it is granted.
     pub lease_until: Timestamp,
 }
 
-/// The lease on asking a tracker for the counts of a project. Only one server has it at a time.
+/// The lease on requesting the counts of a project from the tracker. Only one server has this lease
+/// at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CountsLease {
     /// The connection to the tracker.
@@ -59,15 +62,15 @@ impl CountsLease {
 /// The result of a [`CountsClaim`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum CountsClaimed {
-    /// The lease is granted. Ask the tracker and renew the lease until it answers, then call
-    /// [`CountsStore::end_counts`].
+    /// The lease is granted. Request the counts from the tracker, renew the lease until the tracker
+    /// answers, and then call [`CountsStore::end_counts`].
     Count,
-    /// No other server uses the store: ask the tracker, then call
+    /// No other server uses the store. Request the counts from the tracker, and then call
     /// [`CountsStore::record_counts`].
     Alone,
-    /// Another server has asked the tracker recently, and got these counts.
+    /// Another server has requested these counts from the tracker recently.
     Fresh(CachedCounts),
-    /// Another server is asking the tracker now.
+    /// Another server is requesting the counts from the tracker now.
     Busy,
 }
 
@@ -77,17 +80,17 @@ pub trait CountsStore {
     /// Stores the counts of a project. Lazy, like `record_event`.
     fn record_counts(&self, id: ConnectionId, project: &str, counts: CachedCounts);
     /// Requests the lease on counting a project, so that only one of the servers that share the
-    /// store asks the tracker at a time. Lazy. If the caller stops waiting, the lease may still be
-    /// granted later, so the caller must give it back.
+    /// store requests the counts at a time. Lazy. If the caller stops waiting, the lease may still
+    /// be granted later, so the caller must give it back.
     async fn claim_counts(
         &self,
         lease: &CountsLease,
         claim: CountsClaim,
     ) -> Result<CountsClaimed, StoreError>;
-    /// Extends the lease; does nothing if it was lost. Lazy.
+    /// Extends the lease. Does nothing if the lease was lost. Lazy.
     async fn renew_counts(&self, lease: &CountsLease, until: Timestamp) -> Result<(), StoreError>;
-    /// Gives the lease back, and stores the counts. Does nothing and returns false if the lease was
-    /// lost or never granted. An edit of the connection also ends the lease. Lazy.
+    /// Gives the lease back, and stores the counts if there are any. Does nothing and returns false
+    /// if the lease was lost or never granted. An edit of the connection also ends the lease. Lazy.
     async fn end_counts(
         &self,
         lease: &CountsLease,

@@ -17,7 +17,7 @@ use super::StoreError;
 /// A claim of one failed test.
 #[derive(Debug, Clone)]
 pub struct Claim {
-    /// The connection that received the event.
+    /// The connection to which the event belongs.
     pub connection: ConnectionId,
     /// The failed test whose defect is requested.
     pub test: FailedTest,
@@ -25,16 +25,16 @@ pub struct Claim {
     pub event: EventId,
     /// The time of the claim.
     pub now: Timestamp,
-    /// The end of the lease, if one is granted.
+    /// The end of the lease, if the claim grants a lease.
     pub lease_until: Timestamp,
     /// The maximum duration of a run, milliseconds. After a crash, a write counts as ended this
     /// long after it was marked as sent.
     pub run_ms: u64,
-    /// The fence of the run that the event waited for, if it did. If that run ended without a
-    /// defect, its result is the result of the claim.
+    /// The fence of the run for which the event has waited; `None` if the event has not waited. If
+    /// that run ended without a defect, the claim returns the result of that run.
     pub awaited_fence: Option<i64>,
-    /// If this is set, the failed test may be a recurrence, and the claim reads the other failures
-    /// of its test case. The value contains the rows that this process works on.
+    /// `None`: the failed test cannot be a recurrence. Otherwise, the claim also reads the other
+    /// failures of the test case, and this list contains the rows that this process works on.
     pub rows_in_work_if_recurrence: Option<Vec<DefectId>>,
 }
 
@@ -52,7 +52,7 @@ pub struct JournaledWrite {
 /// A row whose next search or follow-up step is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DueDefect {
-    /// The defect's row.
+    /// The id of the row.
     pub id: DefectId,
     /// The connection that the defect belongs to.
     pub connection: ConnectionId,
@@ -68,16 +68,16 @@ impl DueDefect {
 /// Maximum number of due rows that one query returns, in total and for each connection.
 #[derive(Debug, Clone, Copy)]
 pub struct DueLimits {
-    /// Of all connections together.
+    /// Maximum number of due rows of all connections together.
     pub total: u32,
-    /// Of one connection.
+    /// Maximum number of due rows of one connection.
     pub per_connection: u32,
 }
 
-/// A known defect that a search must find if it works.
+/// A known defect that a search must find if the search works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlDefect {
-    /// The search word in the tracker's record of the defect.
+    /// The marker that the tracker's record of the defect contains.
     pub marker: Marker,
     /// The defect's key in the tracker, for people.
     pub key: String,
@@ -94,29 +94,31 @@ pub struct DefectFilter {
     pub connection: Option<ConnectionId>,
     /// Only defects of these connections.
     pub connections: Option<BTreeSet<ConnectionId>>,
-    /// Only defects that are older than this one: the cursor of a list in pages.
+    /// Only defects that are older than this defect. To read the next page of a list, callers pass
+    /// the last defect of the page before.
     pub before: Option<DefectId>,
-    /// Maximum number of rows; newest first.
+    /// Maximum number of defects. The newest are listed first.
     pub limit: u32,
 }
 
-/// The number of a connection's defects that are in doubt.
+/// How many defects of a connection are in doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DoubtCounts {
-    /// The connection.
+    /// The connection whose defects are counted.
     pub connection: ConnectionId,
-    /// Defects in doubt.
+    /// Number of defects in doubt.
     pub in_doubt: u64,
-    /// Defects that only a person can resolve.
+    /// Number of defects that only a person can resolve.
     pub need_person: u64,
 }
 
-/// The operations on rows of failed tests. Each change of a leased row passes its lease.
+/// The operations on the rows of failed tests. To change a leased row, the caller must pass the
+/// lease.
 #[async_trait]
 pub trait DefectStore {
-    /// Returns the created defect of a failed test if it is in memory. Most repeats are answered
-    /// this way.
-    fn known_defect(
+    /// Returns the created defect of a failed test if the defect is in memory. Most repeats are
+    /// answered this way.
+    fn cached_defect(
         &self,
         connection: ConnectionId,
         test: &FailedTest,
@@ -140,10 +142,11 @@ pub trait DefectStore {
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Option<DoubtfulDefect>, StoreError>;
-    /// Returns rows without a lease whose next search is due, the longest overdue first: rows in
-    /// doubt, and created rows that are searched for a second record. First moves rows in `sent`
-    /// whose lease ended to `in-doubt`. Leaves out rows that this process works on, even if their
-    /// leases seem to have ended. Durable.
+    /// Returns rows without a lease whose next search is due: rows in doubt, and created rows for
+    /// which the tracker may have a second record. The row whose search is overdue for the longest
+    /// time comes first. Before the query, moves rows in `sent` whose lease ended to `in-doubt`.
+    /// Leaves out rows that this process works on, even if their leases seem to have ended.
+    /// Durable.
     async fn due_searches(
         &self,
         now: Timestamp,
@@ -151,9 +154,9 @@ pub trait DefectStore {
         rows_in_work: Vec<DefectId>,
         limits: DueLimits,
     ) -> Result<Vec<DueDefect>, StoreError>;
-    /// Returns defects that a search must find if it works: at most three of the newest that the
-    /// connector version of `snapshot` created with the settings of `snapshot` and with the marker
-    /// in its write, and that were stored at `stored_by` or earlier.
+    /// Returns at most three defects that a search must find if the search works, the newest first.
+    /// The connector version of `snapshot` created them with the settings of `snapshot` and with
+    /// the marker in the write, and they were stored at `stored_by` or earlier.
     async fn control_defects(
         &self,
         connection: ConnectionId,
@@ -163,13 +166,13 @@ pub trait DefectStore {
     /// Moves a row whose doubt has ended back to `intent`. Returns what a claim with this
     /// `rows_in_work_if_recurrence` would return: `Create`, `Recurs` or `WaitsForFirst`. If it is
     /// `WaitsForFirst`, the row is not changed. Durable. `Fenced` if the lease was lost.
-    async fn back_to_intent(
+    async fn move_back_to_intent(
         &self,
         lease: &Lease,
         rows_in_work_if_recurrence: Option<&[DefectId]>,
         now: Timestamp,
     ) -> Result<Claimed, StoreError>;
-    /// Extends a lease. Lazy. `Fenced` if it was lost.
+    /// Extends a lease. Lazy. `Fenced` if the lease was lost.
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), StoreError>;
     /// Moves a row to `sent` and renews its lease, before a write is sent. Durable. `Fenced` if the
     /// lease was lost or has ended.
@@ -180,7 +183,7 @@ pub trait DefectStore {
         now: Timestamp,
     ) -> Result<(), StoreError>;
     /// Undoes the last `mark_sending`. Call it only if no byte of that write was sent. Lazy.
-    async fn unmark(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;
+    async fn unmark_sending(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;
     /// Ends a run: changes the row according to `end`, adds the follow-up steps, and releases
     /// the lease. A known defect is stored even if the lease was lost, unless another run has
     /// leased the row. Durable.
@@ -200,12 +203,12 @@ pub trait DefectStore {
         end: SearchEnd,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Releases a lease without changing the row's state. Durable. `Fenced` if it was lost.
+    /// Releases a lease without changing the row's state. Durable. `Fenced` if the lease was lost.
     async fn give_back(&self, lease: &Lease) -> Result<(), StoreError>;
     /// Allows a leased row to create another defect, because the defect of the row `closed_row` is
     /// closed or deleted. Returns false if the test case already has a later defect, or if another
-    /// of its failures is creating one; the caller must then claim again. Durable. `Fenced` if the
-    /// lease was lost.
+    /// failure of the test case is creating a defect. The caller must then claim again. Durable.
+    /// `Fenced` if the lease was lost.
     async fn allow_create_anew(
         &self,
         lease: &Lease,
@@ -229,6 +232,6 @@ pub trait DefectStore {
     /// Returns the defects that meet the conditions, newest first.
     async fn defects(&self, filter: &DefectFilter) -> Result<Vec<DefectRecord>, StoreError>;
     /// Counts the defects in doubt, and those that only a person can resolve. A connection without
-    /// any may be missing.
+    /// such defects may be missing in the result.
     async fn count_doubts(&self) -> Result<Vec<DoubtCounts>, StoreError>;
 }

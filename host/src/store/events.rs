@@ -12,12 +12,12 @@ use crate::domain::{
 
 use super::StoreError;
 
-/// One event with everything that it caused.
+/// An event with its steps and its runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WholeEvent {
     /// The event itself.
     pub event: Event,
-    /// The times of the event's claims and stores, in their order.
+    /// The claims and stores of the event with their times, in the order of time.
     pub steps: TimedSteps,
     /// The runs of the event, in the order in which they ran.
     pub runs: Vec<RunReport>,
@@ -40,7 +40,8 @@ pub struct EventFilter {
     pub outcome: Option<OutcomeCode>,
     /// Only events that this search finds.
     pub search: Option<EventSearch>,
-    /// Only events that are older than this one: the cursor of a list in pages.
+    /// Only events that are older than this event. To read the next page of a list, callers pass
+    /// the last event of the page before.
     pub before: Option<EventId>,
     /// Maximum number of events. The newest are listed first.
     pub limit: u32,
@@ -53,7 +54,8 @@ pub struct Retention {
     /// between this instant and `confirmed_by`. Otherwise the clock may have been set forward, and
     /// all events would be deleted.
     pub events_since: Timestamp,
-    /// The end of the period in which another event must have been received, see `events_since`.
+    /// The end of the period in which another event must have been received. The period begins at
+    /// `events_since`.
     pub confirmed_by: Timestamp,
     /// Maximum number of events.
     pub events_max: u64,
@@ -66,8 +68,8 @@ pub struct Retention {
 /// The events of the store, with their runs and recordings.
 #[async_trait]
 pub trait EventStore {
-    /// Stores an event, and its connection's last success or error. Lazy: returns at once. If the
-    /// queue is full, the event is dropped.
+    /// Stores an event, and the last success or the last error of its connection. Lazy: returns at
+    /// once. If the queue is full, the event is dropped.
     fn record_event(&self, event: Event);
     /// Stores steps of an event. The event itself may be recorded later. Lazy, like `record_event`.
     fn record_timed_steps(&self, event: EventId, steps: TimedSteps);
@@ -80,16 +82,17 @@ pub trait EventStore {
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError>;
     /// Counts the events of the last hour and day.
     async fn recent_events(&self, now: Timestamp) -> Result<RecentEvents, StoreError>;
-    /// Returns how much of their limits the newest runs of these connections used. At most 2,000
-    /// events are read, or 20 of each connection. `None` if there are no runs.
+    /// Returns how much of their limits the newest runs of these connections used. Reads at most
+    /// 2,000 events in total, and only events of the first 100 connections. `None` if there are no
+    /// runs.
     async fn recent_usage(
         &self,
         connections: Vec<ConnectionId>,
     ) -> Result<Option<RecentUsage>, StoreError>;
-    /// Returns one event with everything that it caused.
+    /// Returns one event with its steps and its runs.
     async fn event(&self, id: EventId) -> Result<Option<WholeEvent>, StoreError>;
-    /// Sets the end of the recording of a connection's bodies; `None`: bodies are not recorded.
-    /// With `erase`, deletes the recordings of the connection. Durable.
+    /// Sets until when the bodies of a connection are recorded. `None`: they are not recorded. If
+    /// `erase` is true, also deletes the recordings of the connection. Durable.
     async fn record_until(
         &self,
         id: ConnectionId,

@@ -10,8 +10,8 @@ use super::{ControlDefect, DueDefect, DueLimits, StoreError};
 /// The operations on follow-up steps: comments, attachments and opening a closed defect again.
 #[async_trait]
 pub trait FollowUpStore {
-    /// Returns defects with steps that are due, the longest overdue first. Leaves out defects that
-    /// this process works on.
+    /// Returns defects that have due steps. The defect whose steps are overdue for the longest time
+    /// comes first. Leaves out defects that this process works on.
     async fn due_follow_ups(
         &self,
         now: Timestamp,
@@ -39,8 +39,8 @@ pub trait FollowUpStore {
     ) -> Result<(), StoreError>;
     /// Undoes the last `mark_follow_up`. Call it only if no byte of that write was sent. Lazy.
     async fn unmark_follow_up(&self, lease: &Lease, step: &FollowUp) -> Result<(), StoreError>;
-    /// Stores the result of one attempt at a step, and does not release the lease. Durable.
-    /// `Fenced` if the lease was lost.
+    /// Stores the result of one attempt at a step. Does not release the lease. Durable. `Fenced` if
+    /// the lease was lost.
     async fn end_follow_up(
         &self,
         lease: &Lease,
@@ -48,7 +48,7 @@ pub trait FollowUpStore {
         end: FollowUpEnd,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Returns at most three of the newest comments of a connection. A search for comments that
-    /// works must find them.
+    /// Returns at most three of the newest comments of a connection. A search for comments must
+    /// find them if the search works.
     async fn control_comments(&self, id: ConnectionId) -> Result<Vec<ControlDefect>, StoreError>;
 }

@@ -1,5 +1,5 @@
 //! The store in a PostgreSQL database, which several servers may share. The rules that both
-//! databases share are in [`sql`](super::sql).
+//! database engines share are in [`sql`](super::sql).
 //!
 //! Never shows the password: messages contain the address of the database without it.
 
@@ -37,7 +37,7 @@ use super::{DatabaseError, SqliteStore, StoreError, TableRows, transfer};
 use crate::secret::{Sealer, Secret};
 
 /// The time limit of a statement that changes the schema or copies rows.
-const LONG_STATEMENT: Duration = Duration::from_secs(3_600);
+const LONG_STATEMENT_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 /// The address of a database, and the time limits for it.
 #[derive(Debug, Clone)]
@@ -59,8 +59,9 @@ pub struct PostgresStore;
 
 impl PostgresStore {
     /// Connects to the database, updates its schema, and checks the key that seals the secrets.
-    /// `starts` is a file of this server: it shows whether the database was replaced by an older
-    /// copy. The returned clock follows the clock of the database.
+    /// `starts` is the path of a file in which this server counts its starts; the extension of the
+    /// path is replaced. This count shows whether the database was replaced by an older copy. The
+    /// returned clock follows the clock of the database.
     ///
     /// # Errors
     /// The database cannot be used; the error contains the reason and the next step.
@@ -69,7 +70,7 @@ impl PostgresStore {
         sealer: Sealer,
         starts: &Path,
     ) -> Result<(SqlStore, Arc<DatabaseClock>), StoreError> {
-        let starts = StartCounter::beside(starts);
+        let starts = StartCounter::with_file_beside(starts);
         let opened = tokio::task::spawn_blocking(move || open(&settings, &sealer, starts)).await;
         opened.map_err(|error| DatabaseError::new("the store cannot start", error, None))?
     }
@@ -94,7 +95,7 @@ impl PostgresStore {
     /// # Errors
     /// One of the databases cannot be used, or the target has rows. After an error, a server can
     /// still use the file.
-    pub async fn copy_from(
+    pub async fn copy_from_sqlite(
         database: PathBuf,
         to: PostgresSettings,
         sealer: Sealer,
@@ -109,7 +110,8 @@ fn copy_from(
     settings: &PostgresSettings,
     sealer: &Sealer,
 ) -> Result<Vec<TableRows>, StoreError> {
-    let settings = PostgresSettings { statement_timeout: LONG_STATEMENT, ..settings.clone() };
+    let settings =
+        PostgresSettings { statement_timeout: LONG_STATEMENT_TIMEOUT, ..settings.clone() };
     let address = connection_address(&settings)?;
     let display_url = Arc::clone(&address.display_url);
     let to = Session::new(address, Arc::default())?;
@@ -117,7 +119,7 @@ fn copy_from(
     refuse_pool(&to)?;
     schema::prepare(&to, sealer)?;
     SqliteStore::move_rows(database, sealer, &display_url, |from| {
-        schema::in_transaction(&to, || transfer::copy(from, &to))
+        schema::run_in_transaction(&to, || transfer::copy_all_rows(from, &to))
     })
 }
 
@@ -129,27 +131,29 @@ fn open(
     let address = connection_address(settings)?;
     let clock = Arc::new(DatabaseClock::default());
     // A statement that changes the schema may take longer than other statements.
-    let long_address = Address { statement_timeout: LONG_STATEMENT, ..address.clone() };
+    let long_address = Address { statement_timeout: LONG_STATEMENT_TIMEOUT, ..address.clone() };
     let schema_session = Session::new(long_address, Arc::clone(&clock))?;
     schema_session.connect()?;
     refuse_pool(&schema_session)?;
     schema::prepare(&schema_session, sealer)?;
     schema_session.close();
-    let writer = Session::new(address.clone(), Arc::clone(&clock))?.for_rules();
+    let writer = Session::new(address.clone(), Arc::clone(&clock))?.with_schema_check();
     writer.connect()?;
     let mut readers: Vec<Box<dyn ReadLink>> = Vec::new();
-    // Of the allowed connections, one writes and one receives notifications; the others read.
+    // One of the allowed connections writes, and one receives notifications. The other connections
+    // read.
     for _ in 0..settings.connections_max.saturating_sub(2).max(1) {
-        let reader = Session::new(address.clone(), Arc::clone(&clock))?.for_rules();
+        let reader = Session::new(address.clone(), Arc::clone(&clock))?.with_schema_check();
         readers.push(Box::new(links::ReadingLink(reader)));
     }
-    let publisher = Publisher::of_several_servers();
+    let publisher = Publisher::for_shared_database();
     listener::start(address, publisher.clone())?;
     let writer = Box::new(links::WritingLink(writer));
     let store = SqlStore::start(writer, readers, starts, publisher)?;
     Ok((store, clock))
 }
 
+/// Refuses a database that is reached through a pool in transaction mode.
 fn refuse_pool(session: &Session) -> Result<(), StoreError> {
     let second = Session::new(session.address.clone(), Arc::default())?;
     inspect::refuse_pool(session, &second)?;
@@ -157,6 +161,7 @@ fn refuse_pool(session: &Session) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Makes the address from the settings, and checks the files that its parameters name.
 fn connection_address(settings: &PostgresSettings) -> Result<Address, StoreError> {
     let mut display_url = settings.url.clone();
     let _ = display_url.set_password(None);
@@ -167,7 +172,7 @@ fn connection_address(settings: &PostgresSettings) -> Result<Address, StoreError
         DatabaseError::new(failure, error.to_string(), None)
     })?;
     for name in ["sslrootcert", "sslcert", "sslkey"] {
-        check_file(&settings.url, name)?;
+        check_file_is_readable(&settings.url, name)?;
     }
     let has_parameter = |wanted: &str| settings.url.query_pairs().any(|(name, _)| name == wanted);
     let options = if has_parameter("application_name") {
@@ -190,9 +195,9 @@ fn connection_address(settings: &PostgresSettings) -> Result<Address, StoreError
     Ok(Address { options, display_url, server, connect_timeout, statement_timeout })
 }
 
-/// Checks that the file in a parameter of the address can be read. Without this check, the error of
-/// a failed connection would not name the file.
-fn check_file(url: &Url, parameter: &str) -> Result<(), DatabaseError> {
+/// Checks that the file that a parameter of the address names can be read. Without this check, the
+/// error of a failed connection would not name the file.
+fn check_file_is_readable(url: &Url, parameter: &str) -> Result<(), DatabaseError> {
     let found = url.query_pairs().find(|(name, _)| name == parameter);
     let Some(file) = found.map(|(_, value)| value) else { return Ok(()) };
     std::fs::read(&*file).map(drop).map_err(|error| {

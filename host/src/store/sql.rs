@@ -1,9 +1,9 @@
-//! The rules of the store, which are the same for all database engines: SQL that each engine can
-//! run, and the code that uses its rows.
+//! The rules of the store: SQL that each database engine can run, and the code that reads the rows.
+//! All engines share these rules.
 //!
 //! [`operations`] implements the traits of the store, and decides which thread runs each operation.
 //! Every change goes through [`writer`]. [`claims`], [`moves`] and [`doubts`] change the row of a
-//! defect. The rules do not depend on the engine that runs the SQL.
+//! defect. The rules never depend on the engine that runs the SQL.
 
 mod account_tokens;
 pub(super) mod audit;
@@ -62,9 +62,9 @@ use super::changes::Publisher;
 pub struct SqlStore {
     writer: Writer,
     readers: Readers,
-    /// `None` if other servers may also change the database.
+    /// The cache of created defects. `None` if other servers may also change the database.
     cache: Option<DefectCache>,
-    starts: StartCounter,
+    start_counter: StartCounter,
     /// The instant since which failed tests without a row count as in doubt. `recover` sets it.
     restored_at: OnceLock<Option<Timestamp>>,
     publisher: Publisher,
@@ -77,18 +77,18 @@ impl Drop for SqlStore {
 }
 
 impl SqlStore {
-    /// Starts one writing thread for `write`, and one reading thread for each link in `read`.
-    /// Changes of other servers are published to `publisher`.
+    /// Starts one writing thread for `write_link`, and one reading thread for each link in
+    /// `read_links`. Through `publisher`, subscribers get the changes of other servers.
     pub(super) fn start(
-        write: Box<dyn WriteLink>,
-        read: Vec<Box<dyn ReadLink>>,
-        starts: StartCounter,
+        write_link: Box<dyn WriteLink>,
+        read_links: Vec<Box<dyn ReadLink>>,
+        start_counter: StartCounter,
         publisher: Publisher,
     ) -> Result<Self, StoreError> {
-        let readers = Readers::start(read)?;
-        let writer = Writer::start(write)?;
+        let readers = Readers::start(read_links)?;
+        let writer = Writer::start(write_link)?;
         let cache = (!publisher.is_shared()).then(DefectCache::default);
-        Ok(Self { writer, readers, cache, starts, restored_at: OnceLock::new(), publisher })
+        Ok(Self { writer, readers, cache, start_counter, restored_at: OnceLock::new(), publisher })
     }
 
     fn clear_defect_cache(&self) {

@@ -1,5 +1,5 @@
-//! The store in one SQLite file. One thread writes, and a few threads read. The rules are in
-//! [`sql`](super::sql).
+//! The store in one SQLite file. One thread writes, and a few threads read. The rules that all
+//! database engines share are in [`sql`](super::sql).
 
 mod backup;
 mod connection;
@@ -42,13 +42,13 @@ impl SqliteStore {
             readers.push(Box::new(links::ReadingLink(file::connect_for_reading(path)?)));
         }
         let writer = links::WritingLink::new(connection, path.to_owned());
-        let publisher = Publisher::of_one_server();
-        SqlStore::start(Box::new(writer), readers, StartCounter::beside(path), publisher)
+        let publisher = Publisher::for_unshared_database();
+        SqlStore::start(Box::new(writer), readers, StartCounter::with_file_beside(path), publisher)
     }
 
     /// Seals every secret of a file with another key, and adds this entry to the audit log. No
-    /// server may use the file meanwhile. Returns the number of secrets. The secrets that the old
-    /// key sealed are overwritten, also in the write-ahead log.
+    /// server may use the file during the call. Returns the number of secrets. The secrets that the
+    /// old key sealed are overwritten, also in the write-ahead log.
     ///
     /// # Errors
     /// As [`Self::open`], or a secret cannot be opened. In both cases nothing is changed.
@@ -69,16 +69,16 @@ impl SqliteStore {
         Ok(count)
     }
 
-    /// Calls `copy` with a file that no server uses. If it succeeds, marks the file as moved to
-    /// `place`.
+    /// Calls `copy` with the opened file. No server may use the file during the call. If `copy`
+    /// succeeds, marks the file as moved to the database `target_address`.
     pub(super) fn move_rows<T>(
         path: &Path,
         sealer: &Sealer,
-        place: &str,
+        target_address: &str,
         copy: impl FnOnce(&dyn Database) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let connection = file::open(path, sealer)?;
-        if StartCounter::beside(path).read()? > starts::stored_starts(&connection)? {
+        if StartCounter::with_file_beside(path).read()? > starts::stored_starts(&connection)? {
             return Err(StoreError::Unusable(
                 "the database was restored, or lost changes that it had stored: start the server with it once, \
                  which marks the affected defects, and then move the database"
@@ -87,7 +87,7 @@ impl SqliteStore {
         }
         connection.pragma_update(None, "synchronous", "FULL")?;
         let copied = copy(&connection)?;
-        meta::write(&connection, MOVED_TO, place.as_bytes().to_owned())?;
+        meta::write(&connection, MOVED_TO, target_address.as_bytes().to_owned())?;
         connection.close().map_err(|(_, error)| error)?;
         Ok(copied)
     }
@@ -96,12 +96,12 @@ impl SqliteStore {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn opens_with(path: &Path, sealer: &Sealer) -> Result<bool, StoreError> {
-        file::opens_with(path, sealer)
+    pub fn is_sealed_with(path: &Path, sealer: &Sealer) -> Result<bool, StoreError> {
+        file::is_sealed_with(path, sealer)
     }
 
     /// Writes the current content of a file to a new file. A server may write to the first file
-    /// meanwhile.
+    /// during the copy.
     ///
     /// # Errors
     /// The file cannot be read, or the copy cannot be written.

@@ -1,8 +1,8 @@
 //! Copies the rows of a SQLite file into an empty PostgreSQL database.
 //!
 //! The rows are never copied partly: one transaction adds all rows, and then the file is marked. If
-//! the copy is interrupted, the next call copies all rows again, or only sets the mark if it alone
-//! is missing.
+//! the copy is interrupted, the next call copies all rows again. If all rows were copied and only
+//! the mark is missing, the next call only sets the mark.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -17,12 +17,12 @@ use super::{StoreError, TableRows};
 /// The name of a random id in the table `meta` of the file. The copy gets the same id, so that a
 /// later call recognises the copy of this file.
 const COPY_ID: &str = "copy-id";
-/// The name of the value in the table `meta` of a copied file that contains the address of the
-/// copy.
+/// The name of a value in the table `meta` of a copied file. The value is the address of the
+/// database that has the copied rows.
 pub(super) const MOVED_TO: &str = "moved-to";
 
-/// The tables, each after the tables that it refers to, with the column that PostgreSQL numbers by
-/// a sequence.
+/// The names of the copied tables. Each table comes after the tables that it refers to. The second
+/// value is the column that PostgreSQL numbers by a sequence, if the table has such a column.
 const TABLES: [(&str, Option<&str>); 13] = [
     ("connections", None),
     ("tokens", Some("rowid")),
@@ -41,14 +41,17 @@ const TABLES: [(&str, Option<&str>); 13] = [
 /// Maximum number of rows that one statement inserts.
 const INSERT_ROWS_MAX: usize = 100;
 
-/// Copies all rows. Call this in a transaction of `to`. Returns the number of rows of each table,
-/// and fails if a table of `to` has another number of rows.
-pub(super) fn copy(from: &dyn Database, to: &dyn Database) -> Result<Vec<TableRows>, StoreError> {
-    let id = copy_id(from)?;
+/// Copies all rows. Call this in a transaction of `to`. Returns the number of rows of each table.
+/// Fails if a table of `to` then has another number of rows than in `from`.
+pub(super) fn copy_all_rows(
+    from: &dyn Database,
+    to: &dyn Database,
+) -> Result<Vec<TableRows>, StoreError> {
+    let id = read_or_make_copy_id(from)?;
     let earlier = meta::read(to, COPY_ID)?;
     if earlier.as_deref() == Some(id.as_slice()) {
         // An earlier call copied all rows, but the file was not marked. A server may have changed
-        // the copy since. Write a row: the commit then waits until a standby has the copy.
+        // the copy since. Write a row, so that the commit waits until a standby has the copy.
         meta::write(to, COPY_ID, id)?;
         return TABLES
             .iter()
@@ -72,7 +75,8 @@ pub(super) fn copy(from: &dyn Database, to: &dyn Database) -> Result<Vec<TableRo
     TABLES.iter().map(|(table, _)| compare_row_counts(from, to, table)).collect()
 }
 
-fn copy_id(from: &dyn Database) -> Result<Vec<u8>, StoreError> {
+/// Returns the random id of the file. Makes the id if the file has none.
+fn read_or_make_copy_id(from: &dyn Database) -> Result<Vec<u8>, StoreError> {
     if let Some(id) = meta::read(from, COPY_ID)? {
         return Ok(id);
     }
@@ -82,9 +86,10 @@ fn copy_id(from: &dyn Database) -> Result<Vec<u8>, StoreError> {
 }
 
 fn count_rows(db: &dyn Database, table: &str) -> Result<i64, StoreError> {
-    Ok(db.only(&format!("SELECT COUNT(*) FROM {table}"), params![])?)
+    Ok(db.required_row(&format!("SELECT COUNT(*) FROM {table}"), params![])?)
 }
 
+/// Returns the number of rows of a table. Fails if this number differs between the two databases.
 fn compare_row_counts(
     from: &dyn Database,
     to: &dyn Database,
@@ -106,7 +111,8 @@ fn table_rows(table: &str, count: i64) -> TableRows {
 
 /// Copies the values of the table `meta`, except those that each database sets itself.
 fn copy_meta(from: &dyn Database, to: &dyn Database) -> Result<(), StoreError> {
-    let values: Vec<(String, Vec<u8>)> = from.all("SELECT name, value FROM meta", params![])?;
+    let values: Vec<(String, Vec<u8>)> =
+        from.all_rows("SELECT name, value FROM meta", params![])?;
     for (name, value) in values {
         if ![KEY_CHECK, COPY_ID, "ready"].contains(&name.as_str()) {
             meta::write(to, &name, value)?;
@@ -126,8 +132,8 @@ enum OwnedValue {
 }
 
 impl OwnedValue {
-    /// Converts a value of SQLite to the kind of the PostgreSQL column. `None` if the column has
-    /// ids and the value is not an id.
+    /// Converts a value of SQLite to the kind of the PostgreSQL column. `None` if the column
+    /// contains ids and the value is not an id.
     fn new(value: Value<'_>, kind: Kind) -> Option<Self> {
         Some(match (value, kind) {
             (Value::Int(value), Kind::Bool) => Self::Bool(value != 0),
@@ -141,7 +147,7 @@ impl OwnedValue {
         })
     }
 
-    fn value(&self) -> Value<'_> {
+    fn as_value(&self) -> Value<'_> {
         match self {
             Self::Null(kind) => Value::Null(*kind),
             Self::Bool(value) => Value::Bool(*value),
@@ -153,28 +159,31 @@ impl OwnedValue {
     }
 }
 
+/// Copies the rows of a table, and sets the sequence of its `sequence_column`.
 fn copy_table(
     from: &dyn Database,
     to: &dyn Database,
     table: &str,
     sequence_column: Option<&str>,
 ) -> Result<(), StoreError> {
-    let columns = columns(to, table)?;
+    let columns = read_columns(to, table)?;
     let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
     let mut rows: Vec<OwnedValue> = Vec::new();
     let select = format!("SELECT {} FROM {table}", names.join(", "));
     from.query(&select, params![], &mut |row| {
         for (position, (name, kind)) in columns.iter().enumerate() {
             let value = OwnedValue::new(row.value(position)?, *kind);
-            rows.push(value.ok_or_else(|| Failure::of_value(name, "the value is not an id"))?);
+            rows.push(
+                value.ok_or_else(|| Failure::unreadable_column(name, "the value is not an id"))?,
+            );
         }
         if rows.len() == INSERT_ROWS_MAX * columns.len() {
-            insert(to, table, &names, &rows)?;
+            insert_rows(to, table, &names, &rows)?;
             rows.clear();
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    insert(to, table, &names, &rows)?;
+    insert_rows(to, table, &names, &rows)?;
     if let Some(column) = sequence_column {
         let next = format!(
             "SELECT setval(pg_get_serial_sequence('{table}', '{column}'), \
@@ -185,8 +194,8 @@ fn copy_table(
     Ok(())
 }
 
-/// The columns of a PostgreSQL table and their kinds, without generated columns.
-fn columns(to: &dyn Database, table: &str) -> Result<Vec<(String, Kind)>, StoreError> {
+/// Returns the names and kinds of the columns of a PostgreSQL table. Omits generated columns.
+fn read_columns(to: &dyn Database, table: &str) -> Result<Vec<(String, Kind)>, StoreError> {
     let kinds = HashMap::from([
         ("boolean", Kind::Bool),
         ("bigint", Kind::Int),
@@ -194,7 +203,7 @@ fn columns(to: &dyn Database, table: &str) -> Result<Vec<(String, Kind)>, StoreE
         ("bytea", Kind::Bytes),
         ("uuid", Kind::Id),
     ]);
-    let rows: Vec<(String, String)> = to.all(
+    let rows: Vec<(String, String)> = to.all_rows(
         "SELECT column_name::text, data_type::text FROM information_schema.columns
          WHERE table_schema = current_schema() AND table_name = ?
            AND is_generated = 'NEVER' ORDER BY ordinal_position",
@@ -210,7 +219,7 @@ fn columns(to: &dyn Database, table: &str) -> Result<Vec<(String, Kind)>, StoreE
     rows.into_iter().map(with_kind).collect()
 }
 
-fn insert(
+fn insert_rows(
     to: &dyn Database,
     table: &str,
     names: &[&str],
@@ -222,6 +231,6 @@ fn insert(
     let row = format!("({})", vec!["?"; names.len()].join(", "));
     let all = vec![row; rows.len() / names.len()].join(", ");
     let sql = format!("INSERT INTO {table} ({}) VALUES {all}", names.join(", "));
-    let values: Vec<Value<'_>> = rows.iter().map(OwnedValue::value).collect();
+    let values: Vec<Value<'_>> = rows.iter().map(OwnedValue::as_value).collect();
     to.change(&sql, &values).map(drop)
 }

@@ -18,32 +18,39 @@ use super::histogram::Histogram;
 const KIND_COUNT: usize = EventKind::ALL.len();
 const CALL_COUNT: usize = Call::ALL.len();
 const CODE_COUNT: usize = OutcomeCode::ALL.len();
-/// The limits that end a run. All other limits only refuse a request or a line of the log.
+/// The names of the limits that end a run. All other limits only refuse a request or a line of the
+/// log.
 const RUN_LIMITS: [&str; 4] = ["cpu_ms", "handles", "memory_bytes", "run_ms"];
 /// Maximum number of origins of one connection that are counted by name.
 const ORIGINS_MAX: usize = 64;
 /// The label of origins that are not granted, of origins beyond [`ORIGINS_MAX`], and of statuses
 /// that have no class.
 const OTHER_LABEL: &str = "other";
-/// The classes of an answer's status. The first class is for requests without an answer, the last
-/// for statuses of 600 or more.
+/// The classes of an answer's status. The first class is for requests without an answer, and the
+/// last class is for statuses of 600 or more.
 const STATUS_CLASSES: [&str; 7] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx", OTHER_LABEL];
 
 /// The events, runs and requests of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
+    /// The outcomes of events, by the kind of event.
     events: [OnceLock<Box<OutcomeCounts>>; KIND_COUNT],
+    /// The outcomes of runs, by the call.
     runs: [OnceLock<Box<OutcomeCounts>>; CALL_COUNT],
     cpu_ms: AtomicU64,
-    memory_peak: AtomicU64,
+    /// The most memory that a run used, bytes.
+    memory_peak_bytes: AtomicU64,
     traps: AtomicU64,
+    /// The number of runs that each of [`RUN_LIMITS`] ended.
     limits: [AtomicU64; RUN_LIMITS.len()],
+    /// The requests to each origin.
     outbound: RwLock<Vec<OriginCounts>>,
 }
 
 /// The outcomes and durations of the events of one kind, or of the runs of one call.
 #[derive(Debug)]
 pub(super) struct OutcomeCounts {
+    /// The number of each outcome, by the index of its code.
     by_code: [AtomicU64; CODE_COUNT],
     pub(super) durations: Histogram,
 }
@@ -52,6 +59,7 @@ pub(super) struct OutcomeCounts {
 #[derive(Debug)]
 pub(super) struct OriginCounts {
     pub(super) origin: String,
+    /// The number of requests in each of [`STATUS_CLASSES`].
     by_class: [AtomicU64; STATUS_CLASSES.len()],
     pub(super) durations: Histogram,
 }
@@ -63,6 +71,7 @@ impl Default for OutcomeCounts {
 }
 
 impl OutcomeCounts {
+    /// Returns the counts at this index, and creates them at the first call.
     fn get_or_create<const N: usize>(
         counts: &[OnceLock<Box<Self>>; N],
         index: usize,
@@ -70,13 +79,14 @@ impl OutcomeCounts {
         Some(counts.get(index)?.get_or_init(Box::default))
     }
 
+    /// Counts an outcome with this code.
     fn count(&self, code: OutcomeCode) {
         if let Some(count) = self.by_code.get(code as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Returns each outcome that has occurred, with its number.
+    /// Returns each outcome that has occurred, and how often it has occurred.
     pub(super) fn by_code(&self) -> impl Iterator<Item = (OutcomeCode, u64)> {
         let counts = self.by_code.iter().map(|count| count.load(Ordering::Relaxed));
         OutcomeCode::ALL.iter().copied().zip(counts).filter(|(_, count)| *count > 0)
@@ -89,6 +99,7 @@ impl OriginCounts {
         Self { origin: origin.to_owned(), by_class, durations }
     }
 
+    /// Counts a request by the class of its status, and by its duration.
     fn count(&self, call: &OutboundCall) {
         let class = call.status.map_or(0, |status| usize::from(status / 100));
         if let Some(count) = self.by_class.get(class).or(self.by_class.last()) {
@@ -97,7 +108,7 @@ impl OriginCounts {
         self.durations.observe(call.ms);
     }
 
-    /// Returns each class of status that has occurred, with its number.
+    /// Returns each class of status that has occurred, and how often it has occurred.
     pub(super) fn by_class(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = self.by_class.iter().map(|count| count.load(Ordering::Relaxed));
         STATUS_CLASSES.into_iter().zip(counts).filter(|(_, count)| *count > 0)
@@ -127,7 +138,7 @@ impl Counts {
             }
         }
         self.cpu_ms.fetch_add(usage.cpu_ms, Ordering::Relaxed);
-        self.memory_peak.fetch_max(usage.memory_bytes, Ordering::Relaxed);
+        self.memory_peak_bytes.fetch_max(usage.memory_bytes, Ordering::Relaxed);
         match refusal {
             Some(Refusal::ConnectorFault(ConnectorFault::Trap(_) | ConnectorFault::Threw(_))) => {
                 self.traps.fetch_add(1, Ordering::Relaxed);
@@ -140,6 +151,7 @@ impl Counts {
         calls.iter().for_each(|call| self.count_outbound(connection, call));
     }
 
+    /// Counts a run that the limit with this name ended.
     fn count_limit(&self, name: &str) {
         let index = RUN_LIMITS.iter().position(|limit| *limit == name);
         if let Some(count) = index.and_then(|index| self.limits.get(index)) {
@@ -147,6 +159,8 @@ impl Counts {
         }
     }
 
+    /// Counts a request by its origin. All origins without a label of their own are counted
+    /// together.
     fn count_outbound(&self, connection: &Connection, call: &OutboundCall) {
         if let Some(counts) =
             self.outbound.read().iter().find(|counts| counts.origin == call.origin)
@@ -186,10 +200,11 @@ impl Counts {
     }
 
     /// Returns the maximum memory that a run used, bytes.
-    pub(super) fn memory_peak(&self) -> u64 {
-        self.memory_peak.load(Ordering::Relaxed)
+    pub(super) fn memory_peak_bytes(&self) -> u64 {
+        self.memory_peak_bytes.load(Ordering::Relaxed)
     }
 
+    /// Returns the number of runs that trapped or threw an exception.
     pub(super) fn traps(&self) -> u64 {
         self.traps.load(Ordering::Relaxed)
     }
@@ -200,7 +215,7 @@ impl Counts {
     }
 
     /// Calls `show` with the counts of each origin to which requests were sent.
-    pub(super) fn each_origin<E>(
+    pub(super) fn for_each_origin<E>(
         &self,
         show: impl FnMut(&OriginCounts) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -213,7 +228,7 @@ impl Counts {
 fn granted_origins(connection: &Connection) -> impl Iterator<Item = Origin> {
     let grants = &connection.grants;
     let secret_origins = grants.secrets.values().map(|grant| &grant.origin);
-    let granted = grants.origins.iter().chain(&grants.fixed).chain(secret_origins).cloned();
+    let granted = grants.origins.iter().chain(&grants.fixed_origins).chain(secret_origins).cloned();
     let manager = connection.test_manager.iter().flat_map(|manager| {
         let api_origins = [&manager.base_url, &manager.token_url];
         let api_origins = api_origins.into_iter().filter_map(|url| Origin::of(url).ok());

@@ -3,8 +3,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The upper bounds of the buckets, milliseconds. One more bucket has no bound. The bounds are
-/// chosen so that a repeated create is in the first bucket, and the longest run in the last.
+/// The upper bounds of the buckets, milliseconds. After these buckets, the last bucket has no
+/// bound. The bounds are chosen so that a repeated create is in the first bucket, and the longest
+/// run in the last bucket.
 pub(super) const BOUNDS_MS: [u64; 14] =
     [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 60_000, 120_000];
 
@@ -12,10 +13,12 @@ pub(super) const BOUNDS_MS: [u64; 14] =
 #[derive(Debug, Default)]
 pub(super) struct Histogram {
     sum_ms: AtomicU64,
+    /// The number of durations in each bucket, without the durations in smaller buckets.
     buckets: [AtomicU64; BOUNDS_MS.len() + 1],
 }
 
 impl Histogram {
+    /// Adds a duration to the histogram.
     pub(super) fn observe(&self, ms: u64) {
         let index = BOUNDS_MS.iter().position(|bound| ms <= *bound);
         if let Some(bucket) = self.buckets.get(index.unwrap_or(BOUNDS_MS.len())) {
@@ -24,6 +27,7 @@ impl Histogram {
         self.sum_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
+    /// Returns the sum of all durations, seconds.
     pub(super) fn sum_s(&self) -> f64 {
         to_seconds(self.sum_ms.load(Ordering::Relaxed))
     }

@@ -29,31 +29,31 @@ pub struct ConnectionState {
     pub id: ConnectionId,
     /// The name of the connection.
     pub name: String,
-    /// The name of its connector.
+    /// The name of the connection's connector.
     pub connector: String,
-    /// Whether its webhooks are refused.
+    /// Whether the connection is paused, so that its webhooks are refused.
     pub is_paused: bool,
-    /// The number of its circuit breakers that are open.
+    /// The number of the connection's circuit breakers that are open.
     pub open_breakers: u64,
-    /// The number of its defects in doubt, and the number of those defects that only a person can
-    /// resolve; absent if the store cannot be read.
+    /// The number of the connection's defects in doubt, and the number of those defects that only a
+    /// person can resolve; absent if the store cannot be read.
     pub in_doubt: Option<(u64, u64)>,
 }
 
 /// The runs, slots and memory that are in use, and their limits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PoolState {
-    /// Runs in progress.
+    /// The number of runs in progress.
     pub runs: u64,
-    /// Maximum number of runs.
+    /// Maximum number of runs in progress.
     pub runs_max: u64,
-    /// Runs that wait for a permit.
+    /// The number of runs that wait for a permit.
     pub waiting: u64,
-    /// Slots of the engine's pool that runs use.
+    /// The number of slots of the engine's pool that runs use.
     pub slots: u64,
-    /// The number of all slots of the pool.
+    /// The number of all slots of the engine's pool.
     pub slots_max: u64,
-    /// Bytes of memory that are charged to runs.
+    /// The memory that is charged to runs, bytes.
     pub memory_bytes: u64,
     /// Maximum memory of all runs, bytes.
     pub memory_bytes_max: u64,
@@ -66,24 +66,25 @@ pub struct ServerState {
     pub version: &'static str,
     /// Whether the store can be written.
     pub store_writable: bool,
-    /// The number of changes that wait for the store's writing thread. The callers wait, too.
+    /// The number of changes that wait for the store's writing thread. The callers of these changes
+    /// wait, too.
     pub store_writes_waiting: u64,
     /// The number of events, runs and counts that wait to be stored.
     pub store_history_waiting: u64,
     /// The runs, slots and memory that are in use.
     pub pool: PoolState,
-    /// The name of each connector, and the word for its status.
+    /// The name of each connector, and the word for the connector's status.
     pub connectors: Vec<(String, &'static str)>,
-    /// Scans of the plugins folder that changed a connector.
+    /// The number of scans of the plugins folder that changed a connector.
     pub connector_changes: u64,
     /// The number of connectors of which the servers of one database use different versions; absent
     /// if the store cannot be read.
     pub connector_differences: Option<u64>,
 }
 
-/// The state that the page shows in addition to the counts.
+/// The state of the server that the page shows in addition to the counts.
 #[derive(Debug, Clone)]
-pub struct State {
+pub struct MetricsPageState {
     /// The connections to show.
     pub connections: Vec<ConnectionState>,
     /// Whether requests that matched no connection are shown.
@@ -93,12 +94,12 @@ pub struct State {
 }
 
 impl Metrics {
-    /// Writes the page.
+    /// Writes the page that Prometheus reads.
     ///
     /// # Errors
     /// The library cannot write the page.
-    pub fn page(self: &Arc<Self>, state: State) -> Result<String, fmt::Error> {
-        let State { connections, shows_unmatched, server } = state;
+    pub fn page(self: &Arc<Self>, state: MetricsPageState) -> Result<String, fmt::Error> {
+        let MetricsPageState { connections, shows_unmatched, server } = state;
         let counts = self.connections.read();
         let with_counts = |connection: ConnectionState| {
             (counts.get(&connection.id).cloned().unwrap_or_default(), connection)
@@ -114,9 +115,11 @@ impl Metrics {
     }
 }
 
+/// The page, whose series the library requests through [`Collector`].
 #[derive(Debug)]
 struct Page {
     metrics: Arc<Metrics>,
+    /// The connections that the page shows, each with its counts.
     connections: Vec<(Arc<Counts>, ConnectionState)>,
     shows_unmatched: bool,
     server: ServerState,
@@ -131,31 +134,39 @@ struct Metric<'e> {
 }
 
 impl Metric<'_> {
-    fn counter<const N: usize>(&mut self, labels: Labels<'_, N>, value: u64) -> fmt::Result {
+    /// Writes one series of a counter.
+    fn write_counter<const N: usize>(&mut self, labels: Labels<'_, N>, value: u64) -> fmt::Result {
         self.encoder.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&value, None)
     }
 
-    fn counter_seconds<const N: usize>(&mut self, labels: Labels<'_, N>, ms: u64) -> fmt::Result {
+    /// Writes one series of a counter of seconds. `ms` is the value in milliseconds.
+    fn write_counter_seconds<const N: usize>(
+        &mut self,
+        labels: Labels<'_, N>,
+        ms: u64,
+    ) -> fmt::Result {
         let value = to_seconds(ms);
         self.encoder.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&value, None)
     }
 
-    fn gauge<const N: usize>(&mut self, labels: Labels<'_, N>, value: u64) -> fmt::Result {
+    /// Writes one series of a gauge.
+    fn write_gauge<const N: usize>(&mut self, labels: Labels<'_, N>, value: u64) -> fmt::Result {
         let value = i64::try_from(value).unwrap_or(i64::MAX);
         self.encoder.encode_family(&labels)?.encode_gauge(&value)
     }
 
     /// Writes the only series of a counter without labels.
-    fn single_counter(&mut self, value: u64) -> fmt::Result {
+    fn write_single_counter(&mut self, value: u64) -> fmt::Result {
         self.encoder.encode_counter::<NoLabelSet, _, f64>(&value, None)
     }
 
     /// Writes the only series of a gauge without labels.
-    fn single_gauge(&mut self, value: u64) -> fmt::Result {
+    fn write_single_gauge(&mut self, value: u64) -> fmt::Result {
         self.encoder.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))
     }
 
-    fn histogram<const N: usize>(
+    /// Writes the series of one histogram.
+    fn write_histogram<const N: usize>(
         &mut self,
         labels: Labels<'_, N>,
         histogram: &Histogram,
@@ -195,8 +206,8 @@ fn connection_labels(connection: &ConnectionState) -> Labels<'_, 2> {
     [("connection", &connection.name), ("connector", &connection.connector)]
 }
 
-/// Returns the labels of a connection, and one more label.
-fn connection_labels_and<'a>(
+/// Returns the labels of a connection, and one further label.
+fn connection_labels_and_one<'a>(
     state: &'a ConnectionState,
     name: &'static str,
     value: &'a str,
@@ -205,7 +216,7 @@ fn connection_labels_and<'a>(
     [connection, connector, (name, value)]
 }
 
-/// Returns the labels of a connection, and two more labels.
+/// Returns the labels of a connection, and two further labels.
 fn connection_labels_and_two<'a>(
     state: &'a ConnectionState,
     first: (&'static str, &'a str),
@@ -218,34 +229,35 @@ fn connection_labels_and_two<'a>(
 impl Page {
     /// Returns the counts of each connection with its labels, and the counts of requests that
     /// matched no connection with empty labels.
-    fn with_unmatched(&self) -> impl Iterator<Item = (&Counts, Labels<'_, 2>)> {
+    fn counts_with_labels(&self) -> impl Iterator<Item = (&Counts, Labels<'_, 2>)> {
         let connections = self
             .connections
             .iter()
             .map(|(counts, connection)| (&**counts, connection_labels(connection)));
-        let unmatched = (&self.metrics.unmatched, [("connection", ""), ("connector", "")]);
-        connections.chain(self.shows_unmatched.then_some(unmatched))
+        let unmatched_requests =
+            (&self.metrics.unmatched_requests, [("connection", ""), ("connector", "")]);
+        connections.chain(self.shows_unmatched.then_some(unmatched_requests))
     }
 
     fn encode_events(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Events that have ended, including events that are not stored";
         let mut events = begin_metric(encoder, MetricType::Counter, "jackfield_events", help)?;
-        for (counts, [connection, connector]) in self.with_unmatched() {
+        for (counts, [connection, connector]) in self.counts_with_labels() {
             for (kind, outcomes) in counts.events() {
                 for (code, count) in outcomes.by_code() {
                     let kind = ("kind", kind.as_str());
                     let labels = [connection, connector, kind, ("outcome", code.as_str())];
-                    events.counter(labels, count)?;
+                    events.write_counter(labels, count)?;
                 }
             }
         }
         let help = "Time from a request to its answer, or duration of a background task";
         let name = "jackfield_event_duration_seconds";
         let mut durations = begin_metric(encoder, MetricType::Histogram, name, help)?;
-        for (counts, [connection, connector]) in self.with_unmatched() {
+        for (counts, [connection, connector]) in self.counts_with_labels() {
             for (kind, outcomes) in counts.events() {
                 let labels = [connection, connector, ("kind", kind.as_str())];
-                durations.histogram(labels, &outcomes.durations)?;
+                durations.write_histogram(labels, &outcomes.durations)?;
             }
         }
         Ok(())
@@ -260,7 +272,7 @@ impl Page {
                     let outcome = ("outcome", code.as_str());
                     let labels =
                         connection_labels_and_two(connection, ("call", call.as_str()), outcome);
-                    runs.counter(labels, count)?;
+                    runs.write_counter(labels, count)?;
                 }
             }
         }
@@ -269,8 +281,8 @@ impl Page {
         let mut durations = begin_metric(encoder, MetricType::Histogram, name, help)?;
         for (counts, connection) in &self.connections {
             for (call, outcomes) in counts.runs() {
-                durations.histogram(
-                    connection_labels_and(connection, "call", call.as_str()),
+                durations.write_histogram(
+                    connection_labels_and_one(connection, "call", call.as_str()),
                     &outcomes.durations,
                 )?;
             }
@@ -283,24 +295,25 @@ impl Page {
         let mut cpu =
             begin_metric(encoder, MetricType::Counter, "jackfield_run_cpu_seconds", help)?;
         for (counts, connection) in &self.connections {
-            cpu.counter_seconds(connection_labels(connection), counts.cpu_ms())?;
+            cpu.write_counter_seconds(connection_labels(connection), counts.cpu_ms())?;
         }
         let help = "The most memory that a run used since the start";
         let name = "jackfield_run_memory_peak_bytes";
         let mut memory = begin_metric(encoder, MetricType::Gauge, name, help)?;
         for (counts, connection) in &self.connections {
-            memory.gauge(connection_labels(connection), counts.memory_peak())?;
+            memory.write_gauge(connection_labels(connection), counts.memory_peak_bytes())?;
         }
         let help = "Runs that trapped or threw an exception";
         let mut traps = begin_metric(encoder, MetricType::Counter, "jackfield_traps", help)?;
         for (counts, connection) in &self.connections {
-            traps.counter(connection_labels(connection), counts.traps())?;
+            traps.write_counter(connection_labels(connection), counts.traps())?;
         }
         let help = "Runs that a limit ended";
         let mut limits = begin_metric(encoder, MetricType::Counter, "jackfield_limit_hits", help)?;
         for (counts, connection) in &self.connections {
             for (limit, count) in counts.limits() {
-                limits.counter(connection_labels_and(connection, "limit", limit), count)?;
+                limits
+                    .write_counter(connection_labels_and_one(connection, "limit", limit), count)?;
             }
         }
         Ok(())
@@ -311,11 +324,11 @@ impl Page {
         let name = "jackfield_outbound_requests";
         let mut requests = begin_metric(encoder, MetricType::Counter, name, help)?;
         for (counts, connection) in &self.connections {
-            counts.each_origin(|outbound| {
+            counts.for_each_origin(|outbound| {
                 outbound.by_class().try_for_each(|(class, count)| {
                     let origin = ("origin", outbound.origin.as_str());
                     let labels = connection_labels_and_two(connection, origin, ("status", class));
-                    requests.counter(labels, count)
+                    requests.write_counter(labels, count)
                 })
             })?;
         }
@@ -323,9 +336,9 @@ impl Page {
         let name = "jackfield_outbound_duration_seconds";
         let mut durations = begin_metric(encoder, MetricType::Histogram, name, help)?;
         for (counts, connection) in &self.connections {
-            counts.each_origin(|outbound| {
-                let labels = connection_labels_and(connection, "origin", &outbound.origin);
-                durations.histogram(labels, &outbound.durations)
+            counts.for_each_origin(|outbound| {
+                let labels = connection_labels_and_one(connection, "origin", &outbound.origin);
+                durations.write_histogram(labels, &outbound.durations)
             })?;
         }
         Ok(())
@@ -337,7 +350,7 @@ impl Page {
                 let mut gauge = begin_metric(encoder, MetricType::Gauge, name, help)?;
                 for (_, connection) in &self.connections {
                     if let Some(value) = value(connection) {
-                        gauge.gauge(connection_labels(connection), value)?;
+                        gauge.write_gauge(connection_labels(connection), value)?;
                     }
                 }
                 Ok(())
@@ -380,7 +393,7 @@ impl Page {
                 self.server.store_history_waiting,
             ),
         ] {
-            begin_metric(encoder, MetricType::Gauge, name, help)?.single_gauge(value)?;
+            begin_metric(encoder, MetricType::Gauge, name, help)?.write_single_gauge(value)?;
         }
         Ok(())
     }
@@ -391,25 +404,25 @@ impl Page {
         let mut reloads = begin_metric(encoder, MetricType::Counter, name, help)?;
         let Metrics { reloads: applied, refused_reloads: refused, .. } = &*self.metrics;
         for (result, count) in [("applied", applied), ("refused", refused)] {
-            reloads.counter([("result", result)], count.load(Ordering::Relaxed))?;
+            reloads.write_counter([("result", result)], count.load(Ordering::Relaxed))?;
         }
         let help = "Scans of the plugins folder that changed a connector";
         let name = "jackfield_connector_changes";
         let mut changes = begin_metric(encoder, MetricType::Counter, name, help)?;
-        changes.single_counter(self.server.connector_changes)?;
+        changes.write_single_counter(self.server.connector_changes)?;
         let help = "The status of each connector in the plugins folder";
         let name = "jackfield_connector_status";
         let mut status = begin_metric(encoder, MetricType::Gauge, name, help)?;
         for (connector, word) in &self.server.connectors {
-            status.gauge([("connector", connector), ("status", word)], 1)?;
+            status.write_gauge([("connector", connector), ("status", word)], 1)?;
         }
         if let Some(count) = self.server.connector_differences {
             let help = "Connectors of which the servers of one database use different versions";
             let name = "jackfield_connector_differences";
-            begin_metric(encoder, MetricType::Gauge, name, help)?.single_gauge(count)?;
+            begin_metric(encoder, MetricType::Gauge, name, help)?.write_single_gauge(count)?;
         }
         let help = "The version of the server";
         let mut build = begin_metric(encoder, MetricType::Gauge, "jackfield_build_info", help)?;
-        build.gauge([("version", self.server.version)], 1)
+        build.write_gauge([("version", self.server.version)], 1)
     }
 }

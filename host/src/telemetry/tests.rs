@@ -18,7 +18,7 @@ fn connection() -> Connection {
     connection
 }
 
-fn call(origin: &str, status: Option<u16>) -> OutboundCall {
+fn outbound_call(origin: &str, status: Option<u16>) -> OutboundCall {
     OutboundCall {
         at_ms: 0,
         method: "GET".to_owned(),
@@ -34,7 +34,7 @@ fn call(origin: &str, status: Option<u16>) -> OutboundCall {
     }
 }
 
-fn report(calls: Vec<OutboundCall>, usage: Usage) -> RunReport {
+fn run_report(calls: Vec<OutboundCall>, usage: Usage) -> RunReport {
     RunReport {
         call: Call::Create,
         outcome: OutcomeCode::Ok,
@@ -71,7 +71,7 @@ fn page_lines(metrics: &Arc<Metrics>, begin: &str) -> Vec<String> {
         connector_changes: 0,
         connector_differences: None,
     };
-    let state = State { connections: vec![connection], shows_unmatched: true, server };
+    let state = MetricsPageState { connections: vec![connection], shows_unmatched: true, server };
     let page = metrics.page(state).unwrap();
     page.lines().filter(|line| line.starts_with(begin)).map(str::to_owned).collect()
 }
@@ -104,11 +104,11 @@ fn only_granted_origins_are_labels_and_their_number_is_limited() {
     let mut connection = connection();
     let granted = "https://tracker.example";
     let calls = vec![
-        call(granted, Some(201)),
-        call(granted, Some(600)),
-        call("https://chosen.example", None),
+        outbound_call(granted, Some(201)),
+        outbound_call(granted, Some(600)),
+        outbound_call("https://chosen.example", None),
     ];
-    metrics.count_run(&connection, &report(calls, Usage::default()), None);
+    metrics.count_run(&connection, &run_report(calls, Usage::default()), None);
     let page = page_lines(&metrics, "jackfield_outbound_requests_total").join("\n");
     assert!(page.contains(r#"origin="https://tracker.example",status="2xx"} 1"#), "{page}");
     assert!(page.contains(r#"origin="https://tracker.example",status="other"} 1"#), "{page}");
@@ -117,8 +117,9 @@ fn only_granted_origins_are_labels_and_their_number_is_limited() {
 
     let urls = |n: u32| format!("https://t{n}.example").parse().unwrap();
     connection.grants.origins = (0..500).map(urls).collect();
-    let calls = (0..500).map(|n| call(&format!("https://t{n}.example"), Some(500))).collect();
-    metrics.count_run(&connection, &report(calls, Usage::default()), None);
+    let calls =
+        (0..500).map(|n| outbound_call(&format!("https://t{n}.example"), Some(500))).collect();
+    metrics.count_run(&connection, &run_report(calls, Usage::default()), None);
     let page = page_lines(&metrics, "jackfield_outbound_requests_total");
     assert!(page.len() < 80, "{} series", page.len());
 }
@@ -135,8 +136,11 @@ fn requests_to_test_manager_are_counted_by_origin() {
         project_id: None,
         asset_origins: Vec::new(),
     });
-    let calls = vec![call("https://tm.example", Some(200)), call("https://id.example", Some(200))];
-    metrics.count_run(&connection, &report(calls, Usage::default()), None);
+    let calls = vec![
+        outbound_call("https://tm.example", Some(200)),
+        outbound_call("https://id.example", Some(200)),
+    ];
+    metrics.count_run(&connection, &run_report(calls, Usage::default()), None);
     let page = page_lines(&metrics, "jackfield_outbound_requests_total").join("\n");
     assert!(page.contains("https://tm.example") && page.contains("https://id.example"), "{page}");
 }
@@ -145,12 +149,12 @@ fn requests_to_test_manager_are_counted_by_origin() {
 fn only_started_runs_have_a_duration_and_faults_are_counted_by_kind() {
     let metrics = Arc::<Metrics>::default();
     let connection = connection();
-    metrics.count_run(&connection, &report(Vec::new(), Usage::default()), None);
+    metrics.count_run(&connection, &run_report(Vec::new(), Usage::default()), None);
     let usage = Usage { polls: 1, run_ms: 20, cpu_ms: 1_500, memory_bytes: 7, ..Usage::default() };
     let trap = ConnectorFault::Trap(String::new()).into();
-    metrics.count_run(&connection, &report(Vec::new(), usage), Some(&trap));
+    metrics.count_run(&connection, &run_report(Vec::new(), usage), Some(&trap));
     let limit = ConnectorFault::Limit { name: "cpu_ms", value: 1, printed: None }.into();
-    metrics.count_run(&connection, &report(Vec::new(), usage), Some(&limit));
+    metrics.count_run(&connection, &run_report(Vec::new(), usage), Some(&limit));
     for (begin, end) in [
         ("jackfield_run_duration_seconds_count", " 2"),
         ("jackfield_runs_total", " 3"),
@@ -172,17 +176,17 @@ fn the_counts_of_a_deleted_connection_are_removed() {
     let id = connection().id;
     metrics.count_event(Some(id), EventKind::Probe, OutcomeCode::Alive, 1);
     assert_eq!(page_lines(&metrics, "jackfield_events_total").len(), 1);
-    metrics.forget(id);
+    metrics.remove_connection(id);
     assert_eq!(page_lines(&metrics, "jackfield_events_total").len(), 0);
 }
 
 #[test]
-fn a_late_event_of_a_deleted_connection_is_removed() {
+fn the_count_of_an_event_that_ends_after_its_connection_was_deleted_is_removed() {
     let metrics = Arc::<Metrics>::default();
     let (id, other) = (connection().id, ConnectionId(Uuid::from_u128(2)));
     for id in [id, other] {
         metrics.count_event(Some(id), EventKind::Probe, OutcomeCode::Alive, 1);
     }
-    metrics.retain(|existing| existing == id);
+    metrics.retain_connections(|existing| existing == id);
     assert_eq!(metrics.connections.read().keys().collect::<Vec<_>>(), [&id]);
 }

@@ -1,11 +1,11 @@
 //! The header `traceparent` (W3C Trace Context), which contains the trace to which a request
-//! belongs. Sends nothing.
+//! belongs. This module never sends the header.
 
 use std::fmt;
 
 use uuid::Uuid;
 
-/// The trace and the span that sent a request.
+/// The trace to which a request belongs, and the span that sent the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceParent {
     /// The id of the trace.
@@ -37,12 +37,12 @@ impl TraceParent {
     /// Returns a new span of the same trace.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self { span: fresh_span(), ..*self }
+        Self { span: fresh_span_id(), ..*self }
     }
 }
 
 /// Returns the id of a new span, which is never zero.
-pub(super) fn fresh_span() -> u64 {
+pub(super) fn fresh_span_id() -> u64 {
     Uuid::new_v4().as_u64_pair().1
 }
 

@@ -1,10 +1,10 @@
 //! Exports one OpenTelemetry trace for each event. Each step and each run becomes a span, which is
-//! sent soon after it has ended. The span of the whole event is the last one, except if a run
+//! sent soon after it has ended. The span of the whole event is sent last, except if a run
 //! continues after the answer.
 //!
-//! The id of an event is the id of its trace, unless the sender of the request named a trace. Never
-//! waits: if the queue is full, spans are dropped. Never exports a log, a body or a query. The
-//! reason of a failure may quote an answer, without secrets.
+//! The id of an event is the id of its trace, unless the sender of the request named a trace. The
+//! export never waits: if the queue is full, spans are dropped. A log, a body or a query is never
+//! exported. The exported reason of a failure may quote an answer, in which secrets are masked.
 
 mod client;
 mod export;
@@ -23,14 +23,14 @@ use crate::domain::{
 };
 
 use super::TraceParent;
-use super::trace_parent::fresh_span;
+use super::trace_parent::fresh_span_id;
 
 use export::Exporter;
 
 pub use export::{TraceError, TraceSettings};
 
-/// Number of bits at the end of an event's id that decide whether its trace is exported. These bits
-/// are random; the bits before them count the ids of one millisecond.
+/// This many bits at the end of an event's id decide whether the event's trace is exported. The
+/// bits at the end are random, while the bits before them count the ids of one millisecond.
 const SAMPLE_BITS: u32 = 32;
 
 /// An event, and the trace that the sender of its request named.
@@ -40,14 +40,16 @@ pub(super) type EventAndSender = (EventStart, Option<TraceParent>);
 #[derive(Debug)]
 pub struct Traces {
     exporter: Exporter,
+    /// The share of the traces that is exported, from 0 to 1.
     sample_ratio: f64,
 }
 
 /// The ids of the trace of one event.
 #[derive(Debug, Clone, Copy)]
 struct EventTrace {
+    /// The id of the trace.
     trace: u128,
-    /// The id of the span of the whole event.
+    /// The id of the span for the whole event.
     root: u64,
     /// The id of the sender's span, which is the parent of `root`.
     sender: Option<u64>,
@@ -66,7 +68,7 @@ impl Traces {
 
     /// Exports a step of an event, such as the claim, as a span.
     pub fn export_step(&self, event: EventAndSender, step: TimedStep) {
-        let Some(trace) = self.trace(event) else { return };
+        let Some(trace) = self.exported_trace_of_start(event) else { return };
         let (start, end) = (event.0.time_at(step.at_us.into()), event.0.time_at(step.end_us()));
         self.exporter.send(trace.child(SpanKind::Internal, step.kind.as_str(), start, end));
     }
@@ -74,7 +76,9 @@ impl Traces {
     /// Exports the spans of a run that has ended: its wait for a permit, the instantiation, the run
     /// itself, and each of its requests.
     pub fn export_run(&self, connection: &Connection, event: EventAndSender, report: &RunReport) {
-        let (Some(trace), Some(times)) = (self.trace(event), report.times) else { return };
+        let (Some(trace), Some(times)) = (self.exported_trace_of_start(event), report.times) else {
+            return;
+        };
         let RunReport { usage, outcome, .. } = report;
         let at = |us| event.0.time_at(us);
         let started_us = times.started_us.unwrap_or(times.ended_us);
@@ -92,7 +96,7 @@ impl Traces {
             KeyValue::new("jackfield.memory_bytes", to_i64(usage.memory_bytes)),
             KeyValue::new("jackfield.permit_ms", to_i64(usage.permit_ms)),
         ];
-        run.status = status((*outcome != OutcomeCode::Ok).then_some(&report.detail));
+        run.status = span_status((*outcome != OutcomeCode::Ok).then_some(&report.detail));
         self.exporter.send(run);
         if let Some(called_us) = times.called_us {
             let mut instance = trace.child(SpanKind::Internal, "instantiate", start, at(called_us));
@@ -103,22 +107,22 @@ impl Traces {
             let start = start.saturating_add(SignedDuration::from_millis(call.at_ms));
             let start = start.unwrap_or(Timestamp::MAX);
             let end = after(start, call.ms);
-            let ids = (call.span.unwrap_or_else(fresh_span), id);
+            let ids = (call.span.unwrap_or_else(fresh_span_id), id);
             let mut span = trace.span(ids, SpanKind::Client, span_name(call), start, end);
             span.attributes = vec![
                 KeyValue::new("http.request.method", call.method.clone()),
                 KeyValue::new("url.full", format!("{}{}", call.origin, call.path)),
                 KeyValue::new("jackfield.effect", call.effect.to_string()),
             ];
-            span.attributes.extend(call.status.map(status_code));
-            span.status = status(call.error.as_ref());
+            span.attributes.extend(call.status.map(status_code_attribute));
+            span.status = span_status(call.error.as_ref());
             self.exporter.send(span);
         }
     }
 
     /// Exports the span of an event that has ended.
     pub fn export_event(&self, event: &Event, sender: Option<TraceParent>) {
-        let Some(trace) = self.trace_of(event.id, sender) else { return };
+        let Some(trace) = self.exported_trace(event.id, sender) else { return };
         let end = after(event.received_at, event.ms);
         let kind = if event.status.is_some() { SpanKind::Server } else { SpanKind::Internal };
         let ids = (trace.root, trace.sender.map_or(SpanId::INVALID, SpanId::from));
@@ -132,32 +136,34 @@ impl Traces {
         let connection =
             connection.map(|id| KeyValue::new("jackfield.connection.id", id.to_string()));
         root.attributes.extend(connection);
-        root.attributes.extend(event.status.map(status_code));
+        root.attributes.extend(event.status.map(status_code_attribute));
         let is_error = event.status.map_or_else(
             || !event.outcome.code.is_success() && event.kind != EventKind::Check,
             |status| status >= 400,
         );
-        root.status = status(is_error.then_some(&event.outcome.detail));
+        root.status = span_status(is_error.then_some(&event.outcome.detail));
         self.exporter.send(root);
     }
 
-    /// Exports the queued spans, and ends the thread. Returns after a few seconds at most.
+    /// Exports the queued spans, and ends the exporting thread. Returns after a few seconds at
+    /// most.
     pub fn stop(&self) {
         self.exporter.stop();
     }
 
     /// Whether the trace of an event is exported.
     pub(crate) fn exports(&self, event: EventId, sender: Option<TraceParent>) -> bool {
-        self.trace_of(event, sender).is_some()
+        self.exported_trace(event, sender).is_some()
     }
 
-    fn trace(&self, (event, sender): EventAndSender) -> Option<EventTrace> {
-        self.trace_of(event.id, sender)
+    /// Does the same as [`Self::exported_trace`] for an event that may not have ended.
+    fn exported_trace_of_start(&self, (event, sender): EventAndSender) -> Option<EventTrace> {
+        self.exported_trace(event.id, sender)
     }
 
-    /// Returns the trace of an event; `None` if it is not exported. If the sender named a trace,
-    /// the sender decides whether it is exported.
-    fn trace_of(&self, event: EventId, sender: Option<TraceParent>) -> Option<EventTrace> {
+    /// Returns the trace of an event; `None` if the trace is not exported. If the sender named a
+    /// trace, the sender decides whether the trace is exported.
+    fn exported_trace(&self, event: EventId, sender: Option<TraceParent>) -> Option<EventTrace> {
         let (id, root) = (event.0.as_u128(), low_bits(event.0));
         match sender {
             Some(sender) if sender.is_sampled => {
@@ -182,7 +188,7 @@ impl EventTrace {
         start: Timestamp,
         end: Timestamp,
     ) -> SpanData {
-        self.span((fresh_span(), self.root.into()), kind, name, start, end)
+        self.span((fresh_span_id(), self.root.into()), kind, name, start, end)
     }
 
     /// Makes a span with this id and this parent.
@@ -214,23 +220,25 @@ impl EventTrace {
     }
 }
 
-/// Whether the trace of an event is exported. Depends only on the id, so the result is the same for
-/// all spans of the event.
+/// Whether the trace of an event is exported. The result depends only on the id of the event, so it
+/// is the same for all spans of the event.
 fn is_sampled(event: EventId, ratio: f64) -> bool {
     let bits = low_bits(event.0) & ((1 << SAMPLE_BITS) - 1);
     (bits as f64) < ratio * (1_u64 << SAMPLE_BITS) as f64
 }
 
+/// Returns the last 64 bits of an id.
 fn low_bits(id: Uuid) -> u64 {
     id.as_u64_pair().1
 }
 
-/// Returns the status of a span, with the reason if it failed.
-fn status(error: Option<&String>) -> Status {
+/// Returns the status of a span: unset, or an error with the reason.
+fn span_status(error: Option<&String>) -> Status {
     error.map_or(Status::Unset, |why| Status::error(why.clone()))
 }
 
-fn status_code(status: u16) -> KeyValue {
+/// Returns the attribute with the HTTP status code of an answer.
+fn status_code_attribute(status: u16) -> KeyValue {
     KeyValue::new("http.response.status_code", i64::from(status))
 }
 
@@ -238,8 +246,8 @@ fn to_i64(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Returns the name of the span of a request: its method, or `HTTP` for an uncommon method. So the
-/// names of spans are from a fixed list.
+/// Returns the name of the span of a request: its method, or `HTTP` for an uncommon method, so that
+/// the names of these spans are from a fixed list.
 fn span_name(call: &OutboundCall) -> &'static str {
     let common_methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     common_methods.into_iter().find(|method| *method == call.method).unwrap_or("HTTP")

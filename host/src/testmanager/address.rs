@@ -3,8 +3,8 @@
 
 use url::Url;
 
-/// Builds the URL of a request. The path of the base URL is kept, and the path of the API follows
-/// it.
+/// Builds the URL of a request: the base URL with its path, then the path of the API, then `path`
+/// and `query`.
 pub(super) fn api_url(base_url: &Url, path: &[&str], query: &[(&str, &str)]) -> Url {
     let mut url = base_url.clone();
     if let Ok(mut segments) = url.path_segments_mut() {

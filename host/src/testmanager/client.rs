@@ -21,10 +21,10 @@ use super::shared::FetchContext;
 
 /// Maximum number of attempts of one request.
 const ATTEMPTS_MAX: u32 = 3;
-/// The wait before the second attempt. Each further wait is twice as long.
+/// The wait before the second attempt. Each further wait is twice as long as the wait before it.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
-/// The memory that parsed JSON may use for each byte of its text, bytes. This memory is charged
-/// before the text is parsed.
+/// The memory that parsed JSON may use for each byte of its text, bytes. The memory of parsed JSON
+/// is charged before the text is parsed.
 const PARSED_JSON_FACTOR: u64 = 8;
 
 /// Maximum size of a JSON text that is parsed on the current thread, bytes. Longer texts are parsed
@@ -33,30 +33,33 @@ const PARSED_INLINE_BYTES_MAX: usize = 64 << 10;
 
 /// Sends requests to Test Manager. All requests of one client have the same deadline.
 pub(super) struct Client {
-    pub(super) shared: Arc<FetchContext>,
+    pub(super) context: Arc<FetchContext>,
+    /// Sends the requests, and records them.
     requests: Arc<RunRequests>,
+    /// No request continues after this time.
     deadline: Instant,
+    /// Maximum size of one answer, bytes.
     answer_bytes_max: u64,
 }
 
 impl Client {
     pub(super) fn new(
-        shared: Arc<FetchContext>,
+        context: Arc<FetchContext>,
         requests: Arc<RunRequests>,
         deadline: Instant,
         answer_bytes_max: u64,
     ) -> Self {
-        Self { shared, requests, deadline, answer_bytes_max }
+        Self { context, requests, deadline, answer_bytes_max }
     }
 
-    /// Returns a client for a long search. The search leaves a quarter of the remaining time for
-    /// requests that do not need its result.
-    pub(super) fn for_search(&self) -> Result<Self, Failure> {
+    /// Returns a client for a long search. The deadline of this client leaves a quarter of the
+    /// remaining time for requests that do not need the result of the search.
+    pub(super) fn client_for_search(&self) -> Result<Self, Failure> {
         let remaining = self.deadline.saturating_duration_since(Instant::now());
-        self.shared.client(self.deadline - remaining / 4)
+        self.context.client(self.deadline - remaining / 4)
     }
 
-    /// Returns the JSON at this path, relative to the API's base URL. The segments of the path are
+    /// Requests the JSON at a path below the API's base URL. Each segment of the path is
     /// percent-encoded.
     pub(super) async fn get(
         &self,
@@ -64,38 +67,38 @@ impl Client {
         query: &[(&str, &str)],
     ) -> Result<Value, Failure> {
         let (value, charge) = self.get_charged(path, query).await?;
-        self.shared.keep_charge(charge);
+        self.context.keep_charge(charge);
         Ok(value)
     }
 
-    /// Does the same as [`Self::get`], for JSON that may be dropped soon: its memory is charged
-    /// until the returned `Charge` is dropped.
+    /// Does the same as [`Self::get`], for JSON that may be dropped soon. The memory of the JSON is
+    /// charged until the returned `Charge` is dropped.
     pub(super) async fn get_charged(
         &self,
         path: &[&str],
         query: &[(&str, &str)],
     ) -> Result<(Value, Charge), Failure> {
-        let url = api_url(&self.shared.settings.base_url, path, query);
+        let url = api_url(&self.context.settings.base_url, path, query);
         let answer = self.send(url, "application/json", required_scope(path)).await?;
         let status = answer.status;
         let body = self.read_body(answer).await?;
-        let charged = self.shared.account()?.charge(body.len() as u64 * PARSED_JSON_FACTOR);
+        let charged = self.context.account()?.charge(body.len() as u64 * PARSED_JSON_FACTOR);
         let charge = charged.map_err(|error| Failure::Other(error.to_string()))?;
         let value = parse_json(&body).await;
         let value = value.ok_or_else(|| Failure::unexpected_body("JSON", status, &body))?;
         Ok((value, charge))
     }
 
-    /// Downloads the resource at this path, relative to the API's base URL.
+    /// Downloads the resource at a path below the API's base URL.
     pub(super) async fn get_bytes(&self, path: &[&str]) -> Result<Bytes, Failure> {
-        let url = api_url(&self.shared.settings.base_url, path, &[]);
+        let url = api_url(&self.context.settings.base_url, path, &[]);
         let answer = self.send(url, "*/*", required_scope(path)).await?;
         self.read_body(answer).await
     }
 
     /// Fetches a token, unless a valid token is stored. Runs once for each failed test.
     pub(super) async fn ensure_token(&self) -> Result<(), Failure> {
-        let origin = Origin::of(&self.shared.settings.base_url);
+        let origin = Origin::of(&self.context.settings.base_url);
         let origin = origin.map_err(|error| Failure::Token(error.to_string()))?;
         let fetching = async || {
             let mut result = self.requests.fetch_token(&origin).await;
@@ -105,31 +108,32 @@ impl Client {
                 result = self.requests.fetch_token(&origin).await;
             }
             result.map_err(|error| match Instant::now() >= self.deadline {
-                true => self.no_token_in_time(),
+                true => self.token_timeout_failure(),
                 false => Failure::from(error),
             })
         };
-        self.shared.token.get_or_init(fetching).await.clone()
+        self.context.token.get_or_init(fetching).await.clone()
     }
 
-    fn no_token_in_time(&self) -> Failure {
-        let url = &self.shared.settings.token_url;
+    /// Returns the failure for a token URL that did not answer before the deadline.
+    fn token_timeout_failure(&self) -> Failure {
+        let url = &self.context.settings.token_url;
         Failure::Token(format!(
             "there is no token: {url} did not answer in time; check this token URL"
         ))
     }
 
-    /// Sends a read request, and repeats it after an error that is probably temporary.
+    /// Sends a read request, and repeats the request after an error that is probably temporary.
     async fn send(&self, url: Url, accept: &str, scope: &str) -> Result<OutboundResponse, Failure> {
         self.ensure_token().await?;
         let mut attempt = 1;
         loop {
             self.wait_for_rate_limit().await?;
-            let result = self.requests.send(get_request(&url, accept)).await;
+            let result = self.requests.send(build_get_request(&url, accept)).await;
             let is_last_attempt = attempt == ATTEMPTS_MAX;
             let failure = match result {
                 Ok(answer) => {
-                    self.shared.state.rate_limit.update(
+                    self.context.state.rate_limit.update(
                         answer.status,
                         &answer.headers,
                         Instant::now(),
@@ -147,7 +151,7 @@ impl Client {
                         }
                         status => {
                             let body = self.read_body(answer).await.unwrap_or_default();
-                            let failure = Failure::of_status(status, &body, scope);
+                            let failure = Failure::from_status(status, &body, scope);
                             if is_last_attempt || status < 500 {
                                 return Err(failure);
                             }
@@ -156,9 +160,9 @@ impl Client {
                     }
                 }
                 Err(error) if is_last_attempt || !is_temporary_error(&error) => {
-                    return Err(self.failure_of(&error));
+                    return Err(self.to_failure(&error));
                 }
-                Err(error) => self.failure_of(&error),
+                Err(error) => self.to_failure(&error),
             };
             if !self.wait_for_retry(attempt).await {
                 return Err(failure);
@@ -169,10 +173,10 @@ impl Client {
 
     /// Waits until the rate limit allows another request.
     async fn wait_for_rate_limit(&self) -> Result<(), Failure> {
-        while let Some(until) = self.shared.state.rate_limit.wait_until(Instant::now()) {
+        while let Some(until) = self.context.state.rate_limit.next_request_at(Instant::now()) {
             if until >= self.deadline {
-                // The seconds are rounded up to 10 s: then all parts of one failed test have the
-                // same reason, and the parts are merged into one gap.
+                // The seconds are rounded up to a multiple of 10, so that all parts of one failed
+                // test have the same reason and are merged into one gap.
                 let seconds = ((until - Instant::now()).as_secs() + 1).next_multiple_of(10);
                 return Err(Failure::Other(format!(
                     "Test Manager's rate limit allows no request for {seconds} s, which is longer \
@@ -197,13 +201,14 @@ impl Client {
 
     /// Reads the body into memory. The memory stays charged until the body is dropped.
     async fn read_body(&self, answer: OutboundResponse) -> Result<Bytes, Failure> {
-        let account = self.shared.account()?;
+        let account = self.context.account()?;
         let (body, charge) =
-            answer.body.into_memory(&account).await.map_err(|e| self.failure_of(&e))?;
+            answer.body.into_memory(&account).await.map_err(|e| self.to_failure(&e))?;
         Ok(charge.bind_to_body(body.into()))
     }
 
-    fn failure_of(&self, error: &HttpError) -> Failure {
+    /// Converts an error of a request into the reason why a part of the data is missing.
+    fn to_failure(&self, error: &HttpError) -> Failure {
         if let HttpError::NotGranted(origin) = error {
             return Failure::Other(format!(
                 "Test Manager redirects to {origin}, which is not an allowed origin; if downloads come \
@@ -245,7 +250,7 @@ fn is_temporary_token_error(error: &TokenError) -> bool {
     matches!(error, TokenError::Other(error) if is_temporary_error(error))
 }
 
-fn get_request(url: &Url, accept: &str) -> OutboundRequest {
+fn build_get_request(url: &Url, accept: &str) -> OutboundRequest {
     OutboundRequest {
         method: Method::GET,
         effect: None,

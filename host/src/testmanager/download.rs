@@ -1,4 +1,5 @@
-//! Downloads the content of a screenshot or of an attached file.
+//! Downloads the content of a screenshot or of an attached file. This module never stores the
+//! content.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use super::shared::FetchContext;
 
 /// Downloads the content of a file. Fails if the content has more than `bytes_max` bytes.
 pub(super) async fn download_content(
-    shared: &Arc<FetchContext>,
+    context: &Arc<FetchContext>,
     parts: &Parts,
     attachment: &Attachment,
     bytes_max: u64,
@@ -24,10 +25,10 @@ pub(super) async fn download_content(
             "the file has {size} bytes, and at most {bytes_max} may be read"
         )));
     }
-    let client = shared.client(deadline)?;
+    let client = context.client(deadline)?;
     let project = parts.project_id(&client).await?;
     let source_id = attachment.source_id.as_str();
-    let file_client = shared.client_with_answer_bytes_max(deadline, bytes_max)?;
+    let file_client = context.client_with_answer_bytes_max(deadline, bytes_max)?;
     let content = match attachment.kind {
         AttachmentKind::Screenshot => {
             let log = parts.log_id(&client).await?;

@@ -1,6 +1,7 @@
-//! The reasons why a part could not be fetched, each as the second half of a sentence.
+//! The reasons why a part of the data could not be fetched, each as the second half of a sentence.
 //!
-//! Texts from Test Manager are shortened and made printable. They are not escaped for any markup.
+//! Texts from Test Manager are shortened and made printable, but they are never escaped for a
+//! markup.
 
 use crate::domain::{printable, shortened};
 use crate::egress::{HttpError, TokenError};
@@ -10,7 +11,7 @@ use super::json;
 /// Maximum size of a text from Test Manager that is shown, bytes.
 const SHOWN_TEXT_BYTES_MAX: usize = 200;
 
-/// The reason why a part could not be fetched.
+/// The reason why a part of the data could not be fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
     /// There is no token, so nothing can be fetched.
@@ -28,7 +29,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// The reason, as the second half of a sentence.
+    /// Returns the reason as the second half of a sentence, such as `Test Manager answered 404`.
     pub(super) fn why(&self) -> &str {
         match self {
             Self::Token(why)
@@ -42,7 +43,7 @@ impl Failure {
 
     /// Returns the failure for an answer whose status is not a success. `scope` is the scope that
     /// the request probably needs.
-    pub(super) fn of_status(status: u16, body: &[u8], scope: &str) -> Self {
+    pub(super) fn from_status(status: u16, body: &[u8], scope: &str) -> Self {
         let description = describe_body(body);
         match status {
             401 => Self::Other(format!(
@@ -58,7 +59,8 @@ impl Failure {
         }
     }
 
-    /// Returns the failure for a successful answer whose body is not of the kind `expected`.
+    /// Returns the failure for a successful answer with an unexpected body. `expected` is the
+    /// expected kind of body, such as `JSON`.
     pub(super) fn unexpected_body(expected: &str, status: u16, body: &[u8]) -> Self {
         let description = describe_body(body);
         Self::Other(format!(
@@ -111,6 +113,7 @@ fn page_title(page: &str) -> Option<String> {
     (!words.is_empty()).then(|| words.join(" "))
 }
 
+/// Shortens a text from Test Manager, and makes it printable.
 fn short_printable(text: &str) -> String {
     printable(&shortened(text.trim(), SHOWN_TEXT_BYTES_MAX))
 }
@@ -132,13 +135,13 @@ mod tests {
             (502, b"bad gateway", vec!["502 with a text"]),
             (401, b"{}", vec!["401: it does not accept the token"]),
         ] {
-            let failure = Failure::of_status(status, body, "TM.X.Read");
+            let failure = Failure::from_status(status, body, "TM.X.Read");
             for part in parts {
                 assert!(failure.why().contains(part), "{part} in {failure:?}");
             }
         }
         let long = format!(r#"{{"message":"{}"}}"#, "x".repeat(1_000));
-        assert!(Failure::of_status(500, long.as_bytes(), "").why().len() < 300);
+        assert!(Failure::from_status(500, long.as_bytes(), "").why().len() < 300);
         let page = Failure::unexpected_body("JSON", 200, page);
         assert!(page.why().contains("200 with a web page"), "{page:?}");
     }

@@ -1,5 +1,6 @@
-//! Finds the log of a failed test among the logs of its execution. This search is necessary,
-//! because no request of the API selects a log by execution, test case and variation.
+//! Finds the log of a failed test among the logs of its execution. The logs must be searched,
+//! because no request of the API selects a log by execution, test case and variation. This module
+//! never returns the log of another variation.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -13,19 +14,19 @@ use super::json::{boolean_member, find_member, text_member};
 use super::pages::{self, ListItems, Paging};
 use super::parts::FetchedPart;
 
-/// Number of logs that one request asks for.
+/// Number of logs that are requested with one page.
 const PAGE_LOGS: usize = 200;
 /// Maximum number of pages of logs: 20,000 logs.
 const PAGES_MAX: usize = 100;
 
-/// Finds the log. Searches the failed logs first, then all logs, because a person may have changed
-/// the result of the test.
-pub(super) async fn find(
+/// Finds the log of a failed test. Searches the failed logs first, and then all logs, because a
+/// person may have changed the result of the test.
+pub(super) async fn find_log(
     client: &Client,
     project: &str,
     test: &FailedTest,
 ) -> Result<FetchedPart, Failure> {
-    let client = &client.for_search()?;
+    let client = &client.client_for_search()?;
     let mut logs_of_case = Vec::new();
     for query in [&[("onlyFailed", "true")][..], &[]] {
         let ListItems { items, note } = read_logs(client, project, test, query).await?;
@@ -55,15 +56,16 @@ async fn read_logs(
     let paging = Paging {
         page_items: PAGE_LOGS,
         pages_max: PAGES_MAX,
-        is_kept: |log: &Value| is_of_test_case(log, test),
-        is_enough: |logs: &[Value]| logs.iter().any(|log| is_of_variation(log, test)),
+        is_kept: |log: &Value| belongs_to_test_case(log, test),
+        is_enough: |logs: &[Value]| logs.iter().any(|log| has_same_variation(log, test)),
     };
     pages::read_pages(client, &path, query, paging).await
 }
 
-/// Returns the log that matches. If several logs match, returns the newest log that failed.
+/// Returns the log of the test's variation. If several logs match, returns the newest log that
+/// failed.
 fn choose_log(logs: &[Value], test: &FailedTest) -> Option<FetchedPart> {
-    let matches: Vec<_> = logs.iter().filter(|log| is_of_variation(log, test)).collect();
+    let matches: Vec<_> = logs.iter().filter(|log| has_same_variation(log, test)).collect();
     let newest = matches.iter().max_by_key(|log| (has_failed(log), ended_at(log)))?;
     let note = (matches.len() > 1)
         .then(|| format!("{} logs match; this is about the newest one that failed", matches.len()));
@@ -86,13 +88,13 @@ fn mismatch_reason(logs_of_case: &[Value], test: &FailedTest) -> String {
     }
 }
 
-fn is_of_test_case(log: &Value, test: &FailedTest) -> bool {
+fn belongs_to_test_case(log: &Value, test: &FailedTest) -> bool {
     let id = text_member(log, &["testCaseId"]);
     let id = id.or_else(|| text_member(find_member(log, &["testCase"])?, &["id"]));
     id.is_some_and(|id| id.parse() == Ok(test.test_case_id))
 }
 
-fn is_of_variation(log: &Value, test: &FailedTest) -> bool {
+fn has_same_variation(log: &Value, test: &FailedTest) -> bool {
     // Test Manager is a .NET program: it may write a missing id as a UUID of zeros.
     let is_id = |id: &String| id.parse() != Ok(Uuid::nil());
     let log_variation = text_member(log, &["variationId"]).filter(is_id);
@@ -112,6 +114,7 @@ fn has_failed(log: &Value) -> bool {
         || boolean_member(log, &["hasError"]) == Some(true)
 }
 
+/// Returns the end of the test, or else its start, or else the time of the log's last change.
 fn ended_at(log: &Value) -> Option<Timestamp> {
     ["executionEnd", "executionStart", "updated"]
         .iter()
@@ -124,13 +127,14 @@ mod tests {
 
     use super::*;
 
-    fn test(variation: Option<&str>) -> FailedTest {
+    fn failed_test(variation: Option<&str>) -> FailedTest {
         let variation = variation.map(str::to_owned);
         FailedTest::new(Uuid::from_u128(1), Uuid::from_u128(0xA), variation, None)
     }
 
+    /// Returns the id of the chosen log, and whether there is a note about the choice.
     fn chosen_log(logs: &Value, variation: Option<&str>) -> Option<(String, bool)> {
-        let found = choose_log(logs.as_array().unwrap(), &test(variation))?;
+        let found = choose_log(logs.as_array().unwrap(), &failed_test(variation))?;
         Some((found.value["id"].as_str().unwrap().to_owned(), found.note.is_some()))
     }
 
@@ -157,7 +161,7 @@ mod tests {
                 "{none}"
             );
         }
-        assert!(mismatch_reason(&[json!({})], &test(Some("x"))).contains("variation \"x\""));
+        assert!(mismatch_reason(&[json!({})], &failed_test(Some("x"))).contains("variation \"x\""));
     }
 
     #[test]
@@ -174,9 +178,9 @@ mod tests {
     #[test]
     fn the_id_of_the_test_case_may_be_in_a_nested_object() {
         let id = "00000000-0000-0000-0000-00000000000A";
-        assert!(is_of_test_case(&json!({"testCaseId": id}), &test(None)));
-        assert!(is_of_test_case(&json!({"testCase": {"id": id}}), &test(None)));
-        assert!(!is_of_test_case(&json!({"testCaseId": "x"}), &test(None)));
-        assert!(!is_of_test_case(&json!(null), &test(None)));
+        assert!(belongs_to_test_case(&json!({"testCaseId": id}), &failed_test(None)));
+        assert!(belongs_to_test_case(&json!({"testCase": {"id": id}}), &failed_test(None)));
+        assert!(!belongs_to_test_case(&json!({"testCaseId": "x"}), &failed_test(None)));
+        assert!(!belongs_to_test_case(&json!(null), &failed_test(None)));
     }
 }

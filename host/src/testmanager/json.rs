@@ -1,6 +1,6 @@
-//! Reads JSON whose schema is only partly known. Accepts any case of a name, several names for one
-//! member, missing members, nulls, and numbers as text. A value that cannot be read is `None`,
-//! never an error.
+//! Reads JSON whose schema is only partly known. The readers accept any case of a name, several
+//! names for one member, missing members, nulls, and numbers as text. A value that cannot be read
+//! is `None`, never an error.
 
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ pub(super) fn find_member<'a>(value: &'a Value, names: &[&str]) -> Option<&'a Va
     })
 }
 
-/// Returns a member as text that is not empty. Lists and objects are not text.
+/// Returns a member as text; `None` if the text is empty, or if the member is a list or an object.
 pub(super) fn text_member(value: &Value, names: &[&str]) -> Option<String> {
     let text = match find_member(value, names)? {
         Value::String(text) => text.clone(),

@@ -41,6 +41,7 @@ fn prefix_below_address(link: &Url, base_url: &Url) -> Option<String> {
     segments.next().and_then(|_| valid_prefix(first))
 }
 
+/// Returns a path segment if it can be the prefix of a project.
 fn valid_prefix(segment: &str) -> Option<String> {
     let is_valid = (1..=PREFIX_CHARS_MAX).contains(&segment.len())
         && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');

@@ -1,8 +1,8 @@
 //! Reads lists that Test Manager returns in pages, with the query parameters `top` and `skip`.
 //!
 //! Both known formats of a page are supported: with `paging` (`total`, `nextPage`), and with
-//! `totalItems` and `hasNextPage`. Reading stops after a maximum number of pages, or when a page
-//! repeats the page before it.
+//! `totalItems` and `hasNextPage`. A list is never read without end: reading stops after a maximum
+//! number of pages, or when a page repeats the page before it.
 
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::Value;
@@ -18,23 +18,24 @@ const PARALLEL_PAGES_MAX: usize = 4;
 /// If a page is too large, it is requested again with fewer items, down to this number.
 const PAGE_ITEMS_MIN: usize = 10;
 
-/// The items that were read, and a note if the list has more items.
+/// The items of a list that were read, and a note if the list has more items.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct ListItems {
     pub(super) items: Vec<Value>,
-    /// The reason why items are missing; absent if the list is complete or enough was read.
+    /// The reason why items are missing; absent if the list is complete, or if the kept items are
+    /// enough.
     pub(super) note: Option<String>,
 }
 
 /// Settings for reading one list.
 pub(super) struct Paging<K, E> {
-    /// Number of items that one request asks for.
+    /// Number of items that are requested with one page.
     pub(super) page_items: usize,
     /// Maximum number of pages.
     pub(super) pages_max: usize,
     /// Returns whether an item is kept.
     pub(super) is_kept: K,
-    /// Returns whether the kept items are enough. If they are, no further page is read.
+    /// Returns whether the kept items are enough, so that no further page is read.
     pub(super) is_enough: E,
 }
 
@@ -76,12 +77,12 @@ where
                     progress.use_smaller_pages();
                     break;
                 }
-                Err(failure) => return Err(progress.stopped_by(&failure)),
+                Err(failure) => return Err(progress.failure_with_progress(&failure)),
             };
             let kept_before = progress.list.items.len();
             let next = progress.add_page(&answer, &paging)?;
             if progress.list.items.len() > kept_before {
-                client.shared.keep_charge(charge);
+                client.context.keep_charge(charge);
             }
             match next {
                 NextStep::End => return Ok(progress.list),
@@ -123,8 +124,9 @@ enum NextStep {
 /// The progress of reading a list.
 #[derive(Default)]
 struct ListProgress {
+    /// The items that were kept so far.
     list: ListItems,
-    /// Number of items that one request asks for.
+    /// Number of items that are requested with one page.
     page_items: usize,
     /// Number of items that were read.
     read_count: usize,
@@ -137,6 +139,7 @@ struct ListProgress {
 }
 
 impl ListProgress {
+    /// Returns how many items the next page probably has.
     fn expected_page_items(&self) -> usize {
         self.last_page_items.unwrap_or(self.page_items).max(1)
     }
@@ -154,7 +157,7 @@ impl ListProgress {
             ((self.page_items / 10).max(PAGE_ITEMS_MIN), None);
     }
 
-    /// Adds those items of a page that `is_kept` accepts.
+    /// Adds those items of a page for which `is_kept` returns true.
     fn add_page<K, E>(&mut self, answer: &Value, paging: &Paging<K, E>) -> Result<NextStep, Failure>
     where
         K: Fn(&Value) -> bool,
@@ -180,7 +183,7 @@ impl ListProgress {
     }
 
     /// Returns the failure of a page, with the number of items that were read before this page.
-    fn stopped_by(&self, failure: &Failure) -> Failure {
+    fn failure_with_progress(&self, failure: &Failure) -> Failure {
         if self.read_count == 0 {
             return failure.clone();
         }
@@ -201,7 +204,8 @@ fn total_items(answer: &Value) -> Option<u64> {
     number_member(paging, &["total", "totalItems", "totalCount"])
 }
 
-/// Whether the list continues after a page of `count` items, if `sum` items were read so far.
+/// Whether the list continues after a page of `count` items, if `sum` items were read so far. `top`
+/// is the number of items that were requested with the page.
 pub(super) fn has_more(answer: &Value, count: usize, sum: usize, top: usize) -> bool {
     if count == 0 {
         return false;

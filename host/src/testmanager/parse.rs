@@ -1,5 +1,5 @@
 //! Converts Test Manager's JSON into the data of a failed test. A value that is missing in the JSON
-//! is absent in the data.
+//! is absent in the data, and never an error.
 
 #[cfg(test)]
 mod tests;
@@ -20,8 +20,9 @@ use super::json::{boolean_member, find_member, json_text_member, number_member, 
 /// Maximum length of a file name, characters.
 const FILE_NAME_CHARS_MAX: usize = 100;
 
-/// Sets the fields of `data` that belong to `subject`, from Test Manager's JSON.
-pub(super) fn fill(data: &mut TestData, subject: Subject, value: &Value) {
+/// Sets the fields of `data` that belong to `subject`. `value` is Test Manager's JSON of the
+/// subject.
+pub(super) fn set_fields_of_subject(data: &mut TestData, subject: Subject, value: &Value) {
     match subject {
         Subject::Project => data.project = read_project(value),
         Subject::TestCase => data.test_case = read_test_case(value),
@@ -34,7 +35,7 @@ pub(super) fn fill(data: &mut TestData, subject: Subject, value: &Value) {
         }
         Subject::RobotLogs => {
             data.robot_logs = read_items(value, read_robot_log);
-            // The request asks for the newest lines first, but Test Manager may ignore this order.
+            // The newest lines are requested first, but Test Manager may ignore this order.
             data.robot_logs.reverse();
             data.robot_logs.sort_by_cached_key(|line| parse_time(line.at.as_deref()));
         }
@@ -164,8 +165,8 @@ fn read_screenshot(value: &Value) -> Option<Attachment> {
         return None;
     }
     let name = text_member(value, &["screenshotFileName"])
-        .map_or_else(String::new, |name| file_name(&name));
-    let media_type = match media_type(&name) {
+        .map_or_else(String::new, |name| printable_file_name(&name));
+    let media_type = match media_type_of_name(&name) {
         image_type if image_type.starts_with("image/") => image_type,
         _ => "image/png",
     };
@@ -181,13 +182,13 @@ fn read_screenshot(value: &Value) -> Option<Attachment> {
 fn read_attachment(value: &Value) -> Option<Attachment> {
     let id = text_member(value, &["id", "attachmentId"])?;
     let name = text_member(value, &["fileName", "name", "originalFileName"]);
-    let name = name.map_or_else(String::new, |name| file_name(&name));
+    let name = name.map_or_else(String::new, |name| printable_file_name(&name));
     let content_type = text_member(value, &["contentType", "mimeType", "mediaType"]);
     let content_type =
         content_type.filter(|it| it.contains('/') && it.bytes().all(|b| b.is_ascii_graphic()));
     Some(Attachment {
         kind: AttachmentKind::File,
-        media_type: content_type.unwrap_or_else(|| media_type(&name).to_owned()),
+        media_type: content_type.unwrap_or_else(|| media_type_of_name(&name).to_owned()),
         name: if name.is_empty() { "attachment".to_owned() } else { name },
         source_id: id,
         size: number_member(value, &["size", "fileSize", "contentLength"]),
@@ -195,14 +196,14 @@ fn read_attachment(value: &Value) -> Option<Attachment> {
 }
 
 /// Returns a file name without its path and without characters that cannot be shown.
-fn file_name(text: &str) -> String {
+fn printable_file_name(text: &str) -> String {
     let name = text.rsplit(['/', '\\']).next().unwrap_or_default().trim();
     let name: String = printable(name).chars().take(FILE_NAME_CHARS_MAX).collect();
     if name.chars().all(|c| c == '.') { String::new() } else { name }
 }
 
 /// Returns the media type that belongs to the extension of a file name.
-fn media_type(name: &str) -> &'static str {
+fn media_type_of_name(name: &str) -> &'static str {
     let extension =
         name.rsplit_once('.').map_or("", |(_, extension)| extension).to_ascii_lowercase();
     match extension.as_str() {

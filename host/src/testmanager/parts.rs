@@ -1,5 +1,5 @@
-//! The parts of a failed test's data, as Test Manager returns them. Each part is requested once,
-//! when it is first needed.
+//! The parts of a failed test's data, as Test Manager returns them. Each part is requested when it
+//! is first needed, and never twice.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,19 +17,19 @@ use super::json::{find_member, list_items, text_member};
 use super::pages::{self, ListItems, Paging, has_more};
 use super::{find_log, project, robot_logs};
 
-/// Maximum number of earlier results of the test case; the newest are kept.
+/// Maximum number of earlier results of the test case. The newest results are kept.
 const HISTORY_MAX: usize = 20;
-/// Number of items that one request for a page of a list asks for.
+/// Number of items that are requested with one page of a list.
 const PAGE_ITEMS: usize = 100;
-/// Maximum number of pages that are read of a list.
+/// Maximum number of pages of a list that are read.
 const PAGES_MAX: usize = 5;
 
-/// A part that was fetched, and a remark for people.
+/// A part of the data that was fetched, and a remark for people.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct FetchedPart {
-    /// An object or a list.
+    /// The JSON of the part: an object, a list or null.
     pub(super) value: Value,
-    /// A remark for people: which items are missing, or why this log was chosen.
+    /// A remark for people, for example which items are missing, or why this log was chosen.
     pub(super) note: Option<String>,
 }
 
@@ -45,17 +45,17 @@ impl From<ListItems> for FetchedPart {
     }
 }
 
-/// A part, or the reason why it is missing.
-pub(super) type Part = Result<FetchedPart, Failure>;
+/// A part of the data, or the reason why the part is missing.
+pub(super) type PartResult = Result<FetchedPart, Failure>;
 
-/// The parts of one failed test, each fetched at most once.
+/// The parts of one failed test's data. Each part is fetched at most once.
 pub(super) struct Parts {
     test: FailedTest,
-    parts: BTreeMap<Subject, OnceCell<Part>>,
+    parts: BTreeMap<Subject, OnceCell<PartResult>>,
     /// The project as JSON, with at least its id.
     project: OnceCell<Result<Value, Failure>>,
-    /// Whether the log will be needed. The log usually contains the test case; then the test case
-    /// is not requested separately.
+    /// Whether the log will be needed. The log usually contains the test case, so that the test
+    /// case is not requested separately.
     is_log_needed: AtomicBool,
 }
 
@@ -74,8 +74,8 @@ impl Parts {
         self.is_log_needed.store(true, Ordering::Relaxed);
     }
 
-    /// Returns one part, and fetches it if this is the first call for it.
-    pub(super) async fn part(&self, client: &Client, subject: Subject) -> Part {
+    /// Returns one part of the data. Fetches the part at the first call for it.
+    pub(super) async fn get_or_fetch(&self, client: &Client, subject: Subject) -> PartResult {
         let fetched = self.fetch(client, subject);
         match self.parts.get(&subject) {
             Some(cell) => cell.get_or_init(|| fetched).await.clone(),
@@ -85,50 +85,57 @@ impl Parts {
 
     /// Returns the id of the test's project. The paths of other requests contain it.
     pub(super) async fn project_id(&self, client: &Client) -> Result<String, Failure> {
-        let project = self.project(client).await?;
-        let id = project::id(&project);
+        let project = self.identified_project(client).await?;
+        let id = project::read_id(&project);
         id.ok_or_else(|| Failure::Project("Test Manager's project has no id".to_owned()))
     }
 
     /// Returns the id of the test's log. The paths of the parts of the log contain it.
     pub(super) async fn log_id(&self, client: &Client) -> Result<String, Failure> {
-        let log = self.part(client, Subject::TestCaseLog).await?;
+        let log = self.get_or_fetch(client, Subject::TestCaseLog).await?;
         let id = text_member(&log.value, &["id", "testCaseLogId"]);
         id.ok_or_else(|| {
             Failure::Other("Test Manager's log of the failed test has no id".to_owned())
         })
     }
 
-    async fn project(&self, client: &Client) -> Result<Value, Failure> {
+    /// Returns the project as JSON, with at least its id. Identifies the project at the first call.
+    async fn identified_project(&self, client: &Client) -> Result<Value, Failure> {
         let identify = || project::identify(client, Some(&self.test));
         self.project.get_or_init(identify).await.clone()
     }
 
     /// Fetches one part. The future is boxed, because fetching a part may fetch another part first.
-    fn fetch<'a>(&'a self, client: &'a Client, subject: Subject) -> BoxFuture<'a, Part> {
+    fn fetch<'a>(&'a self, client: &'a Client, subject: Subject) -> BoxFuture<'a, PartResult> {
         Box::pin(async move {
             if subject == Subject::Project {
-                let project = self.project(client).await?;
-                return Ok(project::details(client, project).await?.into());
+                let project = self.identified_project(client).await?;
+                return Ok(project::fetch_details(client, project).await?.into());
             }
             let project = self.project_id(client).await?;
             self.fetch_from_project(client, &project, subject).await
         })
     }
 
-    async fn fetch_from_project(&self, client: &Client, project: &str, subject: Subject) -> Part {
+    /// Fetches a part that belongs to the project with the id `project`.
+    async fn fetch_from_project(
+        &self,
+        client: &Client,
+        project: &str,
+        subject: Subject,
+    ) -> PartResult {
         let test_case = &*self.test.test_case_id.to_string();
         let execution = &*self.test.test_execution_id.to_string();
         match subject {
             Subject::Project => {
                 Err(Failure::Other("the project is not a part of a project".to_owned()))
             }
-            Subject::TestCase => self.test_case(client, project, test_case).await,
+            Subject::TestCase => self.fetch_test_case(client, project, test_case).await,
             Subject::TestExecution => {
                 Ok(client.get(&[project, "testexecutions", execution], &[]).await?.into())
             }
-            Subject::TestCaseLog => find_log::find(client, project, &self.test).await,
-            Subject::TestSet => self.test_set(client, project).await,
+            Subject::TestCaseLog => find_log::find_log(client, project, &self.test).await,
+            Subject::TestSet => self.fetch_test_set(client, project).await,
             Subject::Assertions => {
                 let log = self.log_id(client).await?;
                 fetch_list(client, &[project, "testcaselogartifacts", &log, "assertions"], &[])
@@ -143,7 +150,7 @@ impl Parts {
                 fetch_list(client, &[project, "teststeplogs"], &[("testCaseLogId", &log)]).await
             }
             Subject::RobotLogs => {
-                let log = self.part(client, Subject::TestCaseLog);
+                let log = self.get_or_fetch(client, Subject::TestCaseLog);
                 robot_logs::read_robot_logs(client, project, &self.test, log).await
             }
             Subject::History => {
@@ -170,10 +177,10 @@ impl Parts {
     }
 
     /// Reads the test case from the log, if the log will be needed and contains the complete test
-    /// case. Otherwise requests the test case.
-    async fn test_case(&self, client: &Client, project: &str, case: &str) -> Part {
+    /// case; if not, requests the test case.
+    async fn fetch_test_case(&self, client: &Client, project: &str, case: &str) -> PartResult {
         if self.is_log_needed.load(Ordering::Relaxed)
-            && let Ok(log) = self.part(client, Subject::TestCaseLog).await
+            && let Ok(log) = self.get_or_fetch(client, Subject::TestCaseLog).await
             && let Some(test_case) = find_member(&log.value, &["testCase"])
             && text_member(test_case, &["name"]).is_some()
             && test_case.get("description").is_some()
@@ -184,8 +191,8 @@ impl Parts {
     }
 
     /// Requests the test set. The part is null if the execution has no test set.
-    async fn test_set(&self, client: &Client, project: &str) -> Part {
-        let execution = self.part(client, Subject::TestExecution).await?;
+    async fn fetch_test_set(&self, client: &Client, project: &str) -> PartResult {
+        let execution = self.get_or_fetch(client, Subject::TestExecution).await?;
         match text_member(&execution.value, &["testSetId"]) {
             Some(id) => Ok(client.get(&[project, "testsets", &id], &[]).await?.into()),
             None => Ok(Value::Null.into()),
@@ -199,7 +206,7 @@ pub(super) async fn fetch_newest(
     path: &[&str],
     query: &[(&str, &str)],
     items_max: usize,
-) -> Part {
+) -> PartResult {
     let top = items_max.to_string();
     let page = [("top", top.as_str()), ("skip", "0")];
     let answer = client.get(path, &[query, &page].concat()).await?;
@@ -207,20 +214,25 @@ pub(super) async fn fetch_newest(
 }
 
 /// Fetches a list that Test Manager returns without pages.
-async fn fetch_list(client: &Client, path: &[&str], query: &[(&str, &str)]) -> Part {
+async fn fetch_list(client: &Client, path: &[&str], query: &[(&str, &str)]) -> PartResult {
     let answer = client.get(path, query).await?;
     list_with_note(&answer, usize::MAX, "only the first")
 }
 
 /// Fetches all pages of a list, and keeps the items for which `is_kept` returns true.
-async fn fetch_all_pages(client: &Client, path: &[&str], is_kept: impl Fn(&Value) -> bool) -> Part {
+async fn fetch_all_pages(
+    client: &Client,
+    path: &[&str],
+    is_kept: impl Fn(&Value) -> bool,
+) -> PartResult {
     let is_enough = |_: &[Value]| false;
     let paging = Paging { page_items: PAGE_ITEMS, pages_max: PAGES_MAX, is_kept, is_enough };
     Ok(pages::read_pages(client, path, &[], paging).await?.into())
 }
 
-/// Returns the list in an answer, with a note if Test Manager has more items.
-fn list_with_note(answer: &Value, top: usize, shown_items: &str) -> Part {
+/// Returns the list in an answer, with a note if Test Manager has more items. `top` is the number
+/// of items that were requested. `shown_items` begins the note.
+fn list_with_note(answer: &Value, top: usize, shown_items: &str) -> PartResult {
     let found = list_items(answer).ok_or_else(pages::not_a_list)?;
     let count = found.len();
     let note =

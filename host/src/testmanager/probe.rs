@@ -1,7 +1,8 @@
-//! Tests step by step what a connection can read from Test Manager, for `connections try`.
+//! Checks step by step what a connection can read from Test Manager, for `connections try`.
 //!
-//! Uses new HTTP connections and a new token, and reads the project again, because earlier results
-//! could hide an error. Only the rate limit is shared with other requests of the connection.
+//! A try never uses earlier results, because they could hide an error: it uses new HTTP connections
+//! and a new token, and reads the project again. Only the rate limit is shared with other requests
+//! of the connection.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::domain::{
     printable,
 };
 use crate::egress::ActiveConnection;
-use crate::report::{AttachmentKind, Source as _, Subject, TestData};
+use crate::report::{AttachmentKind, Subject, TestData, TestDataSource as _};
 
 use super::TestManager;
 use super::client::Client;
@@ -25,25 +26,28 @@ use super::project;
 use super::shared::FetchContext;
 use super::source::TestSource;
 
-/// Maximum time of all requests together.
+/// Maximum time of all requests of one try together.
 const TRY_TIME_MAX: Duration = Duration::from_secs(20);
 /// Maximum size of the screenshot that is downloaded, bytes.
 const SCREENSHOT_BYTES_MAX: u64 = 8 << 20;
 
-/// The result of a step. A successful step may return a remark for people.
+/// The result of one step of a try. A successful step may return a remark for people.
 type StepResult = Result<Option<String>, Failure>;
 
 impl TestManager {
-    /// Runs the steps in order, up to the first that fails. Returns no steps if the connection has
-    /// no settings for Test Manager. If a failed test is given, its log is read too.
+    /// Runs the steps of a try in order, up to the first step that fails. Returns no steps if the
+    /// connection has no settings for Test Manager. If a failed test is given, the last step reads
+    /// its log.
     pub async fn try_steps(
         &self,
         active: &Arc<ActiveConnection>,
         test: Option<&FailedTest>,
         limits: &Limits,
     ) -> Vec<TryStepResult> {
-        let Some(shared) = self.new_fetch_context(active, limits) else { return Vec::new() };
-        let mut steps = self.probe(&shared).await;
+        let Some(context) = self.new_fetch_context_for_try(active, limits) else {
+            return Vec::new();
+        };
+        let mut steps = self.probe(&context).await;
         if steps.iter().any(|step| step.error.is_some()) {
             return steps;
         }
@@ -57,7 +61,7 @@ impl TestManager {
             steps.push(TryStepResult { error, note, ..TryStepResult::of(step) });
             is_ok
         };
-        let client = match shared.client(deadline) {
+        let client = match context.client(deadline) {
             Ok(client) => client,
             Err(failure) => {
                 add_step(TryStep::Token, Err(failure));
@@ -76,18 +80,18 @@ impl TestManager {
                 }
             }
         }
-        add_step(TryStep::Scope, Ok(Some(shared.settings.scopes.join(" "))));
+        add_step(TryStep::Scope, Ok(Some(context.settings.scopes.join(" "))));
         if add_step(TryStep::TestManagerProject, try_project(&client, test).await)
             && let Some(test) = test
         {
-            add_step(TryStep::TestManagerLog, try_log(&shared, test, deadline).await);
+            add_step(TryStep::TestManagerLog, try_log(&context, test, deadline).await);
         }
         steps
     }
 
-    /// Creates a context without stored tokens and projects. Only the rate limit of the connection
-    /// is shared.
-    fn new_fetch_context(
+    /// Creates a context without stored tokens and projects. The context shares only the rate limit
+    /// with other requests of the connection.
+    fn new_fetch_context_for_try(
         &self,
         active: &Arc<ActiveConnection>,
         limits: &Limits,
@@ -110,10 +114,10 @@ impl TestManager {
     }
 
     /// Connects to Test Manager and to its identity server.
-    async fn probe(&self, shared: &FetchContext) -> Vec<TryStepResult> {
+    async fn probe(&self, context: &FetchContext) -> Vec<TryStepResult> {
         let mut steps = Vec::new();
-        for origin in origins_of(&shared.settings) {
-            steps.extend(self.deps.egress.probe(shared.active(), &origin).await);
+        for origin in origins_of(&context.settings) {
+            steps.extend(self.deps.egress.probe(context.active(), &origin).await);
             if steps.last().is_some_and(|step: &TryStepResult| step.error.is_some()) {
                 break;
             }
@@ -122,6 +126,7 @@ impl TestManager {
     }
 }
 
+/// Returns the origins of Test Manager and of its identity server.
 fn origins_of(settings: &TestManagerSettings) -> Vec<Origin> {
     let urls = [&settings.base_url, &settings.token_url];
     let mut origins: Vec<_> = urls.into_iter().filter_map(|url| Origin::of(url).ok()).collect();
@@ -134,13 +139,14 @@ fn origins_of(settings: &TestManagerSettings) -> Vec<Origin> {
 async fn try_project(client: &Client, test: Option<&FailedTest>) -> StepResult {
     let found = match project::identify(client, test).await {
         Err(Failure::Project(_)) if test.is_none() => return try_any_project(client).await,
-        found => project::details(client, found?).await?,
+        found => project::fetch_details(client, found?).await?,
     };
     let names = [text_member(&found, &["projectPrefix", "prefix"]), text_member(&found, &["name"])];
     let names: Vec<_> = names.into_iter().flatten().collect();
     Ok(Some(printable(&names.join(", "))).filter(|names| !names.is_empty()))
 }
 
+/// Requests the list of projects. Fails if the client can read no project.
 async fn try_any_project(client: &Client) -> StepResult {
     let answer = client.get(&["projects"], &[("top", "1"), ("skip", "0")]).await?;
     let paging = find_member(&answer, &["paging"]).unwrap_or(&answer);
@@ -159,18 +165,18 @@ async fn try_any_project(client: &Client) -> StepResult {
 }
 
 /// Reads all parts of a failed test, and downloads one screenshot.
-async fn try_log(shared: &Arc<FetchContext>, test: &FailedTest, deadline: Instant) -> StepResult {
-    let source = TestSource::new(Arc::clone(shared), test.clone());
+async fn try_log(context: &Arc<FetchContext>, test: &FailedTest, deadline: Instant) -> StepResult {
+    let source = TestSource::new(Arc::clone(context), test.clone());
     let subjects: BTreeSet<_> = Subject::ALL.iter().copied().collect();
     let mut data = source.fetch(&subjects, deadline).await;
     let screenshot = data.attachments.iter().find(|file| file.kind == AttachmentKind::Screenshot);
     if let Some(screenshot) = screenshot {
-        // Screenshots may be on another origin. This download shows whether the connection permits
-        // that origin.
+        // The screenshot may be on another origin, and its download shows whether the connection
+        // permits that origin.
         let downloaded = source.download(screenshot, SCREENSHOT_BYTES_MAX, deadline).await;
         data.gaps.extend(downloaded.err());
     }
-    let log = source.parts().part(&shared.client(deadline)?, Subject::TestCaseLog).await?;
+    let log = source.parts().get_or_fetch(&context.client(deadline)?, Subject::TestCaseLog).await?;
     Ok(Some(describe_data(&data, &log.value)))
 }
 

@@ -1,5 +1,5 @@
 //! Finds the project of a failed test. Every request needs the project, but the webhook does not
-//! contain it.
+//! contain the project. This module never changes a project.
 
 use serde_json::{Value, json};
 
@@ -10,19 +10,19 @@ use super::failure::Failure;
 use super::json::text_member;
 use super::link;
 
-/// Tells the admin how to set the project.
+/// The part of an error message that describes how to set the project.
 const SET_PROJECT_HINT: &str = "set it with `jackfield connections edit NAME --test-manager-project ID` (its id in Test Manager)";
 
 /// Returns the id in a project's JSON.
-pub(super) fn id(project: &Value) -> Option<String> {
+pub(super) fn read_id(project: &Value) -> Option<String> {
     text_member(project, &["id", "projectId"])
 }
 
-/// Identifies the project, in this order: by the settings, by the prefix in the link, by the
-/// connection's pinned project, by the project whose defects were counted last. The result has at
-/// least the project's id.
+/// Identifies the project of a failed test. The sources are, in this order: the settings, the
+/// prefix in the link, the connection's pinned project, the project whose defects were counted
+/// last. The result has at least the project's id.
 pub(super) async fn identify(client: &Client, test: Option<&FailedTest>) -> Result<Value, Failure> {
-    let settings = &client.shared.settings;
+    let settings = &client.context.settings;
     if let Some(id) = &settings.project_id {
         return Ok(json!({"id": id}));
     }
@@ -45,19 +45,20 @@ pub(super) async fn identify(client: &Client, test: Option<&FailedTest>) -> Resu
             Err(other) => failure = other,
         }
     }
-    match pinned_or_last_counted(client).await {
+    match pinned_or_last_counted_project(client).await {
         Some(id) => Ok(json!({"id": id})),
         None => Err(failure),
     }
 }
 
+/// Returns the failure for a project that is not known. `why` is the reason.
 fn unknown_project(why: &str) -> Failure {
     Failure::Project(format!("the project is not known, because {why}; {SET_PROJECT_HINT}"))
 }
 
 /// Requests the project's details, unless `project` already contains them.
-pub(super) async fn details(client: &Client, project: Value) -> Result<Value, Failure> {
-    match id(&project) {
+pub(super) async fn fetch_details(client: &Client, project: Value) -> Result<Value, Failure> {
+    match read_id(&project) {
         Some(id) if text_member(&project, &["name"]).is_none() => {
             read_project(client, &["projects", &id]).await
         }
@@ -67,12 +68,12 @@ pub(super) async fn details(client: &Client, project: Value) -> Result<Value, Fa
 
 /// Returns the pinned project of the connection, or else the project whose defects were counted
 /// last.
-async fn pinned_or_last_counted(client: &Client) -> Option<String> {
-    let shared = &client.shared;
-    if shared.pinned_project.is_some() {
-        return shared.pinned_project.clone();
+async fn pinned_or_last_counted_project(client: &Client) -> Option<String> {
+    let context = &client.context;
+    if context.pinned_project.is_some() {
+        return context.pinned_project.clone();
     }
-    let last = shared.deps.store.last_counted_project(shared.active().connection.id).await;
+    let last = context.deps.store.last_counted_project(context.active().connection.id).await;
     last.unwrap_or_else(|error| {
         tracing::warn!("the last counted project cannot be read: {error}");
         None
@@ -82,13 +83,13 @@ async fn pinned_or_last_counted(client: &Client) -> Option<String> {
 /// Requests a project, unless the same request found a project within the last hour.
 async fn read_project(client: &Client, path: &[&str]) -> Result<Value, Failure> {
     let key = path.join("/");
-    if let Some(project) = client.shared.state.recent_project(&key) {
+    if let Some(project) = client.context.state.recent_project(&key) {
         return Ok(project);
     }
     let project = client.get(path, &[]).await?;
-    if id(&project).is_none() {
+    if read_id(&project).is_none() {
         return Err(Failure::Other("Test Manager's answer contains no project".to_owned()));
     }
-    client.shared.state.remember_project(key, project.clone());
+    client.context.state.store_project(key, project.clone());
     Ok(project)
 }

@@ -1,15 +1,16 @@
 //! Test Manager's rate limit, read from its answers: `RateLimit-Remaining`, `RateLimit-Reset` and
 //! the status 429.
 //!
-//! A request waits for the reset of the limit, if the reset is before the request's deadline.
-//! Otherwise the request is not sent.
+//! A request waits for the reset of the limit, if the reset is before the request's deadline. A
+//! request is never sent while the limit allows none.
 
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Maximum wait. If an answer requests a longer wait, it is shortened to this.
+/// Maximum wait for the reset of the limit. If an answer requests a longer wait, the wait is
+/// shortened to this time.
 const WAIT_MAX: Duration = Duration::from_secs(900);
 /// The wait after an answer 429 that contains no wait time.
 const DEFAULT_WAIT: Duration = Duration::from_secs(5);
@@ -17,12 +18,13 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 /// The rate limit of one connection.
 #[derive(Default)]
 pub(super) struct RateLimit {
+    /// No request may be sent before this time; `None` if the limit was never reached.
     closed_until: Mutex<Option<Instant>>,
 }
 
 impl RateLimit {
-    /// Returns the time at which the next request may be sent; `None` if it may be sent now.
-    pub(super) fn wait_until(&self, now: Instant) -> Option<Instant> {
+    /// Returns the time at which the next request may be sent; `None` if a request may be sent now.
+    pub(super) fn next_request_at(&self, now: Instant) -> Option<Instant> {
         let closed_until = *self.closed_until.lock();
         closed_until.filter(|until| *until > now)
     }
@@ -45,7 +47,7 @@ impl RateLimit {
     }
 }
 
-/// Reads the number at the beginning of a header; some servers write `0;w=300`.
+/// Reads the number at the beginning of a header, because some servers write `0;w=300`.
 fn header_number(headers: &[(String, String)], name: &str) -> Option<u64> {
     let (_, value) = headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name))?;
     let digits = value.trim();
@@ -62,7 +64,7 @@ mod tests {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let headers: Vec<_> = headers.iter().map(owned).collect();
         limit.update(status, &headers, now);
-        limit.wait_until(now).map(|until| (until - now).as_secs())
+        limit.next_request_at(now).map(|until| (until - now).as_secs())
     }
 
     #[test]
@@ -90,7 +92,7 @@ mod tests {
         let (limit, now) = (RateLimit::default(), Instant::now());
         limit.update(429, &[("retry-after".to_owned(), "9".to_owned())], now);
         limit.update(429, &[("retry-after".to_owned(), "2".to_owned())], now);
-        assert_eq!(limit.wait_until(now), Some(now + Duration::from_secs(9)));
-        assert_eq!(limit.wait_until(now + Duration::from_secs(9)), None);
+        assert_eq!(limit.next_request_at(now), Some(now + Duration::from_secs(9)));
+        assert_eq!(limit.next_request_at(now + Duration::from_secs(9)), None);
     }
 }

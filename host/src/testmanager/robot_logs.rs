@@ -9,30 +9,30 @@ use crate::domain::FailedTest;
 use super::client::Client;
 use super::json::text_member;
 use super::pages::{self, Paging};
-use super::parts::{FetchedPart, Part, fetch_newest};
+use super::parts::{FetchedPart, PartResult, fetch_newest};
 
-/// Maximum number of lines; the newest are kept.
+/// Maximum number of lines. The newest lines are kept.
 const LINES_MAX: usize = 200;
 /// Maximum number of pages in which lines of one variation are searched.
 const PAGES_MAX: usize = 10;
 /// Maximum difference between the clock of a robot and the clock of Test Manager.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
 
-/// Reads the newest lines. `log` fetches the log of the failed test; it is awaited only for a test
-/// with a variation.
+/// Reads the newest log lines of the robot. `log` is a future that fetches the log of the failed
+/// test. The future is awaited only for a test with a variation.
 pub(super) async fn read_robot_logs(
     client: &Client,
     project: &str,
     test: &FailedTest,
-    log: impl Future<Output = Part>,
-) -> Part {
+    log: impl Future<Output = PartResult>,
+) -> PartResult {
     let (execution, case) = (test.test_execution_id.to_string(), test.test_case_id.to_string());
     let path = [project, "orchestrator", "testexecution", &execution, "robotlogs", "paged"];
     let query = [("orderBy", "Timestamp desc"), ("testcaseid", case.as_str())];
     if test.variation_id().is_none() {
         return fetch_newest(client, &path, &query, LINES_MAX).await;
     }
-    if let Some(window) = log.await.ok().and_then(|log| LogWindow::of(&log.value)) {
+    if let Some(window) = log.await.ok().and_then(|log| LogWindow::from_log(&log.value)) {
         let found = read_lines_of_log(client, &path, &query, &window).await?;
         // If no line is found, the clocks of the robot and of Test Manager probably differ too
         // much: read all lines.
@@ -45,13 +45,13 @@ pub(super) async fn read_robot_logs(
     Ok(found)
 }
 
-/// Reads the newest lines that belong to one log.
+/// Reads the newest lines that belong to one test case log.
 async fn read_lines_of_log(
     client: &Client,
     path: &[&str],
     query: &[(&str, &str)],
     window: &LogWindow,
-) -> Part {
+) -> PartResult {
     let paging = Paging {
         page_items: LINES_MAX,
         pages_max: PAGES_MAX,
@@ -70,16 +70,19 @@ async fn read_lines_of_log(
     Ok(found)
 }
 
-/// The job and the time window of one test case log. They show which lines belong to the log.
+/// The job and the time window of one test case log, which show which lines belong to the log.
 struct LogWindow {
+    /// The key of the robot's job.
     job: Option<String>,
+    /// The start of the test, minus [`CLOCK_TOLERANCE`].
     from: Timestamp,
-    /// The end of the test; `None` if it did not end.
+    /// The end of the test, plus [`CLOCK_TOLERANCE`]; `None` if the test has not ended.
     to: Option<Timestamp>,
 }
 
 impl LogWindow {
-    fn of(log: &Value) -> Option<Self> {
+    /// Reads the window from a log; `None` if the log has no start time.
+    fn from_log(log: &Value) -> Option<Self> {
         let job = text_member(log, &["jobKey"]);
         let from = time_member(log, &["executionStart"])?.checked_sub(CLOCK_TOLERANCE).ok()?;
         let to = time_member(log, &["executionEnd", "executionFinished"]);
@@ -88,7 +91,7 @@ impl LogWindow {
     }
 
     /// Whether the line belongs to this log. A line without a job and a time is assumed to belong
-    /// to it.
+    /// to this log.
     fn contains(&self, line: &Value) -> bool {
         if let (Some(own_job), Some(job)) = (&self.job, text_member(line, &["jobKey"])) {
             return own_job.eq_ignore_ascii_case(&job);
@@ -98,6 +101,7 @@ impl LogWindow {
     }
 }
 
+/// Returns the member with one of these names as a time; `None` if the member is not a valid time.
 fn time_member(value: &Value, names: &[&str]) -> Option<Timestamp> {
     text_member(value, names)?.parse().ok()
 }
@@ -111,7 +115,7 @@ mod tests {
     #[test]
     fn lines_of_other_jobs_or_times_are_not_in_the_window() {
         let window =
-            LogWindow::of(&json!({"jobKey": "A", "executionStart": "2026-01-01T10:00:00Z",
+            LogWindow::from_log(&json!({"jobKey": "A", "executionStart": "2026-01-01T10:00:00Z",
             "executionEnd": "2026-01-01T10:01:00Z"}))
             .unwrap();
         for (line, is_in_window) in [
@@ -126,8 +130,9 @@ mod tests {
         ] {
             assert_eq!(window.contains(&line), is_in_window, "{line}");
         }
-        let running = LogWindow::of(&json!({"executionStart": "2026-01-01T10:00:00Z"})).unwrap();
+        let running =
+            LogWindow::from_log(&json!({"executionStart": "2026-01-01T10:00:00Z"})).unwrap();
         assert!(running.contains(&json!({"timeStamp": "2026-01-02T10:00:00Z"})));
-        assert!(LogWindow::of(&json!({"executionEnd": "2026-01-01T10:00:00Z"})).is_none());
+        assert!(LogWindow::from_log(&json!({"executionEnd": "2026-01-01T10:00:00Z"})).is_none());
     }
 }

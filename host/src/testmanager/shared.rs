@@ -1,5 +1,5 @@
 //! The context that all requests for one failed test share: settings, memory account, token, and
-//! the record of the requests. It never sends a request itself.
+//! the record of the requests. This module never sends a request itself.
 
 use std::sync::{Arc, OnceLock};
 
@@ -16,7 +16,7 @@ use super::client::Client;
 use super::failure::Failure;
 use super::state::ApiState;
 
-/// Maximum number of requests of one client, including requests for tokens, redirects and
+/// Maximum number of requests of one [`Client`], including requests for tokens, redirects and
 /// repetitions.
 const REQUESTS_MAX: u64 = 250;
 /// Maximum size of a JSON answer, bytes.
@@ -30,14 +30,17 @@ pub(super) struct FetchContext {
     pub(super) settings: TestManagerSettings,
     /// The project to which the connection is pinned.
     pub(super) pinned_project: Option<String>,
+    /// The state that all failed tests of the connection share.
     pub(super) state: Arc<ApiState>,
+    /// The limits of the connection's connector.
     limits: Limits,
     /// The memory account of the requests, opened at the first request.
     account: OnceLock<Arc<Account>>,
-    /// The memory charges for JSON. They are released when this context is dropped.
+    /// The memory charges for JSON, which are released when this context is dropped.
     charges: Mutex<Vec<Charge>>,
     /// The requests of each client.
     requests: Mutex<Vec<Arc<RunRequests>>>,
+    /// The result of fetching a token. Empty until the first request is sent.
     pub(super) token: OnceCell<Result<(), Failure>>,
 }
 
@@ -68,12 +71,13 @@ impl FetchContext {
         &self.active
     }
 
-    /// Returns the requests sent so far. Their times are measured from `measured_from`.
+    /// Returns the requests that were sent so far. The time of each request is measured from
+    /// `measured_from`.
     pub(super) fn calls(&self, measured_from: Instant) -> Vec<OutboundCall> {
         self.requests.lock().iter().flat_map(|requests| requests.calls(measured_from)).collect()
     }
 
-    /// Returns a client whose requests end at the deadline or before.
+    /// Returns a client whose requests are ended at the deadline.
     pub(super) fn client(self: &Arc<Self>, deadline: Instant) -> Result<Client, Failure> {
         self.client_with_answer_bytes_max(
             deadline,
@@ -104,8 +108,8 @@ impl FetchContext {
             accounts,
         );
         self.requests.lock().push(Arc::clone(&requests));
-        let shared = Arc::clone(self);
-        Ok(Client::new(shared, requests, deadline, answer_bytes_max))
+        let context = Arc::clone(self);
+        Ok(Client::new(context, requests, deadline, answer_bytes_max))
     }
 
     /// Keeps a charge until this context is dropped.

@@ -1,5 +1,5 @@
-//! Reads one failed test from Test Manager for a report or a connector: as data, as JSON or as
-//! files. Never fails as a whole: a part that cannot be read becomes a gap.
+//! Reads the data of one failed test from Test Manager for a report or a connector: as data, as
+//! JSON or as files. A read never fails as a whole: a part that cannot be read becomes a gap.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,26 +10,26 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::domain::{FailedTest, OutboundCall};
-use crate::report::{Attachment, Gap, Source, Subject, TestData};
+use crate::report::{Attachment, Gap, Subject, TestData, TestDataSource};
 
 use super::failure::Failure;
 use super::parts::Parts;
 use super::shared::FetchContext;
 use super::{download, parse};
 
-/// The data of one failed test.
+/// Reads the data of one failed test.
 pub(super) struct TestSource {
-    shared: Arc<FetchContext>,
+    context: Arc<FetchContext>,
     parts: Parts,
 }
 
-/// The log, and the parts whose requests contain the log's id.
+/// The log, and the parts of the data whose requests contain the log's id.
 const LOG_SUBJECTS: [Subject; 4] =
     [Subject::TestCaseLog, Subject::Assertions, Subject::Attachments, Subject::Steps];
 
 impl TestSource {
-    pub(super) fn new(shared: Arc<FetchContext>, test: FailedTest) -> Self {
-        Self { shared, parts: Parts::new(test) }
+    pub(super) fn new(context: Arc<FetchContext>, test: FailedTest) -> Self {
+        Self { context, parts: Parts::new(test) }
     }
 
     pub(super) fn parts(&self) -> &Parts {
@@ -38,7 +38,7 @@ impl TestSource {
 }
 
 #[async_trait]
-impl Source for TestSource {
+impl TestDataSource for TestSource {
     async fn fetch(&self, subjects: &BTreeSet<Subject>, read_until: Instant) -> TestData {
         let mut data = TestData::from_webhook_ids(self.parts.test());
         if subjects.is_empty() {
@@ -46,13 +46,13 @@ impl Source for TestSource {
         }
         let mut subjects = subjects.clone();
         if subjects.contains(&Subject::Attachments) {
-            // Also fetch the assertions, because their screenshots count as attachments.
+            // The assertions are fetched too, because their screenshots count as attachments.
             subjects.insert(Subject::Assertions);
         }
         if LOG_SUBJECTS.iter().any(|subject| subjects.contains(subject)) {
             self.parts.mark_log_needed();
         }
-        let client = match self.shared.client(read_until) {
+        let client = match self.context.client(read_until) {
             Ok(client) => client,
             Err(failure) => {
                 data.gaps =
@@ -60,13 +60,13 @@ impl Source for TestSource {
                 return data;
             }
         };
-        let fetching = subjects.iter().map(|subject| self.parts.part(&client, *subject));
+        let fetching = subjects.iter().map(|subject| self.parts.get_or_fetch(&client, *subject));
         let mut missing = Vec::new();
         let mut notes = Vec::new();
         for (subject, part) in subjects.iter().zip(join_all(fetching).await) {
             match part {
                 Ok(found) => {
-                    parse::fill(&mut data, *subject, &found.value);
+                    parse::set_fields_of_subject(&mut data, *subject, &found.value);
                     notes.extend(
                         found
                             .note
@@ -83,8 +83,8 @@ impl Source for TestSource {
 
     async fn subject_json(&self, subject: Subject, read_until: Instant) -> Result<String, Gap> {
         let fetching = async {
-            let client = self.shared.client(read_until)?;
-            self.parts.part(&client, subject).await
+            let client = self.context.client(read_until)?;
+            self.parts.get_or_fetch(&client, subject).await
         };
         match fetching.await {
             Ok(found) => Ok(found.value.to_string()),
@@ -99,7 +99,7 @@ impl Source for TestSource {
         read_until: Instant,
     ) -> Result<Bytes, Gap> {
         let content = download::download_content(
-            &self.shared,
+            &self.context,
             &self.parts,
             attachment,
             bytes_max,
@@ -109,11 +109,11 @@ impl Source for TestSource {
     }
 
     fn calls(&self, measured_from: Instant) -> Vec<OutboundCall> {
-        self.shared.calls(measured_from)
+        self.context.calls(measured_from)
     }
 }
 
-/// Returns the name of a part for use in a sentence.
+/// Returns the name of a part of the data, for use in a sentence.
 fn name_in_sentence(subject: Subject) -> &'static str {
     match subject {
         Subject::Project => "the project",
@@ -132,11 +132,12 @@ fn name_in_sentence(subject: Subject) -> &'static str {
     }
 }
 
+/// Creates a gap for the missing part `what`, with the reason of the failure.
 fn gap(what: &str, failure: &Failure) -> Gap {
     Gap { what: what.to_owned(), why: failure.why().to_owned() }
 }
 
-/// Merges missing parts: all parts with the same reason become one gap.
+/// Converts missing parts into gaps. All parts with the same reason become one gap.
 fn merge_gaps(missing: impl IntoIterator<Item = (Subject, Failure)>) -> Vec<Gap> {
     let mut reasons: Vec<(Failure, Vec<&str>)> = Vec::new();
     for (subject, failure) in missing {

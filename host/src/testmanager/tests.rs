@@ -22,7 +22,7 @@ use crate::domain::{
 use crate::egress::ActiveConnection;
 use crate::egress::tests::{FakeTracker, RequestsBuilder, answer};
 use crate::memory::HostMemory;
-use crate::report::{Source, Subject, TestData};
+use crate::report::{Subject, TestData, TestDataSource};
 use crate::secret::{Sealer, Secret};
 use crate::store::{SqliteStore, Store};
 
@@ -31,7 +31,7 @@ const TOKEN: &str = "a-token-that-the-server-issued";
 const EXECUTION_ID: u128 = 0xE;
 const TEST_CASE_ID: u128 = 0xC;
 
-/// A connection with settings for Test Manager, which a test may change.
+/// A connection with settings for Test Manager. A test may change the settings.
 struct Setup {
     settings: TestManagerSettings,
     pinned_project: Option<String>,
@@ -71,7 +71,7 @@ impl Setup {
         }
     }
 
-    fn active(&self) -> Arc<ActiveConnection> {
+    fn active_connection(&self) -> Arc<ActiveConnection> {
         let id = ConnectionId(Uuid::from_u128(1));
         let connection = Connection::new(
             id,
@@ -89,17 +89,22 @@ impl Setup {
         Arc::new(ActiveConnection::new(connection, secrets))
     }
 
-    fn source(&self, active: &Arc<ActiveConnection>) -> Arc<dyn Source> {
-        self.source_for(active, &failed_test(None, None))
+    /// Returns a source for a failed test without a variation and without a link.
+    fn source(&self, active: &Arc<ActiveConnection>) -> Arc<dyn TestDataSource> {
+        self.source_of_test(active, &failed_test(None, None))
     }
 
-    fn source_for(&self, active: &Arc<ActiveConnection>, test: &FailedTest) -> Arc<dyn Source> {
+    fn source_of_test(
+        &self,
+        active: &Arc<ActiveConnection>,
+        test: &FailedTest,
+    ) -> Arc<dyn TestDataSource> {
         self.manager.source(active, test, &self.limits).unwrap()
     }
 
     /// Fetches these parts of one failed test.
     async fn fetch(&self, subjects: &[Subject]) -> TestData {
-        self.source(&self.active()).fetch(&subject_set(subjects), test_deadline()).await
+        self.source(&self.active_connection()).fetch(&subject_set(subjects), test_deadline()).await
     }
 }
 
@@ -107,6 +112,7 @@ fn subject_set(subjects: &[Subject]) -> BTreeSet<Subject> {
     subjects.iter().copied().collect()
 }
 
+/// Returns a deadline that a successful test does not reach.
 fn test_deadline() -> Instant {
     Instant::now() + Duration::from_secs(20)
 }
@@ -116,7 +122,7 @@ fn failed_test(variation: Option<&str>, link: Option<&str>) -> FailedTest {
     FailedTest::new(execution, case, variation.map(str::to_owned), link.map(str::to_owned))
 }
 
-/// Returns the path of a request, below the path of the API and without the query.
+/// Returns the path of a request, without the path of the API and without the query.
 fn api_path(request: &str) -> &str {
     let target = request.split(' ').nth(1).unwrap_or_default();
     let path = target.split('?').next().unwrap_or_default();
@@ -152,7 +158,8 @@ fn log_json(id: &str, variation: Option<&str>) -> Value {
     })
 }
 
-/// Answers like a Test Manager that has no fault. It has one log, one assertion and its screenshot.
+/// Answers a request like a Test Manager without faults, which has one log with one assertion and
+/// its screenshot.
 fn answer_without_fault(request: &str) -> Vec<u8> {
     let execution = Uuid::from_u128(EXECUTION_ID);
     let case = Uuid::from_u128(TEST_CASE_ID);

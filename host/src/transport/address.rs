@@ -1,7 +1,7 @@
 //! Decides to which addresses a request may go: resolves the name and checks every address.
 //!
-//! Checks addresses as values. An IPv6 address that embeds an IPv4 address is checked as the IPv4
-//! address. Never connects.
+//! Addresses are checked as values. An IPv6 address that embeds an IPv4 address is checked as the
+//! IPv4 address. This module never connects.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,7 +17,7 @@ use super::resolver::Resolver;
 const OWN_SERVER_REASON: &str =
     "it is an address of this Jackfield server, which no connection may call";
 
-/// Maximum number of addresses of one name; a name with more is refused.
+/// Maximum number of addresses of one name. A name with more addresses is refused.
 const ADDRESSES_MAX: usize = 32;
 
 /// The rules for the addresses to which a request may be sent.
@@ -32,7 +32,7 @@ pub(crate) struct AddressRules {
 /// The reason why no address of an origin can be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ResolveError {
-    /// The rules forbid one of its addresses.
+    /// The rules forbid one of the origin's addresses.
     #[error("{origin} has the address {ip}, which is not allowed: {reason}")]
     Forbidden {
         /// The origin whose name was resolved.
@@ -65,7 +65,7 @@ pub(crate) enum ResolveError {
 ///
 /// # Errors
 /// The name cannot be resolved, or one of its addresses is forbidden. One forbidden address is
-/// enough, because the host may connect to any of them.
+/// enough for an error, because the host may connect to any address of the name.
 pub(crate) async fn resolve(
     resolver: &dyn Resolver,
     connection: ConnectionId,
@@ -73,7 +73,7 @@ pub(crate) async fn resolve(
     rules: AddressRules,
     own_addresses: &OwnAddresses,
 ) -> Result<Vec<SocketAddr>, ResolveError> {
-    let addresses = socket_addresses(resolver, connection, origin).await?;
+    let addresses = resolve_without_check(resolver, connection, origin).await?;
     for address in &addresses {
         let checked = match is_own_address(*address, own_addresses) {
             true => Err(OWN_SERVER_REASON),
@@ -88,8 +88,8 @@ pub(crate) async fn resolve(
     Ok(addresses)
 }
 
-/// Refuses `localhost` and `*.localhost` with a port of this server: a proxy on this machine would
-/// connect them to this server. The proxy resolves all other names.
+/// Refuses `localhost` and `*.localhost` with a port of this server, because a proxy on this
+/// machine would connect to this server. All other names are resolved by the proxy.
 pub(crate) fn refuse_own_server_via_proxy(
     origin: &Origin,
     own_addresses: &OwnAddresses,
@@ -103,6 +103,7 @@ pub(crate) fn refuse_own_server_via_proxy(
     Ok(())
 }
 
+/// Returns whether a connection to this address may reach this server.
 fn is_own_address(address: SocketAddr, own_addresses: &OwnAddresses) -> bool {
     let embedded = match address.ip() {
         IpAddr::V6(ip) => embedded_v4(ip).map(IpAddr::V4),
@@ -112,15 +113,15 @@ fn is_own_address(address: SocketAddr, own_addresses: &OwnAddresses) -> bool {
     addresses
         .into_iter()
         .flatten()
-        .any(|ip| own_addresses.may_lead_here(SocketAddr::new(ip, address.port())))
+        .any(|ip| own_addresses.may_reach_this_server(SocketAddr::new(ip, address.port())))
 }
 
-/// Resolves the name of an origin without checking its addresses. Used directly for a proxy,
-/// because the operator chose the proxy.
+/// Resolves the name of an origin without checking its addresses. The addresses of a proxy are
+/// never checked, because the operator chose the proxy.
 ///
 /// # Errors
-/// The name cannot be resolved, or has no address, or has too many.
-pub(crate) async fn socket_addresses(
+/// The name cannot be resolved, has no address, or has too many addresses.
+pub(crate) async fn resolve_without_check(
     resolver: &dyn Resolver,
     connection: ConnectionId,
     origin: &Origin,
@@ -141,7 +142,7 @@ pub(crate) async fn socket_addresses(
 }
 
 /// Checks whether a request for an origin may be sent to an address. The error is the rule that
-/// forbids it.
+/// forbids the address, as a text for people.
 fn check_address(origin: &Origin, ip: IpAddr, rules: AddressRules) -> Result<(), &'static str> {
     let is_name = matches!(origin.host(), Host::Domain(_));
     match classify(ip) {
@@ -260,7 +261,7 @@ mod tests {
         check_address(&origin.parse().unwrap(), ip.parse().unwrap(), rules).is_ok()
     }
 
-    /// Resolves every name to this many public addresses.
+    /// A resolver that returns this many public addresses for every name.
     struct ManyAddresses(u8);
 
     #[async_trait::async_trait]

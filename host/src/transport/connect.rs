@@ -1,8 +1,8 @@
 //! Makes network connections to trackers: connects to a resolved address or through a proxy, then
 //! starts TLS and HTTP/2 or HTTP/1.1.
 //!
-//! Sends no byte of a request. If a proxy is configured, the proxy resolves names, and the address
-//! rules apply only to IP addresses.
+//! This module never sends a byte of a request. If a proxy is configured, the proxy resolves names,
+//! and the address rules apply only to origins with an IP address.
 
 mod proxy;
 mod race;
@@ -38,7 +38,7 @@ use tolerant_end::TolerantTlsStream;
 
 pub(crate) use race::LastAddresses;
 
-/// Maximum time to make a connection, including name resolution and TLS.
+/// Maximum time of connecting, including name resolution and TLS.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// Maximum number of headers of a response.
 pub(crate) const RESPONSE_HEADERS_MAX: usize = 128;
@@ -51,8 +51,10 @@ const BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// The HTTP/2 flow-control window: how many bytes a server may send before the host reads them.
 const WINDOW_BYTES: u32 = 256 * 1024;
 
-/// Makes connections with the trust anchors, resolver and proxies that all runs share.
+/// Makes network connections with the trust anchors, the resolver and the proxies that all runs
+/// share.
 pub(crate) struct Dialer {
+    /// The TLS settings with the trust anchors, without a client certificate.
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) resolver: Box<dyn Resolver>,
     pub(crate) proxies: Proxies,
@@ -60,31 +62,32 @@ pub(crate) struct Dialer {
     pub(crate) own_addresses: OwnAddresses,
 }
 
-/// A connection that is ready for a request.
+/// A network connection that is ready for a request.
 pub(crate) struct HttpConnection {
     pub(crate) sender: Sender,
-    /// The proxy to which requests are sent with absolute URLs. If it is absent, requests are sent
-    /// to the tracker.
+    /// The proxy to which requests are sent with absolute URLs. Without a proxy, or through a
+    /// tunnel of the proxy, this is absent.
     pub(crate) proxy: Option<ProxyAuth>,
     /// The time since which no request has used this connection.
     pub(crate) idle_since: Instant,
 }
 
-/// The `Proxy-Authorization` for a proxy that forwards plain HTTP, if it needs one.
+/// The header `Proxy-Authorization` for a proxy that forwards plain HTTP; absent if the proxy's URL
+/// has no user.
 #[derive(Clone)]
 pub(crate) struct ProxyAuth(pub(crate) Option<HeaderValue>);
 
 impl HttpConnection {
-    /// Explains an answer that the proxy itself sent because it refused to forward the request;
-    /// `None` if the status is not of this kind.
-    pub(crate) fn refused_by_proxy(&self, status: u16) -> Option<String> {
+    /// Explains an answer that the proxy itself sent because it refused to forward the request.
+    /// Returns `None` if the status is not 407.
+    pub(crate) fn explain_proxy_refusal(&self, status: u16) -> Option<String> {
         let proxy = self.proxy.as_ref().filter(|_| status == 407)?;
         let why = ProxyError::authentication(proxy.0.as_ref());
         Some(format!("the proxy of HTTP_PROXY: {why}"))
     }
 }
 
-/// The HTTP connection, by the negotiated protocol.
+/// The sending half of an HTTP connection, by the negotiated protocol.
 pub(crate) enum Sender {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
@@ -147,7 +150,7 @@ impl ConnectError {
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
-/// How the server of an origin is reached.
+/// The way to the server of an origin: directly or through a proxy.
 pub(crate) enum Route {
     /// Connect to one of these checked addresses of the tracker.
     Direct(Vec<SocketAddr>),
@@ -155,22 +158,22 @@ pub(crate) enum Route {
 }
 
 /// A connection on which HTTP was negotiated.
-pub(crate) struct Negotiated {
+pub(crate) struct NegotiatedConnection {
     pub(crate) sender: Sender,
     /// Whether the server requested a client certificate.
     pub(crate) is_certificate_requested: bool,
 }
 
 impl Dialer {
-    /// Makes a dialer that uses the resolver of the operating system and the proxies of the
-    /// environment.
+    /// Makes a dialer that uses the resolver of the operating system, and the proxies that
+    /// environment variables name.
     pub(crate) fn from_env(tls: Arc<ClientConfig>, own_addresses: OwnAddresses) -> Self {
         let resolver = Box::new(SystemResolver::new());
         Self { tls, resolver, proxies: Proxies::from_env(), own_addresses }
     }
 
-    /// Connects to an origin, for a connection of Jackfield and under its rules. Fails if the
-    /// connection is not made before `until` or within ten seconds.
+    /// Connects to an origin under the rules of `caller`. Fails if the connection is not made
+    /// before `until` and within [`CONNECT_TIME_MAX`].
     pub(crate) async fn connect(
         &self,
         origin: &Origin,
@@ -212,7 +215,7 @@ impl Dialer {
         Ok(Route::Direct(addresses))
     }
 
-    /// Opens an unencrypted stream to the origin, or to the proxy that forwards to it.
+    /// Opens a stream to the origin, or to the proxy that forwards requests to the origin.
     pub(crate) async fn open_stream(
         &self,
         caller: Caller<'_>,
@@ -227,7 +230,7 @@ impl Dialer {
                     Ok(Box::new(stream) as Box<dyn ByteStream>)
                 }
                 Route::Proxy(proxy) => {
-                    let opened = self.via_proxy(caller, origin, proxy, until).await;
+                    let opened = self.open_stream_via_proxy(caller, origin, proxy, until).await;
                     opened
                         .map_err(|source| ConnectError::Proxy { proxy: proxy.to_string(), source })
                 }
@@ -243,30 +246,31 @@ impl Dialer {
         origin: &Origin,
         stream: Box<dyn ByteStream>,
         until: Instant,
-    ) -> Result<Negotiated, ConnectError> {
+    ) -> Result<NegotiatedConnection, ConnectError> {
         let negotiating = async {
             if !origin.is_https() {
                 let sender = start_http1(stream).await.map_err(ConnectError::Http)?;
-                return Ok(Negotiated { sender, is_certificate_requested: false });
+                return Ok(NegotiatedConnection { sender, is_certificate_requested: false });
             }
             let identity = caller.identity.map_err(Clone::clone)?;
             let mut config = (*self.tls).clone();
             if caller.http1_only {
                 config.alpn_protocols = vec![b"http/1.1".to_vec()];
             }
-            let tls::Encrypted { stream, is_certificate_requested } =
+            let tls::EncryptedStream { stream, is_certificate_requested } =
                 tls::handshake(&config, origin.host(), identity, stream).await?;
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             let stream = TolerantTlsStream(stream);
             let started =
                 if is_http2 { start_http2(stream).await } else { start_http1(stream).await };
             let sender = started.map_err(ConnectError::Http)?;
-            Ok(Negotiated { sender, is_certificate_requested })
+            Ok(NegotiatedConnection { sender, is_certificate_requested })
         };
         timeout_at(until, negotiating).await.unwrap_or(Err(ConnectError::TimedOut(TryStep::Tls)))
     }
 }
 
+/// Starts HTTP/1.1 on a stream.
 async fn start_http1(stream: impl ByteStream + 'static) -> hyper::Result<Sender> {
     let (sender, connection) = http1::Builder::new()
         .max_headers(RESPONSE_HEADERS_MAX)
@@ -283,6 +287,7 @@ async fn start_http1(stream: impl ByteStream + 'static) -> hyper::Result<Sender>
     Ok(Sender::Http1(sender))
 }
 
+/// Starts HTTP/2 on a stream.
 async fn start_http2(stream: impl ByteStream + 'static) -> hyper::Result<Sender> {
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .max_header_list_size(RESPONSE_HEAD_BYTES_MAX)

@@ -1,7 +1,7 @@
 //! The client certificate of a connection: reads it from two secrets, and presents it in a TLS
 //! handshake if the tracker requests it.
 //!
-//! The key is never sent, so answers are not searched for it.
+//! The key is never sent, so answers are not searched for the key.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +17,7 @@ use rustls::sign::CertifiedKey;
 use crate::domain::{CLIENT_CERT, CLIENT_KEY};
 use crate::secret::Secret;
 
-use super::trust::crypto;
+use super::trust::crypto_provider;
 
 /// A client certificate chain and its key.
 #[derive(Clone)]
@@ -26,10 +26,10 @@ pub struct ClientIdentity(Arc<CertifiedKey>);
 /// The reason why a client certificate cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
-    /// Only one of the two secrets has a value.
+    /// Only one of the secrets `client_cert` and `client_key` has a value.
     #[error("a client certificate needs both `client_cert` and `client_key`")]
     Incomplete,
-    /// The first secret contains no certificate.
+    /// The secret `client_cert` contains no certificate.
     #[error("`client_cert` contains no certificate; give it as PEM (-----BEGIN CERTIFICATE-----)")]
     NoCertificate,
     /// The key is protected by a password.
@@ -38,7 +38,7 @@ pub enum IdentityError {
          Jackfield itself stores the key encrypted"
     )]
     Encrypted,
-    /// The second secret contains no key.
+    /// The secret `client_key` contains no key.
     #[error(
         "`client_key` contains no private key; give it as PEM (-----BEGIN PRIVATE KEY-----), and \
          convert a PKCS#12 file with `openssl pkcs12 -nodes`"
@@ -80,7 +80,7 @@ impl ClientIdentity {
             Ok(key) => key,
             Err(_) => return Err(IdentityError::NoKey),
         };
-        match CertifiedKey::from_der(chain, key, &crypto()) {
+        match CertifiedKey::from_der(chain, key, &crypto_provider()) {
             Ok(key) => Ok(Self(Arc::new(key))),
             Err(rustls::Error::InconsistentKeys(_)) => Err(IdentityError::Mismatch),
             Err(error) => Err(IdentityError::Unusable(error.to_string())),
@@ -94,10 +94,12 @@ impl fmt::Debug for ClientIdentity {
     }
 }
 
-/// The certificate that one handshake presents, and whether the server requested one.
+/// The client certificate of one handshake, and whether the server requested a client certificate.
 #[derive(Debug, Default)]
 pub(crate) struct PresentedIdentity {
+    /// The certificate to present, if the connection has one.
     identity: Option<ClientIdentity>,
+    /// Whether the server has requested a client certificate.
     is_requested: AtomicBool,
 }
 

@@ -1,6 +1,6 @@
-//! This server itself: the name of its machine, and the addresses on which it listens. No request
-//! of a connection may be sent there: it would arrive from this machine, where trusted proxies may
-//! be, so the server could trust its headers.
+//! This server itself: the name of its machine, and the addresses on which it listens. A request of
+//! a connection is never sent to these addresses. Such a request would arrive from this machine,
+//! where trusted proxies may run, so the server could trust the headers of the request.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -15,10 +15,10 @@ impl OwnAddresses {
         Self(listening)
     }
 
-    /// Whether a connection to an address may reach this server: the port is one of the server's,
-    /// and the address belongs to this machine. The listening address alone does not decide,
-    /// because the machine may redirect ports.
-    pub(crate) fn may_lead_here(&self, address: SocketAddr) -> bool {
+    /// Whether a connection to an address may reach this server: whether the port is a port of this
+    /// server, and the address belongs to this machine. The listening address alone does not
+    /// decide, because the machine may redirect ports.
+    pub(crate) fn may_reach_this_server(&self, address: SocketAddr) -> bool {
         let ip = address.ip().to_canonical();
         self.has_port(address.port())
             && (ip.is_loopback()
@@ -33,15 +33,15 @@ impl OwnAddresses {
     }
 }
 
-/// The name of the machine or the container; empty if the system does not report it.
+/// Returns the name of the machine or the container; empty if the system does not report the name.
 #[must_use]
 pub fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()
 }
 
-/// Whether one of the machine's interfaces has this address. If it has, the kernel chooses the
-/// address itself as the local address of a connection to it. `connect` on a UDP socket only
+/// Whether one of the machine's interfaces has this address. For such an address, the kernel
+/// chooses the same address as the local end of a connection. `connect` on a UDP socket only
 /// chooses a route and sends nothing.
 fn is_of_this_machine(ip: IpAddr) -> bool {
     let any = match ip {
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_of_the_server_leads_to_it_on_each_address_of_the_machine() {
+    fn a_port_of_the_server_reaches_the_server_on_each_address_of_the_machine() {
         let parse = |text: &str| text.parse::<SocketAddr>().unwrap();
         let own = OwnAddresses::new(vec![parse("192.0.2.7:8080"), parse("[::]:8081")]);
         for address in [
@@ -73,12 +73,12 @@ mod tests {
             "192.0.2.7:8080",
             "192.0.2.7:8081",
         ] {
-            assert!(own.may_lead_here(parse(address)), "{address}");
+            assert!(own.may_reach_this_server(parse(address)), "{address}");
         }
         for address in ["127.0.0.1:8082", "192.0.2.7:80", "192.0.2.8:8080", "203.0.113.1:8081"] {
-            assert!(!own.may_lead_here(parse(address)), "{address}");
+            assert!(!own.may_reach_this_server(parse(address)), "{address}");
         }
-        assert!(!OwnAddresses::default().may_lead_here(parse("127.0.0.1:8080")));
+        assert!(!OwnAddresses::default().may_reach_this_server(parse("127.0.0.1:8080")));
     }
 
     #[test]

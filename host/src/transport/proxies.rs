@@ -1,6 +1,7 @@
 //! Chooses the proxy for a tracker by `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, as curl does.
 //!
 //! In addition to curl's syntax, an entry of `NO_PROXY` may begin with `*.` and may have a port.
+//! This module never connects to a proxy.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -42,7 +43,7 @@ pub(crate) struct InvalidProxy {
     why: &'static str,
 }
 
-/// The proxy for an origin, or the reason why it cannot be used; `None` if no proxy is used.
+/// The proxy for an origin, or the reason why the proxy cannot be used; `None` if no proxy is used.
 type ProxyChoice = Option<Result<Arc<Proxy>, InvalidProxy>>;
 
 /// The proxies that the environment names, and the origins that are reached without a proxy.
@@ -56,7 +57,7 @@ pub(crate) struct Proxies {
 impl Proxies {
     /// Reads the environment variables. As with curl, the name in lower case has priority, and an
     /// empty variable counts as not set. `ALL_PROXY` is ignored, because many shells set it, and
-    /// because the host can no longer check addresses if it uses a proxy.
+    /// because the host cannot check the addresses of names that a proxy resolves.
     pub(crate) fn from_env() -> Self {
         let read = |names: [&str; 2]| {
             let values = names.iter().filter_map(|name| std::env::var(name).ok());
@@ -114,6 +115,7 @@ impl Proxies {
     }
 }
 
+/// Parses the value of a proxy variable. Returns `None` if the value is empty.
 fn parse_proxy(variable: &'static str, text: &str) -> ProxyChoice {
     if text.is_empty() {
         return None;
@@ -154,6 +156,7 @@ struct NoProxyEntry {
     port: Option<u16>,
 }
 
+/// The hosts to which an entry of `NO_PROXY` applies.
 #[derive(Debug, PartialEq, Eq)]
 enum NoProxyHosts {
     All,
@@ -171,6 +174,7 @@ impl NoProxyEntry {
         Some(Self { hosts: NoProxyHosts::parse(host)?, port: Some(port.parse().ok()?) })
     }
 
+    /// Whether the entry applies to an origin.
     fn matches(&self, origin: &Origin) -> bool {
         if self.port.is_some_and(|port| port != origin.port()) {
             return false;
@@ -216,7 +220,7 @@ impl NoProxyHosts {
 mod tests {
     use super::*;
 
-    fn proxy(text: &str) -> Result<Arc<Proxy>, InvalidProxy> {
+    fn parse_https_proxy(text: &str) -> Result<Arc<Proxy>, InvalidProxy> {
         parse_proxy("HTTPS_PROXY", text).unwrap()
     }
 
@@ -268,7 +272,7 @@ mod tests {
             ("https://DOM%5Cu:a%23b%3A%2Fc@proxy", "https://proxy", Some("DOM\\u:a#b:/c")),
             ("http://u@proxy", "http://proxy", Some("u:")),
         ] {
-            let proxy = proxy(text).unwrap();
+            let proxy = parse_https_proxy(text).unwrap();
             assert_eq!(proxy.origin, origin.parse().unwrap(), "{text}");
             let expected = credentials
                 .map(|text| format!("Basic {}", data_encoding::BASE64.encode(text.as_bytes())));
@@ -286,7 +290,7 @@ mod tests {
             "http://",
             "http://u:s3cret@a b",
         ] {
-            let error = proxy(text).err().unwrap().to_string();
+            let error = parse_https_proxy(text).err().unwrap().to_string();
             assert!(
                 error.starts_with("HTTPS_PROXY is not the URL") && !error.contains("s3"),
                 "{error}"

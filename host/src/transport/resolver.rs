@@ -1,10 +1,10 @@
-//! Resolves names with the operating system. A name server that does not answer delays only the
-//! connections of Jackfield that use it.
+//! Resolves names with the operating system. A name server that does not answer never delays
+//! connections of Jackfield that do not use this name server.
 //!
 //! The system's call blocks a thread and cannot be cancelled, so each look-up has its own thread.
 //! The number of threads is limited: one for each name of a connection, a few for each connection,
-//! and a maximum for all. A second request for a name that is being looked up waits for the same
-//! result.
+//! and a maximum for all. If a name is already being looked up, a further request for the name
+//! waits for the same result.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,10 +19,10 @@ use crate::domain::ConnectionId;
 
 /// Maximum number of look-ups of one connection at a time.
 const LOOKUPS_OF_CONNECTION_MAX: usize = 4;
-/// Maximum number of look-ups of all connections at a time. Each of them has a thread.
+/// Maximum number of look-ups of all connections at a time. Each look-up has a thread.
 const LOOKUPS_MAX: usize = 256;
 
-/// Finds the addresses of a name. Tests replace the implementation.
+/// Finds the addresses of a name. Tests use other implementations.
 #[async_trait]
 pub(crate) trait Resolver: Send + Sync {
     /// Returns all addresses of a name that a connection needs.
@@ -37,15 +37,17 @@ type LookupResult = Option<Result<Vec<IpAddr>, (io::ErrorKind, String)>>;
 
 /// Resolves names with the operating system.
 pub(crate) struct SystemResolver {
+    /// Looks up a name. Tests replace this function.
     lookup: Lookup,
-    in_progress: Arc<LookupsInProgress>,
+    lookups_in_progress: Arc<LookupsInProgress>,
 }
 
 /// The look-ups that have not ended.
 struct LookupsInProgress {
+    /// The result of each look-up, by the connection of Jackfield and the name.
     by_name: Mutex<HashMap<(ConnectionId, String), watch::Receiver<LookupResult>>>,
     /// Changes whenever a look-up ends.
-    ended: watch::Sender<()>,
+    lookup_ended: watch::Sender<()>,
 }
 
 impl SystemResolver {
@@ -56,20 +58,20 @@ impl SystemResolver {
     }
 
     fn with_lookup(lookup: Lookup) -> Self {
-        let in_progress =
-            LookupsInProgress { by_name: Mutex::default(), ended: watch::Sender::new(()) };
-        Self { lookup, in_progress: Arc::new(in_progress) }
+        let lookups_in_progress =
+            LookupsInProgress { by_name: Mutex::default(), lookup_ended: watch::Sender::new(()) };
+        Self { lookup, lookups_in_progress: Arc::new(lookups_in_progress) }
     }
 
-    /// Returns the result of the running look-up of this name, or starts one. `None`: too many
-    /// look-ups are in progress.
+    /// Returns the future result of the look-up of this name, and starts the look-up if it is not
+    /// in progress. Returns `None` if too many look-ups are in progress.
     fn join_or_start(
         &self,
         connection: ConnectionId,
         name: &str,
     ) -> io::Result<Option<watch::Receiver<LookupResult>>> {
         let key = (connection, name.to_owned());
-        let mut by_name = self.in_progress.by_name.lock();
+        let mut by_name = self.lookups_in_progress.by_name.lock();
         if let Some(result) = by_name.get(&key) {
             return Ok(Some(result.clone()));
         }
@@ -81,13 +83,13 @@ impl SystemResolver {
             return Ok(None);
         }
         let (sender, result) = watch::channel(None);
-        let (lookup, in_progress) = (self.lookup, Arc::clone(&self.in_progress));
+        let (lookup, lookups_in_progress) = (self.lookup, Arc::clone(&self.lookups_in_progress));
         let thread_key = key.clone();
         std::thread::Builder::new().name("resolve".to_owned()).spawn(move || {
             let found = lookup(&thread_key.1).map_err(|error| (error.kind(), error.to_string()));
-            in_progress.by_name.lock().remove(&thread_key);
+            lookups_in_progress.by_name.lock().remove(&thread_key);
             sender.send_replace(Some(found));
-            in_progress.ended.send_replace(());
+            lookups_in_progress.lookup_ended.send_replace(());
         })?;
         by_name.insert(key, result.clone());
         Ok(Some(result))
@@ -98,9 +100,9 @@ impl SystemResolver {
 impl Resolver for SystemResolver {
     async fn resolve(&self, connection: ConnectionId, name: &str) -> io::Result<Vec<IpAddr>> {
         loop {
-            let mut ended = self.in_progress.ended.subscribe();
+            let mut ended = self.lookups_in_progress.lookup_ended.subscribe();
             let Some(mut result) = self.join_or_start(connection, name)? else {
-                // This wait needs no limit, because the caller has a deadline.
+                // This wait has no time limit of its own, because the caller has a deadline.
                 let _ = ended.changed().await;
                 continue;
             };
@@ -126,15 +128,18 @@ mod tests {
 
     use super::*;
 
+    /// Whether look-ups of names that begin with `silent` may end.
     static MAY_ANSWER: Mutex<bool> = Mutex::new(false);
+    /// Wakes the threads that wait for [`MAY_ANSWER`].
     static MAY_ANSWER_CHANGED: Condvar = Condvar::new();
-    static STARTED: AtomicUsize = AtomicUsize::new(0);
+    /// The number of started look-ups of names that begin with `silent`.
+    static STARTED_SILENT_LOOKUPS: AtomicUsize = AtomicUsize::new(0);
 
-    /// Looks up a name. If the name begins with `silent`, the look-up lasts until the test lets it
-    /// end.
+    /// Looks up a name. If the name begins with `silent`, the look-up waits until `MAY_ANSWER` is
+    /// true.
     fn lookup(name: &str) -> io::Result<Vec<IpAddr>> {
         if name.starts_with("silent") {
-            STARTED.fetch_add(1, Ordering::SeqCst);
+            STARTED_SILENT_LOOKUPS.fetch_add(1, Ordering::SeqCst);
             MAY_ANSWER_CHANGED.wait_while(&mut MAY_ANSWER.lock(), |may_answer| !*may_answer);
         }
         Ok(vec![IpAddr::from([5, 5, 5, 5])])
@@ -154,11 +159,11 @@ mod tests {
             .collect();
         let found = resolver.resolve(other_connection, "tracker").await.unwrap();
         assert_eq!(found, [IpAddr::from([5, 5, 5, 5])]);
-        assert!(STARTED.load(Ordering::SeqCst) <= LOOKUPS_OF_CONNECTION_MAX);
+        assert!(STARTED_SILENT_LOOKUPS.load(Ordering::SeqCst) <= LOOKUPS_OF_CONNECTION_MAX);
         *MAY_ANSWER.lock() = true;
         MAY_ANSWER_CHANGED.notify_all();
         let results = timeout(Duration::from_secs(10), join_all(silent_lookups)).await.unwrap();
         assert!(results.into_iter().all(|found| found.unwrap().is_ok()));
-        assert!(resolver.in_progress.by_name.lock().is_empty());
+        assert!(resolver.lookups_in_progress.by_name.lock().is_empty());
     }
 }

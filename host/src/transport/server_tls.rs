@@ -1,5 +1,5 @@
-//! TLS of this server's own listeners: its certificate and key. They are read again when their
-//! files change.
+//! The certificate and the key with which this server's own listeners use TLS. Both are read again
+//! when their files change.
 //!
 //! If changed files cannot be used, the working certificate is never replaced.
 
@@ -17,13 +17,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
-use super::trust::{Certificate, crypto, format_time};
+use super::trust::{Certificate, crypto_provider, format_time};
 
 /// The certificate and the key of the server.
 pub struct ServerTls {
     files: TlsFiles,
+    /// The TLS configuration in use.
     config: ArcSwap<ServerConfig>,
-    /// The hash of the files that were read last, also if they could not be used.
+    /// The hash of the files that were read last, even if the files could not be used.
     last_hash: Mutex<[u8; 32]>,
 }
 
@@ -42,11 +43,11 @@ pub enum ServerTlsError {
     /// A file cannot be read.
     #[error("cannot read `{key}` = {path:?}: {source}")]
     Io {
-        /// The setting.
+        /// The setting that contains the path of the file.
         key: &'static str,
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The error.
+        /// The error of reading the file.
         source: io::Error,
     },
     /// The file contains no certificate.
@@ -64,36 +65,36 @@ pub enum ServerTlsError {
     Unusable(rustls::Error),
 }
 
-/// The content of the files.
+/// The content of the files that [`TlsFiles`] names.
 struct PemFiles {
     certificate: Vec<u8>,
     key: Zeroizing<Vec<u8>>,
 }
 
 impl ServerTls {
-    /// Reads the files.
+    /// Reads the certificate and the key from the files.
     ///
     /// # Errors
     /// The files cannot be read or cannot be used together.
     pub fn load(files: TlsFiles) -> Result<Self, ServerTlsError> {
         let pem = PemFiles::read(&files)?;
-        let config = pem.config(&files)?;
+        let config = pem.server_config(&files)?;
         let last_hash = Mutex::new(pem.hash());
         Ok(Self { files, config: ArcSwap::from_pointee(config), last_hash })
     }
 
-    /// Reads the files again. Returns whether they have changed since the last reading.
+    /// Reads the files again. Returns whether the files have changed since they were read last.
     ///
     /// # Errors
-    /// As for [`Self::load`]. Each change of the files is reported only once. The earlier
-    /// certificate remains in use.
+    /// Returns the same errors as [`Self::load`]. Each change of the files is reported only once.
+    /// After an error, the earlier certificate remains in use.
     pub fn reload(&self) -> Result<bool, ServerTlsError> {
         let pem = PemFiles::read(&self.files)?;
         let hash = pem.hash();
         if std::mem::replace(&mut *self.last_hash.lock(), hash) == hash {
             return Ok(false);
         }
-        self.config.store(Arc::new(pem.config(&self.files)?));
+        self.config.store(Arc::new(pem.server_config(&self.files)?));
         Ok(true)
     }
 
@@ -117,8 +118,8 @@ impl TlsFiles {
     /// The files cannot be read or cannot be used together.
     pub fn validity(&self) -> Result<(String, i64), ServerTlsError> {
         let pem = PemFiles::read(self)?;
-        pem.config(self)?;
-        let first = pem.chain(self)?.into_iter().next();
+        pem.server_config(self)?;
+        let first = pem.certificate_chain(self)?.into_iter().next();
         let parsed = first.and_then(|der| Certificate::parse(&der));
         let end = parsed.map(|certificate| certificate.not_after());
         let end = end.ok_or_else(|| ServerTlsError::NoCertificate(self.certificate.clone()))?;
@@ -142,18 +143,23 @@ impl PemFiles {
         Sha256::new().chain_update(&self.certificate).chain_update(&*self.key).finalize().into()
     }
 
-    fn chain(&self, files: &TlsFiles) -> Result<Vec<CertificateDer<'static>>, ServerTlsError> {
+    /// Returns the certificates, with the certificate of the server first.
+    fn certificate_chain(
+        &self,
+        files: &TlsFiles,
+    ) -> Result<Vec<CertificateDer<'static>>, ServerTlsError> {
         let no_certificate = || ServerTlsError::NoCertificate(files.certificate.clone());
         let chain =
             CertificateDer::pem_slice_iter(&self.certificate).collect::<Result<Vec<_>, _>>();
         chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(no_certificate)
     }
 
-    fn config(&self, files: &TlsFiles) -> Result<ServerConfig, ServerTlsError> {
-        let chain = self.chain(files)?;
+    /// Makes a TLS configuration from the certificate and the key.
+    fn server_config(&self, files: &TlsFiles) -> Result<ServerConfig, ServerTlsError> {
+        let chain = self.certificate_chain(files)?;
         let key = PrivateKeyDer::from_pem_slice(&self.key);
         let key = key.map_err(|_| ServerTlsError::NoKey(files.key.clone()))?;
-        let mut config = ServerConfig::builder_with_provider(crypto())
+        let mut config = ServerConfig::builder_with_provider(crypto_provider())
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
             .map_err(ServerTlsError::Unusable)?;
@@ -170,19 +176,19 @@ mod tests {
 
     type CertificateWithKey = rcgen::CertifiedKey<rcgen::KeyPair>;
 
-    fn pem(label: &str, der: &[u8]) -> String {
+    fn pem_text(label: &str, der: &[u8]) -> String {
         let text = BASE64.encode(der);
         format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
     }
 
     fn write_certificate(files: &TlsFiles, certified: &CertificateWithKey) {
-        let pem = pem("CERTIFICATE", certified.cert.der());
+        let pem = pem_text("CERTIFICATE", certified.cert.der());
         std::fs::write(&files.certificate, pem).unwrap();
     }
 
-    fn write(files: &TlsFiles, certified: &CertificateWithKey) {
+    fn write_certificate_and_key(files: &TlsFiles, certified: &CertificateWithKey) {
         write_certificate(files, certified);
-        let pem = pem("PRIVATE KEY", &certified.signing_key.serialize_der());
+        let pem = pem_text("PRIVATE KEY", &certified.signing_key.serialize_der());
         std::fs::write(&files.key, pem).unwrap();
     }
 
@@ -193,7 +199,7 @@ mod tests {
         let files = TlsFiles { certificate, key };
         let new = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         assert!(matches!(ServerTls::load(files.clone()), Err(ServerTlsError::Io { .. })));
-        write(&files, &new());
+        write_certificate_and_key(&files, &new());
         let tls = ServerTls::load(files.clone()).unwrap();
         let first = tls.config.load_full();
         assert!(!tls.reload().unwrap(), "nothing has changed");
@@ -201,7 +207,7 @@ mod tests {
         assert!(matches!(tls.reload(), Err(ServerTlsError::Unusable(_))));
         assert!(!tls.reload().unwrap(), "the error is reported only once");
         assert!(Arc::ptr_eq(&first, &tls.config.load_full()));
-        write(&files, &new());
+        write_certificate_and_key(&files, &new());
         assert!(tls.reload().unwrap());
         assert!(!Arc::ptr_eq(&first, &tls.config.load_full()));
         assert!(files.validity().unwrap().1 > 300);

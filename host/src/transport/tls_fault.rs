@@ -1,4 +1,5 @@
-//! Classifies the TLS error of a connection that another crate made.
+//! Classifies the TLS error of a connection that another crate made. This module never explains an
+//! error to people.
 
 use std::io;
 
@@ -8,12 +9,12 @@ use rustls::CertificateError::{
 };
 use rustls::Error;
 
-/// Why a handshake failed.
+/// The reason why a TLS handshake failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsFault {
     /// No trusted authority issued the certificate.
     UnknownAuthority,
-    /// The certificate is for other hosts.
+    /// The certificate is valid only for other host names.
     OtherName,
     /// The certificate has expired, or is not valid yet.
     OutsideValidity,

@@ -1,7 +1,7 @@
-//! Decides which servers are trusted: those with a certificate of an authority in the system's
-//! store or in `extra_ca_file`, and those whose own certificate is in `extra_ca_file`.
+//! Decides which servers are trusted. A server is trusted if an authority in the system's store or
+//! in `extra_ca_file` issued its certificate, or if `extra_ca_file` contains its certificate.
 //!
-//! Never disables a check of certificates.
+//! This module never disables a check of certificates.
 
 mod certificate;
 mod explain;
@@ -25,7 +25,7 @@ pub(crate) use explain::explain;
 /// The reason why TLS cannot be configured.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// The file cannot be read or is not PEM.
+    /// The file of `extra_ca_file` cannot be read or is not PEM.
     #[error("cannot read `extra_ca_file` = {path:?}: {source}; it must contain PEM certificates")]
     ExtraCa {
         /// The path of the file.
@@ -33,7 +33,7 @@ pub enum TrustError {
         /// The error of reading or parsing the file.
         source: pem::Error,
     },
-    /// The file has no usable certificate.
+    /// The file of `extra_ca_file` contains no usable certificate.
     #[error(
         "`extra_ca_file` = {0:?} contains no certificate that can be trusted; give it as PEM \
          (-----BEGIN CERTIFICATE-----)"
@@ -42,14 +42,14 @@ pub enum TrustError {
     /// The TLS library refused the configuration.
     #[error("cannot configure TLS: {0}")]
     Tls(#[from] rustls::Error),
-    /// The system's store and the file together have no certificate.
+    /// The TLS library cannot build the verifier of certificate chains.
     #[error("cannot configure TLS: {0}")]
     Verifier(#[from] rustls::client::VerifierBuilderError),
 }
 
 /// Returns the cryptography for TLS: aws-lc-rs. The alternative, ring, cannot check signatures of
 /// P-521 keys and of ECDSA with SHA-512, which the authorities of companies use.
-pub(crate) fn crypto() -> Arc<CryptoProvider> {
+pub(crate) fn crypto_provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
@@ -69,8 +69,9 @@ pub(crate) fn file_certificates(path: &Path) -> Result<Vec<CertificateDer<'stati
     CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(unusable)
 }
 
-/// Configures TLS for trackers: HTTP/2 or HTTP/1.1, the system's authorities and the extra ones. If
-/// the system has no trust store, only the extra file is trusted.
+/// Configures TLS for connections to trackers, with HTTP/2 or HTTP/1.1. The authorities of the
+/// system and of `extra_ca_file` are trusted. If the system has no trust store, only
+/// `extra_ca_file` is trusted.
 pub(crate) fn client_config(extra_ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TrustError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(system_certificates());
@@ -78,7 +79,7 @@ pub(crate) fn client_config(extra_ca_file: Option<&Path>) -> Result<Arc<ClientCo
         .map(|path| add_anchors_of_file(&mut roots, path))
         .transpose()?
         .unwrap_or_default();
-    let provider = crypto();
+    let provider = crypto_provider();
     let chain_verifier = (!roots.is_empty())
         .then(|| {
             WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone()).build()
@@ -102,9 +103,9 @@ pub(crate) fn client_config(extra_ca_file: Option<&Path>) -> Result<Arc<ClientCo
     Ok(Arc::new(config))
 }
 
-/// Adds the authorities of a file to the trust anchors. Returns all certificates of the file. A
+/// Adds the authorities of a file to the trust anchors, and returns all certificates of the file. A
 /// server certificate does not become an anchor, because webpki would then trust other certificates
-/// that it issued.
+/// that the server issued.
 fn add_anchors_of_file(
     roots: &mut RootCertStore,
     path: &Path,

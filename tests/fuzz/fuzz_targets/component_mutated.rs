@@ -1,5 +1,5 @@
-//! Runs `check` on real connectors that the fuzzer has changed. The function `check` asserts what
-//! must be true of every result.
+//! Runs `jackfield check` on real connectors that the fuzzer has changed. The shared function
+//! `check` asserts what must be true for every result.
 #![no_main]
 
 use jackfield_fuzz::check;

@@ -1,5 +1,6 @@
-//! Runs `check` on output of wasm-smith: on complete components, and on a real connector that
-//! instantiates a generated module before it describes itself.
+//! Runs `jackfield check` on code that wasm-smith generates: on complete components, and on a real
+//! connector with a generated module. The connector instantiates this module before its manifest is
+//! read.
 #![no_main]
 
 use arbitrary::{Result, Unstructured};
@@ -8,26 +9,28 @@ use libfuzzer_sys::fuzz_target;
 use wasm_smith::{Component, Config, Module};
 
 fuzz_target!(|input: &[u8]| {
-    let _ = fuzz(&mut Unstructured::new(input));
+    let _ = check_generated(&mut Unstructured::new(input));
 });
 
-fn fuzz(input: &mut Unstructured<'_>) -> Result<()> {
+/// Generates a component or a module, and checks it.
+fn check_generated(input: &mut Unstructured<'_>) -> Result<()> {
     if input.ratio(1, 3)? {
-        // No generated component exports the world of a connector, so each is refused.
-        let component = Component::new(settings(), input)?.to_bytes();
+        // A generated component never exports the world of a connector, so it must be refused.
+        let component = Component::new(generator_config(), input)?.to_bytes();
         assert!(check(&component).is_err());
         return Ok(());
     }
-    let module = Module::new(Config { max_imports: 0, ..settings() }, input)?.to_bytes();
-    match check(&with_module(&module)) {
+    let module = Module::new(Config { max_imports: 0, ..generator_config() }, input)?.to_bytes();
+    match check(&connector_with_module(&module)) {
         Ok(report) => assert_eq!(report.manifest.name, "tiny"),
         Err(error) => assert!(!error.contains("not a valid component"), "{error}"),
     }
     Ok(())
 }
 
-/// Only the WebAssembly features that the host's engine has.
-fn settings() -> Config {
+/// Returns the configuration of the generator. It switches off all WebAssembly features that the
+/// host's engine does not have.
+fn generator_config() -> Config {
     Config {
         allow_start_export: true,
         compact_imports_enabled: false,
@@ -46,17 +49,19 @@ fn settings() -> Config {
     }
 }
 
-/// The connector with one more module, instantiated once: the sections are added at the end.
-fn with_module(module: &[u8]) -> Vec<u8> {
-    /// Modules of the connector itself.
+/// Returns the connector with one more module, which it instantiates once. The new sections are at
+/// the end of the component.
+fn connector_with_module(module: &[u8]) -> Vec<u8> {
+    /// Number of modules that the connector itself contains.
     const OWN_MODULES: u8 = 3;
     let mut component = CONNECTOR.to_vec();
-    section(&mut component, 1, module);
-    section(&mut component, 2, &[1, 0, OWN_MODULES, 0]);
+    add_section(&mut component, 1, module);
+    add_section(&mut component, 2, &[1, 0, OWN_MODULES, 0]);
     component
 }
 
-fn section(component: &mut Vec<u8>, id: u8, payload: &[u8]) {
+/// Adds a section to a component: the id, the size in LEB128, and the payload.
+fn add_section(component: &mut Vec<u8>, id: u8, payload: &[u8]) {
     component.push(id);
     let mut size = payload.len();
     while size >= 0x80 {

@@ -1,4 +1,5 @@
-//! The configuration: a TOML file and, after a line `---`, environment variables.
+//! Fuzzes the configuration. The input is a TOML file. After a line `---`, the input may contain
+//! environment variables.
 #![no_main]
 
 use std::path::{Path, PathBuf};
@@ -16,11 +17,11 @@ static FOLDER: LazyLock<TempDir> =
 fuzz_target!(|input: &[u8]| {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let (file, variables) = text.split_once("\n---\n").unwrap_or((text, ""));
-    match load(file, variables) {
+    match load_config(file, variables) {
         Ok(config) => {
-            is_within_bounds(&config);
-            let written = write(&config);
-            assert_eq!(load(&written, ""), Ok(config), "{written}");
+            assert_within_bounds(&config);
+            let written = to_toml(&config);
+            assert_eq!(load_config(&written, ""), Ok(config), "{written}");
         }
         Err(error) => {
             let text = error.to_string();
@@ -29,16 +30,17 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-fn load(file: &str, variables: &str) -> Result<Config, ConfigError> {
+fn load_config(file: &str, variables: &str) -> Result<Config, ConfigError> {
     let path = FOLDER.path().join("jackfield.toml");
-    // Some file systems flush a file that replaces another; they do not flush a new one.
+    // Some file systems flush a file that replaces another file. They do not flush a new file.
     let _ = std::fs::remove_file(&path);
     std::fs::write(&path, file).expect("the file is written");
     let variables = variables.lines().filter_map(|line| line.split_once('='));
     Config::load(Some(&path), variables.map(|(name, text)| (name.to_owned(), text.to_owned())))
 }
 
-fn is_within_bounds(config: &Config) {
+/// Asserts that no value of the configuration is outside its bounds.
+fn assert_within_bounds(config: &Config) {
     for limits in config.connector_limits.values().chain([&config.limits]) {
         for limit in Limits::TABLE {
             let value = limits.value(limit.name).expect("a limit of the table");
@@ -50,8 +52,8 @@ fn is_within_bounds(config: &Config) {
     assert!(config.secret_file_roots.iter().all(|root| root.is_absolute()));
 }
 
-/// The same configuration as a file with every key.
-fn write(config: &Config) -> String {
+/// Returns a TOML file with the values of a configuration.
+fn to_toml(config: &Config) -> String {
     let text = |path: &Path| Value::from(path.to_str().expect("it came from a text"));
     let paths = |paths: &[PathBuf]| paths.iter().map(|path| text(path)).collect::<Vec<_>>();
     let number = |number: u64| Value::Integer(number.try_into().expect("it came from TOML"));
@@ -71,10 +73,10 @@ fn write(config: &Config) -> String {
     set("kpi_fresh_ms", number(config.kpi_fresh_ms));
     set("secret_file_roots", paths(&config.secret_file_roots).into());
     set("secret_env_prefixes", config.secret_env_prefixes.clone().into());
-    set("webhook", webhook(config).into());
-    set("limits", limits(&config.limits));
+    set("webhook", webhook_section(config).into());
+    set("limits", limits_section(&config.limits));
     let own = |limits: &Limits| {
-        Value::Table(Table::from_iter([("limits".to_owned(), self::limits(limits))]))
+        Value::Table(Table::from_iter([("limits".to_owned(), limits_section(limits))]))
     };
     let connectors = config.connector_limits.iter();
     let connectors = connectors.map(|(name, limits)| (name.to_string(), own(limits)));
@@ -91,9 +93,9 @@ fn write(config: &Config) -> String {
     file.to_string()
 }
 
-fn webhook(config: &Config) -> Table {
+fn webhook_section(config: &Config) -> Table {
     let webhook = &config.webhook;
-    let id = if webhook.defect_id == DefectIdKind::Key { "key" } else { "uuid" };
+    let id = if webhook.defect_id_kind == DefectIdKind::Key { "key" } else { "uuid" };
     let mut table = Table::new();
     table.insert("create_defect_paths".to_owned(), webhook.create_defect_paths.clone().into());
     table.insert("kpi_paths".to_owned(), webhook.kpi_paths.clone().into());
@@ -104,7 +106,7 @@ fn webhook(config: &Config) -> Table {
     table
 }
 
-fn limits(limits: &Limits) -> Value {
+fn limits_section(limits: &Limits) -> Value {
     let value = |name| limits.value(name).and_then(|value| i64::try_from(value).ok());
     let all = Limits::TABLE.iter();
     let all = all.map(|limit| (limit.name.to_owned(), value(limit.name).expect("a limit").into()));

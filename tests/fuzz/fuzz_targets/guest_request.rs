@@ -1,5 +1,6 @@
-//! The URL, method, headers and body of a guest's request, and a redirect that answers it (a line
-//! `=>: 302 LOCATION` among the headers), with several kinds of connections. Nothing is sent.
+//! Fuzzes the URL, method, headers and body of a guest's request, for several kinds of connections.
+//! A header line `=>: 302 LOCATION` in the input is not a header: it is a redirect that answers the
+//! request. Nothing is sent.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -8,19 +9,19 @@ use std::sync::LazyLock;
 use http::{HeaderMap, Method};
 use jackfield::domain::{Connection, ConnectionId, Grants, Origin, SecretGrant, SecretPlace};
 use jackfield::egress::ActiveConnection;
-use jackfield::fuzz::{BASE_PATH, SentRequest, guest_request, placeholder};
+use jackfield::fuzz::{BASE_PATH, SentRequest, authorize_guest_request, secret_placeholder};
 use jackfield::secret::Secret;
-use jackfield_fuzz::Message;
+use jackfield_fuzz::InputRequest;
 use libfuzzer_sys::fuzz_target;
 use url::Url;
 use uuid::Uuid;
 
-const TRACKER: &str = "https://tracker.example";
-const LOCAL: &str = "http://127.0.0.1:3000";
-const IPV6: &str = "http://[2001:db9::1]:8080";
+const TRACKER_ORIGIN: &str = "https://tracker.example";
+const LOCAL_ORIGIN: &str = "http://127.0.0.1:3000";
+const IPV6_ORIGIN: &str = "http://[2001:db9::1]:8080";
 
-/// Headers that only the host sets: they decide where a request is sent, how it is framed, and
-/// with which credentials.
+/// Headers that only the host may set. They determine where a request is sent, how it is framed,
+/// and which credentials it has.
 const RESERVED_HEADERS: [&str; 10] = [
     "authorization",
     "connection",
@@ -33,74 +34,78 @@ const RESERVED_HEADERS: [&str; 10] = [
     "transfer-encoding",
     "upgrade",
 ];
+/// The methods that a guest's request may have.
 const METHODS: [&str; 7] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"];
 
-/// A connection, and for each secret its value and the only origin that may receive it.
-struct Case {
+/// A connection, with the values of its secrets.
+struct ConnectionCase {
     active: ActiveConnection,
+    /// The value of each secret, and the only origin that may receive the secret.
     secrets: Vec<(&'static str, Origin)>,
 }
 
-static CASES: LazyLock<[Case; 3]> = LazyLock::new(|| {
+static CASES: LazyLock<[ConnectionCase; 3]> = LazyLock::new(|| {
     let header = SecretPlace::Header { name: "x-api-key".to_owned(), prefix: String::new() };
     let query = SecretPlace::Query { name: "key".to_owned() };
     [
-        case(&[LOCAL], vec![("k", "value-in-a-header-1", LOCAL, header)]),
-        case(
-            &[TRACKER, LOCAL],
+        connection_case(&[LOCAL_ORIGIN], vec![("k", "value-in-a-header-1", LOCAL_ORIGIN, header)]),
+        connection_case(
+            &[TRACKER_ORIGIN, LOCAL_ORIGIN],
             vec![
-                ("b", "value-as-a-bearer-2", TRACKER, SecretPlace::Bearer),
-                ("q", "value-in-a-query-3", LOCAL, query),
+                ("b", "value-as-a-bearer-2", TRACKER_ORIGIN, SecretPlace::Bearer),
+                ("q", "value-in-a-query-3", LOCAL_ORIGIN, query),
                 (
                     "p",
                     "value-of-a-placeholder-4",
-                    TRACKER,
+                    TRACKER_ORIGIN,
                     SecretPlace::Json { pointer: "/p".to_owned() },
                 ),
             ],
         ),
-        case(
-            &[IPV6, TRACKER],
-            vec![("b", "value-as-a-basic-5", IPV6, SecretPlace::Basic { user: None })],
+        connection_case(
+            &[IPV6_ORIGIN, TRACKER_ORIGIN],
+            vec![("b", "value-as-a-basic-5", IPV6_ORIGIN, SecretPlace::Basic { user: None })],
         ),
     ]
 });
 
 fuzz_target!(|input: &[u8]| {
-    let Some(mut message) = Message::read(input) else { return };
+    let Some(mut message) = InputRequest::parse(input) else { return };
     let Ok(method) = message.method.parse::<Method>() else { return };
     let redirect = message.remove_header("=>");
     let redirect = redirect.as_deref().and_then(|text| text.split_once(' '));
     let redirect = redirect.and_then(|(status, to)| Some((status.parse().ok()?, to)));
     let redirect = redirect.filter(|(status, _)| (300..400).contains(status));
     for case in &*CASES {
-        let fill =
-            |text: &str| text.replace("{p}", placeholder(&case.active, "p").unwrap_or("{p}"));
+        let fill = |text: &str| {
+            text.replace("{p}", secret_placeholder(&case.active, "p").unwrap_or("{p}"))
+        };
         let headers = message.headers.iter().map(|(name, value)| (name.clone(), fill(value)));
         let body = fill(&String::from_utf8_lossy(message.body)).into();
         let (url, headers) = (fill(&message.address), headers.collect());
-        match guest_request(&case.active, method.clone(), &url, headers, body, redirect) {
+        match authorize_guest_request(&case.active, method.clone(), &url, headers, body, redirect) {
             Ok(authorized) => {
                 let (without, with) = (&authorized.without_secrets, &authorized.with_secrets);
-                check_target(case, without);
-                check_target(case, with);
+                assert_target_granted(case, without);
+                assert_target_granted(case, with);
                 if url.starts_with('/') && redirect.is_none() {
                     let path = without.url.path();
                     assert!(path.starts_with(&format!("{BASE_PATH}/")), "{url} is {path}");
                 }
-                check_guest_headers(&without.headers);
+                assert_no_reserved_header(&without.headers);
                 assert_eq!(without.origin, with.origin);
                 let input = String::from_utf8_lossy(input);
-                check_secrets(case, &input, without, None);
-                check_secrets(case, &input, with, Some(&with.origin));
+                assert_no_foreign_secret(case, &input, without, None);
+                assert_no_foreign_secret(case, &input, with, Some(&with.origin));
             }
             Err(error) => assert!(!error.to_string().is_empty()),
         }
     }
 });
 
-/// The origin is granted, and the URL names it, also when it is written and parsed again.
-fn check_target(case: &Case, request: &SentRequest) {
+/// Asserts that the request goes to an origin that is granted. Asserts that the URL still names
+/// this origin after the URL was written and parsed again.
+fn assert_target_granted(case: &ConnectionCase, request: &SentRequest) {
     let SentRequest { method, origin, url, path, headers, .. } = request;
     assert!(case.active.connection.grants.origins.contains(origin), "{origin} is not granted");
     assert_eq!(Origin::of(url).as_ref(), Ok(origin));
@@ -116,7 +121,8 @@ fn check_target(case: &Case, request: &SentRequest) {
     }
 }
 
-fn check_guest_headers(headers: &HeaderMap) {
+/// Asserts that the guest set no header that only the host may set.
+fn assert_no_reserved_header(headers: &HeaderMap) {
     for name in headers.keys() {
         let name = name.as_str();
         let is_reserved = RESERVED_HEADERS.contains(&name)
@@ -127,8 +133,14 @@ fn check_guest_headers(headers: &HeaderMap) {
     assert!(headers.len() <= 64);
 }
 
-/// Unless the input contains a secret itself, the secret is only in requests to its own origin.
-fn check_secrets(case: &Case, input: &str, request: &SentRequest, to: Option<&Origin>) {
+/// Asserts that a request to the origin `to` contains only secrets that this origin may receive.
+/// Skips secrets that the input itself contains.
+fn assert_no_foreign_secret(
+    case: &ConnectionCase,
+    input: &str,
+    request: &SentRequest,
+    to: Option<&Origin>,
+) {
     for (value, origin) in case.secrets.iter().filter(|(value, _)| !input.contains(value)) {
         if to == Some(origin) {
             continue;
@@ -141,10 +153,12 @@ fn check_secrets(case: &Case, input: &str, request: &SentRequest, to: Option<&Or
     }
 }
 
-fn case(
+/// Creates a connection that may reach these origins and has these secrets. Each secret has its
+/// name, its value, its origin and its place in a request.
+fn connection_case(
     origins: &[&str],
     secrets: Vec<(&'static str, &'static str, &'static str, SecretPlace)>,
-) -> Case {
+) -> ConnectionCase {
     let origin = |text: &str| text.parse::<Origin>().expect("an origin");
     let mut grants =
         Grants { origins: origins.iter().map(|text| origin(text)).collect(), ..Grants::default() };
@@ -160,5 +174,5 @@ fn case(
     let created_at = jiff::Timestamp::UNIX_EPOCH;
     let connection =
         Connection { grants, ..Connection::new(id, "fuzzed".to_owned(), connector, created_at) };
-    Case { active: ActiveConnection::new(connection, values), secrets: expected }
+    ConnectionCase { active: ActiveConnection::new(connection, values), secrets: expected }
 }

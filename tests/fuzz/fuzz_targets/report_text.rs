@@ -1,4 +1,6 @@
-//! A template of a report and, after a line `---`, what a test says: rendered, cut, in each markup.
+//! Fuzzes the rendering of a report. The input is a template. After a line `---`, the input
+//! contains a text of the failed test. The report is rendered in each markup, in full and
+//! shortened.
 #![no_main]
 
 use jackfield::domain::{Settings, StringEnum as _};
@@ -6,11 +8,13 @@ use jackfield::report::{FieldValue, Markup, Report, ReportSettings, TestData, sa
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 
+/// The marker that the rendered text must contain.
 const MARKER: &str = "0abc9marker000000000000xyz";
-/// A longer first line with the marker does not exist in any markup.
+/// Maximum length of the first line with the marker in any markup, characters. Rendering may fail
+/// only if less space is available.
 const FIRST_LINE_CHARS_MAX: usize = 200;
-/// What HTML may have after `<`.
-const TAGS: [&str; 13] = [
+/// The texts that may follow `<` or `</` in rendered HTML.
+const TAG_STARTS: [&str; 13] = [
     "p>",
     "h",
     "ul>",
@@ -28,24 +32,25 @@ const TAGS: [&str; 13] = [
 
 fuzz_target!(|input: &[u8]| {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    check(text);
+    check_report(text);
 });
 
-fn check(text: &str) {
-    let (template, said) = text.split_once("\n---\n").unwrap_or(("{{ log.info }}", text));
-    let object = settings(template);
-    // What is refused is refused with a reason; what was stored once is rendered anyway.
+fn check_report(text: &str) {
+    let (template, test_text) = text.split_once("\n---\n").unwrap_or(("{{ log.info }}", text));
+    let object = report_settings(template);
+    // Each problem of the settings has a reason. Settings with problems are rendered anyway,
+    // because they may have been stored earlier.
     if let Err(problems) = ReportSettings::check(&object) {
         assert!(problems.iter().all(|problem| !problem.why.is_empty()), "{problems:?}");
     }
     let settings = ReportSettings::read(&object).expect("texts are read as templates");
-    let report = Report::new(&settings, data(said));
+    let report = Report::new(&settings, test_data(test_text));
     let max = u32::try_from(text.len() % 997).unwrap_or_default();
-    check_title(&report.title(max), max);
+    assert_title_valid(&report.title(max), max);
     for markup in Markup::ALL {
         for (max, marker) in [(u32::MAX, None), (max, Some(MARKER)), (max, None)] {
             match report.description(*markup, max, marker) {
-                Ok(text) => check_text(*markup, &text, max, marker),
+                Ok(text) => assert_text_valid(*markup, &text, max, marker),
                 Err(_) => assert!((max as usize) < FIRST_LINE_CHARS_MAX, "{markup}: {max}"),
             }
         }
@@ -57,7 +62,8 @@ fn check(text: &str) {
     }
 }
 
-fn settings(template: &str) -> Settings {
+/// Returns report settings that use the template in the title, the description and two fields.
+fn report_settings(template: &str) -> Settings {
     let object = json!({
         "title_template": template,
         "description_template": template,
@@ -66,32 +72,36 @@ fn settings(template: &str) -> Settings {
     object.as_object().cloned().unwrap_or_default()
 }
 
-/// The sample test data, in which the texts that a test can choose are `said`.
-fn data(said: &str) -> TestData {
+/// Returns the sample test data. `test_text` replaces each text that the author of a test can
+/// choose.
+fn test_data(test_text: &str) -> TestData {
     let mut data = sample_test_data();
-    let said = || said.to_owned();
-    (data.variation_id, data.link) = (Some(said()), Some(said()));
-    data.labels = vec![said()];
+    let test_text = || test_text.to_owned();
+    (data.variation_id, data.link) = (Some(test_text()), Some(test_text()));
+    data.labels = vec![test_text()];
     if let Some(test_case) = &mut data.test_case {
-        test_case.name = Some(said());
+        test_case.name = Some(test_text());
     }
     if let Some(log) = &mut data.log {
-        (log.info, log.input_arguments) = (Some(said()), Some(said()));
+        (log.info, log.input_arguments) = (Some(test_text()), Some(test_text()));
     }
     for assertion in &mut data.assertions {
-        assertion.message = Some(said());
+        assertion.message = Some(test_text());
     }
     for line in &mut data.robot_logs {
-        line.message = said();
+        line.message = test_text();
     }
     data
 }
 
-fn check_title(title: &str, max: u32) {
+/// Asserts that a title is one line, and not longer than `max`.
+fn assert_title_valid(title: &str, max: u32) {
     assert!(title.chars().count() <= max as usize && !title.contains(['\n', '\r']), "{title:?}");
 }
 
-fn check_text(markup: Markup, text: &str, max: u32, marker: Option<&str>) {
+/// Asserts that a text is not longer than `max`, that its first line contains the marker, and that
+/// the text is valid in its markup.
+fn assert_text_valid(markup: Markup, text: &str, max: u32, marker: Option<&str>) {
     assert!(text.chars().count() <= max as usize, "{markup}: too long");
     let first = text.lines().next().unwrap_or_default();
     assert!(marker.is_none_or(|marker| first.contains(marker)), "{markup}: {first:?}");
@@ -99,7 +109,7 @@ fn check_text(markup: Markup, text: &str, max: u32, marker: Option<&str>) {
         Markup::Html => {
             for tag in text.split('<').skip(1) {
                 let name = tag.strip_prefix('/').unwrap_or(tag);
-                assert!(TAGS.iter().any(|known| name.starts_with(known)), "<{tag}");
+                assert!(TAG_STARTS.iter().any(|start| name.starts_with(start)), "<{tag}");
             }
         }
         Markup::Adf => {

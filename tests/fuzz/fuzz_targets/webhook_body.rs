@@ -1,27 +1,28 @@
-//! Any request below `/hooks`: its head and body, read into a failed test and into the event that
-//! records it. No connection is looked up, no guest runs.
+//! Fuzzes the reading of webhook requests. The host reads the head and the body of a request below
+//! `/hooks`. It makes a failed test and an event from them. It does not look up a connection, and
+//! runs no guest.
 #![no_main]
 
 use http::Request;
 use jackfield::config::Webhook;
 use jackfield::domain::{Event, FailedTest};
-use jackfield::fuzz::{ReadWebhook, webhook};
-use jackfield_fuzz::{Message, wait};
+use jackfield::fuzz::{ReadWebhook, read_webhook};
+use jackfield_fuzz::{InputRequest, run_to_completion};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 use uuid::Uuid;
 
 fuzz_target!(|input: &[u8]| {
-    let Some(message) = Message::read(input) else { return };
-    let Some(read) = read(&message) else { return };
+    let Some(message) = InputRequest::parse(input) else { return };
+    let Some(read) = read_message(&message) else { return };
     match &read.test {
-        Ok(test) => check_accepted(test),
-        Err((status, detail)) => check_refused(*status, detail),
+        Ok(test) => assert_accepted_test(test),
+        Err((status, detail)) => assert_refusal(*status, detail),
     }
-    check_credentials(&read.event, &read.token, &message);
+    assert_no_credentials(&read.event, &read.token, &message);
 });
 
-fn read(message: &Message<'_>) -> Option<ReadWebhook> {
+fn read_message(message: &InputRequest<'_>) -> Option<ReadWebhook> {
     let config = Webhook {
         create_defect_paths: vec!["/new".to_owned()],
         kpi_paths: vec!["/a{projectId}z".to_owned()],
@@ -32,11 +33,12 @@ fn read(message: &Message<'_>) -> Option<ReadWebhook> {
         request = request.header(name, value);
     }
     let request = request.body(message.body.to_vec()).ok()?;
-    Some(wait(webhook(request, &config)))
+    Some(run_to_completion(read_webhook(request, &config)))
 }
 
-/// The ids are set, and a body that is written from them is read as the same failed test.
-fn check_accepted(test: &FailedTest) {
+/// Asserts that the ids of the failed test are set. Asserts that a body with the same ids is read
+/// as the same failed test.
+fn assert_accepted_test(test: &FailedTest) {
     let (execution, case, variation) = test.key();
     for id in [execution, case] {
         assert!(!id.is_nil(), "an all-zero id was accepted");
@@ -52,13 +54,18 @@ fn check_accepted(test: &FailedTest) {
         "linkToTestCaseLog": test.link,
     });
     let body = body.to_string();
-    let again =
-        Message { method: "POST", address: "/".to_owned(), headers: vec![], body: body.as_bytes() };
-    let again = read(&again).expect("a valid request").test;
+    let again = InputRequest {
+        method: "POST",
+        address: "/".to_owned(),
+        headers: vec![],
+        body: body.as_bytes(),
+    };
+    let again = read_message(&again).expect("a valid request").test;
     assert_eq!(again.as_ref(), Ok(test));
 }
 
-fn check_refused(status: u16, detail: &str) {
+/// Asserts that a refused request has a status for wrong requests, and a short reason.
+fn assert_refusal(status: u16, detail: &str) {
     assert!(matches!(status, 400 | 413 | 415), "status {status}: {detail}");
     assert!(!detail.is_empty());
     if status == 400 {
@@ -67,8 +74,9 @@ fn check_refused(status: u16, detail: &str) {
     }
 }
 
-/// The event contains neither the token nor the value of a header with credentials.
-fn check_credentials(event: &Event, token: &str, message: &Message<'_>) {
+/// Asserts that the event contains neither the webhook token nor the value of a header with
+/// credentials.
+fn assert_no_credentials(event: &Event, token: &str, message: &InputRequest<'_>) {
     let recorded = &event.request;
     assert!(recorded.headers.len() <= 64);
     let is_token = token.len() >= 20 && token.bytes().all(|b| b.is_ascii_alphanumeric());

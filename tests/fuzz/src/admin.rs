@@ -1,7 +1,7 @@
-//! A server whose routes are called directly, without a connection to its listener.
+//! A server whose routes the fuzz targets call directly, without a connection to its listener.
 //!
-//! It never reaches a tracker, because the targets do not call the routes that would (`try`,
-//! `hook`).
+//! The server never reaches a tracker. Only the routes `try` and `hook` could reach one, and no
+//! target calls them.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -20,46 +20,48 @@ use jackfield::secret::Secret;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{CONNECTOR, wait};
+use crate::{CONNECTOR, run_to_completion};
 
-const TOKEN: &str = "the-token-of-the-fuzzed-admin";
-/// A background task with this period does not run during the fuzzing.
+/// The admin token of the server.
+const ADMIN_TOKEN: &str = "the-token-of-the-fuzzed-admin";
+/// A period that is longer than any fuzzing. A background task with this period never runs.
 const NEVER_MS: u64 = 3_600_000;
+/// Time between two checks whether the connector is ready.
 const READINESS_POLL_PERIOD: Duration = Duration::from_millis(10);
 
 /// A server with one connector, `tiny`.
-pub struct Admin {
+pub struct FuzzedServer {
     routes: TowerToHyperService<Router>,
-    // Keeps the lock of the data folder.
+    // The app has the lock of the data folder. The lock must not be released.
     _app: App,
-    // Dropping it would remove the folder.
+    // The folder is removed when this value is dropped.
     _folder: TempDir,
 }
 
 /// An answer of the admin API.
 #[derive(Debug)]
 pub struct Answer {
-    /// Its status.
+    /// The status of the answer.
     pub status: u16,
-    /// Its content type.
+    /// The content type of the answer.
     pub content_type: String,
-    /// Its body.
+    /// The body of the answer.
     pub text: String,
 }
 
-impl Admin {
-    /// Starts the server and waits for its connector.
+impl FuzzedServer {
+    /// Starts the server, and waits until its connector is ready.
     #[must_use]
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let app = wait(start(folder.path()));
+        let app = run_to_completion(start_app(folder.path()));
         let (routes, _) = app.routers();
         let routes = TowerToHyperService::new(routes);
-        let admin = Self { routes, _app: app, _folder: folder };
-        while !admin.is_ready() {
-            wait(async { tokio::time::sleep(READINESS_POLL_PERIOD).await });
+        let server = Self { routes, _app: app, _folder: folder };
+        while !server.is_ready() {
+            run_to_completion(async { tokio::time::sleep(READINESS_POLL_PERIOD).await });
         }
-        admin
+        server
     }
 
     fn is_ready(&self) -> bool {
@@ -68,23 +70,24 @@ impl Admin {
         connector.is_ok_and(|connector| connector.status.0 == ConnectorStatus::Ready)
     }
 
-    /// Sends a request as the admin, and checks that it is refused without the admin token.
+    /// Sends a request with the admin token, and returns the answer. First checks that the same
+    /// request is refused without the token. Returns `None` if the path is not valid in a request.
     pub fn send(&self, method: &Method, path: &str, body: &str) -> Option<Answer> {
         let request = || Request::builder().method(method).uri(format!("/api/v1{path}"));
         let body = || Body::from(body.to_owned());
-        // The request has no token. A wrong token would count as a failed login, and failed logins
+        // This request has no token. A wrong token would count as a failed login, and failed logins
         // are rate-limited.
-        let unauthorized = self.answer(request().body(body()).ok()?);
-        let authorized = request().header("authorization", format!("Bearer {TOKEN}"));
-        let answer = self.answer(authorized.body(body()).ok()?);
-        // A path outside the admin API answers 404, with or without the token.
+        let unauthorized = self.call_route(request().body(body()).ok()?);
+        let authorized = request().header("authorization", format!("Bearer {ADMIN_TOKEN}"));
+        let answer = self.call_route(authorized.body(body()).ok()?);
+        // A path outside the admin API is answered 404, with or without the token.
         let is_outside = unauthorized.status == 404 && answer.status == 404;
         assert!(unauthorized.status == 401 || is_outside, "{method} {path}: {unauthorized:?}");
         Some(answer)
     }
 
     /// Deletes every connection, so that no input depends on an earlier input.
-    pub fn clear(&self) {
+    pub fn delete_connections(&self) {
         let all = self.send(&Method::GET, "/connections", "").expect("a valid request");
         let all: Value = serde_json::from_str(&all.text).expect("JSON");
         for connection in all["connections"].as_array().expect("a list") {
@@ -95,8 +98,8 @@ impl Admin {
         }
     }
 
-    fn answer(&self, request: Request<Body>) -> Answer {
-        wait(async {
+    fn call_route(&self, request: Request<Body>) -> Answer {
+        run_to_completion(async {
             let Ok(response) = self.routes.call(request).await;
             let status = response.status().as_u16();
             let headers = response.headers();
@@ -109,7 +112,8 @@ impl Admin {
     }
 }
 
-async fn start(folder: &Path) -> App {
+/// Starts the app, with its plugins folder and its data folder in `folder`.
+async fn start_app(folder: &Path) -> App {
     let plugins = folder.join("plugins");
     std::fs::create_dir(&plugins).expect("the plugins folder is created");
     std::fs::write(plugins.join("tiny.wasm"), CONNECTOR).expect("the connector is written");
@@ -122,7 +126,7 @@ async fn start(folder: &Path) -> App {
         ..Config::default()
     };
     let lock = DataLock::acquire(&config.data_folder(), Duration::ZERO).await.expect("the lock");
-    let token = Secret::new(TOKEN.to_owned());
+    let token = Secret::new(ADMIN_TOKEN.to_owned());
     App::start(config, lock, Some(token), PassedSockets::default())
         .await
         .expect("the server starts")

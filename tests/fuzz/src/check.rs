@@ -1,6 +1,7 @@
-//! `jackfield check` on bytes, with an engine that is started once.
+//! Runs `jackfield check` on a component in memory. The engine is started only once.
 //!
-//! Guests do not run under the default limits: each input may compute for at most 20 ms.
+//! The guests have lower limits than by default. For each input, a guest may compute for at most
+//! 20 ms.
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -11,47 +12,54 @@ use jackfield::domain::Limits;
 use jackfield::plugins::CheckReport;
 use tempfile::TempDir;
 
-use crate::wait;
+use crate::run_to_completion;
 
-/// A complete connector in a few kilobytes; `connector.wat` says how it was built.
+/// A complete connector of a few kilobytes. The comment in `connector.wat` describes how it was
+/// built.
 pub const CONNECTOR: &[u8] = include_bytes!("../corpus/component_mutated/connector.wasm");
 
-/// The longest error text, in characters. The text is logged, stored, and shown in the admin API.
+/// Maximum length of an error text, characters. The server logs and stores such texts, and the
+/// admin API returns them.
 const ERROR_CHARS_MAX: usize = 2_000;
 
-/// The report of `check`, or its error as text.
-pub type Checked = Result<CheckReport, String>;
+/// The report of `jackfield check`, or the text of its error.
+pub type CheckResult = Result<CheckReport, String>;
 
+/// The parts that all checks share.
 struct Fixture {
+    /// Loads a connector file, as the server does.
     loader: ConnectorLoader,
+    /// The folder with the file that is checked.
     folder: TempDir,
 }
 
 static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     let limits = Limits { memory_bytes: 16 << 20, cpu_ms: 20, run_ms: 500, ..Limits::default() };
     let config = Config { limits, ..Config::default() };
-    let loader = wait(async { ConnectorLoader::start(config) }).expect("the engine starts");
+    let loader =
+        run_to_completion(async { ConnectorLoader::start(config) }).expect("the engine starts");
     Fixture { loader, folder: tempfile::tempdir().expect("a temporary folder") }
 });
 
 impl Fixture {
+    /// Returns the path of the file that is checked.
     fn file(&self) -> PathBuf {
         self.folder.path().join("input.wasm")
     }
 }
 
-/// Runs `check` on a component. Asserts what must be true of every result: a report is complete,
-/// and an error is a short text.
-pub fn check(component: &[u8]) -> Checked {
+/// Runs `jackfield check` on a component. Asserts what must be true for every result: a report is
+/// complete, and an error is a short text.
+pub fn check(component: &[u8]) -> CheckResult {
     let fixture = &*FIXTURE;
-    // Some file systems flush a file that replaces another; they do not flush a new one.
+    // Some file systems flush a file that replaces another file. They do not flush a new file.
     let _ = std::fs::remove_file(fixture.file());
     std::fs::write(fixture.file(), component).expect("the input is written");
-    let checked = wait(fixture.loader.check(&fixture.file()));
+    let checked = run_to_completion(fixture.loader.check(&fixture.file()));
     let checked = checked.map(|it| it.report).map_err(|error| error.to_string());
     match &checked {
         Ok(report) => {
-            assert!(report.interfaces.defects || report.interfaces.kpis);
+            assert!(report.interfaces.exports_defects || report.interfaces.exports_kpis);
             assert_eq!(report.bytes, component.len() as u64);
             assert!(report.sha256.len() == 64 && !report.manifest.name.trim().is_empty());
         }

@@ -1,8 +1,8 @@
-//! The code that the fuzz targets share: the format of readable inputs, and the server and the
-//! engine, which are started once.
+//! The code that the fuzz targets share: the format of inputs that a person can read, and a server
+//! and an engine that are started only once.
 //!
-//! The code here does not decide what is right or wrong: each target asserts what must be true of
-//! its inputs.
+//! Each target itself asserts what must be true for its inputs. The shared code asserts only what
+//! must be true for all inputs.
 
 mod admin;
 mod check;
@@ -13,16 +13,16 @@ use std::sync::LazyLock;
 
 use tokio::runtime::{Builder, Runtime};
 
-pub use admin::{Admin, Answer};
-pub use check::{CONNECTOR, Checked, check};
-pub use message::Message;
+pub use admin::{Answer, FuzzedServer};
+pub use check::{CONNECTOR, CheckResult, check};
+pub use message::InputRequest;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-    // One thread: the same input takes the same branches each time.
+    // The runtime has one thread, so that the same input takes the same branches each time.
     Builder::new_current_thread().enable_all().build().expect("the async runtime starts")
 });
 
-/// Runs an async function of the host to completion.
-pub fn wait<T>(future: impl Future<Output = T>) -> T {
+/// Runs an async function of the host to completion, and returns its result.
+pub fn run_to_completion<T>(future: impl Future<Output = T>) -> T {
     RUNTIME.block_on(future)
 }

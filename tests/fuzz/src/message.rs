@@ -1,25 +1,27 @@
-//! The format of inputs that are a request: a line with method and address, lines with headers, an
-//! empty line, the body. A person can read an input of the corpus and write a new one.
+//! The format of inputs that describe a request. The first line contains the method and the
+//! address. The next lines contain the headers. An empty line and the body follow. A person can
+//! read such an input and write a new one.
 //!
-//! The parser accepts as much as possible. The text `\n` or `\r` in a line means the character
-//! itself, so that a fuzzer can put these characters into an address or a header.
+//! The parser accepts as many inputs as possible. In a line, the two characters `\n` or `\r` mean a
+//! line break or a carriage return. So a fuzzer can put these into an address or a header.
 
 /// A request as an input describes it.
-pub struct Message<'a> {
-    /// The first word of the first line.
+pub struct InputRequest<'a> {
+    /// The method: the first word of the first line.
     pub method: &'a str,
-    /// The rest of the first line.
+    /// The address: the rest of the first line.
     pub address: String,
-    /// Names and values, in their order.
+    /// The names and values of the headers, in the order of the lines.
     pub headers: Vec<(String, String)>,
-    /// Everything after the first empty line.
+    /// The body: everything after the first empty line.
     pub body: &'a [u8],
 }
 
-impl<'a> Message<'a> {
-    /// Reads an input; `None` if its head is not text.
+impl<'a> InputRequest<'a> {
+    /// Parses an input. Returns `None` if the input has no method and address, or if the lines
+    /// before the body are not UTF-8.
     #[must_use]
-    pub fn read(input: &'a [u8]) -> Option<Self> {
+    pub fn parse(input: &'a [u8]) -> Option<Self> {
         let end = input.windows(2).position(|pair| pair == b"\n\n");
         let (head, body) = match end {
             Some(end) => (&input[..end], &input[end + 2..]),
@@ -35,10 +37,10 @@ impl<'a> Message<'a> {
         Some(Self { method, address: unescape(address), headers, body })
     }
 
-    /// Removes a header and returns its value. Such a header is a parameter of the fuzz target, not
-    /// a part of the request.
+    /// Removes a header and returns its value. A target calls this for a header that is a parameter
+    /// of the target, and not a part of the request.
     pub fn remove_header(&mut self, name: &str) -> Option<String> {
-        let position = self.headers.iter().position(|(given, _)| given == name)?;
+        let position = self.headers.iter().position(|(header, _)| header == name)?;
         Some(self.headers.remove(position).1)
     }
 }

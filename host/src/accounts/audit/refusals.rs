@@ -1,9 +1,9 @@
 //! Decides which refused attempts get their own entry in the audit log. A repeated attempt is
-//! counted in the entry of the first one, and the number of entries in an hour is limited, so that
-//! no client can fill the log or displace the entries of others.
+//! counted in the entry of the first attempt, and the number of entries in an hour is limited. So
+//! no client can fill the log or displace the entries of other clients.
 //!
-//! Never stores the counts: `Audit` does, before the log is read and before old entries are
-//! deleted.
+//! This file never stores the counts. `Audit` stores the counts before the log is read and before
+//! old entries are deleted.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,10 +12,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::{AuditId, OutcomeCode, Role, Via};
 
-/// How long a repeated attempt is counted in the same entry.
+/// The length of a period. All repeats of an attempt in one period are counted in the same entry.
 const PERIOD: SignedDuration = SignedDuration::from_hours(1);
 /// Maximum number of different attempts in one period that are stored with all details. Further
-/// ones are stored without client and object.
+/// attempts are stored without client and object.
 const ENTRIES_MAX: usize = 100;
 
 /// An attempt that was refused.
@@ -38,7 +38,9 @@ pub struct RefusedAttempt {
 /// Counts the attempts of the current period.
 #[derive(Debug, Default)]
 pub(super) struct RefusalCounts {
+    /// When the current period began.
     period_start: Timestamp,
+    /// The entry of each attempt of the current period.
     counts: HashMap<RefusedAttempt, RepeatCount>,
     /// Counts of earlier periods that are not stored yet.
     earlier_counts: Vec<(AuditId, u64)>,
@@ -47,13 +49,15 @@ pub(super) struct RefusalCounts {
 /// The entry of an attempt, and the number of its repeats that are not stored yet.
 #[derive(Debug)]
 struct RepeatCount {
+    /// The id of the entry in the audit log.
     id: AuditId,
-    unstored: u64,
+    /// The number of repeats that are not stored yet.
+    unstored_repeats: u64,
 }
 
 impl RefusalCounts {
-    /// Counts an attempt. If it is the first of its kind in the period, returns it, to be stored as
-    /// a new entry with this id.
+    /// Counts an attempt. If the attempt is the first of its kind in the period, returns the
+    /// attempt. The caller must store it as a new entry with this id.
     pub(super) fn count_attempt(
         &mut self,
         refusal: RefusedAttempt,
@@ -71,18 +75,18 @@ impl RefusalCounts {
             refusal
         };
         if let Some(count) = self.counts.get_mut(&refusal) {
-            count.unstored += 1;
+            count.unstored_repeats += 1;
             return None;
         }
-        self.counts.insert(refusal.clone(), RepeatCount { id, unstored: 0 });
+        self.counts.insert(refusal.clone(), RepeatCount { id, unstored_repeats: 0 });
         Some(refusal)
     }
 
     /// Returns the entries whose attempts were repeated since the last call, each with the number
     /// of repeats.
     pub(super) fn take_unstored(&mut self) -> Vec<(AuditId, u64)> {
-        let counts = self.counts.values_mut().filter(|count| count.unstored > 0);
-        let counts = counts.map(|count| (count.id, std::mem::take(&mut count.unstored)));
+        let counts = self.counts.values_mut().filter(|count| count.unstored_repeats > 0);
+        let counts = counts.map(|count| (count.id, std::mem::take(&mut count.unstored_repeats)));
         let counts: Vec<_> = counts.collect();
         std::mem::take(&mut self.earlier_counts).into_iter().chain(counts).collect()
     }

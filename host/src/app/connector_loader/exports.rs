@@ -16,7 +16,7 @@ use crate::egress::ActiveConnection;
 use crate::report::ReportSettings;
 use crate::runtime::{CallArguments, Connector, MemoryJournal, RunInput, Sandbox, TestReport};
 
-/// Maximum time of one call. After a call that reached it, no other function is called.
+/// Maximum time of one call. After a call that reached this time, no other function is called.
 const RUN_MS_MAX: u64 = 3_000;
 /// The key of the defect and of the project in all calls.
 const PLACEHOLDER_KEY: &str = "1";
@@ -25,7 +25,9 @@ const PLACEHOLDER_KEY: &str = "1";
 pub(super) struct ExportCalls<'a> {
     sandbox: &'a Sandbox,
     connector: Arc<Connector>,
+    /// A connection without any grant.
     active: Arc<ActiveConnection>,
+    /// The failed test of all calls; its ids are zero.
     test: FailedTest,
 }
 
@@ -42,7 +44,7 @@ impl<'a> ExportCalls<'a> {
 
     /// Returns the objects and functions that the component exports but its script does not
     /// contain, as sentences.
-    pub(super) async fn find_missing(&self) -> Vec<String> {
+    pub(super) async fn find_missing_functions(&self) -> Vec<String> {
         let mut missing: Vec<String> = Vec::new();
         for (interface, calls) in self.exported_calls() {
             for call in calls {
@@ -67,6 +69,7 @@ impl<'a> ExportCalls<'a> {
         missing
     }
 
+    /// Returns each interface that the connector exports, with the calls of its functions.
     fn exported_calls(&self) -> impl Iterator<Item = (&'static str, &'static [Call])> {
         let interfaces = self.connector.interfaces();
         let follow_up: &[Call] = &[
@@ -82,14 +85,15 @@ impl<'a> ExportCalls<'a> {
         let kpis: &[Call] = &[Call::Count];
         [
             ("plugin", plugin, true),
-            ("defects", defects, interfaces.defects),
-            ("kpis", kpis, interfaces.kpis),
-            ("follow-up", follow_up, interfaces.follow_up),
+            ("defects", defects, interfaces.exports_defects),
+            ("kpis", kpis, interfaces.exports_kpis),
+            ("follow-up", follow_up, interfaces.exports_follow_up),
         ]
         .into_iter()
         .filter_map(|(name, calls, is_exported)| is_exported.then_some((name, calls)))
     }
 
+    /// Calls one function with placeholders as arguments.
     async fn call(&self, call: Call) -> Result<(), Refusal> {
         let marker = Marker::derive(ConnectionId(Uuid::nil()), &self.test, 1);
         let run = RunInput::new(Arc::clone(&self.connector), Arc::clone(&self.active));
@@ -154,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_missing_object_or_function_is_read_from_the_error() {
+    fn the_missing_object_or_function_is_read_from_the_error_message() {
         let object = "panicked at crates/runtime/src/interpreter.rs:35:35: interface \
                       'jackfield:connector/defects@0.1.0' not found: FromJs { from: \"undefined\" }";
         let function =

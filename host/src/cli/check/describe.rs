@@ -5,8 +5,8 @@ use crate::domain::printable;
 use crate::manifest::{DeclaredValue, Manifest};
 use crate::runtime::{Connector, Interfaces};
 
-/// The permissions that the connector gets when a person creates a connection.
-pub(super) fn permissions(connector: &Connector) -> Vec<String> {
+/// Describes the permissions that the connector gets when a person creates a connection.
+pub(super) fn describe_permissions(connector: &Connector) -> Vec<String> {
     let demands = connector.manifest().demands();
     let origins = demands.origins.iter().map(|origin| format!("send requests to {origin}"));
     let secrets = demands.secrets.iter();
@@ -31,7 +31,7 @@ pub(super) fn permissions(connector: &Connector) -> Vec<String> {
     }
 }
 
-/// The part of the report that a function of the interface `report` returns.
+/// Names the part of the report that a function of the interface `report` returns.
 fn report_part(function: &str) -> Option<&'static str> {
     Some(match function {
         "title" => "title",
@@ -43,22 +43,23 @@ fn report_part(function: &str) -> Option<&'static str> {
     })
 }
 
-/// What a connection can do with this connector, and what it cannot do because an interface or
-/// `index-delay-seconds` is missing.
-pub(super) fn abilities(connector: &Connector) -> (Vec<String>, Vec<String>) {
+/// Describes what a connection can do with this connector. Also describes what the connection
+/// cannot do, because an interface or `index-delay-seconds` is missing.
+pub(super) fn describe_abilities(connector: &Connector) -> (Vec<String>, Vec<String>) {
     let (manifest, interfaces) = (connector.manifest(), connector.interfaces());
     let (mut can, mut cannot) = (Vec::new(), Vec::new());
-    let Interfaces { defects, kpis, follow_up } = interfaces;
+    let Interfaces { exports_defects, exports_kpis: kpis, exports_follow_up: follow_up } =
+        interfaces;
     let mut add = |is_able: bool, ability: &str, lack: &str| {
         if is_able { can.push(ability.to_owned()) } else { cannot.push(lack.to_owned()) }
     };
     add(
-        defects,
+        exports_defects,
         "create a defect for a failed test (`defects`)",
         "create defects: it has no `defects`; Create Defect is answered with 501",
     );
-    if defects {
-        let ability = search_ability(manifest);
+    if exports_defects {
+        let ability = describe_search(manifest);
         add(
             manifest.index_delay_s.is_some(),
             &ability,
@@ -71,7 +72,7 @@ pub(super) fn abilities(connector: &Connector) -> (Vec<String>, Vec<String>) {
         "count defects (`kpis`)",
         "count defects: it has no `kpis`; Defect KPIs are answered with 501",
     );
-    if defects {
+    if exports_defects {
         add(
             follow_up,
             "comment on, reopen and attach files to a defect later (`follow-up`): \
@@ -88,7 +89,7 @@ pub(super) fn abilities(connector: &Connector) -> (Vec<String>, Vec<String>) {
     (can, cannot)
 }
 
-fn search_ability(manifest: &Manifest) -> String {
+fn describe_search(manifest: &Manifest) -> String {
     let after = match manifest.index_delay_s {
         Some(0) | None => "at once".to_owned(),
         Some(seconds) => format!("after at most {seconds} s"),
@@ -98,7 +99,8 @@ fn search_ability(manifest: &Manifest) -> String {
     )
 }
 
-/// The command-line options for the required or the optional settings and secrets of a connection.
+/// Describes the command-line options for the required or the optional settings and secrets of a
+/// connection.
 pub(super) fn describe_options(manifest: &Manifest, is_required: bool) -> Vec<String> {
     let values = manifest.declared_values().into_iter();
     let values = values.filter(|it| it.is_required == is_required);

@@ -25,14 +25,14 @@ pub(in crate::cli) struct Accept {
     #[command(flatten)]
     set_values: SetValues,
     #[command(flatten)]
-    removed: UnsetValues,
+    unset_values: UnsetValues,
 }
 
 impl Accept {
     pub(super) fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
         let connection = admin.get_connection(&self.name)?.decode()?;
-        let settings = self.set_values.settings(admin, &connection.connector)?;
-        let body = self.set_values.edit(settings, &self.removed)?;
+        let settings = self.set_values.parse_settings(admin, &connection.connector)?;
+        let body = self.set_values.to_edit(settings, &self.unset_values)?;
         let Some(newest) = connection.newest_sha256.clone() else {
             let name = &connection.connector;
             bail!(
@@ -52,7 +52,7 @@ impl Accept {
             confirm(&connection, &newest)?;
         }
         // The server accepts only this version, even if a newer file was installed meanwhile.
-        let query = AcceptQuery { force: self.removed.force, sha256 };
+        let query = AcceptQuery { force: self.unset_values.force, sha256 };
         let path = with_query(&format!("/connections/{}/accept", connection.id), &query)?;
         let answer: Answer<Connection> = admin.post(&path, &body)?;
         let accepted = answer.decode()?;
@@ -68,7 +68,7 @@ impl Accept {
     }
 }
 
-/// Prints what a version requests, and fails unless the user confirms it.
+/// Prints what the newest version requests. Returns an error unless the user accepts the version.
 fn confirm(connection: &Connection, newest: &str) -> anyhow::Result<()> {
     let name = &connection.name;
     let unapproved = connection.needs_consent.iter().flatten();

@@ -27,7 +27,7 @@ impl ChoicesArguments {
         let body = ListChoices { setting: self.setting, search: self.search };
         let answer: Answer<Choices> = admin.post(&path, &body)?;
         output.print_list(&answer, "values", &CHOICE_COLUMNS, |page| (page.choices, None))?;
-        if !output.json && answer.decode()?.more {
+        if !output.is_json && answer.decode()?.more {
             eprint("there are more values: give a longer search text");
         }
         Ok(())

@@ -14,7 +14,7 @@ pub(in crate::cli) struct Record {
     /// The name or id of the connection
     name: String,
     /// How long to record bodies from now on, such as 30m or 1h; at most 24h
-    #[arg(long = "for", value_name = "TIME", value_parser = parse_seconds)]
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_recording_seconds)]
     #[arg(required_unless_present = "off")]
     for_s: Option<u32>,
     /// Stop recording now
@@ -48,7 +48,7 @@ impl Record {
     }
 }
 
-/// The reason why a text is not a duration for which bodies can be recorded.
+/// The reason why a text cannot be the duration of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum InvalidDuration {
     #[error("give a time such as 30m or 1h")]
@@ -57,7 +57,8 @@ enum InvalidDuration {
     OutOfRange,
 }
 
-fn parse_seconds(text: &str) -> Result<u32, InvalidDuration> {
+/// Parses the duration of a recording, such as `1h`, to seconds.
+fn parse_recording_seconds(text: &str) -> Result<u32, InvalidDuration> {
     let time: SignedDuration = text.parse().map_err(|_| InvalidDuration::NotADuration)?;
     let seconds = u32::try_from(time.as_secs()).ok();
     let seconds = seconds.filter(|seconds| (1..=RECORD_S_MAX).contains(seconds));
@@ -71,10 +72,10 @@ mod tests {
     #[test]
     fn a_recording_lasts_at_least_a_second_and_at_most_a_day() {
         for (text, expected) in [("1h", 3_600), ("30m", 1_800), ("1h30m", 5_400), ("24h", 86_400)] {
-            assert_eq!(parse_seconds(text), Ok(expected), "{text}");
+            assert_eq!(parse_recording_seconds(text), Ok(expected), "{text}");
         }
         for wrong in ["", "1", "0s", "-1h", "25h", "24h1s", "1y", "soon"] {
-            assert!(parse_seconds(wrong).is_err(), "{wrong}");
+            assert!(parse_recording_seconds(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -32,8 +32,8 @@ pub(super) struct ReportArguments {
 }
 
 impl ReportArguments {
-    /// The report settings of an edit; the value `None` removes a setting.
-    pub(super) fn edit(&self) -> anyhow::Result<BTreeMap<String, Option<Value>>> {
+    /// Returns the report settings of an edit. The value `None` removes a setting.
+    pub(super) fn to_edit(&self) -> anyhow::Result<BTreeMap<String, Option<Value>>> {
         let mut edit = match &self.report {
             Some(path) => {
                 read_settings(path)?.into_iter().map(|(name, value)| (name, Some(value))).collect()
@@ -54,14 +54,15 @@ impl ReportArguments {
         Ok(edit)
     }
 
-    /// The report settings of a new connection.
-    pub(super) fn members(&self) -> anyhow::Result<serde_json::Map<String, Value>> {
-        let edit = self.edit()?.into_iter();
+    /// Returns the report settings of a new connection.
+    pub(super) fn to_settings(&self) -> anyhow::Result<serde_json::Map<String, Value>> {
+        let edit = self.to_edit()?.into_iter();
         Ok(edit.filter_map(|(name, value)| Some((name, value?))).collect())
     }
 }
 
-/// Reads a template: from the file if the text is `@FILE`, otherwise the text itself.
+/// Reads a template. If the text is `@FILE`, the template is in that file; otherwise the text is
+/// the template.
 fn read_template(text: &str) -> anyhow::Result<String> {
     match text.strip_prefix('@') {
         Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {path}")),
@@ -106,7 +107,7 @@ pub(in crate::cli) struct Preview {
     #[arg(long, value_name = "CHARACTERS")]
     characters_max: Option<u32>,
     #[command(flatten)]
-    values: ReportArguments,
+    report: ReportArguments,
 }
 
 impl Preview {
@@ -121,26 +122,30 @@ impl Preview {
             },
             markup: self.markup,
             characters_max: self.characters_max,
-            report: self.values.edit()?,
+            report: self.report.to_edit()?,
         };
         let answer: Answer<ReportPreview> = admin.post(&path, &body)?;
-        if output.json {
+        if output.is_json {
             output.print_record(answer.json());
         } else {
-            print(&describe(&answer.decode()?));
+            print(&describe_preview(&answer.decode()?));
         }
         Ok(())
     }
 }
 
 /// Formats the preview for people. The description comes last, because it can be long.
-fn describe(preview: &ReportPreview) -> String {
+fn describe_preview(preview: &ReportPreview) -> String {
     let mut lines = vec![format!("Title: {}", printable(&preview.title))];
     for (name, value) in &preview.settings {
-        lines.push(format!("Setting {}: {}", printable(name), printable(&without_quotes(value))));
+        lines.push(format!(
+            "Setting {}: {}",
+            printable(name),
+            printable(&text_without_quotes(value))
+        ));
     }
     for field in &preview.fields {
-        let value = printable(&without_quotes(&field.value));
+        let value = printable(&text_without_quotes(&field.value));
         lines.push(format!("Field {}: {value}", printable(&field.field)));
     }
     for file in &preview.attachments {
@@ -153,6 +158,6 @@ fn describe(preview: &ReportPreview) -> String {
     lines.join("\n")
 }
 
-fn without_quotes(value: &Value) -> String {
+fn text_without_quotes(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -42,8 +42,8 @@ pub(super) struct UnsetTestManager {
 }
 
 impl SetTestManager {
-    /// The member `test_manager` of a request; `None` if no argument sets a part of it.
-    pub(super) fn settings(&self) -> Option<EditTestManager> {
+    /// Returns the member `test_manager` of a request, or `None` if no argument sets a part of it.
+    pub(super) fn to_settings(&self) -> Option<EditTestManager> {
         let list = |values: &Vec<String>| (!values.is_empty()).then(|| values.clone());
         let edit = EditTestManager {
             base_url: self.test_manager_url.clone(),
@@ -56,20 +56,24 @@ impl SetTestManager {
         (edit != EditTestManager::default()).then_some(edit)
     }
 
-    pub(super) fn client_secret(&self) -> anyhow::Result<Option<SecretText>> {
+    /// Reads the client secret, if the argument is present.
+    pub(super) fn read_client_secret(&self) -> anyhow::Result<Option<SecretText>> {
         let source = self.test_manager_client_secret.as_ref();
         source
-            .map(|source| key_value::read_option("test-manager-client-secret", source.as_deref()))
+            .map(|source| {
+                key_value::read_secret_option("test-manager-client-secret", source.as_deref())
+            })
             .transpose()
     }
 
-    /// The member `test_manager` of an edit; `Some(None)` removes its settings.
-    pub(super) fn edit(&self, removed: &UnsetTestManager) -> Option<Option<EditTestManager>> {
-        if removed.no_test_manager {
+    /// Returns the member `test_manager` of an edit. `Some(None)` removes the settings of Test
+    /// Manager.
+    pub(super) fn to_edit(&self, unset: &UnsetTestManager) -> Option<Option<EditTestManager>> {
+        if unset.no_test_manager {
             return Some(None);
         }
-        let edit = self.settings();
-        if removed.no_test_manager_project {
+        let edit = self.to_settings();
+        if unset.no_test_manager_project {
             return Some(Some(EditTestManager {
                 project_id: Some(None),
                 ..edit.unwrap_or_default()

@@ -87,30 +87,36 @@ pub(super) struct SetValues {
 }
 
 impl SetValues {
-    pub(super) fn client_cert(&self) -> anyhow::Result<Option<SecretText>> {
+    /// Reads the client certificate, if the argument is present.
+    pub(super) fn read_client_cert(&self) -> anyhow::Result<Option<SecretText>> {
         let source = self.client_cert.as_deref();
         source.map(|source| key_value::read_file_or_reference("client-cert", source)).transpose()
     }
 
-    pub(super) fn client_key(&self) -> anyhow::Result<Option<SecretText>> {
+    /// Reads the key of the client certificate, if the argument is present.
+    pub(super) fn read_client_key(&self) -> anyhow::Result<Option<SecretText>> {
         let source = self.client_key.as_deref();
         source.map(|source| key_value::read_file_or_reference("client-key", source)).transpose()
     }
 
-    /// Parses the settings, with the types of the connector's schema.
-    pub(super) fn settings(&self, admin: &Client, connector: &str) -> anyhow::Result<Settings> {
+    /// Parses the settings. Their types are those of the connector's schema.
+    pub(super) fn parse_settings(
+        &self,
+        admin: &Client,
+        connector: &str,
+    ) -> anyhow::Result<Settings> {
         key_value::parse_settings(&self.set, || {
             let answer: Answer<Connector> = admin.get(&format!("/connectors/{connector}")).ok()?;
             answer.decode().ok()?.settings_schema
         })
     }
 
-    /// Builds the edit that sets these values and removes those in `removed`: a removed name has
-    /// the value `None`.
-    pub(super) fn edit(
+    /// Builds the edit that sets these values, and removes the values that `unset` names. In the
+    /// edit, the name of a removed value has the value `None`.
+    pub(super) fn to_edit(
         &self,
         settings: Settings,
-        removed: &UnsetValues,
+        unset: &UnsetValues,
     ) -> anyhow::Result<EditConnection> {
         let settings = settings.into_iter();
         let secrets = key_value::read_secrets(&self.secret)?.into_iter();
@@ -118,12 +124,12 @@ impl SetValues {
             settings.map(|(name, value)| (name, Some(value))).collect();
         let mut secrets: BTreeMap<String, Option<SecretText>> =
             secrets.map(|(name, value)| (name, Some(value))).collect();
-        settings.extend(removed.unset.iter().map(|name| (name.clone(), None)));
-        secrets.extend(removed.unset_secret.iter().map(|name| (name.clone(), None)));
-        let certificate_and_key = if removed.no_client_cert {
+        settings.extend(unset.unset.iter().map(|name| (name.clone(), None)));
+        secrets.extend(unset.unset_secret.iter().map(|name| (name.clone(), None)));
+        let certificate_and_key = if unset.no_client_cert {
             [Some(None), Some(None)]
         } else {
-            [self.client_cert()?.map(Some), self.client_key()?.map(Some)]
+            [self.read_client_cert()?.map(Some), self.read_client_key()?.map(Some)]
         };
         let [client_cert, client_key] = certificate_and_key;
         Ok(EditConnection {
@@ -131,14 +137,14 @@ impl SetValues {
             secrets,
             client_cert,
             client_key,
-            test_manager: self.test_manager.edit(&removed.test_manager),
-            test_manager_client_secret: self.test_manager.client_secret()?,
-            webhook_auth: self.webhook_auth.edit(&removed.webhook_auth),
-            webhook_secret: self.webhook_auth.secret()?,
-            webhook_secret_previous: if removed.webhook_auth.no_webhook_secret_previous {
+            test_manager: self.test_manager.to_edit(&unset.test_manager),
+            test_manager_client_secret: self.test_manager.read_client_secret()?,
+            webhook_auth: self.webhook_auth.to_edit(&unset.webhook_auth),
+            webhook_secret: self.webhook_auth.read_secret()?,
+            webhook_secret_previous: if unset.webhook_auth.no_webhook_secret_previous {
                 Some(None)
             } else {
-                self.webhook_auth.secret_previous()?.map(Some)
+                self.webhook_auth.read_previous_secret()?.map(Some)
             },
             ..EditConnection::default()
         })
@@ -161,7 +167,7 @@ mod tests {
             test_manager: SetTestManager::default(),
             webhook_auth: SetWebhookAuth::default(),
         };
-        let removed = UnsetValues {
+        let unset = UnsetValues {
             unset: vec!["b".to_owned()],
             unset_secret: vec!["l".to_owned()],
             no_client_cert: true,
@@ -170,7 +176,7 @@ mod tests {
             force: false,
         };
         let settings = [("a".to_owned(), json!(1))].into_iter().collect();
-        let edit = set_values.edit(settings, &removed).expect("an edit");
+        let edit = set_values.to_edit(settings, &unset).expect("an edit");
         assert_eq!(
             serde_json::to_value(edit).expect("JSON"),
             json!({

@@ -52,8 +52,8 @@ pub(super) struct UnsetWebhookAuth {
 }
 
 impl SetWebhookAuth {
-    /// The member `webhook_auth` of a request; `None` if no argument sets a part of it.
-    pub(super) fn settings(&self) -> Option<EditWebhookAuth> {
+    /// Returns the member `webhook_auth` of a request, or `None` if no argument sets a part of it.
+    pub(super) fn to_settings(&self) -> Option<EditWebhookAuth> {
         let edit = EditWebhookAuth {
             scheme: self.webhook_auth.map(|scheme| Some(EnumString(scheme))),
             user: self.webhook_user.clone(),
@@ -64,29 +64,33 @@ impl SetWebhookAuth {
         (edit != EditWebhookAuth::default()).then_some(edit)
     }
 
-    pub(super) fn secret(&self) -> anyhow::Result<Option<SecretText>> {
+    /// Reads the secret of senders, if the argument is present.
+    pub(super) fn read_secret(&self) -> anyhow::Result<Option<SecretText>> {
         let source = self.webhook_secret.as_ref();
-        source.map(|source| key_value::read_option("webhook-secret", source.as_deref())).transpose()
+        source
+            .map(|source| key_value::read_secret_option("webhook-secret", source.as_deref()))
+            .transpose()
     }
 
-    pub(super) fn secret_previous(&self) -> anyhow::Result<Option<SecretText>> {
+    /// Reads the earlier secret of senders, if the argument is present.
+    pub(super) fn read_previous_secret(&self) -> anyhow::Result<Option<SecretText>> {
         let source = self.webhook_secret_previous.as_ref();
         let read = |source: &Option<String>| {
-            key_value::read_option("webhook-secret-previous", source.as_deref())
+            key_value::read_secret_option("webhook-secret-previous", source.as_deref())
         };
         source.map(read).transpose()
     }
 
-    /// The member `webhook_auth` of an edit; `Some(None)` removes all requirements.
-    pub(super) fn edit(&self, removed: &UnsetWebhookAuth) -> Option<Option<EditWebhookAuth>> {
-        if removed.no_webhook_auth {
+    /// Returns the member `webhook_auth` of an edit. `Some(None)` removes all requirements.
+    pub(super) fn to_edit(&self, unset: &UnsetWebhookAuth) -> Option<Option<EditWebhookAuth>> {
+        if unset.no_webhook_auth {
             return Some(None);
         }
-        let mut edit = self.settings().unwrap_or_default();
-        if removed.any_webhook_client {
+        let mut edit = self.to_settings().unwrap_or_default();
+        if unset.any_webhook_client {
             edit.allowed_clients = Some(Vec::new());
         }
-        if removed.no_webhook_credential {
+        if unset.no_webhook_credential {
             edit.scheme = Some(None);
         }
         (edit != EditWebhookAuth::default()).then_some(Some(edit))

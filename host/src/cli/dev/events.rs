@@ -13,37 +13,42 @@ use crate::cli::output::{Output, print, print_json_line};
 use crate::cli::timeline;
 use crate::domain::{ConnectorName, OutcomeCode};
 
-/// How often the newest events are requested from the server.
+/// The pause between two requests for the newest events.
 const POLL_PERIOD: Duration = Duration::from_millis(300);
-/// Number of events in one request. If more arrive within one period, the oldest are not printed.
+/// The number of events that each request asks for. If more events arrive between two requests, the
+/// oldest of them are not printed.
 const POLL_EVENTS_MAX: u32 = 50;
 
-/// Prints the events that arrive after its creation.
+/// Prints the events of one connector that arrive after this value was created.
 pub(super) struct EventFollower {
     admin: Arc<Client>,
     connector: ConnectorName,
-    /// The newest events that need no printing: printed already, or older than the follower.
-    handled: HashSet<(Uuid, OutcomeCode)>,
+    /// The newest events that are not printed again, because they were printed already or are older
+    /// than the follower.
+    handled_events: HashSet<(Uuid, OutcomeCode)>,
 }
 
 impl EventFollower {
-    /// Creates a follower. It does not print the events that the server already has.
+    /// Creates a follower, which does not print the events that the server already has.
     pub(super) fn start(admin: Arc<Client>, connector: &ConnectorName) -> anyhow::Result<Self> {
-        let mut follower = Self { admin, connector: connector.clone(), handled: HashSet::new() };
-        follower.handled = follower.newest_events()?.iter().map(event_key).collect();
+        let mut follower =
+            Self { admin, connector: connector.clone(), handled_events: HashSet::new() };
+        follower.handled_events = follower.newest_events()?.iter().map(event_key).collect();
         Ok(follower)
     }
 
-    /// Prints events until `stop` is cancelled. If an event cannot be read, the next round tries
-    /// again.
+    /// Prints events until `stop` is cancelled. If an event cannot be read, the next repetition of
+    /// the loop reads the event again.
     pub(super) fn follow(&mut self, output: Output, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             if let Ok(events) = self.newest_events() {
-                let (handled, new): (Vec<_>, Vec<_>) =
-                    events.iter().rev().partition(|event| self.handled.contains(&event_key(event)));
+                let (handled, new): (Vec<_>, Vec<_>) = events
+                    .iter()
+                    .rev()
+                    .partition(|event| self.handled_events.contains(&event_key(event)));
                 let printed =
                     new.into_iter().filter(|event| self.print_if_ended(event, output).is_ok());
-                self.handled = printed.chain(handled).map(event_key).collect();
+                self.handled_events = printed.chain(handled).map(event_key).collect();
             }
             std::thread::sleep(POLL_PERIOD);
         }
@@ -57,11 +62,11 @@ impl EventFollower {
 
     /// Prints the event if it has ended and belongs to this connector.
     fn print_if_ended(&self, event: &Event, output: Output) -> anyhow::Result<()> {
-        if event.outcome.0 == OutcomeCode::Running || !self.is_of_connector(event)? {
+        if event.outcome.0 == OutcomeCode::Running || !self.belongs_to_connector(event)? {
             return Ok(());
         }
         let answer = self.admin.get_by_name::<EventWithRuns>("event", &event.id.to_string())?;
-        if output.json {
+        if output.is_json {
             print_json_line(answer.json());
         } else {
             print(&timeline::format_summary(&answer.decode()?));
@@ -69,14 +74,15 @@ impl EventFollower {
         Ok(())
     }
 
-    fn is_of_connector(&self, event: &Event) -> anyhow::Result<bool> {
+    fn belongs_to_connector(&self, event: &Event) -> anyhow::Result<bool> {
         let all: ConnectionList = self.admin.get("/connections")?.decode()?;
         let connection = all.connections.iter().find(|it| Some(it.id) == event.connection);
         Ok(connection.is_some_and(|it| it.connector == self.connector.as_str()))
     }
 }
 
-/// The identity of an event with its outcome: an event is printed again when its outcome changes.
+/// Returns what identifies a printed event: its id and its outcome. An event is printed again when
+/// its outcome changes.
 fn event_key(event: &Event) -> (Uuid, OutcomeCode) {
     (event.id, event.outcome.0)
 }

@@ -1,5 +1,5 @@
 //! Installs a connector's file in the plugins folder atomically, and waits until the server uses or
-//! refuses it.
+//! refuses the file. Never leaves an incomplete file in the folder.
 
 use std::fs::{self, Permissions};
 use std::io::Write;
@@ -16,16 +16,19 @@ use crate::api::Connector;
 use crate::cli::client::Client;
 use crate::domain::ConnectorName;
 
-/// How long the server may take to load a version. This covers a compilation with the
-/// default `compile_ms`, and the other steps.
+/// Maximum time until the server has loaded a version. This is enough for a compilation with the
+/// default `compile_ms`, and for the other steps.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(300);
+/// The pause between two requests for the state of the connector.
 const POLL_PERIOD: Duration = Duration::from_millis(30);
-/// The permissions of an installed file: the server may run as another user.
+/// The permissions of an installed file. All users may read it, because the server may run as
+/// another user.
 const FILE_MODE: u32 = 0o644;
 
 /// The plugins folder of a server, and the name of the connector that is installed in it.
 pub(super) struct PluginsFolder {
     folder: PathBuf,
+    /// The name of the connector.
     name: ConnectorName,
 }
 
@@ -40,7 +43,7 @@ pub(super) enum InstallResult {
 }
 
 impl PluginsFolder {
-    /// Fails if the folder does not exist.
+    /// Returns an error if the folder does not exist.
     pub(super) fn open(folder: PathBuf, name: ConnectorName) -> anyhow::Result<Self> {
         if !folder.is_dir() {
             bail!(
@@ -55,6 +58,7 @@ impl PluginsFolder {
         &self.folder
     }
 
+    /// Returns the name of the connector.
     pub(super) fn name(&self) -> &ConnectorName {
         &self.name
     }
@@ -71,6 +75,7 @@ impl PluginsFolder {
         Ok(HEXLOWER.encode(&Sha256::digest(&content)))
     }
 
+    /// Writes a temporary file in the folder, and renames it to `file`.
     fn write_atomically(&self, file: &Path, content: &[u8]) -> std::io::Result<()> {
         let mut builder = tempfile::Builder::new();
         let mut temporary = builder.prefix(".dev-").suffix(".part").tempfile_in(&self.folder)?;
@@ -86,8 +91,8 @@ pub(super) fn current_error(admin: &Client, name: &ConnectorName) -> Option<Stri
 }
 
 /// Waits until the server uses or refuses the version. `error_before` is the connector's error
-/// before the installation. For a file that the server cannot read it reports no SHA-256, so only a
-/// different error shows that it refused the new file.
+/// before the installation. The server reports no SHA-256 of a file that it cannot read. Then only
+/// a different error shows that the server refused the new file.
 pub(super) fn wait_for_version(
     admin: &Client,
     name: &ConnectorName,

@@ -17,25 +17,28 @@ use crate::cli::output::eprint;
 
 /// Folders that are written by builds and tools, and are not watched.
 const IGNORED_FOLDERS: [&str; 5] = ["target", "node_modules", "__pycache__", "dist", "venv"];
+/// Maximum number of files that are compared.
 const FILES_MAX: usize = 2_000;
+/// Maximum number of folders whose files are compared.
 const FOLDERS_MAX: usize = 500;
-/// Maximum number of bytes of a file that are compared. Of a longer file, the beginning and the
+/// Maximum number of bytes of a file that are compared. If a file is longer, its beginning and its
 /// length are compared.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// The sources count as complete if they do not change for this time. A program that writes a file
 /// in several steps needs less time between two steps.
 const QUIET_PERIOD: Duration = Duration::from_millis(40);
-/// Maximum time to wait until the sources do not change.
+/// Maximum time to wait until the sources stop changing.
 const QUIET_WAIT_MAX: Duration = Duration::from_secs(1);
-/// How often the sources are compared without a notification.
+/// The period at which the sources are compared without a notification.
 const POLL_PERIOD: Duration = Duration::from_secs(2);
-/// How often a wait checks whether it was stopped.
+/// The period at which a wait for changes checks whether the command was stopped.
 const STOP_CHECK_PERIOD: Duration = Duration::from_millis(100);
 
 /// A hash of the content of all sources.
 #[derive(Clone, Debug)]
 pub(super) struct Fingerprint {
+    /// The SHA-256 of the path, the length and the first [`FILE_BYTES_MAX`] bytes of each file.
     digest: [u8; 32],
     /// The newest modification time of the sources.
     pub(super) newest_change: SystemTime,
@@ -49,10 +52,12 @@ impl PartialEq for Fingerprint {
     }
 }
 
-/// The sources: all files below a project folder, or one file.
+/// The sources of a connector: all files below a project folder, or one file.
 pub(super) struct Sources {
     path: PathBuf,
+    /// Sends the notifications; `None` if the system cannot send any.
     watcher: Option<RecommendedWatcher>,
+    /// Receives a message when the file system reports a change.
     notifications: Receiver<()>,
 }
 
@@ -100,8 +105,8 @@ impl Sources {
         Fingerprint { digest: digest.finalize().into(), newest_change }
     }
 
-    /// Waits until the sources stop changing, because a file may be half-written, and returns their
-    /// fingerprint. Waits at most a second, because a program may write continuously.
+    /// Waits until the sources stop changing, because a file may be half-written. Waits at most a
+    /// second, because a program may write continuously. Returns the fingerprint of the sources.
     pub(super) fn wait_until_quiet(&mut self, mut last: Fingerprint) -> Fingerprint {
         let start = Instant::now();
         while start.elapsed() < QUIET_WAIT_MAX {
@@ -142,7 +147,7 @@ struct ProjectFiles {
 }
 
 impl ProjectFiles {
-    /// Lists the files below a folder, or the one file.
+    /// Lists the files below a folder. If the path is a file, lists only this file.
     fn list(path: &Path) -> Self {
         let mut listed = Self::default();
         if path.is_dir() {
@@ -214,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_ends_when_the_file_changes_or_when_it_is_stopped() {
+    fn a_wait_ends_when_the_file_changes_or_when_the_command_is_stopped() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("qa.wasm");
         fs::write(&file, "one").unwrap();

@@ -14,7 +14,7 @@ pub(super) enum Target {
 
 impl Target {
     /// Determines whether the path is a connector's file or a project's folder.
-    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+    pub(super) fn from_path(path: &Path) -> anyhow::Result<Self> {
         let path = std::fs::canonicalize(path)
             .with_context(|| format!("cannot open {}", super::display_path(path)))?;
         if path.is_dir() {
@@ -35,8 +35,8 @@ impl Target {
         }
     }
 
-    /// The connector's name: the file's name without its extension, or the name of the project's
-    /// folder.
+    /// Returns the connector's name: the file's name without its extension, or the name of the
+    /// project's folder.
     pub(super) fn name(&self) -> anyhow::Result<ConnectorName> {
         let name = match self {
             Self::File(path) => path.file_stem(),
@@ -49,8 +49,8 @@ impl Target {
         })
     }
 
-    /// Returns the connector's file; builds it first if the target is a project. The project's
-    /// build tools print to stderr.
+    /// Returns the connector's file. If the target is a project, builds the file first. The
+    /// project's build tools print to stderr.
     pub(super) fn build_file(&self) -> anyhow::Result<PathBuf> {
         match self {
             Self::File(path) => Ok(path.clone()),

@@ -8,19 +8,19 @@ use crate::app;
 use crate::config::{Config, DataFolder};
 use crate::domain::ConnectorName;
 
-use super::{Finding, fail, ok, warn};
+use super::{Finding, fail_finding, ok_finding, warn_finding};
 
-/// The number of threads that a busy server needs: its own, those that resolve names, and those of
-/// a compiler process.
+/// The number of threads that a busy server needs: its own threads, the threads that resolve host
+/// names, and the threads of a compiler process.
 const THREADS_RECOMMENDED: usize = 128;
 
-/// Runs the checks. `is_running`: whether a server uses the data folder now.
-pub(super) fn findings(config: &Config, is_running: bool) -> Vec<Finding> {
+/// Runs the checks. `is_running` is true if a server uses the data folder now.
+pub(super) fn run_checks(config: &Config, is_running: bool) -> Vec<Finding> {
     let folder = config.data_folder();
     vec![
         check_address_space(),
         check_memory(config),
-        finding("threads", app::few_threads(THREADS_RECOMMENDED), "enough"),
+        problem_finding("threads", app::threads_problem(THREADS_RECOMMENDED), "enough"),
         check_compiled_code(&folder),
         check_database_disk(&config.data),
         check_program(&folder, is_running),
@@ -28,32 +28,32 @@ pub(super) fn findings(config: &Config, is_running: bool) -> Vec<Finding> {
     ]
 }
 
-/// Returns a warning that describes the problem. Without a problem, the finding has the text
-/// `ok_text`.
-fn finding(
+/// Creates a warning that describes the problem. If `problem` is `None`, creates a finding with the
+/// text `ok_text`.
+fn problem_finding(
     check: &'static str,
     problem: Option<app::PlatformProblem>,
     ok_text: impl Into<String>,
 ) -> Finding {
     match problem {
-        None => ok(check, ok_text),
-        Some(app::PlatformProblem { found, fix }) => warn(check, found, fix),
+        None => ok_finding(check, ok_text),
+        Some(app::PlatformProblem { problem, fix }) => warn_finding(check, problem, fix),
     }
 }
 
 /// Checks the owners and modes of the data folder, and of its files with keys and tokens.
 pub(super) fn check_access(folder: &DataFolder) -> Finding {
     const CHECK: &str = "access";
-    match app::shared_access(folder) {
+    match app::access_problems(folder) {
         Ok(problems) => {
-            let found: Vec<_> = problems.iter().map(|it| it.found.as_str()).collect();
+            let found: Vec<_> = problems.iter().map(|it| it.problem.as_str()).collect();
             let fix: Vec<_> = problems.iter().map(|it| it.fix.as_str()).collect();
             match found.is_empty() {
-                true => ok(CHECK, "only this user, or the group of the data folder"),
-                false => warn(CHECK, found.join("; "), fix.join("; ")),
+                true => ok_finding(CHECK, "only this user, or the group of the data folder"),
+                false => warn_finding(CHECK, found.join("; "), fix.join("; ")),
             }
         }
-        Err(error) => fail(
+        Err(error) => fail_finding(
             CHECK,
             error.to_string(),
             "run the command in the message; for a key, then run `jackfield secrets rotate`",
@@ -63,34 +63,36 @@ pub(super) fn check_access(folder: &DataFolder) -> Finding {
 
 fn check_address_space() -> Finding {
     const CHECK: &str = "address space";
-    match app::address_space() {
+    match app::new_engine_address_space() {
         Ok(space) => {
             let ok_text = format!("a pool of {} guest memories", space.slots);
-            finding(CHECK, app::small_address_space(space), ok_text)
+            problem_finding(CHECK, app::address_space_problem(space), ok_text)
         }
-        Err(error) => fail(CHECK, format!("the engine cannot start: {error}"), "raise `ulimit -v`"),
+        Err(error) => {
+            fail_finding(CHECK, format!("the engine cannot start: {error}"), "raise `ulimit -v`")
+        }
     }
 }
 
 fn check_memory(config: &Config) -> Finding {
-    finding("memory", app::little_memory(&config.limits), "enough to compile connectors")
+    problem_finding("memory", app::memory_problem(&config.limits), "enough to compile connectors")
 }
 
 /// Checks that the system can run compiled connectors from the data folder.
 fn check_compiled_code(folder: &DataFolder) -> Finding {
     const CHECK: &str = "compiled code";
     if !folder.path().exists() {
-        return ok(CHECK, "not checked: the data folder does not exist yet");
+        return ok_finding(CHECK, "not checked: the data folder does not exist yet");
     }
-    match app::runs_code(folder) {
-        Ok(()) => ok(CHECK, "can be run from the data folder"),
-        Err(error) => fail(CHECK, error.to_string(), "do what the message says"),
+    match app::check_code_execution(folder) {
+        Ok(()) => ok_finding(CHECK, "can be run from the data folder"),
+        Err(error) => fail_finding(CHECK, error.to_string(), "do what the message says"),
     }
 }
 
 /// Checks that the data folder is not on a network file system.
 fn check_database_disk(data: &Path) -> Finding {
-    finding("database disk", app::unsuitable_disk(data), "not on a network file system")
+    problem_finding("database disk", app::disk_problem(data), "not on a network file system")
 }
 
 /// Checks that the running server is not older than the installed program.
@@ -99,17 +101,17 @@ fn check_program(folder: &DataFolder, is_running: bool) -> Finding {
         true => "the server runs the installed version",
         false => "no server is known to run an older version",
     };
-    finding("program", app::replaced_program(folder), ok_text)
+    problem_finding("program", app::replaced_program_problem(folder), ok_text)
 }
 
 /// Reports connector files that are not compiled again, because their compiler process died.
 fn check_blocked_connectors(folder: &DataFolder) -> Finding {
     let ok_text = "no compiler process died";
-    finding("compiling", app::blocked_connectors(folder), ok_text)
+    problem_finding("compiling", app::blocked_files_problem(folder), ok_text)
 }
 
-/// Returns why a `.wasm` or `.js` file in the plugins folder cannot be a connector. Returns `None`
-/// if it can be one, and for files with other names.
+/// Returns the reason why a `.wasm` or `.js` file in the plugins folder cannot be a connector.
+/// Returns `None` if the file can be a connector, and for files with other extensions.
 pub(super) fn file_problem(entry: &DirEntry) -> Option<String> {
     let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
     let (stem, file_extension) = name.rsplit_once('.')?;

@@ -12,25 +12,25 @@ use crate::cli::output::{error_line, shortened};
 use crate::cli::server::ServerArgs;
 use crate::config::{Config, ListenAddress};
 
-use super::{Finding, fail, ok, warn};
+use super::{Finding, fail_finding, ok_finding, warn_finding};
 
-/// Returns the status of the running server. `None` if no server answers, it refuses our token, or
-/// its folders are not on this machine.
-pub(super) fn running_server(server: &ServerArgs) -> Option<Status> {
+/// Returns the status of the running server. Returns `None` if no server answers, if the server
+/// refuses our token, or if its folders are not on this machine.
+pub(super) fn running_server_status(server: &ServerArgs) -> Option<Status> {
     let admin = server.admin_client().ok().filter(Client::is_healthy)?;
     let status: Status = admin.get("/status").ok()?.decode().ok()?;
     (status.data.is_dir() && status.plugins.is_dir()).then_some(status)
 }
 
 /// Reports the keys of the configuration whose new values need a restart.
-pub(super) fn needs_restart(running: &Status) -> Option<Finding> {
+pub(super) fn check_restart(running: &Status) -> Option<Finding> {
     let keys = running.needs_restart.join(", ");
     let found = format!("the file has new values of {keys}, which are not in use");
-    (!keys.is_empty()).then(|| warn("reload", found, "restart the server"))
+    (!keys.is_empty()).then(|| warn_finding("reload", found, "restart the server"))
 }
 
-/// Reports connectors of which the servers of one database use different versions.
-pub(super) fn connector_differences(running: &Status) -> Option<Finding> {
+/// Reports the connectors of which the servers of one database use different versions.
+pub(super) fn check_connector_differences(running: &Status) -> Option<Finding> {
     let describe_version = |it: &ServerVersion| match &it.sha256 {
         Some(sha256) => format!("{}: {}", it.server, sha256.get(..12).unwrap_or(sha256)),
         None => format!("{}: none", it.server),
@@ -42,28 +42,28 @@ pub(super) fn connector_differences(running: &Status) -> Option<Finding> {
     let found: Vec<_> = running.connector_differences.iter().map(describe).collect();
     let fix = "give each server the same files, or set `plugins_source = \"store\"`. If it is set \
                already, the log of the server that differs contains the reason";
-    (!found.is_empty()).then(|| warn("connectors of the servers", found.join("; "), fix))
+    (!found.is_empty()).then(|| warn_finding("connectors of the servers", found.join("; "), fix))
 }
 
-/// Checks that a server answers, or that one can listen. `has_folders`: whether the folders of the
-/// running server are known.
+/// Checks that a server answers, or that a new server could listen. `has_folders` is true if the
+/// folders of the running server are known.
 pub(super) fn check_server(server: &ServerArgs, config: &Config, has_folders: bool) -> Finding {
     const CHECK: &str = "server";
     if is_healthy(server.base_url()) {
         let found = format!("a server answers at {}", server.base_url());
         if has_folders {
-            return ok(CHECK, format!("{found}; the other checks use its folders"));
+            return ok_finding(CHECK, format!("{found}; the other checks use its folders"));
         }
         let fix = "give the server's data folder with --data, or its admin token with --token-file";
-        return warn(CHECK, format!("{found}, but its folders are not known"), fix);
+        return warn_finding(CHECK, format!("{found}, but its folders are not known"), fix);
     }
     let no_server = format!("no server answers at {}", server.base_url());
     let ListenAddress::Tcp(address) = &config.listen else {
-        return ok(CHECK, format!("{no_server}; it would listen on {}", config.listen));
+        return ok_finding(CHECK, format!("{no_server}; it would listen on {}", config.listen));
     };
     match TcpListener::bind(address) {
-        Ok(_) => ok(CHECK, format!("{no_server}; {} is free", config.listen)),
-        Err(error) => fail(
+        Ok(_) => ok_finding(CHECK, format!("{no_server}; {} is free", config.listen)),
+        Err(error) => fail_finding(
             CHECK,
             format!("{no_server}, and no server can listen on {}: {error}", config.listen),
             "set `listen` or --listen to another port",
@@ -73,7 +73,7 @@ pub(super) fn check_server(server: &ServerArgs, config: &Config, has_folders: bo
 
 /// Reports connectors and connections for which a person must do something. Returns no finding if
 /// no server answers our requests.
-pub(super) fn pending_actions(server: &ServerArgs) -> Vec<Finding> {
+pub(super) fn check_pending_actions(server: &ServerArgs) -> Vec<Finding> {
     let Some(admin) = server.admin_client().ok().filter(Client::is_healthy) else {
         return Vec::new();
     };
@@ -86,7 +86,7 @@ fn check_connectors(admin: &Client) -> Finding {
     let listed = admin.get("/connectors").and_then(|list| list.decode());
     let all: ConnectorList = match listed {
         Ok(list) => list,
-        Err(error) => return warn(CHECK, error_line(&error), ""),
+        Err(error) => return warn_finding(CHECK, error_line(&error), ""),
     };
     let is_broken =
         |status: &EnumString<ConnectorStatus>| *status == EnumString(ConnectorStatus::Broken);
@@ -106,11 +106,11 @@ fn check_connectors(admin: &Client) -> Finding {
         })
         .collect();
     if found.is_empty() {
-        return ok(CHECK, "the newest file of each connector is used");
+        return ok_finding(CHECK, "the newest file of each connector is used");
     }
     let fix = "`jackfield connectors show NAME` shows the whole reason; install a file without the \
                error, or return to the previous version: `jackfield connectors rollback NAME`";
-    warn(CHECK, found.join("; "), fix)
+    warn_finding(CHECK, found.join("; "), fix)
 }
 
 /// Reports connections that wait for the consent of a person.
@@ -119,18 +119,18 @@ fn check_consent(admin: &Client) -> Finding {
     let listed = admin.get("/connections").and_then(|list| list.decode());
     let connections: ConnectionList = match listed {
         Ok(list) => list,
-        Err(error) => return warn(CHECK, error_line(&error), ""),
+        Err(error) => return warn_finding(CHECK, error_line(&error), ""),
     };
     let waiting = connections.connections.into_iter().filter(|it| it.needs_consent.is_some());
     let names: Vec<_> = waiting.map(|it| it.name).collect();
     if names.is_empty() {
-        return ok(CHECK, "no connection waits for consent");
+        return ok_finding(CHECK, "no connection waits for consent");
     }
     let found = format!(
         "these connections wait for consent to the newest version of their connector: {}",
         names.join(", ")
     );
-    warn(
+    warn_finding(
         CHECK,
         found,
         "see what is new, and accept the version: `jackfield connections accept NAME`",

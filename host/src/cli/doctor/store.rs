@@ -11,33 +11,40 @@ use crate::store::{PostgresFindings, PostgresStore, Standbys};
 
 use super::super::output::error_line;
 use super::super::serve;
-use super::{Finding, fail, ok, warn};
+use super::{Finding, fail_finding, ok_finding, warn_finding};
 
 const CHECK: &str = "database";
-/// A larger difference of the clocks causes a warning, milliseconds. Leases do not depend on it.
+/// A larger difference of the clocks causes a warning, milliseconds. Leases do not depend on this
+/// difference.
 const CLOCK_DIFFERENCE_MS_MAX: u64 = 2_000;
 
 /// Runs the checks. Returns no finding if the store is a SQLite file.
-pub(super) fn findings(config: &Config) -> Vec<Finding> {
+pub(super) fn run_checks(config: &Config) -> Vec<Finding> {
     let settings = match postgres_settings(config) {
         Ok(Some(settings)) => settings,
         Ok(None) => return Vec::new(),
-        Err(error) => return vec![fail(CHECK, error_line(&error), "correct `store_password`")],
+        Err(error) => {
+            return vec![fail_finding(CHECK, error_line(&error), "correct `store_password`")];
+        }
     };
     let certificate_finding = check_certificate_mode(&settings.url);
-    let inspected = serve::runtime()
+    let inspected = serve::start_runtime()
         .and_then(|runtime| Ok(runtime.block_on(PostgresStore::inspect(settings))?));
     let findings = match inspected {
-        Ok(found) => database_findings(&found),
+        Ok(found) => describe_database(&found),
         Err(error) => {
-            vec![fail(CHECK, error_line(&error), "correct the problem that the message names")]
+            vec![fail_finding(
+                CHECK,
+                error_line(&error),
+                "correct the problem that the message names",
+            )]
         }
     };
     findings.into_iter().chain(certificate_finding).collect()
 }
 
-/// Warns if the database is on another machine and its certificate is not checked: each machine on
-/// the network path could then read and change all data.
+/// Warns if the database is on another machine and its certificate is not checked. Then each
+/// machine on the network path could read and change all data.
 fn check_certificate_mode(store: &Url) -> Option<Finding> {
     let parameter = |name| store.query_pairs().find(|(it, _)| it == name).map(|it| it.1);
     let host = parameter("hostaddr").or_else(|| parameter("host"));
@@ -52,33 +59,38 @@ fn check_certificate_mode(store: &Url) -> Option<Finding> {
     let is_checked = matches!(&*mode, "verify-full" | "verify-ca");
     let found = || format!("`sslmode` is {mode}: the certificate of {host} is not checked");
     let fix = "add sslmode=verify-full and sslrootcert=FILE to `store`";
-    (!is_checked).then(|| warn("database encryption", found(), fix))
+    (!is_checked).then(|| warn_finding("database encryption", found(), fix))
 }
 
-fn database_findings(found: &PostgresFindings) -> Vec<Finding> {
+fn describe_database(found: &PostgresFindings) -> Vec<Finding> {
     let mut findings = vec![match found.is_standby {
-        false => ok(CHECK, format!("PostgreSQL {}", found.version)),
-        true => {
-            fail(CHECK, "the server is a standby, which only reads", "let `store` name the primary")
-        }
+        false => ok_finding(CHECK, format!("PostgreSQL {}", found.version)),
+        true => fail_finding(
+            CHECK,
+            "the server is a standby, which only reads",
+            "let `store` name the primary",
+        ),
     }];
     let ahead = found.clock_ahead_ms;
     let shown =
         format!("the clocks of the database and of this machine differ by {} ms", ahead.abs());
     findings.push(match ahead.unsigned_abs() > CLOCK_DIFFERENCE_MS_MAX {
-        false => ok("database clock", shown),
-        true => warn("database clock", shown, "set both machines' clocks, for example with NTP"),
+        false => ok_finding("database clock", shown),
+        true => {
+            warn_finding("database clock", shown, "set both machines' clocks, for example with NTP")
+        }
     });
     if found.is_pooled {
         let shown =
             "two connections share one session of PostgreSQL: they use a pool in transaction mode";
         let fix = "let PgBouncer use session mode, or let `store` name PostgreSQL itself";
-        findings.push(fail("database pool", shown, fix));
+        findings.push(fail_finding("database pool", shown, fix));
     }
     findings.extend(check_standbys(found));
     findings
 }
 
+/// Reports standbys without which a failover can lose changes, or for which each commit waits.
 fn check_standbys(found: &PostgresFindings) -> Option<Finding> {
     const CHECK: &str = "database standbys";
     let Standbys { connected, names, setting, required, confirming, user } = &found.standbys;
@@ -88,12 +100,12 @@ fn check_standbys(found: &PostgresFindings) -> Option<Finding> {
     } else if *required == 0 {
         let shown = format!("connected standbys: {connected}, but none is synchronous");
         let fix = "set synchronous_standby_names: otherwise a failover can lose stored changes";
-        Some(warn(CHECK, shown, fix))
+        Some(warn_finding(CHECK, shown, fix))
     } else if *connected == 0 {
         let shown = "synchronous_standby_names is set, but no standby is connected: each commit \
                      waits until one is connected";
         let fix = "start the standby, or set synchronous_standby_names to ''";
-        Some(fail(CHECK, shown, fix))
+        Some(fail_finding(CHECK, shown, fix))
     } else if possible < *required {
         let shown = format!(
             "synchronous_standby_names is '{setting}', so {required} of the standbys that it \
@@ -102,14 +114,14 @@ fn check_standbys(found: &PostgresFindings) -> Option<Finding> {
         );
         let fix = "let synchronous_standby_names contain the `application_name` of each standby, \
                    or start the standbys that it names";
-        Some(fail(CHECK, shown, fix))
+        Some(fail_finding(CHECK, shown, fix))
     } else if confirming.is_none() {
         let shown = format!(
             "synchronous_standby_names is '{setting}'; the user {user} may not see whether it \
              names the connected standbys ({names}); if it names none of them, each commit waits"
         );
         let fix = format!("GRANT pg_read_all_stats TO {user}, and run `doctor` again");
-        Some(warn(CHECK, shown, fix))
+        Some(warn_finding(CHECK, shown, fix))
     } else {
         None
     }
@@ -129,16 +141,17 @@ mod tests {
             is_standby: false,
             standbys: Standbys::default(),
         };
-        assert!(database_findings(&good).iter().all(|it| it.status == Status::Ok));
+        assert!(describe_database(&good).iter().all(|it| it.status == Status::Ok));
         let pooled = PostgresFindings { is_pooled: true, ..good.clone() };
-        assert!(database_findings(&pooled).iter().any(|it| it.fix.contains("session mode")));
+        assert!(describe_database(&pooled).iter().any(|it| it.fix.contains("session mode")));
         let late = PostgresFindings { clock_ahead_ms: 3_600_000, ..good };
-        assert!(database_findings(&late).iter().any(|it| it.status == Status::Warn));
+        assert!(describe_database(&late).iter().any(|it| it.status == Status::Warn));
     }
 
     #[test]
     fn missing_and_asynchronous_standbys_are_reported() {
-        // The number of connected standbys, of required ones, and of those that can confirm.
+        // The first three values are the number of connected standbys, of required standbys, and of
+        // standbys that can confirm a commit.
         for (connected, required, confirming, expected) in [
             (0, 0, Some(0), None),
             (1, 0, Some(0), Some((Status::Warn, "connected standbys: 1"))),

@@ -42,7 +42,8 @@ const REQUEST_COLUMNS: [Column<ReplayedRequest>; 4] = [
     ("ANSWERED", |it| it.status.map(|it| it.to_string()).unwrap_or_default()),
 ];
 
-/// A part of the replayed request, or of the recorded one if the replay did not send it.
+/// Returns a part of the replayed request, or of the recorded request if the replay did not send
+/// it.
 fn request_part(request: &ReplayedRequest, part: fn(&crate::api::RequestText) -> String) -> String {
     request.replayed.as_ref().or(request.recorded.as_ref()).map(part).unwrap_or_default()
 }
@@ -59,7 +60,7 @@ impl Replay {
         };
         let answer: Answer<EventReplay> = admin.post(&format!("/events/{id}/replay"), &body)?;
         let replay = answer.decode()?;
-        if output.json {
+        if output.is_json {
             output.print_record(answer.json());
         } else if let Some(repeated) = &replay.for_real {
             print(&format!("answered with HTTP {}: {}", repeated.status, repeated.answer));
@@ -95,7 +96,7 @@ fn print_run(replayed: &ReplayedRun) {
         print(&table(headings, rows));
     }
     let changed = replayed.requests.iter().filter(|it| it.difference.0 == Difference::Changed);
-    changed.for_each(print_changes);
+    changed.for_each(print_first_differences);
     match &replayed.recorded_answer {
         Some(recorded) if *recorded != replayed.answer => {
             print(&format!("recorded answer: {recorded}\nreplayed answer: {}", replayed.answer));
@@ -110,8 +111,8 @@ fn print_run(replayed: &ReplayedRun) {
     }
 }
 
-/// Prints the first difference of each changed part.
-fn print_changes(request: &ReplayedRequest) {
+/// Prints the first difference of each part of the request that differs from the recording.
+fn print_first_differences(request: &ReplayedRequest) {
     let (Some(recorded), Some(replayed)) = (&request.recorded, &request.replayed) else { return };
     for part in &request.changed {
         let part_text = |text: &crate::api::RequestText| match part.as_str() {
@@ -127,7 +128,7 @@ fn print_changes(request: &ReplayedRequest) {
     }
 }
 
-/// A part of each text that begins shortly before their first difference.
+/// Returns a part of each text. Both parts begin shortly before the first difference of the texts.
 fn first_difference(one: &str, other: &str) -> (String, String) {
     let common = one.chars().zip(other.chars()).take_while(|(one, other)| one == other).count();
     let start = common.saturating_sub(20);

@@ -1,4 +1,4 @@
-//! The options of `jackfield invoke` with the arguments of the call.
+//! The options of `jackfield invoke` that contain the arguments of the call.
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ pub(super) struct CallOptions {
     /// Fill the report with the data of this JSON file
     #[arg(long, value_name = "FILE")]
     pub(super) test_data: Option<PathBuf>,
-    /// Notes for people, which the report's texts end with. Only a recording can set them.
+    /// Notes for people at the end of the report's texts. Only a recording can set these notes.
     #[arg(skip)]
     pub(super) notes: Vec<String>,
     /// The marker [default: the one of the failed test]
@@ -50,8 +50,9 @@ pub(super) struct CallOptions {
 }
 
 impl CallOptions {
-    /// Refuses options that the call does not use, and missing options that it needs.
-    pub(super) fn check(
+    /// Returns an error if the call does not use one of the options, or if it needs a missing
+    /// option.
+    pub(super) fn check_for_call(
         &self,
         call: Call,
         name: &str,
@@ -112,7 +113,8 @@ impl CallOptions {
         Ok(())
     }
 
-    pub(super) fn invocation(self, file: PathBuf, call: Call) -> anyhow::Result<Invocation> {
+    /// Returns the invocation of a call with these options.
+    pub(super) fn into_invocation(self, file: PathBuf, call: Call) -> anyhow::Result<Invocation> {
         let random = || Ok(FailedTest::new(Uuid::new_v4(), Uuid::new_v4(), None, None));
         Ok(Invocation {
             file,
@@ -138,7 +140,7 @@ pub(in crate::cli) fn read_failed_test(file: &Path) -> anyhow::Result<FailedTest
     test.with_context(|| format!("{} is not the body of a Create Defect request", file.display()))
 }
 
-/// Reads from a file the data that the connector gets through `report` and `test-manager`.
+/// Reads a file of test data. The connector gets this data through `report` and `test-manager`.
 fn read_test_data(file: &Path) -> anyhow::Result<TestData> {
     let data = serde_json::from_str(&read_text(file)?);
     data.with_context(|| format!("{} is not test data: see --help", file.display()))

@@ -8,8 +8,9 @@ use crate::cli::user_cache::user_cache_folder;
 use crate::config::DataFolder;
 use crate::plugins::CodeCache;
 
-/// The cache of compiled code: in the folder of `--data`, or else in the user's cache folder.
-pub(super) fn code_cache(data: Option<PathBuf>) -> anyhow::Result<CodeCache> {
+/// Chooses the cache of compiled code: in the folder of `--data`, or else in the user's cache
+/// folder.
+pub(super) fn choose_code_cache(data: Option<PathBuf>) -> anyhow::Result<CodeCache> {
     if let Some(data) = data {
         if !data.is_dir() {
             bail!(
@@ -18,7 +19,7 @@ pub(super) fn code_cache(data: Option<PathBuf>) -> anyhow::Result<CodeCache> {
             );
         }
         let data = DataFolder::at(&data);
-        return Ok(CodeCache::Server { folder: data.compiled(), key: data.compiled_key() });
+        return Ok(CodeCache::Server { folder: data.compiled_folder(), key: data.compiled_key() });
     }
     Ok(user_cache_folder().map_or(CodeCache::Temporary, CodeCache::User))
 }

@@ -9,19 +9,23 @@ use crate::app::{Invocation, InvocationResult, TapeResult};
 use crate::domain::{self, Call, Limits, StringEnum, Usage, printable};
 use crate::runtime::ExportAnswer;
 
+/// The result of a call, as `jackfield invoke` prints it.
 #[derive(Serialize)]
 pub(super) struct Report {
     call: String,
     outcome: &'static str,
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// The setting that a person should change, if the connector named one.
     setting: Option<String>,
     answer: Option<ReturnValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     marker: Option<String>,
+    /// The grants of the connection, as phrases.
     granted: Vec<String>,
     warnings: Vec<String>,
     log: Vec<LogLine>,
+    /// The requests that the connector sent.
     calls: Vec<OutboundCall>,
     limits: Vec<LimitUse>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,20 +70,24 @@ enum ReturnValue {
     Done,
 }
 
+/// A value that the tracker has for a setting.
 #[derive(Serialize)]
 struct Choice {
     value: String,
     label: String,
 }
 
-/// How much of one limit was used.
+/// How much of one limit the call used.
 #[derive(Serialize)]
 struct LimitUse {
+    /// The name of the limit in the configuration.
     limit: &'static str,
+    /// How much the call used, in the unit of the limit.
     used: u64,
     max: u64,
 }
 
+/// The result of recording or replaying the exchanges.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum RecordingResult {
@@ -90,7 +98,15 @@ enum RecordingResult {
 
 impl Report {
     pub(super) fn new(call_name: &str, invocation: &Invocation, result: InvocationResult) -> Self {
-        let InvocationResult { answer, report, limits, marker, granted, warnings, tape } = result;
+        let InvocationResult {
+            answer,
+            report,
+            limits,
+            marker,
+            grant_phrases,
+            warnings,
+            tape_result,
+        } = result;
         let has_marker = matches!(
             invocation.call,
             Call::Create | Call::Find | Call::Comment | Call::FindComment
@@ -102,12 +118,12 @@ impl Report {
             setting: report.setting,
             answer: answer.ok().map(ReturnValue::new),
             marker: has_marker.then(|| marker.to_string()),
-            granted,
+            granted: grant_phrases,
             warnings,
             log: report.log.into_iter().map(LogLine::from).collect(),
             calls: report.calls.into_iter().map(OutboundCall::from).collect(),
             limits: limit_uses(&report.usage, &limits),
-            recording: RecordingResult::new(tape),
+            recording: RecordingResult::new(tape_result),
             connector_version: report.connector_version,
             connector_sha256: report.connector_sha256,
         }
@@ -126,14 +142,14 @@ impl ReturnValue {
                 index_delay_s: manifest.index_delay_s,
                 settings: manifest.settings_schema,
             },
-            ExportAnswer::Line(line) => Self::Line(line),
+            ExportAnswer::CheckText(line) => Self::Line(line),
             ExportAnswer::Choices(page) => {
                 let choice = |it: domain::Choice| Choice { value: it.value, label: it.label };
                 let choices = page.choices.into_iter().map(choice).collect();
                 Self::Choices { choices, more: page.has_more }
             }
             ExportAnswer::Defect(created) => Self::Defect(defect(&created)),
-            ExportAnswer::Found(found) => Self::Found(found.iter().map(defect).collect()),
+            ExportAnswer::FoundDefects(found) => Self::Found(found.iter().map(defect).collect()),
             ExportAnswer::Counts(counts) => Self::Counts {
                 open: counts.open,
                 closed: counts.closed,
@@ -147,15 +163,15 @@ impl ReturnValue {
                 defect: state.as_ref().map(|state| defect(&state.defect)),
             },
             ExportAnswer::HasComment(has_comment) => Self::HasComment(has_comment),
-            ExportAnswer::Names(names) => Self::Names(names),
-            ExportAnswer::Done => Self::Done,
+            ExportAnswer::AttachmentNames(names) => Self::Names(names),
+            ExportAnswer::NoValue => Self::Done,
         }
     }
 }
 
 impl RecordingResult {
-    fn new(tape: TapeResult) -> Option<Self> {
-        Some(match tape {
+    fn new(tape_result: TapeResult) -> Option<Self> {
+        Some(match tape_result {
             TapeResult::None => return None,
             TapeResult::Recorded(Ok(exchanges_written)) => Self::Written { exchanges_written },
             TapeResult::Replayed(Ok(files_not_used)) => Self::Replayed { files_not_used },
@@ -166,7 +182,7 @@ impl RecordingResult {
     }
 }
 
-/// The limits of one call, and how much of each was used.
+/// Returns each limit of the call, and how much of it the call used.
 fn limit_uses(usage: &Usage, limits: &Limits) -> Vec<LimitUse> {
     [
         ("memory_bytes", usage.memory_bytes),

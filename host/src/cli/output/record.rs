@@ -1,7 +1,7 @@
 //! Formats one record as a table: a row for each member, and a nested table for each list of
 //! records.
 //!
-//! The texts contain no control characters. Nothing is printed here.
+//! The tables contain no control characters. This module never prints anything.
 
 use serde_json::Value;
 
@@ -10,10 +10,11 @@ use crate::domain::printable;
 
 use super::{json_text, table};
 
-/// Maximum length of a list that is printed in one line.
+/// Maximum length of a list that is printed in one line, characters. A longer list has one line for
+/// each item.
 const LIST_LINE_CHARS_MAX: usize = 80;
 
-/// Two columns: the name of each member, indented by its depth, and its value.
+/// Formats a table of two columns: the name of each member, indented by its depth, and its value.
 pub(super) fn members_table(members: &[(String, Json)]) -> String {
     let mut rows = Vec::new();
     add_members(members, 0, &mut rows);
@@ -33,7 +34,9 @@ fn add_member(name: &str, value: &Json, depth: usize, rows: &mut Vec<Vec<String>
             rows.push(vec![heading, String::new()]);
             add_members(members, depth + 1, rows);
         }
-        Json::List(items) if items.iter().all(is_scalar) => rows.push(vec![heading, cell(value)]),
+        Json::List(items) if items.iter().all(is_scalar) => {
+            rows.push(vec![heading, value_text(value)])
+        }
         Json::List(items) => match records_table(items) {
             Some(table) => rows.push(vec![heading, table]),
             None => {
@@ -42,11 +45,12 @@ fn add_member(name: &str, value: &Json, depth: usize, rows: &mut Vec<Vec<String>
                 }
             }
         },
-        _ => rows.push(vec![heading, cell(value)]),
+        _ => rows.push(vec![heading, value_text(value)]),
     }
 }
 
-/// A table of the items, if each is a record of scalars; otherwise `None`.
+/// Formats a table with a row for each item. Returns `None` unless all items are records of
+/// scalars.
 fn records_table(items: &[Json]) -> Option<String> {
     let mut records = Vec::new();
     for item in items {
@@ -64,7 +68,7 @@ fn records_table(items: &[Json]) -> Option<String> {
     }
     let member_cell = |record: &[(String, Json)], heading: &String| {
         let member = record.iter().find(|(name, _)| name == heading);
-        member.map(|(_, value)| cell(value)).unwrap_or_default()
+        member.map(|(_, value)| value_text(value)).unwrap_or_default()
     };
     let row = |record: &&Vec<(String, Json)>| {
         headings.iter().map(|heading| member_cell(record, heading)).collect()
@@ -77,21 +81,21 @@ fn is_scalar(value: &Json) -> bool {
     matches!(value, Json::Scalar(_))
 }
 
-/// A short list in one line; a long list with one line per item.
-fn list_cell(items: &[Json]) -> String {
-    let items: Vec<_> = items.iter().map(cell).collect();
+/// Formats a short list in one line, and a long list with one line for each item.
+fn list_text(items: &[Json]) -> String {
+    let items: Vec<_> = items.iter().map(value_text).collect();
     let line = items.join(", ");
     if line.chars().count() > LIST_LINE_CHARS_MAX { items.join("\n") } else { line }
 }
 
-/// The text of a value in a table.
-pub(super) fn cell(value: &Json) -> String {
+/// Formats a value as the text of a table's cell.
+pub(super) fn value_text(value: &Json) -> String {
     match value {
         Json::Scalar(Value::Null) => String::new(),
         Json::Scalar(Value::String(text)) => printable(text),
         Json::Scalar(Value::Bool(value)) => if *value { "yes" } else { "no" }.to_owned(),
         Json::Scalar(other) => other.to_string(),
-        Json::List(items) => list_cell(items),
+        Json::List(items) => list_text(items),
         Json::Members(members) if members.is_empty() => String::new(),
         Json::Members(_) => printable(&json_text(value)),
     }
@@ -105,8 +109,8 @@ mod tests {
 
     use super::*;
 
-    fn cell(value: &Value) -> String {
-        super::cell(&Json::from_value(value))
+    fn value_text(value: &Value) -> String {
+        super::value_text(&Json::from_value(value))
     }
 
     fn members_table(json: &str) -> String {
@@ -115,13 +119,13 @@ mod tests {
     }
 
     #[test]
-    fn cells_are_readable_and_contain_no_control_characters() {
-        assert_eq!(cell(&json!(["a", "b"])), "a, b");
+    fn values_are_readable_and_contain_no_control_characters() {
+        assert_eq!(value_text(&json!(["a", "b"])), "a, b");
         let long = "x".repeat(LIST_LINE_CHARS_MAX);
-        assert_eq!(cell(&json!([long, "b"])), format!("{long}\nb"));
-        assert_eq!(cell(&json!("\u{1b}[2J\nx")), "\\u{1b}[2J x");
-        assert_eq!(cell(&json!([{"\u{9b}": "\u{202e}"}])), "{\"\\u{9b}\":\"\\u{202e}\"}");
-        assert_eq!(cell(&json!(null)), "");
+        assert_eq!(value_text(&json!([long, "b"])), format!("{long}\nb"));
+        assert_eq!(value_text(&json!("\u{1b}[2J\nx")), "\\u{1b}[2J x");
+        assert_eq!(value_text(&json!([{"\u{9b}": "\u{202e}"}])), "{\"\\u{9b}\":\"\\u{202e}\"}");
+        assert_eq!(value_text(&json!(null)), "");
         let escaped = json!({"\u{1b}[A": [{"\u{9b}": 1}]}).to_string();
         assert_eq!(members_table(&escaped), "\\u{1b}[A  \\u{9b}\n          1");
     }

@@ -1,7 +1,7 @@
 //! The credential of a triggered webhook request, for connections that require one in addition to
 //! the URL.
 //!
-//! The secret itself is never on the command line.
+//! The secret itself is never read from the command line.
 
 use anyhow::Context;
 use clap::Args;
@@ -34,10 +34,10 @@ pub(super) struct Credential {
 }
 
 impl Credential {
-    /// The headers that a request with this body needs.
+    /// Returns the headers that a request with this body needs.
     pub(super) fn headers(&self, body: &[u8]) -> anyhow::Result<Vec<Header>> {
         let Some(scheme) = self.webhook_auth else { return Ok(Vec::new()) };
-        let secret = self.secret()?;
+        let secret = self.read_secret()?;
         let authorization = |text: String| vec![("authorization".to_owned(), Secret::new(text))];
         Ok(match scheme {
             WebhookScheme::Bearer => authorization(format!("Bearer {}", secret.reveal())),
@@ -55,16 +55,16 @@ impl Credential {
     }
 
     /// Reads the secret. A reference is resolved on this machine, not by the server.
-    fn secret(&self) -> anyhow::Result<Secret> {
+    fn read_secret(&self) -> anyhow::Result<Secret> {
         let source = self.webhook_secret.as_ref().and_then(Option::as_deref);
-        let secret = key_value::read_option("webhook-secret", source)?.0;
+        let secret = key_value::read_secret_option("webhook-secret", source)?.0;
         secret
             .resolve_unredacted(&["/".into()], &[String::new()])
             .context("cannot read --webhook-secret")
     }
 }
 
-/// The headers with which Standard Webhooks signs a request.
+/// Signs a request as Standard Webhooks requires, and returns the headers of the signature.
 fn signature_headers(secret: &Secret, body: &[u8]) -> anyhow::Result<Vec<Header>> {
     let key = SigningKey::read(secret).context("--webhook-secret is not a key for signatures")?;
     let id = format!("msg_{}", Uuid::new_v4().simple());

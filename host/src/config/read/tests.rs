@@ -1,4 +1,5 @@
-//! Tests that files and variables are read, and that errors are reported.
+//! Tests that the configuration file and environment variables are read, and that their errors are
+//! reported.
 
 use std::path::PathBuf;
 
@@ -7,7 +8,7 @@ use crate::config::DefectIdKind;
 
 const SHIPPED_FILE: &str = include_str!("../../../../jackfield.toml");
 
-fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
+fn read_config(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("c.toml");
     std::fs::write(&path, text).expect("a new file");
@@ -17,7 +18,7 @@ fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
 
 #[test]
 fn the_shipped_file_shows_every_key_with_its_default() {
-    assert_eq!(read(SHIPPED_FILE, &[]), Ok(Config::default()));
+    assert_eq!(read_config(SHIPPED_FILE, &[]), Ok(Config::default()));
     let limits = Limits::TABLE.iter().map(|limit| limit.name);
     let tables = WEBHOOK_KEYS.into_iter().chain(CREATE_KEYS).chain(oidc::KEYS).chain(traces::KEYS);
     for key in TOP_LEVEL_KEYS.into_iter().chain(tables).chain(limits) {
@@ -29,14 +30,14 @@ fn the_shipped_file_shows_every_key_with_its_default() {
 }
 
 #[test]
-fn settings_that_are_commented_out_are_valid() {
+fn commented_out_settings_of_the_shipped_file_are_valid() {
     let uncommented: Vec<&str> = SHIPPED_FILE
         .lines()
         .map(|line| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line))
         .collect();
     let uncommented =
         uncommented.join("\n").replace("trusted_proxies = []", "trusted_proxies = [\"::1\"]");
-    let config = read(&uncommented, &[]).expect("a valid file");
+    let config = read_config(&uncommented, &[]).expect("a valid file");
     assert!(config.public_url.is_some() && config.webhook.kpi_status.is_some());
     assert!(config.oidc.is_some() && config.traces.is_some());
     assert!(config.proxy_user_header.is_some());
@@ -44,6 +45,7 @@ fn settings_that_are_commented_out_are_valid() {
     assert_eq!(config.connector_limits.len(), 1);
 }
 
+/// Returns whether a line is a setting or the heading of a section.
 fn is_setting(line: &str) -> bool {
     line.starts_with('[')
         || line
@@ -52,8 +54,8 @@ fn is_setting(line: &str) -> bool {
 }
 
 #[test]
-fn the_store_is_the_source_of_connectors_only_if_servers_can_share_it() {
-    let source = |text: &str| read(text, &[]).map(|config| config.plugins_source());
+fn the_store_is_the_source_of_connectors_only_if_servers_can_share_the_store() {
+    let source = |text: &str| read_config(text, &[]).map(|config| config.plugins_source());
     let postgres = "store = \"postgres://u@db/x\"\n";
     assert_eq!(source(""), Ok(PluginsSource::Folder));
     assert_eq!(source(postgres), Ok(PluginsSource::Store));
@@ -64,7 +66,10 @@ fn the_store_is_the_source_of_connectors_only_if_servers_can_share_it() {
         assert!(refused.contains("set `store` to a PostgreSQL address"), "{refused}");
     }
     let env = [("JACKFIELD_STORE", "postgres://u@db/x"), ("JACKFIELD_PLUGINS_SOURCE", "store")];
-    assert_eq!(read("", &env).map(|config| config.plugins_source()), Ok(PluginsSource::Store));
+    assert_eq!(
+        read_config("", &env).map(|config| config.plugins_source()),
+        Ok(PluginsSource::Store)
+    );
     assert!(source("plugins_source = \"git\"").unwrap_err().contains("\"folder\" or \"store\""));
 }
 
@@ -81,9 +86,9 @@ fn the_environment_overrides_the_file_and_other_variables_are_ignored() {
         ("PATH", "z"),
     ];
     let text = "listen = \"127.0.0.1:2\"\n[connectors.a.limits]\nhandles = 3\n";
-    let config = read(text, &env).expect("a valid configuration");
+    let config = read_config(text, &env).expect("a valid configuration");
     assert_eq!(config.listen.to_string(), "127.0.0.1:1");
-    assert_eq!(config.webhook.defect_id, DefectIdKind::Uuid);
+    assert_eq!(config.webhook.defect_id_kind, DefectIdKind::Uuid);
     assert_eq!(config.webhook.create_defect_paths, ["/a", "/b"]);
     assert_eq!(config.secret_file_roots, [PathBuf::from("/a"), PathBuf::from("/b")]);
     let limits = config.limits_of(&"a".parse().expect("a name"));
@@ -110,27 +115,27 @@ fn empty_variables_and_line_ends_are_ignored() {
         ("JACKFIELD_PORT", "tcp://10.0.0.1:80"),
     ];
     let text = "trusted_proxies = [\"10.0.0.1\"]\npublic_url = \"http://a\"";
-    let config = read(text, &env).expect("a valid configuration");
+    let config = read_config(text, &env).expect("a valid configuration");
     assert_eq!((config.trusted_proxies.len(), config.public_url.is_some()), (1, true));
     assert_eq!((config.limits.cpu_ms, config.in_doubt_s), (1_000, Some(900)));
     assert_eq!((config.listen.to_string(), config.lease_ms), ("127.0.0.1:1".to_owned(), 7_000));
-    assert_eq!(config.webhook.defect_id, DefectIdKind::Uuid);
+    assert_eq!(config.webhook.defect_id_kind, DefectIdKind::Uuid);
 }
 
 #[test]
-fn a_proxy_needs_no_secret_if_it_uses_a_unix_socket() {
+fn a_proxy_that_uses_a_unix_socket_needs_no_secret() {
     for (listen, is_local) in [
         ("listen = \"unix:/run/x.sock\"", true),
         ("admin_listen = \"unix:/run/x.sock\"", true),
         ("listen = \"unix:/run/x.sock\"\nadmin_listen = \"127.0.0.1:1\"", false),
     ] {
         let text = format!("{listen}\nproxy_user_header = \"x-user\"");
-        assert_eq!(read(&text, &[]).is_ok(), is_local, "{listen}");
+        assert_eq!(read_config(&text, &[]).is_ok(), is_local, "{listen}");
     }
 }
 
 #[test]
-fn an_error_is_one_line_with_the_key() {
+fn an_error_is_one_line_that_contains_the_key() {
     for (text, words) in [
         ("publik_url = 1", ["publik_url", "public_url"]),
         ("[limits]\ncpu = 5", ["limits.cpu", "cpu_ms"]),
@@ -159,12 +164,12 @@ fn an_error_is_one_line_with_the_key() {
         ("events_max = \"\\r\"", ["events_max", "\\r"]),
         ("[connectors.\"a\\nb\"]", ["connectors.a\\nb", "a-z"]),
     ] {
-        let error = read(text, &[]).expect_err(text);
+        let error = read_config(text, &[]).expect_err(text);
         assert!(words.iter().all(|word| error.contains(word)), "{text}: {error}");
         assert!(!error.contains('\n') && error.contains("c.toml"), "{error}");
     }
-    let error = read("", &[("JACKFIELD_SWEEP_MS", "soon")]).expect_err("no number");
-    let limit = read("", &[("JACKFIELD_LIMITS_CPU_MS", "much")]).expect_err("no number");
+    let error = read_config("", &[("JACKFIELD_SWEEP_MS", "soon")]).expect_err("no number");
+    let limit = read_config("", &[("JACKFIELD_LIMITS_CPU_MS", "much")]).expect_err("no number");
     assert!(limit.contains("`limits.cpu_ms` must be"), "{limit}");
     assert!(error.contains("JACKFIELD_SWEEP_MS") && error.contains("sweep_ms"), "{error}");
 }

@@ -1,6 +1,6 @@
-//! The changes of a connection that need only a button: pause, resume, rotate the token, record,
-//! stop recording, delete. Before each of them, except resume and stop recording, a confirmation
-//! page says what will happen.
+//! The changes of a connection for which the page of the connection has a button: pause, resume,
+//! rotate the token, record, stop recording, delete. A confirmation page first describes the
+//! effects of a change. Only resume and stop recording have no confirmation page.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use axum::extract::State;
 use axum::response::Response;
 
 use crate::api::RotateToken;
-use crate::console::confirm::Confirm;
+use crate::console::confirm::ConfirmationPage;
 use crate::console::flash;
 use crate::console::form::Form;
 use crate::console::frame::Visitor;
-use crate::console::page::{Page, Section, render};
+use crate::console::page::{Layout, Section, render};
 use crate::console::parts::{Control, Field};
 use crate::domain::RECORD_S_MAX;
 use crate::http::AppState;
@@ -26,29 +26,30 @@ use super::find_connection;
 type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
 
-/// The confirmation page for a change of a connection, still without effects and fields.
+/// Makes the confirmation page for a change of a connection. The caller adds the effects and the
+/// fields.
 fn confirm_page(
     app: &AppState,
     visitor: &Visitor,
     id: &str,
-    (title, subpage, button): (&str, &str, &'static str),
-) -> Result<Confirm, Problem> {
+    (title, subpage, button_label): (&str, &str, &'static str),
+) -> Result<ConfirmationPage, Problem> {
     let connection = find_connection(app, visitor, id)?.connection;
     let back = format!("/connections/{}", connection.id);
-    Ok(Confirm {
-        page: visitor.page(Section::Connections, format!("{title} {}", connection.name)),
+    Ok(ConfirmationPage {
+        layout: visitor.layout(Section::Connections, format!("{title} {}", connection.name)),
         effects: Vec::new(),
         fields: Vec::new(),
-        hidden: Vec::new(),
-        action: format!("{back}/{subpage}"),
-        button,
-        tone: "primary",
-        back,
+        hidden_fields: Vec::new(),
+        submit_href: format!("{back}/{subpage}"),
+        button_label,
+        button_class: "primary",
+        back_href: back,
         back_label: connection.name,
     })
 }
 
-pub(in crate::console) async fn ask_to_pause(
+pub(in crate::console) async fn ask_to_pause_connection(
     State(app): App,
     visitor: Visitor,
     Id(id): Id,
@@ -60,10 +61,10 @@ pub(in crate::console) async fn ask_to_pause(
             .to_owned(),
         "Runs in progress continue to their end, and their results are stored.".to_owned(),
     ];
-    render(&Confirm { effects, ..page })
+    render(&ConfirmationPage { effects, ..page })
 }
 
-pub(in crate::console) async fn pause(
+pub(in crate::console) async fn pause_connection(
     State(app): App,
     visitor: Visitor,
     Id(id): Id,
@@ -72,7 +73,7 @@ pub(in crate::console) async fn pause(
     set_paused(&app, &visitor, &id, true).await
 }
 
-pub(in crate::console) async fn resume(
+pub(in crate::console) async fn resume_connection(
     State(app): App,
     visitor: Visitor,
     Id(id): Id,
@@ -86,10 +87,10 @@ async fn set_paused(app: &AppState, visitor: &Visitor, id: &str, is_paused: bool
     app.services.connections.set_paused(id, is_paused).await?;
     let text =
         if is_paused { "The connection is paused." } else { "The connection is active again." };
-    Ok(flash::redirect_done(&format!("/connections/{id}"), text))
+    Ok(flash::redirect_with_success(&format!("/connections/{id}"), text))
 }
 
-pub(in crate::console) async fn ask_to_rotate(
+pub(in crate::console) async fn ask_to_rotate_token(
     State(app): App,
     visitor: Visitor,
     Id(id): Id,
@@ -105,20 +106,22 @@ pub(in crate::console) async fn ask_to_rotate(
         "Enter the new URL in Test Manager before the old one stops working.".to_owned(),
     ];
     let fields = vec![Field::new("grace_s", "How long the old URL still works", grace)];
-    render(&Confirm { effects, fields, ..page })
+    render(&ConfirmationPage { effects, fields, ..page })
 }
 
+/// The page that shows a new webhook URL once.
 #[derive(Template)]
 #[template(path = "console/connections/issued.html")]
-pub(super) struct IssuedPage {
-    pub(super) page: Page,
-    pub(super) back: String,
-    pub(super) url: String,
+pub(super) struct WebhookUrlPage {
+    pub(super) layout: Layout,
+    /// The address of the connection's page.
+    pub(super) connection_href: String,
+    pub(super) webhook_url: String,
     /// Whether the connection was just created.
     pub(super) is_new: bool,
 }
 
-pub(in crate::console) async fn rotate(
+pub(in crate::console) async fn rotate_token(
     State(app): App,
     visitor: Visitor,
     Id(id): Id,
@@ -129,18 +132,18 @@ pub(in crate::console) async fn rotate(
     let grace_s =
         grace_s.map_err(|_| Problem::invalid_value("grace_s", "enter a number of seconds"))?;
     let issued = app.services.connections.rotate_token(id, grace_s).await?;
-    render(&IssuedPage {
-        page: visitor.page(
+    render(&WebhookUrlPage {
+        layout: visitor.layout(
             Section::Connections,
             format!("New webhook URL of {}", issued.record.connection.name),
         ),
-        back: format!("/connections/{id}"),
-        url: webhook_url(&app, &issued),
+        connection_href: format!("/connections/{id}"),
+        webhook_url: webhook_url(&app, &issued),
         is_new: false,
     })
 }
 
-pub(in crate::console) async fn ask_to_record(
+pub(in crate::console) async fn ask_to_record_bodies(
     State(app): App,
     visitor: Visitor,
     Id(id): Id,
@@ -158,10 +161,10 @@ pub(in crate::console) async fn ask_to_record(
     ];
     let duration = Control::Select { value: "3600".to_owned(), options };
     let fields = vec![Field::new("for_s", "For how long", duration)];
-    render(&Confirm { effects, fields, ..page })
+    render(&ConfirmationPage { effects, fields, ..page })
 }
 
-pub(in crate::console) async fn record(
+pub(in crate::console) async fn record_bodies(
     State(app): App,
     visitor: Visitor,
     Id(id): Id,
@@ -172,7 +175,10 @@ pub(in crate::console) async fn record(
     let out_of_range =
         || Problem::invalid_value("for_s", format!("enter 1 to {RECORD_S_MAX} seconds"));
     app.services.connections.record(id, Some(for_s.ok_or_else(out_of_range)?), false).await?;
-    Ok(flash::redirect_done(&format!("/connections/{id}"), "Bodies are recorded from now on."))
+    Ok(flash::redirect_with_success(
+        &format!("/connections/{id}"),
+        "Bodies are recorded from now on.",
+    ))
 }
 
 pub(in crate::console) async fn stop_recording(
@@ -183,10 +189,13 @@ pub(in crate::console) async fn stop_recording(
 ) -> Answer {
     let id = find_connection(&app, &visitor, &id)?.connection.id;
     app.services.connections.record(id, None, false).await?;
-    Ok(flash::redirect_done(&format!("/connections/{id}"), "Bodies are not recorded any more."))
+    Ok(flash::redirect_with_success(
+        &format!("/connections/{id}"),
+        "Bodies are not recorded any more.",
+    ))
 }
 
-pub(in crate::console) async fn ask_to_delete(
+pub(in crate::console) async fn ask_to_delete_connection(
     State(app): App,
     visitor: Visitor,
     Id(id): Id,
@@ -206,10 +215,10 @@ pub(in crate::console) async fn ask_to_delete(
         "Delete the connection even if creates are running or in doubt",
         Control::Check { checked: false },
     );
-    render(&Confirm { effects, fields: vec![force], tone: "danger", ..page })
+    render(&ConfirmationPage { effects, fields: vec![force], button_class: "danger", ..page })
 }
 
-pub(in crate::console) async fn delete(
+pub(in crate::console) async fn delete_connection(
     State(app): App,
     visitor: Visitor,
     Id(id): Id,
@@ -217,7 +226,7 @@ pub(in crate::console) async fn delete(
 ) -> Answer {
     let connection = find_connection(&app, &visitor, &id)?.connection;
     app.services.connections.delete(connection.id, form.is_checked("force")).await?;
-    Ok(flash::redirect_done(
+    Ok(flash::redirect_with_success(
         "/connections",
         &format!("The connection {} is deleted.", connection.name),
     ))

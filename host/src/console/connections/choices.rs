@@ -1,6 +1,6 @@
-//! `/connections/{id}/choices` and `/connections/new/choices`: looks up the values that the tracker
-//! has for a setting. With JavaScript, they appear below the field. Without JavaScript, the whole
-//! form is rendered again with them.
+//! Handles `/connections/{id}/choices` and `/connections/new/choices`: looks up the values that the
+//! tracker has for a setting. With JavaScript, the found values appear below the field of the
+//! setting. Without JavaScript, the server renders the whole form again, with the found values.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::connections::{ConnectionError, UnstoredConnection};
 use crate::console::form::Form;
 use crate::console::frame::{Visitor, is_partial_request};
 use crate::console::page::{render, render_invalid};
-use crate::console::parts::Listed;
+use crate::console::parts::FoundValues;
 use crate::domain::{CLIENT_CERT, CLIENT_KEY, ChoicesPage, ConnectorName, Refusal, Settings};
 use crate::http::AppState;
 use crate::http::admin::Id;
@@ -23,32 +23,34 @@ use crate::http::audit::{self, Caller};
 use crate::http::problem::Problem;
 use crate::manifest::SettingError;
 
-use super::form::{FormPage, Texts};
-use super::schema::SETTING;
+use super::form::{FormPage, TextSource};
+use super::schema::SETTING_PREFIX;
 use super::{create, edit, find_connection, input};
 
 type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
 type LookupResult = Result<Result<ChoicesPage, Refusal>, ConnectionError>;
 
-/// The name of the button that enters a listed value in the form, if the browser has no JavaScript.
+/// The name of the button that enters a found value in the form, if the browser has no JavaScript.
 const CHOOSE_BUTTON: &str = "take";
 
-/// The query: the setting whose values are looked up and, for a new connection, the connector.
+/// The query of a request that looks up values.
 #[derive(Debug, Deserialize)]
 pub(in crate::console) struct LookupQuery {
+    /// The setting whose values are looked up.
     setting: String,
+    /// The connector of a new connection; empty for a stored connection.
     #[serde(default)]
     connector: String,
 }
 
-/// The name of the search field of a setting.
-fn search_field(setting: &str) -> String {
-    format!("q.{SETTING}{setting}")
+/// Returns the name of the search field of a setting.
+fn search_field_name(setting: &str) -> String {
+    format!("q.{SETTING_PREFIX}{setting}")
 }
 
 /// Looks up values with the stored settings and secrets of a connection.
-pub(in crate::console) async fn look_up_for_stored(
+pub(in crate::console) async fn look_up_for_stored_connection(
     State(app): App,
     visitor: Visitor,
     Id(id): Id,
@@ -58,19 +60,18 @@ pub(in crate::console) async fn look_up_for_stored(
 ) -> Answer {
     let record = find_connection(&app, &visitor, &id)?;
     let page = |form: &Form| edit::form_page(&app, &visitor, &record, Some(form));
-    if let Some(page) = page_with_choice(&form, &setting, page)? {
+    if let Some(page) = page_with_found_value(&form, &setting, page)? {
         return render(&page);
     }
-    let search = form.get(&search_field(&setting)).trim().to_owned();
+    let search = form.get(&search_field_name(&setting)).trim().to_owned();
     let found = app.services.connections.choices(record.connection.id, &setting, &search).await;
-    let address = format!("/connections/{}/choices?setting={setting}", record.connection.id);
-    let lookup = Lookup { setting, search, address };
+    let search_href = format!("/connections/{}/choices?setting={setting}", record.connection.id);
+    let lookup = Lookup { setting, search_text: search, search_href };
     lookup.answer(found, is_partial_request(&headers), || page(&form))
 }
 
-/// Looks up values with the settings and secrets that a person has entered for a new connection so
-/// far.
-pub(in crate::console) async fn look_up_for_new(
+/// Looks up values for a new connection, with the settings and secrets that the form contains.
+pub(in crate::console) async fn look_up_for_new_connection(
     State(app): App,
     visitor: Visitor,
     Extension(caller): Extension<Caller>,
@@ -79,21 +80,22 @@ pub(in crate::console) async fn look_up_for_new(
     form: Form,
 ) -> Answer {
     let page = |form: &Form| {
-        let texts = Texts { form: Some(form), stored: None };
+        let texts = TextSource { sent_form: Some(form), stored_connection: None };
         create::form_page(&app, &visitor, &connector, texts)
     };
-    if let Some(page) = page_with_choice(&form, &setting, page)? {
+    if let Some(page) = page_with_found_value(&form, &setting, page)? {
         return render(&page);
     }
-    let search = form.get(&search_field(&setting)).trim().to_owned();
+    let search = form.get(&search_field_name(&setting)).trim().to_owned();
     let look_up = async {
         let found = look_up_unstored(&app, &connector, &setting, &search, &form).await;
-        let address = format!("/connections/new/choices?connector={connector}&setting={setting}");
-        let lookup = Lookup { setting, search, address };
+        let search_href =
+            format!("/connections/new/choices?connector={connector}&setting={setting}");
+        let lookup = Lookup { setting, search_text: search, search_href };
         lookup.answer(found, is_partial_request(&headers), || page(&form))
     };
     let audit_entry = ("connector.look-up", Some(connector.as_str()));
-    audit::run_part(&app, &visitor.account, &caller, audit_entry, look_up).await
+    audit::run_and_record(&app, &visitor.account, &caller, audit_entry, look_up).await
 }
 
 async fn look_up_unstored(
@@ -103,16 +105,16 @@ async fn look_up_unstored(
     search: &str,
     form: &Form,
 ) -> LookupResult {
-    let manifest = create::manifest(app, connector);
+    let manifest = create::newest_manifest(app, connector);
     let name = connector.parse::<ConnectorName>();
     let (Ok(manifest), Ok(name)) = (manifest, name) else {
         let why = "this is not the name of a connector that can be used".to_owned();
         let error = SettingError { name: "connector".to_owned(), why };
         return Err(ConnectionError::Invalid(vec![error]));
     };
-    let mut new = input::new_connection(form, connector, &manifest.settings_schema)
+    let mut new = input::read_new_connection(form, connector, &manifest.settings_schema)
         .map_err(ConnectionError::Invalid)?;
-    // This value is still to be chosen, so the connector must not get it.
+    // The person still searches for this value, so the connector must not get the present text.
     new.settings.remove(setting);
     let host_secrets = host_secrets([(CLIENT_CERT, new.client_cert), (CLIENT_KEY, new.client_key)]);
     let secrets = new.secrets.into_iter().chain(host_secrets);
@@ -127,44 +129,46 @@ async fn look_up_unstored(
     app.services.connections.choices_of_new(&name, values, setting, search).await
 }
 
-/// The form with the listed value that a person chose; `None` if the request is not such a choice.
-fn page_with_choice(
+/// Enters the found value that a person chose, and returns the page. Returns `None` if the person
+/// did not choose a value, but searches.
+fn page_with_found_value(
     form: &Form,
     setting: &str,
     page: impl FnOnce(&Form) -> Result<FormPage, Problem>,
 ) -> Result<Option<FormPage>, Problem> {
     let Some(value) = form.find(CHOOSE_BUTTON) else { return Ok(None) };
     let mut page = page(form)?;
-    let control = page.setting_mut(setting).ok_or_else(|| Problem::not_found("setting"))?;
-    control.enter_choice(value);
+    let control = page.setting_control_mut(setting).ok_or_else(|| Problem::not_found("setting"))?;
+    control.enter_found_value(value);
     Ok(Some(page))
 }
 
-/// A search for values of a setting.
+/// A search in the tracker for values of a setting.
 struct Lookup {
     setting: String,
-    search: String,
+    search_text: String,
     /// The address to which the browser sends a search.
-    address: String,
+    search_href: String,
 }
 
 impl Lookup {
-    /// Answers with the found values, or with the form and its errors.
+    /// Makes the answer to the request: the found values, or the form with its errors.
     fn answer(
         self,
         found: LookupResult,
         is_partial: bool,
         page: impl FnOnce() -> Result<FormPage, Problem>,
     ) -> Answer {
-        let Self { setting, search, address } = self;
+        let Self { setting, search_text, search_href } = self;
         let errors = match found {
             Ok(Ok(ChoicesPage { choices, has_more })) => {
-                let choices = choices.into_iter().map(|it| (it.value, it.label)).collect();
-                let listed = Listed { address, search, choices: Some(choices), has_more };
+                let values = choices.into_iter().map(|it| (it.value, it.label)).collect();
+                let values = Some(values);
+                let found = FoundValues { search_href, search_text, values, has_more };
                 return if is_partial {
-                    render(&listed)
+                    render(&found)
                 } else {
-                    render(&page()?.with_listed(&setting, listed))
+                    render(&page()?.with_found_values(&setting, found))
                 };
             }
             Ok(Err(refusal)) if is_partial => return Err((&refusal).into()),

@@ -1,5 +1,5 @@
-//! `/connections/{id}/consent`: shows what the newest version of a connector asks for in addition
-//! to the present grants, and lets a person consent.
+//! The page `/connections/{id}/consent` shows which grants the newest version of a connector needs
+//! in addition to the present grants. A person can consent there.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::connections::ConnectionError;
 use crate::console::flash;
 use crate::console::form::Form;
 use crate::console::frame::Visitor;
-use crate::console::page::{Page, Section, render, render_invalid};
+use crate::console::page::{Layout, Section, render, render_invalid};
 use crate::console::parts::Field;
 use crate::domain::{ConnectionRecord, Settings};
 use crate::http::admin::Id;
@@ -22,7 +22,7 @@ use crate::http::problem::Problem;
 use crate::http::{AppState, admin};
 use crate::manifest::SettingError;
 
-use super::create::manifest;
+use super::create::newest_manifest;
 use super::schema::value_declarations;
 use super::{find_connection, input};
 
@@ -32,18 +32,22 @@ type Answer = Result<Response, Problem>;
 #[derive(Template)]
 #[template(path = "console/connections/consent.html")]
 struct ConsentPage {
-    page: Page,
+    layout: Layout,
     connection: Connection,
-    /// What the newest version asks for in addition to the present grants.
+    /// A phrase for each grant that the newest version needs in addition to the present grants.
     new_demands: Vec<String>,
     newest_version: String,
     newest_sha256: String,
-    /// Required settings and secrets that the connection does not have yet.
+    /// A field for each required setting or secret that the connection does not have yet.
     fields: Vec<Field>,
     errors: Vec<SettingError>,
 }
 
-pub(in crate::console) async fn show(State(app): App, visitor: Visitor, Id(id): Id) -> Answer {
+pub(in crate::console) async fn show_consent_page(
+    State(app): App,
+    visitor: Visitor,
+    Id(id): Id,
+) -> Answer {
     let record = find_connection(&app, &visitor, &id)?;
     render(&consent_page(&app, &visitor, &record, Vec::new())?)
 }
@@ -54,8 +58,8 @@ fn consent_page(
     record: &ConnectionRecord,
     errors: Vec<SettingError>,
 ) -> Result<ConsentPage, Problem> {
-    let connection = admin::connections::connection(app, record);
-    let newest = manifest(app, &connection.connector)?;
+    let connection = admin::connections::to_api_connection(app, record);
+    let newest = newest_manifest(app, &connection.connector)?;
     let is_missing = |name: &str| {
         !connection.settings.contains_key(name)
             && !connection.secrets_set.iter().any(|set| set == name)
@@ -64,7 +68,7 @@ fn consent_page(
     let missing =
         declarations.iter().filter(|it| it.is_required && !it.is_fixed() && is_missing(it.name));
     Ok(ConsentPage {
-        page: visitor.page(Section::Connections, format!("Consent for {}", connection.name)),
+        layout: visitor.layout(Section::Connections, format!("Consent for {}", connection.name)),
         new_demands: connection.needs_consent.clone().unwrap_or_default(),
         newest_version: newest.version.to_string(),
         newest_sha256: connection.newest_sha256.clone().unwrap_or_default(),
@@ -74,19 +78,19 @@ fn consent_page(
     })
 }
 
-/// Grants what the newest version asks for, if it is still the version that the page showed.
-pub(in crate::console) async fn accept(
+/// Grants what the newest version needs. Grants nothing if the page showed another version.
+pub(in crate::console) async fn accept_newest_version(
     State(app): App,
     visitor: Visitor,
     Id(id): Id,
     form: Form,
 ) -> Answer {
     let record = find_connection(&app, &visitor, &id)?;
-    let schema = manifest(&app, record.connection.connector.as_str())?.settings_schema;
+    let schema = newest_manifest(&app, record.connection.connector.as_str())?.settings_schema;
     let all = value_declarations(&schema);
     let is_in_form = |name: &str| form.find(name).is_some();
     let settings = all.into_iter().filter(|it| is_in_form(&it.field_name())).collect::<Vec<_>>();
-    let secrets = input::secrets(&form, &settings).into_iter();
+    let secrets = input::read_secrets(&form, &settings).into_iter();
     let edit = EditConnection {
         settings: input::changed_settings(&form, &settings, &Settings::new()),
         secrets: secrets.map(|(name, value)| (name, Some(value))).collect(),
@@ -97,7 +101,7 @@ pub(in crate::console) async fn accept(
     match app.services.connections.accept(id, edit, form.get("sha256")).await {
         Ok(_) => {
             let text = "The connection uses the newest version of its connector now.";
-            Ok(flash::redirect_done(&format!("/connections/{id}"), text))
+            Ok(flash::redirect_with_success(&format!("/connections/{id}"), text))
         }
         Err(ConnectionError::Invalid(errors)) => {
             render_invalid(&consent_page(&app, &visitor, &record, errors)?)

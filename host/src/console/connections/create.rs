@@ -1,5 +1,5 @@
-//! `/connections/new`: creates a connection. A person first chooses a connector, and then enters
-//! the values that it needs.
+//! The page `/connections/new` creates a connection. A person first chooses a connector, and then
+//! enters the values that the connector needs.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::connections::ConnectionError;
 use crate::console::form::Form;
 use crate::console::frame::Visitor;
-use crate::console::page::{Page, Section, render, render_invalid};
+use crate::console::page::{Layout, Section, render, render_invalid};
 use crate::domain::ConnectorName;
 use crate::http::AppState;
 use crate::http::admin::connections::{new_connection, webhook_url};
@@ -21,23 +21,26 @@ use crate::http::problem::Problem;
 use crate::manifest::Manifest;
 use crate::plugins::ConnectorStatus;
 
-use super::actions::IssuedPage;
-use super::form::{FormPage, Texts, fields};
+use super::actions::WebhookUrlPage;
+use super::form::{FormPage, TextSource, form_fields};
 use super::input;
 
 type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
 
+/// The query of a request for `/connections/new`.
 #[derive(Debug, Deserialize)]
 pub(in crate::console) struct CreateQuery {
+    /// The chosen connector; `None` before a person has chosen one.
     connector: Option<String>,
 }
 
 #[derive(Template)]
 #[template(path = "console/connections/choose.html")]
-struct ChoosePage {
-    page: Page,
+struct ChooseConnectorPage {
+    layout: Layout,
     connectors: Vec<ReadyConnector>,
+    /// The path of the plugins folder.
     folder: String,
 }
 
@@ -47,59 +50,61 @@ struct ReadyConnector {
     manifest: Manifest,
 }
 
-/// Shows the list of connectors or, if one is chosen, its form.
-pub(in crate::console) async fn show(
+/// Shows the form for a connection with the chosen connector. If no connector is chosen, shows the
+/// list of connectors.
+pub(in crate::console) async fn show_new_connection(
     State(app): App,
     visitor: Visitor,
     Query(CreateQuery { connector }): Query<CreateQuery>,
 ) -> Answer {
-    let Some(connector) = connector else { return choose_page(&app, &visitor) };
-    let texts = Texts { form: None, stored: None };
+    let Some(connector) = connector else { return choose_connector_page(&app, &visitor) };
+    let texts = TextSource { sent_form: None, stored_connection: None };
     render(&form_page(&app, &visitor, &connector, texts)?)
 }
 
-fn choose_page(app: &AppState, visitor: &Visitor) -> Answer {
+fn choose_connector_page(app: &AppState, visitor: &Visitor) -> Answer {
     let all = app.services.plugins.list().into_iter();
     let ready = all.filter(|it| it.status == ConnectorStatus::Ready);
     let connectors =
         ready.filter_map(|it| Some(ReadyConnector { name: it.name, manifest: it.manifest? }));
     let folder = app.plugins_folder();
-    render(&ChoosePage {
-        page: visitor.page(Section::Connections, "New connection"),
+    render(&ChooseConnectorPage {
+        layout: visitor.layout(Section::Connections, "New connection"),
         connectors: connectors.collect(),
         folder: folder.display().to_string(),
     })
 }
 
-/// The page with the form for a new connection.
+/// Makes the page with the form for a new connection.
 pub(super) fn form_page(
     app: &AppState,
     visitor: &Visitor,
     connector: &str,
-    texts: Texts<'_>,
+    texts: TextSource<'_>,
 ) -> Result<FormPage, Problem> {
-    let manifest = manifest(app, connector)?;
+    let manifest = newest_manifest(app, connector)?;
     Ok(FormPage {
-        page: visitor.page(Section::Connections, format!("New connection with {}", manifest.name)),
-        action: format!("/connections/new?connector={connector}"),
-        back: ("/connections/new".to_owned(), "Connectors".to_owned()),
+        layout: visitor
+            .layout(Section::Connections, format!("New connection with {}", manifest.name)),
+        submit_href: format!("/connections/new?connector={connector}"),
+        back_link: ("/connections/new".to_owned(), "Connectors".to_owned()),
         summary: manifest.summary.clone(),
-        button: "Create connection",
+        button_label: "Create connection",
         errors: Vec::new(),
         has_errors: false,
         conflict: None,
-        hidden: Vec::new(),
-        fields: fields(
+        hidden_fields: Vec::new(),
+        fields: form_fields(
             &manifest.settings_schema,
             texts,
             &format!("/connections/new/choices?connector={connector}&"),
         ),
-        report: None,
+        report_form: None,
     })
 }
 
-/// The manifest of the newest version of a connector.
-pub(super) fn manifest(app: &AppState, connector: &str) -> Result<Manifest, Problem> {
+/// Returns the manifest of the newest version of a connector.
+pub(super) fn newest_manifest(app: &AppState, connector: &str) -> Result<Manifest, Problem> {
     let name = connector.parse::<ConnectorName>();
     let name = name.map_err(|_| Problem::no_such("connector", connector))?;
     let newest = app.services.plugins.newest(&name);
@@ -107,16 +112,16 @@ pub(super) fn manifest(app: &AppState, connector: &str) -> Result<Manifest, Prob
     Ok(newest.manifest().clone())
 }
 
-/// Creates the connection, and shows its webhook URL once.
-pub(in crate::console) async fn create(
+/// Creates a connection, and shows its webhook URL once.
+pub(in crate::console) async fn create_connection(
     State(app): App,
     visitor: Visitor,
     Query(CreateQuery { connector }): Query<CreateQuery>,
     form: Form,
 ) -> Answer {
     let connector = connector.unwrap_or_default();
-    let manifest = manifest(&app, &connector)?;
-    let created = match input::new_connection(&form, &connector, &manifest.settings_schema) {
+    let manifest = newest_manifest(&app, &connector)?;
+    let created = match input::read_new_connection(&form, &connector, &manifest.settings_schema) {
         Ok(new) => app.services.connections.create(new_connection(new)?).await,
         Err(errors) => Err(ConnectionError::Invalid(errors)),
     };
@@ -124,16 +129,16 @@ pub(in crate::console) async fn create(
         Ok(issued) => {
             let id = issued.record.connection.id;
             let object = CreatedObject(issued.record.connection.name.clone());
-            let page = render(&IssuedPage {
-                page: visitor.page(Section::Connections, "The connection was created"),
-                back: format!("/connections/{id}"),
-                url: webhook_url(&app, &issued),
+            let page = render(&WebhookUrlPage {
+                layout: visitor.layout(Section::Connections, "The connection was created"),
+                connection_href: format!("/connections/{id}"),
+                webhook_url: webhook_url(&app, &issued),
                 is_new: true,
             });
             Ok((Extension(object), page?).into_response())
         }
         Err(ConnectionError::Invalid(errors)) => {
-            let texts = Texts { form: Some(&form), stored: None };
+            let texts = TextSource { sent_form: Some(&form), stored_connection: None };
             let page = form_page(&app, &visitor, &connector, texts)?.with_errors(errors);
             render_invalid(&page)
         }

@@ -1,5 +1,5 @@
-//! `/connections/{id}`: shows the health and the settings of one connection, with buttons for its
-//! changes.
+//! The page `/connections/{id}` shows the health and the settings of one connection. It has a
+//! button for each change of the connection.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use axum::response::Response;
 use crate::api::Connection;
 use crate::connections::OpenBreaker;
 use crate::console::frame::Visitor;
-use crate::console::page::{Page, Section, render};
-use crate::console::parts::{Action, Badge, When};
+use crate::console::page::{Layout, Section, render};
+use crate::console::parts::{Action, Badge, RelativeTime};
 use crate::domain::Role;
 use crate::http::admin::Id;
 use crate::http::problem::Problem;
@@ -22,42 +22,46 @@ use super::{find_connection, list, schema};
 #[derive(Template)]
 #[template(path = "console/connections/details.html")]
 struct DetailsPage {
-    page: Page,
+    layout: Layout,
     connection: Connection,
     status: Badge,
+    /// The buttons at the top of the page.
     actions: Vec<Action>,
-    delete: Action,
-    created: When,
-    last_success: Option<When>,
-    last_error: Option<(When, String)>,
-    breakers: Vec<OpenBreaker>,
-    recording_until: Option<When>,
-    /// Starts or stops the recording of bodies.
-    record: Action,
+    delete_action: Action,
+    created_at: RelativeTime,
+    last_success_at: Option<RelativeTime>,
+    /// The time and the text of the last error.
+    last_error: Option<(RelativeTime, String)>,
+    open_breakers: Vec<OpenBreaker>,
+    /// The time until which bodies are recorded; `None` if they are not recorded.
+    recording_until: Option<RelativeTime>,
+    /// The button that starts or stops the recording of bodies.
+    record_action: Action,
+    /// The names and values of the settings.
     settings: Vec<(String, String)>,
 }
 
-pub(in crate::console) async fn show(
+pub(in crate::console) async fn show_connection(
     State(app): State<Arc<AppState>>,
     visitor: Visitor,
     Id(id): Id,
 ) -> Result<Response, Problem> {
     let record = find_connection(&app, &visitor, &id)?;
-    let connection = admin::connections::connection(&app, &record);
-    let when = |at| When::new(at, visitor.now);
+    let connection = admin::connections::to_api_connection(&app, &record);
+    let when = |at| RelativeTime::new(at, visitor.now);
     let path = format!("/connections/{}", connection.id);
     let subpage = |name: &str| format!("{path}/{name}");
     let recording_until = connection.recording_until.map(|until| when(until.0));
     let page = DetailsPage {
-        page: visitor.page(Section::Connections, connection.name.clone()),
+        layout: visitor.layout(Section::Connections, connection.name.clone()),
         status: list::status_badge(&connection),
-        actions: actions(&visitor, &connection, subpage),
-        delete: Action::link(&visitor, Role::Admin, "Delete", subpage("delete")).danger(),
-        created: when(connection.created_at.0),
-        last_success: connection.last_success_at.map(|at| when(at.0)),
+        actions: connection_actions(&visitor, &connection, subpage),
+        delete_action: Action::link(&visitor, Role::Admin, "Delete", subpage("delete")).danger(),
+        created_at: when(connection.created_at.0),
+        last_success_at: connection.last_success_at.map(|at| when(at.0)),
         last_error: connection.last_error.clone().map(|error| (when(error.at.0), error.detail)),
-        breakers: app.services.connections.open_breakers(record.connection.id),
-        record: match recording_until {
+        open_breakers: app.services.connections.open_breakers(record.connection.id),
+        record_action: match recording_until {
             Some(_) => {
                 let stop = subpage("stop-recording");
                 Action::post(&visitor, Role::Author, "Stop recording", stop)
@@ -75,7 +79,8 @@ pub(in crate::console) async fn show(
     render(&page)
 }
 
-fn actions(
+/// Returns the buttons at the top of the page.
+fn connection_actions(
     visitor: &Visitor,
     connection: &Connection,
     subpage: impl Fn(&str) -> String,

@@ -1,4 +1,4 @@
-//! `/connections/{id}/edit`: the form that edits a connection.
+//! The page `/connections/{id}/edit` has the form that edits a connection.
 
 use std::sync::Arc;
 
@@ -19,54 +19,59 @@ use crate::http::problem::Problem;
 use crate::http::{AppState, admin};
 use crate::manifest::{Manifest, SettingError};
 
-use super::edit_conflict::{SeenState, merge};
-use super::form::{FormPage, Texts, fields};
+use super::edit_conflict::{SeenState, merge_changes};
+use super::form::{FormPage, TextSource, form_fields};
 use super::report::ReportForm;
 use super::{find_connection, input};
 
 type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
 
-pub(in crate::console) async fn show(State(app): App, visitor: Visitor, Id(id): Id) -> Answer {
+pub(in crate::console) async fn show_edit_form(
+    State(app): App,
+    visitor: Visitor,
+    Id(id): Id,
+) -> Answer {
     let record = find_connection(&app, &visitor, &id)?;
     render(&form_page(&app, &visitor, &record, None)?)
 }
 
-/// The page with the form. It contains the texts of `form`, or if that is `None`, the stored
-/// values.
+/// Makes the page with the form. The fields contain the texts of `form`. If it is `None`, they
+/// contain the stored values.
 pub(super) fn form_page(
     app: &AppState,
     visitor: &Visitor,
     record: &ConnectionRecord,
     form: Option<&Form>,
 ) -> Result<FormPage, Problem> {
-    let manifest = manifest(app, record)?;
-    let stored = admin::connections::connection(app, record);
+    let manifest = used_manifest(app, record)?;
+    let stored = admin::connections::to_api_connection(app, record);
     let path = format!("/connections/{}", stored.id);
-    let texts = Texts { form, stored: Some(&stored) };
+    let texts = TextSource { sent_form: form, stored_connection: Some(&stored) };
     let mut page = FormPage {
-        page: visitor.page(Section::Connections, format!("Edit {}", stored.name)),
-        action: format!("{path}/edit"),
+        layout: visitor.layout(Section::Connections, format!("Edit {}", stored.name)),
+        submit_href: format!("{path}/edit"),
         summary: format!("Connector {} {}", stored.connector, manifest.version),
-        button: "Save",
+        button_label: "Save",
         errors: Vec::new(),
         has_errors: false,
         conflict: None,
-        hidden: Vec::new(),
-        fields: fields(&manifest.settings_schema, texts, &format!("{path}/choices?")),
-        report: Some(ReportForm::new(texts, format!("{path}/preview"))),
-        back: (path, stored.name.clone()),
+        hidden_fields: Vec::new(),
+        fields: form_fields(&manifest.settings_schema, texts, &format!("{path}/choices?")),
+        report_form: Some(ReportForm::new(texts, format!("{path}/preview"))),
+        back_link: (path, stored.name.clone()),
     };
-    // While a person corrects a form, its hidden fields keep the state that the person saw first.
+    // A form that a person sends again contains in its hidden fields the state that the person saw
+    // first.
     let seen = form.and_then(SeenState::from_form);
     let seen = seen.unwrap_or_else(|| SeenState::new(record.revision, page.all_fields()));
-    page.hidden = seen.hidden_fields().to_vec();
+    page.hidden_fields = seen.hidden_fields().to_vec();
     Ok(page)
 }
 
-/// The manifest of the version that the connection uses. If the connection cannot use any version,
-/// the manifest of the newest version.
-fn manifest(app: &AppState, record: &ConnectionRecord) -> Result<Manifest, Problem> {
+/// Returns the manifest of the version that the connection uses. If the connection cannot use any
+/// version, returns the manifest of the newest version.
+fn used_manifest(app: &AppState, record: &ConnectionRecord) -> Result<Manifest, Problem> {
     let plugins = &app.services.plugins;
     let version = plugins.connector_for(&record.connection);
     let version = version.or_else(|_| plugins.newest(&record.connection.connector));
@@ -74,8 +79,9 @@ fn manifest(app: &AppState, record: &ConnectionRecord) -> Result<Manifest, Probl
     Ok(version.manifest().clone())
 }
 
-/// Stores the changes of the form, unless another person changed the connection meanwhile.
-pub(in crate::console) async fn save(
+/// Stores the changes of the form. Stores nothing if another person changed the connection after
+/// the form was loaded.
+pub(in crate::console) async fn save_changes(
     State(app): App,
     visitor: Visitor,
     Id(id): Id,
@@ -93,16 +99,19 @@ pub(in crate::console) async fn save(
         render_invalid(&page)
     };
     let (id, stored) = (record.connection.id, &record.connection);
-    let schema = manifest(&app, &record)?.settings_schema;
-    let edit = match input::edit(&form, &schema, &stored.settings, &stored.report) {
+    let schema = used_manifest(&app, &record)?.settings_schema;
+    let edit = match input::read_edit(&form, &schema, &stored.settings, &stored.report) {
         Ok(edit) => {
-            let revision = IfMatch::revision(seen.revision);
+            let revision = IfMatch::only_revision(seen.revision);
             connection_edit(&visitor.account, stored, edit, false, revision)?
         }
         Err(errors) => return invalid_page(errors),
     };
     match app.services.connections.edit(id, edit).await {
-        Ok(_) => Ok(flash::redirect_done(&format!("/connections/{id}"), "The changes are saved.")),
+        Ok(_) => Ok(flash::redirect_with_success(
+            &format!("/connections/{id}"),
+            "The changes are saved.",
+        )),
         Err(ConnectionError::Invalid(errors)) => invalid_page(errors),
         Err(ConnectionError::Changed(_)) => {
             let latest = find_connection(&app, &visitor, &id.to_string())?;
@@ -112,7 +121,8 @@ pub(in crate::console) async fn save(
     }
 }
 
-/// Shows the form again, with the changes that another person has made since it was loaded.
+/// Shows the form again, with the changes that another person made after the form was loaded.
+/// `latest` is the present state of the connection.
 fn conflict_page(
     app: &AppState,
     visitor: &Visitor,
@@ -121,8 +131,8 @@ fn conflict_page(
     mut form: Form,
 ) -> Answer {
     let latest_page = form_page(app, visitor, latest, None)?;
-    let changes = merge(&mut form, seen, latest_page.all_fields());
-    for (name, value) in &latest_page.hidden {
+    let changes = merge_changes(&mut form, seen, latest_page.all_fields());
+    for (name, value) in &latest_page.hidden_fields {
         form.set(name, value);
     }
     let page = form_page(app, visitor, latest, Some(&form))?.with_conflict(changes);

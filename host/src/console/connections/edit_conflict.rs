@@ -1,6 +1,6 @@
-//! Merges the changes if two people edit a connection at the same time. A form also sends the
-//! values that it showed when it was loaded. So the server can tell the changes of the other person
-//! from those of this person, and keeps both. If both changed the same value, the form shows both
+//! Merges the changes if two people edit a connection at the same time. A form also sends the texts
+//! that it showed when it was loaded. So the server can find out which person changed which value,
+//! and keeps the changes of both people. If both people changed the same value, the page shows both
 //! values.
 //!
 //! Secrets are not compared, because a form never shows them.
@@ -10,19 +10,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::console::form::Form;
 use crate::console::parts::Field;
 
-/// The hidden field with the revision of the connection that the form was made from.
-pub(super) const REVISION: &str = "revision";
-/// The hidden field with the texts that the form showed when it was loaded.
-const SHOWN: &str = "shown";
+/// The name of the hidden field with the revision of the connection that the form showed when it
+/// was loaded.
+const REVISION_FIELD: &str = "revision";
+/// The name of the hidden field with the texts that the form showed when it was loaded.
+const SHOWN_TEXTS_FIELD: &str = "shown";
 
-/// The texts of a form by the names of its fields.
+/// The texts of a form, by the names of its fields.
 type FieldTexts = BTreeMap<String, String>;
 
 /// The state of a connection that a person saw when they began to edit it.
 #[derive(Debug)]
 pub(super) struct SeenState {
+    /// The revision of the connection.
     pub(super) revision: u64,
-    shown: FieldTexts,
+    /// The texts that the form showed.
+    shown_texts: FieldTexts,
 }
 
 /// A value that another person changed while this person edited the form.
@@ -30,66 +33,73 @@ pub(super) struct SeenState {
 pub(super) struct OtherChange {
     /// The name of the field that contains the value.
     pub(super) name: String,
+    /// The label of the field.
     pub(super) label: String,
-    pub(super) before: String,
-    pub(super) after: String,
-    /// The value that this person entered, if both changed the value.
+    /// The value before the change of the other person.
+    pub(super) old_value: String,
+    /// The value after the change of the other person.
+    pub(super) new_value: String,
+    /// The value that this person entered, if both people changed the value.
     pub(super) own_value: Option<String>,
 }
 
 impl SeenState {
-    /// The state that a form with these fields shows, made from this revision.
+    /// Returns the state that a form with these fields shows.
     pub(super) fn new<'f>(revision: u64, fields: impl Iterator<Item = &'f Field>) -> Self {
-        let texts = fields.filter_map(|it| Some((it.name.clone(), it.control.text()?)));
-        Self { revision, shown: texts.collect() }
+        let texts = fields.filter_map(|it| Some((it.name.clone(), it.control.shown_text()?)));
+        Self { revision, shown_texts: texts.collect() }
     }
 
-    /// Reads the state from the hidden fields of a form. `None` if the form does not have them,
-    /// because it is not from the console.
+    /// Reads the state from the hidden fields of a form. Returns `None` if the form does not have
+    /// these fields, because a page of the console did not send it.
     pub(super) fn from_form(form: &Form) -> Option<Self> {
-        let revision = form.get(REVISION).parse().ok()?;
-        let shown = serde_json::from_str(form.get(SHOWN)).ok()?;
-        Some(Self { revision, shown })
+        let revision = form.get(REVISION_FIELD).parse().ok()?;
+        let shown_texts = serde_json::from_str(form.get(SHOWN_TEXTS_FIELD)).ok()?;
+        Some(Self { revision, shown_texts })
     }
 
-    /// The names and values of the hidden fields.
+    /// Returns the names and values of the hidden fields.
     pub(super) fn hidden_fields(&self) -> [(&'static str, String); 2] {
-        let shown = serde_json::to_string(&self.shown).unwrap_or_default();
-        [(REVISION, self.revision.to_string()), (SHOWN, shown)]
+        let shown_texts = serde_json::to_string(&self.shown_texts).unwrap_or_default();
+        [(REVISION_FIELD, self.revision.to_string()), (SHOWN_TEXTS_FIELD, shown_texts)]
     }
 }
 
-/// Enters each value that the other person changed in the form, unless this person changed the same
-/// value. Returns all changes of the other person. `latest` are the fields of the connection's
-/// present state.
-pub(super) fn merge<'f>(
+/// Enters in the form each value that only the other person changed. Returns all changes of the
+/// other person. `seen` is the state that this person saw. `latest` are the fields of a form with
+/// the present state of the connection.
+pub(super) fn merge_changes<'f>(
     form: &mut Form,
     seen: &SeenState,
     latest: impl Iterator<Item = &'f Field>,
 ) -> Vec<OtherChange> {
     let latest: BTreeMap<_, _> = latest
-        .filter_map(|it| Some((it.name.clone(), (it.label.clone(), it.control.text()?))))
+        .filter_map(|it| Some((it.name.clone(), (it.label.clone(), it.control.shown_text()?))))
         .collect();
-    let names: BTreeSet<_> = seen.shown.keys().chain(latest.keys()).cloned().collect();
+    let names: BTreeSet<_> = seen.shown_texts.keys().chain(latest.keys()).cloned().collect();
     let mut changes = Vec::new();
     for name in names {
-        let before = seen.shown.get(&name).cloned().unwrap_or_default();
-        let (label, after) = latest.get(&name).cloned().unwrap_or((name.clone(), String::new()));
-        let entered = normalized(form.get(&name));
-        if normalized(&before) == normalized(&after) || entered == normalized(&after) {
+        let old_value = seen.shown_texts.get(&name).cloned().unwrap_or_default();
+        let (label, new_value) =
+            latest.get(&name).cloned().unwrap_or((name.clone(), String::new()));
+        let entered = with_unix_line_ends(form.get(&name));
+        let (old_text, new_text) =
+            (with_unix_line_ends(&old_value), with_unix_line_ends(&new_value));
+        if old_text == new_text || entered == new_text {
             continue;
         }
-        let own_value = (entered != normalized(&before)).then_some(entered);
+        let own_value = (entered != old_text).then_some(entered);
         if own_value.is_none() {
-            form.set(&name, &after);
+            form.set(&name, &new_value);
         }
-        changes.push(OtherChange { name, label, before, after, own_value });
+        changes.push(OtherChange { name, label, old_value, new_value, own_value });
     }
     changes
 }
 
-/// The text without differences that browsers make: they send other line ends.
-fn normalized(text: &str) -> String {
+/// Returns the text with the line ends of Unix and without white space around it. A browser sends
+/// other line ends than the server sent.
+fn with_unix_line_ends(text: &str) -> String {
     text.replace("\r\n", "\n").trim().to_owned()
 }
 
@@ -102,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn other_changes_are_kept_unless_both_people_changed_the_same_value() {
+    fn a_change_of_another_person_is_kept_unless_both_people_changed_the_same_value() {
         let shown = [field("a", "1"), field("b", "1"), field("c", "1\n2"), field("d", "1")];
         let seen = SeenState::new(7, shown.iter());
         let [(_, revision), (_, texts)] = seen.hidden_fields();
@@ -112,12 +122,12 @@ mod tests {
         let seen = SeenState::from_form(&form).unwrap();
         assert_eq!(seen.revision, 7);
         let latest = [field("a", "2"), field("b", "2"), field("c", "1\n2"), field("d", "same")];
-        let changes = merge(&mut form, &seen, latest.iter());
+        let changes = merge_changes(&mut form, &seen, latest.iter());
         let change = |name: &str, own_value: Option<&str>| OtherChange {
             name: name.to_owned(),
             label: name.to_uppercase(),
-            before: "1".to_owned(),
-            after: "2".to_owned(),
+            old_value: "1".to_owned(),
+            new_value: "2".to_owned(),
             own_value: own_value.map(str::to_owned),
         };
         assert_eq!(changes, [change("a", None), change("b", Some("own"))]);

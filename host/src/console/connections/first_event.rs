@@ -1,5 +1,5 @@
-//! `/connections/{id}/first-event`: waits for the first request of Test Manager, and shows its
-//! event.
+//! The page `/connections/{id}/first-event` waits for the first request of Test Manager, and shows
+//! the event of the request.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use axum::response::Response;
 
 use crate::api::Event;
 use crate::console::frame::Visitor;
-use crate::console::page::{Page, Section, render};
-use crate::console::parts::When;
+use crate::console::page::{Layout, Section, render};
+use crate::console::parts::RelativeTime;
 use crate::domain::{Event as StoredEvent, EventKind};
 use crate::http::AppState;
 use crate::http::admin::Id;
@@ -22,16 +22,17 @@ use super::find_connection;
 #[derive(Template)]
 #[template(path = "console/connections/first_event.html")]
 struct FirstEventPage {
-    page: Page,
-    path: String,
-    name: String,
-    /// The newest event that Test Manager caused; `None` before the first one.
-    event: Option<(Event, When)>,
-    /// Whether the event created a defect, so that the page need not wait any longer.
+    layout: Layout,
+    /// The path of the connection's page.
+    connection_path: String,
+    connection_name: String,
+    /// The newest event that Test Manager caused, and its time; `None` before the first event.
+    event: Option<(Event, RelativeTime)>,
+    /// Whether the event created a defect. The page then stops waiting.
     has_defect: bool,
 }
 
-pub(in crate::console) async fn show(
+pub(in crate::console) async fn show_first_event(
     State(app): State<Arc<AppState>>,
     visitor: Visitor,
     Id(id): Id,
@@ -43,13 +44,16 @@ pub(in crate::console) async fn show(
     let events = app.services.store.events(&filter).await?;
     let event = events.into_iter().find(is_from_test_manager);
     let event_and_time = event.as_ref().map(|it| {
-        (Event::new(it, Some(connection.name.clone())), When::new(it.received_at, visitor.now))
+        (
+            Event::new(it, Some(connection.name.clone())),
+            RelativeTime::new(it.received_at, visitor.now),
+        )
     });
     let has_defect = event.is_some_and(|it| it.defect.is_some() && it.outcome.code.is_success());
     render(&FirstEventPage {
-        page: visitor.page(Section::Connections, "First event"),
-        path: format!("/connections/{}", connection.id),
-        name: connection.name,
+        layout: visitor.layout(Section::Connections, "First event"),
+        connection_path: format!("/connections/{}", connection.id),
+        connection_name: connection.name,
         event: event_and_time,
         has_defect,
     })

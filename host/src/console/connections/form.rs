@@ -1,80 +1,94 @@
-//! The page with the form that creates or edits a connection. The fields for settings and secrets
-//! come from the connector's manifest. Each error is shown at its field.
+//! The page with the form that creates or edits a connection. The connector's manifest declares the
+//! fields for settings and secrets. Each error is shown at its field.
 
 use askama::Template;
 use serde_json::Value;
 
 use crate::api::{Connection, TestManager};
 use crate::console::form::Form;
-use crate::console::page::Page;
-use crate::console::parts::{Control, Field, Listed};
+use crate::console::page::Layout;
+use crate::console::parts::{Control, Field, FoundValues};
 use crate::domain::{OnRecurrence, StringEnum as _, shortened};
 use crate::manifest::SettingError;
 
 use super::edit_conflict::OtherChange;
 use super::report::ReportForm;
-use super::schema::{SECRET, SETTING, form_text, value_declarations};
+use super::schema::{SECRET_PREFIX, SETTING_PREFIX, form_text, value_declarations};
 use super::sender_fields;
 
 /// The page with the form.
 #[derive(Debug, Template)]
 #[template(path = "console/connections/form.html")]
 pub(super) struct FormPage {
-    pub(super) page: Page,
-    pub(super) action: String,
+    pub(super) layout: Layout,
+    /// The address to which the form is sent.
+    pub(super) submit_href: String,
     /// The address and the text of the link that leaves the form.
-    pub(super) back: (String, String),
+    pub(super) back_link: (String, String),
+    /// A line about the connector, below the title of the page.
     pub(super) summary: String,
-    pub(super) button: &'static str,
+    pub(super) button_label: &'static str,
     /// Errors that do not belong to a field.
     pub(super) errors: Vec<String>,
+    /// Whether there are errors, of fields or of the whole form.
     pub(super) has_errors: bool,
-    /// The changes of another person while the form was edited; `None` if nobody changed anything.
+    /// The changes that another person made while this person edited the form; `None` if there are
+    /// none.
     pub(super) conflict: Option<Vec<OtherChange>>,
     /// Names and values of the hidden fields.
-    pub(super) hidden: Vec<(&'static str, String)>,
-    pub(super) fields: Fields,
-    pub(super) report: Option<ReportForm>,
+    pub(super) hidden_fields: Vec<(&'static str, String)>,
+    pub(super) fields: FormFields,
+    /// The fields of the report settings; `None` in the form for a new connection.
+    pub(super) report_form: Option<ReportForm>,
 }
 
 /// The fields of the form, in groups.
 #[derive(Debug, Default)]
-pub(super) struct Fields {
+pub(super) struct FormFields {
+    /// The field for the name of the connection.
     pub(super) name: Vec<Field>,
+    /// The fields for the settings and secrets that the connector declares.
     pub(super) settings: Vec<Field>,
-    pub(super) network: Vec<Field>,
+    /// The fields below "More options".
+    pub(super) more_options: Vec<Field>,
+    /// The fields about the senders of webhooks.
     pub(super) senders: Vec<Field>,
+    /// The fields for the access to Test Manager.
     pub(super) test_manager: Vec<Field>,
 }
 
-/// Maximum length of a value in the table of changes, bytes.
+/// Maximum length of a value in the table of the other person's changes, bytes.
 const CHANGE_BYTES_MAX: usize = 300;
-const BOTH_CHANGED: &str =
+/// The text at a field whose value both people changed.
+const BOTH_CHANGED_TEXT: &str =
     "Another person changed this value, too. The form shows your value and will save it.";
 
-/// The source of the form's texts: the form that a person sent, otherwise the stored connection.
+/// The source of the texts in the fields: the form that a person sent. If no form was sent, the
+/// stored connection. If there is neither, all fields are empty.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Texts<'a> {
-    pub(super) form: Option<&'a Form>,
-    pub(super) stored: Option<&'a Connection>,
+pub(super) struct TextSource<'a> {
+    pub(super) sent_form: Option<&'a Form>,
+    pub(super) stored_connection: Option<&'a Connection>,
 }
 
-impl<'a> Texts<'a> {
-    /// The text of a field. `stored` reads it from the stored connection.
+impl<'a> TextSource<'a> {
+    /// Returns the text of a field. `stored` reads the text from the stored connection.
     pub(super) fn text(&self, field: &str, stored: impl FnOnce(&Connection) -> String) -> String {
-        match self.form {
+        match self.sent_form {
             Some(form) => form.get(field).to_owned(),
-            None => self.stored.map(stored).unwrap_or_default(),
+            None => self.stored_connection.map(stored).unwrap_or_default(),
         }
     }
 
+    /// Whether a check box is checked. `stored` reads this from the stored connection.
     fn is_checked(&self, field: &str, stored: impl FnOnce(&Connection) -> bool) -> bool {
-        match self.form {
+        match self.sent_form {
             Some(form) => form.is_checked(field),
-            None => self.stored.is_some_and(stored),
+            None => self.stored_connection.is_some_and(stored),
         }
     }
 
+    /// Makes a field of the group `test_manager`, without a label.
     fn test_manager_field(&self, name: &str, stored: impl FnOnce(&TestManager) -> String) -> Field {
         let field = format!("test_manager.{name}");
         let read = |connection: &Connection| {
@@ -85,18 +99,21 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// The fields for a connection whose connector has this settings schema. `search` is the address
-/// that looks up values, up to the name of the setting.
-pub(super) fn fields(schema: &Value, texts: Texts<'_>, search: &str) -> Fields {
+/// Makes the fields for a connection whose connector has this settings schema. `search_href` is the
+/// start of the address that looks up values. The name of the setting follows it.
+pub(super) fn form_fields(schema: &Value, texts: TextSource<'_>, search_href: &str) -> FormFields {
     let all = value_declarations(schema);
     let mut settings = Vec::new();
     for value in all.iter().filter(|it| !it.is_fixed()) {
-        let entered = texts.form.and_then(|form| form.find(&value.field_name())).map(str::to_owned);
-        let stored = texts.stored.and_then(|it| it.settings.get(value.name)).map(form_text);
-        let text = if texts.form.is_some() { entered.or(Some(String::new())) } else { stored };
-        let is_set =
-            texts.stored.is_some_and(|it| it.secrets_set.iter().any(|set| set == value.name));
-        settings.push(value.field(text, is_set, search));
+        let entered =
+            texts.sent_form.and_then(|form| form.find(&value.field_name())).map(str::to_owned);
+        let stored =
+            texts.stored_connection.and_then(|it| it.settings.get(value.name)).map(form_text);
+        let text = if texts.sent_form.is_some() { entered.or(Some(String::new())) } else { stored };
+        let is_set = texts
+            .stored_connection
+            .is_some_and(|it| it.secrets_set.iter().any(|set| set == value.name));
+        settings.push(value.field(text, is_set, search_href));
         if is_set && !value.is_required {
             let name = format!("remove.{}", value.name);
             let label = format!("Remove the stored {}", value.name);
@@ -106,17 +123,17 @@ pub(super) fn fields(schema: &Value, texts: Texts<'_>, search: &str) -> Fields {
     let name = Field::text("name", "Name", texts.text("name", |it| it.name.clone()));
     let name =
         name.help("Any name, for example that of the Test Manager project and of the tracker.");
-    Fields {
+    FormFields {
         name: vec![name.required(true)],
         settings,
-        network: network_fields(texts),
-        senders: sender_fields::fields(texts),
+        more_options: more_options_fields(texts),
+        senders: sender_fields::all_sender_fields(texts),
         test_manager: test_manager_fields(texts),
     }
 }
 
-/// The fields below "More options".
-fn network_fields(texts: Texts<'_>) -> Vec<Field> {
+/// Makes the fields below "More options".
+fn more_options_fields(texts: TextSource<'_>) -> Vec<Field> {
     let check = |field: &str, label: &str, stored: fn(&Connection) -> bool| {
         Field::new(field, label, Control::Check { checked: texts.is_checked(field, stored) })
     };
@@ -130,7 +147,7 @@ fn network_fields(texts: Texts<'_>) -> Vec<Field> {
         (OnRecurrence::Reopen, "comment, and open a closed defect again"),
     ];
     let options = reactions.map(|(it, text)| (it.as_str().to_owned(), text.to_owned())).to_vec();
-    let has_certificate = texts.stored.is_some_and(|it| it.has_client_cert);
+    let has_certificate = texts.stored_connection.is_some_and(|it| it.has_client_cert);
     vec![
         Field::new(
             "on_recurrence",
@@ -154,8 +171,8 @@ fn network_fields(texts: Texts<'_>) -> Vec<Field> {
     ]
 }
 
-fn test_manager_fields(texts: Texts<'_>) -> Vec<Field> {
-    let has_secret = texts.stored.is_some_and(|it| it.has_test_manager_client_secret);
+fn test_manager_fields(texts: TextSource<'_>) -> Vec<Field> {
+    let has_secret = texts.stored_connection.is_some_and(|it| it.has_test_manager_client_secret);
     let field = |name: &str, label: &str, help: &str, stored: fn(&TestManager) -> String| {
         let field = texts.test_manager_field(name, stored);
         Field { label: label.to_owned(), help: help.to_owned(), ..field }
@@ -202,63 +219,63 @@ fn test_manager_fields(texts: Texts<'_>) -> Vec<Field> {
     ]
 }
 
-impl Fields {
+impl FormFields {
     fn groups_mut(&mut self) -> [&mut Vec<Field>; 5] {
-        let Self { name, settings, network, senders, test_manager } = self;
-        [settings, name, network, senders, test_manager]
+        let Self { name, settings, more_options, senders, test_manager } = self;
+        [settings, name, more_options, senders, test_manager]
     }
 }
 
 impl FormPage {
     pub(super) fn all_fields(&self) -> impl Iterator<Item = &Field> {
-        let Fields { name, settings, network, senders, test_manager } = &self.fields;
-        let groups = [name, settings, network, senders, test_manager];
-        groups.into_iter().flatten().chain(self.report.iter().flat_map(ReportForm::fields))
+        let FormFields { name, settings, more_options, senders, test_manager } = &self.fields;
+        let groups = [name, settings, more_options, senders, test_manager];
+        groups.into_iter().flatten().chain(self.report_form.iter().flat_map(ReportForm::fields))
     }
 
-    /// Shows the changes of another person. If both people changed a value, its field shows that,
-    /// too.
+    /// Adds the changes of another person to the page. A field has an error text if both people
+    /// changed its value.
     pub(super) fn with_conflict(mut self, changes: Vec<OtherChange>) -> Self {
         let changed_by_both = changes.iter().filter(|it| it.own_value.is_some());
-        let report = self.report.iter_mut().flat_map(ReportForm::fields_mut);
+        let report_fields = self.report_form.iter_mut().flat_map(ReportForm::fields_mut);
         let mut all: Vec<_> =
-            self.fields.groups_mut().into_iter().flatten().chain(report).collect();
+            self.fields.groups_mut().into_iter().flatten().chain(report_fields).collect();
         for change in changed_by_both {
             if let Some(field) = all.iter_mut().find(|it| it.name == change.name) {
-                field.error = Some(BOTH_CHANGED.to_owned());
+                field.error = Some(BOTH_CHANGED_TEXT.to_owned());
             }
         }
         Self { conflict: Some(changes), ..self }
     }
 
-    /// Shows the values that a connector listed for a setting.
-    pub(super) fn with_listed(mut self, setting: &str, found: Listed) -> Self {
-        if let Some(Control::Lookup { listed, .. }) = self.setting_mut(setting) {
-            *listed = found;
+    /// Adds the values that a connector found for a setting to the page.
+    pub(super) fn with_found_values(mut self, setting: &str, values: FoundValues) -> Self {
+        if let Some(Control::Lookup { found, .. }) = self.setting_control_mut(setting) {
+            *found = values;
         }
         self
     }
 
-    /// The control that contains the value of a setting.
-    pub(super) fn setting_mut(&mut self, setting: &str) -> Option<&mut Control> {
-        let name = format!("{SETTING}{setting}");
+    /// Returns the control that contains the value of a setting.
+    pub(super) fn setting_control_mut(&mut self, setting: &str) -> Option<&mut Control> {
+        let name = format!("{SETTING_PREFIX}{setting}");
         let field = self.fields.settings.iter_mut().find(|it| it.name == name);
         field.map(|it| &mut it.control)
     }
 
-    /// Whether all groups of fields are expanded. They are after an error or an edit conflict, so
-    /// that a field with an error message is visible.
+    /// Whether all groups of fields are expanded. After an error or an edit conflict, they are
+    /// expanded, so that a field with an error text is visible.
     fn has_open_groups(&self) -> bool {
         self.has_errors || self.conflict.is_some()
     }
 
-    /// Shows each error at its field. Errors without a field are shown at the top of the page.
+    /// Adds each error to its field. Errors without a field are shown at the top of the page.
     pub(super) fn with_errors(mut self, errors: Vec<SettingError>) -> Self {
         self.has_errors = !errors.is_empty();
         for SettingError { name, why } in errors {
-            let report = self.report.iter_mut().flat_map(ReportForm::fields_mut);
-            let mut all = self.fields.groups_mut().into_iter().flatten().chain(report);
-            match all.find(|field| is_error_of(&name, &field.name)) {
+            let report_fields = self.report_form.iter_mut().flat_map(ReportForm::fields_mut);
+            let mut all = self.fields.groups_mut().into_iter().flatten().chain(report_fields);
+            match all.find(|field| is_error_of_field(&name, &field.name)) {
                 Some(field) => field.error = Some(why),
                 None => self.errors.push(format!("{name}: {why}")),
             }
@@ -267,14 +284,17 @@ impl FormPage {
     }
 }
 
-/// The text of a value in the table of changes.
+/// Returns the text of a value in the table of the other person's changes.
 fn change_text(text: &str) -> String {
     if text.is_empty() { "empty".to_owned() } else { shortened(text, CHANGE_BYTES_MAX) }
 }
 
-/// Whether the error with the name `error` belongs to the field `field`, or to an element of its
-/// list.
-fn is_error_of(error: &str, field: &str) -> bool {
-    let name = field.strip_prefix(SETTING).or_else(|| field.strip_prefix(SECRET)).unwrap_or(field);
+/// Whether the error with the name `error` belongs to the field `field`, or to an item of the list
+/// that the field contains.
+fn is_error_of_field(error: &str, field: &str) -> bool {
+    let name = field
+        .strip_prefix(SETTING_PREFIX)
+        .or_else(|| field.strip_prefix(SECRET_PREFIX))
+        .unwrap_or(field);
     name == error || error.strip_prefix(name).is_some_and(|rest| rest.starts_with('['))
 }

@@ -1,5 +1,5 @@
-//! Converts the form of a connection to the admin API's request, so that both are handled by the
-//! same code.
+//! Converts the form of a connection to a request of the admin API, so that the same code handles
+//! both.
 
 use std::collections::BTreeMap;
 
@@ -13,59 +13,60 @@ use crate::domain::{OnRecurrence, Settings, StringEnum as _};
 use crate::manifest::SettingError;
 use crate::secret::Secret;
 
-use super::schema::{SECRET, ValueDeclaration, value_declarations};
+use super::schema::{SECRET_PREFIX, ValueDeclaration, value_declarations};
 use super::sender_fields;
 
 /// The members of the report settings that are templates.
-pub(super) const TEMPLATES: [&str; 3] =
+pub(super) const TEMPLATE_MEMBERS: [&str; 3] =
     ["title_template", "description_template", "comment_template"];
 /// The members of the report settings that a person enters as JSON.
 pub(super) const JSON_MEMBERS: [&str; 3] = ["mask", "attachments", "routing"];
-/// Maximum number of rows of the field map, which maps report data to the tracker's fields.
+/// Maximum number of rows of the field map. A row contains a field of the tracker and the template
+/// of its value.
 const FIELD_ROWS_MAX: usize = 100;
 
-/// Converts a form that creates a connection.
+/// Converts a form for a new connection to the request that creates the connection.
 ///
 /// # Errors
 /// A field that must contain a number contains another text.
-pub(super) fn new_connection(
+pub(super) fn read_new_connection(
     form: &Form,
     connector: &str,
     schema: &Value,
 ) -> Result<CreateConnection, Vec<SettingError>> {
     let all = value_declarations(schema);
-    let index_delay_s = index_delay_s(form).map_err(|error| vec![error])?;
-    let webhook_auth = sender_fields::webhook_auth(form).map_err(|error| vec![error])?;
+    let index_delay_s = read_index_delay_s(form).map_err(|error| vec![error])?;
+    let webhook_auth = sender_fields::read_webhook_auth(form).map_err(|error| vec![error])?;
     let settings = entered_settings(form, &all).filter(|(it, value)| !it.is_default(value));
     Ok(CreateConnection {
         name: form.get("name").trim().to_owned(),
         connector: connector.to_owned(),
         settings: settings.map(|(it, value)| (it.name.to_owned(), value)).collect(),
-        secrets: secrets(form, &all),
-        client_cert: secret(form, "client_cert"),
-        client_key: secret(form, "client_key"),
-        test_manager: test_manager(form),
-        test_manager_client_secret: secret(form, "test_manager_client_secret"),
+        secrets: read_secrets(form, &all),
+        client_cert: read_secret(form, "client_cert"),
+        client_key: read_secret(form, "client_key"),
+        test_manager: read_test_manager(form),
+        test_manager_client_secret: read_secret(form, "test_manager_client_secret"),
         webhook_auth,
-        webhook_secret: secret(form, sender_fields::SECRET),
-        webhook_secret_previous: secret(form, sender_fields::SECRET_PREVIOUS),
-        project: non_empty(form, "project"),
+        webhook_secret: read_secret(form, sender_fields::SECRET_FIELD),
+        webhook_secret_previous: read_secret(form, sender_fields::PREVIOUS_SECRET_FIELD),
+        project: non_empty_text(form, "project"),
         allow_private: form.is_checked("allow_private"),
         http1_only: form.is_checked("http1_only"),
         trace_context: form.is_checked("trace_context"),
         index_delay_s: index_delay_s.unwrap_or(0),
         report: Settings::new(),
-        on_recurrence: on_recurrence(form),
+        on_recurrence: read_on_recurrence(form),
         webhook_paths: WebhookPaths::default(),
     })
 }
 
-/// Converts a form that edits a connection. `stored` and `report` are its stored settings; the
-/// request contains only settings that differ from them.
+/// Converts a form to the request that edits a connection. `stored` are the settings and `report`
+/// the report settings of the connection. The request contains only settings that differ from them.
 ///
 /// # Errors
 /// A field that must contain a number or JSON contains another text.
-pub(super) fn edit(
+pub(super) fn read_edit(
     form: &Form,
     schema: &Value,
     stored: &Settings,
@@ -77,41 +78,42 @@ pub(super) fn edit(
     let mut changed_secrets: BTreeMap<_, _> =
         removed.map(|it| (it.name.to_owned(), None)).collect();
     changed_secrets
-        .extend(secrets(form, &all).into_iter().map(|(name, value)| (name, Some(value))));
-    let webhook_auth = sender_fields::webhook_auth(form).map_err(|error| vec![error])?;
-    let removes_previous = form.is_checked(sender_fields::REMOVE_PREVIOUS);
+        .extend(read_secrets(form, &all).into_iter().map(|(name, value)| (name, Some(value))));
+    let webhook_auth = sender_fields::read_webhook_auth(form).map_err(|error| vec![error])?;
+    let removes_previous_secret = form.is_checked(sender_fields::REMOVE_PREVIOUS_SECRET_FIELD);
     Ok(EditConnection {
         name: Some(form.get("name").trim().to_owned()),
         settings: changed_settings(form, &all, stored),
         secrets: changed_secrets,
-        client_cert: secret(form, "client_cert").map(Some),
-        client_key: secret(form, "client_key").map(Some),
-        test_manager: test_manager_change(form),
-        test_manager_client_secret: secret(form, "test_manager_client_secret"),
+        client_cert: read_secret(form, "client_cert").map(Some),
+        client_key: read_secret(form, "client_key").map(Some),
+        test_manager: read_test_manager_change(form),
+        test_manager_client_secret: read_secret(form, "test_manager_client_secret"),
         webhook_auth: webhook_auth.map(Some),
-        webhook_secret: secret(form, sender_fields::SECRET),
-        webhook_secret_previous: secret(form, sender_fields::SECRET_PREVIOUS)
+        webhook_secret: read_secret(form, sender_fields::SECRET_FIELD),
+        webhook_secret_previous: read_secret(form, sender_fields::PREVIOUS_SECRET_FIELD)
             .map(Some)
-            .or(removes_previous.then_some(None)),
-        project: Some(non_empty(form, "project")),
+            .or(removes_previous_secret.then_some(None)),
+        project: Some(non_empty_text(form, "project")),
         allow_private: Some(form.is_checked("allow_private")),
         http1_only: Some(form.is_checked("http1_only")),
         trace_context: Some(form.is_checked("trace_context")),
-        index_delay_s: index_delay_s(form).map_err(|error| vec![error])?,
-        report: changed_report(report_settings(form)?, report),
-        on_recurrence: on_recurrence(form),
+        index_delay_s: read_index_delay_s(form).map_err(|error| vec![error])?,
+        report: changed_report(read_report_settings(form)?, report),
+        on_recurrence: read_on_recurrence(form),
         webhook_paths: None,
     })
 }
 
-/// The settings that the form changes: the new value, or `None` if the field was emptied.
+/// Returns the settings that the form changes: the new value, or `None` if the person emptied the
+/// field.
 pub(super) fn changed_settings(
     form: &Form,
     all: &[ValueDeclaration<'_>],
     stored: &Settings,
 ) -> BTreeMap<String, Option<Value>> {
     let settings = all.iter().filter(|it| !it.is_secret() && !it.is_fixed());
-    let change = |it: &ValueDeclaration<'_>| match (it.entered(form), stored.get(it.name)) {
+    let change = |it: &ValueDeclaration<'_>| match (it.entered_value(form), stored.get(it.name)) {
         (Some(value), None) if it.is_default(&value) => None,
         (Some(value), old) if old != Some(&value) => Some((it.name.to_owned(), Some(value))),
         (None, Some(_)) => Some((it.name.to_owned(), None)),
@@ -120,34 +122,39 @@ pub(super) fn changed_settings(
     settings.filter_map(change).collect()
 }
 
-/// The settings whose fields are not empty, with the entered values.
+/// Returns the settings whose fields are not empty, with the entered values.
 pub(super) fn entered_settings<'f, 'm>(
     form: &'f Form,
     all: &'f [ValueDeclaration<'m>],
 ) -> impl Iterator<Item = (&'f ValueDeclaration<'m>, Value)> {
     let settings = all.iter().filter(|it| !it.is_secret() && !it.is_fixed());
-    settings.filter_map(|it| Some((it, it.entered(form)?)))
+    settings.filter_map(|it| Some((it, it.entered_value(form)?)))
 }
 
-/// The secrets whose fields are not empty.
-pub(super) fn secrets(form: &Form, all: &[ValueDeclaration<'_>]) -> BTreeMap<String, SecretText> {
+/// Reads the secrets whose fields are not empty.
+pub(super) fn read_secrets(
+    form: &Form,
+    all: &[ValueDeclaration<'_>],
+) -> BTreeMap<String, SecretText> {
     let secrets = all.iter().filter(|it| it.is_secret());
     secrets
-        .filter_map(|it| Some((it.name.to_owned(), secret(form, &format!("{SECRET}{}", it.name))?)))
+        .filter_map(|it| {
+            Some((it.name.to_owned(), read_secret(form, &format!("{SECRET_PREFIX}{}", it.name))?))
+        })
         .collect()
 }
 
-fn secret(form: &Form, field: &str) -> Option<SecretText> {
+fn read_secret(form: &Form, field: &str) -> Option<SecretText> {
     let text = form.find(field).filter(|text| !text.is_empty())?;
     Some(SecretText(Secret::new(text.to_owned())))
 }
 
-/// The text of a field; `None` if it is empty.
-fn non_empty(form: &Form, field: &str) -> Option<String> {
+/// Returns the text of a field; `None` if the field is empty.
+fn non_empty_text(form: &Form, field: &str) -> Option<String> {
     Some(form.get(field).trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-fn index_delay_s(form: &Form) -> Result<Option<u32>, SettingError> {
+fn read_index_delay_s(form: &Form) -> Result<Option<u32>, SettingError> {
     let text = form.get("index_delay_s").trim();
     let not_a_number = |_| SettingError {
         name: "index_delay_s".to_owned(),
@@ -156,33 +163,36 @@ fn index_delay_s(form: &Form) -> Result<Option<u32>, SettingError> {
     if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(not_a_number) }
 }
 
-fn on_recurrence(form: &Form) -> Option<EnumString<OnRecurrence>> {
+fn read_on_recurrence(form: &Form) -> Option<EnumString<OnRecurrence>> {
     OnRecurrence::parse(form.get("on_recurrence")).map(EnumString)
 }
 
-fn test_manager(form: &Form) -> Option<EditTestManager> {
-    let is_filled = |field| non_empty(form, field).is_some();
+/// Reads the Test Manager settings. Returns `None` if the address, the token address and the client
+/// id are all empty.
+fn read_test_manager(form: &Form) -> Option<EditTestManager> {
+    let is_filled = |field| non_empty_text(form, field).is_some();
     let is_used = ["test_manager.base_url", "test_manager.token_url", "test_manager.client_id"]
         .into_iter()
         .any(is_filled);
     is_used.then(|| EditTestManager {
-        base_url: non_empty(form, "test_manager.base_url"),
-        token_url: non_empty(form, "test_manager.token_url"),
-        client_id: non_empty(form, "test_manager.client_id"),
-        scopes: words(form, "test_manager.scopes"),
-        project_id: Some(non_empty(form, "test_manager.project_id")),
-        asset_origins: Some(words(form, "test_manager.asset_origins").unwrap_or_default()),
+        base_url: non_empty_text(form, "test_manager.base_url"),
+        token_url: non_empty_text(form, "test_manager.token_url"),
+        client_id: non_empty_text(form, "test_manager.client_id"),
+        scopes: read_words(form, "test_manager.scopes"),
+        project_id: Some(non_empty_text(form, "test_manager.project_id")),
+        asset_origins: Some(read_words(form, "test_manager.asset_origins").unwrap_or_default()),
     })
 }
 
-/// The changes of the Test Manager settings. `None`: the form does not have their fields.
-/// `Some(None)`: all fields are empty, so the settings are removed.
-fn test_manager_change(form: &Form) -> Option<Option<EditTestManager>> {
+/// Reads the change of the Test Manager settings. Returns `None` if the form does not have the
+/// fields for them. `Some(None)` removes the settings.
+fn read_test_manager_change(form: &Form) -> Option<Option<EditTestManager>> {
     form.find("test_manager.base_url")?;
-    Some(test_manager(form))
+    Some(read_test_manager(form))
 }
 
-fn words(form: &Form, field: &str) -> Option<Vec<String>> {
+/// Reads words that are separated by white space; `None` if the field is empty.
+fn read_words(form: &Form, field: &str) -> Option<Vec<String>> {
     let words: Vec<_> = form.get(field).split_whitespace().map(str::to_owned).collect();
     (!words.is_empty()).then_some(words)
 }
@@ -191,16 +201,16 @@ fn words(form: &Form, field: &str) -> Option<Vec<String>> {
 ///
 /// # Errors
 /// A field that must contain JSON contains another text.
-pub(super) fn report_settings(form: &Form) -> Result<Settings, Vec<SettingError>> {
+pub(super) fn read_report_settings(form: &Form) -> Result<Settings, Vec<SettingError>> {
     let mut report = Settings::new();
     let mut errors = Vec::new();
-    for member in TEMPLATES {
+    for member in TEMPLATE_MEMBERS {
         let text = form.get(&format!("report.{member}")).replace("\r\n", "\n");
         if !text.trim().is_empty() {
             report.insert(member.to_owned(), text.into());
         }
     }
-    let fields = field_rows(form);
+    let fields = read_field_rows(form);
     if !fields.is_empty() {
         report.insert("fields".to_owned(), fields.into());
     }
@@ -219,13 +229,13 @@ pub(super) fn report_settings(form: &Form) -> Result<Settings, Vec<SettingError>
     if errors.is_empty() { Ok(report) } else { Err(errors) }
 }
 
-/// The rows of the field map in which a field of the tracker is entered.
-pub(super) fn field_rows(form: &Form) -> Vec<Value> {
-    (0..FIELD_ROWS_MAX).filter_map(|row| field_row(form, row)).collect()
+/// Reads the rows of the field map. Skips rows without the name of a field of the tracker.
+pub(super) fn read_field_rows(form: &Form) -> Vec<Value> {
+    (0..FIELD_ROWS_MAX).filter_map(|row| read_field_row(form, row)).collect()
 }
 
-/// A row of the field map: the name of the tracker's field, and the template of its value.
-fn field_row(form: &Form, row: usize) -> Option<Value> {
+/// Reads a row of the field map: the name of the tracker's field, and the template of its value.
+fn read_field_row(form: &Form, row: usize) -> Option<Value> {
     let cell = |column: &str| form.get(&format!("field.{row}.{column}"));
     let name = cell("name").trim();
     let kind = if cell("kind") == "json" { "json" } else { "text" };
@@ -233,7 +243,8 @@ fn field_row(form: &Form, row: usize) -> Option<Value> {
     (!name.is_empty()).then(|| json!({"field": name, kind: template}))
 }
 
-/// The members of the report settings that differ from the stored ones. `None` removes a member.
+/// Returns the members of the report settings that differ from the stored members. `None` removes a
+/// member.
 pub(super) fn changed_report(
     entered: Settings,
     stored: &Settings,
@@ -266,7 +277,8 @@ mod tests {
     fn an_edit_contains_only_values_that_differ() {
         let stored = json!({"url": "https://a.example", "markup": "html"});
         let stored = stored.as_object().unwrap();
-        let edited = |body: &str| edit(&form(body), &schema(), stored, &Settings::new()).unwrap();
+        let edited =
+            |body: &str| read_edit(&form(body), &schema(), stored, &Settings::new()).unwrap();
         let unchanged = edited("name=qa&s.url=https://a.example&s.markup=html&x.key=");
         let lengths = (unchanged.settings.len(), unchanged.secrets.len(), unchanged.report.len());
         assert_eq!(lengths, (0, 0, 0));
@@ -280,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_new_connection_has_no_settings_that_are_defaults() {
-        let new = |body: &str| new_connection(&form(body), "c", &schema());
+        let new = |body: &str| read_new_connection(&form(body), "c", &schema());
         let created = new("name=+qa+&s.url=https://a.example&s.markup=plain").unwrap();
         assert_eq!((created.name.as_str(), created.settings.len()), ("qa", 1));
         assert!(created.test_manager.is_none() && created.secrets.is_empty());
@@ -291,11 +303,11 @@ mod tests {
     fn report_settings_are_read_from_text_fields_and_json_fields() {
         let body = "report.title_template=T&field.0.name=severity&field.0.kind=json&\
                     field.0.template=%7B%7D&field.1.name=&report.mask=%7B%22a%22%3A1%7D";
-        let report = report_settings(&form(body)).unwrap();
+        let report = read_report_settings(&form(body)).unwrap();
         assert_eq!(report["title_template"], "T");
         assert_eq!(report["fields"], json!([{"field": "severity", "json": "{}"}]));
         assert_eq!(report["mask"], json!({"a": 1}));
-        let errors = report_settings(&form("report.routing=oops")).unwrap_err();
+        let errors = read_report_settings(&form("report.routing=oops")).unwrap_err();
         assert_eq!(errors[0].name, "report.routing");
         let stored = json!({"title_template": "T", "mask": {}});
         let changed = changed_report(report, stored.as_object().unwrap());

@@ -1,4 +1,5 @@
-//! `/connections`: the table of all connections with their health. The overview page shows it, too.
+//! The page `/connections` shows the table of all connections with their health. The overview page
+//! also shows this table.
 
 use std::sync::Arc;
 
@@ -8,51 +9,55 @@ use axum::response::Response;
 
 use crate::api::{Connection, ConnectionStatus};
 use crate::console::frame::Visitor;
-use crate::console::page::{Page, Section, render};
-use crate::console::parts::{Action, Badge, Tone, When};
+use crate::console::page::{Layout, Section, render};
+use crate::console::parts::{Action, Badge, RelativeTime, Tone};
 use crate::domain::Role;
 use crate::http::problem::Problem;
 use crate::http::{AppState, admin};
 
-/// A row of the table.
+/// A row of the table of connections.
 #[derive(Debug)]
 pub(in crate::console) struct ConnectionRow {
     pub(in crate::console) id: String,
     pub(in crate::console) name: String,
     pub(in crate::console) connector: String,
     pub(in crate::console) status: Badge,
-    pub(in crate::console) breaker: Option<Badge>,
-    pub(in crate::console) recording: Option<Badge>,
-    pub(in crate::console) last_success: Option<When>,
-    pub(in crate::console) last_error: Option<(When, String)>,
+    /// Names the calls whose circuit breakers are open; `None` if no breaker is open.
+    pub(in crate::console) breaker_badge: Option<Badge>,
+    /// `None` if the connection does not record bodies.
+    pub(in crate::console) recording_badge: Option<Badge>,
+    pub(in crate::console) last_success_at: Option<RelativeTime>,
+    /// The time and the text of the last error.
+    pub(in crate::console) last_error: Option<(RelativeTime, String)>,
 }
 
 #[derive(Template)]
 #[template(path = "console/connections/list.html")]
-struct ListPage {
-    page: Page,
-    rows: Vec<ConnectionRow>,
-    create: Action,
+struct ConnectionsPage {
+    layout: Layout,
+    connection_rows: Vec<ConnectionRow>,
+    /// The button that creates a connection.
+    create_action: Action,
 }
 
-pub(in crate::console) async fn show(
+pub(in crate::console) async fn list_connections(
     State(app): State<Arc<AppState>>,
     visitor: Visitor,
 ) -> Result<Response, Problem> {
     let create = Action::link(&visitor, Role::Admin, "New connection", "/connections/new".into());
-    render(&ListPage {
-        page: visitor.page(Section::Connections, "Connections"),
-        rows: connection_rows(&app, &visitor),
-        create: create.primary().for_all_connections(&visitor),
+    render(&ConnectionsPage {
+        layout: visitor.layout(Section::Connections, "Connections"),
+        connection_rows: connection_rows(&app, &visitor),
+        create_action: create.primary().for_all_connections(&visitor),
     })
 }
 
-/// A row for each connection that the visitor may see, sorted by name.
+/// Returns a row for each connection that the visitor may see, sorted by name.
 pub(in crate::console) fn connection_rows(app: &AppState, visitor: &Visitor) -> Vec<ConnectionRow> {
     let all = app.services.connections.list().into_iter();
     let visible = all.filter(|it| visitor.account.sees(it.connection.id));
     let row = |record| {
-        let connection = admin::connections::connection(app, &record);
+        let connection = admin::connections::to_api_connection(app, &record);
         let breakers = app.services.connections.open_breakers(record.connection.id);
         let calls: Vec<_> = breakers.iter().map(|it| it.call.to_string()).collect();
         ConnectionRow {
@@ -60,19 +65,23 @@ pub(in crate::console) fn connection_rows(app: &AppState, visitor: &Visitor) -> 
             name: connection.name.clone(),
             connector: connection.connector.clone(),
             status: status_badge(&connection),
-            breaker: (!calls.is_empty())
+            breaker_badge: (!calls.is_empty())
                 .then(|| Badge::new(Tone::Bad, format!("breaker open: {}", calls.join(", ")))),
-            recording: connection.recording_until.map(|_| Badge::new(Tone::Info, "recording")),
-            last_success: connection.last_success_at.map(|at| When::new(at.0, visitor.now)),
+            recording_badge: connection
+                .recording_until
+                .map(|_| Badge::new(Tone::Info, "recording")),
+            last_success_at: connection
+                .last_success_at
+                .map(|at| RelativeTime::new(at.0, visitor.now)),
             last_error: connection
                 .last_error
-                .map(|error| (When::new(error.at.0, visitor.now), error.detail)),
+                .map(|error| (RelativeTime::new(error.at.0, visitor.now), error.detail)),
         }
     };
     visible.map(row).collect()
 }
 
-/// A badge that says whether the webhooks of a connection are answered.
+/// Returns a badge that shows whether the webhooks of a connection are answered.
 pub(super) fn status_badge(connection: &Connection) -> Badge {
     let (tone, text) = match connection.status.0 {
         ConnectionStatus::Active => (Tone::Ok, "active"),

@@ -1,5 +1,5 @@
-//! The part of a connection's form about the report: templates, field map, and a preview of the
-//! rendered report.
+//! The part of a connection's form about the report: the templates, the field map, and a preview of
+//! the rendered report.
 
 use std::sync::Arc;
 
@@ -17,31 +17,34 @@ use crate::console::parts::{Control, Field};
 use crate::domain::FailedTest;
 use crate::http::AppState;
 use crate::http::admin::Id;
-use crate::http::admin::report::shown_preview;
+use crate::http::admin::report::render_preview;
 use crate::http::problem::Problem;
 use crate::report::Markup;
 use crate::store::DefectFilter;
 
-use super::form::Texts;
-use super::input::{JSON_MEMBERS, TEMPLATES, changed_report, field_rows, report_settings};
+use super::form::TextSource;
+use super::input::{
+    JSON_MEMBERS, TEMPLATE_MEMBERS, changed_report, read_field_rows, read_report_settings,
+};
 use super::{find_connection, schema};
 
 /// Number of empty rows at the end of the field map, for new fields.
 const EMPTY_ROWS: usize = 2;
 
-/// The fields of the report.
+/// The fields of the report settings.
 #[derive(Debug)]
 pub(super) struct ReportForm {
     pub(super) templates: Vec<Field>,
     /// The rows of the field map: name of the tracker's field, kind, template.
     pub(super) field_map: Vec<[Field; 3]>,
+    /// The fields in which a person enters JSON.
     pub(super) json_fields: Vec<Field>,
-    /// The address that renders the preview.
+    /// The address to which the browser sends the form, to get the preview.
     pub(super) preview_href: String,
 }
 
 impl ReportForm {
-    pub(super) fn new(texts: Texts<'_>, preview_href: String) -> Self {
+    pub(super) fn new(texts: TextSource<'_>, preview_href: String) -> Self {
         let template = |(member, label, help): (&str, &str, &str)| {
             let name = format!("report.{member}");
             let value = texts
@@ -77,16 +80,20 @@ impl ReportForm {
 /// The member, label and help text of each template.
 const TEMPLATE_TEXTS: [(&str, &str, &str); 3] = [
     (
-        TEMPLATES[0],
+        TEMPLATE_MEMBERS[0],
         "Title",
         "A template. If it is empty, the title is the name, key and result of the test case.",
     ),
     (
-        TEMPLATES[1],
+        TEMPLATE_MEMBERS[1],
         "Description",
         "A template in Markdown. If it is empty, all known data of the failure is shown.",
     ),
-    (TEMPLATES[2], "Comment", "A template in Markdown for the comment if a test case fails again."),
+    (
+        TEMPLATE_MEMBERS[2],
+        "Comment",
+        "A template in Markdown for the comment if a test case fails again.",
+    ),
 ];
 
 fn json_label(member: &str) -> &'static str {
@@ -97,18 +104,18 @@ fn json_label(member: &str) -> &'static str {
     }
 }
 
-/// The rows of the field map, and empty rows for new fields.
-fn field_map(texts: Texts<'_>) -> Vec<[Field; 3]> {
-    let stored = texts.stored.and_then(|it| it.report.get("fields")?.as_array());
-    let rows: Vec<[String; 3]> = match texts.form {
-        Some(form) => field_rows(form).iter().map(row_texts).collect(),
+/// Makes the rows of the field map, with empty rows for new fields at the end.
+fn field_map(texts: TextSource<'_>) -> Vec<[Field; 3]> {
+    let stored = texts.stored_connection.and_then(|it| it.report.get("fields")?.as_array());
+    let rows: Vec<[String; 3]> = match texts.sent_form {
+        Some(form) => read_field_rows(form).iter().map(row_texts).collect(),
         None => stored.into_iter().flatten().map(row_texts).collect(),
     };
     let empty = (0..EMPTY_ROWS).map(|_| [const { String::new() }; 3]);
     rows.into_iter().chain(empty).enumerate().map(|(row, texts)| row_fields(row, texts)).collect()
 }
 
-/// The name, kind and template of a field of the map.
+/// Returns the texts of a row of the field map: the name of the field, the kind and the template.
 fn row_texts(field: &Value) -> [String; 3] {
     let text = |name: &str| field.get(name).and_then(Value::as_str).map(str::to_owned);
     let kind = if field.get("json").is_some() { "json" } else { "text" };
@@ -140,31 +147,32 @@ fn row_fields(row: usize, [name, kind, template]: [String; 3]) -> [Field; 3] {
 struct PreviewPart {
     preview: ReportPreview,
     /// A phrase for the failed test that the preview shows.
-    test: &'static str,
+    test_phrase: &'static str,
 }
 
-/// Renders the report with the templates of the form, for the last failed test of the connection.
-/// If the connection has none, the report is about an invented test.
-pub(in crate::console) async fn preview(
+/// Renders the report of the last failed test of the connection, with the templates of the form. If
+/// the connection has no failed test, renders the report of an invented test.
+pub(in crate::console) async fn preview_report(
     State(app): State<Arc<AppState>>,
     visitor: Visitor,
     Id(id): Id,
     form: Form,
 ) -> Result<Response, Problem> {
     let record = find_connection(&app, &visitor, &id)?;
-    let report = report_settings(&form).map_err(crate::connections::ConnectionError::Invalid)?;
+    let report =
+        read_report_settings(&form).map_err(crate::connections::ConnectionError::Invalid)?;
     let filter = DefectFilter {
         connection: Some(record.connection.id),
         limit: 1,
         ..DefectFilter::default()
     };
     let last_defect = app.services.store.defects(&filter).await?.into_iter().next();
-    let phrase =
+    let test_phrase =
         if last_defect.is_some() { "the last failed test" } else { "an invented failed test" };
     let invented = || FailedTest::new(Uuid::nil(), Uuid::nil(), None, None);
     let test = last_defect.map_or_else(invented, |it| it.test);
     let report = changed_report(report, &record.connection.report);
     let preview = app.services.connections.preview(record.connection.id, &test, report).await?;
-    let preview = shown_preview(preview, Markup::Markdown, u32::MAX)?;
-    render(&PreviewPart { preview, test: phrase })
+    let preview = render_preview(preview, Markup::Markdown, u32::MAX)?;
+    render(&PreviewPart { preview, test_phrase })
 }

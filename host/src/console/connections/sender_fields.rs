@@ -7,14 +7,17 @@ use crate::console::parts::{Control, Field};
 use crate::domain::{StringEnum as _, WebhookScheme};
 use crate::manifest::SettingError;
 
-use super::form::Texts;
+use super::form::TextSource;
 
-pub(super) const SECRET: &str = "webhook_secret";
-pub(super) const SECRET_PREVIOUS: &str = "webhook_secret_previous";
-/// The check box that removes the previous secret.
-pub(super) const REMOVE_PREVIOUS: &str = "remove.webhook_secret_previous";
+/// The name of the field for the secret.
+pub(super) const SECRET_FIELD: &str = "webhook_secret";
+/// The name of the field for the previous secret, which is accepted too.
+pub(super) const PREVIOUS_SECRET_FIELD: &str = "webhook_secret_previous";
+/// The name of the check box that removes the previous secret.
+pub(super) const REMOVE_PREVIOUS_SECRET_FIELD: &str = "remove.webhook_secret_previous";
 
-pub(super) fn fields(texts: Texts<'_>) -> Vec<Field> {
+/// Makes all fields about senders.
+pub(super) fn all_sender_fields(texts: TextSource<'_>) -> Vec<Field> {
     let addresses = member_text(texts, "allowed_clients", |auth| {
         auth.allowed_clients.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     });
@@ -26,17 +29,17 @@ pub(super) fn fields(texts: Texts<'_>) -> Vec<Field> {
     credential_fields(texts).into_iter().chain(secret_fields(texts)).chain([clients]).collect()
 }
 
-/// The field of a member of `webhook_auth`.
+/// Makes the field for a member of `webhook_auth`.
 fn member_field(member: &str, label: &str, control: Control) -> Field {
     Field::new(format!("webhook_auth.{member}"), label, control)
 }
 
-/// The text for the field of a member of `webhook_auth`.
-fn member_text(texts: Texts<'_>, member: &str, stored: fn(&WebhookAuth) -> String) -> String {
+/// Returns the text in the field for a member of `webhook_auth`.
+fn member_text(texts: TextSource<'_>, member: &str, stored: fn(&WebhookAuth) -> String) -> String {
     texts.text(&format!("webhook_auth.{member}"), |it| stored(&it.webhook_auth))
 }
 
-fn credential_fields(texts: Texts<'_>) -> [Field; 4] {
+fn credential_fields(texts: TextSource<'_>) -> [Field; 4] {
     let line = |member, label, stored: fn(&WebhookAuth) -> String| {
         let value = member_text(texts, member, stored);
         member_field(member, label, Control::Input { kind: "text", value })
@@ -64,22 +67,26 @@ fn credential_fields(texts: Texts<'_>) -> [Field; 4] {
     ]
 }
 
-fn secret_fields(texts: Texts<'_>) -> Vec<Field> {
-    let is_set = |has: fn(&Connection) -> bool| texts.stored.is_some_and(has);
+fn secret_fields(texts: TextSource<'_>) -> Vec<Field> {
+    let is_set = |has: fn(&Connection) -> bool| texts.stored_connection.is_some_and(has);
     let has_previous = is_set(|it| it.has_webhook_secret_previous);
     let secret = |name, label, is_set| Field::new(name, label, Control::Secret { is_set });
     let mut fields = vec![
-        secret(SECRET, "Secret of senders", is_set(|it| it.has_webhook_secret)).help(
+        secret(SECRET_FIELD, "Secret of senders", is_set(|it| it.has_webhook_secret)).help(
             "At least 8 characters. For a signature: whsec_ and 24 to 64 random bytes in Base64. You can \
              also enter file:/path or env:NAME of the server. If you replace a key for signatures, \
              the old key is still accepted.",
         ),
-        secret(SECRET_PREVIOUS, "Another secret that is accepted too", has_previous)
+        secret(PREVIOUS_SECRET_FIELD, "Another secret that is accepted too", has_previous)
             .help("Only needed while senders change from an old secret to a new one."),
     ];
     if has_previous {
         let control = Control::Check { checked: false };
-        fields.push(Field::new(REMOVE_PREVIOUS, "Accept only the newest secret", control));
+        fields.push(Field::new(
+            REMOVE_PREVIOUS_SECRET_FIELD,
+            "Accept only the newest secret",
+            control,
+        ));
     }
     fields
 }
@@ -96,11 +103,11 @@ fn scheme_options() -> Vec<(String, String)> {
     std::iter::once(no_scheme).chain(options).collect()
 }
 
-/// Reads from a form what senders must send. `None` if the form does not have these fields.
+/// Reads from a form what senders must send. Returns `None` if the form does not have these fields.
 ///
 /// # Errors
 /// The maximum difference of clocks is not a number.
-pub(super) fn webhook_auth(form: &Form) -> Result<Option<EditWebhookAuth>, SettingError> {
+pub(super) fn read_webhook_auth(form: &Form) -> Result<Option<EditWebhookAuth>, SettingError> {
     let Some(scheme) = form.find("webhook_auth.scheme") else { return Ok(None) };
     let scheme = WebhookScheme::parse(scheme);
     // Only the members that belong to the chosen scheme are read.
@@ -128,16 +135,17 @@ pub(super) fn webhook_auth(form: &Form) -> Result<Option<EditWebhookAuth>, Setti
 mod tests {
     use super::*;
 
-    fn read(body: &str) -> Result<Option<EditWebhookAuth>, String> {
-        webhook_auth(&Form::parse(body.as_bytes())).map_err(|error| error.name)
+    fn read_body(body: &str) -> Result<Option<EditWebhookAuth>, String> {
+        read_webhook_auth(&Form::parse(body.as_bytes())).map_err(|error| error.name)
     }
 
     #[test]
     fn only_members_of_the_chosen_scheme_are_read() {
         let all = "webhook_auth.user=tm&webhook_auth.header=X-Key&webhook_auth.tolerance_s=60&\
                    webhook_auth.allowed_clients=10.0.0.1%0D%0A+10.1.0.0/16";
-        let read_scheme =
-            |scheme: &str| read(&format!("webhook_auth.scheme={scheme}&{all}")).unwrap().unwrap();
+        let read_scheme = |scheme: &str| {
+            read_body(&format!("webhook_auth.scheme={scheme}&{all}")).unwrap().unwrap()
+        };
         let basic = read_scheme("basic");
         assert_eq!(
             (basic.user.as_deref(), basic.header, basic.tolerance_s),
@@ -146,8 +154,8 @@ mod tests {
         assert_eq!(basic.allowed_clients.unwrap(), ["10.0.0.1", "10.1.0.0/16"]);
         assert_eq!(read_scheme("signature").tolerance_s, Some(60));
         assert_eq!(read_scheme("").scheme, Some(None), "senders need no credential");
-        assert_eq!(read("name=qa"), Ok(None));
+        assert_eq!(read_body("name=qa"), Ok(None));
         let not_a_number = "webhook_auth.scheme=signature&webhook_auth.tolerance_s=soon";
-        assert_eq!(read(not_a_number), Err("webhook_auth.tolerance_s".to_owned()));
+        assert_eq!(read_body(not_a_number), Err("webhook_auth.tolerance_s".to_owned()));
     }
 }

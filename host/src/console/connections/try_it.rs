@@ -1,5 +1,5 @@
-//! `/connections/{id}/try`: tests a connection step by step. If a step fails, the page shows the
-//! reason and the fix.
+//! The page `/connections/{id}/try` tries a connection step by step. If a step fails, the page
+//! shows the reason and the fix.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use axum::response::Response;
 use crate::connections::TryReport;
 use crate::console::form::Form;
 use crate::console::frame::Visitor;
-use crate::console::page::{Page, Section, render};
+use crate::console::page::{Layout, Section, render};
 use crate::domain::{Role, TryStep, TryStepResult, printable};
 use crate::http::AppState;
 use crate::http::admin::Id;
@@ -24,36 +24,44 @@ type Answer = Result<Response, Problem>;
 #[derive(Template)]
 #[template(path = "console/connections/try.html")]
 struct TryPage {
-    page: Page,
-    path: String,
-    name: String,
-    /// The result; `None` before the test runs.
+    layout: Layout,
+    /// The path of the connection's page.
+    connection_path: String,
+    connection_name: String,
+    /// The result of the try; `None` before it.
     result: Option<TryResult>,
+    /// Whether the account may edit the connection.
     may_edit: bool,
 }
 
-/// The result of a test.
+/// The result of a try.
 struct TryResult {
     steps: Vec<StepRow>,
-    /// A sentence about what the test reached; `None` if a step failed.
-    success: Option<String>,
+    /// A sentence about what the try reached; `None` if a step failed.
+    success_text: Option<String>,
 }
 
-/// A step of the test.
+/// A step of the try.
 struct StepRow {
     title: String,
+    /// A text about the result of a step that succeeded.
     note: Option<String>,
     error: Option<String>,
-    /// The setting to change, if the failure names one.
+    /// The setting to change, if the error names a setting.
     setting: Option<String>,
+    /// What a person must do if the step fails.
     fix: &'static str,
 }
 
-pub(in crate::console) async fn show(State(app): App, visitor: Visitor, Id(id): Id) -> Answer {
+pub(in crate::console) async fn show_try_page(
+    State(app): App,
+    visitor: Visitor,
+    Id(id): Id,
+) -> Answer {
     try_page(&app, &visitor, &id, None)
 }
 
-pub(in crate::console) async fn run(
+pub(in crate::console) async fn try_connection(
     State(app): App,
     visitor: Visitor,
     Id(id): Id,
@@ -62,17 +70,17 @@ pub(in crate::console) async fn run(
     let connection = find_connection(&app, &visitor, &id)?.connection.id;
     let TryReport { steps, reached } =
         app.services.connections.try_connection(connection, None).await?;
-    let success = reached.as_deref().map(printable);
-    let result = TryResult { steps: steps.into_iter().map(step_row).collect(), success };
+    let success_text = reached.as_deref().map(printable);
+    let result = TryResult { steps: steps.into_iter().map(step_row).collect(), success_text };
     try_page(&app, &visitor, &id, Some(result))
 }
 
 fn try_page(app: &AppState, visitor: &Visitor, id: &str, result: Option<TryResult>) -> Answer {
     let connection = find_connection(app, visitor, id)?.connection;
     render(&TryPage {
-        page: visitor.page(Section::Connections, format!("Try {}", connection.name)),
-        path: format!("/connections/{}", connection.id),
-        name: connection.name,
+        layout: visitor.layout(Section::Connections, format!("Try {}", connection.name)),
+        connection_path: format!("/connections/{}", connection.id),
+        connection_name: connection.name,
         result,
         may_edit: visitor.account.may(Role::Admin),
     })
@@ -90,7 +98,7 @@ fn step_row(result: TryStepResult) -> StepRow {
     }
 }
 
-/// The title of a step, and what to do if it fails.
+/// Returns the title of a step, and what a person must do if the step fails.
 fn title_and_fix(step: TryStep) -> (&'static str, &'static str) {
     match step {
         TryStep::Dns => (

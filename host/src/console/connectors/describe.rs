@@ -1,9 +1,9 @@
-//! Describes the abilities of a connector and its use of the limits in English.
+//! Describes in English what a connector can do and how much of its limits it uses.
 
 use crate::api::{Connector, RecentUsage, UsedLimit};
 use crate::console::event::{format_bytes, format_ms};
 
-/// What a connector can do, one phrase for each ability.
+/// Returns a phrase for each ability of a connector.
 pub(super) fn abilities(connector: &Connector) -> Vec<String> {
     let phrase = |interface: &String| match interface.as_str() {
         "defects" => "creates defects in the tracker".to_owned(),
@@ -32,19 +32,22 @@ pub(super) fn abilities(connector: &Connector) -> Vec<String> {
     phrases
 }
 
-/// How much of one limit the recent runs used.
+/// How much of one limit the recent runs used. All texts have a unit.
 pub(super) struct UsedLimitRow {
     pub(super) limit_name: &'static str,
+    /// The median of the amounts that the runs used.
     pub(super) p50: String,
+    /// The 99th percentile of the amounts that the runs used.
     pub(super) p99: String,
     pub(super) limit: String,
-    /// The 99th percentile of the runs, in percent of the limit.
+    /// The 99th percentile in percent of the limit, at most 100.
     pub(super) percent: u64,
 }
 
 type FormatValue = fn(u64) -> String;
 
-/// The limits on the page, in this order: key, name, and the function that adds the unit.
+/// The limits that the page shows, in this order. Each has its key, its name, and the function that
+/// adds the unit.
 const SHOWN_LIMITS: [(&str, &str, FormatValue); 4] = [
     ("cpu_ms", "CPU time", format_ms),
     ("memory_bytes", "Memory", format_bytes),

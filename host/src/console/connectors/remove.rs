@@ -1,5 +1,5 @@
-//! Removes a connector's file. A confirmation page first says what happens to the connections that
-//! use it.
+//! Removes the file of a connector. A confirmation page first describes what happens to the
+//! connections that use the connector.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use crate::api::ForceQuery;
-use crate::console::confirm::Confirm;
+use crate::console::confirm::ConfirmationPage;
 use crate::console::flash;
 use crate::console::form::Form;
 use crate::console::frame::Visitor;
@@ -20,7 +20,7 @@ use crate::http::problem::Problem;
 
 use super::{Answer, App, connections_of};
 
-pub(in crate::console) async fn ask_to_remove(
+pub(in crate::console) async fn ask_to_remove_connector(
     State(app): App,
     visitor: Visitor,
     Id(name): Id,
@@ -28,9 +28,9 @@ pub(in crate::console) async fn ask_to_remove(
     render(&confirm_page(&app, &visitor, name, None)?)
 }
 
-/// Removes the file. If connections use the connector, the person must also tick a box; otherwise
-/// the confirmation page is shown again.
-pub(in crate::console) async fn remove(
+/// Removes the file. If connections use the connector and the person did not tick the box, shows
+/// the confirmation page again instead.
+pub(in crate::console) async fn remove_connector(
     State(app): App,
     visitor: Visitor,
     Id(name): Id,
@@ -50,16 +50,16 @@ pub(in crate::console) async fn remove(
     }
     let query = Params(ForceQuery { force });
     let _ = connectors::remove(State(Arc::clone(&app)), Id(name.clone()), query).await?;
-    Ok(flash::redirect_done("/connectors", &format!("The connector {name} is removed.")))
+    Ok(flash::redirect_with_success("/connectors", &format!("The connector {name} is removed.")))
 }
 
-/// The confirmation page. `error` is the reason why the file was not removed.
+/// Makes the confirmation page. `error` is the reason why the file was not removed.
 fn confirm_page(
     app: &AppState,
     visitor: &Visitor,
     name: String,
     error: Option<String>,
-) -> Result<Confirm, Problem> {
+) -> Result<ConfirmationPage, Problem> {
     let exists = name.parse().is_ok_and(|name| app.services.plugins.has(&name));
     if !exists {
         return Err(Problem::no_such("connector", &name));
@@ -89,15 +89,15 @@ fn confirm_page(
         fields.push(Field { error, ..field });
     }
     let back = format!("/connectors/{name}");
-    Ok(Confirm {
-        page: visitor.page(Section::Connectors, format!("Remove {name}")),
+    Ok(ConfirmationPage {
+        layout: visitor.layout(Section::Connectors, format!("Remove {name}")),
         effects,
         fields,
-        hidden: Vec::new(),
-        action: format!("{back}/remove"),
-        button: "Remove",
-        tone: "danger",
-        back,
+        hidden_fields: Vec::new(),
+        submit_href: format!("{back}/remove"),
+        button_label: "Remove",
+        button_class: "danger",
+        back_href: back,
         back_label: name,
     })
 }

@@ -1,9 +1,9 @@
-//! Rolls a connector back to an earlier version. A confirmation page first says what will happen.
+//! Rolls a connector back to an earlier version. A confirmation page first describes the effects.
 
 use axum::extract::{Path, State};
 
 use crate::api::RollbackConnector;
-use crate::console::confirm::Confirm;
+use crate::console::confirm::ConfirmationPage;
 use crate::console::flash;
 use crate::console::form::Form;
 use crate::console::frame::Visitor;
@@ -12,15 +12,16 @@ use crate::http::admin::{Body, Id, connectors};
 
 use super::{Answer, App};
 
+/// The name of the connector and the SHA-256 of the version, from the path of a request.
 type VersionPath = Path<(String, String)>;
 
-pub(in crate::console) async fn ask_to_roll_back(
+pub(in crate::console) async fn ask_to_roll_back_connector(
     visitor: Visitor,
     Path((name, sha256)): VersionPath,
 ) -> Answer {
     let back = format!("/connectors/{name}");
-    render(&Confirm {
-        page: visitor.page(Section::Connectors, format!("Roll {name} back")),
+    render(&ConfirmationPage {
+        layout: visitor.layout(Section::Connectors, format!("Roll {name} back")),
         effects: vec![
             format!("The file in the plugins folder is replaced by the version {sha256}."),
             "Connections that granted what this version asks for use it from their next event on. \
@@ -29,21 +30,24 @@ pub(in crate::console) async fn ask_to_roll_back(
             "The current version is kept, so you can roll back to it later.".to_owned(),
         ],
         fields: Vec::new(),
-        hidden: Vec::new(),
-        action: format!("{back}/rollback/{sha256}"),
-        button: "Roll back",
-        tone: "primary",
-        back,
+        hidden_fields: Vec::new(),
+        submit_href: format!("{back}/rollback/{sha256}"),
+        button_label: "Roll back",
+        button_class: "primary",
+        back_href: back,
         back_label: name,
     })
 }
 
-pub(in crate::console) async fn roll_back(
+pub(in crate::console) async fn roll_back_connector(
     State(app): App,
     Path((name, sha256)): VersionPath,
     _: Form,
 ) -> Answer {
     let body = Body(RollbackConnector { to: Some(sha256) });
     let _ = connectors::rollback(State(app), Id(name.clone()), body).await?;
-    Ok(flash::redirect_done(&format!("/connectors/{name}"), "The earlier version is in use now."))
+    Ok(flash::redirect_with_success(
+        &format!("/connectors/{name}"),
+        "The earlier version is in use now.",
+    ))
 }

@@ -1,6 +1,6 @@
-//! Handles the form that uploads a connector's file. The file must pass the same checks as a file
-//! that is copied into the plugins folder. If the file is refused, nothing changes, and the page
-//! shows the reason.
+//! Handles the form that uploads the file of a connector. The server checks this file like a file
+//! that a person copies into the plugins folder. If the server refuses the file, nothing changes,
+//! and the page shows the reason.
 
 use std::path::Path;
 
@@ -24,7 +24,11 @@ const NAME_BYTES_MAX: usize = 256;
 
 type Form = Result<Multipart, MultipartRejection>;
 
-pub(in crate::console) async fn upload(State(app): App, visitor: Visitor, form: Form) -> Answer {
+pub(in crate::console) async fn upload_connector(
+    State(app): App,
+    visitor: Visitor,
+    form: Form,
+) -> Answer {
     let installed = match read_form(&app, form).await {
         Ok((name, file)) => install(&app, name.clone(), None, file).await.map(|it| (name, it)),
         Err(problem) => Err(problem),
@@ -37,24 +41,24 @@ pub(in crate::console) async fn upload(State(app): App, visitor: Visitor, form: 
             } else {
                 format!("Version {version} of {name} is in use now. The earlier version is kept.")
             };
-            let done = flash::redirect_done(&format!("/connectors/{name}"), &text);
+            let done = flash::redirect_with_success(&format!("/connectors/{name}"), &text);
             Ok((Extension(CreatedObject(name.to_string())), done).into_response())
         }
         Err(problem) => refused_page(&app, &visitor, &problem),
     }
 }
 
-/// The list of connectors again, with the reason why the file was refused.
+/// Renders the list of connectors again, with the reason why the file was refused.
 fn refused_page(app: &crate::http::AppState, visitor: &Visitor, problem: &Problem) -> Answer {
     let body = problem.body("");
-    // If a field has an error, the detail of the problem only repeats it.
+    // If a field has an error, the detail of the problem only repeats this error.
     let reason = body.errors.first().map_or(body.detail, |error| error.why.clone());
     let page: Response = list_page(app, visitor, Some(reason))?;
     Ok((problem.status(), Extension(problem.code()), page).into_response())
 }
 
-/// Reads the fields `name` and `file`. The form must send them in this order, because the
-/// name determines the size limit of the file.
+/// Reads the fields `name` and `file`. The form must send them in this order, because the name
+/// determines the maximum size of the file.
 async fn read_form(
     app: &crate::http::AppState,
     form: Form,
@@ -76,8 +80,8 @@ async fn read_form(
     Err(Problem::invalid_value("file", "choose a file"))
 }
 
-/// The connector's name: the entered name, or if it is empty, the file's name without its
-/// extension.
+/// Returns the name of the connector: the entered name. If no name was entered, returns the name of
+/// the file without its extension.
 fn choose_name(entered_name: &str, file_name: &str) -> Result<ConnectorName, Problem> {
     match (entered_name.trim(), Path::new(file_name).file_stem().and_then(|it| it.to_str())) {
         ("", Some(stem)) => connector_name(stem),
@@ -104,7 +108,7 @@ async fn receive_file(
 ) -> Result<IncomingFile, Problem> {
     let mut incoming = IncomingFile::create(app, name)?;
     while let Some(part) =
-        incoming.next(field.chunk()).await?.map_err(|error| incomplete_form(&error))?
+        incoming.wait_for_part(field.chunk()).await?.map_err(|error| incomplete_form(&error))?
     {
         incoming.append(&part)?;
     }

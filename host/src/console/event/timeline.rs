@@ -1,14 +1,14 @@
-//! Renders the timeline of an event: a table with a row for each part, with a bar that shows when
-//! the part began and how long it took. The table contains the same times as numbers,
-//! for people who cannot see the bars.
+//! Renders the timeline of an event as a table with a row for each part of the event. A bar shows
+//! when the part began and how long it took. The row also contains these times as numbers, for
+//! people who cannot see the bars.
 
 use askama::Template;
 
-use crate::api::{EventWithRuns, OutboundCall, TimelinePart, TimelineWork, fine_duration};
+use crate::api::{EventWithRuns, OutboundCall, TimelinePart, TimelineWork, write_duration};
 use crate::domain::{OutcomeCode, TimedStepKind};
 
-/// Width of the drawing, SVG units.
-const WIDTH: u64 = 1_000;
+/// Width of the drawing with a bar, SVG units. It represents the duration of the event.
+const DRAWING_WIDTH: u64 = 1_000;
 /// Width of the shortest bar, SVG units.
 const BAR_WIDTH_MIN: u64 = 8;
 
@@ -16,25 +16,29 @@ const BAR_WIDTH_MIN: u64 = 8;
 #[derive(Debug, Template)]
 #[template(path = "console/event/timeline.html")]
 pub(super) struct Timeline {
-    rows: Vec<Row>,
+    rows: Vec<TimelineRow>,
     event_duration: String,
-    /// A sentence that explains why parts are missing or have no exact times.
+    /// A sentence that explains why parts are missing or have no exact times; `None` if no part is
+    /// missing and all times are exact.
     note: Option<&'static str>,
 }
 
-/// The row of one part.
+/// A row of the table: one part of the event.
 #[derive(Debug, PartialEq, Eq)]
-struct Row {
+struct TimelineRow {
     name: String,
     description: String,
+    /// Whether the part is a request that a run sent.
     is_request: bool,
     error: Option<String>,
+    /// The time from the start of the event to the start of the part, with its unit.
     start: String,
+    /// The duration of the part, with its unit.
     duration: String,
     bar: Bar,
 }
 
-/// The position and width of a bar in SVG units, and the CSS class for its colour.
+/// A bar of the drawing. `x` and `width` are in SVG units. `class` is the CSS class for the colour.
 #[derive(Debug, PartialEq, Eq)]
 struct Bar {
     x: u64,
@@ -46,7 +50,7 @@ impl Timeline {
     pub(super) fn new(event: &EventWithRuns) -> Self {
         let duration_us = event.duration_us();
         let total_us = duration_us.max(1);
-        let rows: Vec<_> = event.timeline().iter().map(|it| row(it, total_us)).collect();
+        let rows: Vec<_> = event.timeline().iter().map(|it| part_row(it, total_us)).collect();
         let no_times = "An earlier version of Jackfield stored this event without the times of its \
                         steps, so the runs are drawn one after the other.";
         let note = match event.event.outcome.0 {
@@ -67,7 +71,7 @@ impl Timeline {
     }
 }
 
-fn row(part: &TimelinePart<'_>, total_us: u64) -> Row {
+fn part_row(part: &TimelinePart<'_>, total_us: u64) -> TimelineRow {
     let (name, description, class) = match part.work {
         TimelineWork::Step(step) => match step.step.0 {
             TimedStepKind::Claim => ("Claim", "the failed test".to_owned(), "host"),
@@ -82,42 +86,42 @@ fn row(part: &TimelinePart<'_>, total_us: u64) -> Row {
         TimelineWork::Guest(run) => ("Guest", format!("{}: {}", run.call, run.outcome), "guest"),
         TimelineWork::Request(call) => return request_row(part, call, total_us),
     };
-    Row {
+    TimelineRow {
         name: name.to_owned(),
         description,
         is_request: false,
         error: None,
         start: format_us(part.at_us),
         duration: format_us(part.us),
-        bar: bar(part, total_us, class),
+        bar: part_bar(part, total_us, class),
     }
 }
 
-/// The row of an outbound call. Its duration is stored in whole milliseconds.
-fn request_row(part: &TimelinePart<'_>, call: &OutboundCall, total_us: u64) -> Row {
+/// Returns the row of an outbound call. The duration of a call is stored in whole milliseconds.
+fn request_row(part: &TimelinePart<'_>, call: &OutboundCall, total_us: u64) -> TimelineRow {
     let has_failed = call.error.is_some() || call.status.is_some_and(|status| status >= 400);
     let answer =
         call.status.map(|status| format!(": {status}, {}", super::format_bytes(call.bytes)));
-    Row {
+    TimelineRow {
         name: format!("{} {}", call.method, call.path),
         description: format!("{}, {}{}", call.origin, call.effect, answer.unwrap_or_default()),
         is_request: true,
         error: call.error.clone(),
         start: format_us(part.at_us),
         duration: if call.ms == 0 { "under 1 ms".to_owned() } else { super::format_ms(call.ms) },
-        bar: bar(part, total_us, if has_failed { "bad" } else { "ok" }),
+        bar: part_bar(part, total_us, if has_failed { "bad" } else { "ok" }),
     }
 }
 
-fn bar(part: &TimelinePart<'_>, total_us: u64, class: &'static str) -> Bar {
-    let scaled = |us: u64| us.saturating_mul(WIDTH) / total_us;
-    let x = scaled(part.at_us).min(WIDTH - BAR_WIDTH_MIN);
-    Bar { x, width: scaled(part.us).clamp(BAR_WIDTH_MIN, WIDTH - x), class }
+fn part_bar(part: &TimelinePart<'_>, total_us: u64, class: &'static str) -> Bar {
+    let scaled = |us: u64| us.saturating_mul(DRAWING_WIDTH) / total_us;
+    let x = scaled(part.at_us).min(DRAWING_WIDTH - BAR_WIDTH_MIN);
+    Bar { x, width: scaled(part.us).clamp(BAR_WIDTH_MIN, DRAWING_WIDTH - x), class }
 }
 
-/// A time in a suitable unit.
+/// Returns a number of microseconds as a text with a suitable unit.
 fn format_us(us: u64) -> String {
-    fine_duration(us, " ms", super::format_ms)
+    write_duration(us, " ms", super::format_ms)
 }
 
 #[cfg(test)]
@@ -155,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn each_part_is_a_row_with_its_figures_and_a_bar() {
+    fn each_part_is_a_row_with_its_times_and_a_bar() {
         let Timeline { rows, event_duration, note } = Timeline::new(&created_event());
         let shown: Vec<_> = rows
             .iter()
@@ -186,8 +190,8 @@ mod tests {
     fn each_bar_is_visible_and_inside_the_drawing() {
         let step = |at_us, us| json!({"step": "claim", "at_us": at_us, "us": us});
         let steps = json!([step(0, 1), step(40_000, 0), step(39_999, 1)]);
-        for Row { bar, .. } in Timeline::new(&event("created", &steps, &json!([]))).rows {
-            assert!(bar.width >= BAR_WIDTH_MIN && bar.x + bar.width <= WIDTH, "{bar:?}");
+        for TimelineRow { bar, .. } in Timeline::new(&event("created", &steps, &json!([]))).rows {
+            assert!(bar.width >= BAR_WIDTH_MIN && bar.x + bar.width <= DRAWING_WIDTH, "{bar:?}");
         }
     }
 

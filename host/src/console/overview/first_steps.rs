@@ -1,4 +1,4 @@
-//! Guides a person from an empty server to the first defect, as a list of steps.
+//! Lists the steps that lead a person from an empty server to the first defect.
 
 use crate::api::{Connection, ConnectionStatus};
 use crate::console::frame::Visitor;
@@ -10,13 +10,13 @@ use crate::plugins::ConnectorStatus;
 pub(super) struct FirstStep {
     pub(super) title: &'static str,
     pub(super) text: String,
-    /// The address and the text of the link; `None` if the step cannot be done yet.
+    /// The address and the text of the button; `None` if the step cannot be done yet.
     pub(super) link: Option<(String, &'static str)>,
     pub(super) is_done: bool,
 }
 
-/// The steps. The list is empty as soon as a connection has answered an event successfully.
-pub(super) fn list(app: &AppState, visitor: &Visitor) -> Vec<FirstStep> {
+/// Returns the steps. The list is empty after the first success of a connection.
+pub(super) fn list_first_steps(app: &AppState, visitor: &Visitor) -> Vec<FirstStep> {
     let all = app.services.connections.list();
     if all.iter().any(|it| it.last_success_at.is_some()) {
         return Vec::new();
@@ -24,8 +24,8 @@ pub(super) fn list(app: &AppState, visitor: &Visitor) -> Vec<FirstStep> {
     let is_ready = |it: &crate::plugins::ConnectorInfo| it.status == ConnectorStatus::Ready;
     let has_connector = app.services.plugins.list().iter().any(is_ready);
     let visible = all.iter().find(|it| visitor.account.sees(it.connection.id));
-    let connection = visible.map(|it| admin::connections::connection(app, it));
-    let folder = app.services.config.now().plugins.display().to_string();
+    let connection = visible.map(|it| admin::connections::to_api_connection(app, it));
+    let folder = app.services.config.current().plugins.display().to_string();
     steps(has_connector, connection.as_ref(), &folder)
 }
 

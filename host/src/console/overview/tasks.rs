@@ -10,7 +10,7 @@ use crate::plugins::{ConnectorDifference, ConnectorInfo, ConnectorStatus};
 
 use super::{Badge, Task, Tone};
 
-pub(super) async fn list(
+pub(super) async fn list_tasks(
     app: &AppState,
     visitor: &Visitor,
     recent: &RecentEvents,
@@ -22,13 +22,13 @@ pub(super) async fn list(
     tasks.extend(broken.map(broken_file_task));
     if visitor.account.connections.is_none() {
         let differences = app.services.plugins.differences().await?.into_iter();
-        tasks.extend(differences.map(difference_task));
+        tasks.extend(differences.map(version_difference_task));
     }
     tasks.extend(unrecognised_task(recent));
     Ok(tasks)
 }
 
-/// The task to decide about defects in doubt; `None` if no defect needs a decision.
+/// Returns the task to decide about defects in doubt; `None` if no defect needs a decision.
 async fn doubt_task(app: &AppState, visitor: &Visitor) -> Result<Option<Task>, Problem> {
     let counts = app.services.store.count_doubts().await?.into_iter();
     let visible = counts.filter(|it| visitor.account.sees(it.connection));
@@ -36,22 +36,23 @@ async fn doubt_task(app: &AppState, visitor: &Visitor) -> Result<Option<Task>, P
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     Ok((count > 0).then(|| Task {
         badge: Badge::new(Tone::Bad, "in doubt"),
-        title: counted(count, "defect needs", "defects need") + " a decision",
+        title: count_phrase(count, "defect needs", "defects need") + " a decision",
         reason: "Jackfield cannot tell whether the tracker created the defect. It creates nothing \
                  until a person decides."
             .to_owned(),
         href: "/defects?needs_person=true".to_owned(),
-        button: "Decide",
+        button_label: "Decide",
     }))
 }
 
-/// A task for each connection that waits for consent or whose connector cannot be used.
+/// Returns a task for each connection that waits for consent, or that cannot use any version of its
+/// connector.
 fn connection_tasks(app: &AppState, visitor: &Visitor) -> Vec<Task> {
     let all = app.services.connections.list().into_iter();
     let visible = all.filter(|it| visitor.account.sees(it.connection.id));
     let task = |record| {
-        let connection = admin::connections::connection(app, &record);
-        let (badge, title, reason, subpage, button) = match connection.status.0 {
+        let connection = admin::connections::to_api_connection(app, &record);
+        let (badge, title, reason, subpage, button_label) = match connection.status.0 {
             ConnectionStatus::NeedsConsent => (
                 "consent",
                 "waits for consent",
@@ -79,7 +80,7 @@ fn connection_tasks(app: &AppState, visitor: &Visitor) -> Vec<Task> {
             title: format!("{} {title}", connection.name),
             reason,
             href: format!("/connections/{}{subpage}", connection.id),
-            button,
+            button_label,
         })
     };
     visible.filter_map(task).collect()
@@ -91,18 +92,18 @@ fn broken_file_task(info: ConnectorInfo) -> Task {
         title: format!("The newest file of {} cannot be used", info.name),
         reason: info.error.unwrap_or_default(),
         href: format!("/connectors/{}", info.name),
-        button: "Show",
+        button_label: "Show",
     }
 }
 
-/// The task to make the servers of one database use the same version of a connector.
-fn difference_task(difference: ConnectorDifference) -> Task {
+/// Returns the task for servers that share a database and use different versions of a connector.
+fn version_difference_task(difference: ConnectorDifference) -> Task {
     Task {
         badge: Badge::new(Tone::Warn, "differs"),
         title: format!("The servers use different versions of {}", difference.name),
         reason: format!("{}.", difference.describe()),
         href: format!("/connectors/{}", difference.name),
-        button: "Show",
+        button_label: "Show",
     }
 }
 
@@ -110,16 +111,17 @@ fn unrecognised_task(recent: &RecentEvents) -> Option<Task> {
     let count = usize::try_from(recent.unrecognised).unwrap_or(usize::MAX);
     (count > 0).then(|| Task {
         badge: Badge::new(Tone::Warn, "unrecognised"),
-        title: counted(count, "request was", "requests were") + " not recognised in the last day",
+        title: count_phrase(count, "request was", "requests were")
+            + " not recognised in the last day",
         reason:
             "A sender with a valid webhook URL used a method or path that Jackfield does not know."
                 .to_owned(),
         href: "/unrecognised".to_owned(),
-        button: "Look",
+        button_label: "Look",
     })
 }
 
-/// The count with the phrase for one or for several things.
-fn counted(count: usize, singular: &str, plural: &str) -> String {
+/// Returns the count with `singular` if it is 1, otherwise with `plural`.
+fn count_phrase(count: usize, singular: &str, plural: &str) -> String {
     if count == 1 { format!("1 {singular}") } else { format!("{count} {plural}") }
 }

@@ -6,57 +6,61 @@ use askama::Template;
 use crate::console::frame::Visitor;
 use crate::domain::Role;
 
-/// A link, or a form that consists of one button.
+/// A button: a link to a page, or a form without fields that makes a change.
 #[derive(Debug, Clone, Template)]
 #[template(path = "console/parts/action.html")]
 pub(in crate::console) struct Action {
     label: &'static str,
+    /// The address of the page, or the address to which the form is sent.
     href: String,
-    /// The class of the button: empty, `primary` or `danger`.
-    tone: &'static str,
-    /// The CSRF token if the button sends a form; `None` if it is a link.
-    csrf: Option<String>,
-    /// The reason why this account may not use the button.
-    refused: Option<String>,
+    /// The CSS class of the button: empty, `primary` or `danger`.
+    button_class: &'static str,
+    /// The CSRF token if the button sends a form; `None` if the button is a link.
+    csrf_token: Option<String>,
+    /// The reason why this account may not use the button; `None` if it may.
+    refusal_reason: Option<String>,
 }
 
 impl Action {
-    /// A link to a page that only accounts with this role may use.
+    /// Makes a link to a page. Only accounts with this role or a higher one may use the link.
     pub(in crate::console) fn link(
         visitor: &Visitor,
         role: Role,
         label: &'static str,
         href: String,
     ) -> Self {
-        let refused = (!visitor.account.may(role)).then(|| format!("needs the role {role}"));
-        Self { label, href, tone: "", csrf: None, refused }
+        let refusal_reason = (!visitor.account.may(role)).then(|| format!("needs the role {role}"));
+        Self { label, href, button_class: "", csrf_token: None, refusal_reason }
     }
 
-    /// A button that makes a change. Only accounts with this role may use it.
+    /// Makes a button that makes a change. Only accounts with this role or a higher one may use it.
     pub(in crate::console) fn post(
         visitor: &Visitor,
         role: Role,
         label: &'static str,
         href: String,
     ) -> Self {
-        Self { csrf: Some(visitor.csrf.clone()), ..Self::link(visitor, role, label, href) }
+        Self {
+            csrf_token: Some(visitor.csrf_token.clone()),
+            ..Self::link(visitor, role, label, href)
+        }
     }
 
-    /// Marks an action on the whole server. Accounts that are limited to some connections may not
-    /// use it.
+    /// Disables the button for an account that is limited to some connections, because the button
+    /// changes the whole server.
     pub(in crate::console) fn for_all_connections(self, visitor: &Visitor) -> Self {
         let is_limited = visitor.account.connections.is_some();
-        let refused = is_limited.then(|| "needs an account for all connections".to_owned());
-        Self { refused: self.refused.or(refused), ..self }
+        let refusal_reason = is_limited.then(|| "needs an account for all connections".to_owned());
+        Self { refusal_reason: self.refusal_reason.or(refusal_reason), ..self }
     }
 
     /// Highlights the button as the usual choice.
     pub(in crate::console) fn primary(self) -> Self {
-        Self { tone: "primary", ..self }
+        Self { button_class: "primary", ..self }
     }
 
     /// Marks a button that deletes something.
     pub(in crate::console) fn danger(self) -> Self {
-        Self { tone: "danger", ..self }
+        Self { button_class: "danger", ..self }
     }
 }

@@ -8,34 +8,36 @@ use askama::Template;
 pub(in crate::console) struct Field {
     pub(in crate::console) name: String,
     pub(in crate::console) label: String,
+    /// The help text below the input; empty if the field needs none.
     pub(in crate::console) help: String,
+    /// The reason why the value was refused.
     pub(in crate::console) error: Option<String>,
     pub(in crate::console) is_required: bool,
     pub(in crate::console) control: Control,
 }
 
-/// The kind of an input element, with its value.
+/// The input element of a field, with its value.
 #[derive(Debug, Clone)]
 pub(in crate::console) enum Control {
-    /// One line of text; `kind` is the type of the HTML input.
+    /// One line of text. `kind` is the type of the HTML input.
     Input { kind: &'static str, value: String },
-    /// Several lines of text.
+    /// Several lines of text. `rows` is the height of the input, in lines.
     Lines { value: String, rows: u8 },
-    /// A choice from `options`: pairs of a value and its text.
+    /// A select box. Each option is a value and its text.
     Select { value: String, options: Vec<(String, String)> },
     /// A check box.
     Check { checked: bool },
     /// A secret. Its value is never shown.
     Secret { is_set: bool },
-    /// A value that the connector can look up in the tracker. With `is_list`, several values, one
-    /// in each line.
-    Lookup { value: String, is_list: bool, listed: Listed },
+    /// A text field with a search in the tracker for its value. With `is_list`, the field contains
+    /// several values, one in each line.
+    Lookup { value: String, is_list: bool, found: FoundValues },
 }
 
 impl Control {
-    /// The value that the control shows; `None` for a secret, which is never shown. A check box has
-    /// the value `true` or an empty one.
-    pub(in crate::console) fn text(&self) -> Option<String> {
+    /// Returns the text that the control shows; `None` for a secret, which is never shown. For a
+    /// check box, the text is `true` or empty.
+    pub(in crate::console) fn shown_text(&self) -> Option<String> {
         match self {
             Self::Input { value, .. }
             | Self::Lines { value, .. }
@@ -46,9 +48,9 @@ impl Control {
         }
     }
 
-    /// Enters a value that a person chose from the listed ones: as the only value, or as another
-    /// line of a list.
-    pub(in crate::console) fn enter_choice(&mut self, choice: &str) {
+    /// Enters a found value that a person chose. A list gets another line. Any other field gets
+    /// this value in place of its value.
+    pub(in crate::console) fn enter_found_value(&mut self, choice: &str) {
         let Self::Lookup { value, is_list, .. } = self else { return };
         let others = value.lines().map(str::trim).filter(|it| !it.is_empty() && *it != choice);
         let lines: Vec<_> = others.filter(|_| *is_list).chain([choice]).collect();
@@ -56,23 +58,23 @@ impl Control {
     }
 }
 
-/// The values that a connector listed for a field. Each value is a button that enters it in the
-/// field.
+/// The values that a connector found in the tracker for a field. Each value is a button that enters
+/// the value in the field.
 #[derive(Debug, Clone, Default, Template)]
 #[template(path = "console/parts/listed.html")]
-pub(in crate::console) struct Listed {
+pub(in crate::console) struct FoundValues {
     /// The address to which the browser sends a search.
-    pub(in crate::console) address: String,
+    pub(in crate::console) search_href: String,
     /// The text for which the person searched.
-    pub(in crate::console) search: String,
-    /// The found values with their labels; `None` before the first search.
-    pub(in crate::console) choices: Option<Vec<(String, String)>>,
-    /// Whether the tracker has more values, which only a longer search text can find.
+    pub(in crate::console) search_text: String,
+    /// Each value with its label; `None` before the first search.
+    pub(in crate::console) values: Option<Vec<(String, String)>>,
+    /// Whether the tracker has more values. Only a longer search text can find them.
     pub(in crate::console) has_more: bool,
 }
 
 impl Field {
-    /// A field without help text, which may be left empty.
+    /// Makes a field without a help text. A person may leave it empty.
     pub(in crate::console) fn new(
         name: impl Into<String>,
         label: impl Into<String>,
@@ -82,7 +84,7 @@ impl Field {
         Self { name, label, help: String::new(), error: None, is_required: false, control }
     }
 
-    /// A field for one line of text.
+    /// Makes a field for one line of text.
     pub(in crate::console) fn text(
         name: impl Into<String>,
         label: impl Into<String>,
@@ -91,22 +93,24 @@ impl Field {
         Self::new(name, label, Control::Input { kind: "text", value: value.into() })
     }
 
+    /// Sets the help text.
     pub(in crate::console) fn help(self, help: impl Into<String>) -> Self {
         Self { help: help.into(), ..self }
     }
 
+    /// Sets whether a person must enter a value.
     pub(in crate::console) fn required(self, is_required: bool) -> Self {
         Self { is_required, ..self }
     }
 
-    /// The id of the input: the name, in which a dash replaces each character that is not a letter
-    /// or a digit.
+    /// Returns the HTML id of the input. It is derived from the name of the field: a dash replaces
+    /// each character that is not a letter or a digit.
     fn id(&self) -> String {
         let id_char = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
         format!("f-{}", self.name.chars().map(id_char).collect::<String>())
     }
 
-    /// The ARIA attributes that connect the input with its help text and its error.
+    /// Returns the ARIA attributes that connect the input with its help text and its error.
     fn aria_attributes(&self) -> String {
         let id = self.id();
         let help = (!self.help.is_empty()).then(|| format!("{id}-help"));

@@ -1,5 +1,5 @@
-//! Compares two texts line by line and shows them side by side, with the removed and the added
-//! words marked.
+//! Compares two texts line by line, and shows them side by side. The removed and the added words
+//! are marked.
 
 use std::time::Duration;
 
@@ -8,36 +8,39 @@ use similar::{ChangeTag, DiffOp, TextDiff};
 
 /// Number of equal lines that are shown before and after each difference.
 const CONTEXT_LINES: usize = 3;
-/// Maximum number of rows; a longer comparison is truncated.
+/// Maximum number of rows of a comparison. A longer comparison is truncated.
 const ROWS_MAX: usize = 400;
 /// Maximum length of a line that is shown, characters.
 const LINE_CHARS_MAX: usize = 4_000;
-/// Maximum duration of a comparison. The lines that are not compared by then count as replaced.
+/// Maximum duration of a comparison. All lines that were not compared in this time are shown as
+/// replaced.
 const DIFF_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// A comparison of two texts.
+/// A comparison of a recorded and a replayed text.
 #[derive(Debug, Clone, Template)]
 #[template(path = "console/parts/sides.html")]
-pub(in crate::console) struct Sides {
+pub(in crate::console) struct TextComparison {
     title: String,
-    rows: Vec<Row>,
+    /// The rows of the table, at most [`ROWS_MAX`].
+    rows: Vec<ComparisonRow>,
     is_truncated: bool,
 }
 
 /// A row of the comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Row {
-    /// The number of equal lines that are left out here.
+enum ComparisonRow {
+    /// A row in place of equal lines that are not shown, with the number of these lines.
     Skipped(usize),
+    /// A line that both texts have.
     Equal(String),
-    /// A line of the left and a line of the right text; `None` if that text has no such line.
-    Different(Option<Line>, Option<Line>),
+    /// A line of the left text and a line of the right text. `None` if that text has no line here.
+    Different(Option<ComparedLine>, Option<ComparedLine>),
 }
 
-/// A line as a list of pieces. The bool is true for a piece that the other line does not have.
-type Line = Vec<(bool, String)>;
+/// A line as a list of pieces. A piece is a text, and whether only this line has the text.
+type ComparedLine = Vec<(bool, String)>;
 
-impl Sides {
+impl TextComparison {
     /// Compares the lines of two texts.
     pub(in crate::console) fn new(
         title: impl Into<String>,
@@ -53,7 +56,8 @@ impl Sides {
         let mut rows = Vec::new();
         let last = diff.ops().len().saturating_sub(1);
         for (index, op) in diff.ops().iter().enumerate() {
-            let (left, right) = (slice(&old, op.old_range()), slice(&new, op.new_range()));
+            let left = lines_in_range(&old, op.old_range());
+            let right = lines_in_range(&new, op.new_range());
             match op {
                 DiffOp::Equal { .. } => rows.extend(equal_rows(left, index == 0, index == last)),
                 _ => rows.extend(different_rows(left, right)),
@@ -65,55 +69,55 @@ impl Sides {
     }
 }
 
-/// The text with a newline at its end. Otherwise its last line would differ from an equal line that
-/// has one.
+/// Adds a newline to a text that is not empty and does not end in one. Otherwise the last line of
+/// the text would differ from the same line with a newline.
 fn with_final_newline(text: &str) -> String {
     let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     format!("{text}{end}")
 }
 
-/// The line without its newline, shortened to [`LINE_CHARS_MAX`].
+/// Returns the line without its newline, shortened to [`LINE_CHARS_MAX`].
 fn shown_line(line: &str) -> String {
     line.trim_end_matches(['\r', '\n']).chars().take(LINE_CHARS_MAX).collect()
 }
 
-fn slice(lines: &[String], range: std::ops::Range<usize>) -> &[String] {
+fn lines_in_range(lines: &[String], range: std::ops::Range<usize>) -> &[String] {
     lines.get(range).unwrap_or_default()
 }
 
-/// The rows of equal lines between two differences. The lines that are not near a difference are
-/// left out.
-fn equal_rows(lines: &[String], is_first: bool, is_last: bool) -> Vec<Row> {
+/// Returns the rows for equal lines between two differences. One row replaces the lines that are
+/// not near a difference.
+fn equal_rows(lines: &[String], is_first: bool, is_last: bool) -> Vec<ComparisonRow> {
     let before = if is_first { 0 } else { CONTEXT_LINES };
     let after = if is_last { 0 } else { CONTEXT_LINES };
-    let row = |line: &String| Row::Equal(line.clone());
+    let row = |line: &String| ComparisonRow::Equal(line.clone());
     let hidden = lines.len().saturating_sub(before + after);
-    // A row that says "1 equal line" would be as high as the line itself.
+    // A row with the text "1 equal line" would need as much space as the line itself.
     if hidden < 2 {
         return lines.iter().map(row).collect();
     }
     let (head, tail) = (lines.iter().take(before), lines.iter().skip(before + hidden));
-    head.map(row).chain([Row::Skipped(hidden)]).chain(tail.map(row)).collect()
+    head.map(row).chain([ComparisonRow::Skipped(hidden)]).chain(tail.map(row)).collect()
 }
 
-fn different_rows(left: &[String], right: &[String]) -> Vec<Row> {
+fn different_rows(left: &[String], right: &[String]) -> Vec<ComparisonRow> {
     let row = |index: usize| match (left.get(index), right.get(index)) {
         (Some(left), Some(right)) => {
             let (left, right) = mark_words(left, right);
-            Row::Different(Some(left), Some(right))
+            ComparisonRow::Different(Some(left), Some(right))
         }
         (left, right) => {
             let whole = |line: &String| vec![(false, line.clone())];
-            Row::Different(left.map(whole), right.map(whole))
+            ComparisonRow::Different(left.map(whole), right.map(whole))
         }
     };
     (0..left.len().max(right.len())).map(row).collect()
 }
 
-/// Marks the words that differ between two lines.
-fn mark_words(left: &str, right: &str) -> (Line, Line) {
+/// Marks in two lines the words that only one of them has.
+fn mark_words(left: &str, right: &str) -> (ComparedLine, ComparedLine) {
     let diff = TextDiff::configure().timeout(DIFF_TIMEOUT).diff_words(left, right);
-    let (mut old, mut new) = (Line::new(), Line::new());
+    let (mut old, mut new) = (ComparedLine::new(), ComparedLine::new());
     for change in diff.iter_all_changes() {
         let text = change.value();
         match change.tag() {
@@ -128,7 +132,7 @@ fn mark_words(left: &str, right: &str) -> (Line, Line) {
     (old, new)
 }
 
-fn add_piece(line: &mut Line, differs: bool, text: &str) {
+fn add_piece(line: &mut ComparedLine, differs: bool, text: &str) {
     match line.last_mut() {
         Some((last, piece)) if *last == differs => piece.push_str(text),
         _ => line.push((differs, text.to_owned())),
@@ -145,15 +149,15 @@ mod tests {
 
     #[test]
     fn a_changed_line_shows_the_words_that_differ() {
-        let sides = Sides::new("Body", "a\nFails in red\nz\n", "a\nBroken in red\nz\n");
+        let sides = TextComparison::new("Body", "a\nFails in red\nz\n", "a\nBroken in red\nz\n");
         let left = vec![piece(true, "Fails"), piece(false, " in red")];
         let right = vec![piece(true, "Broken"), piece(false, " in red")];
         assert_eq!(
             sides.rows,
             [
-                Row::Equal("a".to_owned()),
-                Row::Different(Some(left), Some(right)),
-                Row::Equal("z".to_owned()),
+                ComparisonRow::Equal("a".to_owned()),
+                ComparisonRow::Different(Some(left), Some(right)),
+                ComparisonRow::Equal("z".to_owned()),
             ]
         );
     }
@@ -161,18 +165,19 @@ mod tests {
     #[test]
     fn equal_lines_far_from_a_difference_are_counted() {
         let equal: String = (0..50).map(|n| format!("{n}\n")).collect();
-        let sides = Sides::new("Body", &format!("{equal}old"), &format!("{equal}old\nmore"));
-        assert_eq!(sides.rows.first(), Some(&Row::Skipped(48)));
+        let sides =
+            TextComparison::new("Body", &format!("{equal}old"), &format!("{equal}old\nmore"));
+        assert_eq!(sides.rows.first(), Some(&ComparisonRow::Skipped(48)));
         assert_eq!(
             sides.rows.last(),
-            Some(&Row::Different(None, Some(vec![piece(false, "more")])))
+            Some(&ComparisonRow::Different(None, Some(vec![piece(false, "more")])))
         );
     }
 
     #[test]
     fn a_long_comparison_is_truncated_and_its_texts_are_escaped() {
         let long_text: String = (0..1_000).map(|n| format!("<b>{n}\n")).collect();
-        let sides = Sides::new("Body", "", &long_text);
+        let sides = TextComparison::new("Body", "", &long_text);
         assert!(sides.is_truncated && sides.rows.len() == ROWS_MAX);
         let html = sides.render().unwrap();
         assert!(!html.contains("<b>") && html.contains("&#60;b&#62;0"), "{html}");

@@ -1,33 +1,37 @@
-//! Renders a point in time: how long ago it was, and its date and time.
+//! Renders a point in time: its date and time, and how long ago it was.
 
 use std::fmt;
 
 use jiff::Timestamp;
 
-/// A point in time, and the time of the request, from which the distance is counted.
+/// A point in time, and the time of the request. The page shows how long before the request the
+/// point in time was.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::console) struct When {
+pub(in crate::console) struct RelativeTime {
+    /// The point in time.
     at: Timestamp,
+    /// The time of the request.
     now: Timestamp,
 }
 
-impl When {
+impl RelativeTime {
     pub(in crate::console) fn new(at: Timestamp, now: Timestamp) -> Self {
         Self { at, now }
     }
 
-    /// The date and time, and how long ago it was.
+    /// Renders the date and time, and in brackets how long ago this was.
     pub(in crate::console) fn full(&self) -> String {
         let at = self.at.strftime("%Y-%m-%d %H:%M:%S UTC");
         format!(
             "<time datetime=\"{:.3}\">{at}</time> <span class=\"nowrap\">({})</span>",
             self.at,
-            self.relative()
+            self.relative_text()
         )
     }
 
-    /// The distance from now in the largest suitable unit, such as `3 min ago` or `in 2 h`.
-    fn relative(&self) -> String {
+    /// Returns how long ago the point in time was, such as `3 min ago`. For a point in time after
+    /// the request, returns a text such as `in 2 h`.
+    fn relative_text(&self) -> String {
         let seconds = self.now.as_second() - self.at.as_second();
         let distance = match seconds.unsigned_abs() {
             0..5 => return "now".to_owned(),
@@ -40,11 +44,11 @@ impl When {
     }
 }
 
-/// Shows how long ago it was. The tooltip shows the date and time.
-impl fmt::Display for When {
+/// Renders how long ago the point in time was. The tooltip shows the date and time.
+impl fmt::Display for RelativeTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let title = self.at.strftime("%Y-%m-%d %H:%M:%S UTC");
-        let relative = self.relative();
+        let relative = self.relative_text();
         write!(
             f,
             "<time class=\"nowrap\" datetime=\"{:.3}\" title=\"{title}\">{relative}</time>",
@@ -69,7 +73,7 @@ mod tests {
             (-90, "in 1 min"),
         ] {
             let at = Timestamp::from_second(1_000_000 - ago).unwrap();
-            assert_eq!(When::new(at, now).relative(), text);
+            assert_eq!(RelativeTime::new(at, now).relative_text(), text);
         }
     }
 }

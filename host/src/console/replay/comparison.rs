@@ -1,43 +1,46 @@
-//! Prepares the result of a replay for the page: compares each request and the answer of the
-//! connector, recorded and replayed.
+//! Prepares the result of a replay for its page: compares the recorded requests with the replayed
+//! requests, and the recorded answer of the connector with the replayed answer.
 
 use crate::api::{ReplayedRequest, ReplayedRun, RequestText, Run};
 use crate::console::event::{UsedLimit, used_limits};
-use crate::console::parts::{Badge, Sides, Tone};
+use crate::console::parts::{Badge, TextComparison, Tone};
 use crate::domain::{Difference, Limits};
 
 use serde_json::Value;
 
-/// The part of the page that compares a recorded run with its replay.
+/// The part of the page that compares a recorded run with its replay. `run` is the replay.
 pub(super) struct ReplayPart {
     pub(super) run: Run,
+    /// Whether the replay was the same as the recorded run.
     pub(super) verdict: Badge,
-    /// The versions of both runs.
+    /// A phrase with the versions of the connector in both runs.
     pub(super) versions: String,
     pub(super) requests: Vec<RequestComparison>,
     pub(super) answer: AnswerComparison,
     pub(super) used_limits: Vec<UsedLimit>,
-    /// The reason why exchanges are missing in the recording.
+    /// The reason why exchanges are missing in the recording; `None` if none are missing.
     pub(super) missing_reason: Option<String>,
 }
 
-/// A request that one of the runs or both runs sent.
+/// A request of the recorded run, of its replay, or of both.
 pub(super) struct RequestComparison {
     pub(super) difference: Badge,
     /// A sentence about the difference.
     pub(super) note: String,
+    /// The method and the URL of the request.
     pub(super) title: String,
-    /// The parts of the request that differ. If only one run sent it, these are all parts.
-    pub(super) sides: Vec<Sides>,
-    /// The request, if both runs sent the same request.
-    pub(super) text: Option<String>,
+    /// The parts of the request that differ. If only one run sent the request, these are all parts.
+    pub(super) compared_parts: Vec<TextComparison>,
+    /// The text of the request, if both runs sent the same request.
+    pub(super) same_text: Option<String>,
 }
 
-/// The answer of the connector: what its export returned.
+/// The comparison of the values that the export returned in both runs.
 pub(super) enum AnswerComparison {
+    /// The returned value, which is the same in both runs.
     Same(String),
-    Different(Sides),
-    /// Only the replayed answer, because the recording has no answer.
+    Different(TextComparison),
+    /// The value that the export returned in the replay. The recording has no such value.
     NotRecorded(String),
 }
 
@@ -61,13 +64,15 @@ impl ReplayPart {
             // Ignore the names of limits that this version does not have.
             let _ = limits.set(name, *value);
         }
-        let new_text = pretty(&replayed.answer);
+        let new_text = pretty_json(&replayed.answer);
         let answer = match &replayed.recorded_answer {
             None => AnswerComparison::NotRecorded(new_text),
             Some(recorded) if *recorded == replayed.answer => AnswerComparison::Same(new_text),
-            Some(recorded) => {
-                AnswerComparison::Different(Sides::new("Answer", &pretty(recorded), &new_text))
-            }
+            Some(recorded) => AnswerComparison::Different(TextComparison::new(
+                "Answer",
+                &pretty_json(recorded),
+                &new_text,
+            )),
         };
         Self {
             used_limits: used_limits(&replayed.run.usage, &limits),
@@ -101,18 +106,19 @@ fn request_comparison(request: ReplayedRequest) -> RequestComparison {
         }
     };
     let is_same = request.difference.0 == Difference::Same;
-    let text = either.filter(|_| is_same).map(request_text);
-    let sides = if is_same { Vec::new() } else { differences(&request) };
-    RequestComparison { difference: Badge::new(tone, word), note, title, sides, text }
+    let same_text = either.filter(|_| is_same).map(request_text);
+    let compared_parts = if is_same { Vec::new() } else { compare_parts(&request) };
+    let difference = Badge::new(tone, word);
+    RequestComparison { difference, note, title, compared_parts, same_text }
 }
 
-/// Compares the parts of a recorded and a replayed request that differ.
-fn differences(request: &ReplayedRequest) -> Vec<Sides> {
+/// Compares those parts of a recorded and a replayed request that differ.
+fn compare_parts(request: &ReplayedRequest) -> Vec<TextComparison> {
     type Part = (&'static str, &'static str, fn(&RequestText) -> String);
     let parts: [Part; 3] = [
         ("url", "Address", |text| format!("{} {}", text.method, text.url)),
-        ("headers", "Headers", headers),
-        ("body", "Body", body),
+        ("headers", "Headers", headers_text),
+        ("body", "Body", body_text),
     ];
     let part_text = |request: &Option<RequestText>, part: fn(&RequestText) -> String| {
         request.as_ref().map(part).unwrap_or_default()
@@ -126,18 +132,20 @@ fn differences(request: &ReplayedRequest) -> Vec<Sides> {
         (title, recorded, part_text(&request.replayed, part))
     });
     let compared = compared.filter(|(_, old, new)| !old.is_empty() || !new.is_empty());
-    compared.map(|(title, old, new)| Sides::new(title, &old, &new)).collect()
+    compared.map(|(title, old, new)| TextComparison::new(title, &old, &new)).collect()
 }
 
-fn headers(text: &RequestText) -> String {
+/// Returns the headers of a request, one in each line.
+fn headers_text(text: &RequestText) -> String {
     text.headers.iter().map(|it| format!("{}: {}\n", it.name, it.value)).collect()
 }
 
-/// The body as text. JSON is indented, so that it can be compared line by line.
-fn body(text: &RequestText) -> String {
+/// Returns the body of a request as a text. JSON is indented, so that it can be compared line by
+/// line.
+fn body_text(text: &RequestText) -> String {
     match (&text.body, &text.body_base64) {
         (Some(body), _) => {
-            serde_json::from_str(body).map_or_else(|_| body.clone(), |it| pretty(&it))
+            serde_json::from_str(body).map_or_else(|_| body.clone(), |it| pretty_json(&it))
         }
         (None, Some(base64)) => {
             format!("{} bytes that are not text, in base64:\n{base64}", text.body_bytes)
@@ -147,13 +155,13 @@ fn body(text: &RequestText) -> String {
     }
 }
 
-/// The request as text: method and address, headers, body.
+/// Returns a request as a text: method and URL, headers, body.
 fn request_text(text: &RequestText) -> String {
-    let (headers, body) = (headers(text), body(text));
+    let (headers, body) = (headers_text(text), body_text(text));
     let separator = if headers.is_empty() || body.is_empty() { "" } else { "\n" };
     format!("{} {}\n{headers}{separator}{body}", text.method, text.url)
 }
 
-fn pretty(value: &Value) -> String {
+fn pretty_json(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! `/events/{id}/repeat`: handles the webhook request of an event again. A confirmation page first
-//! says what will happen.
+//! The page `/events/{id}/repeat` handles the webhook request of an event again. A confirmation
+//! page first describes the effects.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::{Extension, Json};
 
 use crate::api::{Event, EventReplay, EventWithRuns, ReplayEvent};
-use crate::console::confirm::Confirm;
+use crate::console::confirm::ConfirmationPage;
 use crate::console::flash;
 use crate::console::form::Form;
 use crate::console::frame::Visitor;
@@ -18,7 +18,11 @@ use crate::http::problem::Problem;
 
 use super::{Answer, App, can_repeat};
 
-pub(in crate::console) async fn ask_to_repeat(app: App, visitor: Visitor, Id(id): Id) -> Answer {
+pub(in crate::console) async fn ask_to_repeat_request(
+    app: App,
+    visitor: Visitor,
+    Id(id): Id,
+) -> Answer {
     let account = Extension(visitor.account.clone());
     let Json(EventWithRuns { event, .. }) =
         events::show(State(Arc::clone(&app.0)), account, Id(id)).await?;
@@ -27,27 +31,29 @@ pub(in crate::console) async fn ask_to_repeat(app: App, visitor: Visitor, Id(id)
         return Err(Problem::conflict(reason));
     }
     let defect = match event.defect {
-        Some(id) => Some(defects::record(&app, &visitor.account, &id.to_string()).await?),
+        Some(id) => {
+            Some(defects::find_visible_defect(&app, &visitor.account, &id.to_string()).await?)
+        }
         None => None,
     };
     let path = format!("/events/{}", event.id);
-    render(&Confirm {
-        page: visitor.page(Section::Events, "Handle the request again"),
-        effects: effects(&event, defect.as_ref()),
+    render(&ConfirmationPage {
+        layout: visitor.layout(Section::Events, "Handle the request again"),
+        effects: describe_effects(&event, defect.as_ref()),
         fields: Vec::new(),
-        hidden: Vec::new(),
-        action: format!("{path}/repeat"),
-        button: "Handle it again",
-        tone: "primary",
-        back: format!("{path}/replay"),
+        hidden_fields: Vec::new(),
+        submit_href: format!("{path}/repeat"),
+        button_label: "Handle it again",
+        button_class: "primary",
+        back_href: format!("{path}/replay"),
         back_label: "Replay".to_owned(),
     })
 }
 
-/// The sentences that tell the person what will happen.
-fn effects(event: &Event, defect: Option<&DefectRecord>) -> Vec<String> {
+/// Returns sentences that tell the person what will happen.
+fn describe_effects(event: &Event, defect: Option<&DefectRecord>) -> Vec<String> {
     let first = match event.kind.0 {
-        EventKind::CreateDefect => create_effect(defect),
+        EventKind::CreateDefect => describe_create(defect),
         _ => "The connector counts the defects in the tracker, unless the last counts are recent. \
               Nothing is written to the tracker."
             .to_owned(),
@@ -61,8 +67,9 @@ fn effects(event: &Event, defect: Option<&DefectRecord>) -> Vec<String> {
     ]
 }
 
-/// What happens if the request is Create Defect.
-fn create_effect(defect: Option<&DefectRecord>) -> String {
+/// Returns a sentence about the effect of a repeated Create Defect. `defect` is the present defect
+/// of the failed test.
+fn describe_create(defect: Option<&DefectRecord>) -> String {
     let Some(record) = defect else {
         return "If the failed test has no defect, the tracker gets a new one. If it has one, the \
                 request is answered with this defect."
@@ -94,7 +101,12 @@ fn create_effect(defect: Option<&DefectRecord>) -> String {
     }
 }
 
-pub(in crate::console) async fn repeat(app: App, visitor: Visitor, Id(id): Id, _: Form) -> Answer {
+pub(in crate::console) async fn repeat_request(
+    app: App,
+    visitor: Visitor,
+    Id(id): Id,
+    _: Form,
+) -> Answer {
     let account = Extension(visitor.account.clone());
     let body = ReplayEvent { for_real: true, ..ReplayEvent::default() };
     let Json(EventReplay { for_real, .. }) =
@@ -102,11 +114,11 @@ pub(in crate::console) async fn repeat(app: App, visitor: Visitor, Id(id): Id, _
     let repeated = for_real.ok_or_else(Problem::internal)?;
     let location = format!("/events/{}", repeated.event.map_or(id, |new| new.to_string()));
     if repeated.status < 400 {
-        return Ok(flash::redirect_done(
+        return Ok(flash::redirect_with_success(
             &location,
             "This is the new event. The request succeeded.",
         ));
     }
     let text = format!("This is the new event. The request was answered {}.", repeated.status);
-    Ok(flash::redirect_warning(&location, &text))
+    Ok(flash::redirect_with_warning(&location, &text))
 }

@@ -11,14 +11,14 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::AnswerDeadline;
-use crate::connections::Asker;
+use crate::connections::RunRequester;
 use crate::defects::lease::LeasedDefect;
 use crate::defects::search::SearchResult;
 use crate::defects::{CreateAnswer, CreateResult, Dependencies};
 use crate::domain::{
-    Claimed, DefectId, DoubtfulDefect, EventStart, FailedTest, Lease, LogLevel, LogLine, Marker,
-    Next, NotCreated, OnRecurrence, OutcomeCode, Recurrence, Refusal, RowEnd, SearchEnd,
-    TimedStepKind, TimedSteps, Unresolvable, WriteRecord, after, verdict,
+    Claimed, DefectId, DoubtAction, DoubtfulDefect, EventStart, FailedTest, Lease, LogLevel,
+    LogLine, Marker, NotCreated, OnRecurrence, OutcomeCode, Recurrence, Refusal, RowEnd, SearchEnd,
+    TimedStepKind, TimedSteps, UnresolvableReason, WriteRecord, after, verdict,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, RunEnd};
@@ -60,8 +60,8 @@ pub(super) struct CreateEvent<'a> {
     deadline: AnswerDeadline,
     /// The fence of the run that this event waits for. Another event started that run.
     awaited_fence: Option<i64>,
-    /// The times of the claims. They are recorded once, when the event ends, because each recording
-    /// may need an SQL statement.
+    /// The times of the claims. The times are recorded once, when the event ends, because each
+    /// recording may need an SQL statement.
     pub(super) claim_times: TimedSteps,
 }
 
@@ -98,7 +98,7 @@ impl CreateEvent<'_> {
                         Some(changes) => wait_for_run(changes, defect, until).await,
                         // Claim again before waiting: the run may have ended before the
                         // subscription began.
-                        None => changes = Some(Box::new(self.deps.store.changes())),
+                        None => changes = Some(Box::new(self.deps.store.subscribe_to_changes())),
                     }
                     if Instant::now() >= latest {
                         return Err(own_refusal.unwrap_or(refusal));
@@ -128,7 +128,7 @@ impl CreateEvent<'_> {
             test: self.test.clone(),
             event: self.event.id,
             now,
-            lease_until: after(now, self.deps.config.now().lease_ms),
+            lease_until: after(now, self.deps.config.current().lease_ms),
             run_ms: self.deps.connections.limits(&self.active.connection).run_ms,
             awaited_fence: self.awaited_fence,
             rows_in_work_if_recurrence: self.allows_recurrence().then_some(rows_in_work),
@@ -140,7 +140,9 @@ impl CreateEvent<'_> {
         match claimed {
             Err(error) => {
                 let refusal = Refusal::StoreUnavailable(error.to_string());
-                Attempt::Done(stored_defect(self.deps, self.active, self.test, refusal).await)
+                Attempt::Done(
+                    answer_with_stored_defect(self.deps, self.active, self.test, refusal).await,
+                )
             }
             Ok(Claimed::Created { id, defect }) => {
                 Attempt::Done(Ok(CreateAnswer::new(id, defect, OutcomeCode::Repeated)))
@@ -152,15 +154,15 @@ impl CreateEvent<'_> {
                 self.awaited_fence = Some(fence);
                 Attempt::AfterRun { refusal: self.deadline.refusal(), defect }
             }
-            // No write was sent for this row. If this event has sent one, a person has released
-            // that row since.
+            // No write was sent for this row. If this event has sent a write, the write belonged to
+            // an earlier row, which a person has released since.
             Ok(Claimed::Create { lease, marker, .. }) => {
-                self.create_and_store(self.leased(lease), &marker).await
+                self.create_and_store(self.leased_defect(lease), &marker).await
             }
-            // The next branches are rare and their futures are large, so they are boxed.
+            // The next branches are rare and their futures are large, so the futures are boxed.
             Ok(Claimed::Recurs(recurrence)) => {
-                let leased = self.leased(recurrence.lease.clone());
-                Box::pin(self.recur(leased, *recurrence)).await
+                let leased = self.leased_defect(recurrence.lease.clone());
+                Box::pin(self.answer_with_earlier_defect(leased, *recurrence)).await
             }
             Ok(Claimed::WaitsForFirst(first)) => attempt_after_earlier_failure(Some(first)),
             Ok(Claimed::Search(doubtful)) => Box::pin(self.search(&doubtful, own_refusal)).await,
@@ -171,19 +173,23 @@ impl CreateEvent<'_> {
     /// `new`, and the connector must export `follow-up`.
     fn allows_recurrence(&self) -> bool {
         self.active.connection.on_recurrence != OnRecurrence::New
-            && self.connector.interfaces().follow_up
+            && self.connector.interfaces().exports_follow_up
     }
 
     /// The rows that this process works on. After a step of the clock, their leases may seem to
     /// have ended. Empty if a recurrence is not allowed, because the claim then reads no other
     /// rows.
     fn rows_in_work(&self) -> Vec<DefectId> {
-        if self.allows_recurrence() { self.deps.process.rows_in_work() } else { Vec::new() }
+        if self.allows_recurrence() { self.deps.process_state.rows_in_work() } else { Vec::new() }
     }
 
     /// Answers with the defect of an earlier failure, if that defect is open or may be opened
     /// again. Otherwise creates another defect. The comment is added later, in the background.
-    async fn recur(&self, leased: LeasedDefect<'_>, recurrence: Recurrence) -> Attempt {
+    async fn answer_with_earlier_defect(
+        &self,
+        leased: LeasedDefect<'_>,
+        recurrence: Recurrence,
+    ) -> Attempt {
         match leased.earlier_defect_if_open(&recurrence).await {
             Ok(Some(defect)) => {
                 let original = recurrence.original;
@@ -193,23 +199,23 @@ impl CreateEvent<'_> {
                     Ok(()) => {
                         Attempt::Done(Ok(CreateAnswer::new(id, defect, OutcomeCode::Recurred)))
                     }
-                    // The event may still fail, because nothing was written yet. If it succeeded,
-                    // the comment would be lost.
-                    Err(error) => self.not_stored(&error),
+                    // The event may still fail, because no write was sent yet. If the event
+                    // succeeded now, the comment would be lost.
+                    Err(error) => self.attempt_after_store_error(&error),
                 }
             }
             Ok(None) => self.create_instead_of_closed(leased, recurrence).await,
             Err(refusal) => {
                 let refusal = Box::new(refusal);
                 let refusal = Refusal::EarlierDefect { refusal, first: recurrence.original };
-                self.fail(&leased, NotCreated::nothing_sent(refusal)).await
+                self.store_not_created(&leased, NotCreated::nothing_sent(refusal)).await
             }
         }
     }
 
     /// Creates another defect, because the defect of the earlier failure is closed or deleted, or
-    /// is in a tracker that is no longer granted. If another failure of the test case already has a
-    /// newer defect or is creating one, this event waits for that failure.
+    /// is in a tracker to which the connection no longer has access. If another failure of the test
+    /// case already has a newer defect or is creating one, this event waits for that failure.
     async fn create_instead_of_closed(
         &self,
         leased: LeasedDefect<'_>,
@@ -223,7 +229,7 @@ impl CreateEvent<'_> {
                 leased.give_back().await;
                 attempt_after_earlier_failure(None)
             }
-            Err(error) => self.not_stored(&error),
+            Err(error) => self.attempt_after_store_error(&error),
         }
     }
 
@@ -234,7 +240,9 @@ impl CreateEvent<'_> {
         let RunEnd { outcome, mut report, writes } = match run {
             Ok(end) => end,
             // `Err` means that no run was started.
-            Err(refusal) => return self.fail(&leased, NotCreated::nothing_sent(refusal)).await,
+            Err(refusal) => {
+                return self.store_not_created(&leased, NotCreated::nothing_sent(refusal)).await;
+            }
         };
         let was_sent = writes.iter().any(WriteRecord::was_sent);
         if outcome.is_ok() && !was_sent {
@@ -245,35 +253,44 @@ impl CreateEvent<'_> {
             Ok(defect) => {
                 if was_sent {
                     let now = self.deps.clock.since_boot();
-                    self.deps.process.index_lags.watch(&leased.active.connection, marker, now);
+                    self.deps.process_state.new_records.add_record(
+                        &leased.active.connection,
+                        marker,
+                        now,
+                    );
                 }
                 leased.store_or_retry(RowEnd::Created(defect.clone())).await;
                 let id = leased.lease.defect;
                 Attempt::Done(Ok(CreateAnswer::new(id, defect, OutcomeCode::Created)))
             }
-            Err(not_created) => self.fail(&leased, not_created).await,
+            Err(not_created) => self.store_not_created(&leased, not_created).await,
         }
     }
 
-    /// Stores that this attempt created no defect, as far as the host knows. In two cases this
-    /// event only searches from now on: this was stored, and the run sent a write that the tracker
-    /// did not refuse; or the run sent any write, and another run has taken over the row.
-    async fn fail(&self, leased: &LeasedDefect<'_>, not_created: NotCreated) -> Attempt {
+    /// Stores that this attempt created no defect, as far as the host knows. In two cases, this
+    /// event only searches from now on. In the first case, the result was stored, and the run sent
+    /// a write that the tracker did not refuse. In the second case, the run sent a write, and
+    /// another run has taken over the row.
+    async fn store_not_created(
+        &self,
+        leased: &LeasedDefect<'_>,
+        not_created: NotCreated,
+    ) -> Attempt {
         let stored = leased.store_outcome(&RowEnd::NotCreated(not_created.clone())).await;
         let (was_sent, may_exist) = (not_created.sent.is_some(), not_created.may_exist());
         let refusal = not_created.into_refusal();
         match stored {
-            Err(error) if !was_sent => self.not_stored(&error),
+            Err(error) if !was_sent => self.attempt_after_store_error(&error),
             Err(StoreError::Fenced) => Attempt::SearchAfterWrite(refusal),
             Ok(()) if may_exist => Attempt::SearchAfterWrite(refusal),
             Ok(()) | Err(_) => Attempt::Done(Err(refusal)),
         }
     }
 
-    /// Searches for a defect in doubt, and creates it if the rules allow it. Never creates it if
-    /// this event's own run has sent a write.
+    /// Searches for a defect in doubt, and creates the defect if the rules allow this. Never
+    /// creates the defect if this event's own run has sent a write.
     async fn search(&self, doubtful: &DoubtfulDefect, own_refusal: Option<&Refusal>) -> Attempt {
-        let leased = self.leased(doubtful.lease.clone());
+        let leased = self.leased_defect(doubtful.lease.clone());
         let (next, refusal) = match leased.search(doubtful).await {
             SearchResult::Found(oldest, others) => {
                 leased.store_or_retry(RowEnd::Found(oldest.clone())).await;
@@ -283,25 +300,25 @@ impl CreateEvent<'_> {
             SearchResult::NotFound(next, refusal) => (next, refusal),
         };
         match next {
-            Next::Create => match own_refusal {
+            DoubtAction::Create => match own_refusal {
                 None => self.create_after_search(leased).await,
                 Some(refusal) => {
                     leased.end_search(SearchEnd::DoubtEnded).await;
                     Attempt::Done(Err(refusal.clone()))
                 }
             },
-            Next::SearchAt(at) => {
+            DoubtAction::SearchAt(at) => {
                 leased.give_back().await;
                 self.search_again(&leased, doubtful, at)
             }
-            Next::TryLater => {
+            DoubtAction::TryLater => {
                 leased.give_back().await;
                 Attempt::Done(Err(refusal.unwrap_or_else(|| self.deadline.refusal())))
             }
-            Next::NeedsPerson(why) => {
-                let reason = doubtful.because(&why);
+            DoubtAction::NeedsPerson(why) => {
+                let reason = doubtful.reason_with(&why);
                 match why {
-                    Unresolvable::SearchFailed(_) => {
+                    UnresolvableReason::SearchFailed(_) => {
                         leased.end_search(SearchEnd::Failed(why.to_string())).await;
                     }
                     _ => leased.end_search(SearchEnd::NeedsPerson(why.to_string())).await,
@@ -318,17 +335,19 @@ impl CreateEvent<'_> {
         let rows_in_work = self.rows_in_work();
         let rows_in_work_if_recurrence =
             self.allows_recurrence().then_some(rows_in_work.as_slice());
-        match store.back_to_intent(&leased.lease, rows_in_work_if_recurrence, now).await {
+        match store.move_back_to_intent(&leased.lease, rows_in_work_if_recurrence, now).await {
             Ok(Claimed::Create { marker, .. }) => self.create_and_store(leased, &marker).await,
-            Ok(Claimed::Recurs(recurrence)) => self.recur(leased, *recurrence).await,
+            Ok(Claimed::Recurs(recurrence)) => {
+                self.answer_with_earlier_defect(leased, *recurrence).await
+            }
             Ok(Claimed::WaitsForFirst(first)) => {
                 // Give the lease back, so that other failures of the test case do not have to wait
                 // for this one.
                 leased.end_search(SearchEnd::DoubtEnded).await;
                 attempt_after_earlier_failure(Some(first))
             }
-            // `back_to_intent` never returns these results, because this event still has the lease.
-            // The next attempt claims the row again.
+            // `move_back_to_intent` never returns these results, because this event still has the
+            // lease. The next attempt claims the row again.
             Ok(
                 Claimed::Search(_)
                 | Claimed::Created { .. }
@@ -338,7 +357,7 @@ impl CreateEvent<'_> {
                 leased.give_back().await;
                 Attempt::Again { refusal: self.deadline.refusal(), at: None }
             }
-            Err(error) => self.not_stored(&error),
+            Err(error) => self.attempt_after_store_error(&error),
         }
     }
 
@@ -360,25 +379,26 @@ impl CreateEvent<'_> {
         Attempt::Again { refusal, at: is_indexed.then_some(at) }
     }
 
-    /// The next step if the result of a run or a search could not be stored. If the lease was lost,
-    /// another run has taken over the row, and the next attempt reads the result of that run.
-    fn not_stored(&self, error: &StoreError) -> Attempt {
+    /// Decides what follows if the result of a run or a search could not be stored. If the lease
+    /// was lost, another run has taken over the row, and the next attempt reads the result of that
+    /// run.
+    fn attempt_after_store_error(&self, error: &StoreError) -> Attempt {
         match error {
             StoreError::Fenced => Attempt::Again { refusal: self.deadline.refusal(), at: None },
             _ => Attempt::Done(Err(Refusal::StoreUnavailable(error.to_string()))),
         }
     }
 
-    /// The leased row, with everything that the runs of this event need.
-    fn leased(&self, lease: Lease) -> LeasedDefect<'_> {
+    /// Returns the leased row, with everything that the runs of this event need.
+    fn leased_defect(&self, lease: Lease) -> LeasedDefect<'_> {
         let Self { deps, active, connector, event, .. } = self;
-        LeasedDefect::new(deps, Arc::clone(active), connector, lease, *event, Asker::Event)
+        LeasedDefect::new(deps, Arc::clone(active), connector, lease, *event, RunRequester::Event)
     }
 }
 
 /// Answers with the stored defect of the failed test, because no defect can be created now. If no
 /// defect is stored, the answer is `refusal`.
-pub(super) async fn stored_defect(
+pub(super) async fn answer_with_stored_defect(
     deps: &Dependencies,
     active: &ActiveConnection,
     test: &FailedTest,
@@ -405,8 +425,8 @@ async fn wait_for_run(changes: &mut Changes, defect: DefectId, until: Instant) {
     let _ = timeout_at(until, ended).await;
 }
 
-/// The result if the defect of an earlier failure of the test case is being created or is in doubt:
-/// try again when this has ended.
+/// Returns the result of an attempt if the defect of an earlier failure of the test case is being
+/// created or is in doubt. This event tries again when that has ended.
 fn attempt_after_earlier_failure(first: Option<DefectId>) -> Attempt {
     let named = first.map(|id| format!(", defect {id}")).unwrap_or_default();
     let reason = format!("it was for an earlier failure of the same test case{named}");
@@ -417,12 +437,12 @@ fn attempt_after_earlier_failure(first: Option<DefectId>) -> Attempt {
     }
 }
 
-/// The time until `then`; zero if it has passed.
+/// Returns the time until `then`; zero if `then` has passed.
 fn duration_until(then: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(then.duration_since(now)).unwrap_or_default()
 }
 
-/// Whole seconds until `then`; `None` if it has passed.
+/// Returns the time until `then` in seconds, rounded up; `None` if `then` has passed.
 fn seconds_until(then: Timestamp, now: Timestamp) -> Option<u32> {
     let remaining = then.duration_since(now);
     remaining.is_positive().then(|| {
@@ -430,6 +450,7 @@ fn seconds_until(then: Timestamp, now: Timestamp) -> Option<u32> {
     })
 }
 
+/// Returns the warning for a create that returned a defect and sent no journaled write.
 fn write_not_journaled_warning(at_ms: u64) -> LogLine {
     let message = "the defect was created without a journaled write. Is its request marked `read` or \
                    `prepare`? Mark it `write`: otherwise a crash may lead to a second defect";
@@ -441,7 +462,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_is_rounded_up_to_whole_seconds_and_ends() {
+    fn the_time_until_an_instant_is_rounded_up_and_is_none_after_the_instant() {
         let at = |ms| Timestamp::from_millisecond(ms).unwrap();
         assert_eq!(seconds_until(at(1_500), at(0)), Some(2));
         assert_eq!(seconds_until(at(1_500), at(1_499)), Some(1));

@@ -1,4 +1,5 @@
-//! Answers the part of Redmine's REST API that the Redmine connector uses. It has no other routes.
+//! Answers the part of Redmine's REST API that the Redmine connector uses. It answers no other
+//! requests of this API.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -9,33 +10,33 @@ use serde_json::{Value, json};
 
 use super::issues::{
     Filters, ISSUES_MAX, Issue, PRIORITIES, PRIORITY_NORMAL, STATUSES, TRACKERS, TrackerData,
-    status_by_id,
+    find_status,
 };
 use super::{CUSTOM_FIELDS, PROJECT, TrackerState, pages};
 
-/// Number of issues in one answer, if the request has no `limit`.
-const DEFAULT_LIMIT: usize = 25;
+/// Number of issues in one answer, if the request has no parameter `limit`.
+const DEFAULT_ANSWER_ISSUES: usize = 25;
 /// Maximum number of comments of an issue.
 const COMMENTS_MAX: usize = 1_000;
 
-pub(super) async fn current_user() -> Json<Value> {
+pub(super) async fn show_current_user() -> Json<Value> {
     Json(json!({ "user": { "id": 1, "login": "demo", "firstname": "Demo", "lastname": "User" } }))
 }
 
-pub(super) async fn projects() -> Json<Value> {
+pub(super) async fn list_projects() -> Json<Value> {
     Json(json!({ "projects": [project_json()], "total_count": 1 }))
 }
 
-pub(super) async fn project() -> Json<Value> {
+pub(super) async fn show_project() -> Json<Value> {
     Json(json!({ "project": project_json() }))
 }
 
-pub(super) async fn trackers() -> Json<Value> {
-    Json(json!({ "trackers": list_json(&TRACKERS) }))
+pub(super) async fn list_trackers() -> Json<Value> {
+    Json(json!({ "trackers": ids_and_names_json(&TRACKERS) }))
 }
 
-pub(super) async fn priorities() -> Json<Value> {
-    Json(json!({ "issue_priorities": list_json(&PRIORITIES) }))
+pub(super) async fn list_priorities() -> Json<Value> {
+    Json(json!({ "issue_priorities": ids_and_names_json(&PRIORITIES) }))
 }
 
 pub(super) async fn list_issues(
@@ -43,16 +44,17 @@ pub(super) async fn list_issues(
     Query(filters): Query<Filters>,
 ) -> Json<Value> {
     let data = tracker.data();
-    let mut found: Vec<_> = data.issues.iter().filter(|it| it.matches(&filters)).collect();
+    let mut found: Vec<_> = data.issues.iter().filter(|it| it.matches_filters(&filters)).collect();
     if filters.get("sort").is_some_and(|sort| sort == "id:desc") {
         found.reverse();
     }
-    let limit = filters.get("limit").and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_LIMIT);
-    let page: Vec<_> = found.iter().take(limit).map(|issue| issue.json()).collect();
+    let limit =
+        filters.get("limit").and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_ANSWER_ISSUES);
+    let page: Vec<_> = found.iter().take(limit).map(|issue| issue.to_json()).collect();
     Json(json!({ "issues": page, "total_count": found.len(), "offset": 0, "limit": limit }))
 }
 
-/// The members of an issue that a request sets.
+/// The members of an issue that a request sets, by Redmine's names.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct IssueChanges {
@@ -67,14 +69,18 @@ pub(super) struct IssueChanges {
     uploads: Vec<Upload>,
 }
 
+/// A custom field and its value.
 #[derive(Deserialize)]
 struct FieldValue {
+    /// The id of the custom field.
     id: u64,
     value: Value,
 }
 
+/// An uploaded file that a request attaches to an issue.
 #[derive(Deserialize)]
 struct Upload {
+    /// The token from the answer to the upload.
     token: String,
 }
 
@@ -98,7 +104,7 @@ pub(super) async fn create_issue(
     .filter_map(|(is_invalid, error)| is_invalid.then_some(error))
     .collect();
     if !errors.is_empty() {
-        return refusal(&errors);
+        return refusal_response(&errors);
     }
     let mut issue = Issue {
         id: data.issues.last().map_or(1, |last| last.id + 1),
@@ -110,12 +116,13 @@ pub(super) async fn create_issue(
         ..Issue::default()
     };
     set_fields_and_files(data, &mut issue, &new);
-    let answer = json!({ "issue": issue.json() });
+    let answer = json!({ "issue": issue.to_json() });
     data.issues.push(issue);
     (StatusCode::CREATED, Json(answer)).into_response()
 }
 
-/// Answers `ID.json` with the issue as JSON, and `ID` with the issue's page.
+/// Answers a request for `ID.json` with the issue as JSON, and a request for `ID` with the page of
+/// the issue.
 pub(super) async fn show_issue(
     State(tracker): TrackerState,
     Path(file): Path<String>,
@@ -137,17 +144,17 @@ pub(super) async fn show_issue(
     }
 }
 
-/// An issue as JSON, with the parts that `include` names.
+/// Returns an issue as JSON, with the parts that `include` names.
 fn issue_with_parts(data: &TrackerData, issue: &Issue, include: &str) -> Value {
     let status = |(id, name, is_closed): &(u64, &str, bool)| json!({ "id": id, "name": name, "is_closed": is_closed });
     let part = |name: &str| match name {
         "journals" => Some(issue.journals()),
-        "attachments" => Some(data.files_of(issue).map(|file| file.json()).collect()),
+        "attachments" => Some(data.files_of_issue(issue).map(|file| file.to_json()).collect()),
         "allowed_statuses" => Some(STATUSES.iter().map(status).collect()),
         _ => None,
     };
     let parts = include.split(',').filter_map(|name| Some((name.to_owned(), part(name)?.into())));
-    let mut json = issue.json();
+    let mut json = issue.to_json();
     if let Some(members) = json.as_object_mut() {
         members.extend(parts);
     }
@@ -165,13 +172,13 @@ pub(super) async fn update_issue(
         return StatusCode::NOT_FOUND.into_response();
     };
     if issue.comments.len() >= COMMENTS_MAX {
-        return refusal(&["This issue has too many comments; start the demo again"]);
+        return refusal_response(&["This issue has too many comments; start the demo again"]);
     }
     if !body.issue.notes.is_empty() {
         issue.comments.push(body.issue.notes.clone());
     }
     // Redmine ignores a status that the workflow does not allow.
-    if let Some((id, ..)) = body.issue.status_id.and_then(status_by_id) {
+    if let Some((id, ..)) = body.issue.status_id.and_then(find_status) {
         issue.status = id;
     }
     set_fields_and_files(data, &mut issue, &body.issue);
@@ -181,7 +188,7 @@ pub(super) async fn update_issue(
     StatusCode::NO_CONTENT.into_response()
 }
 
-/// Sets custom fields and attaches files. As Redmine does, ignores unknown fields and tokens.
+/// Sets custom fields and attaches files. Ignores unknown fields and tokens, as Redmine does.
 fn set_fields_and_files(data: &TrackerData, issue: &mut Issue, changes: &IssueChanges) {
     for FieldValue { id, value } in &changes.custom_fields {
         if CUSTOM_FIELDS.iter().any(|(field, _)| field == id) {
@@ -195,16 +202,17 @@ fn set_fields_and_files(data: &TrackerData, issue: &mut Issue, changes: &IssueCh
     }
 }
 
-fn refusal(errors: &[&str]) -> Response {
+fn refusal_response(errors: &[&str]) -> Response {
     (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "errors": errors }))).into_response()
 }
 
 fn project_json() -> Value {
-    json!({ "id": 1, "name": "QA", "identifier": PROJECT, "trackers": list_json(&TRACKERS),
-        "issue_custom_fields": list_json(&CUSTOM_FIELDS) })
+    json!({ "id": 1, "name": "QA", "identifier": PROJECT, "trackers": ids_and_names_json(&TRACKERS),
+        "issue_custom_fields": ids_and_names_json(&CUSTOM_FIELDS) })
 }
 
-fn list_json(list: &[(u64, &str)]) -> Vec<Value> {
+/// Returns each id and name as a JSON object.
+fn ids_and_names_json(list: &[(u64, &str)]) -> Vec<Value> {
     list.iter().map(|(id, name)| json!({ "id": id, "name": name })).collect()
 }
 
@@ -218,7 +226,7 @@ mod tests {
     use super::super::{Tracker, files};
     use super::*;
 
-    async fn json_of(response: Response, status: StatusCode) -> Value {
+    async fn read_json(response: Response, status: StatusCode) -> Value {
         assert_eq!(response.status(), status);
         let body = to_bytes(response.into_body(), 1 << 20).await.expect("a body");
         if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).expect("JSON") }
@@ -235,13 +243,13 @@ mod tests {
         let query =
             |name: &str, value: &str| Query(Filters::from([(name.to_owned(), value.to_owned())]));
         let uploaded =
-            files::upload(tracker.clone(), query("filename", "a.png"), Bytes::from("\u{89}x"))
+            files::upload_file(tracker.clone(), query("filename", "a.png"), Bytes::from("\u{89}x"))
                 .await;
-        let upload = json_of(uploaded, StatusCode::CREATED).await["upload"].take();
+        let upload = read_json(uploaded, StatusCode::CREATED).await["upload"].take();
         let new = json!({ "project_id": "qa", "subject": "s", "uploads": [upload],
             "custom_fields": [{ "id": 2, "value": "Robot-01" }, { "id": 9, "value": "x" }] });
         let created =
-            json_of(create_issue(tracker.clone(), body(new)).await, StatusCode::CREATED).await;
+            read_json(create_issue(tracker.clone(), body(new)).await, StatusCode::CREATED).await;
         let file = format!("{}.json", created["issue"]["id"]);
         assert_eq!(created["issue"]["custom_fields"][1]["value"], "Robot-01");
 
@@ -249,11 +257,11 @@ mod tests {
             [json!({ "notes": "again" }), json!({ "status_id": 5 }), json!({ "status_id": 9 })];
         for change in changes {
             let updated = update_issue(tracker.clone(), Path(file.clone()), body(change)).await;
-            json_of(updated, StatusCode::NO_CONTENT).await;
+            read_json(updated, StatusCode::NO_CONTENT).await;
         }
         let all_parts = query("include", "journals,attachments,allowed_statuses");
         let answer = show_issue(tracker.clone(), Path(file), all_parts).await;
-        let issue = json_of(answer, StatusCode::OK).await["issue"].take();
+        let issue = read_json(answer, StatusCode::OK).await["issue"].take();
         assert_eq!(issue["journals"][0]["notes"], "again");
         assert_eq!(issue["attachments"][0]["filename"], "a.png");
         assert_eq!(issue["status"]["is_closed"], true);
@@ -272,6 +280,6 @@ mod tests {
             assert_eq!(missing.status(), StatusCode::NOT_FOUND);
         }
         let blank = create_issue(tracker, body(json!({ "project_id": "qa" }))).await;
-        json_of(blank, StatusCode::UNPROCESSABLE_ENTITY).await;
+        read_json(blank, StatusCode::UNPROCESSABLE_ENTITY).await;
     }
 }

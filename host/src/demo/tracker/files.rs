@@ -21,7 +21,8 @@ const FILES_BYTES_MAX: usize = 256 << 20;
 /// Maximum number of files.
 const FILES_MAX: usize = 10_000;
 
-pub(super) struct File {
+/// A file that a request uploaded.
+pub(super) struct UploadedFile {
     pub(super) id: u64,
     /// The text with which a later request attaches the file to an issue.
     pub(super) token: String,
@@ -29,9 +30,9 @@ pub(super) struct File {
     bytes: Bytes,
 }
 
-impl File {
-    /// The media type of an image that pages show; `None` for any other file, which is only
-    /// downloaded.
+impl UploadedFile {
+    /// Returns the media type of an image that pages can show. Returns `None` for any other file. A
+    /// browser can only download such a file.
     pub(super) fn image_type(&self) -> Option<&'static str> {
         match self.bytes.get(..4)? {
             b"\x89PNG" => Some("image/png"),
@@ -41,30 +42,32 @@ impl File {
         }
     }
 
-    pub(super) fn path(&self) -> String {
+    /// Returns the path from which a browser downloads the file.
+    pub(super) fn download_path(&self) -> String {
         let name = utf8_percent_encode(&self.name, NON_ALPHANUMERIC);
         format!("/attachments/download/{}/{name}", self.id)
     }
 
-    pub(super) fn size(&self) -> usize {
+    pub(super) fn size_bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(super) fn to_json(&self) -> Value {
         let content_type = self.image_type().unwrap_or("application/octet-stream");
-        json!({ "id": self.id, "filename": self.name, "filesize": self.size(),
-            "content_type": content_type, "content_url": self.path() })
+        json!({ "id": self.id, "filename": self.name, "filesize": self.size_bytes(),
+            "content_type": content_type, "content_url": self.download_path() })
     }
 }
 
-/// Stores a file, and answers with the token with which a later request attaches it to an issue.
-pub(super) async fn upload(
+/// Stores a file, and answers with its token. A later request attaches the file to an issue by this
+/// token.
+pub(super) async fn upload_file(
     State(tracker): TrackerState,
     Query(query): Query<HashMap<String, String>>,
     bytes: Bytes,
 ) -> Response {
     let data = &mut *tracker.data();
-    let stored_bytes: usize = data.files.iter().map(File::size).sum();
+    let stored_bytes: usize = data.files.iter().map(UploadedFile::size_bytes).sum();
     if data.files.len() >= FILES_MAX || stored_bytes + bytes.len() > FILES_BYTES_MAX {
         let errors = json!({ "errors": ["This sample tracker is full; start the demo again"] });
         return (StatusCode::UNPROCESSABLE_ENTITY, Json(errors)).into_response();
@@ -73,13 +76,18 @@ pub(super) async fn upload(
     let token = format!("{id}.{}", Uuid::new_v4().simple());
     let name = query.get("filename").filter(|name| !name.is_empty()).cloned();
     let answer = json!({ "upload": { "id": id, "token": token } });
-    data.files.push(File { id, token, name: name.unwrap_or_else(|| id.to_string()), bytes });
+    data.files.push(UploadedFile {
+        id,
+        token,
+        name: name.unwrap_or_else(|| id.to_string()),
+        bytes,
+    });
     (StatusCode::CREATED, Json(answer)).into_response()
 }
 
-/// Answers a download. The browser shows an image and saves any other file. So an uploaded HTML
-/// file is never a page of this origin.
-pub(super) async fn download(
+/// Answers a download. The browser shows an image and saves any other file, so an uploaded HTML
+/// file is never shown as a page of this origin.
+pub(super) async fn download_file(
     State(tracker): TrackerState,
     Path((id, _)): Path<(u64, String)>,
 ) -> Response {

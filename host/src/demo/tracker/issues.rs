@@ -1,27 +1,32 @@
-//! The records of the sample tracker: issues with comments, files and custom fields. They exist
-//! only in memory.
+//! The records of the sample tracker: issues with comments, files and custom fields. The records
+//! are stored only in memory.
 
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
 use super::CUSTOM_FIELDS;
-use super::files::File;
+use super::files::UploadedFile;
 
 /// Maximum number of issues.
 pub(super) const ISSUES_MAX: usize = 10_000;
 
+/// The trackers of the project, which are kinds of issues in Redmine: id and name.
 pub(super) const TRACKERS: [(u64, &str); 2] = [(1, "Bug"), (2, "Feature")];
+/// The priorities of issues: id and name.
 pub(super) const PRIORITIES: [(u64, &str); 5] =
     [(1, "Low"), (2, "Normal"), (3, "High"), (4, "Urgent"), (5, "Immediate")];
 /// The statuses: id, name, and whether an issue of this status is closed.
 pub(super) const STATUSES: [(u64, &str, bool); 3] =
     [(1, "New", false), (2, "In Progress", false), (5, "Closed", true)];
+/// The id of the priority "Normal".
 pub(super) const PRIORITY_NORMAL: u64 = 2;
+/// The id of the status "New".
 const STATUS_NEW: u64 = 1;
+/// The id of the status "Closed".
 const STATUS_CLOSED: u64 = 5;
 
-/// The issues that exist at the start: subject, priority, status.
+/// The issues that exist at the start: subject, id of the priority, id of the status.
 const SAMPLE_ISSUES: [(&str, u64, u64); 6] = [
     ("Checkout accepts an expired card", 5, STATUS_NEW),
     ("Search finds nothing for names with an umlaut", 3, STATUS_NEW),
@@ -36,29 +41,35 @@ const SAMPLE_ISSUES: [(&str, u64, u64); 6] = [
 pub(super) struct TrackerData {
     pub(super) issues: Vec<Issue>,
     /// All files, including files that no issue has yet.
-    pub(super) files: Vec<File>,
+    pub(super) files: Vec<UploadedFile>,
 }
 
+/// An issue of the sample tracker.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Issue {
     pub(super) id: u64,
+    /// The id of the kind of issue, an element of [`TRACKERS`].
     pub(super) tracker: u64,
+    /// The id of the priority, an element of [`PRIORITIES`].
     pub(super) priority: u64,
+    /// The id of the status, an element of [`STATUSES`].
     pub(super) status: u64,
     pub(super) subject: String,
     pub(super) description: String,
-    /// The values of the custom fields that are set, by the field's id.
+    /// The values of the custom fields that are set, by the id of the field.
     pub(super) custom_fields: HashMap<u64, String>,
-    /// The ids of the issue's files.
+    /// The ids of the files that are attached to the issue.
     pub(super) files: Vec<u64>,
     pub(super) comments: Vec<String>,
 }
 
-/// The parameters of a query, by Redmine's names.
+/// The parameters in the query of a request, by Redmine's names. Most of them filter the issues of
+/// a list.
 pub(super) type Filters = HashMap<String, String>;
 
 impl TrackerData {
-    /// The data at the start: some issues, because the demo should not show counts of zero.
+    /// Returns the data at the start. It contains some issues, so that the demo does not show
+    /// counts of zero.
     pub(super) fn sample() -> Self {
         let issue = |(&(subject, priority, status), id)| Issue {
             id,
@@ -80,19 +91,23 @@ impl TrackerData {
         self.issues.iter_mut().find(|issue| issue.id == id)
     }
 
-    /// The files that are attached to an issue.
-    pub(super) fn files_of<'a>(&'a self, issue: &'a Issue) -> impl Iterator<Item = &'a File> {
+    /// Returns the files that are attached to an issue.
+    pub(super) fn files_of_issue<'a>(
+        &'a self,
+        issue: &'a Issue,
+    ) -> impl Iterator<Item = &'a UploadedFile> {
         self.files.iter().filter(|file| issue.files.contains(&file.id))
     }
 }
 
 impl Issue {
-    /// Whether the issue matches the filters that the Redmine connector uses. As in Redmine, an
-    /// unknown filter matches every issue, and without `status_id` closed issues do not match.
-    pub(super) fn matches(&self, filters: &Filters) -> bool {
+    /// Whether the issue matches the filters that the Redmine connector uses. Two rules are the
+    /// same as in Redmine. An unknown filter matches every issue. Without the filter `status_id`,
+    /// closed issues do not match.
+    pub(super) fn matches_filters(&self, filters: &Filters) -> bool {
         filters.iter().all(|(filter, value)| match filter.as_str() {
-            "tracker_id" => is_one_of(self.tracker, value),
-            "priority_id" => is_one_of(self.priority, value),
+            "tracker_id" => filter_contains_id(self.tracker, value),
+            "priority_id" => filter_contains_id(self.priority, value),
             "description" => self.description.contains(value.trim_start_matches('~')),
             filter => match custom_field_id(filter) {
                 Some(id) => self.custom_fields.get(&id) == Some(value),
@@ -106,14 +121,14 @@ impl Issue {
     }
 
     pub(super) fn status_name(&self) -> &'static str {
-        status_by_id(self.status).map_or("?", |(_, name, _)| name)
+        find_status(self.status).map_or("?", |(_, name, _)| name)
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        status_by_id(self.status).is_some_and(|(_, _, is_closed)| is_closed)
+        find_status(self.status).is_some_and(|(_, _, is_closed)| is_closed)
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(super) fn to_json(&self) -> Value {
         let field = |(id, field): &(u64, &str)| {
             let value = self.custom_fields.get(id).map_or("", String::as_str);
             json!({ "id": id, "name": field, "value": value })
@@ -121,39 +136,39 @@ impl Issue {
         json!({
             "id": self.id,
             "project": { "id": 1, "name": "QA" },
-            "tracker": { "id": self.tracker, "name": name_by_id(&TRACKERS, self.tracker) },
+            "tracker": { "id": self.tracker, "name": find_name(&TRACKERS, self.tracker) },
             "status":
                 { "id": self.status, "name": self.status_name(), "is_closed": self.is_closed() },
-            "priority": { "id": self.priority, "name": name_by_id(&PRIORITIES, self.priority) },
+            "priority": { "id": self.priority, "name": find_name(&PRIORITIES, self.priority) },
             "subject": self.subject,
             "description": self.description,
             "custom_fields": CUSTOM_FIELDS.iter().map(field).collect::<Vec<_>>(),
         })
     }
 
-    /// The comments as Redmine's journals.
+    /// Returns the comments as JSON, in the format of Redmine's journals.
     pub(super) fn journals(&self) -> Vec<Value> {
         let journal = |(notes, id): (&String, u64)| json!({ "id": id, "notes": notes });
         self.comments.iter().zip(1..).map(journal).collect()
     }
 }
 
-pub(super) fn status_by_id(id: u64) -> Option<(u64, &'static str, bool)> {
+pub(super) fn find_status(id: u64) -> Option<(u64, &'static str, bool)> {
     STATUSES.into_iter().find(|(status, ..)| *status == id)
 }
 
-/// The id in a filter such as `cf_2`.
+/// Returns the id of the custom field in a filter such as `cf_2`.
 fn custom_field_id(filter: &str) -> Option<u64> {
     let id = filter.strip_prefix("cf_")?.parse().ok()?;
     CUSTOM_FIELDS.iter().any(|(field, _)| *field == id).then_some(id)
 }
 
-pub(super) fn name_by_id(list: &[(u64, &'static str)], id: u64) -> &'static str {
+pub(super) fn find_name(list: &[(u64, &'static str)], id: u64) -> &'static str {
     list.iter().find(|(entry, _)| *entry == id).map_or("?", |(_, name)| name)
 }
 
-/// Whether a filter such as "4|5" contains the id.
-fn is_one_of(id: u64, filter: &str) -> bool {
+/// Whether a filter such as `4|5` contains the id.
+fn filter_contains_id(id: u64, filter: &str) -> bool {
     filter.split('|').any(|text| text == id.to_string())
 }
 
@@ -162,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn filters_match_as_in_redmine() {
+    fn filters_match_the_same_issues_as_in_redmine() {
         let issue = Issue {
             tracker: 1,
             priority: 5,
@@ -172,7 +187,9 @@ mod tests {
             ..Issue::default()
         };
         let matches = |query: &[(&str, &str)]| {
-            issue.matches(&query.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
+            issue.matches_filters(
+                &query.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            )
         };
         assert!(matches(&[]));
         assert!(matches(&[("status_id", "open"), ("priority_id", "4|5"), ("sort", "id")]));

@@ -1,5 +1,5 @@
-//! The HTML pages of the sample tracker. Texts of issues are rendered as Markdown, and HTML in them
-//! is escaped.
+//! The HTML pages of the sample tracker. Texts of issues are rendered as Markdown. HTML in these
+//! texts is escaped.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use axum::response::{Html, IntoResponse, Response};
 
 use crate::report::markdown_as_html;
 
-use super::issues::{Filters, Issue, PRIORITIES, TRACKERS, TrackerData, name_by_id};
+use super::issues::{Filters, Issue, PRIORITIES, TRACKERS, TrackerData, find_name};
 use super::{CUSTOM_FIELDS, TrackerState};
 
 pub(super) async fn list_issues(
@@ -20,9 +20,9 @@ pub(super) async fn list_issues(
         filters.insert("status_id".to_owned(), "*".to_owned());
     }
     let mut rows = String::new();
-    for issue in tracker.data().issues.iter().filter(|issue| issue.matches(&filters)) {
+    for issue in tracker.data().issues.iter().filter(|issue| issue.matches_filters(&filters)) {
         let Issue { id, subject, .. } = issue;
-        let (priority, status) = (name_by_id(&PRIORITIES, issue.priority), issue.status_name());
+        let (priority, status) = (find_name(&PRIORITIES, issue.priority), issue.status_name());
         let _ = write!(
             rows,
             "<tr><td><a href=\"/issues/{id}\">#{id}</a><td>{priority}<td>{status}<td>{}",
@@ -32,13 +32,13 @@ pub(super) async fn list_issues(
     html_page("Issues", &format!("<table><tr><th>#<th>Priority<th>Status<th>Subject{rows}</table>"))
 }
 
-/// The page of an issue; without an issue, a page with the status 404.
+/// Returns the page of an issue. Without an issue, returns a page with the status 404.
 pub(super) fn issue_page(data: &TrackerData, issue: Option<&Issue>) -> Response {
     let Some(issue) = issue else {
         return (StatusCode::NOT_FOUND, html_page("Issue not found", "")).into_response();
     };
-    let tracker = name_by_id(&TRACKERS, issue.tracker);
-    let priority = name_by_id(&PRIORITIES, issue.priority);
+    let tracker = find_name(&TRACKERS, issue.tracker);
+    let priority = find_name(&PRIORITIES, issue.priority);
     let mut body = format!("<p>{tracker} · {priority} · {}</p><dl>", issue.status_name());
     for (id, field) in CUSTOM_FIELDS {
         if let Some(value) = issue.custom_fields.get(&id) {
@@ -47,9 +47,9 @@ pub(super) fn issue_page(data: &TrackerData, issue: Option<&Issue>) -> Response 
     }
     body += &format!("</dl>{}", markdown_as_html(&issue.description));
     body += "<h2>Files</h2><ul>";
-    for file in data.files_of(issue) {
-        let (path, name) = (file.path(), escape(&file.name));
-        let _ = write!(body, "<li><a href=\"{path}\">{name}</a> ({} bytes)", file.size());
+    for file in data.files_of_issue(issue) {
+        let (path, name) = (file.download_path(), escape(&file.name));
+        let _ = write!(body, "<li><a href=\"{path}\">{name}</a> ({} bytes)", file.size_bytes());
         if file.image_type().is_some() {
             let _ = write!(body, "<br><img src=\"{path}\" alt=\"{name}\">");
         }

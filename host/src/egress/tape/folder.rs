@@ -1,5 +1,6 @@
-//! The file format of a recording: one JSON text for each exchange. In a folder, the files are
-//! named `0001.json` and so on. People read and edit these files.
+//! Reads and writes the files of a recording: one JSON text for each exchange. In a folder, the
+//! files are named `0001.json`, `0002.json` and so on. People read and edit these files. Never
+//! redacts a text: `tape.rs` redacts all texts.
 
 use std::fs;
 use std::io;
@@ -13,17 +14,17 @@ use serde::{Deserialize, Serialize};
 use crate::domain::StringEnum as _;
 use crate::secret::write_private;
 
-use super::{HttpError, NoAnswer, TapedAnswer, TapedEnd, TapedRequest};
+use super::{HttpError, NoAnswer, TapedAnswer, TapedOutcome, TapedRequest};
 
 /// Maximum number of exchanges in a recording.
 pub(super) const EXCHANGES_MAX: usize = 1_000;
 /// The file that describes the recorded call, in a folder that `jackfield fixture` wrote.
 const CALL_FILE: &str = "call.json";
-/// JSON files in the folder of a recording that are not exchanges: they describe how an export was
-/// called.
+/// The names of JSON files in the folder of a recording that are not exchanges. These files contain
+/// the input of the recorded call.
 const CALL_FILES: [&str; 5] =
     [CALL_FILE, "event.json", "report.json", "settings.json", "test-data.json"];
-/// Maximum size of the files of a recording together, bytes.
+/// Maximum size of all files of a recording together, bytes.
 const RECORDING_BYTES_MAX: u64 = 512 << 20;
 
 /// The reason why a folder cannot be used for a recording.
@@ -70,7 +71,7 @@ pub enum InvalidExchange {
     /// The text is not JSON, or has missing or unknown members.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    /// The text has both a response and an error, or neither.
+    /// The text has both a response and an error, or it has neither of them.
     #[error("give exactly one of `response` or `error`")]
     ResponseOrError,
     /// The error is not a case that a guest can get.
@@ -99,7 +100,8 @@ struct ExchangeFile {
     error: Option<ErrorPart>,
 }
 
-/// A case of `http-error`, without its payload in `case`.
+/// The failure of an exchange. `case` is the name of a case of `http-error`, and `text` is the text
+/// of the error.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ErrorPart {
@@ -107,6 +109,7 @@ struct ErrorPart {
     text: String,
 }
 
+/// The request of an exchange, as the file stores it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RequestPart {
@@ -120,6 +123,7 @@ struct RequestPart {
     body_base64: Option<String>,
 }
 
+/// The response of an exchange, as the file stores it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ResponsePart {
@@ -132,7 +136,7 @@ struct ResponsePart {
     body_base64: Option<String>,
 }
 
-/// Creates the folder, if it is missing, with access only for its owner. Refuses a folder that
+/// If the folder is missing, creates it with access only for its owner. Refuses a folder that
 /// already has exchanges.
 pub(super) fn create_folder(folder: &Path) -> Result<(), RecordingError> {
     let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
@@ -144,7 +148,7 @@ pub(super) fn create_folder(folder: &Path) -> Result<(), RecordingError> {
     }
 }
 
-/// Writes an exchange to the file with this number.
+/// Writes an exchange to the file whose name contains this number.
 pub(super) fn write_exchange(
     folder: &Path,
     number: usize,
@@ -163,27 +167,28 @@ pub(super) fn write_exchange(
     written.map_err(|source| RecordingError::Disk { path: path.clone(), source })
 }
 
-/// Writes exchanges, each a text in the format of a tape, to a new folder as a recording.
+/// Writes exchanges to a new folder as a recording. Each exchange is a JSON text in the format of
+/// this module.
 ///
 /// # Errors
-/// The folder cannot be used, or it has a recording already, or a text is not an exchange.
+/// The folder cannot be used or already contains a recording, or a text is not an exchange.
 pub fn write_recording(folder: &Path, exchanges: &[String]) -> Result<(), RecordingError> {
     create_folder(folder)?;
     let mut numbered = exchanges.iter().zip(1..);
     numbered.try_for_each(|(text, number)| write_exchange(folder, number, text))
 }
 
-/// Returns the text of an exchange.
-pub(super) fn exchange_text(request: TapedRequest, end: TapedEnd) -> String {
+/// Returns the JSON text of an exchange.
+pub(super) fn exchange_text(request: TapedRequest, outcome: TapedOutcome) -> String {
     let (body, body_base64) = body_members(&request.body);
     let TapedRequest { method, url, headers, .. } = request;
     let request = RequestPart { method, url, headers, body, body_base64 };
-    let (response, error) = match end {
-        TapedEnd::Answer(TapedAnswer { status, headers, body }) => {
+    let (response, error) = match outcome {
+        TapedOutcome::Answer(TapedAnswer { status, headers, body }) => {
             let (body, body_base64) = body_members(&body);
             (Some(ResponsePart { status, headers, body, body_base64 }), None)
         }
-        TapedEnd::Failure(error) => {
+        TapedOutcome::Failure(error) => {
             let (case, text) = error.into_parts();
             (None, Some(ErrorPart { case: case.as_str().to_owned(), text }))
         }
@@ -192,12 +197,13 @@ pub(super) fn exchange_text(request: TapedRequest, end: TapedEnd) -> String {
     serde_json::to_string(&ExchangeFile { request, response, error }).unwrap_or_default()
 }
 
-/// Reads all exchanges in the order of their files, each with the name of its file.
+/// Reads all exchanges of a folder, in the order of their file names. Returns the file name with
+/// each exchange.
 pub(super) fn read_exchanges(
     folder: &Path,
-) -> Result<Vec<(String, TapedRequest, TapedEnd)>, RecordingError> {
+) -> Result<Vec<(String, TapedRequest, TapedOutcome)>, RecordingError> {
     let files = exchange_files(folder)?;
-    // A recorded call that sent nothing has no exchange.
+    // If the recorded call sent no request, the folder contains its call file but no exchange.
     if files.is_empty() && !folder.join(CALL_FILE).exists() {
         return Err(RecordingError::Empty(folder.to_owned()));
     }
@@ -211,15 +217,15 @@ pub(super) fn read_exchanges(
         };
         bytes_left = left;
         let text = fs::read_to_string(&path).map_err(disk_error)?;
-        let (request, answer) = parse_exchange(&text)
+        let (request, outcome) = parse_exchange(&text)
             .map_err(|source| RecordingError::NotAnExchange { path: path.clone(), source })?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        exchanges.push((name, request, answer));
+        exchanges.push((name, request, outcome));
     }
     Ok(exchanges)
 }
 
-/// Returns the paths of the exchanges of a recording, sorted.
+/// Returns the sorted paths of the files that contain exchanges.
 fn exchange_files(folder: &Path) -> Result<Vec<PathBuf>, RecordingError> {
     let disk_error = |source| RecordingError::Disk { path: folder.to_owned(), source };
     let mut files = Vec::new();
@@ -239,16 +245,16 @@ fn exchange_files(folder: &Path) -> Result<Vec<PathBuf>, RecordingError> {
     Ok(files)
 }
 
-/// Parses the text of an exchange.
-pub(super) fn parse_exchange(text: &str) -> Result<(TapedRequest, TapedEnd), InvalidExchange> {
+/// Parses the JSON text of an exchange.
+pub(super) fn parse_exchange(text: &str) -> Result<(TapedRequest, TapedOutcome), InvalidExchange> {
     let ExchangeFile { request, response, error } = serde_json::from_str(text)?;
     let body = parse_body(request.body, request.body_base64)?;
     let RequestPart { method, url, headers, .. } = request;
     let request = TapedRequest { method, url, headers, body };
     match (response, error) {
-        (Some(response), None) => Ok((request, TapedEnd::Answer(parse_answer(response)?))),
+        (Some(response), None) => Ok((request, TapedOutcome::Answer(parse_answer(response)?))),
         (None, Some(ErrorPart { case, text })) => match NoAnswer::parse(&case) {
-            Some(case) => Ok((request, TapedEnd::Failure(HttpError::from_case(case, text)))),
+            Some(case) => Ok((request, TapedOutcome::Failure(HttpError::from_case(case, text)))),
             None => Err(InvalidExchange::UnknownCase(case)),
         },
         _ => Err(InvalidExchange::ResponseOrError),
@@ -264,8 +270,8 @@ fn parse_answer(response: ResponsePart) -> Result<TapedAnswer, InvalidExchange> 
     Ok(TapedAnswer { status, headers, body })
 }
 
-/// Returns the members of a body in JSON: as text, or in base64 if it is not UTF-8. An empty body
-/// has no member.
+/// Returns the values of the JSON members `body` and `body_base64`. A body that is not UTF-8 is in
+/// `body_base64`. An empty body is in neither member.
 fn body_members(body: &[u8]) -> (Option<String>, Option<String>) {
     match std::str::from_utf8(body) {
         Ok("") => (None, None),
@@ -288,7 +294,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn written_exchanges_are_read_again() {
+    fn exchanges_that_were_written_are_read_without_change() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("new");
         create_folder(&folder).unwrap();
@@ -300,9 +306,9 @@ mod tests {
         };
         let answer = |body: &'static [u8]| {
             let body = Bytes::from_static(body);
-            TapedEnd::Answer(TapedAnswer { status: 201, headers: Vec::new(), body })
+            TapedOutcome::Answer(TapedAnswer { status: 201, headers: Vec::new(), body })
         };
-        let failure = || TapedEnd::Failure(HttpError::Interrupted("reset".to_owned()));
+        let failure = || TapedOutcome::Failure(HttpError::Interrupted("reset".to_owned()));
         write_exchange(&folder, 2, &exchange_text(request(b"\xff\0"), answer(b""))).unwrap();
         write_exchange(&folder, 1, &exchange_text(request(b"text"), answer(b"\xfe"))).unwrap();
         write_exchange(&folder, 3, &exchange_text(request(b""), failure())).unwrap();
@@ -318,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_about_an_invalid_exchange_names_the_file() {
+    fn an_error_about_an_exchange_file_names_the_file_and_the_reason() {
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(read_exchanges(folder.path()), Err(RecordingError::Empty(_))));
         assert!(matches!(

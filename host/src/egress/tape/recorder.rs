@@ -1,4 +1,5 @@
-//! Records each exchange of a run: in the files of a folder, or in memory for the event of the run.
+//! Stores the recorded exchanges of a run: in the files of a folder, or in memory for the event of
+//! the run. Never makes an exchange, and never redacts: `tape.rs` does both.
 
 use std::path::{Path, PathBuf};
 
@@ -10,26 +11,30 @@ use crate::memory::Charge;
 
 use super::super::RunRequests;
 use super::folder::{self, EXCHANGES_MAX};
-use super::{RecordingError, TapeError, TapedEnd, TapedRequest};
+use super::{RecordingError, TapeError, TapedOutcome, TapedRequest};
 
-/// Records exchanges.
+/// Records exchanges in a folder or in memory.
 pub struct Recorder {
     state: Mutex<RecorderState>,
 }
 
+/// Where exchanges are recorded.
 enum Destination {
+    /// Exchanges are recorded in the files of this folder.
     Folder(PathBuf),
-    /// Exchanges are recorded until this instant, within the limits of a stored recording.
+    /// Exchanges are recorded in memory until this time, within the limits of a stored recording.
     Memory(Timestamp),
 }
 
 struct RecorderState {
     destination: Destination,
+    /// How many exchanges were recorded.
     exchange_count: usize,
-    /// The texts of the exchanges, if they are recorded in memory.
+    /// The JSON texts of the exchanges, if they are recorded in memory.
     texts: Vec<String>,
     /// The size of `texts`.
     bytes: u64,
+    /// The charges for the memory of `texts`.
     charges: Vec<Charge>,
     /// The reason why the first missing exchange was not recorded.
     failure: Option<TapeError>,
@@ -60,7 +65,7 @@ impl Recorder {
         Self { state: Mutex::new(RecorderState::with_destination(destination)) }
     }
 
-    /// Makes a recorder in memory for one run. It records exchanges until this instant.
+    /// Creates a recorder in memory for one run. The recorder records exchanges until this time.
     pub(in super::super) fn in_memory_until(until: Timestamp) -> Self {
         Self::with_destination(Destination::Memory(until))
     }
@@ -68,15 +73,15 @@ impl Recorder {
     /// Returns how many exchanges were recorded.
     ///
     /// # Errors
-    /// The recording is not complete. The error states why.
+    /// The recording is not complete. The error states the reason.
     pub fn exchange_count(&self) -> Result<usize, TapeError> {
         let state = self.state.lock();
         state.failure.clone().map_or(Ok(state.exchange_count), Err)
     }
 
-    /// Removes the exchanges from memory and returns them, with the reason why some are missing.
-    /// `None` if they are recorded in a folder.
-    pub(in super::super) fn take(&self) -> Option<(Vec<String>, Option<String>)> {
+    /// Removes the exchanges from memory and returns them. If exchanges are missing, also returns
+    /// the reason. Returns `None` if the exchanges are recorded in a folder.
+    pub(in super::super) fn take_exchanges(&self) -> Option<(Vec<String>, Option<String>)> {
         let mut state = self.state.lock();
         if matches!(state.destination, Destination::Folder(_)) {
             return None;
@@ -86,27 +91,33 @@ impl Recorder {
         Some((std::mem::take(&mut state.texts), missing))
     }
 
-    /// Whether exchanges are recorded at this time.
-    pub(super) fn records_at(&self, now: Timestamp) -> bool {
+    /// Returns whether exchanges are recorded at this time.
+    pub(super) fn is_recording_at(&self, now: Timestamp) -> bool {
         match &self.state.lock().destination {
             Destination::Folder(_) => true,
             Destination::Memory(until) => is_recording(Some(*until), now),
         }
     }
 
-    /// Returns the size of a body if the body is too large to be recorded.
-    pub(super) fn over_limit(&self, bytes: u64) -> Option<u64> {
+    /// Returns the given size of a body if a body of this size is too large to be recorded. Returns
+    /// `None` for a smaller body.
+    pub(super) fn size_if_too_large(&self, bytes: u64) -> Option<u64> {
         let in_memory = matches!(self.state.lock().destination, Destination::Memory(_));
         let is_over = in_memory && bytes > RECORDED_BODY_BYTES_MAX;
         is_over.then_some(bytes)
     }
 
-    /// Records an exchange. If this fails, the run goes on, because the tracker has already
-    /// answered.
-    pub(super) fn record(&self, requests: &RunRequests, request: TapedRequest, end: TapedEnd) {
+    /// Records an exchange. If the exchange cannot be recorded, the run goes on, because the
+    /// tracker has already answered.
+    pub(super) fn record(
+        &self,
+        requests: &RunRequests,
+        request: TapedRequest,
+        outcome: TapedOutcome,
+    ) {
         let mut state = self.state.lock();
         let request_line = format!("{} {}", request.method, request.url);
-        let text = folder::exchange_text(request, end);
+        let text = folder::exchange_text(request, outcome);
         let result = match &state.destination {
             Destination::Folder(folder) => {
                 folder::write_exchange(folder, state.exchange_count + 1, &text)
@@ -120,8 +131,8 @@ impl Recorder {
         }
     }
 
-    /// Remembers that an exchange is missing in the recording.
-    pub(super) fn skip(&self, request_line: &str, why: &TapeError) {
+    /// Records that an exchange is missing in the recording, and the reason.
+    pub(super) fn record_missing(&self, request_line: &str, why: &TapeError) {
         self.state.lock().add_failure(request_line, why);
     }
 }

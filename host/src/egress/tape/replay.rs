@@ -1,6 +1,6 @@
 //! Answers requests from the exchanges of a folder or of an event. The first unused exchange with
-//! the same method, URL and body answers a request. A test may replace some answers, to find out
-//! how a connector reacts to a tracker that fails.
+//! the same method, URL and body answers a request. A test may replace some answers to find out how
+//! a connector reacts to a tracker that fails. Never sends a request.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use parking_lot::Mutex;
 use crate::domain::Effect;
 
 use super::{
-    HttpError, NoAnswer, RecordingError, TapeError, TapedAnswer, TapedEnd, TapedRequest, folder,
+    HttpError, NoAnswer, RecordingError, TapeError, TapedAnswer, TapedOutcome, TapedRequest, folder,
 };
 
-/// How many bytes before and after a difference are shown.
+/// An error shows this number of bytes before and after a difference.
 const CONTEXT_BYTES: usize = 30;
 
-/// The exchanges of a folder. It is cheap to clone.
+/// The recorded exchanges of a folder. A clone is cheap, because the clones share the exchanges.
 #[derive(Clone, Default)]
 pub struct Recording(Arc<[RecordedExchange]>);
 
@@ -29,12 +29,12 @@ pub struct Replay {
 }
 
 struct RecordedExchange {
-    file: String,
+    file_name: String,
     request: TapedRequest,
-    end: TapedEnd,
+    outcome: TapedOutcome,
 }
 
-/// What a replayed request gets.
+/// The reply to a replayed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// A complete answer.
@@ -60,39 +60,40 @@ pub struct SentRequest {
     pub url: String,
     /// The body.
     pub body: Bytes,
-    /// The effect in the tracker, as the connector marked it.
+    /// The effect in the tracker with which the connector marked the request.
     pub effect: Effect,
-    /// The recorded answer; absent if no exchange answers this request, or if its exchange failed.
-    pub recorded: Option<TapedAnswer>,
+    /// The recorded answer. `None` if no exchange matches this request, or if the recorded exchange
+    /// has no answer.
+    pub recorded_answer: Option<TapedAnswer>,
 }
 
-/// A request of a replay beside the recorded one that answered it.
+/// A request of a replay, and the recorded request whose answer it got.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Comparison {
-    /// The request of the replay; absent if it did not send the recorded one.
-    pub sent: Option<TapedRequest>,
-    /// The recorded request; absent if no exchange answered the request of the replay.
-    pub recorded: Option<TapedRequest>,
-    /// The status of the recorded answer; absent if there is none.
-    pub status: Option<u16>,
+    /// The request of the replay. `None` if the replay did not send the recorded request.
+    pub sent_request: Option<TapedRequest>,
+    /// The recorded request. `None` if no exchange answered the request of the replay.
+    pub recorded_request: Option<TapedRequest>,
+    /// The status of the recorded answer. `None` if no exchange or no answer was recorded.
+    pub recorded_status: Option<u16>,
 }
 
 #[derive(Default)]
 struct ReplayState {
     recording: Recording,
-    /// The replies that requests get instead of the recorded answer, by the number of the request,
+    /// The replies that requests get instead of the recorded answers, by the number of the request,
     /// from 0.
-    replaced: BTreeMap<usize, Reply>,
+    replacements: BTreeMap<usize, Reply>,
     /// Whether an exchange that has only the same method and path may also answer a request.
     accepts_similar: bool,
     /// The requests since the run began.
-    sent: Vec<SentRequest>,
-    /// Each request with the index of the exchange that answered it.
-    answered: Vec<(TapedRequest, Option<usize>)>,
+    sent_requests: Vec<SentRequest>,
+    /// Each request, and the index of the exchange that answered it.
+    matched_exchanges: Vec<(TapedRequest, Option<usize>)>,
     /// The indices of the exchanges that were used.
     used_indices: Vec<usize>,
     /// The reason why no exchange answered the first unanswered request.
-    first_unanswered: Option<TapeError>,
+    first_unanswered_error: Option<TapeError>,
 }
 
 impl Recording {
@@ -102,79 +103,82 @@ impl Recording {
     /// The folder has no exchange, or one of its files is not an exchange.
     pub fn read(folder: &Path) -> Result<Self, RecordingError> {
         let exchanges = folder::read_exchanges(folder)?.into_iter();
-        let exchange = |(file, request, end)| RecordedExchange { file, request, end };
+        let exchange =
+            |(file_name, request, outcome)| RecordedExchange { file_name, request, outcome };
         Ok(Self(exchanges.map(exchange).collect()))
     }
 }
 
 impl Replay {
-    /// Makes a replay of the exchanges of a recorded run, each a text in the format of a tape. A
-    /// request that has changed gets the answer of the most similar one, so that the run goes on.
+    /// Creates a replay of the exchanges of a recorded run. Each exchange is a JSON text in the
+    /// format of a tape. A request that is not in the recording gets the answer of the most similar
+    /// recorded request, so that the run goes on.
     ///
     /// # Errors
     /// A text is not an exchange.
-    pub fn of_event(exchanges: &[String]) -> Result<Arc<Self>, RecordingError> {
+    pub fn from_event_exchanges(exchanges: &[String]) -> Result<Arc<Self>, RecordingError> {
         let recorded = exchanges.iter().zip(1..).map(|(text, number)| {
-            let file = format!("{number:04}.json");
-            let path = PathBuf::from(&file);
+            let file_name = format!("{number:04}.json");
+            let path = PathBuf::from(&file_name);
             let exchange = folder::parse_exchange(text);
-            let (request, end) =
+            let (request, outcome) =
                 exchange.map_err(|source| RecordingError::NotAnExchange { path, source })?;
-            Ok(RecordedExchange { file, request, end })
+            Ok(RecordedExchange { file_name, request, outcome })
         });
         let recording = Recording(recorded.collect::<Result<_, RecordingError>>()?);
         let state = ReplayState { recording, accepts_similar: true, ..ReplayState::default() };
         Ok(Arc::new(Self { state: Mutex::new(state) }))
     }
 
-    /// Returns the requests since the run began, each with the recorded one. After them, returns
-    /// the recorded requests that were not sent.
+    /// Compares the requests since the run began with the recorded requests. The last comparisons
+    /// of the list are for the recorded requests that were not sent.
     #[must_use]
     pub fn compare(&self) -> Vec<Comparison> {
         let state = self.state.lock();
-        let status = |exchange: &RecordedExchange| match &exchange.end {
-            TapedEnd::Answer(answer) => Some(answer.status),
-            TapedEnd::Failure(_) => None,
+        let status = |exchange: &RecordedExchange| match &exchange.outcome {
+            TapedOutcome::Answer(answer) => Some(answer.status),
+            TapedOutcome::Failure(_) => None,
         };
-        let sent = state.answered.iter().map(|(request, index)| {
+        let sent = state.matched_exchanges.iter().map(|(request, index)| {
             let exchange = index.and_then(|index| state.recording.0.get(index));
             Comparison {
-                sent: Some(request.clone()),
-                recorded: exchange.map(|exchange| exchange.request.clone()),
-                status: exchange.and_then(status),
+                sent_request: Some(request.clone()),
+                recorded_request: exchange.map(|exchange| exchange.request.clone()),
+                recorded_status: exchange.and_then(status),
             }
         });
         let exchanges = state.recording.0.iter().enumerate();
         let missing = exchanges.filter(|(index, _)| !state.used_indices.contains(index));
         let missing = missing.map(|(_, exchange)| Comparison {
-            sent: None,
-            recorded: Some(exchange.request.clone()),
-            status: status(exchange),
+            sent_request: None,
+            recorded_request: Some(exchange.request.clone()),
+            recorded_status: status(exchange),
         });
         sent.chain(missing).collect()
     }
 
-    /// Makes a replay of the exchanges of a folder.
+    /// Creates a replay of the exchanges of a folder.
     ///
     /// # Errors
-    /// As [`Recording::read`].
+    /// The errors of [`Recording::read`].
     pub fn read(folder: &Path) -> Result<Self, RecordingError> {
         let replay = Self::default();
-        replay.start(&Recording::read(folder)?, BTreeMap::new());
+        replay.start_run(&Recording::read(folder)?, BTreeMap::new());
         Ok(replay)
     }
 
-    /// Begins a run: no exchange of the recording is used yet. `replaced` has the replies that
-    /// requests get instead of the recorded answer, by the number of the request, from 0.
-    pub fn start(&self, recording: &Recording, replaced: BTreeMap<usize, Reply>) {
+    /// Begins a run. All exchanges of the recording are unused again. `replacements` are the
+    /// replies that requests get instead of the recorded answers, by the number of the request,
+    /// from 0.
+    pub fn start_run(&self, recording: &Recording, replacements: BTreeMap<usize, Reply>) {
         *self.state.lock() =
-            ReplayState { recording: recording.clone(), replaced, ..ReplayState::default() };
+            ReplayState { recording: recording.clone(), replacements, ..ReplayState::default() };
     }
 
-    /// Returns the requests since the run began, in order.
+    /// Returns the requests since the run began, in their order.
     #[must_use]
-    pub fn sent(&self) -> Vec<SentRequest> {
-        self.state.lock().sent.clone()
+    pub fn sent_requests(&self) -> Vec<SentRequest> {
+        self.state.lock().sent_requests.clone()
     }
 
     /// Returns the names of the files whose exchanges were not used.
@@ -183,15 +187,16 @@ impl Replay {
     /// No exchange answered a request.
     pub fn unused_files(&self) -> Result<Vec<String>, TapeError> {
         let state = self.state.lock();
-        if let Some(error) = &state.first_unanswered {
+        if let Some(error) = &state.first_unanswered_error {
             return Err(error.clone());
         }
         let exchanges = state.recording.0.iter().enumerate();
         let unused = exchanges.filter(|(index, _)| !state.used_indices.contains(index));
-        Ok(unused.map(|(_, exchange)| exchange.file.clone()).collect())
+        Ok(unused.map(|(_, exchange)| exchange.file_name.clone()).collect())
     }
 
-    /// Returns what a request gets: its recorded answer, or the reply that replaces it.
+    /// Returns the result of a request: the recorded answer or failure, or the reply that replaces
+    /// it.
     ///
     /// # Errors
     /// No exchange answers this request. The error names the most similar exchange and the
@@ -202,41 +207,47 @@ impl Replay {
         effect: Effect,
     ) -> Result<ReplayResult, TapeError> {
         let mut state = self.state.lock();
-        let found_index = state.find(request);
+        let found_index = state.find_exchange(request);
         let recorded = found_index.and_then(|index| state.recording.0.get(index));
-        let end = recorded.map(|exchange| exchange.end.clone());
-        let recorded = match &end {
-            Some(TapedEnd::Answer(answer)) => Some(answer.clone()),
-            Some(TapedEnd::Failure(_)) | None => None,
+        let outcome = recorded.map(|exchange| exchange.outcome.clone());
+        let recorded = match &outcome {
+            Some(TapedOutcome::Answer(answer)) => Some(answer.clone()),
+            Some(TapedOutcome::Failure(_)) | None => None,
         };
-        let number = state.sent.len();
-        state.answered.push((request.clone(), found_index));
+        let number = state.sent_requests.len();
+        state.matched_exchanges.push((request.clone(), found_index));
         let TapedRequest { method, url, body, .. } = request.clone();
-        state.sent.push(SentRequest { method, url, body, effect, recorded });
-        let (Some(index), Some(end)) = (found_index, end) else {
+        state.sent_requests.push(SentRequest {
+            method,
+            url,
+            body,
+            effect,
+            recorded_answer: recorded,
+        });
+        let (Some(index), Some(outcome)) = (found_index, outcome) else {
             let why = TapeError(state.explain_unanswered(request));
-            state.first_unanswered.get_or_insert_with(|| why.clone());
+            state.first_unanswered_error.get_or_insert_with(|| why.clone());
             return Err(why);
         };
         state.used_indices.push(index);
-        Ok(match (state.replaced.remove(&number), end) {
+        Ok(match (state.replacements.remove(&number), outcome) {
             (Some(reply), _) => ReplayResult::Reply(reply),
-            (None, TapedEnd::Answer(answer)) => ReplayResult::Reply(Reply::Answer(answer)),
-            (None, TapedEnd::Failure(error)) => ReplayResult::Failed(error),
+            (None, TapedOutcome::Answer(answer)) => ReplayResult::Reply(Reply::Answer(answer)),
+            (None, TapedOutcome::Failure(error)) => ReplayResult::Failed(error),
         })
     }
 }
 
 impl ReplayState {
-    /// Returns the index of the first unused exchange with an equal request, or else of the most
-    /// similar one.
-    fn find(&self, request: &TapedRequest) -> Option<usize> {
-        self.find_equal(request).or_else(|| self.find_similar(request))
+    /// Returns the index of the first unused exchange with an equal request. If no exchange is
+    /// equal and similar exchanges may answer, returns the index of the most similar exchange.
+    fn find_exchange(&self, request: &TapedRequest) -> Option<usize> {
+        self.find_equal_exchange(request).or_else(|| self.find_similar_exchange(request))
     }
 
-    /// Returns the most similar exchange with the same method and path, if similar exchanges may
-    /// answer.
-    fn find_similar(&self, request: &TapedRequest) -> Option<usize> {
+    /// Returns the index of the most similar unused exchange with the same method and path, if
+    /// similar exchanges may answer.
+    fn find_similar_exchange(&self, request: &TapedRequest) -> Option<usize> {
         if !self.accepts_similar {
             return None;
         }
@@ -253,7 +264,8 @@ impl ReplayState {
         nearest.map(|(index, _)| index)
     }
 
-    fn find_equal(&self, request: &TapedRequest) -> Option<usize> {
+    /// Returns the index of the first unused exchange with the same method, URL and body.
+    fn find_equal_exchange(&self, request: &TapedRequest) -> Option<usize> {
         let mut exchanges = self.recording.0.iter().enumerate();
         let is_equal = |(index, exchange): &(usize, &RecordedExchange)| {
             let recorded = &exchange.request;
@@ -270,7 +282,7 @@ impl ReplayState {
         let problem = format!("no recorded exchange answers {} {}", request.method, request.url);
         let exchanges = self.recording.0.iter().enumerate();
         let nearest = exchanges.max_by_key(|(index, exchange)| {
-            // Of equally similar exchanges, choose the first.
+            // The last element chooses the first of several equally similar exchanges.
             (
                 !self.used_indices.contains(index),
                 similarity(&exchange.request, request),
@@ -280,7 +292,7 @@ impl ReplayState {
         match nearest {
             Some((index, exchange)) if !self.used_indices.contains(&index) => {
                 let difference = describe_difference(&exchange.request, request);
-                format!("{problem}; the nearest is {}, {difference}", exchange.file)
+                format!("{problem}; the nearest is {}, {difference}", exchange.file_name)
             }
             _ => format!(
                 "{problem}: all {} recorded exchanges were used; the call sends more requests than \
@@ -291,7 +303,7 @@ impl ReplayState {
     }
 }
 
-/// Returns how much two requests have in common. A larger value means that they are more similar.
+/// Returns how similar two requests are. More similar requests have a larger value.
 fn similarity(one: &TapedRequest, other: &TapedRequest) -> (bool, bool, bool, usize) {
     let common = common_prefix_len(one.url.as_bytes(), other.url.as_bytes())
         + common_prefix_len(&one.body, &other.body);
@@ -303,7 +315,7 @@ fn path_of(request: &TapedRequest) -> Option<&str> {
     request.url.split('?').next()
 }
 
-/// Describes the first difference between a recorded request and the one that was sent.
+/// Describes the first difference between a recorded request and a request of the replay.
 fn describe_difference(recorded: &TapedRequest, sent: &TapedRequest) -> String {
     let (part, recorded, sent) = if recorded.method != sent.method {
         ("method", recorded.method.as_bytes(), sent.method.as_bytes())
@@ -343,17 +355,22 @@ mod tests {
 
     fn replay_of(requests: &[TapedRequest]) -> Replay {
         let exchanges = requests.iter().zip(200..).map(|(request, status)| RecordedExchange {
-            file: format!("{status}.json"),
+            file_name: format!("{status}.json"),
             request: request.clone(),
-            end: TapedEnd::Answer(TapedAnswer { status, headers: Vec::new(), body: "".into() }),
+            outcome: TapedOutcome::Answer(TapedAnswer {
+                status,
+                headers: Vec::new(),
+                body: "".into(),
+            }),
         });
         let replay = Replay::default();
-        replay.start(&Recording(exchanges.collect()), BTreeMap::new());
+        replay.start_run(&Recording(exchanges.collect()), BTreeMap::new());
         replay
     }
 
+    /// Sends a request to the replay. Returns the status of its answer.
     fn status(replay: &Replay, request: &TapedRequest) -> Result<u16, TapeError> {
-        replay.answer(request, Effect::Read).map(|end| match end {
+        replay.answer(request, Effect::Read).map(|result| match result {
             ReplayResult::Reply(Reply::Answer(answer)) => answer.status,
             ReplayResult::Reply(Reply::NoAnswer(why)) => panic!("{why}"),
             ReplayResult::Failed(error) => panic!("{error}"),
@@ -372,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_of_an_unanswered_request_names_the_nearest_exchange_and_the_difference() {
+    fn the_error_for_an_unanswered_request_names_the_most_similar_exchange_and_the_difference() {
         let replay = replay_of(&[
             request("GET", "/issues", ""),
             request("POST", "/users", "{}"),
@@ -390,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_request_gets_the_answer_of_the_most_similar_one_and_all_are_compared() {
+    fn a_changed_request_gets_the_most_similar_answer_and_all_requests_are_compared() {
         let recorded = [
             request("GET", "/issues?page=1", ""),
             request("POST", "/issues", "{\"a\":1}"),
@@ -402,10 +419,10 @@ mod tests {
             .zip(200..)
             .map(|(request, status)| {
                 let answer = TapedAnswer { status, headers: Vec::new(), body: "".into() };
-                folder::exchange_text(request.clone(), TapedEnd::Answer(answer))
+                folder::exchange_text(request.clone(), TapedOutcome::Answer(answer))
             })
             .collect();
-        let replay = Replay::of_event(&texts).unwrap();
+        let replay = Replay::from_event_exchanges(&texts).unwrap();
         let sent = [
             request("POST", "/issues", "{\"b\":2}"),
             request("GET", "/issues?page=1", ""),
@@ -418,8 +435,8 @@ mod tests {
             .compare()
             .into_iter()
             .map(|compared| {
-                let recorded_body = compared.recorded.map(|request| request.body);
-                (compared.sent.is_some(), recorded_body, compared.status)
+                let recorded_body = compared.recorded_request.map(|request| request.body);
+                (compared.sent_request.is_some(), recorded_body, compared.recorded_status)
             })
             .collect();
         let body = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
@@ -433,27 +450,27 @@ mod tests {
                 (false, body(""), Some(203)),
             ]
         );
-        assert!(Replay::of_event(&["{}".to_owned()]).is_err());
+        assert!(Replay::from_event_exchanges(&["{}".to_owned()]).is_err());
     }
 
     #[test]
-    fn a_replaced_answer_uses_its_exchange_and_a_new_run_begins_with_all_exchanges() {
+    fn an_exchange_with_a_replaced_answer_is_used_and_the_next_run_may_use_all_exchanges() {
         let (poll, other) = (request("GET", "/state", ""), request("GET", "/other", ""));
         let replay = replay_of(&[poll.clone(), poll.clone()]);
         let recording = replay.state.lock().recording.clone();
         let cut = Reply::NoAnswer(NoAnswer::Interrupted);
-        replay.start(&recording, BTreeMap::from([(0, cut.clone())]));
+        replay.start_run(&recording, BTreeMap::from([(0, cut.clone())]));
         assert_eq!(replay.answer(&poll, Effect::Read), Ok(ReplayResult::Reply(cut)));
         assert_eq!(status(&replay, &poll), Ok(201));
         assert!(replay.answer(&other, Effect::Write).is_err());
-        let sent = replay.sent();
+        let sent = replay.sent_requests();
         let answered: Vec<_> = sent
             .iter()
-            .map(|request| request.recorded.as_ref().map(|answer| answer.status))
+            .map(|request| request.recorded_answer.as_ref().map(|answer| answer.status))
             .collect();
         assert_eq!(answered, [Some(200), Some(201), None]);
         assert_eq!((sent[2].effect, sent[2].url.as_str()), (Effect::Write, other.url.as_str()));
-        replay.start(&recording, BTreeMap::new());
-        assert_eq!((status(&replay, &poll), replay.sent().len()), (Ok(200), 1));
+        replay.start_run(&recording, BTreeMap::new());
+        assert_eq!((status(&replay, &poll), replay.sent_requests().len()), (Ok(200), 1));
     }
 }

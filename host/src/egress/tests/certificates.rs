@@ -1,4 +1,4 @@
-//! Makes certificates for tests, and servers that present them.
+//! Makes certificates for tests, and the TLS acceptors of servers that present them.
 
 use std::io::Write as _;
 
@@ -12,9 +12,9 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::transport::crypto;
+use crate::transport::crypto_provider;
 
-/// A certificate with its key. It can issue other certificates.
+/// A certificate with its private key. The key can sign other certificates.
 pub(super) struct Issuer {
     parameters: CertificateParams,
     key: KeyPair,
@@ -27,7 +27,7 @@ impl Issuer {
     }
 
     pub(super) fn root_with(name: &str, algorithm: &'static SignatureAlgorithm) -> Self {
-        Self::self_signed_with(authority(name), algorithm)
+        Self::self_signed_with(authority_parameters(name), algorithm)
     }
 
     pub(super) fn self_signed(parameters: CertificateParams) -> Self {
@@ -43,7 +43,8 @@ impl Issuer {
         Self { parameters, key, der }
     }
 
-    /// Issues a certificate that this one signs, with a key of the same kind.
+    /// Issues a certificate that is signed with this key. The new certificate has a key of the same
+    /// algorithm.
     pub(super) fn issue(&self, parameters: CertificateParams) -> Self {
         let key = KeyPair::generate_for(self.key.algorithm()).unwrap();
         let issuer = rcgen::Issuer::from_params(&self.parameters, &self.key);
@@ -52,16 +53,17 @@ impl Issuer {
     }
 
     pub(super) fn key_pem(&self) -> String {
-        encode("PRIVATE KEY", &self.key.serialize_der())
+        encode_pem("PRIVATE KEY", &self.key.serialize_der())
     }
 
     fn private_key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()))
     }
 
-    /// Returns the TLS of a server that presents this certificate, followed by `intermediates`.
+    /// Returns the TLS acceptor of a server that presents this certificate and then
+    /// `intermediates`. `protocols` are for ALPN.
     pub(super) fn acceptor(&self, intermediates: &[&Self], protocols: &[&[u8]]) -> TlsAcceptor {
-        let config = ServerConfig::builder_with_provider(crypto());
+        let config = ServerConfig::builder_with_provider(crypto_provider());
         let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
         let mut chain = vec![self.der.clone()];
         chain.extend(intermediates.iter().map(|issuer| issuer.der.clone()));
@@ -70,8 +72,8 @@ impl Issuer {
         TlsAcceptor::from(Arc::new(config))
     }
 
-    /// Returns the TLS of a server that presents this certificate and requires a client certificate
-    /// that `client_issuer` issued.
+    /// Returns the TLS acceptor of a server that presents this certificate and requires a client
+    /// certificate. `client_issuer` must have issued the client certificate.
     pub(super) fn acceptor_with_client_certificates(
         &self,
         client_issuer: &Self,
@@ -81,8 +83,10 @@ impl Issuer {
         let mut roots = RootCertStore::empty();
         roots.add(client_issuer.der.clone()).unwrap();
         let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), crypto()).build().unwrap();
-        let config = ServerConfig::builder_with_provider(crypto());
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), crypto_provider())
+                .build()
+                .unwrap();
+        let config = ServerConfig::builder_with_provider(crypto_provider());
         let config = config.with_protocol_versions(&[version]).unwrap();
         let config = config.with_client_cert_verifier(verifier);
         let mut config =
@@ -92,39 +96,42 @@ impl Issuer {
     }
 }
 
-/// The parameters of a certificate for this host, which is also its common name.
-pub(super) fn named(host: &str) -> CertificateParams {
+/// Returns the parameters of a certificate for this host. The host is also the common name.
+pub(super) fn host_parameters(host: &str) -> CertificateParams {
     let mut parameters = CertificateParams::new(vec![host.to_owned()]).unwrap();
     parameters.distinguished_name = common_name(host);
     parameters
 }
 
-/// The parameters of a certificate authority.
-pub(super) fn authority(name: &str) -> CertificateParams {
+/// Returns the parameters of a certificate authority.
+pub(super) fn authority_parameters(name: &str) -> CertificateParams {
     let mut parameters = CertificateParams::new(Vec::new()).unwrap();
     parameters.distinguished_name = common_name(name);
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     parameters
 }
 
+/// Returns a distinguished name that contains only this common name.
 pub(super) fn common_name(name: &str) -> DistinguishedName {
     let mut names = DistinguishedName::new();
     names.push(DnType::CommonName, name);
     names
 }
 
+/// Encodes a certificate as PEM.
 pub(super) fn pem(der: &CertificateDer<'_>) -> String {
-    encode("CERTIFICATE", der)
+    encode_pem("CERTIFICATE", der)
 }
 
-fn encode(label: &str, der: &[u8]) -> String {
+/// Encodes data as PEM.
+fn encode_pem(label: &str, der: &[u8]) -> String {
     let text = data_encoding::BASE64.encode(der);
     let lines: Vec<&str> =
         text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
-/// Writes a file for the setting `extra_ca_file`.
+/// Writes certificates to a file for the setting `extra_ca_file`.
 pub(super) fn pem_file(certificates: &[&CertificateDer<'_>]) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     for der in certificates {

@@ -1,9 +1,9 @@
-//! Tests client certificates: which connection presents which certificate, and what a refusal
-//! proves.
+//! Tests client certificates: which connection presents a client certificate, and that a write is
+//! not in doubt if the server refuses the certificate.
 
 use rustls::version::{TLS12, TLS13};
 
-use super::certificates::{Issuer, named, pem, pem_file};
+use super::certificates::{Issuer, host_parameters, pem, pem_file};
 use super::tls::tracker;
 use super::*;
 use crate::domain::{CLIENT_CERT, CLIENT_KEY, TryStep, TryStepResult};
@@ -16,9 +16,9 @@ fn add_client_certificate(builder: &mut RequestsBuilder, certificate: &Issuer) {
 }
 
 #[tokio::test]
-async fn a_server_that_requires_a_client_certificate_is_reached_or_the_failed_step_is_named() {
+async fn a_required_client_certificate_is_presented_and_an_error_names_the_failed_step() {
     let (root, clients, other_clients) = (Issuer::root("a"), Issuer::root("b"), Issuer::root("c"));
-    let server = root.issue(named("localhost"));
+    let server = root.issue(host_parameters("localhost"));
     let file = pem_file(&[&root.der]);
     for version in [&TLS12, &TLS13] {
         for protocols in [&[][..], &[&b"h2"[..]]] {
@@ -36,7 +36,7 @@ async fn a_server_that_requires_a_client_certificate_is_reached_or_the_failed_st
                 (Some(&other_clients), "refused this connection's client certificate"),
             ] {
                 if let Some(issuer) = presented {
-                    add_client_certificate(&mut builder, &issuer.issue(named("client")));
+                    add_client_certificate(&mut builder, &issuer.issue(host_parameters("client")));
                 }
                 let results = probe(&builder).await;
                 let failed = results.last().unwrap();
@@ -46,18 +46,18 @@ async fn a_server_that_requires_a_client_certificate_is_reached_or_the_failed_st
                 // Nothing was sent, so the write is not in doubt.
                 let journal = TestJournal::allowing();
                 let run_requests = builder.requests_with(journal.permission());
-                let error = run_requests.send(post(run_requests.at("/"), "{}")).await.unwrap_err();
+                let error = run_requests.send(post(run_requests.url("/"), "{}")).await.unwrap_err();
                 assert!(matches!(error, HttpError::Unreachable(_)), "{error}");
                 assert!(journal.marks().is_empty() && tracker.requests().is_empty());
             }
-            add_client_certificate(&mut builder, &clients.issue(named("client")));
+            add_client_certificate(&mut builder, &clients.issue(host_parameters("client")));
             let results: Vec<TryStepResult> = probe(&builder).await;
             assert!(results.iter().all(|step| step.error.is_none()), "{results:?}");
             assert_eq!(results[2].note.as_deref(), Some("with the client certificate"));
-            let run_requests = builder.requests_that_read();
+            let run_requests = builder.read_only_requests();
             for _ in 0..2 {
                 assert_eq!(
-                    run_requests.send(get(run_requests.at("/a"))).await.unwrap().status,
+                    run_requests.send(get(run_requests.url("/a"))).await.unwrap().status,
                     200
                 );
             }
@@ -68,17 +68,17 @@ async fn a_server_that_requires_a_client_certificate_is_reached_or_the_failed_st
 #[tokio::test]
 async fn a_client_certificate_is_not_given_to_the_guest_or_to_origins_that_the_connector_chose() {
     let (root, clients) = (Issuer::root("a"), Issuer::root("b"));
-    let server = root.issue(named("localhost"));
+    let server = root.issue(host_parameters("localhost"));
     let file = pem_file(&[&root.der]);
     let tracker = tracker(server.acceptor_with_client_certificates(&clients, &TLS13, &[])).await;
     let origin = format!("https://localhost:{}", tracker.address.port());
     let mut builder = RequestsBuilder::granting(&[&origin]);
     builder.extra_ca = Some(file.path().to_owned());
-    add_client_certificate(&mut builder, &clients.issue(named("client")));
+    add_client_certificate(&mut builder, &clients.issue(host_parameters("client")));
     assert_eq!(builder.active().placeholder(CLIENT_KEY), None);
     let active = builder.active();
     assert!(active.has_secrets(&builder.secrets) && !active.has_secrets(&BTreeMap::new()));
-    builder.grants.fixed = builder.grants.origins.clone();
+    builder.grants.fixed_origins = builder.grants.origins.clone();
     let has_identity =
         builder.active().caller_for(&origin.parse().unwrap()).identity.unwrap().is_some();
     assert!(!has_identity);
@@ -87,10 +87,11 @@ async fn a_client_certificate_is_not_given_to_the_guest_or_to_origins_that_the_c
 #[tokio::test]
 async fn a_client_certificate_that_cannot_be_used_is_an_error_and_is_never_ignored() {
     let root = Issuer::root("a");
-    let (client, other) = (root.issue(named("client")), root.issue(named("other")));
+    let (client, other) =
+        (root.issue(host_parameters("client")), root.issue(host_parameters("other")));
     let (certificate, key) = (pem(&client.der), client.key_pem());
     let encrypted = key.replace("BEGIN PRIVATE", "BEGIN ENCRYPTED PRIVATE");
-    let tracker = tracker(root.issue(named("localhost")).acceptor(&[], &[])).await;
+    let tracker = tracker(root.issue(host_parameters("localhost")).acceptor(&[], &[])).await;
     for (certificate, key, expected) in [
         (Some("no PEM"), Some(key.as_str()), "`client_cert` contains no certificate"),
         (Some(&certificate), Some("no PEM"), "`client_key` contains no private key"),

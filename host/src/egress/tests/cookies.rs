@@ -1,5 +1,5 @@
-//! Tests the login of a run: its cookies are sent with later requests of the run to the same
-//! origin.
+//! Tests the cookies of a run: after a login, its cookies are sent with later requests of the same
+//! run to the same origin.
 
 use super::*;
 
@@ -17,7 +17,7 @@ fn preparation(url: String) -> OutboundRequest {
 }
 
 #[tokio::test]
-async fn a_login_lasts_for_the_run() {
+async fn cookies_of_a_login_are_sent_until_the_run_ends() {
     let tracker = FakeTracker::answering(|request| {
         let set = if request.starts_with("POST /login") {
             vec![
@@ -53,7 +53,7 @@ async fn a_login_lasts_for_the_run() {
 }
 
 #[tokio::test]
-async fn a_cookie_is_not_sent_to_another_origin_and_cookies_are_limited() {
+async fn a_cookie_is_not_sent_to_another_origin_and_cookies_over_the_limits_are_ignored() {
     let other = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
     let tracker = FakeTracker::answering(|_| {
         let set_cookies: Vec<_> = (0..60).map(|n| format!("c{n}={}", "x".repeat(900))).collect();
@@ -63,7 +63,7 @@ async fn a_cookie_is_not_sent_to_another_origin_and_cookies_are_limited() {
     })
     .await;
     let run_requests =
-        RequestsBuilder::granting(&[&tracker.origin(), &other.origin()]).requests_that_read();
+        RequestsBuilder::granting(&[&tracker.origin(), &other.origin()]).read_only_requests();
     run_requests.send(get(tracker.url("/"))).await.unwrap();
     run_requests.send(get(tracker.url("/"))).await.unwrap();
     run_requests.send(get(other.url("/"))).await.unwrap();
@@ -72,14 +72,14 @@ async fn a_cookie_is_not_sent_to_another_origin_and_cookies_are_limited() {
     assert_eq!(sent_cookies(&other), [None]);
 }
 
-/// The record contains no cookie, even if the guest uses the value of a cookie in a path.
+/// The value of the cookie is redacted from the record, even if the guest uses it in a path.
 #[tokio::test]
-async fn a_cookie_is_not_recorded() {
+async fn the_value_of_a_cookie_is_redacted_from_the_record_and_from_logs() {
     let tracker = FakeTracker::answering(|_| {
         answer("200 OK", &[("set-cookie", "id=0123456789abcdef; Path=/")], b"")
     })
     .await;
-    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).requests_that_read();
+    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).read_only_requests();
     run_requests.send(get(tracker.url("/"))).await.unwrap();
     run_requests.send(get(tracker.url("/0123456789abcdef/"))).await.unwrap();
     let (calls, _) = run_requests.finish().await;

@@ -1,4 +1,4 @@
-//! A resolver, a tracker and a journal that tests control.
+//! Contains a resolver, a tracker and a journal that tests control.
 
 use super::*;
 
@@ -21,17 +21,18 @@ impl Resolver for FakeResolver {
     }
 }
 
-/// A tracker on loopback. A script of the test answers its connections.
+/// A tracker on loopback. A function of the test answers the requests of each HTTP connection.
 pub(crate) struct FakeTracker {
     pub(crate) address: SocketAddr,
-    /// Number of accepted connections.
+    /// The number of accepted connections.
     pub(crate) connections: Arc<AtomicUsize>,
-    /// Received requests, head and body.
+    /// The received requests. Each text contains the head and the body.
     pub(crate) requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl FakeTracker {
-    /// Starts a tracker that runs a script for each connection. Connections are numbered from 0.
+    /// Starts a tracker that calls `script` for each connection. The first argument is the number
+    /// of the connection, from 0.
     pub(crate) async fn scripted<F, Fut>(script: F) -> Self
     where
         F: Fn(usize, TcpStream, RequestLog) -> Fut + Send + 'static,
@@ -40,7 +41,7 @@ impl FakeTracker {
         Self::scripted_at(SocketAddr::from(([127, 0, 0, 1], 0)), script).await
     }
 
-    /// Like [`Self::scripted`], at this address.
+    /// Starts a tracker like [`Self::scripted`], but at this address.
     pub(crate) async fn scripted_at<F, Fut>(address: SocketAddr, script: F) -> Self
     where
         F: Fn(usize, TcpStream, RequestLog) -> Fut + Send + 'static,
@@ -59,8 +60,8 @@ impl FakeTracker {
         Self { address, connections, requests: requests.0 }
     }
 
-    /// Starts a tracker that sends `answer(head and body)`, a complete response, to each request,
-    /// and keeps its connections open.
+    /// Starts a tracker that calls `answer` with the head and body of each request, and sends the
+    /// complete response that `answer` returns. The tracker keeps its connections open.
     pub(crate) async fn answering(
         answer: impl Fn(&str) -> Vec<u8> + Clone + Send + Sync + 'static,
     ) -> Self {
@@ -97,7 +98,7 @@ impl FakeTracker {
 pub(crate) struct RequestLog(pub(crate) Arc<Mutex<Vec<String>>>);
 
 impl RequestLog {
-    /// Reads one request; `None` at the end of the stream.
+    /// Reads one request. Returns `None` at the end of the stream.
     pub(crate) async fn read(&self, stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
         let request = read_request(stream).await?;
         self.0.lock().unwrap().push(request.clone());
@@ -118,7 +119,7 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The bytes of a complete response.
+/// Returns the bytes of a complete response.
 pub(crate) fn answer(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
@@ -140,41 +141,41 @@ pub(crate) async fn read_to_end(mut stream: impl AsyncRead + AsyncWrite + Unpin)
     rest
 }
 
-/// The marker of the defect that the tests create.
+/// Returns the marker of the defect that the tests create.
 pub(crate) fn marker() -> Marker {
     let test = FailedTest::new(Uuid::from_u128(1), Uuid::from_u128(2), None, None);
     Marker::derive(ConnectionId(Uuid::from_u128(3)), &test, 1)
 }
 
-/// A journal that commits when the test allows it, and records its calls.
+/// A journal that commits when the test allows it. The journal records its commits.
 pub(crate) struct TestJournal {
-    /// One permit for each commit that may succeed.
+    /// Contains one permit for each commit that may still succeed.
     pub(crate) allowed_commits: Semaphore,
-    /// One permit for each commit that was requested.
+    /// Contains one permit for each commit that was requested.
     pub(crate) requested_commits: Semaphore,
-    /// Whether commits are refused.
-    pub(crate) refuses: AtomicBool,
-    /// Whether the lease on the defect ends before the first byte is sent.
-    pub(crate) expires: AtomicBool,
+    /// Whether the journal refuses commits.
+    pub(crate) refuses_commits: AtomicBool,
+    /// Whether the lease on the defect has ended when the first byte would be sent.
+    pub(crate) is_lease_expired: AtomicBool,
     marker: Marker,
     marks: Mutex<Vec<&'static str>>,
 }
 
 impl TestJournal {
-    /// Makes a journal that commits without delay.
+    /// Creates a journal that commits without delay.
     pub(crate) fn allowing() -> Arc<Self> {
         let journal = Self::blocking();
         journal.allowed_commits.add_permits(100);
         journal
     }
 
-    /// Makes a journal that commits only when `allowed_commits` gets a permit.
+    /// Creates a journal that commits only when the test adds a permit to `allowed_commits`.
     pub(crate) fn blocking() -> Arc<Self> {
         Arc::new(Self {
             allowed_commits: Semaphore::new(0),
             requested_commits: Semaphore::new(0),
-            refuses: AtomicBool::new(false),
-            expires: AtomicBool::new(false),
+            refuses_commits: AtomicBool::new(false),
+            is_lease_expired: AtomicBool::new(false),
             marker: marker(),
             marks: Mutex::default(),
         })
@@ -197,13 +198,13 @@ impl Journal for TestJournal {
     }
 
     fn may_send(&self) -> bool {
-        !self.expires.load(Ordering::SeqCst)
+        !self.is_lease_expired.load(Ordering::SeqCst)
     }
 
     async fn mark_sending(&self, has_marker: bool) -> Result<(), NotJournaled> {
         self.requested_commits.add_permits(1);
         self.allowed_commits.acquire().await.unwrap().forget();
-        if self.refuses.load(Ordering::SeqCst) {
+        if self.refuses_commits.load(Ordering::SeqCst) {
             return Err(NotJournaled("the lease was lost".to_owned()));
         }
         self.marks.lock().unwrap().push(if has_marker { "marked with marker" } else { "marked" });

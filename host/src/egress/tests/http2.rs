@@ -1,14 +1,17 @@
-//! Tests HTTP/2: what a refusal proves about a write, the fallback to HTTP/1.1, and the end of a
-//! TLS stream.
+//! Tests what a refusal over HTTP/2 proves about a write, the fallback from HTTP/2 to HTTP/1.1, and
+//! TLS streams that end without `close_notify`.
 
 use super::tls::{Authority, authority};
 use super::*;
 use crate::domain::WriteAnswer;
 use tokio_rustls::server::TlsStream;
 
-const CREATED: &[u8] = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n{}";
+const CREATED_RESPONSE: &[u8] = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n{}";
+/// An error code of HTTP/2.
 const REFUSED_STREAM: u32 = 7;
+/// An error code of HTTP/2.
 const CANCEL: u32 = 8;
+/// An error code of HTTP/2.
 const HTTP_1_1_REQUIRED: u32 = 13;
 
 /// Returns an HTTP/2 frame with a payload of less than 256 bytes.
@@ -17,15 +20,18 @@ fn frame(frame_type: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&[0, 0, length, frame_type, 0][..], &stream.to_be_bytes(), payload].concat()
 }
 
+/// Returns a frame `RST_STREAM` for the first stream.
 fn reset_frame(code: u32) -> Vec<u8> {
     frame(3, 1, &code.to_be_bytes())
 }
 
+/// Returns a frame `GOAWAY`.
 fn go_away_frame(last_stream: u32, code: u32) -> Vec<u8> {
     frame(7, 0, &[last_stream.to_be_bytes(), code.to_be_bytes()].concat())
 }
 
-/// Answers the first request of an HTTP/2 connection with these frames and closes it.
+/// Answers the first request of an HTTP/2 connection with these frames, and then closes the
+/// connection.
 async fn answer_with_frames(stream: &mut TlsStream<TcpStream>, frames: &[u8]) -> Option<()> {
     stream.write_all(&frame(4, 0, &[])).await.ok()?;
     stream.read_exact(&mut [0; 24]).await.ok()?;
@@ -41,9 +47,9 @@ async fn answer_with_frames(stream: &mut TlsStream<TcpStream>, frames: &[u8]) ->
     }
 }
 
-/// Starts a tracker that refuses each HTTP/2 request with these frames and answers each HTTP/1.1
-/// request.
-async fn tracker_refusing_http2(authority: &Authority, frames: Vec<u8>) -> FakeTracker {
+/// Starts a tracker that refuses each HTTP/2 request with these frames. The tracker answers each
+/// HTTP/1.1 request with 201.
+async fn tracker_that_refuses_http2(authority: &Authority, frames: Vec<u8>) -> FakeTracker {
     let acceptor = authority.acceptor.clone();
     FakeTracker::scripted(move |_, stream, requests| {
         let (acceptor, frames) = (acceptor.clone(), frames.clone());
@@ -55,22 +61,23 @@ async fn tracker_refusing_http2(authority: &Authority, frames: Vec<u8>) -> FakeT
                 return;
             }
             while requests.read(&mut stream).await.is_some() {
-                stream.write_all(CREATED).await.unwrap();
+                stream.write_all(CREATED_RESPONSE).await.unwrap();
             }
         }
     })
     .await
 }
 
+/// Returns a builder for a connection to this tracker that trusts the certificate authority.
 fn builder(authority: &Authority, tracker: &FakeTracker) -> RequestsBuilder {
     let origin = format!("https://localhost:{}", tracker.address.port());
     let mut builder = RequestsBuilder::granting(&[&origin]);
-    builder.extra_ca = Some(authority.pem.path().to_owned());
+    builder.extra_ca = Some(authority.pem_file.path().to_owned());
     builder
 }
 
 #[tokio::test]
-async fn a_refusal_that_proves_that_nothing_was_processed_counts_as_not_sent() {
+async fn a_write_counts_as_not_sent_if_the_refusal_proves_that_it_was_not_processed() {
     for (frames, is_unprocessed) in [
         (reset_frame(REFUSED_STREAM), true),
         (go_away_frame(0, 0), true),
@@ -80,10 +87,10 @@ async fn a_refusal_that_proves_that_nothing_was_processed_counts_as_not_sent() {
         (reset_frame(CANCEL), false),
     ] {
         let authority = authority(&[b"h2"]);
-        let tracker = tracker_refusing_http2(&authority, frames.clone()).await;
+        let tracker = tracker_that_refuses_http2(&authority, frames.clone()).await;
         let journal = TestJournal::allowing();
         let run_requests = builder(&authority, &tracker).requests_with(journal.permission());
-        assert!(run_requests.send(post(run_requests.at("/issues"), "{}")).await.is_err());
+        assert!(run_requests.send(post(run_requests.url("/issues"), "{}")).await.is_err());
         let (_, writes) = run_requests.finish().await;
         let recorded = &writes[0].answer;
         assert_eq!(*recorded == WriteAnswer::NotSent, is_unprocessed, "{frames:?}: {recorded:?}");
@@ -93,12 +100,12 @@ async fn a_refusal_that_proves_that_nothing_was_processed_counts_as_not_sent() {
 }
 
 #[tokio::test]
-async fn a_read_that_was_not_processed_is_sent_again() {
+async fn a_read_that_the_tracker_did_not_process_is_sent_again() {
     let authority = authority(&[b"h2"]);
-    let tracker = tracker_refusing_http2(&authority, reset_frame(REFUSED_STREAM)).await;
-    let run_requests = builder(&authority, &tracker).requests_that_read();
+    let tracker = tracker_that_refuses_http2(&authority, reset_frame(REFUSED_STREAM)).await;
+    let run_requests = builder(&authority, &tracker).read_only_requests();
     assert!(matches!(
-        run_requests.send(get(run_requests.at("/"))).await,
+        run_requests.send(get(run_requests.url("/"))).await,
         Err(HttpError::Unreachable(_))
     ));
     assert_eq!(tracker.requests(), ["HTTP/2"; 3]);
@@ -108,19 +115,19 @@ async fn a_read_that_was_not_processed_is_sent_again() {
 async fn a_tracker_that_requires_http1_gets_http1_requests() {
     for frames in [reset_frame(HTTP_1_1_REQUIRED), go_away_frame(0, HTTP_1_1_REQUIRED)] {
         let authority = authority(&[b"h2", b"http/1.1"]);
-        let tracker = tracker_refusing_http2(&authority, frames).await;
+        let tracker = tracker_that_refuses_http2(&authority, frames).await;
         let (builder, journal) = (builder(&authority, &tracker), TestJournal::allowing());
         let active = builder.active();
         let run_requests = builder.requests_of(&active, journal.permission());
         assert_eq!(
-            run_requests.send(post(run_requests.at("/issues"), "{}")).await.unwrap().status,
+            run_requests.send(post(run_requests.url("/issues"), "{}")).await.unwrap().status,
             201
         );
         let (_, writes) = run_requests.finish().await;
         assert_eq!(writes[0].answer, WriteAnswer::Status(201));
         assert_eq!(journal.marks(), ["marked"]);
         // Other runs of the connection use HTTP/1.1 too.
-        builder.requests_of(&active, Permission::Reads).send(get(builder.at("/"))).await.unwrap();
+        builder.requests_of(&active, Permission::Reads).send(get(builder.url("/"))).await.unwrap();
         let is_http1: Vec<_> =
             tracker.requests().iter().map(|request| request.contains("HTTP/1.1")).collect();
         assert_eq!(is_http1, [false, true, true]);
@@ -128,14 +135,14 @@ async fn a_tracker_that_requires_http1_gets_http1_requests() {
 }
 
 #[tokio::test]
-async fn a_connection_can_be_limited_to_http1() {
+async fn a_connection_of_jackfield_can_be_limited_to_http1() {
     let authority = authority(&[b"h2", b"http/1.1"]);
-    let tracker = tracker_refusing_http2(&authority, reset_frame(CANCEL)).await;
+    let tracker = tracker_that_refuses_http2(&authority, reset_frame(CANCEL)).await;
     let mut builder = builder(&authority, &tracker);
     builder.http1_only = true;
     let run_requests = builder.requests_with(TestJournal::allowing().permission());
     assert_eq!(
-        run_requests.send(post(run_requests.at("/issues"), "{}")).await.unwrap().status,
+        run_requests.send(post(run_requests.url("/issues"), "{}")).await.unwrap().status,
         201
     );
     assert_eq!(tracker.connections(), 1);
@@ -168,7 +175,7 @@ async fn a_tls_stream_may_end_without_close_notify_if_the_body_is_complete() {
         .await;
         let run_requests =
             builder(&authority, &tracker).requests_with(TestJournal::allowing().permission());
-        let received = run_requests.send(post(run_requests.at("/"), "{}")).await;
+        let received = run_requests.send(post(run_requests.url("/"), "{}")).await;
         let (_, writes) = run_requests.finish().await;
         let is_broken = matches!(writes[0].answer, WriteAnswer::Broken(_));
         assert_eq!(received.is_ok(), is_complete, "{answer:?}: {received:?}");

@@ -1,15 +1,18 @@
-//! Tests bodies above 1 MiB: they are redacted, stored in a file, and otherwise returned unchanged.
+//! Tests response bodies above 1 MiB. Such a body is redacted and stored in a file. Everything
+//! except the secrets is returned unchanged.
 
 use super::*;
 
 const SECRET: &str = "s3cr3t/k\"y-long";
 
-/// Returns a body that echoes the secret so often that a part may end at each position in it.
+/// Returns a body that echoes the secret very often. So the secret is at each possible position
+/// relative to the end of a part.
 fn echoing_body(bytes: usize) -> String {
     let unit = format!("{}{SECRET}-{}", "x".repeat(997), SECRET.replace('/', "\\/"));
     unit.repeat(bytes / unit.len())
 }
 
+/// Sends a read to a tracker that answers with this body. Returns the result and the run.
 async fn exchange(
     body: &str,
     spool_bytes_max: u64,
@@ -20,12 +23,12 @@ async fn exchange(
     let mut builder =
         RequestsBuilder::granting(&[&origin]).secret("key", SECRET, &origin, SecretPlace::Bearer);
     builder.spool_bytes_max = spool_bytes_max;
-    let run_requests = builder.requests_that_read();
-    (run_requests.send(get(run_requests.at("/"))).await, run_requests)
+    let run_requests = builder.read_only_requests();
+    (run_requests.send(get(run_requests.url("/"))).await, run_requests)
 }
 
 #[tokio::test]
-async fn a_large_body_is_redacted_in_its_file_and_charged_only_in_memory() {
+async fn a_large_body_is_redacted_in_its_file_and_charged_only_while_it_is_in_memory() {
     let body = echoing_body(5 << 20);
     let (answer, run_requests) = exchange(&body, 64 << 20).await;
     let answer = answer.unwrap();
@@ -42,9 +45,10 @@ async fn a_large_body_is_redacted_in_its_file_and_charged_only_in_memory() {
     assert_eq!(run_requests.memory().room(), limit);
 }
 
-/// The short secret is a value and a name in the body, at each position where a part may end.
+/// In the body, the short secret is a value, a name and a part of a path, at each possible position
+/// relative to the end of a part.
 #[tokio::test]
-async fn a_short_secret_in_a_large_body_is_redacted_as_a_value_only() {
+async fn a_short_secret_in_a_large_body_is_redacted_only_where_it_is_a_whole_value() {
     let units = ["/issue/7,", r#"{"issue":"issue"},"#, "a/issue "];
     let unit = |n: usize| units[usize::from(n.is_multiple_of(97)) + usize::from(n % 97 > 48) * 2];
     let filler = (0..600_000).map(unit).collect::<String>();
@@ -53,8 +57,8 @@ async fn a_short_secret_in_a_large_body_is_redacted_as_a_value_only() {
     let origin = tracker.origin();
     let builder =
         RequestsBuilder::granting(&[&origin]).secret("key", "issue", &origin, SecretPlace::Bearer);
-    let run_requests = builder.requests_that_read();
-    let answer = run_requests.send(get(run_requests.at("/"))).await.unwrap();
+    let run_requests = builder.read_only_requests();
+    let answer = run_requests.send(get(run_requests.url("/"))).await.unwrap();
     assert!(matches!(answer.body, Body::Spooled(_)));
     let (redacted, _) = answer.body.into_memory(run_requests.memory()).await.unwrap();
     let expected = filler.replace(r#":"issue""#, r#":"[secret]""#);
@@ -75,9 +79,9 @@ async fn a_write_is_not_sent_if_there_is_no_memory_for_its_answer() {
     let run_requests =
         RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
     let charge = run_requests.memory().charge(run_requests.memory().room() - (1 << 20)).unwrap();
-    let refused = run_requests.send(post(run_requests.at("/"), "{}")).await.unwrap_err();
+    let refused = run_requests.send(post(run_requests.url("/"), "{}")).await.unwrap_err();
     assert!(matches!(&refused, HttpError::Limit(why) if why.contains("`limits.memory_bytes`")));
     assert_eq!((journal.marks().len(), tracker.requests().len()), (0, 0));
     drop(charge);
-    assert_eq!(run_requests.send(post(run_requests.at("/"), "{}")).await.unwrap().status, 201);
+    assert_eq!(run_requests.send(post(run_requests.url("/"), "{}")).await.unwrap().status, 201);
 }

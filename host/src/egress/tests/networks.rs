@@ -1,10 +1,12 @@
-//! Tests networks in which an address does not answer, and proxies whose host is a name.
+//! Tests addresses that do not answer, and the proxy: a proxy whose host is a name, and errors of
+//! the proxy.
 
 use super::*;
 use crate::domain::TryStep;
 
 /// Returns a loopback address that does not answer, and a tracker at another address with the same
-/// port. Keep the returned values: dropping them closes the sockets.
+/// port. The caller must keep the third value: dropping it closes the sockets of the silent
+/// address.
 async fn silent_address_and_tracker() -> (IpAddr, FakeTracker, impl Sized) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -27,7 +29,7 @@ async fn silent_address_and_tracker() -> (IpAddr, FakeTracker, impl Sized) {
 }
 
 #[tokio::test]
-async fn a_silent_first_address_of_tracker_or_proxy_delays_only_the_first_request() {
+async fn if_the_first_address_does_not_answer_only_the_first_request_is_delayed() {
     for through_proxy in [false, true] {
         let (silent, tracker, _queue) = silent_address_and_tracker().await;
         let port = tracker.address.port();
@@ -42,12 +44,12 @@ async fn a_silent_first_address_of_tracker_or_proxy_delays_only_the_first_reques
         } else {
             builder = builder.name("tracker.example", &[&addresses]);
         }
-        let run_requests = builder.requests_that_read();
+        let run_requests = builder.read_only_requests();
         let started = Instant::now();
         // If the working address were not remembered, each request would be delayed by a quarter of
         // a second.
         for _ in 0..25 {
-            assert_eq!(run_requests.send(get(run_requests.at("/"))).await.unwrap().status, 200);
+            assert_eq!(run_requests.send(get(run_requests.url("/"))).await.unwrap().status, 200);
         }
         let elapsed = started.elapsed();
         assert!(elapsed < Duration::from_secs(6), "through proxy: {through_proxy}: {elapsed:?}");
@@ -56,7 +58,7 @@ async fn a_silent_first_address_of_tracker_or_proxy_delays_only_the_first_reques
 }
 
 #[tokio::test]
-async fn the_probe_reports_that_a_proxy_was_used_and_why_it_failed() {
+async fn the_probe_reports_that_a_proxy_was_used_and_why_the_proxy_failed() {
     let proxy = FakeTracker::answering(|request| {
         let authorized = request.to_lowercase().contains("proxy-authorization: basic dtpw\r\n");
         answer(if authorized { "403 Forbidden" } else { "407 Who" }, &[], b"")
@@ -76,12 +78,12 @@ async fn the_probe_reports_that_a_proxy_was_used_and_why_it_failed() {
         assert_eq!(steps[1].step, TryStep::Connect);
         let prefix = format!("the proxy http://{} (HTTPS_PROXY): ", proxy.address);
         assert!(error.starts_with(&prefix) && error.contains(expected), "{error}");
-        // For plain HTTP, the proxy itself answers.
+        // For a request over plain HTTP, the proxy answers instead of the tracker.
         let mut builder = RequestsBuilder::granting(&["http://tracker.example"]);
         builder.proxy = format!("http://{user}{}", proxy.address);
         let journal = TestJournal::allowing();
         let sent =
-            builder.requests_with(journal.permission()).send(post(builder.at("/"), "{}")).await;
+            builder.requests_with(journal.permission()).send(post(builder.url("/"), "{}")).await;
         match sent {
             Ok(answer) => assert_eq!((answer.status, user), (403, "u:p@")),
             Err(error) => assert!(error.to_string().contains(expected), "{error}"),

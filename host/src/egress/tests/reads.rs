@@ -1,4 +1,5 @@
-//! Tests reads: redirects, reused connections, responses over the limits.
+//! Tests reads: their redirects, the HTTP connections that they reuse, and responses that exceed a
+//! limit.
 
 use super::*;
 use flate2::Compression;
@@ -31,7 +32,7 @@ async fn each_redirect_is_checked_like_a_request() {
         &tracker.origin(),
         place,
     );
-    let run_requests = builder.requests_that_read();
+    let run_requests = builder.read_only_requests();
     let request_with_headers =
         |path| with_header(with_header(get(tracker.url(path)), "cookie", "a=b"), "accept", "x/y");
     assert_eq!(run_requests.send(request_with_headers("/same")).await.unwrap().body, "here");
@@ -53,7 +54,7 @@ async fn each_redirect_is_checked_like_a_request() {
 }
 
 #[tokio::test]
-async fn a_search_by_post_is_redirected_according_to_its_status() {
+async fn the_status_of_a_redirect_decides_whether_a_post_becomes_a_get() {
     let tracker = FakeTracker::answering(|request| match request.split(' ').nth(1).unwrap() {
         "/302" => redirect("302 Found", "/done"),
         "/303" => redirect("303 See Other", "/done"),
@@ -61,7 +62,7 @@ async fn a_search_by_post_is_redirected_according_to_its_status() {
         _ => answer("200 OK", &[], b""),
     })
     .await;
-    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).requests_that_read();
+    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).read_only_requests();
     for path in ["/302", "/303"] {
         run_requests.send(with_effect(post(tracker.url(path), "q"), Effect::Read)).await.unwrap();
         assert!(tracker.requests().pop().unwrap().starts_with("GET /done "), "{path}");
@@ -72,7 +73,8 @@ async fn a_search_by_post_is_redirected_according_to_its_status() {
     run_requests.send(with_effect(post(tracker.url("/307"), "q"), Effect::Read)).await.unwrap();
     let received = tracker.requests().pop().unwrap();
     assert!(received.starts_with("POST /done ") && received.ends_with("\r\n\r\nq"), "{received}");
-    // The guest must follow the redirect of a login itself, because this response has the cookie.
+    // The host does not follow the redirect of a preparation, for example of a login. The guest
+    // needs this response, because it sets the cookie.
     let login = with_effect(post(tracker.url("/303"), "q"), Effect::Prepare);
     let answer = run_requests.send(login).await.unwrap();
     assert_eq!(answer.status, 303);
@@ -84,10 +86,10 @@ async fn an_http_connection_is_reused_within_one_connection_of_jackfield_only() 
     let builder = RequestsBuilder::granting(&[&tracker.origin()]);
     let active = builder.active();
     for _ in 0..3 {
-        builder.requests_of(&active, Permission::Reads).send(get(builder.at("/"))).await.unwrap();
+        builder.requests_of(&active, Permission::Reads).send(get(builder.url("/"))).await.unwrap();
     }
     assert_eq!(tracker.connections(), 1);
-    builder.requests_that_read().send(get(builder.at("/"))).await.unwrap();
+    builder.read_only_requests().send(get(builder.url("/"))).await.unwrap();
     assert_eq!(tracker.connections(), 2, "another connection of Jackfield has its own");
 }
 
@@ -102,9 +104,9 @@ async fn a_read_on_a_reused_connection_that_was_closed_is_sent_once_more() {
         }
     })
     .await;
-    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).requests_that_read();
-    run_requests.send(get(run_requests.at("/1"))).await.unwrap();
-    assert_eq!(run_requests.send(get(run_requests.at("/2"))).await.unwrap().body, "x");
+    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).read_only_requests();
+    run_requests.send(get(run_requests.url("/1"))).await.unwrap();
+    assert_eq!(run_requests.send(get(run_requests.url("/2"))).await.unwrap().body, "x");
     assert_eq!(tracker.connections(), 2);
     assert_eq!(tracker.requests().len(), 3);
 }
@@ -116,9 +118,9 @@ async fn a_read_on_a_new_connection_is_sent_once() {
         reset(stream);
     })
     .await;
-    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).requests_that_read();
+    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).read_only_requests();
     assert!(matches!(
-        run_requests.send(get(run_requests.at("/"))).await,
+        run_requests.send(get(run_requests.url("/"))).await,
         Err(HttpError::Interrupted(_))
     ));
     assert_eq!(tracker.connections(), 1);
@@ -137,7 +139,7 @@ async fn only_a_read_uses_a_connection_that_was_idle_for_a_second() {
         (Effect::Read, 30_000, false),
     ] {
         let active = builder.active();
-        builder.requests_of(&active, Permission::Reads).send(get(builder.at("/"))).await.unwrap();
+        builder.requests_of(&active, Permission::Reads).send(get(builder.url("/"))).await.unwrap();
         let later = Instant::now() + Duration::from_millis(idle_ms);
         let connection = active.pool.take(&origin, effect, later);
         assert_eq!(connection.is_some(), may_use, "{effect:?} after {idle_ms} ms");
@@ -145,7 +147,7 @@ async fn only_a_read_uses_a_connection_that_was_idle_for_a_second() {
 }
 
 #[tokio::test]
-async fn an_endless_response_ends_at_the_limit() {
+async fn an_endless_response_body_is_refused_at_the_limit() {
     for head in ["", "transfer-encoding: chunked\r\n"] {
         let tracker = FakeTracker::scripted(move |_, mut stream, requests| async move {
             requests.read(&mut stream).await;
@@ -156,13 +158,13 @@ async fn an_endless_response_ends_at_the_limit() {
         .await;
         let mut builder = RequestsBuilder::granting(&[&tracker.origin()]);
         builder.limits.response_body_bytes = 100_000;
-        let error = builder.requests_that_read().send(get(builder.at("/"))).await.unwrap_err();
+        let error = builder.read_only_requests().send(get(builder.url("/"))).await.unwrap_err();
         assert!(matches!(&error, HttpError::Limit(why) if why.contains("= 100000")), "{error}");
     }
 }
 
 #[tokio::test]
-async fn endless_response_headers_end_at_the_limit() {
+async fn endless_response_headers_are_refused_at_the_limit() {
     for line in ["x: y\r\n".to_owned(), format!("{}: y\r\n", "x".repeat(1000))] {
         let tracker = FakeTracker::scripted(move |_, mut stream, requests| {
             let line = line.clone();
@@ -173,9 +175,9 @@ async fn endless_response_headers_end_at_the_limit() {
             }
         })
         .await;
-        let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).requests_that_read();
+        let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).read_only_requests();
         assert!(matches!(
-            run_requests.send(get(run_requests.at("/"))).await,
+            run_requests.send(get(run_requests.url("/"))).await,
             Err(HttpError::Limit(_))
         ));
     }
@@ -208,7 +210,7 @@ async fn read_encoded(
             .await;
     let mut builder = RequestsBuilder::granting(&[&tracker.origin()]);
     builder.limits.response_body_bytes = 1_000_000;
-    builder.requests_that_read().send(get(builder.at("/"))).await
+    builder.read_only_requests().send(get(builder.url("/"))).await
 }
 
 #[tokio::test]
@@ -228,9 +230,10 @@ async fn compressed_responses_are_decoded() {
     }
 }
 
-/// Decoding the outer encoding produces many bytes; decoding the inner encoding produces a few.
+/// The data of the outer encoding is large when decoded, but the data of the inner encoding is
+/// small.
 #[tokio::test]
-async fn each_content_encoding_of_a_response_has_a_limit() {
+async fn the_decoded_bytes_of_each_content_encoding_are_limited() {
     let inner = [gzip(b"{}"), vec![0; 50_000_000]].concat();
     assert!(matches!(read_encoded("gzip, gzip", gzip(&inner)).await, Err(HttpError::Limit(_))));
     let three = gzip(&gzip(&gzip(b"{}")));
@@ -240,7 +243,7 @@ async fn each_content_encoding_of_a_response_has_a_limit() {
 }
 
 #[tokio::test]
-async fn a_decompression_bomb_truncated_data_and_an_unknown_encoding_are_refused() {
+async fn decompression_bombs_truncated_data_and_unknown_encodings_are_refused() {
     let bomb = gzip(&vec![0; 50_000_000]);
     assert!(bomb.len() < 100_000);
     assert!(matches!(read_encoded("gzip", bomb).await, Err(HttpError::Limit(_))));
@@ -251,22 +254,22 @@ async fn a_decompression_bomb_truncated_data_and_an_unknown_encoding_are_refused
 }
 
 #[tokio::test]
-async fn a_slow_read_ends_at_the_deadline() {
+async fn a_read_without_an_answer_is_interrupted_at_the_deadline() {
     let tracker = FakeTracker::scripted(|_, stream, _| async move {
         read_to_end(stream).await;
     })
     .await;
     let mut builder = RequestsBuilder::granting(&[&tracker.origin()]);
     builder.run_time = Duration::from_millis(200);
-    let run_requests = builder.requests_that_read();
+    let run_requests = builder.read_only_requests();
     assert!(matches!(
-        run_requests.send(get(run_requests.at("/"))).await,
+        run_requests.send(get(run_requests.url("/"))).await,
         Err(HttpError::Interrupted(_))
     ));
 }
 
 #[tokio::test]
-async fn a_read_in_progress_ends_with_the_exchanges_of_the_server() {
+async fn a_read_in_progress_is_interrupted_when_the_server_ends_all_exchanges() {
     let arrived = Arc::new(Semaphore::new(0));
     let arrived_for_tracker = Arc::clone(&arrived);
     let tracker = FakeTracker::scripted(move |_, mut stream, requests| {
@@ -278,7 +281,7 @@ async fn a_read_in_progress_ends_with_the_exchanges_of_the_server() {
         }
     })
     .await;
-    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).requests_that_read();
+    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).read_only_requests();
     let (reader, url) = (Arc::clone(&run_requests), tracker.url("/"));
     let reading = tokio::spawn(async move { reader.send(get(url)).await });
     arrived.acquire().await.unwrap().forget();

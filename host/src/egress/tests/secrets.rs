@@ -1,4 +1,5 @@
-//! Tests secrets: each is sent at its place and to its origin only, and is redacted from responses.
+//! Tests that a secret is sent only at its granted place and only to its granted origin, and that
+//! it is redacted from responses.
 
 use super::*;
 use data_encoding::BASE64;
@@ -10,7 +11,7 @@ fn header_place(name: &str, prefix: &str) -> SecretPlace {
 }
 
 #[tokio::test]
-async fn a_secret_is_sent_in_its_place_to_the_granted_origin_only() {
+async fn a_secret_is_sent_only_at_its_granted_place_and_only_to_its_granted_origin() {
     let granted = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
     let other = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
     let basic = format!("Basic {}", BASE64.encode(format!("bot:{SECRET}").as_bytes()));
@@ -29,7 +30,7 @@ async fn a_secret_is_sent_in_its_place_to_the_granted_origin_only() {
             &granted.origin(),
             place,
         );
-        let run_requests = builder.requests_that_read();
+        let run_requests = builder.read_only_requests();
         run_requests.send(get(granted.url("/a?b=c"))).await.unwrap();
         let received = granted.requests().pop().unwrap();
         assert!(received.contains(&sent), "{sent} in {received}");
@@ -51,7 +52,7 @@ async fn a_guest_cannot_set_the_query_parameter_of_a_secret() {
         &tracker.origin(),
         place,
     );
-    builder.requests_that_read().send(get(builder.at("/?key=1&x=y&k%65y=2"))).await.unwrap();
+    builder.read_only_requests().send(get(builder.url("/?key=1&x=y&k%65y=2"))).await.unwrap();
     let line = tracker.requests()[0].lines().next().unwrap().to_owned();
     assert_eq!(line, "GET /?x=y&key=s3cr3t%2Fk%22y HTTP/1.1");
 }
@@ -59,8 +60,8 @@ async fn a_guest_cannot_set_the_query_parameter_of_a_secret() {
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// The granted place, a content type, a body, and the body that is sent. If the last one is `None`,
-/// the request is denied.
+/// A granted place, the content type and the body of a request, and the body that the host sends.
+/// If the last value is `None`, the host denies the request.
 type PlaceholderBody = (SecretPlace, &'static str, &'static str, Option<&'static str>);
 
 fn placeholder_bodies() -> Vec<PlaceholderBody> {
@@ -100,10 +101,10 @@ fn placeholder_bodies() -> Vec<PlaceholderBody> {
     ]
 }
 
-/// A placeholder (`{}`) is replaced only if it is a whole text at the granted place of a body of
-/// the right type.
+/// In `placeholder_bodies`, `{}` is the placeholder. The host replaces a placeholder only if it is
+/// the whole text at its granted place and the body has the right content type.
 #[tokio::test]
-async fn a_placeholder_is_replaced_at_its_place_and_refused_elsewhere() {
+async fn a_placeholder_is_replaced_at_its_granted_place_and_refused_at_other_places() {
     let granted = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
     let other = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
     let prefix = "jackfield-secret-";
@@ -158,7 +159,7 @@ async fn a_placeholder_is_replaced_at_its_place_and_refused_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_secret_cannot_make_a_body_larger_than_its_limit() {
+async fn a_body_that_exceeds_its_limit_after_a_secret_is_inserted_is_refused() {
     let long = "s".repeat(4000);
     let mut builder = RequestsBuilder::granting(&["http://127.0.0.1:1"]).secret(
         "password",
@@ -170,27 +171,27 @@ async fn a_secret_cannot_make_a_body_larger_than_its_limit() {
     let active = builder.active();
     let run_requests = builder.requests_of(&active, Permission::Reads);
     let body = format!("p={}&q={}", active.placeholder("password").unwrap(), "q".repeat(9_000));
-    let request = with_effect(post(run_requests.at("/"), body), Effect::Read);
+    let request = with_effect(post(run_requests.url("/"), body), Effect::Read);
     let request = with_header(request, "content-type", "application/x-www-form-urlencoded");
     let error = run_requests.send(request).await.unwrap_err();
     assert!(matches!(error, HttpError::Limit(_)), "{error:?}");
 }
 
-/// Redaction does not recognise a part of a stored secret, so requests for a part of an answer are
-/// denied.
+/// Redaction does not recognise a part of a secret. So the host denies requests for a part of an
+/// answer.
 #[tokio::test]
 async fn a_request_for_a_part_of_an_answer_is_denied_if_the_connection_has_secrets() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
     let without_secret = RequestsBuilder::granting(&[&tracker.origin()]);
     let request = with_header(get(tracker.url("/")), "range", "bytes=0-2");
-    without_secret.requests_that_read().send(request).await.unwrap();
+    without_secret.read_only_requests().send(request).await.unwrap();
     let with_secret = RequestsBuilder::granting(&[&tracker.origin()]).secret(
         "key",
         SECRET,
         &tracker.origin(),
         SecretPlace::Bearer,
     );
-    let run_requests = with_secret.requests_that_read();
+    let run_requests = with_secret.read_only_requests();
     for (name, value) in [("Range", "bytes=0-2"), ("range", "x"), ("If-Range", "\"a\"")] {
         assert!(
             is_denied(&run_requests.send(with_header(get(tracker.url("/")), name, value)).await),
@@ -221,9 +222,9 @@ async fn an_echoed_secret_is_redacted() {
         &tracker.origin(),
         place,
     );
-    let run_requests = builder.requests_that_read();
+    let run_requests = builder.read_only_requests();
     let answer = run_requests.send(get(tracker.url(&format!("/{percent}/")))).await.unwrap();
-    let body = String::from_utf8(answer.body.in_memory().to_vec()).unwrap();
+    let body = String::from_utf8(answer.body.bytes_in_memory().to_vec()).unwrap();
     assert_eq!(body.matches("[secret]").count(), 5, "{body}");
     assert!(!body.contains("s3cr3t") && !body.contains("czNjcjN0"), "{body}");
     assert!(body.ends_with(" [secret] [secret]"), "no piece of the base64 remains: {body}");
@@ -261,8 +262,8 @@ async fn an_oauth_token_is_fetched_once_and_redacted() {
             is_denied(&run_requests.send(get(tokens.url("/token"))).await),
             "only the host may use the token endpoint"
         );
-        let answer = run_requests.send(get(run_requests.at("/"))).await.unwrap();
-        let echo = String::from_utf8(answer.body.in_memory().to_vec()).unwrap();
+        let answer = run_requests.send(get(run_requests.url("/"))).await.unwrap();
+        let echo = String::from_utf8(answer.body.bytes_in_memory().to_vec()).unwrap();
         assert!(echo.contains("authorization: Bearer [secret]"), "{echo}");
     }
     assert!(tracker.requests()[0].contains("authorization: Bearer fetched-t0ken\r\n"));
@@ -295,8 +296,8 @@ async fn if_no_token_is_issued_the_request_is_not_sent() {
         "http://127.0.0.1:1",
         place,
     );
-    let run_requests = builder.requests_that_read();
-    assert!(is_denied(&run_requests.send(get(run_requests.at("/"))).await));
+    let run_requests = builder.read_only_requests();
+    assert!(is_denied(&run_requests.send(get(run_requests.url("/"))).await));
     let (calls, _) = run_requests.finish().await;
     assert_eq!(calls.len(), 2, "the request of the guest and the request for the token");
 }

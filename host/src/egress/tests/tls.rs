@@ -1,6 +1,7 @@
-//! Tests TLS: certificates, HTTP/1.1 and HTTP/2, the probe, and a tunnel through a proxy.
+//! Tests TLS connections: their certificates, HTTP/1.1 and HTTP/2 over TLS, the probe, and a tunnel
+//! through a proxy.
 
-use super::certificates::{Issuer, named, pem_file};
+use super::certificates::{Issuer, host_parameters, pem_file};
 use super::*;
 use crate::domain::{TryStep, WriteAnswer};
 use http_body_util::Full;
@@ -9,17 +10,21 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio_rustls::TlsAcceptor;
 
+/// A certificate authority and the TLS acceptor of a server that it trusts.
 pub(super) struct Authority {
-    pub(super) pem: tempfile::NamedTempFile,
+    /// The file with the certificate of the authority.
+    pub(super) pem_file: tempfile::NamedTempFile,
+    /// The acceptor of a server with a certificate for `localhost`.
     pub(super) acceptor: TlsAcceptor,
 }
 
-/// Makes a certificate authority and its server certificate for `localhost`.
+/// Makes a certificate authority, which issues a server certificate for `localhost`. `protocols`
+/// are for ALPN.
 pub(super) fn authority(protocols: &[&[u8]]) -> Authority {
     let authority = Issuer::root("test");
-    let server = authority.issue(named("localhost"));
-    let pem = pem_file(&[&authority.der]);
-    Authority { pem, acceptor: server.acceptor(&[], protocols) }
+    let server = authority.issue(host_parameters("localhost"));
+    let pem_file = pem_file(&[&authority.der]);
+    Authority { pem_file, acceptor: server.acceptor(&[], protocols) }
 }
 
 /// Starts a tracker that answers each request with the protocol version.
@@ -64,13 +69,13 @@ async fn http1_and_http2_connections_are_reused() {
         let tracker = tracker(authority.acceptor).await;
         let origin = format!("https://localhost:{}", tracker.address.port());
         let mut builder = RequestsBuilder::granting(&[&origin]);
-        builder.extra_ca = Some(authority.pem.path().to_owned());
+        builder.extra_ca = Some(authority.pem_file.path().to_owned());
         let journal = TestJournal::allowing();
         let run_requests = builder.requests_with(journal.permission());
         for _ in 0..2 {
-            assert_eq!(run_requests.send(get(run_requests.at("/a"))).await.unwrap().body, version);
+            assert_eq!(run_requests.send(get(run_requests.url("/a"))).await.unwrap().body, version);
             assert_eq!(
-                run_requests.send(post(run_requests.at("/b"), "{}")).await.unwrap().body,
+                run_requests.send(post(run_requests.url("/b"), "{}")).await.unwrap().body,
                 version
             );
         }
@@ -86,11 +91,11 @@ async fn a_reset_http2_stream_leaves_a_write_in_doubt_and_a_read_is_sent_once_mo
     let tracker = tracker(authority.acceptor).await;
     let origin = format!("https://localhost:{}", tracker.address.port());
     let mut builder = RequestsBuilder::granting(&[&origin]);
-    builder.extra_ca = Some(authority.pem.path().to_owned());
+    builder.extra_ca = Some(authority.pem_file.path().to_owned());
     let run_requests = builder.requests_with(TestJournal::allowing().permission());
-    run_requests.send(get(run_requests.at("/a"))).await.unwrap();
-    assert!(run_requests.send(post(run_requests.at("/broken"), "{}")).await.is_err());
-    assert!(run_requests.send(get(run_requests.at("/broken"))).await.is_err());
+    run_requests.send(get(run_requests.url("/a"))).await.unwrap();
+    assert!(run_requests.send(post(run_requests.url("/broken"), "{}")).await.is_err());
+    assert!(run_requests.send(get(run_requests.url("/broken"))).await.is_err());
     let (_, writes) = run_requests.finish().await;
     assert!(matches!(writes[0].answer, WriteAnswer::Broken(_)), "{writes:?}");
     assert_eq!(tracker.requests(), ["GET /a", "POST /broken", "GET /broken", "GET /broken"]);
@@ -103,7 +108,7 @@ async fn an_untrusted_certificate_is_refused_before_the_write_is_journaled() {
     let origin = format!("https://localhost:{}", tracker.address.port());
     let journal = TestJournal::allowing();
     let run_requests = RequestsBuilder::granting(&[&origin]).requests_with(journal.permission());
-    let error = run_requests.send(post(run_requests.at("/"), "{}")).await.unwrap_err();
+    let error = run_requests.send(post(run_requests.url("/"), "{}")).await.unwrap_err();
     assert!(
         matches!(&error, HttpError::Unreachable(why) if why.starts_with("tls failed")),
         "{error}"
@@ -116,15 +121,15 @@ async fn a_certificate_for_another_name_is_refused() {
     let authority = authority(&[]);
     let tracker = tracker(authority.acceptor).await;
     let mut builder = RequestsBuilder::granting(&[&format!("https://{}", tracker.address)]);
-    builder.extra_ca = Some(authority.pem.path().to_owned());
+    builder.extra_ca = Some(authority.pem_file.path().to_owned());
     assert!(matches!(
-        builder.requests_that_read().send(get(builder.at("/"))).await,
+        builder.read_only_requests().send(get(builder.url("/"))).await,
         Err(HttpError::Unreachable(_))
     ));
 }
 
 #[tokio::test]
-async fn the_probe_reports_each_step() {
+async fn the_probe_reports_the_result_of_each_step() {
     let authority = authority(&[]);
     let tracker = tracker(authority.acceptor).await;
     let origin = format!("https://localhost:{}", tracker.address.port());
@@ -135,7 +140,7 @@ async fn the_probe_reports_each_step() {
     };
     let untrusted = steps(&builder, &origin).await;
     assert_eq!(untrusted, [(TryStep::Dns, true), (TryStep::Connect, true), (TryStep::Tls, false)]);
-    builder.extra_ca = Some(authority.pem.path().to_owned());
+    builder.extra_ca = Some(authority.pem_file.path().to_owned());
     let trusted = steps(&builder, &origin).await;
     assert_eq!(trusted, [(TryStep::Dns, true), (TryStep::Connect, true), (TryStep::Tls, true)]);
     let closed = steps(&builder, "http://127.0.0.1:1").await;
@@ -145,7 +150,7 @@ async fn the_probe_reports_each_step() {
 }
 
 #[tokio::test]
-async fn https_uses_a_tunnel_through_the_proxy() {
+async fn an_https_request_uses_a_tunnel_through_the_proxy() {
     let authority = authority(&[b"h2"]);
     let tracker = tracker(authority.acceptor).await;
     let address = tracker.address;
@@ -156,12 +161,12 @@ async fn https_uses_a_tunnel_through_the_proxy() {
         let _ = tokio::io::copy_bidirectional(&mut stream, &mut to_tracker).await;
     })
     .await;
-    // `localhost` is never reached through a proxy, and the certificate does not match another
-    // name. So this test checks only the tunnel.
+    // The host never uses a proxy for `localhost`, and the certificate is valid only for
+    // `localhost`. So the TLS handshake fails, and this test checks only the tunnel.
     let mut builder = RequestsBuilder::granting(&["https://tracker.example"]);
     builder.proxy = proxy.origin();
-    builder.extra_ca = Some(authority.pem.path().to_owned());
-    let error = builder.requests_that_read().send(get(builder.at("/"))).await.unwrap_err();
+    builder.extra_ca = Some(authority.pem_file.path().to_owned());
+    let error = builder.read_only_requests().send(get(builder.url("/"))).await.unwrap_err();
     assert!(
         matches!(&error, HttpError::Unreachable(why) if why.starts_with("tls failed")),
         "{error}"

@@ -1,27 +1,30 @@
-//! Tests which servers are trusted, and what the error states about a server that is not trusted.
+//! Tests which certificates of servers are trusted, and which error the host reports for a server
+//! that is not trusted.
 
 use rcgen::{
     ExtendedKeyUsagePurpose, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512, date_time_ymd,
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::certificates::{Issuer, authority, common_name, named, pem_file};
+use super::certificates::{Issuer, authority_parameters, common_name, host_parameters, pem_file};
 use super::tls::tracker;
 use super::*;
 
-/// Sends a request to `https://localhost`, to a server with this acceptor. The certificates in
-/// `listed` are in `extra_ca_file`.
+/// Starts a server with this acceptor on `localhost`, and sends a request to it. `extra_ca_file`
+/// contains the certificates in `listed`.
 async fn request_to(acceptor: TlsAcceptor, listed: &[&Issuer]) -> Result<(), String> {
     let tracker = tracker(acceptor).await;
     request_at(tracker.address, listed).await
 }
 
+/// Sends a request to the server at this address of `localhost`. Returns the TLS error, if there is
+/// one.
 async fn request_at(address: SocketAddr, listed: &[&Issuer]) -> Result<(), String> {
     let mut builder =
         RequestsBuilder::granting(&[&format!("https://localhost:{}", address.port())]);
     let file = pem_file(&listed.iter().map(|issuer| &issuer.der).collect::<Vec<_>>());
     builder.extra_ca = (!listed.is_empty()).then(|| file.path().to_owned());
-    match builder.requests_that_read().send(get(builder.at("/"))).await {
+    match builder.read_only_requests().send(get(builder.url("/"))).await {
         Ok(_) => Ok(()),
         Err(HttpError::Unreachable(why)) => {
             Err(why.strip_prefix("tls failed: ").unwrap_or_else(|| panic!("{why}")).to_owned())
@@ -31,81 +34,82 @@ async fn request_at(address: SocketAddr, listed: &[&Issuer]) -> Result<(), Strin
 }
 
 #[tokio::test]
-async fn a_listed_certificate_is_trusted_for_its_own_name() {
-    let plain = named("localhost");
-    let mut also_authority = named("localhost");
-    also_authority.is_ca = authority("").is_ca;
-    let mut without_names = named("localhost");
+async fn a_certificate_in_extra_ca_file_is_trusted_for_its_own_name() {
+    let plain = host_parameters("localhost");
+    let mut also_authority = host_parameters("localhost");
+    also_authority.is_ca = authority_parameters("").is_ca;
+    let mut without_names = host_parameters("localhost");
     without_names.subject_alt_names.clear();
-    let mut for_clients = named("localhost");
+    let mut for_clients = host_parameters("localhost");
     for_clients.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     for parameters in [plain, also_authority, without_names, for_clients] {
         let server = Issuer::self_signed(parameters);
         request_to(server.acceptor(&[], &[]), &[&server]).await.unwrap();
     }
-    // The issuer of this server certificate is not listed.
-    let server = Issuer::root("a").issue(named("localhost"));
+    // `extra_ca_file` does not contain the issuer of this server certificate.
+    let server = Issuer::root("a").issue(host_parameters("localhost"));
     request_to(server.acceptor(&[], &[]), &[&server]).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_listed_certificate_is_trusted_for_nothing_else() {
-    let other = Issuer::self_signed(named("other.example"));
+async fn a_certificate_in_extra_ca_file_is_trusted_only_for_its_own_name_and_until_it_expires() {
+    let other = Issuer::self_signed(host_parameters("other.example"));
     let error = request_to(other.acceptor(&[], &[]), &[&other]).await.unwrap_err();
     assert!(error.contains("is for other.example, not for localhost"), "{error}");
 
-    let mut other_common_name = named("other.example");
+    let mut other_common_name = host_parameters("other.example");
     other_common_name.subject_alt_names.clear();
     let other = Issuer::self_signed(other_common_name);
     let error = request_to(other.acceptor(&[], &[]), &[&other]).await.unwrap_err();
     assert!(error.contains("names no host") && error.contains("for localhost"), "{error}");
 
-    let mut with_other_names = named("other.example");
+    let mut with_other_names = host_parameters("other.example");
     with_other_names.distinguished_name = common_name("localhost");
     let other = Issuer::self_signed(with_other_names);
     assert!(request_to(other.acceptor(&[], &[]), &[&other]).await.is_err());
 
-    let mut old = named("localhost");
+    let mut old = host_parameters("localhost");
     old.not_after = date_time_ymd(2020, 1, 2);
     let old = Issuer::self_signed(old);
     let error = request_to(old.acceptor(&[], &[]), &[&old]).await.unwrap_err();
     assert!(error.contains("(CN=localhost) expired at 2020-01-02T00:00:00Z; renew"), "{error}");
 
-    // A listed server certificate does not make another certificate trusted.
-    let listed = Issuer::self_signed(named("tracker.example"));
-    let signed_by_it = listed.issue(named("localhost"));
+    // A server certificate in `extra_ca_file` does not make a certificate trusted that its key has
+    // signed.
+    let listed = Issuer::self_signed(host_parameters("tracker.example"));
+    let signed_by_it = listed.issue(host_parameters("localhost"));
     assert!(request_to(signed_by_it.acceptor(&[], &[]), &[&listed]).await.is_err());
 }
 
 #[tokio::test]
-async fn chains_with_the_keys_of_company_authorities_are_trusted() {
+async fn certificate_chains_with_p384_and_p521_keys_are_trusted() {
     for algorithm in [&PKCS_ECDSA_P384_SHA384, &PKCS_ECDSA_P521_SHA512] {
         let root = Issuer::root_with("root", algorithm);
-        let intermediate = root.issue(authority("intermediate"));
-        let server = intermediate.issue(named("localhost"));
+        let intermediate = root.issue(authority_parameters("intermediate"));
+        let server = intermediate.issue(host_parameters("localhost"));
         request_to(server.acceptor(&[&intermediate], &[]), &[&root]).await.unwrap();
-        // The list of trusted authorities may contain an intermediate authority, not only a root.
+        // `extra_ca_file` may contain an intermediate authority instead of a root.
         request_to(server.acceptor(&[], &[]), &[&intermediate]).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn a_refused_certificate_is_explained() {
+async fn the_error_explains_why_a_certificate_is_refused() {
     let root = Issuer::root("Root of a company");
-    let intermediate = root.issue(authority("Middle"));
-    let server = intermediate.issue(named("localhost"));
-    let self_signed = Issuer::self_signed(named("localhost"));
-    let other = root.issue(named("other.example"));
-    let mut parameters = named("localhost");
+    let intermediate = root.issue(authority_parameters("Middle"));
+    let server = intermediate.issue(host_parameters("localhost"));
+    let self_signed = Issuer::self_signed(host_parameters("localhost"));
+    let other = root.issue(host_parameters("other.example"));
+    let mut parameters = host_parameters("localhost");
     parameters.not_after = date_time_ymd(2020, 1, 2);
     let expired = root.issue(parameters);
-    let mut parameters = named("localhost");
+    let mut parameters = host_parameters("localhost");
     parameters.not_before = date_time_ymd(4000, 1, 2);
     let not_yet_valid = root.issue(parameters);
-    let mut parameters = named("localhost");
+    let mut parameters = host_parameters("localhost");
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     let for_clients = root.issue(parameters);
-    let authority_itself = root.issue(authority("Middle"));
+    let authority_itself = root.issue(authority_parameters("Middle"));
     let same_name = Issuer::root("Root of a company");
     let same_name_other_key = Issuer::root_with("Root of a company", &PKCS_ECDSA_P384_SHA384);
     for (acceptor, listed, expected) in [
@@ -125,8 +129,12 @@ async fn a_refused_certificate_is_explained() {
             &["(CN=localhost) is signed by itself", "add it as PEM"],
         ),
         (other.acceptor(&[], &[]), &root, &["is for other.example, not for localhost"]),
-        (expired.acceptor(&[], &[]), &root, &["expired at 2020-01-02", "renew it", "clock says 2"]),
-        (not_yet_valid.acceptor(&[], &[]), &root, &["valid only from 4000-01-02", "clock says 2"]),
+        (
+            expired.acceptor(&[], &[]),
+            &root,
+            &["expired at 2020-01-02", "renew it", "clock shows 2"],
+        ),
+        (not_yet_valid.acceptor(&[], &[]), &root, &["valid only from 4000-01-02", "clock shows 2"]),
         (for_clients.acceptor(&[], &[]), &root, &["is not for servers", "serverAuth"]),
         (authority_itself.acceptor(&[], &[]), &root, &["is that of an authority, not of a server"]),
         (
@@ -146,7 +154,7 @@ async fn a_refused_certificate_is_explained() {
 }
 
 #[tokio::test]
-async fn a_failed_handshake_is_explained() {
+async fn the_error_explains_why_a_tls_handshake_failed() {
     let plain_http = FakeTracker::scripted(|_, mut stream, _| async move {
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         read_to_end(stream).await;

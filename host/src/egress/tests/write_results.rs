@@ -1,10 +1,10 @@
-//! Tests the record of a write, for each way in which its exchange can end.
+//! Tests what the record of a run states about a write, for each possible end of its exchange.
 
 use super::*;
 use crate::domain::{WriteAnswer, WriteRecord};
 
-/// Sends one write to a tracker with this script. Returns the result, the recorded answer and the
-/// tracker.
+/// Sends one write to a tracker that runs this script. Returns the result, the answer in the
+/// record, and the tracker.
 async fn send_write<F, Fut>(
     script: F,
 ) -> (Result<OutboundResponse, HttpError>, WriteAnswer, FakeTracker)
@@ -17,7 +17,7 @@ where
     builder.limits.response_body_bytes = 1000;
     let journal = TestJournal::allowing();
     let run_requests = builder.requests_with(journal.permission());
-    let answer = run_requests.send(post(run_requests.at("/issues.json"), "{}")).await;
+    let answer = run_requests.send(post(run_requests.url("/issues.json"), "{}")).await;
     let (_, writes) = run_requests.finish().await;
     let [WriteRecord { answer: recorded, request_line, .. }] =
         <[WriteRecord; 1]>::try_from(writes).unwrap();
@@ -27,7 +27,7 @@ where
     (answer, recorded, tracker)
 }
 
-/// Sends one write to a tracker that responds with these bytes and closes the connection.
+/// Sends one write to a tracker that responds with these bytes and then closes the connection.
 async fn send_write_answered_with(
     bytes: &'static [u8],
 ) -> (Result<OutboundResponse, HttpError>, WriteAnswer) {
@@ -97,7 +97,7 @@ async fn a_response_over_the_limit_leaves_the_write_in_doubt() {
 }
 
 #[tokio::test]
-async fn a_reset_leaves_the_write_in_doubt_unless_nothing_was_sent() {
+async fn a_connection_reset_leaves_the_write_in_doubt_unless_nothing_was_sent() {
     let (answer, recorded, tracker) = send_write(|_, mut stream, requests| async move {
         requests.read(&mut stream).await;
         reset(stream);
@@ -112,8 +112,8 @@ async fn a_reset_leaves_the_write_in_doubt_unless_nothing_was_sent() {
     })
     .await;
     assert!(matches!(recorded, WriteAnswer::Broken(_)));
-    // The tracker resets the connection before the request. The record and the journal agree,
-    // whether or not the request was sent before the reset arrived.
+    // The tracker resets the connection before it reads the request. Depending on the timing, the
+    // request is sent or not, but the record and the journal must state the same.
     let (answer, recorded, _) = send_write(|_, stream, _| async move { reset(stream) }).await;
     assert!(!matches!(recorded, WriteAnswer::Status(_)) && answer.is_err());
 }

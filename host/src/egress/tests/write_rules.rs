@@ -1,10 +1,10 @@
-//! Tests which writes may be sent: after which earlier writes, with which content, and until which
-//! time.
+//! Tests the rules for writes: a write is refused after a failed write and after the end of the
+//! lease, and the journal learns whether a write contains the marker.
 
 use super::*;
 use crate::domain::WriteAnswer;
 
-/// Starts a tracker that answers the requests of each connection with these statuses, in their
+/// Starts a tracker that answers the requests of each HTTP connection with these statuses, in this
 /// order.
 async fn tracker_answering(statuses: &'static [&'static str]) -> FakeTracker {
     FakeTracker::scripted(move |_, mut stream, requests| async move {
@@ -17,7 +17,7 @@ async fn tracker_answering(statuses: &'static [&'static str]) -> FakeTracker {
 }
 
 #[tokio::test]
-async fn after_a_write_that_did_not_succeed_no_other_write_is_sent() {
+async fn after_a_failed_write_no_other_write_of_the_run_is_sent() {
     for (first_status, is_second_allowed) in [
         ("201 Created", true),
         ("202 Accepted", true),
@@ -31,8 +31,8 @@ async fn after_a_write_that_did_not_succeed_no_other_write_is_sent() {
         let journal = TestJournal::allowing();
         let run_requests =
             RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
-        run_requests.send(post(run_requests.at("/first"), "{}")).await.unwrap();
-        let second = run_requests.send(post(run_requests.at("/second"), "{}")).await;
+        run_requests.send(post(run_requests.url("/first"), "{}")).await.unwrap();
+        let second = run_requests.send(post(run_requests.url("/second"), "{}")).await;
         assert_eq!(second.is_ok(), is_second_allowed, "{first_status}: {second:?}");
         assert_eq!(is_denied(&second), !is_second_allowed, "{first_status}");
         let sent = if is_second_allowed { 2 } else { 1 };
@@ -65,11 +65,11 @@ async fn the_journal_is_told_whether_a_write_contains_the_marker() {
 async fn no_write_is_sent_after_the_lease_has_ended() {
     let tracker = tracker_answering(&["201 Created"]).await;
     let journal = TestJournal::allowing();
-    journal.expires.store(true, Ordering::SeqCst);
+    journal.is_lease_expired.store(true, Ordering::SeqCst);
     let run_requests =
         RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
     assert!(matches!(
-        run_requests.send(post(run_requests.at("/"), "{}")).await,
+        run_requests.send(post(run_requests.url("/"), "{}")).await,
         Err(HttpError::Unreachable(_))
     ));
     assert_eq!(run_requests.finish().await.1[0].answer, WriteAnswer::NotSent);

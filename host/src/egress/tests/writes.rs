@@ -1,24 +1,24 @@
-//! Tests writes: each is journaled before its first byte is sent, is never sent twice, and runs in
-//! its own task.
+//! Tests that a write is journaled before its first byte is sent, that it is never sent twice, and
+//! that it runs in its own task.
 
 use super::*;
 use crate::domain::WriteAnswer;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// Sends a write in a task.
+/// Sends a write in a separate task, which is the guest's side of the request.
 fn spawn_write(run_requests: &Arc<RunRequests>) -> JoinHandle<Result<OutboundResponse, HttpError>> {
     let run_requests = Arc::clone(run_requests);
-    tokio::spawn(async move { run_requests.send(post(run_requests.at("/"), "{}")).await })
+    tokio::spawn(async move { run_requests.send(post(run_requests.url("/"), "{}")).await })
 }
 
 #[tokio::test]
-async fn without_a_connection_nothing_is_journaled_or_sent() {
+async fn if_the_host_cannot_connect_nothing_is_journaled_or_sent() {
     let builder = RequestsBuilder::granting(&["http://127.0.0.1:1"]);
     let journal = TestJournal::allowing();
     let run_requests = builder.requests_with(journal.permission());
     assert!(matches!(
-        run_requests.send(post(run_requests.at("/"), "")).await,
+        run_requests.send(post(run_requests.url("/"), "")).await,
         Err(HttpError::Unreachable(_))
     ));
     let (_, writes) = run_requests.finish().await;
@@ -26,8 +26,9 @@ async fn without_a_connection_nothing_is_journaled_or_sent() {
     assert!(journal.marks().is_empty());
 }
 
-/// Starts a tracker that reports when a client connects and when the first byte arrives.
-async fn observed_tracker() -> (FakeTracker, Arc<Semaphore>, Arc<AtomicBool>) {
+/// Starts a tracker. The semaphore gets a permit when a client connects. The flag is set when the
+/// first byte arrives.
+async fn tracker_that_reports_arrivals() -> (FakeTracker, Arc<Semaphore>, Arc<AtomicBool>) {
     let (connected, byte_arrived) = (Arc::new(Semaphore::new(0)), Arc::<AtomicBool>::default());
     let (connected_signal, byte_signal) = (Arc::clone(&connected), Arc::clone(&byte_arrived));
     let tracker = FakeTracker::scripted(move |_, mut stream, requests| {
@@ -50,14 +51,14 @@ async fn observed_tracker() -> (FakeTracker, Arc<Semaphore>, Arc<AtomicBool>) {
 
 #[tokio::test]
 async fn the_journal_commits_after_connecting_and_before_the_first_byte() {
-    let (tracker, connected, byte_arrived) = observed_tracker().await;
+    let (tracker, connected, byte_arrived) = tracker_that_reports_arrivals().await;
     let journal = TestJournal::blocking();
     let run_requests =
         RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
     let sending = spawn_write(&run_requests);
     journal.requested_commits.acquire().await.unwrap().forget();
     connected.acquire().await.unwrap().forget();
-    round_trip().await;
+    wait_for_bytes_in_transit().await;
     assert!(!byte_arrived.load(Ordering::SeqCst), "a byte was sent before the journal committed");
     journal.allowed_commits.add_permits(1);
     assert_eq!(sending.await.unwrap().unwrap().status, 201);
@@ -73,7 +74,7 @@ async fn a_connection_that_was_idle_during_a_slow_journal_commit_is_replaced() {
         RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
     let sending = spawn_write(&run_requests);
     journal.requested_commits.acquire().await.unwrap().forget();
-    tokio::time::sleep(Duration::from_millis(1_050)).await; // this wait is the subject of the test
+    tokio::time::sleep(Duration::from_millis(1_050)).await; // the wait is what this test is about
     journal.allowed_commits.add_permits(1);
     assert_eq!(sending.await.unwrap().unwrap().status, 201);
     assert_eq!((tracker.connections(), tracker.requests().len()), (2, 1));
@@ -81,14 +82,14 @@ async fn a_connection_that_was_idle_during_a_slow_journal_commit_is_replaced() {
 }
 
 #[tokio::test]
-async fn the_time_in_the_pool_and_the_time_of_the_journal_commit_count_together() {
+async fn the_idle_times_in_the_pool_and_during_the_journal_commit_are_added() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"{}")).await;
     let journal = TestJournal::blocking();
     let run_requests =
         RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
-    run_requests.send(get(run_requests.at("/"))).await.unwrap();
-    // Each of the two waits is shorter than a second, but together they are longer. These waits are
-    // the subject of the test.
+    run_requests.send(get(run_requests.url("/"))).await.unwrap();
+    // Each of the two waits is shorter than a second, but their sum is longer. The waits are what
+    // this test is about.
     tokio::time::sleep(Duration::from_millis(100)).await;
     let sending = spawn_write(&run_requests);
     journal.requested_commits.acquire().await.unwrap().forget();
@@ -101,25 +102,25 @@ async fn the_time_in_the_pool_and_the_time_of_the_journal_commit_count_together(
 }
 
 /// Waits until all bytes that were already sent over loopback have arrived.
-async fn round_trip() {
+async fn wait_for_bytes_in_transit() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
-    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).requests_that_read();
+    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).read_only_requests();
     run_requests.send(get(tracker.url("/"))).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_write_that_cannot_be_journaled_is_not_sent() {
-    let (tracker, connected, byte_arrived) = observed_tracker().await;
+    let (tracker, connected, byte_arrived) = tracker_that_reports_arrivals().await;
     let journal = TestJournal::allowing();
-    journal.refuses.store(true, Ordering::SeqCst);
+    journal.refuses_commits.store(true, Ordering::SeqCst);
     let run_requests =
         RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
-    assert!(is_denied(&run_requests.send(post(run_requests.at("/"), "{}")).await));
+    assert!(is_denied(&run_requests.send(post(run_requests.url("/"), "{}")).await));
     connected.acquire().await.unwrap().forget();
     let (calls, writes) = run_requests.finish().await;
     assert_eq!(writes[0].answer, WriteAnswer::NotSent);
     assert!(calls[0].error.as_deref().is_some_and(|why| why.contains("the lease was lost")));
-    round_trip().await;
+    wait_for_bytes_in_transit().await;
     assert!(!byte_arrived.load(Ordering::SeqCst) && tracker.requests().is_empty());
 }
 
@@ -151,13 +152,13 @@ async fn a_journaled_write_is_completed_after_its_guest_ended() {
     assert_eq!(writes[0].answer, WriteAnswer::Status(201));
     assert_eq!((calls[0].status, calls[0].bytes), (Some(201), 2));
     assert!(
-        is_denied(&run_requests.send(post(run_requests.at("/"), "{}")).await),
+        is_denied(&run_requests.send(post(run_requests.url("/"), "{}")).await),
         "the run has ended"
     );
 }
 
 #[tokio::test]
-async fn writes_run_one_after_another_and_no_write_begins_after_the_run() {
+async fn writes_are_sent_one_after_another_and_no_write_begins_after_the_run_ended() {
     let (release, may_answer) = oneshot::channel::<()>();
     let may_answer = Arc::new(Mutex::new(Some(may_answer)));
     let tracker = FakeTracker::scripted(move |_, mut stream, requests| {
@@ -175,9 +176,9 @@ async fn writes_run_one_after_another_and_no_write_begins_after_the_run() {
     let first = spawn_write(&run_requests);
     journal.requested_commits.acquire().await.unwrap().forget();
     let second = spawn_write(&run_requests);
-    round_trip().await;
+    wait_for_bytes_in_transit().await;
     let (finished, ()) = tokio::join!(run_requests.finish(), async {
-        round_trip().await;
+        wait_for_bytes_in_transit().await;
         release.send(()).unwrap();
     });
     assert_eq!(first.await.unwrap().unwrap().status, 201);
@@ -188,14 +189,14 @@ async fn writes_run_one_after_another_and_no_write_begins_after_the_run() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_if_the_journal_never_commits() {
-    let (tracker, _, byte_arrived) = observed_tracker().await;
+async fn a_write_is_not_sent_if_the_journal_never_commits() {
+    let (tracker, _, byte_arrived) = tracker_that_reports_arrivals().await;
     let mut builder = RequestsBuilder::granting(&[&tracker.origin()]);
     builder.run_time = Duration::from_millis(200);
     let journal = TestJournal::blocking();
     let run_requests = builder.requests_with(journal.permission());
     assert!(matches!(
-        run_requests.send(post(run_requests.at("/"), "{}")).await,
+        run_requests.send(post(run_requests.url("/"), "{}")).await,
         Err(HttpError::Unreachable(_))
     ));
     assert_eq!(run_requests.finish().await.1[0].answer, WriteAnswer::NotSent);
@@ -214,7 +215,7 @@ async fn a_write_that_is_not_complete_at_the_deadline_is_in_doubt() {
     builder.run_time = Duration::from_millis(300);
     let run_requests = builder.requests_with(TestJournal::allowing().permission());
     assert!(matches!(
-        run_requests.send(post(run_requests.at("/"), "{}")).await,
+        run_requests.send(post(run_requests.url("/"), "{}")).await,
         Err(HttpError::Interrupted(_))
     ));
     let (_, writes) = run_requests.finish().await;
@@ -223,8 +224,8 @@ async fn a_write_that_is_not_complete_at_the_deadline_is_in_doubt() {
 
 #[tokio::test]
 async fn a_write_on_a_reused_connection_that_was_closed_is_not_sent_again() {
-    // After the first response the connection stays open. The tracker answers the second request
-    // with a reset.
+    // The connection stays open after the first response. After the second request, the tracker
+    // resets the connection.
     let tracker = FakeTracker::scripted(|number, mut stream, requests| async move {
         requests.read(&mut stream).await;
         stream.write_all(&answer("200 OK", &[], b"")).await.unwrap();
@@ -236,8 +237,8 @@ async fn a_write_on_a_reused_connection_that_was_closed_is_not_sent_again() {
     let journal = TestJournal::allowing();
     let run_requests =
         RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
-    run_requests.send(get(run_requests.at("/"))).await.unwrap();
-    assert!(run_requests.send(post(run_requests.at("/"), "{}")).await.is_err());
+    run_requests.send(get(run_requests.url("/"))).await.unwrap();
+    assert!(run_requests.send(post(run_requests.url("/"), "{}")).await.is_err());
     let (_, writes) = run_requests.finish().await;
     assert!(matches!(writes[0].answer, WriteAnswer::Broken(_)));
     assert_eq!(tracker.connections(), 1);
@@ -261,10 +262,10 @@ async fn a_write_does_not_use_an_idle_connection_that_was_closed() {
     .await;
     let run_requests = RequestsBuilder::granting(&[&tracker.origin()])
         .requests_with(TestJournal::allowing().permission());
-    run_requests.send(get(run_requests.at("/"))).await.unwrap();
+    run_requests.send(get(run_requests.url("/"))).await.unwrap();
     close.send(()).unwrap();
-    round_trip().await;
-    assert_eq!(run_requests.send(post(run_requests.at("/"), "{}")).await.unwrap().status, 200);
+    wait_for_bytes_in_transit().await;
+    assert_eq!(run_requests.send(post(run_requests.url("/"), "{}")).await.unwrap().status, 200);
     assert_eq!(tracker.connections(), 2);
 }
 
@@ -289,7 +290,7 @@ impl Journal for ClosingJournal {
     async fn mark_sending(&self, has_marker: bool) -> Result<(), NotJournaled> {
         if self.inner.marks().len() == self.earlier_writes {
             self.close.lock().unwrap().take().unwrap().send(()).unwrap();
-            round_trip().await;
+            wait_for_bytes_in_transit().await;
         }
         self.inner.mark_sending(has_marker).await
     }
@@ -299,9 +300,9 @@ impl Journal for ClosingJournal {
     }
 }
 
-/// Sends `first`, then a write whose connection is closed before a byte is sent. Returns the marks
-/// of the journal and the answers in the record.
-async fn send_then_fail_to_write(
+/// Sends the request that `first` makes. After it, sends a write whose connection is closed before
+/// a byte is sent. Returns the marks of the journal and the answers in the record.
+async fn send_first_then_a_write_that_fails(
     first: fn(String) -> OutboundRequest,
 ) -> (Vec<&'static str>, Vec<WriteAnswer>) {
     let (close, closing) = oneshot::channel::<()>();
@@ -323,7 +324,7 @@ async fn send_then_fail_to_write(
     let permission = Permission::Writes(Arc::new(closing));
     let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).requests_with(permission);
     run_requests.send(first).await.unwrap();
-    let error = run_requests.send(post(run_requests.at("/"), "{}")).await.unwrap_err();
+    let error = run_requests.send(post(run_requests.url("/"), "{}")).await.unwrap_err();
     assert!(matches!(error, HttpError::Unreachable(_)), "{error}");
     assert_eq!((tracker.requests().len(), tracker.connections()), (1, 1));
     (journal.marks(), run_requests.finish().await.1.into_iter().map(|write| write.answer).collect())
@@ -331,13 +332,13 @@ async fn send_then_fail_to_write(
 
 #[tokio::test]
 async fn a_write_that_was_provably_not_sent_is_unmarked() {
-    let (marks, writes) = send_then_fail_to_write(get).await;
+    let (marks, writes) = send_first_then_a_write_that_fails(get).await;
     assert_eq!((marks, writes), (vec!["marked", "unmarked"], vec![WriteAnswer::NotSent]));
 }
 
 #[tokio::test]
 async fn a_write_that_was_not_sent_does_not_remove_the_mark_of_the_write_before_it() {
-    let (marks, writes) = send_then_fail_to_write(|url| post(url, "{}")).await;
+    let (marks, writes) = send_first_then_a_write_that_fails(|url| post(url, "{}")).await;
     assert_eq!(marks, ["marked", "marked"]);
     assert_eq!(writes, [WriteAnswer::Status(200), WriteAnswer::NotSent]);
 }

@@ -1,4 +1,5 @@
-//! Handlers of `/apply` and `/export`, which read and write connections as a file.
+//! Handlers of `/apply`, which changes connections to match a file, and of `/export`, which returns
+//! such a file.
 //!
 //! `/export` never returns a secret, only references to secrets.
 
@@ -24,12 +25,14 @@ use crate::http::problem::Problem;
 use crate::secret::Secret;
 
 use super::connections::{
-    host_secrets, test_manager_edit, webhook_auth, webhook_auth_edit, webhook_paths,
+    host_secrets, to_api_webhook_auth, to_test_manager_edit, to_webhook_auth_edit, webhook_paths,
 };
 use super::{Body, Params};
 
+/// Extracts the state of the server.
 type App = State<Arc<AppState>>;
 
+/// Answers `POST /apply`.
 pub(crate) async fn apply(
     State(app): App,
     Extension(account): Extension<Account>,
@@ -41,7 +44,7 @@ pub(crate) async fn apply(
     let requested = requested.collect::<Result<Vec<_>, Problem>>()?;
     let applied = app.services.connections.apply(requested, dry_run, force).await?;
     let connections: Vec<_> =
-        applied.into_iter().map(|applied| api_applied(&app, applied)).collect();
+        applied.into_iter().map(|applied| to_applied_connection(&app, applied)).collect();
     for connection in connections.iter().filter(|_| !dry_run) {
         let action = match connection.action.0 {
             AppliedAction::Create => "connection.create",
@@ -53,14 +56,16 @@ pub(crate) async fn apply(
     Ok(Json(AppliedConnections { dry_run, connections }))
 }
 
+/// Answers `GET /export`.
 pub(crate) async fn export(State(app): App) -> Result<Json<ConnectionsFile>, Problem> {
     let exported = app.services.connections.export().await?.into_iter();
     let connections = exported.map(|(connection, references)| {
-        (connection.name.clone(), exported_file(connection, references))
+        (connection.name.clone(), to_connection_file(connection, references))
     });
     Ok(Json(ConnectionsFile { connections: connections.collect() }))
 }
 
+/// Converts a connection of the file.
 fn new_connection(name: String, file: ConnectionFile) -> Result<NewConnection, Problem> {
     let connector = file.connector.parse().map_err(|error: domain::InvalidName| {
         Problem::invalid_value(&format!("{name}.connector"), error.to_string())
@@ -83,15 +88,16 @@ fn new_connection(name: String, file: ConnectionFile) -> Result<NewConnection, P
         http1_only: file.http1_only,
         trace_context: file.trace_context,
         index_delay_s: file.index_delay_s,
-        test_manager: file.test_manager.map(test_manager_edit),
+        test_manager: file.test_manager.map(to_test_manager_edit),
         report: file.report,
         on_recurrence: file.on_recurrence.map_or(OnRecurrence::New, |reaction| reaction.0),
-        webhook_auth: file.webhook_auth.map(webhook_auth_edit).unwrap_or_default(),
+        webhook_auth: file.webhook_auth.map(to_webhook_auth_edit).unwrap_or_default(),
         webhook_paths: webhook_paths(file.webhook_paths),
     })
 }
 
-fn api_applied(app: &AppState, applied: Applied) -> AppliedConnection {
+/// Converts the result for one connection of the file.
+fn to_applied_connection(app: &AppState, applied: Applied) -> AppliedConnection {
     let action = match (applied.is_new, applied.changes.is_empty()) {
         (true, _) => AppliedAction::Create,
         (false, false) => AppliedAction::Change,
@@ -109,7 +115,9 @@ fn api_applied(app: &AppState, applied: Applied) -> AppliedConnection {
     AppliedConnection { name: applied.name, action: EnumString(action), changes, webhook_url }
 }
 
-fn exported_file(
+/// Converts a stored connection for `/export`. `references` contains the references to its secrets,
+/// by the names of the secrets.
+fn to_connection_file(
     connection: domain::Connection,
     mut references: BTreeMap<String, String>,
 ) -> ConnectionFile {
@@ -134,8 +142,8 @@ fn exported_file(
         webhook_secret_previous,
         settings: connection.settings,
         secrets: secrets.map(|(name, text)| (name, secret_text(text))).collect(),
-        test_manager: connection.test_manager.as_ref().map(test_manager),
-        webhook_auth: exported_auth(&connection.webhook_auth),
+        test_manager: connection.test_manager.as_ref().map(to_test_manager_of_file),
+        webhook_auth: to_webhook_auth_of_file(&connection.webhook_auth),
         report: connection.report,
         webhook_paths: WebhookPaths {
             create_defect: connection.webhook_paths.create_defect,
@@ -144,8 +152,9 @@ fn exported_file(
     }
 }
 
-fn exported_auth(auth: &domain::WebhookAuth) -> Option<EditWebhookAuth> {
-    let api_auth = webhook_auth(auth);
+/// Converts the settings for senders of webhooks; `None` if all of them have their defaults.
+fn to_webhook_auth_of_file(auth: &domain::WebhookAuth) -> Option<EditWebhookAuth> {
+    let api_auth = to_api_webhook_auth(auth);
     let clients = api_auth.allowed_clients.iter().map(ToString::to_string).collect::<Vec<_>>();
     (*auth != domain::WebhookAuth::default()).then(|| EditWebhookAuth {
         scheme: api_auth.scheme.map(Some),
@@ -161,7 +170,8 @@ fn secret_text(reference: String) -> SecretText {
     SecretText(Secret::new(reference))
 }
 
-fn test_manager(settings: &TestManagerSettings) -> EditTestManager {
+/// Converts the settings for Test Manager.
+fn to_test_manager_of_file(settings: &TestManagerSettings) -> EditTestManager {
     let origins = settings.asset_origins.iter().map(|origin| Text(origin.clone()).to_string());
     EditTestManager {
         base_url: Some(settings.base_url.to_string()),

@@ -1,4 +1,4 @@
-//! Handler of `/api/v1/audit`, which lists who changed what.
+//! Handler of `/api/v1/audit`, which lists the entries of the audit log. It never changes an entry.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use crate::store::AuditFilter;
 
 use super::{Params, page_size, truncate_to_page};
 
+/// Answers `GET /audit`.
 pub(crate) async fn list(
     State(app): State<Arc<AppState>>,
     Params(query): Params<AuditQuery>,

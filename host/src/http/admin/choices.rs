@@ -1,5 +1,5 @@
-//! Handlers of `/connections/{id}/choices` and `/connectors/{name}/choices`, which list possible
-//! values of a setting.
+//! Handlers of `/connections/{id}/choices` and `/connectors/{name}/choices`, which list the values
+//! that the tracker has for a setting. They never store the values that a request contains.
 
 use std::sync::Arc;
 
@@ -15,19 +15,23 @@ use crate::http::problem::Problem;
 use super::connections::host_secrets;
 use super::{Body, Id, connection_id, connector_name};
 
+/// Extracts the state of the server.
 type App = State<Arc<AppState>>;
 
-pub(crate) async fn for_connection(
+/// Answers `POST /connections/{id}/choices`: lists the values for a stored connection.
+pub(crate) async fn list_for_connection(
     State(app): App,
     Id(id): Id,
     Body(body): Body<ListChoices>,
 ) -> Result<Json<Choices>, Problem> {
     let id = connection_id(&app, &id)?;
     let listed = app.services.connections.choices(id, &body.setting, &body.search).await?;
-    listed.map(json_choices).map_err(|refusal| (&refusal).into())
+    listed.map(to_json_choices).map_err(|refusal| (&refusal).into())
 }
 
-pub(crate) async fn for_connector(
+/// Answers `POST /connectors/{name}/choices`: lists the values for a connection that a person is
+/// about to create.
+pub(crate) async fn list_for_new_connection(
     State(app): App,
     Id(name): Id,
     Body(body): Body<ListChoicesOfNew>,
@@ -47,10 +51,11 @@ pub(crate) async fn for_connector(
     let connections = &app.services.connections;
     let listed =
         connections.choices_of_new(&connector, values, &body.setting, &body.search).await?;
-    listed.map(json_choices).map_err(|refusal| (&refusal).into())
+    listed.map(to_json_choices).map_err(|refusal| (&refusal).into())
 }
 
-fn json_choices(page: ChoicesPage) -> Json<Choices> {
+/// Converts the values of a setting for an answer.
+fn to_json_choices(page: ChoicesPage) -> Json<Choices> {
     let choices = page.choices.into_iter();
     let choices =
         choices.map(|choice| Choice { value: choice.value, label: choice.label }).collect();

@@ -1,6 +1,6 @@
 //! Handlers of `/api/v1/connections`. In each path, `{id}` is the id or the name of a connection.
 //!
-//! No answer contains a secret, except the webhook URL in the answer that issues it.
+//! No answer contains a secret. The only exception is the answer that issues a webhook URL.
 
 use std::sync::Arc;
 
@@ -28,25 +28,29 @@ use crate::http::audit::CreatedObject;
 use crate::http::problem::Problem;
 use crate::http::{AppState, webhook};
 use crate::manifest::describe_place;
-use crate::plugins::unapproved;
+use crate::plugins::missing_consent;
 use crate::secret::Secret;
 
 use super::etag::{ConnectionWithEtag, IfMatch};
 use super::{Body, Id, Params, connection_id, stored_connection};
 
+/// Extracts the state of the server.
 type App = State<Arc<AppState>>;
+/// A JSON answer, or the problem with which a request is refused.
 type Answer<T> = Result<Json<T>, Problem>;
 
+/// Answers `GET /connections`.
 pub(crate) async fn list(
     State(app): App,
     Extension(account): Extension<Account>,
 ) -> Json<ConnectionList> {
     let records = app.services.connections.list();
     let visible = records.iter().filter(|record| account.sees(record.connection.id));
-    let connections = visible.map(|record| connection(&app, record)).collect();
+    let connections = visible.map(|record| to_api_connection(&app, record)).collect();
     Json(ConnectionList { connections })
 }
 
+/// Answers `POST /connections`.
 pub(crate) async fn create(
     State(app): App,
     Body(body): Body<CreateConnection>,
@@ -57,10 +61,12 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Extension(created), Json(created_connection(&app, &issued))))
 }
 
+/// Answers `GET /connections/{id}`.
 pub(crate) async fn show(State(app): App, Id(id): Id) -> Result<ConnectionWithEtag, Problem> {
-    Ok(ConnectionWithEtag(connection(&app, &stored_connection(&app, &id)?)))
+    Ok(ConnectionWithEtag(to_api_connection(&app, &stored_connection(&app, &id)?)))
 }
 
+/// Answers `PATCH /connections/{id}`.
 pub(crate) async fn edit(
     State(app): App,
     Extension(account): Extension<Account>,
@@ -72,28 +78,30 @@ pub(crate) async fn edit(
     let stored = stored_connection(&app, &id)?.connection;
     let edit = connection_edit(&account, &stored, body, force, if_match)?;
     let edited = app.services.connections.edit(stored.id, edit).await?;
-    Ok(ConnectionWithEtag(connection(&app, &edited)))
+    Ok(ConnectionWithEtag(to_api_connection(&app, &edited)))
 }
 
-/// Sets the kind of the requests at one path of a connection, for example after a request to this
-/// path was not recognised.
+/// Answers `POST /connections/{id}/paths`: sets the kind of the requests at one path of a
+/// connection, for example after a request to this path was not recognised.
 pub(crate) async fn map_path(
     State(app): App,
     Id(id): Id,
     Body(MapPath { path, kind }): Body<MapPath>,
 ) -> Result<ConnectionWithEtag, Problem> {
     let id = connection_id(&app, &id)?;
-    let edited = app.services.connections.map_path(id, mapped_kind(kind.0), path).await?;
-    Ok(ConnectionWithEtag(connection(&app, &edited)))
+    let edited = app.services.connections.map_path(id, to_mapped_kind(kind.0), path).await?;
+    Ok(ConnectionWithEtag(to_api_connection(&app, &edited)))
 }
 
-pub(crate) fn mapped_kind(kind: MappedKind) -> connections::MappedKind {
+/// Converts the kind of the requests at a path.
+pub(crate) fn to_mapped_kind(kind: MappedKind) -> connections::MappedKind {
     match kind {
         MappedKind::CreateDefect => connections::MappedKind::CreateDefect,
         MappedKind::Kpis => connections::MappedKind::Kpis,
     }
 }
 
+/// Answers `DELETE /connections/{id}`.
 pub(crate) async fn delete(
     State(app): App,
     Id(id): Id,
@@ -104,6 +112,7 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Answers `POST /connections/{id}/rotate-token`.
 pub(crate) async fn rotate_token(
     State(app): App,
     Id(id): Id,
@@ -114,14 +123,17 @@ pub(crate) async fn rotate_token(
     Ok(Json(created_connection(&app, &issued)))
 }
 
+/// Answers `POST /connections/{id}/pause`.
 pub(crate) async fn pause(State(app): App, Id(id): Id) -> Answer<Connection> {
     set_paused(&app, &id, true).await
 }
 
+/// Answers `POST /connections/{id}/resume`.
 pub(crate) async fn resume(State(app): App, Id(id): Id) -> Answer<Connection> {
     set_paused(&app, &id, false).await
 }
 
+/// Answers `POST /connections/{id}/record`: starts to record bodies for a limited time.
 pub(crate) async fn record(
     State(app): App,
     Id(id): Id,
@@ -135,27 +147,31 @@ pub(crate) async fn record(
     }
     let id = connection_id(&app, &id)?;
     let record = app.services.connections.record(id, Some(for_s), false).await?;
-    Ok(Json(connection(&app, &record)))
+    Ok(Json(to_api_connection(&app, &record)))
 }
 
+/// Answers `DELETE /connections/{id}/record`.
 pub(crate) async fn stop_recording(
     State(app): App,
     Id(id): Id,
     Params(EraseQuery { erase }): Params<EraseQuery>,
 ) -> Answer<Connection> {
     let id = connection_id(&app, &id)?;
-    // Store the recordings that are still in the queue first, so that they are erased too.
+    // Some recordings may still be in the queue of the store. Store them first, so that they are
+    // erased too.
     app.services.store.flush().await?;
     let record = app.services.connections.record(id, None, erase).await?;
-    Ok(Json(connection(&app, &record)))
+    Ok(Json(to_api_connection(&app, &record)))
 }
 
+/// Pauses or resumes a connection.
 async fn set_paused(app: &AppState, id: &str, paused: bool) -> Answer<Connection> {
     let id = connection_id(app, id)?;
     let edited = app.services.connections.set_paused(id, paused).await?;
-    Ok(Json(connection(app, &edited)))
+    Ok(Json(to_api_connection(app, &edited)))
 }
 
+/// Answers `POST /connections/{id}/try`.
 pub(crate) async fn try_connection(
     State(app): App,
     Id(id): Id,
@@ -166,7 +182,7 @@ pub(crate) async fn try_connection(
         FailedTest::new(test.test_execution_id, test.test_case_id, test.variation_id, test.link)
     });
     let report = app.services.connections.try_connection(id, test.as_ref()).await?;
-    let warnings = warnings(&app, id);
+    let warnings = warnings_of(&app, id);
     let steps = report.steps.into_iter().map(|step| TryStep {
         name: EnumString(step.step),
         origin: step.origin.map(Text),
@@ -178,8 +194,8 @@ pub(crate) async fn try_connection(
     Ok(Json(TryReport { steps: steps.collect(), reached, warnings }))
 }
 
-/// Accepts the newest version of the connector. The body has the members of an edit, because the
-/// new version may need new settings.
+/// Answers `POST /connections/{id}/accept`: accepts the newest version of the connector. The body
+/// has the same members as the body of an edit, because the new version may need new settings.
 pub(crate) async fn accept(
     State(app): App,
     Extension(account): Extension<Account>,
@@ -191,11 +207,12 @@ pub(crate) async fn accept(
     let stored = stored_connection(&app, &id)?.connection;
     let edit = connection_edit(&account, &stored, body, force, if_match)?;
     let accepted = app.services.connections.accept(stored.id, edit, &sha256).await?;
-    Ok(ConnectionWithEtag(connection(&app, &accepted)))
+    Ok(ConnectionWithEtag(to_api_connection(&app, &accepted)))
 }
 
-/// Handles a request from an admin as if Test Manager had sent it to this connection's webhook. The
-/// path below `hook` is the path below the webhook URL.
+/// Answers requests to `/connections/{id}/hook/{path}`. Handles the request of an admin as if Test
+/// Manager had sent it to this connection's webhook URL. `{path}` is the path below the webhook
+/// URL.
 pub(crate) async fn hook(
     State(app): App,
     Id(id): Id,
@@ -203,10 +220,10 @@ pub(crate) async fn hook(
 ) -> Result<Response, Problem> {
     let active = app.services.connections.active(connection_id(&app, &id)?);
     let active = active.ok_or_else(|| Problem::no_such("connection", &id))?;
-    // Use the raw path, so that a percent-encoded id in it stays encoded.
+    // Use the raw path, so that a percent-encoded project id in the path stays encoded.
     let path = request.uri().path().splitn(5, '/').nth(4).unwrap_or_default();
     let path = format!("/{path}");
-    Ok(webhook::receive_for(app, active, path, request).await)
+    Ok(webhook::receive_for_connection(app, active, path, request).await)
 }
 
 /// Converts the body of a request that creates a connection.
@@ -233,18 +250,18 @@ pub(crate) fn new_connection(body: CreateConnection) -> Result<NewConnection, Pr
         http1_only: body.http1_only,
         trace_context: body.trace_context,
         index_delay_s: body.index_delay_s,
-        test_manager: body.test_manager.map(test_manager_edit),
+        test_manager: body.test_manager.map(to_test_manager_edit),
         report: body.report,
         on_recurrence: body.on_recurrence.map_or(OnRecurrence::New, |reaction| reaction.0),
-        webhook_auth: body.webhook_auth.map(webhook_auth_edit).unwrap_or_default(),
+        webhook_auth: body.webhook_auth.map(to_webhook_auth_edit).unwrap_or_default(),
         webhook_paths: webhook_paths(body.webhook_paths),
     })
 }
 
-/// Converts the body of a request that edits a stored connection.
+/// Converts the body of a request that edits the connection `stored`.
 ///
 /// # Errors
-/// The account is limited to some connections, and the edit needs rights for the whole server.
+/// The account is limited to some connections, but the edit needs rights for the whole server.
 pub(crate) fn connection_edit(
     account: &Account,
     stored: &domain::Connection,
@@ -270,10 +287,10 @@ pub(crate) fn connection_edit(
         http1_only: body.http1_only,
         trace_context: body.trace_context,
         index_delay_s: body.index_delay_s,
-        test_manager: body.test_manager.map(|edit| edit.map(test_manager_edit)),
+        test_manager: body.test_manager.map(|edit| edit.map(to_test_manager_edit)),
         report: body.report,
         on_recurrence: body.on_recurrence.map(|reaction| reaction.0),
-        webhook_auth: body.webhook_auth.map(|edit| edit.map(webhook_auth_edit)),
+        webhook_auth: body.webhook_auth.map(|edit| edit.map(to_webhook_auth_edit)),
         webhook_paths: body.webhook_paths.map(webhook_paths),
         revisions: if_match.0,
         force,
@@ -310,30 +327,35 @@ fn check_limited_account(
     Ok(())
 }
 
-/// The secrets in a request that only the host uses, each with its name in the store.
+/// Selects the secrets that a request contains, and returns each with its name in the store.
+/// `secrets` are secrets that only the host uses, never a guest.
 pub(crate) fn host_secrets<T, const N: usize>(
     secrets: [(&str, Option<T>); N],
 ) -> impl Iterator<Item = (String, T)> {
     secrets.into_iter().filter_map(|(name, secret)| Some((name.to_owned(), secret?)))
 }
 
+/// Converts the additional webhook paths in a request.
 pub(super) fn webhook_paths(paths: WebhookPaths) -> domain::WebhookPaths {
     domain::WebhookPaths { create_defect: paths.create_defect, kpis: paths.kpis }
 }
 
-pub(super) fn test_manager_edit(edit: EditTestManager) -> TestManagerEdit {
+/// Converts the settings for Test Manager in a request.
+pub(super) fn to_test_manager_edit(edit: EditTestManager) -> TestManagerEdit {
     let EditTestManager { base_url, token_url, client_id, scopes, project_id, asset_origins } =
         edit;
     TestManagerEdit { base_url, token_url, client_id, scopes, project_id, asset_origins }
 }
 
-pub(super) fn webhook_auth_edit(edit: EditWebhookAuth) -> WebhookAuthEdit {
+/// Converts the settings for senders of webhooks in a request.
+pub(super) fn to_webhook_auth_edit(edit: EditWebhookAuth) -> WebhookAuthEdit {
     let EditWebhookAuth { scheme, user, header, tolerance_s, allowed_clients } = edit;
     let scheme = scheme.map(|scheme| scheme.map(|scheme| scheme.0));
     WebhookAuthEdit { scheme, user, header, tolerance_s, allowed_clients }
 }
 
-pub(super) fn webhook_auth(auth: &domain::WebhookAuth) -> WebhookAuth {
+/// Converts the settings for senders of webhooks for an answer.
+pub(super) fn to_api_webhook_auth(auth: &domain::WebhookAuth) -> WebhookAuth {
     let allowed_clients = auth.allowed_clients.iter().copied().map(Text).collect();
     let without_credential = WebhookAuth { allowed_clients, ..WebhookAuth::default() };
     let Some(credential) = auth.credential.clone() else { return without_credential };
@@ -352,7 +374,8 @@ pub(super) fn webhook_auth(auth: &domain::WebhookAuth) -> WebhookAuth {
     }
 }
 
-fn test_manager(settings: &TestManagerSettings) -> TestManager {
+/// Converts the settings for Test Manager for an answer.
+fn to_api_test_manager(settings: &TestManagerSettings) -> TestManager {
     TestManager {
         base_url: settings.base_url.to_string(),
         token_url: settings.token_url.to_string(),
@@ -363,21 +386,22 @@ fn test_manager(settings: &TestManagerSettings) -> TestManager {
     }
 }
 
+/// Converts a connection with its new token for an answer that contains the webhook URL.
 fn created_connection(app: &AppState, issued: &IssuedToken) -> CreatedConnection {
     let webhook_url = app.webhook_url(&issued.token);
-    CreatedConnection { connection: connection(app, &issued.record), webhook_url }
+    CreatedConnection { connection: to_api_connection(app, &issued.record), webhook_url }
 }
 
-/// The webhook URL, which an admin enters in Test Manager.
+/// The webhook URL with the token that was issued. An admin enters this URL in Test Manager.
 pub(crate) fn webhook_url(app: &AppState, issued: &IssuedToken) -> String {
     app.webhook_url(&issued.token)
 }
 
-/// Converts a connection for the answers of the API.
-pub(crate) fn connection(app: &AppState, record: &ConnectionRecord) -> Connection {
+/// Converts a connection for an answer.
+pub(crate) fn to_api_connection(app: &AppState, record: &ConnectionRecord) -> Connection {
     let stored = &record.connection;
     let newest = app.services.plugins.newest(&stored.connector).ok();
-    let unapproved = newest.as_ref().map(|newest| unapproved(newest, stored));
+    let unapproved = newest.as_ref().map(|newest| missing_consent(newest, stored));
     let needs_consent = unapproved.filter(|unapproved| !unapproved.is_empty());
     let status = match (stored.paused, &newest, &needs_consent) {
         (true, ..) => ConnectionStatus::Paused,
@@ -397,12 +421,12 @@ pub(crate) fn connection(app: &AppState, record: &ConnectionRecord) -> Connectio
         settings: stored.settings.clone(),
         secrets_set: secrets_set.collect(),
         has_client_cert: has_secret(CLIENT_CERT),
-        test_manager: stored.test_manager.as_ref().map(test_manager),
+        test_manager: stored.test_manager.as_ref().map(to_api_test_manager),
         has_test_manager_client_secret: has_secret(TEST_MANAGER_SECRET),
-        webhook_auth: webhook_auth(&stored.webhook_auth),
+        webhook_auth: to_api_webhook_auth(&stored.webhook_auth),
         has_webhook_secret: has_secret(WEBHOOK_SECRET),
         has_webhook_secret_previous: has_secret(WEBHOOK_SECRET_PREVIOUS),
-        grants: grants(&stored.grants),
+        grants: to_api_grants(&stored.grants),
         accepted_sha256: stored.accepted_sha256.clone(),
         needs_consent,
         newest_sha256: newest.map(|newest| newest.sha256().to_owned()),
@@ -418,7 +442,7 @@ pub(crate) fn connection(app: &AppState, record: &ConnectionRecord) -> Connectio
             kpis: stored.webhook_paths.kpis.clone(),
         },
         index_lag_ms: record.index_lag_ms,
-        warnings: warnings(app, stored.id),
+        warnings: warnings_of(app, stored.id),
         paused: stored.paused,
         recording_until: stored
             .record_until
@@ -432,11 +456,13 @@ pub(crate) fn connection(app: &AppState, record: &ConnectionRecord) -> Connectio
     }
 }
 
-fn warnings(app: &AppState, id: ConnectionId) -> Vec<String> {
+/// The warnings about the secrets of a connection.
+fn warnings_of(app: &AppState, id: ConnectionId) -> Vec<String> {
     app.services.connections.active(id).map(|active| active.warnings()).unwrap_or_default()
 }
 
-fn grants(grants: &domain::Grants) -> Grants {
+/// Converts the grants of a connection for an answer.
+fn to_api_grants(grants: &domain::Grants) -> Grants {
     let secrets = grants.secrets.iter().map(|(name, grant)| {
         let (origin, place) = (Text(grant.origin.clone()), describe_place(&grant.place));
         (name.clone(), SecretGrant { origin, place })
@@ -444,6 +470,6 @@ fn grants(grants: &domain::Grants) -> Grants {
     Grants {
         origins: grants.origins.iter().cloned().map(Text).collect(),
         secrets: secrets.collect(),
-        test_data: grants.test_data,
+        test_data: grants.may_read_test_data,
     }
 }

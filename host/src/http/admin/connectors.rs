@@ -1,5 +1,5 @@
 //! Handlers of `/api/v1/connectors`, which list the connectors with the status of their files,
-//! remove a connector, and roll it back to an earlier version.
+//! remove connectors, and roll connectors back to earlier versions. They never compile a file.
 
 use std::sync::Arc;
 
@@ -19,15 +19,17 @@ use crate::plugins::{self, ConnectorInfo, Plugins};
 
 use super::{Body, Id, Params};
 
+/// Answers `GET /connectors`.
 pub(crate) async fn list(State(app): State<Arc<AppState>>) -> Json<ConnectorList> {
     Json(ConnectorList { connectors: list_connectors(&app) })
 }
 
-/// All connectors, by name.
+/// Lists all connectors, sorted by name.
 pub(crate) fn list_connectors(app: &AppState) -> Vec<Connector> {
-    app.services.plugins.list().into_iter().map(connector).collect()
+    app.services.plugins.list().into_iter().map(to_api_connector).collect()
 }
 
+/// Answers `GET /connectors/{name}`.
 pub(crate) async fn show(
     State(app): State<Arc<AppState>>,
     Extension(account): Extension<Account>,
@@ -40,7 +42,7 @@ pub(crate) async fn show(
     Ok(Json(Connector { recent_usage, source, ..listed }))
 }
 
-/// How much of their limits the newest runs of a connector used. Runs for connections that the
+/// How much of each limit the newest runs of a connector used. Runs for connections that the
 /// account may not see are not counted.
 async fn recent_usage(
     app: &AppState,
@@ -56,7 +58,7 @@ async fn recent_usage(
     else {
         return Ok(None);
     };
-    let limits = app.services.config.now().limits_of(name);
+    let limits = app.services.config.current().limits_of(name);
     let used_limit = |(key, used): (&str, Percentiles)| {
         let limit = limits.value(key).unwrap_or_default();
         (key.to_owned(), UsedLimit { p50: used.p50, p99: used.p99, limit })
@@ -65,6 +67,7 @@ async fn recent_usage(
     Ok(Some(RecentUsage { runs: usage.runs, since: Time(usage.since), limits }))
 }
 
+/// Answers `POST /connectors/{name}/rollback`.
 pub(crate) async fn rollback(
     State(app): State<Arc<AppState>>,
     Id(name): Id,
@@ -83,7 +86,8 @@ pub(crate) async fn rollback(
     Ok(Json(ReplacedConnector { from, file, connector: connector_with_versions(plugins, &name)? }))
 }
 
-/// Removes a connector's file. Connections that use the connector keep their settings.
+/// Answers `DELETE /connectors/{name}`: removes a connector's file. Connections that use the
+/// connector keep their settings.
 pub(crate) async fn remove(
     State(app): State<Arc<AppState>>,
     Id(name): Id,
@@ -105,9 +109,10 @@ pub(crate) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Finds a connector by its name, and lists the versions that a rollback can restore.
 pub(super) fn connector_with_versions(plugins: &Plugins, name: &str) -> Result<Connector, Problem> {
     let found = plugins.list().into_iter().find(|info| info.name == name);
-    let listed = found.map(connector).ok_or_else(|| Problem::no_such("connector", name))?;
+    let listed = found.map(to_api_connector).ok_or_else(|| Problem::no_such("connector", name))?;
     let kept_versions = name.parse().map(|name| plugins.versions(&name)).unwrap_or_default();
     let version = |version: plugins::KeptVersion| {
         let served_at = Time(Timestamp::try_from(version.used_from).ok()?);
@@ -117,7 +122,8 @@ pub(super) fn connector_with_versions(plugins: &Plugins, name: &str) -> Result<C
     Ok(Connector { versions, ..listed })
 }
 
-fn connector(info: ConnectorInfo) -> Connector {
+/// Converts a connector for an answer, without its versions, its usage and its source code.
+fn to_api_connector(info: ConnectorInfo) -> Connector {
     let manifest = info.manifest;
     Connector {
         name: info.name,

@@ -1,5 +1,5 @@
 //! Handlers of `/api/v1/defects`, which list the defects of failed tests, and carry out the
-//! decisions of people about them.
+//! decisions of people about defects. They never send a request to a tracker.
 
 use std::sync::Arc;
 
@@ -17,12 +17,15 @@ use super::{
     Body, Id, Params, connection_names, page_size, truncate_to_page, visible_connection_id,
 };
 
+/// Extracts the state of the server.
 type App = State<Arc<AppState>>;
-type SignedIn = Extension<Account>;
+/// Extracts the account that sent the request.
+type SignedInAccount = Extension<Account>;
 
+/// Answers `GET /defects`.
 pub(crate) async fn list(
     State(app): App,
-    Extension(account): SignedIn,
+    Extension(account): SignedInAccount,
     Params(query): Params<DefectQuery>,
 ) -> Result<Json<DefectList>, Problem> {
     let size = page_size(query.limit)?;
@@ -43,38 +46,42 @@ pub(crate) async fn list(
     Ok(Json(DefectList { defects: defects.collect(), next }))
 }
 
+/// Answers `GET /defects/{id}`.
 pub(crate) async fn show(
     State(app): App,
-    Extension(account): SignedIn,
+    Extension(account): SignedInAccount,
     Id(id): Id,
 ) -> Result<Json<DefectRecord>, Problem> {
-    let record = record(&app, &account, &id).await?;
-    Ok(json_record(&app, &record))
+    let record = find_visible_defect(&app, &account, &id).await?;
+    Ok(to_json_record(&app, &record))
 }
 
+/// Answers `POST /defects/{id}/resolve`.
 pub(crate) async fn resolve(
     State(app): App,
-    Extension(account): SignedIn,
+    Extension(account): SignedInAccount,
     Id(id): Id,
     Body(body): Body<ResolveDefect>,
 ) -> Result<Json<DefectRecord>, Problem> {
-    let record = record(&app, &account, &id).await?;
+    let record = find_visible_defect(&app, &account, &id).await?;
     let active = app.services.connections.active(record.connection);
     let tracker = active.as_ref().and_then(|active| active.connection.grants.origins.first());
     let decision = read_decision(body, tracker.map(ToString::to_string).as_deref())?;
     decide(&app, &account, record.id, &decision).await
 }
 
+/// Answers `POST /defects/{id}/release`.
 pub(crate) async fn release(
     State(app): App,
-    Extension(account): SignedIn,
+    Extension(account): SignedInAccount,
     Id(id): Id,
     Body(EmptyBody {}): Body<EmptyBody>,
 ) -> Result<Json<DefectRecord>, Problem> {
-    let record = record(&app, &account, &id).await?;
+    let record = find_visible_defect(&app, &account, &id).await?;
     decide(&app, &account, record.id, &Decision::Release).await
 }
 
+/// Carries out the decision of a person about a defect.
 async fn decide(
     app: &AppState,
     account: &Account,
@@ -82,11 +89,11 @@ async fn decide(
     decision: &Decision,
 ) -> Result<Json<DefectRecord>, Problem> {
     let decided = app.services.defects.decide(id, decision, &account.name).await?;
-    Ok(json_record(app, &decided))
+    Ok(to_json_record(app, &decided))
 }
 
-/// Reads a defect that the account may see.
-pub(crate) async fn record(
+/// Reads the row of a defect. A defect that the account may not see is not found.
+pub(crate) async fn find_visible_defect(
     app: &AppState,
     account: &Account,
     id: &str,
@@ -97,13 +104,15 @@ pub(crate) async fn record(
     found.filter(|record| account.sees(record.connection)).ok_or_else(no_such_defect)
 }
 
-fn json_record(app: &AppState, record: &domain::DefectRecord) -> Json<DefectRecord> {
+/// Converts the row of a defect for an answer, and adds the name of its connection.
+fn to_json_record(app: &AppState, record: &domain::DefectRecord) -> Json<DefectRecord> {
     let name = connection_names(app).remove(&record.connection);
     Json(DefectRecord::new(record, name))
 }
 
-/// Reads the decision from a body. If a person adopts a defect without a link, the tracker's
-/// address becomes the link, because the host has no other address.
+/// Reads the decision from the body of a request. `tracker` is the address of the tracker. It
+/// becomes the link of an adopted defect if the body contains no link, because the host has no
+/// other address.
 fn read_decision(body: ResolveDefect, tracker: Option<&str>) -> Result<Decision, Problem> {
     let key = body.adopt.as_deref().map(str::trim);
     match (key, body.retry, body.give_up) {
@@ -137,6 +146,7 @@ fn read_decision(body: ResolveDefect, tracker: Option<&str>) -> Result<Decision,
     }
 }
 
+/// Refuses a link that is not an http or https address.
 fn checked_link(text: &str) -> Result<String, Problem> {
     if is_web_address(text) {
         return Ok(text.to_owned());
@@ -149,14 +159,15 @@ fn checked_link(text: &str) -> Result<String, Problem> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Decision, Problem> {
+    /// Reads the decision from a body, for a tracker whose address is known.
+    fn read_body(text: &str) -> Result<Decision, Problem> {
         read_decision(serde_json::from_str(text).unwrap(), Some("https://t.example"))
     }
 
     #[test]
-    fn a_body_names_exactly_one_decision() {
-        assert_eq!(read(r#"{"retry":true}"#), Ok(Decision::Retry));
-        assert_eq!(read(r#"{"give_up":true}"#), Ok(Decision::GiveUp));
+    fn a_body_must_contain_exactly_one_decision() {
+        assert_eq!(read_body(r#"{"retry":true}"#), Ok(Decision::Retry));
+        assert_eq!(read_body(r#"{"give_up":true}"#), Ok(Decision::GiveUp));
         for wrong in [
             "{}",
             r#"{"retry":false}"#,
@@ -164,21 +175,19 @@ mod tests {
             r#"{"adopt":"A","retry":true}"#,
             r#"{"adopt":"A","link":"javascript:x"}"#,
         ] {
-            assert!(read(wrong).is_err(), "{wrong}");
+            assert!(read_body(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn a_defect_adopted_without_a_link_links_to_the_tracker() {
-        let Ok(Decision::Adopt(defect)) = read(r#"{"adopt":" QA-7 "}"#) else {
+    fn a_defect_that_is_adopted_without_a_link_gets_the_address_of_the_tracker() {
+        let Ok(Decision::Adopt(defect)) = read_body(r#"{"adopt":" QA-7 "}"#) else {
             panic!("no adoption")
         };
         assert_eq!((defect.key.as_str(), defect.title.as_str()), ("QA-7", "QA-7"));
         assert_eq!(defect.link, "https://t.example");
-        let Ok(Decision::Adopt(defect)) = read(r#"{"adopt":"7","link":"https://t.example/7"}"#)
-        else {
-            panic!("no adoption")
-        };
+        let body = r#"{"adopt":"7","link":"https://t.example/7"}"#;
+        let Ok(Decision::Adopt(defect)) = read_body(body) else { panic!("no adoption") };
         assert_eq!(defect.link, "https://t.example/7");
         let without_tracker =
             read_decision(serde_json::from_str(r#"{"adopt":"7"}"#).unwrap(), None);

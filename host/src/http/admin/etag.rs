@@ -1,5 +1,6 @@
-//! Entity tags (RFC 9110): an answer contains the revision of a connection in the header `ETag`,
-//! and an edit lists the revisions that it may change in the header `If-Match`.
+//! Entity tags (RFC 9110). The header `ETag` of an answer contains the revision of a connection.
+//! The header `If-Match` of an edit lists the revisions to which the edit may be made. This module
+//! never compares revisions: `connections` does that.
 
 use std::collections::BTreeSet;
 
@@ -27,14 +28,14 @@ impl IntoResponse for ConnectionWithEtag {
     }
 }
 
-/// An edit is made only if the connection has one of these revisions. `None`: the edit is made to
-/// any revision, as with `If-Match: *`.
+/// The revisions of a connection to which an edit may be made. `None` allows every revision, like
+/// `If-Match: *`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct IfMatch(pub(super) Option<BTreeSet<u64>>);
 
 impl IfMatch {
-    /// Allows only this revision.
-    pub(crate) fn revision(revision: u64) -> Self {
+    /// Allows an edit only of this revision.
+    pub(crate) fn only_revision(revision: u64) -> Self {
         Self(Some(BTreeSet::from([revision])))
     }
 }
@@ -49,7 +50,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
             return Ok(Self(None));
         }
         let text: Option<Vec<_>> = lines.into_iter().map(Result::ok).collect();
-        text.and_then(|lines| parse(&lines.join(","))).ok_or_else(|| {
+        text.and_then(|lines| parse_if_match(&lines.join(","))).ok_or_else(|| {
             Problem::bad_request(
                 "`If-Match` must be `*` or a list of entity tags in quotes, copied from the header `ETag`",
             )
@@ -57,9 +58,9 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     }
 }
 
-/// Parses a list of entity tags; `None` if the text contains anything else. A weak tag never
-/// matches.
-fn parse(text: &str) -> Option<IfMatch> {
+/// Parses the value of `If-Match`; `None` if the text is neither `*` nor a list of entity tags. A
+/// weak tag allows no revision.
+fn parse_if_match(text: &str) -> Option<IfMatch> {
     if text.trim() == "*" {
         return Some(IfMatch(None));
     }
@@ -79,9 +80,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_are_compared_strongly() {
-        let revisions =
-            |text| parse(text).map(|tags| tags.0.map(|set| set.into_iter().collect::<Vec<_>>()));
+    fn a_weak_tag_and_an_unknown_tag_match_no_revision() {
+        let revisions = |text| {
+            parse_if_match(text).map(|tags| tags.0.map(|set| set.into_iter().collect::<Vec<_>>()))
+        };
         assert_eq!(revisions("\"7\""), Some(Some(vec![7])));
         assert_eq!(revisions(" \"7\" , \"9\""), Some(Some(vec![7, 9])));
         assert_eq!(revisions("W/\"7\", \"other\""), Some(Some(vec![])), "matches nothing");

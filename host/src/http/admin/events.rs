@@ -1,5 +1,7 @@
-//! Handlers of `/api/v1/events`, which return the webhook requests with their answers, and for each
-//! run its log, its requests to the tracker and its usage of limits.
+//! Handlers of `/api/v1/events`, which return events. An event contains a webhook request and its
+//! answer, and for each run the log, the requests to the tracker and the usage of limits.
+//!
+//! An account never gets events of connections that it may not see.
 
 use std::sync::Arc;
 
@@ -17,12 +19,15 @@ use crate::store::{EventFilter, WholeEvent};
 
 use super::{Id, Params, connection_names, page_size, truncate_to_page, visible_connection_id};
 
+/// Extracts the state of the server.
 type App = State<Arc<AppState>>;
-type SignedIn = Extension<Account>;
+/// Extracts the account that sent the request.
+type SignedInAccount = Extension<Account>;
 
+/// Answers `GET /events`.
 pub(crate) async fn list(
     State(app): App,
-    Extension(account): SignedIn,
+    Extension(account): SignedInAccount,
     Params(query): Params<EventQuery>,
 ) -> Result<Json<EventList>, Problem> {
     let size = page_size(query.limit)?;
@@ -41,41 +46,44 @@ pub(crate) async fn list(
         before: query.cursor.map(EventId),
         limit: size + 1,
     };
-    // Write queued events first, so that the list contains every event that was answered before
-    // this request.
+    // Store the events in the queue first, so that the list contains every event that was answered
+    // before this request arrived.
     app.services.store.flush().await?;
     let events = app.services.store.events(&filter).await?;
     let (events, next) = truncate_to_page(events, size, |event| event.id.0);
     let names = connection_names(&app);
     let name = |event: &domain::Event| names.get(&event.connection?).cloned();
-    let events = events.iter().map(|event| event_for(&account, event, name(event))).collect();
+    let events =
+        events.iter().map(|event| to_visible_event(&account, event, name(event))).collect();
     Ok(Json(EventList { events, next }))
 }
 
+/// Answers `GET /events/{id}`.
 pub(crate) async fn show(
     State(app): App,
-    Extension(account): SignedIn,
+    Extension(account): SignedInAccount,
     Id(id): Id,
 ) -> Result<Json<EventWithRuns>, Problem> {
-    let WholeEvent { event, steps, runs } = read(&app, &account, &id).await?;
+    let WholeEvent { event, steps, runs } = find_visible_event(&app, &account, &id).await?;
     let name = event.connection.and_then(|id| connection_names(&app).remove(&id));
     let steps = steps.iter().map(Step::from).collect();
     let runs = runs.into_iter().map(Run::from).collect();
-    Ok(Json(EventWithRuns { event: event_for(&account, &event, name), steps, runs }))
+    Ok(Json(EventWithRuns { event: to_visible_event(&account, &event, name), steps, runs }))
 }
 
+/// Answers `GET /events/{id}/recording`.
 pub(crate) async fn recording(
     State(app): App,
-    Extension(account): SignedIn,
+    Extension(account): SignedInAccount,
     Id(id): Id,
 ) -> Result<Json<EventRecording>, Problem> {
-    let WholeEvent { event, .. } = read(&app, &account, &id).await?;
+    let WholeEvent { event, .. } = find_visible_event(&app, &account, &id).await?;
     let runs = app.services.store.recording(event.id).await?;
     Ok(Json(EventRecording { runs: runs.into_iter().map(RecordedRun::from).collect() }))
 }
 
-/// Reads an event that the account may see.
-pub(crate) async fn read(
+/// Reads an event with its steps and runs. An event that the account may not see is not found.
+pub(crate) async fn find_visible_event(
     app: &AppState,
     account: &Account,
     id: &str,
@@ -84,17 +92,24 @@ pub(crate) async fn read(
     let event = EventId(Uuid::parse_str(id).map_err(|_| no_such_event())?);
     app.services.store.flush().await?;
     let found = app.services.store.event(event).await?;
-    found.filter(|found| may_see(account, found.event.connection)).ok_or_else(no_such_event)
+    found
+        .filter(|found| may_see_events_of(account, found.event.connection))
+        .ok_or_else(no_such_event)
 }
 
 /// Whether an account may see the events of this connection. Only an account that sees all
 /// connections may see events that belong to no connection.
-fn may_see(account: &Account, connection: Option<ConnectionId>) -> bool {
+fn may_see_events_of(account: &Account, connection: Option<ConnectionId>) -> bool {
     connection.map_or(account.connections.is_none(), |id| account.sees(id))
 }
 
-/// Converts an event for an account. The body is removed if the role of the account is too low.
-fn event_for(account: &Account, event: &domain::Event, connection_name: Option<String>) -> Event {
+/// Converts an event for an answer. The body of the request is removed if the role of the account
+/// is too low to see it.
+fn to_visible_event(
+    account: &Account,
+    event: &domain::Event,
+    connection_name: Option<String>,
+) -> Event {
     let mut event = Event::new(event, connection_name);
     if !account.may(Role::Operator) {
         event.request.body = None;

@@ -1,5 +1,5 @@
-//! Handler of `/events/{id}/replay`: repeats the recorded calls of an event without a tracker, or
-//! handles its webhook request again.
+//! Handler of `/events/{id}/replay`, which replays the recorded runs of an event, or handles its
+//! webhook request again. A replay of recorded runs never sends a request to a tracker.
 
 use std::sync::Arc;
 
@@ -20,9 +20,9 @@ use crate::replay::{self, ReplayError, ReplayOptions};
 
 use super::{Body, Id, events};
 
-/// Maximum size of the answer to a webhook, bytes.
+/// Maximum size of the body of the answer to a repeated webhook request, bytes.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
-/// The limits that are returned together with the usage of a run.
+/// The configuration keys of the limits that an answer shows beside the usage of a run.
 const SHOWN_LIMITS: [&str; 8] = [
     "memory_bytes",
     "cpu_ms",
@@ -34,20 +34,21 @@ const SHOWN_LIMITS: [&str; 8] = [
     "handles",
 ];
 
+/// Answers `POST /events/{id}/replay`.
 pub(crate) async fn replay(
     State(app): State<Arc<AppState>>,
     Extension(account): Extension<Account>,
     Id(id): Id,
     Body(body): Body<ReplayEvent>,
 ) -> Result<Json<EventReplay>, Problem> {
-    let stored = events::read(&app, &account, &id).await?.event;
+    let stored = events::find_visible_event(&app, &account, &id).await?.event;
     let event = stored.id;
     if body.for_real {
         if body.version.is_some() || body.call.is_some() || !body.settings.is_empty() {
             let why = "with `for_real`, send no `version`, `call` or `settings`: the connection has its own";
             return Err(Problem::bad_request(why));
         }
-        let for_real = Some(handle_again(&app, &stored).await?);
+        let for_real = Some(handle_request_again(&app, &stored).await?);
         return Ok(Json(EventReplay { event: event.0, runs: Vec::new(), for_real }));
     }
     let options = ReplayOptions {
@@ -57,12 +58,12 @@ pub(crate) async fn replay(
     };
     let runs = app.services.replayer.replay(event, &options).await;
     let runs = runs.map_err(|error| replay_problem(&app, &stored, error))?;
-    let runs = runs.into_iter().map(replayed_run).collect();
+    let runs = runs.into_iter().map(to_api_run).collect();
     Ok(Json(EventReplay { event: event.0, runs, for_real: None }))
 }
 
-/// Converts the error of a replay. If the event has no recording, the problem explains how to
-/// record another event.
+/// Converts the error of a replay to a problem. If the event has no recording, the problem explains
+/// how to record another event.
 fn replay_problem(app: &AppState, event: &domain::Event, error: ReplayError) -> Problem {
     match error {
         ReplayError::NoEvent => Problem::no_such("event", &event.id.to_string()),
@@ -75,6 +76,7 @@ fn replay_problem(app: &AppState, event: &domain::Event, error: ReplayError) -> 
     }
 }
 
+/// Describes why an event has no recording, and how to record another event.
 fn describe_missing_recording(app: &AppState, event: &domain::Event) -> String {
     let active = event.connection.and_then(|id| app.services.connections.active(id));
     let Some(active) = active else {
@@ -92,9 +94,9 @@ fn describe_missing_recording(app: &AppState, event: &domain::Event) -> String {
     )
 }
 
-/// Handles the webhook request of an event again, in the same way as any webhook request: the claim
-/// of the failed test decides whether a write is sent.
-async fn handle_again(
+/// Handles the webhook request of an event again, in the same way as a new webhook request. The
+/// claim of the failed test decides whether a write is sent.
+async fn handle_request_again(
     app: &Arc<AppState>,
     event: &domain::Event,
 ) -> Result<RepeatedRequest, Problem> {
@@ -116,7 +118,8 @@ async fn handle_again(
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let request = Request::post(&path).header(CONTENT_TYPE, "application/json");
     let request = request.body(RequestBody::from(body)).map_err(|_| Problem::internal())?;
-    let response = webhook::receive_for(Arc::clone(app), active, path.clone(), request).await;
+    let response =
+        webhook::receive_for_connection(Arc::clone(app), active, path.clone(), request).await;
     let response = problem::add_body(response, &path);
     let event_id = response.headers().get("jackfield-event").and_then(|id| id.to_str().ok());
     let event_id = event_id.and_then(|id| id.parse().ok());
@@ -127,8 +130,8 @@ async fn handle_again(
     Ok(RepeatedRequest { event: event_id, status, answer })
 }
 
-/// Rebuilds the body of a Create Defect request from the recording, the defect's row or the stored
-/// request, whichever exists.
+/// Rebuilds the body of a Create Defect request. Uses the first of these sources that exists: the
+/// recording, the row of the defect, the stored request.
 async fn create_defect_body(app: &AppState, event: &domain::Event) -> Result<Value, Problem> {
     let store = &app.services.store;
     let recorded = store.recording(event.id).await?;
@@ -139,15 +142,16 @@ async fn create_defect_body(app: &AppState, event: &domain::Event) -> Result<Val
     if let Some(id) = event.defect
         && let Some(record) = store.defect(id).await?
     {
-        return Ok(webhook_body(&record.test));
+        return Ok(create_defect_json(&record.test));
     }
     let text = event.request.body.as_deref().unwrap_or_default();
-    webhook::failed_test(text).map(|test| webhook_body(&test)).map_err(|_| {
+    webhook::failed_test(text).map(|test| create_defect_json(&test)).map_err(|_| {
         Problem::conflict("the failed test of this event is not stored, so it cannot be repeated")
     })
 }
 
-fn webhook_body(test: &FailedTest) -> Value {
+/// The body of a Create Defect request for a failed test.
+fn create_defect_json(test: &FailedTest) -> Value {
     json!({
         "testExecutionId": test.test_execution_id,
         "testCaseId": test.test_case_id,
@@ -156,7 +160,8 @@ fn webhook_body(test: &FailedTest) -> Value {
     })
 }
 
-fn replayed_run(run: replay::ReplayedRun) -> ReplayedRun {
+/// Converts a replayed run for an answer.
+fn to_api_run(run: replay::ReplayedRun) -> ReplayedRun {
     let is_same =
         |request: &replay::ReplayedRequest| request.difference == domain::Difference::Same;
     let is_same_answer = run.recorded_answer.as_ref().is_none_or(|answer| *answer == run.answer);
@@ -166,29 +171,33 @@ fn replayed_run(run: replay::ReplayedRun) -> ReplayedRun {
         recorded_sha256: run.recorded_sha256,
         run: Run::from(run.report),
         limits: shown_limits(&run.limits),
-        requests: run.requests.into_iter().map(api_request).collect(),
+        requests: run.requests.into_iter().map(to_api_request).collect(),
         answer: run.answer,
         recorded_answer: run.recorded_answer,
         missing: run.missing,
     }
 }
 
+/// The values of the limits in [`SHOWN_LIMITS`], by their configuration keys.
 fn shown_limits(limits: &Limits) -> std::collections::BTreeMap<String, u64> {
     let value = |name: &str| Some((name.to_owned(), limits.value(name)?));
     SHOWN_LIMITS.into_iter().filter_map(value).collect()
 }
 
-fn api_request(request: replay::ReplayedRequest) -> ReplayedRequest {
+/// Converts a request of a replay, compared with the recorded request, to its type in the admin
+/// API.
+fn to_api_request(request: replay::ReplayedRequest) -> ReplayedRequest {
     ReplayedRequest {
         difference: EnumString(request.difference),
         changed: request.changed.into_iter().map(str::to_owned).collect(),
-        recorded: request.recorded.map(request_text),
-        replayed: request.replayed.map(request_text),
+        recorded: request.recorded.map(to_api_request_text),
+        replayed: request.replayed.map(to_api_request_text),
         status: request.status,
     }
 }
 
-fn request_text(text: replay::RequestText) -> RequestText {
+/// Converts the text of a request for an answer.
+fn to_api_request_text(text: replay::RequestText) -> RequestText {
     let header = |(name, value)| Header { name, value };
     RequestText {
         method: text.method,

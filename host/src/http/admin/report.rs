@@ -1,4 +1,5 @@
-//! Handler of `/api/v1/connections/{id}/preview`, which renders a report without creating a defect.
+//! Handler of `/api/v1/connections/{id}/preview`, which renders the report of a failed test. It
+//! never creates a defect.
 
 use std::sync::Arc;
 
@@ -15,9 +16,10 @@ use crate::report::{Field, FieldValue, Markup};
 
 use super::{Body, Id, connection_id};
 
-/// Maximum length of a title in the preview, characters; many trackers have this limit.
+/// Maximum length of the title in a preview, characters. Many trackers have this limit.
 const TITLE_CHARS_MAX: u32 = 255;
 
+/// Answers `POST /connections/{id}/preview`.
 pub(crate) async fn preview(
     State(app): State<Arc<AppState>>,
     Id(id): Id,
@@ -30,9 +32,10 @@ pub(crate) async fn preview(
     let test =
         FailedTest::new(test.test_execution_id, test.test_case_id, test.variation_id, test.link);
     let preview = app.services.connections.preview(id, &test, body.report).await?;
-    Ok(Json(shown_preview(preview, markup, characters_max)?))
+    Ok(Json(render_preview(preview, markup, characters_max)?))
 }
 
+/// Parses the name of a markup; the default is Markdown.
 fn parse_markup(name: Option<&str>) -> Result<Markup, Problem> {
     let name = name.unwrap_or(Markup::Markdown.as_str());
     Markup::parse(name).ok_or_else(|| {
@@ -43,14 +46,15 @@ fn parse_markup(name: Option<&str>) -> Result<Markup, Problem> {
     })
 }
 
-/// Renders the texts of a preview in this markup, with at most `characters_max` characters each.
-pub(crate) fn shown_preview(
+/// Renders the texts of a preview in this markup. The description and the comment have at most
+/// `characters_max` characters each.
+pub(crate) fn render_preview(
     preview: Preview,
     markup: Markup,
     characters_max: u32,
 ) -> Result<ReportPreview, Problem> {
     let Preview { report, overrides } = preview;
-    let too_small = |error: crate::report::TooSmall| {
+    let too_small = |error: crate::report::TextLimitTooSmall| {
         Problem::invalid_value("characters_max", error.to_string())
     };
     let attachments = report.attachments().iter().map(|file| PreviewAttachment {
@@ -64,13 +68,14 @@ pub(crate) fn shown_preview(
         markup: markup.to_string(),
         description: report.description(markup, characters_max, None).map_err(too_small)?,
         comment: report.comment(markup, characters_max, None).map_err(too_small)?,
-        fields: report.fields().iter().map(preview_field).collect(),
+        fields: report.fields().iter().map(to_preview_field).collect(),
         attachments: attachments.collect(),
         settings: overrides,
     })
 }
 
-fn preview_field(field: &Field) -> PreviewField {
+/// Converts a field of the report for an answer.
+fn to_preview_field(field: &Field) -> PreviewField {
     let value = match &field.value {
         FieldValue::Text(text) => Value::String(text.clone()),
         FieldValue::Json(json) => serde_json::from_str(json).unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! Handlers of `/api/v1/account`, which shows the account that sent the request, and of
 //! `/api/v1/tokens`, which creates, lists and revokes named tokens.
 //!
-//! A token itself is only in the answer that creates it.
+//! No answer contains a token, except the answer that creates the token.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,11 +20,13 @@ use crate::http::session::Session;
 
 use super::{Body, Id, connection_id, connection_names};
 
-/// The longest lifetime of a token, seconds: ten years.
+/// Maximum lifetime of a token, seconds: ten years.
 const LIFETIME_S_MAX: u64 = 10 * 365 * 24 * 60 * 60;
 
+/// Extracts the state of the server.
 type App = State<Arc<AppState>>;
 
+/// Answers `GET /account`.
 pub(crate) async fn account(
     State(app): App,
     Extension(account): Extension<Account>,
@@ -34,20 +36,22 @@ pub(crate) async fn account(
         name: account.name,
         role: EnumString(account.role),
         connections: names_or_ids(&app, account.connections),
-        csrf: session.map(|Extension(session)| session.csrf),
+        csrf: session.map(|Extension(session)| session.csrf_token),
     })
 }
 
+/// Answers `GET /tokens`.
 pub(crate) async fn list(State(app): App) -> Result<Json<TokenList>, Problem> {
     Ok(Json(TokenList { tokens: list_tokens(&app).await? }))
 }
 
-/// All named tokens, by name.
+/// Lists all named tokens, sorted by name.
 pub(crate) async fn list_tokens(app: &AppState) -> Result<Vec<Token>, Problem> {
     let tokens = app.services.accounts.tokens().await?;
-    Ok(tokens.into_iter().map(|record| api_token(app, record)).collect())
+    Ok(tokens.into_iter().map(|record| to_api_token(app, record)).collect())
 }
 
+/// Answers `POST /tokens`.
 pub(crate) async fn create(
     State(app): App,
     Extension(account): Extension<Account>,
@@ -58,7 +62,7 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Extension(object), Json(created)))
 }
 
-/// Creates a token. `account` is stored as its creator.
+/// Creates a token. The name of `account` is stored as the creator of the token.
 pub(crate) async fn issue(
     app: &AppState,
     account: &Account,
@@ -75,9 +79,10 @@ pub(crate) async fn issue(
     let new = NewToken { name, role: role.0, connections, lifetime_s: expires_in_s };
     let issued = app.services.accounts.create(new, &account.name).await?;
     let IssuedAccountToken { record, token: secret } = issued;
-    Ok(CreatedToken { record: api_token(app, record), token: SecretText(secret) })
+    Ok(CreatedToken { record: to_api_token(app, record), token: SecretText(secret) })
 }
 
+/// Answers `DELETE /tokens/{id}`.
 pub(crate) async fn revoke(State(app): App, Id(id_or_name): Id) -> Result<StatusCode, Problem> {
     let tokens = app.services.accounts.tokens().await?;
     let id = id_or_name.parse().ok().map(TokenId);
@@ -88,14 +93,16 @@ pub(crate) async fn revoke(State(app): App, Id(id_or_name): Id) -> Result<Status
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The names of connections. The id replaces the name of a connection that was deleted.
+/// The names of the connections with these ids. If a connection was deleted, its id is used instead
+/// of its name.
 fn names_or_ids(app: &AppState, ids: Option<BTreeSet<ConnectionId>>) -> Option<Vec<String>> {
     let names = connection_names(app);
     let name = |id| names.get(&id).cloned().unwrap_or_else(|| id.to_string());
     ids.map(|ids| ids.into_iter().map(name).collect())
 }
 
-fn api_token(app: &AppState, record: AccountToken) -> Token {
+/// Converts a token for an answer.
+fn to_api_token(app: &AppState, record: AccountToken) -> Token {
     Token {
         id: record.id.0,
         name: record.account.name,

@@ -1,6 +1,8 @@
-//! Handler of `PUT /connectors/{name}`, which receives a connector's file. The file may be much
-//! larger than other requests of the admin API, so it is written to a temporary file while it
-//! arrives. The upload form of the console uses the same functions.
+//! Handler of `PUT /connectors/{name}`, which receives a connector's file. The upload form of the
+//! console uses the same functions.
+//!
+//! An uploaded file may be much larger than the bodies of other requests of the admin API. So it is
+//! written to a temporary file while it arrives, and is never completely in memory.
 
 use std::fs::{DirBuilder, File};
 use std::io::Write as _;
@@ -25,13 +27,14 @@ use crate::plugins::{FileKind, Uploaded};
 use super::connectors::connector_with_versions;
 use super::{Id, Params, complete_in_task};
 
-/// Limits how many files may be uploaded at the same time.
+/// Limits the number of files that are uploaded at the same time.
 static UPLOAD_PERMITS: Semaphore = Semaphore::const_new(4);
 /// Maximum time until the next part of a file arrives.
 const PART_TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum time until a whole file has arrived.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// Answers `PUT /connectors/{name}`.
 pub(crate) async fn upload(
     State(app): State<Arc<AppState>>,
     Id(name): Id,
@@ -44,7 +47,7 @@ pub(crate) async fn upload(
     let length = length.and_then(|text| text.parse().ok()).unwrap_or_default();
     incoming.check_size(length)?;
     let mut body = request.into_body();
-    while let Some(frame) = incoming.next(body.frame()).await? {
+    while let Some(frame) = incoming.wait_for_part(body.frame()).await? {
         if let Ok(data) = frame.map_err(|_| Problem::incomplete_body())?.into_data() {
             incoming.append(&data)?;
         }
@@ -56,13 +59,13 @@ pub(crate) async fn upload(
     install(&app, name, kind, incoming).await
 }
 
-/// Parses the name of a connector that is uploaded.
+/// Parses the name of the connector whose file is uploaded.
 pub(crate) fn connector_name(name: &str) -> Result<ConnectorName, Problem> {
     name.parse().map_err(|error: InvalidName| Problem::invalid_value("name", error.to_string()))
 }
 
-/// Checks a file that has arrived, puts it into the plugins folder, and waits until the connector
-/// uses it.
+/// Checks a file that has arrived, puts the file into the plugins folder, and waits until the
+/// connector uses it.
 pub(crate) async fn install(
     app: &AppState,
     name: ConnectorName,
@@ -82,13 +85,18 @@ pub(crate) async fn install(
     .await?
 }
 
-/// An upload in progress. Its temporary file has no name, so the system deletes it when it is
+/// An upload in progress. The temporary file has no name, so the system deletes the file when it is
 /// closed.
 pub(crate) struct IncomingFile {
+    /// The temporary file.
     file: File,
-    received: u64,
+    /// The number of bytes that have arrived.
+    received_bytes: u64,
+    /// The maximum size of the file.
     bytes_max: u64,
+    /// The time at which the whole file must have arrived.
     deadline: Instant,
+    /// One of [`UPLOAD_PERMITS`], held until the upload ends.
     permit: SemaphorePermit<'static>,
 }
 
@@ -97,26 +105,29 @@ impl IncomingFile {
     pub(crate) fn create(app: &AppState, name: &ConnectorName) -> Result<Self, Problem> {
         let permit =
             UPLOAD_PERMITS.try_acquire().map_err(|_| Problem::from(&Refusal::Overloaded))?;
-        let folder = app.services.config.now().data_folder().spool();
-        // The start deletes the folder, and its first user creates it.
+        let folder = app.services.config.current().data_folder().spool_folder();
+        // The server deletes this folder when it starts, and creates it when it is first used.
         let created = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
         let file = created.and_then(|()| tempfile::tempfile_in(&folder));
         Ok(Self {
             file: file.map_err(|error| cannot_write(&error))?,
-            received: 0,
+            received_bytes: 0,
             bytes_max: app.services.plugins.upload_bytes_max(name),
             deadline: Instant::now() + UPLOAD_TIMEOUT,
             permit,
         })
     }
 
-    /// Waits for the next part of the file until a time-out.
-    pub(crate) async fn next<T>(&self, part: impl Future<Output = T>) -> Result<T, Problem> {
+    /// Waits for the next part of the file. Returns an error if the part does not arrive in time.
+    pub(crate) async fn wait_for_part<T>(
+        &self,
+        part: impl Future<Output = T>,
+    ) -> Result<T, Problem> {
         let until = self.deadline.min(Instant::now() + PART_TIMEOUT);
         timeout_at(until, part).await.map_err(|_| Problem::incomplete_body())
     }
 
-    /// Refuses the file if this number of bytes is more than the limit.
+    /// Refuses the file if `bytes` is more than the maximum size of the file.
     fn check_size(&self, bytes: u64) -> Result<(), Problem> {
         if bytes <= self.bytes_max {
             return Ok(());
@@ -125,15 +136,16 @@ impl IncomingFile {
         Err(Problem::payload_too_large(limit_kib))
     }
 
-    /// Appends a part of the file. This blocks only briefly: a part is small, and the kernel stores
-    /// it in the page cache.
+    /// Appends a part of the file. The write blocks the thread only briefly, because a part is
+    /// small and the kernel stores it in the page cache.
     pub(crate) fn append(&mut self, data: &[u8]) -> Result<(), Problem> {
-        self.received += data.len() as u64;
-        self.check_size(self.received)?;
+        self.received_bytes += data.len() as u64;
+        self.check_size(self.received_bytes)?;
         self.file.write_all(data).map_err(|error| cannot_write(&error))
     }
 }
 
+/// The problem for a temporary file that cannot be written.
 fn cannot_write(error: &std::io::Error) -> Problem {
     Problem::store_unavailable(&format!(
         "cannot write a temporary file in the data folder: {error}"

@@ -1,4 +1,5 @@
-//! The limits on the connections and requests that clients of a listener may keep open.
+//! The limits on the connections and requests that the clients of a listener may keep open. This
+//! module only stores the limits and never enforces them.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,21 +9,21 @@ use arc_swap::ArcSwap;
 
 use crate::domain::Network;
 
-/// Maximum number of idle connections of one client address. Also the maximum number of requests of
-/// one client address whose body is still arriving, if proxies forward them or they use HTTP/2.
+/// Maximum number of idle connections of one client address. The same maximum applies to forwarded
+/// or HTTP/2 requests of one client address whose bodies are still arriving.
 const IDLE_PER_ADDRESS_MAX: usize = 128;
 /// Maximum time from the start of a connection to its first byte.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum time from the first byte of a request until its head is complete.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The limits on open connections and on the time between bytes.
+/// The limits of one listener on open connections, and on the times that clients may take.
 #[derive(Debug, Clone)]
 pub struct ClientLimits {
     /// Maximum number of open connections.
     pub connections_max: usize,
-    /// Maximum number of idle connections of one client address, and of its forwarded or HTTP/2
-    /// requests whose body is still arriving.
+    /// Maximum number of idle connections of one client address. The same maximum applies to its
+    /// forwarded or HTTP/2 requests whose bodies are still arriving.
     pub idle_per_address_max: usize,
     /// Maximum time from the start of a connection to its first byte.
     pub first_byte: Duration,
@@ -30,12 +31,14 @@ pub struct ClientLimits {
     pub head: Duration,
     /// Maximum time from the end of an answer until the first byte of the next request.
     pub keep_alive: Duration,
-    /// Proxies whose headers name their clients. The limits on one address do not apply to them.
+    /// The proxies whose headers are trusted to name their clients. The limits on one client
+    /// address do not apply to these proxies.
     pub trusted_proxies: Vec<Network>,
 }
 
 impl ClientLimits {
-    /// The limits of a listener that accepts this number of connections.
+    /// The limits of a listener that accepts `connections_max` connections, with the default values
+    /// of the other limits.
     #[must_use]
     pub fn new(
         connections_max: usize,
@@ -52,6 +55,7 @@ impl ClientLimits {
         }
     }
 
+    /// Whether this is the address of a trusted proxy.
     pub(super) fn trusts(&self, address: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(address))
     }

@@ -1,5 +1,6 @@
-//! Tracks a listener's client connections: how many are open, which are idle, and which of them to
-//! close for a new one.
+//! Stores how many client connections of a listener are open and which of them are idle, and
+//! chooses the connection that is closed for a new connection. It never accepts or closes a
+//! connection itself.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -7,52 +8,58 @@ use std::net::IpAddr;
 
 use tokio_util::sync::CancellationToken;
 
-/// The connections of a listener.
+/// The open client connections of a listener.
 #[derive(Default)]
-pub(super) struct State {
-    /// Number of open connections.
+pub(super) struct OpenConnections {
+    /// Number of all open connections.
     pub(super) open_total: usize,
     /// Number of idle connections that were asked to close and are still open.
-    pub(super) closing: usize,
+    pub(super) closing_count: usize,
+    /// The key of the next connection that becomes idle.
     next_key: u64,
     /// Idle connections of unknown clients, in the order in which they became idle.
     pub(super) unknown_idle: BTreeMap<u64, IdleConnection>,
-    /// Idle connections of known clients and of proxies, in the same order.
+    /// Idle connections of known clients and of proxies, in the order in which they became idle.
     known_idle: BTreeMap<u64, IdleConnection>,
-    /// Number of connections in `unknown_idle` of each address.
+    /// Number of connections in `unknown_idle`, for each address.
     idle_counts: HashMap<IpAddr, usize>,
     /// Number of open connections of unknown clients, for each address.
     open_counts: HashMap<IpAddr, usize>,
-    /// Number of forwarded or HTTP/2 requests whose body is still arriving, for each client
+    /// Number of forwarded or HTTP/2 requests whose bodies are still arriving, for each client
     /// address.
     pub(super) arriving_counts: HashMap<IpAddr, usize>,
 }
 
-/// Which connection is closed for a new one, when too many are open.
+/// The connection that is closed for a new connection when too many connections are open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Displaced {
+pub(super) enum DisplacedConnection {
     /// The idle connection with this key.
     Idle(u64),
-    /// None yet: the new connection must wait until another one ends or becomes idle.
+    /// No connection can be closed now. The new connection must wait until another connection ends
+    /// or becomes idle.
     NoneYet,
-    /// None: the idle connection that would be closed belongs to another address, which has at most
-    /// as many open connections as that of the new one.
+    /// No connection is closed. The idle connection that would be closed belongs to another
+    /// address, and this address has at most as many open connections as the address of the new
+    /// connection.
     Never,
 }
 
 /// An idle connection.
 pub(super) struct IdleConnection {
-    /// `None` if the client is known, or the peer is a proxy.
+    /// The address by which limits count the connection; `None` if the client is known, or the peer
+    /// is a proxy.
     pub(super) limit_key: Option<IpAddr>,
-    pub(super) close: CancellationToken,
+    /// Cancelling this token asks the connection to close.
+    pub(super) close_token: CancellationToken,
 }
 
-impl State {
-    /// Chooses the connection to close for a new one when too many are open: an idle connection of
-    /// the address with the most open connections; among several, the one that has been idle
-    /// longest. A new connection never displaces a connection of an address with fewer open
-    /// connections, nor a connection of a known client while an unknown client has one.
-    pub(super) fn choose_displaced(&self, limit_key: Option<IpAddr>) -> Displaced {
+impl OpenConnections {
+    /// Chooses the connection to close for a new connection when too many connections are open. It
+    /// is the idle connection of the address with the most open connections. If there are several,
+    /// it is the one that has been idle longest. A new connection never displaces a connection of
+    /// an address with fewer open connections, nor a connection of a known client while an unknown
+    /// client has a connection. `limit_key` is the address of the new connection.
+    pub(super) fn choose_displaced(&self, limit_key: Option<IpAddr>) -> DisplacedConnection {
         let new_count = limit_key.map_or(0, |address| self.open_count_of(address));
         let unknown =
             self.unknown_idle.iter().filter_map(|(key, idle)| Some((*key, idle.limit_key?)));
@@ -64,35 +71,39 @@ impl State {
                     || new_count < self.open_count_of(address)
                     || limit_key == Some(address) =>
             {
-                Displaced::Idle(key)
+                DisplacedConnection::Idle(key)
             }
-            Some(_) => Displaced::Never,
-            None if !self.open_counts.is_empty() => Displaced::NoneYet,
+            Some(_) => DisplacedConnection::Never,
+            None if !self.open_counts.is_empty() => DisplacedConnection::NoneYet,
             None => {
                 let oldest = self.known_idle.keys().next();
-                oldest.map_or(Displaced::NoneYet, |key| Displaced::Idle(*key))
+                oldest.map_or(DisplacedConnection::NoneYet, |key| DisplacedConnection::Idle(*key))
             }
         }
     }
 
-    /// Counts an open connection of an unknown client.
+    /// Counts an open connection of an unknown client with this address.
     pub(super) fn add_open(&mut self, limit_key: IpAddr) {
         *self.open_counts.entry(limit_key).or_default() += 1;
     }
 
-    /// Ends the count of a connection that has ended or whose client is known now.
+    /// Stops counting a connection of an unknown client, because the connection has ended or the
+    /// client is known now.
     pub(super) fn remove_open(&mut self, limit_key: IpAddr) {
         decrement(&mut self.open_counts, limit_key);
     }
 
+    /// The number of open connections of unknown clients with this address.
     fn open_count_of(&self, limit_key: IpAddr) -> usize {
         self.open_counts.get(&limit_key).copied().unwrap_or_default()
     }
 
+    /// The number of idle connections of unknown clients with this address.
     pub(super) fn idle_count_of(&self, limit_key: IpAddr) -> usize {
         self.idle_counts.get(&limit_key).copied().unwrap_or_default()
     }
 
+    /// Adds a connection to the list of idle connections, and returns its key in the list.
     pub(super) fn add_idle(&mut self, idle: IdleConnection) -> u64 {
         let key = self.next_key;
         self.next_key += 1;
@@ -100,6 +111,7 @@ impl State {
         key
     }
 
+    /// Inserts a connection into the list of idle connections with this key.
     pub(super) fn insert_idle(&mut self, key: u64, idle: IdleConnection) {
         match idle.limit_key {
             Some(limit_key) => {
@@ -112,6 +124,7 @@ impl State {
         }
     }
 
+    /// Removes a connection from the list of idle connections.
     pub(super) fn remove_idle(&mut self, key: u64) -> Option<IdleConnection> {
         let idle = self.unknown_idle.remove(&key).or_else(|| self.known_idle.remove(&key))?;
         if let Some(limit_key) = idle.limit_key {
@@ -121,14 +134,15 @@ impl State {
     }
 
     /// Asks an idle connection to close.
-    pub(super) fn close(&mut self, key: u64) {
+    pub(super) fn request_close(&mut self, key: u64) {
         if let Some(idle) = self.remove_idle(key) {
-            self.closing += 1;
-            idle.close.cancel();
+            self.closing_count += 1;
+            idle.close_token.cancel();
         }
     }
 }
 
+/// Subtracts one from the count of `key`, and removes a count that becomes zero.
 pub(super) fn decrement(counts: &mut HashMap<IpAddr, usize>, key: IpAddr) {
     if let Some(count) = counts.get_mut(&key) {
         *count = count.saturating_sub(1);

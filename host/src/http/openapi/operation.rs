@@ -1,4 +1,5 @@
-//! Describes one operation of the admin API for the OpenAPI document.
+//! Describes one operation of the admin API for the OpenAPI document. It never reads the routes:
+//! `operations` lists the operations.
 
 #![expect(clippy::indexing_slicing, reason = "a missing member of a JSON value reads as null")]
 
@@ -6,50 +7,63 @@ use schemars::generate::{Contract, SchemaSettings};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-/// The JSON pointer to the named schemas in the document.
+/// The JSON pointer to the named schemas in the OpenAPI document.
 const SCHEMAS_POINTER: &str = "/components/schemas";
-/// Statuses of the problems with which every operation may answer: a wrong request or token, a body
-/// that is too large, too many failed logins, a store that cannot be used.
+/// The statuses of the problems with which every operation may answer. The reasons are a wrong
+/// request, a wrong token, a body that is too large, too many failed logins, and a store that
+/// cannot be used.
 const COMMON_PROBLEMS: [u16; 5] = [400, 401, 413, 429, 503];
 
-/// Generates the schemas of requests and of answers separately: a member with a default may be
-/// absent in a request, but is always present in an answer.
+/// Generates the schemas of requests and of answers separately, because they differ: a member with
+/// a default may be absent in a request, but is always present in an answer.
 pub(super) struct Schemas {
-    answers: SchemaGenerator,
-    requests: SchemaGenerator,
-    /// The schemas of whole request bodies, by their names.
+    answer_generator: SchemaGenerator,
+    request_generator: SchemaGenerator,
+    /// The schemas of whole request bodies, by the names of the schemas.
     bodies: Map<String, Value>,
 }
 
+/// A function that generates the schema of one type.
 type SchemaOf = fn(&mut Schemas) -> Value;
 
 /// The body of a request.
-enum Content {
+enum RequestContent {
+    /// The request has no body.
     Nothing,
-    /// JSON; an absent body counts as an empty object.
+    /// The body is JSON. An absent body counts as an empty object.
     Json(SchemaOf),
-    /// The bytes of a file.
+    /// The body is the bytes of a file.
     File,
 }
 
 /// The body of a successful answer.
-enum Answer {
+enum AnswerContent {
+    /// The answer has no body.
     Nothing,
+    /// The body is JSON.
     Json(SchemaOf),
+    /// The body is an HTML page.
     Page,
 }
 
-/// A method and a path with everything that a client needs to know.
+/// One operation of the API: a method and a path, with everything that a client must know about
+/// them.
 pub(super) struct Operation {
     pub(super) method: &'static str,
     /// The path below `/api/v1`.
     pub(super) path: &'static str,
+    /// The `operationId`, which is unique in the document.
     id: &'static str,
+    /// What the operation does, in a few words.
     summary: &'static str,
+    /// The schema whose members are the parameters of the query.
     query: Option<SchemaOf>,
-    content: Content,
+    content: RequestContent,
+    /// Whether a request may have the header `If-Match`.
     has_if_match: bool,
-    answers: Vec<(u16, Answer)>,
+    /// The statuses and bodies of the successful answers.
+    answers: Vec<(u16, AnswerContent)>,
+    /// The statuses of problems in addition to [`COMMON_PROBLEMS`].
     problems: Vec<u16>,
 }
 
@@ -63,37 +77,42 @@ impl Schemas {
             settings.inline_subschemas = inline_subschemas;
             settings.into_generator()
         };
-        let (answers, requests) =
-            (generator(Contract::Serialize, false), generator(Contract::Deserialize, true));
-        Self { answers, requests, bodies: Map::new() }
+        Self {
+            answer_generator: generator(Contract::Serialize, false),
+            request_generator: generator(Contract::Deserialize, true),
+            bodies: Map::new(),
+        }
     }
 
-    /// All named schemas.
+    /// Returns all named schemas, by their names.
     pub(super) fn into_named(mut self) -> Map<String, Value> {
-        let mut named = self.answers.take_definitions(true);
+        let mut named = self.answer_generator.take_definitions(true);
         named.extend(self.bodies);
         named
     }
 
+    /// The schema of a type in an answer.
     pub(super) fn answer_schema<T: JsonSchema>(&mut self) -> Value {
-        self.answers.subschema_for::<T>().into()
+        self.answer_generator.subschema_for::<T>().into()
     }
 
+    /// The schema of a type that is the body of a request.
     fn body_schema<T: JsonSchema>(&mut self) -> Value {
         let name = T::schema_name().into_owned();
-        let schema = self.requests.subschema_for::<T>().into();
+        let schema = self.request_generator.subschema_for::<T>().into();
         self.bodies.insert(name.clone(), schema);
         json!({"$ref": format!("#{SCHEMAS_POINTER}/{name}")})
     }
 
+    /// The schema of a type whose members are the parameters of a query.
     fn query_schema<T: JsonSchema>(&mut self) -> Value {
-        self.requests.subschema_for::<T>().into()
+        self.request_generator.subschema_for::<T>().into()
     }
 }
 
 macro_rules! methods {
     ($($name:ident)+) => {$(
-        /// Describes an operation with this method. `id` is unique in the document.
+        /// Begins the description of an operation with this method. `id` is unique in the document.
         pub(super) fn $name(path: &'static str, id: &'static str, summary: &'static str) -> Self {
             Self::new(stringify!($name), path, id, summary)
         }
@@ -116,48 +135,48 @@ impl Operation {
             id,
             summary,
             query: None,
-            content: Content::Nothing,
+            content: RequestContent::Nothing,
             has_if_match: false,
             answers: Vec::new(),
             problems,
         }
     }
 
-    /// Adds the members of this type as parameters of the query.
+    /// Adds a query whose parameters are the members of `T`.
     pub(super) fn with_query<T: JsonSchema>(self) -> Self {
         Self { query: Some(Schemas::query_schema::<T>), ..self }
     }
 
-    /// Adds a JSON body of this type.
+    /// Adds a request body that is JSON of the type `T`.
     pub(super) fn with_body<T: JsonSchema>(self) -> Self {
-        Self { content: Content::Json(Schemas::body_schema::<T>), ..self }
+        Self { content: RequestContent::Json(Schemas::body_schema::<T>), ..self }
     }
 
-    /// Adds a body that is the bytes of a file.
+    /// Adds a request body that is the bytes of a file.
     pub(super) fn with_file_body(self) -> Self {
-        Self { content: Content::File, ..self }
+        Self { content: RequestContent::File, ..self }
     }
 
-    /// Adds the header `If-Match`, and the problem for a record that has changed since.
+    /// Adds the header `If-Match`, and the problem for a record whose revision does not match.
     pub(super) fn with_if_match(self) -> Self {
         Self { has_if_match: true, ..self }.with_problems(&[412])
     }
 
-    /// Adds a successful answer with a JSON body of this type.
+    /// Adds a successful answer whose body is JSON of the type `T`.
     pub(super) fn with_answer<T: JsonSchema>(mut self, status: u16) -> Self {
-        self.answers.push((status, Answer::Json(Schemas::answer_schema::<T>)));
+        self.answers.push((status, AnswerContent::Json(Schemas::answer_schema::<T>)));
         self
     }
 
     /// Adds a successful answer without a body.
     pub(super) fn with_empty_answer(mut self) -> Self {
-        self.answers.push((204, Answer::Nothing));
+        self.answers.push((204, AnswerContent::Nothing));
         self
     }
 
     /// Adds a successful answer that is an HTML page.
     pub(super) fn with_page_answer(mut self) -> Self {
-        self.answers.push((200, Answer::Page));
+        self.answers.push((200, AnswerContent::Page));
         self
     }
 
@@ -167,19 +186,19 @@ impl Operation {
         self
     }
 
-    /// The JSON object that describes the operation in the document.
+    /// Builds the JSON object that describes the operation in the document.
     pub(super) fn describe(&self, schemas: &mut Schemas) -> Value {
         let mut described = json!({
             "operationId": self.id,
             "summary": self.summary,
             "tags": [self.tag()],
-            "parameters": self.parameters(schemas),
-            "responses": self.responses(schemas),
+            "parameters": self.describe_parameters(schemas),
+            "responses": self.describe_responses(schemas),
         });
         let body = match self.content {
-            Content::Nothing => None,
-            Content::Json(schema) => Some(("application/json", schema(schemas))),
-            Content::File => Some(("application/octet-stream", json!({}))),
+            RequestContent::Nothing => None,
+            RequestContent::Json(schema) => Some(("application/json", schema(schemas))),
+            RequestContent::File => Some(("application/octet-stream", json!({}))),
         };
         if let Some((media_type, schema)) = body {
             described["requestBody"] = json!({"content": {media_type: {"schema": schema}}});
@@ -192,12 +211,13 @@ impl Operation {
         self.path.split('/').nth(1).unwrap_or_default()
     }
 
-    fn parameters(&self, schemas: &mut Schemas) -> Vec<Value> {
+    /// Describes the parameters in the path, the query and the headers.
+    fn describe_parameters(&self, schemas: &mut Schemas) -> Vec<Value> {
         let mut parameters = Vec::new();
         for part in self.path.split('{').skip(1) {
             let name = part.split('}').next().unwrap_or_default().trim_start_matches('*');
             parameters.push(json!({"name": name, "in": "path", "required": true,
-                "description": path_parameter(name), "schema": {"type": "string"}}));
+                "description": describe_path_parameter(name), "schema": {"type": "string"}}));
         }
         let query = self.query.map(|query| query(schemas)).unwrap_or_default();
         let required = query["required"].as_array().cloned().unwrap_or_default();
@@ -210,20 +230,21 @@ impl Operation {
         }
         if self.has_if_match {
             parameters.push(json!({"name": "If-Match", "in": "header", "required": false,
-                "description": "The `ETag` of the state to change. Without this header, the current \
-                    state is changed, whatever it is.", "schema": {"type": "string"}}));
+                "description": "The `ETag` of the revision to change. Without this header, the \
+                    current revision is changed.", "schema": {"type": "string"}}));
         }
         parameters
     }
 
-    fn responses(&self, schemas: &mut Schemas) -> Value {
+    /// Describes the successful answers and the problems.
+    fn describe_responses(&self, schemas: &mut Schemas) -> Value {
         let mut responses = Map::new();
         for (status, schema) in &self.answers {
             let described = match schema {
-                Answer::Json(schema) => json!({"description": "Done",
+                AnswerContent::Json(schema) => json!({"description": "Done",
                     "content": {"application/json": {"schema": schema(schemas)}}}),
-                Answer::Page => json!({"description": "Done", "content": {"text/html": {}}}),
-                Answer::Nothing => json!({"description": "Done"}),
+                AnswerContent::Page => json!({"description": "Done", "content": {"text/html": {}}}),
+                AnswerContent::Nothing => json!({"description": "Done"}),
             };
             responses.insert(status.to_string(), described);
         }
@@ -240,10 +261,11 @@ impl Operation {
     }
 }
 
-fn path_parameter(name: &str) -> &'static str {
+/// Describes a parameter in a path.
+fn describe_path_parameter(name: &str) -> &'static str {
     match name {
         "name" => "The name of the connector",
         "path" => "A path below the webhook URL",
-        _ => "The id; for a connection also its name",
+        _ => "The id of the record; for a connection, also its name",
     }
 }

@@ -1,4 +1,5 @@
-//! The operations of the admin API. A test compares them with the routes in `http/routes.rs`.
+//! The operations of the admin API, for the OpenAPI document. This list never creates a route: a
+//! test compares it with the routes in `http/routes.rs`.
 
 use crate::api::{
     AcceptQuery, Account, AppliedConnections, ApplyQuery, AuditList, AuditQuery, Choices,
@@ -12,9 +13,9 @@ use crate::api::{
 
 use super::operation::Operation as Op;
 
-/// Statuses of the problems of an operation that runs a connector.
+/// The statuses of the additional problems of an operation that runs a connector.
 const RUN_PROBLEMS: [u16; 4] = [409, 422, 501, 502];
-/// Statuses of the problems of an operation that handles a webhook request.
+/// The statuses of the additional problems of an operation that handles a webhook request.
 const WEBHOOK_PROBLEMS: [u16; 6] = [409, 415, 422, 501, 502, 504];
 
 /// All operations, in the order of the document.
@@ -84,7 +85,7 @@ fn connection_operations() -> Vec<Op> {
         Op::post(
             "/connections/{id}/accept",
             "acceptVersion",
-            "Accept the demands of a newer version",
+            "Accept the demands of a connector's newer version",
         )
         .with_query::<AcceptQuery>()
         .with_if_match()
@@ -103,7 +104,7 @@ fn connection_actions() -> Vec<Op> {
         Op::post(
             "/connections/{id}/pause",
             "pauseConnection",
-            "Pause a connection, so that webhooks get 503",
+            "Pause a connection, so that its webhooks are answered with 503",
         )
         .with_answer::<Connection>(200)
         .with_problems(&[409]),
@@ -121,18 +122,26 @@ fn connection_actions() -> Vec<Op> {
         Op::delete("/connections/{id}/record", "stopRecording", "Stop recording bodies")
             .with_query::<EraseQuery>()
             .with_answer::<Connection>(200),
-        Op::post("/connections/{id}/try", "tryConnection", "Test each step to the tracker")
-            .with_body::<TryConnection>()
-            .with_answer::<TryReport>(200)
-            .with_problems(&RUN_PROBLEMS),
-        Op::post("/connections/{id}/choices", "listChoices", "List values that a setting may have")
-            .with_body::<ListChoices>()
-            .with_answer::<Choices>(200)
-            .with_problems(&RUN_PROBLEMS),
+        Op::post(
+            "/connections/{id}/try",
+            "tryConnection",
+            "Check each step of a request to the tracker",
+        )
+        .with_body::<TryConnection>()
+        .with_answer::<TryReport>(200)
+        .with_problems(&RUN_PROBLEMS),
+        Op::post(
+            "/connections/{id}/choices",
+            "listChoices",
+            "List the values that a setting may have",
+        )
+        .with_body::<ListChoices>()
+        .with_answer::<Choices>(200)
+        .with_problems(&RUN_PROBLEMS),
         Op::post(
             "/connections/{id}/preview",
             "previewReport",
-            "Render a report without creating it",
+            "Render a report without creating a defect",
         )
         .with_body::<PreviewReport>()
         .with_answer::<ReportPreview>(200)
@@ -178,7 +187,7 @@ fn connector_operations() -> Vec<Op> {
         Op::post(
             "/connectors/{name}/rollback",
             "rollBackConnector",
-            "Go back to an earlier version",
+            "Roll a connector back to an earlier version",
         )
         .with_body::<RollbackConnector>()
         .with_answer::<ReplacedConnector>(200)
@@ -186,7 +195,7 @@ fn connector_operations() -> Vec<Op> {
         Op::post(
             "/connectors/{name}/choices",
             "listChoicesOfNew",
-            "List values for a new connection",
+            "List the values of a setting for a new connection",
         )
         .with_body::<ListChoicesOfNew>()
         .with_answer::<Choices>(200)
@@ -208,7 +217,7 @@ fn event_operations() -> Vec<Op> {
             "Show the recorded exchanges of an event",
         )
         .with_answer::<EventRecording>(200),
-        Op::post("/events/{id}/replay", "replayEvent", "Repeat the recorded calls of an event")
+        Op::post("/events/{id}/replay", "replayEvent", "Replay the recorded runs of an event")
             .with_body::<ReplayEvent>()
             .with_answer::<EventReplay>(200)
             .with_problems(&[409, 422]),
@@ -229,7 +238,7 @@ fn defect_operations() -> Vec<Op> {
         Op::post(
             "/defects/{id}/release",
             "releaseDefect",
-            "Let the next click create another defect",
+            "Let the next Create Defect request create another defect",
         )
         .with_body::<EmptyBody>()
         .with_answer::<DefectRecord>(200)

@@ -1,29 +1,30 @@
-//! Lists every kind of problem: its code, its status, its title, and advice for the reader.
+//! Lists every kind of problem: its code, status, title and advice. Never chooses the kind.
 
 use axum::http::StatusCode;
 
 use crate::domain::OutcomeCode;
 
-/// A kind of problem; `/problems/{code}` explains it.
+/// A kind of problem. The page `/problems/{code}` explains it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Kind {
-    /// The last segment of `type`, which is also the outcome code of the event.
+pub(super) struct ProblemKind {
+    /// The last segment of the member `type`. The event of the refused request has the same code as
+    /// its outcome.
     pub(super) code: OutcomeCode,
     /// The HTTP status of the answer.
     pub(super) status: StatusCode,
-    /// The `title` of RFC 9457, the same for every problem of this kind.
+    /// The member `title` (RFC 9457), which is the same for every problem of this kind.
     pub(super) title: &'static str,
     /// What a person can do about the problem.
     pub(super) remedy: &'static str,
 }
 
-/// Finds the kind of a code. The code of a success never becomes a problem, so it is treated as an
-/// internal error.
-pub(super) fn kind_of(code: OutcomeCode) -> &'static Kind {
+/// Finds the kind of problem with this code. A code that no kind has, such as the code of a
+/// success, counts as an internal error.
+pub(super) fn kind_of_code(code: OutcomeCode) -> &'static ProblemKind {
     ALL.iter().find(|kind| kind.code == code).unwrap_or(&INTERNAL)
 }
 
-const INTERNAL: Kind = kind(
+const INTERNAL: ProblemKind = kind(
     OutcomeCode::InternalError,
     StatusCode::INTERNAL_SERVER_ERROR,
     "Internal error",
@@ -32,7 +33,7 @@ const INTERNAL: Kind = kind(
 );
 
 /// All kinds of problems.
-pub(super) static ALL: &[Kind] = &[
+pub(super) static ALL: &[ProblemKind] = &[
     kind(
         OutcomeCode::BadRequest,
         StatusCode::BAD_REQUEST,
@@ -49,8 +50,8 @@ pub(super) static ALL: &[Kind] = &[
         OutcomeCode::UnsupportedMediaType,
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "Unsupported media type",
-        "Send JSON as application/json, text/plain or without a content type; plain, or with the content \
-         encoding gzip or deflate. Nothing was done.",
+        "Send JSON as application/json, text/plain or without a content type. Send the body \
+         uncompressed, or with the content encoding gzip or deflate. Nothing was done.",
     ),
     kind(
         OutcomeCode::Unauthorized,
@@ -58,7 +59,7 @@ pub(super) static ALL: &[Kind] = &[
         "Unauthorized",
         "Send `Authorization: Bearer TOKEN`, or sign in at /sign-in. The first admin token is in the \
          file admin-token of the data folder, unless JACKFIELD_ADMIN_TOKEN sets it; `jackfield tokens \
-         create` makes others.",
+         create` creates other tokens.",
     ),
     kind(
         OutcomeCode::RoleTooLow,
@@ -168,14 +169,14 @@ pub(super) static ALL: &[Kind] = &[
         OutcomeCode::Unsupported,
         StatusCode::NOT_IMPLEMENTED,
         "The connector does not support this",
-        "Use another connector, or a version of it that exports the interface.",
+        "Use another connector, or a version of this connector that exports the interface.",
     ),
     kind(
         OutcomeCode::ConnectorFault,
         StatusCode::BAD_GATEWAY,
         "The connector failed",
         "The event shows the connector's log and calls. If a limit was exceeded, the detail names \
-         it; an operator may raise it.",
+         the limit, and an operator may raise it.",
     ),
     kind(
         OutcomeCode::ConnectorError,
@@ -207,7 +208,7 @@ pub(super) static ALL: &[Kind] = &[
         StatusCode::SERVICE_UNAVAILABLE,
         "The connector is unavailable",
         "Put the connector's file into the plugins folder; `jackfield connectors list` shows the status \
-         of each.",
+         of each connector.",
     ),
     kind(
         OutcomeCode::CircuitOpen,
@@ -270,18 +271,19 @@ const fn kind(
     status: StatusCode,
     title: &'static str,
     remedy: &'static str,
-) -> Kind {
-    Kind { code, status, title, remedy }
+) -> ProblemKind {
+    ProblemKind { code, status, title, remedy }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const BEGIN: &str = "<!-- problems: written by UPDATE_DOCS=1 cargo test -p jackfield --lib the_operators_page -->";
-    const END: &str = "<!-- end of problems -->";
+    // The lines before and after the table in docs/operator.md.
+    const TABLE_BEGIN: &str = "<!-- problems: written by UPDATE_DOCS=1 cargo test -p jackfield --lib the_operators_page -->";
+    const TABLE_END: &str = "<!-- end of problems -->";
 
-    /// The table of problems in docs/operator.md.
+    /// The table of problems that docs/operator.md must contain.
     fn problem_table() -> String {
         let rows = ALL.iter().map(|kind| {
             let (status, fix) = (kind.status.as_u16(), kind.remedy.replace('|', "\\|"));
@@ -295,11 +297,12 @@ mod tests {
     fn the_operators_page_has_each_problem_with_the_same_text() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operator.md");
         let page = std::fs::read_to_string(path).unwrap();
-        let (before, rest) = page.split_once(BEGIN).unwrap();
-        let (written, after) = rest.split_once(END).unwrap();
+        let (before, rest) = page.split_once(TABLE_BEGIN).unwrap();
+        let (written, after) = rest.split_once(TABLE_END).unwrap();
         let expected = format!("\n\n{}\n", problem_table());
         if std::env::var_os("UPDATE_DOCS").is_some() {
-            std::fs::write(path, format!("{before}{BEGIN}{expected}{END}{after}")).unwrap();
+            std::fs::write(path, format!("{before}{TABLE_BEGIN}{expected}{TABLE_END}{after}"))
+                .unwrap();
         } else {
             assert_eq!(written, expected, "run this test with UPDATE_DOCS=1");
         }

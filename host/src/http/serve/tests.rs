@@ -1,5 +1,5 @@
-//! Tests with real sockets and a small router: when the server answers a request, and when it
-//! closes a connection.
+//! Tests with real sockets and a small router. They check when the server answers a request, and
+//! when it closes a connection. They never use the handlers of the real server.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -16,23 +16,29 @@ use super::*;
 use crate::http::clients::{ClientLimits, mark_known};
 use crate::http::listener::Socket;
 
+/// A time-out that is reached only if a test fails.
 const LONG_TIMEOUT: Duration = Duration::from_secs(20);
+/// A time-out that tests reach on purpose.
 const SHORT_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// A running server.
+/// A running server with a small router.
 struct TestServer {
     address: SocketAddr,
-    /// Each permit lets the server answer one request for `/held`.
+    /// The server answers one request for `/held` for each permit.
     permits: Arc<Semaphore>,
+    /// Begins the shutdown when it is cancelled.
     shutdown: CancellationToken,
-    ended: JoinHandle<io::Result<()>>,
+    /// The task that runs the server.
+    server_task: JoinHandle<io::Result<()>>,
 }
 
+/// Limits that no test reaches, except the number of open connections.
 fn limits(connections_max: usize) -> ClientLimits {
     let limits = ClientLimits::new(connections_max, LONG_TIMEOUT, Vec::new());
     ClientLimits { first_byte: LONG_TIMEOUT, head: LONG_TIMEOUT, ..limits }
 }
 
+/// Starts a server with these limits on a free port of the loopback address.
 async fn start_server(limits: ClientLimits) -> TestServer {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -50,17 +56,19 @@ async fn start_server(limits: ClientLimits) -> TestServer {
     let listener = Listener { socket, is_passed: false, tls: None, proxy_protocol: false };
     let limits = Arc::new(ArcSwap::from_pointee(limits));
     let shutdown = CancellationToken::new();
-    let ended = tokio::spawn(serve(listener, router, limits, shutdown.clone(), LONG_TIMEOUT));
-    TestServer { address, permits, shutdown, ended }
+    let server_task = tokio::spawn(serve(listener, router, limits, shutdown.clone(), LONG_TIMEOUT));
+    TestServer { address, permits, shutdown, server_task }
 }
 
 impl TestServer {
+    /// Connects and sends a text.
     async fn connect(&self, sent: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(sent.as_bytes()).await.unwrap();
         stream
     }
 
+    /// Connects from this client address and sends a text.
     async fn connect_from(&self, address: [u8; 4], sent: &str) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((address, 0).into()).unwrap();
@@ -70,16 +78,18 @@ impl TestServer {
     }
 }
 
+/// A request with these headers and this body, which may be incomplete.
 fn request(path: &str, headers: &str, body: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n{body}")
 }
 
-/// Returns a complete request with a body of two bytes.
+/// A complete request with a body of two bytes.
 fn whole_request(path: &str) -> String {
     request(path, "content-length: 2\r\n", "ab")
 }
 
-/// Reads the status of the next answer; `None` if the connection was closed without an answer.
+/// Reads the head of the next answer, and returns the status. Returns `None` if the connection was
+/// closed without an answer.
 async fn read_status(stream: &mut TcpStream) -> Option<u16> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -132,7 +142,8 @@ async fn a_pause_between_requests_may_be_longer_than_the_time_for_a_head() {
         Some(200),
         "the time-out for a head does not limit the answer"
     );
-    // Send the head of a request byte by byte: the time-out counts from its first byte.
+    // Send the head of a request byte by byte. The time-out for the head begins with the first
+    // byte.
     let began = Instant::now();
     for byte in whole_request("/").as_bytes() {
         tokio::time::sleep(SHORT_TIMEOUT / 4).await;
@@ -145,7 +156,7 @@ async fn a_pause_between_requests_may_be_longer_than_the_time_for_a_head() {
 }
 
 #[tokio::test]
-async fn a_connection_without_another_request_is_closed_after_the_time_out() {
+async fn a_connection_without_a_next_request_is_closed_after_the_keep_alive_time() {
     let server = start_server(ClientLimits {
         keep_alive: 2 * SHORT_TIMEOUT,
         head: LONG_TIMEOUT,
@@ -181,7 +192,7 @@ async fn a_full_server_closes_the_connection_that_was_idle_longest() {
 }
 
 #[tokio::test]
-async fn a_new_connection_closes_one_of_the_address_with_the_most_connections() {
+async fn a_full_server_closes_a_connection_of_the_address_with_the_most_connections() {
     let server = start_server(limits(4)).await;
     let mut other = server.connect_from([127, 0, 0, 2], &whole_request("/")).await;
     assert_eq!(read_status(&mut other).await, Some(200));
@@ -201,7 +212,7 @@ async fn a_new_connection_closes_one_of_the_address_with_the_most_connections() 
 }
 
 #[tokio::test]
-async fn a_new_connection_never_closes_one_of_an_address_with_fewer_connections() {
+async fn a_full_server_never_closes_a_connection_of_an_address_with_fewer_connections() {
     let server = start_server(limits(3)).await;
     let mut busy = [
         server.connect(&whole_request("/held")).await,
@@ -235,7 +246,7 @@ async fn a_new_connection_never_closes_one_of_an_address_with_fewer_connections(
 }
 
 #[tokio::test]
-async fn a_connection_of_a_known_client_is_closed_only_if_there_is_no_other() {
+async fn a_connection_of_a_known_client_is_closed_only_if_no_unknown_client_has_one() {
     let server = start_server(limits(3)).await;
     let mut known = Vec::new();
     for _ in 0..2 {
@@ -271,7 +282,7 @@ async fn a_connection_of_a_known_client_is_closed_only_if_there_is_no_other() {
 }
 
 #[tokio::test]
-async fn a_connection_with_a_request_in_progress_is_never_closed_for_a_new_one() {
+async fn a_connection_with_a_request_in_progress_is_never_closed_for_a_new_connection() {
     let server = start_server(limits(2)).await;
     let mut clicks = [
         server.connect(&whole_request("/held")).await,
@@ -290,7 +301,7 @@ async fn a_connection_with_a_request_in_progress_is_never_closed_for_a_new_one()
 }
 
 #[tokio::test]
-async fn the_limit_of_connections_per_address_counts_only_idle_ones() {
+async fn the_limit_of_connections_per_address_counts_only_idle_connections() {
     let server = start_server(ClientLimits { idle_per_address_max: 2, ..limits(9) }).await;
     let mut clicks = Vec::new();
     for _ in 0..4 {
@@ -310,7 +321,7 @@ async fn the_limit_of_connections_per_address_counts_only_idle_ones() {
 }
 
 #[tokio::test]
-async fn the_limit_per_address_counts_the_clients_of_a_proxy_and_not_the_proxy() {
+async fn the_limit_per_address_applies_to_the_clients_of_a_proxy_and_not_to_the_proxy() {
     let proxies = vec!["127.0.0.1".parse().unwrap()];
     let limits = ClientLimits { idle_per_address_max: 2, trusted_proxies: proxies, ..limits(99) };
     let server = start_server(limits).await;
@@ -322,12 +333,12 @@ async fn the_limit_per_address_counts_the_clients_of_a_proxy_and_not_the_proxy()
         slow.push(server.connect(&incomplete_request("203.0.113.9")).await);
     }
     let mut refused = server.connect(&incomplete_request("1.1.1.1, 203.0.113.9")).await;
-    // The server may read the requests in any order, so it may refuse any of the three.
-    let mut refusals = usize::from(read_status_now(&mut refused).await == Some(429));
+    // The server may read the requests in any order, so it may refuse any of the three requests.
+    let mut refusals = usize::from(read_status_soon(&mut refused).await == Some(429));
     slow.push(refused);
     for stream in &mut slow {
         if refusals == 0 {
-            refusals += usize::from(read_status_now(stream).await == Some(429));
+            refusals += usize::from(read_status_soon(stream).await == Some(429));
         }
     }
     assert_eq!(refusals, 1, "one of the three requests exceeds the limit of two");
@@ -363,11 +374,11 @@ async fn requests_on_connections_that_existed_before_the_shutdown_are_answered()
         stream.write_all(whole_request("/").as_bytes()).await.unwrap();
         assert!(read_head(stream).await.contains("connection: close"));
     }
-    timeout(LONG_TIMEOUT, server.ended).await.expect("the server ends").unwrap().unwrap();
+    timeout(LONG_TIMEOUT, server.server_task).await.expect("the server ends").unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn at_the_shutdown_queued_connections_of_a_unix_socket_are_answered_unless_it_was_passed() {
+async fn queued_connections_are_answered_at_the_shutdown_unless_the_next_server_gets_the_socket() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     for is_passed in [false, true] {
@@ -385,7 +396,7 @@ async fn at_the_shutdown_queued_connections_of_a_unix_socket_are_answered_unless
         shutdown.cancel();
         serve(listener, router, limits, shutdown, LONG_TIMEOUT).await.unwrap();
         match kept_socket {
-            // The queued connection must still be there for the next server.
+            // The connection must still be in the queue, so that the next server can accept it.
             Some(next) => assert!(next.accept().is_ok()),
             None => {
                 let mut answer = String::new();
@@ -397,7 +408,7 @@ async fn at_the_shutdown_queued_connections_of_a_unix_socket_are_answered_unless
 }
 
 #[tokio::test]
-async fn a_shutdown_waits_for_connections_without_a_request_only_for_the_last_requests_time() {
+async fn the_shutdown_closes_connections_without_a_request_after_the_last_requests_time() {
     let empty = start_server(limits(9)).await;
     let silent = start_server(limits(9)).await;
     let mut connections = [silent.connect("").await, silent.connect(&whole_request("/")).await];
@@ -405,14 +416,14 @@ async fn a_shutdown_waits_for_connections_without_a_request_only_for_the_last_re
     for (server, expected) in [(empty, Duration::ZERO), (silent, LAST_REQUESTS_TIME)] {
         let began = Instant::now();
         server.shutdown.cancel();
-        server.ended.await.unwrap().unwrap();
+        server.server_task.await.unwrap().unwrap();
         let elapsed = began.elapsed();
         assert!(elapsed >= expected && elapsed < expected + LONG_TIMEOUT / 2, "{elapsed:?}");
     }
 }
 
-/// Like [`read_status`], but `None` if no answer arrives within [`SHORT_TIMEOUT`].
-async fn read_status_now(stream: &mut TcpStream) -> Option<u16> {
+/// Like [`read_status`], but also returns `None` if no answer arrives within [`SHORT_TIMEOUT`].
+async fn read_status_soon(stream: &mut TcpStream) -> Option<u16> {
     tokio::time::timeout(SHORT_TIMEOUT, read_status(stream)).await.ok().flatten()
 }
 
@@ -440,7 +451,7 @@ async fn a_connection_can_be_used_again_after_a_small_body_that_the_handler_did_
 }
 
 #[tokio::test]
-async fn the_last_answer_of_a_connection_has_the_header_connection_close() {
+async fn an_answer_has_the_header_connection_close_if_the_rest_of_the_body_cannot_be_read() {
     let server = start_server(limits(9)).await;
     for headers in [
         "content-length: 10000000\r\n",
@@ -461,7 +472,7 @@ async fn a_client_that_sends_a_large_body_receives_the_answer_that_refuses_it() 
     for _ in 0..9 {
         let sent = request("/unread", "content-length: 20000000\r\n", "");
         let mut stream = server.connect(&sent).await;
-        // Like a simple client, sends the whole body before it reads the answer.
+        // Send the whole body before reading the answer, as a simple client does.
         stream.write_all(&vec![b' '; 20_000_000]).await.unwrap();
         let answer = read_head(&mut stream).await;
         assert!(answer.contains("connection: close"), "{answer}");

@@ -2,8 +2,9 @@
 //! before the rate, so that requests without a valid credential never use up the rate of the
 //! connection.
 //!
-//! Never reads the body of a request that is certain to be refused. Only an empty body can make a
-//! request without a valid credential a probe.
+//! Never reads the body of a request that is certain to be refused. A request without a valid
+//! credential is not certain to be refused if it could be a probe: then its body must be read,
+//! because a probe has an empty body.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -23,35 +24,41 @@ use super::body::{self, ReadBody};
 use super::classify::WebhookKind;
 use super::sender;
 
+/// The detail of the problem for a request that exceeds the rate of its connection.
 const TOO_MANY_REQUESTS: &str = "the connection receives too many requests";
 
-/// A request of a connection, before its body is read.
+/// A webhook request of a connection, before its body is read.
 pub(super) struct UnreadRequest<'a> {
+    /// The connection whose token the request contains.
     pub(super) active: &'a ActiveConnection,
+    /// The kind of the request by its method and path.
     pub(super) kind: &'a WebhookKind,
+    /// The address of the client.
     pub(super) client: IpAddr,
     pub(super) headers: &'a HeaderMap,
+    /// The extensions of the request, which contain its client connection.
     pub(super) extensions: &'a Extensions,
+    /// The time when the head of the request was read.
     pub(super) received_at: Timestamp,
 }
 
-/// The result of the checks of a request.
+/// The result of checking a request.
 pub(super) struct WebhookAdmission {
-    /// The body, if it was read.
+    /// The body; `None` if it was not read.
     pub(super) body: Option<ReadBody>,
-    /// The problem with which the request is refused; `None` if it is handled.
-    pub(super) refused: Option<Problem>,
+    /// The problem with which the request is refused; `None` if the request is handled.
+    pub(super) refusal: Option<Problem>,
 }
 
 impl WebhookAdmission {
-    /// Handles the request.
-    pub(super) fn with_body(body: ReadBody) -> Self {
-        Self { body: Some(body), refused: None }
+    /// The request is handled, and its body was read.
+    pub(super) fn accepted(body: ReadBody) -> Self {
+        Self { body: Some(body), refusal: None }
     }
 
-    /// Refuses the request, whose body is not read.
-    fn refused(problem: Problem) -> Self {
-        Self { body: None, refused: Some(problem) }
+    /// The request is refused with this problem, and its body was not read.
+    fn refused_unread(problem: Problem) -> Self {
+        Self { body: None, refusal: Some(problem) }
     }
 }
 
@@ -59,46 +66,48 @@ impl UnreadRequest<'_> {
     /// Checks the sender and the rate, and reads the body if the request may be handled.
     pub(super) async fn admit(&self, app: &AppState, body: Body) -> WebhookAdmission {
         if let Err(problem) = sender::check_address(self.active, self.client) {
-            return WebhookAdmission::refused(problem);
+            return WebhookAdmission::refused_unread(problem);
         }
         if *self.kind == WebhookKind::Probe {
-            let counted = self.count_against(app, self.probe_rate());
+            let counted = self.count_against_rate(app, self.probe_rate_kind());
             return self.read_unless_over_rate(counted, body).await;
         }
         match sender::check_headers(self.active, self.headers, self.received_at) {
             Ok(None) => {
                 mark_known(self.extensions);
-                let counted = self.count_against(app, self.sender_rate());
+                let counted = self.count_against_rate(app, self.sender_rate_kind());
                 self.read_unless_over_rate(counted, body).await
             }
             Ok(Some(pending)) => {
-                let (body, sent) = body::read_sent(self.headers, body).await;
+                let (body, sent) = body::read_with_sent_bytes(self.headers, body).await;
                 let credential = pending.verify(&sent);
-                self.admit_read(app, credential, body)
+                self.admit_with_body(app, credential, body)
             }
             // If the body is empty, the request is a probe, which needs no credential.
             Err(problem) if *self.kind == WebhookKind::CreateOrProbe => {
                 let body = body::read(self.headers, body).await;
-                self.admit_read(app, Err(problem), body)
+                self.admit_with_body(app, Err(problem), body)
             }
-            Err(problem) => WebhookAdmission::refused(problem),
+            Err(problem) => WebhookAdmission::refused_unread(problem),
         }
     }
 
-    /// Reads the body, unless the connection is over its rate.
+    /// Reads the body, unless the request exceeds the rate of its connection. `counted` is the
+    /// result of counting the request.
     async fn read_unless_over_rate(
         &self,
         counted: Result<(), Problem>,
         body: Body,
     ) -> WebhookAdmission {
         match counted {
-            Ok(()) => WebhookAdmission::with_body(body::read(self.headers, body).await),
-            Err(problem) => WebhookAdmission::refused(problem),
+            Ok(()) => WebhookAdmission::accepted(body::read(self.headers, body).await),
+            Err(problem) => WebhookAdmission::refused_unread(problem),
         }
     }
 
-    /// Admits a request whose body was read, if it is a probe or its credential is valid.
-    fn admit_read(
+    /// Accepts a request whose body was read, if the request is a probe or has a valid credential,
+    /// and does not exceed its rate. `credential` is the result of checking the credential.
+    fn admit_with_body(
         &self,
         app: &AppState,
         credential: Result<(), Problem>,
@@ -106,31 +115,33 @@ impl UnreadRequest<'_> {
     ) -> WebhookAdmission {
         let is_probe = self.kind.is_probe_with(&body);
         let counted = match (is_probe, credential) {
-            (true, Err(_)) => self.count_against(app, RateKind::Probe),
+            (true, Err(_)) => self.count_against_rate(app, RateKind::Probe),
             (_, credential) => credential.and_then(|()| {
                 mark_known(self.extensions);
-                self.count_against(app, self.sender_rate())
+                self.count_against_rate(app, self.sender_rate_kind())
             }),
         };
-        WebhookAdmission { body: Some(body), refused: counted.err() }
+        WebhookAdmission { body: Some(body), refusal: counted.err() }
     }
 
-    fn sender_rate(&self) -> RateKind {
+    /// The rate that a request with a valid credential counts against.
+    fn sender_rate_kind(&self) -> RateKind {
         match self.kind {
             WebhookKind::CreateOrProbe | WebhookKind::Create => RateKind::Create,
             _ => RateKind::Other,
         }
     }
 
-    fn probe_rate(&self) -> RateKind {
+    /// The rate that a probe without a credential counts against.
+    fn probe_rate_kind(&self) -> RateKind {
         let needs_credential = self.active.connection.webhook_auth.credential.is_some();
         if needs_credential { RateKind::Probe } else { RateKind::Other }
     }
 
     /// Counts the request against a rate of its connection.
-    fn count_against(&self, app: &AppState, kind: RateKind) -> Result<(), Problem> {
+    fn count_against_rate(&self, app: &AppState, kind: RateKind) -> Result<(), Problem> {
         let id = self.active.connection.id;
-        let config = app.services.config.now();
+        let config = app.services.config.current();
         let counted = app.rate_limits.count_request(&config.webhook, id, kind, Instant::now());
         counted.map_err(|wait: Duration| Problem::rate_limited(TOO_MANY_REQUESTS, wait))
     }

@@ -1,5 +1,5 @@
-//! Builds the answers to webhooks in Test Manager's format, and the outcomes that their events
-//! store.
+//! Builds the answers to webhooks in Test Manager's format, and the outcomes that the events of the
+//! webhooks store. It never sends or stores anything itself.
 
 use axum::Json;
 use axum::http::header::AGE;
@@ -13,17 +13,21 @@ use crate::domain::{DefectId, EventId, EventKind, Outcome, OutcomeCode, Refusal}
 use crate::http::problem::Problem;
 use crate::kpis::KpiAnswer;
 
-/// The header that marks old counts, which are sent because the tracker is unavailable.
+/// The header that marks old counts. They are sent if new counts cannot be read from the tracker.
 static STALE_HEADER: HeaderName = HeaderName::from_static("jackfield-stale");
 
-/// An answer, and the outcome and the defect that its event stores.
+/// The answer to a webhook, with the outcome and the defect that the event of the webhook stores.
 pub(super) struct Answer {
+    /// The answer to Test Manager.
     pub(super) response: Response,
+    /// The outcome that the event stores.
     pub(super) outcome: Outcome,
+    /// The defect that the event stores; `None` if the event is about no defect.
     pub(super) defect: Option<DefectId>,
 }
 
-/// Source: the Create Defect answer in UiPath's Test Manager user guide, page "Webhooks".
+/// The body of the answer to a Create Defect request. Source: the Create Defect answer in UiPath's
+/// Test Manager user guide, page "Webhooks".
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct CreatedBody<'a> {
@@ -36,7 +40,8 @@ struct CreatedBody<'a> {
     link_label: &'a str,
 }
 
-/// Source: the Defect KPIs answer in UiPath's Test Manager user guide, page "Webhooks".
+/// The body of the answer to a Defect KPIs request. Source: the Defect KPIs answer in UiPath's Test
+/// Manager user guide, page "Webhooks".
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct KpiBody<'a> {
@@ -50,6 +55,7 @@ struct KpiBody<'a> {
     status: Option<&'a str>,
 }
 
+/// The body of the answer to a liveness probe.
 #[derive(Serialize)]
 struct AliveBody {
     status: &'static str,
@@ -62,15 +68,15 @@ impl Answer {
         Self { response, outcome: OutcomeCode::Alive.into(), defect: None }
     }
 
-    /// Answers Create Defect with the defect.
+    /// Answers a Create Defect request with the defect. `id` selects the value of the member `id`.
     pub(super) fn created(created: &CreateAnswer, id: DefectIdKind) -> Self {
         let response = Json(created_body(created, id)).into_response();
         let outcome = Outcome { code: created.code, detail: created.detail.clone() };
         Self { response, outcome, defect: Some(created.id) }
     }
 
-    /// Answers Defect KPIs with counts. The event stores `counted_in`, the name of the project in
-    /// the tracker.
+    /// Answers a Defect KPIs request with counts. The event stores `counted_in`, which names the
+    /// project in the tracker.
     ///
     /// # Errors
     /// A count is larger than Test Manager's int32.
@@ -93,7 +99,7 @@ impl Answer {
         Ok(Self { response, outcome: Outcome { code, detail }, defect: None })
     }
 
-    /// Answers with a problem in the words for a tester.
+    /// Answers with a problem. Its text is for testers, who see it in Test Manager.
     pub(super) fn problem(id: EventId, problem: &Problem) -> Self {
         let response = problem.for_testers().respond(&instance(id));
         Self { response, outcome: problem.outcome(), defect: None }
@@ -113,7 +119,7 @@ impl Answer {
         [OutcomeCode::SenderRefused, OutcomeCode::AddressRefused].contains(&self.outcome.code)
     }
 
-    /// Replaces the detail that the event stores; the answer does not change.
+    /// Replaces the detail that the event stores. The response does not change.
     pub(super) fn with_detail(mut self, detail: String) -> Self {
         self.outcome.detail = detail;
         self
@@ -132,6 +138,7 @@ pub(super) fn instance(id: EventId) -> String {
     format!("/events/{id}")
 }
 
+/// The body that answers a Create Defect request with the defect.
 fn created_body(created: &CreateAnswer, id: DefectIdKind) -> CreatedBody<'_> {
     let defect = &created.defect;
     CreatedBody {
@@ -148,6 +155,7 @@ fn created_body(created: &CreateAnswer, id: DefectIdKind) -> CreatedBody<'_> {
     }
 }
 
+/// The body that answers a Defect KPIs request with counts.
 fn kpi_body<'a>(counted: &'a KpiAnswer, config: &'a Webhook) -> Result<KpiBody<'a>, Refusal> {
     let [total, critical, moderate, open, closed] = counted.counts.as_int32()?;
     let status = config.kpi_status.as_ref().map(|[ok, some_moderate, some_critical]| {
@@ -180,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_created_defect_is_answered_by_key_or_by_uuid() {
+    fn the_answer_to_create_defect_identifies_the_defect_by_key_or_by_uuid() {
         let defect = Defect {
             key: "QA-7".to_owned(),
             title: "It fails".to_owned(),
@@ -202,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_have_a_status_only_if_its_values_are_configured() {
+    fn the_answer_to_defect_kpis_has_a_status_only_if_status_texts_are_configured() {
         let counts = Counts { open: 5, closed: 2, critical: 0, moderate: 1, critical_link: None };
         let counted = KpiAnswer { counts, age: Duration::ZERO, is_stale: false };
         let body = to_value(kpi_body(&counted, &Webhook::default()).unwrap()).unwrap();

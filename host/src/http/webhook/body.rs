@@ -1,6 +1,6 @@
-//! Reads a webhook's body, and parses it as a Create Defect request.
+//! Reads the body of a webhook, and parses the body of a Create Defect request.
 //!
-//! Never reads more than the limit of a body.
+//! Never keeps more of a body than [`BODY_BYTES_MAX`].
 
 use std::time::Duration;
 
@@ -13,99 +13,106 @@ use http_body_util::BodyExt;
 use crate::domain::{FailedTest, shortened};
 use crate::http::problem::Problem;
 
-use super::decode::{self, BodyFault};
+use super::decode::{self, BodyError};
 use super::parse::failed_test;
 
-/// Maximum size of a webhook's body, bytes. It applies to the body as it is sent, and to the
-/// decompressed body.
+/// Maximum size of a webhook's body, bytes. The limit applies both to the body as it was sent and
+/// to the decompressed body.
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
-/// Maximum time until a body has arrived.
+/// Maximum time until the whole body of a webhook has arrived.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A body, or the part of a body that could be read.
+/// The body of a webhook, or the part of the body that could be read.
 #[derive(Debug, Default)]
 pub(crate) struct ReadBody {
-    /// The text of the body; if there is a fault, the part that could be read.
+    /// The text of the body. If the body could not be read completely, the part that could be read.
     pub(super) text: String,
-    fault: Option<BodyFault>,
+    /// The reason why the body could not be read completely; `None` if the text is complete.
+    error: Option<BodyError>,
 }
 
-/// Reads a body up to the limit. An error is stored in the result, so that the event can contain
-/// the part that was read.
+/// Reads a body up to [`BODY_BYTES_MAX`]. An error is stored in the result, so that the event can
+/// contain the part that was read.
 pub(crate) async fn read(headers: &HeaderMap, body: Body) -> ReadBody {
-    read_sent(headers, body).await.0
+    read_with_sent_bytes(headers, body).await.0
 }
 
-/// Reads a body up to the limit; also returns the bytes as they were sent.
-pub(super) async fn read_sent(headers: &HeaderMap, body: Body) -> (ReadBody, Bytes) {
-    read_within(headers, body, BODY_TIMEOUT).await
+/// Reads a body up to [`BODY_BYTES_MAX`], and also returns its bytes as they were sent.
+pub(super) async fn read_with_sent_bytes(headers: &HeaderMap, body: Body) -> (ReadBody, Bytes) {
+    read_within_timeout(headers, body, BODY_TIMEOUT).await
 }
 
-async fn read_within(headers: &HeaderMap, body: Body, timeout: Duration) -> (ReadBody, Bytes) {
+/// Reads a body that must arrive within `timeout`, and also returns its bytes as they were sent.
+async fn read_within_timeout(
+    headers: &HeaderMap,
+    body: Body,
+    timeout: Duration,
+) -> (ReadBody, Bytes) {
     let mut bytes = BytesMut::new();
-    let collected = tokio::time::timeout(timeout, collect(body, &mut bytes)).await;
-    let fault = collected.unwrap_or_else(|_| {
+    let collected = tokio::time::timeout(timeout, collect_bytes(body, &mut bytes)).await;
+    let collected = collected.unwrap_or_else(|_| {
         let seconds = timeout.as_secs();
-        Err(BodyFault::Broken(format!("the body is not complete after {seconds} s")))
+        Err(BodyError::Broken(format!("the body is not complete after {seconds} s")))
     });
-    let body = match fault {
+    let body = match collected {
         Ok(()) => {
-            let (text, fault) = decode::decode_body(headers, &bytes);
-            ReadBody { text, fault }
+            let (text, error) = decode::decode_body(headers, &bytes);
+            ReadBody { text, error }
         }
-        Err(fault) => {
+        Err(error) => {
             let text = String::from_utf8_lossy(&bytes).into_owned();
-            ReadBody { text, fault: Some(fault) }
+            ReadBody { text, error: Some(error) }
         }
     };
     (body, bytes.freeze())
 }
 
-async fn collect(mut body: Body, bytes: &mut BytesMut) -> Result<(), BodyFault> {
+/// Appends the bytes of a body to `bytes`, up to [`BODY_BYTES_MAX`].
+async fn collect_bytes(mut body: Body, bytes: &mut BytesMut) -> Result<(), BodyError> {
     while let Some(frame) = body.frame().await {
         let frame = frame
-            .map_err(|error| BodyFault::Broken(format!("the body is not complete: {error}")))?;
+            .map_err(|error| BodyError::Broken(format!("the body is not complete: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         let bytes_left = BODY_BYTES_MAX - bytes.len();
         bytes.extend_from_slice(&data.slice(..data.len().min(bytes_left)));
         if data.len() > bytes_left {
-            return Err(BodyFault::TooLarge);
+            return Err(BodyError::TooLarge);
         }
     }
     Ok(())
 }
 
 impl ReadBody {
-    /// Whether the body is empty, or an empty JSON object.
+    /// Whether the body is empty or is an empty JSON object, and was read completely.
     pub(super) fn is_empty(&self) -> bool {
         let text = self.text.trim();
         let members = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-        self.fault.is_none() && members.unwrap_or(text).trim_ascii().is_empty()
+        self.error.is_none() && members.unwrap_or(text).trim_ascii().is_empty()
     }
 
     /// Parses the body as the failed test of a Create Defect request.
     pub(crate) fn failed_test(&self, headers: &HeaderMap) -> Result<FailedTest, Problem> {
-        if self.fault == Some(BodyFault::TooLarge) {
+        if self.error == Some(BodyError::TooLarge) {
             return Err(Problem::payload_too_large(BODY_BYTES_MAX / 1024));
         }
         if let Some(found) = non_json_content_type(headers) {
             return Err(Problem::unsupported_media_type(describe_content_type_error(&found)));
         }
-        match &self.fault {
-            Some(BodyFault::UnknownEncoding(found)) => {
+        match &self.error {
+            Some(BodyError::UnknownEncoding(found)) => {
                 let found = shortened(found, 100);
                 Err(Problem::unsupported_media_type(format!(
                     "send the body uncompressed, or with the content encoding gzip or deflate, not {found:?}"
                 )))
             }
-            Some(BodyFault::Broken(why)) => Err(Problem::bad_request(why)),
+            Some(BodyError::Broken(why)) => Err(Problem::bad_request(why)),
             _ => failed_test(&self.text).map_err(|error| Problem::bad_request(error.to_string())),
         }
     }
 }
 
-/// The content type, if it excludes that the body is JSON. Some senders declare JSON as plain text
-/// (.NET's `StringContent`), as bytes, or not at all.
+/// The content type of a body that cannot be JSON; `None` if the body may be JSON. Some senders
+/// declare JSON as plain text (.NET's `StringContent`) or as bytes, or send no content type.
 fn non_json_content_type(headers: &HeaderMap) -> Option<String> {
     let content_type = String::from_utf8_lossy(headers.get(CONTENT_TYPE)?.as_bytes()).into_owned();
     let first = content_type.split([';', ',']).next().unwrap_or_default();
@@ -117,6 +124,7 @@ fn non_json_content_type(headers: &HeaderMap) -> Option<String> {
     (!may_be_json).then_some(content_type)
 }
 
+/// Describes which content type to send instead of `found`.
 fn describe_content_type_error(found: &str) -> String {
     let hint = if found.trim().to_ascii_lowercase().starts_with("application/x-www-form-urlencoded")
     {
@@ -132,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_media_type_that_may_be_json_is_accepted_and_no_other() {
+    fn every_media_type_that_may_be_json_is_accepted_and_all_others_are_refused() {
         let is_refused = |media_type: &str| {
             let headers = HeaderMap::from_iter([(CONTENT_TYPE, media_type.parse().unwrap())]);
             non_json_content_type(&headers).is_some()
@@ -164,16 +172,16 @@ mod tests {
             read.ok().map(|byte| (Ok::<_, std::io::Error>(vec![byte]), receiver))
         });
         let (no_headers, body) = (HeaderMap::new(), Body::from_stream(endless));
-        let (body, _) = read_within(&no_headers, body, Duration::from_millis(50)).await;
+        let (body, _) = read_within_timeout(&no_headers, body, Duration::from_millis(50)).await;
         let why = body.failed_test(&HeaderMap::new()).unwrap_err().outcome().detail;
         assert!(why.contains("not complete"), "{why}");
     }
 
     #[tokio::test]
-    async fn a_body_is_read_up_to_its_limit() {
+    async fn a_body_is_read_up_to_the_size_limit() {
         let read = async |size| read(&HeaderMap::new(), Body::from(vec![b' '; size])).await;
         let fits = read(BODY_BYTES_MAX).await;
-        assert!(fits.fault.is_none() && fits.is_empty());
+        assert!(fits.error.is_none() && fits.is_empty());
         let over = read(BODY_BYTES_MAX + 1).await;
         assert_eq!(over.text.len(), BODY_BYTES_MAX);
         assert_eq!(

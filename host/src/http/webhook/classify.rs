@@ -1,9 +1,9 @@
 //! Classifies a request below a webhook URL by its method and path, and by whether its body is
-//! empty. These functions never have side effects.
+//! empty. The functions of this module never have side effects.
 //!
-//! Source: UiPath documents neither the method nor the path of Create Defect, so several are
-//! accepted. The configuration (`webhook.create_defect_paths`, `webhook.kpi_paths`) and a
-//! connection may add more paths.
+//! Source: UiPath documents neither the method nor the path of Create Defect, so several methods
+//! and paths are accepted. The configuration (`webhook.create_defect_paths`, `webhook.kpi_paths`)
+//! and a connection may add more paths.
 
 use axum::http::Method;
 use percent_encoding::percent_decode_str;
@@ -16,11 +16,12 @@ use super::body::ReadBody;
 /// The kind of request that Test Manager sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WebhookKind {
-    /// Create Defect, unless the body is empty: then the request is a liveness probe.
+    /// A Create Defect request if the body is not empty; otherwise a liveness probe.
     CreateOrProbe,
-    /// Create Defect, whatever the body is.
+    /// A Create Defect request, whatever its body contains.
     Create,
-    /// Defect KPIs of this project; the id is percent-decoded and may have any length.
+    /// A Defect KPIs request for the project with this id. The id is percent-decoded and may have
+    /// any length.
     Kpis(String),
     /// A liveness probe.
     Probe,
@@ -34,15 +35,15 @@ impl WebhookKind {
         *self == Self::Probe || *self == Self::CreateOrProbe && body.is_empty()
     }
 
-    /// Determines the final kind with the body; `None` if the body was not read.
+    /// Determines the final kind of the request. `body` is `None` if the body was not read.
     pub(super) fn with_body(self, body: Option<&ReadBody>) -> Self {
         if body.is_some_and(|body| self.is_probe_with(body)) { Self::Probe } else { self }
     }
 }
 
-/// Classifies a request of a connection that has the additional paths `own_paths`; `path` is the
-/// path below the token, without the query.
-pub(crate) fn classify_for(
+/// Classifies a request of a connection. `own_paths` are the additional paths of the connection;
+/// `path` is the path of the request below the token, without the query.
+pub(crate) fn classify_for_connection(
     own_paths: &WebhookPaths,
     method: &Method,
     path: &str,
@@ -56,7 +57,8 @@ pub(crate) fn classify_for(
     }
 }
 
-/// Classifies a request; `path` is the path below the token, without the query.
+/// Classifies a request without the additional paths of a connection. `path` is the path of the
+/// request below the token, without the query.
 pub(crate) fn classify(method: &Method, path: &str, config: &Webhook) -> WebhookKind {
     let path = path.trim_matches('/');
     let is_read = matches!(*method, Method::GET | Method::HEAD);
@@ -76,8 +78,8 @@ pub(crate) fn classify(method: &Method, path: &str, config: &Webhook) -> Webhook
     classify_mapped(method, path, &config.create_defect_paths, &config.kpi_paths)
 }
 
-/// Classifies a request by paths that a person has configured. The method of Create Defect is not
-/// documented, so PUT and PATCH are accepted here too.
+/// Classifies a request by the paths that a person has configured. The method of Create Defect is
+/// not documented, so here PUT and PATCH are accepted as well as POST.
 fn classify_mapped(
     method: &Method,
     path: &str,
@@ -96,15 +98,18 @@ fn classify_mapped(
     WebhookKind::Unrecognised
 }
 
+/// Whether a Defect KPIs request may have this method.
 fn is_kpi_method(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::GET)
 }
 
+/// A Defect KPIs request; `project` is the percent-encoded id of the project.
 fn kpi_request(project: &str) -> WebhookKind {
     WebhookKind::Kpis(percent_decode_str(project).decode_utf8_lossy().into_owned())
 }
 
-/// The project in a path that ends as documented: `kpis/project/{projectId}/defectstatus`.
+/// The project's id in a path that ends as UiPath documents:
+/// `kpis/project/{projectId}/defectstatus`. `None` if the path ends differently.
 fn documented_project(path: &str) -> Option<&str> {
     let mut from_end = path.rsplit('/');
     let last = from_end.next()?;
@@ -113,7 +118,8 @@ fn documented_project(path: &str) -> Option<&str> {
     (last == "defectstatus" && before == ("project", "kpis")).then_some(project)
 }
 
-/// Describes how the path of an unrecognised request can be mapped for its connection.
+/// Describes the command with which a person can map the path of an unrecognised request, so that
+/// later requests to this path are recognised.
 pub(super) fn describe_mapping(connection: &str, method: &Method, path: &str) -> String {
     let connection = shell_word(connection);
     let map = |kind: &str, path: &str| {
@@ -137,8 +143,8 @@ pub(super) fn describe_mapping(connection: &str, method: &Method, path: &str) ->
     }
 }
 
-/// Replaces the segment of a path that is most likely the project's id by `{projectId}`: the last
-/// number or UUID, otherwise the last segment but one.
+/// Replaces one segment of a path by `{projectId}`: the segment that is most likely the project's
+/// id. This is the last number or UUID. If there is none, it is the last segment but one.
 pub(crate) fn kpi_template(path: &str) -> String {
     let mut segments: Vec<_> = path.trim_end_matches('/').split('/').collect();
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -153,7 +159,7 @@ pub(crate) fn kpi_template(path: &str) -> String {
     segments.join("/")
 }
 
-/// Quotes a text, so that a shell reads it as one word.
+/// Quotes a text if necessary, so that a shell reads it as one word.
 fn shell_word(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
     if !text.is_empty() && text.bytes().all(is_plain) {
@@ -162,8 +168,8 @@ fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// The part of a path at the position of `{projectId}`; `None` if the path does not match the
-/// template.
+/// The part of `path` at the position of `{projectId}` in `template`; `None` if the path does not
+/// match the template.
 fn project_in_path<'a>(template: &str, path: &'a str) -> Option<&'a str> {
     let (before, after) = template.trim_matches('/').split_once(PROJECT_ID)?;
     let project = path.strip_prefix(before)?.strip_suffix(after)?;
@@ -174,6 +180,7 @@ fn project_in_path<'a>(template: &str, path: &'a str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
+    /// Classifies a request with a configuration that adds one path for each kind of request.
     fn kind_of(method: Method, path: &str) -> WebhookKind {
         let config = Webhook {
             create_defect_paths: vec!["/tm/newDefect/".to_owned()],
@@ -184,13 +191,13 @@ mod tests {
     }
 
     #[test]
-    fn a_path_of_a_connection_applies_only_to_it_and_after_all_other_paths() {
+    fn additional_paths_of_a_connection_apply_only_to_this_connection_and_after_all_other_paths() {
         let paths = WebhookPaths {
             create_defect: vec!["/my/new".to_owned(), "/isalive".to_owned()],
             kpis: vec!["/my/{projectId}/numbers/".to_owned()],
         };
         let kind = |paths: &WebhookPaths, method: Method, path: &str| {
-            classify_for(paths, &method, path, &Webhook::default())
+            classify_for_connection(paths, &method, path, &Webhook::default())
         };
         assert_eq!(kind(&paths, Method::PUT, "/my/new/"), WebhookKind::Create);
         assert_eq!(kind(&paths, Method::GET, "/my/new"), WebhookKind::Unrecognised);
@@ -220,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn creates_are_posts_with_or_without_a_slash() {
+    fn create_defect_is_a_post_with_or_without_a_slash_at_the_end_of_the_path() {
         for path in ["", "/"] {
             assert_eq!(kind_of(Method::POST, path), WebhookKind::CreateOrProbe, "{path}");
         }
@@ -233,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn every_path_with_the_kpi_ending_is_a_kpi_request() {
+    fn every_path_with_the_documented_end_is_a_defect_kpis_request() {
         for (path, project) in [
             ("/kpis/project/4711/defectstatus", "4711"),
             ("/api/kpis/project/a%20b/defectstatus/", "a b"),
@@ -252,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn probes_are_reads_of_the_base_and_isalive() {
+    fn a_read_of_the_webhook_url_or_of_isalive_is_a_probe() {
         for path in ["", "/", "/isalive", "/api/isalive/"] {
             assert_eq!(kind_of(Method::GET, path), WebhookKind::Probe, "{path}");
             assert_eq!(kind_of(Method::HEAD, path), WebhookKind::Probe, "{path}");

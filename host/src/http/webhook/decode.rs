@@ -1,6 +1,6 @@
-//! Converts a webhook's body to text: decompresses it, and decodes the sender's character set.
+//! Converts the body of a webhook to text: decompresses the body, and decodes its character set.
 //!
-//! Never decompresses much more than the limit of a body.
+//! Never decompresses much more than [`BODY_BYTES_MAX`].
 
 use std::io::{self, Read};
 
@@ -11,47 +11,47 @@ use flate2::{bufread::GzDecoder, read::DeflateDecoder, read::ZlibDecoder};
 
 use super::body::BODY_BYTES_MAX;
 
-/// The reason why a body is not a complete text.
+/// The reason why a body could not be converted to a complete text.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum BodyFault {
-    /// The body has more bytes than the limit, as it was sent or decompressed.
+pub(super) enum BodyError {
+    /// The body has more than [`BODY_BYTES_MAX`], either as it was sent or after decompression.
     TooLarge,
-    /// The body is incomplete or damaged; the text describes how.
+    /// The body is incomplete or damaged; the text describes the error.
     Broken(String),
-    /// The name of a content encoding that is not supported.
+    /// The body has a content encoding that is not supported; the text is the name of the encoding.
     UnknownEncoding(String),
 }
 
-/// Converts a body to text; if there is a fault, returns the part that could be read.
-pub(super) fn decode_body(headers: &HeaderMap, body: &[u8]) -> (String, Option<BodyFault>) {
+/// Converts a body to text. If there is an error, also returns the part that could be converted.
+pub(super) fn decode_body(headers: &HeaderMap, body: &[u8]) -> (String, Option<BodyError>) {
     match decompress(headers, body) {
         Ok(None) => decode_charset(headers, body),
         Ok(Some(bytes)) => decode_charset(headers, &bytes),
-        Err(fault) => (decode_charset(headers, body).0, Some(fault)),
+        Err(error) => (decode_charset(headers, body).0, Some(error)),
     }
 }
 
-/// The decompressed body; `None` if the body is not compressed.
-fn decompress(headers: &HeaderMap, body: &[u8]) -> Result<Option<Vec<u8>>, BodyFault> {
+/// Decompresses a body; returns `None` if the body is not compressed.
+fn decompress(headers: &HeaderMap, body: &[u8]) -> Result<Option<Vec<u8>>, BodyError> {
     let coding = content_coding(headers);
     if body.is_empty() || coding.is_empty() {
         return Ok(None);
     }
     let decompressed = match coding.as_str() {
         "gzip" | "x-gzip" => gunzip(body),
-        "deflate" if has_zlib_header(body) => read_limited(ZlibDecoder::new(body)),
-        "deflate" => read_limited(DeflateDecoder::new(body)),
-        _ => return Err(BodyFault::UnknownEncoding(coding)),
+        "deflate" if has_zlib_header(body) => read_up_to_limit(ZlibDecoder::new(body)),
+        "deflate" => read_up_to_limit(DeflateDecoder::new(body)),
+        _ => return Err(BodyError::UnknownEncoding(coding)),
     };
     match decompressed {
-        Ok(text) if text.len() > BODY_BYTES_MAX => Err(BodyFault::TooLarge),
+        Ok(text) if text.len() > BODY_BYTES_MAX => Err(BodyError::TooLarge),
         Ok(text) => Ok(Some(text)),
-        Err(error) => Err(BodyFault::Broken(format!("the body is not complete {coding}: {error}"))),
+        Err(error) => Err(BodyError::Broken(format!("the body is not complete {coding}: {error}"))),
     }
 }
 
-/// The content encoding in lower case; empty if there is none. `utf-8` is ignored: some senders put
-/// the character set here.
+/// The content encoding in lower case; empty if the headers contain none. `utf-8` is ignored,
+/// because some senders put the character set into this header.
 fn content_coding(headers: &HeaderMap) -> String {
     let values = headers.get_all(CONTENT_ENCODING).iter();
     let lists = values.map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
@@ -62,43 +62,44 @@ fn content_coding(headers: &HeaderMap) -> String {
     codings.join(", ")
 }
 
-/// Decompresses all members of a gzip file, and ignores zeros after the last member.
+/// Decompresses a gzip file, which may have several members. Zero bytes after the last member are
+/// ignored.
 fn gunzip(mut body: &[u8]) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     loop {
-        text.extend(read_limited(GzDecoder::new(&mut body))?);
+        text.extend(read_up_to_limit(GzDecoder::new(&mut body))?);
         if text.len() > BODY_BYTES_MAX || body.iter().all(|byte| *byte == 0) {
             return Ok(text);
         }
     }
 }
 
-/// Reads from a decoder up to one byte more than the limit.
-fn read_limited(decoder: impl Read) -> io::Result<Vec<u8>> {
+/// Reads from a decoder up to one byte more than [`BODY_BYTES_MAX`].
+fn read_up_to_limit(decoder: impl Read) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     let bytes_max = u64::try_from(BODY_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
     decoder.take(bytes_max).read_to_end(&mut text)?;
     Ok(text)
 }
 
-/// Whether the body begins with a zlib header. The standard requires one for `deflate`, but some
-/// senders omit it.
+/// Whether a body begins with a zlib header. The standard requires this header for `deflate`, but
+/// some senders omit it.
 fn has_zlib_header(bytes: &[u8]) -> bool {
     matches!(bytes, [first, second, ..]
         if first & 0x0f == 8 && u16::from_be_bytes([*first, *second]) % 31 == 0)
 }
 
-/// Converts a body to text. A byte order mark takes precedence over the character set of the
-/// content type. An unknown character set is ignored: JSON is UTF-8 (RFC 8259).
-fn decode_charset(headers: &HeaderMap, bytes: &[u8]) -> (String, Option<BodyFault>) {
-    let encoding = charset(headers).unwrap_or_else(|| detect_unicode(bytes));
+/// Converts a decompressed body to text. A byte order mark takes precedence over the character set
+/// in the content type. An unknown character set is ignored, because JSON is UTF-8 (RFC 8259).
+fn decode_charset(headers: &HeaderMap, bytes: &[u8]) -> (String, Option<BodyError>) {
+    let encoding = declared_charset(headers).unwrap_or_else(|| detect_unicode(bytes));
     let (text, encoding, is_damaged) = encoding.decode(bytes);
-    let fault = || BodyFault::Broken(format!("the body is not {}", encoding.name()));
-    (text.into_owned(), is_damaged.then(fault))
+    let error = || BodyError::Broken(format!("the body is not {}", encoding.name()));
+    (text.into_owned(), is_damaged.then(error))
 }
 
-/// The character set of the content type; `None` if it is missing or unknown.
-fn charset(headers: &HeaderMap) -> Option<&'static Encoding> {
+/// The character set that the content type names; `None` if it is missing or unknown.
+fn declared_charset(headers: &HeaderMap) -> Option<&'static Encoding> {
     let content_type = headers.get(CONTENT_TYPE)?.as_bytes().to_ascii_lowercase();
     let content_type = String::from_utf8_lossy(&content_type).into_owned();
     let mut parameters =
@@ -107,8 +108,8 @@ fn charset(headers: &HeaderMap) -> Option<&'static Encoding> {
     Encoding::for_label(name.trim().trim_matches(['"', '\'']).as_bytes())
 }
 
-/// Detects UTF-16. JSON begins with an ASCII character, so a zero among its first two bytes means
-/// UTF-16 (RFC 4627, section 3).
+/// Detects whether a body is UTF-16 or UTF-8. JSON begins with an ASCII character, so a zero byte
+/// among the first two bytes means UTF-16 (RFC 4627, section 3).
 fn detect_unicode(bytes: &[u8]) -> &'static Encoding {
     match bytes {
         [0, second, ..] if *second != 0 => UTF_16BE,
@@ -137,7 +138,8 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn decompressed(coding: &str, body: &[u8]) -> (String, Option<BodyFault>) {
+    /// Converts a body with this content encoding to text.
+    fn decompressed(coding: &str, body: &[u8]) -> (String, Option<BodyError>) {
         decode_body(&headers(&[(CONTENT_ENCODING, coding)]), body)
     }
 
@@ -162,23 +164,23 @@ mod tests {
         ] {
             assert_eq!(decompressed(coding, &body), (text.to_owned(), None), "{coding}");
         }
-        assert_eq!(decompressed("br", b""), (String::new(), None), "a probe");
+        assert_eq!(decompressed("br", b""), (String::new(), None), "the body of a probe is empty");
     }
 
     #[test]
-    fn a_body_that_cannot_be_decompressed_is_a_fault() {
+    fn a_body_that_cannot_be_decompressed_is_an_error() {
         let whole = gzip(&[b' '; 100]);
         for cut in [&whole[..whole.len() - 1], &whole[..12], b"{}"] {
-            assert!(matches!(decompressed("gzip", cut).1, Some(BodyFault::Broken(_))), "{cut:?}");
+            assert!(matches!(decompressed("gzip", cut).1, Some(BodyError::Broken(_))), "{cut:?}");
         }
         assert_eq!(decompressed("gzip", &gzip(&[b' '; BODY_BYTES_MAX])).1, None);
         let bomb = gzip(&vec![b' '; 60 << 20]);
         assert!(bomb.len() < BODY_BYTES_MAX);
-        assert_eq!(decompressed("gzip", &bomb).1, Some(BodyFault::TooLarge));
+        assert_eq!(decompressed("gzip", &bomb).1, Some(BodyError::TooLarge));
         let many = gzip(&[b' '; BODY_BYTES_MAX / 4]).repeat(5);
-        assert_eq!(decompressed("gzip", &many).1, Some(BodyFault::TooLarge));
+        assert_eq!(decompressed("gzip", &many).1, Some(BodyError::TooLarge));
         for coding in ["br", "zstd", "gzip, gzip"] {
-            let unknown = Some(BodyFault::UnknownEncoding(coding.to_owned()));
+            let unknown = Some(BodyError::UnknownEncoding(coding.to_owned()));
             assert_eq!(decompressed(coding, b"{}"), ("{}".to_owned(), unknown), "{coding}");
         }
     }
@@ -209,8 +211,8 @@ mod tests {
                 "{content_type}"
             );
         }
-        let (text, fault) = decoded("application/json", b"{\"a\":\"\xff\"}");
+        let (text, error) = decoded("application/json", b"{\"a\":\"\xff\"}");
         assert_eq!(text, "{\"a\":\"\u{fffd}\"}");
-        assert_eq!(fault, Some(BodyFault::Broken("the body is not UTF-8".to_owned())));
+        assert_eq!(error, Some(BodyError::Broken("the body is not UTF-8".to_owned())));
     }
 }

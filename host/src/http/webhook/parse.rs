@@ -1,7 +1,7 @@
-//! Parses the JSON of Create Defect into a failed test.
+//! Parses the JSON body of a Create Defect request as a failed test.
 //!
-//! Every error names the member and the value that was found. A missing or wrong value is never
-//! replaced by a guess.
+//! Every error about a member names the member and the value that was found. This module never
+//! guesses a value that is missing or wrong.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,14 +15,14 @@ use uuid::Uuid;
 
 use crate::domain::{FailedTest, printable};
 
-/// The members of the body that are used.
+/// The names of the members of the body that are used.
 const USED_MEMBERS: [&str; 4] =
     ["testExecutionId", "testCaseId", "variationId", "linkToTestCaseLog"];
-/// Maximum size of a variation's id, bytes.
+/// Maximum size of the id of a variation, bytes.
 const VARIATION_BYTES_MAX: usize = 1024;
-/// Maximum size of the link to the log, bytes.
+/// Maximum size of the link to the log of a test case, bytes.
 const LINK_BYTES_MAX: usize = 4 * 1024;
-/// Maximum number of characters of a wrong value that an error repeats.
+/// Maximum number of characters that an error repeats of a wrong value.
 const FOUND_CHARS_MAX: usize = 60;
 
 /// The reason why the body of a Create Defect request is not valid.
@@ -44,12 +44,12 @@ pub(crate) enum InvalidBody {
     TooLong { name: &'static str, bytes: usize, bytes_max: usize },
 }
 
-/// Parses a failed test.
+/// Parses the body of a Create Defect request.
 ///
 /// # Errors
 /// The body is not valid.
 pub(crate) fn failed_test(json: &str) -> Result<FailedTest, InvalidBody> {
-    let Members(members) =
+    let UsedMembers(members) =
         serde_json::from_str(&without_lone_surrogates(json)).map_err(|error| {
             if error.is_data() {
                 InvalidBody::NotAnObject
@@ -66,26 +66,27 @@ pub(crate) fn failed_test(json: &str) -> Result<FailedTest, InvalidBody> {
     ))
 }
 
-/// The members of the body that are used. All other members are skipped, so they may have any
-/// value, even a deeply nested or large one.
-struct Members(Map<String, Value>);
+/// The members of the body that are used, by name. All other members are skipped, so they may have
+/// any value, even a large or deeply nested one.
+struct UsedMembers(Map<String, Value>);
 
-impl<'de> Deserialize<'de> for Members {
+impl<'de> Deserialize<'de> for UsedMembers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor)
+        deserializer.deserialize_map(UsedMembersVisitor)
     }
 }
 
-struct MembersVisitor;
+/// Reads [`UsedMembers`] from a JSON object.
+struct UsedMembersVisitor;
 
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members;
+impl<'de> Visitor<'de> for UsedMembersVisitor {
+    type Value = UsedMembers;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UsedMembers, A::Error> {
         let mut members = Map::new();
         while let Some(name) = map.next_key::<String>()? {
             if USED_MEMBERS.contains(&name.as_str()) {
@@ -94,11 +95,12 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(Members(members))
+        Ok(UsedMembers(members))
     }
 }
 
-/// Matches a surrogate pair, a lone surrogate (group 1), or any other escape.
+/// Matches one JSON escape sequence, or two that form a surrogate pair. Group 1 matches only a lone
+/// surrogate.
 #[expect(clippy::expect_used, reason = "a constant pattern, covered by the tests below")]
 static ESCAPE: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = r"(?xs) \\u[dD][89abAB][[:xdigit:]]{2} \\u[dD][c-fC-F][[:xdigit:]]{2}
@@ -106,8 +108,8 @@ static ESCAPE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(pattern).expect("a valid pattern")
 });
 
-/// Replaces each escape of a lone surrogate by U+FFFD. Some senders that use UTF-16 truncate long
-/// texts in the middle of a surrogate pair.
+/// Replaces each escape sequence of a lone surrogate by that of U+FFFD. Such escapes arrive because
+/// some senders that use UTF-16 truncate long texts in the middle of a surrogate pair.
 fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
     ESCAPE.replace_all(json, |escape: &Captures<'_>| match escape.get(1) {
         Some(_) => r"\ufffd".to_owned(),
@@ -128,14 +130,14 @@ fn required_uuid(members: &Map<String, Value>, name: &'static str) -> Result<Uui
     }
 }
 
-/// Whether an id is all zeros: .NET sends `Guid.Empty` for an id that is not set.
+/// Whether an id is the all-zero UUID. .NET sends it (`Guid.Empty`) for an id that is not set.
 fn is_all_zero(id: &str) -> bool {
     Uuid::parse_str(id.trim()).is_ok_and(|id| id.is_nil())
 }
 
-/// Reads a member that must be a text or null. Its length is limited, because it is stored in the
-/// defect's row and never deleted. Control characters become U+FFFD, because many trackers and
-/// databases refuse them, so the create would fail.
+/// Reads a member that must be a text or null. The length of the text is limited, because the text
+/// is stored in the defect's row and never deleted. Control characters become U+FFFD, because many
+/// trackers and databases refuse them, and the create would fail.
 fn optional_text(
     members: &Map<String, Value>,
     name: &'static str,
@@ -157,7 +159,8 @@ fn optional_text(
     Ok(Some(text))
 }
 
-/// Describes a wrong value for an error: its type, and the beginning of a scalar.
+/// Describes a wrong value for an error message: its type, and the beginning of the value unless it
+/// is an array or an object.
 fn describe_found(value: &Value) -> String {
     let kind = match value {
         Value::Null => return "null".to_owned(),
@@ -180,9 +183,12 @@ mod tests {
 
     use super::*;
 
+    /// The id of a test execution.
     const EXECUTION: &str = "550e8400-e29b-41d4-a716-446655440000";
+    /// The id of a test case.
     const CASE: &str = "6BA7B810-9DAD-11D1-80B4-00C04FD430C8";
 
+    /// Parses a valid body after `change` has changed it.
     fn parsed(change: impl FnOnce(&mut Value)) -> Result<FailedTest, String> {
         let mut body = json!({"testExecutionId": EXECUTION, "testCaseId": CASE});
         change(&mut body);
@@ -190,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_null_or_empty_variation_is_the_same_failed_test() {
+    fn a_missing_null_empty_or_all_zero_variation_id_means_the_same_failed_test() {
         let plain = parsed(|_| {}).unwrap();
         assert_eq!(parsed(|b| b["variationId"] = Value::Null).unwrap(), plain);
         assert_eq!(parsed(|b| b["variationId"] = json!("")).unwrap(), plain);
@@ -201,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_has_a_maximum_length_and_an_error_repeats_a_short_value_completely() {
+    fn a_long_text_is_refused_and_an_error_repeats_only_a_short_value_completely() {
         let variation = |length| parsed(|b| b["variationId"] = json!("x".repeat(length)));
         assert!(variation(VARIATION_BYTES_MAX).is_ok());
         assert!(variation(VARIATION_BYTES_MAX + 1).is_err());
@@ -212,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_all_zero_id_names_no_failed_test() {
+    fn an_all_zero_id_of_a_test_execution_or_test_case_is_refused() {
         for name in ["testExecutionId", "testCaseId"] {
             for zero in [
                 "00000000-0000-0000-0000-000000000000",
@@ -247,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_member_may_be_anything() {
+    fn an_unknown_member_may_have_any_value() {
         let deep = "[".repeat(1_000) + &"]".repeat(1_000);
         let body = format!(
             r#"{{"n":-1e999,"deep":{deep},"testExecutionId":"{EXECUTION}","testCaseId":"{CASE}"}}"#
@@ -258,14 +264,14 @@ mod tests {
     }
 
     #[test]
-    fn if_a_member_is_repeated_the_last_one_counts() {
+    fn if_a_member_occurs_twice_the_last_value_is_used() {
         let body =
             format!(r#"{{"testCaseId":7,"testExecutionId":"{EXECUTION}","testCaseId":"{CASE}"}}"#);
         assert_eq!(failed_test(&body).unwrap(), parsed(|_| {}).unwrap());
     }
 
     #[test]
-    fn an_error_names_the_member_and_what_was_found() {
+    fn an_error_names_the_member_and_the_value_that_was_found() {
         for (name, value, words) in [
             ("testExecutionId", json!(7), "the number 7"),
             ("testExecutionId", Value::Null, "null"),

@@ -1,6 +1,6 @@
-//! A webhook request, and the form in which its event stores it.
+//! A webhook request, and the form in which the event of the request stores it.
 //!
-//! The stored form never contains the token, and credentials are masked.
+//! The stored form never contains the token, and its credentials are masked.
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method};
@@ -8,14 +8,15 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::domain::{
-    ConnectionId, DefectId, Event, EventId, EventKind, EventStart, Outcome, Received, milliseconds,
-    shortened,
+    ConnectionId, DefectId, Event, EventId, EventKind, EventStart, Outcome, ReceivedRequest,
+    milliseconds, shortened,
 };
 
 use super::body::ReadBody;
 
-/// One complete request below `/hooks`.
+/// One complete request to a path below `/hooks`.
 pub(crate) struct WebhookRequest {
+    /// The id of the request's event.
     pub(super) id: EventId,
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
@@ -24,12 +25,16 @@ pub(crate) struct WebhookRequest {
     pub(super) token: String,
     /// The path below the token, without the query.
     pub(crate) path: String,
+    /// The query of the address, without the question mark.
     query: Option<String>,
+    /// The time when the head of the request was read.
     pub(super) received_at: Timestamp,
+    /// The same time on a clock that is never set.
     pub(super) started: Instant,
 }
 
-/// Splits a path into the segment where a token is expected and the path below it.
+/// Splits the path of a request into the segment where a token is expected and the path below this
+/// segment.
 pub(crate) fn token_and_path(path: &str) -> (String, String) {
     let below = path.strip_prefix("/hooks").unwrap_or(path);
     let below = below.strip_prefix('/').unwrap_or(below);
@@ -41,8 +46,9 @@ pub(crate) fn token_and_path(path: &str) -> (String, String) {
 /// A header is treated as a credential if its name contains one of these words.
 const CREDENTIAL_WORDS: [&str; 7] =
     ["auth", "cookie", "key", "token", "secret", "signature", "password"];
-/// Schemes of HTTP authentication: the registered ones, and some others in wide use. If another
-/// word is in the position of the scheme, that word may be the credential itself.
+/// The names of HTTP authentication schemes: the registered schemes, and others that are widely
+/// used. Any other word in the position of the scheme may be the credential itself, so it is
+/// masked.
 const SCHEMES: [&str; 18] = [
     "apikey",
     "aws4-hmac-sha256",
@@ -65,17 +71,20 @@ const SCHEMES: [&str; 18] = [
 ];
 /// Maximum number of headers that an event stores.
 const HEADERS_MAX: usize = 32;
-/// Maximum bytes that an event stores of a method, a path, a header's name, a header's value and a
-/// body.
+/// Maximum size of a method that an event stores, bytes.
 const METHOD_BYTES_MAX: usize = 32;
+/// Maximum size of a path that an event stores, bytes.
 const PATH_BYTES_MAX: usize = 1024;
+/// Maximum size of a header's name that an event stores, bytes.
 const NAME_BYTES_MAX: usize = 64;
+/// Maximum size of a header's value that an event stores, bytes.
 const VALUE_BYTES_MAX: usize = 256;
+/// Maximum size of a body that an event stores, bytes.
 const BODY_BYTES_MAX: usize = 4 * 1024;
 
 impl WebhookRequest {
-    /// Builds the request from its parts; `received_at` and `started` are the time when its head
-    /// was read.
+    /// Builds the request from its parts. `received_at` and `started` are the time when the head of
+    /// the request was read.
     pub(crate) fn new(
         id: EventId,
         (token, path): (String, String),
@@ -97,8 +106,8 @@ impl WebhookRequest {
         }
     }
 
-    /// Creates the event of this request, without headers and body. `status` is the status of the
-    /// answer; it is absent while the request is being handled.
+    /// Creates the event of this request, without headers and body. `status` is the HTTP status of
+    /// the answer; it is `None` while the request is being handled.
     pub(crate) fn event(
         &self,
         kind: EventKind,
@@ -115,41 +124,43 @@ impl WebhookRequest {
             ms: milliseconds(self.started.elapsed()),
             status,
             outcome,
-            request: self.received(kind),
+            request: self.stored_form(kind),
             defect,
         }
     }
 
-    /// The id and the arrival time of the event.
+    /// The id of the event, and the time at which the request arrived.
     pub(super) fn event_start(&self) -> EventStart {
         let arrived = self.started.into_std();
         EventStart { id: self.id, received_at: self.received_at, arrived }
     }
 
-    fn received(&self, kind: EventKind) -> Received {
+    /// The stored form of the request, without headers and body.
+    fn stored_form(&self, kind: EventKind) -> ReceivedRequest {
         let query = self.query.as_deref().map(masked_query).unwrap_or_default();
         let path = match kind {
-            // The path may contain a valid token that was sent to a wrong address.
-            EventKind::NoConnection => without_tokens(&self.path),
+            // The path may contain a valid token in a wrong position.
+            EventKind::NoConnection => without_long_segments(&self.path),
             _ => self.without_token(&format!("{}{query}", self.path)),
         };
-        Received {
+        ReceivedRequest {
             method: shortened(self.method.as_str(), METHOD_BYTES_MAX),
             path: shortened(&path, PATH_BYTES_MAX),
-            ..Received::default()
+            ..ReceivedRequest::default()
         }
     }
 
-    /// Adds the headers and the body to an event, so that a person can see what was sent.
-    /// `credential` is the name of another header whose value is a credential.
+    /// Adds the headers and the body to the event, so that a person can see them. Values that may
+    /// be credentials are masked. `credential_header` is the name of one more header whose value is
+    /// a credential.
     pub(crate) fn with_headers_and_body(
         &self,
         mut event: Event,
-        credential: Option<&str>,
+        credential_header: Option<&str>,
     ) -> Event {
         let headers = self.headers.iter().take(HEADERS_MAX).map(|(name, value)| {
             let text = String::from_utf8_lossy(value.as_bytes());
-            let is_credential = credential == Some(name.as_str());
+            let is_credential = credential_header == Some(name.as_str());
             let value = self.without_token(&masked_header(name, &text, is_credential));
             let name = self.without_token(name.as_str());
             (shortened(&name, NAME_BYTES_MAX), shortened(&value, VALUE_BYTES_MAX))
@@ -161,23 +172,23 @@ impl WebhookRequest {
         event
     }
 
-    /// Replaces the token in a text. The token may be in a header too, because some proxies add
-    /// headers that repeat the path.
+    /// Replaces the token of this request in a text. A header may contain the token too, because
+    /// some proxies add headers that repeat the path.
     fn without_token(&self, text: &str) -> String {
         if self.token.is_empty() { text.to_owned() } else { text.replace(&self.token, "…") }
     }
 }
 
-/// Replaces the segments of a path that have 20 characters or more, because they may be tokens.
-fn without_tokens(path: &str) -> String {
+/// Replaces each segment of a path that has 20 characters or more, because it may be a token.
+fn without_long_segments(path: &str) -> String {
     let masked = |segment: &str| {
         if segment.chars().count() < 20 { segment.to_owned() } else { "…".to_owned() }
     };
     path.split('/').map(masked).collect::<Vec<_>>().join("/")
 }
 
-/// Replaces each value of a query by its length, because the value may be a credential. A name
-/// without a value is also replaced, because it may be a credential too.
+/// Replaces each value of a query by its length, because the value may be a credential. A name that
+/// is long or has no value is also replaced, because it may be a credential too.
 fn masked_query(query: &str) -> String {
     let masked_value = |text: &str| format!("({} characters)", text.chars().count());
     let pairs = query.split('&').map(|pair| match pair.split_once('=') {
@@ -215,6 +226,7 @@ mod tests {
     use super::*;
     use crate::domain::OutcomeCode;
 
+    /// A request for `uri` with several headers that contain credentials.
     fn request(uri: &str) -> WebhookRequest {
         let (parts, ()) = Request::builder()
             .uri(uri)
@@ -275,14 +287,14 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_in_the_place_of_the_scheme_is_masked() {
+    fn a_credential_in_the_position_of_the_authentication_scheme_is_masked() {
         let masked = |value| masked_header(&http::header::AUTHORIZATION, value, false);
         assert_eq!(masked("AWS4-HMAC-SHA256 ab"), "AWS4-HMAC-SHA256 (2 characters)");
         assert_eq!(masked("hunter2 a"), "(9 characters)");
     }
 
     #[test]
-    fn an_event_stores_neither_token_nor_credentials() {
+    fn an_event_stores_neither_the_token_nor_other_credentials() {
         let request = request("/hooks/t0ken/new/way?x=1");
         let outcome = || Outcome::from(OutcomeCode::NotFound);
         let event = request.event(EventKind::Unrecognised, None, Some(404), outcome(), None);

@@ -1,8 +1,8 @@
 //! Checks whether the sender of a webhook has the credential and the client address that the
 //! connection requires.
 //!
-//! Secrets are compared in constant time. A refusal names what is missing or wrong, but never
-//! contains a value.
+//! Secrets are compared in constant time. A refusal describes what is missing or wrong, but never
+//! contains a value that the sender sent or should send.
 
 use std::net::IpAddr;
 
@@ -16,8 +16,11 @@ use crate::egress::ActiveConnection;
 use crate::http::problem::Problem;
 use crate::secret::{Secret, SignedParts, SigningKey};
 
+/// The header with the id of a signed request, as defined by Standard Webhooks.
 static ID_HEADER: HeaderName = HeaderName::from_static("webhook-id");
+/// The header with the time of a signed request, as defined by Standard Webhooks.
 static TIMESTAMP_HEADER: HeaderName = HeaderName::from_static("webhook-timestamp");
+/// The header with the signatures of a signed request, as defined by Standard Webhooks.
 static SIGNATURE_HEADER: HeaderName = HeaderName::from_static("webhook-signature");
 
 /// The reason why the credential of a sender is refused.
@@ -55,11 +58,15 @@ enum CredentialError {
     WrongSignature,
 }
 
-/// The headers of a signed request, whose signature can be verified after its body was read.
+/// The headers of a signed request. Its signature can be verified only after its body was read.
 pub(super) struct PendingSignature {
+    /// The keys of the connection. A signature with any of them is accepted.
     keys: Vec<SigningKey>,
+    /// The value of the header `webhook-id`.
     id: String,
+    /// The value of the header `webhook-timestamp`.
     timestamp: String,
+    /// The value of the header `webhook-signature`, which may contain several signatures.
     signatures: String,
 }
 
@@ -75,8 +82,9 @@ pub(super) fn check_address(active: &ActiveConnection, client: IpAddr) -> Result
     Err(Problem::address_refused(client.to_canonical()))
 }
 
-/// Checks the credential in the headers. A signature covers the body too, so it is returned: call
-/// [`PendingSignature::verify`] with the body.
+/// Checks the credential in the headers. A signature also covers the body, so it cannot be checked
+/// yet: the function returns it, and the caller must call [`PendingSignature::verify`] with the
+/// body.
 ///
 /// # Errors
 /// The credential is missing or wrong.
@@ -90,6 +98,8 @@ pub(super) fn check_headers(
     checked.map_err(|error| Problem::sender_refused(credential.scheme(), error.to_string()))
 }
 
+/// Checks a credential against the secrets of the connection. Returns a signature that cannot be
+/// checked without the body.
 fn check_credential(
     credential: &WebhookCredential,
     secrets: &[Secret],
@@ -122,7 +132,8 @@ fn check_credential(
     if is_valid { Ok(None) } else { Err(error) }
 }
 
-/// Compares a text with every secret, so that the time does not reveal which one matches.
+/// Compares a text with every secret, so that the time of the comparison does not reveal which
+/// secret matches.
 fn matches_any(secrets: &[Secret], text: &str) -> bool {
     secrets.iter().fold(false, |found, secret| secret.matches(text) | found)
 }
@@ -151,6 +162,7 @@ fn single_value<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Crede
     }
 }
 
+/// Reads the headers of a signed request, and checks the time of the request.
 fn pending_signature(
     headers: &HeaderMap,
     secrets: &[Secret],
@@ -174,7 +186,7 @@ fn pending_signature(
 }
 
 impl PendingSignature {
-    /// Checks the signature of a body. `body` must be the bytes as they were sent.
+    /// Checks the signature. `body` must be the bytes of the body as they were sent.
     ///
     /// # Errors
     /// No signature of the request was made with a key of the connection.
@@ -201,9 +213,14 @@ mod tests {
 
     use super::*;
 
+    /// A key for signatures, from the examples of Standard Webhooks.
     const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-    fn active(credential: WebhookCredential, secrets: &[(&str, &str)]) -> ActiveConnection {
+    /// A connection that requires this credential and has these secrets.
+    fn connection_with(
+        credential: WebhookCredential,
+        secrets: &[(&str, &str)],
+    ) -> ActiveConnection {
         let id = ConnectionId(Uuid::nil());
         let connector = "redmine".parse().unwrap();
         let connection = Connection {
@@ -220,6 +237,7 @@ mod tests {
         ActiveConnection::new(connection, secrets)
     }
 
+    /// Checks a request with these headers at a fixed time. Returns the detail of the refusal.
     fn check_request(
         active: &ActiveConnection,
         headers: &[(&'static str, &str)],
@@ -238,10 +256,10 @@ mod tests {
     }
 
     #[test]
-    fn either_secret_is_accepted_and_a_refusal_contains_no_value() {
+    fn the_current_and_the_previous_secret_are_accepted_and_a_refusal_repeats_no_credential() {
         let basic = WebhookCredential::Basic { user: "tm".to_owned() };
         let api_key = WebhookCredential::ApiKey { header: "x-tm".to_owned() };
-        // `echo -n tm:new-secret | base64`
+        // `echo -n tm:new-secret | base64` writes the credential of the scheme `Basic`.
         for (credential, header, new, old, wrong, missing) in [
             (
                 WebhookCredential::Bearer,
@@ -262,7 +280,7 @@ mod tests {
             (api_key, "x-tm", "new-secret", "old-secret", "hunter2", "x-tm is missing"),
         ] {
             let secrets = [(WEBHOOK_SECRET, "new-secret"), (WEBHOOK_SECRET_PREVIOUS, "old-secret")];
-            let both = active(credential.clone(), &secrets);
+            let both = connection_with(credential.clone(), &secrets);
             assert_eq!(check_request(&both, &[(header, new)]), Ok(()));
             assert_eq!(check_request(&both, &[(header, old)]), Ok(()));
             let why = check_request(&both, &[(header, wrong)]).unwrap_err();
@@ -270,14 +288,15 @@ mod tests {
             let why = check_request(&both, &[]).unwrap_err();
             assert!(why.contains(missing), "{why}");
             assert!(check_request(&both, &[(header, new), (header, old)]).is_err());
-            let only_new = active(credential.clone(), &secrets[..1]);
+            let only_new = connection_with(credential.clone(), &secrets[..1]);
             assert!(check_request(&only_new, &[(header, old)]).is_err());
-            assert!(check_request(&active(credential, &[]), &[(header, new)]).is_err());
+            let without_secrets = connection_with(credential, &[]);
+            assert!(check_request(&without_secrets, &[(header, new)]).is_err());
         }
     }
 
     #[test]
-    fn a_signature_is_valid_only_near_its_time() {
+    fn a_signature_is_accepted_only_within_the_tolerance_of_its_time() {
         let signature = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
         let headers = |timestamp, signature| {
             let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
@@ -289,7 +308,7 @@ mod tests {
             (WEBHOOK_SECRET_PREVIOUS, KEY),
         ];
         for secrets in [&[(WEBHOOK_SECRET, KEY)][..], &previous] {
-            let active = active(credential(), secrets);
+            let active = connection_with(credential(), secrets);
             assert_eq!(check_request(&active, &headers("1614265330", signature)), Ok(()));
             for (timestamp, why) in [
                 ("1614265324", "6 s from"),
@@ -306,8 +325,8 @@ mod tests {
     }
 
     #[test]
-    fn only_allowed_addresses_are_accepted() {
-        let active = active(WebhookCredential::Bearer, &[]);
+    fn only_client_addresses_of_the_allowed_networks_are_accepted() {
+        let active = connection_with(WebhookCredential::Bearer, &[]);
         for (client, is_allowed) in
             [("203.0.113.9", true), ("::ffff:203.0.113.9", true), ("203.0.114.9", false)]
         {

@@ -12,11 +12,12 @@ fn errors(schema: &Value, value: &Value) -> Vec<String> {
     compile(schema).unwrap().errors(value).collect()
 }
 
-/// Keywords, values that they allow, values that they refuse, and a part of the error.
+/// A schema with keywords, values that the keywords allow, values that the keywords refuse, and a
+/// part of the error.
 type Case = (Value, Vec<Value>, Vec<Value>, &'static str);
 
 #[track_caller]
-fn check(cases: Vec<Case>) {
+fn check_cases(cases: Vec<Case>) {
     for (schema, allowed, refused, error) in cases {
         for value in allowed {
             assert_eq!(errors(&schema, &value), [""; 0], "{schema} {value}");
@@ -36,7 +37,7 @@ fn type_enum_and_const_apply_to_every_value() {
         values.remove(index);
         values
     };
-    check(vec![
+    check_cases(vec![
         (json!({ "type": "string" }), vec![json!(""), json!("1")], all_but(0), "of type string"),
         (json!({ "type": "boolean" }), vec![json!(false)], all_but(3), "of type boolean"),
         (json!({ "type": "array" }), vec![json!([])], all_but(4), "of type array"),
@@ -76,7 +77,7 @@ fn string_keywords_count_characters_and_match_a_pattern_anywhere() {
         schema.as_object_mut().unwrap().extend(keywords.as_object().unwrap().clone());
         schema
     };
-    check(vec![
+    check_cases(vec![
         (
             with_keyword(json!({ "minLength": 2 })),
             vec![json!("ab"), json!("üü"), json!("🦀🦀"), json!(1)],
@@ -112,7 +113,7 @@ fn string_keywords_count_characters_and_match_a_pattern_anywhere() {
 
 #[test]
 fn minimum_and_maximum_are_exact() {
-    check(vec![
+    check_cases(vec![
         (
             json!({ "type": ["number", "string"], "minimum": 9_007_199_254_740_993_u64 }),
             vec![json!(9_007_199_254_740_993_u64), json!(u64::MAX), json!(1e300), json!("0")],
@@ -131,7 +132,7 @@ fn minimum_and_maximum_are_exact() {
 
 #[test]
 fn keywords_of_arrays_check_the_items() {
-    check(vec![
+    check_cases(vec![
         (
             json!({ "type": ["array", "string"], "items": { "type": "string" } }),
             vec![json!([]), json!(["a", ""]), json!("a")],

@@ -14,10 +14,10 @@ use crate::plugins::install;
 use crate::plugins::kind::FileKind;
 use crate::store::{SharedConnector, SharedFile, StoreError};
 
-use super::files::kind_of;
+use super::files::file_kind;
 use super::local::{self, ComparedFile, LocalFile, has_mark, keep_copies, set_mark};
 use super::rules::{Action, LastAgreement};
-use super::{ActionError, Mirror, NameState, run_blocking};
+use super::{ActionError, ConnectorState, Mirror, run_blocking};
 
 /// Minimum time for which a file must be missing before the connector is removed at all servers.
 /// Some programs delete a file before they write the new one.
@@ -34,9 +34,9 @@ pub(in crate::plugins) enum RemoveSharedError {
 
 impl Mirror {
     /// Applies a decision of the servers to the folder: writes the version that they use, or
-    /// removes the file. Returns false, and neither replaces nor removes the file, if it is not the
-    /// `compared` one any more. `is_stored` is true if the store has the file that is replaced or
-    /// removed; otherwise a copy of it is kept first.
+    /// removes the file. If the folder no longer has the file `compared`, neither replaces nor
+    /// removes a file, and returns false. `is_stored` is true if the store has the file that is
+    /// replaced or removed. Otherwise a copy of this file is kept first.
     pub(super) async fn apply_decision(
         &self,
         name: &ConnectorName,
@@ -46,8 +46,8 @@ impl Mirror {
         let content = match shared.current() {
             None => None,
             Some(version) => {
-                let kind = kind_of(version);
-                kind.check_size(version.bytes, &self.config.now().limits_of(name))?;
+                let kind = file_kind(version);
+                kind.check_size(version.bytes, &self.config.current().limits_of(name))?;
                 Some((kind, self.version_content(name, version).await?))
             }
         };
@@ -106,33 +106,33 @@ impl Mirror {
     }
 
     /// Removes a connector at all servers after its file was deleted here. Before that, checks that
-    /// the folder is still the marked one, because a file system that is not mounted shows an empty
-    /// folder.
+    /// the folder still has the mark file: if its file system is no longer mounted, the folder is
+    /// empty.
     pub(super) async fn remove_missing(
         &self,
         name: &ConnectorName,
-        name_state: &mut NameState,
+        connector_state: &mut ConnectorState,
     ) -> Result<Action, ActionError> {
         let folder = self.folder.clone();
         if !run_blocking(move || has_mark(&folder)).await? {
             tracing::warn!(connector = %name, "the plugins folder has no mark file any more: it was \
                 replaced, or its files were deleted; the connectors of the store are written into it");
-            name_state.agreed = None;
+            connector_state.last_agreement = None;
             return Ok(Action::CompareAgain);
         }
-        let since = *name_state.missing_since.get_or_insert_with(Instant::now);
+        let since = *connector_state.missing_since.get_or_insert_with(Instant::now);
         if since.elapsed() < MISSING_MIN {
             return Ok(Action::CompareAgain);
         }
         let revision = self.store.remove_connector(name.as_str(), self.clock.now()).await?;
-        name_state.agreed = Some(LastAgreement { revision, sha256: None });
-        name_state.missing_since = None;
+        connector_state.last_agreement = Some(LastAgreement { revision, sha256: None });
+        connector_state.missing_since = None;
         tracing::info!(connector = %name, revision, "a connector was removed at all servers, because its file was deleted");
         Ok(Action::Remove)
     }
 
-    /// Removes a connector at all servers because a person requested it. Returns whether there was
-    /// a connector.
+    /// Removes a connector at all servers because a person requested it. Returns false if neither
+    /// the folder nor the store had the connector.
     ///
     /// # Errors
     /// The store failed, or the file could not be removed here. The mirror removes the file later.
@@ -141,7 +141,7 @@ impl Mirror {
         name: &ConnectorName,
     ) -> Result<bool, RemoveSharedError> {
         let mut state = self.state.lock().await;
-        let limits = self.config.now().limits_of(name);
+        let limits = self.config.current().limits_of(name);
         let has_file = !matches!(
             local::read_local_file(&self.folder, name, &limits).await,
             LocalFile::Nothing
@@ -160,9 +160,9 @@ impl Mirror {
         state.revision = None;
         let (folder, owned) = (self.folder.clone(), name.clone());
         run_blocking(move || install::remove_connector_files(&folder, &owned)).await?;
-        let name_state = state.names.entry(name.clone()).or_default();
-        name_state.agreed = Some(LastAgreement { revision, sha256: None });
-        name_state.compared_input = None;
+        let connector_state = state.names.entry(name.clone()).or_default();
+        connector_state.last_agreement = Some(LastAgreement { revision, sha256: None });
+        connector_state.compared_input = None;
         Ok(true)
     }
 }

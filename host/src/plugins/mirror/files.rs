@@ -18,12 +18,12 @@ use crate::store::SharedVersion;
 use super::Mirror;
 
 impl Mirror {
-    /// Returns the versions to which a person can roll back: first those in the store, in its
-    /// order, then those that only this server keeps.
+    /// Returns the versions to which a person can roll back: first the versions in the store, in
+    /// the order of the store, then the versions that only this server keeps.
     pub(in crate::plugins) fn all_versions(
         &self,
         name: &ConnectorName,
-        own: Vec<KeptVersion>,
+        own_versions: Vec<KeptVersion>,
     ) -> Vec<KeptVersion> {
         let shared_connectors = self.shared.load();
         let shared = shared_connectors
@@ -34,15 +34,18 @@ impl Mirror {
             sha256: version.sha256.clone(),
             bytes: version.bytes,
             used_from: SystemTime::from(version.at),
-            file: self.versions.path(name, &version.sha256, kind_of(version)),
+            file: self.versions.path(name, &version.sha256, file_kind(version)),
         };
         let is_not_shared =
             |version: &KeptVersion| !shared.iter().any(|other| other.sha256 == version.sha256);
-        shared.iter().map(kept_version).chain(own.into_iter().filter(is_not_shared)).collect()
+        shared
+            .iter()
+            .map(kept_version)
+            .chain(own_versions.into_iter().filter(is_not_shared))
+            .collect()
     }
 
-    /// Makes sure that this server keeps the file of a version: copies it from the store if
-    /// necessary.
+    /// Copies the file of a version from the store if this server does not keep the file.
     ///
     /// # Errors
     /// The store does not have the file, or the file cannot be written.
@@ -89,7 +92,7 @@ impl Mirror {
         name: &ConnectorName,
         version: &SharedVersion,
     ) -> Result<Vec<u8>, PluginError> {
-        let kept_file = self.versions.path(name, &version.sha256, kind_of(version));
+        let kept_file = self.versions.path(name, &version.sha256, file_kind(version));
         let sha256 = version.sha256.clone();
         let read_kept_file = move || {
             let content = std::fs::read(kept_file).ok()?;
@@ -103,6 +106,6 @@ impl Mirror {
 }
 
 /// Returns the kind of a version's file.
-pub(super) fn kind_of(version: &SharedVersion) -> FileKind {
+pub(super) fn file_kind(version: &SharedVersion) -> FileKind {
     if version.is_script { FileKind::Script } else { FileKind::Component }
 }

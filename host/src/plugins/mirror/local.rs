@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::task::spawn_blocking;
 
 use crate::domain::{ConnectorName, Limits};
-use crate::plugins::catalog::Entry;
+use crate::plugins::catalog::CatalogEntry;
 use crate::plugins::kind::FileKind;
 use crate::plugins::loader::sha256_of;
 use crate::plugins::{folder, install};
@@ -22,8 +22,9 @@ use crate::store::SharedConnector;
 
 use super::rules::{FileState, FolderFile};
 
-/// The file that marks a plugins folder whose connectors are those of the store.
+/// The file that marks a plugins folder whose connectors are the connectors of the store.
 const MARK_FILE: &str = ".shared-connectors";
+/// The text of the mark file, for a person who opens it.
 const MARK_TEXT: &[u8] =
     b"The connectors in this folder are those of the database: a file that is added, replaced or\n\
       deleted here changes them for all servers that use the database.\n";
@@ -86,25 +87,27 @@ impl ComparedFile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ScannerState {
     /// SHA-256 of the loaded version.
-    loaded: Option<String>,
+    loaded_sha256: Option<String>,
+    /// Whether the newest file of the connector cannot be used.
     has_failed: bool,
     /// SHA-256 of the file that cannot be used.
-    broken: Option<String>,
+    broken_sha256: Option<String>,
 }
 
 impl ScannerState {
-    pub(super) fn of(entry: &Entry) -> Self {
+    pub(super) fn of(entry: &CatalogEntry) -> Self {
         Self {
-            loaded: entry.newest_loaded.as_ref().map(|newest| newest.sha256().to_owned()),
+            loaded_sha256: entry.newest_loaded.as_ref().map(|newest| newest.sha256().to_owned()),
             has_failed: entry.error.is_some(),
-            broken: entry.broken_sha256.clone(),
+            broken_sha256: entry.broken_sha256.clone(),
         }
     }
 
+    /// Returns the state of the file with this SHA-256.
     fn state_of_file(&self, sha256: &str) -> FileState {
         let is_this_file = |hash: &Option<String>| hash.as_deref() == Some(sha256);
-        match (self.has_failed, &self.broken) {
-            (false, _) if is_this_file(&self.loaded) => FileState::Accepted,
+        match (self.has_failed, &self.broken_sha256) {
+            (false, _) if is_this_file(&self.loaded_sha256) => FileState::Accepted,
             (true, broken) if broken.is_none() || is_this_file(broken) => FileState::Broken,
             _ => FileState::Pending,
         }
@@ -171,8 +174,8 @@ pub(super) async fn read_local_file(
     local_file
 }
 
-/// Whether the folder has another file for the connector than the one with this SHA-256, or has no
-/// file. A file that cannot be read may be the one with this SHA-256, so it does not count.
+/// Whether the folder has no file for the connector, or a file with another SHA-256. Returns false
+/// if the file cannot be read, because the file may have this SHA-256.
 pub(in crate::plugins) async fn has_other_file(
     plugins: &Path,
     name: &ConnectorName,
@@ -186,9 +189,9 @@ pub(in crate::plugins) async fn has_other_file(
     }
 }
 
-/// Copies the files of a connector under names that are not names of connectors. The name of a copy
-/// contains the beginning of its SHA-256, so that no copy replaces another. Returns the paths of
-/// the copies.
+/// Copies the files of a connector. The scanner ignores the names of the copies. The name of a copy
+/// contains the beginning of its SHA-256, so that no copy replaces another copy. Returns the paths
+/// of the copies.
 pub(super) fn keep_copies(plugins: &Path, name: &ConnectorName) -> io::Result<Vec<PathBuf>> {
     let mut copies = Vec::new();
     for kind in FileKind::ALL {
@@ -228,8 +231,8 @@ fn copy_and_hash(source: &mut File, target: &mut impl Write) -> io::Result<Strin
     }
 }
 
-/// Returns the identity of the folder at this path. It changes if another file system is mounted
-/// there.
+/// Returns the identity of the folder at this path. The identity changes if another file system is
+/// mounted at this path.
 pub(super) fn folder_id(plugins: &Path) -> io::Result<FolderId> {
     let metadata = fs::metadata(plugins)?;
     Ok(FolderId { device: metadata.dev(), inode: metadata.ino() })
@@ -250,8 +253,8 @@ mod tests {
     use super::*;
 
     fn scanned(loaded: &str, has_failed: bool, broken: Option<&str>) -> ScannerState {
-        let broken = broken.map(str::to_owned);
-        ScannerState { loaded: Some(loaded.to_owned()), has_failed, broken }
+        let broken_sha256 = broken.map(str::to_owned);
+        ScannerState { loaded_sha256: Some(loaded.to_owned()), has_failed, broken_sha256 }
     }
 
     #[test]

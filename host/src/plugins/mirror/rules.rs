@@ -1,5 +1,5 @@
-//! The rules of the mirror. They choose an action from three facts: the file in the folder, the
-//! last decision of the servers, and the state in which folder and store agreed last.
+//! The rules of the mirror. The rules choose an action from three facts: the file in the folder,
+//! the last decision of the servers, and the state in which folder and store agreed last.
 //!
 //! The rules are pure functions: they read neither a file nor the store.
 
@@ -17,8 +17,8 @@ pub(super) struct LastAgreement {
 }
 
 impl LastAgreement {
-    /// The state for a connector that neither folder nor store had. It was added after the server
-    /// had compared its folder.
+    /// The state for a connector that was added after the server had compared its folder. Before
+    /// that, neither folder nor store had the connector.
     pub(super) fn without_connector() -> Self {
         Self { revision: 0, sha256: None }
     }
@@ -70,18 +70,18 @@ pub(super) enum Action {
 /// Chooses the action for one connector.
 pub(super) fn choose_action(
     agreed: Option<&LastAgreement>,
-    found: &FolderFile,
+    folder_file: &FolderFile,
     shared: Option<&SharedConnector>,
 ) -> Action {
     let Some(shared) = shared else {
-        return match found {
+        return match folder_file {
             FolderFile::File { state: FileState::Accepted, .. } => Action::Share,
             FolderFile::File { state: FileState::Pending, .. } => Action::Wait,
             _ => Action::Nothing,
         };
     };
     let current = shared.current();
-    let agree = match (found, current) {
+    let agree = match (folder_file, current) {
         (FolderFile::Nothing, None) => true,
         (FolderFile::File { sha256, kind, .. }, Some(current)) => {
             *sha256 == current.sha256 && (*kind == FileKind::Script) == current.is_script
@@ -93,7 +93,7 @@ pub(super) fn choose_action(
     }
     // Without an earlier agreement, the folder may be old, so the store decides.
     let has_newer_decision = agreed.is_none_or(|agreed| agreed.revision < shared.revision);
-    match (agreed, found) {
+    match (agreed, folder_file) {
         (Some(LastAgreement { sha256: Some(_), .. }), FolderFile::Nothing)
             if !has_newer_decision =>
         {
@@ -118,8 +118,9 @@ pub(super) fn choose_action(
     }
 }
 
-/// Whether a file of the folder was shared after the last agreement. This server may have shared it
-/// without receiving the answer of the database. Another decision has replaced the file since then.
+/// Whether a file of the folder was shared after the last agreement. This server may have shared
+/// the file without receiving the answer of the database. Another decision has replaced the file
+/// since then.
 fn was_shared_since(agreed: &LastAgreement, sha256: &str, shared: &SharedConnector) -> bool {
     let is_this_file = |version: &&crate::store::SharedVersion| version.sha256 == sha256;
     let version = shared.versions.iter().find(is_this_file);
@@ -141,7 +142,8 @@ mod tests {
         FolderFile::File { sha256: sha256.to_owned(), kind: FileKind::Component, state }
     }
 
-    /// A connector with these decisions, the last one first. An empty SHA-256 is a removal.
+    /// Returns a connector for which these decisions were made, the newest decision first. An empty
+    /// SHA-256 means that the connector was removed.
     fn shared(decisions: &[(i64, &str)]) -> Option<SharedConnector> {
         let version = |(revision, sha256): &(i64, &str)| SharedVersion {
             sha256: (*sha256).to_owned(),
@@ -159,17 +161,21 @@ mod tests {
     #[track_caller]
     fn assert_action(
         agreed: Option<LastAgreement>,
-        found: &FolderFile,
+        folder_file: &FolderFile,
         shared: Option<SharedConnector>,
         expected: Action,
     ) {
-        assert_eq!(choose_action(agreed.as_ref(), found, shared.as_ref()), expected, "{found:?}");
+        assert_eq!(
+            choose_action(agreed.as_ref(), folder_file, shared.as_ref()),
+            expected,
+            "{folder_file:?}"
+        );
     }
 
     use FileState::{Accepted, Broken, Pending};
 
     #[test]
-    fn at_a_start_the_store_wins_and_connectors_that_it_never_had_are_shared() {
+    fn at_the_start_the_store_wins_and_connectors_that_the_store_never_had_are_shared() {
         for state in [Accepted, Broken, Pending] {
             assert_action(None, &file("old", state), shared(&[(3, "new")]), Action::Install);
             assert_action(
@@ -202,8 +208,8 @@ mod tests {
     #[test]
     fn a_file_that_the_mirror_wrote_is_not_shared_again() {
         for state in [Accepted, Broken, Pending] {
-            let found = file("b", state);
-            assert_action(agreed(2, "b"), &found, shared(&[(2, "b")]), Action::Agree);
+            let folder_file = file("b", state);
+            assert_action(agreed(2, "b"), &folder_file, shared(&[(2, "b")]), Action::Agree);
         }
     }
 
@@ -224,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_the_folder_that_is_committed_last_wins() {
+    fn if_folder_and_store_have_changed_the_change_that_is_committed_last_wins() {
         let store = || shared(&[(2, "b"), (1, "a")]);
         assert_action(agreed(1, "a"), &file("c", Accepted), store(), Action::Share);
         assert_action(agreed(1, "a"), &file("c", Pending), store(), Action::Wait);
@@ -235,17 +241,17 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_whose_answer_was_lost_is_not_repeated_over_a_later_one() {
-        let found = file("b", Accepted);
-        assert_action(agreed(1, "a"), &found, shared(&[(2, "b"), (1, "a")]), Action::Agree);
+    fn a_commit_whose_answer_was_lost_does_not_replace_a_later_decision() {
+        let folder_file = file("b", Accepted);
+        assert_action(agreed(1, "a"), &folder_file, shared(&[(2, "b"), (1, "a")]), Action::Agree);
         let later = shared(&[(3, "c"), (2, "b"), (1, "a")]);
-        assert_action(agreed(1, "a"), &found, later, Action::Install);
+        assert_action(agreed(1, "a"), &folder_file, later, Action::Install);
     }
 
     #[test]
     fn an_earlier_version_that_is_put_into_the_folder_is_a_change() {
-        let found = file("a", Accepted);
-        assert_action(agreed(2, "b"), &found, shared(&[(2, "b"), (1, "a")]), Action::Share);
+        let folder_file = file("a", Accepted);
+        assert_action(agreed(2, "b"), &folder_file, shared(&[(2, "b"), (1, "a")]), Action::Share);
     }
 
     #[test]

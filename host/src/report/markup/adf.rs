@@ -38,7 +38,7 @@ fn nodes_of_block(block: &Block, parent: ParentNode) -> Vec<Value> {
             json!({ "type": "codeBlock", "content": [{ "type": "text", "text": text }] })
         }
         Block::Quote(inner) if parent == ParentNode::Document => {
-            let content = or_empty_paragraph(block_nodes(inner, ParentNode::Quote));
+            let content = content_or_empty_paragraph(block_nodes(inner, ParentNode::Quote));
             json!({ "type": "blockquote", "content": content })
         }
         Block::Quote(inner) => return block_nodes(inner, parent),
@@ -58,7 +58,8 @@ fn paragraph_node(content: Vec<Value>) -> Value {
     json!({ "type": "paragraph", "content": content })
 }
 
-/// The nodes of list items. ADF requires that each item begins with a paragraph or a code block.
+/// Returns the nodes of list items. ADF requires that each item begins with a paragraph or a code
+/// block.
 fn list_item_nodes(items: &[Vec<Block>]) -> Vec<Value> {
     let item = |item: &Vec<Block>| {
         let mut content = block_nodes(item, ParentNode::Item);
@@ -71,7 +72,8 @@ fn list_item_nodes(items: &[Vec<Block>]) -> Vec<Value> {
     items.iter().map(item).collect()
 }
 
-fn or_empty_paragraph(content: Vec<Value>) -> Vec<Value> {
+/// Returns the content, or an empty paragraph if there is no content.
+fn content_or_empty_paragraph(content: Vec<Value>) -> Vec<Value> {
     if content.is_empty() { vec![paragraph_node(content)] } else { content }
 }
 

@@ -7,7 +7,8 @@ use super::document::{Block, Document, Inline};
 
 const ELLIPSIS: &str = "…";
 
-/// Finds the longest beginning of the document that `render` accepts; `None` if it accepts none.
+/// Renders the longest beginning of the document for which `render` returns a text. Returns `None`
+/// if `render` returns no text even for an empty document.
 pub(super) fn longest_accepted(
     document: &Document,
     render: impl Fn(Document) -> Option<String>,
@@ -15,14 +16,13 @@ pub(super) fn longest_accepted(
     if let Some(whole) = render(document.clone()) {
         return Some(whole);
     }
-    let notes_fit = render(first_characters(document, 0)).is_some();
+    let notes_fit = render(cut_document(document, 0)).is_some();
     let document = if notes_fit { document } else { &Document::join(None, document.clone()) };
     let (mut fitting_size, mut too_long_size) = (0, blocks_size(&document.blocks) + 1);
-    let mut longest =
-        render(first_characters(document, 0)).or_else(|| render(Document::default()))?;
+    let mut longest = render(cut_document(document, 0)).or_else(|| render(Document::default()))?;
     while too_long_size - fitting_size > 1 {
         let middle = fitting_size + (too_long_size - fitting_size) / 2;
-        match render(first_characters(document, middle)) {
+        match render(cut_document(document, middle)) {
             Some(text) => (fitting_size, longest) = (middle, text),
             None => too_long_size = middle,
         }
@@ -30,8 +30,8 @@ pub(super) fn longest_accepted(
     Some(longest)
 }
 
-/// Returns a document with only the first characters, then an ellipsis.
-fn first_characters(document: &Document, characters: usize) -> Document {
+/// Returns a document that contains only the first characters, and then an ellipsis.
+fn cut_document(document: &Document, characters: usize) -> Document {
     let mut remaining = RemainingSpace { characters, is_cut: false };
     let mut blocks = remaining.cut_blocks(&document.blocks);
     if !remaining.is_cut {
@@ -40,8 +40,8 @@ fn first_characters(document: &Document, characters: usize) -> Document {
     Document { blocks, notes: document.notes.clone() }
 }
 
-/// The number of characters in the blocks. Each block and each line break counts as one more
-/// character.
+/// Returns the number of characters in the blocks. Each block and each line break counts as one
+/// more character.
 fn blocks_size(blocks: &[Block]) -> usize {
     blocks.iter().map(|block| 1 + block_size(block)).sum()
 }
@@ -67,8 +67,9 @@ fn inline_size(inlines: &[Inline]) -> usize {
     inlines.iter().map(size_of).sum()
 }
 
-/// The number of characters that may still be copied while a document is cut.
+/// The space that remains while the beginning of a document is copied.
 struct RemainingSpace {
+    /// The number of characters that may still be copied.
     characters: usize,
     /// Whether the ellipsis was added. Nothing may be added after it.
     is_cut: bool,
@@ -81,7 +82,7 @@ impl RemainingSpace {
             if self.is_cut {
                 break;
             }
-            if !self.count_one() {
+            if !self.count_one_character() {
                 copied.push(Block::Paragraph(vec![Inline::Text(ELLIPSIS.to_owned())]));
                 break;
             }
@@ -120,7 +121,7 @@ impl RemainingSpace {
                 Inline::Strong(inner) => Inline::Strong(self.cut_inlines(inner)),
                 Inline::Emphasis(inner) => Inline::Emphasis(self.cut_inlines(inner)),
                 Inline::Link(url, inner) => Inline::Link(url.clone(), self.cut_inlines(inner)),
-                Inline::Break if self.count_one() => Inline::Break,
+                Inline::Break if self.count_one_character() => Inline::Break,
                 Inline::Break => Inline::Text(ELLIPSIS.to_owned()),
             });
         }
@@ -139,7 +140,7 @@ impl RemainingSpace {
     }
 
     /// Counts a block or a line break as one character. Returns false if there is no space for it.
-    fn count_one(&mut self) -> bool {
+    fn count_one_character(&mut self) -> bool {
         self.is_cut |= self.characters == 0;
         self.characters = self.characters.saturating_sub(1);
         !self.is_cut

@@ -7,7 +7,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag};
 
 use super::placeholder;
 use super::web_link::web_link;
-use crate::report::engine::Expanded;
+use crate::report::engine::ExpandedTemplate;
 
 /// Maximum depth of quotes, lists and emphasis. Text in deeper elements belongs to the outer
 /// element.
@@ -16,11 +16,13 @@ const DEPTH_MAX: usize = 12;
 /// A parsed text: its blocks, such as paragraphs and lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::report) struct Document {
+    /// The blocks of the text, without the notes.
     pub(super) blocks: Vec<Block>,
     /// Blocks at the end of the text, which are kept if the text is cut.
     pub(super) notes: Vec<Block>,
 }
 
+/// A block of a document, such as a paragraph.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Block {
     Paragraph(Vec<Inline>),
@@ -32,6 +34,7 @@ pub(super) enum Block {
     Rule,
 }
 
+/// A part of a paragraph or of a heading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Inline {
     /// Plain text without line breaks.
@@ -47,7 +50,7 @@ pub(super) enum Inline {
 
 impl Document {
     /// Parses a canonical text.
-    pub(in crate::report) fn parse(canonical: &Expanded) -> Self {
+    pub(in crate::report) fn parse(canonical: &ExpandedTemplate) -> Self {
         let mut builder = DocumentBuilder::new(&canonical.values);
         Parser::new_ext(&canonical.text, Options::empty())
             .for_each(|event| builder.handle_event(event));
@@ -61,7 +64,8 @@ impl Document {
         Self { blocks: vec![Block::Paragraph(vec![Inline::Text(text)])], notes: Vec::new() }
     }
 
-    /// Appends the second document to the first, if there is a first.
+    /// Returns one document with the blocks of `first`, if it is given, and then the blocks and the
+    /// notes of `second`.
     pub(super) fn join(first: Option<Self>, second: Self) -> Self {
         let mut blocks = first.unwrap_or_default().blocks;
         blocks.extend(second.blocks);
@@ -101,16 +105,18 @@ fn push_text(inlines: &mut Vec<Inline>, text: &str) {
     }
 }
 
-/// An element whose end was not read yet.
+/// An element whose end the parser has not reported yet.
 struct OpenElement {
     kind: ElementKind,
     blocks: Vec<Block>,
+    /// The items of a list that have ended.
     items: Vec<Vec<Block>>,
     inlines: Vec<Inline>,
     /// Text that the next event may continue.
     text: String,
 }
 
+/// The kind of an element, with the data that only this kind of element has.
 enum ElementKind {
     Root,
     Paragraph,
@@ -124,11 +130,14 @@ enum ElementKind {
     Link(String),
 }
 
+/// Builds the blocks of a document from the events of the CommonMark parser.
 struct DocumentBuilder<'v> {
+    /// The values of the placeholders, in the order of their numbers.
     values: &'v [String],
+    /// The elements that have begun and have not ended, with the outermost element first.
     open_elements: Vec<OpenElement>,
-    /// For each element that has begun, whether `open_elements` contains it. Elements that are
-    /// nested too deeply are not added there.
+    /// For each element that has begun, whether `open_elements` contains it. `open_elements` does
+    /// not contain elements that are nested too deeply.
     is_open: Vec<bool>,
 }
 
@@ -242,7 +251,7 @@ impl<'v> DocumentBuilder<'v> {
         }
     }
 
-    /// Moves the collected text into the inlines, except inside code.
+    /// Moves the collected text of the innermost open element into its inlines, except inside code.
     fn flush_text(&mut self) {
         if let Some(open) = self.open_elements.last_mut()
             && !matches!(open.kind, ElementKind::Code)
@@ -252,6 +261,7 @@ impl<'v> DocumentBuilder<'v> {
         }
     }
 
+    /// Returns the blocks of the whole document.
     fn finish(mut self) -> Vec<Block> {
         self.flush_text();
         self.open_elements.pop().map(OpenElement::finish).unwrap_or_default()
@@ -264,8 +274,8 @@ impl OpenElement {
         Self { kind, blocks, items, inlines, text: String::new() }
     }
 
-    /// Adds the inlines as a paragraph: the parser reports no paragraph for an item of a tight
-    /// list.
+    /// Adds the inlines as a paragraph, because the parser reports no paragraph for an item of a
+    /// tight list.
     fn end_paragraph(&mut self) {
         let inlines = std::mem::take(&mut self.inlines);
         if has_text(&inlines) {
@@ -273,6 +283,7 @@ impl OpenElement {
         }
     }
 
+    /// Returns the blocks of the element.
     fn finish(mut self) -> Vec<Block> {
         self.end_paragraph();
         self.blocks

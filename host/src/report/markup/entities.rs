@@ -39,7 +39,8 @@ pub(super) fn escape(text: &str, is_line_start: bool) -> String {
     escaped
 }
 
-/// Adds a text between two marks, without spaces beside the marks. Adds nothing for an empty text.
+/// Adds a text between two marks to `written`, without spaces beside the marks. Adds nothing for an
+/// empty text.
 pub(super) fn push_between(written: &mut String, mark: char, text: &str) {
     let text = text.trim();
     if !text.is_empty() {
@@ -47,20 +48,21 @@ pub(super) fn push_between(written: &mut String, mark: char, text: &str) {
     }
 }
 
-/// Whether `r12` after this character is part of a word. After `²` it is not.
+/// Whether this character and a following `r12` belong to one word. After `²`, a new word begins.
 fn continues_word(c: char) -> bool {
     c.is_alphabetic() || c.is_ascii_digit()
 }
 
-/// Whether the next characters are digits and no letter follows them. (`²` also ends a number.)
+/// Whether the next characters are digits, and no letter follows the digits. (`²` also ends a
+/// number.)
 fn begins_with_number(rest: impl Iterator<Item = char>) -> bool {
     let mut rest = rest.peekable();
     rest.peek().is_some_and(char::is_ascii_digit)
         && rest.find(|c| !c.is_ascii_digit()).is_none_or(|c| !c.is_alphabetic())
 }
 
-/// Inserts an invisible word joiner into each of the `tags`, so that a text cannot end its block of
-/// code. `tags` are in lower case.
+/// Inserts an invisible word joiner into each occurrence of one of the `tags`, so that a text in a
+/// block of code cannot end the block. `tags` are in lower case.
 pub(super) fn break_tags(text: &str, tags: &[&str]) -> String {
     let lower = text.to_ascii_lowercase();
     let mut broken = String::with_capacity(text.len());

@@ -1,8 +1,9 @@
-//! Writes a document for wiki markups, in which blocks are not nested: the prefix of a list item
-//! shows how deeply the item is nested.
+//! Writes a document for wiki markups, in which blocks cannot contain blocks. The prefix of a list
+//! item shows how deeply the item is nested.
 
 use super::document::{Block, Document, Inline};
 
+/// A block that contains no other block.
 #[derive(Debug)]
 pub(super) enum FlatBlock<'d> {
     Paragraph(&'d [Inline]),
@@ -36,6 +37,7 @@ pub(super) fn render(
     text
 }
 
+/// Adds the blocks to `flat_blocks`, each nested block after the block that contains it.
 fn flatten<'d>(
     blocks: &'d [Block],
     list_prefix: &str,

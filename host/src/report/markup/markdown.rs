@@ -9,6 +9,7 @@ use super::plain::{list_item_prefix, with_line_prefixes};
 const MARKUP_CHARACTERS: &str = "\\`*_{}[]<>#|~&@!$^";
 /// Characters that are markup at the beginning of a line.
 const LINE_START_CHARACTERS: &str = "+-=:/%";
+/// An invisible character that keeps GitHub and GitLab from reading a mention or a reference.
 const WORD_JOINER: char = '\u{2060}';
 
 pub(super) fn render(document: &Document) -> String {
@@ -50,7 +51,7 @@ fn render_list(first: Option<u64>, items: &[Vec<Block>]) -> String {
     items.iter().enumerate().map(item).collect::<Vec<_>>().join("\n")
 }
 
-/// The length of the longest sequence of backticks in a text.
+/// Returns the length of the longest sequence of backticks in a text.
 fn longest_backtick_run(text: &str) -> usize {
     text.split(|c| c != '`').map(str::len).max().unwrap_or_default()
 }
@@ -67,8 +68,8 @@ fn write_inlines(output: &mut String, inlines: &[Inline], line_break: &str) {
         match inline {
             Inline::Text(text) => write_text(output, text),
             Inline::Code(text) => write_code(output, text),
-            Inline::Strong(inner) => write_between(output, "**", inner, line_break),
-            Inline::Emphasis(inner) => write_between(output, "*", inner, line_break),
+            Inline::Strong(inner) => write_between_marks(output, "**", inner, line_break),
+            Inline::Emphasis(inner) => write_between_marks(output, "*", inner, line_break),
             Inline::Link(url, inner) => {
                 output.push('[');
                 write_inlines(output, inner, line_break);
@@ -81,7 +82,7 @@ fn write_inlines(output: &mut String, inlines: &[Inline], line_break: &str) {
     }
 }
 
-fn write_between(output: &mut String, mark: &str, inner: &[Inline], line_break: &str) {
+fn write_between_marks(output: &mut String, mark: &str, inner: &[Inline], line_break: &str) {
     let inner = render_inlines(inner, line_break);
     if inner.trim().is_empty() {
         return;

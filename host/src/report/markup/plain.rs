@@ -29,7 +29,8 @@ fn render_list(first: Option<u64>, items: &[Vec<Block>]) -> String {
     items.iter().enumerate().map(item).collect::<Vec<_>>().join("\n")
 }
 
-/// The prefix of a list item, such as "- " or "7. ".
+/// Returns the prefix of a list item, such as "- " or "7. ". `first` is the number of the first
+/// item; `None` for a list with bullets.
 pub(super) fn list_item_prefix(first: Option<u64>, index: usize) -> String {
     match first {
         Some(first) => format!("{}. ", first.saturating_add(index as u64).min(999_999_999)),
@@ -37,7 +38,7 @@ pub(super) fn list_item_prefix(first: Option<u64>, index: usize) -> String {
     }
 }
 
-/// Adds a prefix to the first line of a text, and another one to each further line.
+/// Adds a prefix to the first line of a text, and another prefix to each further line.
 pub(super) fn with_line_prefixes(text: &str, first_prefix: &str, other_prefix: &str) -> String {
     let mut lines = text.split('\n');
     let first_line = format!("{first_prefix}{}", lines.next().unwrap_or_default());

@@ -4,14 +4,14 @@
 mod properties;
 
 use crate::domain::StringEnum as _;
-use crate::report::engine::Expanded;
+use crate::report::engine::ExpandedTemplate;
 
 use super::*;
 
 /// Parses a template in which the value replaces each `A`.
 fn document_with_value(value: &str, template: &str) -> Document {
     let text = template.replace('A', &placeholder::for_value(0));
-    Document::parse(&Expanded { text, values: vec![value.to_owned()] })
+    Document::parse(&ExpandedTemplate { text, values: vec![value.to_owned()] })
 }
 
 fn render_uncut(document: &Document, markup: Markup) -> String {
@@ -22,7 +22,7 @@ fn render_uncut(document: &Document, markup: Markup) -> String {
 fn a_document_has_the_same_text_in_each_markup() {
     let text = "# Pay\n\nThe **total** of *100* is `wrong`, see\n[the log](https://tm.example/a_b).\n\n\
                 - one\n  - deep\n- two\n\n1. first\n\n> so\n\n```\nx < y\n```\n";
-    let document = Document::parse(&Expanded { text: text.to_owned(), values: Vec::new() });
+    let document = Document::parse(&ExpandedTemplate { text: text.to_owned(), values: Vec::new() });
     for (markup, expected) in [
         (
             Markup::Plain,
@@ -146,13 +146,13 @@ fn a_cut_text_ends_with_an_ellipsis_and_its_tags_are_closed() {
     assert_eq!(cut(Markup::Plain, 3), "ab…");
     assert_eq!(cut(Markup::Plain, 0), "");
     let error = render(&document, Markup::Plain, 10, Some("0abc9marker")).expect_err("too small");
-    assert_eq!(error, TooSmall { characters_max: 10 });
+    assert_eq!(error, TextLimitTooSmall { characters_max: 10 });
 }
 
 #[test]
 fn deep_nesting_does_not_overflow_the_stack() {
     let text = "> ".repeat(20_000) + "*".repeat(9_999).as_str() + "x";
-    let document = Document::parse(&Expanded { text, values: Vec::new() });
+    let document = Document::parse(&ExpandedTemplate { text, values: Vec::new() });
     for markup in Markup::ALL {
         render_uncut(&document, *markup);
     }

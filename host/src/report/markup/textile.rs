@@ -1,5 +1,5 @@
-//! Writes Textile for Redmine, which also reads links, macros and mentions in it; texts are escaped
-//! by `entities`.
+//! Writes Textile for Redmine, which also reads links, macros and mentions in a text. The module
+//! `entities` escapes the texts.
 
 use super::document::{Document, Inline};
 use super::entities::{break_tags, escape, push_between};

@@ -1,6 +1,6 @@
 //! Writes the wiki markup of Trac. Trac's escape character works only before text that would be
-//! markup without it, and Trac reads many words as links. So every word that could be markup is
-//! written as code, in which Trac reads no markup.
+//! markup without it, and Trac reads many words as links. Therefore every word that could be markup
+//! is written as code, in which Trac reads no markup.
 
 use super::document::{Document, Inline};
 use super::entities::break_tags;
@@ -41,10 +41,10 @@ fn render_inline(inline: &Inline, line_break: &str) -> String {
     match inline {
         Inline::Text(text) => escape_words(text),
         Inline::Code(text) => inline_code(text),
-        Inline::Strong(inner) => with_marks("'''", inner, line_break),
-        Inline::Emphasis(inner) => with_marks("''", inner, line_break),
+        Inline::Strong(inner) => enclose_in_marks("'''", inner, line_break),
+        Inline::Emphasis(inner) => enclose_in_marks("''", inner, line_break),
         Inline::Link(url, inner) => {
-            let label: String = label_text(inner).chars().map(label_character).collect();
+            let label: String = label_text(inner).chars().map(safe_label_character).collect();
             let label = label.trim();
             if label.is_empty() { format!("[{url}]") } else { format!("[{url} {label}]") }
         }
@@ -52,7 +52,7 @@ fn render_inline(inline: &Inline, line_break: &str) -> String {
     }
 }
 
-fn with_marks(mark: &str, inner: &[Inline], line_break: &str) -> String {
+fn enclose_in_marks(mark: &str, inner: &[Inline], line_break: &str) -> String {
     let inner = render_inlines(inner, line_break);
     if inner.trim().is_empty() { inner } else { format!("{mark}{}{mark}", inner.trim()) }
 }
@@ -69,7 +69,8 @@ fn label_text(inlines: &[Inline]) -> String {
     inlines.iter().map(text_of).collect()
 }
 
-fn label_character(c: char) -> char {
+/// Replaces a character that would end the label or begin markup.
+fn safe_label_character(c: char) -> char {
     match c {
         '[' => '(',
         ']' => ')',

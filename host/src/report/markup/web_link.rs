@@ -1,4 +1,5 @@
-//! Checks and encodes the addresses that a report may link to. It never sends a request to them.
+//! Checks and encodes the addresses that a report may link to. This module never sends a request to
+//! an address.
 
 use url::Url;
 
@@ -7,8 +8,8 @@ const ADDRESS_BYTES_MAX: usize = 2_000;
 /// Punctuation that is not markup in any of the supported markups.
 const SAFE_PUNCTUATION: &[u8] = b"-._~:/?#@&=+%,;$";
 
-/// Percent-encodes an address so that it is valid in each markup; `None` if a report may not link
-/// to it.
+/// Percent-encodes an address so that it is valid in each markup. Returns `None` if a report may
+/// not link to the address.
 pub(super) fn web_link(text: &str) -> Option<String> {
     let url = Url::parse(text.trim()).ok()?;
     let is_allowed_scheme = matches!(url.scheme(), "http" | "https" | "mailto");

@@ -46,7 +46,7 @@ fn values_with_the_names_of_secrets_are_masked_in_arguments() {
 }
 
 #[test]
-fn each_text_of_a_test_is_masked() {
+fn secrets_in_the_logs_and_assertions_are_masked() {
     let secret = || Some("password=hunter2".to_owned());
     let mut data = TestData {
         log: Some(TestCaseLog {

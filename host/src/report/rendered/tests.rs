@@ -8,7 +8,7 @@ use crate::report::{Gap, RobotLog, TestCase, sample_test_data};
 
 use super::*;
 
-fn settings(value: serde_json::Value) -> ReportSettings {
+fn checked_settings(value: serde_json::Value) -> ReportSettings {
     let object: Settings = value.as_object().expect("an object").clone();
     ReportSettings::check(&object).expect("settings")
 }
@@ -73,7 +73,7 @@ fn a_report_needs_only_the_ids_of_the_webhook() {
 
 #[test]
 fn templates_and_fields_of_the_connection_replace_the_defaults() {
-    let settings = settings(json!({
+    let settings = checked_settings(json!({
         "title_template": "{{ test_case.key }}\n {{ log.result }}",
         "description_template": "{% if labels %}\n**{{ labels }}**\n{% endif %}",
         "fields": [
@@ -131,7 +131,7 @@ fn gaps_are_shown_in_a_cut_text_and_are_not_repeated() {
         let short = report.description(*markup, 300, Some("m1")).expect("a text");
         assert!(short.contains("m1") && short.chars().count() <= 300, "{markup}: {short}");
     }
-    let custom = settings(
+    let custom = checked_settings(
         json!({"description_template": "Gaps: {% for gap in gaps %}{{ gap.why }}{% endfor %}"}),
     );
     let text = description_text(&Report::new(&custom, sample_test_data()));
@@ -181,7 +181,7 @@ proptest! {
             test_case: Some(TestCase { name: Some(name.clone()), ..TestCase::default() }),
             ..TestData::default()
         };
-        let settings = settings(json!({
+        let settings = checked_settings(json!({
             "title_template": "{{ test_case.name }}",
             "description_template": "```\n{{ test_case.name }}\n```",
         }));

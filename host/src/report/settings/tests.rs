@@ -5,12 +5,13 @@ use serde_json::json;
 use super::*;
 use crate::report::{Field, FieldValue, Markup, Report};
 
-fn object(value: Value) -> Settings {
+fn settings_object(value: Value) -> Settings {
     value.as_object().expect("an object").clone()
 }
 
-fn problems(value: Value) -> String {
-    let problems = ReportSettings::check(&object(value)).expect_err("refused");
+/// Returns the problems of settings that must be refused, one in each line.
+fn problems_of(value: Value) -> String {
+    let problems = ReportSettings::check(&settings_object(value)).expect_err("refused");
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
@@ -47,7 +48,7 @@ fn invalid_settings_are_refused_with_their_position() {
         (json!({"attachments": {"files": 3}}), "unknown field `files`"),
         (json!({"routing": [{"project": "A", "setings": {}}]}), "unknown field `setings`"),
     ] {
-        let problems = problems(value.clone());
+        let problems = problems_of(value.clone());
         assert!(problems.contains(why), "{value}: {problems}");
     }
 }
@@ -61,7 +62,8 @@ fn the_default_templates_are_valid() {
 
 #[test]
 fn only_subjects_that_the_settings_use_are_needed() {
-    let subjects = |value| ReportSettings::check(&object(value)).expect("settings").subjects();
+    let subjects =
+        |value| ReportSettings::check(&settings_object(value)).expect("settings").subjects();
     assert_eq!(
         subjects(json!({})),
         BTreeSet::from([

@@ -1,4 +1,5 @@
-//! Determines from the exit status and stderr of a compiler process why the process ended.
+//! Determines from the exit status and stderr of a compiler process why the process ended. Never
+//! starts or ends a process.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
@@ -8,12 +9,13 @@ use rustix::process::Signal;
 use crate::runtime::error::{CompileError, MemoryBound, shortened};
 
 use super::ChildError;
-use super::limits::{CompileLimits, cpu_s, output_bytes_max};
+use super::limits::{CompileLimits, cpu_limit_s, output_bytes_max};
 
 /// The exit code of a Rust program that panicked.
 const PANIC_EXIT_CODE: i32 = 101;
 
-/// The exit codes of the child process, one for each kind of failure. Its stderr has the reason.
+/// The exit codes of the child process, one for each kind of failure. The process prints the reason
+/// on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
     /// The compiler refused the file.
@@ -35,7 +37,7 @@ impl From<Failure> for ExitCode {
 }
 
 /// Converts the exit status of the child process into a result.
-pub(super) fn classify(
+pub(super) fn classify_exit(
     status: ExitStatus,
     stderr: &str,
     limits: &CompileLimits,
@@ -48,19 +50,20 @@ pub(super) fn classify(
     let memory_errors = ["memory allocation of", "Cannot allocate memory", "out of memory"];
     let is_out_of_memory = memory_errors.iter().any(|text| stderr.contains(text));
     Err(match status.signal().and_then(Signal::from_named_raw) {
-        Some(Signal::XCPU) if cpu_s(limits.time_ms).1 => CompileError::OverCpuTime,
+        Some(Signal::XCPU) if cpu_limit_s(limits.time_ms).1 => CompileError::OverCpuTime,
         Some(Signal::XCPU) => CompileError::OverTime(limits.time_ms),
         Some(Signal::XFSZ) => CompileError::OverFileSize { bytes_max: output_bytes_max() },
         Some(Signal::ABORT) if stderr.trim().is_empty() || is_out_of_memory => over_memory(),
         // The kernel sends SIGKILL when memory runs out, and at the hard limit on CPU time. The
-        // server sends it only after its own time-out, which has another error.
+        // server also sends SIGKILL, but only after its own time-out, which is reported as another
+        // error.
         Some(Signal::KILL) => CompileError::Killed { bytes },
         Some(_) => CompileError::Died(status),
         None if is_out_of_memory => over_memory(),
         None if status.code() == Some(PANIC_EXIT_CODE) && cannot_start_thread(stderr) => {
             match limits.memory_bound {
-                // A thread's stack needs memory too, and the kernel does not report whether memory
-                // or threads ran out.
+                // A new thread also needs memory for its stack. The kernel does not report whether
+                // memory or threads ran out.
                 MemoryBound::ConfigKey => CompileError::NoThread,
                 MemoryBound::FreeMemory | MemoryBound::ProcessLimit => over_memory(),
             }
@@ -91,14 +94,14 @@ mod tests {
     };
 
     #[track_caller]
-    fn error(wait_status: i32, stderr: &str, limits: &CompileLimits) -> CompileError {
-        classify(ExitStatus::from_raw(wait_status), stderr, limits).unwrap_err()
+    fn exit_error(wait_status: i32, stderr: &str, limits: &CompileLimits) -> CompileError {
+        classify_exit(ExitStatus::from_raw(wait_status), stderr, limits).unwrap_err()
     }
 
     /// In a wait status, the low bits are the signal, and the next 8 bits are the exit code.
     #[test]
-    fn each_limit_has_its_own_error() {
-        assert!(classify(ExitStatus::from_raw(0), "", &LIMITS).is_ok());
+    fn each_exceeded_limit_has_its_own_error() {
+        assert!(classify_exit(ExitStatus::from_raw(0), "", &LIMITS).is_ok());
         for (wait_status, stderr, word, died, may_be_temporary) in [
             (6, "memory allocation of 9 bytes failed", "compile_memory_bytes` = 7000", true, false),
             (6, "", "compile_memory_bytes` = 7000", true, false),
@@ -114,7 +117,7 @@ mod tests {
             (1 << 8, "why\n", "why", false, false),
             (1 << 8, "", "exit status", false, false),
         ] {
-            let error = error(wait_status, stderr, &LIMITS);
+            let error = exit_error(wait_status, stderr, &LIMITS);
             let text = error.to_string();
             assert!(text.contains(word), "{wait_status} {stderr}: {text}");
             assert_eq!(
@@ -123,7 +126,9 @@ mod tests {
                 "{text}"
             );
         }
-        assert!(error(1 << 8, &"ä".repeat(100_000), &LIMITS).to_string().chars().count() < 2_000);
+        assert!(
+            exit_error(1 << 8, &"ä".repeat(100_000), &LIMITS).to_string().chars().count() < 2_000
+        );
     }
 
     #[test]
@@ -133,7 +138,7 @@ mod tests {
         {
             let limits = CompileLimits { memory_bound: bound, ..LIMITS };
             for (wait_status, stderr) in [(6, ""), (101 << 8, "Resource temporarily unavailable")] {
-                let text = error(wait_status, stderr, &limits).to_string();
+                let text = exit_error(wait_status, stderr, &limits).to_string();
                 assert!(text.contains(word) && text.contains("7000"), "{text}");
                 assert!(!text.contains("compile_memory_bytes"), "{text}");
             }

@@ -1,5 +1,6 @@
-//! The limits of one compiler process: the configured limits, or lower limits of the machine, of
-//! its control group or of the service.
+//! Determines and sets the limits of one compiler process. A limit comes from the configuration. If
+//! the machine, its control group or the service allows less, the lower limit applies. Never sets a
+//! limit of the server.
 
 use rustix::io;
 use rustix::process::{
@@ -12,11 +13,11 @@ use crate::runtime::error::MemoryBound;
 
 /// Maximum size of a compiled file, bytes.
 const OUTPUT_BYTES_MAX: u64 = 2 << 30;
-/// The part of the free memory that a compiler may use, in percent. The server, which keeps
-/// running, needs the rest.
+/// A compiler may use this part of the free memory, in percent. The server needs the rest, because
+/// it keeps running.
 const FREE_MEMORY_PERCENT: u64 = 75;
-/// The file and the value that make the kernel kill the compiler first when memory runs out. A
-/// process needs no privilege to raise its own value.
+/// A file of `/proc` and the value that a compiler writes into it. When memory runs out, the kernel
+/// then kills the compiler first. A process may raise its own value without a privilege.
 const OOM_SCORE: (&str, &str) = ("/proc/self/oom_score_adj", "1000");
 
 /// The limits of one compiler process.
@@ -33,12 +34,12 @@ pub(crate) struct CompileLimits {
 impl CompileLimits {
     /// Returns the limits of a compiler that starts now.
     pub(crate) fn now(limits: &Limits) -> Self {
-        Self::lowest(limits, free_bytes(), getrlimit(Resource::As).maximum)
+        Self::with_lowest_memory_limit(limits, free_bytes(), getrlimit(Resource::As).maximum)
     }
 
-    /// Uses the lowest of three limits on memory: the configured limit, a part of the free memory,
-    /// and the limit of this process.
-    fn lowest(limits: &Limits, free: Option<u64>, process: Option<u64>) -> Self {
+    /// Creates the limits of a compiler. Its memory limit is the lowest of three values: the
+    /// configured limit, a part of the free memory, and the limit of this process.
+    fn with_lowest_memory_limit(limits: &Limits, free: Option<u64>, process: Option<u64>) -> Self {
         let free = free.map(|bytes| (bytes / 100 * FREE_MEMORY_PERCENT, MemoryBound::FreeMemory));
         let process = process.map(|bytes| (bytes, MemoryBound::ProcessLimit));
         let configured = (limits.compile_memory_bytes, MemoryBound::ConfigKey);
@@ -49,30 +50,31 @@ impl CompileLimits {
     }
 }
 
-/// The size of the largest file that a compiler may write, in bytes.
+/// Returns the size of the largest file that a compiler may write, in bytes.
 pub(super) fn output_bytes_max() -> u64 {
     capped_by_hard_limit(Resource::Fsize, OUTPUT_BYTES_MAX)
 }
 
 /// Returns the limit on a compiler's CPU time, in seconds, and whether this limit is lower than the
-/// configuration allows. The server limits the elapsed time of the compiler; the limit on CPU time
-/// ends the compiler if the server does not. It allows one thread on each core to compute all the
-/// time.
-pub(super) fn cpu_s(time_ms: u64) -> (u64, bool) {
+/// configuration allows. The server limits the elapsed time of the compiler. The limit on CPU time
+/// ends the compiler if the server does not end it. This limit is high enough for one thread on
+/// each core that computes all the time.
+pub(super) fn cpu_limit_s(time_ms: u64) -> (u64, bool) {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     let wanted = time_ms.div_ceil(1_000).saturating_mul(cores);
     let allowed = capped_by_hard_limit(Resource::Cpu, wanted);
     (allowed, allowed < wanted)
 }
 
-/// Returns the lower of `wanted` and the process's hard limit, because the kernel refuses a limit
+/// Returns `wanted` or the process's hard limit, whichever is lower. The kernel refuses a limit
 /// above the hard limit.
 fn capped_by_hard_limit(resource: Resource, wanted: u64) -> u64 {
     getrlimit(resource).maximum.unwrap_or(wanted).min(wanted)
 }
 
-/// Returns the address space that this process has mapped already, in bytes; 0 if `/proc` cannot be
-/// read. Most of the address space maps the program's file, which needs no free memory.
+/// Returns the size of the address space that this process has already mapped, in bytes. Returns 0
+/// if `/proc` cannot be read. Most of this address space maps the program's file, which needs no
+/// free memory.
 fn mapped_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split(' ').next().and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
@@ -91,10 +93,11 @@ pub(super) fn limit_this_process(memory_bytes: u64, time_ms: u64) -> io::Result<
         setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) })?;
     }
     // The hard limit is one second above the soft limit: at the soft limit, the kernel sends
-    // SIGXCPU, which names the cause; at the hard limit, it sends SIGKILL, which does not.
-    let cpu_s = cpu_s(time_ms).0;
-    let maximum = capped_by_hard_limit(Resource::Cpu, cpu_s.saturating_add(1));
-    let current = cpu_s.min(maximum.saturating_sub(1)).max(1);
+    // SIGXCPU, which shows the cause. At the hard limit, the kernel sends SIGKILL, which does not
+    // show the cause.
+    let cpu_limit_s = cpu_limit_s(time_ms).0;
+    let maximum = capped_by_hard_limit(Resource::Cpu, cpu_limit_s.saturating_add(1));
+    let current = cpu_limit_s.min(maximum.saturating_sub(1)).max(1);
     setrlimit(Resource::Cpu, Rlimit { current: Some(current), maximum: Some(maximum) })?;
     // If this write fails, the kernel kills the process that uses the most memory. Usually, this is
     // the compiler too.
@@ -107,10 +110,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lowest_limit_on_memory_is_used_and_named() {
+    fn the_lowest_memory_limit_is_used_and_its_source_is_stored() {
         let limits = Limits { compile_memory_bytes: 1_000, ..Limits::default() };
         let lowest = |free, process| {
-            let chosen = CompileLimits::lowest(&limits, free, process);
+            let chosen = CompileLimits::with_lowest_memory_limit(&limits, free, process);
             (chosen.memory_bytes, chosen.memory_bound)
         };
         assert_eq!(lowest(None, None), (1_000, MemoryBound::ConfigKey));

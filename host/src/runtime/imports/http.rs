@@ -1,8 +1,8 @@
-//! `jackfield:connector/http`: builds the guest's requests and passes them to the `RunRequests` of
-//! the run.
+//! Implements `jackfield:connector/http`: builds the guest's requests and passes them to the
+//! `RunRequests` of the run.
 //!
-//! This module completes addresses, encodes queries and bodies, and decodes texts. It never decides
-//! which addresses a guest may reach: egress does.
+//! This module completes addresses, encodes queries and bodies, and decodes texts. This module
+//! never decides which addresses a guest may reach: egress decides it.
 
 mod address;
 mod body;
@@ -21,7 +21,7 @@ use body::Body;
 use multipart::Part;
 
 #[cfg(fuzzing)]
-pub(crate) use address::address;
+pub(crate) use address::build_request_address;
 
 impl http::Host for Guest {
     async fn send(
@@ -30,9 +30,10 @@ impl http::Host for Guest {
     ) -> wasmtime::Result<Result<http::Response, http::HttpError>> {
         self.record_handles();
         let response: Result<_, HttpError> = async {
-            let (method, effect) = (method(request.method), request.effect.map(Into::into));
+            let (method, effect) = (to_http_method(request.method), request.effect.map(Into::into));
             let attachments = request.body.as_ref().map(attachment_ids).unwrap_or_default();
-            let response = match self.outbound_request(request, method.clone(), effect).await {
+            let response = match self.build_outbound_request(request, method.clone(), effect).await
+            {
                 Ok(request) => self.requests.send(request).await?,
                 Err(why) => self.requests.refuse(&method, effect, why)?,
             };
@@ -40,7 +41,7 @@ impl http::Host for Guest {
             if (200..300).contains(&status)
                 && let Some(report) = self.report()
             {
-                report.mark_sent(attachments);
+                report.mark_attachments_sent(attachments);
             }
             let memory = self.requests.memory();
             let (body, charge) = body.into_memory(memory).await?;
@@ -56,26 +57,31 @@ impl http::Host for Guest {
 }
 
 impl Guest {
-    /// Converts a request into the form that egress sends.
-    async fn outbound_request(
+    /// Converts a request of the guest into a request for egress.
+    async fn build_outbound_request(
         &mut self,
         request: http::Request,
         method: ::http::Method,
         effect: Option<Effect>,
     ) -> Result<OutboundRequest, HttpError> {
         let http::Request { base, url, query, mut headers, body, .. } = request;
-        let url = address::address(&url, base.as_deref(), &query, &self.input.base_addresses)?;
+        let url = address::build_request_address(
+            &url,
+            base.as_deref(),
+            &query,
+            &self.input.base_addresses,
+        )?;
         let Some(body) = body else {
             return Ok(OutboundRequest { method, effect, url, headers, body: Bytes::new() });
         };
-        let body = self.with_attachments(body).await?;
+        let body = self.fetch_attachments(body).await?;
         let (memory, limits) = (self.requests.memory(), self.requests.limits());
         let body = body::encode(body, &mut headers, memory, limits)?;
         Ok(OutboundRequest { method, effect, url, headers, body })
     }
 
-    /// Replaces the ids of attachments in the body by the attachments' content.
-    async fn with_attachments(&mut self, body: http::Body) -> Result<Body, HttpError> {
+    /// Replaces each id of an attachment in the body by the content of the attachment.
+    async fn fetch_attachments(&mut self, body: http::Body) -> Result<Body, HttpError> {
         Ok(match body {
             http::Body::Bytes(bytes) => Body::Bytes(bytes),
             http::Body::Json(text) => Body::Json(text),
@@ -83,28 +89,28 @@ impl Guest {
             http::Body::Multipart(guest_parts) => {
                 let mut parts = Vec::with_capacity(guest_parts.len());
                 for part in guest_parts {
-                    parts.push(self.charged_part(part).await?);
+                    parts.push(self.fetch_and_charge_part(part).await?);
                 }
                 Body::Multipart(parts)
             }
             http::Body::Attachment(id) => {
                 let bytes_max = self.requests.limits().request_body_bytes;
-                let attachment = self.download(id, bytes_max).await?;
+                let attachment = self.fetch_attachment(id, bytes_max).await?;
                 Body::Attachment(attachment.content, attachment.media_type)
             }
         })
     }
 
-    /// Charges the content of a part to the run, after it has downloaded the content if the part
-    /// names an attachment.
-    async fn charged_part(&mut self, part: http::Part) -> Result<Part, HttpError> {
+    /// If a part names an attachment, fetches its content. Charges the content of the part to the
+    /// run.
+    async fn fetch_and_charge_part(&mut self, part: http::Part) -> Result<Part, HttpError> {
         let http::Part { name, mut file_name, mut media_type, content } = part;
         let content = match content {
             http::Content::Bytes(bytes) => self.requests.memory().charge_body(bytes)?,
             http::Content::Text(text) => self.requests.memory().charge_body(text.into_bytes())?,
             http::Content::Attachment(id) => {
                 let bytes_max = self.requests.limits().request_body_bytes;
-                let attachment = self.download(id, bytes_max).await?;
+                let attachment = self.fetch_attachment(id, bytes_max).await?;
                 file_name.get_or_insert(attachment.name);
                 media_type.get_or_insert(attachment.media_type);
                 attachment.content
@@ -127,7 +133,8 @@ fn attachment_ids(body: &http::Body) -> Vec<u32> {
     }
 }
 
-fn method(method: http::Method) -> ::http::Method {
+/// Converts a method of the contract.
+fn to_http_method(method: http::Method) -> ::http::Method {
     match method {
         http::Method::Get => ::http::Method::GET,
         http::Method::Head => ::http::Method::HEAD,

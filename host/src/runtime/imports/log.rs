@@ -1,4 +1,5 @@
-//! `jackfield:connector/log`: adds the guest's log lines to the log of the run.
+//! Implements `jackfield:connector/log`: adds the guest's log lines to the log of the run. Never
+//! redacts a line: `execution.rs` does it at the end of the run.
 
 use crate::domain::LogLevel;
 use crate::runtime::bindings::log;

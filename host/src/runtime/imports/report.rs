@@ -1,7 +1,9 @@
-//! `jackfield:connector/report`: returns the texts, fields and attachments of the defect to create.
+//! Implements `jackfield:connector/report`: returns the texts, fields and attachments from which
+//! the guest creates a defect.
 //!
 //! Outside `create`, `comment` and `attach`, all results are empty. If Test Manager returns an
-//! error, the texts name the data that could not be fetched, and the guest gets no error.
+//! error, the guest never gets this error. Instead, the texts name the data that could not be
+//! fetched.
 
 use std::sync::Arc;
 
@@ -10,16 +12,16 @@ use bytes::Bytes;
 use crate::domain::StringEnum;
 use crate::egress::HttpError;
 use crate::redact::TextKind;
-use crate::report::{self as reports, Markup, Report, TooSmall};
+use crate::report::{self as reports, Markup, Report, TextLimitTooSmall};
 use crate::runtime::bindings::{import_error, model, report};
 use crate::runtime::guest::Guest;
 use crate::runtime::test_report::TestReport;
 
-/// Maximum size of an attachment that a guest reads, bytes.
-const READ_BYTES_MAX: u64 = 32 << 20;
+/// Maximum size of an attachment that a guest reads with `read`, bytes.
+const ATTACHMENT_BYTES_MAX: u64 = 32 << 20;
 
-/// An attachment with its content, charged to the run.
-pub(super) struct Downloaded {
+/// An attachment with its content. The content is charged to the run.
+pub(super) struct FetchedAttachment {
     pub(super) name: String,
     pub(super) media_type: String,
     pub(super) content: Bytes,
@@ -40,7 +42,7 @@ impl report::Host for Guest {
     ) -> wasmtime::Result<Result<String, model::Error>> {
         let marker = marker.as_deref();
         let write = |report: &Report, markup| report.description(markup, max_characters, marker);
-        Ok(self.rendered_text(&markup, write).await)
+        Ok(self.render_text(&markup, write).await)
     }
 
     async fn comment(
@@ -51,7 +53,7 @@ impl report::Host for Guest {
     ) -> wasmtime::Result<Result<String, model::Error>> {
         let marker = Some(marker.as_str());
         let write = |report: &Report, markup| report.comment(markup, max_characters, marker);
-        Ok(self.rendered_text(&markup, write).await)
+        Ok(self.render_text(&markup, write).await)
     }
 
     async fn fields(&mut self) -> wasmtime::Result<Vec<report::Field>> {
@@ -85,7 +87,7 @@ impl report::Host for Guest {
     }
 
     async fn read(&mut self, id: u32) -> wasmtime::Result<Result<Vec<u8>, model::Error>> {
-        let content = match self.download(id, READ_BYTES_MAX).await {
+        let content = match self.fetch_attachment(id, ATTACHMENT_BYTES_MAX).await {
             Ok(downloaded) => downloaded.content,
             Err(HttpError::Invalid(why)) => {
                 return Ok(Err(import_error(model::ErrorCode::Internal, why)));
@@ -108,21 +110,22 @@ impl report::Host for Guest {
 }
 
 impl Guest {
-    /// Returns the report of the run; `None` outside `create`, `comment` and `attach`.
+    /// Returns the report of the run. Returns `None` outside `create`, `comment` and `attach`.
     pub(super) fn report(&self) -> Option<Arc<TestReport>> {
         self.input.report.clone()
     }
 
-    /// Removes the connection's secrets from a text, because a robot may have logged them.
+    /// Removes the connection's secrets from a text of the report. A robot may have logged a
+    /// secret.
     pub(super) fn redact_for_guest(&self, text: String) -> String {
         self.requests.redact_as(TextKind::Answer, text)
     }
 
-    /// Renders a text in this markup, and removes the connection's secrets from it.
-    async fn rendered_text(
+    /// Renders a text in this markup. Removes the connection's secrets from the text.
+    async fn render_text(
         &mut self,
         markup: &str,
-        write: impl FnOnce(&Report, Markup) -> Result<String, TooSmall>,
+        write: impl FnOnce(&Report, Markup) -> Result<String, TextLimitTooSmall>,
     ) -> Result<String, model::Error> {
         let Some(markup) = Markup::parse(markup) else {
             let markups =
@@ -139,21 +142,21 @@ impl Guest {
     /// Fetches an attachment of at most `bytes_max` bytes.
     ///
     /// # Errors
-    /// Returns `Invalid` if the report has no attachment with this id, `Unreachable` if the
-    /// attachment cannot be fetched, and `Limit` if the run does not have enough memory left.
-    pub(super) async fn download(
+    /// `Invalid` if the report has no attachment with this id, `Unreachable` if the attachment
+    /// cannot be fetched, `Limit` if the run does not have enough memory left.
+    pub(super) async fn fetch_attachment(
         &mut self,
         id: u32,
         bytes_max: u64,
-    ) -> Result<Downloaded, HttpError> {
+    ) -> Result<FetchedAttachment, HttpError> {
         let unknown_id = || HttpError::Invalid(format!("the report has no attachment {id}"));
         let report = self.report().ok_or_else(unknown_id)?;
         let attachment = report.attachment(id).await.ok_or_else(unknown_id)?;
-        let content = report.content(attachment, bytes_max).await;
+        let content = report.attachment_content(attachment, bytes_max).await;
         let content =
             content.map_err(|gap| HttpError::Unreachable(format!("{}: {}", gap.what, gap.why)))?;
         let charge = self.requests.memory().charge(content.len() as u64)?;
-        Ok(Downloaded {
+        Ok(FetchedAttachment {
             name: attachment.name.clone(),
             media_type: attachment.media_type.clone(),
             content: charge.bind_to_body(content),

@@ -1,7 +1,7 @@
-//! `jackfield:connector/settings`: returns the settings of the connection to the guest.
+//! Implements `jackfield:connector/settings`: returns the settings of the connection to the guest.
 //!
-//! A guest never gets a secret, but at most a placeholder. The host replaces the placeholder by the
-//! secret when it sends a request.
+//! A guest never gets a secret. The guest gets a placeholder if it must put the secret into a body
+//! itself. The host replaces the placeholder by the secret when it sends the request.
 
 use serde_json::{Map, Value};
 
@@ -25,8 +25,8 @@ impl settings::Host for Guest {
     }
 }
 
-/// Returns the value of a setting. For a secret, returns its placeholder, or `None` if the guest
-/// needs no placeholder because the host adds the secret itself.
+/// Returns the value of a setting. For a secret, returns its placeholder. Returns `None` for a
+/// secret without a placeholder, which the host adds to requests itself.
 fn visible_value(guest: &Guest, key: &str) -> Option<Value> {
     let active = guest.requests.active();
     if active.connection.grants.secrets.contains_key(key) {

@@ -1,7 +1,8 @@
-//! `jackfield:connector/test-manager`: returns data of Test Manager about the failed test, as JSON.
+//! Implements `jackfield:connector/test-manager`: returns data of Test Manager about the failed
+//! test, as JSON.
 //!
-//! The result is `null` outside `create`, `comment` and `attach`, or if the connection has no
-//! settings for Test Manager.
+//! The guest gets `null` outside `create`, `comment` and `attach`, and if the connection has no
+//! settings for Test Manager. The guest never gets an unmasked value.
 
 use crate::domain::StringEnum;
 use crate::report::Subject;

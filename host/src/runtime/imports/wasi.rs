@@ -1,7 +1,7 @@
 //! Links WASI 0.2: the interfaces that language runtimes need to start, and `wasi:http`.
 //!
-//! A guest's file system has no folder, its environment is empty, and sockets refuse to connect
-//! (see [`Guest::wasi`]).
+//! A guest never gets a folder, an environment variable or a connected socket (see
+//! [`Guest::wasi`]).
 
 use wasmtime::component::Linker;
 use wasmtime_wasi::{WasiCtxView, WasiView};
@@ -10,6 +10,7 @@ use wasmtime_wasi_http::{WasiHttp, WasiHttpCtxView, WasiHttpView};
 
 use crate::runtime::guest::Guest;
 
+/// Adds the interfaces of WASI 0.2 and the client part of `wasi:http` to the linker.
 pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> Result<(), wasmtime::Error> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     http::outgoing_handler::add_to_linker::<_, WasiHttp>(linker, WasiHttpView::http)?;

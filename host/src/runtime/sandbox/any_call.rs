@@ -1,8 +1,8 @@
-//! Calls an export that is chosen at run time: for `jackfield invoke`, `jackfield test`, and the
-//! check of a script's exports.
+//! Calls an export that is chosen at run time. `jackfield invoke`, `jackfield test` and the check
+//! of a script's exports use this module.
 //!
-//! Events never use this module. They use the functions of [`Sandbox`] for one export each, whose
-//! arguments and results have exact types.
+//! Events never use this module. Events use the functions of [`Sandbox`] for single exports,
+//! because the arguments and results of these functions have exact types.
 
 use std::sync::Arc;
 
@@ -34,19 +34,19 @@ pub struct CallArguments<'a> {
     pub report: Arc<TestReport>,
 }
 
-/// The result of a call, with one variant for each type of result.
+/// The value that an export returned. Each type of value has its own variant.
 #[derive(Debug)]
 pub enum ExportAnswer {
     /// The result of `describe`.
     Manifest(Box<Manifest>),
     /// The result of `check`: a line of text.
-    Line(String),
+    CheckText(String),
     /// The result of `choices`.
     Choices(ChoicesPage),
     /// The result of `create`.
     Defect(Defect),
     /// The result of `find`.
-    Found(Vec<Defect>),
+    FoundDefects(Vec<Defect>),
     /// The result of `count`.
     Counts(Counts),
     /// The result of `state`.
@@ -54,9 +54,9 @@ pub enum ExportAnswer {
     /// The result of `find-comment`.
     HasComment(bool),
     /// The result of `attached`.
-    Names(Vec<String>),
-    /// The calls `comment`, `reopen` and `attach` return no value.
-    Done,
+    AttachmentNames(Vec<String>),
+    /// The result of `comment`, `reopen` and `attach`, which return no value.
+    NoValue,
 }
 
 impl Sandbox {
@@ -75,7 +75,7 @@ impl Sandbox {
                 let manifest = Box::new(run.connector.manifest().clone());
                 self.describe_again(run).await.map(|_| Answer::Manifest(manifest))
             }
-            Call::Check => self.check(run).await.map(Answer::Line),
+            Call::Check => self.check(run).await.map(Answer::CheckText),
             Call::Choices => {
                 let (setting, search) = arguments.choices_query;
                 self.choices(run, setting, search).await.map(Answer::Choices)
@@ -83,20 +83,20 @@ impl Sandbox {
             Call::Create => {
                 self.create(run, test, marker, journal, report).await.map(Answer::Defect)
             }
-            Call::Find => self.find(run, marker).await.map(Answer::Found),
+            Call::Find => self.find(run, marker).await.map(Answer::FoundDefects),
             Call::Count => self.count(run, arguments.project).await.map(Answer::Counts),
             Call::State => self.state(run, key).await.map(Answer::State),
             Call::Comment => {
                 let end = self.comment(run, key, test, marker, journal, report).await;
-                end.map(|()| Answer::Done)
+                end.map(|()| Answer::NoValue)
             }
             Call::FindComment => self.find_comment(run, key, marker).await.map(Answer::HasComment),
-            Call::Reopen => self.reopen(run, key, journal).await.map(|()| Answer::Done),
+            Call::Reopen => self.reopen(run, key, journal).await.map(|()| Answer::NoValue),
             Call::Attach => {
                 let end = self.attach(run, key, arguments.attachment, journal, report).await;
-                end.map(|()| Answer::Done)
+                end.map(|()| Answer::NoValue)
             }
-            Call::Attached => self.attached(run, key).await.map(Answer::Names),
+            Call::Attached => self.attached(run, key).await.map(Answer::AttachmentNames),
         }
     }
 }

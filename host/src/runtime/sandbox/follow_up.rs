@@ -1,6 +1,8 @@
-//! The calls of the interface `follow-up`, which work on a defect after it was created.
+//! Calls the functions of the interface `follow-up`. These functions read or change a defect after
+//! it was created.
 //!
-//! The callers decide whether to comment on a defect, to reopen it, or to attach a file.
+//! This file never decides whether to comment on a defect, to reopen it or to attach a file: its
+//! callers decide it.
 
 use std::sync::Arc;
 
@@ -11,9 +13,9 @@ use crate::runtime::call_input::CallInput;
 use crate::runtime::instance::GuestInstance;
 use crate::runtime::test_report::TestReport;
 
-use super::{ExportCall, RunEnd, RunInput, Sandbox, unsupported};
+use super::{ExportCall, RunEnd, RunInput, Sandbox, refuse_unsupported_call};
 
-/// The name of the interface, for refusals.
+/// The name of the interface in refusals.
 const FOLLOW_UP: &str = "follow-up";
 
 impl Sandbox {
@@ -21,7 +23,7 @@ impl Sandbox {
     /// `None` if the tracker does not have it any more. Writes are refused.
     pub async fn state(&self, run: RunInput, key: &str) -> RunEnd<Option<CurrentDefect>> {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
-            return unsupported(&run, Call::State, FOLLOW_UP);
+            return refuse_unsupported_call(&run, Call::State, FOLLOW_UP);
         };
         let call_input = CallInput { key: Some(key), ..CallInput::without_arguments(Call::State) };
         let key = key.to_owned();
@@ -30,7 +32,7 @@ impl Sandbox {
     }
 
     /// Calls `follow-up.comment`. The journal records each write before its first byte is sent.
-    /// `test_report` is about the test execution in which the test failed again.
+    /// `test_report` contains the data about the test execution in which the test failed again.
     pub async fn comment(
         &self,
         run: RunInput,
@@ -41,7 +43,7 @@ impl Sandbox {
         test_report: Arc<TestReport>,
     ) -> RunEnd<()> {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
-            return unsupported(&run, Call::Comment, FOLLOW_UP);
+            return refuse_unsupported_call(&run, Call::Comment, FOLLOW_UP);
         };
         let call_input = CallInput {
             key: Some(key),
@@ -53,14 +55,14 @@ impl Sandbox {
         let call = |guest: GuestInstance| guest.comment(export, key, test, marker);
         let (permission, test_report) = (Permission::Writes(journal), Some(test_report));
         let export_call = ExportCall { call_input, permission, test_report };
-        self.run(run, export_call, call, unchanged).await
+        self.run(run, export_call, call, return_unchanged).await
     }
 
     /// Calls `follow-up.find-comment`: returns whether the defect has a comment with this marker.
     /// Writes are refused.
     pub async fn find_comment(&self, run: RunInput, key: &str, marker: &Marker) -> RunEnd<bool> {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
-            return unsupported(&run, Call::FindComment, FOLLOW_UP);
+            return refuse_unsupported_call(&run, Call::FindComment, FOLLOW_UP);
         };
         let call_input = CallInput {
             key: Some(key),
@@ -69,20 +71,20 @@ impl Sandbox {
         };
         let (key, marker) = (key.to_owned(), marker.to_string());
         let call = |guest: GuestInstance| guest.find_comment(export, key, marker);
-        self.run(run, ExportCall::read_only(call_input), call, unchanged).await
+        self.run(run, ExportCall::read_only(call_input), call, return_unchanged).await
     }
 
     /// Calls `follow-up.reopen`. The journal records each write before its first byte is sent.
     pub async fn reopen(&self, run: RunInput, key: &str, journal: Arc<dyn Journal>) -> RunEnd<()> {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
-            return unsupported(&run, Call::Reopen, FOLLOW_UP);
+            return refuse_unsupported_call(&run, Call::Reopen, FOLLOW_UP);
         };
         let call_input = CallInput { key: Some(key), ..CallInput::without_arguments(Call::Reopen) };
         let key = key.to_owned();
         let call = |guest: GuestInstance| guest.reopen(export, key);
         let permission = Permission::Writes(journal);
         let export_call = ExportCall { call_input, permission, test_report: None };
-        self.run(run, export_call, call, unchanged).await
+        self.run(run, export_call, call, return_unchanged).await
     }
 
     /// Calls `follow-up.attach` with the id of an attachment of the report. The journal records
@@ -96,7 +98,7 @@ impl Sandbox {
         test_report: Arc<TestReport>,
     ) -> RunEnd<()> {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
-            return unsupported(&run, Call::Attach, FOLLOW_UP);
+            return refuse_unsupported_call(&run, Call::Attach, FOLLOW_UP);
         };
         let call_input = CallInput {
             key: Some(key),
@@ -107,14 +109,14 @@ impl Sandbox {
         let call = |guest: GuestInstance| guest.attach(export, key, attachment);
         let (permission, test_report) = (Permission::Writes(journal), Some(test_report));
         let export_call = ExportCall { call_input, permission, test_report };
-        self.run(run, export_call, call, unchanged).await
+        self.run(run, export_call, call, return_unchanged).await
     }
 
     /// Calls `follow-up.attached`: returns the names of the defect's attachments. Writes are
     /// refused.
     pub async fn attached(&self, run: RunInput, key: &str) -> RunEnd<Vec<String>> {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
-            return unsupported(&run, Call::Attached, FOLLOW_UP);
+            return refuse_unsupported_call(&run, Call::Attached, FOLLOW_UP);
         };
         let call_input =
             CallInput { key: Some(key), ..CallInput::without_arguments(Call::Attached) };
@@ -127,6 +129,6 @@ impl Sandbox {
 
 /// Returns a value unchanged, because it contains no text to redact.
 #[expect(clippy::unnecessary_wraps, reason = "the other conversions can fail")]
-fn unchanged<T>(returned: T, _redact: Redact<'_>) -> Result<T, crate::domain::Refusal> {
+fn return_unchanged<T>(returned: T, _redact: Redact<'_>) -> Result<T, crate::domain::Refusal> {
     Ok(returned)
 }

@@ -1,4 +1,5 @@
-//! One run: waits for its permit, calls the guest in a new instance, and makes its report.
+//! Executes one run from its permit to its report: waits for the permit, calls the guest in a new
+//! instance, and makes the report. Never stores the report.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,43 +22,45 @@ use crate::runtime::component::{Connector, LoadedComponent};
 use crate::runtime::execution::{Execution, FinishedRun, StopSignals};
 use crate::runtime::guest::GuestInput;
 use crate::runtime::instance::{CallResult, GuestInstance, new_store};
-use crate::runtime::permits::{Lane, Permit, PermitAnswer, Request};
+use crate::runtime::permits::{Lane, Permit, PermitAnswer, PermitRequest};
 use crate::runtime::poll_permits::PermittedPolls;
 use crate::runtime::test_report::TestReport;
 use crate::telemetry::TraceParent;
 
 use super::Sandbox;
 
-/// Maximum time that a call of the interface `plugin` waits for its permit.
+/// A call of the interface `plugin` waits at most this long for its permit.
 pub(super) const PLUGIN_PERMIT_WAIT: Duration = Duration::from_secs(5);
 
-/// The input of one run: the connector, the connection, the signal that stops the run early, and
-/// the event to which its times and its trace belong.
+/// The input of one run: the connector, the connection, a signal that stops the run early, and the
+/// times and the trace of its event.
 pub struct RunInput {
     /// The version of the connector that runs.
     pub connector: Arc<Connector>,
     /// The connection for which the connector runs.
     pub active: Arc<ActiveConnection>,
-    /// Stops the guest early when it is cancelled; writes in progress are still completed.
+    /// When this token is cancelled, the guest is stopped. Writes in progress are still completed.
     pub stop: CancellationToken,
-    /// The instant from which the times in the run's report are measured.
+    /// The start of the times in the run's report. For a run of an event, it is the arrival of the
+    /// event.
     pub(super) times_from: Instant,
-    /// The trace that the run's requests to the tracker name in the header `traceparent`.
+    /// The trace that the header `traceparent` of the run's requests contains. `None` if the
+    /// requests have no such header.
     pub(super) trace: Option<TraceParent>,
 }
 
 impl RunInput {
-    /// The input of a run that belongs to no event.
+    /// Creates the input of a run that does not belong to an event.
     #[must_use]
     pub fn new(connector: Arc<Connector>, active: Arc<ActiveConnection>) -> Self {
         let (stop, times_from) = (CancellationToken::new(), Instant::now());
         Self { connector, active, stop, times_from, trace: None }
     }
 
-    /// The input of a run for an event. The run's requests name `trace` if the connection's
-    /// `trace_context` is true.
+    /// Creates the input of a run for an event. If the connection's `trace_context` is true, the
+    /// run's requests contain `trace`.
     #[must_use]
-    pub fn of_event(
+    pub fn for_event(
         connector: Arc<Connector>,
         active: Arc<ActiveConnection>,
         event: EventStart,
@@ -76,7 +79,7 @@ pub struct RunEnd<T> {
     pub outcome: Result<T, Refusal>,
     /// The details of the run that its event stores.
     pub report: RunReport,
-    /// Every write of the run, also if the run failed.
+    /// All writes of the run, even if the run failed.
     pub writes: Vec<WriteRecord>,
 }
 
@@ -84,18 +87,19 @@ pub struct RunEnd<T> {
 pub(super) struct ExportCall<'a> {
     pub(super) call_input: CallInput<'a>,
     pub(super) permission: Permission,
-    /// The report of the failed test; `None` except in `create`, `comment` and `attach`.
+    /// The report of the failed test. Only the calls `create`, `comment` and `attach` have a
+    /// report.
     pub(super) test_report: Option<Arc<TestReport>>,
 }
 
 impl<'a> ExportCall<'a> {
-    /// A call that may not send writes and that gets no report of a failed test.
+    /// Creates a call that may not send writes, and that has no report of a failed test.
     pub(super) fn read_only(call_input: CallInput<'a>) -> Self {
         Self { call_input, permission: Permission::Reads, test_report: None }
     }
 }
 
-/// The input of `execute`: component, connection, permission, limits and memory account.
+/// The input of [`Sandbox::execute`]: everything that a run needs after it has got its permit.
 pub(super) struct ExecutionInput<'a> {
     pub(super) loaded: &'a LoadedComponent,
     pub(super) limits: Limits,
@@ -109,8 +113,8 @@ pub(super) struct ExecutionInput<'a> {
 }
 
 impl Sandbox {
-    /// Runs a connector: waits for a permit, calls the guest, converts the returned value, and
-    /// makes the report of the run.
+    /// Executes a run: waits for a permit, calls the guest, converts the returned value, and makes
+    /// the report of the run.
     pub(super) async fn run<A, T: AnswerJson, F: Future<Output = CallResult<A>>>(
         &self,
         run: RunInput,
@@ -120,12 +124,12 @@ impl Sandbox {
     ) -> RunEnd<T> {
         let ExportCall { call_input, permission, test_report } = export_call;
         let (connector, requested_at) = (&run.connector, Instant::now());
-        let (permit, memory) = match self.admit(&run, call_input.call).await {
+        let (permit, memory) = match self.acquire_permit_and_account(&run, call_input.call).await {
             Ok(admitted) => admitted,
-            Err(refusal) => return refused_run(&run, call_input.call, requested_at, refusal),
+            Err(refusal) => return refuse_run(&run, call_input.call, requested_at, refusal),
         };
         let base_addresses = connector.manifest().addresses(&run.active.connection.settings);
-        let script = connector.loaded().run_script(connector.name());
+        let script = connector.loaded().script_of_run(connector.name());
         let input = ExecutionInput {
             loaded: connector.loaded(),
             limits: *connector.limits(),
@@ -137,15 +141,15 @@ impl Sandbox {
             memory,
             guest_input: GuestInput { base_addresses, report: test_report.clone(), script },
         };
-        // The future is boxed because it is large, and each caller would otherwise move it.
+        // The future is large, so it is boxed: otherwise each caller would have to move it.
         let (result, mut finished) = Box::pin(self.execute(input, call_guest)).await;
-        let outcome = checked_outcome(result, &finished, connector.limits(), convert);
+        let outcome = check_outcome(result, &finished, connector.limits(), convert);
         connector.count_run(&outcome);
         let test_report = test_report.as_deref();
         let recording = call_input.recording(&finished.requests, connector, test_report, &outcome);
         let times = finished.times(run.times_from, requested_at);
         if let Some(test_report) = test_report {
-            finished.add_requests_of(test_report);
+            finished.add_test_manager_requests(test_report);
         }
         let FinishedRun { log, calls, usage, writes, .. } = finished;
         let permits_before = permit.permits_before;
@@ -155,24 +159,29 @@ impl Sandbox {
         RunEnd { outcome, report: run_report, writes }
     }
 
-    /// Waits for the permit of a run, and opens its memory account.
-    async fn admit(&self, run: &RunInput, call: Call) -> Result<(Permit, Arc<Account>), Refusal> {
+    /// Waits for the permit of a run, and then opens the memory account of the run.
+    async fn acquire_permit_and_account(
+        &self,
+        run: &RunInput,
+        call: Call,
+    ) -> Result<(Permit, Arc<Account>), Refusal> {
         let limits = run.connector.limits();
-        let permit_request = Request {
+        let permit_request = PermitRequest {
             lane: lane_of(&run.active, call),
             slots: self.slots_needed(run.connector.loaded()),
             runs_max: u32::try_from(limits.concurrent_runs).unwrap_or(u32::MAX),
         };
-        let (wait, stop) = (permit_wait(call, limits), self.stop_signals(&run.stop));
+        let (wait, stop) = (permit_wait_max(call, limits), self.stop_signals(&run.stop));
         let permit = self.acquire_permit(permit_request, wait, stop).await?;
         let memory = self.open_account(&run.active, limits)?;
         Ok((permit, memory))
     }
 
-    /// Waits for a permit, because a permit usually becomes free within a short time.
+    /// Waits for a permit, at most for the time `wait`. Usually, a permit becomes free within a
+    /// short time.
     pub(super) async fn acquire_permit(
         &self,
-        request: Request,
+        request: PermitRequest,
         wait: Duration,
         stop: StopSignals<'_>,
     ) -> Result<Permit, Refusal> {
@@ -184,17 +193,17 @@ impl Sandbox {
         };
         tokio::select! {
             biased;
-            refusal = stop.stopped() => Err(refusal),
+            refusal = stop.wait_for_stop() => Err(refusal),
             permit = timeout(wait, receiver) => {
-                // This request gives up at the time-out. The next one in the queue may need fewer
-                // slots, so it may get its permit now.
+                // At the time-out, this request gives up. The next request in the queue may need
+                // fewer slots, so it may get its permit now.
                 let received = permit.inspect_err(|_| self.permits.grant_to_waiting());
                 received.ok().and_then(Result::ok).ok_or(Refusal::Overloaded)
             }
         }
     }
 
-    /// Runs one call in a new instance under its limits.
+    /// Executes one call in a new instance with the limits of the input.
     pub(super) async fn execute<A, F: Future<Output = CallResult<A>>>(
         &self,
         input: ExecutionInput<'_>,
@@ -204,8 +213,12 @@ impl Sandbox {
         let (egress, clock) = (Arc::clone(&self.egress), Arc::clone(&self.clock));
         let execution =
             Execution::start(egress, active, permission, trace, limits, clock, input.memory);
-        let store =
-            new_store(&self.engine, execution.guest(input.guest_input), &limits, execution.meter());
+        let store = new_store(
+            &self.engine,
+            execution.new_guest(input.guest_input),
+            &limits,
+            execution.meter(),
+        );
         let call = async {
             let guest = GuestInstance::new(store, loaded).await?;
             execution.mark_called();
@@ -218,16 +231,18 @@ impl Sandbox {
         (result, execution.finish(has_failed).await)
     }
 
+    /// Returns the signals that stop a run: its own signal and the signal of the server.
     pub(super) fn stop_signals<'a>(&'a self, run: &'a CancellationToken) -> StopSignals<'a> {
         StopSignals { run, server: &self.server_stop }
     }
 
-    /// The number of engine slots that a run of this component occupies. If the engine has fewer
-    /// slots, the run occupies all of them.
+    /// Returns how many slots of the engine a run of this component uses. If the engine has fewer
+    /// slots, the run uses all of them.
     pub(super) fn slots_needed(&self, loaded: &LoadedComponent) -> u32 {
         loaded.slots.min(self.engine.address_space().slots)
     }
 
+    /// Opens the memory account of a run.
     pub(super) fn open_account(
         &self,
         active: &ActiveConnection,
@@ -242,19 +257,14 @@ impl Sandbox {
     }
 }
 
-/// The result of a call to an interface that the connector does not export.
-pub(super) fn unsupported<T>(run: &RunInput, call: Call, interface: &str) -> RunEnd<T> {
+/// Returns the result of a call to an interface that the connector does not export.
+pub(super) fn refuse_unsupported_call<T>(run: &RunInput, call: Call, interface: &str) -> RunEnd<T> {
     let why = format!("`{}` does not export `{interface}`", run.connector.name());
-    refused_run(run, call, Instant::now(), Refusal::Unsupported(why.into()))
+    refuse_run(run, call, Instant::now(), Refusal::Unsupported(why.into()))
 }
 
-/// The result of a run that was refused before it started.
-fn refused_run<T>(
-    run: &RunInput,
-    call: Call,
-    requested_at: Instant,
-    refusal: Refusal,
-) -> RunEnd<T> {
+/// Returns the result of a run that is refused before it starts.
+fn refuse_run<T>(run: &RunInput, call: Call, requested_at: Instant, refusal: Refusal) -> RunEnd<T> {
     let outcome = Err(refusal);
     let since_event_us = |at: Instant| microseconds(at.saturating_duration_since(run.times_from));
     let (asked_us, ended_us) = (since_event_us(requested_at), since_event_us(Instant::now()));
@@ -263,7 +273,7 @@ fn refused_run<T>(
     RunEnd { outcome, report, writes: Vec::new() }
 }
 
-/// The report of a run, without its log, its outbound calls and its usage.
+/// Makes the report of a run without its log, its outbound calls and its usage.
 fn report_without_details<T>(
     connector: &Connector,
     call: Call,
@@ -285,14 +295,15 @@ fn report_without_details<T>(
     }
 }
 
+/// Returns the lane in which a call for this connection waits for its permit.
 pub(super) fn lane_of(active: &ActiveConnection, call: Call) -> Lane {
     let connection = &active.connection;
     Lane { connector: connection.connector.clone(), connection: connection.id, call }
 }
 
-/// The outcome of a run: the value that the guest returned, checked and redacted, or the reason why
-/// there is no value.
-fn checked_outcome<A, T>(
+/// Returns the outcome of a run: the checked and redacted value that the guest returned, or the
+/// reason why there is no value.
+fn check_outcome<A, T>(
     result: Result<Result<A, model::Error>, Refusal>,
     finished: &FinishedRun,
     limits: &Limits,
@@ -310,11 +321,11 @@ fn checked_outcome<A, T>(
     outcome.map_err(|refusal| finished.replace_by_cause(refusal, limits))
 }
 
-/// The maximum time that a call waits for its permit. A call for an event waits at most half of the
-/// event's answer time: the other half is left for the run, or for the answer that the host is
-/// busy. No event waits for a call of `follow-up` or `plugin`. A call of `follow-up` waits as long
-/// as `create`, and a call of `plugin` waits at most [`PLUGIN_PERMIT_WAIT`].
-fn permit_wait(call: Call, limits: &Limits) -> Duration {
+/// Returns how long a call may wait for its permit. A call for an event may wait for half of the
+/// event's answer time. The other half remains for the run, or for the answer that the host is
+/// busy. An event never waits for a call of `follow-up` or `plugin`. A call of `follow-up` may wait
+/// as long as `create`, and a call of `plugin` may wait for [`PLUGIN_PERMIT_WAIT`].
+fn permit_wait_max(call: Call, limits: &Limits) -> Duration {
     match call {
         Call::Create | Call::Find => Duration::from_millis(limits.create_answer_ms / 2),
         Call::Count => Duration::from_millis(limits.kpi_answer_ms / 2),

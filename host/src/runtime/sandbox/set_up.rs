@@ -1,4 +1,5 @@
-//! The calls of the interface `plugin` for people who configure or develop a connector.
+//! Calls functions of the interface `plugin`, for people who configure or develop a connector.
+//! Never allows a write.
 
 use crate::domain::{Call, ChoicesPage};
 use crate::egress::Permission;
@@ -20,8 +21,8 @@ impl Sandbox {
         self.run(run, ExportCall::read_only(call_input), call, bindings::check_choices).await
     }
 
-    /// Calls `plugin.describe` of a loaded connector again, and returns the report of the run.
-    /// Every request of the guest is refused.
+    /// Calls `plugin.describe` of a loaded connector again, to get the report of the run. All
+    /// requests of the guest are refused.
     pub(crate) async fn describe_again(&self, run: RunInput) -> RunEnd<RawManifest> {
         let export = run.connector.loaded().plugin.clone();
         let call = |guest: GuestInstance| guest.describe(export);

@@ -1,5 +1,5 @@
-//! Sends requests that egress must refuse through `wasi:http`: the conversion must not weaken a
-//! rule.
+//! Tests requests through `wasi:http`: they are converted completely, and the rules of egress apply
+//! to them.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -27,9 +27,9 @@ async fn send(
 }
 
 /// A body that never ends.
-struct Endless;
+struct EndlessBody;
 
-impl Body for Endless {
+impl Body for EndlessBody {
     type Data = Bytes;
     type Error = Error;
 
@@ -62,7 +62,7 @@ async fn a_request_and_its_response_are_converted_completely() {
 #[tokio::test]
 async fn the_effect_header_is_not_sent_to_the_tracker() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
-    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).requests_that_read();
+    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).read_only_requests();
     let uri = tracker.url("/search");
     assert!(matches!(
         send(&run_requests, request(Method::POST, &uri)).await,
@@ -81,22 +81,22 @@ async fn the_effect_header_is_not_sent_to_the_tracker() {
 }
 
 #[tokio::test]
-async fn an_endless_body_is_refused_at_its_limit() {
+async fn an_endless_request_body_is_refused_at_its_limit() {
     let mut builder = RequestsBuilder::granting(&["http://127.0.0.1:1"]);
     builder.limits.request_body_bytes = 10_000;
     let run_requests = builder.requests_with(TestJournal::allowing().permission());
     let mut post = request(Method::POST, "http://127.0.0.1:1/");
-    *post.body_mut() = Endless.boxed_unsync();
+    *post.body_mut() = EndlessBody.boxed_unsync();
     let Err(Error::InternalError(Some(why))) = send(&run_requests, post).await else {
-        panic!("it must be refused")
+        panic!("the request must be refused")
     };
     assert!(why.contains("`limits.request_body_bytes` = 10000"), "{why}");
 }
 
 #[tokio::test]
-async fn the_rules_of_egress_apply() {
+async fn the_rules_of_egress_apply_to_requests_through_wasi_http() {
     let run_requests = RequestsBuilder::granting(&["http://127.0.0.1:1", "http://tracker.example"])
-        .requests_that_read();
+        .read_only_requests();
     for uri in [
         "http://elsewhere.example/",
         "http://[::ffff:127.0.0.1]:1/",
@@ -114,7 +114,8 @@ async fn the_rules_of_egress_apply() {
     assert!(matches!(connect, Err(Error::HttpRequestDenied)));
     let mut hooks = WasiHttp::new(run_requests);
     assert!(hooks.is_forbidden_header(&AUTHORIZATION));
-    // HTTP libraries set these headers. They are dropped later, so they must not be refused.
+    // HTTP libraries set these headers. The host must not refuse them, because it removes them
+    // later.
     for name in [HOST, CONTENT_LENGTH, TRANSFER_ENCODING] {
         assert!(!hooks.is_forbidden_header(&name), "{name}");
     }

@@ -1,5 +1,5 @@
-//! Answers requests for the parts of a log: assertions and their screenshots, lines of the robot's
-//! log, steps and files.
+//! Answers requests for the parts of a test case log: assertions and their screenshots, lines of
+//! the robot's log, results of steps, and files.
 
 use std::borrow::Cow;
 
@@ -12,16 +12,16 @@ use super::super::faults::FaultName;
 use super::super::png;
 use super::{ApiRequest, Reply, executions, json_reply, logs};
 
-/// The log that the path names.
+/// Returns the test case log that the path names.
 fn requested_log<'a>(request: &ApiRequest<'a>) -> Option<Cow<'a, TestCaseLog>> {
-    logs::find(request, request.id("id")?)
+    logs::find_log(request, request.path_id("id")?)
 }
 
-pub(super) fn assertions(request: &ApiRequest<'_>) -> Option<Reply> {
-    request.list(request.data_set.assertions(&*requested_log(request)?))
+pub(super) fn list_assertions(request: &ApiRequest<'_>) -> Option<Reply> {
+    request.list_reply(request.data_set.assertions(&*requested_log(request)?))
 }
 
-pub(super) fn assertions_as_markdown(request: &ApiRequest<'_>) -> Option<Reply> {
+pub(super) fn download_assertions(request: &ApiRequest<'_>) -> Option<Reply> {
     let line = |assertion: super::super::dto::Assertion| {
         let word = if assertion.succeeded { "Passed" } else { "Failed" };
         format!("- **{word}**: {}\n", assertion.message)
@@ -31,7 +31,7 @@ pub(super) fn assertions_as_markdown(request: &ApiRequest<'_>) -> Option<Reply> 
     Some(text_file("assertions.md", "text/markdown", text))
 }
 
-pub(super) fn robot_log_file(request: &ApiRequest<'_>) -> Option<Reply> {
+pub(super) fn download_robot_log(request: &ApiRequest<'_>) -> Option<Reply> {
     let log = requested_log(request)?;
     let lines = request.data_set.robot_logs(request.case(log.test_case_id)?, &log);
     let line = |line: super::super::dto::RobotLog| {
@@ -45,8 +45,8 @@ fn text_file(name: &str, content_type: &str, text: String) -> Reply {
     Reply::File(File { name, content_type, bytes: text.into_bytes() })
 }
 
-pub(super) fn screenshot(request: &ApiRequest<'_>) -> Option<Reply> {
-    let (log, id) = (requested_log(request)?, request.id("assertionId")?);
+pub(super) fn download_screenshot(request: &ApiRequest<'_>) -> Option<Reply> {
+    let (log, id) = (requested_log(request)?, request.path_id("assertionId")?);
     let assertions = request.data_set.assertions(&log);
     let assertion = assertions.iter().find(|it| it.id == id && it.has_screenshot)?;
     if request.faults.is_set(FaultName::ScreenshotGone) {
@@ -63,26 +63,26 @@ pub(super) fn screenshot(request: &ApiRequest<'_>) -> Option<Reply> {
     Some(Reply::File(File { name, content_type: "image/png".to_owned(), bytes }))
 }
 
-/// Answers with the log lines of the robots in an execution. With `testcaseid`, only with the lines
-/// of that test case, in all its variations.
-pub(super) fn robot_logs(request: &ApiRequest<'_>) -> Option<Reply> {
-    let (project, execution) = executions::find(request, request.id("id")?)?;
-    let case = request.parameter("testcaseid").and_then(|text| text.parse::<Uuid>().ok());
-    let logs = project.logs_of(execution.id);
+/// Answers with the log lines of the robots in an execution. If the query has `testcaseid`, answers
+/// only with the lines of this test case, for all its variations.
+pub(super) fn list_robot_logs(request: &ApiRequest<'_>) -> Option<Reply> {
+    let (project, execution) = executions::find_execution(request, request.path_id("id")?)?;
+    let case = request.query_parameter("testcaseid").and_then(|text| text.parse::<Uuid>().ok());
+    let logs = project.logs_of_execution(execution.id);
     let logs = logs.filter(|log| case.is_none_or(|case| log.test_case_id == case));
     let lines = logs
         .filter_map(|log| Some(request.data_set.robot_logs(project.case(log.test_case_id)?, log)));
-    request.list(lines.flatten())
+    request.list_reply(lines.flatten())
 }
 
-pub(super) fn step_logs(request: &ApiRequest<'_>) -> Option<Reply> {
-    let log = logs::find(request, request.parameter("testCaseLogId")?.parse().ok()?)?;
-    request.list(request.data_set.step_logs(request.case(log.test_case_id)?, &log))
+pub(super) fn list_step_logs(request: &ApiRequest<'_>) -> Option<Reply> {
+    let log = logs::find_log(request, request.query_parameter("testCaseLogId")?.parse().ok()?)?;
+    request.list_reply(request.data_set.step_logs(request.case(log.test_case_id)?, &log))
 }
 
-/// Answers with the attachments of a log. Objects of other types have none.
-pub(super) fn attachments(request: &ApiRequest<'_>) -> Option<Reply> {
-    let is_log = request.segment("objectType")?.eq_ignore_ascii_case("testcaselog");
+/// Answers with the attachments of a test case log. Other objects have no attachments.
+pub(super) fn list_attachments(request: &ApiRequest<'_>) -> Option<Reply> {
+    let is_log = request.path_segment("objectType")?.eq_ignore_ascii_case("testcaselog");
     request.project()?;
     if !is_log {
         return json_reply(&json!([]));
@@ -102,19 +102,19 @@ pub(super) fn attachments(request: &ApiRequest<'_>) -> Option<Reply> {
     json_reply(&files)
 }
 
-/// The id of the additional attachment of a log with the fault `large-attachment`.
+/// Returns the id of the attachment that the fault `large-attachment` adds to a log.
 fn large_attachment_id(request: &ApiRequest<'_>, log: Uuid) -> Uuid {
     request.data_set.seed.id("large", log)
 }
 
-pub(super) fn file(request: &ApiRequest<'_>) -> Option<Reply> {
-    let (project, id) = (request.project()?, request.id("id")?);
+pub(super) fn download_file(request: &ApiRequest<'_>) -> Option<Reply> {
+    let (project, id) = (request.project()?, request.path_id("id")?);
     if let Some(bytes) = request.faults.value(FaultName::LargeAttachment)
         && project.logs.iter().any(|log| large_attachment_id(request, log.id) == id)
     {
         return Some(Reply::LargeFile("memory.dmp".to_owned(), bytes));
     }
-    let copies = logs::copies(request, project);
+    let copies = logs::copy_all_logs(request, project);
     let logs = project.logs.iter().chain(&copies);
     request.data_set.file(project, logs, id).map(Reply::File)
 }

@@ -8,8 +8,9 @@ use super::super::dto::TestExecution;
 use super::super::faults::FaultName;
 use super::{ApiRequest, Reply, json_reply};
 
-/// The project that the path names and its execution with this id, if both exist.
-pub(super) fn find<'a>(
+/// Returns the project that the path names and its execution with this id, if both exist. With the
+/// fault `unknown-execution`, returns `None`.
+pub(super) fn find_execution<'a>(
     request: &ApiRequest<'a>,
     id: Uuid,
 ) -> Option<(&'a ProjectData, &'a TestExecution)> {
@@ -18,32 +19,32 @@ pub(super) fn find<'a>(
     (!request.faults.is_set(FaultName::UnknownExecution)).then_some((project, execution))
 }
 
-pub(super) fn list(request: &ApiRequest<'_>) -> Option<Reply> {
-    request.list(&request.project()?.executions)
+pub(super) fn list_executions(request: &ApiRequest<'_>) -> Option<Reply> {
+    request.list_reply(&request.project()?.executions)
 }
 
-pub(super) fn by_id(request: &ApiRequest<'_>) -> Option<Reply> {
-    json_reply(find(request, request.id("id")?)?.1)
+pub(super) fn execution_by_id(request: &ApiRequest<'_>) -> Option<Reply> {
+    json_reply(find_execution(request, request.path_id("id")?)?.1)
 }
 
-/// The execution, with the number of passed, failed and missing results.
-pub(super) fn by_id_with_statistics(request: &ApiRequest<'_>) -> Option<Reply> {
-    let (project, execution) = find(request, request.id("id")?)?;
+/// Answers with an execution and its numbers of passed, failed and missing results.
+pub(super) fn execution_with_statistics(request: &ApiRequest<'_>) -> Option<Reply> {
+    let (project, execution) = find_execution(request, request.path_id("id")?)?;
     let mut value = json!(execution);
     if let Some(members) = value.as_object_mut() {
         for (member, result) in [("passed", "Passed"), ("failed", "Failed"), ("none", "None")] {
-            let logs = project.logs_of(execution.id).filter(|log| log.result == result);
+            let logs = project.logs_of_execution(execution.id).filter(|log| log.result == result);
             members.insert(member.to_owned(), json!(logs.count()));
         }
     }
     json_reply(&value)
 }
 
-pub(super) fn test_sets(request: &ApiRequest<'_>) -> Option<Reply> {
-    request.list(&request.project()?.test_sets)
+pub(super) fn list_test_sets(request: &ApiRequest<'_>) -> Option<Reply> {
+    request.list_reply(&request.project()?.test_sets)
 }
 
-pub(super) fn test_set(request: &ApiRequest<'_>) -> Option<Reply> {
-    let id = request.id("id")?;
+pub(super) fn test_set_by_id(request: &ApiRequest<'_>) -> Option<Reply> {
+    let id = request.path_id("id")?;
     json_reply(request.project()?.test_sets.iter().find(|set| set.id == id)?)
 }

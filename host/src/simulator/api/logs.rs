@@ -10,18 +10,20 @@ use super::super::dto::TestCaseLog;
 use super::super::faults::FaultName;
 use super::{ApiRequest, Reply, executions, json_reply};
 
-/// The log with this id. With the fault `two-logs`, it may be the copy of a log.
-pub(super) fn find<'a>(request: &ApiRequest<'a>, id: Uuid) -> Option<Cow<'a, TestCaseLog>> {
+/// Returns the log with this id. With the fault `two-logs`, this may be the copy of a log.
+pub(super) fn find_log<'a>(request: &ApiRequest<'a>, id: Uuid) -> Option<Cow<'a, TestCaseLog>> {
     let project = request.project()?;
     if let Some(log) = project.log(id) {
         return Some(with_faults(request, log));
     }
     let has_copies = request.faults.is_set(FaultName::TwoLogs);
-    let mut copied = project.logs.iter().filter(|log| has_copies && copy_id(request, log.id) == id);
-    copied.next().map(|log| copy(request, log))
+    let mut copied =
+        project.logs.iter().filter(|log| has_copies && id_of_copy(request, log.id) == id);
+    copied.next().map(|log| copy_log(request, log))
 }
 
-/// The log as the API shows it: with the fault `no-variation`, it has another variation.
+/// Returns the log as the API shows it. With the fault `no-variation`, the log has another
+/// variation.
 fn with_faults<'a>(request: &ApiRequest<'a>, log: &'a TestCaseLog) -> Cow<'a, TestCaseLog> {
     if !request.faults.is_set(FaultName::NoVariation) {
         return Cow::Borrowed(log);
@@ -30,41 +32,43 @@ fn with_faults<'a>(request: &ApiRequest<'a>, log: &'a TestCaseLog) -> Cow<'a, Te
     Cow::Owned(TestCaseLog { variation_id: Some(other), ..log.clone() })
 }
 
-fn copy_id(request: &ApiRequest<'_>, id: Uuid) -> Uuid {
+fn id_of_copy(request: &ApiRequest<'_>, id: Uuid) -> Uuid {
     request.data_set.seed.id("copy", id)
 }
 
-fn copy<'a>(request: &ApiRequest<'a>, log: &'a TestCaseLog) -> Cow<'a, TestCaseLog> {
-    let shown = with_faults(request, log).into_owned();
-    Cow::Owned(TestCaseLog { id: copy_id(request, log.id), ..shown })
+fn copy_log<'a>(request: &ApiRequest<'a>, log: &'a TestCaseLog) -> Cow<'a, TestCaseLog> {
+    let shown_log = with_faults(request, log).into_owned();
+    Cow::Owned(TestCaseLog { id: id_of_copy(request, log.id), ..shown_log })
 }
 
-/// A copy of each log with the fault `two-logs`; otherwise empty.
-pub(super) fn copies(request: &ApiRequest<'_>, project: &ProjectData) -> Vec<TestCaseLog> {
+/// Returns a copy of each log of a project. Returns no copies without the fault `two-logs`.
+pub(super) fn copy_all_logs(request: &ApiRequest<'_>, project: &ProjectData) -> Vec<TestCaseLog> {
     let logs = project.logs.iter().filter(|_| request.faults.is_set(FaultName::TwoLogs));
-    logs.map(|log| copy(request, log).into_owned()).collect()
+    logs.map(|log| copy_log(request, log).into_owned()).collect()
 }
 
-pub(super) fn by_id(request: &ApiRequest<'_>) -> Option<Reply> {
-    json_reply(&find(request, request.id("id")?)?)
+pub(super) fn log_by_id(request: &ApiRequest<'_>) -> Option<Reply> {
+    json_reply(&find_log(request, request.path_id("id")?)?)
 }
 
-pub(super) fn list_of_execution(request: &ApiRequest<'_>) -> Option<Reply> {
-    let (project, execution) = executions::find(request, request.id("testExecutionId")?)?;
+pub(super) fn list_logs_of_execution(request: &ApiRequest<'_>) -> Option<Reply> {
+    let (project, execution) =
+        executions::find_execution(request, request.path_id("testExecutionId")?)?;
     let only_failed =
-        request.parameter("onlyFailed").is_some_and(|text| text.eq_ignore_ascii_case("true"));
-    let logs = project.logs_of(execution.id).filter(|log| !only_failed || log.has_error);
+        request.query_parameter("onlyFailed").is_some_and(|text| text.eq_ignore_ascii_case("true"));
+    let logs = project.logs_of_execution(execution.id).filter(|log| !only_failed || log.has_error);
     let has_copies = request.faults.is_set(FaultName::TwoLogs);
     let log_and_copy =
-        |log| [Some(with_faults(request, log)), has_copies.then(|| copy(request, log))];
+        |log| [Some(with_faults(request, log)), has_copies.then(|| copy_log(request, log))];
     let logs: Vec<_> = logs.flat_map(log_and_copy).flatten().collect();
     match request.faults.value(FaultName::ManyLogs) {
         Some(count) => page_after_other_logs(request, project, execution.id, count, &logs),
-        None => request.list(logs),
+        None => request.list_reply(logs),
     }
 }
 
-/// One page of a list that begins with `count` invented failed logs of other tests.
+/// Answers with a page of a list that contains `count` invented failed logs of other tests, and
+/// then `logs`.
 fn page_after_other_logs(
     request: &ApiRequest<'_>,
     project: &ProjectData,
@@ -72,8 +76,8 @@ fn page_after_other_logs(
     count: u64,
     logs: &[Cow<'_, TestCaseLog>],
 ) -> Option<Reply> {
-    let sample = project.logs_of(execution).next()?;
-    let (page, count) = (request.page(), usize::try_from(count).ok()?);
+    let sample = project.logs_of_execution(execution).next()?;
+    let (page, count) = (request.requested_page(), usize::try_from(count).ok()?);
     let total = count + logs.len();
     let item = |index: usize| match index.checked_sub(count) {
         Some(index) => logs.get(index).map(|log| json!(log)),
@@ -90,12 +94,13 @@ fn page_after_other_logs(
     };
     let end = page.skip.saturating_add(page.top).min(total);
     let values = (page.skip.min(end)..end).filter_map(item).collect();
-    Some(Reply::Json(page.answer(total, values)))
+    Some(Reply::Json(page.list_answer(total, values)))
 }
 
-/// Answers with the logs of a test case, the newest first unless the query sets another order.
-pub(super) fn list_of_case(request: &ApiRequest<'_>) -> Option<Reply> {
-    let case = request.case(request.id("testCaseId")?)?;
+/// Answers with the logs of a test case. The newest log is first, unless the query requests another
+/// order.
+pub(super) fn list_logs_of_case(request: &ApiRequest<'_>) -> Option<Reply> {
+    let case = request.case(request.path_id("testCaseId")?)?;
     let logs = request.project()?.logs.iter().rev();
-    request.list(logs.filter(|log| log.test_case_id == case.dto.id))
+    request.list_reply(logs.filter(|log| log.test_case_id == case.dto.id))
 }

@@ -1,17 +1,21 @@
-//! Generates the parts of one log: arguments, assertions, lines of the robot's log, files and
-//! steps. Nothing is stored: the same log always has the same parts.
+//! Generates the parts of a test case log: arguments, assertions, lines of the robot's log, files
+//! and steps. The parts are never stored. They are the same each time, because they depend only on
+//! the log and the seed.
 
 use serde_json::json;
 use uuid::Uuid;
 
 use super::super::dto::{Assertion, Attachment, RobotLog, TestCaseLog, TestStep, TestStepLog};
 use super::super::png;
-use super::super::seed::{Seed, instant_with_ticks};
+use super::super::seed::{Seed, format_time_with_ticks};
 use super::{CaseData, DataSet, ProjectData};
 
-/// A password in arguments and in the robot's log. It must not reach a tracker.
+/// A password in the arguments of tests and in the robot's log. A report in a tracker must not
+/// contain it.
 const PASSWORD: &str = "S3cr3t-of-the-test!";
+/// Number of passed assertions in each automated log.
 const PASSED_ASSERTIONS: usize = 2;
+/// The levels from which the level of a line in the robot's log is chosen.
 const ROBOT_LOG_LEVELS: [&str; 4] = ["Trace", "Info", "Info", "Warn"];
 
 /// A file with its content.
@@ -21,7 +25,7 @@ pub(in super::super) struct File {
     pub(in super::super) bytes: Vec<u8>,
 }
 
-/// The arguments of an automated test, as JSON.
+/// Returns the input arguments of an automated test, as JSON.
 pub(super) fn input_arguments(variation: Option<&String>) -> String {
     json!({
         "BaseUrl": "https://portal.example",
@@ -37,8 +41,8 @@ pub(super) fn output_arguments(seed: Seed, key: &str) -> String {
 }
 
 impl DataSet {
-    /// The assertions of an automated log: some that passed, then the failed one if the test
-    /// failed.
+    /// Returns the assertions of an automated log. The last assertion has failed if the test
+    /// failed. All others have passed.
     pub(in super::super) fn assertions(&self, log: &TestCaseLog) -> Vec<Assertion> {
         if log.execution_type == "Manual" {
             return Vec::new();
@@ -70,7 +74,7 @@ impl DataSet {
         passed.chain(failed).collect()
     }
 
-    /// The log lines of the robot that ran this test, oldest first.
+    /// Returns the log lines of the robot that ran this test, the oldest first.
     pub(in super::super) fn robot_logs(&self, case: &CaseData, log: &TestCaseLog) -> Vec<RobotLog> {
         if log.execution_type == "Manual" {
             return Vec::new();
@@ -83,7 +87,7 @@ impl DataSet {
                 (0, _) => ("Info".to_owned(), format!("{} execution started", case.dto.name)),
                 (3, _) => ("Trace".to_owned(), format!("Typing user=tester password={PASSWORD}")),
                 (_, Some(info)) if index + 2 == lines => ("Error".to_owned(), info.clone()),
-                (_, Some(_)) if index + 1 == lines => ("Fatal".to_owned(), stack_trace()),
+                (_, Some(_)) if index + 1 == lines => ("Fatal".to_owned(), sample_stack_trace()),
                 _ => (
                     self.seed.choose("level", format!("{}/{index}", log.id), &ROBOT_LOG_LEVELS),
                     format!(
@@ -92,12 +96,12 @@ impl DataSet {
                 ),
             };
             let offset = i64::try_from(index * 60 / lines.max(1)).unwrap_or_default();
-            RobotLog { time_stamp: instant_with_ticks(start + offset, index), level, message }
+            RobotLog { time_stamp: format_time_with_ticks(start + offset, index), level, message }
         };
         (0..lines).map(line).collect()
     }
 
-    /// The files of a failed log.
+    /// Returns the files that are attached to a failed log.
     pub(in super::super) fn attachments(
         &self,
         case: &CaseData,
@@ -114,7 +118,7 @@ impl DataSet {
         file_names(self.seed, case, log).map(attachment).collect()
     }
 
-    /// The file of the attachment with this id, if one of these logs has it.
+    /// Returns the file of the attachment with this id, if one of these logs has the attachment.
     pub(in super::super) fn file<'a>(
         &self,
         project: &ProjectData,
@@ -129,7 +133,7 @@ impl DataSet {
         Some(File { name: name.clone(), content_type, bytes })
     }
 
-    /// The steps of a manual test case.
+    /// Returns the steps of a manual test case.
     pub(in super::super) fn steps(&self, case: &CaseData) -> Vec<TestStep> {
         let steps = case.content.steps.iter().zip(0..);
         let step = |((description, expected), order_no): (&(&str, &str), usize)| TestStep {
@@ -142,7 +146,8 @@ impl DataSet {
         steps.map(step).collect()
     }
 
-    /// The results of the steps of a manual test. In a failed log, the last step has failed.
+    /// Returns the results of the steps of a manual test. In a failed log, the last step has
+    /// failed.
     pub(in super::super) fn step_logs(
         &self,
         case: &CaseData,
@@ -169,7 +174,7 @@ impl DataSet {
     }
 }
 
-/// The ids and names of the files of a log; only a failed log has files.
+/// Returns the ids and names of the files of a log. Only a failed log has files.
 fn file_names<'a>(
     seed: Seed,
     case: &'a CaseData,
@@ -180,7 +185,7 @@ fn file_names<'a>(
     names.map(move |(name, index)| (seed.id("attachment", format!("{log}/{index}")), name))
 }
 
-fn stack_trace() -> String {
+fn sample_stack_trace() -> String {
     "System.Exception: Verification failed\r\n   at Portal.Tests.Main.Execute()\r\n\
      \u{20}  at Robot.Runner.<Run>d__4.MoveNext()"
         .to_owned()
@@ -197,7 +202,7 @@ fn content_type(name: &str) -> &'static str {
     }
 }
 
-/// The content of a file: an image, or some lines that contain the file's id.
+/// Generates the content of a file: an image, or a text that contains the id of the file.
 fn file_content(id: Uuid, name: &str) -> Vec<u8> {
     match content_type(name) {
         "image/png" => png::screenshot(id.as_u128()),

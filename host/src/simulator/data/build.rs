@@ -1,10 +1,10 @@
-//! Generates a project from its content: requirements, test cases and test sets. Executions are
-//! added later.
+//! Generates a project with its requirements, test cases and test sets from the invented content.
+//! It does not add executions.
 
 use uuid::Uuid;
 
 use super::super::dto::{Audit, Project, Requirement, TestCase, TestSet};
-use super::super::seed::{FIRST_START_S, Seed, instant};
+use super::super::seed::{FIRST_START_S, Seed, format_time};
 use super::contents::{CaseContent, ProjectContent};
 use super::{CaseData, ProjectData};
 
@@ -20,19 +20,20 @@ pub(super) fn empty_project(seed: Seed, content: ProjectContent) -> ProjectData 
         is_authorization_enabled: false,
         is_active: true,
         is_sap_configured: false,
-        audit: audit(FIRST_START_S),
+        audit: unchanged_since(FIRST_START_S),
     };
     let names = content.requirements.iter().zip(1..);
-    let requirement =
-        |(name, number): (&&str, usize)| requirement(seed, id, format!("{prefix}:{number}"), name);
+    let requirement = |(name, number): (&&str, usize)| {
+        new_requirement(seed, id, format!("{prefix}:{number}"), name)
+    };
     let requirements: Vec<_> = names.map(requirement).collect();
     let requirement_count = content.requirements.len();
     let number_of_test_cases = content.cases.len();
     let cases = content.cases.into_iter().zip(requirement_count + 1..);
     let cases: Vec<_> = cases
         .map(|(content, number)| CaseData {
-            dto: test_case(seed, id, format!("{prefix}:{number}"), &content),
-            requirement: requirements
+            dto: new_test_case(seed, id, format!("{prefix}:{number}"), &content),
+            requirement_id: requirements
                 .iter()
                 .cycle()
                 .nth(number)
@@ -43,13 +44,13 @@ pub(super) fn empty_project(seed: Seed, content: ProjectContent) -> ProjectData 
     let sets = content.test_sets.iter().zip(requirement_count + cases.len() + 1..);
     let test_sets = sets.map(|(name, number)| TestSet {
         number_of_test_cases,
-        ..test_set(seed, id, format!("{prefix}:{number}"), name)
+        ..new_test_set(seed, id, format!("{prefix}:{number}"), name)
     });
     let test_sets = test_sets.collect();
     ProjectData { dto, requirements, cases, test_sets, executions: Vec::new(), logs: Vec::new() }
 }
 
-fn requirement(seed: Seed, project_id: Uuid, obj_key: String, name: &str) -> Requirement {
+fn new_requirement(seed: Seed, project_id: Uuid, obj_key: String, name: &str) -> Requirement {
     Requirement {
         id: seed.id("requirement", &obj_key),
         project_id,
@@ -59,11 +60,11 @@ fn requirement(seed: Seed, project_id: Uuid, obj_key: String, name: &str) -> Req
         container_id: None,
         foreign_reference: None,
         connector_requirement_id: None,
-        audit: audit(FIRST_START_S),
+        audit: unchanged_since(FIRST_START_S),
     }
 }
 
-fn test_case(seed: Seed, project_id: Uuid, obj_key: String, content: &CaseContent) -> TestCase {
+fn new_test_case(seed: Seed, project_id: Uuid, obj_key: String, content: &CaseContent) -> TestCase {
     let automated = |text: &str| Some(text.to_owned()).filter(|_| content.steps.is_empty());
     TestCase {
         id: seed.id("case", &obj_key),
@@ -79,12 +80,12 @@ fn test_case(seed: Seed, project_id: Uuid, obj_key: String, content: &CaseConten
         container_id: None,
         foreign_reference: None,
         connector_test_case_id: None,
-        audit: audit(FIRST_START_S),
+        audit: unchanged_since(FIRST_START_S),
         obj_key,
     }
 }
 
-fn test_set(seed: Seed, project_id: Uuid, obj_key: String, name: &str) -> TestSet {
+fn new_test_set(seed: Seed, project_id: Uuid, obj_key: String, name: &str) -> TestSet {
     TestSet {
         id: seed.id("set", &obj_key),
         project_id,
@@ -98,16 +99,17 @@ fn test_set(seed: Seed, project_id: Uuid, obj_key: String, name: &str) -> TestSe
         external_test_set_id: None,
         enable_coverage: false,
         enforce_execution_order: true,
-        audit: audit(FIRST_START_S),
+        audit: unchanged_since(FIRST_START_S),
     }
 }
 
-/// A record that one person created at this time and did not change later.
-pub(in super::super) fn audit(second: i64) -> Audit {
+/// Returns the audit data of a record that a person created at this time, and that was never
+/// changed later. `second` is in seconds since 1970.
+pub(in super::super) fn unchanged_since(second: i64) -> Audit {
     Audit {
-        created: instant(second),
+        created: format_time(second),
         created_by: "lead@test.example".to_owned(),
-        updated: instant(second),
+        updated: format_time(second),
         updated_by: "lead@test.example".to_owned(),
     }
 }

@@ -1,10 +1,12 @@
-//! A project with difficult texts: markup of many kinds, right-to-left, invisible, very long and
-//! empty texts. It finds code that does not print, escape or store texts of tests correctly.
+//! The content of a project with difficult texts: markup of many kinds, and right-to-left,
+//! invisible, very long and empty texts. With this project, tests find code that does not print,
+//! escape or store texts of failed tests correctly.
 
 use super::contents::{CaseContent, ProjectContent, passing_case};
 
-/// One text for each test case: its name, its description and its failure.
-const TEXTS: [&str; 9] = [
+/// The texts of the test cases. Each test case has one of these texts as its name, its description
+/// and its failure.
+const ODD_TEXTS: [&str; 9] = [
     "<b>Sign in</b> <img src=x onerror=alert(1)> <script>alert(2)</script> &amp; \"quoted\" ]]>",
     "# Heading\n- [link](javascript:alert(1)) ![x](http://localhost/x.png)\n```\n| a | ~~b~~ | <!--",
     "h1. *Bold* _em_ \"link\":http://localhost !image.png! {{include(Wiki)}} @code@ <pre> #1 r2",
@@ -16,7 +18,8 @@ const TEXTS: [&str; 9] = [
     " \t\r\n ",
 ];
 
-const FILE_NAMES: [&str; 6] = [
+/// The names of the files of each failed log.
+const ODD_FILE_NAMES: [&str; 6] = [
     "../../etc/passwd",
     "C:\\Windows\\win.ini",
     "a\"b;c\r\nX: y.txt",
@@ -29,10 +32,11 @@ const FILE_NAMES: [&str; 6] = [
 const LONG_NAME_CHARS: usize = 2_000;
 /// Length of the very long description and failure, characters.
 const LONG_TEXT_CHARS: usize = 100_000;
+/// Number of lines in the very long robot's log.
 const LONG_ROBOT_LOG_LINES: usize = 2_500;
 
 pub(super) fn odd_project() -> ProjectContent {
-    let mut cases: Vec<_> = TEXTS.iter().map(|text| case_with_text(text)).collect();
+    let mut cases: Vec<_> = ODD_TEXTS.iter().map(|text| case_with_text(text)).collect();
     cases.push(long_case());
     cases.push(case_with_similar_variations());
     ProjectContent {
@@ -50,7 +54,7 @@ fn case_with_text(text: &str) -> CaseContent {
         .with_description(text, text)
         .failing_with(text)
         .with_labels(&[text])
-        .with_files(&FILE_NAMES);
+        .with_files(&ODD_FILE_NAMES);
     odd.custom_fields = vec![(text.to_owned(), text.to_owned())];
     odd
 }
@@ -66,7 +70,8 @@ fn long_case() -> CaseContent {
     long
 }
 
-/// A test case whose variations have similar ids. It finds code that confuses them.
+/// Returns the content of a test case whose variations have similar ids. With this test case, tests
+/// find code that confuses variations.
 fn case_with_similar_variations() -> CaseContent {
     let variations = ["row 1", "row 10", "ROW 1", "row 1 ", "", "<b>row</b>"];
     let mut varied = passing_case("Variations that differ little")

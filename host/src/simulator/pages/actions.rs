@@ -1,5 +1,5 @@
-//! Handles the buttons and the form of the pages. Each successful action ends with a redirect to
-//! the overview, which shows the result.
+//! Handles the buttons and the form of the pages. After each successful action, it redirects the
+//! browser to the overview, which shows the result.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::domain::is_web_address;
 
-use super::super::data::audit;
+use super::super::data::unchanged_since;
 use super::super::dto::Defect;
 use super::super::seed::FIRST_START_S;
 use super::super::{Simulator, State as SimulatorState};
@@ -34,8 +34,11 @@ pub(super) async fn save_settings(State(simulator): SharedSimulator, form: Strin
     Redirect::to("/").into_response()
 }
 
-/// Handles the button Create Defect of a log.
-pub(super) async fn create_defect(State(simulator): SharedSimulator, form: String) -> Response {
+/// Handles the button "Create Defect" of a log.
+pub(super) async fn click_create_defect(
+    State(simulator): SharedSimulator,
+    form: String,
+) -> Response {
     let Some(log) = form_id_field(&form, "log") else {
         return StatusCode::BAD_REQUEST.into_response();
     };
@@ -47,9 +50,9 @@ pub(super) async fn create_defect(State(simulator): SharedSimulator, form: Strin
 }
 
 impl Simulator {
-    /// The id of a failed log in the newest execution of the first project.
+    /// Returns the id of a failed log in the newest execution of the first project.
     #[must_use]
-    pub fn failed_log(&self) -> Option<Uuid> {
+    pub fn newest_failed_log(&self) -> Option<Uuid> {
         let state = self.state();
         let logs = &state.data_set.projects.first()?.logs;
         let newest = logs.last()?.test_execution_id;
@@ -62,8 +65,8 @@ impl Simulator {
         self.state().page_state.set_webhook_url(url);
     }
 
-    /// Sends Create Defect for a log, like the button, and waits for the answer. `None` if the log
-    /// does not exist.
+    /// Sends Create Defect for a log, like the button of the log, and waits for the answer. Returns
+    /// `None` if the log does not exist.
     pub fn create_defect(&self, log: Uuid) -> Option<Result<CreatedDefect, WebhookError>> {
         let (url, test) = self.create_defect_request(log)?;
         let no_url = Err(WebhookError::NoUrl);
@@ -76,20 +79,22 @@ impl Simulator {
         Some(answer)
     }
 
-    /// Executes the test set of a log again. Returns the id of the log of the same test in the new
-    /// execution, in which the test fails again.
+    /// Executes the test set of a log again, with the same results. Returns the id of the log that
+    /// the same test has in the new execution.
     pub fn fail_again(&self, log: Uuid) -> Option<Uuid> {
         let data_set = &mut self.state().data_set;
         let (_, log) = data_set.log(log)?;
         let (case, variation) = (log.test_case_id, log.variation_id.clone());
         let execution = data_set.run_again(log.test_execution_id)?;
-        let mut logs = data_set.projects.iter().flat_map(|project| project.logs_of(execution));
+        let mut logs =
+            data_set.projects.iter().flat_map(|project| project.logs_of_execution(execution));
         let later_log = logs.find(|log| log.test_case_id == case && log.variation_id == variation);
         later_log.map(|log| log.id)
     }
 
-    /// Sends Defect KPIs for a project, like the button Refresh of its dashboard, and waits for the
-    /// answer. `id` is the id of the project or of one of its logs. `None` if there is none.
+    /// Sends Defect KPIs for a project, like the button "Refresh" of its dashboard, and waits for
+    /// the answer. `id` is the id of the project or of one of its logs. Returns `None` if no
+    /// project and no log has this id.
     pub fn refresh_counts(&self, id: Uuid) -> Option<Result<Counts, WebhookError>> {
         let (url, project) = {
             let state = self.state();
@@ -103,7 +108,7 @@ impl Simulator {
         Some(answer)
     }
 
-    /// The webhook URL, if one is set, and the body of the Create Defect request for a log.
+    /// Returns the webhook URL, if one is set, and the body of the Create Defect request for a log.
     fn create_defect_request(&self, log: Uuid) -> Option<(Option<String>, FailedTest)> {
         let state = self.state();
         let (project, log) = state.data_set.log(log)?;
@@ -117,7 +122,7 @@ impl Simulator {
     }
 }
 
-/// Adds a created defect to the data, because the simulated API must return it too.
+/// Adds a created defect to the data, because the simulated API must also return the defect.
 fn add_defect(state: &mut SimulatorState, log: Uuid, created: &CreatedDefect) {
     let id = state.data_set.seed.id("defect", log);
     state.data_set.set_defect(log, id);
@@ -130,13 +135,13 @@ fn add_defect(state: &mut SimulatorState, log: Uuid, created: &CreatedDefect) {
         link: created.link.clone(),
         link_label: created.link_label.clone(),
         sync_status: "Success".to_owned(),
-        audit: audit(FIRST_START_S),
+        audit: unchanged_since(FIRST_START_S),
     };
     state.defects.insert(id, defect);
 }
 
-/// Handles the button that runs an execution again: the same tests fail in a later execution.
-pub(super) async fn run_again(State(simulator): SharedSimulator, form: String) -> Response {
+/// Handles the button that runs an execution again. The same tests fail in the new execution.
+pub(super) async fn click_run_again(State(simulator): SharedSimulator, form: String) -> Response {
     let Some(id) = form_id_field(&form, "execution") else {
         return StatusCode::BAD_REQUEST.into_response();
     };
@@ -152,8 +157,8 @@ pub(super) async fn run_again(State(simulator): SharedSimulator, form: String) -
     Redirect::to("/").into_response()
 }
 
-/// Handles the button that refreshes a project's dashboard.
-pub(super) async fn kpis(State(simulator): SharedSimulator, form: String) -> Response {
+/// Handles the button that refreshes the dashboard of a project.
+pub(super) async fn refresh_dashboard(State(simulator): SharedSimulator, form: String) -> Response {
     let Some(id) = form_id_field(&form, "project") else {
         return StatusCode::BAD_REQUEST.into_response();
     };

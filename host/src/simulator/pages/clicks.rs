@@ -1,5 +1,5 @@
-//! The webhook requests that clicks send, and the state of the pages: the webhook URL and the last
-//! answers. Sends nothing itself.
+//! The webhook requests that the buttons of the pages send, and the state of the pages. The state
+//! contains the webhook URL and the last answers. This module sends nothing itself.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,9 @@ pub struct FailedTest {
     pub test_execution_id: Uuid,
     /// The id of the test case.
     pub test_case_id: Uuid,
-    /// The variation, if the test has several data rows.
+    /// The id of the variation, if the test has variations.
     pub variation_id: Option<String>,
-    /// The address of the log's page.
+    /// The address of the page that shows the log.
     pub link_to_test_case_log: Option<String>,
 }
 
@@ -32,7 +32,7 @@ pub struct CreatedDefect {
     pub name: String,
 }
 
-/// The members of an answer to Defect KPIs, and their values.
+/// The names and values of all members of an answer to Defect KPIs.
 pub type Counts = Vec<(String, String)>;
 
 /// The reason why a webhook got no usable answer.
@@ -41,7 +41,7 @@ pub enum WebhookError {
     /// No webhook URL is set.
     #[error("No webhook URL is set: enter the webhook URL of a connection in the form above")]
     NoUrl,
-    /// The request failed, or was answered with an error. The text is one line.
+    /// The request failed, or its answer was an error. The text has one line.
     #[error("{0}")]
     Failed(String),
 }
@@ -52,17 +52,18 @@ pub trait Webhooks: Send + Sync {
     /// Sends Create Defect to a webhook URL and waits for the answer.
     ///
     /// # Errors
-    /// The answer has no defect; the error says why.
+    /// The answer contains no defect. The error contains the reason.
     fn create_defect(&self, url: &str, test: &FailedTest) -> Result<CreatedDefect, WebhookError>;
 
     /// Sends Defect KPIs for a project, and returns each member of the answer.
     ///
     /// # Errors
-    /// The answer has no counts; the error says why.
+    /// The answer contains no counts. The error contains the reason.
     fn counts(&self, url: &str, project: Uuid) -> Result<Counts, WebhookError>;
 }
 
-/// The last successful answer for each log or project, and the error after it, if there was one.
+/// The last successful answer for each log or project, and the last error if it came after this
+/// answer.
 struct LastResults<T>(BTreeMap<Uuid, (Option<T>, Option<String>)>);
 
 impl<T> Default for LastResults<T> {
@@ -72,6 +73,7 @@ impl<T> Default for LastResults<T> {
 }
 
 impl<T> LastResults<T> {
+    /// Stores the last answer for a log or project.
     fn set(&mut self, id: Uuid, answer: Result<T, WebhookError>) {
         let (success, error) = self.0.entry(id).or_insert((None, None));
         match answer {
@@ -80,6 +82,7 @@ impl<T> LastResults<T> {
         }
     }
 
+    /// Returns the last successful answer for a log or project, and the error after this answer.
     fn get(&self, id: Uuid) -> (Option<&T>, Option<&str>) {
         let result = self.0.get(&id);
         result.map_or((None, None), |(success, error)| (success.as_ref(), error.as_deref()))
@@ -90,8 +93,11 @@ impl<T> LastResults<T> {
 #[derive(Default)]
 pub(in super::super) struct PageState {
     webhook_url: Option<String>,
+    /// A sentence about the last action, which the next page shows once.
     notice: Option<String>,
+    /// The answers to Create Defect, by log.
     defects: LastResults<CreatedDefect>,
+    /// The answers to Defect KPIs, by project.
     counts: LastResults<Counts>,
 }
 
@@ -108,7 +114,8 @@ impl PageState {
         self.webhook_url = Some(url.to_owned());
     }
 
-    /// Returns and clears the notice of the last action: a page shows a notice only once.
+    /// Returns the notice of the last action and removes it, because a page shows a notice only
+    /// once.
     pub(super) fn take_notice(&mut self) -> Option<String> {
         self.notice.take()
     }

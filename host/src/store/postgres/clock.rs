@@ -1,7 +1,9 @@
-//! The clock of the database. It decides about leases if several servers share the database.
+//! Follows the clock of the database. If several servers share the database, this clock decides
+//! whether a lease has ended.
 //!
-//! Between two measurements, adds this machine's monotonic time to the last one. Never reads this
-//! machine's wall clock, so a change of that clock does not move the time.
+//! Between two measurements, the time since the last measurement is read from this machine's
+//! monotonic clock. Never reads this machine's wall clock, so a change of that clock does not move
+//! the time.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,25 +19,25 @@ const MEASUREMENT_INTERVAL_MS: u64 = 60_000;
 /// The longest exchange that counts as a measurement, milliseconds. The error of a measurement is
 /// at most half of its exchange.
 const EXCHANGE_MS_MAX: u64 = 500;
-/// The time until the next measurement after the exchange was too slow, milliseconds.
-const RETRY_MS: u64 = 5_000;
+/// The time until the next measurement if an exchange was too slow, milliseconds.
+const RETRY_INTERVAL_MS: u64 = 5_000;
 /// Maximum number of attempts at the first measurement.
-const FIRST_ATTEMPTS: u32 = 5;
+const FIRST_MEASUREMENT_ATTEMPTS_MAX: u32 = 5;
 
-/// The clock of the database.
+/// The clock of the database, as this server follows it.
 #[derive(Debug, Default)]
 pub struct DatabaseClock {
     /// The database's time at the boot of this machine, milliseconds since 1970.
     boot_time_ms: AtomicI64,
-    /// When to measure the clock again, milliseconds since the boot of this machine. 0: the clock
+    /// When to measure the clock again, milliseconds since the boot of this machine. 0 if the clock
     /// was never measured.
     next_measurement_ms: AtomicU64,
 }
 
 impl DatabaseClock {
     /// Reads the database's time. Assumes that the database read its clock in the middle of the
-    /// exchange. So a slow exchange does not count: the process may have been stopped during it. If
-    /// every exchange is slow, an earlier measurement stays in use.
+    /// exchange. So a slow exchange does not count, because the process may have been stopped
+    /// during the exchange. If every exchange is slow, an earlier measurement stays in use.
     ///
     /// # Errors
     /// A statement failed, or every exchange was slow and there is no earlier measurement.
@@ -47,13 +49,14 @@ impl DatabaseClock {
         self.measure_with(read_time, since_boot_ms).await
     }
 
+    /// Does the work of [`Self::measure`] with these clocks.
     async fn measure_with(
         &self,
         mut read_time: impl AsyncFnMut() -> Result<i64, Error>,
         since_boot_ms: impl Fn() -> u64,
     ) -> Result<(), Error> {
         let was_measured = self.next_measurement_ms.load(Ordering::Relaxed) > 0;
-        let attempts = if was_measured { 1 } else { FIRST_ATTEMPTS };
+        let attempts = if was_measured { 1 } else { FIRST_MEASUREMENT_ATTEMPTS_MAX };
         for _ in 0..attempts {
             let before = since_boot_ms();
             let database_ms = read_time().await?;
@@ -69,7 +72,7 @@ impl DatabaseClock {
             }
         }
         if was_measured {
-            let next_ms = since_boot_ms().saturating_add(RETRY_MS);
+            let next_ms = since_boot_ms().saturating_add(RETRY_INTERVAL_MS);
             self.next_measurement_ms.store(next_ms, Ordering::Relaxed);
             return Ok(());
         }

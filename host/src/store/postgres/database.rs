@@ -1,5 +1,5 @@
 //! Runs the SQL statements of the rules in a PostgreSQL session, and reads the rows that they
-//! return. Repeats only reads: never a statement that may have changed something.
+//! return. Repeats only reads. Never repeats a statement that may have changed something.
 
 use std::borrow::Cow;
 use std::iter;
@@ -32,19 +32,19 @@ mod oid {
     pub(super) const UUID: u32 = 2950;
 }
 
-/// Maximum size of the parameters of one `INSERT`, bytes; only a single row may be larger. A larger
-/// `INSERT` could exceed the time limit of a statement.
+/// Maximum size of the parameters of one `INSERT`, bytes. A larger `INSERT` could exceed the time
+/// limit of a statement. Only an `INSERT` of a single row may be larger.
 const INSERT_BYTES_MAX: usize = 4 << 20;
 /// Maximum number of rows of one `INSERT`.
 const INSERT_ROWS_MAX: usize = 512;
 
 impl Session {
-    fn failure(&self, error: &Error) -> Failure {
+    fn to_failure(&self, error: &Error) -> Failure {
         statement_failure(&self.address.display_url, error)
     }
 
-    /// Calls `on_row` for each row of a query. The inner result is the error of `on_row`, the outer
-    /// one that of the query.
+    /// Calls `on_row` for each row of a query. The inner result contains an error of `on_row`. The
+    /// outer result contains an error of the query.
     fn fetch(
         &self,
         sql: Arc<str>,
@@ -71,23 +71,23 @@ impl Session {
 impl Database for Session {
     fn change(&self, sql: &str, params: &[Value<'_>]) -> Result<usize, Failure> {
         let sql = AssertSqlSafe(self.translate_once(sql, |sql| translate(sql, "")));
-        let arguments = arguments(params).map_err(|error| self.failure(&error))?;
+        let arguments = to_arguments(params).map_err(|error| self.to_failure(&error))?;
         let done = self.with_connection(async |connection| {
             sqlx::query_with(sql, arguments).execute(connection).await
         });
-        let done = done.map_err(|error| self.failure(&error))?;
+        let done = done.map_err(|error| self.to_failure(&error))?;
         Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
     }
 
-    fn change_rows(&self, sql: &str, rows: &[Vec<Value<'_>>]) -> Result<(), Failure> {
+    fn insert_rows(&self, sql: &str, rows: &[Vec<Value<'_>>]) -> Result<(), Failure> {
         let sql = self.translate_once(sql, translate_insert);
         for rows in split_rows(rows) {
-            let arguments = array_arguments(rows).map_err(|error| self.failure(&error))?;
+            let arguments = to_array_arguments(rows).map_err(|error| self.to_failure(&error))?;
             let sql = AssertSqlSafe(Arc::clone(&sql));
             let inserted = self.with_connection(async |connection| {
                 sqlx::query_with(sql, arguments).execute(connection).await
             });
-            inserted.map_err(|error| self.failure(&error))?;
+            inserted.map_err(|error| self.to_failure(&error))?;
         }
         Ok(())
     }
@@ -104,23 +104,23 @@ impl Database for Session {
         on_row: OnRow<'_>,
     ) -> Result<(), Failure> {
         let sql = self.translate_once(sql, |sql| translate(sql, columns));
-        let make_arguments = || arguments(params).map_err(|error| self.failure(&error));
+        let make_arguments = || to_arguments(params).map_err(|error| self.to_failure(&error));
         let mut has_row = false;
         let note_row: OnRow<'_> = &mut |row| {
             has_row = true;
             on_row(row)
         };
         let mut read = self.fetch(Arc::clone(&sql), make_arguments()?, note_row);
-        // Repeat a read that is not in a transaction: it changes nothing.
+        // Repeat a read if it is not in a transaction. A read changes nothing.
         if let Err(error) = &read
             && !has_row
-            && !self.in_transaction.get()
+            && !self.is_in_transaction.get()
             && ends_connection(error)
         {
             self.connect().map_err(|error| Failure { violates_constraint: false, error })?;
             read = self.fetch(sql, make_arguments()?, on_row);
         }
-        read.map_err(|error| self.failure(&error))?
+        read.map_err(|error| self.to_failure(&error))?
     }
 
     fn notify(&self, change: &Change) -> Result<(), Failure> {
@@ -132,18 +132,18 @@ impl Database for Session {
 
     fn make_durable(&self) -> Result<(), Failure> {
         let made = self.execute_sql("SET LOCAL synchronous_commit = on");
-        made.map_err(|error| self.failure(&error))
+        made.map_err(|error| self.to_failure(&error))
     }
 
     fn in_snapshot(&self, reads: SnapshotReads<'_>) -> Result<(), StoreError> {
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         if self.execute_sql(begin).is_err() {
             self.connect()?;
-            self.execute_sql(begin).map_err(|error| self.failure(&error))?;
+            self.execute_sql(begin).map_err(|error| self.to_failure(&error))?;
         }
-        self.in_transaction.set(true);
+        self.is_in_transaction.set(true);
         let read = reads(self);
-        self.in_transaction.set(false);
+        self.is_in_transaction.set(false);
         if self.execute_sql("ROLLBACK").is_err() {
             self.disconnect();
         }
@@ -151,7 +151,7 @@ impl Database for Session {
     }
 }
 
-fn arguments(params: &[Value<'_>]) -> Result<PgArguments, Error> {
+fn to_arguments(params: &[Value<'_>]) -> Result<PgArguments, Error> {
     let mut arguments = PgArguments::default();
     for param in params {
         add_argument(&mut arguments, *param).map_err(Error::Encode)?;
@@ -190,9 +190,9 @@ fn split_rows<'r, 'v>(rows: &'r [Vec<Value<'v>>]) -> impl Iterator<Item = &'r [V
     })
 }
 
-/// Returns the parameters of several rows: one array for each column. The first value of a column
-/// decides about the type of its array.
-fn array_arguments(rows: &[Vec<Value<'_>>]) -> Result<PgArguments, Error> {
+/// Converts the parameters of several rows into one array for each column. The type of the first
+/// value of a column is the type of its array.
+fn to_array_arguments(rows: &[Vec<Value<'_>>]) -> Result<PgArguments, Error> {
     let mut arguments = PgArguments::default();
     for (column, first) in rows.first().into_iter().flatten().enumerate() {
         let values = rows.iter().map(|row| row.get(column).copied());
@@ -248,12 +248,12 @@ impl ResultRow for PgRow {
     }
 
     fn value(&self, position: usize) -> Result<Value<'_>, Failure> {
-        let raw = self.try_get_raw(position).map_err(unreadable_row)?;
+        let raw = self.try_get_raw(position).map_err(unreadable_row_failure)?;
         if raw.is_null() {
             return Ok(Value::Null(Kind::Bytes));
         }
         let oid = raw.type_info().oid().map_or(0, |oid| oid.0);
-        let bytes = raw.as_bytes().map_err(unreadable_row)?;
+        let bytes = raw.as_bytes().map_err(unreadable_row_failure)?;
         let value = match (oid, bytes) {
             (oid::BOOL, [value]) => Some(Value::Bool(*value != 0)),
             (oid::BYTEA, bytes) => Some(Value::Bytes(bytes)),
@@ -266,12 +266,12 @@ impl ResultRow for PgRow {
             _ => None,
         };
         value.ok_or_else(|| {
-            unreadable_row(format!("the type {oid} of column {position} is not known"))
+            unreadable_row_failure(format!("the type {oid} of column {position} is not known"))
         })
     }
 }
 
-fn unreadable_row(error: impl Into<BoxDynError>) -> Failure {
+fn unreadable_row_failure(error: impl Into<BoxDynError>) -> Failure {
     Failure {
         violates_constraint: false,
         error: DatabaseError::new("a row cannot be read", error, None),

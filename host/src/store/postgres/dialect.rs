@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Translates one statement. `?1` becomes `$1`, and each `?` becomes `$` with the next number;
-/// texts in quotes do not change. Removes a `+` before a column: it only tells SQLite not to use an
-/// index. `columns` contains the names of the columns that are read, each followed by a comma.
+/// texts in quotes do not change. Removes a `+` before a column, which only tells SQLite not to use
+/// an index. `columns` contains the names of the columns that are read, each followed by a comma.
 pub(super) fn translate(sql: &str, columns: &str) -> String {
     let sql = name_columns(sql, columns);
     let mut translated = String::with_capacity(sql.len() + 16);
@@ -42,8 +42,8 @@ pub(super) fn translate_insert(sql: &str) -> String {
 
 /// Replaces `*` by the names of the columns, because PostgreSQL refuses a prepared `SELECT *` after
 /// a newer server has added a column. Does not change statements about `events` and the view
-/// `defect_records`: not all of them read the same columns. They run outside transactions, where a
-/// refused read is repeated.
+/// `defect_records`, because not all of these statements read the same columns. These statements
+/// run outside transactions, where a refused read is repeated.
 fn name_columns<'s>(sql: &'s str, columns: &str) -> Cow<'s, str> {
     let columns = columns.trim_end_matches(", ");
     let (select, returning) = ("SELECT * FROM ", "RETURNING *");

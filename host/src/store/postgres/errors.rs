@@ -9,13 +9,15 @@ use super::tls_errors;
 use crate::store::DatabaseError;
 use crate::store::sql::database::Failure;
 
-/// The fix if the database does not answer.
+/// The advice to users if the database does not answer.
 const CHECK_SERVER: &str = "check that PostgreSQL runs, and that `store` names it";
+/// The advice to users if the database refuses the password.
 const CHECK_PASSWORD: &str = "check `store_password`, and the user in `store`";
+/// The advice to users if a rule of pg_hba.conf refuses the connection.
 const CHECK_HBA: &str = "check the user in `store`, and pg_hba.conf: a line `hostssl` needs \
                          `sslmode=verify-full` in `store`, and one with a client certificate \
                          `sslcert` and `sslkey`";
-/// The fix if the database accepts no changes.
+/// The advice to users if the database accepts no changes.
 const NAME_PRIMARY: &str = "let `store` name the primary, and not a standby";
 /// The SQLSTATE codes, and classes of codes, after which the connection cannot be used any more.
 const CODES_THAT_END_A_CONNECTION: [&str; 9] =
@@ -65,20 +67,20 @@ pub(super) fn describe_error(database: &str, error: &Error) -> DatabaseError {
     DatabaseError::new(format!("the database {database} {failure}"), error_text(error), fix)
 }
 
-/// Returns the error of a session that reached a standby: its data may be out of date.
+/// Returns the error for a session that reached a standby, whose data may be out of date.
 pub(super) fn standby_error(database: &str) -> DatabaseError {
     let failure = format!("the database {database} only reads");
     DatabaseError::new(failure, "it is a standby", Some(NAME_PRIMARY))
 }
 
-/// Returns the error of a database that is reached through a pool which shares sessions.
+/// Returns the error for a database that is reached through a pool in transaction mode.
 pub(super) fn pool_error(database: &str) -> DatabaseError {
     let failure = format!("the database {database} cannot be used");
     let fix = "let PgBouncer use session mode, or let `store` name PostgreSQL itself";
     DatabaseError::new(failure, "it is reached through a pool in transaction mode", Some(fix))
 }
 
-/// Returns the error of a commit whose answer did not arrive, or arrived with a warning.
+/// Returns the error for a commit whose answer did not arrive, or arrived with a warning.
 pub(super) fn unknown_outcome_error(database: &str, why: String) -> DatabaseError {
     let failure = format!("the database {database} did not confirm whether the change was stored");
     DatabaseError::new(failure, why, Some("repeat the request to see its outcome"))
@@ -95,7 +97,7 @@ pub(super) fn is_lock_timeout(error: &Error) -> bool {
     sql_state(error).as_deref() == Some(LOCK_NOT_AVAILABLE)
 }
 
-/// Whether the connection cannot be used any more after this error.
+/// Whether this error makes the connection unusable.
 pub(super) fn ends_connection(error: &Error) -> bool {
     match error {
         Error::Database(_) => sql_state(error).is_some_and(|code| code_ends_connection(&code)),
@@ -112,7 +114,8 @@ fn sql_state(error: &Error) -> Option<String> {
     error.as_database_error().and_then(|error| Some(error.code()?.into_owned()))
 }
 
-/// Returns the message of PostgreSQL or of the network, without the words that `sqlx` adds.
+/// Returns the message of PostgreSQL or of the network, without the words that the driver `sqlx`
+/// adds.
 pub(super) fn error_text(error: &Error) -> String {
     match error {
         Error::Database(error) => error.message().to_owned(),

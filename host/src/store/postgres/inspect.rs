@@ -1,5 +1,5 @@
-//! Inspects a PostgreSQL database before a server uses it: its version, its clock, a pool in front
-//! of it, and its standbys. Never changes the database.
+//! Inspects a PostgreSQL database before a server uses it: its version, its clock and its standbys,
+//! and whether it is reached through a pool. Never changes the database.
 
 use sqlx::postgres::PgRow;
 use sqlx::{Error, Row as _};
@@ -12,16 +12,16 @@ use crate::store::DatabaseError;
 /// The result of the inspection of a database.
 #[derive(Debug, Clone)]
 pub struct PostgresFindings {
-    /// The version of the server.
+    /// The version of the PostgreSQL server.
     pub version: String,
-    /// How far the database's clock is ahead of this machine's clock, milliseconds. Negative: it is
-    /// behind.
+    /// How far the database's clock is ahead of this machine's clock, milliseconds. Negative if the
+    /// database's clock is behind.
     pub clock_ahead_ms: i64,
     /// Whether a pool lets several clients share one session of PostgreSQL.
     pub is_pooled: bool,
     /// Whether the PostgreSQL server is a standby, which refuses changes.
     pub is_standby: bool,
-    /// Its standbys.
+    /// The standbys of the PostgreSQL server.
     pub standbys: Standbys,
 }
 
@@ -36,18 +36,19 @@ pub struct Standbys {
     pub setting: String,
     /// Number of standbys that must confirm each commit.
     pub required: i64,
-    /// Number of connected standbys whose confirmation counts. `None`: the user has no right to see
-    /// it.
+    /// Number of connected standbys whose confirmation counts. `None` if the user has no right to
+    /// read this.
     pub confirming: Option<i64>,
     /// The user of the connection, quoted as an SQL identifier.
     pub user: String,
 }
 
-/// How often two sessions are compared. One comparison is not enough: if another client of the pool
-/// uses the shared server process at that moment, the two sessions get different processes.
+/// How many times the processes of two sessions are compared. One comparison is not enough: if
+/// another client of the pool uses the shared server process at that moment, the two sessions get
+/// different processes.
 const COMPARISONS: usize = 3;
 
-/// Inspects a database by two sessions, which show whether a pool is in front of it.
+/// Inspects a database. The two sessions show whether the database is reached through a pool.
 pub(super) fn inspect(
     session: &Session,
     second: &Session,
@@ -97,15 +98,15 @@ fn read_standbys(session: &Session) -> Result<Standbys, DatabaseError> {
     })
 }
 
-/// Refuses a pool that assigns a session to each transaction: the settings, prepared statements and
-/// notifications of this server would reach sessions of other clients.
+/// Refuses a pool that assigns a session to each transaction, because the settings, prepared
+/// statements and notifications of this server would reach the sessions of other clients.
 pub(super) fn refuse_pool(session: &Session, second: &Session) -> Result<(), DatabaseError> {
     let error = is_pooled(session, second)?.then(|| pool_error(&session.address.display_url));
     error.map_or(Ok(()), Err)
 }
 
-/// Whether two sessions share one server process of PostgreSQL, or the process of a session
-/// changes.
+/// Whether a pool lets several clients share one session. In this case, the two sessions have the
+/// same server process of PostgreSQL, or the process of one session changes.
 fn is_pooled(session: &Session, second: &Session) -> Result<bool, DatabaseError> {
     second.connect()?;
     let (first_id, second_id) = (backend_process_id(session)?, backend_process_id(second)?);
@@ -120,13 +121,14 @@ fn is_pooled(session: &Session, second: &Session) -> Result<bool, DatabaseError>
     Ok(false)
 }
 
+/// Returns the id of the server process of PostgreSQL that runs this session.
 fn backend_process_id(session: &Session) -> Result<i32, DatabaseError> {
     let row = query_row(session, "SELECT pg_backend_pid()")?;
     row.try_get(0).map_err(|error| describe_error(&session.address.display_url, &error))
 }
 
-/// Returns the row of a query. Does not prepare the statement: in a pool, a prepared statement may
-/// be missing, or exist already.
+/// Returns the first row of a query. Does not prepare the statement: in a pool, a prepared
+/// statement may be missing, or may already exist.
 fn query_row(session: &Session, sql: &'static str) -> Result<PgRow, DatabaseError> {
     let row =
         session.with_connection(async |connection| sqlx::raw_sql(sql).fetch_one(connection).await);

@@ -1,4 +1,5 @@
-//! The PostgreSQL connections of the store's threads: one writes batches, the others only read.
+//! The PostgreSQL connections of the store's threads. One connection writes batches; the others
+//! only read.
 //!
 //! The operations of a batch run under the store's lock, so the operations of several servers never
 //! run at the same time.
@@ -21,8 +22,9 @@ use crate::store::{DatabaseError, StoreError};
 pub(super) struct WritingLink(pub(super) Session);
 
 impl WritingLink {
-    /// Runs changes in the transaction, each in a savepoint, and commits. Undoes a change that
-    /// failed. A single change has no savepoint: if it fails, the transaction is rolled back.
+    /// Runs changes in the transaction, each in a savepoint of its own, and commits. Undoes a
+    /// change that failed. A single change needs no savepoint: if it fails, the whole transaction
+    /// is rolled back.
     fn run_and_commit<W: FnOnce(&dyn Database) -> bool>(
         &self,
         is_single: bool,
@@ -41,8 +43,8 @@ impl WritingLink {
         self.0.commit()
     }
 
-    /// Writes rows of the history in the transaction, and commits. Writes all rows together; if
-    /// that fails, each row in a savepoint.
+    /// Writes rows of the history in the transaction, and commits. Writes all rows together. If
+    /// this fails, writes each row in a savepoint of its own.
     fn commit_history(&self, rows: &[HistoryRow]) -> Result<(), DatabaseError> {
         if !history_rows::write(rows, &self.0) {
             self.execute_sql(ROLL_BACK_TO_SAVEPOINT)?;
@@ -63,7 +65,7 @@ impl WritingLink {
             }
             result => result.map_err(|error| self.describe(&error))?,
         }
-        self.0.in_transaction.set(true);
+        self.0.is_in_transaction.set(true);
         Ok(())
     }
 
@@ -75,6 +77,8 @@ impl WritingLink {
         describe_error(&self.0.address.display_url, error)
     }
 
+    /// Commits the history of a batch, and then its operations. After an error, a transaction may
+    /// still be open.
     fn try_commit(&self, batch: &mut Batch) -> Result<(), DatabaseError> {
         // Write the history first: an operation may delete rows that the history adds. The commit
         // of the history is not durable; the next durable commit makes it durable.
@@ -89,7 +93,7 @@ impl WritingLink {
                 self.begin(BEGIN_HISTORY)?;
                 self.commit_history(&health)?;
             }
-            self.0.in_transaction.set(false);
+            self.0.is_in_transaction.set(false);
         }
         if batch.operations.is_empty() {
             return Ok(());
@@ -120,7 +124,7 @@ const ROLL_BACK_TO_SAVEPOINT: &str = "ROLLBACK TO SAVEPOINT operation";
 impl WriteLink for WritingLink {
     fn commit(&mut self, batch: &mut Batch) -> Result<(), DatabaseError> {
         let committed = self.try_commit(batch);
-        self.0.in_transaction.set(false);
+        self.0.is_in_transaction.set(false);
         if committed.is_err() && self.0.execute_sql("ROLLBACK").is_err() {
             self.0.disconnect();
         }
@@ -146,7 +150,7 @@ pub(super) struct ReadingLink(pub(super) Session);
 impl ReadLink for ReadingLink {
     fn database(&mut self) -> Result<&dyn Database, StoreError> {
         // A read that panicked has left its transaction open.
-        if self.0.in_transaction.get() {
+        if self.0.is_in_transaction.get() {
             self.0.disconnect();
         }
         self.0.connect()?;

@@ -1,4 +1,4 @@
-//! Receives the notifications of other servers. The listener has its own connection and thread.
+//! Receives the notifications of other servers, with a connection and a thread of its own.
 //!
 //! Connects again after a failure. Notifications that were sent in the meantime are lost, so the
 //! listener publishes [`Change::Missed`] after each connect. Never changes the database.
@@ -17,10 +17,10 @@ use crate::domain::Backoff;
 use crate::store::changes::{Change, Publisher};
 use crate::store::{DatabaseError, StoreError};
 
-/// How long no notification may arrive before the listener checks that the connection still works.
+/// If no notification arrives for this time, the listener checks that the connection still works.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
-/// Returns the name of the store's channel. It depends on the schema, because one database may
-/// contain several stores.
+/// The query for the name of the store's channel. The name depends on the schema, because one
+/// database may contain several stores.
 const CHANNEL_NAME_SQL: &str = "SELECT concat('jackfield_', hashtext(current_schema()))";
 
 /// Starts the listener's thread. The thread ends when the store is closed.
@@ -32,6 +32,7 @@ pub(super) fn start(address: Address, publisher: Publisher) -> Result<(), StoreE
     Ok(())
 }
 
+/// Receives notifications and publishes the changes in them.
 struct Listener {
     address: Address,
     publisher: Publisher,
@@ -41,8 +42,8 @@ impl Listener {
     fn run(self) {
         let mut attempts = Backoff::new(RECONNECT_PAUSE, RECONNECT_PAUSE_MAX);
         loop {
-            // Use a new runtime for each connection: shutting it down also ends the tasks that a
-            // lost connection left behind.
+            // Use a new runtime for each connection. When the runtime is shut down, the tasks of
+            // the lost connection end too.
             let runtime = match Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(error) => {
@@ -78,20 +79,22 @@ impl Listener {
         }
     }
 
-    /// Listens until the connection is lost; returns why. Sets `has_listened` once it listens.
+    /// Connects, and publishes changes until the connection is lost. Returns why the connection
+    /// failed. Sets `has_listened` once notifications can arrive.
     async fn listen(&self, has_listened: &mut bool) -> Error {
-        match timeout(self.address.connect_timeout, self.open()).await {
+        match timeout(self.address.connect_timeout, self.connect()).await {
             Ok(Ok(mut listener)) => {
                 *has_listened = true;
                 self.publisher.publish(Change::Missed);
-                self.receive(&mut listener).await
+                self.publish_until_lost(&mut listener).await
             }
             Ok(Err(error)) => error,
             Err(_) => Error::Protocol("no answer within `store_connect_s`".to_owned()),
         }
     }
 
-    async fn open(&self) -> Result<PgListener, Error> {
+    /// Connects, and begins to listen on the channel of the store.
+    async fn connect(&self) -> Result<PgListener, Error> {
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(self.address.connect_timeout)
@@ -105,7 +108,9 @@ impl Listener {
         Ok(listener)
     }
 
-    async fn receive(&self, listener: &mut PgListener) -> Error {
+    /// Publishes the changes of all notifications until the connection is lost. Returns why the
+    /// connection was lost.
+    async fn publish_until_lost(&self, listener: &mut PgListener) -> Error {
         loop {
             match timeout(SILENCE_MAX, listener.try_recv()).await {
                 Ok(Ok(Some(message))) => self.publish_change(message.payload()),
@@ -123,13 +128,13 @@ impl Listener {
         }
     }
 
-    /// Publishes the change in a notification. Ignores most changes of this server itself, because
-    /// it knows them already.
+    /// Publishes the change in a notification. Ignores most changes that this server itself made,
+    /// because this server has already acted on them.
     fn publish_change(&self, message: &str) {
         let Some((server, text)) = message.split_once(' ') else { return };
         match Change::from_text(text) {
-            // Publish these changes even if this server made them: one of its tasks may wait for
-            // the change of another one.
+            // Publish these changes even if this server made them, because one task of this server
+            // may wait for a change that another task makes.
             Some(change @ (Change::Defect(_) | Change::Counts(..))) => {
                 self.publisher.publish(change);
             }

@@ -1,4 +1,5 @@
-//! Updates the schema, and checks that the server's key opens the secrets in the database.
+//! Updates the schema, and checks that the secrets in the database were sealed with the server's
+//! key.
 //!
 //! Never changes a database that it refuses. Servers that start at the same time wait for each
 //! other.
@@ -23,16 +24,17 @@ use crate::store::{DatabaseError, StoreError};
 /// How long an additive migration waits for the lock of a table, milliseconds. The running servers
 /// are blocked during this wait.
 const LOCK_WAIT_MS: u64 = 2_000;
-/// The pause before a migration that did not get a lock is tried again. The running servers
-/// continue during the pause.
+/// The pause before the next attempt at a migration that did not get a lock. The running servers
+/// continue during this pause.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
 /// One change of the schema.
 #[derive(Clone, Copy)]
 struct Migration {
     sql: &'static str,
-    /// Whether it only adds tables, indexes, and columns that may be NULL or have a default. Older
-    /// servers can use the changed schema, and continue while a newer server starts.
+    /// Whether the change only adds tables, indexes, and columns that may be NULL or have a
+    /// default. Older servers can then use the changed schema, and continue while a newer server
+    /// starts.
     is_additive: bool,
 }
 
@@ -42,8 +44,8 @@ const MIGRATIONS: [Migration; 1] = [Migration {
     is_additive: false,
 }];
 
-/// Takes the store's lock until the end of the transaction. It allows only one of the servers that
-/// share a store to change it at a time.
+/// Takes the store's lock until the end of the transaction. Only one of the servers that share a
+/// store has this lock at a time, and only this server may change the store.
 pub(super) const TAKE_STORE_LOCK: &str =
     "SELECT pg_advisory_xact_lock(hashtext('jackfield'), hashtext(current_schema()))";
 
@@ -52,8 +54,8 @@ pub(super) fn prepare(session: &Session, sealer: &Sealer) -> Result<(), StoreErr
     prepare_with(session, sealer, &MIGRATIONS)
 }
 
-/// Does the work of [`prepare`] with these migrations. Tries again while another session, for
-/// example of `pg_dump`, locks a table that a migration changes.
+/// Updates the schema with these migrations and checks the server's key. Tries again while another
+/// session, for example of `pg_dump`, locks a table that a migration changes.
 fn prepare_with(
     session: &Session,
     sealer: &Sealer,
@@ -61,7 +63,7 @@ fn prepare_with(
 ) -> Result<(), StoreError> {
     let mut is_logged = false;
     loop {
-        let prepared = in_transaction(session, || {
+        let prepared = run_in_transaction(session, || {
             migrate(session, migrations)?;
             Ok(check_key(session, sealer)?)
         });
@@ -86,6 +88,7 @@ fn prepare_with(
 enum PrepareError {
     /// Another session locked a table for longer than [`LOCK_WAIT_MS`].
     Busy(DatabaseError),
+    /// The database cannot be used, or failed.
     Refused(StoreError),
 }
 
@@ -101,9 +104,9 @@ impl From<StoreError> for PrepareError {
     }
 }
 
-/// Runs `work` in one transaction, under the store's lock. Turns off the time limits of PostgreSQL,
-/// so only the session's own time limit for an answer remains.
-pub(super) fn in_transaction<T, E: From<DatabaseError>>(
+/// Runs `work` in one transaction, under the store's lock. Switches off the time limits of
+/// PostgreSQL, so that only the time limit of the session for an answer remains.
+pub(super) fn run_in_transaction<T, E: From<DatabaseError>>(
     session: &Session,
     work: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, E> {
@@ -111,9 +114,9 @@ pub(super) fn in_transaction<T, E: From<DatabaseError>>(
                  SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; \
                  SET LOCAL synchronous_commit = on";
     execute_sql(session, &format!("{begin}; {TAKE_STORE_LOCK}"))?;
-    session.in_transaction.set(true);
+    session.is_in_transaction.set(true);
     let done = work();
-    session.in_transaction.set(false);
+    session.is_in_transaction.set(false);
     match done {
         Ok(value) => {
             session.commit()?;
@@ -130,6 +133,8 @@ fn execute_sql(session: &Session, sql: &str) -> Result<(), DatabaseError> {
     session.execute_sql(sql).map_err(|error| describe_error(&session.address.display_url, &error))
 }
 
+/// Runs the migrations that the database does not have yet. Refuses a schema that this server
+/// cannot use.
 fn migrate(session: &Session, migrations: &[Migration]) -> Result<(), PrepareError> {
     let versions = "CREATE TABLE IF NOT EXISTS schema_version \
                     (version bigint NOT NULL, usable_by bigint NOT NULL)";
@@ -146,7 +151,7 @@ fn migrate(session: &Session, migrations: &[Migration]) -> Result<(), PrepareErr
         return Err(newer_schema_error(&session.address.display_url, done).into());
     };
     // Running servers wait for the store's lock during the migrations. If they can use the new
-    // schema, limit this wait: a table may be locked for long.
+    // schema, limit this wait, because another session may lock a table for a long time.
     if missing.iter().all(|it| it.is_additive) {
         execute_sql(session, &format!("SET LOCAL lock_timeout = {LOCK_WAIT_MS}"))?;
     }
@@ -168,14 +173,14 @@ fn migrate(session: &Session, migrations: &[Migration]) -> Result<(), PrepareErr
     Ok(())
 }
 
-/// Returns the number of migrations that the database has, and the oldest schema version whose
-/// servers can use it.
+/// Returns the schema version of the database, which is its number of migrations, and the oldest
+/// schema version whose servers can use the database.
 fn stored_version(db: &dyn Database) -> Result<(usize, usize), StoreError> {
     let sql = "SELECT version, usable_by FROM schema_version";
-    Ok(db.one(sql, params![])?.unwrap_or_default())
+    Ok(db.first_row(sql, params![])?.unwrap_or_default())
 }
 
-/// Refuses a standby, and a schema that this server cannot use because a newer server
+/// Refuses a standby. Also refuses a schema that this server cannot use because a newer server
 /// changed it.
 pub(super) async fn check_usable(
     connection: &mut PgConnection,

@@ -1,4 +1,4 @@
-//! A session with PostgreSQL, for the thread that owns it. Connects again after a failure, and
+//! A session with PostgreSQL, which belongs to one thread. It connects again after a failure, and
 //! limits the time of each wait.
 //!
 //! Never repeats a statement that may have had an effect.
@@ -19,26 +19,30 @@ use super::warnings::catch_warning;
 use crate::domain::Backoff;
 use crate::store::{DatabaseError, StoreError};
 
-/// The pause after the first failed attempt to connect. It doubles, up to the maximum.
+/// The pause after the first failed attempt to connect. The pause doubles with each failure, up to
+/// `RECONNECT_PAUSE_MAX`.
 pub(super) const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+/// Maximum pause after a failed attempt to connect.
 pub(super) const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long the client waits for an answer after the time limit of PostgreSQL has passed.
 pub(super) const ANSWER_GRACE: Duration = Duration::from_secs(2);
 /// Maximum number of prepared statements of a connection.
-const STATEMENTS_MAX: usize = 256;
-/// Unlike `COMMIT` alone, fails if the transaction has ended or a statement in it has failed.
+const PREPARED_STATEMENTS_MAX: usize = 256;
+/// Commits. Unlike `COMMIT` alone, this fails if the transaction has ended, or if a statement of
+/// the transaction has failed.
 const COMMIT: &str = "SAVEPOINT operation; COMMIT";
-/// Maximum time from one statement of a transaction to the next, milliseconds. It limits how long a
-/// server that stopped in a transaction, or lost its network, delays the other servers.
+/// Maximum time from one statement of a transaction to the next, milliseconds. A server that stops
+/// during a transaction, or loses its network, delays the other servers for at most this time.
 const IDLE_TRANSACTION_MS: u64 = 5_000;
 
-/// How to connect to the database, and the time limits.
+/// The address of a database, with the options and time limits of its connections.
 #[derive(Clone)]
 pub(super) struct Address {
+    /// The driver's options for a connection, with the password.
     pub(super) options: PgConnectOptions,
     /// The address without the password and the parameters, for messages.
     pub(super) display_url: Arc<str>,
-    /// Identifies this server in the notifications that it sends; letters and digits.
+    /// Identifies this server in the notifications that it sends. Contains only letters and digits.
     pub(super) server: Arc<str>,
     /// The time limit of an attempt to connect.
     pub(super) connect_timeout: Duration,
@@ -46,19 +50,19 @@ pub(super) struct Address {
     pub(super) statement_timeout: Duration,
 }
 
-/// A connection that is opened again after a failure.
+/// A connection to PostgreSQL that is opened again after a failure.
 pub(super) struct Session {
     pub(super) address: Address,
     runtime: Runtime,
     connection: RefCell<Option<PgConnection>>,
     clock: Arc<DatabaseClock>,
     /// The pauses between attempts to connect.
-    attempts: Cell<Backoff>,
+    connect_backoff: Cell<Backoff>,
     /// Why the last attempt to connect failed.
     last_failure: RefCell<Option<DatabaseError>>,
     /// Whether a transaction is open. If the connection is lost then, the statements of the
     /// transaction are lost too.
-    pub(super) in_transaction: Cell<bool>,
+    pub(super) is_in_transaction: Cell<bool>,
     /// The statements of the rules, and their translations for PostgreSQL.
     translations: RefCell<HashMap<String, Arc<str>>>,
     /// Whether to check at each connect that this server can use the schema.
@@ -77,26 +81,26 @@ impl Session {
             clock,
             connection: RefCell::default(),
             last_failure: RefCell::default(),
-            attempts: Cell::new(Backoff::new(RECONNECT_PAUSE, RECONNECT_PAUSE_MAX)),
-            in_transaction: Cell::default(),
+            connect_backoff: Cell::new(Backoff::new(RECONNECT_PAUSE, RECONNECT_PAUSE_MAX)),
+            is_in_transaction: Cell::default(),
             translations: RefCell::default(),
             checks_schema: false,
         })
     }
 
-    /// Makes the session check the schema at each connect: it then refuses a schema that this
-    /// server cannot use because a newer server changed it.
-    pub(super) fn for_rules(self) -> Self {
+    /// Makes the session check the schema at each connect. The session then refuses a schema that
+    /// this server cannot use because a newer server changed it.
+    pub(super) fn with_schema_check(self) -> Self {
         Self { checks_schema: true, ..self }
     }
 
-    /// Connects if there is no connection. After a failed attempt, makes no attempt during a pause,
-    /// but returns the same error at once.
+    /// Connects if there is no connection. A failed attempt begins a pause. During the pause,
+    /// returns the error of this attempt at once, without another attempt.
     pub(super) fn connect(&self) -> Result<(), DatabaseError> {
         if self.connection.borrow().is_some() {
             return Ok(());
         }
-        let mut attempts = self.attempts.get();
+        let mut attempts = self.connect_backoff.get();
         if attempts.is_pausing(Instant::now()) {
             let last = self.last_failure.borrow().clone();
             let failure = format!("the database {} cannot be reached", self.address.display_url);
@@ -109,7 +113,7 @@ impl Session {
             }));
         }
         let connected = self.runtime.block_on(async {
-            match tokio::time::timeout(self.address.connect_timeout, self.open()).await {
+            match tokio::time::timeout(self.address.connect_timeout, self.open_connection()).await {
                 Ok(opened) => opened,
                 Err(_) => Err(Error::Protocol("no answer within `store_connect_s`".to_owned())),
             }
@@ -117,13 +121,13 @@ impl Session {
         match connected {
             Ok(connection) => {
                 attempts.succeed();
-                self.attempts.set(attempts);
+                self.connect_backoff.set(attempts);
                 *self.connection.borrow_mut() = Some(connection);
                 Ok(())
             }
             Err(error) => {
                 attempts.fail(Instant::now());
-                self.attempts.set(attempts);
+                self.connect_backoff.set(attempts);
                 let described = describe_error(&self.address.display_url, &error);
                 *self.last_failure.borrow_mut() = Some(described.clone());
                 Err(described)
@@ -131,14 +135,17 @@ impl Session {
         }
     }
 
-    async fn open(&self) -> Result<PgConnection, Error> {
-        let options = self.address.options.clone().statement_cache_capacity(STATEMENTS_MAX);
+    /// Opens a connection, and prepares it for the statements of this server.
+    async fn open_connection(&self) -> Result<PgConnection, Error> {
+        let options =
+            self.address.options.clone().statement_cache_capacity(PREPARED_STATEMENTS_MAX);
         let mut connection = PgConnection::connect_with(&options).await?;
         let statement_ms = self.address.statement_timeout.as_millis();
-        // Shorter than the limit of the statement, so that the error of a long wait names the lock.
+        // The limit for a lock is shorter than the limit for the statement. So a wait for a lock
+        // that is too long fails with an error about the lock.
         let lock_ms = statement_ms * 9 / 10;
         let server = &self.address.server;
-        // Set these values by statements: PgBouncer refuses them as startup parameters.
+        // Set these values by statements, because PgBouncer refuses them as startup parameters.
         let settings = format!(
             "SET statement_timeout = {statement_ms}; SET lock_timeout = {lock_ms};
              SET idle_in_transaction_session_timeout = {IDLE_TRANSACTION_MS};
@@ -149,8 +156,8 @@ impl Session {
         if self.checks_schema {
             check_usable(&mut connection, &self.address.display_url).await?;
         }
-        // Measure the clock only after a standby was refused, because its clock may differ from the
-        // clock of the primary.
+        // Measure the clock only after the check that refuses a standby, because the clock of a
+        // standby may differ from the clock of the primary.
         self.clock.measure(&mut connection).await?;
         Ok(connection)
     }
@@ -213,7 +220,7 @@ impl Session {
     /// Drops the connection. PostgreSQL then rolls back an open transaction.
     pub(super) fn disconnect(&self) {
         *self.connection.borrow_mut() = None;
-        self.in_transaction.set(false);
+        self.is_in_transaction.set(false);
     }
 
     /// Runs `work` with the connection. Drops the connection after an error that ends it.

@@ -1,5 +1,5 @@
-//! Catches the warnings that PostgreSQL sends with an answer. The driver `sqlx` only logs them, so
-//! they are read by a subscriber of the log. Never catches the warnings of other threads.
+//! Catches the warnings that PostgreSQL sends with an answer. The driver `sqlx` only logs these
+//! warnings, so a subscriber of the log reads them. Never catches the warnings of other threads.
 
 use std::cell::RefCell;
 use std::fmt::Debug;
@@ -15,13 +15,15 @@ use tracing::{Dispatch, Event, Level, Metadata, Subscriber, dispatcher};
 const NOTICE_TARGET: &str = "sqlx::postgres::notice";
 
 thread_local! {
+    /// The last warning that the driver has logged in this thread.
     static LAST_WARNING: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 /// Runs `statements`. Returns their result, and the last warning that PostgreSQL sent during them.
 pub(super) fn catch_warning<T>(statements: impl FnOnce() -> T) -> (T, Option<String>) {
-    // A second subscriber must exist. With a single one, `tracing` asks only the current subscriber
-    // of the thread that logs first whether the driver's messages are needed, and keeps the answer.
+    // A second subscriber must exist. With a single subscriber, `tracing` asks only once whether
+    // the driver's messages are needed: it asks the subscriber of the thread that logs first, and
+    // keeps the answer.
     static SUBSCRIBERS: LazyLock<[Dispatch; 2]> = LazyLock::new(|| {
         [Dispatch::new(WarningSubscriber), Dispatch::new(NoSubscriber::default())]
     });
@@ -79,13 +81,13 @@ impl Visit for MessageVisitor {
 mod tests {
     use super::*;
 
-    /// Logs a warning like the driver.
+    /// Logs a warning in the same way as the driver.
     fn log_notice(text: &str) {
         tracing::event!(target: NOTICE_TARGET, Level::WARN, message = text);
     }
 
     #[test]
-    fn only_warnings_of_the_statements_are_returned() {
+    fn only_warnings_that_the_driver_logs_during_the_statements_are_returned() {
         log_notice("before");
         let (done, warning) = catch_warning(|| {
             tracing::warn!("of this server");

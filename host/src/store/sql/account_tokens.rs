@@ -1,4 +1,4 @@
-//! Named tokens and the accounts that they sign in.
+//! Stores named tokens, with the accounts that sign in with them.
 //!
 //! This file never gets a token, only its hash.
 
@@ -20,7 +20,7 @@ pub(super) fn create(
     token: AccountToken,
     hash: TokenHash,
 ) -> Result<(), StoreError> {
-    let count: usize = db.only("SELECT COUNT(*) FROM account_tokens", params![])?;
+    let count: usize = db.required_row("SELECT COUNT(*) FROM account_tokens", params![])?;
     if count >= ACCOUNT_TOKENS_MAX {
         return Err(StoreError::Conflict(format!(
             "there are already {ACCOUNT_TOKENS_MAX} tokens, which is the maximum: revoke one that is \
@@ -53,20 +53,21 @@ pub(super) fn create(
     })
 }
 
-/// Returns all tokens, by name.
+/// Returns all tokens, sorted by name.
 pub(super) fn list(db: &dyn Database) -> Result<Vec<AccountToken>, StoreError> {
-    let rows: Vec<TokenRow> = db.all("SELECT * FROM account_tokens ORDER BY name", params![])?;
-    rows.into_iter().map(TokenRow::token).collect()
+    let rows: Vec<TokenRow> =
+        db.all_rows("SELECT * FROM account_tokens ORDER BY name", params![])?;
+    rows.into_iter().map(TokenRow::into_token).collect()
 }
 
 /// Returns the token with this hash.
-pub(super) fn by_hash(
+pub(super) fn find_by_hash(
     db: &dyn Database,
     hash: TokenHash,
 ) -> Result<Option<AccountToken>, StoreError> {
     let row: Option<TokenRow> =
-        db.one("SELECT * FROM account_tokens WHERE hash = ?", params![hash.0])?;
-    row.map(TokenRow::token).transpose()
+        db.first_row("SELECT * FROM account_tokens WHERE hash = ?", params![hash.0])?;
+    row.map(TokenRow::into_token).transpose()
 }
 
 /// Deletes a token; its sessions are deleted with it.
@@ -95,6 +96,7 @@ pub(super) fn read_account(
     Ok(Account { name, role: known_word(role, "its role")?, connections })
 }
 
+/// A row of the table `account_tokens`. Times are milliseconds since 1970.
 struct TokenRow {
     id: Uuid,
     name: String,
@@ -120,12 +122,12 @@ from_row!(TokenRow {
 });
 
 impl TokenRow {
-    fn token(self) -> Result<AccountToken, StoreError> {
+    fn into_token(self) -> Result<AccountToken, StoreError> {
         let id = self.id;
-        self.read().map_err(|unreadable| unreadable.in_row("token", id))
+        self.try_into_token().map_err(|unreadable| unreadable.in_row("token", id))
     }
 
-    fn read(self) -> Result<AccountToken, Unreadable> {
+    fn try_into_token(self) -> Result<AccountToken, Unreadable> {
         Ok(AccountToken {
             id: TokenId(self.id),
             account: read_account(self.name, &self.role, self.connections.as_deref())?,

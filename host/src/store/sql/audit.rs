@@ -1,4 +1,4 @@
-//! The audit log. An entry is added before a change and completed after it.
+//! Stores the audit log. An entry is added before a change, and completed after the change.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -65,7 +65,7 @@ pub(super) fn count_repeats(
 
 /// Returns the entries that meet the conditions, newest first.
 pub(super) fn list(db: &dyn Database, filter: &AuditFilter) -> Result<Vec<AuditEntry>, StoreError> {
-    let rows: Vec<EntryRow> = db.all(
+    let rows: Vec<AuditEntryRow> = db.all_rows(
         "SELECT * FROM audit
          WHERE (?1 IS NULL OR at >= ?1) AND (?2 IS NULL OR at < ?2)
            AND (?3 IS NULL OR account = ?3) AND (?4 IS NULL OR object = ?4)
@@ -81,10 +81,10 @@ pub(super) fn list(db: &dyn Database, filter: &AuditFilter) -> Result<Vec<AuditE
             filter.limit
         ],
     )?;
-    rows.into_iter().map(EntryRow::entry).collect()
+    rows.into_iter().map(AuditEntryRow::into_entry).collect()
 }
 
-/// Deletes some of the entries that exceed the retention. Returns false if there was none.
+/// Deletes some of the entries that exceed the retention. Returns false if there was no such entry.
 pub(super) fn delete_some(
     db: &dyn Database,
     retention: AuditRetention,
@@ -99,21 +99,25 @@ pub(super) fn delete_some(
     Ok(deleted > 0)
 }
 
-struct EntryRow {
+/// A row of the table `audit`.
+struct AuditEntryRow {
     id: Uuid,
+    /// When the action was requested, milliseconds since 1970.
     at: i64,
     account: String,
     role: String,
     client: String,
+    /// The kind of program that sent the request.
     via: String,
     action: String,
     object: Option<String>,
     outcome: Option<String>,
     event_id: Option<Uuid>,
+    /// How many times the same attempt was repeated.
     repeats: u64,
 }
 
-from_row!(EntryRow {
+from_row!(AuditEntryRow {
     id,
     at,
     account,
@@ -127,13 +131,13 @@ from_row!(EntryRow {
     repeats
 });
 
-impl EntryRow {
-    fn entry(self) -> Result<AuditEntry, StoreError> {
+impl AuditEntryRow {
+    fn into_entry(self) -> Result<AuditEntry, StoreError> {
         let id = self.id;
-        self.read().map_err(|unreadable| unreadable.in_row("entry of the audit log", id))
+        self.try_into_entry().map_err(|unreadable| unreadable.in_row("entry of the audit log", id))
     }
 
-    fn read(self) -> Result<AuditEntry, Unreadable> {
+    fn try_into_entry(self) -> Result<AuditEntry, Unreadable> {
         Ok(AuditEntry {
             id: AuditId(self.id),
             at: time(self.at)?,

@@ -1,5 +1,5 @@
-//! Claims of a failed test. A claim decides whether a run may create the defect, or may only search
-//! for it.
+//! Claims a failed test for a run. A claim decides whether the run may create the defect, or may
+//! only search for it.
 //!
 //! A claim is one transaction. Only one of several concurrent claims gets the lease. Each lease of
 //! a row has another fence.
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::columns::known_word;
 use super::database::{Database, params};
-use super::defect_records::{DefectRow, newest};
+use super::defect_records::{DefectRow, read_newest_row};
 use super::doubts::{self, SEARCH_WAIT_MS};
 use super::recurrences::{self, OtherFailure};
 use crate::domain::{
@@ -19,7 +19,7 @@ use crate::domain::{
 use crate::store::{Claim, StoreError};
 
 /// The reason that people see for a defect that is in doubt because the database was restored.
-pub(super) const RESTORED: &str =
+pub(super) const RESTORED_DATABASE_REASON: &str =
     "the database was restored, or fell behind, and may have lost this defect";
 
 /// Returns the defect of a failed test, if its row is in `created` and was not released.
@@ -28,23 +28,23 @@ pub(super) fn created_defect(
     connection: ConnectionId,
     test: &FailedTest,
 ) -> Result<Option<(DefectId, Defect)>, StoreError> {
-    let Some(row) = newest(db, connection, test)? else { return Ok(None) };
+    let Some(row) = read_newest_row(db, connection, test)? else { return Ok(None) };
     if row.released || row.state != DefectState::Created.as_str() {
         return Ok(None);
     }
-    Ok(Some(row.created()?))
+    Ok(Some(row.id_and_defect()?))
 }
 
 /// Claims a failed test. In a database that fell behind, a failed test without a row may have a
-/// defect, so it counts as in doubt since `restored_at`.
+/// defect. So this failed test counts as in doubt since `restored_at`.
 pub(super) fn claim(
     db: &dyn Database,
     claim: &Claim,
     restored_at: Option<Timestamp>,
 ) -> Result<Claimed, StoreError> {
-    let Some(row) = newest(db, claim.connection, &claim.test)? else {
+    let Some(row) = read_newest_row(db, claim.connection, &claim.test)? else {
         return match restored_at {
-            None => insert_first(db, claim),
+            None => claim_without_row(db, claim),
             Some(since) => insert_in_doubt(db, claim, 1, since),
         };
     };
@@ -61,7 +61,7 @@ pub(super) fn claim(
     }
     let state = known_word::<DefectState>(&row.state, "its state")?;
     if state == DefectState::Created {
-        let (id, defect) = row.created()?;
+        let (id, defect) = row.id_and_defect()?;
         return Ok(Claimed::Created { id, defect });
     }
     if row.lease_until.is_some_and(|until| until > claim.now.as_millisecond()) {
@@ -80,7 +80,7 @@ pub(super) fn claim(
     }
 }
 
-/// Requests a notification of the end of the run for which a claim has to wait.
+/// If the claim must wait for a run, requests a notification when the lease of that run ends.
 pub(super) fn request_lease_end_notice(
     db: &dyn Database,
     claimed: &Claimed,
@@ -93,30 +93,30 @@ pub(super) fn request_lease_end_notice(
     Ok(())
 }
 
-/// Handles the first claim of a failed test, which may be a recurrence.
-fn insert_first(db: &dyn Database, claim: &Claim) -> Result<Claimed, StoreError> {
-    match other_failure(db, claim)? {
+/// Claims a failed test that has no row yet. The failed test may be a recurrence.
+fn claim_without_row(db: &dyn Database, claim: &Claim) -> Result<Claimed, StoreError> {
+    match find_other_failure(db, claim)? {
         OtherFailure::None => insert_intent(db, claim, 1),
         OtherFailure::Unresolved(first) => Ok(Claimed::WaitsForFirst(first)),
         OtherFailure::Created(first) => {
             let lease = insert_row(db, claim, 1)?;
             let marker = Marker::derive(claim.connection, &claim.test, 1);
-            Ok(Claimed::Recurs(Box::new(first.recurrence(db, lease, marker)?)))
+            Ok(Claimed::Recurs(Box::new(first.into_recurrence(db, lease, marker)?)))
         }
     }
 }
 
 /// Looks up the other failures of the test case, if the claim allows recurrences.
-fn other_failure(db: &dyn Database, claim: &Claim) -> Result<OtherFailure, StoreError> {
+fn find_other_failure(db: &dyn Database, claim: &Claim) -> Result<OtherFailure, StoreError> {
     match &claim.rows_in_work_if_recurrence {
         None => Ok(OtherFailure::None),
         Some(rows) => {
-            recurrences::other_failure(db, claim.connection, &claim.test, rows, claim.now)
+            recurrences::find_other_failure(db, claim.connection, &claim.test, rows, claim.now)
         }
     }
 }
 
-/// Inserts the row of a new generation in `intent`, with a lease.
+/// Inserts the row of a new generation, and allows the claim to create the defect.
 fn insert_intent(db: &dyn Database, claim: &Claim, generation: u32) -> Result<Claimed, StoreError> {
     let lease = insert_row(db, claim, generation)?;
     let marker = Marker::derive(claim.connection, &claim.test, generation);
@@ -132,7 +132,7 @@ fn insert_in_doubt(
     since: Timestamp,
 ) -> Result<Claimed, StoreError> {
     let lease = insert_row(db, claim, generation)?;
-    let row: DefectRow = db.only(
+    let row: DefectRow = db.required_row(
         "UPDATE defects SET state = 'in-doubt', class = 'open', writes = 1, wait_from = ?2,
              next_search_at = ?3, reason = ?4
          WHERE id = ?1 RETURNING *",
@@ -140,12 +140,13 @@ fn insert_in_doubt(
             lease.defect.0,
             since.as_millisecond(),
             claim.now.as_millisecond().saturating_add(SEARCH_WAIT_MS),
-            RESTORED
+            RESTORED_DATABASE_REASON
         ],
     )?;
-    Ok(Claimed::Search(Box::new(row.doubtful(lease)?)))
+    Ok(Claimed::Search(Box::new(row.into_doubtful_defect(lease)?)))
 }
 
+/// Inserts the row of a new generation in `intent`, and returns its lease.
 fn insert_row(db: &dyn Database, claim: &Claim, generation: u32) -> Result<Lease, StoreError> {
     let id = DefectId(Uuid::now_v7());
     let (execution, case, variation) = claim.test.key();
@@ -177,7 +178,7 @@ fn insert_row(db: &dyn Database, claim: &Claim, generation: u32) -> Result<Lease
 /// Whether a connection exists and is not being deleted.
 fn connection_exists(db: &dyn Database, id: ConnectionId) -> Result<bool, StoreError> {
     let exists = "SELECT EXISTS (SELECT 1 FROM connections WHERE id = ? AND NOT deleted)";
-    Ok(db.only(exists, params![id.0])?)
+    Ok(db.required_row(exists, params![id.0])?)
 }
 
 /// Leases a row for which no write was sent: a row in `failed`, or in `intent` with a lease that
@@ -190,11 +191,11 @@ fn lease_for_create(
     // Only a person can start a later generation, so a row of a later generation is never a
     // recurrence.
     let other_failure =
-        if row.generation == 1 { other_failure(db, claim)? } else { OtherFailure::None };
+        if row.generation == 1 { find_other_failure(db, claim)? } else { OtherFailure::None };
     if let OtherFailure::Unresolved(first) = other_failure {
         return Ok(Claimed::WaitsForFirst(first));
     }
-    let fence: i64 = db.only(
+    let fence: i64 = db.required_row(
         "UPDATE defects SET state = 'intent', fence = fence + 1, lease_until = ?2, event_id = ?3,
              test_link = ?4, reason = NULL, updated_at = ?5
          WHERE id = ?1 RETURNING fence",
@@ -210,7 +211,7 @@ fn lease_for_create(
     let marker = Marker::derive(claim.connection, &claim.test, row.generation);
     match other_failure {
         OtherFailure::Created(first) => {
-            Ok(Claimed::Recurs(Box::new(first.recurrence(db, lease, marker)?)))
+            Ok(Claimed::Recurs(Box::new(first.into_recurrence(db, lease, marker)?)))
         }
         OtherFailure::None | OtherFailure::Unresolved(_) => {
             Ok(Claimed::Create { lease, marker, generation: row.generation })
@@ -219,7 +220,7 @@ fn lease_for_create(
 }
 
 /// Leases a row for which a write was sent. If the last run stored no outcome, its write counts as
-/// unanswered.
+/// sent and not answered.
 fn lease_for_search(
     db: &dyn Database,
     row: &DefectRow,
@@ -228,7 +229,7 @@ fn lease_for_search(
     if row.state == DefectState::Sent.as_str() {
         doubts::put_lost_run_in_doubt(db, row.id, claim.now, claim.run_ms)?;
     }
-    let row: DefectRow = db.only(
+    let row: DefectRow = db.required_row(
         "UPDATE defects SET fence = fence + 1, lease_until = ?2, event_id = ?3,
              state = CASE WHEN state = 'failed' OR class = 'refused' THEN 'failed'
                  ELSE 'in-doubt' END,
@@ -244,5 +245,5 @@ fn lease_for_search(
         ],
     )?;
     let lease = Lease { defect: DefectId(row.id), fence: row.fence, until: claim.lease_until };
-    Ok(Claimed::Search(Box::new(row.doubtful(lease)?)))
+    Ok(Claimed::Search(Box::new(row.into_doubtful_defect(lease)?)))
 }

@@ -11,30 +11,36 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::unreadable::Unreadable;
-use crate::domain::{ConnectionId, Counts, Defect, DefectId, Received, StringEnum, WebhookPaths};
+use crate::domain::{
+    ConnectionId, Counts, Defect, DefectId, ReceivedRequest, StringEnum, WebhookPaths,
+};
 use crate::store::{DatabaseError, StoreError};
 
+/// Converts a stored time, milliseconds since 1970.
 pub(super) fn time(ms: i64) -> Result<Timestamp, Unreadable> {
     Timestamp::from_millisecond(ms).map_err(|error| Unreadable::new("a time", error))
 }
 
+/// Converts a stored time that may be absent.
 pub(super) fn time_opt(ms: Option<i64>) -> Result<Option<Timestamp>, Unreadable> {
     ms.map(time).transpose()
 }
 
-/// Parses the string of an enum value. Fails for an unknown string, which a later version of
-/// Jackfield may have stored.
+/// Parses the string of an enum value. `what` names the value in the error. Fails if the string is
+/// unknown; a later version of Jackfield may have stored it.
 pub(super) fn known_word<T: StringEnum>(word: &str, what: &'static str) -> Result<T, Unreadable> {
     T::parse(word).ok_or_else(|| {
         Unreadable::new(what, format!("`{word}` is unknown to this version of Jackfield"))
     })
 }
 
+/// Writes a value as the JSON text of a column.
 pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value)
         .map_err(|error| DatabaseError::new("a value cannot be stored", error, None).into())
 }
 
+/// Parses the JSON text of a column. `what` names the value in the error.
 pub(super) fn from_json<T: DeserializeOwned>(
     text: &str,
     what: &'static str,
@@ -56,13 +62,14 @@ pub(super) fn connection_ids_json(
     hex.map(|hex| to_json(&hex)).transpose()
 }
 
-/// Converts to the signed integer of a column. Real durations and sizes are never too large for it.
+/// Converts a number to the signed integer that a column stores. The numbers that are stored,
+/// durations and sizes, are never too large for it.
 pub(super) fn to_i64(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Implements the conversions between a type of the domain and the type of its JSON with the same
-/// members.
+/// Implements the conversions between a type of the domain and the type of its JSON. Both types
+/// must have the same members.
 macro_rules! same_members {
     ($from:ident => $to:ident { $($member:ident),+ $(,)? }) => {
         impl From<$from> for $to {
@@ -76,6 +83,7 @@ macro_rules! same_members {
 
 pub(super) use same_members;
 
+/// The JSON of a defect in the tracker.
 #[derive(Serialize, Deserialize)]
 pub(super) struct DefectJson {
     key: String,
@@ -88,6 +96,7 @@ pub(super) struct DefectJson {
 
 same_members!(Defect => DefectJson { key, title, link, status, priority, description });
 
+/// The JSON of the counts of a project.
 #[derive(Serialize, Deserialize)]
 pub(super) struct CountsJson {
     open: u64,
@@ -99,6 +108,7 @@ pub(super) struct CountsJson {
 
 same_members!(Counts => CountsJson { open, closed, critical, moderate, critical_link });
 
+/// The JSON of the paths at which a connection receives webhooks.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct WebhookPathsJson {
@@ -108,6 +118,7 @@ pub(super) struct WebhookPathsJson {
 
 same_members!(WebhookPaths => WebhookPathsJson { create_defect, kpis });
 
+/// The JSON of the request of an event.
 #[derive(Serialize, Deserialize)]
 pub(super) struct ReceivedJson {
     method: String,
@@ -117,4 +128,4 @@ pub(super) struct ReceivedJson {
     body: Option<String>,
 }
 
-same_members!(Received => ReceivedJson { method, path, headers, body });
+same_members!(ReceivedRequest => ReceivedJson { method, path, headers, body });

@@ -21,7 +21,8 @@ use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 /// milliseconds.
 type TokenRow = (Uuid, Vec<u8>, Option<i64>, Option<u64>);
 
-/// Returns all connections, or only the one with this id; sorted by name.
+/// Returns all connections, sorted by name. If `only` is set, returns only the connection with this
+/// id.
 pub(super) fn read(
     db: &dyn Database,
     only: Option<ConnectionId>,
@@ -29,13 +30,14 @@ pub(super) fn read(
     let mut read = Vec::new();
     // Read in a snapshot, so that a connection and its secrets and tokens are from the same moment.
     db.in_snapshot(&mut |db| {
-        read = read_parts(db, only)?;
+        read = read_in_snapshot(db, only)?;
         Ok(())
     })?;
     Ok(read)
 }
 
-fn read_parts(
+/// Does the work of [`read`]. Call this in a snapshot.
+fn read_in_snapshot(
     db: &dyn Database,
     only: Option<ConnectionId>,
 ) -> Result<Vec<StoredConnection>, StoreError> {
@@ -45,19 +47,22 @@ fn read_parts(
     };
     let id = only.as_ref().map(|id| [id.0.to_value()]);
     let id = id.as_ref().map_or(&[][..], |id| &id[..]);
-    let rows: Vec<ConnectionRow> = db.all(
+    let rows: Vec<ConnectionRow> = db.all_rows(
         &format!("SELECT * FROM connections WHERE NOT deleted{row_condition} ORDER BY name"),
         id,
     )?;
     let mut secrets: HashMap<Uuid, BTreeMap<String, Sealed>> = HashMap::new();
-    let sealed: Vec<(Uuid, String, Vec<u8>)> =
-        db.all(&format!("SELECT connection_id, name, sealed FROM secrets{part_condition}"), id)?;
+    let sealed: Vec<(Uuid, String, Vec<u8>)> = db.all_rows(
+        &format!("SELECT connection_id, name, sealed FROM secrets{part_condition}"),
+        id,
+    )?;
     for (connection, name, bytes) in sealed {
         secrets.entry(connection).or_default().insert(name, Sealed(bytes));
     }
     let mut tokens: HashMap<Uuid, Vec<StoredToken>> = HashMap::new();
     let select = "SELECT connection_id, hash, expires_at, grace_ms FROM tokens";
-    let hashes: Vec<TokenRow> = db.all(&format!("{select}{part_condition} ORDER BY rowid"), id)?;
+    let hashes: Vec<TokenRow> =
+        db.all_rows(&format!("{select}{part_condition} ORDER BY rowid"), id)?;
     for (connection, hash, expires_at, grace_ms) in hashes {
         let hash: [u8; 32] = hash.try_into().map_err(|_| {
             Unreadable::new("the hash of a token", "its length is not 32 bytes")
@@ -73,11 +78,12 @@ fn read_parts(
         .map(|row| {
             let secrets = secrets.remove(&row.id).unwrap_or_default();
             let tokens = tokens.remove(&row.id).unwrap_or_default();
-            row.stored(secrets, tokens)
+            row.into_stored_connection(secrets, tokens)
         })
         .collect()
 }
 
+/// A row of the table `connections`. Times are milliseconds since 1970.
 struct ConnectionRow {
     id: Uuid,
     name: String,
@@ -135,18 +141,21 @@ from_row!(ConnectionRow {
 });
 
 impl ConnectionRow {
-    fn stored(
+    fn into_stored_connection(
         self,
         secrets: BTreeMap<String, Sealed>,
         tokens: Vec<StoredToken>,
     ) -> Result<StoredConnection, StoreError> {
         let id = self.id;
-        let record = self.record(&secrets);
+        let record = self.try_into_record(&secrets);
         let record = record.map_err(|unreadable| unreadable.in_row("connection", id))?;
         Ok(StoredConnection { record, secrets, tokens })
     }
 
-    fn record(self, secrets: &BTreeMap<String, Sealed>) -> Result<ConnectionRecord, Unreadable> {
+    fn try_into_record(
+        self,
+        secrets: &BTreeMap<String, Sealed>,
+    ) -> Result<ConnectionRecord, Unreadable> {
         let connector = self.connector.parse();
         let test_manager = self.test_manager.map(|json| {
             let json: TestManagerJson = from_json(&json, "its Test Manager settings")?;

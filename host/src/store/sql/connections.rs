@@ -52,7 +52,7 @@ pub(super) fn create(db: &dyn Database, new: StoredConnection) -> Result<(), Sto
             record.last_error.as_ref().map(|(_, detail)| detail)
         ],
     )
-    .map_err(|error| name_taken(error, &connection.name))?;
+    .map_err(|error| describe_name_conflict(error, &connection.name))?;
     insert_secrets(db, connection.id, &new.secrets)?;
     for token in &new.tokens {
         insert_token(db, connection.id, token)?;
@@ -60,8 +60,8 @@ pub(super) fn create(db: &dyn Database, new: StoredConnection) -> Result<(), Sto
     notify(db, connection.id)
 }
 
-/// Replaces the columns that people edit and the secrets of a connection, unless another server has
-/// changed it since it was read.
+/// Replaces the secrets of a connection and the columns that people edit. Fails if another server
+/// has changed the connection since it was read.
 pub(super) fn update(
     db: &dyn Database,
     edited: StoredConnection,
@@ -69,7 +69,7 @@ pub(super) fn update(
 ) -> Result<(), StoreError> {
     let connection = &edited.record.connection;
     let find = "SELECT revision FROM connections WHERE id = ? AND NOT deleted";
-    let revision: Option<i64> = db.one(find, params![connection.id.0])?;
+    let revision: Option<i64> = db.first_row(find, params![connection.id.0])?;
     let revision = revision.ok_or(StoreError::NotFound("connection"))?;
     if revision.cast_unsigned() != edited.record.revision {
         let why = "another server has just changed the connection; repeat the edit";
@@ -80,7 +80,7 @@ pub(super) fn update(
         refuse_while_unresolved(db, connection.id, "changing its origin")?;
     }
     let settings = to_json(&connection.settings)?;
-    // If the settings change, delete the stored counts, because they may be those of another
+    // If the settings change, delete the stored counts, because they may be the counts of another
     // tracker.
     db.change(
         "DELETE FROM counts WHERE connection_id = ?1 AND NOT EXISTS (
@@ -115,8 +115,8 @@ pub(super) fn update(
                 connection.id.0
             ],
         )
-        .map_err(|error| name_taken(error, &connection.name))?;
-    require_one(updated)?;
+        .map_err(|error| describe_name_conflict(error, &connection.name))?;
+    require_existing_connection(updated)?;
     db.change("DELETE FROM secrets WHERE connection_id = ?", params![connection.id.0])?;
     insert_secrets(db, connection.id, &edited.secrets)?;
     notify(db, connection.id)
@@ -132,11 +132,12 @@ pub(super) fn accept_version(
         "UPDATE connections SET accepted_sha256 = ? WHERE id = ? AND NOT deleted",
         params![sha256, id.0],
     )?;
-    require_one(updated)?;
+    require_existing_connection(updated)?;
     notify(db, id)
 }
 
-/// Stores how late a search found a new record, if this is later than the stored value.
+/// Stores the age that a new record had when a search found it, if this age is larger than the
+/// stored one.
 pub(super) fn record_index_lag(
     db: &dyn Database,
     id: ConnectionId,
@@ -162,7 +163,7 @@ pub(super) fn delete(db: &dyn Database, id: ConnectionId, force: bool) -> Result
         "UPDATE connections SET deleted = TRUE, name = ?2 WHERE id = ?1 AND NOT deleted",
         params![id.0, format!("deleted {}", id.0.simple())],
     )?;
-    require_one(hidden)?;
+    require_existing_connection(hidden)?;
     for statement in [
         "DELETE FROM tokens WHERE connection_id = ?",
         "DELETE FROM secrets WHERE connection_id = ?",
@@ -198,21 +199,22 @@ pub(super) fn delete_some_remaining_rows(db: &dyn Database) -> Result<bool, Stor
     Ok(false)
 }
 
+/// Reads the origins that the stored grants of a connection allow.
 fn granted_origins(db: &dyn Database, id: ConnectionId) -> Result<Vec<Origin>, StoreError> {
     let grants: Option<String> =
-        db.one("SELECT grants FROM connections WHERE id = ? AND NOT deleted", params![id.0])?;
+        db.first_row("SELECT grants FROM connections WHERE id = ? AND NOT deleted", params![id.0])?;
     let grants = grants.ok_or(StoreError::NotFound("connection"))?;
     Ok(Grants::try_from(from_json::<GrantsJson>(&grants, "its grants")?)?.origins)
 }
 
-/// Refuses a change while creates of the connection are running or in doubt, because the change
-/// would lose track of them.
+/// Refuses a change while creates of the connection are running or in doubt, because after the
+/// change, Jackfield could not find out whether these creates succeeded.
 fn refuse_while_unresolved(
     db: &dyn Database,
     id: ConnectionId,
     change: &str,
 ) -> Result<(), StoreError> {
-    let unresolved: i64 = db.only(
+    let unresolved: i64 = db.required_row(
         "SELECT COUNT(*) FROM defects
          WHERE state <> 'created' AND state IN ('intent', 'sent', 'in-doubt') AND connection_id = ?
            AND (state = 'sent' OR state = 'intent' AND lease_until IS NOT NULL
@@ -224,13 +226,13 @@ fn refuse_while_unresolved(
     }
     Err(StoreError::Conflict(format!(
         "{unresolved} creates of the connection are running or in doubt (`jackfield defects list` \
-         shows them); resolve them before {change}, or use `--force` (`?force=true`), which loses \
-         track of them"
+         shows them); resolve them before {change}, or use `--force` (`?force=true`): Jackfield \
+         then cannot find out whether they created a defect"
     )))
 }
 
-/// Adds a token. Older tokens expire at the given instant or earlier; without a grace period they
-/// are deleted.
+/// Adds a token. Without a grace period, deletes the older tokens; otherwise, the older tokens
+/// expire at the instant of `expiry` or earlier.
 pub(super) fn rotate_token(
     db: &dyn Database,
     id: ConnectionId,
@@ -242,7 +244,7 @@ pub(super) fn rotate_token(
         "UPDATE connections SET token_tail = ? WHERE id = ? AND NOT deleted",
         params![tail, id.0],
     )?;
-    require_one(updated)?;
+    require_existing_connection(updated)?;
     db.change(
         "DELETE FROM tokens WHERE connection_id = ?1 AND ?2 = 0",
         params![id.0, to_i64(expiry.grace_ms)],
@@ -315,11 +317,13 @@ pub(super) fn notify(db: &dyn Database, id: ConnectionId) -> Result<(), StoreErr
     Ok(db.notify(&Change::Connection(id))?)
 }
 
-fn require_one(rows: usize) -> Result<(), StoreError> {
+/// Fails if a statement found no row of a connection.
+fn require_existing_connection(rows: usize) -> Result<(), StoreError> {
     if rows == 0 { Err(StoreError::NotFound("connection")) } else { Ok(()) }
 }
 
-fn name_taken(failure: Failure, name: &str) -> StoreError {
+/// Converts the failure of a statement that sets the name of a connection.
+fn describe_name_conflict(failure: Failure, name: &str) -> StoreError {
     match failure.violates_constraint {
         true => StoreError::Conflict(format!(
             "a connection named `{name}` exists already; choose another name"

@@ -1,8 +1,9 @@
-//! The rows of connectors that several servers share, and of the servers' reports of the connectors
-//! that they have loaded. These tables exist only in the schema of PostgreSQL.
+//! Reads the rows of connectors that several servers share. Stores and reads the reports of the
+//! servers about the connectors that they have loaded. These tables exist only in the schema of
+//! PostgreSQL.
 //!
 //! This file never decides which version is in use; [`shared_versions`](super::shared_versions)
-//! does.
+//! decides this.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -14,7 +15,8 @@ use crate::store::{LoadedConnectors, SharedConnector, SharedVersion, StoreError}
 /// Maximum age of a report, milliseconds. Older reports are deleted.
 const REPORT_MS_MAX: i64 = 24 * 60 * 60 * 1_000;
 
-struct DecisionRow {
+/// A connector and one of its versions; the columns of the version are NULL if it has no version.
+struct ConnectorVersionRow {
     name: String,
     revision: i64,
     removed: bool,
@@ -25,9 +27,18 @@ struct DecisionRow {
     at: Option<i64>,
 }
 
-from_row!(DecisionRow { name, revision, removed, sha256, is_script, bytes, version_revision, at });
+from_row!(ConnectorVersionRow {
+    name,
+    revision,
+    removed,
+    sha256,
+    is_script,
+    bytes,
+    version_revision,
+    at
+});
 
-impl DecisionRow {
+impl ConnectorVersionRow {
     fn version(&self) -> Result<Option<SharedVersion>, StoreError> {
         let Some(sha256) = self.sha256.clone() else { return Ok(None) };
         Ok(Some(SharedVersion {
@@ -42,7 +53,7 @@ impl DecisionRow {
 
 /// Returns all stored connectors with their versions.
 pub(super) fn list(db: &dyn Database) -> Result<Vec<SharedConnector>, StoreError> {
-    let rows: Vec<DecisionRow> = db.all(
+    let rows: Vec<ConnectorVersionRow> = db.all_rows(
         "SELECT c.name, c.revision, c.removed, v.sha256, v.is_script, v.bytes,
              v.revision AS version_revision, v.at
          FROM connectors c LEFT JOIN connector_versions v ON v.name = c.name
@@ -65,7 +76,7 @@ pub(super) fn list(db: &dyn Database) -> Result<Vec<SharedConnector>, StoreError
     Ok(all)
 }
 
-/// Stores which connectors a server has loaded, and deletes old reports.
+/// Stores the report of a server about the connectors that it has loaded, and deletes old reports.
 pub(super) fn store_report(db: &dyn Database, loaded: &LoadedConnectors) -> Result<(), StoreError> {
     let (at, connectors) = (loaded.at.as_millisecond(), to_json(&loaded.connectors)?);
     db.change(
@@ -84,12 +95,12 @@ pub(super) fn delete_report(db: &dyn Database, server: Uuid) -> Result<(), Store
     Ok(())
 }
 
-/// Returns the reports that are not older than this instant, by the name of the server.
+/// Returns the reports that were made at this instant or later, sorted by the name of the server.
 pub(super) fn list_reports(
     db: &dyn Database,
     since: Timestamp,
 ) -> Result<Vec<LoadedConnectors>, StoreError> {
-    let rows: Vec<(Uuid, String, i64, String)> = db.all(
+    let rows: Vec<(Uuid, String, i64, String)> = db.all_rows(
         "SELECT server, label, at, connectors FROM loaded_connectors WHERE at >= ?
          ORDER BY label, server",
         params![since.as_millisecond()],

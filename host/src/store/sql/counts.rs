@@ -1,5 +1,5 @@
-//! The last counts of each project. Defect KPIs are answered with them while the tracker is
-//! unavailable.
+//! Stores the last counts of each project. Defect KPIs requests are answered with them while the
+//! tracker is unavailable.
 //!
 //! At most 100 projects are stored for each connection. If there are more, only the newest 80 stay.
 
@@ -10,14 +10,15 @@ use crate::store::{CachedCounts, StoreError};
 
 /// Maximum number of projects of a connection.
 const PROJECTS_MAX: i64 = 100;
-/// How many projects a deletion leaves. It deletes several at once, because to find the oldest
-/// takes longer than to store one.
-const PROJECTS_KEPT: i64 = 80;
-/// Maximum number of projects that one operation deletes. A batch never adds so many.
+/// How many projects remain after a deletion. Each deletion removes several projects, because
+/// finding the oldest ones takes longer than storing a project.
+const PROJECTS_AFTER_DELETION: i64 = 80;
+/// Maximum number of projects that one operation deletes. A batch never adds more projects than
+/// this.
 const DELETES_MAX: u32 = 100_000;
-/// By how much stored counts may be newer than counts that waited in the queue, milliseconds. If
-/// they are newer by more, the clock was set back since.
-pub(super) const WAITED_MAX_MS: u64 = 10 * 60 * 1_000;
+/// How much newer stored counts may be than counts from the queue, milliseconds. If the stored
+/// counts are even newer, the clock was set back after they were stored.
+pub(super) const NEWER_THAN_QUEUED_MS_MAX: u64 = 10 * 60 * 1_000;
 
 /// Stores counts, unless newer counts are stored. Stored counts that are newer by more than
 /// `newer_max_ms` are replaced, because they were stored before the clock was set back.
@@ -48,7 +49,7 @@ pub(super) fn record(
 /// Deletes the oldest counts of a connection that has too many. Call this after [`record`].
 pub(super) fn delete_oldest(db: &dyn Database, id: ConnectionId) -> Result<(), StoreError> {
     let sql = "SELECT COUNT(*) FROM counts WHERE connection_id = ?";
-    let stored: i64 = db.only(sql, params![id.0])?;
+    let stored: i64 = db.required_row(sql, params![id.0])?;
     if stored <= PROJECTS_MAX {
         return Ok(());
     }
@@ -56,7 +57,7 @@ pub(super) fn delete_oldest(db: &dyn Database, id: ConnectionId) -> Result<(), S
         "DELETE FROM counts WHERE connection_id = ?1 AND rowid IN (
              SELECT rowid FROM counts WHERE connection_id = ?1
              ORDER BY counted_at DESC, rowid DESC LIMIT ?3 OFFSET ?2)",
-        params![id.0, PROJECTS_KEPT, DELETES_MAX],
+        params![id.0, PROJECTS_AFTER_DELETION, DELETES_MAX],
     )?;
     Ok(())
 }
@@ -67,7 +68,7 @@ pub(super) fn get(
     id: ConnectionId,
     project: &str,
 ) -> Result<Option<CachedCounts>, StoreError> {
-    let row: Option<(String, i64)> = db.one(
+    let row: Option<(String, i64)> = db.first_row(
         "SELECT counts, counted_at FROM counts WHERE connection_id = ? AND project = ?",
         params![id.0, project],
     )?;
@@ -83,5 +84,5 @@ pub(super) fn last_project(
 ) -> Result<Option<String>, StoreError> {
     let sql = "SELECT project FROM counts WHERE connection_id = ?
                ORDER BY counted_at DESC, rowid DESC LIMIT 1";
-    Ok(db.one(sql, params![id.0])?)
+    Ok(db.first_row(sql, params![id.0])?)
 }

@@ -1,5 +1,5 @@
-//! The lease on asking a tracker for the counts of a project. Of the servers that share a database,
-//! only one has the lease at a time; the others wait for its counts.
+//! Grants and ends the lease on requesting the counts of a project from a tracker. Only one of the
+//! servers that share a database has this lease at a time. The other servers wait for its counts.
 //!
 //! An edit of the connection ends the lease, because the edit may have changed the tracker.
 
@@ -9,19 +9,20 @@ use super::counts;
 use super::database::{Database, params};
 use crate::domain::{ConnectionId, after};
 use crate::store::{
-    CLOCKS_DIFFER_MS, CachedCounts, Change, CountsClaim, CountsClaimed, CountsLease, StoreError,
+    CLOCK_DIFFERENCE_MS_MAX, CachedCounts, Change, CountsClaim, CountsClaimed, CountsLease,
+    StoreError,
 };
 
 /// Returns stored counts that are fresh enough; otherwise grants the lease, or reports that another
-/// server has it. Counts and leases from the future are ignored, because the clock of the database
-/// was set back.
+/// server has it. Ignores counts and leases whose time is in the future, because such a time shows
+/// that the clock of the database was set back.
 pub(super) fn claim(
     db: &dyn Database,
     lease: &CountsLease,
     claim: &CountsClaim,
 ) -> Result<CountsClaimed, StoreError> {
     let (id, project) = (lease.connection, &lease.project);
-    let fresh_times = claim.fresh_since..=after(claim.now, CLOCKS_DIFFER_MS);
+    let fresh_times = claim.fresh_since..=after(claim.now, CLOCK_DIFFERENCE_MS_MAX);
     let fresh =
         counts::get(db, id, project)?.filter(|counts| fresh_times.contains(&counts.counted_at));
     if let Some(fresh) = fresh {
@@ -39,7 +40,7 @@ pub(super) fn claim(
             lease.holder,
             claim.lease_until.as_millisecond(),
             claim.now.as_millisecond(),
-            after(claim.lease_until, CLOCKS_DIFFER_MS).as_millisecond(),
+            after(claim.lease_until, CLOCK_DIFFERENCE_MS_MAX).as_millisecond(),
             claim.revision.cast_signed()
         ],
     )?;
@@ -49,6 +50,7 @@ pub(super) fn claim(
     Ok(CountsClaimed::Count)
 }
 
+/// Whether a server has the lease on counting this project.
 fn is_leased(
     db: &dyn Database,
     id: ConnectionId,
@@ -58,11 +60,11 @@ fn is_leased(
     let sql = "SELECT EXISTS (
                    SELECT 1 FROM counts_leases
                    WHERE connection_id = ? AND project = ? AND lease_until > ?)";
-    Ok(db.only(sql, params![id.0, project, now.as_millisecond()])?)
+    Ok(db.required_row(sql, params![id.0, project, now.as_millisecond()])?)
 }
 
-/// Extends the lease, even if its time is over. Does nothing if another server has it now, or if it
-/// was deleted.
+/// Extends the lease, even if its time has ended. Does nothing if another server has the lease now,
+/// or if the lease was deleted.
 pub(super) fn renew(
     db: &dyn Database,
     lease: &CountsLease,
@@ -76,7 +78,8 @@ pub(super) fn renew(
     Ok(())
 }
 
-/// Gives the lease back and stores the counts; returns false if the lease was lost.
+/// Gives the lease back, and stores the counts if there are any. Does nothing and returns false if
+/// the lease was lost.
 pub(super) fn end(
     db: &dyn Database,
     lease: &CountsLease,
@@ -91,7 +94,7 @@ pub(super) fn end(
         return Ok(false);
     }
     if let Some(counted) = counted {
-        counts::record(db, id, project, &counted, CLOCKS_DIFFER_MS)?;
+        counts::record(db, id, project, &counted, CLOCK_DIFFERENCE_MS_MAX)?;
         counts::delete_oldest(db, id)?;
     }
     db.notify(&Change::Counts(id, project.clone()))?;

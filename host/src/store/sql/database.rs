@@ -1,8 +1,8 @@
 //! The interface between the rules and a database engine: the engine runs a statement with its
 //! parameters, and passes on the rows that the statement returns.
 //!
-//! A statement is SQL that each engine can run, with `?` or `?1` for its parameters. Never copies a
-//! value that its caller does not keep.
+//! A statement is SQL that each engine can run, with `?` or `?1` for its parameters. A value is
+//! copied only if the caller keeps it.
 
 use std::ops::ControlFlow;
 
@@ -16,9 +16,9 @@ use crate::store::{DatabaseError, StoreError};
 pub(in crate::store) trait Database {
     /// Runs a statement that returns no row. Returns the number of rows that it changed.
     fn change(&self, sql: &str, params: &[Value<'_>]) -> Result<usize, Failure>;
-    /// Runs an `INSERT` for each row of parameters, in order. The `INSERT` has one `VALUES (?, …)`,
-    /// and no other parameters. An engine may insert many rows with one statement.
-    fn change_rows(&self, sql: &str, rows: &[Vec<Value<'_>>]) -> Result<(), Failure> {
+    /// Runs an `INSERT` once for each row of parameters, in their order. The `INSERT` has one
+    /// `VALUES (?, …)`, and no other parameters. An engine may insert many rows with one statement.
+    fn insert_rows(&self, sql: &str, rows: &[Vec<Value<'_>>]) -> Result<(), Failure> {
         rows.iter().try_for_each(|params| self.change(sql, params).map(drop))
     }
     /// Calls `on_row` for each row of a query, until it returns `Break`.
@@ -28,8 +28,8 @@ pub(in crate::store) trait Database {
     fn notify(&self, _: &Change) -> Result<(), Failure> {
         Ok(())
     }
-    /// Like [`Self::query`], if only these columns are read. Each name in `columns` is followed by
-    /// a comma. An engine may select these columns instead of `*`.
+    /// Like [`Self::query`], for a caller that reads only the columns with these names. In
+    /// `columns`, a comma follows each name. An engine may select these columns instead of `*`.
     fn query_columns(
         &self,
         sql: &str,
@@ -39,20 +39,19 @@ pub(in crate::store) trait Database {
     ) -> Result<(), Failure> {
         self.query(sql, params, on_row)
     }
-    /// Makes the commit of this transaction durable if the database engine can crash while the
-    /// servers of Jackfield continue. Without it, such a crash could lose a change that otherwise
-    /// only a power cut can lose.
+    /// Makes the commit of this transaction durable, if the database engine can crash while the
+    /// servers of Jackfield continue. Without this call, such a crash could lose a lazy change.
     fn make_durable(&self) -> Result<(), Failure> {
         Ok(())
     }
-    /// Runs reads that all see the same state of the database.
+    /// Calls `reads`, whose queries all read the same state of the database.
     fn in_snapshot(&self, reads: SnapshotReads<'_>) -> Result<(), StoreError>;
 }
 
 /// Receives a row of a query. Returns `Break` if it needs no further row.
 pub(in crate::store) type OnRow<'a> =
     &'a mut dyn FnMut(&dyn ResultRow) -> Result<ControlFlow<()>, Failure>;
-/// A function that reads from one state of the database.
+/// A function whose queries all read the same state of the database.
 pub(in crate::store) type SnapshotReads<'a> =
     &'a mut dyn FnMut(&dyn Database) -> Result<(), StoreError>;
 
@@ -69,11 +68,13 @@ pub(in crate::store) trait ResultRow {
 pub(in crate::store) struct Failure {
     /// Whether the change would violate a constraint of the schema.
     pub(in crate::store) violates_constraint: bool,
+    /// The failure, its cause and the next step for the user.
     pub(in crate::store) error: DatabaseError,
 }
 
 impl Failure {
-    pub(in crate::store) fn of_value(column: &str, why: &'static str) -> Self {
+    /// Makes the failure for a value of this column that cannot be read.
+    pub(in crate::store) fn unreadable_column(column: &str, why: &'static str) -> Self {
         let failure = format!("the column `{column}` cannot be read");
         Self { violates_constraint: false, error: DatabaseError::new(failure, why, None) }
     }
@@ -86,8 +87,8 @@ impl From<Failure> for StoreError {
 }
 
 impl dyn Database + '_ {
-    /// Returns the first row of a query, if there is one.
-    pub(in crate::store) fn one<T: FromRow>(
+    /// Returns the first row of a query; `None` if the query returns no row.
+    pub(in crate::store) fn first_row<T: FromRow>(
         &self,
         sql: &str,
         params: &[Value<'_>],
@@ -100,20 +101,20 @@ impl dyn Database + '_ {
         Ok(first)
     }
 
-    /// Returns the first row of a query that always has one.
-    pub(in crate::store) fn only<T: FromRow>(
+    /// Returns the first row of a query. Fails if the query returns no row.
+    pub(in crate::store) fn required_row<T: FromRow>(
         &self,
         sql: &str,
         params: &[Value<'_>],
     ) -> Result<T, Failure> {
-        self.one(sql, params)?.ok_or_else(|| Failure {
+        self.first_row(sql, params)?.ok_or_else(|| Failure {
             violates_constraint: false,
             error: DatabaseError::new("the database failed", "a query returned no row", None),
         })
     }
 
     /// Returns all rows of a query.
-    pub(in crate::store) fn all<T: FromRow>(
+    pub(in crate::store) fn all_rows<T: FromRow>(
         &self,
         sql: &str,
         params: &[Value<'_>],
@@ -129,25 +130,26 @@ impl dyn Database + '_ {
 
 /// A type whose values are read from the columns of a row.
 pub(in crate::store) trait FromRow: Sized {
-    /// The names of the columns that each row must have, each followed by a comma. Empty if the
+    /// The names of the columns that each row must have. A comma follows each name. Empty if the
     /// columns are read by their positions.
     const COLUMNS: &'static str = "";
     fn from_row(row: &dyn ResultRow) -> Result<Self, Failure>;
 }
 
-/// Reads the value of the column at a position. `name` is the column's name in the error.
+/// Reads the value of the column at a position. An error contains `name` as the name of the column.
 pub(super) fn read_column_at<T: FromValue>(
     row: &dyn ResultRow,
     position: usize,
     name: &str,
 ) -> Result<T, Failure> {
     T::from_value(row.value(position)?)
-        .ok_or_else(|| Failure::of_value(name, "its value has another type"))
+        .ok_or_else(|| Failure::unreadable_column(name, "its value has another type"))
 }
 
 /// Reads the value of the column with this name.
 pub(super) fn read_column<T: FromValue>(row: &dyn ResultRow, name: &str) -> Result<T, Failure> {
-    let position = row.position(name).ok_or_else(|| Failure::of_value(name, "it is missing"))?;
+    let position =
+        row.position(name).ok_or_else(|| Failure::unreadable_column(name, "it is missing"))?;
     read_column_at(row, position, name)
 }
 

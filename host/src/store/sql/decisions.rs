@@ -21,13 +21,14 @@ pub(super) fn decide(
     now: Timestamp,
     run_ms: u64,
 ) -> Result<(), StoreError> {
-    let row: Option<DefectRow> = db.one("SELECT * FROM defects WHERE id = ?", params![id.0])?;
+    let row: Option<DefectRow> =
+        db.first_row("SELECT * FROM defects WHERE id = ?", params![id.0])?;
     let row = row.ok_or(StoreError::NotFound("defect"))?;
     check_allowed(&row, &decision, now)?;
     if row.state == "sent" {
         doubts::put_lost_run_in_doubt(db, row.id, now, run_ms)?;
     }
-    apply(db, &row, &decision, &by, now)?;
+    apply_decision(db, &row, &decision, &by, now)?;
     db.change(
         "INSERT INTO decisions (defect_id, at, who, decision) VALUES (?, ?, ?, ?)",
         params![row.id, now.as_millisecond(), by, decision.as_str()],
@@ -35,6 +36,7 @@ pub(super) fn decide(
     Ok(())
 }
 
+/// Fails if the state of the row does not allow the decision.
 fn check_allowed(row: &DefectRow, decision: &Decision, now: Timestamp) -> Result<(), StoreError> {
     if row.released {
         return conflict(
@@ -75,7 +77,8 @@ fn conflict(text: String) -> Result<(), StoreError> {
     Err(StoreError::Conflict(text))
 }
 
-fn apply(
+/// Changes the row as the decision requires.
+fn apply_decision(
     db: &dyn Database,
     row: &DefectRow,
     decision: &Decision,
@@ -83,8 +86,8 @@ fn apply(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     match decision {
-        // The record that a person found may not contain the marker, so it is not used to check
-        // that a search works.
+        // It is not certain that the record that a person found contains the marker. So this record
+        // is not used to check that a search works.
         Decision::Adopt(defect) => db.change(
             "UPDATE defects SET state = 'created', defect = ?3, reason = NULL, needs_person = NULL,
                  decided = NULL, run_sha256 = NULL, next_search_at = NULL, lease_until = NULL,
@@ -98,8 +101,8 @@ fn apply(
                 to_json(&DefectJson::from(defect.clone()))?,
             ],
         )?,
-        // The index delay starts again now, because a late write may have created a record just
-        // before.
+        // The index delay begins again now, because a late write may have created a record just
+        // before the decision.
         Decision::Retry => db.change(
             "UPDATE defects SET decided = 'retry', needs_person = NULL, lease_until = NULL,
                  next_search_at = COALESCE(next_search_at, ?2),

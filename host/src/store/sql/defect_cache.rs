@@ -9,22 +9,24 @@ use parking_lot::Mutex;
 
 use crate::domain::{ConnectionId, Defect, DefectId, FailedTest, FailedTestKey};
 
+/// Maximum number of cached defects. When it is reached, the next defect replaces all others.
 const CACHED_DEFECTS_MAX: usize = 4_096;
 
 /// A cache of created defects, by failed test.
 #[derive(Default)]
 pub(super) struct DefectCache {
-    state: Mutex<State>,
+    state: Mutex<CacheState>,
 }
 
+/// The cached defects, and the epoch in which they were read.
 #[derive(Default)]
-struct State {
+struct CacheState {
     defects: HashMap<FailedTestKey, (DefectId, Defect)>,
     epoch: Epoch,
 }
 
-/// Numbers the periods between two calls of [`DefectCache::clear`]. A value that was read in an
-/// earlier epoch may be outdated.
+/// The number of the period since the last call of [`DefectCache::clear`]. A defect that was read
+/// in an earlier period may be outdated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Epoch(u64);
 
@@ -44,7 +46,8 @@ impl DefectCache {
         self.state.lock().epoch
     }
 
-    /// Adds a defect that was read in `epoch`. Does nothing if the cache was cleared since.
+    /// Adds a defect that was read in `epoch`. Does nothing if the cache was cleared after `epoch`
+    /// began.
     pub(super) fn insert(
         &self,
         epoch: Epoch,

@@ -1,5 +1,5 @@
-//! Reads the rows of defects: the newest generation of a failed test, or the complete record that
-//! people see.
+//! Reads the rows of defects: the row of the newest generation of a failed test, or the complete
+//! records that people see.
 //!
 //! This file never changes a row.
 
@@ -19,8 +19,8 @@ use crate::store::{DefectFilter, StoreError};
 /// Returns one defect with its decisions and follow-up steps.
 pub(super) fn get(db: &dyn Database, id: DefectId) -> Result<Option<DefectRecord>, StoreError> {
     let row: Option<DefectRow> =
-        db.one("SELECT * FROM defect_records WHERE id = ?", params![id.0])?;
-    row.map(DefectRow::record).transpose()
+        db.first_row("SELECT * FROM defect_records WHERE id = ?", params![id.0])?;
+    row.map(DefectRow::into_record).transpose()
 }
 
 /// Returns the defects that meet the conditions, newest first.
@@ -28,7 +28,7 @@ pub(super) fn list(
     db: &dyn Database,
     filter: &DefectFilter,
 ) -> Result<Vec<DefectRecord>, StoreError> {
-    let rows: Vec<DefectRow> = db.all(
+    let rows: Vec<DefectRow> = db.all_rows(
         "SELECT * FROM defect_records
          WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR connection_id = ?2)
            AND (?3 IS NULL OR id < ?3) AND (NOT ?5 OR needs_person IS NOT NULL)
@@ -43,17 +43,17 @@ pub(super) fn list(
             connection_ids_json(filter.connections.as_ref())?
         ],
     )?;
-    rows.into_iter().map(DefectRow::record).collect()
+    rows.into_iter().map(DefectRow::into_record).collect()
 }
 
 /// Returns the row of the newest generation of a failed test.
-pub(super) fn newest(
+pub(super) fn read_newest_row(
     db: &dyn Database,
     connection: ConnectionId,
     test: &FailedTest,
 ) -> Result<Option<DefectRow>, StoreError> {
     let (execution, case, variation) = test.key();
-    let row = db.one(
+    let row = db.first_row(
         "SELECT * FROM defects
          WHERE connection_id = ? AND test_execution_id = ? AND test_case_id = ?
            AND variation_id = ?
@@ -63,7 +63,7 @@ pub(super) fn newest(
     Ok(row)
 }
 
-/// A row of `defects` or `defect_records`.
+/// A row of the table `defects` or of the view `defect_records`. Times are milliseconds since 1970.
 pub(super) struct DefectRow {
     pub(super) id: Uuid,
     pub(super) connection_id: Uuid,
@@ -73,34 +73,57 @@ pub(super) struct DefectRow {
     pub(super) generation: u32,
     pub(super) test_link: Option<String>,
     pub(super) state: String,
+    /// Whether a person allowed another defect, in a new generation.
     pub(super) released: bool,
     pub(super) fence: i64,
     pub(super) lease_until: Option<i64>,
+    /// Number of writes that were sent in this generation.
     pub(super) writes: u32,
+    /// The class of the worst write.
     pub(super) class: Option<String>,
+    /// Whether one of the writes was answered 403.
     pub(super) forbidden: bool,
+    /// Whether the first write of each earlier run contained the marker.
     pub(super) marked: bool,
+    /// Number of writes that the last run sent.
     pub(super) run_writes: u32,
+    /// Whether the first write of the last run contained the marker.
     pub(super) run_marked: bool,
+    /// The settings of the connection during the last run that sent a write, JSON.
     pub(super) run_settings: Option<String>,
+    /// The granted origins of the connection during the last run that sent a write, JSON.
     pub(super) run_origins: Option<String>,
+    /// The connector version of the last run that sent a write; NULL if a person adopted the
+    /// defect.
     pub(super) run_sha256: Option<String>,
+    /// The start of the waits: the end of the last write, or later.
     pub(super) wait_from: Option<i64>,
+    /// Whether a search or a person has ended the doubt since the last write.
     pub(super) settled: bool,
+    /// Number of background searches, which makes the waits between them longer.
     pub(super) searches: u32,
+    /// Why only a person can resolve the defect.
     pub(super) needs_person: Option<String>,
+    /// A person's decision that the next create will carry out.
     pub(super) decided: Option<String>,
+    /// The fence of the last run that ended without a defect.
     pub(super) ended_fence: Option<i64>,
+    /// The outcome of the last run that ended without a defect.
     pub(super) ended_code: Option<String>,
     pub(super) sent_at: Option<i64>,
     pub(super) write_ended_at: Option<i64>,
+    /// The defect in the tracker, JSON; NULL while it is not known.
     pub(super) defect: Option<String>,
+    /// Why the row failed or is in doubt.
     pub(super) reason: Option<String>,
     pub(super) event_id: Option<Uuid>,
     pub(super) created_at: i64,
     pub(super) updated_at: i64,
+    /// The row of the first failure, if the failed test is a recurrence.
     pub(super) recurrence_of: Option<Uuid>,
+    /// The decisions of people, JSON. Only the view `defect_records` has this column.
     pub(super) decisions: Option<String>,
+    /// The follow-up steps, JSON. Only the view `defect_records` has this column.
     pub(super) follow_ups: Option<String>,
 }
 
@@ -114,6 +137,7 @@ from_row!(DefectRow {
 });
 
 impl DefectRow {
+    /// Returns the failed test to which the row belongs.
     pub(super) fn test(&self) -> FailedTest {
         FailedTest::new(
             self.test_execution_id,
@@ -128,6 +152,7 @@ impl DefectRow {
         self.class.as_deref().map(|word| known_word(word, "the class of its writes")).transpose()
     }
 
+    /// Returns the decision of a person that the next create will carry out.
     fn decided(&self) -> Result<Option<DecidedDoubt>, Unreadable> {
         self.decided.as_deref().map(|word| known_word(word, "the person's decision")).transpose()
     }
@@ -146,16 +171,16 @@ impl DefectRow {
         Ok(Some(Claimed::Ended { code, detail: self.reason.clone().unwrap_or_default() }))
     }
 
-    /// Converts the row for a search under this lease.
-    pub(super) fn doubtful(self, lease: Lease) -> Result<DoubtfulDefect, Unreadable> {
+    /// Converts the row into what a search under this lease needs.
+    pub(super) fn into_doubtful_defect(self, lease: Lease) -> Result<DoubtfulDefect, Unreadable> {
         let connection = ConnectionId(self.connection_id);
         let doubt = Doubt {
             class: self.class()?.unwrap_or(WriteClass::Open),
             forbidden: self.forbidden,
             has_marker: self.marked && (self.run_writes == 0 || self.run_marked),
             wait_from: time(self.wait_from.unwrap_or(self.updated_at))?,
-            decided: self.decided()?,
-            settled: self.settled,
+            decision: self.decided()?,
+            has_ended: self.settled,
         };
         let created = self.stored_defect()?.map(|defect| defect.key);
         Ok(DoubtfulDefect {
@@ -169,21 +194,22 @@ impl DefectRow {
         })
     }
 
-    /// The settings, origins and connector of the last run.
+    /// Returns the settings, origins and connector version of the last run.
     fn snapshot(&self) -> Result<Option<ConnectionSnapshot>, Unreadable> {
         match &self.run_sha256 {
-            Some(connector_sha256) => self.snapshot_of(connector_sha256.clone()),
+            Some(connector_sha256) => self.snapshot_with_connector(connector_sha256.clone()),
             None => Ok(None),
         }
     }
 
-    /// The settings and origins for requests to the tracker that has this row's defect. Unlike
-    /// [`Self::snapshot`], they also exist for a defect that a person adopted.
-    pub(super) fn tracker(&self) -> Result<Option<ConnectionSnapshot>, Unreadable> {
-        self.snapshot_of(self.run_sha256.clone().unwrap_or_default())
+    /// Returns the settings and origins for requests to the tracker that has this row's defect.
+    /// Unlike [`Self::snapshot`], this also returns them for a defect that a person adopted.
+    pub(super) fn tracker_snapshot(&self) -> Result<Option<ConnectionSnapshot>, Unreadable> {
+        self.snapshot_with_connector(self.run_sha256.clone().unwrap_or_default())
     }
 
-    fn snapshot_of(
+    /// Returns the settings and origins of the last run, with this connector version.
+    fn snapshot_with_connector(
         &self,
         connector_sha256: String,
     ) -> Result<Option<ConnectionSnapshot>, Unreadable> {
@@ -198,6 +224,7 @@ impl DefectRow {
         Ok(Some(ConnectionSnapshot { settings, origins, connector_sha256 }))
     }
 
+    /// Returns the defect in the tracker; `None` while it is not known.
     fn stored_defect(&self) -> Result<Option<Defect>, Unreadable> {
         self.defect
             .as_deref()
@@ -206,18 +233,18 @@ impl DefectRow {
     }
 
     /// Returns the id and the defect of a row in `created`.
-    pub(super) fn created(&self) -> Result<(DefectId, Defect), Unreadable> {
+    pub(super) fn id_and_defect(&self) -> Result<(DefectId, Defect), Unreadable> {
         let defect = self.stored_defect()?;
         let defect = defect.ok_or_else(|| Unreadable::new("its defect", "the value is missing"))?;
         Ok((DefectId(self.id), defect))
     }
 
-    pub(super) fn record(self) -> Result<DefectRecord, StoreError> {
+    pub(super) fn into_record(self) -> Result<DefectRecord, StoreError> {
         let id = self.id;
-        self.read_record().map_err(|unreadable| unreadable.in_row("defect", id))
+        self.try_into_record().map_err(|unreadable| unreadable.in_row("defect", id))
     }
 
-    fn read_record(self) -> Result<DefectRecord, Unreadable> {
+    fn try_into_record(self) -> Result<DefectRecord, Unreadable> {
         let connection = ConnectionId(self.connection_id);
         let test = self.test();
         let decisions: Vec<(i64, String, String)> =

@@ -1,7 +1,7 @@
 //! Finds the defects in doubt that are due for a search, and the known defects that show whether a
 //! search works. At the start of a server, recovers the rows of runs that did not end.
 //!
-//! This file never decides that nothing was created; only a search or a person does.
+//! This file never decides that nothing was created. Only a search or a person decides this.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -13,16 +13,18 @@ use super::follow_up_rows;
 use crate::domain::{ConnectionId, ConnectionSnapshot, DefectId, DoubtfulDefect, Lease, Marker};
 use crate::store::{ControlDefect, DoubtCounts, DueDefect, DueLimits, StoreError};
 
-/// The wait before the first background search, milliseconds. It doubles with each search, up to
-/// `SEARCH_WAIT_MS_MAX`.
+/// The wait before the first background search, milliseconds. The wait doubles with each search, up
+/// to `SEARCH_WAIT_MS_MAX`.
 pub(super) const SEARCH_WAIT_MS: i64 = 15_000;
+/// Maximum wait before the next background search, milliseconds.
 const SEARCH_WAIT_MS_MAX: i64 = 3_600_000;
-/// Maximum number of known defects for a check that a search works.
-const CONTROLS_MAX: i64 = 3;
+/// Maximum number of known defects with which a search is checked.
+const CONTROL_DEFECTS_MAX: i64 = 3;
 
 /// The reason that people see for a row whose run stored no outcome.
-const RUN_LOST: &str = "the run ended without a stored outcome after it had sent a write";
-const INTERRUPTED: &str =
+const LOST_RUN_REASON: &str = "the run ended without a stored outcome after it had sent a write";
+/// The detail that people see in an interrupted event.
+const INTERRUPTED_EVENT_DETAIL: &str =
     "the server stopped while the event was in progress; the next request returns its outcome";
 
 /// Leases a row that is due for a search, and sets the time of the next search.
@@ -32,7 +34,7 @@ pub(super) fn claim_search(
     now: Timestamp,
     lease_until: Timestamp,
 ) -> Result<Option<DoubtfulDefect>, StoreError> {
-    let row: Option<DefectRow> = db.one(
+    let row: Option<DefectRow> = db.first_row(
         "UPDATE defects SET fence = fence + 1, lease_until = ?2,
              searches = searches + 1, next_search_at = ?3 + MIN(?5, ?4 << CAST(MIN(searches, 16) AS INTEGER))
          WHERE id = ?1 AND state IN ('in-doubt', 'created') AND next_search_at <= ?3
@@ -48,11 +50,11 @@ pub(super) fn claim_search(
     )?;
     let Some(row) = row else { return Ok(None) };
     let lease = Lease { defect: id, fence: row.fence, until: lease_until };
-    Ok(Some(row.doubtful(lease)?))
+    Ok(Some(row.into_doubtful_defect(lease)?))
 }
 
-/// Returns the rows whose next search is due. Leaves out rows that this process works on. First,
-/// rows in `sent` with a lease that ended are put in doubt.
+/// Returns the rows whose next search is due. Leaves out rows that this process works on. Before
+/// the query, puts rows in doubt that are in `sent` and whose lease has ended.
 pub(super) fn due_searches(
     db: &dyn Database,
     now: Timestamp,
@@ -62,7 +64,7 @@ pub(super) fn due_searches(
 ) -> Result<Vec<DueDefect>, StoreError> {
     let rows_in_work = to_json(&hex_ids(&rows_in_work))?;
     put_lost_runs_in_doubt(db, now, run_ms, &rows_in_work)?;
-    let rows: Vec<(Uuid, Uuid)> = db.all(
+    let rows: Vec<(Uuid, Uuid)> = db.all_rows(
         "SELECT id, connection_id FROM (
              SELECT id, connection_id, next_search_at, ROW_NUMBER() OVER (
                  PARTITION BY connection_id ORDER BY next_search_at) AS place
@@ -76,15 +78,15 @@ pub(super) fn due_searches(
     Ok(rows.into_iter().map(DueDefect::from_ids).collect())
 }
 
-/// Returns the newest defects that the connector version of `snapshot` created with the settings of
-/// `snapshot` and with the marker in its write.
+/// Returns the newest defects that were created with the connector version and the settings of
+/// `snapshot`, and whose writes contained the marker.
 pub(super) fn control_defects(
     db: &dyn Database,
     connection: ConnectionId,
     snapshot: &ConnectionSnapshot,
     stored_by: Timestamp,
 ) -> Result<Vec<ControlDefect>, StoreError> {
-    let rows: Vec<DefectRow> = db.all(
+    let rows: Vec<DefectRow> = db.all_rows(
         "SELECT * FROM defects
          WHERE connection_id = ? AND state = 'created' AND run_sha256 = ? AND run_settings = ?
            AND marked AND run_marked AND updated_at <= ?
@@ -94,18 +96,18 @@ pub(super) fn control_defects(
             &snapshot.connector_sha256,
             &snapshot.settings,
             stored_by.as_millisecond(),
-            CONTROLS_MAX
+            CONTROL_DEFECTS_MAX
         ],
     )?;
     let control = |row: DefectRow| {
         let marker = Marker::derive(connection, &row.test(), row.generation);
-        Ok(ControlDefect { marker, key: row.created()?.1.key })
+        Ok(ControlDefect { marker, key: row.id_and_defect()?.1.key })
     };
     rows.into_iter().map(control).collect()
 }
 
-/// Ends every lease, because no process that had one is still running. A row in `sent` becomes in
-/// doubt, and all waits start again.
+/// Ends every lease, because no process that had one is still running. A row in `sent` becomes
+/// `in-doubt`, and all waits begin again.
 pub(super) fn recover(db: &dyn Database, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
     db.change(
         "UPDATE defects SET lease_until = NULL, fence = fence + 1 WHERE lease_until IS NOT NULL",
@@ -116,9 +118,9 @@ pub(super) fn recover(db: &dyn Database, now: Timestamp, run_ms: u64) -> Result<
     restart_waits_at_start(db, now, run_ms)
 }
 
-/// Restarts the waits, because the clock may have been changed while the server did not run, or may
-/// be that of another machine. Waits only become longer, so this is safe while other servers work
-/// on the rows.
+/// Lets the waits begin again, because the clock may have been changed while the server did not
+/// run, or the server may now run on another machine. Waits only become longer, so this is safe
+/// while other servers work on the rows.
 fn restart_waits_at_start(
     db: &dyn Database,
     now: Timestamp,
@@ -147,13 +149,13 @@ pub(super) fn recover_shared(
         "UPDATE defects SET lease_until = NULL, fence = fence + 1 WHERE lease_until <= ?1",
         params![now.as_millisecond()],
     )?;
-    interrupt_dead_events(db, now, run_ms)?;
+    interrupt_overdue_events(db, now, run_ms)?;
     restart_waits_at_start(db, now, run_ms)
 }
 
-/// Marks events as interrupted that have lasted longer than a run may, because their server has
-/// probably crashed. If it has not, it stores the real outcome later.
-pub(super) fn interrupt_dead_events(
+/// Marks events as interrupted that have lasted longer than a run may last, because their server
+/// has probably crashed. If the server has not crashed, it stores the real outcome later.
+pub(super) fn interrupt_overdue_events(
     db: &dyn Database,
     now: Timestamp,
     run_ms: u64,
@@ -161,20 +163,20 @@ pub(super) fn interrupt_dead_events(
     interrupt_events(db, now.as_millisecond().saturating_sub(to_i64(run_ms)))
 }
 
-/// Marks events as interrupted that began before this time and are not finished.
+/// Marks events as interrupted that are not finished and were received at this time or earlier.
 fn interrupt_events(db: &dyn Database, before: i64) -> Result<(), StoreError> {
     db.change(
         "UPDATE events SET outcome = 'interrupted', detail = ?1, defect_id = COALESCE(defect_id, (
              SELECT id FROM defects
              WHERE event_id = events.id AND state <> 'created' AND state <> 'failed' LIMIT 1))
          WHERE outcome = 'running' AND received_at <= ?2",
-        params![INTERRUPTED, before],
+        params![INTERRUPTED_EVENT_DETAIL, before],
     )?;
     Ok(())
 }
 
-/// Restarts all waits, because the clock has stepped. A write of a row in `sent` may still be in
-/// progress for `run_ms`, so its wait starts only after that time.
+/// Lets all waits begin again, because the clock was changed. A write of a row in `sent` may still
+/// be in progress for `run_ms`, so the wait of this row begins only after that time.
 pub(super) fn restart_waits(
     db: &dyn Database,
     now: Timestamp,
@@ -190,13 +192,15 @@ pub(super) fn restart_waits(
     follow_up_rows::restart_waits(db, now, run_ms)
 }
 
+/// Puts all rows in doubt that are in `sent` and whose lease has ended, except those that this
+/// process works on.
 fn put_lost_runs_in_doubt(
     db: &dyn Database,
     now: Timestamp,
     run_ms: u64,
     rows_in_work: &str,
 ) -> Result<(), StoreError> {
-    let lost: Vec<Uuid> = db.all(
+    let lost: Vec<Uuid> = db.all_rows(
         "SELECT id FROM defects
          WHERE state <> 'created' AND state = 'sent' AND COALESCE(lease_until, 0) <= ?1
            AND id NOT IN (SELECT unhex(value) FROM json_each(?2))",
@@ -208,8 +212,8 @@ fn put_lost_runs_in_doubt(
     Ok(())
 }
 
-/// Puts a row in doubt that is in `sent` and whose run stored no outcome. Its write counts as
-/// unanswered, and as ended `run_ms` after it was sent.
+/// Puts a row in doubt that is in `sent` and whose run stored no outcome. Its write counts as not
+/// answered, and as ended `run_ms` after it was sent.
 pub(super) fn put_lost_run_in_doubt(
     db: &dyn Database,
     id: Uuid,
@@ -224,22 +228,23 @@ pub(super) fn put_lost_run_in_doubt(
              wait_from = MAX(COALESCE(wait_from, 0), COALESCE(sent_at, updated_at) + ?3),
              settled = FALSE, needs_person = NULL, next_search_at = ?2, updated_at = ?2
          WHERE id = ?1",
-        params![id, now.as_millisecond(), to_i64(run_ms), RUN_LOST],
+        params![id, now.as_millisecond(), to_i64(run_ms), LOST_RUN_REASON],
     )?;
     Ok(())
 }
 
-struct CountRow {
+/// How many defects of a connection are in doubt or need a person.
+struct DoubtCountRow {
     connection_id: Uuid,
     in_doubt: i64,
     need_person: i64,
 }
 
-from_row!(CountRow { connection_id, in_doubt, need_person });
+from_row!(DoubtCountRow { connection_id, in_doubt, need_person });
 
 /// Counts the defects in doubt, and those that only a person can resolve, for each connection.
 pub(super) fn count(db: &dyn Database) -> Result<Vec<DoubtCounts>, StoreError> {
-    let rows: Vec<CountRow> = db.all(
+    let rows: Vec<DoubtCountRow> = db.all_rows(
         "SELECT connection_id,
              SUM(CASE WHEN state = 'in-doubt' THEN 1 ELSE 0 END) AS in_doubt,
              SUM(CASE WHEN needs_person IS NULL THEN 0 ELSE 1 END) AS need_person

@@ -1,4 +1,5 @@
-//! Finds events by an id, by their defect, and by words of their error. An index supports each way.
+//! Finds events by an id, by their defect, and by words of their error. Each of these searches uses
+//! an index.
 //!
 //! Stores words only for events with an error. Most events have no error, so they need no words.
 
@@ -12,19 +13,20 @@ use super::values::{Kind, Value};
 use crate::domain::EventSearch;
 use crate::store::StoreError;
 
-/// The estimated size of a word's row and of its entry in the index, without the word itself,
-/// bytes.
+/// The estimated size of the row of a word and of its index entry, bytes. The word itself is not
+/// included.
 const WORD_ROW_BYTES: usize = 60;
 
-/// A statement that finds events, and its parameters 9 to 11. Parameters 1 to 8 are the same for
-/// all statements.
+/// A statement that finds events, and the parameters that describe the search.
 pub(super) struct EventQuery<'a> {
+    /// The statement, with the parameters 1 to 11.
     pub(super) sql: &'static str,
+    /// The parameters 9 to 11. The parameters 1 to 8 are the same for all statements.
     pub(super) search_params: [Value<'a>; 3],
 }
 
-/// Makes a statement that selects events from a table, by the parameters 1 to 8 and by another
-/// condition.
+/// Makes a statement that selects events from a table. They meet `$condition` and the conditions of
+/// the parameters 1 to 8.
 macro_rules! select_events {
     ($from:literal, $condition:literal) => {
         concat!(
@@ -60,7 +62,8 @@ const SELECT_BY_KEY: &str = select_events!(
     "events",
     "defect_id IN (SELECT id FROM defects WHERE key = ?9) AND ?10 IS NULL AND ?11 IS NULL"
 );
-/// `CROSS JOIN` makes SQLite read the words first: their index has the order of the result.
+/// `CROSS JOIN` makes SQLite read the words first, because the index of the words has the order of
+/// the result.
 const SELECT_BY_WORDS: &str = select_events!(
     "event_words first CROSS JOIN events",
     "first.word = ?9 AND events.id = first.event_id
@@ -70,9 +73,9 @@ const SELECT_BY_WORDS: &str = select_events!(
             WHERE other.word = ?11 AND other.event_id = first.event_id))"
 );
 
-/// Returns the statements that find the events of a search. They use at most three words: the
-/// longest ones, which come first.
-pub(super) fn queries(search: Option<&EventSearch>) -> Vec<EventQuery<'_>> {
+/// Returns the statements that find the events of a search. They use only the first three words of
+/// the search; these are its longest words.
+pub(super) fn make_queries(search: Option<&EventSearch>) -> Vec<EventQuery<'_>> {
     let (id, text) = (Value::Null(Kind::Id), Value::Null(Kind::Text));
     let query = |sql, search_params| EventQuery { sql, search_params };
     match search {
@@ -100,12 +103,12 @@ pub(super) fn queries(search: Option<&EventSearch>) -> Vec<EventQuery<'_>> {
 }
 
 /// Returns the estimated size of the rows of these words, bytes.
-pub(super) fn rows_bytes(words: &BTreeSet<String>) -> usize {
+pub(super) fn word_rows_bytes(words: &BTreeSet<String>) -> usize {
     words.iter().map(|word| WORD_ROW_BYTES + 2 * word.len()).sum()
 }
 
-/// Stores the words of the errors of events, and deletes the words of earlier errors of the same
-/// events. If an event now has no error, the stored words of its earlier error stay.
+/// Stores the words of the errors of events, and deletes the words of earlier errors of these
+/// events. If an event has no error any more, the stored words of its earlier error stay.
 pub(super) fn store_words<'w>(
     db: &dyn Database,
     events: impl Iterator<Item = (Uuid, &'w BTreeSet<String>)>,
@@ -123,6 +126,6 @@ pub(super) fn store_words<'w>(
         "DELETE FROM event_words WHERE event_id IN (SELECT unhex(value) FROM json_each(?))",
         params![to_json(&changed_events)?],
     )?;
-    db.change_rows("INSERT INTO event_words (word, event_id) VALUES (?, ?)", &rows)?;
+    db.insert_rows("INSERT INTO event_words (word, event_id) VALUES (?, ?)", &rows)?;
     Ok(())
 }

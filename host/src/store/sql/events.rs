@@ -18,26 +18,30 @@ use super::unreadable::Unreadable;
 use super::values::Value;
 use crate::domain::{
     ConnectionId, DefectId, Event, EventId, EventKind, Outcome, OutcomeCode, RunReport,
-    StringEnum as _, TimedSteps, shortened, words,
+    StringEnum as _, TimedSteps, searchable_words, shortened,
 };
 use crate::store::{EventFilter, Retention, StoreError, WholeEvent};
 
-/// Maximum number of events that one operation deletes. A request may have to wait for it.
+/// Maximum number of events that one operation deletes. A request may have to wait for this
+/// operation.
 const DELETES_MAX: u32 = 500;
 
-/// Maximum size of an event's or a run's detail, bytes.
+/// Maximum size of the detail of an event or of a run, bytes.
 const DETAIL_BYTES_MAX: usize = 4 * 1024;
 
 /// The estimated size of an event's row without its texts, bytes.
 const ROW_BYTES: usize = 300;
 
-/// The row of an event that will be written.
+/// A row of the table `events` that will be written.
 pub(in crate::store) struct EventRow {
     id: Uuid,
     connection_id: Option<Uuid>,
     kind: &'static str,
+    /// When the event was received, milliseconds since 1970.
     received_at: i64,
+    /// The duration of the event, milliseconds.
     ms: i64,
+    /// The status code of the answer.
     status: Option<u16>,
     outcome: &'static str,
     detail: String,
@@ -59,10 +63,14 @@ impl EventRow {
     ) -> Result<Self, StoreError> {
         let detail = shortened(&event.outcome.detail, DETAIL_BYTES_MAX);
         let request = to_json(&ReceivedJson::from(event.request))?;
-        let (steps, runs, words) = (run_json::steps_json(steps), runs_json(runs)?, words(&detail));
+        let (steps, runs, words) =
+            (run_json::steps_json(steps), runs_json(runs)?, searchable_words(&detail));
         let parts_bytes = [&steps, &runs].into_iter().flatten().map(String::len).sum::<usize>();
-        let bytes =
-            ROW_BYTES + request.len() + detail.len() + search::rows_bytes(&words) + parts_bytes;
+        let bytes = ROW_BYTES
+            + request.len()
+            + detail.len()
+            + search::word_rows_bytes(&words)
+            + parts_bytes;
         Ok(Self {
             id: event.id.0,
             connection_id: event.connection.map(|id| id.0),
@@ -101,14 +109,14 @@ impl EventRow {
     }
 }
 
-/// Stores new events. Updates events that are stored already, and adds the steps and runs in `rows`
-/// to theirs. `rows` has at most one row for each event.
+/// Inserts new events. If an event is already stored, updates its row, and adds the new steps and
+/// runs to the stored ones. `rows` has at most one row for each event.
 pub(super) fn store(db: &dyn Database, rows: &[&EventRow]) -> Result<(), StoreError> {
     if rows.is_empty() {
         return Ok(());
     }
     let params: Vec<_> = rows.iter().map(|row| row.params()).collect();
-    db.change_rows(
+    db.insert_rows(
         "INSERT INTO events (id, connection_id, kind, received_at, ms, status, outcome, detail,
              request, defect_id, steps, runs, bytes)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -129,7 +137,7 @@ pub(super) fn store(db: &dyn Database, rows: &[&EventRow]) -> Result<(), StoreEr
     search::store_words(db, rows.iter().map(|row| (row.id, &row.words)))
 }
 
-/// Steps and runs that are recorded after their event was stored.
+/// Steps and runs of an event that were recorded after the event was stored.
 pub(in crate::store) struct LaterStepsAndRuns {
     event: EventId,
     steps: Option<String>,
@@ -175,7 +183,7 @@ fn runs_json(runs: Vec<RunReport>) -> Result<Option<String>, StoreError> {
     to_json(&runs.into_iter().map(with_short_detail).collect::<Vec<_>>()).map(Some)
 }
 
-/// The last success and the last error of a connection in a batch of events.
+/// The last success and the last error of a connection, from the events of one batch.
 #[derive(Debug, Default)]
 pub(in crate::store) struct ConnectionHealth {
     last_success_at: Option<i64>,
@@ -263,9 +271,9 @@ fn read_page(
     let conditions: &[_] =
         params![since, until, connection, kind, outcome, before, rows_max, connections];
     let mut found = BTreeMap::new();
-    for query in search::queries(filter.search.as_ref()) {
+    for query in search::make_queries(filter.search.as_ref()) {
         let rows: Vec<StoredEvent> =
-            db.all(query.sql, &[conditions, &query.search_params[..]].concat())?;
+            db.all_rows(query.sql, &[conditions, &query.search_params[..]].concat())?;
         found.extend(rows.into_iter().map(|row| (row.id, row)));
     }
     Ok(found.into_values().rev().take(limit).collect())
@@ -273,7 +281,8 @@ fn read_page(
 
 /// Returns one event with its steps and runs.
 pub(super) fn get(db: &dyn Database, id: EventId) -> Result<Option<WholeEvent>, StoreError> {
-    let row: Option<StoredEvent> = db.one("SELECT * FROM events WHERE id = ?", params![id.0])?;
+    let row: Option<StoredEvent> =
+        db.first_row("SELECT * FROM events WHERE id = ?", params![id.0])?;
     let Some(mut row) = row else { return Ok(None) };
     let (steps, runs) = (row.steps.take(), row.runs.take());
     let steps =
@@ -288,14 +297,14 @@ pub(super) fn get(db: &dyn Database, id: EventId) -> Result<Option<WholeEvent>, 
 /// The limits that decide which events exceed the retention.
 #[derive(Debug, Clone)]
 pub(super) struct ExcessEvents {
-    /// Delete events that were received earlier.
+    /// Events that were received before this instant are deleted.
     received_before: Timestamp,
-    /// Delete this event and all older ones.
-    up_to: Option<Uuid>,
-    /// Delete this event of a request that reached no connection, and all older events of this
-    /// kind.
-    no_connection_up_to: Option<Uuid>,
-    /// Delete the oldest events until the events have at most this size.
+    /// This event and all older events are deleted, because there are too many events.
+    newest_excess_event: Option<Uuid>,
+    /// Events of requests that reached no connection: this event and all older events of this kind
+    /// are deleted, because there are too many events of this kind.
+    newest_excess_no_connection_event: Option<Uuid>,
+    /// The oldest events are deleted until all events together have at most this size, bytes.
     events_bytes_max: u64,
 }
 
@@ -305,21 +314,26 @@ pub(super) fn find_excess(
     db: &dyn Database,
     retention: Retention,
 ) -> Result<ExcessEvents, StoreError> {
-    let up_to = db.one(
+    let newest_excess_event = db.first_row(
         "SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET ?",
         params![to_i64(retention.events_max)],
     )?;
-    let no_connection_up_to = db.one(
+    let newest_excess_no_connection_event = db.first_row(
         "SELECT id FROM events WHERE kind = 'no-connection' ORDER BY id DESC LIMIT 1 OFFSET ?",
         params![to_i64(retention.no_connection_events_max)],
     )?;
-    let confirmed: bool = db.only(
+    let confirmed: bool = db.required_row(
         "SELECT EXISTS (SELECT 1 FROM events WHERE received_at BETWEEN ? AND ? ORDER BY id DESC)",
         params![retention.events_since.as_millisecond(), retention.confirmed_by.as_millisecond()],
     )?;
     let received_before = if confirmed { retention.events_since } else { Timestamp::MIN };
     let events_bytes_max = retention.events_bytes_max;
-    Ok(ExcessEvents { received_before, up_to, no_connection_up_to, events_bytes_max })
+    Ok(ExcessEvents {
+        received_before,
+        newest_excess_event,
+        newest_excess_no_connection_event,
+        events_bytes_max,
+    })
 }
 
 /// Deletes some events that exceed the retention. Returns false if there was no event to delete.
@@ -336,24 +350,27 @@ pub(super) fn delete_some(db: &dyn Database, excess: ExcessEvents) -> Result<boo
              LIMIT ?4)",
         params![
             received_before,
-            excess.up_to,
-            excess.no_connection_up_to,
+            excess.newest_excess_event,
+            excess.newest_excess_no_connection_event,
             DELETES_MAX,
             to_i64(excess.events_bytes_max)
         ],
     )?;
-    // Also delete the tokens that expired before the oldest event.
+    // Also delete the webhook tokens that expired before the retention of events began.
     db.change("DELETE FROM tokens WHERE expires_at < ?", params![received_before])?;
     Ok(deleted > 0)
 }
 
-/// The row of an event that was read.
+/// A row of the table `events` that was read.
 struct StoredEvent {
     id: Uuid,
     connection_id: Option<Uuid>,
     kind: String,
+    /// When the event was received, milliseconds since 1970.
     received_at: i64,
+    /// The duration of the event, milliseconds.
     ms: i64,
+    /// The status code of the answer.
     status: Option<u16>,
     outcome: String,
     detail: String,

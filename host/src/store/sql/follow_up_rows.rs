@@ -1,4 +1,5 @@
-//! The rows of follow-up steps. A step is changed only under the lease of its defect.
+//! Reads and changes the rows of follow-up steps. A step is changed only under the lease of its
+//! defect.
 //!
 //! This file never decides whether a step is done; its caller looks it up in the tracker.
 
@@ -15,13 +16,15 @@ use crate::domain::{
 };
 use crate::store::{ControlDefect, DueDefect, DueLimits, StoreError};
 
-/// The wait after the first attempt, milliseconds. It doubles with each attempt, up to the maximum.
+/// The wait after the first attempt, milliseconds. The wait doubles with each attempt, up to
+/// `RETRY_WAIT_MS_MAX`.
 const RETRY_WAIT_MS: i64 = 15_000;
+/// Maximum wait before the next attempt, milliseconds.
 const RETRY_WAIT_MS_MAX: i64 = 3_600_000;
-/// Maximum number of known comments for a check that a search for comments works.
-const CONTROLS_MAX: i64 = 3;
+/// Maximum number of known comments with which a search for comments is checked.
+const CONTROL_COMMENTS_MAX: i64 = 3;
 
-/// Adds steps of a defect that are due at once.
+/// Adds steps to a defect. The steps are due at once.
 pub(super) fn add(
     db: &dyn Database,
     id: DefectId,
@@ -29,12 +32,13 @@ pub(super) fn add(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     for step in steps {
-        insert(db, id, *step, "", now)?;
+        insert_step(db, id, *step, "", now)?;
     }
     Ok(())
 }
 
-fn insert(
+/// Inserts a step that is due at once. Does nothing if the defect already has this step.
+fn insert_step(
     db: &dyn Database,
     id: DefectId,
     step: FollowUpStep,
@@ -49,7 +53,7 @@ fn insert(
     Ok(())
 }
 
-/// Returns the defects with steps that are due. Leaves out defects that this process works on.
+/// Returns the defects that have due steps. Leaves out defects that this process works on.
 pub(super) fn list_due(
     db: &dyn Database,
     now: Timestamp,
@@ -57,7 +61,7 @@ pub(super) fn list_due(
     limits: DueLimits,
 ) -> Result<Vec<DueDefect>, StoreError> {
     let rows_in_work = hex_ids(&rows_in_work);
-    let rows: Vec<(Uuid, Uuid)> = db.all(
+    let rows: Vec<(Uuid, Uuid)> = db.all_rows(
         "SELECT id, connection_id FROM (
              SELECT d.id, d.connection_id, f.next_at, ROW_NUMBER() OVER (
                  PARTITION BY d.connection_id ORDER BY f.next_at) AS place
@@ -75,7 +79,7 @@ pub(super) fn list_due(
 
 /// Leases a defect and returns its due steps, in their order. A comment is due only after the step
 /// that opens its defect again. Sets the time of each step's next attempt. A write without a stored
-/// outcome counts as unanswered, and as ended `run_ms` after it was sent.
+/// outcome counts as not answered, and as ended `run_ms` after it was sent.
 pub(super) fn claim(
     db: &dyn Database,
     id: DefectId,
@@ -84,7 +88,7 @@ pub(super) fn claim(
     run_ms: u64,
 ) -> Result<Option<DueFollowUps>, StoreError> {
     let now_ms = now.as_millisecond();
-    // Postpone a comment until the step that opens its defect again.
+    // Postpone a comment to the time of the step that opens its defect again.
     db.change(
         "UPDATE follow_ups SET next_at = reopen.next_at
          FROM (SELECT next_at FROM follow_ups
@@ -92,7 +96,7 @@ pub(super) fn claim(
          WHERE defect_id = ?1 AND step = 'comment' AND follow_ups.next_at IS NOT NULL",
         params![id.0, now_ms],
     )?;
-    let row: Option<DefectRow> = db.one(
+    let row: Option<DefectRow> = db.first_row(
         "UPDATE defects SET fence = fence + 1, lease_until = ?2
          WHERE id = ?1 AND state = 'created' AND COALESCE(lease_until, 0) <= ?3
            AND EXISTS (SELECT 1 FROM follow_ups WHERE defect_id = ?1 AND next_at <= ?3)
@@ -107,12 +111,13 @@ pub(super) fn claim(
          WHERE defect_id = ?1 AND state = 'sent'",
         params![id.0, to_i64(run_ms)],
     )?;
-    let mut steps: Vec<Step> = db.all(
+    let mut steps: Vec<StepRow> = db.all_rows(
         "SELECT * FROM follow_ups WHERE defect_id = ? AND next_at <= ?
          ORDER BY step, name",
         params![id.0, now_ms],
     )?;
-    let order = |step: &Step| FollowUpStep::ALL.iter().position(|kind| kind.as_str() == step.step);
+    let order =
+        |step: &StepRow| FollowUpStep::ALL.iter().position(|kind| kind.as_str() == step.step);
     steps.sort_by_key(order);
     let mut follow_ups = Vec::new();
     for step in steps {
@@ -127,12 +132,12 @@ pub(super) fn claim(
                 now_ms.saturating_add(wait.min(RETRY_WAIT_MS_MAX))
             ],
         )?;
-        follow_ups.push(step.follow_up()?);
+        follow_ups.push(step.into_follow_up()?);
     }
     let lease = Lease { defect: id, fence: row.fence, until: lease_until };
     let test = row.test();
-    let (_, defect) = row.created()?;
-    let snapshot = row.tracker_of_original(db)?;
+    let (_, defect) = row.id_and_defect()?;
+    let snapshot = row.tracker_snapshot_of_original(db)?;
     let marker = Marker::derive(ConnectionId(row.connection_id), &test, row.generation);
     Ok(Some(DueFollowUps { lease, test, marker, key: defect.key, snapshot, steps: follow_ups }))
 }
@@ -151,17 +156,18 @@ pub(super) fn mark_sending(
         "UPDATE defects SET lease_until = ?4 WHERE id = ?1 AND fence = ?2 AND lease_until > ?3",
         params![lease.defect.0, lease.fence, now.as_millisecond(), lease_until.as_millisecond()],
     )?;
-    require_one(renewed)?;
+    require_changed_row(renewed)?;
     let marked = db.change(
         "UPDATE follow_ups SET state = 'sent', writes = writes + 1, marked = marked AND ?4,
              sent_at = ?5, updated_at = ?5
          WHERE defect_id = ?1 AND step = ?2 AND name = ?3",
         params![lease.defect.0, step.step.as_str(), &step.name, has_marker, now.as_millisecond()],
     )?;
-    require_one(marked)
+    require_changed_row(marked)
 }
 
-/// Undoes one [`mark_sending`], if it is certain that this write was not processed.
+/// Undoes one [`mark_sending`]. Call this only if it is certain that the tracker did not process
+/// this write.
 pub(super) fn unmark(db: &dyn Database, lease: &Lease, step: &FollowUp) -> Result<(), StoreError> {
     let unmarked = db.change(
         "UPDATE follow_ups SET writes = writes - 1, state = 'due'
@@ -169,11 +175,11 @@ pub(super) fn unmark(db: &dyn Database, lease: &Lease, step: &FollowUp) -> Resul
            AND EXISTS (SELECT 1 FROM defects WHERE id = ?1 AND fence = ?2)",
         params![lease.defect.0, lease.fence, step.step.as_str(), &step.name],
     )?;
-    require_one(unmarked)
+    require_changed_row(unmarked)
 }
 
-/// Stores the result of one attempt.
-pub(super) fn end(
+/// Stores the result of one attempt at a step.
+pub(super) fn end_attempt(
     db: &dyn Database,
     lease: &Lease,
     step: &FollowUp,
@@ -184,7 +190,7 @@ pub(super) fn end(
         FollowUpEnd::Done => ("done", None, None, None),
         FollowUpEnd::Missing(names) => {
             for name in names {
-                insert(db, lease.defect, FollowUpStep::Attach, &name, now)?;
+                insert_step(db, lease.defect, FollowUpStep::Attach, &name, now)?;
             }
             ("done", None, None, None)
         }
@@ -219,29 +225,30 @@ pub(super) fn end(
             class.map(WriteClass::as_str),
         ],
     )?;
-    require_one(stored)
+    require_changed_row(stored)
 }
 
-/// Returns the newest comments of a connection. A search for comments that works must find them.
+/// Returns the newest comments of a connection. A search for comments must find them if the search
+/// works.
 pub(super) fn control_comments(
     db: &dyn Database,
     connection: ConnectionId,
 ) -> Result<Vec<ControlDefect>, StoreError> {
-    let rows: Vec<DefectRow> = db.all(
+    let rows: Vec<DefectRow> = db.all_rows(
         "SELECT d.* FROM defects AS d CROSS JOIN follow_ups AS f
          WHERE f.defect_id = d.id AND d.connection_id = ? AND f.step = 'comment' AND f.state = 'done' AND f.marked
            AND f.writes > 0
          ORDER BY d.id DESC LIMIT ?",
-        params![connection.0, CONTROLS_MAX],
+        params![connection.0, CONTROL_COMMENTS_MAX],
     )?;
     let control = |row: DefectRow| {
         let marker = Marker::derive(connection, &row.test(), row.generation);
-        Ok(ControlDefect { marker, key: row.created()?.1.key })
+        Ok(ControlDefect { marker, key: row.id_and_defect()?.1.key })
     };
     rows.into_iter().map(control).collect()
 }
 
-/// Restarts the waits of all steps, because the clock may have stepped.
+/// Lets the waits of all unfinished steps begin again, because the clock may have been changed.
 pub(super) fn restart_waits(
     db: &dyn Database,
     now: Timestamp,
@@ -257,8 +264,10 @@ pub(super) fn restart_waits(
     Ok(())
 }
 
-/// Reads the steps of a defect, for people, from the JSON of the view.
+/// Reads the steps of a defect from the JSON of the view `defect_records`.
 pub(super) fn parse_records(json: &str) -> Result<Vec<FollowUpRecord>, Unreadable> {
+    /// The columns of a step: kind, name, state, tries, writes, class, reason, and time of the next
+    /// attempt.
     type Columns = (String, String, String, u32, u32, Option<String>, Option<String>, Option<i64>);
     let steps: Vec<Columns> = from_json(json, "its follow-up steps")?;
     let mut records = Vec::new();
@@ -280,20 +289,27 @@ pub(super) fn parse_records(json: &str) -> Result<Vec<FollowUpRecord>, Unreadabl
     Ok(records)
 }
 
-struct Step {
+/// A row of `follow_ups`.
+struct StepRow {
     step: String,
     name: String,
     tries: u32,
+    /// How many times the step was claimed, also if no run could start.
     claims: u32,
+    /// Number of writes that were sent for the step.
     writes: u32,
+    /// The class of the worst write.
     class: Option<String>,
+    /// Whether one of the writes was answered 403.
     forbidden: bool,
+    /// Whether each write contained the marker.
     marked: bool,
+    /// The start of the waits, milliseconds since 1970: the end of the last write, or later.
     wait_from: Option<i64>,
     updated_at: i64,
 }
 
-from_row!(Step {
+from_row!(StepRow {
     step,
     name,
     tries,
@@ -306,8 +322,8 @@ from_row!(Step {
     updated_at,
 });
 
-impl Step {
-    fn follow_up(self) -> Result<FollowUp, Unreadable> {
+impl StepRow {
+    fn into_follow_up(self) -> Result<FollowUp, Unreadable> {
         let class: Option<WriteClass> = self
             .class
             .map(|word| known_word(&word, "the write class of a follow-up step"))
@@ -317,8 +333,8 @@ impl Step {
             forbidden: self.forbidden,
             has_marker: self.marked,
             wait_from: time(self.wait_from.unwrap_or(self.updated_at))?,
-            decided: None,
-            settled: false,
+            decision: None,
+            has_ended: false,
         };
         Ok(FollowUp {
             step: known_word(&self.step, "the kind of a follow-up step")?,
@@ -330,6 +346,6 @@ impl Step {
 }
 
 /// Fails if the lease was lost or the step does not exist.
-fn require_one(changed: usize) -> Result<(), StoreError> {
+fn require_changed_row(changed: usize) -> Result<(), StoreError> {
     if changed == 1 { Ok(()) } else { Err(StoreError::Fenced) }
 }

@@ -1,4 +1,4 @@
-//! The JSON of a connection's grants, as it is stored in the column.
+//! The JSON of a connection's grants, as it is stored in the column `grants`.
 //!
 //! The JSON contains no secret: a grant names the origin and the place of a secret, not its value.
 
@@ -9,23 +9,28 @@ use serde::{Deserialize, Serialize};
 use super::unreadable::Unreadable;
 use crate::domain::{Grants, Origin, SecretGrant, SecretPlace};
 
+/// The JSON of the grants of a connection.
 #[derive(Serialize, Deserialize)]
 pub(super) struct GrantsJson {
     origins: Vec<String>,
+    /// The granted origins that the connector's manifest sets.
     #[serde(default)]
     fixed: Vec<String>,
     #[serde(default)]
     secrets: BTreeMap<String, SecretGrantJson>,
+    /// Whether the connector may read test data.
     #[serde(default)]
     test_data: bool,
 }
 
+/// The JSON of the grant to use a secret at one origin.
 #[derive(Serialize, Deserialize)]
 struct SecretGrantJson {
     origin: String,
     place: PlaceJson,
 }
 
+/// The JSON of the place of a secret in a request.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum PlaceJson {
@@ -65,9 +70,9 @@ impl From<&Grants> for GrantsJson {
         });
         Self {
             origins: texts(&grants.origins),
-            fixed: texts(&grants.fixed),
+            fixed: texts(&grants.fixed_origins),
             secrets: secrets.collect(),
-            test_data: grants.test_data,
+            test_data: grants.may_read_test_data,
         }
     }
 }
@@ -82,15 +87,15 @@ impl TryFrom<GrantsJson> for Grants {
         let mut secrets = BTreeMap::new();
         for (name, grant) in json.secrets {
             let origin = origin(&grant.origin)?;
-            if let Some(place) = grant.place.read()? {
+            if let Some(place) = grant.place.into_secret_place()? {
                 secrets.insert(name, SecretGrant { origin, place });
             }
         }
         Ok(Self {
             origins: json.origins.iter().map(origin).collect::<Result<_, _>>()?,
-            fixed: json.fixed.iter().map(origin).collect::<Result<_, _>>()?,
+            fixed_origins: json.fixed.iter().map(origin).collect::<Result<_, _>>()?,
             secrets,
-            test_data: json.test_data,
+            may_read_test_data: json.test_data,
         })
     }
 }
@@ -112,7 +117,8 @@ impl From<&SecretPlace> for PlaceJson {
 }
 
 impl PlaceJson {
-    fn read(self) -> Result<Option<SecretPlace>, Unreadable> {
+    /// Returns `None` for a place that is no longer granted.
+    fn into_secret_place(self) -> Result<Option<SecretPlace>, Unreadable> {
         Ok(Some(match self {
             Self::Bearer => SecretPlace::Bearer,
             Self::Header { name, prefix } => SecretPlace::Header { name, prefix },

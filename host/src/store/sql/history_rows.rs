@@ -25,13 +25,14 @@ pub(in crate::store) enum HistoryRow {
     SurplusCounts(ConnectionId),
 }
 
-/// The rows of a batch. Rows that several servers change are sorted by their ids. So all servers of
-/// a database lock them in the same order, and cannot deadlock.
+/// The rows of a batch. Rows that several servers may change are sorted by their ids. So all
+/// servers of a database lock these rows in the same order, and cannot deadlock.
 pub(in crate::store) struct HistoryRows {
+    /// All rows except those in `health`.
     pub(in crate::store) rows: Vec<HistoryRow>,
-    /// The last success and error of each connection, which all servers change. A database that
-    /// several servers share writes them in a separate short transaction, so that a server does not
-    /// wait while another one writes its events.
+    /// The rows with the last success and the last error of each connection. Several servers change
+    /// these rows. So the rows are written to a shared database in a separate short transaction. A
+    /// server then does not wait while another server writes its events.
     pub(in crate::store) health: Vec<HistoryRow>,
 }
 
@@ -42,7 +43,7 @@ pub(in crate::store) fn make_rows(history: Vec<HistoryRecord>) -> HistoryRows {
     for record in history {
         match record {
             HistoryRecord::Event { id, event, steps, mut runs } => {
-                let run_recordings = recordings::take(&mut runs);
+                let run_recordings = recordings::take_recordings(&mut runs);
                 if !run_recordings.is_empty() {
                     recordings.push(HistoryRow::Recordings(id, run_recordings));
                 }
@@ -78,8 +79,8 @@ pub(in crate::store) fn make_rows(history: Vec<HistoryRecord>) -> HistoryRows {
     HistoryRows { rows, health }
 }
 
-/// Writes rows, the new events with few statements. Returns false, and logs the error, if one row
-/// could not be written.
+/// Writes rows; writes all new events together with few statements. If one row cannot be written,
+/// logs the error and returns false.
 pub(in crate::store) fn write(rows: &[HistoryRow], db: &dyn Database) -> bool {
     let written = try_write(rows, db);
     if let Err(error) = &written {
@@ -88,6 +89,7 @@ pub(in crate::store) fn write(rows: &[HistoryRow], db: &dyn Database) -> bool {
     written.is_ok()
 }
 
+/// Does the work of [`write`], but returns the error.
 fn try_write(rows: &[HistoryRow], db: &dyn Database) -> Result<(), StoreError> {
     let new_events = rows.iter().filter_map(|row| match row {
         HistoryRow::Event(event) => Some(&**event),
@@ -102,7 +104,7 @@ fn try_write(rows: &[HistoryRow], db: &dyn Database) -> Result<(), StoreError> {
             HistoryRow::LaterStepsAndRuns(later) => later.store(db)?,
             HistoryRow::Recordings(event, runs) => recordings::store(db, *event, runs)?,
             HistoryRow::Counts(id, project, counts) => {
-                counts::record(db, *id, project, counts, counts::WAITED_MAX_MS)?;
+                counts::record(db, *id, project, counts, counts::NEWER_THAN_QUEUED_MS_MAX)?;
             }
             HistoryRow::SurplusCounts(id) => counts::delete_oldest(db, *id)?,
         }

@@ -1,4 +1,4 @@
-//! The table `meta`: named values of the whole database.
+//! Reads and writes the table `meta`, which contains named values of the whole database.
 
 use super::database::{Database, params};
 use crate::store::StoreError;
@@ -11,7 +11,7 @@ const READY: &str = "ready";
 
 /// Returns a named value.
 pub(in crate::store) fn read(db: &dyn Database, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-    Ok(db.one("SELECT value FROM meta WHERE name = ?", params![name])?)
+    Ok(db.first_row("SELECT value FROM meta WHERE name = ?", params![name])?)
 }
 
 /// Stores a named value, and replaces the earlier one.

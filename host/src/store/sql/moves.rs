@@ -24,7 +24,7 @@ pub(super) fn renew(db: &dyn Database, lease: Lease, until: Timestamp) -> Result
          WHERE id = ?1 AND fence = ?2 AND lease_until IS NOT NULL",
         params![lease.defect.0, lease.fence, until.as_millisecond()],
     )?;
-    require_one(moved)
+    require_changed_row(moved)
 }
 
 /// Moves the row to `sent` and renews the lease. Fails if the lease has ended, even if no other run
@@ -54,12 +54,16 @@ pub(super) fn mark_sending(
             lease_until.as_millisecond()
         ],
     )?;
-    require_one(moved)
+    require_changed_row(moved)
 }
 
 /// Undoes one [`mark_sending`]. If the run has no other marked write, moves the row back to
 /// `intent`.
-pub(super) fn unmark(db: &dyn Database, lease: Lease, now: Timestamp) -> Result<(), StoreError> {
+pub(super) fn unmark_sending(
+    db: &dyn Database,
+    lease: Lease,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let moved = db.change(
         "UPDATE defects SET writes = writes - 1, run_writes = run_writes - 1, updated_at = ?3,
              state = CASE run_writes WHEN 1 THEN 'intent' ELSE 'sent' END,
@@ -67,7 +71,7 @@ pub(super) fn unmark(db: &dyn Database, lease: Lease, now: Timestamp) -> Result<
          WHERE id = ?1 AND fence = ?2 AND state = 'sent' AND run_writes > 0",
         params![lease.defect.0, lease.fence, now.as_millisecond()],
     )?;
-    require_one(moved)
+    require_changed_row(moved)
 }
 
 /// Stores the outcome of a run, or of a search that found the defect, and releases the lease. Adds
@@ -102,7 +106,8 @@ pub(super) fn store_outcome(
 
 /// Stores a known defect, even if the lease was lost, unless another run has leased the row. If a
 /// run created the defect after a doubt, schedules one more search for a second record. Returns
-/// false if this run has stored the defect before, by a commit whose outcome it did not learn.
+/// false if an earlier commit of this run has already stored the defect. This happens if the run
+/// did not learn that this commit succeeded.
 fn store_defect(
     db: &dyn Database,
     lease: Lease,
@@ -133,7 +138,7 @@ fn store_defect(
     if moved == 1 {
         return Ok(true);
     }
-    let is_stored: bool = db.only(
+    let is_stored: bool = db.required_row(
         "SELECT EXISTS (
              SELECT 1 FROM defects
              WHERE id = ? AND fence = ? AND state = 'created' AND key = ? AND NOT released)",
@@ -142,7 +147,7 @@ fn store_defect(
     if is_stored { Ok(false) } else { Err(StoreError::Fenced) }
 }
 
-/// Stores that the run returned no defect. The row stores the latest end of all writes of its
+/// Stores that the run returned no defect. The row keeps the latest end of all writes of its
 /// generation.
 fn store_failure(
     db: &dyn Database,
@@ -151,7 +156,7 @@ fn store_failure(
     event: EventId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let row: Option<DefectRow> = db.one(
+    let row: Option<DefectRow> = db.first_row(
         "SELECT * FROM defects
          WHERE id = ? AND fence = ? AND NOT released AND state IN ('intent', 'sent')",
         params![lease.defect.0, lease.fence],
@@ -187,23 +192,25 @@ fn store_failure(
             now.as_millisecond(),
         ],
     )?;
-    require_one(moved)
+    require_changed_row(moved)
 }
 
 /// Moves a row whose doubt has ended back to `intent`, under the lease of the search. The result
 /// shows whether the failed test is a recurrence.
-pub(super) fn back_to_intent(
+pub(super) fn move_back_to_intent(
     db: &dyn Database,
     lease: Lease,
     rows_in_work_if_recurrence: Option<&[DefectId]>,
     now: Timestamp,
 ) -> Result<Claimed, StoreError> {
     let row: Option<DefectRow> =
-        db.one("SELECT * FROM defects WHERE id = ?", params![lease.defect.0])?;
+        db.first_row("SELECT * FROM defects WHERE id = ?", params![lease.defect.0])?;
     let row = row.ok_or(StoreError::NotFound("defect"))?;
     let (connection, test) = (ConnectionId(row.connection_id), row.test());
     let other_failure = match rows_in_work_if_recurrence.filter(|_| row.generation == 1) {
-        Some(rows_in_work) => recurrences::other_failure(db, connection, &test, rows_in_work, now)?,
+        Some(rows_in_work) => {
+            recurrences::find_other_failure(db, connection, &test, rows_in_work, now)?
+        }
         None => OtherFailure::None,
     };
     if let OtherFailure::Unresolved(first) = other_failure {
@@ -217,11 +224,11 @@ pub(super) fn back_to_intent(
          WHERE id = ?1 AND fence = ?2 AND lease_until > ?3 AND state IN ('in-doubt', 'failed')",
         params![lease.defect.0, lease.fence, now.as_millisecond()],
     )?;
-    require_one(moved)?;
+    require_changed_row(moved)?;
     let (generation, marker) = (row.generation, Marker::derive(connection, &test, row.generation));
     match other_failure {
         OtherFailure::Created(first) => {
-            Ok(Claimed::Recurs(Box::new(first.recurrence(db, lease, marker)?)))
+            Ok(Claimed::Recurs(Box::new(first.into_recurrence(db, lease, marker)?)))
         }
         OtherFailure::None | OtherFailure::Unresolved(_) => {
             Ok(Claimed::Create { lease, marker, generation })
@@ -266,7 +273,7 @@ pub(super) fn end_search(
             params![lease.defect.0, lease.fence, at.as_millisecond()],
         )?,
     };
-    require_one(moved)
+    require_changed_row(moved)
 }
 
 /// Releases the lease without changing the state.
@@ -275,11 +282,11 @@ pub(super) fn give_back(db: &dyn Database, lease: Lease) -> Result<(), StoreErro
         "UPDATE defects SET lease_until = NULL WHERE id = ?1 AND fence = ?2",
         params![lease.defect.0, lease.fence],
     )?;
-    require_one(moved)
+    require_changed_row(moved)
 }
 
-/// Fails if no row was changed, because its fence is newer, its state does not allow the change, or
-/// it was deleted.
-fn require_one(moved: usize) -> Result<(), StoreError> {
+/// Fails if no row was changed. Then the row has a newer fence, the state of the row does not allow
+/// the change, or the row was deleted.
+fn require_changed_row(moved: usize) -> Result<(), StoreError> {
     if moved == 1 { Ok(()) } else { Err(StoreError::Fenced) }
 }

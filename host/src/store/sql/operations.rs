@@ -1,9 +1,10 @@
 //! The operations of the store. This file and its folder decide which operations the writing thread
 //! runs, durably or lazily, and which a reading thread runs.
 //!
-//! They never decide how a row changes; the other files in `sql` do. For example, follow-up steps
-//! have three files: `store/follow_ups.rs` declares the operations, `sql/operations/follow_ups.rs`
-//! decides which thread runs each, and `sql/follow_up_rows.rs` contains their SQL.
+//! They never decide how a row changes; the other files in `sql` decide this. For example,
+//! follow-up steps have three files: `store/follow_ups.rs` declares the operations,
+//! `sql/operations/follow_ups.rs` decides which thread runs each operation, and
+//! `sql/follow_up_rows.rs` contains the SQL.
 
 mod accounts;
 mod connections;
@@ -23,7 +24,7 @@ use crate::store::{Changes, QueueLengths, Store, StoreError};
 #[async_trait]
 impl Store for SqlStore {
     async fn recover(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
-        let (file_starts, is_shared) = (self.starts.read()?, self.is_shared());
+        let (file_starts, is_shared) = (self.start_counter.read()?, self.is_shared());
         let (starts, restored_at) = self
             .writer
             .run(Durable, move |db| {
@@ -34,7 +35,7 @@ impl Store for SqlStore {
                 starts::count_start(db, file_starts, now)
             })
             .await?;
-        self.starts.write(starts)?;
+        self.start_counter.write(starts)?;
         let _ = self.restored_at.set(restored_at);
         Ok(())
     }
@@ -51,7 +52,7 @@ impl Store for SqlStore {
         self.publisher.is_shared()
     }
 
-    fn changes(&self) -> Changes {
+    fn subscribe_to_changes(&self) -> Changes {
         self.publisher.subscribe()
     }
 
@@ -63,7 +64,7 @@ impl Store for SqlStore {
         self.writer.lengths()
     }
 
-    async fn ready(&self) -> Result<(), StoreError> {
+    async fn check_writable(&self) -> Result<(), StoreError> {
         self.writer.run(Durable, meta::check_writable).await
     }
 

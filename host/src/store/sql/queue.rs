@@ -1,9 +1,9 @@
 //! The queue of the writing thread. It contains operations, whose callers wait for the commit, and
 //! records of the history, for which no caller waits.
 //!
-//! An operation is written at once. A record of the history is written after [`HISTORY_WAIT`], when
-//! there are enough records, or with an earlier batch if that was requested. Never holds its lock
-//! while the thread writes.
+//! An operation is written at once. A record of the history is written after [`HISTORY_WAIT`]. It
+//! is written earlier if many records are queued, or if a caller requests that the next batch
+//! writes the history. The queue is never locked while the thread writes.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -18,21 +18,22 @@ use super::writer::{Durability, Operation, closed_error};
 use crate::domain::Backoff;
 use crate::store::{QueueLengths, StoreError};
 
-/// Maximum number of queued operations. It is rarely reached: a caller waits for each operation, so
-/// there are only a few more operations than events in progress.
+/// Maximum number of queued operations. This number is rarely reached: a caller waits for each
+/// operation, so the queue has only a few more operations than there are events in progress.
 const OPERATIONS_MAX: usize = 4_096;
 /// Maximum number of operations that share one commit.
 const BATCH_OPERATIONS_MAX: usize = 512;
 /// Maximum time that records of the history wait in the queue.
 const HISTORY_WAIT: Duration = Duration::from_millis(20);
-/// Number of queued records of the history at which they are written without further delay.
-const HISTORY_RECORDS_ENOUGH: usize = 512;
-/// The pause after a batch whose records of the history were not written. It doubles after each
-/// failure, up to the maximum.
+/// If this many records of the history are queued, they are written at once.
+const HISTORY_RECORDS_WRITTEN_AT_ONCE: usize = 512;
+/// The pause after a batch whose records of the history were not written. The pause doubles after
+/// each failure, up to `UNWRITTEN_PAUSE_MAX`.
 pub(super) const UNWRITTEN_PAUSE: Duration = Duration::from_millis(100);
+/// Maximum of the pause after a batch whose records of the history were not written.
 const UNWRITTEN_PAUSE_MAX: Duration = Duration::from_secs(5);
-/// How long the queue must be empty before the database may do its work for idle times, for example
-/// copy the write-ahead log into the database.
+/// How long the queue must be empty before the database does work that can wait. For example,
+/// SQLite copies the write-ahead log into the database file.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 
 /// The operations and records of the history that the writing thread writes together.
@@ -45,12 +46,15 @@ pub(in crate::store) struct Batch {
 /// The queue of the writing thread.
 #[derive(Default)]
 pub(super) struct WriteQueue {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
+    /// Wakes the writing thread.
     changed: Condvar,
+    /// Whether the log already has a warning that records were dropped.
     has_warned_of_drops: AtomicBool,
 }
 
-struct State {
+/// The queued operations and records, and what the writing thread does with them.
+struct QueueState {
     operations: VecDeque<(Box<dyn Operation>, Durability)>,
     history: UnwrittenHistory,
     /// Whether the next batch writes the history, even before [`HISTORY_WAIT`] has passed.
@@ -58,11 +62,12 @@ struct State {
     is_closed: bool,
     /// The pauses after batches whose records of the history were not written.
     unwritten_pauses: Backoff,
-    /// Number of operations, and number of records of the history, that are being written now.
+    /// The number of operations and the number of records of the history in the batch that is being
+    /// written.
     in_flight: (usize, usize),
 }
 
-impl Default for State {
+impl Default for QueueState {
     fn default() -> Self {
         let (operations, history, is_history_requested, is_closed, in_flight) = Default::default();
         let unwritten_pauses = Backoff::new(UNWRITTEN_PAUSE, UNWRITTEN_PAUSE_MAX);
@@ -70,11 +75,15 @@ impl Default for State {
     }
 }
 
-impl State {
-    /// Returns when to write the history if no operation is queued; `None` if there is no history.
+impl QueueState {
+    /// Returns when to write the queued history if no operation is queued before. `None` if there
+    /// is no history to write.
     fn history_due_at(&self) -> Option<Instant> {
-        let due_at =
-            self.history.write_due_at(HISTORY_WAIT, HISTORY_RECORDS_ENOUGH, self.is_closed)?;
+        let due_at = self.history.write_due_at(
+            HISTORY_WAIT,
+            HISTORY_RECORDS_WRITTEN_AT_ONCE,
+            self.is_closed,
+        )?;
         let not_before = self.unwritten_pauses.until().filter(|_| !self.is_closed);
         Some(not_before.map_or(due_at, |until| due_at.max(until)))
     }
@@ -112,17 +121,17 @@ impl WriteQueue {
             self.warn_of_drops();
             return;
         }
-        // Wake the writing thread for the first record: it then waits for further ones. Wake it
-        // again when there are enough records, which ends that wait.
-        if matches!(state.history.len(), 1 | HISTORY_RECORDS_ENOUGH) {
+        // Wake the writing thread for the first record. The thread then waits for further records.
+        // Wake the thread again when there are enough records, so that this wait ends.
+        if matches!(state.history.len(), 1 | HISTORY_RECORDS_WRITTEN_AT_ONCE) {
             drop(state);
             self.changed.notify_one();
         }
     }
 
-    /// Ends the batch that the writing thread took last. Queues the records that were not written
-    /// again, before the records that were queued since. The next attempt follows after a pause
-    /// that grows with each failure.
+    /// Ends the batch that the writing thread took last. Puts the records that were not written
+    /// back into the queue, before the records that were queued since. The next attempt follows
+    /// after a pause that grows with each failure.
     pub(super) fn end_batch(&self, is_committed: bool, unwritten: Vec<HistoryRecord>) {
         let mut state = self.state.lock();
         state.in_flight = (0, 0);
@@ -153,8 +162,8 @@ impl WriteQueue {
         }
     }
 
-    /// Returns how many operations, and how many records of the history, are not written yet: those
-    /// in the queue, and those in the batch that is being written.
+    /// Returns how many operations, and how many records of the history, are not written yet.
+    /// Counts those in the queue and those in the batch that is being written.
     pub(super) fn lengths(&self) -> QueueLengths {
         let state = self.state.lock();
         let count = |queued: usize, in_flight: usize| {
@@ -212,8 +221,9 @@ impl WriteQueue {
         Some(self.collect_batch())
     }
 
-    /// Lets other threads run, so that they can add operations to the batch. Stops as soon as no
-    /// operation was added while they ran, so a single operation is hardly delayed.
+    /// Takes the next batch from the queue. Before this, lets other threads run, so that they can
+    /// queue further operations for the batch. Takes the batch as soon as the other threads add no
+    /// operation, so a single operation is hardly delayed.
     fn collect_batch(&self) -> Batch {
         let mut previous_count = 0;
         loop {

@@ -1,5 +1,5 @@
-//! Threads that read from the database, each with its own connection. The threads that handle
-//! requests never wait for the disk.
+//! Runs the threads that read from the database, each with its own connection. So the threads that
+//! handle requests never wait for the disk.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,6 +16,7 @@ use crate::store::{DatabaseError, StoreError};
 /// Maximum number of queued reads.
 const QUEUED_READS_MAX: usize = 4_096;
 
+/// A queued read. It is called with the database, or with the error of the connection.
 type Read = Box<dyn FnOnce(Result<&dyn Database, StoreError>) + Send>;
 
 /// A reading thread's connection to a database.
@@ -27,19 +28,23 @@ pub(in crate::store) trait ReadLink: Send {
 /// Passes reads to the reading threads.
 pub(super) struct Readers {
     queue: Arc<ReadQueue>,
+    /// Each receives a message when its reading thread has ended.
     thread_ends: Mutex<Vec<oneshot::Receiver<()>>>,
 }
 
+/// The queue of the reading threads.
 #[derive(Default)]
 struct ReadQueue {
-    state: Mutex<State>,
+    state: Mutex<QueuedReads>,
+    /// Wakes the reading threads.
     changed: Condvar,
 }
 
+/// The reads that no thread has taken yet.
 #[derive(Default)]
-struct State {
+struct QueuedReads {
     reads: VecDeque<Read>,
-    closed: bool,
+    is_closed: bool,
 }
 
 impl Readers {
@@ -96,7 +101,7 @@ impl Drop for Readers {
 impl ReadQueue {
     fn push(&self, read: Read) -> Result<(), StoreError> {
         let mut state = self.state.lock();
-        if state.closed {
+        if state.is_closed {
             return Err(closed_error());
         }
         if state.reads.len() >= QUEUED_READS_MAX {
@@ -109,13 +114,14 @@ impl ReadQueue {
         Ok(())
     }
 
+    /// Waits for the next read. Returns `None` once the queue is closed and empty.
     fn next(&self) -> Option<Read> {
         let mut state = self.state.lock();
         loop {
             if let Some(read) = state.reads.pop_front() {
                 return Some(read);
             }
-            if state.closed {
+            if state.is_closed {
                 return None;
             }
             self.changed.wait(&mut state);
@@ -123,7 +129,7 @@ impl ReadQueue {
     }
 
     fn close(&self) {
-        self.state.lock().closed = true;
+        self.state.lock().is_closed = true;
         self.changed.notify_all();
     }
 }

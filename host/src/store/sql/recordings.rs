@@ -1,5 +1,5 @@
-//! Recordings of runs. They are stored and deleted together with their event, and their size is
-//! limited.
+//! Stores, limits and lists the recordings of runs. A recording is stored and deleted together with
+//! its event.
 //!
 //! Nothing is stored for a connection whose recording was switched off.
 
@@ -19,12 +19,13 @@ use crate::store::StoreError;
 const DELETES_MAX: u32 = 500;
 
 /// Removes the recordings from runs that are about to be stored, and returns them.
-pub(super) fn take(runs: &mut [RunReport]) -> Vec<(Call, RunRecording)> {
+pub(super) fn take_recordings(runs: &mut [RunReport]) -> Vec<(Call, RunRecording)> {
     runs.iter_mut().filter_map(|run| Some((run.call, run.recording.take()?))).collect()
 }
 
-/// Stores recordings of an event, if its connection records and the recordings of the event are not
-/// too large. Then deletes the oldest recordings if all together are too large.
+/// Stores recordings of an event, if recording is switched on for its connection and the recordings
+/// of the event are not too large. Then deletes the oldest recordings if the recordings of all
+/// events together are too large.
 pub(super) fn store(
     db: &dyn Database,
     event: EventId,
@@ -60,7 +61,7 @@ pub(super) fn store(
 
 /// Deletes the oldest recordings if all recordings together have more than `bytes_max` bytes.
 pub(super) fn delete_excess(db: &dyn Database, bytes_max: u64) -> Result<(), StoreError> {
-    let bytes: i64 = db.only("SELECT bytes FROM recordings_size", params![])?;
+    let bytes: i64 = db.required_row("SELECT bytes FROM recordings_size", params![])?;
     let excess = bytes - to_i64(bytes_max);
     if excess > 0 {
         db.change(
@@ -75,7 +76,8 @@ pub(super) fn delete_excess(db: &dyn Database, bytes_max: u64) -> Result<(), Sto
     Ok(())
 }
 
-/// Sets the end of a connection's recording; with `erase`, deletes its recordings.
+/// Sets until when the bodies of a connection are recorded. If `erase` is true, also deletes the
+/// recordings of the connection.
 pub(super) fn record_until(
     db: &dyn Database,
     id: ConnectionId,
@@ -101,7 +103,7 @@ pub(super) fn record_until(
 
 /// Returns the recorded runs of an event.
 pub(super) fn list(db: &dyn Database, event: EventId) -> Result<Vec<RecordedRun>, StoreError> {
-    let rows: Vec<CallRow> = db.all(
+    let rows: Vec<RecordingRow> = db.all_rows(
         "SELECT call, input, exchanges, answer, missing
          FROM recordings WHERE event_id = ? ORDER BY seq",
         params![event.0],
@@ -119,7 +121,8 @@ pub(super) fn list(db: &dyn Database, event: EventId) -> Result<Vec<RecordedRun>
         .map_err(|unreadable| unreadable.in_row("event", event))
 }
 
-struct CallRow {
+/// A row of the table `recordings`.
+struct RecordingRow {
     call: String,
     input: String,
     exchanges: String,
@@ -127,4 +130,4 @@ struct CallRow {
     missing: Option<String>,
 }
 
-from_row!(CallRow { call, input, exchanges, answer, missing });
+from_row!(RecordingRow { call, input, exchanges, answer, missing });

@@ -1,5 +1,5 @@
-//! Recurrences: several failures of one test case. Only the first one without a known defect may
-//! create a defect.
+//! Decides about recurrences, which are several failures of one test case. Only the first failure
+//! without a known defect may create a defect.
 //!
 //! These functions are called inside the transaction that grants the right to create. They never
 //! change the state of a row.
@@ -17,28 +17,28 @@ use crate::store::StoreError;
 
 /// The result of looking up the other failures of a test case.
 pub(super) enum OtherFailure {
-    /// No other failure has a defect.
+    /// No other failure has a defect, and none is `Unresolved`.
     None,
-    /// Another failure, with this row, is creating a defect, or is in doubt and does not need a
-    /// person.
+    /// The failure with this row is creating a defect, or is in doubt and does not need a person.
     Unresolved(DefectId),
-    /// The created row of another failure that changed last and was not released.
+    /// Another failure has this created row, which was not released. If there are several such
+    /// rows, this row changed last.
     Created(Box<DefectRow>),
 }
 
 /// Looks up the other failures of the test case.
-pub(super) fn other_failure(
+pub(super) fn find_other_failure(
     db: &dyn Database,
     connection: ConnectionId,
     test: &FailedTest,
     rows_in_work: &[DefectId],
     now: Timestamp,
 ) -> Result<OtherFailure, StoreError> {
-    if let Some(row) = latest(db, connection, test)? {
+    if let Some(row) = read_latest_created_row(db, connection, test)? {
         return Ok(OtherFailure::Created(Box::new(row)));
     }
     let (execution, case, variation) = test.key();
-    let unresolved: Option<Uuid> = db.one(
+    let unresolved: Option<Uuid> = db.first_row(
         "SELECT id FROM defects
          WHERE connection_id = ?1 AND test_case_id = ?2 AND variation_id = ?3
            AND test_execution_id <> ?4 AND NOT released AND needs_person IS NULL
@@ -57,14 +57,15 @@ pub(super) fn other_failure(
     Ok(unresolved.map_or(OtherFailure::None, |id| OtherFailure::Unresolved(DefectId(id))))
 }
 
-/// Returns the other failure of the test case whose created row changed last.
-fn latest(
+/// Returns the created row of another failure of the test case. If there are several, returns the
+/// row that changed last.
+fn read_latest_created_row(
     db: &dyn Database,
     connection: ConnectionId,
     test: &FailedTest,
 ) -> Result<Option<DefectRow>, StoreError> {
     let (execution, case, variation) = test.key();
-    Ok(db.one(
+    Ok(db.first_row(
         "SELECT * FROM defects
          WHERE connection_id = ?1 AND test_case_id = ?2 AND variation_id = ?3
            AND test_execution_id <> ?4 AND state = 'created' AND NOT released
@@ -76,8 +77,8 @@ fn latest(
 }
 
 /// Allows a leased row to create another defect, because the defect of the row `closed_row` is
-/// closed or deleted. Returns false if the test case already has a later defect, or if another of
-/// its failures is creating one.
+/// closed or deleted. Returns false if the test case already has a later defect, or if another
+/// failure of the test case is creating a defect.
 pub(super) fn allow_create_anew(
     db: &dyn Database,
     lease: &Lease,
@@ -85,12 +86,12 @@ pub(super) fn allow_create_anew(
     rows_in_work: &[DefectId],
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let row: Option<DefectRow> = db.one(
+    let row: Option<DefectRow> = db.first_row(
         "SELECT * FROM defects WHERE id = ? AND fence = ?",
         params![lease.defect.0, lease.fence],
     )?;
     let row = row.ok_or(StoreError::Fenced)?;
-    let latest = latest(db, ConnectionId(row.connection_id), &row.test())?;
+    let latest = read_latest_created_row(db, ConnectionId(row.connection_id), &row.test())?;
     if latest.is_some_and(|latest| latest.id != closed_row.0) {
         return Ok(false);
     }
@@ -115,28 +116,30 @@ pub(super) fn allow_create_anew(
 }
 
 impl DefectRow {
-    /// Makes the recurrence of this row's defect, for the failed test whose row was leased.
-    pub(super) fn recurrence(
+    /// Converts this row into the recurrence of its defect. `lease` and `marker` belong to the
+    /// failed test that recurs.
+    pub(super) fn into_recurrence(
         self,
         db: &dyn Database,
         lease: Lease,
         marker: Marker,
     ) -> Result<Recurrence, StoreError> {
-        let (latest, defect) = self.created()?;
+        let (latest, defect) = self.id_and_defect()?;
         let original = self.recurrence_of.map_or(latest, DefectId);
-        let snapshot = self.tracker_of_original(db)?;
+        let snapshot = self.tracker_snapshot_of_original(db)?;
         Ok(Recurrence { lease, marker, original, defect, latest, snapshot })
     }
 
-    /// The settings and origins for requests to the tracker that has the defect: those of the run
-    /// that created it. If this row is a recurrence, that run belongs to the first failure.
-    pub(super) fn tracker_of_original(
+    /// Returns the settings and origins for requests to the tracker that has the defect. They are
+    /// those of the run that created the defect. If this row is a recurrence, that run belongs to
+    /// the first failure.
+    pub(super) fn tracker_snapshot_of_original(
         &self,
         db: &dyn Database,
     ) -> Result<Option<ConnectionSnapshot>, StoreError> {
-        let Some(original) = self.recurrence_of else { return Ok(self.tracker()?) };
+        let Some(original) = self.recurrence_of else { return Ok(self.tracker_snapshot()?) };
         let original: Option<DefectRow> =
-            db.one("SELECT * FROM defects WHERE id = ?", params![original])?;
-        Ok(original.map(|row| row.tracker()).transpose()?.flatten())
+            db.first_row("SELECT * FROM defects WHERE id = ?", params![original])?;
+        Ok(original.map(|row| row.tracker_snapshot()).transpose()?.flatten())
     }
 }

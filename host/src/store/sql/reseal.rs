@@ -21,7 +21,7 @@ pub(in crate::store) fn reseal(
     entry: AuditEntry,
 ) -> Result<usize, StoreError> {
     let secrets: Vec<(Uuid, String, Vec<u8>)> =
-        db.all("SELECT connection_id, name, sealed FROM secrets", params![])?;
+        db.all_rows("SELECT connection_id, name, sealed FROM secrets", params![])?;
     let count = secrets.len();
     for (connection_id, name, sealed) in secrets {
         let place = Sealer::place(&connection_id.to_string(), &name);

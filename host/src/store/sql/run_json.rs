@@ -1,4 +1,5 @@
-//! The JSON of an event's steps and of the reports of its runs, as it is stored in their columns.
+//! The JSON of an event's steps and of the reports of its runs, as they are stored in the columns
+//! `steps` and `runs`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,9 +12,10 @@ use crate::domain::{
     LogLine, OutboundCall, RunReport, RunTimes, StringEnum as _, TimedStep, TimedSteps, Usage,
 };
 
-/// The initial capacity for the JSON of an event's steps, bytes. Most steps fit.
+/// The initial capacity for the JSON of an event's steps, bytes. It is enough for most events.
 const STEPS_CAPACITY_BYTES: usize = 64;
 
+/// The JSON of the report of a run.
 #[derive(Serialize, Deserialize)]
 pub(super) struct RunJson {
     call: String,
@@ -32,7 +34,7 @@ pub(super) struct RunJson {
 }
 
 /// Writes the steps of an event, with start and duration: `[{"claim":[300,700]},…]`. Later steps
-/// can be added to the text in place of its last bracket.
+/// can replace the last bracket of the text. Returns `None` if there are no steps.
 pub(super) fn steps_json(steps: &TimedSteps) -> Option<String> {
     let mut text = String::with_capacity(STEPS_CAPACITY_BYTES);
     for TimedStep { kind, at_us, us } in steps.iter() {
@@ -46,7 +48,7 @@ pub(super) fn steps_json(steps: &TimedSteps) -> Option<String> {
     Some(text)
 }
 
-/// Reads the steps of an event, in the order of time.
+/// Reads the steps of an event, and sorts them by time.
 pub(super) fn parse_steps(json: &str) -> Result<TimedSteps, Unreadable> {
     let read: Vec<BTreeMap<String, (u32, u32)>> =
         serde_json::from_str(json).map_err(|error| Unreadable::new("its steps", error))?;
@@ -65,17 +67,20 @@ struct RunUsageJson {
     usage: UsageJson,
 }
 
-/// The usage of each run of an event; empty if the column cannot be read.
+/// Returns the usage of each run of an event. Returns no usage if the column cannot be read.
 pub(super) fn parse_usages(runs: &str) -> Vec<Usage> {
     let runs = serde_json::from_str::<Vec<RunUsageJson>>(runs).unwrap_or_default();
     runs.into_iter().map(|run| run.usage.into()).collect()
 }
 
+/// The JSON of an outbound call of a run.
 #[derive(Serialize, Deserialize)]
 struct CallJson {
-    /// Never negative, because earlier versions of Jackfield cannot read negative numbers.
+    /// The start of the call, milliseconds since the start of the run. Never negative, because
+    /// earlier versions of Jackfield cannot read negative numbers.
     at_ms: i64,
-    /// The negative time of a call that began before the run; otherwise absent.
+    /// The start of a call that began before the run, milliseconds; a negative number. Absent if
+    /// the call began during the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     early_ms: Option<i64>,
     method: String,
@@ -84,12 +89,16 @@ struct CallJson {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     query: Option<String>,
     effect: String,
+    /// The status code of the answer.
     status: Option<u16>,
+    /// The duration of the call, milliseconds.
     ms: u64,
+    /// The size of the decoded body of the answer, bytes.
     bytes: u64,
     error: Option<String>,
 }
 
+/// The JSON of what a run used of its limits.
 #[derive(Serialize, Deserialize, Default)]
 #[serde(default)]
 struct UsageJson {
@@ -103,12 +112,15 @@ struct UsageJson {
     handles: u64,
     polls: u64,
     yields: u64,
+    /// The sum of the times from a wake-up of the guest to its next poll, in epoch ticks of 10 ms.
     waited_ticks: u64,
+    /// How long the run waited for its permit, milliseconds.
     permit_ms: u64,
+    /// Number of permits that other runs got while this run waited.
     permits_before: u64,
 }
 
-/// The four times of a run, in their order.
+/// The JSON of the four times of a run, in the order of time.
 #[derive(Serialize, Deserialize)]
 struct TimesJson(u64, Option<u64>, Option<u64>, u64);
 

@@ -1,4 +1,4 @@
-//! The sessions of signed-in browsers.
+//! Stores the sessions of signed-in browsers.
 //!
 //! This file never gets a cookie, only its hash.
 
@@ -16,8 +16,8 @@ use crate::store::{ACCOUNT_SESSIONS_MAX, SESSIONS_MAX, StoreError};
 /// Maximum number of sessions that one operation deletes.
 const DELETES_MAX: u32 = 100_000;
 
-/// Adds a session. If its account or all accounts together have too many, deletes the sessions with
-/// the earliest expiry.
+/// Adds a session. If its account or all accounts together have too many sessions, deletes the
+/// sessions with the earliest expiry.
 pub(super) fn create(
     db: &dyn Database,
     session: Session,
@@ -54,10 +54,13 @@ pub(super) fn create(
 }
 
 /// Returns the session with this hash.
-pub(super) fn by_hash(db: &dyn Database, hash: TokenHash) -> Result<Option<Session>, StoreError> {
+pub(super) fn find_by_hash(
+    db: &dyn Database,
+    hash: TokenHash,
+) -> Result<Option<Session>, StoreError> {
     let row: Option<SessionRow> =
-        db.one("SELECT * FROM sessions WHERE hash = ?", params![hash.0])?;
-    Ok(row.map(SessionRow::session).transpose()?)
+        db.first_row("SELECT * FROM sessions WHERE hash = ?", params![hash.0])?;
+    Ok(row.map(SessionRow::into_session).transpose()?)
 }
 
 /// Ends a session.
@@ -67,11 +70,12 @@ pub(super) fn delete(db: &dyn Database, hash: TokenHash) -> Result<(), StoreErro
 }
 
 /// Deletes sessions that have expired.
-pub(super) fn delete_ended(db: &dyn Database, now: Timestamp) -> Result<(), StoreError> {
+pub(super) fn delete_expired(db: &dyn Database, now: Timestamp) -> Result<(), StoreError> {
     db.change("DELETE FROM sessions WHERE expires_at <= ?", params![now.as_millisecond()])?;
     Ok(())
 }
 
+/// A row of the table `sessions`. Times are milliseconds since 1970.
 struct SessionRow {
     token_id: Option<Uuid>,
     name: String,
@@ -84,7 +88,7 @@ struct SessionRow {
 from_row!(SessionRow { token_id, name, role, connections, created_at, expires_at });
 
 impl SessionRow {
-    fn session(self) -> Result<Session, Unreadable> {
+    fn into_session(self) -> Result<Session, Unreadable> {
         Ok(Session {
             account: read_account(self.name, &self.role, self.connections.as_deref())?,
             token: self.token_id.map(TokenId),

@@ -1,7 +1,8 @@
-//! The rules of shared connectors: which version is in use, and which versions stay stored.
+//! The rules of shared connectors. They decide which version of a connector is in use, and which
+//! versions stay stored.
 //!
-//! The lock of the writing transactions orders the decisions. The last decision is valid for all
-//! servers, no matter which server made it.
+//! All writing transactions take one lock, so the decisions have an order. The last decision is
+//! valid for all servers, no matter which server made it.
 
 use std::collections::BTreeMap;
 
@@ -9,33 +10,34 @@ use jiff::Timestamp;
 
 use super::database::{Database, params};
 use crate::store::{
-    Change, REMOVED_MAX, SHARED_BYTES_MAX, SHARED_VERSIONS_MAX, SharedVersion, StoreError,
+    Change, REMOVED_CONNECTORS_MAX, SHARED_BYTES_MAX, SHARED_VERSIONS_MAX, SharedVersion,
+    StoreError,
 };
 
 /// Parts of a file that no version uses are deleted after this time, milliseconds. Before that, a
 /// server may still be adding parts of the file.
 const UNUSED_PARTS_MS: i64 = 60 * 60 * 1_000;
 
-/// The number of the last decision.
+/// Returns the number of the last decision; 0 if there was none.
 pub(super) fn last_revision(db: &dyn Database) -> Result<i64, StoreError> {
-    Ok(db.only("SELECT COALESCE(MAX(revision), 0) FROM connectors", params![])?)
+    Ok(db.required_row("SELECT COALESCE(MAX(revision), 0) FROM connectors", params![])?)
 }
 
-/// The number of stored bytes of a file.
+/// Returns the number of stored bytes of a file.
 pub(super) fn stored_bytes(db: &dyn Database, sha256: &str) -> Result<u64, StoreError> {
     let sum = "SELECT COALESCE(SUM(length(content)), 0)::bigint FROM connector_parts
                WHERE sha256 = ?";
-    Ok(db.only::<i64>(sum, params![sha256])?.unsigned_abs())
+    Ok(db.required_row::<i64>(sum, params![sha256])?.unsigned_abs())
 }
 
-/// The size of each stored part of a file, by the number of the part.
+/// Returns the size of each stored part of a file, by the number of the part.
 pub(super) fn stored_parts(
     db: &dyn Database,
     sha256: &str,
 ) -> Result<BTreeMap<usize, u64>, StoreError> {
     let select =
         "SELECT part::bigint, length(content)::bigint FROM connector_parts WHERE sha256 = ?";
-    let parts: Vec<(u64, u64)> = db.all(select, params![sha256])?;
+    let parts: Vec<(u64, u64)> = db.all_rows(select, params![sha256])?;
     let number = |(part, bytes): (u64, u64)| Some((usize::try_from(part).ok()?, bytes));
     Ok(parts.into_iter().filter_map(number).collect())
 }
@@ -49,7 +51,7 @@ pub(super) fn read_part(
 ) -> Result<Option<Vec<u8>>, StoreError> {
     let select = "SELECT content FROM connector_parts
                   WHERE sha256 = ? AND part = ? AND length(content)::bigint <= ?";
-    Ok(db.one(select, params![sha256, part, bytes_max])?)
+    Ok(db.first_row(select, params![sha256, part, bytes_max])?)
 }
 
 /// Adds a part of a file.
@@ -68,8 +70,8 @@ pub(super) fn add_part(
     Ok(())
 }
 
-/// Makes a version the one in use, and deletes the versions above the limits. Returns the number of
-/// the decision.
+/// Makes this version the version in use, and deletes the versions above the limits. Returns the
+/// number of the decision.
 pub(super) fn set_current_version(
     db: &dyn Database,
     name: &str,
@@ -80,7 +82,7 @@ pub(super) fn set_current_version(
         let why = "a part of the connector's file was not stored; try again";
         return Err(StoreError::Unusable(why.to_owned()));
     }
-    let in_use: Option<(i64, String, bool)> = db.one(
+    let in_use: Option<(i64, String, bool)> = db.first_row(
         "SELECT c.revision, v.sha256, v.is_script
          FROM connectors c JOIN connector_versions v ON v.name = c.name
          WHERE c.name = ? AND NOT c.removed ORDER BY v.revision DESC LIMIT 1",
@@ -92,10 +94,10 @@ pub(super) fn set_current_version(
         return Ok(revision);
     }
     let revision = store_decision(db, name, false)?;
-    // The servers order versions by their times, so the time must be later than that of every
+    // The servers order versions by their times. So the time must be later than the time of each
     // stored version.
     let select = "SELECT COALESCE(MAX(at), 0) FROM connector_versions WHERE name = ?";
-    let last_at: i64 = db.only(select, params![name])?;
+    let last_at: i64 = db.required_row(select, params![name])?;
     let at = at.as_millisecond().max(last_at.saturating_add(1));
     db.change(
         "INSERT INTO connector_versions (name, sha256, is_script, bytes, revision, at)
@@ -115,9 +117,9 @@ pub(super) fn remove_connector(
     now: Timestamp,
 ) -> Result<i64, StoreError> {
     let revision = store_decision(db, name, true)?;
-    let surplus: Vec<String> = db.all(
+    let surplus: Vec<String> = db.all_rows(
         "SELECT name FROM connectors WHERE removed ORDER BY revision DESC OFFSET ?",
-        params![REMOVED_MAX],
+        params![REMOVED_CONNECTORS_MAX],
     )?;
     for name in surplus {
         db.change("DELETE FROM connector_versions WHERE name = ?", params![name])?;
@@ -127,6 +129,8 @@ pub(super) fn remove_connector(
     Ok(revision)
 }
 
+/// Stores a decision about a connector, and notifies the other servers. Returns the number of the
+/// decision.
 fn store_decision(db: &dyn Database, name: &str, removed: bool) -> Result<i64, StoreError> {
     let revision = last_revision(db)?.saturating_add(1);
     db.change(
@@ -141,13 +145,13 @@ fn store_decision(db: &dyn Database, name: &str, removed: bool) -> Result<i64, S
 /// Deletes the oldest versions above the limits, and the parts of files that neither a version nor
 /// a connection uses.
 fn delete_surplus(db: &dyn Database, now: Timestamp) -> Result<(), StoreError> {
-    let versions: Vec<(String, String, u64, bool)> = db.all(
+    let versions: Vec<(String, String, u64, bool)> = db.all_rows(
         "SELECT v.name, v.sha256, v.bytes, c.removed
          FROM connector_versions v JOIN connectors c ON c.name = v.name
          ORDER BY v.revision DESC",
         params![],
     )?;
-    for (name, sha256) in surplus_versions(versions, SHARED_BYTES_MAX) {
+    for (name, sha256) in select_surplus_versions(versions, SHARED_BYTES_MAX) {
         let delete = "DELETE FROM connector_versions WHERE name = ? AND sha256 = ?";
         db.change(delete, params![name, sha256])?;
     }
@@ -160,10 +164,10 @@ fn delete_surplus(db: &dyn Database, now: Timestamp) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Selects the versions to delete. `versions` has the newest first, each with its connector's name,
-/// its SHA-256, its size, and whether its connector was removed. The newest version of each
-/// connector that was not removed stays.
-fn surplus_versions(
+/// Selects the versions to delete. `versions` contains the newest version first. Each version has
+/// the name of its connector, its SHA-256, its size, and whether its connector was removed. Never
+/// selects the newest version of a connector that was not removed.
+fn select_surplus_versions(
     versions: Vec<(String, String, u64, bool)>,
     bytes_max: u64,
 ) -> Vec<(String, String)> {
@@ -193,13 +197,13 @@ mod tests {
             |name: &str, number: usize, bytes| (name.to_owned(), number.to_string(), bytes, false);
         let many: Vec<_> = (0..7).map(|number| version("a", number, 1)).collect();
         let deleted: Vec<_> =
-            surplus_versions(many, 1_000).into_iter().map(|(_, sha256)| sha256).collect();
+            select_surplus_versions(many, 1_000).into_iter().map(|(_, sha256)| sha256).collect();
         assert_eq!(deleted, ["5", "6"]);
         let large =
             vec![version("a", 0, 9), version("b", 1, 9), version("a", 2, 6), version("b", 3, 6)];
-        assert_eq!(surplus_versions(large, 10), [("b".to_owned(), "3".to_owned())]);
+        assert_eq!(select_surplus_versions(large, 10), [("b".to_owned(), "3".to_owned())]);
         let removed = |name: &str, bytes| (name.to_owned(), "0".to_owned(), bytes, true);
         let removed = vec![removed("a", 6), version("b", 1, 9), removed("c", 5)];
-        assert_eq!(surplus_versions(removed, 10), [("c".to_owned(), "0".to_owned())]);
+        assert_eq!(select_surplus_versions(removed, 10), [("c".to_owned(), "0".to_owned())]);
     }
 }

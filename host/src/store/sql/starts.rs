@@ -1,6 +1,6 @@
 //! Detects a database that fell behind. Each start of the server is counted in the database and in
-//! a file of the server. If the count in the database is lower, the database was restored, or lost
-//! commits that it had acknowledged.
+//! a file of the server. If the count in the database is lower than the count in the file, the
+//! database was restored, or lost commits that it had acknowledged.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -9,13 +9,16 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::claims::RESTORED;
+use super::claims::RESTORED_DATABASE_REASON;
 use super::columns::time;
 use super::database::{Database, params};
 use super::meta;
 use crate::store::{DatabaseError, StoreError};
 
+/// The name of the value in the table `meta` that contains the number of starts.
 const STARTS: &str = "starts";
+/// The name of the value in the table `meta` that contains the instant since which the database
+/// counts as restored.
 const RESTORED_AT: &str = "restored-at";
 
 /// The file of this server that contains the number of its starts.
@@ -24,7 +27,8 @@ pub(in crate::store) struct StartCounter {
 }
 
 impl StartCounter {
-    pub(in crate::store) fn beside(database: &Path) -> Self {
+    /// Makes the counter for the file with the path of the database and the extension `starts`.
+    pub(in crate::store) fn with_file_beside(database: &Path) -> Self {
         Self { path: database.with_extension("starts") }
     }
 
@@ -33,7 +37,7 @@ impl StartCounter {
         match fs::read_to_string(&self.path) {
             Ok(text) => Ok(text.trim().parse().unwrap_or(0)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(self.failed("read", error)),
+            Err(error) => Err(self.file_error("read", error)),
         }
     }
 
@@ -49,10 +53,12 @@ impl StartCounter {
             fs::rename(&temporary, &self.path)?;
             self.path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
         };
-        written().map_err(|error| self.failed("written", error))
+        written().map_err(|error| self.file_error("written", error))
     }
 
-    fn failed(&self, what: &str, error: std::io::Error) -> StoreError {
+    /// Returns the error for a file that cannot be read or written. `what` is one of these two
+    /// words.
+    fn file_error(&self, what: &str, error: std::io::Error) -> StoreError {
         let failure = format!("the file {} cannot be {what}", self.path.display());
         let fix = "check that it belongs to the user that runs Jackfield";
         DatabaseError::new(failure, error, Some(fix)).into()
@@ -81,29 +87,31 @@ pub(super) fn count_start(
     Ok((starts, restored_at))
 }
 
-/// Puts rows in doubt according to which no defect was created, because a write may have been sent
-/// after this state of the database.
+/// Puts all rows without a defect in doubt, because the database may have lost the record of a
+/// write that was sent.
 fn put_outdated_rows_in_doubt(db: &dyn Database, now: Timestamp) -> Result<(), StoreError> {
     db.change(
         "UPDATE defects SET state = 'in-doubt', class = 'open', writes = MAX(writes, 1),
              settled = FALSE, decided = NULL, wait_from = ?1, next_search_at = ?1, reason = ?2
          WHERE state <> 'created' AND state IN ('intent', 'failed') AND NOT released",
-        params![now.as_millisecond(), RESTORED],
+        params![now.as_millisecond(), RESTORED_DATABASE_REASON],
     )?;
     Ok(())
 }
 
-/// The number of starts that is stored in the database.
+/// Returns the number of starts that is stored in the database.
 pub(in crate::store) fn stored_starts(db: &dyn Database) -> Result<i64, StoreError> {
     Ok(read(db, STARTS)?.unwrap_or(0))
 }
 
+/// Reads a number from the table `meta`.
 fn read(db: &dyn Database, name: &str) -> Result<Option<i64>, StoreError> {
     let digits = meta::read(db, name)?;
     let digits = digits.map(|digits| String::from_utf8_lossy(&digits).into_owned());
     Ok(digits.map(|digits| digits.parse().unwrap_or_default()))
 }
 
+/// Writes a number to the table `meta`.
 fn write(db: &dyn Database, name: &str, value: i64) -> Result<(), StoreError> {
     meta::write(db, name, value.to_string().into_bytes())
 }

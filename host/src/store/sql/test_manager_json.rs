@@ -1,4 +1,4 @@
-//! The JSON of a connection's Test Manager settings, as it is stored in the column.
+//! The JSON of a connection's Test Manager settings, as it is stored in the column `test_manager`.
 //!
 //! The JSON contains no secret, because the client secret is stored with the other sealed secrets.
 
@@ -8,6 +8,7 @@ use url::Url;
 use super::unreadable::Unreadable;
 use crate::domain::{Origin, TestManagerSettings};
 
+/// The JSON of the settings with which a connection reads from Test Manager.
 #[derive(Serialize, Deserialize)]
 pub(super) struct TestManagerJson {
     base_url: String,

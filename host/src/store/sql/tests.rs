@@ -1,5 +1,5 @@
-//! Tests of the rules, which run on each engine. Each test has its own database and passes all
-//! times itself.
+//! Tests of the rules, which run on each database engine. Each test uses its own database, and
+//! passes all times as arguments.
 
 mod on_postgres;
 mod on_sqlite;
@@ -22,35 +22,42 @@ use crate::store::{
     Claim, DueLimits, JournaledWrite, Store as _, StoreError, StoredConnection, StoredToken,
 };
 
+/// The maximum duration of a run in the tests, milliseconds.
 pub(in crate::store) const RUN_MS: u64 = 120_000;
+/// The duration of a lease in the tests, milliseconds.
 pub(in crate::store) const LEASE_MS: i64 = 30_000;
+/// Limits that no test reaches.
 pub(in crate::store) const DUE_LIMITS: DueLimits = DueLimits { total: 9, per_connection: 9 };
 
+/// Returns the instant `ms` milliseconds after the first instant of the tests.
 pub(in crate::store) fn at(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(1_700_000_000_000 + ms).unwrap()
 }
 
+/// Returns the id of the event that makes all claims in the tests.
 pub(in crate::store) fn event() -> EventId {
     EventId(Uuid::from_u128(0xe))
 }
 
+/// Returns a sealer whose key is stored in this folder.
 pub(in crate::store) fn sealer(folder: &Path) -> Sealer {
-    Sealer::open(None, &folder.join("key")).unwrap()
+    Sealer::load_or_create(None, &folder.join("key")).unwrap()
 }
 
 /// Runs a query and returns the number in its only row.
 pub(in crate::store) async fn number(store: &SqlStore, sql: &'static str) -> i64 {
-    store.readers.run(move |db| Ok(db.only(sql, params![])?)).await.unwrap()
+    store.readers.run(move |db| Ok(db.required_row(sql, params![])?)).await.unwrap()
 }
 
+/// Returns a new connection with this name, one secret and one token.
 pub(in crate::store) fn stored_connection(name: &str) -> StoredConnection {
     let origin: Origin = "https://tracker.example".parse().unwrap();
     let place = SecretPlace::Header { name: "x-key".to_owned(), prefix: String::new() };
     let grants = Grants {
         origins: vec![origin.clone()],
-        fixed: Vec::new(),
+        fixed_origins: Vec::new(),
         secrets: [("api-key".to_owned(), SecretGrant { origin, place })].into(),
-        test_data: true,
+        may_read_test_data: true,
     };
     let id = ConnectionId(Uuid::new_v4());
     let connection = Connection {
@@ -76,10 +83,12 @@ pub(in crate::store) fn stored_connection(name: &str) -> StoredConnection {
     }
 }
 
+/// Returns the failed test of test execution `number`. All failed tests have the same test case.
 pub(in crate::store) fn failed_test(number: u128) -> FailedTest {
     FailedTest::new(Uuid::from_u128(number), Uuid::from_u128(2), None, None)
 }
 
+/// Claims a failed test that cannot be a recurrence.
 pub(in crate::store) async fn try_claim(
     store: &SqlStore,
     connection: ConnectionId,
@@ -118,15 +127,15 @@ pub(in crate::store) fn lease(claimed: &Claimed) -> Lease {
     }
 }
 
-/// Returns the doubt of a claim that must search.
+/// Returns the doubt of a claim that requires a search.
 pub(in crate::store) fn doubt(claimed: &Claimed) -> Doubt {
     match claimed {
         Claimed::Search(doubtful) => doubtful.doubt.clone(),
-        other => panic!("the claim does not search: {other:?}"),
+        other => panic!("the claim requires no search: {other:?}"),
     }
 }
 
-/// A write with the marker, as it is marked at `now`.
+/// Returns a write that contains the marker and is marked at `now`.
 pub(in crate::store) fn write(now: Timestamp) -> JournaledWrite {
     let snapshot = ConnectionSnapshot {
         settings: "{}".to_owned(),
@@ -137,6 +146,7 @@ pub(in crate::store) fn write(now: Timestamp) -> JournaledWrite {
     JournaledWrite { has_marker: true, snapshot, lease_until }
 }
 
+/// Marks at the instant `ms` that a write is about to be sent.
 pub(in crate::store) async fn mark(
     store: &SqlStore,
     lease: &Lease,
@@ -166,6 +176,7 @@ pub(in crate::store) fn failed_after_write(class: WriteClass, ms: i64) -> RowEnd
     RowEnd::NotCreated(NotCreated { refusal, sent: Some(sent) })
 }
 
+/// Returns a defect with this key in the tracker.
 pub(in crate::store) fn defect(key: &str) -> Defect {
     Defect {
         key: key.to_owned(),
@@ -177,8 +188,8 @@ pub(in crate::store) fn defect(key: &str) -> Defect {
     }
 }
 
-/// An entry of the audit log.
-pub(in crate::store) fn entry(number: u128) -> AuditEntry {
+/// Returns an entry of the audit log whose id and time are this number.
+pub(in crate::store) fn audit_entry(number: u128) -> AuditEntry {
     AuditEntry {
         id: AuditId(Uuid::from_u128(number)),
         at: at(number as i64),

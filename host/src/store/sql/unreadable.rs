@@ -13,15 +13,20 @@ const UPDATE_OR_RESTORE: &str = "run the newer Jackfield that wrote it, if there
 /// A stored value that cannot be read. The text of this error contains the cause, so the error has
 /// no `source`.
 #[derive(Debug, thiserror::Error)]
-#[error("{what} is not valid: {cause}")]
+#[error("{value_name} is not valid: {cause}")]
 pub(super) struct Unreadable {
-    what: &'static str,
+    /// The words for the value that people see; for example, `its grants`.
+    value_name: &'static str,
+    /// Why the value cannot be read.
     cause: Box<dyn Error + Send + Sync>,
 }
 
 impl Unreadable {
-    pub(super) fn new(what: &'static str, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { what, cause: cause.into() }
+    pub(super) fn new(
+        value_name: &'static str,
+        cause: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self { value_name, cause: cause.into() }
     }
 
     /// Adds the name of the row that contains the value.

@@ -1,8 +1,9 @@
 //! The part of the history that is not written yet: events with their runs, and counts.
 //!
-//! Merges the records of an event, so that each event is written only once. Runs and steps that are
-//! recorded before their event wait for it, because they are stored in its row. Never contains more
-//! than [`RECORDS_MAX`] records that can be written, and [`WAITING_EVENTS_MAX`] that wait.
+//! The records of an event are merged, so that each event is written only once. Runs and steps that
+//! are recorded before their event wait for the event, because they are stored in the row of the
+//! event. Never contains more than [`RECORDS_MAX`] records that can be written, or more than
+//! [`WAITING_EVENTS_MAX`] records that wait.
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
@@ -15,11 +16,12 @@ use crate::store::CachedCounts;
 const RECORDS_MAX: usize = 4_096;
 /// Maximum number of events whose runs and steps wait for the event.
 const WAITING_EVENTS_MAX: usize = 512;
-/// How long runs and steps wait for their event. It is longer than the runs of one event may take.
+/// How long runs and steps wait for their event. This time is longer than the runs of one event may
+/// take.
 const EVENT_WAIT: Duration = Duration::from_secs(3_600);
 /// Minimum number of recorded events whose ids are remembered.
 const RECENT_EVENTS_MIN: usize = 4 * RECORDS_MAX;
-/// Maximum size of all recordings in the queue, bytes. A recording that does not fit is dropped.
+/// Maximum size of all recordings in the queue, bytes. A recording that does not fit is emptied.
 const RECORDINGS_BYTES_MAX: usize = 64 << 20;
 
 /// A record of the history that is queued until it is written.
@@ -63,6 +65,7 @@ pub(super) struct UnwrittenHistory {
     positions: HashMap<EventId, usize>,
     /// Runs and steps that wait for their event, and when the last of them was added.
     waiting: HashMap<EventId, (Instant, HistoryRecord)>,
+    /// The events whose runs and steps need not wait, because the event was recorded.
     recent_event_ids: RecentEventIds,
     /// Size of the recordings in `records` and `waiting`, bytes.
     recordings_bytes: usize,
@@ -70,11 +73,13 @@ pub(super) struct UnwrittenHistory {
     first_added_at: Option<Instant>,
 }
 
-/// The ids of the events that were recorded last. After some time, contains between one and two
-/// times [`RECENT_EVENTS_MIN`] ids.
+/// The ids of the events that were recorded last. After some time, there are always between one and
+/// two times [`RECENT_EVENTS_MIN`] ids.
 #[derive(Default)]
 struct RecentEventIds {
+    /// The ids that were added last. When this set is full, it replaces `older`.
     newer: HashSet<EventId>,
+    /// The ids that were added before those in `newer`.
     older: HashSet<EventId>,
 }
 
@@ -142,7 +147,7 @@ impl UnwrittenHistory {
         fits
     }
 
-    /// Drops those recordings of a record for which the queue has no room.
+    /// Empties the recordings of a record for which the queue has no room.
     fn limit_recordings(&mut self, record: &mut HistoryRecord) {
         let HistoryRecord::Event { runs, .. } = record else { return };
         for recording in runs.iter_mut().filter_map(|run| run.recording.as_mut()) {
@@ -163,16 +168,17 @@ impl UnwrittenHistory {
         self.records.is_empty()
     }
 
-    /// Returns when to write the records; `None` if there are none. They wait for `wait`, unless
-    /// there are `enough` records or `is_urgent` is true.
+    /// Returns when to write the records; `None` if there are no records. The records wait for the
+    /// time `wait`. They do not wait if there are at least `records_max` records, or if `is_urgent`
+    /// is true.
     pub(super) fn write_due_at(
         &self,
         wait: Duration,
-        enough: usize,
+        records_max: usize,
         is_urgent: bool,
     ) -> Option<Instant> {
         let added_at = self.first_added_at?;
-        if is_urgent || self.records.len() >= enough {
+        if is_urgent || self.records.len() >= records_max {
             Some(added_at)
         } else {
             added_at.checked_add(wait)
@@ -180,7 +186,7 @@ impl UnwrittenHistory {
     }
 
     /// Removes and returns the records that can be written. Runs and steps that wait for their
-    /// event stay, but only for [`EVENT_WAIT`]: their event may be stored, although
+    /// event stay. After [`EVENT_WAIT`] they are returned too: their event may be stored, although
     /// `recent_event_ids` does not contain it any more.
     pub(super) fn take_records(&mut self, now: Instant) -> Vec<HistoryRecord> {
         self.positions.clear();
@@ -193,8 +199,8 @@ impl UnwrittenHistory {
         mem::take(&mut self.records)
     }
 
-    /// Makes the runs and steps that wait for their event records that can be written, because the
-    /// store closes. Drops those for which there is no room.
+    /// Moves the runs and steps that wait for their event to the records that can be written. The
+    /// queue calls this when the store closes. Drops the runs and steps for which there is no room.
     pub(super) fn end_waits(&mut self, now: Instant) {
         let waiting = mem::take(&mut self.waiting);
         for (_, (_, record)) in waiting.into_iter().take(RECORDS_MAX - self.records.len()) {
@@ -211,13 +217,15 @@ mod tests {
 
     use super::super::queue::{UNWRITTEN_PAUSE, WriteQueue};
     use super::*;
-    use crate::domain::{Call, EventKind, OutcomeCode, Received, Usage};
+    use crate::domain::{Call, EventKind, OutcomeCode, ReceivedRequest, Usage};
 
+    /// Makes a record with event number 1, which has this duration.
     fn event_record(ms: u64) -> HistoryRecord {
-        numbered_event(1, ms)
+        numbered_event_record(1, ms)
     }
 
-    fn numbered_event(number: u128, ms: u64) -> HistoryRecord {
+    /// Makes a record with the event of this number, which has this duration.
+    fn numbered_event_record(number: u128, ms: u64) -> HistoryRecord {
         let id = EventId(Uuid::from_u128(number));
         let event = Event {
             id,
@@ -227,7 +235,7 @@ mod tests {
             ms,
             status: None,
             outcome: OutcomeCode::Alive.into(),
-            request: Received::default(),
+            request: ReceivedRequest::default(),
             defect: None,
         };
         let (steps, runs) = (TimedSteps::default(), Vec::new());
@@ -250,20 +258,20 @@ mod tests {
         }
     }
 
-    /// A run of the event with this number, without the event.
+    /// Makes a record with a run of the event with this number, but without the event.
     fn run_record(number: u128) -> HistoryRecord {
         let id = EventId(Uuid::from_u128(number));
         let steps = TimedSteps::default();
         HistoryRecord::Event { id, event: None, steps, runs: vec![run()] }
     }
 
-    /// Whether a record has its event, and its number of runs.
+    /// Returns whether a record contains its event, and how many runs it contains.
     fn contents(record: &HistoryRecord) -> (bool, usize) {
         let HistoryRecord::Event { event, runs, .. } = record else { panic!("not an event") };
         (event.is_some(), runs.len())
     }
 
-    /// The duration of each recorded event, milliseconds.
+    /// Returns the duration of each recorded event, milliseconds.
     fn event_durations(records: &[HistoryRecord]) -> Vec<u64> {
         let duration = |record: &HistoryRecord| match record {
             HistoryRecord::Event { event: Some(event), .. } => event.ms,
@@ -324,15 +332,15 @@ mod tests {
     fn an_event_for_which_there_is_no_room_is_not_remembered() {
         let (mut history, start) = (UnwrittenHistory::default(), Instant::now());
         for number in 0..RECORDS_MAX as u128 {
-            assert!(history.add(numbered_event(number, 0), start));
+            assert!(history.add(numbered_event_record(number, 0), start));
         }
         let refused = RECORDS_MAX as u128;
         assert!(
             history.add(run_record(refused), start)
-                && !history.add(numbered_event(refused, 0), start)
+                && !history.add(numbered_event_record(refused, 0), start)
         );
         history.take_records(start);
-        assert!(history.add(numbered_event(refused, 0), start));
+        assert!(history.add(numbered_event_record(refused, 0), start));
         assert_eq!(
             history.take_records(start).iter().map(contents).collect::<Vec<_>>(),
             [(true, 1)]
@@ -366,7 +374,7 @@ mod tests {
     #[test]
     fn the_pause_after_a_failed_write_grows_with_each_failure() {
         let queue = WriteQueue::default();
-        let unwritten = || (0..512).map(|number| numbered_event(number, 0)).collect();
+        let unwritten = || (0..512).map(|number| numbered_event_record(number, 0)).collect();
         let time_until_batch = |queue: &WriteQueue| {
             let start = Instant::now();
             assert_eq!(queue.wait_for_batch(|| {}).unwrap().history.len(), 512);

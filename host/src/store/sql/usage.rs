@@ -1,5 +1,5 @@
-//! Reads how much of their limits the newest runs of some connections used. The number of events
-//! and bytes that are read is limited, no matter how long the history is.
+//! Reads how much of their limits the newest runs of some connections used. Never reads the whole
+//! history: the number of events and bytes that are read is limited.
 
 use std::ops::ControlFlow;
 
@@ -14,23 +14,23 @@ use crate::store::StoreError;
 
 /// Maximum number of events that are read in total.
 const EVENTS_MAX: usize = 2_000;
-/// Each connection's limit of events is at least this number, so only the first
-/// `EVENTS_MAX / EVENTS_MIN` connections are read.
-const EVENTS_MIN: usize = 20;
-/// Maximum size of the JSON of all runs that are read together, bytes. Each connection has an equal
-/// share.
+/// The limit on the events that are read of one connection is never lower than this. So only the
+/// first `EVENTS_MAX / CONNECTION_EVENTS_MIN` connections are read.
+const CONNECTION_EVENTS_MIN: usize = 20;
+/// Maximum size of the JSON of all runs that are read, bytes. Each connection may use an equal part
+/// of it.
 const RUNS_BYTES_MAX: usize = 8 << 20;
 
-/// Reads the newest events of each connection with the index on events. Events whose runs cannot be
-/// read are ignored.
-pub(super) fn recent(
+/// Returns the usage of the newest runs of these connections. Uses the index on events. Ignores
+/// events whose runs cannot be read.
+pub(super) fn read_recent(
     db: &dyn Database,
     connections: &[ConnectionId],
 ) -> Result<Option<RecentUsage>, StoreError> {
-    let share = (EVENTS_MAX / connections.len().max(1)).max(EVENTS_MIN);
-    let bytes_max = RUNS_BYTES_MAX / connections.len().clamp(1, EVENTS_MAX / EVENTS_MIN);
+    let share = (EVENTS_MAX / connections.len().max(1)).max(CONNECTION_EVENTS_MIN);
+    let bytes_max = RUNS_BYTES_MAX / connections.len().clamp(1, EVENTS_MAX / CONNECTION_EVENTS_MIN);
     let (mut runs, mut since) = (Vec::new(), None);
-    for connection in connections.iter().take(EVENTS_MAX / EVENTS_MIN) {
+    for connection in connections.iter().take(EVENTS_MAX / CONNECTION_EVENTS_MIN) {
         let oldest = add_runs_of_connection(db, *connection, (share, bytes_max), &mut runs)?;
         since = [since, oldest].into_iter().flatten().min();
     }

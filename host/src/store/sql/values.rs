@@ -1,6 +1,6 @@
 //! The values of parameters and columns that the rules and the database engines exchange.
 //!
-//! Never copies a text or bytes: a value borrows them.
+//! A value never copies a text or bytes; it borrows them.
 
 use uuid::Uuid;
 

@@ -1,4 +1,5 @@
-//! The JSON of the requirements on senders of webhooks, as it is stored in the column.
+//! The JSON of the requirements on senders of webhooks, as it is stored in the column
+//! `webhook_auth`.
 //!
 //! The JSON contains no secret, because the secrets of senders are stored with the other sealed
 //! secrets.
@@ -8,12 +9,14 @@ use serde::{Deserialize, Serialize};
 use super::unreadable::Unreadable;
 use crate::domain::{Network, WebhookAuth, WebhookCredential};
 
+/// The JSON of what a connection requires from the senders of webhooks.
 #[derive(Serialize, Deserialize)]
 pub(super) struct WebhookAuthJson {
     credential: Option<CredentialJson>,
     allowed_clients: Vec<String>,
 }
 
+/// The JSON of the credential that a sender must send.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "scheme", rename_all = "kebab-case")]
 enum CredentialJson {

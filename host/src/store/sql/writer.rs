@@ -28,7 +28,7 @@ pub(in crate::store) enum Durability {
     Durable,
 }
 
-/// A queued operation, and its caller.
+/// A queued operation whose caller waits for the result.
 pub(in crate::store) trait Operation: Send {
     /// Runs in the batch's transaction; returns whether it succeeded. The changes of a failed
     /// operation are undone.
@@ -39,16 +39,16 @@ pub(in crate::store) trait Operation: Send {
 
 /// The writing thread's connection to a database.
 pub(in crate::store) trait WriteLink: Send {
-    /// Commits the history of a batch, then its operations; an engine may use one transaction for
-    /// both. Undoes only the changes of a failed operation. After an error, no operation of the
-    /// batch may be answered as stored, and the history that is still in the batch is written
-    /// later.
+    /// Commits the history of a batch, and then its operations; an engine may use one transaction
+    /// for both. If an operation fails, undoes only the changes of this operation. After an error,
+    /// no operation of the batch may be answered as stored, and the history that is still in the
+    /// batch is written later.
     fn commit(&mut self, batch: &mut Batch) -> Result<(), DatabaseError>;
     /// Drops the connection after a panic. The next batch connects again.
     fn disconnect(&mut self);
-    /// Called after the callers of a batch were answered.
+    /// The writing thread calls this after it has answered the callers of a batch.
     fn on_answered(&mut self) {}
-    /// Called once if nothing is queued for a while.
+    /// The writing thread calls this once if nothing is queued for some time.
     fn on_idle(&mut self) {}
     /// Closes the connection.
     fn close(self: Box<Self>);
@@ -59,8 +59,8 @@ pub(super) struct Writer {
     queue: Arc<WriteQueue>,
     /// The number of commits since the start.
     commits: Arc<AtomicU64>,
-    /// Receives a message when the thread has ended.
-    ended: Mutex<Option<oneshot::Receiver<()>>>,
+    /// Receives a message when the writing thread has ended.
+    thread_end: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 impl Writer {
@@ -79,7 +79,7 @@ impl Writer {
             let _ = end.send(());
         });
         thread.map_err(|error| DatabaseError::new("the store cannot start", error, None))?;
-        Ok(Self { queue, commits, ended: Mutex::new(Some(ended)) })
+        Ok(Self { queue, commits, thread_end: Mutex::new(Some(ended)) })
     }
 
     /// Runs an operation in the writing thread. Returns the operation's value after the commit.
@@ -109,8 +109,8 @@ impl Writer {
         self.run(Durability::Lazy, |_| Ok(())).await
     }
 
-    /// Makes the next batch write the queued history. Called before a write is sent to a tracker,
-    /// so that the event of this write is stored.
+    /// Makes the next batch write the queued history. Call this before a write is sent to a
+    /// tracker, so that the event of this write is stored.
     pub(super) fn write_history_with_next_batch(&self) {
         self.queue.write_history_with_next_batch();
     }
@@ -128,7 +128,7 @@ impl Writer {
     /// Writes the queued changes, then ends the thread.
     pub(super) async fn close(&self) {
         self.queue.close();
-        let ended = self.ended.lock().take();
+        let ended = self.thread_end.lock().take();
         if let Some(ended) = ended
             && ended.await.is_err()
         {
@@ -157,7 +157,9 @@ pub(super) fn closed_error() -> StoreError {
 
 /// An operation that waits for its commit, and the channel to its caller.
 struct PendingCall<T, F> {
+    /// `None` after the operation has run.
     operation: Option<F>,
+    /// `None` until the operation has run.
     result: Option<Result<T, StoreError>>,
     caller: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -221,8 +223,8 @@ impl WriterThread {
         self.answer(batch.operations, committed);
     }
 
-    /// Answers the callers. If there are several, answers them in a task of the runtime: waking a
-    /// caller from this thread costs a thread switch each time.
+    /// Answers the callers. If there are several callers, answers them in a task of the runtime:
+    /// each caller that this thread wakes costs a thread switch.
     fn answer(&self, operations: Vec<Box<dyn Operation>>, committed: Result<(), DatabaseError>) {
         let has_several = operations.len() > 1;
         let answer_all = move || {

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::errors::cannot_open;
+use super::errors::describe_open_error;
 use super::file;
 use crate::domain::AuditEntry;
 use crate::secret::Sealer;
@@ -30,7 +30,9 @@ pub(super) fn copy(database: &Path, copy: &Path) -> Result<Vec<TableRows>, Store
     let source = file::connect_for_reading(database)?;
     file::refuse_moved(database, &source)?;
     let name = copy.to_string_lossy();
-    source.execute("VACUUM INTO ?", [name.as_ref()]).map_err(|error| cannot_open(copy, error))?;
+    source
+        .execute("VACUUM INTO ?", [name.as_ref()])
+        .map_err(|error| describe_open_error(copy, error))?;
     File::open(copy).and_then(|file| file.sync_all()).map_err(not_written)?;
     table_rows(&file::connect_for_reading(copy)?)
 }
@@ -45,7 +47,7 @@ pub(super) fn prepare(
     sealer: &Sealer,
     entry: AuditEntry,
 ) -> Result<Vec<TableRows>, StoreError> {
-    if !file::opens_with(copy, sealer)? {
+    if !file::is_sealed_with(copy, sealer)? {
         return Err(StoreError::Unusable(
             "the secrets in the backup were sealed with another key: restore the backup together with \
              the key of that time. Nothing was changed"
@@ -62,7 +64,7 @@ pub(super) fn prepare(
     }
     let rows = table_rows(&connection)?;
     audit::add(&connection, entry)?;
-    let counter = StartCounter::beside(place);
+    let counter = StartCounter::with_file_beside(place);
     let stored = starts::stored_starts(&connection)?;
     // The counter is written before the database is replaced. If the replacement then fails, the
     // next start with the old database searches the tracker without need, which is harmless.
@@ -79,7 +81,7 @@ fn table_rows(db: &Connection) -> Result<Vec<TableRows>, StoreError> {
     )?;
     let count = |table: rusqlite::Result<String>| {
         let table = table?;
-        let rows: i64 = file::only(db, &format!("SELECT COUNT(*) FROM \"{table}\""), [])?;
+        let rows: i64 = file::first_value(db, &format!("SELECT COUNT(*) FROM \"{table}\""), [])?;
         Ok(TableRows { table, rows: rows.unsigned_abs() })
     };
     names.query_map([], |row| row.get(0))?.map(count).collect()

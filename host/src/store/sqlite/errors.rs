@@ -1,7 +1,7 @@
 //! Converts errors of SQLite to errors of the store.
 //!
-//! An error type of the engine is never used outside this folder; the store's errors contain the
-//! engine's error as their cause.
+//! An error type of SQLite is never used outside this folder; the errors of the store contain the
+//! error of SQLite as their cause.
 
 use std::error::Error;
 use std::path::Path;
@@ -40,11 +40,11 @@ pub(super) fn describe_error(error: rusqlite::Error) -> DatabaseError {
         Some(DatabaseCorrupt | NotADatabase) => ("the database is damaged", Some(RESTORE)),
         _ => ("the database failed", None),
     };
-    DatabaseError::new(failure, cause(error), fix)
+    DatabaseError::new(failure, without_error_number(error), fix)
 }
 
 /// Describes an error that occurred while the file was opened.
-pub(super) fn cannot_open(path: &Path, error: rusqlite::Error) -> StoreError {
+pub(super) fn describe_open_error(path: &Path, error: rusqlite::Error) -> StoreError {
     let (failure, fix) = match error.sqlite_error_code() {
         Some(DatabaseBusy) => ("is locked by another process", Some("stop that process")),
         Some(ReadOnly | SystemIoFailure | DiskFull | CannotOpen) => (
@@ -57,11 +57,11 @@ pub(super) fn cannot_open(path: &Path, error: rusqlite::Error) -> StoreError {
         _ => ("cannot be opened", None),
     };
     let failure = format!("the database {} {failure}", path.display());
-    DatabaseError::new(failure, cause(error), fix).into()
+    DatabaseError::new(failure, without_error_number(error), fix).into()
 }
 
 /// Returns the message of SQLite, without the error number that the driver adds.
-fn cause(error: rusqlite::Error) -> Box<dyn Error + Send + Sync> {
+fn without_error_number(error: rusqlite::Error) -> Box<dyn Error + Send + Sync> {
     match error {
         rusqlite::Error::SqliteFailure(_, Some(text)) => text.into(),
         other => other.into(),

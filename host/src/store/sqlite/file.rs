@@ -11,7 +11,7 @@ use std::time::Duration;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Params, params};
 
-use super::errors::cannot_open;
+use super::errors::describe_open_error;
 use super::wal;
 use crate::secret::{Sealed, Sealer, Secret};
 use crate::store::sql::meta::KEY_CHECK;
@@ -50,8 +50,8 @@ const CACHED_STATEMENTS_MAX: usize = 128;
 /// pages of several large indexes.
 const WRITER_CACHE_KIB: i64 = 8 * 1_024;
 
-/// Opens an existing file for writing. Never creates a file, because a person may have moved the
-/// database.
+/// Opens an existing file for writing. Never creates a file: if a person has moved the database, an
+/// empty file must not replace it.
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -68,8 +68,8 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
 /// Opens or creates the file for writing, brings its schema up to date, and checks its key.
 pub(super) fn open(path: &Path, sealer: &Sealer) -> Result<Connection, StoreError> {
     make_private(path)?;
-    let mut connection = connect(path).map_err(|error| cannot_open(path, error))?;
-    // If the file is refused, `connection` is dropped, and this removes the write-ahead log.
+    let mut connection = connect(path).map_err(|error| describe_open_error(path, error))?;
+    // If the file is refused, `connection` is dropped. This removes the write-ahead log.
     prepare(path, &mut connection, sealer)?;
     Ok(connection)
 }
@@ -96,17 +96,18 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
 
 /// Migrates and checks the file in one transaction, so that a refused file stays unchanged.
 fn prepare(path: &Path, connection: &mut Connection, sealer: &Sealer) -> Result<(), StoreError> {
-    let failed = |error| cannot_open(path, error);
+    let failed = |error| describe_open_error(path, error);
     let transaction = connection.transaction().map_err(failed)?;
     migrate(path, &transaction)?;
     refuse_moved(path, &transaction)?;
     check_key(path, &transaction, sealer)?;
-    check_pages(path, &transaction)?;
+    check_tables(path, &transaction)?;
     transaction.commit().map_err(failed)
 }
 
+/// Runs the migrations that the file does not have yet. Refuses a file that a newer version wrote.
 fn migrate(path: &Path, db: &Connection) -> Result<(), StoreError> {
-    let failed = |error| cannot_open(path, error);
+    let failed = |error| describe_open_error(path, error);
     let version = schema_version(db).map_err(failed)?;
     let Some(missing) = MIGRATIONS.get(version..) else {
         return Err(StoreError::Unusable(format!(
@@ -123,7 +124,7 @@ fn migrate(path: &Path, db: &Connection) -> Result<(), StoreError> {
 
 /// Returns how many migrations the file has. Early versions counted them in a table.
 fn schema_version(db: &Connection) -> rusqlite::Result<usize> {
-    let has_table: bool = only(
+    let has_table: bool = first_value(
         db,
         "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = '_sqlx_migrations')",
         [],
@@ -131,7 +132,7 @@ fn schema_version(db: &Connection) -> rusqlite::Result<usize> {
     if !has_table {
         return db.pragma_query_value(None, "user_version", |row| row.get(0));
     }
-    let version = only(db, "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations", [])?;
+    let version = first_value(db, "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations", [])?;
     db.execute_batch("DROP TABLE _sqlx_migrations")?;
     Ok(version)
 }
@@ -139,8 +140,8 @@ fn schema_version(db: &Connection) -> rusqlite::Result<usize> {
 /// Refuses a file whose rows were moved into another database, because servers now use that
 /// database.
 pub(super) fn refuse_moved(path: &Path, db: &Connection) -> Result<(), StoreError> {
-    let place = only::<Vec<u8>>(db, "SELECT value FROM meta WHERE name = ?", [MOVED_TO]);
-    let Some(place) = place.optional().map_err(|error| cannot_open(path, error))? else {
+    let place = first_value::<Vec<u8>>(db, "SELECT value FROM meta WHERE name = ?", [MOVED_TO]);
+    let Some(place) = place.optional().map_err(|error| describe_open_error(path, error))? else {
         return Ok(());
     };
     Err(StoreError::Unusable(format!(
@@ -153,7 +154,7 @@ pub(super) fn refuse_moved(path: &Path, db: &Connection) -> Result<(), StoreErro
 /// At the first start, seals a text with the key. At every later start, checks that the key opens
 /// this text.
 fn check_key(path: &Path, db: &Connection, sealer: &Sealer) -> Result<(), StoreError> {
-    let failed = |error| cannot_open(path, error);
+    let failed = |error| describe_open_error(path, error);
     let Some(sealed) = read_key_check(db).map_err(failed)? else {
         let sealed = sealer
             .seal(KEY_CHECK, &Secret::new(KEY_CHECK.to_owned()))
@@ -171,15 +172,16 @@ fn check_key(path: &Path, db: &Connection, sealer: &Sealer) -> Result<(), StoreE
 }
 
 fn read_key_check(db: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
-    only(db, "SELECT value FROM meta WHERE name = ?", [KEY_CHECK]).optional()
+    first_value(db, "SELECT value FROM meta WHERE name = ?", [KEY_CHECK]).optional()
 }
 
-/// Checks the tables that are needed to create defects. The history is not checked, because it may
-/// be large.
-fn check_pages(path: &Path, db: &Connection) -> Result<(), StoreError> {
+/// Checks the pages of the tables that are needed to create defects. Does not check the history,
+/// because the history may be large.
+fn check_tables(path: &Path, db: &Connection) -> Result<(), StoreError> {
     for table in ["connections", "tokens", "secrets", "defects", "decisions", "account_tokens"] {
-        let found: String = only(db, "SELECT quick_check FROM pragma_quick_check(?)", [table])
-            .map_err(|error| cannot_open(path, error))?;
+        let found: String =
+            first_value(db, "SELECT quick_check FROM pragma_quick_check(?)", [table])
+                .map_err(|error| describe_open_error(path, error))?;
         if found != "ok" {
             return Err(StoreError::Unusable(format!(
                 "the database {} is damaged in its table `{table}` ({}); restore the data folder \
@@ -203,18 +205,18 @@ pub(super) fn connect_for_reading(path: &Path) -> Result<Connection, StoreError>
         connection.pragma_update(None, "cache_size", -512)?;
         Ok(connection)
     };
-    connect().map_err(|error| cannot_open(path, error))
+    connect().map_err(|error| describe_open_error(path, error))
 }
 
-/// Returns whether this key sealed the secrets of an existing file.
-pub(super) fn opens_with(path: &Path, sealer: &Sealer) -> Result<bool, StoreError> {
+/// Returns whether the secrets of an existing file were sealed with this key.
+pub(super) fn is_sealed_with(path: &Path, sealer: &Sealer) -> Result<bool, StoreError> {
     let sealed = connect(path).and_then(|connection| read_key_check(&connection));
-    let sealed = sealed.map_err(|error| cannot_open(path, error))?;
+    let sealed = sealed.map_err(|error| describe_open_error(path, error))?;
     Ok(sealed.is_some_and(|sealed| sealer.open_sealed(KEY_CHECK, &Sealed(sealed)).is_ok()))
 }
 
-/// Returns the only value of the first row.
-pub(super) fn only<T: FromSql>(
+/// Returns the only column of the first row of a query.
+pub(super) fn first_value<T: FromSql>(
     db: &Connection,
     sql: &str,
     params: impl Params,

@@ -1,5 +1,5 @@
-//! The connections of the store's threads to the SQLite file: one writes batches, the others only
-//! read. Never decides which operations share a batch.
+//! The connections of the store's threads to the SQLite file. One connection writes batches; the
+//! others only read. Never decides which operations share a batch.
 
 use std::path::PathBuf;
 use std::{mem, slice};
@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::errors::describe_error;
 use super::file;
-use super::wal::Log;
+use super::wal::LogCopier;
 use crate::store::sql::database::Database;
 use crate::store::sql::history_rows::{self, HistoryRow, HistoryRows};
 use crate::store::sql::queue::Batch;
@@ -18,18 +18,24 @@ use crate::store::{DatabaseError, StoreError};
 
 /// The connection of the thread that writes.
 pub(super) struct WritingLink {
-    /// `None` after a failure; the next batch connects again.
+    /// The open connection; `None` after a failure. The next batch then connects again.
     connection: Option<Connection>,
+    /// The file to which the next batch connects after a failure.
     path: PathBuf,
-    /// The durability to which the connection is set; `None` if it was not set yet.
+    /// The durability that was set for the connection last; `None` if none was set yet.
     durability: Option<Durability>,
-    log: Log,
+    log_copier: LogCopier,
 }
 
 impl WritingLink {
-    /// `path` is the file to which the next batch connects after a failure.
+    /// Makes a link with this connection to the file at `path`.
     pub(super) fn new(connection: Connection, path: PathBuf) -> Self {
-        Self { connection: Some(connection), path, durability: None, log: Log::default() }
+        Self {
+            connection: Some(connection),
+            path,
+            durability: None,
+            log_copier: LogCopier::default(),
+        }
     }
 
     /// Writes the history and runs the operations in one transaction, each operation in its own
@@ -43,10 +49,10 @@ impl WritingLink {
             none => none.insert(file::connect(&self.path)?),
         };
         if self.durability != Some(batch.durability) {
-            run(db, pragma(batch.durability))?;
+            run_sql(db, synchronous_pragma(batch.durability))?;
             self.durability = Some(batch.durability);
         }
-        run(db, "BEGIN IMMEDIATE")?;
+        run_sql(db, "BEGIN IMMEDIATE")?;
         // Write the history first: an operation may delete rows that the history adds.
         let HistoryRows { rows, health } = history_rows::make_rows(mem::take(&mut batch.history));
         write_rows(db, &rows)?;
@@ -54,14 +60,14 @@ impl WritingLink {
         for operation in &mut batch.operations {
             in_savepoint(db, |db| operation.run(db))?;
         }
-        run(db, "COMMIT")
+        run_sql(db, "COMMIT")
     }
 
     /// Rolls back the transaction of a failed batch. If that fails, drops the connection.
     fn roll_back(&mut self) {
         let Some(connection) = &self.connection else { return };
         // The rollback fails if SQLite itself has ended the transaction.
-        if run(connection, "ROLLBACK").is_err() {
+        if run_sql(connection, "ROLLBACK").is_err() {
             self.connection = None;
         }
     }
@@ -80,15 +86,15 @@ impl WriteLink for WritingLink {
     }
 
     fn on_answered(&mut self) {
-        self.log.limit(self.connection.as_ref(), &self.path);
+        self.log_copier.limit_log(self.connection.as_ref(), &self.path);
     }
 
     fn on_idle(&mut self) {
-        self.log.copy_if_idle(&self.path);
+        self.log_copier.copy_if_idle(&self.path);
     }
 
     fn close(mut self: Box<Self>) {
-        self.log.close();
+        self.log_copier.close();
         if let Some(connection) = self.connection
             && let Err((_, error)) = connection.close()
         {
@@ -106,7 +112,7 @@ impl ReadLink for ReadingLink {
     }
 }
 
-fn run(db: &Connection, sql: &str) -> rusqlite::Result<()> {
+fn run_sql(db: &Connection, sql: &str) -> rusqlite::Result<()> {
     db.prepare_cached(sql)?.execute([]).map(drop)
 }
 
@@ -121,18 +127,19 @@ fn write_rows(db: &Connection, rows: &[HistoryRow]) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Runs `work` in a savepoint, and undoes its changes if it failed. Returns whether it succeeded.
+/// Runs `work` in a savepoint. If `work` fails, undoes its changes. Returns whether `work`
+/// succeeded.
 fn in_savepoint(db: &Connection, work: impl FnOnce(&Connection) -> bool) -> rusqlite::Result<bool> {
-    run(db, "SAVEPOINT operation")?;
+    run_sql(db, "SAVEPOINT operation")?;
     let succeeded = work(db);
     if !succeeded {
-        run(db, "ROLLBACK TO operation")?;
+        run_sql(db, "ROLLBACK TO operation")?;
     }
-    run(db, "RELEASE operation")?;
+    run_sql(db, "RELEASE operation")?;
     Ok(succeeded)
 }
 
-fn pragma(durability: Durability) -> &'static str {
+fn synchronous_pragma(durability: Durability) -> &'static str {
     match durability {
         Durability::Lazy => "PRAGMA synchronous = NORMAL",
         Durability::Durable => "PRAGMA synchronous = FULL",

@@ -1,4 +1,4 @@
-//! Tests of the code for SQLite alone: the file and its migrations.
+//! Tests of the code that only SQLite needs: the file and its migrations.
 
 mod file;
 mod migration;
@@ -10,10 +10,11 @@ use crate::store::sql::SqlStore;
 use crate::store::sql::tests::*;
 use crate::store::{Store as _, StoreError};
 
-fn database(folder: &TempDir) -> std::path::PathBuf {
+/// Returns the path of the database file in this folder.
+fn database_path(folder: &TempDir) -> std::path::PathBuf {
     folder.path().join("jackfield.db")
 }
 
 async fn open(folder: &TempDir) -> SqlStore {
-    SqliteStore::open(&database(folder), &sealer(folder.path())).unwrap()
+    SqliteStore::open(&database_path(folder), &sealer(folder.path())).unwrap()
 }

@@ -1,8 +1,8 @@
-//! The HTTP client that sends traces to the collector. Its calls block, because its thread has no
-//! async runtime.
+//! The HTTP client that sends traces to the collector. The calls of this client block, because the
+//! exporting thread has no async runtime.
 //!
-//! Never uses a proxy, never follows a redirect, and never prints a header. Sends only the headers
-//! in the settings: environment variables of OpenTelemetry have no effect.
+//! The client never uses a proxy, never follows a redirect, and never prints a header. Only the
+//! headers in the settings are sent: environment variables of OpenTelemetry have no effect.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use parking_lot::Mutex;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::transport::{crypto, file_certificates, system_certificates};
+use crate::transport::{crypto_provider, file_certificates, system_certificates};
 
 use super::{TraceError, TraceSettings};
 
@@ -26,7 +26,7 @@ const ANSWER_BYTES_MAX: u64 = 1 << 20;
 pub(super) struct Client {
     agent: ureq::Agent,
     settings: TraceSettings,
-    /// Why the last request failed; `None` if it succeeded.
+    /// The reason why the last request failed; `None` if the last request succeeded.
     failure: Arc<Mutex<Option<String>>>,
 }
 
@@ -43,12 +43,13 @@ impl Client {
         Ok(Self { agent, settings, failure: Arc::default() })
     }
 
-    /// Returns the shared reason why the last request failed; `None` if it succeeded.
+    /// Returns shared access to the reason why the last request failed, which is `None` if the last
+    /// request succeeded.
     pub(super) fn failure(&self) -> Arc<Mutex<Option<String>>> {
         Arc::clone(&self.failure)
     }
 
-    /// Sends a request, and reads the answer.
+    /// Sends a request to the collector, and reads the answer.
     fn exchange(&self, body: &[u8]) -> Result<Response<Bytes>, ureq::Error> {
         let mut request = Request::post(self.settings.endpoint.as_str());
         request = request.header(CONTENT_TYPE, "application/json");
@@ -84,6 +85,6 @@ fn tls_config(extra_ca_file: Option<&Path>) -> Result<TlsConfig, TraceError> {
     }
     let roots: Vec<_> = trusted.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
     let roots = if roots.is_empty() { RootCerts::WebPki } else { RootCerts::from(roots) };
-    let config = TlsConfig::builder().unversioned_rustls_crypto_provider(crypto());
+    let config = TlsConfig::builder().unversioned_rustls_crypto_provider(crypto_provider());
     Ok(config.root_certs(roots).build())
 }

@@ -1,9 +1,9 @@
 //! Passes spans to OpenTelemetry's batch processor, whose thread sends them as JSON with OTLP over
 //! HTTP.
 //!
-//! Never waits: if the queue is full, spans are dropped. The processor does not report this, so the
-//! free places in its queue are counted here. Logs once that spans are dropped, and once that the
-//! queue has free places again.
+//! This module never waits: if the queue is full, spans are dropped. The processor does not report
+//! dropped spans, so the free places in its queue are counted here. The log reports once that spans
+//! are dropped, and once that the queue has free places again.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,25 +33,25 @@ use super::client::Client;
 const QUEUE_SPANS_MAX: usize = 8_192;
 /// Maximum number of spans in one request.
 const BATCH_SPANS_MAX: usize = 512;
-/// How long a span waits for further spans, to be sent with them in one request.
+/// How long a span waits for further spans, so that one request sends several spans.
 const BATCH_WAIT: Duration = Duration::from_secs(2);
 /// The time limit of a request to the collector.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where traces are exported to, and which traces.
+/// The collector to which traces are exported, and the share of the traces that is exported.
 #[derive(Debug, Clone)]
 pub struct TraceSettings {
     /// The address of the collector, with its path: `http://collector:4318/v1/traces`.
     pub endpoint: Url,
     /// The share of the traces that is exported, from 0 to 1.
     pub sample_ratio: f64,
-    /// The headers of each request.
+    /// The headers that each request to the collector contains.
     pub headers: Vec<(String, Secret)>,
     /// A PEM file with certificates that are trusted in addition to those of the system.
     pub extra_ca_file: Option<PathBuf>,
 }
 
-/// Why the export of traces cannot start.
+/// The reason why the export of traces cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
     /// The file with certificates cannot be used.
@@ -72,19 +72,21 @@ pub(super) struct Exporter {
 /// The free places in the queue of the batch processor.
 #[derive(Debug)]
 struct QueueCapacity {
-    /// One permit for each free place.
-    free: Semaphore,
-    /// Whether spans were dropped since more than half of the queue was free.
+    /// A semaphore with one permit for each free place in the queue.
+    free_places: Semaphore,
+    /// Whether spans have been dropped since the last time that more than half of the queue was
+    /// free.
     is_dropping: AtomicBool,
 }
 
-/// Sends batches to the collector. Counts the spans of a batch as removed from the queue.
+/// Sends batches of spans to the collector. Counts the places in the queue that a batch leaves
+/// free.
 #[derive(Debug)]
 struct CountingExporter {
     otlp: Otlp,
     queue: Arc<QueueCapacity>,
     endpoint: Url,
-    /// Why the last request failed; `None` if it succeeded.
+    /// The reason why the last request failed; `None` if the last request succeeded.
     failure: Arc<Mutex<Option<String>>>,
     /// Whether the last batch was not exported.
     is_failing: AtomicBool,
@@ -104,16 +106,17 @@ impl Exporter {
             .with_max_export_batch_size(BATCH_SPANS_MAX)
             .with_scheduled_delay(BATCH_WAIT)
             .build();
-        let free = Semaphore::new(QUEUE_SPANS_MAX);
-        let queue = Arc::new(QueueCapacity { free, is_dropping: AtomicBool::default() });
+        let free_places = Semaphore::new(QUEUE_SPANS_MAX);
+        let queue = Arc::new(QueueCapacity { free_places, is_dropping: AtomicBool::default() });
         let is_failing = AtomicBool::default();
         let counting =
             CountingExporter { otlp, queue: Arc::clone(&queue), endpoint, failure, is_failing };
         Ok(Self { processor: BatchSpanProcessor::new(counting, config), queue })
     }
 
+    /// Queues a span for the export. Drops the span if the queue is full.
     pub(super) fn send(&self, span: SpanData) {
-        match self.queue.free.try_acquire() {
+        match self.queue.free_places.try_acquire() {
             Ok(place) => {
                 place.forget();
                 self.processor.on_end(span);
@@ -130,8 +133,9 @@ impl Exporter {
         }
     }
 
+    /// Exports the queued spans, and ends the exporting thread.
     pub(super) fn stop(&self) {
-        self.queue.free.close();
+        self.queue.free_places.close();
         if let Err(error) = self.processor.shutdown_with_timeout(REQUEST_TIMEOUT) {
             tracing::warn!(%error, "the last spans may not be exported");
         }
@@ -140,9 +144,10 @@ impl Exporter {
 
 impl Drop for CountingExporter {
     fn drop(&mut self) {
-        // Only `stop` closes the semaphore. If it is open, the exporting thread has panicked.
-        if !self.queue.free.is_closed() {
-            self.queue.free.close();
+        // Only `stop` closes the semaphore. If the semaphore is still open, the exporting thread
+        // has panicked.
+        if !self.queue.free_places.is_closed() {
+            self.queue.free_places.close();
             tracing::error!(
                 "the thread that exports traces has failed; no trace is exported until the server \
                  restarts"
@@ -152,7 +157,7 @@ impl Drop for CountingExporter {
 }
 
 impl CountingExporter {
-    /// Logs the first batch that was not exported, and the first batch that was exported after it.
+    /// Logs the first batch that was not exported, and the first batch that is exported again.
     fn log_result(&self) {
         let failure = self.failure.lock().take();
         let was_failing = self.is_failing.swap(failure.is_some(), Ordering::Relaxed);
@@ -169,9 +174,9 @@ impl CountingExporter {
 
 impl SpanExporter for CountingExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let QueueCapacity { free, is_dropping } = &*self.queue;
-        free.add_permits(batch.len());
-        let is_half_free = free.available_permits() > QUEUE_SPANS_MAX / 2;
+        let QueueCapacity { free_places, is_dropping } = &*self.queue;
+        free_places.add_permits(batch.len());
+        let is_half_free = free_places.available_permits() > QUEUE_SPANS_MAX / 2;
         if is_half_free && is_dropping.swap(false, Ordering::Relaxed) {
             tracing::info!("the queue of spans has free places again");
         }

@@ -8,7 +8,7 @@ use crate::domain::StringEnum as _;
 
 fn parse_subject(subject: Subject, value: &Value) -> TestData {
     let mut data = TestData::default();
-    fill(&mut data, subject, value);
+    set_fields_of_subject(&mut data, subject, value);
     data
 }
 
@@ -39,14 +39,14 @@ fn every_subject_accepts_any_json() {
 
 proptest! {
     #[test]
-    fn any_json_is_read_without_a_panic(value in any_json(), index in 0..Subject::ALL.len()) {
+    fn any_json_is_read_without_a_panic(value in random_json(), index in 0..Subject::ALL.len()) {
         parse_subject(Subject::ALL[index], &value);
         crate::testmanager::json::list_items(&value);
     }
 }
 
-/// JSON with names that the parser reads, and with other names.
-fn any_json() -> impl Strategy<Value = Value> {
+/// Creates random JSON with names that the parser reads, and with other names.
+fn random_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -80,7 +80,7 @@ fn robot_logs_are_oldest_first_and_earlier_results_newest_first() {
         {"testExecutionId": "E1", "executionEnd": "2026-01-03T00:00:00Z"},
         {"testExecutionId": "e2", "executionEnd": "2026-01-02T00:00:00Z"},
     ]);
-    fill(&mut data, Subject::History, &history);
+    set_fields_of_subject(&mut data, Subject::History, &history);
     let ids: Vec<_> =
         data.history.iter().filter_map(|past| past.test_execution_id.as_deref()).collect();
     assert_eq!(ids, ["e2", "e0"]);

@@ -34,7 +34,10 @@ async fn a_redirect_to_another_origin_must_be_allowed_and_gets_no_credentials() 
     let files = FakeTracker::answering(|_| answer("200 OK", &[], b"\x89PNG there")).await;
     let server = redirecting_server(files.url("/f?sig=temporary")).await;
     let mut setup = Setup::new(&server);
-    let refused = setup.source(&setup.active()).download(&screenshot(), 100, test_deadline()).await;
+    let refused = setup
+        .source(&setup.active_connection())
+        .download(&screenshot(), 100, test_deadline())
+        .await;
     let gap = refused.unwrap_err();
     assert!(gap.what.contains("end.png"), "{gap:?}");
     for part in [&files.origin(), "--test-manager-asset-origin"] {
@@ -43,7 +46,10 @@ async fn a_redirect_to_another_origin_must_be_allowed_and_gets_no_credentials() 
     assert_eq!(files.requests().len(), 0);
 
     setup.settings.asset_origins = vec![files.origin().parse().unwrap()];
-    let content = setup.source(&setup.active()).download(&screenshot(), 100, test_deadline()).await;
+    let content = setup
+        .source(&setup.active_connection())
+        .download(&screenshot(), 100, test_deadline())
+        .await;
     assert_eq!(&content.unwrap()[..], b"\x89PNG there");
     let [request] = <[String; 1]>::try_from(files.requests()).unwrap();
     assert!(request.starts_with("GET /f?sig=temporary "), "{request}");
@@ -59,7 +65,7 @@ async fn a_redirect_url_that_contains_the_token_is_refused() {
     let mut setup = Setup::new(&server);
     setup.settings.asset_origins = vec![files.origin().parse().unwrap()];
     let gap = setup
-        .source(&setup.active())
+        .source(&setup.active_connection())
         .download(&screenshot(), 100, test_deadline())
         .await
         .unwrap_err();
@@ -81,7 +87,7 @@ async fn a_file_that_cannot_be_read_becomes_a_gap() {
         });
         let server = server.await;
         let setup = Setup::new(&server);
-        let source = setup.source(&setup.active());
+        let source = setup.source(&setup.active_connection());
         let gap = source.download(&screenshot(), 100_000, test_deadline()).await.unwrap_err();
         assert!(gap.why.contains(expected), "{expected} in {}", gap.why);
         let with_size = Attachment { size: Some(200 << 20), ..screenshot() };
@@ -99,7 +105,7 @@ async fn a_file_that_cannot_be_read_becomes_a_gap() {
 }
 
 #[tokio::test]
-async fn a_large_file_is_read_byte_for_byte() {
+async fn a_large_file_is_downloaded_unchanged() {
     let content: Vec<u8> = (0..3_000_000_u32).map(|index| (index % 251) as u8).collect();
     let sent = content.clone();
     let server = FakeTracker::answering(move |request| match api_path(request) {
@@ -110,7 +116,10 @@ async fn a_large_file_is_read_byte_for_byte() {
     let setup = Setup::new(&server);
     let file =
         Attachment { kind: AttachmentKind::File, source_id: "f1".to_owned(), ..screenshot() };
-    let read =
-        setup.source(&setup.active()).download(&file, 10 << 20, test_deadline()).await.unwrap();
+    let read = setup
+        .source(&setup.active_connection())
+        .download(&file, 10 << 20, test_deadline())
+        .await
+        .unwrap();
     assert!(read == content, "{} bytes", read.len());
 }

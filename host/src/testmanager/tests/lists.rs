@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Starts a server that returns `logs(skip)` to requests for logs, and answers without faults to
-/// all other requests.
+/// Starts a server that answers requests for logs with `logs(skip)`, and all other requests without
+/// faults.
 async fn server_with_logs(
     logs: impl Fn(usize) -> Value + Clone + Send + Sync + 'static,
 ) -> FakeTracker {
@@ -23,6 +23,7 @@ fn query_parameter(request: &str, name: &str) -> usize {
     text.split('&').next().unwrap().parse().unwrap_or_default()
 }
 
+/// Returns a log of another test case.
 fn other_log(number: usize) -> Value {
     json!({"id": format!("o{number}"), "testCaseId": Uuid::from_u128(99)})
 }
@@ -96,7 +97,7 @@ async fn a_gap_reports_how_many_logs_were_searched() {
     let server = server.await;
     let setup = Setup::new(&server);
     let deadline = Instant::now() + Duration::from_millis(1_500);
-    let source = setup.source(&setup.active());
+    let source = setup.source(&setup.active_connection());
     let data = source.fetch(&subject_set(&[Subject::TestCaseLog]), deadline).await;
     let why = &data.gaps[0].why;
     assert!(why.contains("the search stopped after 600 of 10000 entries"), "{why}");
@@ -157,7 +158,8 @@ async fn only_the_log_lines_of_the_variation_are_read() {
     });
     let server = server.await;
     let setup = Setup::new(&server);
-    let source = setup.source_for(&setup.active(), &failed_test(Some("Row 4"), None));
+    let source =
+        setup.source_of_test(&setup.active_connection(), &failed_test(Some("Row 4"), None));
     let data = source.fetch(&subject_set(&[Subject::RobotLogs]), test_deadline()).await;
     let own_count = data.robot_logs.iter().filter(|line| line.message.starts_with("4 ")).count();
     let other_count = data.robot_logs.len() - own_count;
@@ -165,7 +167,8 @@ async fn only_the_log_lines_of_the_variation_are_read() {
     assert!(other_count < 10, "{other_count} lines of other variations");
 
     for variation in ["Row 5", "Row 6"] {
-        let source = setup.source_for(&setup.active(), &failed_test(Some(variation), None));
+        let source =
+            setup.source_of_test(&setup.active_connection(), &failed_test(Some(variation), None));
         let data = source.fetch(&subject_set(&[Subject::RobotLogs]), test_deadline()).await;
         assert_eq!(data.gaps[0].why, "it contains lines of all variations of the test case");
         assert_eq!(data.robot_logs.len(), 200, "{variation}");
@@ -179,7 +182,8 @@ async fn a_log_of_another_variation_is_not_chosen() {
             .await;
     let setup = Setup::new(&server);
     for (variation, found) in [(Some("Row 2"), Some("l2")), (Some("Row 3"), None), (None, None)] {
-        let source = setup.source_for(&setup.active(), &failed_test(variation, None));
+        let source =
+            setup.source_of_test(&setup.active_connection(), &failed_test(variation, None));
         let data = source.fetch(&subject_set(&[Subject::TestCaseLog]), test_deadline()).await;
         assert_eq!(data.log.map(|log| log.id).as_deref(), found, "{variation:?}");
         if found.is_none() {

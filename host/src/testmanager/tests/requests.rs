@@ -24,8 +24,8 @@ async fn the_default_report_with_a_screenshot_needs_six_requests() {
         ..setup
     };
     let link = server.url("/org/tm_/SHOP/testexecution-results/1/2");
-    let active = setup.active();
-    let source = setup.source_for(&active, &failed_test(None, Some(&link)));
+    let active = setup.active_connection();
+    let source = setup.source_of_test(&active, &failed_test(None, Some(&link)));
     let data = source.fetch(&subject_set(&DEFAULT_SUBJECTS), test_deadline()).await;
     assert_eq!(data.gaps, []);
     let screenshot = &data.attachments[0];
@@ -39,8 +39,8 @@ async fn the_default_report_with_a_screenshot_needs_six_requests() {
     assert_eq!(data.execution.unwrap().name.as_deref(), Some("Nightly"));
     assert_eq!((data.assertions.len(), data.robot_logs[0].message.as_str()), (1, "first"));
 
-    // The next failed test uses the same project and token without a request for either.
-    let source = setup.source_for(&active, &failed_test(None, Some(&link)));
+    // The next failed test uses the same project and token, and sends no request for them.
+    let source = setup.source_of_test(&active, &failed_test(None, Some(&link)));
     let all = subject_set(&[&DEFAULT_SUBJECTS[..], &[Subject::Attachments]].concat());
     let data = source.fetch(&all, test_deadline()).await;
     assert_eq!((data.gaps, data.attachments.len()), (Vec::new(), 2));
@@ -71,10 +71,10 @@ async fn only_the_needed_parts_are_requested() {
 }
 
 #[tokio::test]
-async fn a_part_is_not_requested_again_for_its_json() {
+async fn a_fetched_part_is_not_requested_again_when_its_json_is_read() {
     let server = FakeTracker::answering(answer_without_fault).await;
     let setup = Setup::new(&server);
-    let source = setup.source(&setup.active());
+    let source = setup.source(&setup.active_connection());
     let all: Vec<_> = Subject::ALL.to_vec();
     let data = source.fetch(&subject_set(&all), test_deadline()).await;
     assert_eq!(data.gaps, []);
@@ -121,13 +121,13 @@ async fn a_request_has_a_token_and_a_user_agent_and_keeps_the_base_path() {
 }
 
 #[tokio::test]
-async fn without_a_project_in_the_link_the_pinned_or_the_last_counted_one_is_used() {
+async fn without_a_project_in_the_link_the_pinned_or_last_counted_project_is_used() {
     let server = FakeTracker::answering(answer_without_fault).await;
     let mut setup = Setup::new(&server);
     setup.settings.project_id = None;
     let link = server.url("/UNKNOWN/testexecution-results/1/2");
     let test = failed_test(None, Some(&link));
-    let source = |setup: &Setup| setup.source_for(&setup.active(), &test);
+    let source = |setup: &Setup| setup.source_of_test(&setup.active_connection(), &test);
     let project = subject_set(&[Subject::Project]);
     let data = source(&setup).fetch(&project, test_deadline()).await;
     let why = &data.gaps[0].why;
@@ -135,7 +135,7 @@ async fn without_a_project_in_the_link_the_pinned_or_the_last_counted_one_is_use
         assert!(why.contains(part), "{part} in {why}");
     }
 
-    let active = setup.active();
+    let active = setup.active_connection();
     let record = crate::domain::ConnectionRecord {
         revision: 1,
         connection: active.connection.clone(),

@@ -1,4 +1,5 @@
-//! Connects through an HTTP proxy. For https, the proxy opens a tunnel (CONNECT).
+//! Connects through an HTTP proxy. For https, the proxy opens a tunnel (CONNECT). This module never
+//! chooses the proxy.
 
 use bytes::Bytes;
 use http::header::{HOST, PROXY_AUTHORIZATION};
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::domain::Origin;
 use crate::transport::Caller;
-use crate::transport::address::{ResolveError, socket_addresses};
+use crate::transport::address::{ResolveError, resolve_without_check};
 use crate::transport::proxies::{InvalidProxy, Proxy};
 
 use super::race::NoAddressReached;
@@ -64,8 +65,8 @@ impl ProxyError {
 
 impl Dialer {
     /// Opens a stream to a proxy, or, for https, a tunnel through the proxy to the origin. The
-    /// proxy gets no client certificate.
-    pub(crate) async fn via_proxy(
+    /// proxy never receives a client certificate.
+    pub(crate) async fn open_stream_via_proxy(
         &self,
         caller: Caller<'_>,
         origin: &Origin,
@@ -73,7 +74,7 @@ impl Dialer {
         until: Instant,
     ) -> Result<Box<dyn ByteStream>, ProxyError> {
         let addresses =
-            socket_addresses(self.resolver.as_ref(), caller.connection, &proxy.origin).await?;
+            resolve_without_check(self.resolver.as_ref(), caller.connection, &proxy.origin).await?;
         let tcp = caller.last_addresses.connect(&proxy.origin, &addresses, until).await?;
         let stream: Box<dyn ByteStream> = if proxy.origin.is_https() {
             let mut config = (*self.tls).clone();
@@ -88,6 +89,7 @@ impl Dialer {
     }
 }
 
+/// Requests a tunnel to the origin from the proxy, and returns the stream through the tunnel.
 async fn open_tunnel(
     origin: &Origin,
     proxy: &Proxy,

@@ -1,6 +1,6 @@
 //! Connects by TCP to one of several addresses (RFC 8305). If an address has not answered after a
-//! quarter of a second, the next one is tried too. The address that accepted the last connection is
-//! tried first.
+//! quarter of a second, the next address is tried at the same time. The address that accepted the
+//! last connection is tried first. This module never resolves a name.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,8 +15,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::domain::Origin;
 
-/// How long the host waits for an attempt before it starts the next one.
-const HEAD_START: Duration = Duration::from_millis(250);
+/// How long the host waits for an attempt before it starts the next attempt.
+const NEXT_ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// Maximum number of attempts at a time, because a name may have many addresses that do not answer.
 const ATTEMPTS_AT_ONCE_MAX: usize = 4;
 /// Maximum number of failed addresses that the text of an error contains.
@@ -27,7 +27,8 @@ const SHOWN_ADDRESSES_MAX: usize = 4;
 #[derive(Debug, Default)]
 pub(crate) struct LastAddresses(Mutex<HashMap<Origin, IpAddr>>);
 
-/// The addresses that were tried, each with its error. None of them accepted a connection.
+/// The error if no address accepted a connection: the addresses that were tried, each with its
+/// error.
 #[derive(Debug)]
 pub(crate) struct NoAddressReached(Vec<(SocketAddr, io::Error)>);
 
@@ -56,7 +57,8 @@ impl LastAddresses {
         until: Instant,
     ) -> Result<TcpStream, NoAddressReached> {
         let last_address = self.0.lock().get(origin).copied();
-        let stream = connect_to_first(order_addresses(addresses, last_address), until).await?;
+        let stream =
+            connect_to_accepting_address(order_addresses(addresses, last_address), until).await?;
         if let Ok(address) = stream.peer_addr() {
             self.0.lock().insert(origin.clone(), address.ip());
         }
@@ -66,9 +68,9 @@ impl LastAddresses {
     }
 }
 
-/// Orders the addresses. The one that accepted the last connection is the first. IPv6 and IPv4
-/// addresses then alternate. If no address is known to work, the family of the resolver's first
-/// address begins.
+/// Orders the addresses. The address that accepted the last connection is the first. After it, IPv6
+/// and IPv4 addresses alternate. If none of the addresses accepted the last connection, the first
+/// address has the same family as the resolver's first address.
 fn order_addresses(addresses: &[SocketAddr], last_address: Option<IpAddr>) -> Vec<SocketAddr> {
     let (last_accepted, others): (Vec<_>, Vec<_>) =
         addresses.iter().copied().partition(|address| Some(address.ip()) == last_address);
@@ -89,7 +91,8 @@ fn order_addresses(addresses: &[SocketAddr], last_address: Option<IpAddr>) -> Ve
     }
 }
 
-async fn connect_to_first(
+/// Connects to the first address that accepts a TCP connection.
+async fn connect_to_accepting_address(
     addresses: Vec<SocketAddr>,
     until: Instant,
 ) -> Result<TcpStream, NoAddressReached> {
@@ -113,7 +116,7 @@ async fn connect_to_first(
         }
         let may_start = untried.len() > 0 && attempts.len() < ATTEMPTS_AT_ONCE_MAX;
         let ended = if may_start {
-            timeout(HEAD_START, attempts.next()).await
+            timeout(NEXT_ATTEMPT_DELAY, attempts.next()).await
         } else {
             Ok(attempts.next().await)
         };

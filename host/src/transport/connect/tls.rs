@@ -1,4 +1,5 @@
 //! Makes a TLS handshake on a stream, with or without the client certificate of the connection.
+//! This module never reads or writes data of HTTP.
 
 use std::future::poll_fn;
 use std::io;
@@ -25,8 +26,8 @@ use crate::transport::trust::explain;
 /// server delays each new connection by this time.
 const CERTIFICATE_REFUSAL_WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// An encrypted stream.
-pub(crate) struct Encrypted {
+/// An encrypted stream after the TLS handshake.
+pub(crate) struct EncryptedStream {
     pub(crate) stream: TlsStream<Box<dyn ByteStream>>,
     /// Whether the server requested a client certificate.
     pub(crate) is_certificate_requested: bool,
@@ -37,16 +38,16 @@ pub(crate) struct Encrypted {
 #[error("{0}")]
 pub(crate) struct TlsError(String);
 
-/// Makes a handshake with a host. When it succeeds, the server has accepted the client certificate
-/// or its absence. Under TLS 1.3, the server decides only after the client's last message. If the
-/// host did not wait, it could send a write on a connection that the server then refuses, and the
-/// write would be in doubt.
+/// Makes a TLS handshake with a host. If the handshake succeeds, the server has accepted the client
+/// certificate, or has accepted that the host presents none. Under TLS 1.3, the server decides only
+/// after the client's last message. If the host did not wait, it could send a write on a connection
+/// that the server then refuses, and the write would be in doubt.
 pub(crate) async fn handshake(
     config: &ClientConfig,
     host: &Host,
     identity: Option<&ClientIdentity>,
     stream: Box<dyn ByteStream>,
-) -> Result<Encrypted, TlsError> {
+) -> Result<EncryptedStream, TlsError> {
     let name = match host {
         Host::Domain(name) => {
             ServerName::try_from(name.clone()).map_err(|error| TlsError(error.to_string()))?
@@ -68,7 +69,7 @@ pub(crate) async fn handshake(
     {
         wait_for_refusal(&mut stream).await.map_err(failed)?;
     }
-    Ok(Encrypted { stream, is_certificate_requested })
+    Ok(EncryptedStream { stream, is_certificate_requested })
 }
 
 /// Waits until the server has sent something after the handshake, or until the time for a refusal

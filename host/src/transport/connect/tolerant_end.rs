@@ -1,4 +1,4 @@
-//! A TLS stream that accepts a missing `close_notify` at its end.
+//! A TLS stream that never reports a missing `close_notify` at its end as an error.
 //!
 //! Many servers close the TCP connection without sending `close_notify`. If an answer has a length
 //! or is chunked, the HTTP client itself notices that the answer was cut off.
@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A TLS stream. Its reader gets an ordinary end if the stream ends without `close_notify`.
+/// A TLS stream whose reader sees an ordinary end of the stream, even if `close_notify` is missing.
 pub(super) struct TolerantTlsStream<S>(pub(super) S);
 
 impl<S: AsyncRead + Unpin> AsyncRead for TolerantTlsStream<S> {

@@ -1,6 +1,7 @@
 //! Reads the fields of a certificate that messages and rules need: subject, issuer and validity.
 //!
-//! Never decides about trust. Uses x509-cert, because rustls does not expose the fields.
+//! This module never decides whether a certificate is trusted. It uses x509-cert, because rustls
+//! does not expose the fields.
 
 use std::time::Duration;
 
@@ -26,8 +27,8 @@ impl Certificate {
         x509_cert::Certificate::from_der(der).ok().map(Self)
     }
 
-    /// Returns whether the certificate may issue other certificates. Old authorities (version 1) do
-    /// not state this, so they may.
+    /// Returns whether the certificate may issue other certificates. Certificates of version 1
+    /// cannot state this, so each of them may issue others.
     pub(super) fn may_issue(&self) -> bool {
         let tbs = &self.0.tbs_certificate;
         match tbs.get::<BasicConstraints>() {
@@ -37,8 +38,8 @@ impl Certificate {
         }
     }
 
-    /// Returns whether the certificate has version 1. It then has no subject alternative names,
-    /// which TLS needs.
+    /// Returns whether the certificate has version 1. Such a certificate has no subject alternative
+    /// names, which TLS needs.
     pub(super) fn has_version_1(&self) -> bool {
         self.0.tbs_certificate.version == Version::V1
     }
@@ -60,15 +61,15 @@ impl Certificate {
     }
 
     pub(super) fn not_before(&self) -> UnixTime {
-        since_epoch(self.0.tbs_certificate.validity.not_before)
+        to_unix_time(self.0.tbs_certificate.validity.not_before)
     }
 
     pub(in crate::transport) fn not_after(&self) -> UnixTime {
-        since_epoch(self.0.tbs_certificate.validity.not_after)
+        to_unix_time(self.0.tbs_certificate.validity.not_after)
     }
 
-    /// Returns whether the common name of the certificate is the name of this server. Returns false
-    /// if the certificate has a subjectAltName.
+    /// Returns whether a common name of the certificate equals `name`. Returns false if the
+    /// certificate has a subjectAltName.
     pub(super) fn has_common_name(&self, name: &ServerName<'_>) -> bool {
         let tbs = &self.0.tbs_certificate;
         if tbs.filter::<SubjectAltName>().next().is_some() {
@@ -95,7 +96,7 @@ fn printable_name(name: &Name) -> String {
     if text.is_empty() { "(no name)".to_owned() } else { shortened(&text, NAME_BYTES_MAX) }
 }
 
-fn since_epoch(time: x509_cert::time::Time) -> UnixTime {
+fn to_unix_time(time: x509_cert::time::Time) -> UnixTime {
     UnixTime::since_unix_epoch(time.to_unix_duration())
 }
 

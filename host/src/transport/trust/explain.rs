@@ -1,4 +1,5 @@
-//! Explains errors of a TLS handshake to an admin, and how to fix them.
+//! Explains errors of a TLS handshake to an admin, and how to fix them. This module never explains
+//! why a certificate is not trusted.
 
 use std::io;
 
@@ -6,8 +7,8 @@ use rustls::{
     AlertDescription, CertificateError, Error, InvalidMessage, OtherError, PeerIncompatible,
 };
 
-/// Explains a failed handshake. `is_requested`: the server requested a client certificate.
-/// `was_sent`: the host sent one.
+/// Explains a failed handshake. `is_requested` is true if the server requested a client
+/// certificate, and `was_sent` is true if the host sent a client certificate.
 pub(crate) fn explain(error: &io::Error, is_requested: bool, was_sent: bool) -> String {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
         return explain_end_of_stream(error, is_requested, was_sent);
@@ -59,7 +60,7 @@ fn explain_alert(alert: AlertDescription, is_requested: bool, was_sent: bool) ->
             "the server and Jackfield share no cipher or key exchange (alert {name}); the server needs \
              TLS 1.2 or 1.3 with ECDHE and AES-GCM or ChaCha20"
         ),
-        _ => format!("the server ended the handshake with the alert {name}; its log may say why"),
+        _ => format!("the server ended the handshake with the alert {name}; its log may contain the reason"),
     }
 }
 

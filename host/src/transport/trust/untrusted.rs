@@ -1,4 +1,5 @@
-//! Explains why a server's certificate is not trusted, and how to fix it.
+//! Explains why a server's certificate is not trusted, and how an admin can fix this. This module
+//! never decides whether a certificate is trusted.
 
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{CertificateError, Error, OtherError};
@@ -12,17 +13,18 @@ const INSECURE_ALGORITHMS: [(&[u8], &str); 3] = [
     (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01], "SHA-1"),
     (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x04], "MD5"),
 ];
+/// The supported algorithms of signatures, as a text for people.
 const SUPPORTED_ALGORITHMS: &str = "RSA of 2048 to 8192 bits, ECDSA with P-256, P-384 or P-521, or Ed25519, \
                          each with SHA-256 or longer";
 
 /// The reason why a server's certificate is not trusted, as a text for people.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Untrusted(String);
+pub(crate) struct UntrustedReason(String);
 
-impl Untrusted {
-    /// Explains an error. `sent` contains the certificates that the server sent, its own first.
-    /// `None`: the certificate cannot be read.
+impl UntrustedReason {
+    /// Explains an error of rustls. `sent` contains the certificates that the server sent, with the
+    /// server's own certificate first. A certificate that cannot be read is `None`.
     pub(crate) fn new(
         error: Error,
         sent: &[Option<Certificate>],
@@ -49,7 +51,7 @@ impl Untrusted {
                 explain_unknown_issuer(server_certificate, sent, has_extra_file)
             }
             (Error::InvalidCertificate(error), _) => {
-                Presented { sent, host: &host, now }.explain(&error)
+                SentCertificates { sent, host: &host, now }.explain(&error)
             }
             (error, _) => error.to_string(),
         };
@@ -92,16 +94,16 @@ fn explain_unknown_issuer(
     )
 }
 
-/// The certificates that a server sent, the host name for which they must be valid, and the time of
-/// the check.
-struct Presented<'a> {
-    /// The server's own certificate is the first.
+/// The certificates that a server sent, the host name for which the first certificate must be
+/// valid, and the time of the check.
+struct SentCertificates<'a> {
+    /// The certificates, with the server's own certificate first.
     sent: &'a [Option<Certificate>],
     host: &'a str,
     now: UnixTime,
 }
 
-impl Presented<'_> {
+impl SentCertificates<'_> {
     /// Returns the server's own certificate; `None` if it cannot be read.
     fn server_certificate(&self) -> Option<&Certificate> {
         self.sent.first().and_then(Option::as_ref)
@@ -129,7 +131,7 @@ impl Presented<'_> {
                 format!(
                     "the server's certificate{} is not for servers (its extended key usage lacks \
                      serverAuth); have it issued again for a server",
-                    subject(self.server_certificate())
+                    parenthesized_subject(self.server_certificate())
                 )
             }
             CertificateError::Other(OtherError(other)) => {
@@ -141,7 +143,7 @@ impl Presented<'_> {
             other => {
                 format!(
                     "the server's certificate{} is refused: {other}",
-                    subject(self.server_certificate())
+                    parenthesized_subject(self.server_certificate())
                 )
             }
         }
@@ -152,7 +154,7 @@ impl Presented<'_> {
             "the server's certificate{} expired at {}; renew it ({})",
             self.subject_of(|certificate| certificate.not_after() == not_after),
             format_time(not_after),
-            self.clock()
+            self.clock_text()
         )
     }
 
@@ -161,7 +163,7 @@ impl Presented<'_> {
             "the server's certificate{} is valid only from {}; {}: set it if it is wrong",
             self.subject_of(|certificate| certificate.not_before() == not_before),
             format_time(not_before),
-            self.clock()
+            self.clock_text()
         )
     }
 
@@ -170,7 +172,7 @@ impl Presented<'_> {
             "the server's certificate{} is not signed by the key that its issuer, {}, has here; that \
              may be the key of an older authority with the same name: replace its certificate in \
              `extra_ca_file`. Supported are {SUPPORTED_ALGORITHMS}",
-            subject(self.server_certificate()),
+            parenthesized_subject(self.server_certificate()),
             self.server_certificate().map_or_else(String::new, Certificate::issuer)
         )
     }
@@ -192,7 +194,7 @@ impl Presented<'_> {
     /// Returns the subject of the first certificate for which `is_wrong` is true. If there is none,
     /// returns the subject of the server's own certificate.
     fn subject_of(&self, is_wrong: impl Fn(&Certificate) -> bool) -> String {
-        subject(
+        parenthesized_subject(
             self.sent
                 .iter()
                 .flatten()
@@ -201,13 +203,14 @@ impl Presented<'_> {
         )
     }
 
-    fn clock(&self) -> String {
-        format!("this machine's clock says {}", format_time(self.now))
+    fn clock_text(&self) -> String {
+        format!("this machine's clock shows {}", format_time(self.now))
     }
 }
 
-/// Returns the subject in parentheses, after a space. Empty if the certificate cannot be read.
-fn subject(certificate: Option<&Certificate>) -> String {
+/// Returns the subject of a certificate in parentheses, after a space; empty if the certificate
+/// cannot be read.
+fn parenthesized_subject(certificate: Option<&Certificate>) -> String {
     certificate.map_or_else(String::new, |certificate| format!(" ({})", certificate.subject()))
 }
 
@@ -235,7 +238,7 @@ fn explain_wrong_name(
 
 /// Explains an error of webpki for which rustls has no separate error.
 fn explain_webpki_error(webpki: &str, server_certificate: Option<&Certificate>) -> String {
-    let subject = subject(server_certificate);
+    let subject = parenthesized_subject(server_certificate);
     let why = match webpki {
         "CaUsedAsEndEntity" => {
             "is that of an authority, not of a server; add it as PEM to `extra_ca_file` if the server \

@@ -1,5 +1,5 @@
-//! Decides whether a server's certificate is trusted. If it is not, explains the reason to an
-//! admin.
+//! Decides whether a server's certificate is trusted, and explains to an admin why a certificate is
+//! not trusted.
 
 use std::sync::Arc;
 
@@ -11,16 +11,18 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 
 use super::certificate::Certificate;
-use super::untrusted::Untrusted;
+use super::untrusted::UntrustedReason;
 
 /// Trusts certificate chains that end at a trust anchor, and exactly the certificates that are
 /// listed in `extra_ca_file`.
 #[derive(Debug)]
 pub(super) struct CertificateVerifier {
-    /// Verifies chains; `None` if there is no trust anchor.
+    /// Verifies chains of certificates; `None` if there is no trust anchor.
     chain_verifier: Option<Arc<WebPkiServerVerifier>>,
+    /// The certificates in `extra_ca_file`.
     listed_certificates: Vec<CertificateDer<'static>>,
     algorithms: WebPkiSupportedAlgorithms,
+    /// Whether `extra_ca_file` is configured, for the explanation of an error.
     has_extra_file: bool,
 }
 
@@ -58,7 +60,7 @@ impl ServerCertVerifier for CertificateVerifier {
         verified.map_err(|error| {
             let chain = std::iter::once(end_entity).chain(intermediates);
             let sent: Vec<_> = chain.map(Certificate::parse).collect();
-            let untrusted = Untrusted::new(error, &sent, name, now, self.has_extra_file);
+            let untrusted = UntrustedReason::new(error, &sent, name, now, self.has_extra_file);
             CertificateError::Other(OtherError(Arc::new(untrusted))).into()
         })
     }
@@ -87,8 +89,8 @@ impl ServerCertVerifier for CertificateVerifier {
 }
 
 /// Checks a server certificate that `extra_ca_file` contains byte for byte. The certificate is
-/// trusted for its own names while it is valid. If it has no subject alternative name, its common
-/// name counts.
+/// trusted for its own names while it is valid. The common name counts if the certificate has no
+/// subject alternative name.
 fn verify_listed(
     der: &CertificateDer<'_>,
     name: &ServerName<'_>,

@@ -1,4 +1,4 @@
-//! Property tests with random values in each place of a text, which is cut at a random length.
+//! Property tests with random values in each place of a text. The text is cut at a random length.
 
 use std::collections::BTreeSet;
 
@@ -59,16 +59,18 @@ const MARKUP_SAMPLES: [&str; 46] = [
     "'''b'''",
     "**b**",
 ];
-const ALL_PLACES: &str = "# A\n\nA **A** *A* `A` [A](B)\n\n- A\n  - A\n\n    A\n\n1. A\n\n> A\n>\n> - A\n\n\
+/// A text with `A` in each place where a value can be, and with `B` as the address of a link.
+const TEXT_WITH_ALL_PLACES: &str = "# A\n\nA **A** *A* `A` [A](B)\n\n- A\n  - A\n\n    A\n\n1. A\n\n> A\n>\n> - A\n\n\
                       ```\nA\n```\n\n<b>A</b>\n";
 
 /// Parses a text that contains a value in each place where a value can be.
 fn document_with_all_places(value: &str, url: &str) -> Document {
     let placeholders = [placeholder::for_value(0), placeholder::for_value(1)];
-    let text = ALL_PLACES.replace('A', &placeholders[0]).replace('B', &placeholders[1]);
-    Document::parse(&Expanded { text, values: vec![value.to_owned(), url.to_owned()] })
+    let text = TEXT_WITH_ALL_PLACES.replace('A', &placeholders[0]).replace('B', &placeholders[1]);
+    Document::parse(&ExpandedTemplate { text, values: vec![value.to_owned(), url.to_owned()] })
 }
 
+/// Creates random values from markup, letters and other characters.
 fn any_value() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         4 => proptest::sample::select(MARKUP_SAMPLES.as_slice()).prop_map(str::to_owned),
@@ -80,7 +82,8 @@ fn any_value() -> impl Strategy<Value = String> {
     proptest::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
 }
 
-/// Random markers. Many of them begin like markup, such as a revision or a heading.
+/// Creates random markers. Many markers begin like markup, for example like a revision or a
+/// heading.
 fn any_marker() -> impl Strategy<Value = String> {
     ("r|h|p|bq|[a-z2-9]", "[2-9]{0,3}", "[a-z2-9]{26}").prop_map(|(letter, number, rest)| {
         format!("{letter}{number}{rest}").chars().take(Marker::LENGTH).collect()
@@ -91,7 +94,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn any_text_fits_its_limit_and_begins_with_the_marker(
+    fn any_text_fits_the_limit_and_has_the_marker_in_its_first_line(
         value in any_value(), max in 0_u32..1_500, marker in any_marker(),
     ) {
         let document = document_with_all_places(&value, &value);

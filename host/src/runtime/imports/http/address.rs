@@ -1,7 +1,7 @@
-//! Builds the address of a request: a path is appended to the address in a setting, and the query
-//! is encoded.
+//! Builds the address of a request. Appends a path to the address in a setting, and encodes the
+//! query.
 //!
-//! This file never decides whether the address is allowed: egress does.
+//! This file never decides whether the address is allowed: egress decides it.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +10,17 @@ use url::Url;
 
 use crate::egress::{HttpError, URL_BYTES_MAX};
 
-/// All characters except the unreserved ones of RFC 3986.
-const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The characters that are percent-encoded in a query: all characters except the unreserved
+/// characters of RFC 3986.
+const ENCODED_CHARACTERS: AsciiSet =
+    NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Returns the absolute address of a request. `base_addresses` are the connection's settings that
-/// are addresses.
+/// Returns the absolute address of a request. `base_addresses` are those settings of the connection
+/// that contain addresses.
 ///
 /// # Errors
 /// Returns `Invalid` with the reason.
-pub(crate) fn address(
+pub(crate) fn build_request_address(
     url: &str,
     base: Option<&str>,
     query: &[(String, String)],
@@ -36,7 +38,7 @@ pub(crate) fn address(
     } else {
         url.to_owned()
     };
-    with_query(address, query)
+    append_query(address, query)
 }
 
 /// Refuses a path that a server or a URL parser may interpret as another path.
@@ -58,7 +60,8 @@ fn check_path(url: &str) -> Result<(), HttpError> {
     Err(HttpError::Invalid(format!("the path {url:?} {why}")))
 }
 
-/// Returns the address in the setting, without its query and without a slash at its end.
+/// Returns the address in the setting that `base` names, without its query and without a slash at
+/// its end. If only one setting is an address, `base` may be `None`.
 fn base_address(
     base: Option<&str>,
     base_addresses: &BTreeMap<String, String>,
@@ -85,7 +88,7 @@ fn base_address(
 }
 
 /// Encodes the query and appends it to the address.
-fn with_query(mut address: String, query: &[(String, String)]) -> Result<String, HttpError> {
+fn append_query(mut address: String, query: &[(String, String)]) -> Result<String, HttpError> {
     if query.is_empty() {
         return Ok(address);
     }
@@ -100,9 +103,9 @@ fn with_query(mut address: String, query: &[(String, String)]) -> Result<String,
     };
     for (name, value) in query {
         address += separator;
-        address.extend(utf8_percent_encode(name, &RESERVED));
+        address.extend(utf8_percent_encode(name, &ENCODED_CHARACTERS));
         address.push('=');
-        address.extend(utf8_percent_encode(value, &RESERVED));
+        address.extend(utf8_percent_encode(value, &ENCODED_CHARACTERS));
         separator = "&";
     }
     Ok(address)
@@ -116,8 +119,15 @@ mod tests {
         pairs.iter().map(|(name, url)| ((*name).to_owned(), (*url).to_owned())).collect()
     }
 
+    /// Returns the address for a path, if the only setting with an address has a path, a query and
+    /// a fragment.
     fn address_of_path(path: &str) -> Result<String, HttpError> {
-        address(path, None, &[], &base_addresses(&[("url", "https://host/redmine/?a=b#c")]))
+        build_request_address(
+            path,
+            None,
+            &[],
+            &base_addresses(&[("url", "https://host/redmine/?a=b#c")]),
+        )
     }
 
     #[test]
@@ -138,7 +148,7 @@ mod tests {
     #[test]
     fn the_base_must_be_named_only_if_several_settings_are_addresses() {
         let two = base_addresses(&[("api", "https://api.host/v1"), ("url", "https://host")]);
-        let address_at = |base| address("/x", base, &[], &two);
+        let address_at = |base| build_request_address("/x", base, &[], &two);
         assert_eq!(address_at(Some("api")).unwrap(), "https://api.host/v1/x");
         let missing = address_at(None).unwrap_err();
         let unknown = address_at(Some("web")).unwrap_err();
@@ -150,7 +160,7 @@ mod tests {
     fn a_query_is_encoded_and_appended() {
         let address_with_query = |url: &str, value: &str| {
             let query = [("k 1".to_owned(), value.to_owned()), ("b".to_owned(), String::new())];
-            address(url, None, &query, &BTreeMap::new())
+            build_request_address(url, None, &query, &BTreeMap::new())
         };
         let sent = address_with_query("https://host/x", "a b&c=d/ü~").unwrap();
         assert_eq!(sent, "https://host/x?k%201=a%20b%26c%3Dd%2F%C3%BC~&b=");

@@ -1,4 +1,5 @@
-//! Encodes the body of a request, charges it to the run, and sets the header `Content-Type`.
+//! Encodes the body of a request, charges the body to the run, and sets the header `Content-Type`.
+//! Never sends the request.
 
 use std::sync::Arc;
 
@@ -11,18 +12,19 @@ use crate::memory::Account;
 
 use super::multipart::{self, Part};
 
-/// The body that the guest sends, before it is encoded.
+/// The body of a guest's request before it is encoded.
 pub(super) enum Body {
     /// Bytes that are sent unchanged.
     Bytes(Vec<u8>),
     Json(String),
     Form(Vec<(String, String)>),
     Multipart(Vec<Part>),
-    /// An attachment of the report, charged to the run, and its media type.
+    /// The content of an attachment of the report, and its media type. The content is already
+    /// charged to the run.
     Attachment(Bytes, String),
 }
 
-/// Encodes a body, and adds its `Content-Type` to the headers.
+/// Encodes a body. Adds its `Content-Type` to the headers, unless the guest has set this header.
 ///
 /// # Errors
 /// The body is malformed or too large, or the run does not have enough memory left.
@@ -45,7 +47,7 @@ pub(super) fn encode(
             let encoded = texts().flat_map(|text| byte_serialize(text.as_bytes()));
             let body_bytes = encoded.map(str::len).sum::<usize>() + 2 * fields.len();
             let build = || encode_form(&fields, body_bytes);
-            build_charged(input_bytes, body_bytes, memory, limits, build)
+            build_and_charge_body(input_bytes, body_bytes, memory, limits, build)
         }
         Body::Attachment(content, kind) => {
             set_content_type(headers, &kind);
@@ -56,20 +58,20 @@ pub(super) fn encode(
                 let why = "the host sets the Content-Type of a multipart body; remove this header";
                 return Err(HttpError::Invalid(why.to_owned()));
             }
-            multipart::check(&parts)?;
-            let boundary = multipart::boundary(&parts)?;
+            multipart::check_parts(&parts)?;
+            let boundary = multipart::choose_boundary(&parts)?;
             set_content_type(headers, &format!("multipart/form-data; boundary={boundary}"));
             let body_bytes = multipart::encoded_bytes(&parts, &boundary);
-            let build = || multipart::encode(&parts, &boundary, body_bytes);
-            // The contents of the parts are charged already.
-            build_charged(0, body_bytes, memory, limits, build)
+            let build = || multipart::encode_parts(&parts, &boundary, body_bytes);
+            // The contents of the parts are already charged, so the input counts as 0 bytes here.
+            build_and_charge_body(0, body_bytes, memory, limits, build)
         }
     }
 }
 
-/// Builds a body of known size. Before that, charges the body and the guest's data that it is built
-/// from.
-fn build_charged(
+/// Builds a body whose size is known. Before that, charges to the run the body and the guest's data
+/// from which it is built.
+fn build_and_charge_body(
     input_bytes: usize,
     body_bytes: usize,
     memory: &Arc<Account>,
@@ -106,7 +108,8 @@ fn set_content_type(headers: &mut Vec<(String, String)>, kind: &str) {
 mod tests {
     use super::*;
 
-    fn encoded(body: Body, kind: Option<&str>) -> Result<(String, String), HttpError> {
+    /// Encodes a body. Returns its content type and its text.
+    fn encode_with_type(body: Body, kind: Option<&str>) -> Result<(String, String), HttpError> {
         let memory = Account::for_test(1 << 20);
         let mut headers: Vec<_> =
             kind.into_iter().map(|kind| ("Content-Type".to_owned(), kind.to_owned())).collect();
@@ -126,23 +129,24 @@ mod tests {
     }
 
     #[test]
-    fn each_body_has_its_content_type_unless_the_guest_set_it() {
-        let (kind, text) = encoded(Body::Json("{\"ü\":1}".to_owned()), None).unwrap();
+    fn the_host_sets_the_content_type_of_a_body_unless_the_guest_set_it() {
+        let (kind, text) = encode_with_type(Body::Json("{\"ü\":1}".to_owned()), None).unwrap();
         assert_eq!((kind.as_str(), text.as_str()), ("application/json", "{\"ü\":1}"));
-        let (kind, _) = encoded(Body::Json("{}".to_owned()), Some("application/x+json")).unwrap();
+        let (kind, _) =
+            encode_with_type(Body::Json("{}".to_owned()), Some("application/x+json")).unwrap();
         assert_eq!(kind, "application/x+json");
-        let (kind, text) = encoded(form_body("a b", "ü&="), None).unwrap();
+        let (kind, text) = encode_with_type(form_body("a b", "ü&="), None).unwrap();
         assert_eq!(kind, "application/x-www-form-urlencoded");
         assert_eq!(text, "a+b=%C3%BC%26%3D&x=y");
-        assert_eq!(encoded(Body::Bytes(b"x".to_vec()), None).unwrap().0, "");
-        let (kind, text) = encoded(Body::Multipart(vec![part("hello")]), None).unwrap();
+        assert_eq!(encode_with_type(Body::Bytes(b"x".to_vec()), None).unwrap().0, "");
+        let (kind, text) = encode_with_type(Body::Multipart(vec![part("hello")]), None).unwrap();
         let boundary = kind.strip_prefix("multipart/form-data; boundary=").unwrap();
         assert!(text.ends_with(&format!("\r\n\r\nhello\r\n--{boundary}--\r\n")), "{text}");
     }
 
     #[test]
-    fn a_content_type_of_a_multipart_body_is_refused() {
-        let refused = encoded(Body::Multipart(vec![part("x")]), Some("multipart/mixed"));
+    fn a_guest_cannot_set_the_content_type_of_a_multipart_body() {
+        let refused = encode_with_type(Body::Multipart(vec![part("x")]), Some("multipart/mixed"));
         assert!(matches!(refused, Err(HttpError::Invalid(_))));
     }
 
@@ -151,7 +155,7 @@ mod tests {
         for body in
             [form_body("ü", &"ü".repeat(200)), Body::Multipart(vec![part(&"x".repeat(900))])]
         {
-            let refused = encoded(body, None).unwrap_err().to_string();
+            let refused = encode_with_type(body, None).unwrap_err().to_string();
             assert!(refused.contains("`limits.request_body_bytes` = 1000"), "{refused}");
         }
     }

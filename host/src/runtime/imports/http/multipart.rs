@@ -1,7 +1,7 @@
 //! Encodes the parts of a `multipart/form-data` body.
 //!
-//! Names are never escaped, because trackers decode escaped names differently. Names that would
-//! need escaping are refused.
+//! This file never escapes a name, because trackers decode escaped names differently. Names that
+//! would need escapes are refused.
 
 use aho_corasick::AhoCorasick;
 use bytes::Bytes;
@@ -14,19 +14,20 @@ pub(super) struct Part {
     pub(super) name: String,
     pub(super) file_name: Option<String>,
     pub(super) media_type: Option<String>,
-    /// The content of the part, charged to the run.
+    /// The content of the part, which is already charged to the run.
     pub(super) content: Bytes,
 }
 
-/// Maximum number of parts of a body.
+/// Maximum number of parts in a body.
 const PARTS_MAX: usize = 1_000;
 /// Maximum number of random boundaries that are tried.
 const BOUNDARY_ATTEMPTS_MAX: usize = 4;
-/// The media type of a file if the guest does not set one.
-const DEFAULT_FILE_TYPE: &str = "application/octet-stream";
+/// The media type of a file for which the guest sets no media type.
+const DEFAULT_FILE_MEDIA_TYPE: &str = "application/octet-stream";
 
-/// Refuses names, file names and media types that could end a header early.
-pub(super) fn check(parts: &[Part]) -> Result<(), HttpError> {
+/// Refuses parts whose name, file name or media type could end a header early. Also refuses too
+/// many parts, and a body without parts.
+pub(super) fn check_parts(parts: &[Part]) -> Result<(), HttpError> {
     if parts.is_empty() || parts.len() > PARTS_MAX {
         let count = parts.len();
         let why =
@@ -46,33 +47,36 @@ pub(super) fn check(parts: &[Part]) -> Result<(), HttpError> {
     }
 }
 
-/// Returns a random boundary that no content contains.
-pub(super) fn boundary(parts: &[Part]) -> Result<String, HttpError> {
+/// Returns a random boundary. No part contains the boundary in its content.
+pub(super) fn choose_boundary(parts: &[Part]) -> Result<String, HttpError> {
     let random = || format!("jackfield-{}", Uuid::new_v4().simple());
     let boundaries = std::iter::repeat_with(random).take(BOUNDARY_ATTEMPTS_MAX);
-    first_unused(boundaries, parts).ok_or_else(|| {
+    first_boundary_not_in_parts(boundaries, parts).ok_or_else(|| {
         let why = "cannot choose a boundary: the parts contain every boundary that was tried";
         HttpError::Invalid(why.to_owned())
     })
 }
 
-/// Returns the first of these boundaries that no content contains.
-fn first_unused(mut boundaries: impl Iterator<Item = String>, parts: &[Part]) -> Option<String> {
+/// Returns the first of these boundaries that is not in the content of any part.
+fn first_boundary_not_in_parts(
+    mut boundaries: impl Iterator<Item = String>,
+    parts: &[Part],
+) -> Option<String> {
     boundaries.find(|boundary| {
         AhoCorasick::new([boundary])
             .is_ok_and(|search| !parts.iter().any(|part| search.is_match(&part.content)))
     })
 }
 
-/// Returns the number of bytes that [`encode`] returns.
+/// Computes the size of the body that [`encode_parts`] returns, in bytes.
 pub(super) fn encoded_bytes(parts: &[Part], boundary: &str) -> usize {
     let parts_bytes: usize =
         parts.iter().map(|part| part.content.len() + part_head(part).len()).sum();
     parts_bytes + (parts.len() + 1) * (boundary.len() + 6)
 }
 
-/// Returns the encoded body. `body_bytes` is its size.
-pub(super) fn encode(parts: &[Part], boundary: &str, body_bytes: usize) -> Vec<u8> {
+/// Encodes the parts into a body. `body_bytes` is the size of this body.
+pub(super) fn encode_parts(parts: &[Part], boundary: &str, body_bytes: usize) -> Vec<u8> {
     let mut body = Vec::with_capacity(body_bytes);
     for part in parts {
         body.extend_from_slice(format!("--{boundary}\r\n{}", part_head(part)).as_bytes());
@@ -89,7 +93,7 @@ fn part_head(part: &Part) -> String {
     if let Some(name) = &part.file_name {
         head += &format!("; filename=\"{name}\"");
     }
-    let default = part.file_name.as_ref().map(|_| DEFAULT_FILE_TYPE);
+    let default = part.file_name.as_ref().map(|_| DEFAULT_FILE_MEDIA_TYPE);
     if let Some(kind) = part.media_type.as_deref().or(default) {
         head += &format!("\r\nContent-Type: {kind}");
     }
@@ -116,7 +120,7 @@ mod tests {
             part("file", Some("Bild ü.png"), None, Bytes::from_static(b"\x00\r\n\xff")),
             part("note", None, None, text("")),
         ];
-        let body = encode(&parts, "b", 0);
+        let body = encode_parts(&parts, "b", 0);
         let expected = [
             &b"--b\r\nContent-Disposition: form-data; name=\"payload\"\r\n"[..],
             b"Content-Type: application/json\r\n\r\n{}\r\n",
@@ -129,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_could_end_a_header_is_refused() {
+    fn a_part_with_a_text_that_could_end_a_header_is_refused() {
         let with_line_break = "evil\r\nX: y";
         let refused = [
             part(with_line_break, None, None, text("")),
@@ -139,19 +143,20 @@ mod tests {
             part("a", None, Some("text/plain\n\nbody"), text("")),
         ];
         for part in refused {
-            assert!(matches!(check(&[part]), Err(HttpError::Invalid(_))));
+            assert!(matches!(check_parts(&[part]), Err(HttpError::Invalid(_))));
         }
         assert!(
-            check(&[part("a", Some("ü'.png"), Some("text/plain"), text(with_line_break))]).is_ok()
+            check_parts(&[part("a", Some("ü'.png"), Some("text/plain"), text(with_line_break))])
+                .is_ok()
         );
-        assert!(check(&[]).is_err());
+        assert!(check_parts(&[]).is_err());
     }
 
     #[test]
     fn the_chosen_boundary_is_not_in_any_content() {
         let boundaries = || ["one", "two", "three"].into_iter().map(str::to_owned);
         let parts = [part("a", None, None, text("x one")), part("b", None, None, text("--two--"))];
-        assert_eq!(first_unused(boundaries(), &parts).as_deref(), Some("three"));
-        assert_eq!(first_unused(boundaries().take(2), &parts), None);
+        assert_eq!(first_boundary_not_in_parts(boundaries(), &parts).as_deref(), Some("three"));
+        assert_eq!(first_boundary_not_in_parts(boundaries().take(2), &parts), None);
     }
 }

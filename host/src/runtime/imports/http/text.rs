@@ -1,26 +1,26 @@
-//! Decodes the body of a response as text, if the body is text.
+//! Decodes the body of a response into a text, if the body is a text. Never changes other bodies.
 
 use encoding_rs::{Encoding, UTF_8};
 
 use crate::egress::HttpError;
 use crate::memory::Charge;
 
-/// The maximum number of UTF-8 bytes that one byte of another charset becomes.
+/// The decoder makes at most this number of UTF-8 bytes from one byte of another charset.
 const UTF_8_GROWTH: u64 = 3;
 
-/// The body of a response in the form that the guest receives.
-pub(super) struct Decoded {
-    /// The text; `None` if the body is not text.
+/// The body of a response as the guest gets it.
+pub(super) struct DecodedBody {
+    /// The text. `None` if the body is not a text.
     pub(super) text: Option<String>,
-    /// The body, if it is not text; otherwise empty.
+    /// The bytes of a body that is not a text. Empty if the body is a text.
     pub(super) bytes: Vec<u8>,
     /// The charge for the text or the bytes.
     pub(super) charge: Charge,
 }
 
-/// Decodes a body if its `Content-Type` is a text type, or if it has no `Content-Type` and is
-/// UTF-8. `redact` removes secrets that could not be found before, because the body had another
-/// charset.
+/// Decodes a body if its `Content-Type` is a text type. A body without a `Content-Type` is decoded
+/// if it is UTF-8. `redact` removes the secrets that could not be found earlier because the body
+/// had another charset.
 ///
 /// # Errors
 /// The run does not have enough memory left.
@@ -29,22 +29,22 @@ pub(super) fn decode(
     body: Vec<u8>,
     mut charge: Charge,
     redact: impl FnOnce(String) -> String,
-) -> Result<Decoded, HttpError> {
+) -> Result<DecodedBody, HttpError> {
     let kind = headers.iter().find(|(name, _)| name == "content-type");
     let encoding = match kind {
         Some((_, kind)) => text_encoding(kind),
         None => Some(UTF_8),
     };
     let Some(encoding) = encoding else {
-        return Ok(Decoded { text: None, bytes: body, charge });
+        return Ok(DecodedBody { text: None, bytes: body, charge });
     };
     let bytes = match String::from_utf8(body) {
         Ok(text) if encoding == UTF_8 => {
             let text = without_byte_order_mark(text);
-            return Ok(Decoded { text: Some(text), bytes: Vec::new(), charge });
+            return Ok(DecodedBody { text: Some(text), bytes: Vec::new(), charge });
         }
         Err(error) if kind.is_none() => {
-            return Ok(Decoded { text: None, bytes: error.into_bytes(), charge });
+            return Ok(DecodedBody { text: None, bytes: error.into_bytes(), charge });
         }
         Ok(text) => text.into_bytes(),
         Err(error) => error.into_bytes(),
@@ -52,10 +52,11 @@ pub(super) fn decode(
     charge.grow(bytes.len() as u64 * UTF_8_GROWTH)?;
     let text = redact(encoding.decode(&bytes).0.into_owned());
     charge.set(text.capacity() as u64)?;
-    Ok(Decoded { text: Some(text), bytes: Vec::new(), charge })
+    Ok(DecodedBody { text: Some(text), bytes: Vec::new(), charge })
 }
 
-/// Returns the encoding of a text; `None` if the type is not a text type or its charset is unknown.
+/// Returns the encoding of a text with this content type. Returns `None` if the type is not a text
+/// type or its charset is unknown.
 fn text_encoding(content_type: &str) -> Option<&'static Encoding> {
     let mut segments = content_type.split(';').map(str::trim);
     let kind = segments.next().unwrap_or_default().to_ascii_lowercase();
@@ -86,8 +87,8 @@ mod tests {
     use super::*;
     use crate::memory::Account;
 
-    /// The body as text; `None` if it is not text.
-    fn text(kind: Option<&str>, body: &[u8]) -> Option<String> {
+    /// Decodes a body. Returns its text, or `None` if it is not a text.
+    fn decoded_text(kind: Option<&str>, body: &[u8]) -> Option<String> {
         let headers: Vec<_> =
             kind.into_iter().map(|kind| ("content-type".to_owned(), kind.to_owned())).collect();
         let charge = Account::for_test(1 << 20).charge(body.len() as u64).unwrap();
@@ -98,30 +99,36 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_decoded_by_its_charset_and_has_no_byte_order_mark() {
-        assert_eq!(text(Some("application/json"), b"\xef\xbb\xbf{}").unwrap(), "{}");
-        assert_eq!(text(Some("text/html; Charset=\"ISO-8859-1\""), b"\xfc").unwrap(), "ü");
-        assert_eq!(text(Some("text/xml;charset=utf-16le"), b"\xff\xfea\0b\0").unwrap(), "ab");
-        assert_eq!(text(Some("application/hal+json"), "ü".as_bytes()).unwrap(), "ü");
-        assert_eq!(text(Some("text/plain"), b"a\xff").unwrap(), "a\u{fffd}");
-        assert_eq!(text(None, "ü".as_bytes()).unwrap(), "ü");
-        assert_eq!(text(None, b"").unwrap(), "");
+    fn a_text_is_decoded_with_its_charset_and_its_byte_order_mark_is_removed() {
+        assert_eq!(decoded_text(Some("application/json"), b"\xef\xbb\xbf{}").unwrap(), "{}");
+        assert_eq!(decoded_text(Some("text/html; Charset=\"ISO-8859-1\""), b"\xfc").unwrap(), "ü");
+        assert_eq!(
+            decoded_text(Some("text/xml;charset=utf-16le"), b"\xff\xfea\0b\0").unwrap(),
+            "ab"
+        );
+        assert_eq!(decoded_text(Some("application/hal+json"), "ü".as_bytes()).unwrap(), "ü");
+        assert_eq!(decoded_text(Some("text/plain"), b"a\xff").unwrap(), "a\u{fffd}");
+        assert_eq!(decoded_text(None, "ü".as_bytes()).unwrap(), "ü");
+        assert_eq!(decoded_text(None, b"").unwrap(), "");
     }
 
     #[test]
     fn a_body_that_is_not_text_is_not_decoded() {
         let kinds = ["image/png", "application/octet-stream", "text/html; charset=klingon", ""];
         for kind in kinds {
-            assert_eq!(text(Some(kind), b"a\xff"), None, "{kind}");
+            assert_eq!(decoded_text(Some(kind), b"a\xff"), None, "{kind}");
         }
         let docx = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
-        assert_eq!(text(Some(docx), b"PK"), None);
-        assert_eq!(text(None, b"a\xff"), None);
+        assert_eq!(decoded_text(Some(docx), b"PK"), None);
+        assert_eq!(decoded_text(None, b"a\xff"), None);
     }
 
     #[test]
     fn a_secret_in_another_charset_is_redacted_after_decoding() {
         let hidden: Vec<u8> = "s3cr3t".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        assert_eq!(text(Some("text/plain; charset=utf-16le"), &hidden).unwrap(), "[secret]");
+        assert_eq!(
+            decoded_text(Some("text/plain; charset=utf-16le"), &hidden).unwrap(),
+            "[secret]"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! The operations on accounts. This file decides which thread runs each, and whether it is durable.
-//! The SQL is in [`account_tokens`], [`sessions`] and [`audit`].
+//! The operations on accounts. This file decides which thread runs each operation, and whether the
+//! operation is durable. The SQL is in [`account_tokens`], [`sessions`] and [`audit`].
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -26,14 +26,14 @@ impl AccountStore for SqlStore {
     }
 
     async fn account_token(&self, hash: TokenHash) -> Result<Option<AccountToken>, StoreError> {
-        self.readers.run(move |db| account_tokens::by_hash(db, hash)).await
+        self.readers.run(move |db| account_tokens::find_by_hash(db, hash)).await
     }
 
     async fn revoke_account_token(&self, id: TokenId) -> Result<(), StoreError> {
         self.writer.run(Durable, move |db| account_tokens::delete(db, id)).await
     }
 
-    async fn record_use(&self, id: TokenId, at: Timestamp) -> Result<(), StoreError> {
+    async fn record_token_use(&self, id: TokenId, at: Timestamp) -> Result<(), StoreError> {
         self.writer.run(Lazy, move |db| account_tokens::record_use(db, id, at)).await
     }
 
@@ -43,15 +43,15 @@ impl AccountStore for SqlStore {
     }
 
     async fn session(&self, hash: TokenHash) -> Result<Option<Session>, StoreError> {
-        self.readers.run(move |db| sessions::by_hash(db, hash)).await
+        self.readers.run(move |db| sessions::find_by_hash(db, hash)).await
     }
 
     async fn end_session(&self, hash: TokenHash) -> Result<(), StoreError> {
         self.writer.run(Durable, move |db| sessions::delete(db, hash)).await
     }
 
-    async fn delete_ended_sessions(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.writer.run(Lazy, move |db| sessions::delete_ended(db, now)).await
+    async fn delete_expired_sessions(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.writer.run(Lazy, move |db| sessions::delete_expired(db, now)).await
     }
 }
 

@@ -1,8 +1,8 @@
 //! The operations on connectors that several servers share. This file decides which thread runs
-//! each, and whether it is durable.
+//! each operation, and whether the operation is durable.
 //!
 //! A file is stored in parts, each in a transaction of its own, because all servers wait for a
-//! transaction that writes. The decision is stored in a last transaction, and only if all parts are
+//! transaction that writes. The last transaction stores the decision, but only if all parts are
 //! stored.
 
 use std::sync::Arc;

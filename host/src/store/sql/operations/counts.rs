@@ -1,4 +1,5 @@
-//! The operations on counts. This file decides which thread runs each, and whether it is durable.
+//! The operations on counts. This file decides which thread runs each operation, and whether the
+//! operation is durable.
 
 use async_trait::async_trait;
 use jiff::Timestamp;

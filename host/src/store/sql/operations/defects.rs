@@ -1,5 +1,5 @@
-//! The operations on the rows of failed tests. This file decides which thread runs each, and
-//! whether it is durable.
+//! The operations on the rows of failed tests. This file decides which thread runs each operation,
+//! and whether the operation is durable.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ use crate::store::{
 
 #[async_trait]
 impl DefectStore for SqlStore {
-    fn known_defect(
+    fn cached_defect(
         &self,
         connection: ConnectionId,
         test: &FailedTest,
@@ -52,7 +52,7 @@ impl DefectStore for SqlStore {
                 (None, unanswered) => claim = unanswered,
             }
         }
-        // The epoch is read before the database. If the row changes during the claim, the cache
+        // Read the epoch before the database. If the row changes during the claim, the cache
         // ignores the insert.
         let epoch = self.cache.as_ref().map(DefectCache::epoch);
         let (connection, restored_at) = (claim.connection, self.restored_at());
@@ -92,7 +92,7 @@ impl DefectStore for SqlStore {
         self.writer
             .run(Durable, move |db| {
                 if is_shared {
-                    doubts::interrupt_dead_events(db, now, run_ms)?;
+                    doubts::interrupt_overdue_events(db, now, run_ms)?;
                 }
                 doubts::due_searches(db, now, run_ms, rows_in_work, limits)
             })
@@ -111,7 +111,7 @@ impl DefectStore for SqlStore {
             .await
     }
 
-    async fn back_to_intent(
+    async fn move_back_to_intent(
         &self,
         lease: &Lease,
         rows_in_work_if_recurrence: Option<&[DefectId]>,
@@ -122,7 +122,7 @@ impl DefectStore for SqlStore {
         let is_shared = self.is_shared();
         let back = move |db: &dyn Database| {
             let claimed =
-                moves::back_to_intent(db, lease, rows_in_work_if_recurrence.as_deref(), now)?;
+                moves::move_back_to_intent(db, lease, rows_in_work_if_recurrence.as_deref(), now)?;
             if is_shared {
                 claims::request_lease_end_notice(db, &claimed)?;
             }
@@ -148,9 +148,9 @@ impl DefectStore for SqlStore {
         self.writer.run(Durable, move |db| moves::mark_sending(db, lease, write, now)).await
     }
 
-    async fn unmark(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
+    async fn unmark_sending(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
         let lease = lease.clone();
-        self.writer.run(Lazy, move |db| moves::unmark(db, lease, now)).await
+        self.writer.run(Lazy, move |db| moves::unmark_sending(db, lease, now)).await
     }
 
     async fn store_outcome(
@@ -167,7 +167,7 @@ impl DefectStore for SqlStore {
             .writer
             .run(Durable, move |db| moves::store_outcome(db, lease, end, &steps, event, now))
             .await;
-        self.publisher.lease_ended(id);
+        self.publisher.notify_of_lease_end(id);
         stored
     }
 
@@ -181,7 +181,7 @@ impl DefectStore for SqlStore {
         let id = lease.defect;
         let ended =
             self.writer.run(Durable, move |db| moves::end_search(db, lease, end, now)).await;
-        self.publisher.lease_ended(id);
+        self.publisher.notify_of_lease_end(id);
         ended
     }
 
@@ -189,7 +189,7 @@ impl DefectStore for SqlStore {
         let lease = lease.clone();
         let id = lease.defect;
         let given_back = self.writer.run(Durable, move |db| moves::give_back(db, lease)).await;
-        self.publisher.lease_ended(id);
+        self.publisher.notify_of_lease_end(id);
         given_back
     }
 
@@ -226,7 +226,7 @@ impl DefectStore for SqlStore {
             })
             .await;
         self.clear_defect_cache();
-        self.publisher.lease_ended(id);
+        self.publisher.notify_of_lease_end(id);
         decided
     }
 

@@ -1,5 +1,5 @@
-//! The operations on events and recordings. This file decides which thread runs each, and whether
-//! it is durable.
+//! The operations on events and recordings. This file decides which thread runs each operation, and
+//! whether the operation is durable.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -45,7 +45,7 @@ impl EventStore for SqlStore {
         &self,
         connections: Vec<ConnectionId>,
     ) -> Result<Option<RecentUsage>, StoreError> {
-        self.readers.run(move |db| usage::recent(db, &connections)).await
+        self.readers.run(move |db| usage::read_recent(db, &connections)).await
     }
 
     async fn event(&self, id: EventId) -> Result<Option<WholeEvent>, StoreError> {

@@ -1,5 +1,5 @@
-//! The operations on follow-up steps. This file decides which thread runs each, and whether it is
-//! durable.
+//! The operations on follow-up steps. This file decides which thread runs each operation, and
+//! whether the operation is durable.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -62,7 +62,9 @@ impl FollowUpStore for SqlStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let (lease, step) = (lease.clone(), step.clone());
-        self.writer.run(Durable, move |db| follow_up_rows::end(db, &lease, &step, end, now)).await
+        self.writer
+            .run(Durable, move |db| follow_up_rows::end_attempt(db, &lease, &step, end, now))
+            .await
     }
 
     async fn control_comments(&self, id: ConnectionId) -> Result<Vec<ControlDefect>, StoreError> {

@@ -1,4 +1,5 @@
-//! Tests of accounts: the end of a session, and the limits of tokens, sessions and the audit log.
+//! Tests of accounts: when a session ends, and how many tokens, sessions and entries of the audit
+//! log are stored.
 
 use tempfile::tempdir;
 
@@ -9,6 +10,7 @@ use crate::store::{
     AuditStore as _, SESSIONS_MAX,
 };
 
+/// Returns the token of account `number`.
 fn token(number: u128) -> AccountToken {
     let name = format!("account {number}");
     AccountToken {
@@ -22,6 +24,7 @@ fn token(number: u128) -> AccountToken {
     }
 }
 
+/// Returns a session that this token has begun.
 fn session(token: &AccountToken, expires_at_ms: i64) -> Session {
     let (account, token) = (token.account.clone(), Some(token.id));
     Session { account, token, created_at: at(0), expires_at: at(expires_at_ms) }
@@ -53,7 +56,7 @@ async fn revoking_a_token_ends_its_sessions_and_prevents_new_ones() {
 }
 
 #[tokio::test]
-async fn tokens_and_sessions_are_limited() {
+async fn the_numbers_of_tokens_and_sessions_are_limited() {
     let folder = tempdir().unwrap();
     let store = open(&folder).await;
     for number in 0..ACCOUNT_TOKENS_MAX as u128 {
@@ -73,7 +76,7 @@ async fn tokens_and_sessions_are_limited() {
         None,
         "the session with the earliest expiry is still stored"
     );
-    store.delete_ended_sessions(at(SESSIONS_MAX as i64)).await.unwrap();
+    store.delete_expired_sessions(at(SESSIONS_MAX as i64)).await.unwrap();
     assert_eq!(number(&store, "SELECT COUNT(*) FROM sessions").await, 1);
     for number in 0..=ACCOUNT_SESSIONS_MAX {
         let session = session(&token(7), number as i64 + 9_000);
@@ -93,7 +96,7 @@ async fn pruning_keeps_the_newest_entries_of_the_audit_log_within_the_maximum_ag
     let folder = tempdir().unwrap();
     let store = open(&folder).await;
     for number in 1..=9 {
-        store.add_audit(entry(number)).await.unwrap();
+        store.add_audit(audit_entry(number)).await.unwrap();
     }
     let id = AuditId(Uuid::from_u128(9));
     let object = Some("qa".to_owned());

@@ -1,5 +1,5 @@
-//! Tests of connectors that servers share: the order of decisions, the stored files, and what is
-//! deleted.
+//! Tests of connectors that several servers share: the order of the decisions, and which files and
+//! reports are stored or deleted.
 
 use std::collections::BTreeMap;
 
@@ -9,38 +9,42 @@ use super::*;
 use crate::store::ConnectionStore as _;
 use crate::store::{Change, ConnectorStore as _, LoadedConnectors, SharedConnector, SharedFile};
 
-/// A file that is stored in two parts.
+/// Returns the content of file `number`. It is so large that it is stored in two parts.
 fn content(number: u8) -> Vec<u8> {
     vec![number; (1 << 20) + 7]
 }
 
+/// Returns file `number` as a version of the connector with this name.
 fn file(name: &str, number: u8) -> SharedFile {
     let (name, sha256) = (name.to_owned(), format!("{number:064}"));
     SharedFile { name, is_script: false, sha256, content: content(number) }
 }
 
+/// Shares file `number` as a version of the connector `c`.
 async fn share(store: &SqlStore, number: u8, ms: i64) -> i64 {
     store.share_connector(file("c", number), at(ms)).await.unwrap()
 }
 
-/// Returns the only connector.
+/// Returns the only connector in the store.
 async fn only_connector(store: &SqlStore) -> SharedConnector {
     let [only] = <[_; 1]>::try_from(store.shared_connectors().await.unwrap()).unwrap();
     only
 }
 
+/// Returns the numbers of the files that are versions of a connector.
 fn version_numbers(connector: &SharedConnector) -> Vec<String> {
     let number = |sha256: &str| sha256.trim_start_matches('0').to_owned();
     connector.versions.iter().map(|it| number(&it.sha256)).collect()
 }
 
 #[tokio::test]
-async fn the_last_decision_of_any_server_is_valid_for_all_and_they_are_notified() {
+async fn the_last_decision_of_any_server_is_valid_for_all_servers_and_they_are_notified() {
     let folder = tempdir().unwrap();
     let (store, other) = (open(&folder).await, open(&folder).await);
     assert_eq!(store.connectors_revision().await.unwrap(), 0);
     let mut changes = other.connector_changes();
-    // The listener of the other server connects in the background.
+    // The listener of the other server connects in the background, so it may miss the first
+    // notifications.
     let first = share(&store, 1, 10).await;
     let second = share(&other, 2, 5).await;
     assert!(second > first);
@@ -93,7 +97,7 @@ async fn concurrent_decisions_get_different_numbers() {
 }
 
 #[tokio::test]
-async fn a_file_is_returned_unchanged_and_deleted_when_it_is_no_longer_used() {
+async fn a_stored_file_is_unchanged_and_is_deleted_some_time_after_its_last_use() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let sha256 = |number: u8| file("c", number).sha256;
@@ -122,7 +126,7 @@ async fn a_file_is_returned_unchanged_and_deleted_when_it_is_no_longer_used() {
 }
 
 #[tokio::test]
-async fn the_same_content_can_be_used_under_several_names() {
+async fn two_connectors_can_have_the_same_file() {
     let folder = tempdir().unwrap();
     let store = open(&folder).await;
     for name in ["b", "a"] {

@@ -1,5 +1,5 @@
-//! The number of statements that an event costs. A change that needs more raises the number here
-//! and says why.
+//! Tests of the number of statements that an event costs. If a change needs more statements, raise
+//! the number here and give the reason in a comment.
 
 use std::cell::RefCell;
 
@@ -9,7 +9,7 @@ use tempfile::{TempDir, tempdir};
 
 use super::*;
 use crate::domain::{
-    Call, Event, EventKind, EventSearch, OutcomeCode, Received, RunReport, TimedStep,
+    Call, Event, EventKind, EventSearch, OutcomeCode, ReceivedRequest, RunReport, TimedStep,
     TimedStepKind, Usage,
 };
 use crate::store::EventFilter;
@@ -20,8 +20,8 @@ thread_local! {
     static STATEMENTS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Returns the statements that `work` runs, without those of its transaction.
-fn statements(db: &Sqlite, work: impl FnOnce()) -> Vec<String> {
+/// Returns the statements that `work` runs.
+fn trace_statements(db: &Sqlite, work: impl FnOnce()) -> Vec<String> {
     db.trace_v2(
         TraceEventCodes::SQLITE_TRACE_STMT,
         Some(|event| {
@@ -38,8 +38,9 @@ fn statements(db: &Sqlite, work: impl FnOnce()) -> Vec<String> {
     STATEMENTS.take()
 }
 
-/// The temporary tables that these statements make, which cost more than the rest of most of them.
-fn temporary_tables(db: &Sqlite, statements: &[String]) -> usize {
+/// Returns the number of temporary tables that these statements make. A temporary table costs more
+/// than the rest of most statements.
+fn count_temporary_tables(db: &Sqlite, statements: &[String]) -> usize {
     let of = |sql: &String| {
         let mut explain = db.prepare(&format!("EXPLAIN {sql}")).unwrap();
         let steps = explain.raw_query().mapped(|row| row.get::<_, String>("opcode"));
@@ -48,21 +49,22 @@ fn temporary_tables(db: &Sqlite, statements: &[String]) -> usize {
     statements.iter().map(of).sum()
 }
 
-/// The steps of a statement's plan that read a table from start to end.
+/// Returns the steps of a statement's plan that read a table from start to end.
 fn scans(db: &Sqlite, sql: &str) -> Vec<String> {
     let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
     let steps = explain.raw_query().mapped(|row| row.get::<_, String>("detail"));
     steps.map(Result::unwrap).filter(|step| step.starts_with("SCAN")).collect()
 }
 
-/// Another connection to a store's file.
-fn sqlite(folder: &TempDir) -> Sqlite {
+/// Opens another connection to a store's file.
+fn open_file(folder: &TempDir) -> Sqlite {
     let db = Sqlite::open(folder.path().join("jackfield.db")).unwrap();
     db.pragma_update(None, "foreign_keys", true).unwrap();
     db
 }
 
-fn created(connection: ConnectionId) -> Event {
+/// Returns the event of a created defect.
+fn created_event(connection: ConnectionId) -> Event {
     Event {
         id: event(),
         connection: Some(connection),
@@ -71,12 +73,13 @@ fn created(connection: ConnectionId) -> Event {
         ms: 9,
         status: Some(200),
         outcome: OutcomeCode::Created.into(),
-        request: Received::default(),
+        request: ReceivedRequest::default(),
         defect: None,
     }
 }
 
-fn run() -> RunReport {
+/// Returns the report of a run of `create`.
+fn create_run() -> RunReport {
     RunReport {
         call: Call::Create,
         outcome: OutcomeCode::Ok,
@@ -93,11 +96,11 @@ fn run() -> RunReport {
 }
 
 #[tokio::test]
-async fn a_create_costs_five_statements_with_its_event() {
+async fn a_create_and_its_event_cost_five_statements() {
     let folder = tempdir().unwrap();
     let (store, connection) = store_with_connection(&folder).await;
     store.close().await;
-    let db = &sqlite(&folder);
+    let db = &open_file(&folder);
     let mut granted = None;
     let claim = Claim {
         connection,
@@ -109,22 +112,23 @@ async fn a_create_costs_five_statements_with_its_event() {
         awaited_fence: None,
         rows_in_work_if_recurrence: None,
     };
-    let claimed = statements(db, || granted = Some(claims::claim(db, &claim, None).unwrap()));
+    let claimed = trace_statements(db, || granted = Some(claims::claim(db, &claim, None).unwrap()));
     let granted = lease(&granted.unwrap());
-    let sent = statements(db, || {
+    let sent = trace_statements(db, || {
         moves::mark_sending(db, granted.clone(), write(at(1)), at(1)).unwrap();
     });
-    let stored = statements(db, || {
+    let stored = trace_statements(db, || {
         let verdict = RowEnd::Created(defect("7"));
         moves::store_outcome(db, granted, verdict, &[], event(), at(2)).unwrap();
     });
-    let recorded = statements(db, || {
+    let recorded = trace_statements(db, || {
         let step = TimedStep { kind: TimedStepKind::Store, at_us: 7, us: 9 };
-        let row = EventRow::new(created(connection), &step.into(), vec![run()]).unwrap();
+        let row =
+            EventRow::new(created_event(connection), &step.into(), vec![create_run()]).unwrap();
         events::store(db, &[&row]).unwrap();
     });
     let counted = [claimed, sent, stored, recorded];
-    let tables = counted.each_ref().map(|statements| temporary_tables(db, statements));
+    let tables = counted.each_ref().map(|statements| count_temporary_tables(db, statements));
     assert_eq!(counted.each_ref().map(Vec::len), [2, 1, 1, 1], "{counted:#?}");
     assert_eq!(tables, [0, 0, 0, 0], "{counted:#?}");
 }
@@ -134,8 +138,8 @@ async fn the_sweep_never_reads_all_defects() {
     let folder = tempdir().unwrap();
     let (store, _) = store_with_connection(&folder).await;
     store.close().await;
-    let db = &sqlite(&folder);
-    let sweep = statements(db, || {
+    let db = &open_file(&folder);
+    let sweep = trace_statements(db, || {
         doubts::due_searches(db, at(0), RUN_MS, Vec::new(), DUE_LIMITS).unwrap();
         follow_up_rows::list_due(db, at(0), Vec::new(), DUE_LIMITS).unwrap();
     });
@@ -146,12 +150,12 @@ async fn the_sweep_never_reads_all_defects() {
 }
 
 #[tokio::test]
-async fn a_change_of_one_connection_does_not_read_the_others() {
+async fn reading_one_connection_does_not_read_the_other_connections() {
     let folder = tempdir().unwrap();
     let (store, connection) = store_with_connection(&folder).await;
     store.close().await;
-    let db = &sqlite(&folder);
-    let read = statements(db, || {
+    let db = &open_file(&folder);
+    let read = trace_statements(db, || {
         let found = connection_records::read(db, Some(connection)).unwrap();
         assert_eq!(found.len(), 1);
     });
@@ -165,11 +169,11 @@ async fn the_recent_usage_reads_only_the_newest_events_of_its_connections() {
     let folder = tempdir().unwrap();
     let (store, connection) = store_with_connection(&folder).await;
     store.close().await;
-    let db = &sqlite(&folder);
-    let all = statements(db, || {
-        usage::recent(db, &[connection, ConnectionId(Uuid::from_u128(7))]).unwrap();
+    let db = &open_file(&folder);
+    let all = trace_statements(db, || {
+        usage::read_recent(db, &[connection, ConnectionId(Uuid::from_u128(7))]).unwrap();
     });
-    let read = (all.len(), temporary_tables(db, &all), scans(db, &all[0]));
+    let read = (all.len(), count_temporary_tables(db, &all), scans(db, &all[0]));
     assert_eq!(read, (2, 0, Vec::new()));
 }
 
@@ -178,12 +182,12 @@ async fn a_search_for_events_reads_no_table_from_start_to_end() {
     let folder = tempdir().unwrap();
     let (store, _) = store_with_connection(&folder).await;
     store.close().await;
-    let db = &sqlite(&folder);
+    let db = &open_file(&folder);
     let id = Uuid::from_u128(1);
     for search in [id.to_string(), format!("{id}/{id}"), "three words tracker".to_owned()] {
         let search = Some(EventSearch::new(&search));
         let filter = EventFilter { search, limit: 9, ..EventFilter::default() };
-        let read = statements(db, || {
+        let read = trace_statements(db, || {
             events::list(db, &filter).unwrap();
         });
         assert!(!read.is_empty());

@@ -1,5 +1,5 @@
-//! Tests of people's decisions about a defect, and of changes of a connection that its defects
-//! prevent.
+//! Tests of people's decisions about a defect. Also tests that unresolved defects of a connection
+//! prevent some changes of the connection.
 
 use tempfile::tempdir;
 
@@ -9,15 +9,14 @@ use crate::store::ConnectionStore as _;
 use crate::store::DefectStore as _;
 
 #[tokio::test]
-async fn the_index_delay_starts_again_at_a_decision() {
+async fn the_index_delay_begins_again_when_a_person_decides() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     for (number, decision) in [(1, Decision::Retry), (2, Decision::GiveUp)] {
         let test = failed_test(number);
         let granted = lease(&try_claim(&store, id, &test, at(0)).await.unwrap());
         mark(&store, &granted, 1).await.unwrap();
-        // The run stored no outcome, so its write may have lasted until the maximum duration of a
-        // run.
+        // The run stored no outcome, so its write may have lasted as long as a run may last.
         let decided = store.decide(granted.defect, &decision, &[], "ann", at(LEASE_MS + 1), RUN_MS);
         decided.await.unwrap();
         let claimed = try_claim(&store, id, &test, at(LEASE_MS + 2)).await.unwrap();
@@ -52,10 +51,10 @@ async fn people_resolve_a_defect_in_doubt_and_release_a_resolved_one() {
 
     store.decide(row, &Decision::Retry, &[], "ann", at(3), RUN_MS).await.unwrap();
     let retried = claim(&store, id, 4).await;
-    assert_eq!(doubt(&retried).decided, Some(DecidedDoubt::Retry));
+    assert_eq!(doubt(&retried).decision, Some(DecidedDoubt::Retry));
     let retried = lease(&retried);
-    store.back_to_intent(&retried, None, at(4)).await.unwrap();
-    let again = store.back_to_intent(&retried, None, at(4)).await;
+    store.move_back_to_intent(&retried, None, at(4)).await.unwrap();
+    let again = store.move_back_to_intent(&retried, None, at(4)).await;
     assert!(matches!(again, Err(StoreError::Fenced)), "a decision to retry allows only one create");
     mark(&store, &retried, 5).await.unwrap();
     store
@@ -63,7 +62,7 @@ async fn people_resolve_a_defect_in_doubt_and_release_a_resolved_one() {
         .await
         .unwrap();
     let searching = claim(&store, id, 6).await;
-    assert_eq!(doubt(&searching).decided, None);
+    assert_eq!(doubt(&searching).decision, None);
     store.give_back(&lease(&searching)).await.unwrap();
     store.decide(row, &Decision::Adopt(defect("7")), &[], "bob", at(7), RUN_MS).await.unwrap();
     assert!(matches!(claim(&store, id, 8).await, Claimed::Created { .. }));
@@ -90,8 +89,8 @@ async fn after_a_give_up_the_next_claim_searches_once_more() {
         store.decide(granted.defect, &Decision::GiveUp, &[], "ann", at(3), RUN_MS).await.unwrap();
     assert_eq!(record.state, DefectState::Failed);
     let claimed = claim(&store, id, 4).await;
-    assert_eq!(doubt(&claimed).decided, Some(DecidedDoubt::GiveUp));
-    store.back_to_intent(&lease(&claimed), None, at(4)).await.unwrap();
+    assert_eq!(doubt(&claimed).decision, Some(DecidedDoubt::GiveUp));
+    store.move_back_to_intent(&lease(&claimed), None, at(4)).await.unwrap();
     mark(&store, &lease(&claimed), 5).await.unwrap();
     let refused = failed_after_write(WriteClass::Refused, 6);
     store.store_outcome(&lease(&claimed), &refused, &[], event(), at(6)).await.unwrap();
@@ -113,7 +112,7 @@ async fn a_person_adopts_a_defect_for_a_failed_row() {
         .unwrap();
     assert!(matches!(claim(&store, id, 4).await, Claimed::Created { .. }));
     let controls = store.control_defects(id, &write(at(1)).snapshot, at(2)).await.unwrap();
-    assert_eq!(controls, [], "the record of an adopted defect may not contain the marker");
+    assert_eq!(controls, [], "an adopted defect cannot show that a search works");
 }
 
 #[tokio::test]

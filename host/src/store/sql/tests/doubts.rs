@@ -1,5 +1,5 @@
-//! Tests of searches for defects in doubt: when they are due, how they end, and which known defects
-//! show that a search works.
+//! Tests of searches for defects in doubt: when a search is due, how a search ends, and which known
+//! defects show that a search works.
 
 use tempfile::tempdir;
 
@@ -9,7 +9,7 @@ use crate::store::DefectStore as _;
 use crate::store::DoubtCounts;
 
 #[tokio::test]
-async fn the_wait_between_searches_doubles_and_a_found_defect_is_adopted() {
+async fn the_wait_between_searches_doubles_and_a_found_defect_ends_the_searches() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let granted = fail_after_write(&store, id, WriteClass::Open).await;
@@ -52,16 +52,16 @@ async fn a_search_ends_the_doubt_or_needs_a_person() {
     let counts = DoubtCounts { in_doubt: 0, need_person: 0, ..counts };
     assert_eq!(store.count_doubts().await.unwrap(), [counts]);
     let claimed = claim(&store, id, 7).await;
-    assert!(doubt(&claimed).settled && doubt(&claimed).class == WriteClass::Open);
+    assert!(doubt(&claimed).has_ended && doubt(&claimed).class == WriteClass::Open);
 }
 
 #[tokio::test]
-async fn after_a_defect_in_doubt_is_created_again_a_second_record_is_searched_for_once() {
+async fn after_a_defect_in_doubt_is_created_one_search_looks_for_a_second_record() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     fail_after_write(&store, id, WriteClass::Unclear).await;
     let search = lease(&claim(&store, id, 3).await);
-    store.back_to_intent(&search, None, at(3)).await.unwrap();
+    store.move_back_to_intent(&search, None, at(3)).await.unwrap();
     mark(&store, &search, 4).await.unwrap();
     store.store_outcome(&search, &RowEnd::Created(defect("7")), &[], event(), at(5)).await.unwrap();
     let due = store.due_searches(at(20_000), RUN_MS, Vec::new(), DUE_LIMITS).await.unwrap();

@@ -1,11 +1,11 @@
-//! Stores and lists events, runs and counts.
+//! Tests of the stored events, runs, recordings and counts.
 
 use tempfile::tempdir;
 
 use super::*;
 use crate::domain::{
     Call, Counts, Effect, Event, EventKind, EventSearch, LogLevel, LogLine, OutboundCall, Outcome,
-    OutcomeCode, Percentiles, RECORDED_EVENT_BYTES_MAX, Received, RunRecording, RunReport,
+    OutcomeCode, Percentiles, RECORDED_EVENT_BYTES_MAX, ReceivedRequest, RunRecording, RunReport,
     RunTimes, Settings, TimedStep, TimedStepKind, TimedSteps, Usage,
 };
 use crate::store::sql::writer::Durability::Lazy;
@@ -14,6 +14,7 @@ use crate::store::{CachedCounts, EventFilter, Retention, WholeEvent};
 use crate::store::{ConnectionStore as _, CountsStore as _};
 use crate::store::{DefectStore as _, EventStore as _};
 
+/// Returns event `number`, which was received at the instant `number`.
 pub(super) fn an_event(
     number: u128,
     connection: Option<ConnectionId>,
@@ -29,15 +30,16 @@ pub(super) fn an_event(
         ms: 12,
         status: Some(status),
         outcome: Outcome { code, detail: format!("{code}!") },
-        request: Received {
+        request: ReceivedRequest {
             method: "POST".to_owned(),
             path: "/".to_owned(),
-            ..Received::default()
+            ..ReceivedRequest::default()
         },
         defect: None,
     }
 }
 
+/// Returns the report of a run that made this call.
 fn a_run(call: Call) -> RunReport {
     let message = "asked".to_owned();
     RunReport {
@@ -80,7 +82,8 @@ async fn the_steps_of_an_event_are_stored_in_the_order_of_time() {
     let (claim, stored) = (step(TimedStepKind::Claim, 10), step(TimedStepKind::Store, 900));
     let (second, late) = (step(TimedStepKind::Claim, 300), step(TimedStepKind::Store, 2_000));
     let event = an_event(1, Some(id), OutcomeCode::Created, 200);
-    // With the event, in its queue, later, and without a run.
+    // Record steps before the event, while the event is queued, after the event is stored, and
+    // together with a run.
     store.record_timed_steps(event.id, stored.into());
     store.record_event(event.clone());
     store.record_timed_steps(event.id, claim.into());
@@ -93,7 +96,7 @@ async fn the_steps_of_an_event_are_stored_in_the_order_of_time() {
     let kept = store.event(event.id).await.unwrap().unwrap();
     assert_eq!(kept.steps.iter().collect::<Vec<_>>(), [claim, second, stored, late]);
     assert_eq!(kept.runs, [a_run(Call::Find)]);
-    // An event that is not stored has no steps.
+    // The steps of an event that is not stored are dropped.
     store.record_timed_steps(EventId(Uuid::nil()), claim.into());
     store.flush().await.unwrap();
     assert_eq!(store.event(EventId(Uuid::nil())).await.unwrap(), None);
@@ -120,7 +123,7 @@ async fn an_event_is_stored_with_its_runs_and_its_newest_state() {
 }
 
 #[tokio::test]
-async fn a_row_that_cannot_be_written_does_not_affect_the_others_of_its_batch() {
+async fn a_row_that_cannot_be_written_does_not_affect_the_other_rows_of_its_batch() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let unknown = ConnectionId(Uuid::max());
@@ -183,7 +186,7 @@ async fn events_are_found_by_their_id_their_defect_and_words_of_their_error() {
         failed.outcome.detail = detail.to_owned();
         store.record_event(failed);
     }
-    // Its error became another one.
+    // The error of event 4 changes.
     let mut changed = an_event(4, Some(id), OutcomeCode::TrackerUnavailable, 502);
     changed.outcome.detail = "The tracker is away".to_owned();
     store.flush().await.unwrap();
@@ -217,7 +220,7 @@ async fn events_are_found_by_their_id_their_defect_and_words_of_their_error() {
 }
 
 #[tokio::test]
-async fn the_retention_keeps_the_newest_events() {
+async fn pruning_keeps_the_newest_events_within_the_retention() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     for number in 1..=8 {
@@ -248,7 +251,7 @@ async fn the_retention_keeps_the_newest_events() {
 }
 
 #[tokio::test]
-async fn the_newest_events_within_the_bytes_are_kept() {
+async fn the_newest_events_within_the_maximum_size_are_kept() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     for number in 1..=20 {
@@ -278,7 +281,7 @@ async fn the_newest_events_within_the_bytes_are_kept() {
 }
 
 #[tokio::test]
-async fn a_deleted_connection_is_hidden_at_once_and_deleted_in_steps() {
+async fn a_deleted_connection_is_hidden_at_once_and_its_rows_are_deleted_later_in_parts() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     for number in 1..=3_000 {
@@ -287,21 +290,22 @@ async fn a_deleted_connection_is_hidden_at_once_and_deleted_in_steps() {
     store.flush().await.unwrap();
     let count = async || number(&store, "SELECT COUNT(*) FROM events").await;
     store.delete_connection(id, false).await.unwrap();
-    assert_eq!(count().await, 3_000, "deleting them is not a part of the answer");
+    assert_eq!(count().await, 3_000, "the events are deleted only later");
     let all = EventFilter { limit: 99, ..EventFilter::default() };
     assert!(store.events(&all).await.unwrap().is_empty());
     assert!(store.connections().await.unwrap().is_empty());
     assert!(matches!(store.delete_connection(id, false).await, Err(StoreError::NotFound(_))));
     store.create_connection(&stored_connection("shop")).await.unwrap();
-    let steps = async || store.writer.run(Lazy, connections::delete_some_remaining_rows).await;
-    assert!(steps().await.unwrap());
+    let delete_part =
+        async || store.writer.run(Lazy, connections::delete_some_remaining_rows).await;
+    assert!(delete_part().await.unwrap());
     assert_eq!(count().await, 2_500);
-    while steps().await.unwrap() {}
+    while delete_part().await.unwrap() {}
     assert_eq!((count().await, store.connections().await.unwrap().len()), (0, 1));
 }
 
 #[tokio::test]
-async fn a_clock_that_no_event_confirms_deletes_nothing() {
+async fn old_events_are_deleted_only_if_a_newer_event_confirms_the_clock() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     for (number, ms) in [(1, 1), (2, 2), (3, 99_000)] {
@@ -327,7 +331,7 @@ async fn a_clock_that_no_event_confirms_deletes_nothing() {
 }
 
 #[tokio::test]
-async fn at_most_a_hundred_projects_are_stored_and_then_only_the_newest_stay() {
+async fn if_counts_of_more_than_a_hundred_projects_are_stored_only_the_newest_stay() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let cached = |ms| CachedCounts {
@@ -348,7 +352,7 @@ async fn at_most_a_hundred_projects_are_stored_and_then_only_the_newest_stay() {
 }
 
 #[tokio::test]
-async fn new_settings_delete_the_counts_and_a_new_name_does_not() {
+async fn an_edit_of_the_settings_deletes_the_counts_and_an_edit_of_the_name_does_not() {
     let folder = tempdir().unwrap();
     let store = open(&folder).await;
     let mut shop = stored_connection("shop");
@@ -366,8 +370,8 @@ async fn new_settings_delete_the_counts_and_a_new_name_does_not() {
     assert_eq!(store.cached_counts(shop.record.connection.id, "1").await.unwrap(), None);
 }
 
-/// A run with a recording of one exchange.
-fn recorded(text: &str) -> RunReport {
+/// Returns a run with a recording of one exchange, which has this text.
+fn run_with_recording(text: &str) -> RunReport {
     let recording = RunRecording {
         input: Settings::new(),
         exchanges: vec![text.to_owned()],
@@ -384,7 +388,7 @@ async fn recordings_are_stored_while_the_connection_records_and_deleted_with_the
     let event = |number| an_event(number, Some(connection), OutcomeCode::Created, 200);
     let record = |number, text: &str| {
         store.record_event(event(number));
-        store.record_run(EventId(Uuid::from_u128(number)), recorded(text));
+        store.record_run(EventId(Uuid::from_u128(number)), run_with_recording(text));
     };
     let texts = async |number| {
         store.flush().await.unwrap();
@@ -416,7 +420,7 @@ async fn recordings_are_stored_while_the_connection_records_and_deleted_with_the
 }
 
 #[tokio::test]
-async fn the_size_of_recordings_is_limited_for_an_event_and_for_all() {
+async fn the_size_of_recordings_is_limited_for_each_event_and_for_all_events_together() {
     let folder = tempdir().unwrap();
     let (store, connection) = store_with_connection(&folder).await;
     store.record_until(connection, Some(at(9)), false).await.unwrap();
@@ -425,10 +429,10 @@ async fn the_size_of_recordings_is_limited_for_an_event_and_for_all() {
         let id = EventId(Uuid::from_u128(number));
         store.record_event(an_event(number, Some(connection), OutcomeCode::Created, 200));
         for _ in 0..3 {
-            store.record_run(id, recorded(&half));
+            store.record_run(id, run_with_recording(&half));
         }
         store.flush().await.unwrap();
-        assert_eq!(store.recording(id).await.unwrap().len(), 1, "a second one is too much");
+        assert_eq!(store.recording(id).await.unwrap().len(), 1, "a second recording is too large");
     }
     let limit = |db: &dyn Database| recordings::delete_excess(db, RECORDED_EVENT_BYTES_MAX + 1_000);
     store.writer.run(Lazy, limit).await.unwrap();
@@ -440,7 +444,7 @@ async fn the_size_of_recordings_is_limited_for_an_event_and_for_all() {
 }
 
 #[tokio::test]
-async fn the_recent_usage_is_that_of_the_runs_of_some_connections() {
+async fn the_recent_usage_includes_only_runs_of_the_requested_connections() {
     let folder = tempdir().unwrap();
     let (store, connection) = store_with_connection(&folder).await;
     assert_eq!(store.recent_usage(vec![connection]).await.unwrap(), None);

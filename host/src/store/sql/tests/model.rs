@@ -10,15 +10,16 @@ use super::*;
 use crate::domain::{Decision, DefectId, RowEnd};
 use crate::store::DefectStore as _;
 
-/// One step of the model. `host` is 0 or 1. `age` selects one of all granted leases; 0 is the
-/// newest. A lease that is never used again simulates a crashed run; a lease that is used too late
-/// simulates a paused run.
+/// One step of the model. `host` is 0 or 1. `age` selects one of the granted leases; 0 is the
+/// newest lease. If a lease is never used again, this simulates a crashed run. If a lease is used
+/// too late, this simulates a paused run.
 #[derive(Debug, Clone)]
 enum Step {
     Wait {
         ms: i64,
     },
-    /// Claims the failed test. If the claim requires a search, `finds_nothing` is its result.
+    /// Claims the failed test. If the claim requires a search and `finds_nothing` is true, the
+    /// search ends the doubt.
     Claim {
         host: usize,
         finds_nothing: bool,
@@ -52,7 +53,8 @@ enum Step {
     Restart,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+/// Generates a random step.
+fn any_step() -> impl Strategy<Value = Step> {
     let host = 0..2_usize;
     let age = 0..3_usize;
     prop_oneof![
@@ -70,47 +72,52 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A granted lease. `is_over` is true if the store must refuse the lease.
-struct Granted {
+/// A lease that the store granted to a host.
+struct GrantedLease {
     lease: Lease,
+    /// Whether the store must refuse the lease.
     is_over: bool,
 }
 
+/// The state that the database must have after each step.
 #[derive(Default)]
 struct Model {
+    /// The time of the first host's clock, as an argument of [`at`].
     now: i64,
-    granted: Vec<Granted>,
-    /// For each row, the fence under which writes may have been sent, and the number of these
-    /// writes.
-    written: HashMap<DefectId, (i64, u32)>,
+    /// All granted leases, the oldest first.
+    granted_leases: Vec<GrantedLease>,
+    /// For each row, the fence of the lease under which writes may have been sent, and the number
+    /// of these writes.
+    sent_writes: HashMap<DefectId, (i64, u32)>,
 }
 
 impl Model {
-    /// Returns the position of a lease in `granted`.
+    /// Returns the position of a lease in `granted_leases`.
     fn index(&self, age: usize) -> Option<usize> {
-        self.granted.len().checked_sub(age + 1)
+        self.granted_leases.len().checked_sub(age + 1)
     }
 
+    /// Returns the newest fence of a row; 0 if the row was never leased.
     fn newest_fence(&self, row: DefectId) -> i64 {
-        let of_row = self.granted.iter().filter(|granted| granted.lease.defect == row);
+        let of_row = self.granted_leases.iter().filter(|granted| granted.lease.defect == row);
         of_row.map(|granted| granted.lease.fence).max().unwrap_or_default()
     }
 
     /// Records that a host whose clock shows `now` was granted a lease.
     fn grant(&mut self, lease: Lease, now: Timestamp) {
         let row = lease.defect;
-        for other in self.granted.iter_mut().filter(|other| other.lease.defect == row) {
+        for other in self.granted_leases.iter_mut().filter(|other| other.lease.defect == row) {
             assert!(other.is_over || other.lease.until <= now, "two valid leases");
             assert!(other.lease.fence < lease.fence, "the fence did not grow");
             // From now on the store refuses the older fence, even if the other host's clock is
             // behind.
             other.is_over = true;
         }
-        self.granted.push(Granted { lease, is_over: false });
+        self.granted_leases.push(GrantedLease { lease, is_over: false });
     }
 
     fn mark_sending(&mut self, lease: &Lease) {
-        let (fence, writes) = self.written.entry(lease.defect).or_insert((lease.fence, 0));
+        let (fence, writes) = self.sent_writes.entry(lease.defect).or_insert((lease.fence, 0));
         assert_eq!(
             *fence, lease.fence,
             "a second create, although a write of the first may have been sent"
@@ -119,15 +126,16 @@ impl Model {
     }
 
     fn unmark(&mut self, row: DefectId) {
-        if let Some((_, writes)) = self.written.get_mut(&row) {
+        if let Some((_, writes)) = self.sent_writes.get_mut(&row) {
             *writes -= 1;
             if *writes == 0 {
-                self.written.remove(&row);
+                self.sent_writes.remove(&row);
             }
         }
     }
 }
 
+/// Two hosts with their database, and the model.
 struct World {
     folder: TempDir,
     stores: [SqlStore; 2],
@@ -139,6 +147,7 @@ struct World {
 const CLOCK_SKEW_MS: i64 = 7_000;
 
 impl World {
+    /// Returns the time that the clock of a host shows.
     fn clock(&self, host: usize) -> Timestamp {
         at(self.model.now + if host == 0 { 0 } else { CLOCK_SKEW_MS })
     }
@@ -167,7 +176,7 @@ impl World {
         match try_claim(store, self.connection, &failed_test(1), now).await.unwrap() {
             Claimed::Create { lease, .. } => {
                 assert!(
-                    !self.model.written.contains_key(&lease.defect),
+                    !self.model.sent_writes.contains_key(&lease.defect),
                     "a create without a search after a write"
                 );
                 self.model.grant(lease, now);
@@ -176,8 +185,8 @@ impl World {
                 let lease = doubtful.lease;
                 self.model.grant(lease.clone(), now);
                 if finds_nothing {
-                    store.back_to_intent(&lease, None, now).await.unwrap();
-                    self.model.written.remove(&lease.defect);
+                    store.move_back_to_intent(&lease, None, now).await.unwrap();
+                    self.model.sent_writes.remove(&lease.defect);
                 }
             }
             Claimed::Created { .. } | Claimed::Busy { .. } | Claimed::Ended { .. } => {}
@@ -192,7 +201,7 @@ impl World {
         let first = open(&self.folder).await;
         first.recover(self.clock(0), RUN_MS).await.unwrap();
         self.stores = [first, open(&self.folder).await];
-        for granted in &mut self.model.granted {
+        for granted in &mut self.model.granted_leases {
             granted.is_over = true;
         }
     }
@@ -207,11 +216,11 @@ impl World {
         }
     }
 
-    /// Changes a row under a lease. The store must refuse this if a newer lease exists; otherwise
-    /// the model is changed too.
+    /// Changes a row under a lease. The store must refuse this change if a newer lease exists. If
+    /// the store allows the change, the model is changed too.
     async fn move_row(&mut self, host: usize, index: usize, step: Step) {
         let (now, store) = (self.clock(host), &self.stores[host]);
-        let lease = self.model.granted[index].lease.clone();
+        let lease = self.model.granted_leases[index].lease.clone();
         let until = now + jiff::SignedDuration::from_millis(LEASE_MS);
         // Without a verdict, the step releases the lease.
         let verdict = match &step {
@@ -226,7 +235,7 @@ impl World {
         };
         let moved = match step {
             Step::MarkSending { .. } => store.mark_sending(&lease, write(now), now).await,
-            Step::Unmark { .. } => store.unmark(&lease, now).await,
+            Step::Unmark { .. } => store.unmark_sending(&lease, now).await,
             Step::Renew { .. } => store.renew(&lease, until).await,
             _ => match &verdict {
                 Some(verdict) => store.store_outcome(&lease, verdict, &[], event(), now).await,
@@ -242,7 +251,7 @@ impl World {
             // A known defect must be stored, unless another run has leased the row.
             let is_leased = self
                 .model
-                .granted
+                .granted_leases
                 .iter()
                 .any(|other| other.lease.fence == newest && !other.is_over);
             assert!(!is_leased, "an older lease changed a row that another run has leased");
@@ -252,23 +261,23 @@ impl World {
         match step {
             Step::MarkSending { .. } => {
                 assert!(
-                    self.model.granted[index].lease.until > now,
+                    self.model.granted_leases[index].lease.until > now,
                     "a write under a lease that ended"
                 );
-                self.model.granted[index].lease.until = until;
+                self.model.granted_leases[index].lease.until = until;
                 self.model.mark_sending(&lease);
             }
             Step::Unmark { .. } => self.model.unmark(lease.defect),
-            Step::Renew { .. } => self.model.granted[index].lease.until = until,
+            Step::Renew { .. } => self.model.granted_leases[index].lease.until = until,
             _ => {
-                self.model.granted[index].is_over = true;
+                self.model.granted_leases[index].is_over = true;
             }
         }
     }
 
     async fn decide(&mut self, host: usize, decision: u8) {
         let (now, store) = (self.clock(host), &self.stores[host]);
-        let Some(row) = self.model.granted.last().map(|granted| granted.lease.defect) else {
+        let Some(row) = self.model.granted_leases.last().map(|granted| granted.lease.defect) else {
             return;
         };
         let decision = match decision {
@@ -280,7 +289,7 @@ impl World {
         match store.decide(row, &decision, &[], "ann", now, RUN_MS).await {
             Err(error) => assert!(matches!(error, StoreError::Conflict(_)), "{error}"),
             Ok(_) => {
-                for granted in &mut self.model.granted {
+                for granted in &mut self.model.granted_leases {
                     granted.is_over = true;
                 }
             }
@@ -293,7 +302,7 @@ proptest! {
 
     #[test]
     fn no_defect_is_created_twice_and_no_row_has_two_valid_leases(
-        steps in prop::collection::vec(step(), 1..60),
+        steps in prop::collection::vec(any_step(), 1..60),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {

@@ -45,11 +45,11 @@ const ADDRESS_VARIABLE: &str = "TEST_POSTGRES";
 const CACHES_DEFECTS: bool = false;
 
 async fn open(folder: &TempDir) -> SqlStore {
-    open_with(folder, sealer(folder.path())).await.unwrap()
+    open_with_sealer(folder, sealer(folder.path())).await.unwrap()
 }
 
-/// Opens the database of a test with a key.
-async fn open_with(folder: &TempDir, sealer: Sealer) -> Result<SqlStore, StoreError> {
+/// Opens the database of a test with the key of this sealer.
+async fn open_with_sealer(folder: &TempDir, sealer: Sealer) -> Result<SqlStore, StoreError> {
     let url = address();
     let schema = schema(folder);
     let mut connection = PgConnection::connect(&url).await.unwrap();
@@ -72,6 +72,7 @@ async fn open_with(folder: &TempDir, sealer: Sealer) -> Result<SqlStore, StoreEr
     Ok(PostgresStore::open(settings, sealer, &starts).await?.0)
 }
 
+/// Returns the address of the PostgreSQL server for the tests.
 fn address() -> String {
     std::env::var(ADDRESS_VARIABLE).unwrap_or_else(|_| {
         panic!(
@@ -80,6 +81,7 @@ fn address() -> String {
     })
 }
 
+/// Returns the name of the schema of the test that uses this folder.
 fn schema(folder: &TempDir) -> String {
     let name = folder.path().file_name().unwrap().as_encoded_bytes();
     format!("test_{}", data_encoding::HEXLOWER.encode(name))
@@ -110,11 +112,12 @@ async fn the_events_of_a_batch_are_written_with_few_statements() {
              EXECUTE FUNCTION count_statement();"
     );
     database.execute(sqlx::raw_sql(AssertSqlSafe(count_statements))).await.unwrap();
-    // The first batch waits for the lock until all events are queued, so there are two at most.
+    // The first batch waits for the lock until all events are queued, so there are at most two
+    // batches.
     let mut lock = database.begin().await.unwrap();
     lock.execute("LOCK TABLE events IN EXCLUSIVE MODE").await.unwrap();
     for number in 1..=1_000 {
-        // The column is NULL in the first row, and in others.
+        // The column `connection_id` is NULL in the first row and in some other rows.
         let connection = (number % 3 != 1).then_some(connection);
         let mut event = an_event(number, connection, OutcomeCode::TrackerUnavailable, 502);
         event.outcome.detail = format!("words of the error {number}");
@@ -126,7 +129,7 @@ async fn the_events_of_a_batch_are_written_with_few_statements() {
     assert_eq!(number(&store, of_connection).await, 666);
     let words = number(&store, "SELECT count(*) FROM event_words").await;
     assert!(words >= 2_000);
-    // At most 512 rows each, in each of two batches.
+    // Each statement inserts at most 512 rows.
     let statements = "SELECT count(*) FROM statements WHERE of_table = 'events'";
     assert!((2..=3).contains(&number(&store, statements).await));
     let statements = "SELECT count(*) FROM statements WHERE of_table = 'event_words'";

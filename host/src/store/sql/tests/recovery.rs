@@ -1,5 +1,5 @@
-//! Tests of the changes of rows by a start, by a step of the clock, and after a database was
-//! restored.
+//! Tests of how rows change when a server starts, when the clock is changed, and when a restored
+//! database is used.
 
 use tempfile::tempdir;
 
@@ -10,7 +10,7 @@ use crate::store::sql::meta;
 use crate::store::sql::writer::Durability;
 
 #[tokio::test]
-async fn a_start_ends_all_leases_and_restarts_the_waits() {
+async fn the_start_of_a_server_ends_all_leases_and_restarts_the_waits() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let intent = lease(&claim(&store, id, 0).await);
@@ -44,7 +44,7 @@ async fn a_start_ends_all_leases_and_restarts_the_waits() {
 }
 
 #[tokio::test]
-async fn a_step_of_the_clock_restarts_the_waits_of_all_rows_with_writes() {
+async fn after_a_change_of_the_clock_the_waits_of_all_rows_with_writes_begin_again() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let sent = lease(&claim(&store, id, 0).await);
@@ -71,7 +71,7 @@ async fn a_lost_run_does_not_change_the_class_of_an_acknowledged_write_to_open()
     let (store, id) = store_with_connection(&folder).await;
     fail_after_write(&store, id, WriteClass::Acknowledged).await;
     let retried = lease(&claim(&store, id, 3).await);
-    store.back_to_intent(&retried, None, at(3)).await.unwrap();
+    store.move_back_to_intent(&retried, None, at(3)).await.unwrap();
     mark(&store, &retried, 4).await.unwrap();
     let lost = claim(&store, id, 4 * LEASE_MS).await;
     assert_eq!(doubt(&lost).class, WriteClass::Acknowledged);

@@ -29,16 +29,16 @@ async fn a_repeat_returns_the_created_defect_without_a_commit() {
     assert_eq!(claim(&store, id, 4).await, again);
     let (commits, created) = (store.commits(), Some((granted.defect, defect("7"))));
     let cached = created.clone().filter(|_| CACHES_DEFECTS);
-    assert_eq!(store.known_defect(id, &failed_test(1)), cached, "the claim caches the defect");
+    assert_eq!(store.cached_defect(id, &failed_test(1)), cached, "the claim caches the defect");
     assert_eq!(store.created_defect(id, &failed_test(1)).await.unwrap(), created);
     assert_eq!(store.commits(), commits, "a repeat only reads");
     store.decide(granted.defect, &Decision::Release, &[], "me", at(5), RUN_MS).await.unwrap();
-    assert_eq!(store.known_defect(id, &failed_test(1)), None, "the defect was released");
+    assert_eq!(store.cached_defect(id, &failed_test(1)), None, "the defect was released");
     assert_eq!(store.created_defect(id, &failed_test(1)).await.unwrap(), None);
 }
 
 #[tokio::test]
-async fn a_run_may_store_its_defect_again_if_it_did_not_learn_that_it_is_stored() {
+async fn a_run_may_store_the_same_defect_twice_but_no_other_outcome() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
@@ -69,7 +69,7 @@ async fn a_defect_with_any_character_in_its_texts_is_stored() {
 }
 
 #[tokio::test]
-async fn after_a_run_without_a_write_create_is_allowed_and_after_a_write_a_search_is_required() {
+async fn a_claim_may_create_after_a_run_without_a_write_and_must_search_after_a_run_with_a_write() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
@@ -109,9 +109,9 @@ async fn the_row_stores_the_worst_class_the_latest_end_and_the_number_of_writes(
             .unwrap();
         let claimed = claim(&store, id, ms).await;
         assert_eq!((doubt(&claimed).class, doubt(&claimed).wait_from), (worst, at(ms)));
-        assert!(!doubt(&claimed).settled && doubt(&claimed).has_marker);
+        assert!(!doubt(&claimed).has_ended && doubt(&claimed).has_marker);
         granted = lease(&claimed);
-        store.back_to_intent(&granted, None, at(ms)).await.unwrap();
+        store.move_back_to_intent(&granted, None, at(ms)).await.unwrap();
     }
     let record = store.defect(granted.defect).await.unwrap().unwrap();
     assert_eq!((record.writes, record.state), (3, DefectState::Intent));
@@ -125,7 +125,7 @@ async fn the_row_stores_the_worst_class_the_latest_end_and_the_number_of_writes(
 }
 
 #[tokio::test]
-async fn the_row_stores_that_the_first_write_did_not_contain_the_marker() {
+async fn the_row_stores_whether_the_first_write_of_a_run_contained_the_marker() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
@@ -172,7 +172,7 @@ async fn a_claim_that_waited_for_a_run_gets_the_outcome_of_that_run() {
 }
 
 #[tokio::test]
-async fn after_a_crash_a_row_in_intent_allows_a_create_and_one_in_sent_requires_a_search() {
+async fn after_a_crash_a_row_in_intent_allows_a_create_and_a_row_in_sent_requires_a_search() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let first = lease(&claim(&store, id, 0).await);
@@ -226,9 +226,9 @@ async fn writes_that_were_not_sent_are_unmarked_one_by_one() {
     mark(&store, &granted, 1).await.unwrap();
     mark(&store, &granted, 2).await.unwrap();
     for expected in [DefectState::Sent, DefectState::Intent] {
-        store.unmark(&granted, at(3)).await.unwrap();
+        store.unmark_sending(&granted, at(3)).await.unwrap();
         assert_eq!(store.defect(granted.defect).await.unwrap().unwrap().state, expected);
     }
-    assert!(matches!(store.unmark(&granted, at(4)).await, Err(StoreError::Fenced)));
+    assert!(matches!(store.unmark_sending(&granted, at(4)).await, Err(StoreError::Fenced)));
     assert_eq!(store.defect(granted.defect).await.unwrap().unwrap().writes, 0);
 }

@@ -1,5 +1,5 @@
-//! Tests with several servers on one database: what a start does not change, how a server learns of
-//! the changes of others, and what is refused.
+//! Tests with several servers on one database: what the start of a server must not change, how a
+//! server is notified of the changes of other servers, and what is refused.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use tempfile::tempdir;
 
 use super::*;
-use crate::domain::{Counts, Decision, DefectId, Event, EventKind, OutcomeCode, Received};
+use crate::domain::{Counts, Decision, DefectId, Event, EventKind, OutcomeCode, ReceivedRequest};
 use crate::store::EventStore as _;
 use crate::store::{CachedCounts, Change, Changes, CountsClaim, CountsClaimed, CountsLease};
 use crate::store::{ConnectionStore as _, CountsStore as _, DefectStore as _};
@@ -22,7 +22,7 @@ pub(super) async fn run_sql(folder: &TempDir, sql: &str) {
 }
 
 #[tokio::test]
-async fn a_start_ends_only_the_leases_whose_time_has_ended() {
+async fn the_start_of_a_server_ends_only_leases_whose_time_has_ended() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let ended = lease(&claim(&store, id, 0).await);
@@ -45,7 +45,7 @@ async fn a_start_ends_only_the_leases_whose_time_has_ended() {
 }
 
 #[tokio::test]
-async fn a_start_restarts_the_waits_because_the_database_may_have_another_clock() {
+async fn the_start_of_a_server_restarts_the_waits_because_the_database_may_have_another_clock() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     fail_after_write(&store, id, WriteClass::Open).await;
@@ -55,7 +55,7 @@ async fn a_start_restarts_the_waits_because_the_database_may_have_another_clock(
 }
 
 #[tokio::test]
-async fn other_servers_interrupt_the_events_of_a_crashed_server() {
+async fn other_servers_mark_the_events_of_a_crashed_server_as_interrupted() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let running = Event {
@@ -66,7 +66,7 @@ async fn other_servers_interrupt_the_events_of_a_crashed_server() {
         ms: 0,
         status: None,
         outcome: OutcomeCode::Running.into(),
-        request: Received::default(),
+        request: ReceivedRequest::default(),
         defect: None,
     };
     store.record_event(running);
@@ -82,7 +82,7 @@ async fn other_servers_interrupt_the_events_of_a_crashed_server() {
 }
 
 #[tokio::test]
-async fn a_server_sees_the_stored_defects_of_another_server_at_once() {
+async fn a_claim_returns_the_defect_that_another_server_has_just_stored() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let other = open(&folder).await;
@@ -98,7 +98,7 @@ async fn a_server_sees_the_stored_defects_of_another_server_at_once() {
 }
 
 #[tokio::test]
-async fn only_one_of_the_claims_of_several_servers_may_create() {
+async fn only_one_of_many_claims_on_several_servers_may_create() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let others = [open(&folder).await, open(&folder).await];
@@ -110,16 +110,16 @@ async fn only_one_of_the_claims_of_several_servers_may_create() {
 }
 
 #[tokio::test]
-async fn another_key_and_a_newer_schema_are_refused() {
+async fn a_server_with_another_key_or_an_older_schema_cannot_use_the_database() {
     let folder = tempdir().unwrap();
     open(&folder).await.close().await;
-    let other = open_with(&folder, Sealer::fresh()).await.err().unwrap().to_string();
+    let other = open_with_sealer(&folder, Sealer::fresh()).await.err().unwrap().to_string();
     assert!(other.contains("sealed with another key"), "{other}");
     run_sql(&folder, "UPDATE schema_version SET version = 99").await;
     // `usable_by` is not changed, so this schema can still be used.
-    open_with(&folder, sealer(folder.path())).await.unwrap().close().await;
+    open_with_sealer(&folder, sealer(folder.path())).await.unwrap().close().await;
     run_sql(&folder, "UPDATE schema_version SET usable_by = 99").await;
-    let newer = open_with(&folder, sealer(folder.path())).await.err().unwrap().to_string();
+    let newer = open_with_sealer(&folder, sealer(folder.path())).await.err().unwrap().to_string();
     assert!(newer.contains("written by a newer Jackfield: its schema is 99"), "{newer}");
 }
 
@@ -155,10 +155,10 @@ async fn terminated_database_connections_are_opened_again() {
     assert!(matches!(claim(&store, id, 1).await, Claimed::Busy { .. }));
 }
 
-/// Subscribes to the changes that `store` is notified of. Returns when the first notification has
-/// arrived, so that later ones are not lost.
+/// Subscribes to the notifications that `store` gets about changes of `other`. Returns after the
+/// first notification has arrived, so that no later notification is lost.
 pub(super) async fn subscribe(store: &SqlStore, other: &SqlStore) -> Changes {
-    let mut changes = store.changes();
+    let mut changes = store.subscribe_to_changes();
     loop {
         let probe = stored_connection(&format!("probe {}", Uuid::new_v4()));
         other.create_connection(&probe).await.unwrap();
@@ -171,31 +171,31 @@ pub(super) async fn subscribe(store: &SqlStore, other: &SqlStore) -> Changes {
 }
 
 /// Returns the next change. Fails if none arrives within 10 seconds.
-pub(super) async fn next(changes: &mut Changes) -> Change {
+pub(super) async fn next_change(changes: &mut Changes) -> Change {
     tokio::time::timeout(Duration::from_secs(10), changes.next()).await.expect("a change")
 }
 
 #[tokio::test]
-async fn a_server_is_notified_of_the_changes_of_others_but_not_of_its_own() {
+async fn a_server_is_notified_of_changes_of_other_servers_but_not_of_its_own_changes() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let other = open(&folder).await;
     let mut changes = subscribe(&other, &store).await;
     other.accept_version(id, "own").await.unwrap();
     store.accept_version(id, "11").await.unwrap();
-    assert_eq!(next(&mut changes).await, Change::Connection(id));
+    assert_eq!(next_change(&mut changes).await, Change::Connection(id));
     store.delete_connection(id, false).await.unwrap();
-    assert_eq!(next(&mut changes).await, Change::Connection(id));
+    assert_eq!(next_change(&mut changes).await, Change::Connection(id));
     // A refused change sends no notification.
     let refused = store.accept_version(id, "22").await;
     assert!(matches!(refused, Err(StoreError::NotFound(_))));
     let last = stored_connection("last");
     store.create_connection(&last).await.unwrap();
-    assert_eq!(next(&mut changes).await, Change::Connection(last.record.connection.id));
+    assert_eq!(next_change(&mut changes).await, Change::Connection(last.record.connection.id));
 }
 
 #[tokio::test]
-async fn the_end_of_a_run_is_notified_only_if_a_claim_waits_for_it() {
+async fn other_servers_are_notified_of_the_end_of_a_run_only_if_a_claim_waits_for_it() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let other = open(&folder).await;
@@ -215,12 +215,12 @@ async fn the_end_of_a_run_is_notified_only_if_a_claim_waits_for_it() {
         store.store_outcome(&granted, &created, &[], event(), at(3)).await.unwrap();
     }
     for id in awaited {
-        assert_eq!(next(&mut changes).await, Change::Defect(id));
+        assert_eq!(next_change(&mut changes).await, Change::Defect(id));
     }
 }
 
 #[tokio::test]
-async fn a_server_that_connects_again_is_told_that_notifications_were_lost() {
+async fn a_server_that_connects_again_is_notified_that_notifications_were_lost() {
     let folder = tempdir().unwrap();
     let (store, _) = store_with_connection(&folder).await;
     let other = open(&folder).await;
@@ -230,11 +230,11 @@ async fn a_server_that_connects_again_is_told_that_notifications_were_lost() {
         schema(&folder)
     );
     run_sql(&folder, &ended).await;
-    assert_eq!(next(&mut changes).await, Change::Missed);
+    assert_eq!(next_change(&mut changes).await, Change::Missed);
 }
 
-/// Counts of a project that the tracker returned at `ms`.
-fn counted(ms: i64) -> CachedCounts {
+/// Returns counts of a project that the tracker returned at the instant `ms`.
+fn counts_at(ms: i64) -> CachedCounts {
     let counts = Counts { open: 1, closed: 0, critical: 0, moderate: 0, critical_link: None };
     CachedCounts { counts, counted_at: at(ms) }
 }
@@ -251,7 +251,7 @@ async fn claim_counts(
     store.claim_counts(lease, claim).await.unwrap()
 }
 
-/// Claims the lease on counting a project, which must be granted.
+/// Claims the lease on counting a project. The store must grant the lease.
 async fn grant_counts(store: &SqlStore, id: ConnectionId, ms: i64) -> CountsLease {
     let lease = CountsLease::new(id, "QA");
     assert_eq!(claim_counts(store, &lease, 1, ms).await, CountsClaimed::Count);
@@ -259,7 +259,7 @@ async fn grant_counts(store: &SqlStore, id: ConnectionId, ms: i64) -> CountsLeas
 }
 
 #[tokio::test]
-async fn only_one_server_counts_at_a_time_and_all_are_notified_of_the_result() {
+async fn only_one_server_counts_at_a_time_and_all_servers_are_notified_when_it_ends() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let other = open(&folder).await;
@@ -271,18 +271,18 @@ async fn only_one_server_counts_at_a_time_and_all_are_notified_of_the_result() {
     store.renew_counts(&first, at(250)).await.unwrap();
     assert_eq!(claim_counts(&other, &waiting, 1, 249).await, CountsClaimed::Busy);
     grant_counts(&other, id, 250).await;
-    assert!(!store.end_counts(&first, Some(counted(251))).await.unwrap(), "the lease was lost");
+    assert!(!store.end_counts(&first, Some(counts_at(251))).await.unwrap(), "the lease was lost");
     assert_eq!(store.cached_counts(id, "QA").await.unwrap(), None);
 
     let second = grant_counts(&store, id, 400).await;
-    assert!(store.end_counts(&second, Some(counted(401))).await.unwrap());
+    assert!(store.end_counts(&second, Some(counts_at(401))).await.unwrap());
     for changes in [&mut changes, &mut own] {
         let notified =
-            async { while next(changes).await != Change::Counts(id, "QA".to_owned()) {} };
+            async { while next_change(changes).await != Change::Counts(id, "QA".to_owned()) {} };
         notified.await;
     }
     let fresh = claim_counts(&other, &waiting, 1, 411).await;
-    assert_eq!(fresh, CountsClaimed::Fresh(counted(401)));
+    assert_eq!(fresh, CountsClaimed::Fresh(counts_at(401)));
 }
 
 #[tokio::test]
@@ -293,15 +293,15 @@ async fn a_server_that_has_not_read_an_edit_yet_stores_no_counts() {
     let before = grant_counts(&other, id, 0).await;
     let stored = store.connection(id).await.unwrap().unwrap();
     store.update_connection(&stored, false).await.unwrap();
-    assert!(!other.end_counts(&before, Some(counted(1))).await.unwrap());
+    assert!(!other.end_counts(&before, Some(counts_at(1))).await.unwrap());
 
     let outdated = grant_counts(&other, id, 2).await;
     let current = CountsLease::new(id, "QA");
     assert_eq!(claim_counts(&store, &current, 2, 3).await, CountsClaimed::Count);
-    assert!(!other.end_counts(&outdated, Some(counted(4))).await.unwrap());
+    assert!(!other.end_counts(&outdated, Some(counts_at(4))).await.unwrap());
     assert_eq!(store.cached_counts(id, "QA").await.unwrap(), None);
-    assert!(store.end_counts(&current, Some(counted(5))).await.unwrap());
-    assert_eq!(other.cached_counts(id, "QA").await.unwrap(), Some(counted(5)));
+    assert!(store.end_counts(&current, Some(counts_at(5))).await.unwrap());
+    assert_eq!(other.cached_counts(id, "QA").await.unwrap(), Some(counts_at(5)));
 }
 
 #[tokio::test]
@@ -311,22 +311,22 @@ async fn counts_are_refreshed_after_the_clock_was_set_back() {
     let other = open(&folder).await;
     let hour = 3_600_000;
     let before = grant_counts(&store, id, hour).await;
-    assert!(store.end_counts(&before, Some(counted(hour))).await.unwrap());
-    // The lease of a server that has crashed.
+    assert!(store.end_counts(&before, Some(counts_at(hour))).await.unwrap());
+    // A server gets the lease and crashes.
     grant_counts(&store, id, hour + 20).await;
 
     let now = grant_counts(&other, id, 0).await;
-    assert!(other.end_counts(&now, Some(counted(1))).await.unwrap());
-    assert_eq!(store.cached_counts(id, "QA").await.unwrap(), Some(counted(1)));
+    assert!(other.end_counts(&now, Some(counts_at(1))).await.unwrap());
+    assert_eq!(store.cached_counts(id, "QA").await.unwrap(), Some(counts_at(1)));
     let waiting = CountsLease::new(id, "QA");
     let fresh = claim_counts(&store, &waiting, 1, 2).await;
-    assert_eq!(fresh, CountsClaimed::Fresh(counted(1)));
+    assert_eq!(fresh, CountsClaimed::Fresh(counts_at(1)));
 
     for ms in [hour, 2, 1] {
-        store.record_counts(id, "recorded", counted(ms));
+        store.record_counts(id, "recorded", counts_at(ms));
     }
     store.flush().await.unwrap();
-    assert_eq!(store.cached_counts(id, "recorded").await.unwrap(), Some(counted(2)));
+    assert_eq!(store.cached_counts(id, "recorded").await.unwrap(), Some(counts_at(2)));
 }
 
 #[tokio::test]

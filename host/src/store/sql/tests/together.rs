@@ -1,5 +1,5 @@
-//! Tests with several servers that work on one database at the same time: how they wait for each
-//! other, and for notifications.
+//! Tests with several servers that use one database at the same time. The tests check how the
+//! servers wait for each other, and for notifications.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use tempfile::tempdir;
 
-use super::sharing::{next, run_sql, subscribe};
+use super::sharing::{next_change, run_sql, subscribe};
 use super::*;
-use crate::domain::{Event, EventKind, OutcomeCode, Received};
+use crate::domain::{Event, EventKind, OutcomeCode, ReceivedRequest};
 use crate::store::Change;
 use crate::store::DefectStore as _;
 use crate::store::{ConnectionStore as _, EventStore as _};
 
-/// A finished event with this outcome and status.
+/// Returns a finished event with this outcome and status.
 fn finished_event(
     connection: ConnectionId,
     received_ms: i64,
@@ -29,13 +29,13 @@ fn finished_event(
         ms: 0,
         status: Some(status),
         outcome: outcome.into(),
-        request: Received::default(),
+        request: ReceivedRequest::default(),
         defect: None,
     }
 }
 
-/// Waits until this number of the test's database connections wait for a lock.
-async fn await_waiting(folder: &TempDir, connections: i64) {
+/// Waits until `connections` of the test's database connections wait for a lock.
+async fn await_lock_waits(folder: &TempDir, connections: i64) {
     let mut observer = PgConnection::connect(&address()).await.unwrap();
     let sql = "SELECT count(*) FROM pg_stat_activity
                WHERE application_name = $1 AND wait_event_type = 'Lock'";
@@ -53,7 +53,7 @@ async fn await_waiting(folder: &TempDir, connections: i64) {
 }
 
 #[tokio::test]
-async fn the_histories_of_two_servers_do_not_wait_for_each_other() {
+async fn two_servers_that_write_their_histories_do_not_deadlock() {
     let folder = tempdir().unwrap();
     let (store, shop) = store_with_connection(&folder).await;
     let bank = stored_connection("bank");
@@ -62,15 +62,15 @@ async fn the_histories_of_two_servers_do_not_wait_for_each_other() {
     let ids = [shop, bank.record.connection.id];
     let mut holder = PgConnection::connect(&address()).await.unwrap();
     let hold = format!("BEGIN; SELECT 1 FROM {}.connections FOR NO KEY UPDATE", schema(&folder));
-    // One round could pass by chance: in half of the rounds, both servers change the two rows in
-    // the same order.
+    // A single round could pass by chance, because in half of the rounds both servers change the
+    // two rows in the same order.
     for round in 0..8 {
         holder.execute(sqlx::raw_sql(AssertSqlSafe(hold.clone()))).await.unwrap();
         for id in ids {
             store.record_event(finished_event(id, round, OutcomeCode::Created, 200));
             other.record_event(finished_event(id, round, OutcomeCode::Rejected, 502));
         }
-        await_waiting(&folder, 2).await;
+        await_lock_waits(&folder, 2).await;
         holder.execute("ROLLBACK").await.unwrap();
         let (flushed, other_flushed) = tokio::join!(store.flush(), other.flush());
         flushed.and(other_flushed).unwrap();
@@ -88,20 +88,20 @@ async fn a_running_server_that_connects_again_refuses_the_schema_of_a_newer_vers
     let (store, _) = store_with_connection(&folder).await;
     store.connections().await.unwrap();
     run_sql(&folder, "UPDATE schema_version SET version = 99, usable_by = 99").await;
-    store.ready().await.unwrap();
+    store.check_writable().await.unwrap();
     let ended = format!(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{}'",
         schema(&folder)
     );
     run_sql(&folder, &ended).await;
-    let refused = [store.ready().await.err(), store.connections().await.err()];
+    let refused = [store.check_writable().await.err(), store.connections().await.err()];
     for why in refused.map(|it| it.expect("a refusal").to_string()) {
         assert!(why.contains("was written by a newer Jackfield: its schema is 99"), "{why}");
     }
 }
 
 #[tokio::test]
-async fn a_claim_that_waits_for_another_failure_after_its_search_is_notified_of_its_end() {
+async fn a_claim_that_must_wait_for_another_failure_after_its_search_is_notified() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let other = open(&folder).await;
@@ -125,10 +125,10 @@ async fn a_claim_that_waits_for_another_failure_after_its_search_is_notified_of_
     other.store_outcome(&second, &refused, &[], event(), at(2)).await.unwrap();
     let first = claim(&store, 1, 3).await;
     let searched = claim(&other, 2, 4).await;
-    let waits = other.back_to_intent(&searched, Some(&[]), at(5)).await.unwrap();
+    let waits = other.move_back_to_intent(&searched, Some(&[]), at(5)).await.unwrap();
     assert_eq!(waits, Claimed::WaitsForFirst(first.defect));
     mark(&store, &first, 6).await.unwrap();
     let created = RowEnd::Created(defect("7"));
     store.store_outcome(&first, &created, &[], event(), at(7)).await.unwrap();
-    assert_eq!(next(&mut changes).await, Change::Defect(first.defect));
+    assert_eq!(next_change(&mut changes).await, Change::Defect(first.defect));
 }

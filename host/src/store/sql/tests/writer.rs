@@ -1,5 +1,5 @@
-//! Tests of the writer: shared commits, operations that do not affect each other, and recovery from
-//! failures.
+//! Tests of the writing thread: operations share commits, do not affect each other, and are
+//! possible again after a failure.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ async fn only_one_of_many_concurrent_claims_may_create() {
 }
 
 #[tokio::test]
-async fn a_failed_operation_does_not_affect_the_others_of_its_batch() {
+async fn a_failed_operation_does_not_affect_the_other_operations_of_its_batch() {
     let folder = tempdir().unwrap();
     let (store, _) = store_with_connection(&folder).await;
     let (same_name, new_name) = (stored_connection("shop"), stored_connection("bank"));
@@ -64,10 +64,10 @@ async fn a_failed_operation_does_not_affect_the_others_of_its_batch() {
 }
 
 #[tokio::test]
-async fn a_failed_commit_is_an_error_for_its_callers_and_the_next_batch_is_written() {
+async fn after_a_failed_commit_the_callers_get_an_error_and_the_next_batch_is_written() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
-    // This simulates that SQLite itself ends a transaction, for example when the disk is full.
+    // The operation ends the transaction, as SQLite does for example when the disk is full.
     let broken = store
         .writer
         .run(Durability::Durable, |db| Ok(db.change("ROLLBACK", params![]).map(drop)?));
@@ -75,13 +75,13 @@ async fn a_failed_commit_is_an_error_for_its_callers_and_the_next_batch_is_writt
     let (broken, lost) = tokio::join!(broken, try_claim(&store, id, &lost, at(0)));
     assert!(matches!(broken, Err(StoreError::Database(_))), "{broken:?}");
     assert!(lost.is_ok() || matches!(lost, Err(StoreError::Database(_))));
-    store.ready().await.unwrap();
+    store.check_writable().await.unwrap();
     let other = try_claim(&store, id, &failed_test(2), at(0)).await;
     assert!(matches!(other.unwrap(), Claimed::Create { .. }));
 }
 
 #[tokio::test]
-async fn a_panic_is_an_error_for_its_caller_and_the_store_continues() {
+async fn after_a_panic_the_caller_gets_an_error_and_the_store_continues() {
     let folder = tempdir().unwrap();
     let (store, _) = store_with_connection(&folder).await;
     // Run more panicking reads than there are reading threads.
@@ -93,7 +93,7 @@ async fn a_panic_is_an_error_for_its_caller_and_the_store_continues() {
         .writer
         .run(Durability::Durable, |_| -> Result<(), StoreError> { panic!("of the test") });
     assert!(write.await.is_err());
-    store.ready().await.unwrap();
+    store.check_writable().await.unwrap();
     assert_eq!(store.connections().await.unwrap().len(), 1);
 }
 
@@ -102,6 +102,6 @@ async fn a_closed_store_reports_that_it_is_closed() {
     let folder = tempdir().unwrap();
     let (store, _) = store_with_connection(&folder).await;
     store.close().await;
-    let refused = store.ready().await;
+    let refused = store.check_writable().await;
     assert!(matches!(refused, Err(StoreError::Unusable(text)) if text.contains("closed")));
 }

@@ -1,5 +1,5 @@
-//! Tests of the database file: which files are refused with which error, and which data is
-//! unchanged after a restart.
+//! Tests of the database file: which files are refused and with which error, and that stored data
+//! is unchanged after a restart.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -11,7 +11,8 @@ use crate::store::ConnectionStore as _;
 use crate::store::sql::starts::StartCounter;
 use crate::store::{StoredToken, TokenExpiry};
 
-async fn refusal(folder: &TempDir, sealer: &Sealer) -> String {
+/// Opens a file that must be refused. Returns the text of the error.
+async fn open_refused_file(folder: &TempDir, sealer: &Sealer) -> String {
     match SqliteStore::open(&folder.path().join("jackfield.db"), sealer) {
         Err(error @ (StoreError::Unusable(_) | StoreError::Database(_))) => error.to_string(),
         Err(other) => panic!("{other}"),
@@ -51,7 +52,7 @@ async fn a_file_with_another_key_is_refused() {
     let folder = tempdir().unwrap();
     open(&folder).await.close().await;
     let other = tempdir().unwrap();
-    assert!(refusal(&folder, &sealer(other.path())).await.contains("another key"));
+    assert!(open_refused_file(&folder, &sealer(other.path())).await.contains("another key"));
     open(&folder).await.close().await;
 }
 
@@ -63,14 +64,14 @@ async fn a_file_of_a_newer_version_is_refused() {
     let database = rusqlite::Connection::open(folder.path().join("jackfield.db")).unwrap();
     database.pragma_update(None, "user_version", 9999).unwrap();
     drop(database);
-    assert!(refusal(&folder, &sealer(folder.path())).await.contains("newer Jackfield"));
+    assert!(open_refused_file(&folder, &sealer(folder.path())).await.contains("newer Jackfield"));
 }
 
 #[tokio::test]
 async fn a_file_that_is_not_a_database_is_refused() {
     let folder = tempdir().unwrap();
     std::fs::write(folder.path().join("jackfield.db"), "not a database ".repeat(500)).unwrap();
-    assert!(refusal(&folder, &sealer(folder.path())).await.contains("damaged"));
+    assert!(open_refused_file(&folder, &sealer(folder.path())).await.contains("damaged"));
 }
 
 #[tokio::test]
@@ -95,9 +96,9 @@ async fn a_key_rotation_seals_every_secret_with_the_new_key_or_none() {
     store.create_connection(&shop).await.unwrap();
     store.close().await;
 
-    assert_eq!(SqliteStore::reseal(&path, &old, &new, entry(1)).unwrap(), 1);
-    assert!(SqliteStore::opens_with(&path, &new).unwrap());
-    assert!(!SqliteStore::opens_with(&path, &old).unwrap());
+    assert_eq!(SqliteStore::reseal(&path, &old, &new, audit_entry(1)).unwrap(), 1);
+    assert!(SqliteStore::is_sealed_with(&path, &new).unwrap());
+    assert!(!SqliteStore::is_sealed_with(&path, &old).unwrap());
     let store = SqliteStore::open(&path, &new).unwrap();
     let stored = store.connections().await.unwrap().remove(0).secrets.remove("api-key").unwrap();
     assert_eq!(new.open_sealed(&place, &stored).unwrap().reveal(), "hunter2");
@@ -107,9 +108,9 @@ async fn a_key_rotation_seals_every_secret_with_the_new_key_or_none() {
     bad.secrets = [("api-key".to_owned(), Sealed(vec![0; 64]))].into();
     store.create_connection(&bad).await.unwrap();
     store.close().await;
-    let why = SqliteStore::reseal(&path, &new, &old, entry(2)).unwrap_err().to_string();
+    let why = SqliteStore::reseal(&path, &new, &old, audit_entry(2)).unwrap_err().to_string();
     assert!(why.contains("nothing was changed"), "{why}");
-    assert!(SqliteStore::opens_with(&path, &new).unwrap());
+    assert!(SqliteStore::is_sealed_with(&path, &new).unwrap());
 }
 
 #[tokio::test]
@@ -129,10 +130,12 @@ async fn the_rows_of_a_restored_file_can_be_moved_only_after_a_server_has_starte
     store.recover(at(0), RUN_MS).await.unwrap();
     store.close().await;
     let move_rows = || {
-        SqliteStore::move_rows(&database(&folder), &sealer(folder.path()), "elsewhere", |_| Ok(()))
+        SqliteStore::move_rows(&database_path(&folder), &sealer(folder.path()), "elsewhere", |_| {
+            Ok(())
+        })
     };
     // After a restoration, the file counts more starts than the database.
-    StartCounter::beside(&database(&folder)).write(9).unwrap();
+    StartCounter::with_file_beside(&database_path(&folder)).write(9).unwrap();
     let refused = move_rows().unwrap_err().to_string();
     assert!(refused.contains("start the server with it once"), "{refused}");
     let store = open(&folder).await;

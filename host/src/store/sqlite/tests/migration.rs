@@ -1,4 +1,4 @@
-//! Tests that this version reads a database with the first schema.
+//! Tests that this version of Jackfield can use a database with the first schema.
 
 use std::path::PathBuf;
 
@@ -34,10 +34,11 @@ const CHANGED_CODES: [(&str, OutcomeCode); 13] = [
 ];
 
 const CONNECTION: ConnectionId = ConnectionId(Uuid::from_u128(1));
-const DOUBTFUL: DefectId = DefectId(Uuid::from_u128(2));
-const RELEASED: DefectId = DefectId(Uuid::from_u128(3));
+const DOUBTFUL_DEFECT: DefectId = DefectId(Uuid::from_u128(2));
+const RELEASED_DEFECT: DefectId = DefectId(Uuid::from_u128(3));
 
-fn connect(folder: &TempDir) -> (PathBuf, Database) {
+/// Opens the database file in this folder. Returns its path and the connection.
+fn open_database(folder: &TempDir) -> (PathBuf, Database) {
     let path = folder.path().join("jackfield.db");
     let database = Database::open(&path).unwrap();
     database.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).unwrap();
@@ -46,8 +47,8 @@ fn connect(folder: &TempDir) -> (PathBuf, Database) {
 
 /// Creates a file of the first schema with a connection, two defects, a decision, and an event
 /// with a run for each of `outcomes`, in their order.
-fn old_database(folder: &TempDir, outcomes: &[&str]) {
-    let (_, db) = connect(folder);
+fn create_old_database(folder: &TempDir, outcomes: &[&str]) {
+    let (_, db) = open_database(folder);
     db.execute_batch(MIGRATIONS[0]).unwrap();
     // The first versions of Jackfield counted their migrations in this table.
     let counted = "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY);
@@ -62,13 +63,13 @@ fn old_database(folder: &TempDir, outcomes: &[&str]) {
          INSERT INTO defects (id, connection_id, test_execution_id, test_case_id, variation_id,
              generation, marker, state, closed, fence, write_ended_at, looks, next_look_at, defect,
              created_at, updated_at)
-         VALUES ('{RELEASED}', '{CONNECTION}', '{test}', '{case}', '', 1, 'm', 'created', 1, 3,
+         VALUES ('{RELEASED_DEFECT}', '{CONNECTION}', '{test}', '{case}', '', 1, 'm', 'created', 1, 3,
              NULL, 0, NULL, '{{\"key\":\"QA-1\",\"title\":\"t\",\"link\":\"https://t.example\"}}',
              0, 0),
-             ('{DOUBTFUL}', '{CONNECTION}', '{test}', '{case}', 'v', 1, 'm', 'in-doubt', 0, 1,
+             ('{DOUBTFUL_DEFECT}', '{CONNECTION}', '{test}', '{case}', 'v', 1, 'm', 'in-doubt', 0, 1,
              500, 4, 1000, NULL, 0, 0);
          INSERT INTO decisions (defect_id, at, who, what)
-         VALUES ('{RELEASED}', 7, 'ann', 'release');"
+         VALUES ('{RELEASED_DEFECT}', 7, 'ann', 'release');"
     );
     db.execute_batch(&rows).unwrap();
     for (number, outcome) in outcomes.iter().enumerate() {
@@ -94,17 +95,18 @@ fn old_database(folder: &TempDir, outcomes: &[&str]) {
     db.close().unwrap();
 }
 
+/// Returns a filter that allows all events of these tests.
 fn all_events() -> EventFilter {
     EventFilter { limit: 99, ..EventFilter::default() }
 }
 
 #[tokio::test]
-async fn outcome_codes_of_the_first_schema_are_replaced() {
+async fn a_migration_replaces_outcome_codes_of_the_first_schema() {
     let folder = tempdir().unwrap();
     let unchanged = OutcomeCode::InDoubt;
     let mut words: Vec<_> = CHANGED_CODES.iter().map(|(word, _)| *word).collect();
     words.push(unchanged.as_str());
-    old_database(&folder, &words);
+    create_old_database(&folder, &words);
 
     let store = open(&folder).await;
     let codes = CHANGED_CODES.iter().map(|(_, code)| *code).chain([unchanged]);
@@ -125,11 +127,11 @@ async fn outcome_codes_of_the_first_schema_are_replaced() {
 }
 
 #[tokio::test]
-async fn renamed_columns_keep_their_values() {
+async fn a_migration_keeps_the_values_of_renamed_columns() {
     let folder = tempdir().unwrap();
-    old_database(&folder, &[]);
+    create_old_database(&folder, &[]);
     let store = open(&folder).await;
-    let released = store.defect(RELEASED).await.unwrap().unwrap();
+    let released = store.defect(RELEASED_DEFECT).await.unwrap().unwrap();
     let decided = Timestamp::from_millisecond(7).unwrap();
     assert_eq!(released.decisions, [(decided, "ann".to_owned(), "release".to_owned())]);
     let created = store.created_defect(CONNECTION, &failed_test(1)).await.unwrap();
@@ -139,8 +141,8 @@ async fn renamed_columns_keep_their_values() {
     let due =
         async |ms| store.due_searches(time(ms), RUN_MS, Vec::new(), DUE_LIMITS).await.unwrap();
     assert_eq!(due(999).await, []);
-    assert_eq!(due(1_000).await[0].id, DOUBTFUL);
-    let claimed = store.claim_search(DOUBTFUL, time(1_000), time(1_001)).await.unwrap();
+    assert_eq!(due(1_000).await[0].id, DOUBTFUL_DEFECT);
+    let claimed = store.claim_search(DOUBTFUL_DEFECT, time(1_000), time(1_001)).await.unwrap();
     assert_eq!(claimed.unwrap().doubt.class, WriteClass::Acknowledged);
     // Four searches were made before, so the wait of 15 s is doubled four times.
     let next = 1_000 + 15_000 * 16;
@@ -148,7 +150,7 @@ async fn renamed_columns_keep_their_values() {
     assert_eq!(due(next).await.len(), 1);
 }
 
-/// A retention that deletes no event of these tests.
+/// Returns a retention that deletes no event of these tests.
 fn unlimited_retention() -> Retention {
     let (events_since, confirmed_by) = (at(0), at(0));
     Retention {
@@ -163,8 +165,8 @@ fn unlimited_retention() -> Retention {
 #[tokio::test]
 async fn a_migration_keeps_the_decisions_and_steps_of_a_defect() {
     let folder = tempdir().unwrap();
-    old_database(&folder, &[]);
-    let (_, db) = connect(&folder);
+    create_old_database(&folder, &[]);
+    let (_, db) = open_database(&folder);
     db.execute_batch("DROP TABLE _sqlx_migrations").unwrap();
     // Create the schema whose tables the tenth migration copies.
     for sql in &MIGRATIONS[1..9] {
@@ -173,11 +175,11 @@ async fn a_migration_keeps_the_decisions_and_steps_of_a_defect() {
     db.pragma_update(None, "user_version", 9).unwrap();
     let add = "INSERT INTO follow_ups (defect_id, step, name, next_at, updated_at)
                VALUES (?, 'attach', 'log.txt', 5, 0)";
-    db.execute(add, params![RELEASED.0]).unwrap();
+    db.execute(add, params![RELEASED_DEFECT.0]).unwrap();
     drop(db);
 
     let store = open(&folder).await;
-    let migrated = store.defect(RELEASED).await.unwrap().unwrap();
+    let migrated = store.defect(RELEASED_DEFECT).await.unwrap().unwrap();
     assert_eq!(migrated.decisions.len(), 1);
     assert_eq!(migrated.follow_ups.len(), 1);
     assert_eq!(migrated.follow_ups[0].name, "log.txt");
@@ -190,7 +192,7 @@ async fn a_migration_keeps_the_decisions_and_steps_of_a_defect() {
 #[tokio::test]
 async fn deleting_an_old_event_reduces_the_size_of_the_history() {
     let folder = tempdir().unwrap();
-    old_database(&folder, &["created"]);
+    create_old_database(&folder, &["created"]);
     let store = open(&folder).await;
     store.delete_connection(CONNECTION, true).await.unwrap();
     store.prune(unlimited_retention()).await.unwrap();
@@ -201,7 +203,7 @@ async fn deleting_an_old_event_reduces_the_size_of_the_history() {
 #[tokio::test]
 async fn an_event_with_an_unknown_outcome_is_not_listed_and_its_error_names_it() {
     let folder = tempdir().unwrap();
-    old_database(&folder, &["created", "from-the-future", "cached", "counted"]);
+    create_old_database(&folder, &["created", "from-the-future", "cached", "counted"]);
     let store = open(&folder).await;
     let number_of = |id: EventId| id.0.as_u128();
     let listed = |limit| {
@@ -229,9 +231,9 @@ async fn an_event_with_an_unknown_outcome_is_not_listed_and_its_error_names_it()
 #[tokio::test]
 async fn a_file_with_another_key_is_refused_before_its_schema_changes() {
     let folder = tempdir().unwrap();
-    old_database(&folder, &[]);
+    create_old_database(&folder, &[]);
     let other = tempdir().unwrap();
-    let (path, db) = connect(&folder);
+    let (path, db) = open_database(&folder);
     let sealed = sealer(folder.path())
         .seal("key-check", &crate::secret::Secret::new("key-check".to_owned()))
         .unwrap();

@@ -8,8 +8,8 @@ fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-/// Returns a loopback address that does not answer, because its queue of connections is full. Keep
-/// the returned values: dropping them closes the sockets.
+/// Returns a loopback address that does not answer, because its queue of connections is full. The
+/// caller must keep the returned values, because dropping them closes the sockets.
 async fn silent_address() -> (SocketAddr, impl Sized) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -52,8 +52,8 @@ async fn silent_addresses_delay_only_the_first_connection() {
             .unwrap();
         assert_eq!(stream.peer_addr().unwrap(), accepting);
     }
-    // All connections together wait for three head starts. If the working address were not
-    // remembered, each connection would wait for three.
+    // Only the first connection waits, three times [`NEXT_ATTEMPT_DELAY`]. If the accepting address
+    // were not stored, each connection would wait as long.
     assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
 }
 
@@ -66,7 +66,7 @@ async fn the_next_address_is_tried_at_once_after_a_refusal_and_the_error_names_t
     let origin: Origin = "http://tracker.example".parse().unwrap();
     let failed =
         LastAddresses::default().connect(&origin, &closed, until).await.unwrap_err().to_string();
-    assert!(started.elapsed() < HEAD_START * 4, "{:?}", started.elapsed());
+    assert!(started.elapsed() < NEXT_ATTEMPT_DELAY * 4, "{:?}", started.elapsed());
     assert!(failed.contains("127.0.0.1:1: ") && failed.ends_with("; and 1 more"), "{failed}");
 }
 
