@@ -1,10 +1,12 @@
-//! A small HTTP client for the tests, and its answers with assertions.
+//! A small HTTP client for the tests. A test checks an answer with the methods of [`Answer`]. The
+//! client never follows a redirect.
 
 use std::io::ErrorKind;
 use std::time::Duration;
 
 use serde_json::Value;
 
+/// Maximum time for a request of a client that has no other time-out.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A complete answer of a server.
@@ -55,8 +57,8 @@ impl Answer {
         assert_eq!(self.status, status, "{self:?}");
     }
 
-    /// Checks that this is a complete RFC 9457 problem with this status and code, and returns its
-    /// `detail`. The code is the last part of its `type`.
+    /// Checks that the answer is a complete problem of RFC 9457 with this status and this code.
+    /// Returns the `detail` of the problem. The code is the last part of the problem's `type`.
     ///
     /// # Panics
     /// If the answer is not such a problem.
@@ -79,7 +81,7 @@ impl Answer {
         body["detail"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// Checks that this is a complete RFC 9457 problem with this status and code.
+    /// Checks that the answer is a complete problem of RFC 9457 with this status and this code.
     ///
     /// # Panics
     /// If the answer is not such a problem.
@@ -88,7 +90,8 @@ impl Answer {
         let _ = self.problem(status, code);
     }
 
-    /// Returns the id of the event of the request, from the header `jackfield-event`.
+    /// Returns the id of the event that the server recorded for the request. The id is in the
+    /// header `jackfield-event`.
     ///
     /// # Panics
     /// If the answer does not have this header.
@@ -105,7 +108,9 @@ impl Answer {
 #[derive(Debug, Clone)]
 pub struct Client {
     agent: ureq::Agent,
+    /// The URL that precedes the path of each request.
     base_url: String,
+    /// The headers that the client adds to each request.
     headers: Vec<(String, String)>,
 }
 
@@ -116,7 +121,7 @@ impl Client {
         Self::with_timeout(base_url, headers, REQUEST_TIMEOUT)
     }
 
-    /// Like [`Self::new`], with another maximum time for each request.
+    /// Like [`Self::new`], but `timeout` is the maximum time for each request.
     #[must_use]
     pub fn with_timeout(base_url: &str, headers: &[(&str, &str)], timeout: Duration) -> Self {
         let config = ureq::Agent::config_builder()
@@ -136,10 +141,11 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Option<Answer> {
-        self.answer(method, path, headers, body).ok()
+        self.try_send(method, path, headers, body).ok()
     }
 
-    fn answer(
+    /// Sends a request, and returns the answer with its body as text.
+    fn try_send(
         &self,
         method: &str,
         path: &str,
@@ -151,17 +157,18 @@ impl Client {
         Ok(answer)
     }
 
-    /// Sends a request over a new connection. Returns `None` if the server refuses the connection.
+    /// Sends a POST request over a new TCP connection. Returns `None` if the server refuses this
+    /// connection.
     ///
     /// # Errors
-    /// The connection ended without a complete answer.
+    /// If the connection ends without a complete answer.
     pub fn send_or_be_refused(
         &self,
         path: &str,
         body: &Value,
     ) -> Result<Option<Answer>, ureq::Error> {
         let headers = [("content-type", "application/json"), ("connection", "close")];
-        match self.answer("POST", path, &headers, body.to_string().as_bytes()) {
+        match self.try_send("POST", path, &headers, body.to_string().as_bytes()) {
             Err(ureq::Error::Io(error)) if error.kind() == ErrorKind::ConnectionRefused => Ok(None),
             Err(ureq::Error::ConnectionFailed) => Ok(None),
             result => result.map(Some),
@@ -180,7 +187,7 @@ impl Client {
         bytes
     }
 
-    /// Sends a request. Returns the answer with an empty text, and the bytes of the body.
+    /// Sends a request. Returns the answer with an empty `body`, and the bytes of the real body.
     fn exchange(
         &self,
         method: &str,
@@ -214,7 +221,7 @@ impl Client {
     #[track_caller]
     #[must_use]
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        self.answer(method, path, headers, body).unwrap_or_else(|error| {
+        self.try_send(method, path, headers, body).unwrap_or_else(|error| {
             panic!("no answer to {method} {}{path}: {error}", self.base_url)
         })
     }

@@ -5,9 +5,11 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crate::relay::{BytesHook, ConnectionHooks, start_relay};
 
-/// A relay to a server. It is cut when it is dropped.
+/// A relay to a server. Dropping this value cuts the relay.
 pub struct Cable {
+    /// The port on which the relay listens.
     port: u16,
+    /// Whether the relay is cut, and the notification of a change.
     is_cut: Arc<(Mutex<bool>, Condvar)>,
 }
 
@@ -17,7 +19,7 @@ impl Cable {
     /// # Panics
     /// If no port is free.
     #[must_use]
-    pub fn to(port: u16) -> Self {
+    pub fn to_port(port: u16) -> Self {
         let is_cut = Arc::<(Mutex<bool>, Condvar)>::default();
         let relay_is_cut = Arc::clone(&is_cut);
         let port = start_relay(port, move || {
@@ -42,11 +44,12 @@ impl Cable {
         self.set_cut(true);
     }
 
-    /// Forwards the bytes that arrived meanwhile and all later bytes.
+    /// Forwards the bytes that arrived while the relay was cut, and all later bytes.
     pub fn restore(&self) {
         self.set_cut(false);
     }
 
+    /// Cuts the relay or restores it.
     fn set_cut(&self, is_cut: bool) {
         let (lock, changed) = &*self.is_cut;
         *lock.lock().unwrap_or_else(PoisonError::into_inner) = is_cut;

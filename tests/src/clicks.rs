@@ -1,5 +1,5 @@
-//! Sends Create Defect requests like Test Manager, and a person's decisions about a defect in
-//! doubt.
+//! Sends Create Defect requests to a server, as Test Manager does. Also sends the decisions of a
+//! person about a defect in doubt.
 
 use std::thread::JoinHandle;
 
@@ -23,7 +23,7 @@ pub fn failed_test() -> Value {
 pub struct Click(JoinHandle<Option<Answer>>);
 
 impl Click {
-    /// Waits for the end of the request. Returns `None` if the connection ended without an answer.
+    /// Waits for the end of the request. Returns `None` if its connection ended without an answer.
     ///
     /// # Panics
     /// If the thread panicked.
@@ -115,7 +115,7 @@ impl TestHost {
         self.admin().json("POST", &format!("/defects/{id}/resolve"), decision)
     }
 
-    /// Sends the decision to retry the only defect in doubt to the admin API.
+    /// Decides by the admin API that the server retries the only defect in doubt.
     ///
     /// # Panics
     /// If no defect is in doubt, or the server refuses the decision.

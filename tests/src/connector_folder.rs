@@ -1,5 +1,5 @@
-//! A folder of a connector's author, with the connector file and its input. The commands that need
-//! no server run in this folder.
+//! A folder such as the author of a connector has. It contains the connector's file and the files
+//! that `jackfield test` and `jackfield invoke` read. The commands in this folder use no server.
 
 use std::fs;
 use std::path::PathBuf;
@@ -27,7 +27,8 @@ pub struct EndedCommand {
 }
 
 impl ConnectorFolder {
-    /// Creates a temporary folder with these files.
+    /// Creates a temporary folder that contains this connector, these settings, this secret and an
+    /// event.
     ///
     /// # Panics
     /// If a file cannot be written.
@@ -57,8 +58,8 @@ impl ConnectorFolder {
         fs::write(self.path(name), content).expect("the file is written");
     }
 
-    /// Runs `jackfield` with these arguments in the folder. It uses a cache folder below this
-    /// folder.
+    /// Runs `jackfield` with these arguments in the folder. The command uses a cache folder below
+    /// this folder.
     ///
     /// # Panics
     /// If the program cannot be started.

@@ -6,8 +6,8 @@ use std::path::Path;
 use rusqlite::{Connection, Row};
 use uuid::Uuid;
 
-/// Returns the state of each defect at the last commit, by test execution id. The function reads a
-/// copy of the database, so the files do not change before the next start of the server.
+/// Returns the state of each defect at the last commit. The keys are the ids of test executions.
+/// The function reads a copy of the database, so it does not change the server's files.
 ///
 /// # Panics
 /// If the data folder has no readable database.
@@ -28,7 +28,7 @@ pub fn defect_states(data: &Path) -> HashMap<String, String> {
 /// Makes all stored counts of a stopped server `by_ms` milliseconds older.
 ///
 /// # Panics
-/// If the data folder has no such database, or a server uses it.
+/// If the data folder has no database, or a server uses the database.
 pub fn age_counts(data: &Path, by_ms: u64) {
     let by = i64::try_from(by_ms).expect("a duration below 300 million years");
     with_database(data, |database| {
@@ -39,7 +39,7 @@ pub fn age_counts(data: &Path, by_ms: u64) {
 /// Runs `work` on the database in the data folder of a stopped server.
 ///
 /// # Panics
-/// If there is no database, or `work` fails.
+/// If the database cannot be opened, or `work` fails.
 pub fn with_database<T>(data: &Path, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> T {
     let database = Connection::open(data.join("jackfield.db")).expect("the database opens");
     let result = work(&database).expect("the statement succeeds");

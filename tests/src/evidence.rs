@@ -10,11 +10,11 @@ use crate::SimulatedTestManager;
 pub struct Evidence {
     /// The name of the test case.
     pub name: String,
-    /// The remark of the log. The log's failed assertion has the same message.
+    /// The remark of the log. The failed assertion of the log has the same message.
     pub info: String,
     /// The screenshots of assertions, and the files of the log.
     pub files: Vec<EvidenceFile>,
-    /// The text of the robot's log, without `\r`. It is empty for a manual test.
+    /// The text of the robot's log, without `\r`. The text is empty if no robot ran the test.
     pub robot_log: String,
 }
 
@@ -33,11 +33,11 @@ impl SimulatedTestManager {
     pub fn credentials(&self) -> Value {
         json!({
             "test_manager": {
-                "base_url": self.printed("base_url"),
-                "token_url": self.printed("token_url"),
-                "client_id": self.printed("client_id"),
+                "base_url": self.printed_field("base_url"),
+                "token_url": self.printed_field("token_url"),
+                "client_id": self.printed_field("client_id"),
             },
-            "test_manager_client_secret": self.printed("client_secret"),
+            "test_manager_client_secret": self.printed_field("client_secret"),
         })
     }
 
@@ -67,8 +67,8 @@ impl SimulatedTestManager {
         self.evidence_of_log(id(failed, "project"), id(failed, "log"))
     }
 
-    /// Reads the data of each log that matches a failed test. Several logs match if a log has a
-    /// copy.
+    /// Reads the data of each log that belongs to a failed test. If a log was copied, several logs
+    /// belong to the failed test.
     ///
     /// # Panics
     /// If a part of the data cannot be read.
@@ -89,6 +89,7 @@ impl SimulatedTestManager {
         matching.map(|log| self.evidence_of_log(project, id(log, "id"))).collect()
     }
 
+    /// Reads the data of the log with this id.
     fn evidence_of_log(&self, project: &str, log: &str) -> Evidence {
         let (api, base) = (self.api(""), format!("/api/v2/{project}"));
         let record = api.get(&format!("{base}/testcaselogs/{log}")).expect(200);
@@ -129,6 +130,7 @@ pub fn webhook_body(failed: &Value) -> Value {
     })
 }
 
+/// Returns a member of a JSON object that contains an id.
 fn id<'a>(value: &'a Value, member: &str) -> &'a str {
     value[member].as_str().expect("an id")
 }

@@ -10,20 +10,23 @@ const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A gate, which is closed until [`Self::open`] is called.
 #[derive(Debug, Clone, Default)]
-pub struct Gate(Arc<(Mutex<State>, Condvar)>);
+pub struct Gate(Arc<(Mutex<GateState>, Condvar)>);
 
+/// The state of a gate. The test and the threads of the held requests share it.
 #[derive(Debug, Default)]
-struct State {
+struct GateState {
+    /// How many requests have reached the gate.
     held_count: usize,
     is_open: bool,
     /// Whether a request has passed the closed gate because [`HOLD_TIMEOUT`] was over. Then the
-    /// test has not tested what it should test.
+    /// result of the test has no meaning.
     has_timed_out: bool,
 }
 
 impl Gate {
-    /// Blocks the calling thread, which runs a script, until the gate is open. After two minutes,
-    /// the request passes the closed gate, and the next call by the test panics.
+    /// Blocks the calling thread until the gate is open. A script calls this function for a request
+    /// that it holds. After two minutes, the request passes the closed gate, and the test's next
+    /// call of [`Self::open`] or [`Self::await_held`] panics.
     pub fn hold(&self) {
         let (lock, changed) = &*self.0;
         let mut state = lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -37,11 +40,11 @@ impl Gate {
 
     /// Returns how many requests have reached the gate.
     #[must_use]
-    pub fn held(&self) -> usize {
+    pub fn held_count(&self) -> usize {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner).held_count
     }
 
-    /// Opens the gate for the held requests and for all later ones.
+    /// Opens the gate for the held requests and for all later requests.
     ///
     /// # Panics
     /// If a request has passed the closed gate, because it was held for more than two minutes.

@@ -1,6 +1,6 @@
-//! Builds the connectors that the tests run: the test guests and the example connectors. Each one
-//! is built once. Tests make more versions of it by another build number, a custom section or more
-//! core modules.
+//! Builds the connectors that the tests run: the test guests and the example connectors. Each
+//! connector is built once. A test makes another version of a connector by changing the build
+//! number in its file, or by adding a custom section or a core module.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -32,16 +32,17 @@ impl Guest {
         Self { bytes }
     }
 
-    /// Returns the guest with another build number. Its bytes and version differ, and the titles of
-    /// its defects name the number.
+    /// Returns the guest with another build number. The bytes and the version of the guest differ,
+    /// and the titles of its defects contain the number.
     ///
     /// # Panics
     /// If the file has no build number.
     #[must_use]
     pub fn with_build(mut self, number: u32) -> Self {
-        const NUMBER_PREFIX: &[u8] = b"jackfield-build-";
-        let at = self.bytes.windows(NUMBER_PREFIX.len()).position(|it| it == NUMBER_PREFIX);
-        let at = at.expect("the file has a build number") + NUMBER_PREFIX.len();
+        const BUILD_NUMBER_PREFIX: &[u8] = b"jackfield-build-";
+        let at =
+            self.bytes.windows(BUILD_NUMBER_PREFIX.len()).position(|it| it == BUILD_NUMBER_PREFIX);
+        let at = at.expect("the file has a build number") + BUILD_NUMBER_PREFIX.len();
         self.bytes[at..at + 6].copy_from_slice(format!("{number:06}").as_bytes());
         self
     }
@@ -55,8 +56,8 @@ impl Guest {
         self
     }
 
-    /// Returns the guest with the additional core module `tests/guests/wat/NAME.wat`, which the
-    /// guest instantiates `times` times.
+    /// Returns the guest with the additional core module `tests/guests/wat/NAME.wat`. The guest
+    /// instantiates this module `times` times.
     ///
     /// # Panics
     /// If the file does not exist or is not a module.
@@ -67,7 +68,7 @@ impl Guest {
         self.with_module(&module, times)
     }
 
-    /// Returns the guest with an additional core module, which the guest instantiates `times`
+    /// Returns the guest with an additional core module. The guest instantiates this module `times`
     /// times.
     #[must_use]
     pub fn with_module(mut self, module: &[u8], times: u32) -> Self {
@@ -104,10 +105,10 @@ impl Guest {
     /// If the example does not build.
     #[must_use]
     pub fn example(name: &str) -> Self {
-        static BUILDING: Mutex<()> = Mutex::new(());
+        static BUILD_LOCK: Mutex<()> = Mutex::new(());
         let prebuilt = std::env::var_os("TEST_PLUGINS").map(PathBuf::from);
         let folder = prebuilt.unwrap_or_else(|| {
-            let _one_at_a_time = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+            let _one_at_a_time = BUILD_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
             xtask(&["connectors", "--only", name]);
             root().join("plugins")
         });
@@ -118,14 +119,14 @@ impl Guest {
 }
 
 impl Guest {
-    /// Returns the JavaScript example with a changed source, built with the same tools. If
+    /// Builds the JavaScript example from a changed source, with the tools of the example. If
     /// `is_sync` is false, the component uses the asynchronous ABI.
     ///
     /// # Panics
     /// If the example does not build.
     #[must_use]
     pub fn javascript(change: impl FnOnce(String) -> String, is_sync: bool) -> Self {
-        // Building the example installs its tools.
+        // The build of the example installs the tools.
         let _example = Self::example("javascript");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (script, component) =
@@ -146,8 +147,8 @@ impl Guest {
 /// Returns the folder with the built test guests: the value of `TEST_GUESTS`. If this variable is
 /// not set, the first call builds the guests.
 fn guest_folder() -> &'static PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
+    static GUEST_FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    GUEST_FOLDER.get_or_init(|| {
         if let Some(prebuilt) = std::env::var_os("TEST_GUESTS") {
             return prebuilt.into();
         }

@@ -15,10 +15,13 @@ pub(crate) const ADMIN_TOKEN: &str = "test-admin-token-0123456789abcdef";
 
 /// A running server, with its own data and plugins folders. Dropping it kills the server.
 pub struct TestHost {
+    /// How the server was started. The next start uses the same setup.
     setup: Setup,
+    /// The folder with `data`, `plugins` and `jackfield.toml`.
     folder: TempDir,
     process: Process,
-    kill_at: Option<Strace>,
+    /// The strace that will kill the server, see [`TestHost::kill_at`].
+    killing_strace: Option<Strace>,
 }
 
 /// A connection that a test created.
@@ -53,7 +56,7 @@ impl Connection {
 
 impl TestHost {
     pub(crate) fn new(setup: Setup, folder: TempDir, process: Process) -> Self {
-        Self { setup, folder, process, kill_at: None }
+        Self { setup, folder, process, killing_strace: None }
     }
 
     /// Returns the server's base URL.
@@ -80,7 +83,7 @@ impl TestHost {
         self.folder().join("data")
     }
 
-    /// Returns the paths and contents of all files in the data folder and below.
+    /// Returns the paths and contents of all files in the data folder and its subfolders.
     ///
     /// # Panics
     /// If a folder cannot be read.
@@ -143,7 +146,8 @@ impl TestHost {
         (output.status.success(), text(&output.stdout) + &text(&output.stderr))
     }
 
-    /// Puts a connector into the plugins folder. The file is complete when its name appears.
+    /// Puts a connector into the plugins folder. The server never sees an incomplete file, because
+    /// the file gets its name after all bytes are written.
     ///
     /// # Panics
     /// If the file cannot be written.
@@ -163,8 +167,8 @@ impl TestHost {
         self.await_connector(name, "ready", Some(&guest.sha256()));
     }
 
-    /// Waits until a connector has this status and, if `sha256` is given, this version. Returns its
-    /// record in the admin API.
+    /// Waits until a connector has this status and, if `sha256` is not `None`, this version.
+    /// Returns the record of the connector in the admin API.
     ///
     /// # Panics
     /// If this takes more than 90 seconds. Each change of the status is printed.
@@ -270,11 +274,11 @@ impl TestHost {
         self.process.resume();
     }
 
-    /// Attaches strace, which kills the server at this system call. Waits until strace is
-    /// attached.
+    /// Attaches strace to the server, and waits until strace is attached. When the server makes
+    /// this system call, strace kills the server.
     #[track_caller]
     pub fn kill_at(&mut self, point: &KillPoint) {
-        self.kill_at = Some(Strace::kill_at(self.process.id(), point));
+        self.killing_strace = Some(Strace::kill_at(self.process.id(), point));
     }
 
     /// Waits until strace has killed the server, see [`Self::kill_at`].
@@ -284,7 +288,7 @@ impl TestHost {
     #[track_caller]
     pub fn await_kill(&mut self) {
         self.process.await_kill();
-        self.kill_at = None;
+        self.killing_strace = None;
     }
 
     /// Sends SIGTERM and waits until the process has ended.
@@ -297,7 +301,7 @@ impl TestHost {
         self.process.await_end()
     }
 
-    /// Sends SIGTERM. Does not wait for the end of the process.
+    /// Sends SIGTERM, without waiting for the end of the process.
     pub fn terminate(&self) {
         self.process.terminate();
     }
@@ -323,8 +327,8 @@ impl TestHost {
         self.setup.env.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Kills the server and starts it again. The server must refuse to start, with exit code 1 and
-    /// one line on stderr. Returns this line.
+    /// Kills the server and starts it again. Checks that the server ends with exit code 1 and
+    /// prints one line on stderr. Returns this line.
     ///
     /// # Panics
     /// If the server still runs after 20 seconds, ends in another way, or prints more on stderr.
@@ -346,8 +350,8 @@ impl TestHost {
         self.process.resident_bytes()
     }
 
-    /// Runs `work`. Returns its result, and the difference in bytes between the peak of the
-    /// server's resident memory during `work` and the resident memory before.
+    /// Runs `work` and measures the resident memory of the server. Returns the result of `work`,
+    /// and by how many bytes the peak during `work` exceeded the memory before `work`.
     pub fn rise_of_peak<T>(&self, work: impl FnOnce() -> T) -> (T, u64) {
         self.process.reset_peak();
         let before = self.process.resident_bytes();
@@ -373,8 +377,8 @@ impl TestHost {
         self.process.threads()
     }
 
-    /// Returns the number of voluntary context switches of the server's threads. Such a switch
-    /// happens when a thread waits.
+    /// Returns how often threads of the server have waited: the number of their voluntary context
+    /// switches.
     ///
     /// # Panics
     /// If the server does not run.

@@ -1,12 +1,12 @@
-//! Reads the state of a running server with the token of any account, and waits for a state: its
-//! metrics, its readiness and its connections.
+//! Reads the metrics of a running server with the token of any account. Also waits until the
+//! server is ready, or has loaded a connection.
 
 use crate::{Answer, Client, MetricsPage, TestHost, wait_for};
 
 /// Maximum time until `/readyz` has the expected status, seconds.
-const READINESS_S: u64 = 60;
+const READINESS_TIMEOUT_S: u64 = 60;
 /// Maximum time until a server has loaded a connection, seconds.
-const CONNECTION_S: u64 = 30;
+const CONNECTION_TIMEOUT_S: u64 = 30;
 
 impl TestHost {
     /// Returns a client that sends this token with each request.
@@ -38,7 +38,7 @@ impl TestHost {
     #[track_caller]
     pub fn await_readiness(&self, status: u16) -> Answer {
         let client = self.anonymous();
-        wait_for(&format!("/readyz to be {status}"), READINESS_S, || {
+        wait_for(&format!("/readyz to be {status}"), READINESS_TIMEOUT_S, || {
             let answer = client.attempt("GET", "/readyz", &[], b"");
             answer.filter(|answer| answer.status == status)
         })
@@ -51,12 +51,13 @@ impl TestHost {
     #[track_caller]
     pub fn await_connection(&self, name: &str) {
         let (admin, path) = (self.admin(), format!("/connections/{name}"));
-        wait_for(&format!("the connection {name}"), CONNECTION_S, || {
+        wait_for(&format!("the connection {name}"), CONNECTION_TIMEOUT_S, || {
             (admin.get(&path).status == 200).then_some(())
         });
     }
 }
 
+/// Returns a client for URLs that start with `url`. It sends this token with each request.
 fn client_with_token(url: &str, token: &str) -> Client {
     Client::new(url, &[("authorization", &format!("Bearer {token}"))])
 }

@@ -10,24 +10,25 @@ use crate::{Answer, Client, root, target};
 /// Maximum number of redirects that a browser follows.
 const REDIRECTS_MAX: usize = 20;
 
-/// A running provider. It is killed when dropped.
+/// A running provider. Dropping this value kills the provider.
 pub struct IdentityProvider {
     child: Child,
+    /// The address of the provider.
     issuer: String,
-    /// The pipe of the provider's output. It must stay open, because the provider ends if it cannot
-    /// print.
+    /// The pipe of the provider's output. The pipe must stay open, because the provider ends if it
+    /// cannot print.
     _output: BufReader<ChildStdout>,
 }
 
 impl IdentityProvider {
-    /// The secret of its only client, `jackfield`.
+    /// The secret of the provider's only client, `jackfield`.
     pub const CLIENT_SECRET: &str = "the-secret+of/the client";
 
-    /// Starts a provider that redirects browsers to `redirect_uri`. `auth_method` is the method by
-    /// which its client must authenticate.
+    /// Starts a provider that redirects browsers to `redirect_uri`. The client `jackfield` must
+    /// authenticate by the method `auth_method`.
     ///
     /// # Panics
-    /// If the provider does not start. `cargo xtask test` installs it.
+    /// If the provider does not start. `cargo xtask test` installs the provider.
     #[must_use]
     pub fn start(redirect_uri: &str, auth_method: &str) -> Self {
         let folder = target().join("identity-provider");
@@ -82,6 +83,7 @@ impl IdentityProvider {
     }
 }
 
+/// Stores the cookies that an answer of the provider sets.
 fn store_cookies(cookies: &mut BTreeMap<String, String>, answer: &Answer) {
     let set_cookies = answer.headers.iter().filter(|(name, _)| name == "set-cookie");
     for (name, value) in

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A control group, version 1 or 2. Dropping this value removes the group, if the processes of the
-/// group have ended.
+/// A control group of version 1 or 2. Dropping this value removes the group, but only if all
+/// processes of the group have ended.
 pub struct MemoryGroup {
     folder: PathBuf,
-    /// The name of the file that contains the number of killed processes.
+    /// The name of the file in which the kernel counts the killed processes.
     kills_file: &'static str,
 }
 
@@ -20,8 +20,8 @@ impl MemoryGroup {
     /// controller.
     #[must_use]
     pub fn with_limit(bytes: u64) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        static GROUP_COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = GROUP_COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("jackfield-test-{}-{number}", std::process::id());
         let list = fs::read_to_string("/proc/self/cgroup")
             .expect("the list of control groups of this process");
@@ -33,8 +33,8 @@ impl MemoryGroup {
             }
             None => {
                 let parent = PathBuf::from("/sys/fs/cgroup");
-                // This fails if the controller is already enabled, or cannot be enabled. In the
-                // second case, the write of the limit below fails.
+                // This write fails if the memory controller is already enabled. It also fails if
+                // the controller cannot be enabled; then the write of the limit below fails, too.
                 let _ = fs::write(parent.join("cgroup.subtree_control"), "+memory");
                 (parent, "memory.max", "memory.events")
             }
@@ -47,10 +47,10 @@ impl MemoryGroup {
         Self { folder, kills_file }
     }
 
-    /// Returns the start of a command line. It enters the group, and then executes the arguments
-    /// that follow it.
+    /// Returns the first words of a command line. The command enters the group, and then executes
+    /// the words that follow.
     #[must_use]
-    pub fn enter(&self) -> [String; 4] {
+    pub fn command_prefix(&self) -> [String; 4] {
         let processes = self.folder.join("cgroup.procs").display().to_string();
         let script = format!("echo $$ > {processes} && exec \"$@\"");
         ["sh".to_owned(), "-c".to_owned(), script, "sh".to_owned()]
@@ -71,7 +71,8 @@ impl MemoryGroup {
 
 impl Drop for MemoryGroup {
     fn drop(&mut self) {
-        // This fails if a process is still in the group. That happens only if the test has failed.
+        // The removal fails if a process is still in the group, which happens only if the test has
+        // failed.
         let _ = fs::remove_dir(&self.folder);
     }
 }

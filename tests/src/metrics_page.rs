@@ -8,10 +8,12 @@ use crate::Answer;
 #[derive(Debug)]
 pub struct MetricsPage {
     series: Vec<Series>,
-    /// The type of each metric by the name that queries use: the names of counters end in `_total`.
+    /// The type of each metric. The keys are the names that queries use, so the names of counters
+    /// end in `_total`.
     pub types: BTreeMap<String, String>,
 }
 
+/// One line of the page: a value of a metric, with the labels of this value.
 #[derive(Debug)]
 struct Series {
     name: String,
@@ -41,8 +43,8 @@ impl MetricsPage {
         Self { types: types.collect(), series: series.collect() }
     }
 
-    /// Returns the sum of all series of a metric that have these labels. Returns `None` if no
-    /// series has them.
+    /// Returns the sum of the series that have this name and these labels. Returns `None` if there
+    /// is no such series.
     #[must_use]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let has_labels = |it: &Series| {
@@ -53,8 +55,8 @@ impl MetricsPage {
         (!found.is_empty()).then(|| found.iter().map(|it| it.value).sum())
     }
 
-    /// Returns the names of the labels that the series of a metric have. For a histogram, `name`
-    /// has no suffix, and the label `le` of the buckets is left out.
+    /// Returns the names of all labels of a metric. For a histogram, `name` has no suffix such as
+    /// `_bucket`, and the result does not contain the label `le` of the buckets.
     #[must_use]
     pub fn labels(&self, name: &str) -> BTreeSet<String> {
         let is_of_metric = |it: &&Series| {
@@ -79,6 +81,7 @@ impl MetricsPage {
 }
 
 impl Series {
+    /// Parses one line of the page.
     fn parse(line: &str) -> Self {
         let (series, value) = line.rsplit_once(' ').expect("a series and a value");
         let value = value.parse().unwrap_or_else(|_| panic!("{line}"));

@@ -1,8 +1,9 @@
-//! Network namespaces for the servers of a test. Links connect each of them with the namespace of
-//! the test, which can cut the links.
+//! Network namespaces for the servers of a test. Links connect each namespace with the namespace of
+//! the test. The test can cut the links.
 //!
-//! Only a test inside [`run_in_own_network`](crate::run_in_own_network) can use them. So they never
-//! change the network of the machine, and the kernel removes them when the test's process ends.
+//! Only a test inside [`run_in_own_network`](crate::run_in_own_network) can use these namespaces.
+//! So they never change the network of the machine, and the kernel removes them when the test's
+//! process ends.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::Ipv4Addr;
@@ -10,10 +11,12 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use crate::repository::run;
 
-/// A script that keeps a new namespace until its pipe closes. The pipe closes when the test's
-/// process ends, even if the process is killed.
+/// A script that keeps a new namespace until the script's standard input closes. That happens when
+/// the test's process ends, even if the process is killed.
 const KEEP_NAMESPACE: &str = "ip link set lo up; echo ready; read _ || true";
-/// A script that creates a link with its two ends. Each end gets an address.
+/// A script that creates a link and gives an address to each of its two ends. `NEAR` is the address
+/// in the test's namespace, `FAR` the address in the other namespace, and `BEHIND` are further
+/// addresses that the other namespace reaches through the link.
 const CREATE_LINK: &str = r#"
 ip link add "$OUTSIDE" type veth peer name "$LINK" netns "$PROCESS"
 ip address add "$NEAR/30" dev "$OUTSIDE"
@@ -27,24 +30,28 @@ nsenter --net="/proc/$PROCESS/ns/net" -- sh -eu -c '
 
 /// A link between the test's namespace and another namespace.
 struct Link {
+    /// The name that the test uses for the link.
     name: &'static str,
     /// The name of the network interface in the test's namespace.
     test_interface: String,
-    /// The address of the end in the other namespace.
+    /// The address of the link's end in the other namespace.
     far_address: Ipv4Addr,
 }
 
-/// A network namespace with its own loopback and some links. It is removed when it is dropped.
+/// A network namespace with its own loopback and some links. Dropping this value removes the
+/// namespace.
 pub struct Namespace {
-    /// The process that keeps the namespace.
+    /// The process that keeps the namespace until its standard input closes.
     keeper: Child,
-    pipe: Option<ChildStdin>,
+    /// The standard input of the keeper.
+    keeper_input: Option<ChildStdin>,
     links: Vec<Link>,
 }
 
 impl Namespace {
-    /// Creates a namespace. `number` must be unique in the test. Each link has a name of at most 8
-    /// characters, and addresses of the test's namespace that are reached through it.
+    /// Creates a namespace. `number` must be unique in the test. `links` contains, for each link,
+    /// a name of at most 8 characters and some addresses of the test's namespace. The new namespace
+    /// reaches these addresses through the link.
     ///
     /// # Panics
     /// If the test does not run in its own network, or iproute2 is not installed.
@@ -56,41 +63,48 @@ impl Namespace {
             .stdout(Stdio::piped())
             .spawn()
             .expect("unshare runs");
-        let pipe = keeper.stdin.take();
+        let keeper_input = keeper.stdin.take();
         let mut line = String::new();
         let printed = keeper.stdout.take().expect("a pipe");
         BufReader::new(printed).read_line(&mut line).expect("a line");
         assert_eq!(line, "ready\n", "the machine does not allow a network namespace");
-        let mut namespace = Self { keeper, pipe, links: Vec::new() };
-        for (index, (name, routed)) in (0..).zip(links) {
-            namespace.add_link(number, index, name, routed);
+        let mut namespace = Self { keeper, keeper_input, links: Vec::new() };
+        for (index, (name, routed_addresses)) in (0..).zip(links) {
+            namespace.add_link(number, index, name, routed_addresses);
         }
         namespace
     }
 
-    fn add_link(&mut self, number: u8, index: u8, name: &'static str, routed: &[Ipv4Addr]) {
+    /// Creates a link between the test's namespace and this namespace.
+    fn add_link(
+        &mut self,
+        number: u8,
+        index: u8,
+        name: &'static str,
+        routed_addresses: &[Ipv4Addr],
+    ) {
         let address = |last| Ipv4Addr::new(10, 78, number, 4 * index + last);
         let (near_address, far_address) = (address(1), address(2));
         let test_interface = format!("n{number}-{name}");
-        let routed: Vec<_> = routed.iter().map(Ipv4Addr::to_string).collect();
+        let routed_addresses: Vec<_> = routed_addresses.iter().map(Ipv4Addr::to_string).collect();
         let mut command = Command::new("sh");
         command.args(["-eu", "-c", CREATE_LINK]);
         command.env("OUTSIDE", &test_interface).env("LINK", name);
-        command.env("BEHIND", routed.join(" "));
+        command.env("BEHIND", routed_addresses.join(" "));
         command.env("NEAR", near_address.to_string()).env("FAR", far_address.to_string());
         run(command.env("PROCESS", self.keeper.id().to_string()));
         self.links.push(Link { name, test_interface, far_address });
     }
 
-    /// Returns the start of a command line. It executes the arguments that follow it in this
-    /// namespace.
+    /// Returns the first words of a command line. The command executes the words that follow in
+    /// this namespace.
     #[must_use]
     pub fn command_prefix(&self) -> [String; 3] {
         let path = format!("--net=/proc/{}/ns/net", self.keeper.id());
         ["nsenter".to_owned(), path, "--".to_owned()]
     }
 
-    /// Returns the address of the namespace's end of a link.
+    /// Returns the address that this namespace has on a link.
     ///
     /// # Panics
     /// If there is no such link.
@@ -99,12 +113,12 @@ impl Namespace {
         self.link_named(link).far_address
     }
 
-    /// Cuts a link: all packets are lost, and no end is notified.
+    /// Cuts a link. All packets are lost, and TCP connections through the link are not closed.
     ///
     /// # Panics
     /// If there is no such link.
     pub fn cut(&self, link: &str) {
-        self.set_state(link, "down");
+        self.set_link_state(link, "down");
     }
 
     /// Restores a link that was cut.
@@ -112,10 +126,11 @@ impl Namespace {
     /// # Panics
     /// If there is no such link.
     pub fn restore(&self, link: &str) {
-        self.set_state(link, "up");
+        self.set_link_state(link, "up");
     }
 
-    fn set_state(&self, link: &str, state: &str) {
+    /// Sets the test's end of a link to the state `up` or `down`.
+    fn set_link_state(&self, link: &str, state: &str) {
         let interface = &self.link_named(link).test_interface;
         run(Command::new("ip").args(["link", "set", interface, state]));
     }
@@ -128,7 +143,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        drop(self.pipe.take());
+        drop(self.keeper_input.take());
         let _ = self.keeper.wait();
     }
 }

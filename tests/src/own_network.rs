@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The environment variable that is set if the test runs inside the namespace.
 const INSIDE_VARIABLE: &str = "JACKFIELD_TEST_INSIDE";
-/// A script that sets up the network, makes the test's name server the only one, and executes the
-/// test.
+/// A script that sets up the network, configures the test's name server as the only name server,
+/// and executes the test.
 const SET_UP_NETWORK: &str = r#"
 ip link set lo up
 for address in $ADDRESSES; do ip address add "$address/32" dev lo; done
@@ -18,9 +18,10 @@ mount --bind "$FOLDER/nsswitch.conf" /etc/nsswitch.conf
 exec "$@"
 "#;
 
-/// Runs the test with this full name again in its own network namespace, in which these addresses
-/// belong to the loopback interface. Returns true in the process inside the namespace. In the
-/// process outside, returns false when the test has passed inside.
+/// Runs the test with this full name again, in a process in a new network namespace. In the
+/// namespace, these addresses belong to the loopback interface. In the process inside the
+/// namespace, this function returns true. In the process outside the namespace, it returns false
+/// after the test has passed inside.
 ///
 /// # Panics
 /// If the test fails inside, or the machine does not allow a network namespace.
@@ -54,7 +55,8 @@ pub fn run_in_own_network(test: &str, addresses: &[Ipv4Addr]) -> bool {
     false
 }
 
-/// The name server of the namespace. It answers each query for a name with the same addresses.
+/// The name server of the test's namespace. It answers each query for any name with the addresses
+/// that the test has set.
 pub struct NameServer(Arc<Mutex<Vec<Ipv4Addr>>>);
 
 impl NameServer {
@@ -79,27 +81,28 @@ impl NameServer {
         Self(addresses)
     }
 
-    /// Sets the addresses of all names from now on.
+    /// Sets the addresses with which the server answers the next queries.
     pub fn set_addresses(&self, addresses: &[Ipv4Addr]) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = addresses.to_vec();
     }
 }
 
-/// Builds a DNS answer (RFC 1035, section 4) to a query with one question. A DNS library is not
-/// used, because it would enable other features of the host's dependencies, which cargo would then
-/// build a second time.
+/// Builds a DNS answer (RFC 1035, section 4) to a query with one question. The tests use no DNS
+/// library. A library would enable other features of the host's dependencies, and cargo would build
+/// these dependencies a second time.
 fn dns_answer(query: &[u8], addresses: &[Ipv4Addr]) -> Option<Vec<u8>> {
-    const HEADER_BYTES: usize = 12;
+    const DNS_HEADER_BYTES: usize = 12;
     let id = query.get(..2)?;
-    let name_length = query.get(HEADER_BYTES..)?.iter().position(|byte| *byte == 0)?;
-    let question = query.get(HEADER_BYTES..HEADER_BYTES + name_length + 5)?;
-    // Only a query for type A and class IN, which follow the end of the name, gets addresses.
+    let name_length = query.get(DNS_HEADER_BYTES..)?.iter().position(|byte| *byte == 0)?;
+    let question = query.get(DNS_HEADER_BYTES..DNS_HEADER_BYTES + name_length + 5)?;
+    // The question ends with its type and its class. Only a question of type A and class IN gets
+    // addresses.
     let addresses = if question.ends_with(&[0, 0, 1, 0, 1]) { addresses } else { &[] };
     let count = u8::try_from(addresses.len()).ok()?;
     // A response without an error: one question, `count` answers.
     let mut answer = [id, &[0x81, 0x80, 0, 1, 0, count, 0, 0, 0, 0], question].concat();
     for address in addresses {
-        // The name of the question, type A, class IN, TTL 0, four bytes.
+        // A reference to the name at byte 12, type A, class IN, TTL 0, and an address of 4 bytes.
         answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
         answer.extend(address.octets());
     }

@@ -12,16 +12,20 @@ use crate::{Setup, root};
 
 /// The environment variable that contains the password of the database.
 const PASSWORD_VARIABLE: &str = "JACKFIELD_SECRET_DATABASE";
+/// The password of the database's user.
 const PASSWORD: &str = "test-database-password";
 
 /// The environment variable that contains the key by which secrets are encrypted. All servers that
 /// share a database need the same key.
 const KEY_VARIABLE: &str = "JACKFIELD_SECRET_KEY";
+/// The key of all servers that share a database: 32 bytes in hex.
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
-/// A running PostgreSQL server. It is killed when this value is dropped.
+/// A running PostgreSQL server. Dropping this value kills the server.
 pub struct Postgres {
+    /// The folder with the server's files and its log.
     folder: TempDir,
+    /// The address on which the server listens.
     address: Ipv4Addr,
     port: u16,
 }
@@ -49,17 +53,18 @@ impl Postgres {
         drop(listener);
         let folder = tempfile::tempdir().expect("a temporary folder");
         let server = Self { folder, address, port };
-        server.run("start");
+        server.run_script("start");
         server
     }
 
     /// Returns the URL of the database, without the password.
     #[must_use]
     pub fn url(&self) -> String {
-        self.url_at(self.port)
+        self.url_with_port(self.port)
     }
 
-    fn url_at(&self, port: u16) -> String {
+    /// Returns the URL with another port, such as that of a relay.
+    fn url_with_port(&self, port: u16) -> String {
         format!("postgres://jackfield@{}:{port}/jackfield", self.address)
     }
 
@@ -72,28 +77,30 @@ impl Postgres {
     /// Returns the lines of `jackfield.toml` that make a server use the database.
     #[must_use]
     pub fn config(&self) -> String {
-        self.config_at(self.port)
+        self.config_with_port(self.port)
     }
 
-    fn config_at(&self, port: u16) -> String {
-        let url = self.url_at(port);
+    /// Returns the lines of `jackfield.toml` with another port of the database.
+    fn config_with_port(&self, port: u16) -> String {
+        let url = self.url_with_port(port);
         format!("store = \"{url}\"\nstore_password = \"env:{PASSWORD_VARIABLE}\"\n")
     }
 
     /// Returns the environment variable with the password, and its value.
     #[must_use]
-    pub fn variable(&self) -> (&'static str, &'static str) {
+    pub fn password_variable(&self) -> (&'static str, &'static str) {
         (PASSWORD_VARIABLE, PASSWORD)
     }
 
     /// Prepares a Jackfield server that uses the database.
     #[must_use]
     pub fn setup(&self) -> Setup {
-        self.setup_at(self.port)
+        self.setup_with_port(self.port)
     }
 
-    fn setup_at(&self, port: u16) -> Setup {
-        Setup::new().env(PASSWORD_VARIABLE, PASSWORD).config(&self.config_at(port))
+    /// Prepares a Jackfield server that connects to the database through another port.
+    fn setup_with_port(&self, port: u16) -> Setup {
+        Setup::new().env(PASSWORD_VARIABLE, PASSWORD).config(&self.config_with_port(port))
     }
 
     /// Prepares one of several Jackfield servers that share the database. All of them use the same
@@ -107,7 +114,7 @@ impl Postgres {
     /// this port.
     #[must_use]
     pub fn server_setup_at(&self, port: u16) -> Setup {
-        self.setup_at(port).env(KEY_VARIABLE, KEY)
+        self.setup_with_port(port).env(KEY_VARIABLE, KEY)
     }
 
     /// Returns the CPU time of all running processes of PostgreSQL, milliseconds.
@@ -148,13 +155,13 @@ impl Postgres {
         std::fs::read_to_string(self.folder.path().join("server.log")).expect("the log")
     }
 
-    /// Kills the server, like a crash.
+    /// Kills the server, as in a crash.
     ///
     /// # Panics
     /// If the server does not end.
     #[track_caller]
     pub fn kill(&self) {
-        self.run("kill");
+        self.run_script("kill");
     }
 
     /// Starts the server again with the same database.
@@ -163,7 +170,7 @@ impl Postgres {
     /// If the server does not start.
     #[track_caller]
     pub fn start_again(&self) {
-        self.run("start");
+        self.run_script("start");
     }
 
     /// Runs an SQL statement as a user who may write to the database. Returns the rows, with `|`
@@ -173,7 +180,7 @@ impl Postgres {
     /// If the statement fails.
     #[track_caller]
     pub fn query(&self, sql: &str) -> Vec<String> {
-        run(self.command("query").arg(sql)).lines().map(str::to_owned).collect()
+        run(self.script_command("query").arg(sql)).lines().map(str::to_owned).collect()
     }
 
     /// Runs an SQL statement that PostgreSQL must refuse. Returns the error.
@@ -183,14 +190,15 @@ impl Postgres {
     #[must_use]
     #[track_caller]
     pub fn refuses(&self, sql: &str) -> String {
-        let output = self.command("query").arg(sql).output().expect("the script runs");
+        let output = self.script_command("query").arg(sql).output().expect("the script runs");
         assert!(!output.status.success(), "PostgreSQL does not refuse {sql}");
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
+    /// Runs `tests/postgres.sh` with this action, which must succeed.
     #[track_caller]
-    fn run(&self, action: &str) {
-        let mut command = self.command(action);
+    fn run_script(&self, action: &str) {
+        let mut command = self.script_command(action);
         if self.address != Ipv4Addr::LOCALHOST {
             command.arg(self.address.to_string());
         }
@@ -198,7 +206,8 @@ impl Postgres {
         assert!(status.success(), "postgres.sh {action} ended with {status}");
     }
 
-    fn command(&self, action: &str) -> Command {
+    /// Returns the command that runs `tests/postgres.sh` with this action for this server.
+    fn script_command(&self, action: &str) -> Command {
         let mut command = Command::new(root().join("tests/postgres.sh"));
         command.arg(action).arg(self.folder.path()).arg(self.port.to_string());
         command
@@ -207,6 +216,6 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let _ = self.command("kill").status();
+        let _ = self.script_command("kill").status();
     }
 }

@@ -13,17 +13,20 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::host::ADMIN_TOKEN;
 use crate::{Client, Setup, binary, wait_for};
 
-/// A running server. It is killed when this value is dropped. If the test has failed, the end of
-/// the server's output is printed then.
+/// A running server. Dropping this value kills the server. If the test has failed, the end of the
+/// server's output is printed then.
 pub(crate) struct Process {
     child: Child,
+    /// The base URL that the server printed.
     url: String,
+    /// All lines that the server has printed to stdout and stderr.
     output: Arc<Mutex<String>>,
 }
 
 impl Process {
-    /// Starts a server and waits until `/readyz` answers 200. For a server with TLS,
-    /// waits only until it listens, because [`Client`] does not trust the authority of a test.
+    /// Starts a server and waits until `/readyz` answers 200. For a server with TLS, the function
+    /// waits only until the server listens, because [`Client`] does not trust the certificate
+    /// authority of a test.
     #[track_caller]
     pub(crate) fn start(setup: &Setup, folder: &Path) -> Self {
         let mut child = spawn(setup, folder);
@@ -44,8 +47,8 @@ impl Process {
         process
     }
 
-    /// Starts a server that must end with exit code 1 and print one line to stderr. Returns this
-    /// line.
+    /// Starts a server. Checks that it ends with exit code 1 and prints one line to stderr. Returns
+    /// this line.
     #[track_caller]
     pub(crate) fn refuses_to_start(setup: &Setup, folder: &Path) -> String {
         let mut child = spawn(setup, folder);
@@ -94,7 +97,7 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// Sends SIGTERM. Does not wait for the end of the process.
+    /// Sends SIGTERM, without waiting for the end of the process.
     pub(crate) fn terminate(&self) {
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
     }
@@ -116,7 +119,7 @@ impl Process {
         wait_for("the server to end", 60, || child.try_wait().expect("a child to wait for"))
     }
 
-    /// Waits until the process has ended. Only SIGKILL may have ended it.
+    /// Waits until the process has ended, and checks that SIGKILL ended it.
     #[track_caller]
     pub(crate) fn await_kill(&mut self) {
         let end = self.await_end();
@@ -133,7 +136,7 @@ impl Process {
         self.status_bytes("VmHWM:")
     }
 
-    /// Resets the peak of resident memory to its current size.
+    /// Resets the peak of resident memory to the current resident memory.
     pub(crate) fn reset_peak(&self) {
         std::fs::write(self.proc_path("clear_refs"), "5").expect("the kernel resets the peak");
     }
@@ -165,8 +168,8 @@ impl Process {
         std::fs::read_dir(self.proc_path("task")).expect("the server runs").count()
     }
 
-    /// Returns the number of voluntary context switches of all threads, which happen when a thread
-    /// waits. The thread `ticker` is left out, because it does nothing but wait.
+    /// Returns how often threads of the server have waited: the number of their voluntary context
+    /// switches. The waits of the thread `ticker` do not count, because it only waits.
     pub(crate) fn waits(&self) -> u64 {
         let threads = std::fs::read_dir(self.proc_path("task")).expect("the server runs");
         let statuses = threads

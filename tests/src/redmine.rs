@@ -47,7 +47,7 @@ impl Issue {
     /// # Panics
     /// If the test has no id.
     #[must_use]
-    pub fn is_of(&self, test: &Value) -> bool {
+    pub fn is_about(&self, test: &Value) -> bool {
         self.description.contains(test["testExecutionId"].as_str().expect("a uuid"))
     }
 }
@@ -68,6 +68,7 @@ pub struct IssueFile {
 pub struct Project {
     /// The project's identifier in Redmine's URLs.
     pub id: String,
+    /// The server with the project.
     redmine: &'static Redmine,
 }
 
@@ -79,7 +80,7 @@ impl Redmine {
     /// start.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Redmine> = OnceLock::new();
-        SHARED.get_or_init(start)
+        SHARED.get_or_init(start_redmine)
     }
 
     /// Returns the host name and port.
@@ -94,8 +95,8 @@ impl Redmine {
     /// If Redmine refuses the request.
     #[must_use]
     pub fn project(&'static self) -> Project {
-        static NEXT: AtomicU32 = AtomicU32::new(1);
-        let id = format!("p{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        static NEXT_PROJECT_NUMBER: AtomicU32 = AtomicU32::new(1);
+        let id = format!("p{}", NEXT_PROJECT_NUMBER.fetch_add(1, Ordering::Relaxed));
         let body = json!({"project": {"name": id, "identifier": id, "is_public": true,
             "enabled_module_names": ["issue_tracking"], "tracker_ids": [1, 2, 3]}});
         self.client().json("POST", "/projects.json", &body).assert_status(201);
@@ -189,10 +190,10 @@ impl Project {
     /// Returns the issues whose description names this failed test.
     ///
     /// # Panics
-    /// As for [`Self::issues`].
+    /// If Redmine does not list the issues.
     #[must_use]
     pub fn issues_of(&self, test: &Value) -> Vec<Issue> {
-        self.issues().into_iter().filter(|issue| issue.is_of(test)).collect()
+        self.issues().into_iter().filter(|issue| issue.is_about(test)).collect()
     }
 
     /// Creates an open issue with this priority (1 is Low, 5 is Immediate), without Jackfield.
@@ -206,9 +207,9 @@ impl Project {
         created["issue"]["id"].as_u64().expect("an id")
     }
 
-    /// Deletes an issue. If the newest issue is deleted, Redmine's SQLite database uses its number
-    /// again for the next issue, which may belong to another test. To prevent this, the function
-    /// first adds another issue.
+    /// Deletes an issue. First adds another issue: otherwise Redmine's SQLite database would use
+    /// the number of a deleted newest issue again for the next issue, which may belong to another
+    /// test.
     ///
     /// # Panics
     /// If Redmine refuses the request.
@@ -229,7 +230,7 @@ impl Project {
     }
 }
 
-/// Returns a Textile text like Redmine shows it: numeric character references such as `&#42;` are
+/// Returns a Textile text as Redmine shows it. Numeric character references such as `&#42;` are
 /// decoded.
 #[must_use]
 pub fn as_shown(textile: &str) -> String {
@@ -246,6 +247,7 @@ pub fn as_shown(textile: &str) -> String {
     })
 }
 
+/// Reads an issue from a record of Redmine's API.
 fn parse_issue(json: Value) -> Issue {
     let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
     Issue {
@@ -259,7 +261,7 @@ fn parse_issue(json: Value) -> Issue {
 /// Starts the web server puma with a copy of the seeded database. A shell starts puma and reads
 /// from a pipe. The pipe closes when this process ends, even if it is killed. Then the shell kills
 /// puma.
-fn start() -> Redmine {
+fn start_redmine() -> Redmine {
     assert!(
         Path::new(REDMINE_FOLDER).join("config.ru").exists(),
         "Redmine is not installed: {INSTALL_COMMAND}"
@@ -300,8 +302,8 @@ fn start() -> Redmine {
     Redmine { url: url.unwrap_or_else(|| panic!("puma did not start: {printed}")), key }
 }
 
-/// Returns a folder in the target folder that contains a migrated and seeded database. The first
-/// call creates it.
+/// Returns the path of a folder with a migrated and seeded database. The folder is in Cargo's
+/// target folder. The first call creates the folder.
 fn seeded_folder() -> PathBuf {
     let version = run(Command::new("dpkg-query").args(["-W", "-f", "${Version}", "redmine"]));
     let seed_hash = sha256(SEED_SCRIPT.as_bytes());

@@ -62,7 +62,7 @@ impl RedmineConnection {
     /// checks that Jackfield returns the issue that Redmine created.
     ///
     /// # Panics
-    /// If Redmine has no new issue or several, or Jackfield returns another one.
+    /// If Redmine does not have exactly one new issue, or Jackfield returns another issue.
     #[track_caller]
     pub fn find_defect_whose_answer_was_lost(&self, host: &TestHost) {
         let before = self.project.issues().len();
@@ -131,10 +131,10 @@ impl RedmineFixture {
         assert_eq!(self.project.issues_of(test).len(), 1);
     }
 
-    /// Sends Create Defect requests for new failed tests while `meanwhile` runs. Its argument is
-    /// the number of all clicks. Each of several threads clicks `clicks` times, and repeats each
-    /// click until it gets the defect, like users of Test Manager. Then checks that each failed
-    /// test has one issue.
+    /// Sends Create Defect requests for new failed tests while `meanwhile` runs. Several threads
+    /// click, each of them `clicks` times. The argument of `meanwhile` is the number of the clicks
+    /// of all threads. A thread repeats a click until the answer is the defect, as users of Test
+    /// Manager do. In the end, the function checks that each failed test has one issue.
     ///
     /// # Panics
     /// If a failed test has no issue or several issues.
@@ -155,17 +155,17 @@ impl RedmineFixture {
         clicked.iter().for_each(|(test, id)| self.assert_one_issue(test, id));
     }
 
-    /// Waits until the proxy has received this many POST requests, which create issues.
+    /// Waits until the proxy has received this many POST requests. A POST request creates an issue.
     ///
     /// # Panics
-    /// If they do not arrive within a minute.
+    /// If the requests do not arrive within a minute.
     #[track_caller]
     pub fn await_posts(&self, posts: usize) {
         wait_for("POST requests to Redmine", 60, || (self.proxy.posts() >= posts).then_some(()));
     }
 }
 
-/// Merges two objects. A member of `more` replaces a member of `base` with the same name.
+/// Merges two JSON objects. A member of `more` replaces a member of `base` with the same name.
 ///
 /// # Panics
 /// If a value is not an object.

@@ -1,5 +1,5 @@
-//! A TCP relay in front of a server on loopback. Hooks receive the bytes of each connection before
-//! the relay forwards them, and can delay them. The relay never changes the bytes.
+//! A TCP relay in front of a server on loopback. Before the relay forwards bytes, a hook of the
+//! test receives them and can delay them. The relay never changes the bytes.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -17,8 +17,9 @@ pub struct ConnectionHooks {
     pub from_server: BytesHook,
 }
 
-/// Starts a relay to this port of loopback. It runs until the process ends. For each connection,
-/// the relay calls `make_hooks` before it connects to the server. Returns the port of the relay.
+/// Starts a relay to this port of loopback. The relay runs until the process ends. For each
+/// connection, the relay calls `make_hooks` before it connects to the server. Returns the port of
+/// the relay.
 ///
 /// # Panics
 /// If no port is free.
@@ -44,7 +45,7 @@ pub fn start_relay(
     relay_port
 }
 
-/// Forwards bytes in one direction until one side closes its connection. Then closes the other one.
+/// Forwards bytes in one direction until one of the two connections is closed. Then closes both.
 fn forward_bytes(mut from: TcpStream, mut to: TcpStream, mut hook: BytesHook) {
     let _ = to.set_nodelay(true);
     let mut buffer = vec![0; 1 << 16];

@@ -23,8 +23,8 @@ pub fn target() -> PathBuf {
     target.expect("the test runs from cargo's target folder").to_owned()
 }
 
-/// Returns the path of the `jackfield` binary under test: the value of `TEST_BIN`. If this variable
-/// is not set, the binary in the target folder of the test.
+/// Returns the path of the `jackfield` binary under test: the value of the environment variable
+/// `TEST_BIN`, or else the binary in the target folder of the test.
 ///
 /// # Panics
 /// If the binary is missing or older than the sources. The message names the command that builds
@@ -51,7 +51,7 @@ fn modified_at(path: &Path) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|meta| meta.modified()).ok()
 }
 
-/// Returns the time of the last change of any file below a folder.
+/// Returns the time of the newest change of a file in a folder and its subfolders.
 fn newest_change_below(folder: &Path) -> SystemTime {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let paths = entries.map(|entry| entry.expect("a readable folder").path());

@@ -1,5 +1,5 @@
-//! Runs a real Request Tracker from Debian's packages with its own database. Each test process
-//! starts it at most once, and it ends with the process.
+//! Runs a real Request Tracker from Debian's packages, with its own database. Each test process
+//! starts at most one Request Tracker, which ends together with the process.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -11,12 +11,16 @@ use serde_json::{Value, json};
 use crate::repository::run;
 use crate::{Client, wait_for};
 
+/// The program of the server in Debian's package.
 const SERVER: &str = "/usr/share/request-tracker5/libexec/rt-server";
+/// The command that installs Request Tracker.
 const INSTALL_COMMAND: &str = "apt-get install request-tracker5 rt5-standalone rt5-db-sqlite";
 
 /// A running Request Tracker.
 pub struct RequestTracker {
+    /// The host and port.
     address: String,
+    /// A token of the user `root`.
     token: String,
 }
 
@@ -28,7 +32,7 @@ impl RequestTracker {
     #[must_use]
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<RequestTracker> = OnceLock::new();
-        SHARED.get_or_init(start)
+        SHARED.get_or_init(start_request_tracker)
     }
 
     /// Returns the host and port.
@@ -105,6 +109,7 @@ impl RequestTracker {
         self.client().get(&path).expect(200)["items"].as_array().expect("a list").clone()
     }
 
+    /// Returns a client of Request Tracker's REST API.
     fn client(&self) -> Client {
         let url = format!("http://{}/REST/2.0", self.address);
         Client::new(&url, &[("Authorization", &format!("token {}", self.token))])
@@ -113,14 +118,14 @@ impl RequestTracker {
 
 /// Creates a database and starts the server. A shell starts the server and reads from a pipe. The
 /// pipe closes when this process ends, even if it is killed. Then the shell kills the server.
-fn start() -> RequestTracker {
+fn start_request_tracker() -> RequestTracker {
     assert!(Path::new(SERVER).exists(), "Request Tracker is not installed: {INSTALL_COMMAND}");
     let home = tempfile::tempdir().expect("a temporary folder").keep();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let site = home.join("site.pm");
     std::fs::create_dir(home.join("none")).expect("a folder");
-    std::fs::write(&site, settings(&home, port)).expect("the settings are written");
+    std::fs::write(&site, settings_file(&home, port)).expect("the settings are written");
     std::fs::write(home.join("seed.pl"), SEED_SCRIPT).expect("the script is written");
     let with_settings = |program: &str| {
         let mut command = Command::new(program);
@@ -148,7 +153,8 @@ fn start() -> RequestTracker {
     tracker
 }
 
-fn settings(home: &Path, port: u16) -> String {
+/// Returns the content of the file with Request Tracker's settings.
+fn settings_file(home: &Path, port: u16) -> String {
     let database = home.join("rt.sqlite");
     format!(
         "Set($rtname, 'test'); Set($Organization, 'test.example'); Set($WebDomain, '127.0.0.1'); \

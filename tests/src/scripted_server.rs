@@ -1,5 +1,5 @@
-//! An HTTP/1.1 server on loopback that answers each request by a function of the test, the script.
-//! It is a fake tracker, or a proxy in front of a real tracker that can lose, delay or change
+//! An HTTP/1.1 server on loopback. A function of the test, the script, answers each request. The
+//! server is a fake tracker, or a proxy in front of a real tracker that can lose, delay or change
 //! requests and answers.
 
 use std::io::{BufReader, ErrorKind, Write};
@@ -58,6 +58,7 @@ pub struct Exchange<'a> {
     pub request: &'a Request,
     /// The address of the client.
     pub client: IpAddr,
+    /// The server that received the request.
     server: &'a SharedServer,
 }
 
@@ -70,7 +71,7 @@ impl Exchange<'_> {
     pub fn forward(&self) -> Vec<u8> {
         let upstream = self.server.upstream.as_deref().expect("this server is not a proxy");
         let answer = self.request.forward(upstream).expect("the upstream server answers");
-        self.server.lock().forwarded += 1;
+        self.server.lock().forwarded_count += 1;
         answer
     }
 
@@ -101,27 +102,36 @@ pub fn lose_writes(exchange: &Exchange<'_>) -> Reply {
     if exchange.request.is_post() { Reply::reset() } else { exchange.pass() }
 }
 
+/// A function of the test that answers each request.
 type Script = Arc<dyn Fn(&Exchange<'_>) -> Reply + Send + Sync>;
 
 /// A running scripted server. When this value is dropped, the server stops, and its port refuses
 /// connections.
 pub struct ScriptedServer {
+    /// The address on which the server listens.
     address: SocketAddr,
     server: Arc<SharedServer>,
 }
 
 /// The part of a server that its threads share.
 struct SharedServer {
+    /// The `host:port` of the server to which a proxy forwards requests; `None` for a fake tracker.
     upstream: Option<String>,
-    state: Mutex<State>,
+    state: Mutex<ServerState>,
 }
 
-struct State {
+/// The script of a running server, and what the server has received.
+struct ServerState {
     script: Script,
+    /// All received requests, in the order of their arrival.
     requests: Vec<Request>,
-    forwarded: usize,
-    connections: usize,
-    truncated: usize,
+    /// How many requests the upstream server has answered.
+    forwarded_count: usize,
+    /// On how many connections the server has received a request.
+    connection_count: usize,
+    /// How many requests ended before they were complete.
+    truncated_count: usize,
+    /// Whether the server has been dropped, so that it must stop.
     is_closed: bool,
 }
 
@@ -132,7 +142,7 @@ impl ScriptedServer {
         Self::serve(ANY_PORT, None, Arc::new(script))
     }
 
-    /// Starts a server on this address that answers each request by `script`.
+    /// Starts a server that listens on this address and answers each request by `script`.
     #[must_use]
     pub fn start_at(
         address: SocketAddr,
@@ -155,15 +165,17 @@ impl ScriptedServer {
         Self::serve(address, Some(upstream.to_owned()), Arc::new(pass))
     }
 
+    /// Starts a server that listens on this address. `upstream` is the server to which a proxy
+    /// forwards requests.
     fn serve(address: SocketAddr, upstream: Option<String>, script: Script) -> Self {
         let listener = TcpListener::bind(address).expect("a free port");
         let address = listener.local_addr().expect("the listener has an address");
-        let state = State {
+        let state = ServerState {
             script,
             requests: Vec::new(),
-            forwarded: 0,
-            connections: 0,
-            truncated: 0,
+            forwarded_count: 0,
+            connection_count: 0,
+            truncated_count: 0,
             is_closed: false,
         };
         let server = Arc::new(SharedServer { upstream, state: Mutex::new(state) });
@@ -202,8 +214,8 @@ impl ScriptedServer {
         self.set_script(|exchange| exchange.pass());
     }
 
-    /// Makes the server stop each request that `is_held` selects at the returned gate, before the
-    /// script answers it.
+    /// Makes the server hold each request for which `is_held` returns true, until the returned gate
+    /// opens. The script answers the request after the gate has opened.
     #[must_use]
     pub fn hold_requests(
         &self,
@@ -220,9 +232,9 @@ impl ScriptedServer {
         gate
     }
 
-    /// Makes the server stop each answer to a request that `is_held` selects at the returned gate,
-    /// after the script has returned it. A proxy's upstream server has executed the request by
-    /// then.
+    /// Makes the server hold the answer to each request for which `is_held` returns true, until the
+    /// returned gate opens. The script returns the answer before the server holds it. So the
+    /// upstream server of a proxy has already executed the request.
     #[must_use]
     pub fn hold_answers(&self, is_held: impl Fn(&Request) -> bool + Send + Sync + 'static) -> Gate {
         let (gate, script) = (Gate::default(), Arc::clone(&self.server.lock().script));
@@ -243,7 +255,7 @@ impl ScriptedServer {
         self.server.lock().requests.clone()
     }
 
-    /// Returns the last request.
+    /// Returns the last received request.
     ///
     /// # Panics
     /// If there was no request.
@@ -262,19 +274,19 @@ impl ScriptedServer {
     /// Returns the number of requests that the upstream server has answered.
     #[must_use]
     pub fn forwarded(&self) -> usize {
-        self.server.lock().forwarded
+        self.server.lock().forwarded_count
     }
 
     /// Returns the number of connections on which the server has received a request.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.server.lock().connections
+        self.server.lock().connection_count
     }
 
     /// Returns the number of requests that ended before they were complete.
     #[must_use]
     pub fn truncated_requests(&self) -> usize {
-        self.server.lock().truncated
+        self.server.lock().truncated_count
     }
 }
 
@@ -286,7 +298,7 @@ impl Drop for ScriptedServer {
 }
 
 impl SharedServer {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ServerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -303,13 +315,13 @@ fn serve_connection(server: &SharedServer, stream: TcpStream) -> std::io::Result
             Ok(Some(request)) => request,
             Ok(None) => return Ok(()),
             Err(error) => {
-                server.lock().truncated += usize::from(is_truncated(&error));
+                server.lock().truncated_count += usize::from(is_truncated(&error));
                 return Err(error);
             }
         };
         let script = {
             let mut state = server.lock();
-            state.connections += usize::from(std::mem::take(&mut is_first));
+            state.connection_count += usize::from(std::mem::take(&mut is_first));
             state.requests.push(request.clone());
             Arc::clone(&state.script)
         };

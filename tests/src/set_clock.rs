@@ -45,7 +45,7 @@ impl WallClock {
 
     /// Returns the setup with environment variables that make the server use this clock.
     #[must_use]
-    pub fn of(&self, setup: Setup) -> Setup {
+    pub fn add_to(&self, setup: Setup) -> Setup {
         let library = library_path();
         assert!(Path::new(&library).exists(), "{library} is missing (apt-get install libfaketime)");
         setup

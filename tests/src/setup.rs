@@ -12,10 +12,14 @@ use crate::{Connection, Guest, TestHost};
 /// A builder of a [`TestHost`].
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
+    /// The content of `jackfield.toml`.
     pub(crate) config: String,
+    /// The names and values of additional environment variables.
     pub(crate) env: Vec<(String, String)>,
+    /// The command that executes the server, see [`Self::run_under`].
     pub(crate) run_under: Vec<String>,
     pub(crate) without_admin_token: bool,
+    /// Additional arguments of `jackfield serve`.
     pub(crate) arguments: Vec<String>,
     /// The address on which the server listens; `None` for any free port of loopback.
     pub(crate) listen: Option<String>,
@@ -25,8 +29,11 @@ pub struct Setup {
 /// A file of the plugins folder.
 #[derive(Debug, Clone)]
 struct PluginFile {
+    /// The name of the connector.
     name: String,
+    /// The end of the file name: `wasm` or `js`.
     extension: &'static str,
+    /// The bytes of the file.
     content: Guest,
     /// Whether [`Setup::start`] waits until the connector is ready.
     is_awaited: bool,
@@ -54,8 +61,8 @@ impl Setup {
         self
     }
 
-    /// Puts this command before the command line of the server, such as `strace -D …`. The command
-    /// must execute its arguments.
+    /// Runs the server under a command, such as `strace -D …`. The command must execute the command
+    /// line of the server, which follows as its arguments.
     #[must_use]
     pub fn run_under(mut self, command: &[&str]) -> Self {
         self.run_under = command.iter().map(|word| (*word).to_owned()).collect();
@@ -83,28 +90,30 @@ impl Setup {
         self
     }
 
-    /// Puts a connector into the plugins folder. It is `ready` when [`Self::start`] returns.
+    /// Puts a connector into the plugins folder. [`Self::start`] waits until the connector is
+    /// `ready`.
     #[must_use]
     pub fn plugin(mut self, name: &str, guest: &Guest) -> Self {
         self.add_plugin(name, "wasm", guest.clone(), true);
         self
     }
 
-    /// Puts a connector into the plugins folder. [`Self::start`] does not wait for it, because the
-    /// server may replace or remove it at the start.
+    /// Puts a connector into the plugins folder. [`Self::start`] does not wait until the connector
+    /// is ready, because the server may replace or remove its file at the start.
     #[must_use]
     pub fn plugin_that_may_be_replaced(mut self, name: &str, guest: &Guest) -> Self {
         self.add_plugin(name, "wasm", guest.clone(), false);
         self
     }
 
-    /// Puts a script into the plugins folder. It is `ready` when [`Self::start`] returns.
+    /// Puts a script into the plugins folder. [`Self::start`] waits until the script is `ready`.
     #[must_use]
     pub fn script(mut self, name: &str, text: &str) -> Self {
         self.add_plugin(name, "js", Guest { bytes: text.into() }, true);
         self
     }
 
+    /// Adds a file to the plugins folder.
     fn add_plugin(
         &mut self,
         name: &str,
@@ -116,7 +125,7 @@ impl Setup {
         self.plugins.push(PluginFile { name, extension, content, is_awaited });
     }
 
-    /// Puts test guests into the plugins folder, each under its own name.
+    /// Puts the test guests with these names into the plugins folder.
     #[must_use]
     pub fn guests<'n>(self, names: impl IntoIterator<Item = &'n str>) -> Self {
         names.into_iter().fold(self, |setup, name| setup.plugin(name, &Guest::named(name)))
@@ -155,7 +164,7 @@ impl Setup {
     /// If the server does not start, or refuses the connection.
     #[track_caller]
     #[must_use]
-    pub fn start_with(self, guest: &str, settings: Value) -> (TestHost, Connection) {
+    pub fn start_with_guest(self, guest: &str, settings: Value) -> (TestHost, Connection) {
         let host = self.guests([guest]).start();
         let connection = host.add_connection("qa", guest, settings, serde_json::json!({}));
         (host, connection)

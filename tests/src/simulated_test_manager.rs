@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{Answer, Client, binary};
 
-/// A running stand-in for Test Manager. It is killed when dropped.
+/// A running stand-in for Test Manager. Dropping this value kills the stand-in.
 pub struct SimulatedTestManager {
     child: Child,
     /// The JSON that the stand-in printed at its start.
@@ -47,7 +47,7 @@ impl SimulatedTestManager {
     /// If the JSON has no such field.
     #[must_use]
     #[track_caller]
-    pub fn printed(&self, member: &str) -> &str {
+    pub fn printed_field(&self, member: &str) -> &str {
         let value = self.start_output[member].as_str();
         value.unwrap_or_else(|| panic!("no {member} in {}", self.start_output))
     }
@@ -55,16 +55,17 @@ impl SimulatedTestManager {
     /// Returns a client of the stand-in's pages, and of the paths below `/simulator`.
     #[must_use]
     pub fn page(&self) -> Client {
-        Client::new(self.printed("page_url").trim_end_matches('/'), &[])
+        Client::new(self.printed_field("page_url").trim_end_matches('/'), &[])
     }
 
-    /// Requests a token with the stand-in's own credentials. `changes` replaces fields of the form.
+    /// Requests a token with the credentials that the stand-in printed. `changes` replaces fields
+    /// of this request's form.
     #[track_caller]
     pub fn request_token(&self, changes: &[(&str, &str)]) -> Answer {
         let mut form = vec![
             ("grant_type", "client_credentials"),
-            ("client_id", self.printed("client_id")),
-            ("client_secret", self.printed("client_secret")),
+            ("client_id", self.printed_field("client_id")),
+            ("client_secret", self.printed_field("client_secret")),
         ];
         form.retain(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
         form.extend_from_slice(changes);
@@ -72,10 +73,15 @@ impl SimulatedTestManager {
         let fields = form.iter().map(|(name, value)| format!("{name}={}", value.replace(' ', "+")));
         let form = fields.collect::<Vec<_>>().join("&");
         let headers = [("content-type", "application/x-www-form-urlencoded")];
-        Client::new(self.printed("token_url"), &[]).send("POST", "", &headers, form.as_bytes())
+        Client::new(self.printed_field("token_url"), &[]).send(
+            "POST",
+            "",
+            &headers,
+            form.as_bytes(),
+        )
     }
 
-    /// Returns a token with these scopes; an empty text requests all available scopes.
+    /// Returns a token with these scopes. An empty text requests all available scopes.
     ///
     /// # Panics
     /// If the stand-in refuses the request.
@@ -86,12 +92,12 @@ impl SimulatedTestManager {
         answer["access_token"].as_str().expect("a token").to_owned()
     }
 
-    /// Returns a client of the API with a token of these scopes.
+    /// Returns a client of the stand-in's API with a token for these scopes.
     #[must_use]
     #[track_caller]
     pub fn api(&self, scope: &str) -> Client {
         let bearer = format!("Bearer {}", self.token(scope));
-        Client::new(self.printed("base_url"), &[("authorization", &bearer)])
+        Client::new(self.printed_field("base_url"), &[("authorization", &bearer)])
     }
 
     /// Replaces the faults that the stand-in simulates.
@@ -105,8 +111,8 @@ impl SimulatedTestManager {
             .assert_status(200);
     }
 
-    /// Returns the failed tests of a project, the newest first: ids of `project`, `execution`,
-    /// `case`, `variation`, `log`, and a `link` to the log.
+    /// Returns the failed tests of a project, the newest first. Each one has the ids `project`,
+    /// `execution`, `case`, `variation` and `log`, and a `link` to the log.
     ///
     /// # Panics
     /// If the project has no failed test.
@@ -120,7 +126,8 @@ impl SimulatedTestManager {
         tests
     }
 
-    /// Returns the requests to the stand-in's API and token endpoint, as `METHOD status path`.
+    /// Returns the requests that the stand-in's API and token endpoint have received. Each one is a
+    /// text `METHOD status path`.
     ///
     /// # Panics
     /// If the answer is not a list of requests.

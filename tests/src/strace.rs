@@ -12,8 +12,11 @@ use rustix::process::{Pid, Signal, kill_process};
 /// The system call at which a server is killed.
 #[derive(Debug, Clone)]
 pub struct KillPoint {
+    /// The names of the system calls, with commas between them.
     calls: &'static str,
+    /// The file that the system call must use; `None` for any file.
     path: Option<PathBuf>,
+    /// Which of the matching calls is meant, counted from 1.
     nth: u32,
 }
 
@@ -30,21 +33,21 @@ impl KillPoint {
         Self { calls: "connect", path: None, nth: 1 }
     }
 
-    /// Selects the `nth` system call, counted from the attachment of strace, that sends to a
-    /// socket.
+    /// Selects the `nth` call of `sendto`, `sendmsg` or `writev`. strace counts from 1 after it is
+    /// attached, separately for each thread and each of these system calls.
     #[must_use]
-    pub fn send(nth: u32) -> Self {
+    pub fn nth_send(nth: u32) -> Self {
         Self { calls: "sendto,sendmsg,writev", path: None, nth }
     }
 }
 
-/// A strace that is attached to a server. It ends when the server ends. It detaches when this value
-/// is dropped.
+/// A strace that is attached to a server. The strace ends when the server ends. Dropping this value
+/// detaches the strace.
 #[derive(Debug)]
 pub struct Strace(Child);
 
 impl Strace {
-    /// Kills the process at the entry of this call, before the kernel executes any of it.
+    /// Kills the process when it makes this system call, before the kernel executes the call.
     ///
     /// # Panics
     /// If strace is missing or may not attach (another user, Yama's `ptrace_scope`).
@@ -55,7 +58,7 @@ impl Strace {
         Self::inject(process, point.calls, &fault, point.path.as_slice())
     }
 
-    /// Makes each write to these files fail with EROFS, like a file system that turned read-only.
+    /// Makes each write to these files fail with EROFS, as if the file system had become read-only.
     ///
     /// # Panics
     /// If strace is missing or may not attach.
@@ -66,7 +69,7 @@ impl Strace {
         Self::inject(process, writes, "error=EROFS", files)
     }
 
-    /// Delays the end of each sync to the disk.
+    /// Delays each sync to the disk by `delay`.
     ///
     /// # Panics
     /// If strace is missing or may not attach.
@@ -77,7 +80,8 @@ impl Strace {
         Self::inject(process, "fsync,fdatasync", &fault, &[])
     }
 
-    /// Attaches strace with a fault, in the syntax of strace, at these system calls and files.
+    /// Attaches strace, which causes this fault at each of these system calls. `calls` and `fault`
+    /// have the syntax of strace. If `files` is not empty, only calls that use these files count.
     /// Returns when every thread is traced.
     #[track_caller]
     fn inject(process: u32, calls: &str, fault: &str, files: &[PathBuf]) -> Self {

@@ -1,4 +1,4 @@
-//! The only polling loop of the tests. It waits for conditions about which a test is not notified.
+//! The only polling loop of the tests. The loop waits for conditions that no event announces.
 
 use std::time::{Duration, Instant};
 

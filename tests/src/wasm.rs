@@ -1,4 +1,4 @@
-//! Reads and writes parts of the WebAssembly binary format. With them, the tests make files that no
+//! Reads and writes parts of the WebAssembly binary format. So the tests can make files that no
 //! compiler generates.
 
 /// Appends a section with this id to a module or a component.
@@ -23,8 +23,8 @@ pub fn leb128(mut value: u32) -> Vec<u8> {
     bytes
 }
 
-/// Returns the number of core modules that a component defines at its top level: its sections with
-/// the id 1.
+/// Returns the number of core modules that a component defines at its top level. Each of its
+/// sections with the id 1 is a core module.
 pub(crate) fn count_core_modules(component: &[u8]) -> u32 {
     let (mut at, mut count) = (8, 0);
     while at < component.len() {

@@ -1,10 +1,10 @@
-//! Reads and writes the part of HTTP/1.1 that a scripted server needs. It uses a raw socket instead
-//! of an HTTP library, so that a script can end an answer after any byte.
+//! Reads and writes the part of HTTP/1.1 that a scripted server needs. The module uses a raw socket
+//! instead of an HTTP library, so that a script can end an answer after any byte.
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
 use std::net::TcpStream;
 
-/// The headers that are replaced when a message is forwarded.
+/// The headers that describe one connection or the length of a body. They are never forwarded.
 const FRAMING_HEADERS: [&str; 3] = ["connection", "content-length", "transfer-encoding"];
 
 /// A request as it was received.
@@ -14,14 +14,15 @@ pub struct Request {
     pub method: String,
     /// The path with the query.
     pub target: String,
-    /// The headers in the order received; names as received.
+    /// The headers in the order in which they were received. Upper and lower case in the names of
+    /// headers are not changed.
     pub headers: Vec<(String, String)>,
     /// The complete body, without chunk framing.
     pub body: Vec<u8>,
 }
 
 impl Request {
-    /// Returns the value of the first header with this name. Upper and lower case are equal.
+    /// Returns the value of the first header with this name. The case of letters does not matter.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let header = self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
@@ -108,14 +109,15 @@ impl Request {
 pub struct Response {
     /// The status code.
     pub status: u16,
-    /// The headers, without the content length, which is added when the answer is sent.
+    /// The headers without `content-length`, which [`Self::bytes`] adds.
     pub headers: Vec<(String, String)>,
     /// The bytes of the body.
     pub body: Vec<u8>,
 }
 
 impl Response {
-    /// Parses an answer whose body ends with the bytes. Returns `None` if the bytes are not HTTP.
+    /// Parses an answer. All bytes after its head are its body. Returns `None` if the bytes are not
+    /// HTTP.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
         let head = String::from_utf8_lossy(bytes.get(..end)?).into_owned();

@@ -1,17 +1,21 @@
-//! Later builds request more than build 1. Build 2: another origin. Build 3: another place for its
-//! secret. Build 4: another required setting. Build 5: no secret. Build 8: an origin and a setting.
-//! All other builds request the same as build 1.
+//! A connector whose later builds have other settings than build 1. Build 2 also has a second
+//! origin. Build 3 puts its secret at another place of the request. Build 4 also has a second
+//! required setting. Build 5 has no secret. Build 8 has the second origin and the second required
+//! setting. All other builds have the settings of build 1.
 
 use jackfield_test_guests::*;
 
-struct AsksMore;
+struct RequestsMoreGrants;
 
+/// A part of the schema: the tracker's address.
 const URL: &str = r#""url":{"type":"string","format":"uri","jackfield:origin":true}"#;
+/// A part of the schema: a second origin, whose address is fixed.
 const MIRROR: &str = r#","mirror":{"type":"string","format":"uri","jackfield:origin":true,
     "const":"http://mirror.test:8080"}"#;
+/// A part of the schema: a text that some builds require.
 const TEAM: &str = r#","team":{"type":"string","minLength":1}"#;
 
-impl Behaviour for AsksMore {
+impl Behaviour for RequestsMoreGrants {
     fn describe() -> Manifest {
         let place = if build_number() == 3 { r#""bearer""# } else { r#""header","name":"X-Key""# };
         let key = format!(
@@ -31,9 +35,9 @@ impl Behaviour for AsksMore {
 
     fn create(_test: FailedTest, _marker: String) -> Result<Defect, Error> {
         let answer = send(Method::Post, &(setting("url") + "/issues.json"), Some("{}"));
-        let id = id_in(&answer.map_err(connector_error)?).unwrap_or_default();
+        let id = first_id(&answer.map_err(to_connector_error)?).unwrap_or_default();
         Ok(defect(&id, &format!("build {}", build_number())))
     }
 }
 
-guest!(AsksMore);
+guest!(RequestsMoreGrants);

@@ -1,6 +1,7 @@
-//! Sends one request that the settings describe. Then logs the result and returns it: the key of
-//! the defect is the status or the kind of error, and the description contains the headers and the
-//! body. Only the interface `http` uses the settings `base`, `query` and `body-kind`.
+//! Sends one request that the settings describe. Then logs the result, and returns it as a defect.
+//! The key of the defect is the status of the answer or the kind of the error. The description is
+//! the headers and the body of the answer, or the reason of the error. A request through wasi:http
+//! does not use the settings `base`, `query` and `body-kind`.
 
 #[path = "calls/request.rs"]
 mod request;
@@ -13,9 +14,9 @@ use request::{
     with_placeholder,
 };
 
-struct Calls;
+struct SendsConfiguredRequest;
 
-impl Behaviour for Calls {
+impl Behaviour for SendsConfiguredRequest {
     const SETTINGS: &'static str = include_str!("calls/settings.json");
 
     fn count(_project: String) -> Result<Counts, Error> {
@@ -41,4 +42,4 @@ impl Behaviour for Calls {
     }
 }
 
-guest!(Calls);
+guest!(SendsConfiguredRequest);

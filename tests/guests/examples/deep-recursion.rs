@@ -1,16 +1,16 @@
-//! Recurses without end. The stack frames are small, so that the guest reaches the host's stack
-//! limit before the end of its own stack.
+//! Calls a function that calls itself without end. The stack frames are small, so that the guest
+//! reaches the host's limit before it reaches the end of its own stack.
 
 use jackfield_test_guests::*;
 
-struct DeepRecursion;
+struct RecursesEndlessly;
 
 #[inline(never)]
 fn recurse(n: u64) -> u64 {
     if std::hint::black_box(n) == u64::MAX { 0 } else { recurse(n + 1) ^ std::hint::black_box(n) }
 }
 
-impl Behaviour for DeepRecursion {
+impl Behaviour for RecursesEndlessly {
     const SETTINGS: &'static str = NO_SETTINGS;
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
@@ -18,4 +18,4 @@ impl Behaviour for DeepRecursion {
     }
 }
 
-guest!(DeepRecursion);
+guest!(RecursesEndlessly);

@@ -1,3 +1,4 @@
-//! `conforming`, with one mistake: `create` sends the write again after the status 503.
+//! The connector `conforming` with one mistake: `create` sends the write again if the tracker
+//! answers 503.
 
 jackfield_test_guests::conforming!(CreateOnce);

@@ -1,3 +1,3 @@
-//! `conforming`, with one mistake: a setting has no description.
+//! The connector `conforming` with one mistake: a setting has no description.
 
 jackfield_test_guests::conforming!(DescribesItself);

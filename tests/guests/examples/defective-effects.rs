@@ -1,3 +1,4 @@
-//! `conforming`, with one mistake: the write is declared as a `read`.
+//! The connector `conforming` with one mistake: the effect of the request that creates the issue is
+//! `read`.
 
 jackfield_test_guests::conforming!(Effects);

@@ -1,3 +1,4 @@
-//! `conforming`, with one mistake: `find` returns an empty list if the credentials are wrong.
+//! The connector `conforming` with one mistake: `find` returns an empty list if the credentials are
+//! wrong.
 
 jackfield_test_guests::conforming!(EmptyFind);

@@ -1,3 +1,3 @@
-//! `conforming`, with one mistake: `check` always returns an error.
+//! The connector `conforming` with one mistake: `check` always returns an error.
 
 jackfield_test_guests::conforming!(GoodAnswers);

@@ -1,3 +1,4 @@
-//! `conforming`, with one mistake: `count` uses almost all of the log's limit.
+//! The connector `conforming` with one mistake: `count` logs almost as much as the limit of the log
+//! allows.
 
 jackfield_test_guests::conforming!(Limits);

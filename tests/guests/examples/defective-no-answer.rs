@@ -1,3 +1,4 @@
-//! `conforming`, with one mistake: if the TCP connection is lost, it returns the error `internal`.
+//! The connector `conforming` with one mistake: it returns the error `internal` if the TCP
+//! connection is lost.
 
 jackfield_test_guests::conforming!(NoAnswer);

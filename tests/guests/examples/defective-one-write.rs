@@ -1,3 +1,3 @@
-//! `conforming`, with one mistake: `create` sends a second write.
+//! The connector `conforming` with one mistake: `create` sends a second write.
 
 jackfield_test_guests::conforming!(OneWrite);

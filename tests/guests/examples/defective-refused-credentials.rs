@@ -1,3 +1,4 @@
-//! `conforming`, with one mistake: it returns the error `rejected` for the status 403.
+//! The connector `conforming` with one mistake: it returns the error `rejected` if the tracker
+//! answers 403.
 
 jackfield_test_guests::conforming!(RefusedCredentials);

@@ -1,3 +1,4 @@
-//! `conforming`, with one mistake: it returns the error `internal` for the status 422.
+//! The connector `conforming` with one mistake: it returns the error `internal` if the tracker
+//! answers 422.
 
 jackfield_test_guests::conforming!(RefusedData);

@@ -1,3 +1,3 @@
-//! `conforming`, with one mistake: each address contains a random number.
+//! The connector `conforming` with one mistake: the query of each request contains a random number.
 
 jackfield_test_guests::conforming!(SameRequests);

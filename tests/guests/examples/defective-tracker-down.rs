@@ -1,3 +1,4 @@
-//! `conforming`, with one mistake: it returns the error `rejected` for the status 503.
+//! The connector `conforming` with one mistake: it returns the error `rejected` if the tracker
+//! answers 503.
 
 jackfield_test_guests::conforming!(TrackerDown);

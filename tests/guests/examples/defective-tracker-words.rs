@@ -1,3 +1,4 @@
-//! `conforming`, with one mistake: the error does not contain the tracker's explanation.
+//! The connector `conforming` with one mistake: its errors do not contain the tracker's
+//! explanation.
 
 jackfield_test_guests::conforming!(TrackerWords);

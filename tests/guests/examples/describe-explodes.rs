@@ -1,11 +1,11 @@
-//! A guest with a short schema that grows exponentially when its references are followed, because
-//! each definition refers to the next definition twice.
+//! A guest whose settings schema is short, but grows exponentially when its references are replaced
+//! by their definitions: each of 40 definitions refers to the next definition twice.
 
 use jackfield_test_guests::*;
 
-struct DescribeExplodes;
+struct ReturnsExplodingSchema;
 
-impl Behaviour for DescribeExplodes {
+impl Behaviour for ReturnsExplodingSchema {
     fn describe() -> Manifest {
         let mut definitions = Vec::new();
         for n in 0..40 {
@@ -28,4 +28,4 @@ impl Behaviour for DescribeExplodes {
     }
 }
 
-guest!(DescribeExplodes);
+guest!(ReturnsExplodingSchema);

@@ -1,10 +1,10 @@
-//! A guest whose `describe` returns a manifest of 10 MiB.
+//! A guest whose `describe` returns a manifest with a name of 10 MiB.
 
 use jackfield_test_guests::*;
 
-struct DescribeHuge;
+struct ReturnsHugeManifest;
 
-impl Behaviour for DescribeHuge {
+impl Behaviour for ReturnsHugeManifest {
     fn describe() -> Manifest {
         Manifest {
             name: "x".repeat(10 << 20),
@@ -17,4 +17,4 @@ impl Behaviour for DescribeHuge {
     }
 }
 
-guest!(DescribeHuge);
+guest!(ReturnsHugeManifest);

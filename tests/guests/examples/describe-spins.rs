@@ -2,9 +2,9 @@
 
 use jackfield_test_guests::*;
 
-struct DescribeSpins;
+struct LoopsInDescribe;
 
-impl Behaviour for DescribeSpins {
+impl Behaviour for LoopsInDescribe {
     fn describe() -> Manifest {
         let mut n = 0u64;
         loop {
@@ -13,4 +13,4 @@ impl Behaviour for DescribeSpins {
     }
 }
 
-guest!(DescribeSpins);
+guest!(LoopsInDescribe);

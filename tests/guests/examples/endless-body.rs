@@ -1,12 +1,13 @@
-//! Writes a request body without end through wasi:http.
+//! Writes the body of a request through wasi:http and never ends it. If the host refuses to take
+//! more bytes, the title of the defect contains the reason.
 
 use jackfield_test_guests::*;
 
-struct EndlessBody;
+struct WritesEndlessBody;
 
-impl Behaviour for EndlessBody {
+impl Behaviour for WritesEndlessBody {
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
-        let (answer, body) = begin_post(&setting("url"));
+        let (answer, body) = start_post(&setting("url"));
         let stream = body.write().unwrap();
         let mut written = 0u64;
         let why = loop {
@@ -21,4 +22,4 @@ impl Behaviour for EndlessBody {
     }
 }
 
-guest!(EndlessBody);
+guest!(WritesEndlessBody);

@@ -1,10 +1,10 @@
-//! Requests 4 GiB of random bytes in one call.
+//! Requests 4 GiB of random bytes from the host in one call.
 
 use jackfield_test_guests::*;
 
-struct GiantRandom;
+struct RequestsManyRandomBytes;
 
-impl Behaviour for GiantRandom {
+impl Behaviour for RequestsManyRandomBytes {
     const SETTINGS: &'static str = NO_SETTINGS;
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
@@ -13,4 +13,4 @@ impl Behaviour for GiantRandom {
     }
 }
 
-guest!(GiantRandom);
+guest!(RequestsManyRandomBytes);

@@ -1,24 +1,25 @@
-//! An honest guest: `create` sends one POST, `find` and `count` send one GET each. The title of
-//! each defect names the build.
+//! An honest guest. `create` sends one POST request, and each of `find` and `count` sends one GET
+//! request. The title of each defect contains the build number.
 
 use jackfield_test_guests::*;
 
-struct Good;
+struct HonestGuest;
 
-fn issue(id: &str) -> Defect {
+/// Makes the defect of the issue with this id.
+fn issue_defect(id: &str) -> Defect {
     Defect {
         link: format!("{}/issues/{id}", setting("url")),
         ..defect(id, &format!("build {}", build_number()))
     }
 }
 
-impl Behaviour for Good {
+impl Behaviour for HonestGuest {
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
         let issue_json = format!(r#"{{"issue":{{"description":"{marker}"}}}}"#);
         let answer =
-            send(Method::Post, "/issues.json", Some(&issue_json)).map_err(connector_error)?;
-        match (answer.status, id_in(&answer)) {
-            (200..300, Some(id)) => Ok(issue(&id)),
+            send(Method::Post, "/issues.json", Some(&issue_json)).map_err(to_connector_error)?;
+        match (answer.status, first_id(&answer)) {
+            (200..300, Some(id)) => Ok(issue_defect(&id)),
             (401 | 403, _) => Err(error(
                 ErrorCode::Unauthorized,
                 "the tracker refused the credentials".to_owned(),
@@ -34,15 +35,15 @@ impl Behaviour for Good {
 
     fn find(marker: String) -> Result<Vec<Defect>, Error> {
         let url = format!("/issues.json?description=~{marker}");
-        let answer = send(Method::Get, &url, None).map_err(connector_error)?;
+        let answer = send(Method::Get, &url, None).map_err(to_connector_error)?;
         match answer.status {
-            200 => Ok(id_in(&answer).map(|id| issue(&id)).into_iter().collect()),
+            200 => Ok(first_id(&answer).map(|id| issue_defect(&id)).into_iter().collect()),
             status => Err(error(ErrorCode::Unavailable, format!("the tracker answered {status}"))),
         }
     }
 
     fn count(_project: String) -> Result<Counts, Error> {
-        let answer = send(Method::Get, "/counts", None).map_err(connector_error)?;
+        let answer = send(Method::Get, "/counts", None).map_err(to_connector_error)?;
         let open = String::from_utf8_lossy(body(&answer)).trim().parse();
         let open = open.map_err(|_| {
             error(ErrorCode::Unavailable, "the tracker returned no number".to_owned())
@@ -51,4 +52,4 @@ impl Behaviour for Good {
     }
 }
 
-guest!(Good);
+guest!(HonestGuest);

@@ -1,11 +1,11 @@
-//! Acquires 100,000 handles and releases none of them.
+//! Acquires 100,000 handles of the host, and releases none of them.
 
 use jackfield_test_guests::*;
 use wasip2::clocks::monotonic_clock::subscribe_duration;
 
-struct HandleFlood;
+struct AcquiresManyHandles;
 
-impl Behaviour for HandleFlood {
+impl Behaviour for AcquiresManyHandles {
     const SETTINGS: &'static str = NO_SETTINGS;
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
@@ -15,4 +15,4 @@ impl Behaviour for HandleFlood {
     }
 }
 
-guest!(HandleFlood);
+guest!(AcquiresManyHandles);

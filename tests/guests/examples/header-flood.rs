@@ -2,9 +2,9 @@
 
 use jackfield_test_guests::*;
 
-struct HeaderFlood;
+struct SendsManyHeaders;
 
-impl Behaviour for HeaderFlood {
+impl Behaviour for SendsManyHeaders {
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
         let headers = (0..100_000).map(|n| (format!("x-flood-{n}"), "x".repeat(100))).collect();
         let answer = http::send(&Request { headers, ..request(Method::Get, "/") });
@@ -12,4 +12,4 @@ impl Behaviour for HeaderFlood {
     }
 }
 
-guest!(HeaderFlood);
+guest!(SendsManyHeaders);

@@ -1,15 +1,16 @@
-//! Fills as much of its own memory as the setting `fill` says. Then makes the host store as much as
-//! possible, in the way that the setting `what` names, and releases nothing.
+//! Fills as many bytes of its own memory as the setting `fill` requires. Then makes the host store
+//! as much as possible, and releases nothing. The setting `what` chooses what the host stores.
 
 use jackfield_test_guests::*;
 use wasip2::http::outgoing_handler::handle;
 use wasip2::http::types::{Fields, Method as WasiMethod, OutgoingBody, OutgoingRequest, Scheme};
 
+/// The settings schema of the guest.
 const SETTINGS: &str = r#"{"type":"object","properties":{"url":{"type":"string","format":"uri","jackfield:origin":true},"what":{"type":"string"},"fill":{"type":"string"},"key":{"type":"string","writeOnly":true,"jackfield:place":{"in":"header","name":"X-Api-Key"}}},"required":["url"],"additionalProperties":false}"#;
 
-struct Hoard;
+struct FillsMemory;
 
-impl Behaviour for Hoard {
+impl Behaviour for FillsMemory {
     const SETTINGS: &'static str = SETTINGS;
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
@@ -30,12 +31,13 @@ impl Behaviour for Hoard {
     }
 }
 
-/// Requests thirty answers at once, and reads them only after all have arrived.
+/// Sends thirty requests at once. Reads the bodies of the answers only after all answers have
+/// arrived.
 fn request_many_answers() -> String {
     let url = setting("url");
     let pending: Vec<_> = (0..30)
         .map(|n| {
-            let request = make_outgoing(&url);
+            let request = make_outgoing_request(&url);
             request.set_path_with_query(Some(&format!("/{n}"))).unwrap();
             OutgoingBody::finish(request.body().unwrap(), None).unwrap();
             handle(request, None).unwrap()
@@ -60,14 +62,15 @@ fn request_many_answers() -> String {
     format!("{} answers, {read} bytes", arrived.len())
 }
 
-fn make_outgoing(url: &str) -> OutgoingRequest {
+/// Makes a GET request to the server of `url`.
+fn make_outgoing_request(url: &str) -> OutgoingRequest {
     let request = OutgoingRequest::new(Fields::new());
     request.set_scheme(Some(&Scheme::Http)).unwrap();
     request.set_authority(Some(url.trim_start_matches("http://").trim_end_matches('/'))).unwrap();
     request
 }
 
-/// Sends one request whose body is the filled memory, at most 32 MiB.
+/// Sends one request. Its body is a copy of the filled memory, but has at most 32 MiB.
 fn send_large_request(filled: &[u8]) -> String {
     let text = &filled[..filled.len().min(32 << 20)];
     let post = jackfield_test_guests::request(Method::Post, "/");
@@ -78,7 +81,7 @@ fn send_large_request(filled: &[u8]) -> String {
     }
 }
 
-/// Logs lines of increasing length.
+/// Logs three lines. Each one is longer than the previous one.
 fn log_long_lines(filled: &[u8]) -> String {
     for mib in [4, 20, 36] {
         log::log(log::Level::Info, std::str::from_utf8(&filled[..mib << 20]).unwrap());
@@ -86,11 +89,11 @@ fn log_long_lines(filled: &[u8]) -> String {
     "logged".to_owned()
 }
 
-/// Fills the bodies of requests that are never sent.
+/// Fills the bodies of 300 requests, and sends none of these requests.
 fn fill_unsent_bodies() -> String {
     let mut kept = Vec::new();
     for _ in 0..300 {
-        let request = make_outgoing("http://127.0.0.1:1");
+        let request = make_outgoing_request("http://127.0.0.1:1");
         let body = request.body().unwrap();
         let stream = body.write().unwrap();
         while let Ok(bytes @ 1..) = stream.check_write() {
@@ -103,7 +106,7 @@ fn fill_unsent_bodies() -> String {
     format!("{} bodies", kept.len())
 }
 
-/// Makes lists of headers, each of nearly the maximum size.
+/// Makes 950 lists of headers. Each list has nearly the maximum size.
 fn make_header_lists() -> String {
     let (mut kept, value) = (Vec::new(), vec![b'x'; 1_000]);
     for _ in 0..950 {
@@ -114,18 +117,18 @@ fn make_header_lists() -> String {
     format!("{} lists", kept.len())
 }
 
-/// Makes requests with a very long method.
+/// Makes 400 requests. The method of each request has 3 MiB.
 fn make_long_methods() -> String {
     let (mut kept, name) = (Vec::new(), "X".repeat(3 << 20));
     for _ in 0..400 {
-        let request = make_outgoing("http://127.0.0.1:1");
+        let request = make_outgoing_request("http://127.0.0.1:1");
         request.set_method(&WasiMethod::Other(name.clone())).unwrap();
         kept.push(request);
     }
     format!("{} requests", kept.len())
 }
 
-/// Writes a megabyte to stdout, byte by byte, in one line.
+/// Writes 1 MiB to stdout in one line. Each write has one byte.
 fn print_single_bytes() -> String {
     let stdout = wasip2::cli::stdout::get_stdout();
     let mut written = 0;
@@ -135,4 +138,4 @@ fn print_single_bytes() -> String {
     format!("{written} bytes")
 }
 
-guest!(Hoard);
+guest!(FillsMemory);

@@ -1,10 +1,11 @@
-//! Answers at once, without a tracker. The title of each defect names the build.
+//! Returns a defect at once, without a request to a tracker. The title of the defect contains the
+//! build number.
 
 use jackfield_test_guests::*;
 
-struct Instant;
+struct AnswersInstantly;
 
-impl Behaviour for Instant {
+impl Behaviour for AnswersInstantly {
     const SETTINGS: &'static str = NO_SETTINGS;
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
@@ -12,4 +13,4 @@ impl Behaviour for Instant {
     }
 }
 
-guest!(Instant);
+guest!(AnswersInstantly);

@@ -1,13 +1,14 @@
-//! An honest guest for a real Redmine: reads once, then creates an issue of 6 MiB, which takes
-//! several system calls to send.
+//! An honest guest for a real Redmine. It sends one read, and then creates an issue of 6 MiB. The
+//! server needs several system calls to send such a large request.
 
 use jackfield_test_guests::*;
 
-struct Large;
+struct CreatesLargeIssue;
 
+/// The size of the text in the issue's description.
 const TEXT_BYTES: usize = 6 << 20;
 
-impl Behaviour for Large {
+impl Behaviour for CreatesLargeIssue {
     const SETTINGS: &'static str = r#"{"type":"object","properties":{
         "url":{"type":"string","format":"uri","jackfield:origin":true},
         "project":{"type":"string"},
@@ -16,7 +17,7 @@ impl Behaviour for Large {
         },"required":["url","project","api-key"],"additionalProperties":false}"#;
 
     fn create(test: FailedTest, marker: String) -> Result<Defect, Error> {
-        send(Method::Get, "/users/current.json", None).map_err(connector_error)?;
+        send(Method::Get, "/users/current.json", None).map_err(to_connector_error)?;
         let (project, id) = (setting("project"), test.test_execution_id);
         let text = "x".repeat(TEXT_BYTES);
         let body = format!(
@@ -24,18 +25,18 @@ impl Behaviour for Large {
         );
         let request =
             Request { body: Some(Body::Json(body)), ..request(Method::Post, "/issues.json") };
-        let answer = http::send(&request).map_err(connector_error)?;
+        let answer = http::send(&request).map_err(to_connector_error)?;
         let id =
-            id_in(&answer).ok_or(error(ErrorCode::Unavailable, format!("{}", answer.status)))?;
+            first_id(&answer).ok_or(error(ErrorCode::Unavailable, format!("{}", answer.status)))?;
         Ok(defect(&id, "large"))
     }
 
     fn find(marker: String) -> Result<Vec<Defect>, Error> {
         let project = setting("project");
         let url = format!("/issues.json?project_id={project}&status_id=*&description=~{marker}");
-        let answer = send(Method::Get, &url, None).map_err(connector_error)?;
-        Ok(id_in(&answer).map(|id| defect(&id, "large")).into_iter().collect())
+        let answer = send(Method::Get, &url, None).map_err(to_connector_error)?;
+        Ok(first_id(&answer).map(|id| defect(&id, "large")).into_iter().collect())
     }
 }
 
-guest!(Large);
+guest!(CreatesLargeIssue);

@@ -1,10 +1,10 @@
-//! Logs 2 MB, with terminal escapes and line breaks in the first line.
+//! Logs 2 MB. The first line contains escape sequences of terminals, and line breaks.
 
 use jackfield_test_guests::*;
 
-struct LogFlood;
+struct LogsManyLines;
 
-impl Behaviour for LogFlood {
+impl Behaviour for LogsManyLines {
     const SETTINGS: &'static str = NO_SETTINGS;
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
@@ -19,4 +19,4 @@ impl Behaviour for LogFlood {
     }
 }
 
-guest!(LogFlood);
+guest!(LogsManyLines);

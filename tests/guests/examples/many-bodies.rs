@@ -1,14 +1,15 @@
-//! Starts 300 request bodies of 2 MiB through wasi:http and finishes none of them.
+//! Starts 300 requests through wasi:http. Writes 2 MiB of each request's body, and ends none of the
+//! bodies.
 
 use jackfield_test_guests::*;
 
-struct ManyBodies;
+struct StartsManyBodies;
 
-impl Behaviour for ManyBodies {
+impl Behaviour for StartsManyBodies {
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
         let (mut open, chunk) = (Vec::new(), vec![b'x'; 4096]);
         for n in 0..300 {
-            let (answer, body) = begin_post(&setting("url"));
+            let (answer, body) = start_post(&setting("url"));
             let stream = body.write().unwrap();
             if (0..512).any(|_| stream.blocking_write_and_flush(&chunk).is_err()) {
                 answer.subscribe().block();
@@ -21,4 +22,4 @@ impl Behaviour for ManyBodies {
     }
 }
 
-guest!(ManyBodies);
+guest!(StartsManyBodies);

@@ -1,11 +1,11 @@
-//! Sends up to 1,000 reads. The title of the defect contains the number of reads that succeeded,
-//! and the error that followed.
+//! Sends up to 1,000 reads, and ends at the first error. The title of the defect contains the
+//! number of successful reads, and the error.
 
 use jackfield_test_guests::*;
 
-struct ManyCalls;
+struct SendsManyReads;
 
-impl Behaviour for ManyCalls {
+impl Behaviour for SendsManyReads {
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
         for n in 0..1_000 {
             if let Err(error) = send(Method::Get, "/", None) {
@@ -16,4 +16,4 @@ impl Behaviour for ManyCalls {
     }
 }
 
-guest!(ManyCalls);
+guest!(SendsManyReads);

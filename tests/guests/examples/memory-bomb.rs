@@ -1,10 +1,10 @@
-//! Allocates memory without end and touches each page.
+//! Allocates memory without end, and writes to each page of it.
 
 use jackfield_test_guests::*;
 
-struct MemoryBomb;
+struct AllocatesEndlessly;
 
-impl Behaviour for MemoryBomb {
+impl Behaviour for AllocatesEndlessly {
     const SETTINGS: &'static str = NO_SETTINGS;
 
     fn create(_test: FailedTest, _marker: String) -> Result<Defect, Error> {
@@ -15,4 +15,4 @@ impl Behaviour for MemoryBomb {
     }
 }
 
-guest!(MemoryBomb);
+guest!(AllocatesEndlessly);

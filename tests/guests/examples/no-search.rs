@@ -1,17 +1,18 @@
-//! An honest guest for a tracker that has no search: the manifest has no index delay.
+//! An honest guest for a tracker that has no search. So its manifest has no index delay.
 
 use jackfield_test_guests::*;
 
-struct NoSearch;
+struct HasNoSearch;
 
-impl Behaviour for NoSearch {
+impl Behaviour for HasNoSearch {
     fn describe() -> Manifest {
         Manifest { index_delay_seconds: None, ..manifest(Self::SETTINGS.to_owned()) }
     }
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
-        let answer = send(Method::Post, "/issues.json", Some(&marker)).map_err(connector_error)?;
-        let id = id_in(&answer).ok_or(error(ErrorCode::Unavailable, "no id".to_owned()))?;
+        let answer =
+            send(Method::Post, "/issues.json", Some(&marker)).map_err(to_connector_error)?;
+        let id = first_id(&answer).ok_or(error(ErrorCode::Unavailable, "no id".to_owned()))?;
         Ok(defect(&id, "created"))
     }
 
@@ -20,4 +21,4 @@ impl Behaviour for NoSearch {
     }
 }
 
-guest!(NoSearch);
+guest!(HasNoSearch);

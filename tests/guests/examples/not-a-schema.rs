@@ -2,10 +2,10 @@
 
 use jackfield_test_guests::*;
 
-struct NotASchema;
+struct ReturnsInvalidSchema;
 
-impl Behaviour for NotASchema {
+impl Behaviour for ReturnsInvalidSchema {
     const SETTINGS: &'static str = r#"{"type":"objekt","properties":[1,2]}"#;
 }
 
-guest!(NotASchema);
+guest!(ReturnsInvalidSchema);

@@ -1,13 +1,13 @@
-//! Searches for secrets in settings, environment, arguments and files, tries to write files and to
-//! use sockets, and returns what it found and what succeeded.
+//! Searches for secrets in the settings, the environment, the arguments and in files. Also tries to
+//! write files and to use sockets. Returns what it found, and which attempts succeeded.
 
 use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 
 use jackfield_test_guests::*;
 
-struct ReadsSecrets;
+struct SearchesForSecrets;
 
-impl Behaviour for ReadsSecrets {
+impl Behaviour for SearchesForSecrets {
     const SETTINGS: &'static str = r#"{"type":"object","properties":{
         "url":{"type":"string","format":"uri","jackfield:origin":true},
         "header":{"type":"string","writeOnly":true,"jackfield:place":{"in":"header","name":"X-Key"}},
@@ -25,7 +25,7 @@ impl Behaviour for ReadsSecrets {
             .into_iter()
             .filter(|path| std::fs::write(path, "x").is_ok() || std::fs::create_dir(path).is_ok())
             .collect();
-        let sockets = usable_sockets();
+        let sockets = try_sockets();
         let found = format!(
             "header={:?} hidden={} all={} environment={environment:?} arguments={arguments:?} \
              files={files:?} written={written:?} sockets={sockets:?}",
@@ -37,9 +37,9 @@ impl Behaviour for ReadsSecrets {
     }
 }
 
-/// Tries to use sockets, with the server that the setting `url` names. Returns the uses that
-/// succeeded.
-fn usable_sockets() -> Vec<&'static str> {
+/// Tries to use sockets in five ways. Two of them need a server, which is that of the setting
+/// `url`. Returns the names of the ways that succeeded.
+fn try_sockets() -> Vec<&'static str> {
     let url = setting("url");
     let server = url.trim_start_matches("http://").trim_end_matches('/');
     let udp = UdpSocket::bind("0.0.0.0:0");
@@ -53,4 +53,4 @@ fn usable_sockets() -> Vec<&'static str> {
     attempts.into_iter().filter(|(_, succeeded)| *succeeded).map(|(name, _)| name).collect()
 }
 
-guest!(ReadsSecrets);
+guest!(SearchesForSecrets);

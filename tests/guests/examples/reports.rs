@@ -1,12 +1,12 @@
-//! First uploads the attachments of the host's report, then creates a defect from its title,
-//! description, fields and one subject of Test Manager. `check` returns the results of the same
-//! functions outside `create`.
+//! Uploads the attachments of the host's report. Then creates a defect from the title, the
+//! description and the fields of the report, and from one subject of Test Manager's data. `check`
+//! calls the same functions outside `create`, and returns their results.
 
 use jackfield_test_guests::*;
 
-struct Reports;
+struct UsesReport;
 
-impl Behaviour for Reports {
+impl Behaviour for UsesReport {
     fn check() -> Result<String, Error> {
         let title = report::title(100);
         let description = report::description("markdown", 1_000, None)?;
@@ -28,7 +28,7 @@ impl Behaviour for Reports {
         }
         for attachment in report::attachments() {
             let what = format!("{} {} {}", attachment.kind, attachment.name, attachment.media_type);
-            lines.push(format!("{what}: {}", upload_and_read(attachment.id)));
+            lines.push(format!("{what}: {}", send_and_read_attachment(attachment.id)));
         }
         lines.push(match test_manager::get("test-case-log") {
             Ok(json) => json,
@@ -36,15 +36,16 @@ impl Behaviour for Reports {
         });
         let unknown = (report::description("rtf", 1, None), report::read(99));
         lines.push(format!("{unknown:?}"));
-        let answer =
-            send(Method::Post, "/issues.json", Some(&lines.join("\n"))).map_err(connector_error)?;
-        let id = id_in(&answer).ok_or(error(ErrorCode::Unavailable, "no id"))?;
+        let answer = send(Method::Post, "/issues.json", Some(&lines.join("\n")))
+            .map_err(to_connector_error)?;
+        let id = first_id(&answer).ok_or(error(ErrorCode::Unavailable, "no id"))?;
         Ok(Defect { description: Some(lines.join("\n")), ..defect(&id, &title) })
     }
 }
 
-/// Sends an attachment as a body and as a part, and reads it. Returns the results.
-fn upload_and_read(id: u32) -> String {
+/// Sends an attachment as a body, sends it as a part of a body, and reads it. Returns the three
+/// results.
+fn send_and_read_attachment(id: u32) -> String {
     let prepare = |url: &str, body| {
         let post = request(Method::Post, url);
         let sent = http::send(&Request { effect: Some(Effect::Prepare), body: Some(body), ..post });
@@ -58,4 +59,4 @@ fn upload_and_read(id: u32) -> String {
     format!("{as_body} {as_part} {read}")
 }
 
-guest!(Reports);
+guest!(UsesReport);

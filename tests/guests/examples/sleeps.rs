@@ -1,10 +1,10 @@
-//! Sleeps for ten minutes, without a request.
+//! A guest whose `create` sleeps for ten minutes, and sends no request.
 
 use jackfield_test_guests::*;
 
-struct Sleeps;
+struct SleepsInCreate;
 
-impl Behaviour for Sleeps {
+impl Behaviour for SleepsInCreate {
     const SETTINGS: &'static str = NO_SETTINGS;
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
@@ -13,4 +13,4 @@ impl Behaviour for Sleeps {
     }
 }
 
-guest!(Sleeps);
+guest!(SleepsInCreate);

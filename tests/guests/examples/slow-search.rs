@@ -1,26 +1,27 @@
-//! An honest guest for a tracker with an index delay: the search finds a new issue after at most
-//! five seconds.
+//! An honest guest for a tracker with an index delay. The manifest declares that the search finds a
+//! new issue after at most five seconds.
 
 use jackfield_test_guests::*;
 
-struct SlowSearch;
+struct HasIndexDelay;
 
-impl Behaviour for SlowSearch {
+impl Behaviour for HasIndexDelay {
     fn describe() -> Manifest {
         Manifest { index_delay_seconds: Some(5), ..manifest(Self::SETTINGS.to_owned()) }
     }
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
-        let answer = send(Method::Post, "/issues.json", Some(&marker)).map_err(connector_error)?;
-        let id = id_in(&answer).ok_or(error(ErrorCode::Unavailable, "no id".to_owned()))?;
+        let answer =
+            send(Method::Post, "/issues.json", Some(&marker)).map_err(to_connector_error)?;
+        let id = first_id(&answer).ok_or(error(ErrorCode::Unavailable, "no id".to_owned()))?;
         Ok(defect(&id, "created"))
     }
 
     fn find(marker: String) -> Result<Vec<Defect>, Error> {
         let answer =
-            send(Method::Get, &format!("/search?{marker}"), None).map_err(connector_error)?;
-        Ok(id_in(&answer).map(|id| defect(&id, "found")).into_iter().collect())
+            send(Method::Get, &format!("/search?{marker}"), None).map_err(to_connector_error)?;
+        Ok(first_id(&answer).map(|id| defect(&id, "found")).into_iter().collect())
     }
 }
 
-guest!(SlowSearch);
+guest!(HasIndexDelay);

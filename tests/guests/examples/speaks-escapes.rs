@@ -1,16 +1,18 @@
-//! Returns escape sequences in every text: the result of `check`, the error of `create`, the
-//! defect, the log and the output. In build 2, the name of a query parameter contains them, too.
+//! Returns escape sequences in every text: in the results and errors of `check` and `create`, in
+//! the log, and in stdout and stderr. In build 2, the name of a query parameter also contains
+//! escape sequences.
 
 use jackfield_test_guests::*;
 
-struct SpeaksEscapes;
+struct ReturnsEscapeSequences;
 
-/// ESC sequences, a carriage return, a line that looks like a line of another text, C1 control
-/// characters, a change of direction, an invisible space, DEL, and a line separator.
+/// A text with all kinds of dangerous characters: two sequences that begin with ESC, a carriage
+/// return and a forged line, C1 control characters, a change of the text's direction, an invisible
+/// space, DEL, and a line separator.
 const ESCAPES: &str =
     "\u{1b}[2K\u{1b}]0;owned\u{7}\r\nforged line\u{9b}31m\u{85}\u{202e}\u{200b}\u{7f}\u{2028}";
 
-impl Behaviour for SpeaksEscapes {
+impl Behaviour for ReturnsEscapeSequences {
     fn describe() -> Manifest {
         let name = if build_number() == 2 { r"x\u001b[1A\u009b2K" } else { "key" };
         manifest(format!(
@@ -46,4 +48,4 @@ impl Behaviour for SpeaksEscapes {
     }
 }
 
-guest!(SpeaksEscapes);
+guest!(ReturnsEscapeSequences);

@@ -1,10 +1,10 @@
-//! Calls a cheap host function in an endless loop.
+//! Calls a fast function of the host in an endless loop.
 
 use jackfield_test_guests::*;
 
-struct SpinHostCall;
+struct LoopsOverHostCall;
 
-impl Behaviour for SpinHostCall {
+impl Behaviour for LoopsOverHostCall {
     const SETTINGS: &'static str = NO_SETTINGS;
 
     fn create(_test: FailedTest, _marker: String) -> Result<Defect, Error> {
@@ -14,4 +14,4 @@ impl Behaviour for SpinHostCall {
     }
 }
 
-guest!(SpinHostCall);
+guest!(LoopsOverHostCall);

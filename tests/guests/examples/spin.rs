@@ -1,31 +1,31 @@
-//! Each of `create`, `find`, `count` and `check` is an endless loop.
+//! A guest in which each of `create`, `find`, `count` and `check` is an endless loop.
 
 use jackfield_test_guests::*;
 
-struct Spin;
+struct LoopsInEachCall;
 
-fn spin() -> ! {
+fn loop_forever() -> ! {
     let mut n = 0u64;
     loop {
         n = std::hint::black_box(n.wrapping_add(1));
     }
 }
 
-impl Behaviour for Spin {
+impl Behaviour for LoopsInEachCall {
     const SETTINGS: &'static str = NO_SETTINGS;
 
     fn create(_test: FailedTest, _marker: String) -> Result<Defect, Error> {
-        spin()
+        loop_forever()
     }
     fn find(_marker: String) -> Result<Vec<Defect>, Error> {
-        spin()
+        loop_forever()
     }
     fn count(_project: String) -> Result<Counts, Error> {
-        spin()
+        loop_forever()
     }
     fn check() -> Result<String, Error> {
-        spin()
+        loop_forever()
     }
 }
 
-guest!(Spin);
+guest!(LoopsInEachCall);

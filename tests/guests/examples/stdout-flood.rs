@@ -1,10 +1,11 @@
-//! Prints 2 MB to stdout and stderr, with terminal escapes.
+//! Prints 2 MB to stdout, and 2,000 short lines to stderr. The lines of stdout contain escape
+//! sequences of terminals.
 
 use jackfield_test_guests::*;
 
-struct StdoutFlood;
+struct PrintsManyLines;
 
-impl Behaviour for StdoutFlood {
+impl Behaviour for PrintsManyLines {
     const SETTINGS: &'static str = NO_SETTINGS;
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
@@ -16,4 +17,4 @@ impl Behaviour for StdoutFlood {
     }
 }
 
-guest!(StdoutFlood);
+guest!(PrintsManyLines);

@@ -1,5 +1,6 @@
-//! Reads `/health` from the tracker. If the answer begins with `bad`, panics with a message that
-//! contains the answer without its `|` characters. Build 2 panics in `describe`.
+//! A guest whose `create` requests `/health` from the tracker. If the answer begins with `bad`,
+//! `create` panics. The message of the panic contains the answer without its `|` characters. Build
+//! 2 panics in `describe`.
 
 use jackfield_test_guests::*;
 
@@ -17,8 +18,8 @@ impl Behaviour for TrapsOnDemand {
     }
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
-        let answer =
-            send(Method::Get, "/health?subject=a%20b&sig=0123", None).map_err(connector_error)?;
+        let answer = send(Method::Get, "/health?subject=a%20b&sig=0123", None)
+            .map_err(to_connector_error)?;
         let text = String::from_utf8_lossy(body(&answer));
         assert!(!text.starts_with("bad"), "the tracker said {}", text.replace('|', ""));
         Ok(defect(&marker, "did not trap"))

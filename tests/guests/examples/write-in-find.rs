@@ -1,10 +1,11 @@
-//! A guest whose `create` returns an error after the write. `find`, `count` and `check` try to
-//! write, which the host denies.
+//! A guest whose `create` returns an error after the write. `find`, `count` and `check` also try to
+//! send a write, but the host denies it.
 
 use jackfield_test_guests::*;
 
-struct WriteInFind;
+struct TriesToWriteInFind;
 
+/// Tries to send a write. Returns an error that contains the result.
 fn try_to_write() -> Error {
     match send(Method::Post, "/denied-write", Some("{}")) {
         Ok(answer) => error(ErrorCode::Internal, format!("the write was sent: {}", answer.status)),
@@ -12,7 +13,7 @@ fn try_to_write() -> Error {
     }
 }
 
-impl Behaviour for WriteInFind {
+impl Behaviour for TriesToWriteInFind {
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
         let _ = send(Method::Post, "/issues.json", Some(&marker));
         Err(error(ErrorCode::Internal, "failed after the write".to_owned()))
@@ -28,4 +29,4 @@ impl Behaviour for WriteInFind {
     }
 }
 
-guest!(WriteInFind);
+guest!(TriesToWriteInFind);

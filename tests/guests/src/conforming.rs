@@ -1,8 +1,9 @@
-//! A small connector that follows the manual, for the tests of `jackfield test`. For each check of
-//! that suite, it can be built with a mistake that this check finds.
+//! A small connector that follows `wit/connector.wit`. The tests of `jackfield test` use it. The
+//! connector can also be built with a mistake. For each check of `jackfield test`, there is a
+//! mistake that this check finds.
 //!
-//! The macro [`conforming!`] exports the connector with at most one mistake, so that each mistake
-//! has its own component.
+//! The macro [`conforming!`] exports the connector with at most one mistake. So each mistake is in
+//! a component of its own.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -10,36 +11,37 @@ use serde_json::{Value, json};
 
 use crate::{
     Body, Counts, Defect, Effect, Error, ErrorCode, FailedTest, HttpError, Manifest, Method,
-    Request, Response, connector_error, error, http, log, manifest, request, setting,
+    Request, Response, error, http, log, manifest, request, setting, to_connector_error,
 };
 
-/// The mistake of the connector. Each mistake has the name of the check that finds it.
+/// A mistake of the connector. Each mistake has the name of the check that finds it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Mistake {
+    /// The connector has no mistake.
     Nothing,
     /// A setting has no description.
     DescribesItself,
     /// `check` always returns an error.
     GoodAnswers,
-    /// For the status 403, the connector returns the error `rejected`.
+    /// If the tracker answers 403, the connector returns the error `rejected`.
     RefusedCredentials,
-    /// For the status 422, the connector returns the error `internal`.
+    /// If the tracker answers 422, the connector returns the error `internal`.
     RefusedData,
-    /// The connector ignores a date in `Retry-After`.
+    /// The connector ignores the header `Retry-After` if it is a date.
     RateLimit,
-    /// For the status 503, the connector returns the error `rejected`.
+    /// If the tracker answers 503, the connector returns the error `rejected`.
     TrackerDown,
     /// If the TCP connection is lost, the connector returns the error `internal`.
     NoAnswer,
-    /// `count` returns zero for a count that is missing in the answer.
+    /// `count` returns zero for a count that the tracker's answer does not contain.
     UnexpectedAnswer,
-    /// The error does not contain the tracker's explanation.
+    /// The connector's errors do not contain the tracker's explanation.
     TrackerWords,
-    /// The write does not contain the marker.
+    /// The request that creates the issue does not contain the marker.
     MarkerWritten,
     /// `find` reads the newest issues and never sends the marker.
     MarkerFound,
-    /// `find` returns each issue that the tracker answers, even without the marker.
+    /// `find` returns all issues of the tracker's answer, even those without the marker.
     ForeignResult,
     /// `find` returns an error if no issue contains the marker.
     UnknownMarker,
@@ -47,20 +49,21 @@ pub enum Mistake {
     EmptyFind,
     /// `create` sends a second write.
     OneWrite,
-    /// `create` sends the write again after the status 503.
+    /// `create` sends the write again if the tracker answers 503.
     CreateOnce,
     /// `create` returns an error if it cannot read the issue after the write.
     OkAfterWrite,
-    /// The write is declared as a `read`.
+    /// The effect of the request that creates the issue is `read`.
     Effects,
-    /// `count` counts closed critical issues as critical.
+    /// `count` counts all closed issues as critical, in addition to the critical ones.
     Counts,
-    /// Each address contains a random number.
+    /// The query of each request contains a random number.
     SameRequests,
-    /// `count` uses almost all of the log's limit.
+    /// `count` logs almost as much as the limit of the log allows.
     Limits,
 }
 
+/// The settings schema of the connector.
 const SETTINGS: &str = r#"{"type":"object","properties":{"url":{"type":"string","format":"uri",
 "title":"Address","description":"Address of the tracker","jackfield:origin":true},"token":{"type":"string",
 "writeOnly":true,"title":"Token","description":"A token of the tracker","jackfield:place":{"in":"bearer"}}},
@@ -68,9 +71,9 @@ const SETTINGS: &str = r#"{"type":"object","properties":{"url":{"type":"string",
 
 impl Mistake {
     pub fn describe(self) -> Manifest {
-        let title = r#","description":"Address of the tracker""#;
+        let description = r#","description":"Address of the tracker""#;
         let settings = match self {
-            Self::DescribesItself => SETTINGS.replace(title, ""),
+            Self::DescribesItself => SETTINGS.replace(description, ""),
             _ => SETTINGS.to_owned(),
         };
         manifest(settings)
@@ -98,7 +101,7 @@ impl Mistake {
         {
             created = self.fetch(&post, "issue").or(created);
         }
-        let defect = defect(&created?)?;
+        let defect = to_defect(&created?)?;
         if self == Self::OneWrite {
             let body = Some(Body::Json("{}".to_owned()));
             let comment = format!("/issues/{}/comments", defect.key);
@@ -121,7 +124,7 @@ impl Mistake {
             }
             found => found?,
         };
-        let issues = found.as_array().ok_or_else(unexpected_answer)?;
+        let issues = found.as_array().ok_or_else(unexpected_answer_error)?;
         let is_match = |issue: &&Value| {
             issue["text"].as_str().is_some_and(|text| text.contains(marker))
                 || self == Self::ForeignResult
@@ -133,7 +136,7 @@ impl Mistake {
         if self == Self::UnknownMarker && matches.is_empty() {
             return Err(error(ErrorCode::Rejected, "there is no such issue"));
         }
-        matches.into_iter().map(defect).collect()
+        matches.into_iter().map(to_defect).collect()
     }
 
     pub fn count(self) -> Result<Counts, Error> {
@@ -149,7 +152,7 @@ impl Mistake {
         let number = |name: &str| match counts[name].as_u64() {
             Some(number) => Ok(number as u32),
             None if self == Self::UnexpectedAnswer => Ok(0),
-            None => Err(unexpected_answer()),
+            None => Err(unexpected_answer_error()),
         };
         let critical =
             number("critical")? + if self == Self::Counts { number("closed")? } else { 0 };
@@ -162,16 +165,18 @@ impl Mistake {
         })
     }
 
+    /// Requests the name of the user. The request fails if the token is wrong.
     fn get_user(self) -> Result<String, Error> {
         let user = self.get("/me", "user")?;
-        user.as_str().map(str::to_owned).ok_or_else(unexpected_answer)
+        user.as_str().map(str::to_owned).ok_or_else(unexpected_answer_error)
     }
 
+    /// Sends a GET request, and reads one member of its JSON answer.
     fn get(self, path: &str, member: &str) -> Result<Value, Error> {
         self.fetch(&request(Method::Get, path), member)
     }
 
-    /// Sends a request, and reads one member of its JSON answer.
+    /// Sends any request, and reads one member of its JSON answer.
     fn fetch(self, request: &Request, member: &str) -> Result<Value, Error> {
         let mut request = Request { url: request.url.clone(), ..copy_request(request) };
         if self == Self::SameRequests {
@@ -182,17 +187,18 @@ impl Mistake {
             HttpError::Interrupted(why) if self == Self::NoAnswer => {
                 error(ErrorCode::Internal, why)
             }
-            other => connector_error(other),
+            other => to_connector_error(other),
         })?;
         if !(200..300).contains(&answer.status) {
             return Err(self.refusal_error(&answer));
         }
         let mut json: Value = serde_json::from_str(answer.text.as_deref().unwrap_or_default())
-            .map_err(|_| unexpected_answer())?;
-        json.get_mut(member).map(Value::take).ok_or_else(unexpected_answer)
+            .map_err(|_| unexpected_answer_error())?;
+        json.get_mut(member).map(Value::take).ok_or_else(unexpected_answer_error)
     }
 
-    /// Returns the error for a refused request, with the tracker's explanation.
+    /// Returns the error for an answer that refuses a request. It contains the tracker's
+    /// explanation.
     fn refusal_error(self, answer: &Response) -> Error {
         let code = match answer.status {
             403 if self == Self::RefusedCredentials => ErrorCode::Rejected,
@@ -208,11 +214,12 @@ impl Mistake {
             _ => answer.text.as_deref().unwrap_or_default(),
         };
         let message = format!("the tracker answered {}: {explanation}", answer.status);
-        Error { retry_after_seconds: self.retry_after(answer), ..error(code, message) }
+        Error { retry_after_seconds: self.retry_after_seconds(answer), ..error(code, message) }
     }
 
-    /// Returns the wait that `Retry-After` requests, in seconds. The header is a number or a date.
-    fn retry_after(self, answer: &Response) -> Option<u32> {
+    /// Returns the wait that the header `Retry-After` requests, in seconds. The header is a number
+    /// or a date.
+    fn retry_after_seconds(self, answer: &Response) -> Option<u32> {
         let header = |key: &str| answer.headers.iter().find(|(name, _)| name == key);
         let (_, value) = header("retry-after")?;
         if let Ok(seconds) = value.parse() {
@@ -224,15 +231,17 @@ impl Mistake {
     }
 }
 
+/// The message of the error for an answer that is not the expected JSON.
 const UNEXPECTED_ANSWER: &str = "the tracker's answer is not the expected JSON";
 
-fn unexpected_answer() -> Error {
+fn unexpected_answer_error() -> Error {
     error(ErrorCode::Unavailable, UNEXPECTED_ANSWER)
 }
 
-fn defect(issue: &Value) -> Result<Defect, Error> {
-    let id = issue["id"].as_u64().ok_or_else(unexpected_answer)?;
-    let title = issue["title"].as_str().ok_or_else(unexpected_answer)?;
+/// Converts an issue of the tracker to a defect.
+fn to_defect(issue: &Value) -> Result<Defect, Error> {
+    let id = issue["id"].as_u64().ok_or_else(unexpected_answer_error)?;
+    let title = issue["title"].as_str().ok_or_else(unexpected_answer_error)?;
     Ok(Defect {
         link: format!("{}/issues/{id}", setting("url")),
         ..crate::defect(&id.to_string(), title)
@@ -256,7 +265,7 @@ fn copy_request(request: &Request) -> Request {
     }
 }
 
-/// Exports the connector with this [`Mistake`].
+/// Exports the connector with one [`Mistake`], or with none.
 #[macro_export]
 macro_rules! conforming {
     ($mistake:ident) => {

@@ -1,8 +1,8 @@
-//! The code that the test guests share: the bindings, a default for each export, and the build
+//! The code that all test guests use: the bindings, a default for each export, and the build
 //! number.
 //!
-//! A guest implements [`Behaviour`], overrides the function that it tests, and passes itself to
-//! [`guest!`]. The code in this file is never hostile.
+//! A guest implements [`Behaviour`], overrides the functions that a test needs, and passes its type
+//! to [`guest!`]. The code in this file is never hostile.
 
 #[allow(missing_docs)]
 pub mod bindings {
@@ -27,25 +27,26 @@ pub use bindings::jackfield::connector::log;
 pub use bindings::jackfield::connector::model::{Counts, Defect, Error, ErrorCode, FailedTest};
 pub use bindings::jackfield::connector::{report, settings, test_manager};
 
-/// A settings schema with one setting: the origin `url`.
+/// A settings schema with one setting, the tracker's address `url`.
 pub const ONE_ORIGIN: &str = r#"{"type":"object","properties":{"url":{"type":"string","format":"uri","jackfield:origin":true}},"required":["url"],"additionalProperties":false}"#;
 
-/// A settings schema without settings.
+/// The settings schema of a connector that has no settings.
 pub const NO_SETTINGS: &str = r#"{"type":"object","properties":{},"additionalProperties":false}"#;
 
-/// A text in the built file. `Guest::with_build` replaces its six digits, so that one build gives
-/// many versions.
+/// A text that the tests find in the built file. `Guest::with_build` replaces the six digits of
+/// this text, and so makes many versions of one built file.
 static BUILD_MARK: &[u8; 22] = b"jackfield-build-000000";
 
-/// Returns the build number: the digits of [`BUILD_MARK`].
+/// Returns the build number, which is the six digits of [`BUILD_MARK`].
 pub fn build_number() -> u32 {
     let mark = std::hint::black_box(BUILD_MARK);
     mark[16..].iter().fold(0, |n, digit| n * 10 + u32::from(digit - b'0'))
 }
 
-/// The exports of a connector. The defaults are not hostile. A test guest overrides some of them.
+/// The exports of a connector. The default functions are not hostile. A test guest overrides some
+/// of them.
 pub trait Behaviour {
-    /// The settings schema.
+    /// The JSON Schema of the connector's settings.
     const SETTINGS: &'static str = ONE_ORIGIN;
 
     fn describe() -> Manifest {
@@ -74,7 +75,7 @@ pub trait Behaviour {
     }
 }
 
-/// Exports a [`Behaviour`] as a connector.
+/// Exports a type that implements [`Behaviour`] as a connector.
 #[macro_export]
 macro_rules! guest {
     ($guest:ident) => {
@@ -110,7 +111,7 @@ macro_rules! guest {
     };
 }
 
-/// Returns the manifest of a test guest with this settings schema.
+/// Makes the manifest of a test guest. `settings` is the settings schema.
 pub fn manifest(settings: String) -> Manifest {
     Manifest {
         name: "test guest".to_owned(),
@@ -122,7 +123,7 @@ pub fn manifest(settings: String) -> Manifest {
     }
 }
 
-/// Makes a defect with this key and title and a fixed link.
+/// Makes a defect with this key and this title. The link is made from the key.
 pub fn defect(key: &str, title: &str) -> Defect {
     Defect {
         key: key.to_owned(),
@@ -137,7 +138,7 @@ pub fn defect(key: &str, title: &str) -> Defect {
     }
 }
 
-/// Makes a request with only a method and a URL.
+/// Makes a request that has only a method and a URL.
 pub fn request(method: Method, url: &str) -> Request {
     let (query, headers) = (Vec::new(), Vec::new());
     Request { method, effect: None, base: None, url: url.to_owned(), query, headers, body: None }
@@ -149,13 +150,13 @@ pub fn send(method: Method, url: &str, body: Option<&str>) -> Result<Response, H
     http::send(&Request { body, ..request(method, url) })
 }
 
-/// Returns the body of an answer.
+/// Returns the bytes of an answer's body.
 pub fn body(answer: &Response) -> &[u8] {
     answer.text.as_ref().map_or(&answer.bytes, |text| text.as_bytes())
 }
 
-/// Starts a POST to the path `/` through wasi:http. The caller writes the body.
-pub fn begin_post(url: &str) -> (FutureIncomingResponse, OutgoingBody) {
+/// Starts a POST request to the path `/` of `url` through wasi:http. The caller writes the body.
+pub fn start_post(url: &str) -> (FutureIncomingResponse, OutgoingBody) {
     let request = OutgoingRequest::new(Fields::new());
     let authority = url.replace("http://", "");
     request.set_method(&wasip2::http::types::Method::Post).expect("the method is valid");
@@ -166,20 +167,20 @@ pub fn begin_post(url: &str) -> (FutureIncomingResponse, OutgoingBody) {
     (handle(request, None).expect("the host accepts the request"), body)
 }
 
-/// Returns the digits after the first `"id":` in a tracker's answer.
-pub fn id_in(answer: &Response) -> Option<String> {
+/// Returns the first id in a tracker's answer: the digits after the first `"id":`.
+pub fn first_id(answer: &Response) -> Option<String> {
     let text = String::from_utf8_lossy(body(answer));
     let digits = text.split_once("\"id\":")?.1;
     Some(digits.chars().take_while(char::is_ascii_digit).collect())
 }
 
-/// Makes an error that the connector returns, without the name of a setting.
+/// Makes an error of the contract that names no setting.
 pub fn error(code: ErrorCode, message: impl Into<String>) -> Error {
     Error { code, message: message.into(), setting: None, retry_after_seconds: None }
 }
 
-/// Converts an `http-error` of the host into an error that the connector returns.
-pub fn connector_error(error: HttpError) -> Error {
+/// Converts an error of the interface `http` to an error that the connector can return.
+pub fn to_connector_error(error: HttpError) -> Error {
     match error {
         HttpError::Unreachable(why) | HttpError::Interrupted(why) => {
             self::error(ErrorCode::Unavailable, why)
@@ -188,7 +189,7 @@ pub fn connector_error(error: HttpError) -> Error {
     }
 }
 
-/// Returns the text of a setting; empty if it is not set.
+/// Returns the text of a setting. If the setting has no value, the text is empty.
 pub fn setting(key: &str) -> String {
     settings::get(key).unwrap_or_default()
 }

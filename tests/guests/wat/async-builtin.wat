@@ -1,4 +1,4 @@
-;; A component that imports a stream, which only asynchronous components have.
+;; A component that creates a stream. Only asynchronous components can do this.
 (component
   (type $s (stream u8))
   (core func $new (canon stream.new $s))

@@ -1,4 +1,4 @@
-;; A component with an asynchronous export. Some toolchains build it if no option requests synchronous exports.
+;; A component with an asynchronous export. Some toolchains build such a component by default.
 (component
   (core module $m
     (func (export "run") (result i32) (i32.const 0))

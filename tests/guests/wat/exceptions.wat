@@ -1,4 +1,4 @@
-;; A component whose code throws and catches with WebAssembly's own exceptions.
+;; A component whose code throws and catches an exception with WebAssembly's own instructions.
 (component
   (core module
     (tag $error (param i32))

@@ -1,4 +1,4 @@
-;; A component whose code has objects that the engine's garbage collector would manage.
+;; A component whose code creates an object that needs the garbage collector of WebAssembly.
 (component
   (core module
     (type $point (struct (field i32)))

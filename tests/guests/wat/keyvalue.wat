@@ -1,3 +1,3 @@
-;; A component that imports an interface of WASI that the host of connectors does not support.
+;; A component with an import of WASI that the server does not support.
 (component
   (import "wasi:keyvalue/store@0.2.0-draft" (instance (export "open-default" (func (result u64))))))

@@ -1,4 +1,4 @@
-;; A component with a memory that has 64-bit addresses.
+;; A component with a memory whose addresses have 64 bits.
 (component
   (core module
     (memory i64 1)

@@ -1,3 +1,3 @@
-;; A component that imports a version of the contract that does not exist.
+;; A component that imports an interface of the contract in a version that does not exist.
 (component
   (import "jackfield:connector/log@0.9.0" (instance (export "log" (func (param "message" string))))))

@@ -1,4 +1,4 @@
-;; A component with a memory that threads share, and an atomic instruction.
+;; A component with a memory that threads can share. Its code contains an atomic instruction.
 (component
   (core module
     (memory 1 1 shared)

@@ -7,7 +7,8 @@ use super::Postgres;
 use crate::wait_for;
 
 impl Postgres {
-    /// Starts an asynchronous standby of this server, and waits until it is connected.
+    /// Starts an asynchronous standby of this server, and waits until the standby receives the
+    /// changes of this server.
     ///
     /// # Panics
     /// If the standby does not start.
@@ -19,7 +20,7 @@ impl Postgres {
         drop(listener);
         let folder = tempfile::tempdir().expect("a temporary folder");
         let standby = Self { folder, address: Ipv4Addr::LOCALHOST, port };
-        let mut command = standby.command("standby");
+        let mut command = standby.script_command("standby");
         command.arg(self.folder.path()).arg(self.port.to_string());
         let status = command.status().expect("the script runs");
         assert!(status.success(), "postgres.sh standby ended with {status}");
@@ -27,13 +28,13 @@ impl Postgres {
         standby
     }
 
-    /// Promotes this standby to a primary server, and waits until it is one.
+    /// Promotes this standby, and waits until it is a primary server.
     ///
     /// # Panics
     /// If the server is not a standby.
     #[track_caller]
     pub fn promote(&self) {
-        self.run("promote");
+        self.run_script("promote");
     }
 
     /// Kills the server, and starts it at the port of another server, which must have ended.
@@ -83,7 +84,8 @@ impl Postgres {
         self.folder.path().join("data")
     }
 
-    /// Waits until the result of a query is only this row. `what` is a text for the error.
+    /// Waits until a query returns only this row. If that takes too long, the error contains
+    /// `what`.
     ///
     /// # Panics
     /// If this takes more than 30 seconds.

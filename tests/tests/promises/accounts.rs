@@ -1,6 +1,6 @@
-//! Accounts. A named token is shown once and stored as a hash. A browser signs in with a token and
-//! gets a session cookie that scripts cannot read and other sites cannot use. An account that is
-//! limited to some connections sees only these connections.
+//! Accounts. The server shows a named token once and stores it as a hash. A browser signs in with a
+//! token and gets a session cookie. Scripts of a page cannot read the cookie, and other sites
+//! cannot use it. An account that is limited to some connections sees only these connections.
 
 use std::io::{Read as _, Write as _};
 
@@ -14,13 +14,16 @@ fn create_token(host: &TestHost, body: &Value) -> (Value, String) {
     (created, token)
 }
 
-/// A browser that has signed in. It sends the cookie of its session.
+/// A browser that has signed in. With each request, it sends the cookie of its session.
 pub(crate) struct Browser {
+    /// The base URL of the server to which the browser sends its requests.
     host_url: String,
+    /// The name and the value of the session cookie.
     cookie: String,
 }
 
 impl Browser {
+    /// Signs in with a token, as the form of the page does.
     pub(crate) fn sign_in(host: &TestHost, token: &str) -> Self {
         let signed_in = post_token(host, token, "/", &[]);
         assert_eq!(signed_in.status, 303, "{signed_in:?}");
@@ -29,11 +32,12 @@ impl Browser {
         Self { host_url: host.url().to_owned(), cookie }
     }
 
-    /// Returns the same browser, which sends its cookie to this server.
-    pub(crate) fn at(&self, host: &TestHost) -> Self {
+    /// Returns a browser with the same cookie that sends its requests to this server.
+    pub(crate) fn with_server(&self, host: &TestHost) -> Self {
         Self { host_url: host.url().to_owned(), cookie: self.cookie.clone() }
     }
 
+    /// Sends a request with the cookie of the session.
     pub(crate) fn send(
         &self,
         method: &str,
@@ -45,11 +49,14 @@ impl Browser {
         Client::new(&self.host_url, &[]).send(method, path, &headers, body.as_bytes())
     }
 
+    /// Sends a GET request with the cookie of the session.
     pub(crate) fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], "")
     }
 }
 
+/// Sends the form of the page to sign in. `next` is the path to which the server redirects the
+/// browser afterwards.
 fn post_token(host: &TestHost, token: &str, next: &str, headers: &[(&str, &str)]) -> Answer {
     let form = format!("token={token}&next={next}");
     let content_type = [("content-type", "application/x-www-form-urlencoded")];
@@ -98,7 +105,7 @@ fn a_named_token_is_shown_once_and_stored_as_a_hash() {
 }
 
 #[test]
-fn an_expired_token_is_refused_and_the_first_admin_token_stays() {
+fn an_expired_named_token_is_refused_and_the_admin_token_stays_valid() {
     let host = Setup::new().start();
     let body = json!({"name": "short", "role": "admin", "expires_in_s": 3600});
     let (_, token) = create_token(&host, &body);
@@ -181,7 +188,7 @@ fn a_sign_in_redirects_only_to_a_path_of_this_server() {
 }
 
 #[test]
-fn a_session_ends_when_its_token_is_revoked_or_its_time_is_over() {
+fn a_session_ends_when_its_token_is_revoked_or_the_session_expires() {
     let host = Setup::new().start();
     let (_, token) = create_token(&host, &json!({"name": "ann", "role": "admin"}));
     let (first, second) = (Browser::sign_in(&host, &token), Browser::sign_in(&host, &token));
@@ -203,7 +210,7 @@ fn a_session_ends_when_its_token_is_revoked_or_its_time_is_over() {
 }
 
 #[test]
-fn a_changed_admin_token_ends_every_session() {
+fn a_change_of_the_admin_token_ends_every_session() {
     let mut host = Setup::new().start();
     let browser = Browser::sign_in(&host, host.admin_token());
     host.restart();
@@ -216,7 +223,7 @@ fn a_changed_admin_token_ends_every_session() {
 }
 
 #[test]
-fn wrong_tokens_and_cookies_are_rate_limited_as_logins() {
+fn wrong_tokens_and_cookies_count_for_the_rate_limit_of_logins() {
     let host = Setup::new().config("trusted_proxies = [\"127.0.0.1\"]").start();
     let from = |client: &'static str| [("x-forwarded-for", client)];
     let sign_in_status = |_| post_token(&host, "jackfield_guess", "/", &from("203.0.113.1")).status;
@@ -231,7 +238,7 @@ fn wrong_tokens_and_cookies_are_rate_limited_as_logins() {
 }
 
 #[test]
-fn a_limited_account_sees_only_its_connections() {
+fn an_account_limited_to_some_connections_sees_only_these() {
     let host = Setup::new().guests(["instant"]).start();
     let own = host.add_connection("own", "instant", json!({}), json!({}));
     let other = host.add_connection("other", "instant", json!({}), json!({}));
@@ -266,7 +273,7 @@ fn a_limited_account_sees_only_its_connections() {
 }
 
 #[test]
-fn a_viewer_sees_no_bodies_and_an_operator_does() {
+fn an_operator_sees_the_bodies_of_requests_and_a_viewer_does_not() {
     let host = Setup::new().guests(["instant"]).start();
     let connection = host.add_connection("qa", "instant", json!({}), json!({}));
     let path = format!("{}/unknown", connection.webhook_path);
@@ -305,10 +312,13 @@ fn tokens_are_created_listed_and_revoked_by_the_cli() {
     assert!(!succeeded && printed.contains("refused the token"), "{printed}");
 }
 
+/// The lines of the configuration by which a reverse proxy names the account of a request.
 const PROXY_SIGN_IN: &str = "proxy_user_header = \"X-Remote-User\"
     proxy_role_header = \"X-Remote-Role\"
     proxy_secret = \"env:JACKFIELD_SECRET_PROXY\"";
+/// The secret that the reverse proxy must send.
 const PROXY_SECRET: &str = "the-secret-of-the-reverse-proxy";
+/// The header in which the reverse proxy sends its secret.
 const SECRET_HEADER: &str = "x-jackfield-proxy-secret";
 
 #[test]
@@ -409,10 +419,10 @@ fn an_account_that_signs_in_often_ends_only_its_own_sessions() {
     assert_eq!(admin.get("/connections").status, 200);
 }
 
-/// The server refuses a request without an account before its body arrives, or after a few
-/// kilobytes, so that such a body uses little memory.
+/// If a request without an account has a large body, the server refuses the request before the body
+/// arrives, or after a few kilobytes. So the body uses little memory.
 #[test]
-fn the_body_of_a_stranger_is_not_read() {
+fn the_body_of_a_request_without_an_account_is_not_read() {
     let host = Setup::new().start();
     let form = format!("token={}", "x".repeat(9_000));
     let content_type = ("content-type", "application/x-www-form-urlencoded");
@@ -434,10 +444,10 @@ fn the_body_of_a_stranger_is_not_read() {
     }
 }
 
-/// Only an admin of the whole server may name files and environment variables as secrets, and allow
-/// private addresses.
+/// Only an admin of the whole server may name files and environment variables as secrets. Only such
+/// an admin may allow private addresses.
 #[test]
-fn a_limited_admin_reaches_nothing_beyond_its_connections() {
+fn a_limited_admin_may_not_use_files_environment_variables_or_private_addresses() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("other"), "the secret of another team").expect("a file");
     let roots = format!("secret_file_roots = [{:?}]", folder.path());

@@ -1,5 +1,5 @@
-//! Connections in the admin API: a refusal names each wrong setting and the allowed values, an edit
-//! changes only the settings that it contains, a token is rotated with a grace period, and no
+//! Connections in the admin API. A refusal names each wrong setting and the allowed values. An edit
+//! changes only the settings that it contains. A webhook token is rotated with a grace period. No
 //! answer contains a secret.
 
 use jackfield_tests::{
@@ -12,6 +12,7 @@ fn start_host() -> TestHost {
     Setup::new().guests(["instant"]).plugin("redmine", &Guest::example("redmine")).start()
 }
 
+/// Returns valid settings for the Redmine connector.
 fn redmine_settings() -> Value {
     json!({"url": "http://127.0.0.1:9", "project": "qa"})
 }
@@ -28,8 +29,9 @@ fn no_route_of_the_admin_api_is_served_without_the_admin_token() {
         let method = if method == "ANY" { "POST" } else { method };
         let path = path.replace("{id}", &connection.id).replace(['{', '}', '*'], "");
         for token in ["", "Bearer ", "Bearer wrong", "Basic dGVzdA=="] {
-            // Each request has another client address: too many wrong tokens from one address are
-            // refused with 429 before the token is read.
+            // Each request has another client address. Otherwise the server would refuse the
+            // requests with 429 before it reads the token, because too many wrong tokens came from
+            // one address.
             let client = format!("203.0.113.{number}");
             let headers = [("authorization", token), ("x-forwarded-for", client.as_str())];
             let answer = host.anonymous().send(method, &path, &headers, b"{}");
@@ -199,7 +201,7 @@ fn each_invalid_request_to_the_admin_api_is_answered_with_its_problem_code() {
 }
 
 #[test]
-fn a_token_is_rotated_with_a_grace_period() {
+fn a_webhook_token_is_rotated_with_a_grace_period() {
     let host = start_host();
     let connection = host.add_connection("qa", "instant", json!({}), json!({}));
     let rotate = |grace_s: u32| {
@@ -225,7 +227,7 @@ fn a_token_is_rotated_with_a_grace_period() {
 }
 
 #[test]
-fn a_try_names_the_step_that_failed() {
+fn the_report_of_a_try_names_the_step_that_failed() {
     let (host, redmine) = (start_host(), Redmine::shared());
     let project = redmine.project();
     let try_connection = |name: &str, settings: Value, key: &str| {
@@ -267,7 +269,7 @@ fn a_try_names_the_step_that_failed() {
 #[test]
 fn a_connection_shows_its_last_success_and_its_last_error() {
     let tracker = ScriptedServer::start(|_| Reply::created(1));
-    let (host, connection) = Setup::new().start_with("good", json!({"url": tracker.url()}));
+    let (host, connection) = Setup::new().start_with_guest("good", json!({"url": tracker.url()}));
     let show = || host.connection(&connection.id);
     host.create(&connection, &failed_test()).assert_status(200);
     wait_for("the success to be shown", 10, || show()["last_success_at"].is_string().then_some(()));
@@ -278,8 +280,8 @@ fn a_connection_shows_its_last_success_and_its_last_error() {
     });
 }
 
-/// A connector's error names the setting that is wrong, so that a form can show the error beside
-/// its field.
+/// A connector's error names the wrong setting, so that a form can show the error beside the field
+/// of this setting.
 #[test]
 fn an_error_about_a_setting_names_the_setting_in_problem_run_and_try() {
     let redmine = Redmine::shared();

@@ -1,6 +1,6 @@
-//! The pages of the console for admins, in a browser and without scripts: the form of a connection,
-//! look-ups of values in the tracker, the credential of senders, two edits at the same time,
-//! unrecognised requests, and the audit log.
+//! The pages of the console for admins, in a browser with JavaScript and without it. The tests use
+//! the form of a connection, look-ups of values in the tracker, the credential of senders, two
+//! edits at the same time, unrecognised requests, and the audit log.
 
 use data_encoding::BASE64;
 use jackfield_tests::{
@@ -10,19 +10,21 @@ use serde_json::{Value, json};
 
 use crate::console::run_script;
 
-const KEY: &str = "k3y-of-the-tracker";
-const FORM: [(&str, &str); 1] = [("content-type", "application/x-www-form-urlencoded")];
+/// The API key that the fake tracker accepts.
+const TRACKER_KEY: &str = "k3y-of-the-tracker";
+/// The headers of a request with a form.
+const FORM_HEADERS: [(&str, &str); 1] = [("content-type", "application/x-www-form-urlencoded")];
 
 /// Runs a scenario of `administration.py` in a browser that signs in with the admin token.
 fn browse(host: &TestHost, scenario: &str, variables: &[(&str, &str)]) {
     let _ = run_script("administration.py", host, scenario, host.admin_token(), variables);
 }
 
-/// A tracker for the Redmine connector. It lists two trackers and two priorities.
+/// Starts a fake tracker for the Redmine connector. It lists two trackers and two priorities.
 fn start_tracker() -> ScriptedServer {
     ScriptedServer::start(|exchange| {
         let request = exchange.request;
-        if request.header("x-redmine-api-key") != Some(KEY) {
+        if request.header("x-redmine-api-key") != Some(TRACKER_KEY) {
             return Reply::json(401, "{}");
         }
         let path = request.target.split('?').next().unwrap_or_default();
@@ -37,6 +39,7 @@ fn start_tracker() -> ScriptedServer {
     })
 }
 
+/// Starts a server with the Redmine connector.
 fn host_with_redmine() -> TestHost {
     Setup::new().plugin("redmine", &Guest::example("redmine")).start()
 }
@@ -44,18 +47,18 @@ fn host_with_redmine() -> TestHost {
 #[test]
 fn a_person_chooses_values_that_the_tracker_lists() {
     let (host, tracker) = (host_with_redmine(), start_tracker());
-    browse(&host, "look_up", &[("TRACKER_URL", &tracker.url()), ("TRACKER_KEY", KEY)]);
+    browse(&host, "look_up", &[("TRACKER_URL", &tracker.url()), ("TRACKER_KEY", TRACKER_KEY)]);
     let created = host.connection("Payments");
     assert_eq!(created["settings"]["tracker"], "Bug", "{created}");
     assert_eq!(created["settings"]["critical-priorities"], json!(["Urgent", "Immediate", "Low"]));
 }
 
-/// A client that sends the admin token with each request, and needs no session.
+/// Returns a client that sends the admin token with each request. It needs no session.
 fn admin_client(host: &TestHost) -> Client {
     host.client_as(host.admin_token())
 }
 
-/// Encodes the fields of a form. Every byte is percent-encoded, which the format allows.
+/// Encodes the fields of a form. The function percent-encodes every byte, which the format allows.
 fn form_body(fields: &[(&str, &str)]) -> String {
     let escape = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
     let pairs = fields.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value)));
@@ -71,10 +74,10 @@ fn hidden_field(page: &str, name: &str) -> String {
 }
 
 #[test]
-fn without_scripts_a_look_up_keeps_the_entered_values_and_lists_the_found_ones() {
+fn without_javascript_a_look_up_keeps_the_entered_values_and_lists_those_of_the_tracker() {
     let (host, tracker) = (host_with_redmine(), start_tracker());
     let settings = json!({"url": tracker.url(), "project": "qa"});
-    let qa = host.add_connection("qa", "redmine", settings, json!({"api-key": KEY}));
+    let qa = host.add_connection("qa", "redmine", settings, json!({"api-key": TRACKER_KEY}));
     let client = admin_client(&host);
     let edit = client.get(&format!("/connections/{}/edit", qa.id)).body;
     let (revision, shown) = (hidden_field(&edit, "revision"), hidden_field(&edit, "shown"));
@@ -91,7 +94,7 @@ fn without_scripts_a_look_up_keeps_the_entered_values_and_lists_the_found_ones()
     ];
     let send = |more: &[(&str, &str)]| {
         let all_fields = [&fields[..], more].concat();
-        client.send("POST", &path, &FORM, form_body(&all_fields).as_bytes())
+        client.send("POST", &path, &FORM_HEADERS, form_body(&all_fields).as_bytes())
     };
     let listed = send(&[]);
     listed.assert_status(200);
@@ -105,14 +108,14 @@ fn without_scripts_a_look_up_keeps_the_entered_values_and_lists_the_found_ones()
         field_html.split('>').next().expect("a tag").contains("value=\"Feature\""),
         "{field_html}"
     );
-    let htmx_headers = [FORM[0], ("hx-request", "true")];
+    let htmx_headers = [FORM_HEADERS[0], ("hx-request", "true")];
     let fragment = client.send("POST", &path, &htmx_headers, form_body(&fields).as_bytes());
     assert!(fragment.body.contains("Feature") && !fragment.body.contains("<html"), "{fragment:?}");
     assert_eq!(host.connection("qa")["name"], "qa", "the look-up stored an entered value");
 }
 
 #[test]
-fn a_look_up_for_a_new_connection_is_recorded_with_its_connector() {
+fn a_look_up_for_a_new_connection_has_an_audit_entry_with_the_connector() {
     let (host, tracker) = (host_with_redmine(), start_tracker());
     let client = admin_client(&host);
     let path = "/connections/new/choices?connector=redmine&setting=tracker";
@@ -123,12 +126,12 @@ fn a_look_up_for_a_new_connection_is_recorded_with_its_connector() {
         ("s.project", "qa"),
         ("s.tracker", ""),
         ("q.s.tracker", "feat"),
-        ("x.api-key", KEY),
+        ("x.api-key", TRACKER_KEY),
         ("allow_private", "on"),
     ];
     let send = |more: &[(&str, &str)]| {
         let all_fields = [&fields[..], more].concat();
-        client.send("POST", path, &FORM, form_body(&all_fields).as_bytes())
+        client.send("POST", path, &FORM_HEADERS, form_body(&all_fields).as_bytes())
     };
     let look_ups = || {
         let list = host.admin().get("/audit?limit=200").expect(200);
@@ -149,8 +152,8 @@ fn a_look_up_for_a_new_connection_is_recorded_with_its_connector() {
 }
 
 #[test]
-fn senders_must_sign_and_a_new_key_leaves_the_old_key_valid() {
-    let (host, _) = Setup::new().start_with("instant", json!({}));
+fn senders_must_sign_requests_and_a_new_key_leaves_the_old_key_valid() {
+    let (host, _) = Setup::new().start_with_guest("instant", json!({}));
     let keys = [[1; 24], [2; 24]].map(|key| format!("whsec_{}", BASE64.encode(&key)));
     browse(&host, "senders", &[("KEY_1", &keys[0]), ("KEY_2", &keys[1])]);
     let edited = host.connection("qa");
@@ -160,17 +163,18 @@ fn senders_must_sign_and_a_new_key_leaves_the_old_key_valid() {
 }
 
 #[test]
-fn two_people_who_edit_one_connection_overwrite_nothing() {
-    let (host, _) = Setup::new().start_with("instant", json!({}));
+fn two_people_who_edit_one_connection_do_not_overwrite_each_others_changes() {
+    let (host, _) = Setup::new().start_with_guest("instant", json!({}));
     browse(&host, "conflict", &[]);
     let edited = host.connection("of%20the%20other");
     assert_eq!((&edited["index_delay_s"], &edited["project"]), (&json!(60), &json!("4711")));
     let form = form_body(&[("name", "no revision")]);
     let path = format!("/connections/{}/edit", edited["id"].as_str().expect("an id"));
-    let refused = admin_client(&host).send("POST", &path, &FORM, form.as_bytes());
+    let refused = admin_client(&host).send("POST", &path, &FORM_HEADERS, form.as_bytes());
     assert_eq!(refused.status, 400, "{refused:?}");
 }
 
+/// Sends a failed test to a path below the webhook path. Returns the status of the answer.
 fn send_put(host: &TestHost, connection: &Connection, path: &str) -> u16 {
     let body = failed_test().to_string();
     let path = format!("{}{path}", connection.webhook_path);
@@ -180,7 +184,7 @@ fn send_put(host: &TestHost, connection: &Connection, path: &str) -> u16 {
 
 #[test]
 fn a_person_maps_the_path_of_an_unrecognised_request() {
-    let (host, qa) = Setup::new().start_with("instant", json!({}));
+    let (host, qa) = Setup::new().start_with_guest("instant", json!({}));
     assert_eq!(send_put(&host, &qa, "/tm/new-defect"), 404);
     let counts = format!("{}/tm/4711/numbers", qa.webhook_path);
     assert_eq!(host.anonymous().get(&counts).status, 404);
@@ -195,7 +199,7 @@ fn a_person_maps_the_path_of_an_unrecognised_request() {
     let path = format!("/unrecognised/{id}/kpis");
     assert!(admin_client(&host).get(&path).body.contains("value=\"/tm/{projectId}/numbers\""));
     let form = form_body(&[("connection", &qa.id), ("path", "/tm/{projectId}/numbers")]);
-    assert_eq!(admin_client(&host).send("POST", &path, &FORM, form.as_bytes()).status, 303);
+    assert_eq!(admin_client(&host).send("POST", &path, &FORM_HEADERS, form.as_bytes()).status, 303);
     host.anonymous().get(&counts).assert_status(200);
     let entries = host.admin().get("/audit?action=connection.map-path&object=qa").expect(200);
     assert_eq!(entries["entries"].as_array().map(Vec::len), Some(2), "{entries}");
@@ -203,7 +207,7 @@ fn a_person_maps_the_path_of_an_unrecognised_request() {
 
 #[test]
 fn the_audit_log_shows_changes_and_refused_attempts() {
-    let (host, _) = Setup::new().start_with("instant", json!({}));
+    let (host, _) = Setup::new().start_with_guest("instant", json!({}));
     let body = json!({"name": "reader", "role": "viewer"});
     let created: Value = host.admin().json("POST", "/tokens", &body).expect(201);
     let reader = host.client_as(created["token"].as_str().expect("a token"));
@@ -213,7 +217,7 @@ fn the_audit_log_shows_changes_and_refused_attempts() {
     }
     let wrong_token = form_body(&[("token", "wrong")]);
     assert_eq!(
-        host.anonymous().send("POST", "/sign-in", &FORM, wrong_token.as_bytes()).status,
+        host.anonymous().send("POST", "/sign-in", &FORM_HEADERS, wrong_token.as_bytes()).status,
         401
     );
     browse(&host, "audit", &[]);

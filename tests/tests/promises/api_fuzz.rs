@@ -1,6 +1,7 @@
-//! Fuzzes the admin API with valid and invalid requests that are made from the OpenAPI document.
-//! The document describes every answer, no answer is an internal error or contains a secret, and
-//! the server continues to run. The seed is printed; with `TEST_SEED`, a run is repeated.
+//! Fuzzes the admin API. The test makes valid and invalid requests from the OpenAPI document. It
+//! checks that the document describes every answer, that no answer is an internal error or contains
+//! a secret, and that the server continues to run. The test prints its seed. With the same seed in
+//! `TEST_SEED`, it makes the same requests again.
 
 mod request;
 
@@ -16,16 +17,18 @@ use serde_json::{Value, json};
 
 use request::{Operation, Pools, SECRET};
 
-/// After this number of requests, deleted connections and connectors are created again.
+/// After this number of requests, the test creates deleted connections and connectors again.
 const REQUESTS_PER_ROUND: u64 = 100;
 
 /// The OpenAPI document, with a validator for each schema that an answer may have.
 struct Document {
     json: Value,
+    /// The validators. The key of a validator is the text of its schema.
     validators: BTreeMap<String, Validator>,
 }
 
 impl Document {
+    /// Requests the document from a server, and makes the validators.
     fn read(host: &TestHost) -> Self {
         let json = host.admin().get("/openapi.json").expect(200);
         let mut document = Self { json, validators: BTreeMap::new() };
@@ -38,6 +41,7 @@ impl Document {
         document
     }
 
+    /// Makes the validator for a schema.
     fn add_validator(&mut self, schema: &Value) {
         let mut root = json!({"components": self.json["components"]});
         root["allOf"] = json!([schema]);
@@ -46,6 +50,7 @@ impl Document {
         self.validators.insert(schema.to_string(), validator);
     }
 
+    /// Returns all operations of the document.
     fn operations(&self) -> Vec<Operation> {
         let paths = self.json["paths"].as_object().expect("paths");
         let operations = paths.iter().flat_map(|(path, methods)| {
@@ -67,7 +72,8 @@ impl Document {
 struct FuzzedServer {
     host: TestHost,
     tracker: ScriptedServer,
-    /// The webhook tokens and named tokens that answers showed. No later answer may contain them.
+    /// The webhook tokens and named tokens that answers contained. No later answer may contain one
+    /// of them.
     issued_tokens: BTreeSet<String>,
 }
 
@@ -82,8 +88,8 @@ impl FuzzedServer {
         Self { host, tracker, issued_tokens: BTreeSet::new() }
     }
 
-    /// Creates again what requests have deleted or broken. Returns the objects that requests may
-    /// name.
+    /// Creates the connections and connectors again that requests have deleted or damaged. Returns
+    /// the objects that the next requests may name.
     fn repair(&mut self, round: u64) -> Pools {
         let admin = self.host.admin();
         for name in ["good", "instant"] {
@@ -123,12 +129,14 @@ impl FuzzedServer {
         }
     }
 
+    /// Returns a member of each item in a list of the API.
     fn ids(&self, path: &str, list: &str, member: &str) -> Vec<String> {
         let listed = self.host.admin().get(path).expect(200);
         let items = listed[list].as_array().expect("a list").iter();
         items.filter_map(|item| item[member].as_str().map(str::to_owned)).collect()
     }
 
+    /// Records the tokens in the answer of an operation that issues tokens.
     fn record_issued_tokens(&mut self, operation_id: &str, answer: &Value) {
         let members = match operation_id {
             "createConnection" | "rotateToken" => vec![&answer["webhook_url"]],
@@ -144,9 +152,9 @@ impl FuzzedServer {
     }
 }
 
-/// Checks one answer. With `has_odd_path`, another route or none may have answered: then 404 and
-/// 405 are allowed, too.
-fn check(document: &Document, operation: &Operation, answer: &Answer, has_odd_path: bool) {
+/// Checks one answer. If `has_odd_path`, the path may belong to another operation or to none, so
+/// 404 and 405 are allowed, too.
+fn check_answer(document: &Document, operation: &Operation, answer: &Answer, has_odd_path: bool) {
     let status = answer.status;
     assert_ne!(status, 500, "{}: an internal error: {answer:?}", operation.id);
     let is_documented =
@@ -166,7 +174,7 @@ fn check(document: &Document, operation: &Operation, answer: &Answer, has_odd_pa
 }
 
 #[test]
-fn each_answer_of_the_admin_api_is_one_that_its_document_describes() {
+fn each_answer_of_the_admin_api_matches_the_openapi_document() {
     let mut random = Random::new(seed());
     let mut server = FuzzedServer::start();
     let document = Document::read(&server.host);
@@ -178,13 +186,13 @@ fn each_answer_of_the_admin_api_is_one_that_its_document_describes() {
     let (start, duration) = (Instant::now(), api_fuzz_time());
     while start.elapsed() < duration {
         let operation = random.pick(&operations);
-        let request = operation.request(&mut random, &pools);
+        let request = operation.random_request(&mut random, &pools);
         let is_signed_in = random.below(20) > 0;
         let client = if is_signed_in { server.host.admin() } else { anonymous.clone() };
         let headers: Vec<_> =
             request.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let answer = client.send(&request.method, &request.path, &headers, &request.body);
-        check(&document, operation, &answer, request.has_odd_path);
+        check_answer(&document, operation, &answer, request.has_odd_path);
         assert!(
             is_signed_in || answer.status == 401 || request.has_odd_path,
             "{}: {answer:?}",
@@ -208,8 +216,8 @@ fn each_answer_of_the_admin_api_is_one_that_its_document_describes() {
         }
     }
     println!("{requests} requests to {} operations", operations.len());
-    // Only reads must succeed here. A change needs values that fit together, which random requests
-    // rarely have. Other tests make each change successfully.
+    // The test requires only that reads succeed. A change succeeds only if its values are
+    // consistent, and random values rarely are. Another test makes each change successfully.
     let reads = operations.iter().filter(|operation| operation.method == "GET");
     let failed: Vec<_> =
         reads.map(|operation| &operation.id).filter(|id| !succeeded.contains(*id)).collect();

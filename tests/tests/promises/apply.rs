@@ -1,12 +1,14 @@
 //! `jackfield apply` with a file of connections. The command shows the differences before it
-//! changes anything. A second run changes nothing, a run completes what an interrupted run began,
-//! and an exported file contains no value of a secret.
+//! changes anything. The second call with the same file changes nothing. If a call was interrupted,
+//! the next call with the same file makes the missing changes. An exported file contains no value
+//! of a secret.
 
 use std::fs;
 
 use jackfield_tests::{Guest, Setup, TestHost};
 use serde_json::{Value, json};
 
+/// A value of a secret, which no file may contain.
 const SECRET: &str = "k3y-that-is-in-no-file";
 
 fn start_host() -> TestHost {
@@ -17,7 +19,8 @@ fn start_host() -> TestHost {
         .start()
 }
 
-const FILE: &str = r#"
+/// A file with two connections.
+const CONNECTIONS_FILE: &str = r#"
 [connections.qa]
 connector = "redmine"
 index_delay_s = 7
@@ -37,12 +40,15 @@ create_defect = ["/new"]
 connector = "instant"
 "#;
 
+/// Runs `jackfield apply` with a file of this text. Returns whether the command succeeded, and what
+/// it printed.
 #[track_caller]
 fn apply(host: &TestHost, text: &str, options: &[&str]) -> (bool, String) {
     fs::write(host.folder().join("c.toml"), text).expect("the file is written");
     host.run_cli(&[&["apply", "-f", "c.toml"], options].concat())
 }
 
+/// Returns the names of all connections, in the order of the API.
 fn connection_names(host: &TestHost) -> Vec<String> {
     let answer = host.admin().get("/connections").expect(200);
     let connections = answer["connections"].as_array().expect("a list").iter();
@@ -50,23 +56,23 @@ fn connection_names(host: &TestHost) -> Vec<String> {
 }
 
 #[test]
-fn a_file_is_compared_then_applied_and_changes_nothing_a_second_time() {
+fn a_file_of_connections_is_compared_then_applied_and_a_second_apply_changes_nothing() {
     let host = start_host();
     host.add_connection("other", "instant", json!({}), json!({}));
-    let (succeeded, printed) = apply(&host, FILE, &["--dry-run"]);
+    let (succeeded, printed) = apply(&host, CONNECTIONS_FILE, &["--dry-run"]);
     assert!(
         succeeded && printed.contains("qa: new") && printed.contains("+ settings.project = \"qa\""),
         "{printed}"
     );
     assert!(!printed.contains("/hooks/"), "{printed}");
-    let (succeeded, printed) = apply(&host, FILE, &[]);
+    let (succeeded, printed) = apply(&host, CONNECTIONS_FILE, &[]);
     assert!(
         !succeeded && printed.contains("nothing is changed: answer y, or give --yes"),
         "{printed}"
     );
     assert_eq!(connection_names(&host), ["other"]);
 
-    let (succeeded, printed) = apply(&host, FILE, &["--yes"]);
+    let (succeeded, printed) = apply(&host, CONNECTIONS_FILE, &["--yes"]);
     assert!(succeeded && printed.matches("/hooks/").count() == 2, "{printed}");
     assert_eq!(connection_names(&host), ["other", "plain", "qa"]);
     let created = host.connection("qa");
@@ -76,14 +82,14 @@ fn a_file_is_compared_then_applied_and_changes_nothing_a_second_time() {
     );
     assert_eq!(created["webhook_paths"]["create_defect"], json!(["/new"]));
     assert_eq!(created["trace_context"], true);
-    let (succeeded, printed) = apply(&host, FILE, &["--yes"]);
+    let (succeeded, printed) = apply(&host, CONNECTIONS_FILE, &["--yes"]);
     assert!(
         succeeded && printed.contains("qa: as in the file") && !printed.contains("/hooks/"),
         "{printed}"
     );
     assert_eq!(host.connection("qa")["revision"], created["revision"]);
 
-    let changed = FILE
+    let changed = CONNECTIONS_FILE
         .replace("index_delay_s = 7\n", "")
         .replace("\"qa\"\n", "\"qa2\"\n")
         .replace("api-key = \"env:JACKFIELD_SECRET_QA\"\n", "");
@@ -109,9 +115,9 @@ fn a_file_is_compared_then_applied_and_changes_nothing_a_second_time() {
 }
 
 #[test]
-fn an_exported_file_applies_without_a_difference_and_has_no_value_of_a_secret() {
+fn an_exported_file_equals_the_connections_and_contains_no_value_of_a_secret() {
     let host = start_host();
-    let (succeeded, printed) = apply(&host, FILE, &["--yes"]);
+    let (succeeded, printed) = apply(&host, CONNECTIONS_FILE, &["--yes"]);
     assert!(succeeded, "{printed}");
     let settings = json!({"url": "http://127.0.0.1:9", "project": "qa"});
     host.add_connection("typed", "redmine", settings, json!({"api-key": SECRET}));
@@ -144,15 +150,18 @@ fn a_file_with_a_mistake_changes_nothing_and_each_mistake_is_named() {
     let host = start_host();
     for (text, words) in [
         (
-            FILE.replace("env:JACKFIELD_SECRET_QA", SECRET),
+            CONNECTIONS_FILE.replace("env:JACKFIELD_SECRET_QA", SECRET),
             &["qa", "api-key", "references to secrets only"][..],
         ),
-        (FILE.replace("project = \"qa\"\n", ""), &["project"]),
+        (CONNECTIONS_FILE.replace("project = \"qa\"\n", ""), &["project"]),
         (
-            FILE.replace("connector = \"instant\"", "connector = \"none\""),
+            CONNECTIONS_FILE.replace("connector = \"instant\"", "connector = \"none\""),
             &["plain.connector", "none"],
         ),
-        (FILE.replace("index_delay_s = 7", "index_dely_s = 7"), &["index_dely_s", "line 4"]),
+        (
+            CONNECTIONS_FILE.replace("index_delay_s = 7", "index_dely_s = 7"),
+            &["index_dely_s", "line 4"],
+        ),
         ("[connections.\"\"]\nconnector = \"instant\"".to_owned(), &["name"]),
         ("[connections.x]".to_owned(), &["connector"]),
         (format!("[connections.x]\nsecrets = \"{SECRET}\""), &["line 2", "wrong type"]),
@@ -170,12 +179,12 @@ fn a_file_with_a_mistake_changes_nothing_and_each_mistake_is_named() {
 }
 
 #[test]
-fn a_run_completes_what_an_interrupted_run_began() {
+fn apply_completes_what_an_interrupted_apply_began() {
     let host = start_host();
     let settings = json!({"url": "http://127.0.0.1:9", "project": "qa"});
     let secret = json!({"api-key": "env:JACKFIELD_SECRET_QA"});
     host.add_connection("qa", "redmine", settings, secret);
-    let (succeeded, printed) = apply(&host, FILE, &["--yes"]);
+    let (succeeded, printed) = apply(&host, CONNECTIONS_FILE, &["--yes"]);
     assert!(
         succeeded && printed.contains("qa: differs") && printed.contains("plain: new"),
         "{printed}"
@@ -184,7 +193,7 @@ fn a_run_completes_what_an_interrupted_run_began() {
         !printed.contains("api-key"),
         "an unchanged reference to a secret is shown as a difference: {printed}"
     );
-    let other = FILE.replace("connector = \"redmine\"", "connector = \"instant\"");
+    let other = CONNECTIONS_FILE.replace("connector = \"redmine\"", "connector = \"instant\"");
     let (succeeded, printed) = apply(&host, &other, &["--yes"]);
     assert!(!succeeded && printed.contains("cannot be changed"), "{printed}");
 }

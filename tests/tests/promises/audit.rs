@@ -1,17 +1,19 @@
-//! The audit log. Every change by API, CLI or console has an entry with the account, the object and
-//! the outcome, but without secrets. No change is made without its entry.
+//! The audit log. Every change by API, CLI or console has an entry in the log. The entry contains
+//! the account, the object and the outcome, but no secret. The server makes no change without its
+//! entry.
 
 use jackfield_tests::{Client, Setup, TestHost, failed_test, with_database};
 use serde_json::{Value, json};
 
-fn entries(host: &TestHost) -> Vec<Value> {
+/// Returns the newest entries of the audit log, at most 200, the newest first.
+fn audit_entries(host: &TestHost) -> Vec<Value> {
     let list = host.admin().get("/audit?limit=200").expect(200);
     list["entries"].as_array().expect("entries").clone()
 }
 
-/// Returns the newest entry with this action.
+/// Returns the newest entry of the audit log with this action.
 fn newest_entry(host: &TestHost, action: &str) -> Value {
-    let entries = entries(host);
+    let entries = audit_entries(host);
     let found = entries.iter().find(|entry| entry["action"] == action);
     found.unwrap_or_else(|| panic!("no entry {action} in {entries:?}")).clone()
 }
@@ -53,9 +55,9 @@ fn each_change_is_recorded_with_account_and_object_and_without_secrets() {
     host.admin().json("PATCH", "/connections/qa", &edit).assert_status(400);
     assert_eq!(newest_entry(&host, "connection.edit")["outcome"], "bad-request");
 
-    let before = entries(&host).len();
+    let before = audit_entries(&host).len();
     ann.get("/connections").assert_status(200);
-    assert_eq!(entries(&host).len(), before, "a read is not a change");
+    assert_eq!(audit_entries(&host).len(), before, "a read is not a change");
 
     let all = host.admin().get("/audit?limit=200").body;
     let webhook = connection.webhook_path.trim_start_matches("/hooks/");
@@ -84,7 +86,7 @@ fn repeated_refusals_are_recorded_in_one_entry_with_their_number() {
     assert_eq!(newest_entry(&host, "read")["account"], "ann");
     assert_eq!(host.connection("qa")["revision"], 1, "a refused edit was made");
 
-    // A page of another site sends a form with the cookie of a session.
+    // A page of another site sends a form. The browser adds the cookie of a session to the request.
     let form = format!("token={}", host.admin_token());
     let form_type = ("content-type", "application/x-www-form-urlencoded");
     let signed_in = host.anonymous().send("POST", "/sign-in", &[form_type], form.as_bytes());
@@ -100,12 +102,13 @@ fn repeated_refusals_are_recorded_in_one_entry_with_their_number() {
         let headers = [("authorization", "Bearer wrong"), ("x-forwarded-for", address)];
         host.anonymous().send("GET", "/api/v1/status", &headers, b"").status
     };
-    let before = entries(&host).len();
+    let before = audit_entries(&host).len();
     let addresses: Vec<_> = (0..300).map(|n| format!("203.0.{}.{}", n / 250, n % 250)).collect();
     assert!(addresses.iter().all(|address| status_of_wrong_token(address) == 401));
-    let all = entries(&host);
+    let all = audit_entries(&host);
     assert!((50..=101).contains(&(all.len() - before)), "{} entries", all.len() - before);
-    // At the limit of entries, further attempts share one entry without an address.
+    // When the limit of entries is reached, all further attempts share one entry without an
+    // address.
     let shared = all.iter().find(|entry| entry["client"] == "0.0.0.0").expect("the shared entry");
     let attempts = all.len() as u64 - before as u64 + shared["repeats"].as_u64().expect("a number");
     assert_eq!(attempts, 300, "an attempt is not counted");
@@ -116,7 +119,7 @@ fn repeated_refusals_are_recorded_in_one_entry_with_their_number() {
 }
 
 #[test]
-fn an_entry_names_the_cli_or_the_console() {
+fn an_audit_entry_names_the_cli_or_the_console_that_made_the_change() {
     let host = Setup::new().guests(["instant"]).start();
     let _ = host.add_connection("qa", "instant", json!({}), json!({}));
     let (succeeded, printed) = host.run_cli(&["connections", "pause", "qa"]);
@@ -135,7 +138,7 @@ fn an_entry_names_the_cli_or_the_console() {
 }
 
 #[test]
-fn no_change_is_made_without_its_entry() {
+fn no_change_is_made_without_its_audit_entry() {
     let host = Setup::new().guests(["instant"]).start();
     let connection = host.add_connection("qa", "instant", json!({}), json!({}));
     with_database(&host.data_folder(), |database| {
@@ -150,7 +153,7 @@ fn no_change_is_made_without_its_entry() {
 }
 
 #[test]
-fn old_entries_are_deleted_after_audit_days() {
+fn audit_entries_are_deleted_after_audit_days() {
     let host = Setup::new().config("audit_days = 30\nsweep_ms = 50").guests(["instant"]).start();
     let _ = host.add_connection("qa", "instant", json!({}), json!({}));
     let _ = newest_entry(&host, "connection.create");
@@ -160,7 +163,7 @@ fn old_entries_are_deleted_after_audit_days() {
     });
     host.admin().send("POST", "/connections/qa/pause", &[], b"").assert_status(200);
     jackfield_tests::wait_for("the old entry to be deleted", 10, || {
-        let all = entries(&host);
+        let all = audit_entries(&host);
         let is_old = |entry: &&Value| entry["action"] == "connection.create";
         (all.iter().filter(is_old).count() == 0).then_some(())
     });
@@ -168,7 +171,7 @@ fn old_entries_are_deleted_after_audit_days() {
 }
 
 #[test]
-fn each_connection_that_a_file_changes_has_its_own_entry() {
+fn each_connection_that_a_file_changes_gets_its_own_audit_entry() {
     let host = Setup::new().guests(["instant"]).start();
     host.add_connection("old", "instant", json!({}), json!({}));
     let file = json!({"connections": {
@@ -176,19 +179,19 @@ fn each_connection_that_a_file_changes_has_its_own_entry() {
         "new": {"connector": "instant"},
     }});
     host.admin().json("POST", "/apply?dry_run=true", &file).assert_status(200);
-    let before = entries(&host);
+    let before = audit_entries(&host);
     assert!(!before.iter().any(|entry| entry["object"] == "new"), "{before:?}");
     host.admin().json("POST", "/apply", &file).assert_status(200);
     assert_eq!(newest_entry(&host, "connection.create")["object"], "new");
     assert_eq!(newest_entry(&host, "connection.edit")["object"], "old");
-    let before = entries(&host).len();
+    let before = audit_entries(&host).len();
     host.admin().json("POST", "/apply", &file).assert_status(200);
-    assert_eq!(entries(&host).len(), before + 1, "nothing differed");
+    assert_eq!(audit_entries(&host).len(), before + 1, "nothing differed");
 }
 
-/// Anyone can send a request with a long path, with or without an account.
+/// A request can have a long path, and a client needs no account to send such a request.
 #[test]
-fn an_entry_is_small_even_if_the_path_is_long() {
+fn an_audit_entry_is_small_even_if_the_path_of_the_request_is_long() {
     let host = Setup::new().start();
     let long = "a".repeat(20_000);
     for path in [format!("/connections/{long}/pause"), format!("/defects/{long}/release")] {

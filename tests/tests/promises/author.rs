@@ -1,7 +1,7 @@
-//! The steps of a connector's author in each language, outside the repository: `new`, `build`,
-//! `check`, `invoke` with the recording, `test`, and `trigger`, which creates and counts defects in
-//! a real Redmine. If the source has a mistake, `build` prints the error of the language's own tool
-//! and keeps the component of the last build.
+//! The steps of a connector's author in each language, in a project outside the repository. The
+//! author runs `new`, `build`, `check`, `invoke` with the recording, `test` and `trigger`. The last
+//! command creates and counts defects in a real Redmine. If the source has a mistake, `build`
+//! prints the error of the language's own tool and keeps the component of the last build.
 
 mod bad_input;
 mod collections;
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use project::Project;
 
+/// The options of `jackfield invoke` that contain the settings and the secret.
 const CONNECTION_OPTIONS: [&str; 4] =
     ["--settings", "settings.json", "--secret", "api-key=@api-key.txt"];
 
@@ -157,20 +158,21 @@ fn the_redmine_example_is_built_outside_the_repository() {
     }
 }
 
-/// Checks the size of a component that `build` reported.
+/// Checks that a built component has at most this size. `built` is the JSON that `build`
+/// printed.
 fn assert_size_at_most(bytes_max: u64, built: &Value) {
     assert!(built["bytes"].as_u64().is_some_and(|bytes| bytes <= bytes_max), "{built}");
 }
 
-/// Checks the connector with the recording, the conformance suite and a real Redmine, and then with
-/// a tracker that answers with errors.
+/// Checks the connector with the recording, with `jackfield test`, with a real Redmine, and then
+/// with a fake tracker that answers with errors.
 fn assert_works(project: &Project, file: &str) {
     let checked = project.json("check", &[file]);
     assert_eq!(checked["interfaces"], json!(["defects", "kpis"]), "{checked}");
     assert_answers_from_recording(project, file);
     let tested = project.json("test", &[file, "--secret", "api-key=@api-key.txt"]);
     assert_eq!((&tested["findings"], &tested["not_run"]), (&json!(0), &json!(0)), "{tested}");
-    let host = serve(project, file);
+    let host = start_server_with_connector(project, file);
     let redmine = host.add_redmine_connection("qa", "my-tracker", json!({}));
     let trigger = |event: &str| {
         let arguments = ["trigger", event, "--connection", "qa", "--json"];
@@ -198,7 +200,7 @@ fn assert_works(project: &Project, file: &str) {
 }
 
 /// Starts a server that has loaded the project's connector.
-fn serve(project: &Project, file: &str) -> TestHost {
+fn start_server_with_connector(project: &Project, file: &str) -> TestHost {
     let host = Setup::new().start();
     let plugins = host.folder().join("plugins");
     fs::copy(project.path(file), plugins.join("unfinished")).expect("a copy");
@@ -207,6 +209,7 @@ fn serve(project: &Project, file: &str) -> TestHost {
     host
 }
 
+/// Checks the answers that `jackfield invoke` gets from the connector with the recording.
 fn assert_answers_from_recording(project: &Project, file: &str) {
     let answer = |call: &str, options: &[&str]| {
         let recording = format!("recording/{call}");

@@ -1,6 +1,6 @@
-//! Backup and restoration, with a real Redmine. A backup that is taken while failed tests arrive
-//! contains every row that is stored at that moment. A restored server creates no second defect. A
-//! refused restoration changes nothing.
+//! Backup and restoration, with a real Redmine. Failed tests arrive while the server makes the
+//! backup. The backup contains every row that was stored when it began. A restored server creates
+//! no second defect. A refused restoration changes nothing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -84,7 +84,7 @@ fn a_restored_backup_has_every_row_and_leads_to_no_second_defect() {
     );
     make_read_only(&backup_folder);
 
-    // The machine is lost. The new data folder does not contain the count of starts.
+    // The machine is lost. The new data folder does not contain the file that counts the starts.
     host.kill();
     fs::rename(host.data_folder(), host.folder().join("lost")).expect("another name");
     let restored = run_json(&host, &["restore", "saved"]).expect("the backup is restored");
@@ -106,7 +106,7 @@ fn a_restored_backup_has_every_row_and_leads_to_no_second_defect() {
 
 #[test]
 fn a_refused_restoration_changes_nothing() {
-    let (mut host, _) = Setup::new().start_with("instant", json!({}));
+    let (mut host, _) = Setup::new().start_with_guest("instant", json!({}));
     run_json(&host, &["backup", "saved"]).expect("a backup");
     run_json(&host, &["backup", "keyed", "--with-key"]).expect("a backup");
     let error = run_json(&host, &["backup", "saved"]).expect_err("the folder is not empty");
@@ -137,7 +137,7 @@ fn a_refused_restoration_changes_nothing() {
     assert_refused(&["damaged", "--replace"], "malformed");
     assert!(files() == before, "a refused restoration changed a file");
 
-    // First the new data folder has no key, and then it has another key.
+    // First the new data folder has no key. Then it has another key.
     assert_refused(&["saved", "--data", "new"], "the key is neither in the backup nor in");
     fs::write(host.folder().join("new/secret-key"), "0".repeat(64)).expect("a key");
     let private = fs::Permissions::from_mode(0o600);

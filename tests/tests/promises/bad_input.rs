@@ -1,5 +1,5 @@
 //! Requests that Test Manager should never send, and unusual requests that it may send. Each
-//! request has its answer and its event, and the host continues to serve.
+//! request gets an answer and an event, and the server continues to run.
 
 use jackfield_tests::{
     Answer, Connection, Guest, Reply, ScriptedServer, Setup, TestHost, failed_test,
@@ -7,10 +7,10 @@ use jackfield_tests::{
 use serde_json::{Value, json};
 
 fn start_host() -> (TestHost, Connection) {
-    Setup::new().start_with("instant", json!({}))
+    Setup::new().start_with_guest("instant", json!({}))
 }
 
-/// Sends a Create Defect with this content type and body.
+/// Sends a Create Defect request with this content type and this body.
 fn send_create(
     host: &TestHost,
     connection: &Connection,
@@ -22,7 +22,7 @@ fn send_create(
     host.anonymous().send("POST", &connection.create_path(), &headers, body)
 }
 
-/// Checks that the event of this answer has the status of the answer.
+/// Checks that the event of an answer has the same status as the answer.
 fn assert_recorded(host: &TestHost, answer: &Answer) {
     let event = host.event_of(answer);
     assert_eq!(event["status"], answer.status, "{event}");
@@ -223,7 +223,7 @@ fn probes_are_answered_with_the_status_alive() {
 }
 
 #[test]
-fn a_paused_connection_is_answered_with_503_and_another_project_with_404() {
+fn a_request_gets_503_from_a_paused_connection_and_404_for_another_project() {
     let (host, connection) = start_host();
     let admin = host.admin();
     let id = &connection.id;
@@ -246,7 +246,7 @@ fn a_paused_connection_is_answered_with_503_and_another_project_with_404() {
 #[test]
 fn the_problem_of_a_count_over_int32_names_the_field() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "3000000000"));
-    let (host, connection) = Setup::new().start_with("good", json!({"url": tracker.url()}));
+    let (host, connection) = Setup::new().start_with_guest("good", json!({"url": tracker.url()}));
     let answer = host.kpis(&connection, "1");
     let detail = answer.problem(502, "count-too-large");
     assert!(detail.contains("totalDefects") && detail.contains("3000000000"), "{detail}");
@@ -254,7 +254,7 @@ fn the_problem_of_a_count_over_int32_names_the_field() {
 }
 
 #[test]
-fn files_that_are_not_connectors_are_broken_and_other_connectors_still_serve() {
+fn files_that_are_not_connectors_become_broken_and_other_connectors_still_work() {
     let (host, connection) = start_host();
     let good = Guest::named("instant").bytes;
     let compile_wat = |name: &str| {

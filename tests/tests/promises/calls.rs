@@ -1,6 +1,6 @@
-//! The test guest `calls`. It sends the one request that its settings describe, through one of the
-//! two HTTP interfaces of a connector. The tests of egress and of secrets use this file; it
-//! contains no tests.
+//! The test guest `calls`. The settings of its connection describe one request. The guest sends
+//! this request through one of the two HTTP interfaces of a connector. This file contains no tests.
+//! The tests of egress and of secrets use it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 /// The two interfaces by which a connector sends requests.
 pub(crate) const INTERFACES: [&str; 2] = ["http", "wasi:http"];
 
-/// Creates a connection whose origin is `server`, under a new name. Unless `settings` contains a
-/// `target`, the request goes to the path `/x` of the origin.
+/// Creates a connection of the guest `calls` with a new name. The connection may send requests to
+/// `server`. Unless `settings` contains a `target`, the guest's request has the path `/x`.
 #[track_caller]
 pub(crate) fn add_connection(
     host: &TestHost,
@@ -27,18 +27,19 @@ pub(crate) fn add_connection(
     host.add_connection(&name, "calls", merge(origin, settings), secrets)
 }
 
-/// The result of the request that the guest sent.
+/// What the guest received when it sent its request.
 pub(crate) struct Received {
     /// The status of the answer, or the kind of error.
     pub(crate) key: String,
     /// The headers and the body of the answer, or the reason of the error.
     pub(crate) text: String,
-    /// The event of the Create Defect.
+    /// The event of the Create Defect request.
     pub(crate) event: Value,
 }
 
 impl Received {
-    /// Reads the result from the answer to a Create Defect.
+    /// Reads the answer to a Create Defect request. The guest puts what it received into the
+    /// defect.
     #[track_caller]
     pub(crate) fn from_answer(host: &TestHost, answer: &Answer) -> Self {
         let event = host.event_of(answer);
@@ -47,32 +48,36 @@ impl Received {
         Self { key: member("id"), text: member("description"), event }
     }
 
-    /// Whether the host refused to send the request.
+    /// Returns whether the host refused to send the request.
     pub(crate) fn is_refused(&self) -> bool {
         ["denied", "invalid"].contains(&self.key.as_str())
     }
 
-    /// Whether the request was answered, with any status.
+    /// Returns whether the request was answered, with any status.
     pub(crate) fn is_answered(&self) -> bool {
         self.key.parse::<u16>().is_ok()
     }
 }
 
-/// Sends a Create Defect, so that the guest sends the request of the connection.
+/// Sends a Create Defect request, so that the guest sends the request that the connection's
+/// settings describe. Returns what the guest received.
 #[track_caller]
 pub(crate) fn call(host: &TestHost, connection: &Connection) -> Received {
     Received::from_answer(host, &host.create(connection, &failed_test()))
 }
 
-/// A server with the guest `calls`, an origin that its connections grant, and an origin that they
-/// do not grant.
+/// A Jackfield server with the guest `calls`, and two servers to which the guest sends requests.
+/// The connections grant the origin of only one of these servers.
 pub(crate) struct TwoOrigins {
     pub(crate) host: TestHost,
+    /// The server whose origin the connections grant.
     pub(crate) granted: ScriptedServer,
+    /// The server whose origin no connection grants.
     pub(crate) other: ScriptedServer,
 }
 
 impl TwoOrigins {
+    /// Starts the three servers. `setup` is the configuration of Jackfield.
     pub(crate) fn start(setup: Setup) -> Self {
         let answer = |_: &Exchange<'_>| Reply::new(200, "reached");
         Self {
@@ -82,20 +87,21 @@ impl TwoOrigins {
         }
     }
 
-    /// A new connection with these settings.
+    /// Creates a connection with these settings.
     #[track_caller]
     pub(crate) fn add_connection(&self, settings: Value) -> Connection {
         add_connection(&self.host, &self.granted, settings, json!({}))
     }
 
-    /// Creates a connection with these settings and lets the guest send its request.
+    /// Creates a connection with these settings, and makes the guest send its request. Returns what
+    /// the guest received.
     #[track_caller]
     pub(crate) fn call(&self, settings: Value) -> Received {
         call(&self.host, &self.add_connection(settings))
     }
 
-    /// Replaces `PORT` with the port of the granted origin, and `OTHER` with the port of the other
-    /// origin.
+    /// Returns the text with the port of the granted origin instead of `PORT`, and the port of the
+    /// other origin instead of `OTHER`.
     pub(crate) fn target(&self, text: &str) -> String {
         let port = |server: &ScriptedServer| server.address().port().to_string();
         text.replace("PORT", &port(&self.granted)).replace("OTHER", &port(&self.other))

@@ -1,5 +1,5 @@
-//! `jackfield check` describes what a connector may do. If a file is not a connector, it names the
-//! feature that the host does not support, the usual source of this feature, and the fix.
+//! `jackfield check` describes what a connector may do. If the host cannot run a file, the command
+//! names the feature that the host does not support, the usual source of this feature, and the fix.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,7 +8,7 @@ use jackfield_tests::{Guest, Setup, binary, root};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A temporary folder with files to check. No server runs.
+/// A temporary folder with the files that `jackfield check` reads. No server runs.
 struct CheckFolder(TempDir);
 
 impl CheckFolder {
@@ -16,6 +16,7 @@ impl CheckFolder {
         Self(tempfile::tempdir().expect("a temporary folder"))
     }
 
+    /// Writes these bytes to a new file `NAME.wasm`.
     fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let file = self.0.path().join(format!("{name}.wasm"));
         std::fs::write(&file, bytes).expect("the file is written");
@@ -45,13 +46,14 @@ impl CheckFolder {
     }
 }
 
+/// Compiles the file `tests/guests/wat/NAME.wat`.
 fn compile_wat(name: &str) -> Vec<u8> {
     let path = root().join("tests/guests/wat").join(format!("{name}.wat"));
     wat::parse_file(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Each refused file, and words of its message: the feature or the import, its usual source, and
-/// the fix.
+/// The name of each refused file, and words of the message about it. The words are the unsupported
+/// feature or import, its usual source, and the fix.
 const REFUSED_FILES: [(&str, [&str; 3]); 18] = [
     ("exceptions", ["WebAssembly exceptions", "C++", "-fno-exceptions"]),
     ("gc", ["GC types", "Kotlin", "language"]),
@@ -87,7 +89,7 @@ fn an_unsupported_feature_is_refused_with_its_usual_source_and_the_fix() {
 }
 
 #[test]
-fn the_error_of_a_failed_describe_is_in_check_the_lists_and_the_log() {
+fn the_error_of_a_failed_describe_is_printed_by_check_and_shown_in_lists_and_the_log() {
     let folder = CheckFolder::new();
     let guest = Guest::named("traps-on-demand").with_build(2);
     let words = ["its `describe` failed", "panicked at", "build 2 does not describe itself"];
@@ -148,16 +150,20 @@ fn check_describes_the_permissions_and_the_functions_of_a_connector() {
     assert_eq!(json["missing"], serde_json::json!([]), "{json}");
 }
 
-/// QuickJS exports each interface of the world, even if the script does not export its object.
+/// QuickJS exports each interface of the world, even if the script does not export an object for
+/// this interface.
 #[test]
-fn an_object_or_a_function_that_a_script_does_not_export_is_missing() {
+fn check_reports_an_object_or_a_function_that_a_script_does_not_export() {
     let folder = CheckFolder::new();
-    const DEFECTS: &str = "export const defects = { create, find };";
+    const DEFECTS_EXPORT: &str = "export const defects = { create, find };";
     let with_exports = |to: &'static str| {
         Guest::javascript(
             move |source| {
-                assert!(source.contains(DEFECTS), "the example has no line {DEFECTS:?}");
-                source.replace(DEFECTS, to)
+                assert!(
+                    source.contains(DEFECTS_EXPORT),
+                    "the example has no line {DEFECTS_EXPORT:?}"
+                );
+                source.replace(DEFECTS_EXPORT, to)
             },
             true,
         )

@@ -1,15 +1,18 @@
-//! The values that a tracker offers for a setting, for a stored connection and for a connection
-//! that is not stored yet. Secrets are sent only to the places that the connector declares.
+//! The values that a tracker offers for a setting. The server looks them up for a stored
+//! connection, and also for a connection that is not stored yet. It sends secrets only to the
+//! places that the connector declares.
 
 use jackfield_tests::{Guest, Reply, ScriptedServer, Setup, TestHost};
 use serde_json::{Value, json};
 
-const KEY: &str = "k3y-of-the-tracker";
+/// The API key that the fake tracker accepts.
+const TRACKER_KEY: &str = "k3y-of-the-tracker";
 
+/// Starts a fake tracker that lists two trackers.
 fn start_tracker() -> ScriptedServer {
     ScriptedServer::start(|exchange| {
         let request = exchange.request;
-        if request.header("x-redmine-api-key") != Some(KEY) {
+        if request.header("x-redmine-api-key") != Some(TRACKER_KEY) {
             return Reply::json(401, "{}");
         }
         match request.target.as_str() {
@@ -26,7 +29,7 @@ fn start_host() -> TestHost {
     Setup::new().guests(["instant"]).plugin("redmine", &Guest::example("redmine")).start()
 }
 
-/// The body of a request for the choices of a connection that is not stored yet.
+/// Returns the body of a request for the choices of a setting. The connection is not stored yet.
 fn choices_body(tracker: &ScriptedServer, setting: &str, key: &str) -> Value {
     let settings = json!({"url": tracker.url()});
     json!({"setting": setting, "settings": settings, "secrets": {"api-key": key}})
@@ -37,7 +40,7 @@ fn a_connection_that_is_not_stored_yet_lists_choices_with_the_entered_secret() {
     let (host, tracker) = (start_host(), start_tracker());
     let admin = host.admin();
     let list_choices = |body: &Value| admin.json("POST", "/connectors/redmine/choices", body);
-    let listed = list_choices(&choices_body(&tracker, "tracker", KEY)).expect(200);
+    let listed = list_choices(&choices_body(&tracker, "tracker", TRACKER_KEY)).expect(200);
     let choices = listed["choices"].as_array().expect("a list").iter();
     let labels: Vec<_> = choices.map(|choice| &choice["label"]).collect();
     assert_eq!(labels, ["Bug", "Feature"], "{listed}");
@@ -48,7 +51,7 @@ fn a_connection_that_is_not_stored_yet_lists_choices_with_the_entered_secret() {
     refused.assert_problem(502, "credentials-refused");
     assert!(!refused.body.contains("wrong-key"), "{refused:?}");
     assert!(
-        list_choices(&choices_body(&tracker, "url", KEY))
+        list_choices(&choices_body(&tracker, "url", TRACKER_KEY))
             .problem(422, "invalid-values")
             .contains("url")
     );
@@ -61,8 +64,8 @@ fn a_connection_that_is_not_stored_yet_lists_choices_with_the_entered_secret() {
     assert_eq!(tracker.requests().len(), before, "a refused request reached the tracker");
     assert_eq!(host.admin().get("/connections").expect(200)["connections"], json!([]));
 
-    // A look-up sends secrets that no connection stores, so the audit log records who looked up
-    // what.
+    // A look-up sends secrets that no connection stores. So the audit log has an entry for each
+    // look-up.
     let audit = host.admin().get("/audit").expect(200);
     let entries = audit["entries"].as_array().expect("a list").iter();
     let look_ups = entries.filter(|entry| entry["action"] == "connector.look-up");
@@ -73,17 +76,20 @@ fn a_connection_that_is_not_stored_yet_lists_choices_with_the_entered_secret() {
     let (ok, refused) = (expected("ok"), expected("credentials-refused"));
     assert_eq!(outcomes[..2], [(&ok.0, &ok.1), (&refused.0, &refused.1)], "{audit}");
     assert_eq!(outcomes.len(), 6, "{audit}");
-    assert!(!audit.to_string().contains(KEY), "{audit}");
+    assert!(!audit.to_string().contains(TRACKER_KEY), "{audit}");
 }
 
 #[test]
 fn a_stored_connection_lists_choices_with_its_own_secret() {
     let (host, tracker) = (start_host(), start_tracker());
     let settings = json!({"url": tracker.url(), "project": "qa"});
-    host.add_connection("qa", "redmine", settings, json!({"api-key": KEY}));
+    host.add_connection("qa", "redmine", settings, json!({"api-key": TRACKER_KEY}));
     host.add_connection("plain", "instant", json!({}), json!({}));
     let (succeeded, printed) = host.run_cli(&["connections", "choices", "qa", "tracker"]);
-    assert!(succeeded && printed.contains("Feature") && !printed.contains(KEY), "{printed}");
+    assert!(
+        succeeded && printed.contains("Feature") && !printed.contains(TRACKER_KEY),
+        "{printed}"
+    );
     let (succeeded, printed) = host.run_cli(&["connections", "choices", "plain", "tracker"]);
     assert!(!succeeded && printed.contains("does not list values"), "{printed}");
     let events = host.admin().get("/events").expect(200);

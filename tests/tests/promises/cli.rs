@@ -1,5 +1,5 @@
-//! The output of the command line, as a table and as JSON. Each command that fails has an exit code
-//! and prints one line that says what to do.
+//! The output of commands, as a table and as JSON. A command that fails has an exit code other than
+//! 0, and prints one line that says what to do.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
@@ -148,10 +148,10 @@ fn show_prints_members_in_the_order_of_the_api_and_times_in_one_format() {
     }
 }
 
-/// A command accepts the first characters of an id. Lists print ids that are short, but different
-/// for each row.
+/// A command accepts the first characters of an id. A list shortens its ids, but not so much that
+/// two rows have the same id.
 #[test]
-fn an_event_can_be_named_by_the_start_of_its_id_or_as_the_last_one() {
+fn an_event_is_selected_by_the_start_of_its_id_or_by_the_option_last() {
     let host = start_host();
     for name in ["qa", "other"] {
         run_ok(&host, &["connections", "create", name, "--connector", "instant"]);
@@ -180,7 +180,8 @@ fn an_event_can_be_named_by_the_start_of_its_id_or_as_the_last_one() {
     assert!(ids.len() == 2 && ids[0] != ids[1] && ids[0].len() == ids[1].len(), "{listed}");
     assert!(id.starts_with(ids[1]) && ids[1].len() < id.len(), "{listed}");
 
-    // An id begins with its time, so the ids of both events begin with the same characters.
+    // An id begins with the time of its creation, so the ids of both events begin with the same
+    // characters.
     let ambiguous = host.cli(&["events", "show", &id[..6]]);
     assert_refused(&mut { ambiguous }, &["more than one event", &id[..6], id]);
     let (output, _, stderr) = run(&mut host.cli(&["events", "show", "01a"]));
@@ -194,7 +195,7 @@ fn an_event_can_be_named_by_the_start_of_its_id_or_as_the_last_one() {
     assert_refused(&mut host.cli(&["defects", "show", unknown]), &[unknown, "defects list"]);
 }
 
-/// A running server tells `doctor` the paths of its folders if `doctor` has the admin token.
+/// If `doctor` has the admin token, it reads the paths of the folders from the running server.
 #[test]
 fn doctor_checks_the_folders_of_the_running_server() {
     let host = start_host();
@@ -219,8 +220,8 @@ fn doctor_checks_the_folders_of_the_running_server() {
     assert!(server["status"] == "warn" && server["fix"].to_string().contains("--data"), "{server}");
 }
 
-/// The value of a text setting may look like a number. An error names the option of the command
-/// line.
+/// The value of a text setting may look like a number. The error about a missing setting contains
+/// the option that sets it.
 #[test]
 fn a_setting_is_converted_to_the_type_of_the_schema() {
     let host = Setup::new().guests(["speaks-escapes"]).start();
@@ -259,7 +260,7 @@ fn a_setting_is_converted_to_the_type_of_the_schema() {
 }
 
 #[test]
-fn with_json_an_error_is_json_too_and_names_the_event() {
+fn with_the_option_json_an_error_is_json_and_names_the_event() {
     let host = start_host();
     run_ok(&host, &["connections", "create", "qa", "--connector", "instant"]);
     run_ok(&host, &["connections", "pause", "qa"]);

@@ -1,5 +1,5 @@
-//! The tests set the wall clock of the server while it runs. No step of the clock creates a second
-//! defect, makes an expired token valid again, or deletes the history.
+//! The wall clock steps forward and back while the server runs. No step makes the server create a
+//! second defect, accept an expired token again, or delete the history.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use serde_json::json;
 const HOUR_S: i64 = 3_600;
 const DAY_S: i64 = 24 * HOUR_S;
 
-/// A tracker that answers each POST with the issue 42 and whose search finds nothing.
+/// Starts a fake tracker. It answers each POST request with the issue 42, and its search finds no
+/// issue.
 fn start_tracker() -> ScriptedServer {
     ScriptedServer::start(|exchange| {
         if exchange.request.is_post() { Reply::created(42) } else { Reply::json(200, "[]") }
@@ -19,10 +20,10 @@ fn start_tracker() -> ScriptedServer {
 }
 
 #[test]
-fn a_clock_step_past_the_lease_does_not_interrupt_a_write_in_progress() {
+fn a_clock_step_beyond_the_end_of_a_lease_does_not_interrupt_a_write_in_progress() {
     let (clock, tracker) = (WallClock::new(), start_tracker());
-    let setup = clock.of(Setup::new().config("sweep_ms = 100"));
-    let (host, connection) = setup.start_with("good", json!({"url": tracker.url()}));
+    let setup = clock.add_to(Setup::new().config("sweep_ms = 100"));
+    let (host, connection) = setup.start_with_guest("good", json!({"url": tracker.url()}));
     let gate = tracker.hold_requests(Request::is_post);
     let test = failed_test();
     let click = host.create_in_background(&connection, &test);
@@ -45,7 +46,8 @@ fn a_clock_step_does_not_end_the_wait_after_a_lost_write() {
     let (clock, tracker) = (WallClock::new(), start_tracker());
     let setup =
         Setup::new().config("[create]\nin_doubt_s = 600\n[limits]\ncreate_answer_ms = 1000");
-    let (host, connection) = clock.of(setup).start_with("good", json!({"url": tracker.url()}));
+    let (host, connection) =
+        clock.add_to(setup).start_with_guest("good", json!({"url": tracker.url()}));
     tracker.set_script(|exchange| {
         if exchange.request.is_post() { Reply::reset() } else { Reply::json(200, "[]") }
     });
@@ -64,8 +66,8 @@ fn a_clock_step_does_not_end_the_wait_after_a_lost_write() {
 #[test]
 fn a_replaced_token_stays_invalid_when_the_clock_goes_back() {
     let (clock, tracker) = (WallClock::new(), start_tracker());
-    let setup = clock.of(Setup::new());
-    let (mut host, connection) = setup.start_with("good", json!({"url": tracker.url()}));
+    let setup = clock.add_to(Setup::new());
+    let (mut host, connection) = setup.start_with_guest("good", json!({"url": tracker.url()}));
     let probe_status =
         |host: &jackfield_tests::TestHost| host.anonymous().get(&connection.webhook_path).status;
     assert_eq!(probe_status(&host), 200);
@@ -82,8 +84,8 @@ fn a_replaced_token_stays_invalid_when_the_clock_goes_back() {
 #[test]
 fn a_clock_step_forward_deletes_no_events() {
     let (clock, tracker) = (WallClock::new(), start_tracker());
-    let setup = clock.of(Setup::new().config("sweep_ms = 100\nevents_days = 1"));
-    let (mut host, connection) = setup.start_with("good", json!({"url": tracker.url()}));
+    let setup = clock.add_to(Setup::new().config("sweep_ms = 100\nevents_days = 1"));
+    let (mut host, connection) = setup.start_with_guest("good", json!({"url": tracker.url()}));
     let first = host.create(&connection, &failed_test());
     first.assert_status(200);
     clock.set_ahead(30 * DAY_S);
@@ -96,13 +98,13 @@ fn a_clock_step_forward_deletes_no_events() {
     }
 }
 
-/// The disk is so slow that the lease ends before the row is stored as `sent`.
+/// The disk is so slow that the lease ends before the state `sent` of the row is stored.
 #[test]
 fn no_write_is_sent_after_its_lease_has_ended() {
     let tracker = start_tracker();
     let (host, connection) = Setup::new()
         .config("lease_ms = 1000\n[limits]\ncreate_answer_ms = 20000")
-        .start_with("good", json!({"url": tracker.url()}));
+        .start_with_guest("good", json!({"url": tracker.url()}));
     let slow = Strace::delay_syncs(host.process_id(), Duration::from_millis(1_500));
     let refused = host.create(&connection, &failed_test());
     refused.assert_problem(503, "run-stopped");

@@ -1,4 +1,4 @@
-//! Checks that comments have at most 100 columns in all Rust sources. rustfmt keeps code within
+//! Checks that the comments in all Rust sources have at most 100 columns. rustfmt keeps code within
 //! this width, but does not wrap comments.
 
 use std::fs;
@@ -35,7 +35,7 @@ fn comments_have_at_most_100_columns() {
 }
 
 #[test]
-fn the_comment_check_counts_characters_of_comment_lines() {
+fn the_check_counts_characters_instead_of_bytes_and_ignores_lines_of_code() {
     let line = |prefix: &str, columns: usize| {
         let rest = "ü".repeat(columns - prefix.len());
         format!("{prefix}{rest}\n")

@@ -4,14 +4,15 @@
 use jackfield_tests::wasm::{leb128, push_section};
 use jackfield_tests::{Guest, Setup};
 
-use crate::good_neighbour::{Good, assert_harmless, with_good};
+use crate::good_neighbour::{GoodConnector, assert_attack_is_harmless, with_good_connector};
 
 #[test]
 fn a_file_that_takes_too_long_to_compile_is_broken() {
     assert_broken_by("compile_ms = 300", "compile_ms");
 }
 
-/// A usual connector needs less memory than the limit, and the bomb needs more.
+/// The compilation of a usual connector needs less memory than the limit. The compilation of the
+/// bomb, a very large module, needs more.
 #[test]
 fn a_file_that_takes_too_much_memory_to_compile_is_broken() {
     let limit = "compile_memory_bytes = 200_000_000";
@@ -23,13 +24,14 @@ fn a_file_that_takes_too_much_memory_to_compile_is_broken() {
     }
 }
 
-/// Sets this limit for two bombs, and checks that each becomes `broken` with the name of the limit.
-/// Memory is compared only for the second bomb, because memory that a first compilation maps stays
-/// mapped.
+/// Sets this limit for two connectors with the module of [`giant_functions`]. Checks that each of
+/// them becomes `broken`, and that its error contains the name of the limit. The test compares the
+/// server's memory only for the second connector, because the memory that a first compilation maps
+/// stays mapped.
 fn assert_broken_by(limit: &str, name: &str) {
     let limits = format!("[connectors.first.limits]\n{limit}\n[connectors.bomb.limits]\n{limit}");
-    let host = with_good(Setup::new().config(&limits)).start();
-    let good = Good::add_to(&host);
+    let host = with_good_connector(Setup::new().config(&limits)).start();
+    let good = GoodConnector::add_to(&host);
     let bomb = Guest::named("instant").with_module(&giant_functions(), 0);
     let install = |connector: &str, bomb: &Guest| {
         host.install(connector, bomb);
@@ -37,13 +39,13 @@ fn assert_broken_by(limit: &str, name: &str) {
         assert!(connector["error"].as_str().is_some_and(|why| why.contains(name)), "{connector}");
     };
     install("first", &bomb.clone().with_custom_section(1));
-    assert_harmless(&host, &good, name, || install("bomb", &bomb));
+    assert_attack_is_harmless(&host, &good, name, || install("bomb", &bomb));
     assert_eq!(host.children(), 0);
 }
 
-/// A core module of four functions, each with a hundred locals and a million additions. Each
-/// function has 7 MB, which is near the largest valid body. Compiling them takes seconds and 380 to
-/// 400 MB.
+/// Returns a core module with four functions. Each function has a hundred locals and a million
+/// additions. Its body has 7 MB, which is near the largest valid size. The compilation of the
+/// module takes seconds, and 380 to 400 MB of memory.
 pub(crate) fn giant_functions() -> Vec<u8> {
     let mut body = vec![1, 100, 0x7f];
     for n in 0..1_000_000_u32 {

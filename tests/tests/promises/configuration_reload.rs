@@ -1,5 +1,6 @@
 //! On SIGHUP, the server reads its configuration again. It applies the settings that need no
-//! restart, names the others, and keeps the earlier settings if the file is not valid.
+//! restart, and names the changed settings that need one. If the file is not valid, the server
+//! keeps the earlier settings.
 
 use std::fs;
 
@@ -7,11 +8,12 @@ use jackfield_tests::{Answer, Connection, Setup, TestHost, failed_test, wait_for
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
+/// Replaces the content of `jackfield.toml`.
 fn write_config(host: &TestHost, config: &str) {
     fs::write(host.folder().join("jackfield.toml"), config).expect("the configuration is written");
 }
 
-/// Sends SIGHUP, and waits until the log has this line.
+/// Sends SIGHUP, and waits until the server logs this text once more.
 #[track_caller]
 fn reload(host: &TestHost, line: &str) {
     let before = host.output().matches(line).count();
@@ -20,6 +22,7 @@ fn reload(host: &TestHost, line: &str) {
     wait_for(line, 20, || (host.output().matches(line).count() > before).then_some(()));
 }
 
+/// Sends a failed test to a path below the webhook path.
 fn create_at_path(host: &TestHost, connection: &Connection, path: &str) -> Answer {
     let path = format!("{}{path}", connection.webhook_path);
     host.anonymous().json("POST", &path, &failed_test())
@@ -27,7 +30,7 @@ fn create_at_path(host: &TestHost, connection: &Connection, path: &str) -> Answe
 
 #[test]
 fn a_reload_applies_what_it_can_and_names_settings_that_need_a_restart() {
-    let (mut host, connection) = Setup::new().start_with("instant", json!({}));
+    let (mut host, connection) = Setup::new().start_with_guest("instant", json!({}));
     create_at_path(&host, &connection, "/tm/new").assert_problem(404, "not-found");
     write_config(&host, "lease_ms = 5000\n[webhook]\ncreate_defect_paths = [\"/tm/new\"]");
     reload(&host, "the configuration was read again");

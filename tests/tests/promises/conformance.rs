@@ -1,5 +1,6 @@
-//! `jackfield test`. For each check, one connector has exactly one mistake and fails only this
-//! check. Connectors that follow the manual pass all checks.
+//! `jackfield test` and its checks of a connector. For each check, there is one connector that has
+//! exactly one mistake, and fails only this check. A connector that follows the manual passes all
+//! checks.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -36,6 +37,7 @@ fn checks_with_result(report: &Value, result: &str) -> BTreeSet<String> {
     with.map(|check| check["check"].as_str().expect("a name").to_owned()).collect()
 }
 
+/// Checks that all checks of a report passed.
 #[track_caller]
 fn assert_all_passed(report: &Value) {
     let checks = report["checks"].as_array().expect("checks").iter();
@@ -43,17 +45,21 @@ fn assert_all_passed(report: &Value) {
     assert!(not_passed.is_empty() && report["passed"].as_u64() > Some(10), "{not_passed:#?}");
 }
 
-/// A tracker for the connectors `conforming` and `defective-…`. It stores the texts of its issues.
+/// Starts a fake tracker for the connectors `conforming` and `defective-…`. The tracker stores
+/// the texts of its issues.
 fn start_tracker() -> ScriptedServer {
     let texts = Mutex::new(Vec::new());
-    ScriptedServer::start(move |exchange| answer(exchange, &mut texts.lock().expect("texts")))
+    ScriptedServer::start(move |exchange| {
+        answer_as_tracker(exchange, &mut texts.lock().expect("texts"))
+    })
 }
 
-fn answer(exchange: &Exchange<'_>, texts: &mut Vec<String>) -> Reply {
+/// Answers a request to the fake tracker. `texts` contains the texts of its issues.
+fn answer_as_tracker(exchange: &Exchange<'_>, texts: &mut Vec<String>) -> Reply {
     let request = exchange.request;
     let target = request.target.split("random=").next().unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    // A request without the right token comes from a visitor, who sees no issue.
+    // A request without the right token comes from a visitor. A visitor sees no issue.
     let is_visitor = request.header("authorization") != Some("Bearer s3cr3t-token");
     let issue =
         |(id, text): (usize, &String)| json!({"id": id, "title": "A test failed", "text": text});
@@ -82,10 +88,11 @@ fn answer(exchange: &Exchange<'_>, texts: &mut Vec<String>) -> Reply {
     }
 }
 
+/// The options of `jackfield test` that read the secret from a file and record the exchanges.
 const RECORD_OPTIONS: [&str; 4] = ["--secret", "token=@secret", "--record", "recording"];
 
 #[test]
-fn a_connector_with_one_mistake_fails_exactly_its_check() {
+fn a_connector_with_one_mistake_fails_only_the_check_for_this_mistake() {
     let folder = fs::read_dir(root().join("tests/guests/examples")).expect("the guests");
     let names = folder.map(|entry| entry.expect("an entry").file_name().into_string());
     let names = names.map(|name| name.expect("a name"));
@@ -137,7 +144,7 @@ fn a_connector_that_follows_the_manual_passes_and_a_replay_needs_neither_tracker
         "{first_words} in {line}"
     );
 
-    // With `--check`, only this check runs, and it needs fewer calls.
+    // With `--check`, the command runs only one check, and makes fewer calls.
     let one_check = run_test(&author, &["--check", "empty-find"]);
     assert_eq!(checks_with_result(&one_check, "passed"), BTreeSet::from(["empty-find".to_owned()]));
     assert!(one_check["checks"].as_array().is_some_and(|checks| checks.len() == 1), "{one_check}");
@@ -163,7 +170,7 @@ fn a_check_that_cannot_run_names_the_missing_option_or_recording() {
     assert_eq!((&report["passed"], &report["findings"]), (&json!(1), &json!(0)), "{report:#}");
     assert!(needs(&report, "counts").contains("--record FOLDER"), "{report:#}");
 
-    // A recording of one call is enough for the checks of that call.
+    // The checks of one call need only a recording of this call.
     let kpis_folder = author.path("recording/kpis");
     fs::create_dir_all(&kpis_folder).expect("a folder");
     let exchange = json!({
@@ -182,7 +189,8 @@ fn a_check_that_cannot_run_names_the_missing_option_or_recording() {
         assert!(shown.contains(words), "{words} is missing in {shown}");
     }
 
-    // A recording whose requests differ is a finding, so that the author notices it.
+    // The connector sends other requests than the recorded ones. The check reports a finding, so
+    // that the author notices the difference.
     let find_folder = author.path("recording/find");
     fs::create_dir(&find_folder).expect("a folder");
     fs::copy(kpis_folder.join("0001.json"), find_folder.join("0001.json")).expect("a copy");
@@ -190,7 +198,7 @@ fn a_check_that_cannot_run_names_the_missing_option_or_recording() {
     assert!(report.to_string().contains("the nearest is 0001.json"), "{report:#}");
     fs::remove_dir_all(&find_folder).expect("the folder is removed");
 
-    // The same exchanges may be in one folder for all calls.
+    // The recording of all calls may also be in one folder.
     fs::rename(kpis_folder.join("0001.json"), author.path("recording/0001.json"))
         .expect("a rename");
     fs::remove_dir(&kpis_folder).expect("an empty folder");
@@ -238,7 +246,7 @@ fn the_shipped_connectors_pass_each_check() {
     }
 }
 
-/// Records each call with a separate `jackfield invoke`.
+/// Records each call with a separate command `jackfield invoke --record`.
 fn record_each_call(author: &ConnectorFolder) {
     let unknown = "z".repeat(26);
     for (folder, words) in [

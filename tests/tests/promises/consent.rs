@@ -1,6 +1,7 @@
-//! A new version of a connector that requests more than a person granted does not get these
-//! permissions when its file is put into the folder. It serves new connections and the connections
-//! that accepted it. The other connections stay on their previous version.
+//! A new version of a connector can request more permissions than a person granted. It does not get
+//! these permissions only because its file is in the plugins folder. The new version serves new
+//! connections, and connections for which a person accepted it. The other connections stay on their
+//! previous version.
 
 use std::io::{Read, Write};
 use std::process::Stdio;
@@ -10,35 +11,39 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// The build of `asks-more` that requests another origin, and this origin.
+/// The build number of `asks-more` that requests another origin, and this origin.
 const ANOTHER_ORIGIN: (u32, &str) = (2, "http://mirror.test:8080");
-/// The build that requests another place for its secret, and the name of this place.
+/// The build number that requests another place for its secret, and the name of this place.
 const ANOTHER_PLACE: (u32, &str) = (3, "bearer");
-/// The build that requires another setting, and the name of this setting.
+/// The build number that requires another setting, and the name of this setting.
 const ANOTHER_SETTING: (u32, &str) = (4, "team");
-/// The build that requests no secret.
+/// The build number that requests no secret.
 const WITHOUT_SECRET: u32 = 5;
-/// The build that requests another origin and another setting.
+/// The build number that requests another origin and another setting, with both names.
 const ORIGIN_AND_SETTING: (u32, [&str; 2]) = (8, ["http://mirror.test:8080", "team"]);
-/// These builds request what build 1 requests.
+/// The build numbers that request exactly what build 1 requests.
 const SAME_REQUESTS: [u32; 2] = [6, 7];
 
-/// A server with the connector `asks-more` as `c`, and a connection created with build 1.
+/// A server with the test guest `asks-more` as the connector `c`. The connection `old` was created
+/// with build 1.
 struct Upgrade {
     host: TestHost,
     tracker: ScriptedServer,
-    old: Connection,
+    /// The connection that was created with build 1.
+    old_connection: Connection,
 }
 
 impl Upgrade {
+    /// Starts the server with build 1, and creates the connection.
     fn start() -> Self {
         let host = Setup::new().plugin("c", &Guest::named("asks-more").with_build(1)).start();
         let tracker = ScriptedServer::start(|_| Reply::created(7));
         let settings = json!({"url": tracker.url()});
-        let old = host.add_connection("old", "c", settings, json!({"key": "k3y-of-qa"}));
-        Self { host, tracker, old }
+        let old_connection = host.add_connection("old", "c", settings, json!({"key": "k3y-of-qa"}));
+        Self { host, tracker, old_connection }
     }
 
+    /// Puts this build into the plugins folder, and waits until it is ready.
     fn install(&self, build: u32) {
         self.host.replace("c", &Guest::named("asks-more").with_build(build));
     }
@@ -49,8 +54,8 @@ impl Upgrade {
         self.host.add_connection("new", "c", settings, json!({"key": "k3y-of-qa"}))
     }
 
-    /// The number of the build that serves a connection, read from the defect and from the run of
-    /// the event.
+    /// Returns the number of the build that serves a connection. The number is in the defect and in
+    /// the run of the event.
     #[track_caller]
     fn build_used(&self, connection: &Connection) -> u32 {
         let answer = self.host.create(connection, &failed_test());
@@ -63,20 +68,21 @@ impl Upgrade {
         build
     }
 
-    /// Returns what a person must accept for the old connection, as the API lists it.
+    /// Returns the permissions that a person must accept for the old connection, as the API lists
+    /// them.
     fn needs_consent(&self) -> Value {
         self.host.connection("old")["needs_consent"].clone()
     }
 
-    /// Accepts the newest version, which must succeed.
+    /// Accepts the newest version for the old connection, and checks that the command succeeds.
     #[track_caller]
     fn accept(&self) {
         let (accepted, printed) = self.try_accept(&[]);
         assert!(accepted, "{printed}");
     }
 
-    /// Accepts the newest version, as a script does after a person saw it. Returns whether the
-    /// command succeeded, and what it printed.
+    /// Accepts the newest version for the old connection, as a script does after a person saw this
+    /// version. Returns whether the command succeeded, and what it printed.
     fn try_accept(&self, options: &[&str]) -> (bool, String) {
         let sha256 = self.host.connection("old")["newest_sha256"].clone();
         let sha256 = sha256.as_str().expect("a hash");
@@ -91,7 +97,7 @@ fn a_new_origin_or_a_new_place_of_a_secret_waits_for_consent() {
         let mut upgrade = Upgrade::start();
         upgrade.install(build);
         assert_eq!(
-            upgrade.build_used(&upgrade.old),
+            upgrade.build_used(&upgrade.old_connection),
             1,
             "{what}: the new version serves without consent"
         );
@@ -101,16 +107,20 @@ fn a_new_origin_or_a_new_place_of_a_secret_waits_for_consent() {
             "{what}: the new version does not serve a new connection"
         );
         upgrade.host.restart();
-        assert_eq!(upgrade.build_used(&upgrade.old), 1, "{what}: a restart counted as consent");
+        assert_eq!(
+            upgrade.build_used(&upgrade.old_connection),
+            1,
+            "{what}: a restart counted as consent"
+        );
         upgrade.accept();
         assert_eq!(
-            upgrade.build_used(&upgrade.old),
+            upgrade.build_used(&upgrade.old_connection),
             build,
             "{what}: the accepted version does not serve"
         );
         upgrade.host.restart();
         assert_eq!(
-            upgrade.build_used(&upgrade.old),
+            upgrade.build_used(&upgrade.old_connection),
             build,
             "{what}: the accepted version does not serve after a restart"
         );
@@ -122,7 +132,7 @@ fn a_new_origin_or_a_new_place_of_a_secret_waits_for_consent() {
 fn a_secret_stays_in_its_place_until_another_place_is_accepted() {
     let upgrade = Upgrade::start();
     let sent_header = |name: &str| {
-        upgrade.host.create(&upgrade.old, &failed_test()).assert_status(200);
+        upgrade.host.create(&upgrade.old_connection, &failed_test()).assert_status(200);
         upgrade.tracker.last_request().header(name).map(str::to_owned)
     };
     upgrade.install(ANOTHER_PLACE.0);
@@ -138,22 +148,27 @@ fn a_new_required_setting_must_be_set_before_the_version_serves() {
     let (build, name) = ANOTHER_SETTING;
     let upgrade = Upgrade::start();
     upgrade.install(build);
-    assert_eq!(upgrade.build_used(&upgrade.old), 1);
+    assert_eq!(upgrade.build_used(&upgrade.old_connection), 1);
     let (accepted, printed) = upgrade.try_accept(&[]);
     assert!(!accepted && printed.contains(name), "the missing setting is not named: {printed}");
-    assert_eq!(upgrade.build_used(&upgrade.old), 1, "a refused consent changed the version");
+    assert_eq!(
+        upgrade.build_used(&upgrade.old_connection),
+        1,
+        "a refused consent changed the version"
+    );
     assert_eq!(upgrade.build_used(&upgrade.add_connection(json!({"team": "blue"}))), build);
     let (edited, printed) =
         upgrade.host.run_cli(&["connections", "edit", "old", "--set", "team=blue"]);
     assert!(edited, "{printed}");
     assert_eq!(
-        upgrade.build_used(&upgrade.old),
+        upgrade.build_used(&upgrade.old_connection),
         build,
         "setting the value did not accept the version"
     );
 }
 
-/// Setting a value is not consent to an origin. One command can set the value and consent.
+/// An edit that sets a value is not a consent to an origin. One `accept` command can set the value
+/// and consent.
 #[test]
 fn setting_a_value_is_not_consent_to_another_origin() {
     let (build, [origin, setting]) = ORIGIN_AND_SETTING;
@@ -162,10 +177,10 @@ fn setting_a_value_is_not_consent_to_another_origin() {
     let (edited, printed) =
         upgrade.host.run_cli(&["connections", "edit", "old", "--set", "team=blue"]);
     assert!(!edited && printed.contains(origin) && printed.contains("accept"), "{printed}");
-    assert_eq!(upgrade.build_used(&upgrade.old), 1);
+    assert_eq!(upgrade.build_used(&upgrade.old_connection), 1);
     let (accepted, printed) = upgrade.try_accept(&[]);
     assert!(!accepted && printed.contains(setting), "the missing setting is not named: {printed}");
-    assert_eq!(upgrade.build_used(&upgrade.old), 1);
+    assert_eq!(upgrade.build_used(&upgrade.old_connection), 1);
     let grants = upgrade.host.connection("old")["grants"].to_string();
     assert!(!grants.contains(origin), "{grants}");
     let needs = upgrade.needs_consent().to_string();
@@ -175,11 +190,12 @@ fn setting_a_value_is_not_consent_to_another_origin() {
     assert!(warning.contains("warn") && warning.contains("old"), "{found}");
     let (accepted, printed) = upgrade.try_accept(&["--set", "team=blue"]);
     assert!(accepted, "{printed}");
-    assert_eq!(upgrade.build_used(&upgrade.old), build);
+    assert_eq!(upgrade.build_used(&upgrade.old_connection), build);
 }
 
-/// A person's acceptance is refused if another version was installed after they saw the newest one:
-/// it never applies to a version that they did not see.
+/// A person sees the newest version. Then another version is installed, and the person accepts. The
+/// server refuses this consent, because it must never apply to a version that the person did not
+/// see.
 #[test]
 fn only_the_version_that_a_person_saw_is_accepted() {
     let upgrade = Upgrade::start();
@@ -189,17 +205,17 @@ fn only_the_version_that_a_person_saw_is_accepted() {
     let path = format!("/connections/old/accept?sha256={}", sha256.as_str().expect("a hash"));
     let answer = upgrade.host.admin().json("POST", &path, &json!({}));
     answer.assert_problem(409, "conflict");
-    assert_eq!(upgrade.build_used(&upgrade.old), 1);
+    assert_eq!(upgrade.build_used(&upgrade.old_connection), 1);
     let (accepted, printed) = upgrade.try_accept(&[]);
     assert!(
         accepted && printed.contains(ANOTHER_ORIGIN.1),
         "the command did not print what it grants: {printed}"
     );
-    assert_eq!(upgrade.build_used(&upgrade.old), ANOTHER_ORIGIN.0);
+    assert_eq!(upgrade.build_used(&upgrade.old_connection), ANOTHER_ORIGIN.0);
 }
 
-/// The command shows what is new and asks for consent. The consent applies to the shown version
-/// only.
+/// The command shows the new permissions and asks for consent. The consent applies only to the
+/// version that the command showed.
 #[test]
 fn consent_applies_only_to_the_version_that_the_command_showed() {
     let upgrade = Upgrade::start();
@@ -231,13 +247,17 @@ fn consent_applies_only_to_the_version_that_the_command_showed() {
         let (accepted, error) = answer_question(&|| (), answer);
         assert!(!accepted && error.contains("--yes --sha256"), "{answer:?}: {error}");
     }
-    assert_eq!(upgrade.build_used(&upgrade.old), 1);
+    assert_eq!(upgrade.build_used(&upgrade.old_connection), 1);
     let (accepted, error) = answer_question(&|| upgrade.install(ANOTHER_ORIGIN.0), "y\n");
     assert!(!accepted && error.contains("has changed"), "{error}");
-    assert_eq!(upgrade.build_used(&upgrade.old), 1, "a version was accepted that was not shown");
+    assert_eq!(
+        upgrade.build_used(&upgrade.old_connection),
+        1,
+        "a version was accepted that was not shown"
+    );
     upgrade.install(ANOTHER_PLACE.0);
     assert!(answer_question(&|| (), "y\n").0);
-    assert_eq!(upgrade.build_used(&upgrade.old), ANOTHER_PLACE.0);
+    assert_eq!(upgrade.build_used(&upgrade.old_connection), ANOTHER_PLACE.0);
 
     let answer = upgrade.host.admin().json("POST", "/connections/old/accept", &json!({}));
     assert!(answer.status == 400 && answer.body.contains("sha256"), "{answer:?}");
@@ -264,7 +284,7 @@ fn an_edit_prints_where_secrets_are_sent_from_now_on() {
 fn a_connection_can_be_edited_after_a_version_dropped_a_setting() {
     let upgrade = Upgrade::start();
     upgrade.install(WITHOUT_SECRET);
-    assert_eq!(upgrade.build_used(&upgrade.old), WITHOUT_SECRET);
+    assert_eq!(upgrade.build_used(&upgrade.old_connection), WITHOUT_SECRET);
     let (edited, printed) =
         upgrade.host.run_cli(&["connections", "edit", "old", "--rename", "renamed"]);
     assert!(edited, "{printed}");
@@ -274,13 +294,13 @@ fn a_connection_can_be_edited_after_a_version_dropped_a_setting() {
     assert!(answer.body.contains("nonsense"), "{answer:?}");
 }
 
-/// A new engine cannot use code that the old engine compiled. The host compiles the accepted
-/// version again from its stored file.
+/// A new engine cannot use code that the old engine compiled. So the host compiles the stored file
+/// of the accepted version again.
 #[test]
 fn an_accepted_version_survives_a_change_of_the_engine() {
     let mut upgrade = Upgrade::start();
     upgrade.install(ANOTHER_ORIGIN.0);
-    assert_eq!(upgrade.build_used(&upgrade.old), 1);
+    assert_eq!(upgrade.build_used(&upgrade.old_connection), 1);
     assert!(upgrade.host.stop().success());
     let compiled = upgrade.host.data("compiled");
     for entry in std::fs::read_dir(compiled).expect("the folder of compiled code") {
@@ -291,13 +311,13 @@ fn an_accepted_version_survives_a_change_of_the_engine() {
     }
     upgrade.host.restart();
     wait_for("the accepted version to be compiled again", 60, || {
-        (upgrade.host.create(&upgrade.old, &failed_test()).status == 200).then_some(())
+        (upgrade.host.create(&upgrade.old_connection, &failed_test()).status == 200).then_some(())
     });
-    assert_eq!(upgrade.build_used(&upgrade.old), 1);
+    assert_eq!(upgrade.build_used(&upgrade.old_connection), 1);
 }
 
 #[test]
-fn a_pending_consent_is_listed_with_what_is_new_until_it_is_accepted() {
+fn a_pending_consent_is_listed_with_the_new_requests_until_it_is_given() {
     for (build, what) in [ANOTHER_ORIGIN, ANOTHER_PLACE, ANOTHER_SETTING] {
         let mut upgrade = Upgrade::start();
         assert_eq!(
@@ -336,13 +356,13 @@ fn a_pending_consent_is_listed_with_what_is_new_until_it_is_accepted() {
 fn a_version_that_requests_the_same_or_less_serves_without_consent() {
     let upgrade = Upgrade::start();
     upgrade.install(SAME_REQUESTS[0]);
-    assert_eq!(upgrade.build_used(&upgrade.old), SAME_REQUESTS[0]);
+    assert_eq!(upgrade.build_used(&upgrade.old_connection), SAME_REQUESTS[0]);
     upgrade.install(ANOTHER_ORIGIN.0);
     upgrade.accept();
-    assert_eq!(upgrade.build_used(&upgrade.old), ANOTHER_ORIGIN.0);
+    assert_eq!(upgrade.build_used(&upgrade.old_connection), ANOTHER_ORIGIN.0);
     upgrade.install(SAME_REQUESTS[1]);
     assert_eq!(
-        upgrade.build_used(&upgrade.old),
+        upgrade.build_used(&upgrade.old_connection),
         SAME_REQUESTS[1],
         "a version with fewer origins does not serve"
     );
@@ -352,21 +372,21 @@ fn a_version_that_requests_the_same_or_less_serves_without_consent() {
 fn a_version_that_no_longer_has_a_secret_serves_without_consent() {
     let upgrade = Upgrade::start();
     upgrade.install(WITHOUT_SECRET);
-    assert_eq!(upgrade.build_used(&upgrade.old), WITHOUT_SECRET);
+    assert_eq!(upgrade.build_used(&upgrade.old_connection), WITHOUT_SECRET);
 }
 
-/// The connection was last served by a version that needed no consent, and it stays on this
-/// version.
+/// A version that needed no consent served the connection last. The connection stays on this
+/// version while a newer version waits for consent.
 #[test]
 fn a_pending_consent_never_brings_an_older_version_back() {
     let mut upgrade = Upgrade::start();
     upgrade.install(SAME_REQUESTS[0]);
-    assert_eq!(upgrade.build_used(&upgrade.old), SAME_REQUESTS[0]);
+    assert_eq!(upgrade.build_used(&upgrade.old_connection), SAME_REQUESTS[0]);
     upgrade.install(ANOTHER_ORIGIN.0);
-    assert_eq!(upgrade.build_used(&upgrade.old), SAME_REQUESTS[0]);
+    assert_eq!(upgrade.build_used(&upgrade.old_connection), SAME_REQUESTS[0]);
     upgrade.host.restart();
     assert_eq!(
-        upgrade.build_used(&upgrade.old),
+        upgrade.build_used(&upgrade.old_connection),
         SAME_REQUESTS[0],
         "the version changed after a restart"
     );

@@ -1,5 +1,6 @@
-//! The console. A person with a browser sets up an empty server and creates a defect in the
-//! tracker. Every page can be used with a keyboard, on a small screen and with a screen reader.
+//! The console. A person with a browser sets up an empty server and creates a defect in a tracker.
+//! The scenarios in tests/browser check that a person can use every page with a keyboard, on a
+//! small screen and with a screen reader.
 
 mod connectors;
 mod defects;
@@ -88,8 +89,8 @@ fn texts_from_outside_never_become_markup_of_a_page() {
     }
 }
 
-/// SQL that stores a million events of the last day. Every hundredth event is an unrecognised
-/// request.
+/// SQL that stores a million events of the last day. Every hundredth event is the event of an
+/// unrecognised request.
 const INSERT_A_MILLION_EVENTS: &str = "
     WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999999),
         t (i, ms) AS (SELECT i, unixepoch() * 1000 - 86000000 + i * 86 FROM n)
@@ -113,7 +114,8 @@ fn the_first_page_takes_at_most_50_ms_with_a_million_events() {
         assert!(page.body.contains("10000 requests were not recognised"), "{}", page.body);
         begin.elapsed()
     };
-    // Other tests use the processor, too, so only the fastest of ten pages is checked.
+    // Other tests use the processor at the same time, so the test checks only the fastest of ten
+    // requests.
     let fastest = (0..10).map(|_| time_page()).min().expect("ten pages");
     assert!(fastest <= Duration::from_millis(50), "{fastest:?}");
 }

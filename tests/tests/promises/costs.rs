@@ -1,74 +1,76 @@
-//! The costs of events, measured as counts that do not depend on the speed of the machine. A change
-//! that needs a higher limit raises the limit here in the same commit.
+//! The costs of events. The tests measure counts, such as CPU instructions, which do not depend on
+//! the speed of the machine. A commit that needs a higher limit must raise the limit in this file.
 
 use std::fs;
 
 use jackfield_tests::{Answer, Connection, Setup, TestHost, failed_test};
 use serde_json::json;
 
-/// The number of requests of one measurement.
+/// The number of requests in one measurement.
 const REQUESTS: usize = 50;
 // The limits of allocations, instructions and copied bytes are 10 % above the measured numbers.
-// Instructions and copied bytes are measured in the debug build. The measured creates write nothing
-// to a tracker, and include the storage of their events.
+// Instructions and copied bytes are measured in the debug build. The measured creates send no write
+// to a tracker. The numbers include the storage of the events.
 
-/// The most allocations for a create.
+/// The most allocations that a create may cause.
 const CREATE_ALLOCATIONS_MAX: usize = 234;
-/// The most allocations for a repeat.
+/// The most allocations that a repeat may cause.
 const REPEAT_ALLOCATIONS_MAX: usize = 86;
-/// The most CPU instructions for a create.
+/// The most CPU instructions that a create may execute.
 const CREATE_INSTRUCTIONS_MAX: u64 = 2_495_000;
-/// The most CPU instructions for a repeat.
+/// The most CPU instructions that a repeat may execute.
 const REPEAT_INSTRUCTIONS_MAX: u64 = 685_000;
-/// The most CPU instructions for a request for counts, if the guest runs to answer it.
+/// The most CPU instructions that a request for counts may execute, if a guest counts for it.
 const COUNT_INSTRUCTIONS_MAX: u64 = 1_305_000;
-/// The most bytes that `memcpy` and similar functions copy for a create.
+/// The most bytes that `memcpy` and similar functions may copy for a create.
 const CREATE_BYTES_COPIED_MAX: u64 = 812_000;
-/// The most bytes that `memcpy` and similar functions copy for a repeat.
+/// The most bytes that `memcpy` and similar functions may copy for a repeat.
 const REPEAT_BYTES_COPIED_MAX: u64 = 243_000;
-/// The most waits of threads, for each other or for the next request, in 100 creates that follow
-/// each other on one TCP connection. The limit is a third above the highest number on a busy
-/// machine.
+/// The most waits of threads in 100 creates that follow each other on one TCP connection. A thread
+/// waits for another thread or for the next request. The limit is a third above the highest number
+/// on a busy machine.
 const CREATE_WAITS_PER_100_MAX: usize = 1_600;
-/// The most waits of threads in 100 repeats on one TCP connection, with the same margin.
+/// The most waits of threads in 100 repeats that follow each other on one TCP connection. The
+/// limit is a third above the highest number on a busy machine.
 const REPEAT_WAITS_PER_100_MAX: usize = 430;
 
-/// Checks that an event costs at most `limit` by this measurement. On a busy machine, fewer events
-/// share a batch of the store, so each costs more. One of three measurements within the limit is
-/// enough: a change of the code costs the same each time.
+/// Measures the cost of an event up to three times, and checks that at least one of the
+/// measurements is within `limit`. On a busy machine, a measurement can be higher, because fewer
+/// events share a batch of the store. If a change of the code raises the
+/// cost, all measurements are higher.
 fn assert_costs(what: &str, limit: u64, measure: impl Fn() -> u64) {
     let mut costs = (0..3).map(|_| measure()).inspect(|cost| println!("{cost} {what}"));
     assert!(costs.any(|cost| cost <= limit), "three times more than {limit} {what}");
 }
 
 /// Records these system calls of a server while it answers the requests and stops. Returns one line
-/// of strace for each call, with the path of the file that the call uses.
+/// of strace for each call. The line contains the path of the file that the call uses.
 fn system_calls(calls: &str, requests: impl Fn(&TestHost, &Connection)) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let trace = folder.path().join("trace").display().to_string();
     let filter = format!("trace={calls}");
     let strace = ["strace", "-D", "-f", "-y", "-e", &filter, "-o", &trace];
     let setup = Setup::new().run_under(&strace);
-    let (mut host, connection) = setup.start_with("instant", json!({}));
+    let (mut host, connection) = setup.start_with_guest("instant", json!({}));
     requests(&host, &connection);
     assert!(host.stop().success());
     let trace = fs::read_to_string(&trace).expect("the file of strace");
     trace.lines().map(str::to_owned).collect()
 }
 
-/// Counts how often a server syncs the write-ahead log of its database while it answers these
+/// Counts how often a server syncs the write-ahead log of its database while it answers the
 /// requests and stops.
 fn count_syncs(requests: impl Fn(&TestHost, &Connection)) -> usize {
     let calls = system_calls("fdatasync,fsync", requests);
     calls.iter().filter(|call| call.contains("-wal>")).count()
 }
 
-/// Counts the allocations of a server while it answers these requests and stops, as its allocator
-/// reports them.
+/// Counts the allocations of a server while it answers the requests and stops. The server's
+/// allocator reports their number when the server ends.
 fn count_allocations(requests: impl Fn(&TestHost, &Connection)) -> usize {
     let report = "stats_print:true,stats_print_opts:gdablx";
     let setup = Setup::new().env("_RJEM_MALLOC_CONF", report);
-    let (mut host, connection) = setup.start_with("instant", json!({}));
+    let (mut host, connection) = setup.start_with_guest("instant", json!({}));
     requests(&host, &connection);
     assert!(host.stop().success());
     let output = host.output();
@@ -80,15 +82,15 @@ fn count_allocations(requests: impl Fn(&TestHost, &Connection)) -> usize {
 }
 
 /// Runs a server under a tool of valgrind while it answers the requests and stops. Returns what the
-/// tool printed. The limit on the address space disables the server's pool, which valgrind cannot
-/// run. `compile_for` is `any-cpu`, because valgrind does not support all instructions of new
-/// processors.
-fn under_valgrind(tool: &[&str], requests: impl Fn(&TestHost, &Connection)) -> String {
+/// server and the tool printed. The limit on the address space disables the server's pool of
+/// instances, which valgrind cannot run. `compile_for` is `any-cpu`, because valgrind does not
+/// support all instructions of new processors.
+fn run_under_valgrind(tool: &[&str], requests: impl Fn(&TestHost, &Connection)) -> String {
     let limited = ["prlimit", "--as=25769803776"];
     let setup = Setup::new().config("compile_for = \"any-cpu\"").run_under(&limited);
-    // Valgrind does not start within the limits of the compiler's process, so this first start
-    // compiles the connector without valgrind.
-    let (mut host, connection) = setup.start_with("instant", json!({}));
+    // Valgrind does not start within the limits of the compiler process. So the connector is
+    // compiled at this first start, without valgrind.
+    let (mut host, connection) = setup.start_with_guest("instant", json!({}));
     assert!(host.stop().success());
     host.restart_under(&[&limited[..], &["valgrind"], tool].concat());
     host.await_connector("instant", "ready", None);
@@ -100,22 +102,24 @@ fn under_valgrind(tool: &[&str], requests: impl Fn(&TestHost, &Connection)) -> S
 /// Counts the CPU instructions of a server while it answers the requests and stops.
 fn count_instructions(requests: impl Fn(&TestHost, &Connection)) -> u64 {
     let tool = ["--tool=callgrind", "--callgrind-out-file=/dev/null"];
-    let output = under_valgrind(&tool, requests);
+    let output = run_under_valgrind(&tool, requests);
     let count = output.lines().find_map(|line| line.split_once("Collected : "));
     let (_, count) = count.unwrap_or_else(|| panic!("no count of Callgrind:\n{output}"));
     count.trim().parse().expect("a number")
 }
 
-/// Counts the bytes that a server copies with `memcpy`, `memmove` and similar functions.
+/// Counts the bytes that a server copies with `memcpy`, `memmove` and similar functions while it
+/// answers the requests and stops.
 fn count_copied_bytes(requests: impl Fn(&TestHost, &Connection)) -> u64 {
     let tool = ["--tool=dhat", "--mode=copy", "--dhat-out-file=/dev/null"];
-    let output = under_valgrind(&tool, requests);
+    let output = run_under_valgrind(&tool, requests);
     let total = output.lines().find_map(|line| line.split_once("Total: "));
     let (_, total) = total.unwrap_or_else(|| panic!("no total of DHAT:\n{output}"));
     let bytes = total.trim().split(' ').next().expect("a number").replace(',', "");
     bytes.parse().expect("a number")
 }
 
+/// Sends a Create Defect request for a new failed test.
 fn create(host: &TestHost, connection: &Connection) -> Answer {
     let answer = host.create(connection, &failed_test());
     answer.assert_status(200);
@@ -155,7 +159,7 @@ fn a_create_and_a_repeat_stay_within_their_limits_of_allocations() {
             }
         })
     };
-    // The first requests fill caches, so their allocations are subtracted.
+    // The first requests fill caches, so the test subtracts their allocations.
     for (event, is_repeat, limit) in
         [("create", false, CREATE_ALLOCATIONS_MAX), ("repeat", true, REPEAT_ALLOCATIONS_MAX)]
     {
@@ -167,7 +171,7 @@ fn a_create_and_a_repeat_stay_within_their_limits_of_allocations() {
 }
 
 #[test]
-fn an_event_stays_within_its_limit_of_instructions() {
+fn an_event_executes_at_most_its_limit_of_instructions() {
     let run = |creates: usize, repeats: usize, counts: usize| {
         count_instructions(|host, connection| {
             let (client, repeated_test, path) =
@@ -224,7 +228,7 @@ fn a_create_and_a_repeat_stay_within_their_limits_of_copied_bytes() {
 }
 
 #[test]
-fn a_create_asks_the_system_for_no_random_numbers() {
+fn a_create_requests_no_random_numbers_from_the_system() {
     let count = |creates: usize| {
         let calls = system_calls("getrandom", |host, connection| {
             for _ in 0..creates {
@@ -233,14 +237,14 @@ fn a_create_asks_the_system_for_no_random_numbers() {
         });
         calls.len()
     };
-    // The random number generator of each thread is seeded from time to time.
+    // From time to time, the random number generator of a thread requests a new seed.
     let more = count(6 * REQUESTS).saturating_sub(count(REQUESTS));
     assert!(more < REQUESTS, "{more} more for {} creates", 5 * REQUESTS);
 }
 
 #[test]
-fn an_event_stays_within_its_limit_of_waits_of_threads() {
-    let (host, connection) = Setup::new().start_with("instant", json!({}));
+fn an_event_causes_at_most_its_limit_of_waits_of_threads() {
+    let (host, connection) = Setup::new().start_with_guest("instant", json!({}));
     let (client, path, repeated_test) = (host.anonymous(), connection.create_path(), failed_test());
     client.json("POST", &path, &repeated_test).assert_status(200);
     let waits = |is_repeat: bool| {

@@ -1,6 +1,7 @@
-//! Crashes at each step of a Create Defect. The real binary is killed at the system call that
-//! begins the next step. After the restart, a repeated click returns the defect, either at once or
-//! after the wait for a write that may still arrive. Redmine never has two issues.
+//! Crashes at each step of a Create Defect event. The program strace kills the server at the system
+//! call that begins the next step. After the restart, a repeated click returns the defect. If the
+//! tracker may still receive the interrupted write, the click must wait first. Redmine never has
+//! two issues for one failed test.
 
 use jackfield_tests::{
     Guest, KillPoint, RedmineFixture, Request, Setup, TestHost, defect_states, failed_test,
@@ -10,8 +11,8 @@ use serde_json::{Value, json};
 
 /// What the proxy holds until the server is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Held {
-    /// Nothing: the kill point is set before the click.
+enum HeldByProxy {
+    /// The proxy holds nothing. The test sets the kill point before the click.
     Nothing,
     /// Redmine's answer to the connector's read.
     ReadAnswer,
@@ -23,75 +24,79 @@ enum Held {
 
 /// The result of the repeated click after the restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Repeat {
+enum RepeatResult {
     /// The connector runs again and creates the defect.
     Runs,
-    /// 503 while the tracker may still process the write; then the connector runs again.
+    /// The server answers 503 while the tracker may still process the write. Then the connector
+    /// runs again.
     Waits,
-    /// The issue exists. The host finds it by its marker, or the row is already `created`.
+    /// The issue exists. The host finds the issue by its marker, or the row is already `created`.
     Finds,
 }
 
+/// A step of a Create Defect event at which the server is killed.
 struct Step {
+    /// When the server is killed.
     name: &'static str,
-    held_by_proxy: Held,
-    /// The system call at which the server is killed. `None`: the test kills the server while the
-    /// write is held.
+    held_by_proxy: HeldByProxy,
+    /// Returns the system call at which strace kills the server. If it returns `None`, the test
+    /// kills the server while the proxy holds the write.
     kill_point: fn(&TestHost) -> Option<KillPoint>,
-    /// The state of the row after the kill.
+    /// The state of the row after the kill; `None` if the row is not stored.
     row_state: Option<&'static str>,
-    repeat: Repeat,
+    repeat_result: RepeatResult,
 }
 
+/// The steps at which the test kills the server, in their order.
 const STEPS: [Step; 7] = [
     Step {
         name: "before `intent` is committed",
-        held_by_proxy: Held::Nothing,
+        held_by_proxy: HeldByProxy::Nothing,
         kill_point: next_commit,
         row_state: None,
-        repeat: Repeat::Runs,
+        repeat_result: RepeatResult::Runs,
     },
     Step {
         name: "after `intent` is committed",
-        held_by_proxy: Held::Nothing,
+        held_by_proxy: HeldByProxy::Nothing,
         kill_point: |_| Some(KillPoint::outgoing_connection()),
         row_state: Some("intent"),
-        repeat: Repeat::Runs,
+        repeat_result: RepeatResult::Runs,
     },
     Step {
         name: "connected, before `sent` is committed",
-        held_by_proxy: Held::ReadAnswer,
+        held_by_proxy: HeldByProxy::ReadAnswer,
         kill_point: next_commit,
         row_state: Some("intent"),
-        repeat: Repeat::Runs,
+        repeat_result: RepeatResult::Runs,
     },
     Step {
         name: "after `sent` is committed, before the first byte",
-        held_by_proxy: Held::ReadAnswer,
-        kill_point: |_| Some(KillPoint::send(1)),
+        held_by_proxy: HeldByProxy::ReadAnswer,
+        kill_point: |_| Some(KillPoint::nth_send(1)),
         row_state: Some("sent"),
-        repeat: Repeat::Waits,
+        repeat_result: RepeatResult::Waits,
     },
     Step {
         name: "after the last byte",
-        held_by_proxy: Held::Write,
+        held_by_proxy: HeldByProxy::Write,
         kill_point: |_| None,
         row_state: Some("sent"),
-        repeat: Repeat::Waits,
+        repeat_result: RepeatResult::Waits,
     },
     Step {
         name: "answered, before `created` is committed",
-        held_by_proxy: Held::WriteAnswer,
+        held_by_proxy: HeldByProxy::WriteAnswer,
         kill_point: next_commit,
         row_state: Some("sent"),
-        repeat: Repeat::Finds,
+        repeat_result: RepeatResult::Finds,
     },
     Step {
         name: "after `created` is committed, before the answer",
-        held_by_proxy: Held::WriteAnswer,
-        kill_point: |_| Some(KillPoint::send(1)),
+        held_by_proxy: HeldByProxy::WriteAnswer,
+        kill_point: |_| Some(KillPoint::nth_send(1)),
         row_state: Some("created"),
-        repeat: Repeat::Finds,
+        repeat_result: RepeatResult::Finds,
     },
 ];
 
@@ -100,8 +105,8 @@ fn next_commit(host: &TestHost) -> Option<KillPoint> {
     Some(KillPoint::write_to(host.data("jackfield.db-wal")))
 }
 
-/// A server with short waits and a connection to Redmine.
-fn fixture(connector: &str, guest: &Guest, settings: Value) -> RedmineFixture {
+/// Starts a server with short waits and a connection to Redmine.
+fn start_fixture(connector: &str, guest: &Guest, settings: Value) -> RedmineFixture {
     Setup::new()
         .config(
             "sweep_ms = 500\n[create]\nin_doubt_s = 2\n[limits]\nrun_ms = 4000\n\
@@ -110,27 +115,27 @@ fn fixture(connector: &str, guest: &Guest, settings: Value) -> RedmineFixture {
         .start_with_redmine(connector, guest, settings)
 }
 
-/// Clicks, kills the server at the kill point, and starts the server again. Returns the state of
-/// the row after the kill.
-fn crash(
+/// Sends a click, kills the server at the kill point, and starts the server again. Returns the
+/// state that the row had after the kill.
+fn click_and_crash(
     fixture: &mut RedmineFixture,
     test: &Value,
-    held_by_proxy: Held,
+    held_by_proxy: HeldByProxy,
     kill_point: Option<&KillPoint>,
 ) -> Option<String> {
     let RedmineFixture { host, proxy, connection, .. } = fixture;
     let is_read = |request: &Request| !request.is_post();
     let gate = match held_by_proxy {
-        Held::Nothing => None,
-        Held::ReadAnswer => {
+        HeldByProxy::Nothing => None,
+        HeldByProxy::ReadAnswer => {
             proxy.set_script(|exchange| exchange.pass_and_keep_open());
             Some(proxy.hold_answers(is_read))
         }
-        Held::Write => {
+        HeldByProxy::Write => {
             proxy.set_script(lose_writes);
             Some(proxy.hold_requests(Request::is_post))
         }
-        Held::WriteAnswer => Some(proxy.hold_answers(Request::is_post)),
+        HeldByProxy::WriteAnswer => Some(proxy.hold_answers(Request::is_post)),
     };
     if gate.is_none() {
         host.kill_at(kill_point.expect("a kill point"));
@@ -155,11 +160,12 @@ fn crash(
     row_state
 }
 
-/// Repeats the click until the answer is the defect, and checks that Redmine has one issue.
-fn assert_one_issue(fixture: &RedmineFixture, test: &Value, repeat: Repeat) {
+/// Repeats the click until the answer is the defect. Checks that the repeated click has this
+/// result, and that Redmine has one issue.
+fn assert_one_issue(fixture: &RedmineFixture, test: &Value, repeat_result: RepeatResult) {
     let issues = || fixture.project.issues_of(test).into_iter().map(|issue| issue.id);
     let writes = fixture.proxy.posts();
-    if repeat == Repeat::Waits {
+    if repeat_result == RepeatResult::Waits {
         let first_repeat = fixture.create(test);
         assert!(
             [503, 504].contains(&first_repeat.status),
@@ -171,7 +177,7 @@ fn assert_one_issue(fixture: &RedmineFixture, test: &Value, repeat: Repeat) {
     let written = fixture.proxy.posts() - writes;
     assert_eq!(
         written,
-        usize::from(repeat != Repeat::Finds),
+        usize::from(repeat_result != RepeatResult::Finds),
         "the repeat sent an unexpected number of writes"
     );
     assert_eq!(issues().collect::<Vec<_>>(), [defect["id"].as_str().expect("an id")]);
@@ -181,25 +187,30 @@ fn assert_one_issue(fixture: &RedmineFixture, test: &Value, repeat: Repeat) {
 #[test]
 fn a_crash_at_any_step_makes_no_second_issue() {
     let settings = json!({"priority": "High"}); // makes the connector read before it writes
-    let mut fixture = fixture("redmine", &Guest::example("redmine"), settings);
-    for Step { name, held_by_proxy, kill_point, row_state, repeat } in STEPS {
+    let mut fixture = start_fixture("redmine", &Guest::example("redmine"), settings);
+    for Step { name, held_by_proxy, kill_point, row_state, repeat_result } in STEPS {
         let test = failed_test();
         let kill_point = kill_point(&fixture.host);
-        let state = crash(&mut fixture, &test, held_by_proxy, kill_point.as_ref());
+        let state = click_and_crash(&mut fixture, &test, held_by_proxy, kill_point.as_ref());
         println!("{name}: the row is {state:?}");
         assert_eq!(state.as_deref(), row_state, "{name}");
-        assert_one_issue(&fixture, &test, repeat);
+        assert_one_issue(&fixture, &test, repeat_result);
     }
 }
 
 #[test]
 fn a_crash_in_the_middle_of_a_write_makes_no_second_issue() {
-    let mut fixture = fixture("large", &Guest::named("large"), json!({}));
+    let mut fixture = start_fixture("large", &Guest::named("large"), json!({}));
     let test = failed_test();
     let before = fixture.proxy.posts();
-    let row_state = crash(&mut fixture, &test, Held::ReadAnswer, Some(&KillPoint::send(2)));
+    let row_state = click_and_crash(
+        &mut fixture,
+        &test,
+        HeldByProxy::ReadAnswer,
+        Some(&KillPoint::nth_send(2)),
+    );
     assert_eq!(row_state.as_deref(), Some("sent"));
     assert_eq!(fixture.proxy.posts(), before, "the write arrived completely");
     assert_eq!(fixture.proxy.truncated_requests(), 1, "the write was not begun");
-    assert_one_issue(&fixture, &test, Repeat::Waits);
+    assert_one_issue(&fixture, &test, RepeatResult::Waits);
 }

@@ -1,6 +1,6 @@
-//! Random crashes. The server is killed repeatedly under load, with repeated clicks, while the
-//! tracker answers its writes with many kinds of status. There is one issue per failed test, no
-//! person has to help, and an answer 200 never changes.
+//! Random crashes. The test kills the server repeatedly under load, while several clicks for each
+//! failed test are in progress. The tracker answers writes with many different statuses. In the
+//! end, each failed test has one issue, and no person had to help. An answer 200 never changes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -15,15 +15,15 @@ use serde_json::{Value, json};
 fn random_crashes_make_no_second_issue() {
     let rounds = rounds();
     let mut crash_test = CrashTest::start();
-    // The first defect. The host uses it as the control of later searches: a search that finds it
-    // works.
+    // The host uses the first defect to check later searches. A search that does not find this
+    // defect does not work.
     let first = failed_test();
-    crash_test.finish(&first);
+    crash_test.click_until_created(&first);
     let mut tests = vec![first];
     let mut crashes: BTreeMap<(Moment, String), u32> = BTreeMap::new();
     for (round, moment) in (0..rounds).zip(Moment::ALL.into_iter().cycle()) {
         let new: Vec<_> = (0..3).map(|_| failed_test()).collect();
-        for state in crash_test.crash(moment, &new, round) {
+        for state in crash_test.click_and_crash(moment, &new, round) {
             *crashes.entry((moment, state)).or_default() += 1;
         }
         tests.extend(new);
@@ -38,23 +38,25 @@ fn random_crashes_make_no_second_issue() {
         assert!(count >= rounds / 10, "only {count} crashes at {moment:?} with a row in {state}");
     }
     for test in &tests {
-        crash_test.finish(test);
+        crash_test.click_until_created(test);
     }
     let issues = crash_test.fixture.project.issues();
     assert_eq!(issues.len(), tests.len(), "there is not exactly one issue per failed test");
     for test in &tests {
-        assert_eq!(issues.iter().filter(|issue| issue.is_of(test)).count(), 1, "{test}");
+        assert_eq!(issues.iter().filter(|issue| issue.is_about(test)).count(), 1, "{test}");
     }
 }
 
-/// A server with a Redmine whose answers fail, and the defects that it has returned.
+/// A server with a connection to a Redmine whose answers fail, and the defects that the server has
+/// returned.
 struct CrashTest {
     fixture: RedmineFixture,
-    /// The first answer to each failed test.
+    /// The first answer 200 to each failed test. The key is the text of the failed test.
     answers: HashMap<String, Value>,
 }
 
 impl CrashTest {
+    /// Starts the server with short waits and a connection to Redmine.
     fn start() -> Self {
         let settings = json!({"priority": "High"}); // makes the connector read before it writes
         let fixture = Setup::new()
@@ -66,11 +68,11 @@ impl CrashTest {
         Self { fixture, answers: HashMap::new() }
     }
 
-    /// Clicks each test twice, kills the server and starts it again. Returns the states of the
-    /// tests' rows after the kill.
-    fn crash(&mut self, moment: Moment, tests: &[Value], round: u32) -> BTreeSet<String> {
+    /// Sends two clicks for each failed test, kills the server and starts it again. Returns the
+    /// states that the rows of these tests had after the kill.
+    fn click_and_crash(&mut self, moment: Moment, tests: &[Value], round: u32) -> BTreeSet<String> {
         let RedmineFixture { host, proxy, connection, .. } = &mut self.fixture;
-        let gate = hold_at(proxy, moment);
+        let gate = hold_requests_at(proxy, moment);
         let clicks: Vec<_> = tests
             .iter()
             .chain(tests)
@@ -78,7 +80,7 @@ impl CrashTest {
             .collect();
         match &gate {
             Some(gate) => gate.await_held(1),
-            // The moment is arbitrary, so there is no event to wait for.
+            // The server is killed at any moment, so the test waits for no request.
             None => std::thread::sleep(Duration::from_millis(u64::from(round * 37 % 200))),
         }
         host.kill();
@@ -96,8 +98,8 @@ impl CrashTest {
         ids.filter_map(|id| rows.remove(id)).collect()
     }
 
-    /// Repeats the click until the answer is the defect. No person helps.
-    fn finish(&mut self, test: &Value) {
+    /// Repeats the click until the answer is the defect. No person makes a decision.
+    fn click_until_created(&mut self, test: &Value) {
         self.fixture.proxy.forward_all();
         let answer = wait_for("the defect of the failed test", 90, || {
             let answer = self.fixture.create(test);
@@ -110,7 +112,8 @@ impl CrashTest {
         self.check_same_answer(test, &answer);
     }
 
-    /// Checks that an answer 200 equals the first answer 200 to the same failed test.
+    /// Checks that an answer 200 equals the first answer 200 to the same failed test. Other answers
+    /// are not checked.
     fn check_same_answer(&mut self, test: &Value, answer: &Answer) {
         if answer.status == 200 {
             let first = self.answers.entry(test.to_string()).or_insert_with(|| answer.json());
@@ -119,8 +122,9 @@ impl CrashTest {
     }
 }
 
-/// Sets the proxy's script so that requests are held at this moment.
-fn hold_at(proxy: &ScriptedServer, moment: Moment) -> Option<Gate> {
+/// Sets the proxy's script so that the proxy holds requests or answers at this moment. Returns the
+/// gate at which they are held; `None` for [`Moment::Any`].
+fn hold_requests_at(proxy: &ScriptedServer, moment: Moment) -> Option<Gate> {
     proxy.forward_all();
     match moment {
         Moment::BeforeWrite => {
@@ -156,8 +160,8 @@ const ODD_ANSWERS: [(u16, bool); 9] = [
     (422, false),
 ];
 
-/// Answers about every second write in an odd way. The marker in the body decides, so the choice is
-/// random.
+/// Answers about every second write with one of [`ODD_ANSWERS`]. The choice is random, because it
+/// depends on the marker in the body.
 fn answer_oddly(exchange: &Exchange<'_>) -> Reply {
     let bytes = exchange.request.body.iter().map(|byte| usize::from(*byte)).sum::<usize>();
     let odd_answer = ODD_ANSWERS.get(bytes % (2 * ODD_ANSWERS.len()));

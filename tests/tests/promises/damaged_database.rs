@@ -1,4 +1,4 @@
-//! A data folder that is damaged, lacks its key or comes from a later version. The server refuses
+//! A data folder that is damaged, has no key, or was written by a later version. The server refuses
 //! to start, prints one line that says what to do, and changes no file.
 
 use std::collections::BTreeMap;
@@ -8,14 +8,14 @@ use std::path::Path;
 use jackfield_tests::{Setup, TestHost, failed_test, with_database};
 use serde_json::json;
 
-/// A stopped server whose database has twenty defects, all in one file.
+/// Returns a stopped server. Its database has twenty defects, and all its content is in one file.
 fn stopped_host() -> TestHost {
-    let (mut host, connection) = Setup::new().start_with("instant", json!({}));
+    let (mut host, connection) = Setup::new().start_with_guest("instant", json!({}));
     for _ in 0..20 {
         host.create(&connection, &failed_test()).assert_status(200);
     }
     assert!(host.stop().success());
-    // Moves everything into jackfield.db, so that damage to it is damage to the defects.
+    // Moves all content into jackfield.db. So damage to this file is damage to the defects.
     with_database(&host.data_folder(), |database| {
         database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     });
@@ -24,7 +24,7 @@ fn stopped_host() -> TestHost {
 
 #[test]
 fn a_clean_stop_leaves_the_whole_database_in_one_file() {
-    let (mut host, connection) = Setup::new().start_with("instant", json!({}));
+    let (mut host, connection) = Setup::new().start_with_guest("instant", json!({}));
     host.create(&connection, &failed_test()).assert_status(200);
     assert!(host.stop().success());
     let log = fs::metadata(host.data("jackfield.db-wal")).map_or(0, |file| file.len());
@@ -34,7 +34,7 @@ fn a_clean_stop_leaves_the_whole_database_in_one_file() {
     );
 }
 
-/// Reads the files of the data folder, without compiled code.
+/// Reads the files of the data folder. Compiled code, which is in a subfolder, is not read.
 fn read_files(host: &TestHost) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(host.data_folder()).expect("the data folder");
     let paths = entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_file());
@@ -55,18 +55,19 @@ fn assert_refuses_to_start(host: &mut TestHost, words: &[&str]) {
         assert!(line.contains(word), "{word:?} is missing in: {line}");
     }
     let after = read_files(host);
-    // SQLite may leave an empty log beside a file that it cannot read completely.
+    // SQLite may create an empty log beside a database file that it cannot read completely.
     let new = after.keys().filter(|name| !before.contains_key(*name));
     let new: Vec<_> =
         new.filter(|name| !name.ends_with("-wal") && !name.ends_with("-shm")).collect();
     assert!(new.is_empty(), "new files: {new:?}");
-    // The file `lock` names the last process that held the lock, so it changes.
+    // The file `lock` contains the id of the process that had the lock last, so each start changes
+    // this file.
     for (name, bytes) in before.into_iter().filter(|(name, _)| name != "lock") {
         assert!(after.get(&name) == Some(&bytes), "{name} was changed");
     }
 }
 
-/// Overwrites a part of a file with a constant byte.
+/// Overwrites this number of bytes of a file with a constant byte, from this offset on.
 fn overwrite(path: &Path, from: usize, bytes: usize) {
     let mut content = fs::read(path).expect("a readable file");
     assert!(content.len() > from + bytes, "the file is too short for the damaged part");

@@ -1,5 +1,5 @@
-//! The data folder. The server uses no file that another user could have put there, and it never
-//! changes the mode of a folder that a person named.
+//! The data folder. The server uses no file that another user could have put into this folder. It
+//! never changes the mode of a folder that a person named.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
@@ -11,16 +11,18 @@ use jackfield_tests::{Setup, binary, empty_home};
 /// The user id of `nobody`.
 const OTHER_USER: u32 = 65_534;
 
+/// Sets the permission bits of a file or folder.
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("the mode is set");
 }
 
+/// Returns the permission bits of a file or folder, and its bits for set-id and sticky.
 fn mode(path: &Path) -> u32 {
     path.metadata().expect("the path exists").permissions().mode() & 0o7777
 }
 
-/// Starts a server in this folder, which contains `data` and `plugins`. The start must fail.
-/// Returns the last line on stderr.
+/// Starts a server in this folder, which contains `data` and `plugins`. Checks that the start
+/// fails. Returns the last line on stderr.
 #[track_caller]
 fn error_of_refused_start(folder: &Path, admin_token: Option<&str>) -> String {
     let mut command = Command::new(binary());

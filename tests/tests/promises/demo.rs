@@ -1,6 +1,6 @@
-//! `jackfield demo`, the first command that a new user runs. It starts a server with a sample
-//! tracker and a connection, sends one Create Defect and one KPI event, prints each step, and
-//! continues to serve.
+//! `jackfield demo`, the first command that a new user runs. The command starts a server with a
+//! sample tracker and a connection. It sends one Create Defect request and one request for counts,
+//! and prints each step. Then the server continues to run.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use jackfield_tests::{Client, Guest, binary, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
-fn the_demo_shows_a_defect_and_counts_and_keeps_serving() {
+fn the_demo_creates_a_defect_prints_counts_and_continues_to_serve() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::create_dir(folder.path().join("plugins")).expect("the folder is created");
     std::fs::write(folder.path().join("plugins/redmine.wasm"), Guest::example("redmine").bytes)

@@ -1,5 +1,6 @@
-//! `jackfield dev` puts each new build of a connector into use on a running server and shows its
-//! events. It never replaces a working version by a file that does not work.
+//! `jackfield dev` puts each new build of a connector into use on a running server, and shows the
+//! events of the connector. The command never replaces a working version by a file that does not
+//! work.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -14,15 +15,18 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+/// Maximum time to wait for an expected line of the command.
 const LINE_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// A running `jackfield dev --json`. It is killed when dropped.
-struct Dev {
+/// A running `jackfield dev --json`. Dropping this value kills the process.
+struct DevProcess {
     child: Child,
+    /// The JSON values that the command prints, one on each line.
     lines: Receiver<Value>,
 }
 
-impl Dev {
+impl DevProcess {
+    /// Starts the command for a connector's file or project, and with these further arguments.
     fn start(host: &TestHost, target: &Path, words: &[&str]) -> Self {
         let mut command = host.cli(&["dev", "--json"]);
         command.arg(target).args(words).stdout(Stdio::piped()).stderr(Stdio::inherit());
@@ -40,7 +44,8 @@ impl Dev {
         Self { child, lines }
     }
 
-    /// Waits for the next line that fulfils a condition, and returns it.
+    /// Waits for the next line for which `is_wanted` returns true, and returns this line. If that
+    /// takes too long, the error contains `what`.
     #[track_caller]
     fn next_line(&self, what: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
@@ -52,7 +57,7 @@ impl Dev {
         }
     }
 
-    /// Waits for the next line with this state, and returns it.
+    /// Waits for the next line with this `state`, and returns this line.
     #[track_caller]
     fn next_state(&self, state: &str) -> Value {
         self.next_line(state, |line| line["state"] == state)
@@ -65,13 +70,14 @@ impl Dev {
     }
 }
 
-impl Drop for Dev {
+impl Drop for DevProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
+/// Returns this build of the test guest `traps-on-demand`.
 fn guest_build(number: u32) -> Guest {
     Guest::named("traps-on-demand").with_build(number)
 }
@@ -85,10 +91,10 @@ fn write_connector(guest: &Guest) -> (TempDir, PathBuf) {
 }
 
 #[test]
-fn each_new_build_is_in_use_after_a_moment_and_its_events_are_shown() {
+fn each_new_build_is_put_into_use_and_its_events_are_shown() {
     let host = Setup::new().start();
     let (_folder, file) = write_connector(&guest_build(1));
-    let dev = Dev::start(&host, &file, &[]);
+    let dev = DevProcess::start(&host, &file, &[]);
     let first = dev.next_state("serving");
     assert_eq!((&first["connector"], &first["version"]), (&json!("tracker"), &json!("1.0.1")));
     let hint = dev.next_state("no-connection");
@@ -111,8 +117,8 @@ fn each_new_build_is_in_use_after_a_moment_and_its_events_are_shown() {
         "{second}"
     );
 
-    // The server refuses the next build, because its `describe` panics. The last build stays in
-    // use.
+    // The server refuses the next build, because the function `describe` of this build panics. The
+    // previous build stays in use.
     std::fs::write(&file, &guest_build(2).bytes).expect("the file is written");
     let failed = dev.next_state("failed");
     assert!(failed["text"].to_string().contains("build 2 does not describe itself"), "{failed}");
@@ -135,7 +141,7 @@ fn a_project_is_built_at_each_change_and_a_build_that_fails_changes_nothing() {
     let new = host.cli(&["new", "my-tracker", "--lang", "script"]).current_dir(&folder).output();
     assert!(new.expect("the binary starts").status.success());
     let project = folder.path().join("my-tracker");
-    let dev = Dev::start(&host, &project, &[]);
+    let dev = DevProcess::start(&host, &project, &[]);
     let first = dev.next_state("serving");
     assert_eq!(first["connector"], "my-tracker", "{first}");
 
@@ -168,7 +174,7 @@ fn dev_names_a_version_that_waits_for_consent() {
     host.add_connection("qa", "tracker", json!({"url": unreachable_url()}), secrets);
     let (_folder, file) = write_connector(&asks_more(2));
     let plugins = host.folder().join("plugins").display().to_string();
-    let dev = Dev::start(&host, &file, &["--plugins", &plugins]);
+    let dev = DevProcess::start(&host, &file, &["--plugins", &plugins]);
     let loaded = dev.next_line("the version", |line| !line["sha256"].is_null());
     assert_eq!(
         (&loaded["state"], &loaded["sha256"]),
@@ -180,7 +186,7 @@ fn dev_names_a_version_that_waits_for_consent() {
 }
 
 #[test]
-fn dev_refuses_a_missing_server_folder_or_file_with_the_fix() {
+fn dev_refuses_to_start_without_a_server_a_folder_or_a_valid_file() {
     let (folder, file) = write_connector(&guest_build(1));
     let refused = |command: &mut Command, words: &[&str]| {
         let output = command.output().expect("the binary starts");

@@ -1,5 +1,6 @@
-//! A disk that becomes full or read-only while the server runs. No create is left incomplete,
-//! `/readyz` reports the problem, and the server recovers without a restart.
+//! A disk that becomes full or read-only while the server runs. `/readyz` reports the problem, and
+//! the server recovers without a restart. It then completes each create, and creates no second
+//! defect.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -13,10 +14,12 @@ use serde_json::{Value, json};
 /// A server whose data folder is a separate, small disk.
 struct SmallDisk {
     host: TestHost,
-    data: PathBuf,
+    /// The data folder, by a path that this test can open.
+    data_path: PathBuf,
 }
 
 impl SmallDisk {
+    /// Starts a server with this test guest. A new file system of 24 MiB is its data folder.
     fn start(guest: &str) -> Self {
         let mount = r#"mount -t tmpfs -o size=24m,mode=700 tmpfs data && exec "$0" "$@""#;
         let host = Setup::new()
@@ -27,25 +30,26 @@ impl SmallDisk {
         let folder = host.data_folder();
         let below_root = folder.strip_prefix("/").expect("an absolute path");
         let process = host.process_id().to_string();
-        let data = Path::new("/proc").join(process).join("root").join(below_root);
-        assert!(data.join("jackfield.db").exists(), "the test cannot see the server's disk");
-        Self { host, data }
+        let data_path = Path::new("/proc").join(process).join("root").join(below_root);
+        assert!(data_path.join("jackfield.db").exists(), "the test cannot see the server's disk");
+        Self { host, data_path }
     }
 
-    /// Fills the disk.
+    /// Fills the disk with a file.
     fn fill(&self) {
-        let mut filler = File::create(self.data.join("filler")).expect("a new file");
+        let mut filler = File::create(self.data_path.join("filler")).expect("a new file");
         let block = [0; 4_096];
         while filler.write_all(&block).is_ok() {}
     }
 
-    /// Frees the space again.
-    fn clear(&self) {
-        fs::remove_file(self.data.join("filler")).expect("the filler is removed");
+    /// Removes the file that fills the disk.
+    fn free_space(&self) {
+        fs::remove_file(self.data_path.join("filler")).expect("the filler is removed");
     }
 }
 
-/// A tracker that answers each POST with the issue 42 and whose search finds this issue.
+/// Starts a fake tracker. It answers each POST request with the issue 42, and its search finds this
+/// issue.
 fn start_tracker() -> ScriptedServer {
     ScriptedServer::start(|exchange| {
         if exchange.request.is_post() {
@@ -56,7 +60,7 @@ fn start_tracker() -> ScriptedServer {
     })
 }
 
-/// Waits until `/readyz` is a problem, and returns its detail.
+/// Waits until `/readyz` answers with a problem, and returns the detail of the problem.
 #[track_caller]
 fn await_not_ready(host: &TestHost) -> String {
     host.await_readiness(503).problem(503, "store-unavailable")
@@ -75,9 +79,9 @@ fn await_created(host: &TestHost, connection: &Connection, test: &Value) -> Valu
     })
 }
 
-/// Checks the server while it cannot store anything: it refuses a create before it sends a request,
-/// `/readyz` names the reason, and the process continues to run. Returns the failed test of the
-/// refused create.
+/// Checks a server that cannot store anything. The server refuses a create before it sends a
+/// request to the tracker. `/readyz` names the reason, and the process continues to run. Returns
+/// the failed test of the refused create.
 #[track_caller]
 fn assert_refuses_creates(
     host: &TestHost,
@@ -118,7 +122,7 @@ fn while_the_disk_is_full_creates_are_refused_and_repeats_are_answered() {
         "the repeat of a created defect has another answer"
     );
 
-    disk.clear();
+    disk.free_space();
     host.await_readiness(200);
     let defect = await_created(host, &connection, &refused);
     assert_eq!(await_created(host, &connection, &refused), defect, "a repeat has another answer");
@@ -137,7 +141,8 @@ fn the_problem_of_a_full_disk_says_what_to_do() {
     }
 }
 
-/// The guest is held while it reads. When it then writes, the state `sent` cannot be committed.
+/// The tracker delays the answer to a read of the guest. Meanwhile the disk becomes full. When the
+/// guest then sends its write, the server cannot commit the state `sent`.
 #[test]
 fn a_write_is_not_sent_if_the_disk_is_full_when_it_is_journaled() {
     let disk = SmallDisk::start("large");
@@ -154,14 +159,14 @@ fn a_write_is_not_sent_if_the_disk_is_full_when_it_is_journaled() {
     assert!(detail.contains("full"), "{detail}");
     assert_eq!(tracker.posts(), 0, "a write was sent without a journal entry");
 
-    disk.clear();
+    disk.free_space();
     host.await_readiness(200);
     assert_eq!(await_created(host, &connection, &test)["id"], "42");
     assert_eq!(tracker.posts(), 1);
 }
 
-/// The tracker created the issue, but the full disk cannot store it. The click is answered with the
-/// defect, and the defect is stored once the disk has room.
+/// The tracker created the issue, but the server cannot store it on the full disk. The answer to
+/// the click is the defect. The server stores the defect as soon as the disk has free space.
 #[test]
 fn no_defect_is_lost_if_the_disk_is_full_when_the_tracker_answers() {
     let disk = SmallDisk::start("good");
@@ -175,7 +180,7 @@ fn no_defect_is_lost_if_the_disk_is_full_when_the_tracker_answers() {
     gate.open();
     assert_eq!(click.answer().expect(200)["id"], "42");
 
-    disk.clear();
+    disk.free_space();
     host.await_readiness(200);
     wait_for("the defect to be stored", 20, || {
         let defects = host.admin().get("/defects").expect(200);
@@ -190,7 +195,7 @@ fn no_defect_is_lost_if_the_disk_is_full_when_the_tracker_answers() {
 #[test]
 fn while_the_disk_is_read_only_creates_are_refused_and_repeats_are_answered() {
     let tracker = start_tracker();
-    let (host, connection) = Setup::new().start_with("good", json!({"url": tracker.url()}));
+    let (host, connection) = Setup::new().start_with_guest("good", json!({"url": tracker.url()}));
     let created = failed_test();
     let defect = host.create(&connection, &created).expect(200);
 

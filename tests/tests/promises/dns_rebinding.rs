@@ -1,5 +1,5 @@
-//! A name whose addresses change. The host checks every address each time it resolves the name, so
-//! a granted name never leads to a forbidden address.
+//! A host name whose addresses change. Each time the server resolves a name, it checks every
+//! address of the name. So a granted name never leads to a forbidden address.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -10,19 +10,19 @@ use serde_json::{Value, json};
 
 use crate::calls::INTERFACES;
 
-/// An address that represents any public address. All addresses of the test's own network are
-/// routed to this machine.
-const PUBLIC: Ipv4Addr = Ipv4Addr::new(5, 5, 5, 5);
-/// Addresses that a granted name may not lead to.
-const FORBIDDEN: [Ipv4Addr; 4] = [
+/// An address that stands for all public addresses. In the test's own network, this address belongs
+/// to this machine.
+const PUBLIC_ADDRESS: Ipv4Addr = Ipv4Addr::new(5, 5, 5, 5);
+/// Addresses to which the server never sends a request, even if the name is granted.
+const FORBIDDEN_ADDRESSES: [Ipv4Addr; 4] = [
     Ipv4Addr::LOCALHOST,
     Ipv4Addr::new(10, 5, 5, 5),
     Ipv4Addr::new(169, 254, 169, 254),
     Ipv4Addr::new(192, 168, 5, 5),
 ];
 
-/// Closes the connection after the answer, so the next request connects again and resolves the
-/// name.
+/// Answers a request and closes the TCP connection. So the server resolves the name again for the
+/// next request.
 fn answer_and_close(_: &Exchange<'_>) -> Reply {
     Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\nconnection: close\r\n\r\nreached".to_vec())
 }
@@ -30,14 +30,14 @@ fn answer_and_close(_: &Exchange<'_>) -> Reply {
 #[test]
 fn a_name_that_changes_its_address_reaches_only_allowed_addresses() {
     let name = "dns_rebinding::a_name_that_changes_its_address_reaches_only_allowed_addresses";
-    if !run_in_own_network(name, &[&[PUBLIC], &FORBIDDEN[1..]].concat()) {
+    if !run_in_own_network(name, &[&[PUBLIC_ADDRESS], &FORBIDDEN_ADDRESSES[1..]].concat()) {
         return;
     }
     let names = NameServer::start();
     let host = Setup::new().guests(["calls"]).start();
-    let granted = ScriptedServer::start_at(SocketAddr::from((PUBLIC, 0)), answer_and_close);
+    let granted = ScriptedServer::start_at(SocketAddr::from((PUBLIC_ADDRESS, 0)), answer_and_close);
     let port = granted.address().port();
-    let forbidden = FORBIDDEN.map(|address| {
+    let forbidden = FORBIDDEN_ADDRESSES.map(|address| {
         ScriptedServer::start_at(SocketAddr::from((address, port)), answer_and_close)
     });
     for via in INTERFACES {
@@ -48,22 +48,24 @@ fn a_name_that_changes_its_address_reaches_only_allowed_addresses() {
             names.set_addresses(addresses);
             host.create(&connection, &failed_test()).expect(200)
         };
-        for address in FORBIDDEN {
-            assert_eq!(call(&[PUBLIC])["id"], "200", "{via}");
-            for addresses in [&[address][..], &[PUBLIC, address], &[address, PUBLIC]] {
+        for address in FORBIDDEN_ADDRESSES {
+            assert_eq!(call(&[PUBLIC_ADDRESS])["id"], "200", "{via}");
+            for addresses in
+                [&[address][..], &[PUBLIC_ADDRESS, address], &[address, PUBLIC_ADDRESS]]
+            {
                 let received = call(addresses);
                 assert_eq!(received["id"], "denied", "{via} {addresses:?}: {received}");
             }
         }
     }
-    assert_eq!(granted.requests().len(), 2 * FORBIDDEN.len());
+    assert_eq!(granted.requests().len(), 2 * FORBIDDEN_ADDRESSES.len());
     for server in forbidden {
         assert_eq!(server.connections(), 0, "{}", server.address());
     }
 }
 
-/// The address that Debian gives to the machine's own name.
-const OWN_NAME: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
+/// The address that Debian assigns to the machine's own name.
+const ADDRESS_OF_OWN_NAME: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
 
 #[test]
 fn a_name_of_this_machine_is_reached_only_with_allow_private() {
@@ -72,9 +74,10 @@ fn a_name_of_this_machine_is_reached_only_with_allow_private() {
         return;
     }
     let names = NameServer::start();
-    names.set_addresses(&[OWN_NAME]);
+    names.set_addresses(&[ADDRESS_OF_OWN_NAME]);
     let host = Setup::new().guests(["calls"]).start();
-    let tracker = ScriptedServer::start_at(SocketAddr::from((OWN_NAME, 0)), answer_and_close);
+    let tracker =
+        ScriptedServer::start_at(SocketAddr::from((ADDRESS_OF_OWN_NAME, 0)), answer_and_close);
     let url = format!("http://tracker.test:{}", tracker.address().port());
     for via in INTERFACES {
         let settings = json!({"url": url, "target": format!("{url}/x"), "via": via});

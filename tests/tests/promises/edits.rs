@@ -1,48 +1,54 @@
-//! Edits of connections. An edit of an outdated state is refused, so that two admins do not
-//! overwrite each other's edits. A path that Test Manager really uses can be mapped for one
-//! connection.
+//! Edits of connections. The server refuses an edit of an outdated state, so that two admins do not
+//! overwrite each other's edits. If Test Manager uses an unexpected path, an admin can map this
+//! path for one connection.
 
 use jackfield_tests::{Answer, Setup, TestHost, failed_test};
 use serde_json::{Value, json};
 
+/// Edits the connection `qa`, with these values of the header `If-Match`.
 fn patch(host: &TestHost, if_match: &[&str], body: &Value) -> Answer {
     let headers: Vec<_> = if_match.iter().map(|etag| ("if-match", *etag)).collect();
     host.admin().send("PATCH", "/connections/qa", &headers, body.to_string().as_bytes())
 }
 
-fn etag(answer: &Answer) -> String {
+/// Returns the entity tag of an answer.
+fn etag_of(answer: &Answer) -> String {
     answer.header("etag").expect("an entity tag").to_owned()
 }
 
 #[test]
 fn an_edit_of_an_outdated_state_is_refused_and_changes_nothing() {
-    let (host, _) = Setup::new().start_with("instant", json!({}));
+    let (host, _) = Setup::new().start_with_guest("instant", json!({}));
     let read = host.admin().get("/connections/qa");
-    let first = etag(&read);
+    let first = etag_of(&read);
     assert_eq!(first, format!("\"{}\"", read.json()["revision"]));
 
     let edited = patch(&host, &[&first], &json!({"index_delay_s": 7}));
     assert_eq!(edited.expect(200)["index_delay_s"], 7);
-    let second = etag(&edited);
+    let second = etag_of(&edited);
     assert_ne!(first, second);
     let refused = patch(&host, &[&first], &json!({"index_delay_s": 9, "name": "other"}));
     let why = refused.problem(412, "precondition-failed");
     assert!(why.contains("read it again"), "{why}");
     let shown = host.admin().get("/connections/qa");
-    assert_eq!((shown.json()["index_delay_s"].clone(), etag(&shown)), (json!(7), second.clone()));
+    assert_eq!(
+        (shown.json()["index_delay_s"].clone(), etag_of(&shown)),
+        (json!(7), second.clone())
+    );
 
-    // Other changes by a person also change the entity tag. Events and recordings do not.
+    // Other changes by a person also change the entity tag. Events and recordings do not change
+    // the entity tag.
     host.admin().json("POST", "/connections/qa/pause", &json!({})).assert_status(200);
     patch(&host, &[&second], &json!({"index_delay_s": 9}))
         .assert_problem(412, "precondition-failed");
-    let third = etag(&host.admin().get("/connections/qa"));
+    let third = etag_of(&host.admin().get("/connections/qa"));
     host.admin().json("POST", "/connections/qa/record", &json!({"for_s": 60})).assert_status(200);
     for if_match in [&["\"1\"", &third][..], &["*"], &[]] {
         let name = format!("{if_match:?}");
         let edited = patch(&host, if_match, &json!({"index_delay_s": 1}));
         assert_eq!(edited.status, 200, "{name}: {edited:?}");
         if if_match.len() == 2 {
-            let weak = format!("W/{}", etag(&edited));
+            let weak = format!("W/{}", etag_of(&edited));
             patch(&host, &[&weak], &json!({})).assert_problem(412, "precondition-failed");
         }
     }
@@ -51,7 +57,7 @@ fn an_edit_of_an_outdated_state_is_refused_and_changes_nothing() {
 
 #[test]
 fn an_edit_by_the_command_line_raises_the_revision_by_one() {
-    let (host, _) = Setup::new().start_with("instant", json!({}));
+    let (host, _) = Setup::new().start_with_guest("instant", json!({}));
     let before = host.connection("qa")["revision"].as_u64().expect("a number");
     let (succeeded, printed) = host.run_cli(&["connections", "edit", "qa", "--index-delay-s", "5"]);
     assert!(succeeded, "{printed}");
@@ -60,7 +66,7 @@ fn an_edit_by_the_command_line_raises_the_revision_by_one() {
 
 #[test]
 fn an_unrecognised_request_names_the_command_that_maps_it() {
-    let (host, connection) = Setup::new().start_with("instant", json!({}));
+    let (host, connection) = Setup::new().start_with_guest("instant", json!({}));
     let other = host.add_connection("other", "instant", json!({}), json!({}));
     let body = failed_test().to_string();
     let send = |hook: &str, method: &str, path: &str| {
@@ -102,7 +108,7 @@ fn an_unrecognised_request_names_the_command_that_maps_it() {
 
 #[test]
 fn mapped_paths_stay_after_a_restart() {
-    let (mut host, connection) = Setup::new().start_with("instant", json!({}));
+    let (mut host, connection) = Setup::new().start_with_guest("instant", json!({}));
     let body = json!({"path": "/new", "kind": "create-defect"});
     host.admin().json("POST", "/connections/qa/paths", &body).assert_status(200);
     let revision = host.connection("qa")["revision"].clone();

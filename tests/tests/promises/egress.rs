@@ -1,5 +1,5 @@
-//! A connector reaches only the origins that its connection grants, however an address is spelled,
-//! through both HTTP interfaces.
+//! A connector reaches only the origins that its connection grants, through both HTTP interfaces.
+//! No unusual spelling of an address leads to another origin.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::calls::{INTERFACES, TwoOrigins, call};
 
 #[test]
-fn the_granted_origin_is_reached_by_each_spelling_of_it() {
+fn a_granted_origin_is_reached_by_each_spelling_of_its_address() {
     let origins = TwoOrigins::start(Setup::new());
     for via in INTERFACES {
         for target in
@@ -27,8 +27,9 @@ fn the_granted_origin_is_reached_by_each_spelling_of_it() {
     assert_eq!(last.header("host"), Some(origins.granted.address().to_string().as_str()));
 }
 
-/// Addresses without a grant. Their spelling makes them look granted, or would pass a weak check.
-const FORBIDDEN: [&str; 23] = [
+/// URLs of origins that the connection does not grant. Their spelling looks like that of a granted
+/// origin, or would pass an incomplete check.
+const FORBIDDEN_URLS: [&str; 23] = [
     "http://127.0.0.1:OTHER/",
     "http://localhost:OTHER/",
     "http://localhost:PORT/",
@@ -58,10 +59,11 @@ const FORBIDDEN: [&str; 23] = [
 fn an_origin_without_a_grant_is_refused_through_both_interfaces_and_recorded() {
     let origins = TwoOrigins::start(Setup::new());
     for via in INTERFACES {
-        for target in FORBIDDEN {
+        for target in FORBIDDEN_URLS {
             let target = origins.target(target);
             let received = origins.call(json!({"target": target, "via": via}));
-            // A fragment is never sent, so this request may reach the granted origin.
+            // HTTP does not send the fragment after `#`, so this request may reach the granted
+            // origin.
             let is_harmless = target.contains('#') && received.key == "200";
             let is_refused = received.is_refused();
             assert!(
@@ -80,8 +82,8 @@ fn an_origin_without_a_grant_is_refused_through_both_interfaces_and_recorded() {
     assert_eq!(calls[0]["status"], Value::Null);
 }
 
-/// A person granted these origins, so only the address rules refuse them. Without these rules, the
-/// addresses with `PORT` would reach a server of this machine.
+/// A person granted these origins, so only the address rules refuse the requests. Without these
+/// rules, the URLs with `PORT` would lead to a server of this machine.
 #[test]
 fn a_granted_origin_at_a_forbidden_address_is_refused() {
     let server_on_all_addresses =
@@ -119,8 +121,9 @@ fn a_granted_origin_at_a_forbidden_address_is_refused() {
     assert_eq!(server_on_all_addresses.connections(), 0);
 }
 
-/// A person granted these origins, and private addresses, too. The host refuses them, because the
-/// server would see requests from its own machine and might trust them as requests of a proxy.
+/// A person granted these origins, and allowed private addresses. The host still refuses requests
+/// to these origins. They would come to the server from its own machine, so the server might trust
+/// them as requests of a proxy.
 #[test]
 fn a_guest_never_reaches_the_server_itself() {
     let host = Setup::new().guests(["calls"]).start();
@@ -169,8 +172,8 @@ fn other_schemes_and_paths_that_look_like_hosts_reach_no_other_server() {
     ];
     for target in targets {
         let received = origins.call(json!({"target": origins.target(target), "via": "http"}));
-        // Whether the target is only a path at the granted origin, although it looks like another
-        // host. A backslash counts as a slash.
+        // Some targets look like another host, but are only a path at the granted origin. A
+        // backslash counts as a slash.
         let is_path = target.starts_with('/') || target.contains("PORT\\@");
         let is_harmless = is_path && received.key == "200";
         let is_refused = received.is_refused();
@@ -179,10 +182,10 @@ fn other_schemes_and_paths_that_look_like_hosts_reach_no_other_server() {
     assert_eq!(origins.other.requests().len(), 0, "{:?}", origins.other.requests());
 }
 
-/// A guest cannot set headers that only the host may set, and cannot insert line breaks that would
-/// start another header.
+/// A guest cannot set headers that only the host may set. It also cannot insert a line break, after
+/// which another header would begin.
 #[test]
-fn a_request_cannot_be_split_or_forged() {
+fn a_guest_cannot_split_a_request_or_forge_its_headers() {
     let setup = Setup::new().env("JACKFIELD_SECRET_PROXY", "the-secret-of-the-reverse-proxy");
     let origins = TwoOrigins::start(setup.config(
         "trusted_proxies = [\"127.0.0.1\"]
@@ -207,8 +210,8 @@ fn a_request_cannot_be_split_or_forged() {
             let is_refused = received.is_refused();
             assert!(is_refused, "{via} {header}: {} {}", received.key, received.text);
         }
-        // HTTP libraries set these headers themselves. The host drops them and sends its own, which
-        // the end of this test checks.
+        // HTTP libraries of guests set these headers. The host removes them and sends its own
+        // headers, which the end of this test checks.
         for header in [
             "Host=evil.example",
             "host=127.0.0.1:1",
@@ -238,7 +241,7 @@ fn a_request_cannot_be_split_or_forged() {
             assert!(is_refused, "{via} {target:?}: {} {}", received.key, received.text);
         }
     }
-    // The interface `http` has no CONNECT.
+    // The interface `http` has no method CONNECT, so only `wasi:http` is tested.
     for target in ["http://127.0.0.1:OTHER/", "http://127.0.0.1:PORT/"] {
         let settings =
             json!({"target": origins.target(target), "via": "wasi:http", "method": "CONNECT"});
@@ -313,10 +316,10 @@ fn a_redirect_is_followed_only_to_a_granted_origin_and_never_for_a_write() {
 }
 
 #[test]
-fn only_create_may_write() {
+fn only_the_function_create_may_send_a_write() {
     let tracker = ScriptedServer::start(|_| Reply::new(500, ""));
     let (host, connection) =
-        Setup::new().start_with("write-in-find", json!({"url": tracker.url()}));
+        Setup::new().start_with_guest("write-in-find", json!({"url": tracker.url()}));
     let test = failed_test();
     assert_ne!(host.create(&connection, &test).status, 200);
     let repeat = host.create(&connection, &test);
@@ -338,7 +341,7 @@ fn only_create_may_write() {
     );
 }
 
-/// In its `count`, the guest sends the same request as in its `create`.
+/// The guest sends the same request in its function `count` as in its function `create`.
 #[test]
 fn a_write_outside_create_is_refused_through_both_interfaces() {
     let origins = TwoOrigins::start(Setup::new());

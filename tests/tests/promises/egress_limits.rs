@@ -1,5 +1,5 @@
-//! The limits on requests, on answers and on the host's CPU time for them apply to both HTTP
-//! interfaces.
+//! The limits on requests and answers of a guest apply to both HTTP interfaces. The same holds for
+//! the limit on CPU time, which also counts the host's work for requests and answers.
 
 use std::io::Write;
 
@@ -7,24 +7,24 @@ use jackfield_tests::{Reply, Response, Setup, failed_test};
 use serde_json::json;
 
 use crate::calls::{INTERFACES, TwoOrigins};
-use crate::good_neighbour::{Good, assert_harmless, with_good};
+use crate::good_neighbour::{GoodConnector, assert_attack_is_harmless, with_good_connector};
 
 #[test]
-fn an_endless_answer_and_a_decompression_bomb_hit_the_limit() {
-    let origins = TwoOrigins::start(with_good(Setup::new()));
+fn an_endless_answer_and_a_decompression_bomb_end_at_the_limit() {
+    let origins = TwoOrigins::start(with_good_connector(Setup::new()));
     let bomb = gzip_of_zeros(512 << 20);
     assert!(bomb.len() < 1 << 20);
-    let good = Good::add_to(&origins.host);
-    let attack = || endless_answers(&origins, &bomb);
+    let good = GoodConnector::add_to(&origins.host);
+    let attack = || receive_endless_answers(&origins, &bomb);
     for _ in 0..3 {
-        attack(); // the memory that the first large bodies of each thread map stays mapped
+        attack(); // memory that a thread maps for its first large bodies stays mapped
     }
-    assert_harmless(&origins.host, &good, "endless answers and bombs", attack);
+    assert_attack_is_harmless(&origins.host, &good, "endless answers and bombs", attack);
 }
 
-/// Through each of the two HTTP interfaces, a guest receives an endless body, an endless header and
-/// a decompression bomb. Checks that the host limits each answer.
-fn endless_answers(origins: &TwoOrigins, bomb: &[u8]) {
+/// Makes a guest receive an endless body, an endless header and a decompression bomb, through each
+/// of the two HTTP interfaces. Checks that the host ends each answer at a limit.
+fn receive_endless_answers(origins: &TwoOrigins, bomb: &[u8]) {
     let answer_endlessly = |head: &'static str| {
         origins.granted.set_script(|_| Reply::Endless(head.as_bytes().to_vec()));
     };
@@ -42,6 +42,7 @@ fn endless_answers(origins: &TwoOrigins, bomb: &[u8]) {
     }
 }
 
+/// Checks that the host ends the current answer of the granted origin at the limit of its body.
 fn assert_answer_limited(origins: &TwoOrigins, via: &str, what: &str) {
     let connection = origins.add_connection(json!({"via": via}));
     let answer = origins.host.create(&connection, &failed_test());
@@ -50,6 +51,7 @@ fn assert_answer_limited(origins: &TwoOrigins, via: &str, what: &str) {
     assert!(why.contains("limits.response_body_bytes"), "{via}, {what}: {calls}");
 }
 
+/// Returns a gzip file of this number of zero bytes.
 fn gzip_of_zeros(length: usize) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     let block = vec![0; 1 << 20];
@@ -59,9 +61,9 @@ fn gzip_of_zeros(length: usize) -> Vec<u8> {
     encoder.finish().expect("writing to memory does not fail")
 }
 
-/// The limits are small here, so that a request of a usual size exceeds each of them.
+/// The limits in this test are small, so that requests of usual sizes exceed them.
 #[test]
-fn the_limits_of_a_request_hold_through_both_interfaces() {
+fn the_limits_of_a_request_apply_to_both_interfaces() {
     let limits = "[limits]\nrequest_body_bytes = 1000\noutbound_calls = 1";
     let origins = TwoOrigins::start(Setup::new().config(limits));
     origins
@@ -87,9 +89,9 @@ fn the_limits_of_a_request_hold_through_both_interfaces() {
     }
 }
 
-/// The host decompresses an empty stream twenty thousand times, while the guest only waits.
+/// The host decompresses twenty thousand empty gzip streams, while the guest only waits.
 #[test]
-fn host_work_for_a_request_is_charged_through_both_interfaces() {
+fn work_of_the_host_for_a_request_is_charged_to_the_run_through_both_interfaces() {
     let origins = TwoOrigins::start(Setup::new());
     answer_with_empty_gzip_streams(&origins, 20_000);
     for (via, method) in INTERFACES.iter().flat_map(|via| [(via, "GET"), (via, "POST")]) {
@@ -101,9 +103,9 @@ fn host_work_for_a_request_is_charged_through_both_interfaces() {
     }
 }
 
-/// Too much work of the host ends a run in the same way as too much work of the guest.
+/// A run ends in the same way at too much work of the host and at too much work of the guest.
 #[test]
-fn host_work_ends_at_the_cpu_limit_through_both_interfaces() {
+fn work_of_the_host_ends_at_the_cpu_limit_through_both_interfaces() {
     let origins = TwoOrigins::start(Setup::new().config("[limits]\ncpu_ms = 100"));
     answer_with_empty_gzip_streams(&origins, 400_000);
     for via in INTERFACES {
@@ -114,6 +116,7 @@ fn host_work_ends_at_the_cpu_limit_through_both_interfaces() {
     }
 }
 
+/// Makes the granted origin answer with this number of empty gzip streams, one after the other.
 fn answer_with_empty_gzip_streams(origins: &TwoOrigins, count: usize) {
     let body = gzip_of_zeros(0).repeat(count);
     let compressed_answer = Response::new(200, body).with_header("content-encoding", "gzip");

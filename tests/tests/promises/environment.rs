@@ -1,5 +1,5 @@
-//! Environment variables with unusual values: a line break at the end, an empty value, or a name
-//! that a platform uses for another purpose.
+//! Unusual environment variables: a value with a line break at the end, an empty value, or a name
+//! that Kubernetes uses for another purpose.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::calls::{add_connection, call};
 
-/// Runs a command of this server with additional variables. Returns whether it succeeded, and its
-/// standard output and error.
+/// Runs a command for this server with additional environment variables. Returns whether the
+/// command succeeded, and what it printed.
 fn run_cli(host: &TestHost, variables: &[(&str, &str)], arguments: &[&str]) -> (bool, String) {
     let mut command = host.cli(arguments);
     let output = command.envs(variables.iter().copied()).stdin(Stdio::null()).output();
@@ -136,8 +136,8 @@ fn the_server_does_not_start_with_a_key_that_is_not_utf8() {
     command.env("JACKFIELD_SECRET_KEY", OsStr::from_bytes(b"\xff\xfe"));
     let mut server =
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
-    // Reads the first line. It is empty if the server ends, and otherwise the address of the
-    // server.
+    // Reads the first line. If the server ends, the line is empty. Otherwise it contains the
+    // address of the server.
     let mut printed = String::new();
     let stdout = BufReader::new(server.stdout.take().expect("a pipe")).read_line(&mut printed);
     stdout.expect("text on stdout");

@@ -1,12 +1,12 @@
-//! The commands of the operator's manual erase the texts of a defect. Afterwards, the failed test
-//! still has only one defect.
+//! The operator's manual contains commands that erase the texts of a defect. After these commands,
+//! the server still knows the defect, and creates no second defect for the failed test.
 
 use std::fs;
 
 use jackfield_tests::{Guest, Setup, failed_test, root, with_database};
 use serde_json::json;
 
-/// Reads the SQL statements of the manual, and inserts the key of this defect.
+/// Returns the SQL statements of the manual with the key of this defect.
 fn manual_statements(key: &str) -> String {
     let page = fs::read_to_string(root().join("docs/operator.md")).expect("docs/operator.md");
     let begin = "sqlite3 /var/lib/jackfield/jackfield.db \"\n";
@@ -18,7 +18,7 @@ fn manual_statements(key: &str) -> String {
 
 #[test]
 fn the_texts_of_a_defect_are_erased_and_the_defect_is_still_known() {
-    // The title names the build, so that no other text in the file is the same.
+    // The title contains the build number, so no other text in the database equals the title.
     let guest = Guest::named("instant").with_build(654_321);
     let mut host = Setup::new().plugin("instant", &guest).start();
     let connection = host.add_connection("qa", "instant", json!({}), json!({}));

@@ -1,11 +1,11 @@
 //! Events. The id of an event connects the webhook request, the log of the guest, the outbound
-//! calls, the defect and the answer. Requests that matched no connection are listed, too. Lists can
-//! be filtered and have pages.
+//! calls, the defect and the answer. A request whose webhook token is unknown has an event, too. A
+//! list of events can be filtered, and has pages.
 
 use jackfield_tests::{Guest, Reply, ScriptedServer, Setup, TestHost, failed_test, wait_for};
 use serde_json::{Value, json};
 
-use crate::recurrence::failed_again;
+use crate::recurrence::same_test_case_failed_again;
 
 #[test]
 fn events_are_listed_filtered_and_paged() {
@@ -56,7 +56,7 @@ fn events_are_listed_filtered_and_paged() {
 
 #[test]
 fn an_event_shows_the_log_the_calls_and_the_usage_of_a_run() {
-    let (host, connection) = Setup::new().start_with("log-flood", json!({}));
+    let (host, connection) = Setup::new().start_with_guest("log-flood", json!({}));
     let answer = host.create(&connection, &failed_test());
     let event = host.event_of(&answer);
     let run = &event["runs"][0];
@@ -74,11 +74,12 @@ fn an_event_shows_the_log_the_calls_and_the_usage_of_a_run() {
 
 #[test]
 fn the_oldest_events_are_deleted_when_there_are_too_many() {
-    let (host, connection) =
-        Setup::new().config("events_max = 5\nsweep_ms = 200").start_with("instant", json!({}));
+    let (host, connection) = Setup::new()
+        .config("events_max = 5\nsweep_ms = 200")
+        .start_with_guest("instant", json!({}));
     let mut created: Vec<_> =
         (0..20).map(|_| host.create(&connection, &failed_test()).event()).collect();
-    // Events are stored in order, so all earlier events are stored, too.
+    // The server stores events in their order. So all earlier events are stored, too.
     host.event(&created[19]);
     let kept = wait_for("the old events to be deleted", 30, || {
         let page = host.admin().get("/events?limit=100").expect(200);
@@ -91,8 +92,8 @@ fn the_oldest_events_are_deleted_when_there_are_too_many() {
     assert_eq!(host.admin().get(&format!("/events/{}", created[19])).status, 404);
 }
 
-/// Claim, instantiation, guest, requests and store follow each other, and are within the time of
-/// the event.
+/// The steps follow each other: the claim, the instantiation, the guest with its requests, and the
+/// store. The last step ends before the event ends.
 #[test]
 fn an_event_shows_when_each_of_its_steps_began_and_ended() {
     let mut host = Setup::new().guests(["good"]).start();
@@ -127,8 +128,8 @@ fn an_event_shows_when_each_of_its_steps_began_and_ended() {
     let positions: Vec<_> = parts.iter().map(|part| text.find(part)).collect();
     assert!(succeeded && positions.is_sorted() && positions[0].is_some(), "{positions:?}: {text}");
 
-    // After a restart, the defect is not in the cache. The server claims the row, and runs no
-    // guest.
+    // After the restart, the defect is not in the cache. The server answers from the row that it
+    // claims, and runs no guest.
     host.restart();
     let repeat = host.event_of(&host.create(&connection, &test));
     assert_eq!(repeat["outcome"], "repeated");
@@ -154,24 +155,25 @@ fn steps_of(host: &TestHost, kind: &str, outcome: &str, count: usize) -> Vec<Vec
 
 /// The number of comments that the test causes.
 const COMMENTS: usize = 6;
+/// A configuration with a short lease, short waits and short limits.
 const SHORT_WAITS: &str = "lease_ms = 1500\nsweep_ms = 200\n[create]\nin_doubt_s = 1\n[limits]\n\
                            run_ms = 2000\ncreate_answer_ms = 1000";
 
 #[test]
-fn the_event_of_a_search_in_the_background_has_its_claim_and_its_store() {
+fn the_event_of_a_search_in_the_background_shows_the_steps_claim_and_store() {
     let tracker = ScriptedServer::start(|exchange| match exchange.request.is_post() {
         true => Reply::reset(),
         false => Reply::new(500, ""),
     });
     let setup = Setup::new().config(SHORT_WAITS);
-    let (host, connection) = setup.start_with("good", json!({"url": tracker.url()}));
+    let (host, connection) = setup.start_with_guest("good", json!({"url": tracker.url()}));
     host.create(&connection, &failed_test()).assert_status(503);
     tracker.set_script(|_| Reply::json(200, r#"{"issues":[{"id":42}]}"#));
     assert_eq!(steps_of(&host, "sweep", "adopted", 1), [["claim", "store"]]);
 }
 
 #[test]
-fn the_event_of_a_comment_has_its_claim_and_its_store() {
+fn the_event_of_a_comment_shows_the_steps_claim_and_store() {
     let setup = Setup::new();
     let fixture = setup.start_with_redmine("redmine", &Guest::example("redmine"), json!({}));
     let edit = json!({"on_recurrence": "comment"});
@@ -179,14 +181,14 @@ fn the_event_of_a_comment_has_its_claim_and_its_store() {
     let tests: Vec<_> = (0..COMMENTS).map(|_| failed_test()).collect();
     for test in &tests {
         fixture.create(test).assert_status(200);
-        fixture.create(&failed_again(test)).assert_status(200);
+        fixture.create(&same_test_case_failed_again(test)).assert_status(200);
     }
     let steps = steps_of(&fixture.host, "follow-up", "followed-up", COMMENTS);
     assert!(steps.iter().all(|steps| *steps == ["claim", "store"]), "{steps:?}");
 }
 
-/// A connector that declares its write as a read hides the write from the journal. Then the host
-/// cannot prevent a second defect, and reports this in the log of the run.
+/// If a connector declares its write as a read, the journal does not contain the write. Then the
+/// host cannot prevent a second defect. It reports this in the log of the run.
 #[test]
 fn a_defect_without_a_journaled_write_is_reported() {
     let host = Setup::new().guests(["instant", "good"]).start();

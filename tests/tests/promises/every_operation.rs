@@ -1,6 +1,6 @@
-//! One test uses each operation of the admin API successfully. It begins with an empty server, and
-//! removes everything at the end. The operations are read from the OpenAPI document, so this test
-//! fails for a new operation until a step uses it.
+//! One test uses each operation of the admin API successfully. The test begins without a
+//! connection, and deletes all connections at the end. It reads the operations from the OpenAPI
+//! document. So a new operation makes the test fail until a step uses the operation.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -8,19 +8,21 @@ use std::collections::BTreeSet;
 use jackfield_tests::{Guest, Reply, ScriptedServer, Setup, TestHost, failed_test, wait_for};
 use serde_json::{Value, json};
 
-const KEY: &str = "k3y-of-the-tracker";
+/// The secret of each connection that needs one.
+const SECRET: &str = "k3y-of-the-tracker";
 
+/// The server on which the test uses the operations, one after the other.
 struct Scenario {
     host: TestHost,
     tracker: ScriptedServer,
-    /// The operations that succeeded.
-    used: RefCell<BTreeSet<String>>,
+    /// The ids of the operations that succeeded.
+    used_operations: RefCell<BTreeSet<String>>,
     /// Method, path and id of each operation.
     operations: Vec<(String, String, String)>,
 }
 
-/// Whether a path matches a template of the OpenAPI document. A `{path}` at the end matches several
-/// segments.
+/// Returns whether a path matches a template of the OpenAPI document. A `{path}` at the end of the
+/// template matches several segments.
 fn matches_template(template: &str, path: &str) -> bool {
     let path = path.split('?').next().unwrap_or_default();
     let (mut expected, mut segments) = (template.split('/').peekable(), path.split('/'));
@@ -36,11 +38,13 @@ fn matches_template(template: &str, path: &str) -> bool {
     segments.next().is_none()
 }
 
+/// Returns this build of a test guest.
 fn guest_build(name: &str, number: u32) -> Guest {
     Guest::named(name).with_build(number)
 }
 
 impl Scenario {
+    /// Starts the server and its tracker, and reads the operations.
     fn start() -> Self {
         let tracker = ScriptedServer::start(|exchange| {
             let request = exchange.request;
@@ -57,7 +61,8 @@ impl Scenario {
             .plugin("redmine", &Guest::example("redmine"))
             .plugin("asks", &guest_build("asks-more", 1))
             .start();
-        let mut scenario = Self { host, tracker, used: RefCell::default(), operations: Vec::new() };
+        let mut scenario =
+            Self { host, tracker, used_operations: RefCell::default(), operations: Vec::new() };
         let document = scenario.host.admin().get("/openapi.json").expect(200);
         for (path, methods) in document["paths"].as_object().expect("paths") {
             for (method, description) in methods.as_object().expect("methods") {
@@ -76,20 +81,23 @@ impl Scenario {
         let found =
             self.operations.iter().find(|(m, p, _)| m == method && matches_template(p, path));
         let (_, _, id) = found.unwrap_or_else(|| panic!("no operation is {method} {path}"));
-        self.used.borrow_mut().insert(id.clone());
+        self.used_operations.borrow_mut().insert(id.clone());
         serde_json::from_str(&answer.body).unwrap_or_default()
     }
 
+    /// Sends a GET request that must succeed.
     #[track_caller]
     fn get(&self, path: &str) -> Value {
         self.send("GET", path, b"")
     }
 
+    /// Sends a POST request that must succeed.
     #[track_caller]
     fn post(&self, path: &str, body: &Value) -> Value {
         self.send("POST", path, body.to_string().as_bytes())
     }
 
+    /// Sends a DELETE request that must succeed.
     #[track_caller]
     fn delete(&self, path: &str) {
         self.send("DELETE", path, b"");
@@ -119,10 +127,10 @@ impl Scenario {
     fn manage_connections(&self) {
         let url = self.tracker.url();
         let choices_body =
-            json!({"setting": "tracker", "settings": {"url": url}, "secrets": {"api-key": KEY}});
+            json!({"setting": "tracker", "settings": {"url": url}, "secrets": {"api-key": SECRET}});
         let listed = self.post("/connectors/redmine/choices", &choices_body);
         assert_eq!(listed["choices"][0]["label"], "Bug");
-        let body = json!({"name": "issues", "connector": "redmine", "secrets": {"api-key": KEY},
+        let body = json!({"name": "issues", "connector": "redmine", "secrets": {"api-key": SECRET},
             "settings": {"url": url, "project": "qa", "tracker": "Bug"}});
         self.post("/connections", &body);
         let listed = self.post("/connections/issues/choices", &json!({"setting": "tracker"}));
@@ -154,7 +162,7 @@ impl Scenario {
     }
 
     fn accept_new_version(&self) {
-        let body = json!({"name": "old", "connector": "asks", "secrets": {"key": KEY},
+        let body = json!({"name": "old", "connector": "asks", "secrets": {"key": SECRET},
             "settings": {"url": self.tracker.url()}});
         self.post("/connections", &body);
         self.host.replace("asks", &guest_build("asks-more", 2));
@@ -230,7 +238,7 @@ fn one_scenario_uses_every_operation_of_the_admin_api() {
     scenario.release_and_resolve_defects();
     scenario.manage_tokens();
     scenario.delete_connections();
-    let used = scenario.used.borrow();
+    let used = scenario.used_operations.borrow();
     let unused: Vec<_> =
         scenario.operations.iter().filter(|(_, _, id)| !used.contains(id)).collect();
     assert!(unused.is_empty(), "no step of the scenario uses {unused:?}");

@@ -1,6 +1,6 @@
-//! One failed test leads to one defect: with a hundred simultaneous clicks, and when the server is
-//! killed while the test's proxy holds back the server's request or the tracker's answer. The
-//! issues are counted in Redmine.
+//! One failed test leads to one defect, even after a hundred simultaneous clicks. The tests also
+//! kill the server while a proxy of the test holds a request of the server or an answer of the
+//! tracker. They count the issues in Redmine.
 
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
@@ -11,7 +11,8 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-fn fixture(settings: Value) -> RedmineFixture {
+/// Starts a server with short waits and a connection to Redmine.
+fn start_fixture(settings: Value) -> RedmineFixture {
     Setup::new()
         .config(
             "lease_ms = 3000\nsweep_ms = 500\n[create]\nin_doubt_s = 2\n[limits]\nrun_ms = 5000\n\
@@ -22,7 +23,7 @@ fn fixture(settings: Value) -> RedmineFixture {
 
 #[test]
 fn a_hundred_simultaneous_clicks_lead_to_one_run_one_issue_and_equal_answers() {
-    let fixture = fixture(json!({}));
+    let fixture = start_fixture(json!({}));
     let mut without_variation = failed_test();
     without_variation.as_object_mut().expect("an object").remove("variationId");
     let (mut null, mut empty, mut upper) =
@@ -52,9 +53,9 @@ fn a_hundred_simultaneous_clicks_lead_to_one_run_one_issue_and_equal_answers() {
     assert_eq!(fixture.proxy.posts(), 1, "the connector ran more than once");
 }
 
-/// Clicks, kills the server while the request is held at the gate, and starts the server again
-/// with a proxy that forwards everything.
-fn kill_while_held(fixture: &mut RedmineFixture, gate: &Gate, test: &Value) {
+/// Sends a click, kills the server while the proxy holds a request or an answer at the gate, and
+/// starts the server again. From then on, the proxy forwards everything.
+fn click_and_kill_while_held(fixture: &mut RedmineFixture, gate: &Gate, test: &Value) {
     let click = fixture.host.create_in_background(&fixture.connection, test);
     gate.await_held(1);
     fixture.host.kill();
@@ -66,12 +67,12 @@ fn kill_while_held(fixture: &mut RedmineFixture, gate: &Gate, test: &Value) {
 
 /// The proxy has received the complete write, but Redmine never receives it.
 #[test]
-fn after_a_kill_before_the_tracker_receives_the_write_a_repeat_creates_after_the_wait() {
-    let mut fixture = fixture(json!({}));
+fn after_a_kill_before_the_tracker_receives_the_write_a_repeat_waits_and_creates_the_defect() {
+    let mut fixture = start_fixture(json!({}));
     fixture.proxy.set_script(lose_writes);
     let gate = fixture.proxy.hold_requests(Request::is_post);
     let test = failed_test();
-    kill_while_held(&mut fixture, &gate, &test);
+    click_and_kill_while_held(&mut fixture, &gate, &test);
     let first_repeat = fixture.create(&test);
     assert!(
         [503, 504].contains(&first_repeat.status),
@@ -89,23 +90,23 @@ fn after_a_kill_before_the_tracker_receives_the_write_a_repeat_creates_after_the
 /// Redmine has created the issue, but the server never receives the answer.
 #[test]
 fn after_a_kill_before_the_trackers_answer_arrives_a_repeat_adopts_the_issue() {
-    let mut fixture = fixture(json!({}));
+    let mut fixture = start_fixture(json!({}));
     let gate = fixture.proxy.hold_answers(Request::is_post);
     let test = failed_test();
-    kill_while_held(&mut fixture, &gate, &test);
+    click_and_kill_while_held(&mut fixture, &gate, &test);
     let defect = fixture.create_until_final(&test).expect("the issue is found by its marker");
     assert_eq!(defect["id"], fixture.project.only_issue().id);
     assert_eq!(fixture.proxy.posts(), 1);
 }
 
-/// The guest is still reading and has sent no write, so a repeated click runs the connector again.
+/// At the kill, the guest has sent only a read. So a repeated click runs the connector again.
 #[test]
 fn after_a_kill_before_the_write_a_repeat_runs_the_connector_again() {
-    let mut fixture = fixture(json!({"priority": "High"})); // makes the connector read first
+    let mut fixture = start_fixture(json!({"priority": "High"})); // makes the connector read first
     fixture.proxy.set_script(|_| Reply::reset());
     let gate = fixture.proxy.hold_requests(|_| true);
     let test = failed_test();
-    kill_while_held(&mut fixture, &gate, &test);
+    click_and_kill_while_held(&mut fixture, &gate, &test);
     let defect = fixture.create_until_final(&test).expect("a new run creates the defect");
     assert_eq!(defect["id"], fixture.project.only_issue().id);
 }
@@ -135,7 +136,7 @@ fn a_guest_that_fails_after_its_write_succeeded_makes_no_second_issue() {
 
 #[test]
 fn a_released_defect_allows_exactly_one_more_issue() {
-    let fixture = fixture(json!({}));
+    let fixture = start_fixture(json!({}));
     let test = failed_test();
     let first = fixture.create_until_final(&test).expect("the defect is created");
     let listed = fixture.host.admin().get("/defects").expect(200);
@@ -149,19 +150,20 @@ fn a_released_defect_allows_exactly_one_more_issue() {
     assert_eq!(fixture.project.issues().len(), 2);
 }
 
-/// The tracker closes each connection after its answer, so an idle connection is stale.
+/// The tracker closes each TCP connection after its answer. So the server must not send a write
+/// over a TCP connection that has been idle.
 #[test]
-fn no_write_is_sent_over_a_stale_connection() {
+fn no_write_is_sent_over_a_connection_that_was_idle_for_a_second() {
     let answer = Response::json(201, r#"{"issue":{"id":7}}"#).bytes();
     let tracker = ScriptedServer::start(move |_| Reply::Raw(answer.clone()));
-    let (host, connection) = Setup::new().start_with("good", json!({"url": tracker.url()}));
+    let (host, connection) = Setup::new().start_with_guest("good", json!({"url": tracker.url()}));
     for _ in 0..5 {
         host.create(&connection, &failed_test()).assert_status(200);
     }
     tracker.set_script(|_| Reply::created(8));
     let before = tracker.connections();
     host.create(&connection, &failed_test()).assert_status(200);
-    // The connection must be idle for more than a second.
+    // The TCP connection must be idle for more than a second.
     std::thread::sleep(Duration::from_millis(1_200));
     host.create(&connection, &failed_test()).assert_status(200);
     assert_eq!(

@@ -1,6 +1,6 @@
-//! Fair shares: no connector and no connection can slow down another one. The tests run hung
-//! trackers, heavy components, floods, traps and computing guests at the same time as a good
-//! connection, whose events must all be answered.
+//! Fair shares of the server's resources. No connector and no connection can block another one. The
+//! tests run hung trackers, heavy components, floods, traps and computing guests. At the same time,
+//! the server must answer all events of a good connection.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -15,39 +15,40 @@ use serde_json::{Value, json};
 
 use crate::calls::INTERFACES;
 
-/// The longest time that a good event may take.
-const GOOD_MAX: Duration = Duration::from_secs(2);
+/// The longest time in which the server must answer an event of a good connection.
+const GOOD_EVENT_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// Sends one good event, which must be answered in time. Returns its usage.
+/// Sends a Create Defect request to a good connection, and checks that it is answered in time.
+/// Returns the usage of its run.
 #[track_caller]
 fn send_good_event(host: &TestHost, good: &Connection) -> Value {
     let started = Instant::now();
     let answer = host.create(good, &failed_test());
     let duration = started.elapsed();
     answer.assert_status(200);
-    assert!(duration <= GOOD_MAX, "a good event took {duration:?}");
+    assert!(duration <= GOOD_EVENT_TIME_MAX, "a good event took {duration:?}");
     let usage = host.run_of(&answer)["usage"].clone();
     assert!(usage["permits_before"].as_u64() <= Some(1), "{usage}");
     usage
 }
 
-/// A tracker that answers no request until the gate opens.
-fn hanging_tracker() -> (ScriptedServer, jackfield_tests::Gate) {
+/// Starts a fake tracker that answers no request until the gate opens.
+fn start_hanging_tracker() -> (ScriptedServer, jackfield_tests::Gate) {
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let gate = tracker.hold_requests(|_| true);
     (tracker, gate)
 }
 
-/// Sends this many creates in the background, each for another failed test.
+/// Sends `count` Create Defect requests in the background. Each request is for another failed test.
 fn start_clicks(host: &TestHost, connection: &Connection, count: usize) -> Vec<Click> {
     (0..count).map(|_| host.create_in_background(connection, &failed_test())).collect()
 }
 
-/// Components with many tables or memories, whose tracker hangs, leave slots of the pool to other
-/// connectors. Runs that find no slot wait for one.
+/// Two components have many tables or memories, and their tracker hangs. Their runs leave slots of
+/// the pool to other connectors. A run that finds no free slot waits.
 #[test]
 fn heavy_components_with_a_hung_tracker_leave_pool_slots_to_others() {
-    let (tracker, gate) = hanging_tracker();
+    let (tracker, gate) = start_hanging_tracker();
     let healthy = ScriptedServer::start(|_| Reply::created(2));
     let core_modules = [("many-tables", 48), ("many-memories", 20)];
     let setup = Setup::new().guests(["good"]);
@@ -61,8 +62,8 @@ fn heavy_components_with_a_hung_tracker_leave_pool_slots_to_others() {
         let connection = host.add_connection(name, name, json!({"url": tracker.url()}), json!({}));
         hung.extend(start_clicks(&host, &connection, 30));
     }
-    // 20 runs of the first component fit into its share of the slots, and 11 runs of the second
-    // component into the remaining slots.
+    // The slots are enough for 20 runs of the first component, which is its share, and for 11 runs
+    // of the second component.
     gate.await_held(25);
     for _ in 0..5 {
         send_good_event(&host, &good);
@@ -73,10 +74,10 @@ fn heavy_components_with_a_hung_tracker_leave_pool_slots_to_others() {
     }
 }
 
-/// While one tracker hangs, the server still answers other connections of the same connector, other
-/// connectors, and the counts of the same connection.
+/// The tracker of one connection hangs. The server still answers other connections of the same
+/// connector, connections of other connectors, and requests for counts of the same connection.
 #[test]
-fn a_hung_connection_takes_no_runs_from_others_and_its_counts_are_answered() {
+fn a_connection_with_a_hung_tracker_takes_no_runs_from_others_and_returns_counts() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "3"));
     let gate = tracker.hold_requests(Request::is_post);
     let healthy = ScriptedServer::start(|_| Reply::created(2));
@@ -94,7 +95,7 @@ fn a_hung_connection_takes_no_runs_from_others_and_its_counts_are_answered() {
         send_good_event(&host, &other);
         let started = Instant::now();
         host.kpis(&hung, &failed_test()["testCaseId"].to_string()[1..9]).assert_status(200);
-        assert!(started.elapsed() <= GOOD_MAX);
+        assert!(started.elapsed() <= GOOD_EVENT_TIME_MAX);
     }
     assert!(tracker.posts() <= 4, "{} creates run at once", tracker.posts());
     gate.open();
@@ -103,10 +104,11 @@ fn a_hung_connection_takes_no_runs_from_others_and_its_counts_are_answered() {
     }
 }
 
-/// A connector gets at most half of the host's runs, so another connector always finds a free run.
+/// A connector gets at most half of the host's runs. The other half always remains for other
+/// connectors.
 #[test]
-fn a_connector_takes_no_more_than_its_share_of_the_host() {
-    let (tracker, gate) = hanging_tracker();
+fn a_connector_uses_at_most_half_of_the_runs_of_the_host() {
+    let (tracker, gate) = start_hanging_tracker();
     let host = Setup::new().config("concurrent_runs_host = 4").guests(["good", "instant"]).start();
     let slow = host.add_connection("slow", "good", json!({"url": tracker.url()}), json!({}));
     let other = host.add_connection("other", "instant", json!({}), json!({}));
@@ -131,7 +133,7 @@ fn a_connector_takes_no_more_than_its_share_of_the_host() {
 #[test]
 fn a_good_event_is_answered_while_hostile_connections_are_busy() {
     const BUSY_CONNECTIONS: u64 = 40;
-    let (tracker, gate) = hanging_tracker();
+    let (tracker, gate) = start_hanging_tracker();
     let trap_tracker = ScriptedServer::start(|_| Reply::new(200, "bad"));
     let healthy = ScriptedServer::start(|_| Reply::created(2));
     let host = Setup::new()
@@ -184,13 +186,13 @@ fn a_good_event_is_answered_while_hostile_connections_are_busy() {
     }
 }
 
-/// A failed test that the connector cannot process is clicked repeatedly. Other failed tests are
-/// still processed.
+/// The test sends repeated clicks for a failed test with which the connector traps. The connector
+/// still creates defects for other failed tests.
 #[test]
 fn a_failed_test_that_makes_the_connector_trap_does_not_block_others() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "bad"));
     let (host, connection) =
-        Setup::new().start_with("traps-on-demand", json!({"url": tracker.url()}));
+        Setup::new().start_with_guest("traps-on-demand", json!({"url": tracker.url()}));
     let poisoned = failed_test();
     for _ in 0..8 {
         host.create(&connection, &poisoned).assert_problem(502, "connector-fault");
@@ -199,8 +201,8 @@ fn a_failed_test_that_makes_the_connector_trap_does_not_block_others() {
     host.create(&connection, &failed_test()).assert_status(200);
 }
 
-/// The problem names the tracker, the circuit breaker stays closed, and the server answers with the
-/// last known counts.
+/// The runs end with `tracker-unavailable`, the circuit breaker stays closed, and the server
+/// answers with the last known counts.
 #[test]
 fn a_hung_tracker_is_not_reported_as_a_connector_fault() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "7"));
@@ -241,7 +243,7 @@ fn a_hung_search_of_the_sweep_does_not_delay_the_deletion_of_old_events() {
     });
     let (host, connection) = Setup::new()
         .config("events_max = 5\nsweep_ms = 100\n[limits]\ncreate_answer_ms = 500")
-        .start_with("good", json!({"url": tracker.url()}));
+        .start_with_guest("good", json!({"url": tracker.url()}));
     let answer = host.create(&connection, &failed_test());
     assert!([409, 503, 504].contains(&answer.status), "{answer:?}");
     let gate = tracker.hold_requests(|_| true);
@@ -256,8 +258,8 @@ fn a_hung_search_of_the_sweep_does_not_delay_the_deletion_of_old_events() {
     gate.open();
 }
 
-/// The name server never answers for one connection. Its look-ups occupy a few threads, and other
-/// connections are served.
+/// The name server never answers the look-ups of one connection. These look-ups occupy only a few
+/// threads, and the server still answers other connections.
 #[test]
 fn a_silent_name_server_delays_only_one_connection() {
     let name = "fairness::a_silent_name_server_delays_only_one_connection";

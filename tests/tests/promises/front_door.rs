@@ -1,5 +1,6 @@
-//! The listeners of the server: TLS, HTTP/2, a Unix socket, sockets and notifications of systemd,
-//! the PROXY protocol, and security headers. curl and openssl are the clients.
+//! The listeners of the server, and what each answer has in common: TLS, HTTP/2, a Unix socket,
+//! sockets and notifications of systemd, the PROXY protocol, and security headers. The clients are
+//! curl and openssl.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -15,18 +16,21 @@ use serde_json::json;
 
 use crate::tls::Authority;
 
+/// The admin token of the servers.
 const ADMIN_TOKEN: &str = "test-admin-token-0123456789abcdef";
 
 /// A server that is started without `Setup`, because it listens on a Unix socket or uses TLS or the
 /// PROXY protocol.
 struct ServerProcess {
     process: Child,
+    /// The folder with `data`, `plugins` and `jackfield.toml`.
     home: tempfile::TempDir,
     /// The address that the server printed after `listening on `.
     address: String,
 }
 
 impl ServerProcess {
+    /// Starts a server with this listen address and this configuration, in a new folder.
     #[track_caller]
     fn start(listen: &str, config: &str) -> Self {
         let home = empty_home();
@@ -43,8 +47,9 @@ impl ServerProcess {
         (self.process, self.address) = spawn_server(self.home.path(), listen);
     }
 
-    /// Runs a command for the server at this URL. The command trusts the certificate authority in
-    /// this file.
+    /// Runs a command that uses the server at this URL. The command trusts the certificate
+    /// authority in the file `authority`. Returns whether the command succeeded, and what it
+    /// printed.
     fn run_cli(&self, url: &str, authority: &str, arguments: &[&str]) -> (bool, String) {
         let mut command = Command::new(binary());
         command.args(arguments).env("JACKFIELD_URL", url).env("SSL_CERT_FILE", authority);
@@ -62,7 +67,7 @@ impl Drop for ServerProcess {
     }
 }
 
-/// Starts a server. Returns its process and the address that it printed.
+/// Starts a server in this folder. Returns its process and the address that it printed.
 #[track_caller]
 fn spawn_server(home: &Path, listen: &str) -> (Child, String) {
     let mut command = Command::new(binary());
@@ -128,7 +133,8 @@ fn a_listener_serves_https_and_loads_a_changed_certificate() {
 
     let first = certificate_serial(&address);
     assert!(first.starts_with("serial="), "{first}");
-    // The server does not use the new certificate before its key is there, too.
+    // The server does not use the new certificate before the key of this certificate is in its
+    // file.
     fs::copy(path("two.pem"), path("live.pem")).expect("a copy");
     std::thread::sleep(Duration::from_secs(6));
     assert_eq!(certificate_serial(&address), first);
@@ -158,7 +164,7 @@ fn many_requests_of_one_http2_connection_are_answered() {
     let requests = requests.display().to_string();
     let (succeeded, printed) = run_curl(&["--verbose", "--parallel", "--config", &requests]);
     assert!(succeeded, "{printed}");
-    // The verbose log of curl is printed, too. In it, lines of an answer begin with `< `.
+    // curl also prints its verbose log. In this log, the lines of an answer begin with `< `.
     let answers = printed.matches("HTTP/2 404").count() - printed.matches("< HTTP/2 404").count();
     assert_eq!(answers, 60, "{printed}");
     assert_eq!(printed.matches("Re-using existing").count(), 59, "{printed}");
@@ -210,8 +216,8 @@ fn systemd_passes_a_socket_and_is_notified_of_start_and_stop() {
         String::from_utf8_lossy(&bytes[..count]).trim().to_owned()
     };
     assert_eq!(receive(), "READY=1");
-    // The socket has a loopback address, although `listen` is 0.0.0.0. So other host names are
-    // refused.
+    // The socket of systemd has a loopback address, although `listen` is 0.0.0.0. So the server
+    // refuses other host names.
     let headers = [("host", "evil.example")];
     let refused = host.anonymous().send("GET", "/healthz", &headers, b"");
     refused.assert_problem(421, "host-not-allowed");
@@ -219,7 +225,7 @@ fn systemd_passes_a_socket_and_is_notified_of_start_and_stop() {
     assert_eq!(receive(), "STOPPING=1");
 }
 
-/// A server whose connection `qa` refuses every client, so that each answer contains the address
+/// Starts a server whose connection `qa` refuses every client. Each refusal contains the address
 /// that the server uses for the client.
 fn host_that_names_clients(config: &str) -> (TestHost, Connection) {
     let host = Setup::new().config(config).guests(["instant"]).start();
@@ -229,12 +235,12 @@ fn host_that_names_clients(config: &str) -> (TestHost, Connection) {
     (host, Connection::from_json(&created))
 }
 
-/// Sends bytes to the server, and returns everything that it answers.
+/// Sends bytes to the server, and returns all bytes that the server sends back.
 fn exchange(host: &TestHost, bytes: &[u8]) -> String {
     exchange_with(host.url().trim_start_matches("http://"), bytes)
 }
 
-/// Sends bytes to an address, and returns everything that is answered.
+/// Sends bytes to an address, and returns all bytes that come back.
 fn exchange_with(address: &str, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).expect("a connection");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
@@ -286,7 +292,8 @@ fn a_trusted_proxy_names_the_client_by_the_proxy_protocol() {
     assert!(exchange_with(&address, &unknown).starts_with("HTTP/1.1 404"));
 }
 
-/// A proxy that forwards bytes unchanged writes no HTTP headers, so they come from the client.
+/// A proxy that forwards bytes unchanged writes no HTTP headers. So all HTTP headers come from the
+/// client.
 #[test]
 fn http_headers_of_a_client_are_not_trusted_with_the_proxy_protocol() {
     let home = empty_home();
@@ -311,8 +318,8 @@ fn http_headers_of_a_client_are_not_trusted_with_the_proxy_protocol() {
         (b"PROXY UNKNOWN\r\n", 401),
         (local, 401),
         (unspecified, 401),
-        // The client is a trusted reverse proxy, behind another proxy that forwards bytes
-        // unchanged.
+        // The PROXY header names a trusted reverse proxy as the client. So the HTTP headers of this
+        // client are trusted.
         (b"PROXY TCP4 10.0.0.1 192.0.2.1 1000 80\r\n", 200),
     ] {
         let answer = exchange_with(&address, &[header, request.as_bytes()].concat());
@@ -321,7 +328,7 @@ fn http_headers_of_a_client_are_not_trusted_with_the_proxy_protocol() {
 }
 
 #[test]
-fn a_person_whom_a_proxy_names_through_a_unix_socket_needs_no_secret() {
+fn a_proxy_needs_no_secret_to_name_a_person_through_a_unix_socket() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("http.sock").display().to_string();
     let config = "proxy_user_header = \"x-remote-user\"\nproxy_role_header = \"x-remote-role\"";
@@ -340,7 +347,7 @@ fn a_person_whom_a_proxy_names_through_a_unix_socket_needs_no_secret() {
 }
 
 #[test]
-fn only_a_trusted_proxy_names_the_client_and_its_scheme() {
+fn only_a_trusted_proxy_can_name_the_client_and_its_scheme() {
     let get = |connection: &Connection, headers: &str| {
         let path = &connection.webhook_path;
         format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n")
@@ -358,8 +365,9 @@ fn only_a_trusted_proxy_names_the_client_and_its_scheme() {
         assert!(answer.contains(&format!("from the address {client}\"")), "{headers}: {answer}");
         assert_eq!(answer.contains("strict-transport-security"), is_https, "{headers}: {answer}");
     }
-    // The proxy forwarded one of these headers from the client. Such a request is refused: the
-    // address of the proxy, which the server could use instead, may be an allowed one.
+    // One of these two headers comes from the client, and the proxy forwarded it. The server
+    // refuses such a request. It cannot use the address of the proxy instead, because that may be
+    // an allowed address.
     for headers in [
         "x-forwarded-for: 127.0.0.1\r\nforwarded: for=192.0.2.1\r\n",
         "x-forwarded-for: 203.0.113.9\r\nforwarded: for=unknown\r\n",
@@ -379,7 +387,7 @@ fn only_a_trusted_proxy_names_the_client_and_its_scheme() {
 
 #[test]
 fn no_answer_shows_the_version_and_each_has_the_security_headers() {
-    let (host, connection) = Setup::new().start_with("instant", json!({}));
+    let (host, connection) = Setup::new().start_with_guest("instant", json!({}));
     let unknown = format!("{}/unknown", connection.webhook_path);
     for path in [
         "/",

@@ -1,6 +1,6 @@
-//! Version 0.1.0 of the contract is frozen. Its types and names and their order never change, and
-//! every later host runs the connectors that were built with it. `tests/components/` contains one
-//! such connector for each language.
+//! Version 0.1.0 of the contract is frozen. Its types and names and their order never change. Every
+//! later host must run the connectors that were built with this version. `tests/components/`
+//! contains one such connector for each language.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -15,22 +15,24 @@ use serde_json::{Value, json};
 use wit_bindgen_core::wit_parser::Resolve;
 use wit_component::WitPrinter;
 
-use crate::recurrence::{await_step, failed_again};
+use crate::recurrence::{await_step, same_test_case_failed_again};
 
 /// The SHA-256 of the resolved contract without comments.
 const FROZEN_SHA256: &str = "2398875b564286523c172ccaee8b47731bdda428e5e878a089977b7a1cb1886b";
+/// The advice in the error if the contract has changed.
 const FROZEN_ADVICE: &str = "\
 version 0.1.0 of wit/connector.wit is frozen, because connectors that were built with it are in use. \
 Undo the change. A change of a type, a name or an order needs a new version beside this one; \
 wit/next.md explains how, and lists the changes for it.";
-/// The kept connectors that were made from the templates, one for each language.
+/// The connectors in `tests/components/` that were made from the templates, one for each language.
 const LANGUAGES: [&str; 7] = ["rust", "javascript", "typescript", "python", "go", "c", "cpp"];
 
+/// Returns the text of `wit/connector.wit`.
 fn read_contract() -> String {
     fs::read_to_string(root().join("wit/connector.wit")).expect("the contract")
 }
 
-/// Returns the contract as a toolchain reads it: with resolved names and without comments.
+/// Returns the contract with resolved names and without comments, as a toolchain reads it.
 fn resolve_contract(wit: &str) -> String {
     let mut resolve = Resolve::default();
     let package = resolve.push_str("connector.wit", wit).expect("valid WIT");
@@ -50,7 +52,7 @@ fn the_contract_equals_the_frozen_contract() {
 }
 
 #[test]
-fn a_changed_type_name_or_order_is_detected_and_a_changed_comment_is_not() {
+fn a_changed_type_name_or_order_is_detected_and_a_changed_comment_is_ignored() {
     let (contract, current) = (read_contract(), resolve_contract(&read_contract()));
     let with = |from: &str, to: &str| {
         assert!(contract.contains(from), "{from:?} is not in the contract");
@@ -63,9 +65,8 @@ fn a_changed_type_name_or_order_is_detected_and_a_changed_comment_is_not() {
     assert_ne!(with("  import log;\n", ""), current);
 }
 
-/// Reads and decompresses the kept file of a connector that was made for version 0.1.0 of the
-/// contract.
-fn kept_file(name: &str) -> Vec<u8> {
+/// Reads and decompresses a file of a connector in `tests/components/0.1.0/`.
+fn read_stored_file(name: &str) -> Vec<u8> {
     let path = root().join(format!("tests/components/0.1.0/{name}.gz"));
     let file = File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut bytes = Vec::new();
@@ -73,19 +74,21 @@ fn kept_file(name: &str) -> Vec<u8> {
     bytes
 }
 
-fn kept_component(name: &str) -> Guest {
-    Guest { bytes: kept_file(&format!("{name}.wasm")) }
+/// Returns the stored connector with this name.
+fn stored_component(name: &str) -> Guest {
+    Guest { bytes: read_stored_file(&format!("{name}.wasm")) }
 }
 
 #[test]
-fn a_kept_connector_of_each_language_creates_finds_and_counts() {
-    let script = String::from_utf8(kept_file("script.js")).expect("a script");
+fn a_connector_of_contract_0_1_0_in_each_language_creates_finds_and_counts() {
+    let script = String::from_utf8(read_stored_file("script.js")).expect("a script");
     let setup = LANGUAGES
         .iter()
-        .fold(Setup::new(), |setup, name| setup.plugin(name, &kept_component(name)))
+        .fold(Setup::new(), |setup, name| setup.plugin(name, &stored_component(name)))
         .script("script", &script);
-    // The connector `later` was built with a later version, but uses only what version 0.1.0 has.
-    let host = setup.plugin("later", &later_version(kept_component("c"))).start();
+    // The connector `later` looks like one that was built with a later version, and uses only
+    // interfaces of version 0.1.0.
+    let host = setup.plugin("later", &later_version(stored_component("c"))).start();
     for connector in LANGUAGES.into_iter().chain(["script", "later"]) {
         println!("--- {connector}");
         assert_creates_finds_and_counts(&host, connector);
@@ -102,11 +105,12 @@ fn later_version(guest: Guest) -> Guest {
     Guest { bytes }
 }
 
-/// The answer to the second create is lost, so the connector must find the issue that it created.
+/// Checks that a connector creates two defects and counts the issues. The tracker's answer to the
+/// second create is lost, so the connector must find the issue that the tracker created.
 fn assert_creates_finds_and_counts(host: &TestHost, connector: &str) {
     let issues = Mutex::new(Vec::new());
     let tracker = ScriptedServer::start(move |exchange| {
-        answer(exchange, &mut issues.lock().expect("issues"))
+        answer_as_redmine(exchange, &mut issues.lock().expect("issues"))
     });
     let settings = json!({"url": tracker.url(), "project": "qa"});
     let secrets = json!({"api-key": "k3y-of-the-test"});
@@ -128,8 +132,9 @@ fn assert_creates_finds_and_counts(host: &TestHost, connector: &str) {
     }
 }
 
-/// Answers a request like Redmine. It supports only the part of the API that the connectors use.
-fn answer(exchange: &Exchange<'_>, issues: &mut Vec<Value>) -> Reply {
+/// Answers a request as Redmine does. Only the part of Redmine's API that the connectors use is
+/// supported.
+fn answer_as_redmine(exchange: &Exchange<'_>, issues: &mut Vec<Value>) -> Reply {
     let request = exchange.request;
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     let parameter = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name));
@@ -177,13 +182,14 @@ fn answer(exchange: &Exchange<'_>, issues: &mut Vec<Value>) -> Reply {
     Reply::json(status, &body.to_string())
 }
 
-/// The connector exports and imports every interface of the contract, and uses a real Redmine.
+/// The stored connector `redmine` exports and imports every interface of the contract. The test
+/// runs it with a real Redmine.
 #[test]
-fn a_kept_connector_attaches_files_and_comments_when_a_test_fails_again() {
+fn a_connector_of_contract_0_1_0_attaches_files_and_comments_when_a_test_fails_again() {
     let simulator = SimulatedTestManager::start(&[]);
     let fixture = Setup::new().config("sweep_ms = 200").start_with_redmine(
         "redmine",
-        &kept_component("redmine"),
+        &stored_component("redmine"),
         json!({}),
     );
     let edit = json!({"on_recurrence": "comment",
@@ -197,7 +203,7 @@ fn a_kept_connector_attaches_files_and_comments_when_a_test_fails_again() {
     let id = answer.json()["id"].as_str().expect("an id").to_owned();
     assert_eq!(fixture.project.files(&id).len(), 4);
 
-    let second = failed_again(&first);
+    let second = same_test_case_failed_again(&first);
     let answer = fixture.create(&second);
     assert_eq!(fixture.host.event_of(&answer)["outcome"], "recurred");
     await_step(&fixture.host, &second, "comment", "done");

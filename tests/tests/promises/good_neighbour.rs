@@ -1,6 +1,6 @@
-//! A good connector that runs at the same time as a hostile connector. It must answer every event,
-//! its runs must get their share of the CPU, and the host's memory must be released afterwards. The
-//! tests of attacks use this file; it contains no tests.
+//! Helpers for the tests of attacks: a good connector runs at the same time as a hostile connector.
+//! The good connector must answer every event, its runs must get their share of the CPU, and the
+//! host's memory must be released after the attack. This file contains no tests.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,23 +17,25 @@ const WARM_UP_EVENTS: usize = 300;
 /// The longest time that an event of the good connector may take.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// The name of the good connector.
-const GOOD: &str = "good";
+const GOOD_NAME: &str = "good";
 
 /// Adds the good connector to a setup.
-pub(crate) fn with_good(setup: Setup) -> Setup {
-    setup.guests([GOOD])
+pub(crate) fn with_good_connector(setup: Setup) -> Setup {
+    setup.guests([GOOD_NAME])
 }
 
 /// A connection to the good connector, and its tracker.
-pub(crate) struct Good {
+pub(crate) struct GoodConnector {
     connection: Connection,
     _tracker: ScriptedServer,
 }
 
-impl Good {
+impl GoodConnector {
+    /// Creates the connection, and sends events until the caches of the server are full.
     pub(crate) fn add_to(host: &TestHost) -> Self {
         let tracker = ScriptedServer::start(|_| Reply::created(1));
-        let connection = host.add_connection(GOOD, GOOD, json!({"url": tracker.url()}), json!({}));
+        let connection =
+            host.add_connection(GOOD_NAME, GOOD_NAME, json!({"url": tracker.url()}), json!({}));
         for _ in 0..WARM_UP_EVENTS {
             host.create(&connection, &failed_test()).assert_status(200);
         }
@@ -43,16 +45,18 @@ impl Good {
 
 /// A thread that sends one event after another to the good connector.
 struct Load {
-    stop: Arc<AtomicBool>,
-    answered: Arc<AtomicUsize>,
+    should_stop: Arc<AtomicBool>,
+    answer_count: Arc<AtomicUsize>,
+    /// Returns the ids of the last events.
     thread: std::thread::JoinHandle<VecDeque<String>>,
 }
 
 impl Load {
-    fn start(host: &TestHost, good: &Good) -> Self {
-        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    fn start(host: &TestHost, good: &GoodConnector) -> Self {
+        let should_stop = Arc::new(AtomicBool::new(false));
+        let answer_count = Arc::new(AtomicUsize::new(0));
         let (client, path) = (host.anonymous(), good.connection.create_path());
-        let (stopped, count) = (Arc::clone(&stop), Arc::clone(&answered));
+        let (stopped, count) = (Arc::clone(&should_stop), Arc::clone(&answer_count));
         let thread = std::thread::spawn(move || {
             let mut events = VecDeque::new();
             while !stopped.load(Ordering::SeqCst) {
@@ -69,28 +73,29 @@ impl Load {
             }
             events
         });
-        Self { stop, answered, thread }
+        Self { should_stop, answer_count, thread }
     }
 
-    /// Waits for at least three answers and stops. All events must have been answered. Returns the
-    /// last events.
+    /// Waits for at least three answers, and stops the thread. Fails if an event was not answered.
+    /// Returns the ids of the last events.
     fn stop(self) -> VecDeque<String> {
         wait_for("answers of the good connector", 30, || {
-            (self.answered.load(Ordering::SeqCst) > 2 || self.thread.is_finished()).then_some(())
+            (self.answer_count.load(Ordering::SeqCst) > 2 || self.thread.is_finished())
+                .then_some(())
         });
-        self.stop.store(true, Ordering::SeqCst);
+        self.should_stop.store(true, Ordering::SeqCst);
         self.thread.join().expect("the good connector answered every event")
     }
 }
 
-/// Runs the attack while the good connector serves events. The caller must run the attack once
-/// before, because the memory that the first run of a connector maps stays mapped.
+/// Runs the attack while the good connector serves events. The caller must have run the same attack
+/// once before: the memory that the first run of a connector maps stays mapped.
 ///
 /// # Panics
 /// If an event was not answered, a run waited too long, or resident memory was not released.
-pub(crate) fn assert_harmless<T>(
+pub(crate) fn assert_attack_is_harmless<T>(
     host: &TestHost,
-    good: &Good,
+    good: &GoodConnector,
     what: &str,
     attack: impl FnOnce() -> T,
 ) -> T {
@@ -98,15 +103,15 @@ pub(crate) fn assert_harmless<T>(
     let load = Load::start(host, good);
     let result = attack();
     let events = load.stop();
-    let (waited, polls) = waited(host, &events);
+    let (waited, polls) = waited_ticks_and_polls(host, &events);
     println!("{what}: the last {} events waited {waited} ticks in {polls} polls", events.len());
     assert!(
         polls > events.len() as u64,
         "too few polls: a run that waits for its tracker is polled several times"
     );
-    // Each event is checked alone: in a sum, many short waits would hide a long one.
+    // Each event is checked alone, because in a sum many short waits would hide a long wait.
     for event in &events {
-        let (waited, polls) = self::waited(host, [event]);
+        let (waited, polls) = waited_ticks_and_polls(host, [event]);
         assert!(waited <= polls, "{what}: one event waited {waited} ticks in {polls} polls");
     }
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -121,9 +126,9 @@ pub(crate) fn assert_harmless<T>(
     result
 }
 
-/// How many ticks the runs of these events waited for the CPU although they were ready, and how
-/// often they were polled.
-pub(crate) fn waited<'e>(
+/// Returns how many ticks the runs of these events waited for the CPU although they were ready, and
+/// how often these runs were polled.
+pub(crate) fn waited_ticks_and_polls<'e>(
     host: &TestHost,
     events: impl IntoIterator<Item = &'e String>,
 ) -> (u64, u64) {

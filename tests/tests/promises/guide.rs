@@ -1,5 +1,5 @@
-//! The author's guide: the page of the contract is generated from `wit/connector.wit`, and the
-//! links of the guide lead to pages and headings that exist.
+//! Checks of the author's guide. The page of the contract must equal the text that is generated
+//! from `wit/connector.wit`. Each link must lead to a page and a heading that exist.
 
 mod commands;
 
@@ -10,15 +10,16 @@ use jackfield_tests::root;
 use wit_bindgen_core::Files;
 use wit_bindgen_core::wit_parser::Resolve;
 
-/// The world that has every interface.
+/// The world of the contract that contains every interface.
 const WORLD: &str = "follow-up-connector";
 /// The path of the generated page below the repository's root.
 const PAGE_PATH: &str = "docs/connectors/contract.md";
 
-/// With `UPDATE_DOCS=1`, the test writes the page before it compares it.
+/// With `UPDATE_DOCS=1`, the test writes the generated page into the repository before it compares
+/// the two pages.
 #[test]
 fn the_page_of_the_contract_is_up_to_date() {
-    let (page, path) = (contract_page(), root().join(PAGE_PATH));
+    let (page, path) = (generate_contract_page(), root().join(PAGE_PATH));
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&path, &page).expect("the page is written");
     }
@@ -27,7 +28,7 @@ fn the_page_of_the_contract_is_up_to_date() {
     assert!(stored == page, "{PAGE_PATH} differs from wit/connector.wit: {fix}");
 }
 
-fn contract_page() -> String {
+fn generate_contract_page() -> String {
     let mut resolve = Resolve::default();
     let wit = fs::read_to_string(root().join("wit/connector.wit")).expect("the WIT");
     let package = resolve.push_str("connector.wit", &wit).expect("valid WIT");
@@ -38,7 +39,7 @@ fn contract_page() -> String {
     generator.generate(&mut resolve, world, &mut files).expect("a page");
     let (_, page) = files.iter().find(|(name, _)| name.ends_with(".md")).expect("a Markdown file");
     let page = String::from_utf8(page.to_vec()).expect("UTF-8");
-    // The first line is the heading of the world.
+    // The first line is the generator's own heading, which is left out.
     let (_, page) = page.split_once('\n').expect("lines");
     let lines = page.lines().map(|line| line.trim_end().replace("  <p>", "  "));
     let page = lines.collect::<Vec<_>>().join("\n");
@@ -68,10 +69,11 @@ fn markdown_files_below(folder: &Path) -> Vec<PathBuf> {
     found.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
 }
 
-/// Returns the links of a page to files that do not exist, and to headings that it does not have.
+/// Returns the broken links of a page. A link is broken if its file does not exist, or if the file
+/// does not contain the heading of the link.
 fn broken_links(page: &Path) -> Vec<String> {
     let text = fs::read_to_string(page).expect("a page");
-    // Code blocks are left out, because code and templates contain brackets, too.
+    // Code blocks are left out, because the brackets in code and templates are not links.
     let prose: String = text.split("```").flat_map(|part| part.split("~~~")).step_by(2).collect();
     let folder = page.parent().expect("a folder");
     let targets = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
@@ -81,7 +83,7 @@ fn broken_links(page: &Path) -> Vec<String> {
         match fs::read_to_string(&path) {
             Ok(text) if !heading.is_empty() => {
                 let mut headings = text.lines().filter(|line| line.starts_with('#'));
-                !headings.any(|line| anchor(line) == heading)
+                !headings.any(|line| anchor_of_heading(line) == heading)
                     && !text.contains(&format!("<a id=\"{heading}\">"))
             }
             Ok(_) => false,
@@ -92,8 +94,8 @@ fn broken_links(page: &Path) -> Vec<String> {
     broken.map(|target| format!("{}: {target}", page.display())).collect()
 }
 
-/// Returns the anchor that links use for a heading.
-fn anchor(heading: &str) -> String {
+/// Returns the anchor by which a link refers to a heading.
+fn anchor_of_heading(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.map(|c| if c == ' ' { '-' } else { c }).collect()

@@ -1,6 +1,6 @@
-//! Tests of the code that the other tests share: projects of Redmine are separate, a scripted
-//! server does what its script says, and guests with different build numbers differ. Another test
-//! checks that every test that SECURITY.md names exists.
+//! Tests of the code that the other tests share: projects of Redmine do not share issues, a
+//! scripted server does what its script says, and guests with different build numbers differ.
+//! Another test checks that every test that SECURITY.md names exists.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use jackfield_tests::{Client, Gate, Guest, Redmine, Reply, ScriptedServer, root}
 use proc_macro2::{TokenStream, TokenTree};
 
 #[test]
-fn projects_of_redmine_are_separate() {
+fn redmine_projects_do_not_share_issues() {
     let redmine = Redmine::shared();
     let (project, other_project) = (redmine.project(), redmine.project());
     let issue = project.add(5);
@@ -20,7 +20,7 @@ fn projects_of_redmine_are_separate() {
 }
 
 #[test]
-fn a_scripted_server_forwards_fails_and_holds_requests() {
+fn a_scripted_server_can_forward_reset_and_hold_requests() {
     let server = ScriptedServer::start(|_| Reply::json(201, "{}"));
     let proxy = ScriptedServer::proxy_to(&server.address().to_string());
     // The proxy closes the connection after an answer, so the client must not use it again.
@@ -66,7 +66,7 @@ fn each_test_that_security_md_names_exists() {
         while let Some(file) = names.next_if(|name| name.ends_with(".rs")) {
             let source =
                 read_source(&root, file).unwrap_or_else(|| panic!("no file {file}: {row}"));
-            let tests = tests_in(&source);
+            let tests = test_names_in(&source);
             while let Some(name) = names.next_if(|name| !name.ends_with(".rs")) {
                 let has_name = |test: &String| match name.strip_suffix('…') {
                     Some(prefix) => test.starts_with(prefix),
@@ -80,9 +80,9 @@ fn each_test_that_security_md_names_exists() {
     assert!(count > 20, "SECURITY.md names only {count} tests");
 }
 
-/// Returns the names of the functions that run as tests: they have the attribute `test`, and are
-/// neither ignored nor in a comment.
-fn tests_in(source: &str) -> Vec<String> {
+/// Returns the names of the functions that run as tests. Such a function has the attribute `test`,
+/// and is neither ignored nor in a comment.
+fn test_names_in(source: &str) -> Vec<String> {
     fn collect_tests(tokens: TokenStream, tests: &mut Vec<String>) {
         let (mut is_test, mut is_ignored) = (false, false);
         let mut tokens = tokens.into_iter().peekable();
@@ -132,10 +132,10 @@ fn only_functions_that_run_as_tests_are_counted() {
             async fn runs_too() {}
         }
     "##;
-    assert_eq!(tests_in(source), ["runs", "runs_too"]);
+    assert_eq!(test_names_in(source), ["runs", "runs_too"]);
 }
 
-/// Reads a source file that SECURITY.md names. Returns `None` if it does not exist.
+/// Reads a source file that SECURITY.md names. Returns `None` if the file does not exist.
 fn read_source(root: &Path, file: &str) -> Option<String> {
     let folders = ["tests/tests/promises", "host/src"];
     let mut paths = folders.into_iter().map(|folder| root.join(folder).join(file));

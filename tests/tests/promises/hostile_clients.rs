@@ -18,14 +18,14 @@ const HOSTILE_CLIENTS: usize = 2_000;
 const KNOWN_SENDERS: usize = 100;
 /// The number of requests of each known sender while the hostile clients are connected.
 const REQUESTS_PER_SENDER: usize = 8;
-/// How long a hostile client keeps a connection that the server does not close.
+/// The longest time that a hostile client keeps a connection open.
 const KEEP_OPEN: Duration = Duration::from_secs(5);
-/// The pause of a hostile client between two connections. Without it, the result of the test would
-/// depend on the speed of the machine.
+/// The pause of a hostile client between two connections. Without this pause, the result of the
+/// test would depend on the speed of the machine.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// Connects from the address 127.0.`network`.`number` of this machine. `number` is reduced to a
-/// valid last byte.
+/// Connects from a loopback address of this machine. The third byte of the address is `network`.
+/// The last byte is computed from `number`, which may be larger than a byte.
 async fn connect(server: SocketAddr, network: u8, number: usize) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().expect("a socket");
     let last = u8::try_from(number % 250 + 1).expect("below 251");
@@ -33,7 +33,7 @@ async fn connect(server: SocketAddr, network: u8, number: usize) -> Option<TcpSt
     socket.connect(server).await.ok()
 }
 
-fn request(path: &str, headers: &str, body: &str) -> String {
+fn post_request_text(path: &str, headers: &str, body: &str) -> String {
     let length = body.len();
     format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n{headers}\r\n{body}")
 }
@@ -52,10 +52,11 @@ async fn read_answer(stream: &mut TcpStream) -> Option<(u16, String)> {
     Some((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
-/// Uses one connection in one of ten hostile ways.
+/// Uses a connection in one of ten hostile ways, which `kind` selects.
 async fn misbehave(mut stream: TcpStream, kind: usize) -> std::io::Result<()> {
-    let unknown = request("/hooks/unknown/defects", "", "{}");
-    let login = request("/api/v1/connections", "authorization: Bearer guessed-guessed\r\n", "{}");
+    let unknown = post_request_text("/hooks/unknown/defects", "", "{}");
+    let login =
+        post_request_text("/api/v1/connections", "authorization: Bearer guessed-guessed\r\n", "{}");
     match kind % 10 {
         0 => {}
         1 => stream.write_all(&unknown.as_bytes()[..30]).await?,
@@ -87,14 +88,16 @@ async fn misbehave(mut stream: TcpStream, kind: usize) -> std::io::Result<()> {
         }
         _ => return Ok(()),
     }
-    // Waits until the server closes the connection, but not longer than the limit.
+    // Waits until the server closes the connection, but at most `KEEP_OPEN`.
     let _ = tokio::time::timeout(KEEP_OPEN, stream.read_to_end(&mut Vec::new())).await;
     Ok(())
 }
 
-/// Sends a create. Returns `None` if the answer is the defect, and otherwise the failure.
+/// Sends a Create Defect request. Returns `None` if the answer is a defect, and otherwise a
+/// description of the failure.
 async fn send_create(stream: &mut TcpStream, path: &str) -> Option<String> {
-    let text = request(path, "content-type: application/json\r\n", &failed_test().to_string());
+    let text =
+        post_request_text(path, "content-type: application/json\r\n", &failed_test().to_string());
     if let Err(error) = stream.write_all(text.as_bytes()).await {
         return Some(format!("it was not sent: {error}"));
     }
@@ -105,7 +108,8 @@ async fn send_create(stream: &mut TcpStream, path: &str) -> Option<String> {
     }
 }
 
-/// While the server is too busy to accept connections, the kernel queues them, and drops none.
+/// The kernel queues the connections that a busy server does not accept yet, and drops none of
+/// them. A stopped process is as busy as a server can be.
 #[test]
 fn a_busy_server_loses_no_connection() {
     let host = Setup::new().start();
@@ -127,7 +131,7 @@ fn hostile_clients_do_not_affect_known_senders() {
     let with_few_files = "ulimit -n 512; exec \"$0\" \"$@\"";
     let setup = Setup::new().config("[limits]\ncreate_answer_ms = 110000");
     let (host, connection) =
-        setup.run_under(&["sh", "-c", with_few_files]).start_with("instant", json!({}));
+        setup.run_under(&["sh", "-c", with_few_files]).start_with_guest("instant", json!({}));
     let server: SocketAddr = host.url().trim_start_matches("http://").parse().expect("an address");
     let path: Arc<str> = connection.create_path().into();
     let runtime =

@@ -18,7 +18,7 @@ fn send(origins: &TwoOrigins, mut settings: Value, secrets: Value) -> Received {
 }
 
 #[test]
-fn a_path_is_below_the_address_of_its_setting_and_the_query_is_encoded() {
+fn a_path_is_appended_to_the_url_of_a_setting_and_the_query_is_encoded() {
     let origins = start_origins();
     let url = origins.granted.url() + "/redmine/";
     let settings = json!({"url": url, "target": "/a%2Fb.json?x", "query": "name=a b&c\n~k=ü/?"});
@@ -36,7 +36,7 @@ fn a_path_is_below_the_address_of_its_setting_and_the_query_is_encoded() {
 }
 
 #[test]
-fn a_path_that_could_leave_the_address_of_its_setting_is_refused_and_recorded() {
+fn a_path_that_could_leave_the_url_of_a_setting_is_refused_and_recorded() {
     let origins = start_origins();
     for target in ["/../x", "/%2e%2E/x", "/a/.", "/a\\..\\..\\x"] {
         let url = origins.granted.url() + "/redmine";
@@ -49,7 +49,7 @@ fn a_path_that_could_leave_the_address_of_its_setting_is_refused_and_recorded() 
 }
 
 #[test]
-fn bodies_are_encoded_and_contain_the_secrets_at_their_places() {
+fn bodies_are_encoded_and_secrets_replace_their_placeholders() {
     let origins = start_origins();
     let send_post = |settings: Value, secrets: Value| {
         let post = merge(json!({"method": "POST"}), settings);
@@ -82,7 +82,7 @@ fn bodies_are_encoded_and_contain_the_secrets_at_their_places() {
 }
 
 #[test]
-fn a_part_that_could_break_the_structure_of_its_body_is_refused() {
+fn a_multipart_part_that_could_break_its_body_is_refused() {
     let origins = start_origins();
     for body in ["na\"me=x", "a\\.png@=x", ""] {
         let settings = json!({"method": "POST", "body-kind": "multipart", "body": body});
@@ -98,7 +98,7 @@ fn a_part_that_could_break_the_structure_of_its_body_is_refused() {
 }
 
 #[test]
-fn an_answer_is_text_in_any_charset_and_names_its_address() {
+fn answers_in_several_charsets_are_decoded_and_contain_their_url() {
     let origins = start_origins();
     let texts: [(&str, &[u8]); 3] = [
         ("text/plain; charset=iso-8859-1", b"f\xfcnf \xff"),

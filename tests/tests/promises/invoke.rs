@@ -10,7 +10,7 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// Runs `jackfield invoke` for a call, with these options.
+/// Runs `jackfield invoke` with this call and these options.
 #[track_caller]
 fn invoke(author: &ConnectorFolder, call: &str, options: &[&str]) -> EndedCommand {
     let command = ["invoke", "connector.wasm", call, "--settings", "settings.json"];
@@ -25,8 +25,8 @@ fn invoke_ok(author: &ConnectorFolder, call: &str, options: &[&str]) -> Value {
     serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error} in {}", ended.out))
 }
 
-/// Invokes a call that must fail with one line on stderr that contains these words. Returns what it
-/// printed on stdout.
+/// Invokes a call that must fail. The error on stderr must be one line that contains these words.
+/// Returns what the command printed on stdout.
 #[track_caller]
 fn assert_fails(author: &ConnectorFolder, call: &str, options: &[&str], words: &[&str]) -> String {
     let EndedCommand { code, out, err } = invoke(author, call, options);
@@ -38,7 +38,7 @@ fn assert_fails(author: &ConnectorFolder, call: &str, options: &[&str], words: &
     out
 }
 
-/// Returns the contents of the files of a recording, in order.
+/// Returns the text of each file of a recording, sorted by file name.
 fn recorded_texts(author: &ConnectorFolder, folder: &str) -> Vec<String> {
     let entries = fs::read_dir(author.path(folder)).expect("the recording");
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
@@ -46,11 +46,12 @@ fn recorded_texts(author: &ConnectorFolder, folder: &str) -> Vec<String> {
     paths.iter().map(|path| fs::read_to_string(path).expect("a text")).collect()
 }
 
+/// The option that reads the API key of Redmine from the file `secret`.
 const KEY_OPTION: [&str; 2] = ["--secret", "api-key=@secret"];
 
-/// A folder with the Redmine connector and its settings, a new project of the real Redmine, and the
-/// proxy between them.
-fn folder_for_redmine() -> (ConnectorFolder, Project, ScriptedServer) {
+/// Creates a folder with the Redmine connector and its settings, and a new project in the real
+/// Redmine. The connector reaches Redmine through the returned proxy.
+fn create_redmine_folder() -> (ConnectorFolder, Project, ScriptedServer) {
     let redmine = Redmine::shared();
     let (project, proxy) = (redmine.project(), ScriptedServer::proxy_to(redmine.address()));
     let secrets = redmine.secrets();
@@ -62,7 +63,7 @@ fn folder_for_redmine() -> (ConnectorFolder, Project, ScriptedServer) {
 
 #[test]
 fn an_author_calls_each_export_without_a_server() {
-    let (author, project, _proxy) = folder_for_redmine();
+    let (author, project, _proxy) = create_redmine_folder();
     let words = ["--event", "event.json", "--sample-data"];
     let created = invoke_ok(&author, "create-defect", &[&KEY_OPTION[..], &words].concat());
     let issue = project.only_issue();
@@ -112,8 +113,8 @@ fn an_author_calls_each_export_without_a_server() {
 }
 
 #[test]
-fn a_recording_answers_like_the_tracker_and_a_changed_request_fails_with_the_nearest() {
-    let (author, project, proxy) = folder_for_redmine();
+fn a_replay_answers_recorded_requests_and_shows_where_a_changed_request_differs() {
+    let (author, project, proxy) = create_redmine_folder();
     let words = [&KEY_OPTION[..], &["--event", "event.json"]].concat();
     let create =
         |options: &[&str]| invoke_ok(&author, "create-defect", &[&words, options].concat());
@@ -211,8 +212,8 @@ fn a_recording_has_no_secret_and_no_cookie() {
 }
 
 #[test]
-fn a_report_is_rendered_from_the_given_test_data() {
-    let (author, project, _proxy) = folder_for_redmine();
+fn invoke_renders_a_report_from_the_test_data_in_a_file() {
+    let (author, project, _proxy) = create_redmine_folder();
     let data = json!({"test_case": {"name": "Check the total"}, "labels": ["checkout"],
         "assertions": [{"message": "Expected 7, found 8", "succeeded": false}]});
     author.write("data.json", data.to_string());
@@ -230,9 +231,9 @@ fn a_report_is_rendered_from_the_given_test_data() {
     );
 }
 
-/// The second call uses the compiled code that the first call stored.
+/// The first call stores the compiled code, and the second call uses the stored code.
 #[test]
-fn the_second_call_of_a_file_does_not_compile_it() {
+fn a_second_call_of_the_same_file_does_not_compile_it_again() {
     let author = ConnectorFolder::new(&Guest::named("instant"), &json!({}), "");
     let compiled_files = |folder: &str| {
         let entries = fs::read_dir(author.path(folder)).map(|entries| entries.collect::<Vec<_>>());
@@ -314,7 +315,7 @@ fn a_call_that_fails_prints_the_reason_and_ends_with_exit_code_1() {
 }
 
 #[test]
-fn a_defect_without_a_confirmed_write_is_a_failure_and_a_write_without_marker_a_warning() {
+fn a_defect_without_a_confirmed_write_is_a_failure_and_a_write_without_marker_causes_a_warning() {
     let tracker = ScriptedServer::start(|exchange| {
         let status = if exchange.request.target == "/refused" { 422 } else { 201 };
         Reply::new(status, "answer")

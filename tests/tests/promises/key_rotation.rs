@@ -1,5 +1,6 @@
-//! The rotation of the key that encrypts the secrets, in a file or in the environment, complete or
-//! interrupted at any point. The server opens its secrets only with the right key.
+//! `jackfield secrets rotate` replaces the key that encrypts the secrets. The key is in a file or
+//! in an environment variable. The next start of the server undoes or finishes an interrupted
+//! rotation. The server opens its secrets only with the right key.
 
 use std::fs;
 use std::io::Write as _;
@@ -35,8 +36,8 @@ impl ServerWithSecret {
         fs::read_to_string(self.file("secret-key")).expect("a key")
     }
 
-    /// Runs `jackfield secrets rotate` with these environment variables. Returns whether it
-    /// succeeded, and what it printed.
+    /// Runs `jackfield secrets rotate` with these environment variables. Returns whether the
+    /// command succeeded, and what it printed.
     fn rotate(&self, variables: &[(&str, &str)]) -> (bool, String) {
         let mut command = self.host.cli(&["secrets", "rotate", "--data", "data"]);
         let output = command.envs(variables.iter().copied()).output().expect("the binary starts");
@@ -44,7 +45,7 @@ impl ServerWithSecret {
         (output.status.success(), text(&output.stdout) + &text(&output.stderr))
     }
 
-    /// Stops the server and rotates its key, which must succeed.
+    /// Stops the server, and rotates its key. The rotation must succeed.
     #[track_caller]
     fn stop_and_rotate(&mut self, variables: &[(&str, &str)]) {
         assert!(self.host.stop().success());
@@ -56,7 +57,8 @@ impl ServerWithSecret {
         assert!(!printed.contains(SECRET), "{printed}");
     }
 
-    /// Starts the server, and checks that the tracker receives the secret.
+    /// Starts the server. Checks that a create sends the secret to the tracker, and that no
+    /// rotation is unfinished.
     #[track_caller]
     fn assert_secret_is_sent(&mut self) {
         self.host.restart();
@@ -66,7 +68,7 @@ impl ServerWithSecret {
         assert!(!self.file("secret-key.next").exists(), "the rotation is not finished");
     }
 
-    /// Checks that the server refuses to start with its key.
+    /// Checks that the server refuses to start, because its key does not open the secrets.
     #[track_caller]
     fn assert_refuses_key(&mut self) {
         let line = self.host.refuses_to_start();
@@ -104,14 +106,14 @@ fn after_a_rotation_only_the_new_key_opens_the_secrets() {
     server.assert_secret_is_sent();
 }
 
-/// The database is still encrypted with the old key.
+/// When the rotation is interrupted, the database is still encrypted with the old key.
 #[test]
 fn a_rotation_interrupted_before_the_database_changed_is_undone() {
     for next in ["17".repeat(32), "17".repeat(5), String::new()] {
         let mut server = ServerWithSecret::start(Setup::new());
         let old = server.read_key();
         assert!(server.host.stop().success());
-        write_private(&server.file("secret-key.next"), &next);
+        write_private_file(&server.file("secret-key.next"), &next);
         server.assert_secret_is_sent();
         assert_eq!(server.read_key(), old, "the old key is not in use");
         server.stop_and_rotate(&[]);
@@ -119,7 +121,8 @@ fn a_rotation_interrupted_before_the_database_changed_is_undone() {
     }
 }
 
-/// The database is encrypted with the new key, and the key file still has the old one.
+/// When the rotation is interrupted, the database is already encrypted with the new key, but the
+/// key file still contains the old key.
 #[test]
 fn a_rotation_interrupted_after_the_database_changed_is_finished() {
     let mut server = ServerWithSecret::start(Setup::new());
@@ -128,13 +131,13 @@ fn a_rotation_interrupted_after_the_database_changed_is_finished() {
     let new = server.read_key();
     fs::rename(server.file("secret-key"), server.file("secret-key.next"))
         .expect("the key is moved back");
-    write_private(&server.file("secret-key"), &old);
+    write_private_file(&server.file("secret-key"), &old);
     server.assert_secret_is_sent();
     assert_eq!(server.read_key(), new, "the new key is not in use");
 }
 
 #[test]
-fn a_key_in_the_environment_is_rotated_to_another_in_the_environment() {
+fn a_key_in_the_environment_is_rotated_to_another_key_in_the_environment() {
     let (old, new) = ("17".repeat(32), "42".repeat(32));
     let mut server = ServerWithSecret::start(Setup::new().env("JACKFIELD_SECRET_KEY", &old));
     assert!(server.host.stop().success());
@@ -170,7 +173,7 @@ fn a_rotation_moves_a_key_from_its_file_to_the_environment() {
 }
 
 /// Writes a file that only its owner can read.
-fn write_private(path: &Path, text: &str) {
+fn write_private_file(path: &Path, text: &str) {
     let mut options = fs::OpenOptions::new();
     let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
     file.expect("the file is opened").write_all(text.as_bytes()).expect("the file is written");

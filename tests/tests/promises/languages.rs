@@ -1,7 +1,7 @@
-//! The main features on a real Redmine, for connectors in three languages and for the JavaScript
-//! source as a script. A failed test becomes one issue with the data of Test Manager. A repeated
-//! click has the same answer. An issue whose answer was lost is found again. The counts equal those
-//! of Redmine.
+//! Connectors in three languages use a real Redmine; the JavaScript source also runs as a script. A
+//! failed test becomes one issue with the data of Test Manager. A repeated click gets the same
+//! answer. If the tracker's answer to a create was lost, the issue is found again. The counts of
+//! defects equal the counts of Redmine.
 
 use jackfield_tests::{
     Client, Evidence, EvidenceFile, Guest, IssueFile, Redmine, RedmineConnection, Reply,
@@ -10,21 +10,23 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-const LANGUAGES: [&str; 3] = ["redmine", "javascript", "python"];
+/// The names of three connectors. `redmine` is written in Rust; the other two are named after their
+/// language.
+const CONNECTORS: [&str; 3] = ["redmine", "javascript", "python"];
 /// The name of the connector that is the JavaScript source as a script.
 const SCRIPT_NAME: &str = "redmine-script";
 
-/// One server for all three connectors, because compiling the larger ones takes most of the time.
+/// All connectors run on one server, because compiling them takes most of the time of this test.
 #[test]
 fn connectors_in_every_language_create_find_and_count_defects() {
-    let setup = LANGUAGES
+    let setup = CONNECTORS
         .iter()
         .fold(Setup::new(), |setup, name| setup.plugin(name, &Guest::example(name)));
     let source = root().join("guest-examples/javascript/connector.js");
     let source = std::fs::read_to_string(source).expect("the source of the connector");
     let host = setup.script(SCRIPT_NAME, &source).start();
     let simulator = SimulatedTestManager::start(&[]);
-    for connector in LANGUAGES.into_iter().chain([SCRIPT_NAME]) {
+    for connector in CONNECTORS.into_iter().chain([SCRIPT_NAME]) {
         println!("--- {connector}");
         let settings = json!({"priority": "High", "critical-priorities": ["Urgent", "Immediate"],
             "moderate-priorities": ["High"]});
@@ -34,12 +36,13 @@ fn connectors_in_every_language_create_find_and_count_defects() {
         assert_counts_equal_redmine(&host, &redmine);
         assert_issue_contains_the_report(&host, &simulator, &redmine, connector);
         assert_detail_names_the_exception(&host, connector);
-        assert_404_is_no_exception(&host, connector);
+        assert_404_is_a_returned_error(&host, connector);
     }
 }
 
-/// Checks the issue with the report of a failed checkout, in both markups that Redmine supports. If
-/// the project lacks a field of the report, the issue is created with the other fields.
+/// Checks that an issue contains the report of its failed test, in both markups that Redmine
+/// supports. If the project lacks a field of the report, the issue is created with the other
+/// fields.
 fn assert_issue_contains_the_report(
     host: &TestHost,
     simulator: &SimulatedTestManager,
@@ -120,7 +123,7 @@ fn assert_files_equal_test_manager(attached: &[IssueFile], evidence: &Evidence) 
 }
 
 /// Checks that a 404 of the tracker is an error that the connector returns, not an exception.
-fn assert_404_is_no_exception(host: &TestHost, name: &str) {
+fn assert_404_is_a_returned_error(host: &TestHost, name: &str) {
     let tracker = ScriptedServer::start(|_| Reply::new(404, ""));
     let settings = json!({"url": tracker.url(), "project": "qa"});
     let secrets = json!({"api-key": "k3y-of-the-test"});
@@ -171,7 +174,8 @@ fn assert_one_issue_per_failed_test(host: &TestHost, redmine: &RedmineConnection
         );
     }
 
-    // Meanwhile the server may search for the issue, to measure the index delay of the tracker.
+    // Only writes are counted, because the server may search for the issue at any time, to measure
+    // the index delay of the tracker.
     let writes = || {
         let requests = redmine.proxy.requests();
         requests.iter().filter(|request| request.method != "GET").count()

@@ -1,7 +1,8 @@
-//! The layer rule of `host/src`: a room (a top-level file or folder) imports only rooms of lower
-//! layers, no two rooms import each other, and some foreign crates are allowed in one room only.
+//! Checks the layer rules of `host/src`. A room (a top-level file or folder) imports no room of a
+//! higher layer. Rooms never import each other in a circle. Some foreign crates are allowed only in
+//! certain rooms.
 //!
-//! It reads the tokens of every source file except tests, and never compiles the host.
+//! The check reads the tokens of every source file except tests, and never compiles the host.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -28,8 +29,8 @@ const LAYERS: [&[&str]; 14] = [
     &["cli", "main"],
 ];
 
-/// Rooms that import less than their layer allows, and what they may import.
-const RESTRICTED: [(&str, &[&str]); 10] = [
+/// Rooms that may import fewer rooms than their layer allows, and the rooms that each may import.
+const RESTRICTED_ROOMS: [(&str, &[&str]); 10] = [
     ("accounts", &["domain", "secret", "store"]),
     ("api", &["domain", "secret"]),
     ("history", &["domain", "store", "telemetry"]),
@@ -45,7 +46,7 @@ const RESTRICTED: [(&str, &[&str]); 10] = [
     ),
 ];
 
-/// The room with the code for the fuzz targets. The rules do not apply to it.
+/// The room with the code for the fuzz targets. The rules do not apply to this room.
 const EXEMPT_ROOM: &str = "fuzz";
 
 /// Foreign crates, and the rooms that may use them.
@@ -70,18 +71,19 @@ const RESTRICTED_CRATES: [(&[&str], &[&str]); 15] = [
     (&["jackfield_author"], &["cli"]),
 ];
 
-/// The only files of the room `http` that may use these crates. They must not use the HTTP clients
-/// in the crates.
+/// Two files of the room `http`, and two crates that only these files of the room may use. The
+/// files must not use the HTTP clients in the crates.
 const SERVER_FILES_AND_CRATES: ([&str; 2], [&str; 2]) =
     (["http/serve.rs", "http/request_body.rs"], ["hyper", "hyper_util"]);
 
 /// A path in a source file, such as `crate::domain::Clock`.
 #[derive(Debug, Clone)]
 struct Import {
-    /// Relative to `host/src`.
+    /// The path of the source file, relative to `host/src`.
     file: String,
     line: usize,
-    /// `crate`, `self` and `super` are resolved: the path then begins with `crate` and a room.
+    /// The parts of the imported path. A path into the host begins with `crate` and a room, because
+    /// `self` and `super` are replaced.
     path: Vec<String>,
 }
 
@@ -91,7 +93,7 @@ impl Import {
         self.file.split('/').next().unwrap_or_default().trim_end_matches(".rs")
     }
 
-    /// The room of this crate that is imported.
+    /// The imported room. `None` if a foreign crate is imported.
     fn imported_room(&self) -> Option<&str> {
         match self.path.as_slice() {
             [root, room, ..] if root == "crate" => Some(room),
@@ -106,7 +108,7 @@ impl Import {
 }
 
 /// Returns the index of the room's layer.
-fn layer(room: &str) -> Option<usize> {
+fn layer_index(room: &str) -> Option<usize> {
     LAYERS.iter().position(|rooms| rooms.contains(&room))
 }
 
@@ -125,14 +127,14 @@ fn room_violation(import: &Import) -> Option<String> {
     if from == to || from == "lib" {
         return None;
     }
-    let (Some(own), Some(imported)) = (layer(from), layer(to)) else {
+    let (Some(own), Some(imported)) = (layer_index(from), layer_index(to)) else {
         let rule = format!("`{from}` or `{to}` has no layer; add it to LAYERS in layers.rs");
         return Some(import.violation(&rule));
     };
     if imported > own {
         return Some(import.violation(&format!("`{to}` is in a layer above `{from}`")));
     }
-    let (_, allowed) = RESTRICTED.iter().find(|(room, _)| *room == from)?;
+    let (_, allowed) = RESTRICTED_ROOMS.iter().find(|(room, _)| *room == from)?;
     let rule = format!("`{from}` imports only {}", allowed.join(", "));
     (!allowed.contains(&to)).then(|| import.violation(&rule))
 }
@@ -229,7 +231,7 @@ impl ImportReader<'_> {
         let mut index = 0;
         while let Some(token) = tokens.get(index) {
             if is_cfg_test(&tokens[index..]) {
-                index += end_of_item(&tokens[index..]);
+                index += item_token_count(&tokens[index..]);
                 continue;
             }
             match (token, tokens.get(index + 1), tokens.get(index + 2)) {
@@ -252,7 +254,7 @@ impl ImportReader<'_> {
         }
     }
 
-    /// Reads one path, including the braces of a `use`. Returns the number of its tokens.
+    /// Reads one path, including the braces of a `use`. Returns the number of the path's tokens.
     fn read_path(
         &mut self,
         tokens: &[TokenTree],
@@ -285,16 +287,16 @@ impl ImportReader<'_> {
             index += 2;
         }
         if path.len() > 1 {
-            let path = resolve(path, module);
+            let path = path_from_crate(path, module);
             self.imports.push(Import { file: self.file.to_owned(), line, path });
         }
         index.max(1)
     }
 }
 
-/// Returns the path from `crate`: replaces `self`, `super` and the name of the library, which
-/// `main.rs` uses.
-fn resolve(path: Vec<String>, module: &[String]) -> Vec<String> {
+/// Returns the path from the root of the crate. Replaces `self`, `super` and `jackfield`, the name
+/// by which `main.rs` imports the library.
+fn path_from_crate(path: Vec<String>, module: &[String]) -> Vec<String> {
     let super_count = path.iter().take_while(|part| *part == "super").count();
     let base = match path[0].as_str() {
         "super" => module.get(..module.len().saturating_sub(super_count)).unwrap_or_default(),
@@ -310,6 +312,7 @@ fn is_punct(token: Option<&TokenTree>, char: char) -> bool {
     matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == char)
 }
 
+/// Tells whether this is a punctuation mark that another one follows without a space.
 fn is_joint(token: Option<&TokenTree>) -> bool {
     matches!(token, Some(TokenTree::Punct(punct)) if punct.spacing() == Spacing::Joint)
 }
@@ -324,9 +327,9 @@ fn is_cfg_test(tokens: &[TokenTree]) -> bool {
     }
 }
 
-/// Returns the number of tokens of an item with its attributes. The item ends after its braces or
-/// its semicolon.
-fn end_of_item(tokens: &[TokenTree]) -> usize {
+/// Counts the tokens of the first item in `tokens`, including its attributes. An item ends after
+/// its braces or its semicolon.
+fn item_token_count(tokens: &[TokenTree]) -> usize {
     let end = tokens.iter().position(|token| match token {
         TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
         other => is_punct(Some(other), ';'),
@@ -335,14 +338,14 @@ fn end_of_item(tokens: &[TokenTree]) -> usize {
 }
 
 #[test]
-fn each_room_imports_lower_layers_only_and_the_crates_that_it_may_use() {
+fn rooms_import_only_the_rooms_and_crates_that_the_rules_allow() {
     let imports = imports_of_the_host(&jackfield_tests::root().join("host/src"));
     assert!(imports.len() > 1_000, "only {} paths were read", imports.len());
     let found = violations(&imports);
     assert!(found.is_empty(), "{} violations:\n{}", found.len(), found.join("\n"));
 }
 
-/// Each source is one case. If it violates a rule, the message names the file, the line, the import
+/// Each source text is one case. The message about a violation names the file, the line, the import
 /// and the rule.
 #[test]
 fn the_layer_check_finds_each_kind_of_violation() {

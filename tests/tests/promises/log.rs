@@ -1,5 +1,5 @@
-//! The log in JSON: each line is one object. A line that is written during an event contains the id
-//! of the event, and the id of the trace if there is one.
+//! With `--log-json`, each line of the log is a JSON object. A line that is written during an event
+//! contains the id of the event, and the id of the trace if the event belongs to a trace.
 
 use jackfield_tests::{Reply, ScriptedServer, Setup, failed_test, wait_for};
 use serde_json::{Value, json};
@@ -19,7 +19,8 @@ fn line_with_message(output: &str, message: &str) -> Value {
 fn a_log_line_contains_the_ids_of_its_event_and_trace() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "bad"));
     let setup = Setup::new().argument("--log-json");
-    let (host, connection) = setup.start_with("traps-on-demand", json!({"url": tracker.url()}));
+    let (host, connection) =
+        setup.start_with_guest("traps-on-demand", json!({"url": tracker.url()}));
     let traceparent = format!("00-{TRACE_ID}-00f067aa0ba902b7-01");
     let headers = [("content-type", "application/json"), ("traceparent", traceparent.as_str())];
     let send = |headers: &[(&str, &str)]| {

@@ -1,6 +1,6 @@
-//! The memory that the host uses for a run is charged to the run while it grows. The peak of the
-//! server's memory stays within the run's limit, and all runs together stay within the limit of the
-//! host.
+//! The host charges the memory that it uses for a run to this run, before it uses the memory. The
+//! peak of the server's memory stays within the run's limit, and all runs together stay within the
+//! limit of the host.
 
 use jackfield_tests::{
     Answer, Connection, Reply, Response, ScriptedServer, Setup, TestHost, failed_test, wait_for,
@@ -8,16 +8,17 @@ use jackfield_tests::{
 use serde_json::{Value, json};
 
 const MIB: u64 = 1 << 20;
-/// The default of `limits.memory_bytes`.
-const LIMIT: u64 = 128 * MIB;
-/// The memory that a run may use in addition to its limit.
+/// The default of `limits.memory_bytes`, the memory limit of a run.
+const RUN_LIMIT: u64 = 128 * MIB;
+/// How many bytes the server's memory may rise above the limit that a test checks.
 const OVERHEAD_MAX: u64 = 32 * MIB;
 
-/// These tests check memory. With a high CPU limit, no run ends before it has used the memory.
+/// With this CPU limit, no run ends before it has used the memory that the test checks.
 const HIGH_CPU_LIMIT: &str = "[limits]\ncpu_ms = 60000\n";
 
-/// What the guest makes the host store, and how many MiB of its own memory it fills before that.
-const HOARDS: [(&str, u64); 10] = [
+/// Each case names what the guest `hoard` makes the host store, and how many MiB of its own memory
+/// the guest fills before that.
+const HOARD_CASES: [(&str, u64); 10] = [
     ("answers", 0),
     ("answers", 70),
     ("request", 32),
@@ -32,7 +33,7 @@ const HOARDS: [(&str, u64); 10] = [
 
 /// Creates a connection that uses the guest `hoard`. The guest fills `fill` MiB of its own memory,
 /// and then makes the host store `what`.
-fn connect_hoard(
+fn add_hoard_connection(
     host: &TestHost,
     tracker: &ScriptedServer,
     what: &str,
@@ -49,7 +50,7 @@ fn connect_hoard(
     )
 }
 
-/// A body of this length that repeats the pattern.
+/// Returns a body of this length that repeats the pattern.
 fn repeat_pattern(bytes: u64, pattern: &str) -> Vec<u8> {
     pattern.bytes().cycle().take(bytes as usize).collect()
 }
@@ -59,9 +60,9 @@ fn a_run_stays_within_its_memory_limit_whatever_it_makes_the_host_store() {
     let host = Setup::new().config(HIGH_CPU_LIMIT).guests(["hoard"]).start();
     let tracker =
         ScriptedServer::start(|_| Reply::new(200, repeat_pattern(8 * MIB - 10, "some text, ")));
-    host.create(&connect_hoard(&host, &tracker, "nothing", 0, json!({})), &failed_test());
-    for (what, fill) in HOARDS {
-        let connection = connect_hoard(&host, &tracker, what, fill, json!({}));
+    host.create(&add_hoard_connection(&host, &tracker, "nothing", 0, json!({})), &failed_test());
+    for (what, fill) in HOARD_CASES {
+        let connection = add_hoard_connection(&host, &tracker, what, fill, json!({}));
         let attack = || host.create(&connection, &failed_test());
         let (answer, memory_rise) = host.rise_of_peak(attack);
         println!(
@@ -72,11 +73,13 @@ fn a_run_stays_within_its_memory_limit_whatever_it_makes_the_host_store() {
         );
         assert!([200, 502].contains(&answer.status), "{what}: {answer:?}");
         assert!(
-            memory_rise <= LIMIT + OVERHEAD_MAX,
+            memory_rise <= RUN_LIMIT + OVERHEAD_MAX,
             "{what}, {fill} MiB filled: memory rose by {} MiB",
             memory_rise / MIB
         );
-        wait_for("the memory to be released", 30, || (host.resident_bytes() < LIMIT).then_some(()));
+        wait_for("the memory to be released", 30, || {
+            (host.resident_bytes() < RUN_LIMIT).then_some(())
+        });
     }
 }
 
@@ -92,14 +95,14 @@ fn thirty_large_answers_are_complete_and_redacted_within_the_memory_limit() {
     let compressed = encoder.finish().expect("writing to memory does not fail");
     let answer = Response::new(200, compressed).with_header("content-encoding", "gzip");
     let tracker = ScriptedServer::start(move |_| Reply::Answer(answer.clone()));
-    host.create(&connect_hoard(&host, &tracker, "nothing", 0, json!({})), &failed_test());
-    let connection = connect_hoard(&host, &tracker, "answers", 0, json!({"key": secret}));
+    host.create(&add_hoard_connection(&host, &tracker, "nothing", 0, json!({})), &failed_test());
+    let connection = add_hoard_connection(&host, &tracker, "answers", 0, json!({"key": secret}));
     let (answer, memory_rise) = host.rise_of_peak(|| host.create(&connection, &failed_test()));
     println!("{} MiB, {}", memory_rise / MIB, answer.body);
     let redacted = String::from_utf8_lossy(&body).replace(&secret, "[secret]");
     let expected = format!("30 answers, {} bytes", 30 * redacted.len());
     assert!(answer.expect(200)["description"] == expected.as_str(), "{}", answer.body);
-    assert!(memory_rise <= LIMIT + OVERHEAD_MAX, "memory rose by {} MiB", memory_rise / MIB);
+    assert!(memory_rise <= RUN_LIMIT + OVERHEAD_MAX, "memory rose by {} MiB", memory_rise / MIB);
     let files =
         std::fs::read_dir(host.data("spool")).expect("the folder of spooled bodies").count();
     assert_eq!(files, 0, "spooled bodies are visible as files in the folder");
@@ -116,11 +119,11 @@ fn a_full_spool_refuses_further_bodies_and_names_its_limit() {
     host.await_connector("hoard", "ready", None);
     let tracker =
         ScriptedServer::start(|_| Reply::new(200, repeat_pattern(8 * MIB - 10, "some text, ")));
-    let connection = connect_hoard(&host, &tracker, "answers", 0, json!({}));
+    let connection = add_hoard_connection(&host, &tracker, "answers", 0, json!({}));
     let description = |answer: &Answer| answer.expect(200)["description"].to_string();
     for _ in 0..2 {
-        // A run may use a quarter of the limit. That is enough for two answers if they arrive one
-        // after the other.
+        // A run may use a quarter of the spool: 16 MiB. This is enough for two answers if they
+        // arrive one after the other.
         let answer = host.create(&connection, &failed_test());
         assert!(
             ["\"0 a", "\"1 a", "\"2 a"].contains(&&description(&answer)[..4]),
@@ -135,8 +138,8 @@ fn a_full_spool_refuses_further_bodies_and_names_its_limit() {
     assert!(description(&answer).starts_with("\"30 answers"), "{}", description(&answer));
 }
 
-/// Many runs start at once, and each one stays within its own limit. Together they would need far
-/// more memory than `memory_bytes_host` allows.
+/// Many runs start at once. Each run stays within its own limit, but all runs together would need
+/// far more memory than `memory_bytes_host` allows.
 #[test]
 fn all_runs_together_stay_within_memory_bytes_host_and_further_runs_get_503() {
     const HOST_LIMIT: u64 = 256 * MIB;
@@ -145,8 +148,9 @@ fn all_runs_together_stay_within_memory_bytes_host_and_further_runs_get_503() {
     let host = setup.guests(["hoard", "good"]).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let good = host.add_connection("good", "good", json!({"url": tracker.url()}), json!({}));
-    let hoards: Vec<_> =
-        (0..3).map(|n| connect_hoard(&host, &tracker, "request", 100 + n, json!({}))).collect();
+    let hoards: Vec<_> = (0..3)
+        .map(|n| add_hoard_connection(&host, &tracker, "request", 100 + n, json!({})))
+        .collect();
     host.create(&good, &failed_test()).assert_status(200);
     host.create(&hoards[0], &failed_test());
     let gate = tracker.hold_requests(|request| request.body.len() > 1_000);
@@ -174,18 +178,24 @@ fn all_runs_together_stay_within_memory_bytes_host_and_further_runs_get_503() {
     host.create(&good, &failed_test()).assert_status(200);
 }
 
-/// The host searches each answer for each secret, in many encodings.
+/// The host searches each answer for each secret, in many encodings. This search must not need much
+/// memory.
 #[test]
 fn long_secrets_need_little_memory() {
     let host = Setup::new().config(HIGH_CPU_LIMIT).guests(["hoard"]).start();
     let tracker = ScriptedServer::start(|_| Reply::new(200, "ok"));
     let secret = |n: u32| (n * 10_000..n * 10_000 + 900).map(|n| format!("{n:04}")).collect();
-    host.create(&connect_hoard(&host, &tracker, "request", 1, json!({})), &failed_test());
+    host.create(&add_hoard_connection(&host, &tracker, "request", 1, json!({})), &failed_test());
     let ((), memory_rise) = host.rise_of_peak(|| {
         for n in 1..6 {
             let secret: String = secret(n);
-            let connection =
-                connect_hoard(&host, &tracker, "request", u64::from(n), json!({"key": secret}));
+            let connection = add_hoard_connection(
+                &host,
+                &tracker,
+                "request",
+                u64::from(n),
+                json!({"key": secret}),
+            );
             host.create(&connection, &failed_test()).assert_status(200);
         }
     });
@@ -193,13 +203,13 @@ fn long_secrets_need_little_memory() {
     assert!(memory_rise <= OVERHEAD_MAX, "5 long secrets used {} MiB", memory_rise / MIB);
 }
 
-/// The guest writes its output byte by byte. This work is charged to its run, and the line is
-/// truncated.
+/// The guest writes its output byte by byte. This work is charged to the guest's run, and the long
+/// line is truncated.
 #[test]
 fn output_in_single_bytes_is_charged_to_its_run_and_truncated() {
     let host = Setup::new().config(HIGH_CPU_LIMIT).guests(["hoard"]).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));
-    let connection = connect_hoard(&host, &tracker, "prints", 0, json!({}));
+    let connection = add_hoard_connection(&host, &tracker, "prints", 0, json!({}));
     let (before, answer) = (host.cpu_ms(), host.create(&connection, &failed_test()));
     let spent = host.cpu_ms() - before;
     answer.assert_status(200);

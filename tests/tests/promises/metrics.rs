@@ -11,15 +11,18 @@ use jackfield_tests::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-/// A server on which most kinds of counted events have happened, and its trackers.
-pub(crate) struct Busy {
+/// A server on which most kinds of counted events have happened, with its connections and trackers.
+pub(crate) struct BusyServer {
     pub(crate) host: TestHost,
+    /// A connection whose creates and counts succeed.
     pub(crate) qa: Connection,
     /// A connection whose counts fail.
     pub(crate) failing_counts: Connection,
     /// A connection whose creates fail.
     pub(crate) failing_creates: Connection,
+    /// The tracker of `qa`.
     tracker: ScriptedServer,
+    /// A tracker that resets every client connection.
     failing_tracker: ScriptedServer,
     /// An origin that a connector requested, and that the connection does not grant.
     ungranted_origin: String,
@@ -28,13 +31,13 @@ pub(crate) struct Busy {
 /// The project whose defects are counted.
 pub(crate) const PROJECT: &str = "5d2d6cde-0000-4000-8000-000000000001";
 
-impl Busy {
+impl BusyServer {
     fn start() -> Self {
-        Self::start_as(Setup::new())
+        Self::start_with_setup(Setup::new())
     }
 
-    /// Starts a server with this setup.
-    pub(crate) fn start_as(setup: Setup) -> Self {
+    /// Starts a server with this setup, and causes the events.
+    pub(crate) fn start_with_setup(setup: Setup) -> Self {
         let tracker = ScriptedServer::start(|exchange| match exchange.request.is_post() {
             true => Reply::created(1),
             false => Reply::new(200, "7"),
@@ -108,25 +111,25 @@ impl Busy {
         wait_for(line, 20, || self.host.output().contains(line).then_some(()));
     }
 
-    /// Returns the page that an account with the lowest role sees.
+    /// Returns the page `/metrics` as an account with the lowest role sees it.
     fn fetch_page(&self) -> MetricsPage {
-        let token = token(&self.host, &json!({"name": "prometheus", "role": "viewer"}));
+        let token = create_token(&self.host, &json!({"name": "prometheus", "role": "viewer"}));
         self.host.metrics(&token)
     }
 }
 
-/// Creates a named token, with which Prometheus scrapes the page.
-pub(crate) fn token(host: &TestHost, of: &serde_json::Value) -> String {
-    let created = host.admin().json("POST", "/tokens", of).expect(201);
+/// Creates a named token, with which Prometheus may read `/metrics`.
+pub(crate) fn create_token(host: &TestHost, account: &serde_json::Value) -> String {
+    let created = host.admin().json("POST", "/tokens", account).expect(201);
     created["token"].as_str().expect("a token").to_owned()
 }
 
-/// The name of a metric, labels of its series, and the sum of their values.
-type Series<'t> = (&'t str, &'t [(&'t str, &'t str)], f64);
+/// The name of a metric, some labels, and the expected sum over all series with these labels.
+type ExpectedSum<'t> = (&'t str, &'t [(&'t str, &'t str)], f64);
 
 #[test]
 fn events_runs_and_requests_are_counted_by_connection() {
-    let busy = Busy::start();
+    let busy = BusyServer::start();
     busy.reload();
     let page = busy.fetch_page();
     let origin = busy.tracker.url();
@@ -134,7 +137,7 @@ fn events_runs_and_requests_are_counted_by_connection() {
     let events = "jackfield_events_total";
     let requests = "jackfield_outbound_requests_total";
     let lost = ("connection", "lost");
-    let expected: &[Series<'_>] = &[
+    let expected: &[ExpectedSum<'_>] = &[
         (events, &[qa, ("connector", "good"), ("outcome", "created")], 2.0),
         (events, &[qa, ("kind", "create-defect"), ("outcome", "repeated")], 1.0),
         (events, &[qa, ("kind", "kpis"), ("outcome", "counted")], 1.0),
@@ -185,7 +188,7 @@ fn events_runs_and_requests_are_counted_by_connection() {
 }
 
 #[test]
-fn an_account_sees_only_its_connections_and_a_deleted_one_is_gone() {
+fn metrics_show_an_account_only_its_connections_and_no_deleted_connection() {
     let host = Setup::new().guests(["instant"]).start();
     for name in ["own", "other"] {
         let connection = host.add_connection(name, "instant", json!({}), json!({}));
@@ -194,8 +197,8 @@ fn an_account_sees_only_its_connections_and_a_deleted_one_is_gone() {
     host.anonymous().get("/hooks/unknown-token").assert_status(404);
     host.anonymous().get("/metrics").assert_problem(401, "unauthorized");
     let limited = json!({"name": "limited", "role": "viewer", "connections": ["own"]});
-    let limited = host.metrics(&token(&host, &limited));
-    let all = token(&host, &json!({"name": "prometheus", "role": "viewer"}));
+    let limited = host.metrics(&create_token(&host, &limited));
+    let all = create_token(&host, &json!({"name": "prometheus", "role": "viewer"}));
     let events =
         |page: &MetricsPage, of: &str| page.sum("jackfield_events_total", &[("connection", of)]);
     let visible =
@@ -210,8 +213,8 @@ fn an_account_sees_only_its_connections_and_a_deleted_one_is_gone() {
         host.create(&other, &failed_test()).assert_status(200);
         host.anonymous().get("/hooks/unknown-token/either").assert_status(404);
     }
-    // New series are allowed only for one outcome of events, for two histograms with 15 buckets, a
-    // sum and a count each, and for one outcome of runs.
+    // These requests may add 36 series: one outcome of events, one outcome of runs, and two
+    // histograms. Each histogram has 15 buckets, a sum and a count.
     assert!(host.metrics(&all).len() <= series + 36, "the number of series depends on requests");
 }
 
@@ -232,7 +235,7 @@ fn documented_metrics() -> BTreeMap<String, (String, BTreeSet<String>)> {
 
 #[test]
 fn the_operators_manual_explains_each_metric() {
-    let page = Busy::start().fetch_page();
+    let page = BusyServer::start().fetch_page();
     let types = page.types.iter();
     let found = types.map(|(name, kind)| (name.clone(), (kind.clone(), page.labels(name))));
     assert_eq!(documented_metrics(), found.collect::<BTreeMap<_, _>>());

@@ -43,8 +43,8 @@ fn answer_with_encoding(encoding: &str, body: &[u8]) -> Vec<u8> {
     answer_with_headers(&format!("content-encoding: {encoding}\r\n"), body)
 }
 
-/// Returns complete answers to a write, with a description of each. After decoding, each has the
-/// status 201 and the body `JSON_BODY`.
+/// Returns complete answers to a write, with a description of each answer. After decoding, each
+/// answer has the status 201 and the body `JSON_BODY`.
 fn odd_answers() -> Vec<(&'static str, Vec<u8>)> {
     let json = JSON_BODY.as_bytes();
     let (gzipped, middle) = (gzip(json), json.len() / 2);

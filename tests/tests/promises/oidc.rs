@@ -1,13 +1,14 @@
-//! Signing in with a real OpenID Connect provider. A claim of the ID token decides which role the
-//! person gets. The provider's answer is valid only once, only in the browser that began the
+//! People sign in with a real OpenID Connect provider. A claim of the ID token decides which role
+//! the person gets. The provider's answer is valid only once, only in the browser that began the
 //! sign-in, and only with a token that the provider signed.
 
 use jackfield_tests::{Answer, Client, IdentityProvider, Setup, TestHost};
 use serde_json::{Value, json};
 
-/// The URL of the server that is registered at the provider.
+/// The URL under which the provider knows this server.
 const SERVER_URL: &str = "http://jackfield.test";
 
+/// A real identity provider, and a server whose users sign in with it.
 struct OidcFixture {
     provider: IdentityProvider,
     host: TestHost,
@@ -55,6 +56,7 @@ impl OidcFixture {
         self.get(callback_url.strip_prefix(SERVER_URL).expect("an address of the server"), cookie)
     }
 
+    /// Begins a sign-in and finishes it in the same browser.
     fn sign_in(&self, person: &str) -> Answer {
         let (cookie, provider_url) = self.begin_sign_in();
         self.finish_sign_in(&cookie, &provider_url, person)
@@ -69,7 +71,8 @@ impl OidcFixture {
     }
 }
 
-/// Returns the cookie that an answer sets under this name. Ignores an answer that deletes it.
+/// Returns the cookie that an answer sets under this name. Returns `None` if the answer deletes the
+/// cookie.
 fn find_set_cookie(answer: &Answer, name: &str) -> Option<String> {
     let headers = answer.headers.iter().filter(|(header, _)| header == "set-cookie");
     let mut headers = headers.map(|(_, cookie)| cookie.clone());
@@ -112,7 +115,7 @@ fn a_person_without_a_listed_group_is_refused() {
 }
 
 #[test]
-fn an_answer_of_the_provider_is_valid_once_and_in_one_browser() {
+fn an_answer_of_the_provider_is_valid_only_once_and_only_in_one_browser() {
     let fixture = OidcFixture::start("client_secret_basic");
     let (cookie, provider_url) = fixture.begin_sign_in();
     let (other_cookie, other_provider_url) = fixture.begin_sign_in();

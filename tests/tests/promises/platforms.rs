@@ -1,6 +1,7 @@
-//! Platforms that restrict a server or change its files: volumes, small address spaces, mount
-//! options, hardening, upgrades while it runs, rolling updates. The server works, or reports in one
-//! line what is wrong and how to fix it. `jackfield doctor` reports the same problem.
+//! Some platforms restrict a server or change its files, for example by volumes, small address
+//! spaces, mount options, hardening, rolling updates, or upgrades while the server runs. The server
+//! works there, or reports in one line what is wrong and how to fix it. `jackfield doctor` reports
+//! the same problem.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -10,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use jackfield_tests::{Guest, Setup, TestHost, binary, empty_home, failed_test, wait_for};
 use serde_json::{Value, json};
 
-const DOCTOR: [&str; 5] = ["doctor", "--data", "data", "--plugins", "plugins"];
+const DOCTOR_ARGUMENTS: [&str; 5] = ["doctor", "--data", "data", "--plugins", "plugins"];
 
 /// Returns a command that runs the binary through `wrapper`, a command line that executes its
 /// arguments.
@@ -21,7 +22,7 @@ fn binary_under(wrapper: &[&str], arguments: &[&str], folder: &Path) -> Command 
     command
 }
 
-/// Runs `doctor`. Returns its finding about one check: the status, what was found, and the fix.
+/// Runs `doctor`. Returns the finding about one check: the status, what was found, and the fix.
 #[track_caller]
 fn doctor_finding(command: &mut Command, check: &str) -> (String, String, String) {
     let output = command.arg("--json").output().expect("the binary starts");
@@ -35,7 +36,7 @@ fn doctor_finding(command: &mut Command, check: &str) -> (String, String, String
     (text("status"), text("found"), text("fix"))
 }
 
-/// Starts a server, which must end with exit code 1. Returns the last line of its stderr.
+/// Starts a server that must end with exit code 1. Returns the last line of its stderr.
 #[track_caller]
 fn start_error(wrapper: &[&str], folder: &Path) -> String {
     let wrapper = [&["timeout", "60"], wrapper].concat();
@@ -97,7 +98,7 @@ fn a_kubernetes_volume_with_an_fs_group_works_at_each_start() {
     let wrapper = ["setpriv", "--reuid", "1000", "--regid", "1000", "--groups", "2000"];
     let wrapper = if is_root() { &wrapper[..] } else { &["env"] };
     let mut command = Command::new(wrapper[0]);
-    command.args(&wrapper[1..]).arg("./program").args(DOCTOR).current_dir(host.folder());
+    command.args(&wrapper[1..]).arg("./program").args(DOCTOR_ARGUMENTS).current_dir(host.folder());
     let (status, found, fix) = doctor_finding(&mut command, "access");
     assert_eq!(status, "warn");
     assert!(found.contains("secret-key") && found.contains("admin-token"), "{found}");
@@ -130,7 +131,7 @@ fn address_space_wrapper(bytes: u64) -> [String; 2] {
 }
 
 #[test]
-fn a_small_address_space_leads_to_a_smaller_pool_or_none() {
+fn a_small_address_space_leads_to_a_smaller_pool_or_to_no_pool() {
     const GIB: u64 = 1 << 30;
     for (bytes, expected_words) in [
         (1_500 * GIB, ["a smaller pool", "250"]),
@@ -140,14 +141,16 @@ fn a_small_address_space_leads_to_a_smaller_pool_or_none() {
         let wrapper = address_space_wrapper(bytes);
         let wrapper: Vec<_> = wrapper.iter().map(String::as_str).collect();
         let setup = Setup::new().run_under(&wrapper);
-        let (host, connection) = setup.start_with("instant", json!({}));
+        let (host, connection) = setup.start_with_guest("instant", json!({}));
         host.create(&connection, &failed_test()).assert_status(200);
         let line = host.output();
         let line = line.lines().find(|line| line.contains("address space"));
         let line = line.unwrap_or_else(|| panic!("{}", host.output()));
         assert!(expected_words.iter().all(|word| line.contains(word)), "{line}");
-        let (status, found, fix) =
-            doctor_finding(&mut binary_under(&wrapper, &DOCTOR, host.folder()), "address space");
+        let (status, found, fix) = doctor_finding(
+            &mut binary_under(&wrapper, &DOCTOR_ARGUMENTS, host.folder()),
+            "address space",
+        );
         assert_eq!(status, "warn");
         assert!(expected_words.iter().all(|word| found.contains(word)), "{found}");
         assert!(fix.contains("ulimit -v"), "{fix}");
@@ -158,7 +161,7 @@ fn a_small_address_space_leads_to_a_smaller_pool_or_none() {
 fn a_server_whose_program_file_was_replaced_or_removed_still_compiles() {
     let script = "cp \"$1\" jackfield && shift && exec ./jackfield \"$@\"";
     let host = Setup::new().run_under(&["sh", "-euc", script, "sh"]).start();
-    let (status, ..) = doctor_finding(&mut host.cli(&DOCTOR), "program");
+    let (status, ..) = doctor_finding(&mut host.cli(&DOCTOR_ARGUMENTS), "program");
     assert_eq!(status, "ok");
     let program = host.folder().join("jackfield");
     fs::write(host.folder().join("new"), "#!/bin/sh\nexit 7\n").expect("the file is written");
@@ -166,7 +169,7 @@ fn a_server_whose_program_file_was_replaced_or_removed_still_compiles() {
     host.replace("first", &Guest::named("instant"));
     fs::remove_file(&program).expect("the file is removed");
     host.replace("second", &Guest::named("instant").with_build(2));
-    let (status, found, fix) = doctor_finding(&mut host.cli(&DOCTOR), "program");
+    let (status, found, fix) = doctor_finding(&mut host.cli(&DOCTOR_ARGUMENTS), "program");
     assert_eq!(status, "warn");
     assert!(found.contains(&host.process_id().to_string()) && fix.contains("restart"), "{found}");
 }
@@ -193,29 +196,34 @@ fn a_system_that_forbids_compiled_code_is_named_at_the_start_and_by_doctor() {
         let home = empty_home();
         let error = start_error(&wrapper, home.path());
         assert!(error.contains(cause) && !error.contains(other_cause), "{error}");
-        let (status, found, _) =
-            doctor_finding(&mut binary_under(&wrapper, &DOCTOR, home.path()), "compiled code");
+        let (status, found, _) = doctor_finding(
+            &mut binary_under(&wrapper, &DOCTOR_ARGUMENTS, home.path()),
+            "compiled code",
+        );
         assert_eq!(status, "fail");
         assert!(found.contains(cause) && !found.contains(other_cause), "{found}");
     }
     let with_exec = tmpfs_wrapper("exec");
     let with_exec: Vec<_> = with_exec.iter().map(String::as_str).collect();
     let home = empty_home();
-    let (status, ..) =
-        doctor_finding(&mut binary_under(&with_exec, &DOCTOR, home.path()), "compiled code");
+    let (status, ..) = doctor_finding(
+        &mut binary_under(&with_exec, &DOCTOR_ARGUMENTS, home.path()),
+        "compiled code",
+    );
     assert_eq!(status, "ok");
 }
 
-/// Starts a second server on the data folder of a running one. It waits this many seconds for the
-/// folder's lock.
-fn waiting_server(host: &TestHost, seconds: &str) -> Child {
+/// Starts another server on the data folder of a running server. The new server waits this many
+/// seconds for the lock of the folder.
+fn start_waiting_server(host: &TestHost, seconds: &str) -> Child {
     let arguments =
         ["serve", "--listen", "127.0.0.1:0", "--data", "data", "--wait-for-lock", seconds];
     let mut command = host.cli(&arguments);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts")
 }
 
-/// Reads the output of a process up to the line that contains this word. Returns what was read.
+/// Reads the output of a process up to the first line that contains this word. Returns the lines
+/// that were read.
 fn read_until(pipe: impl std::io::Read, word: &str) -> String {
     use std::io::BufRead;
     let lines = std::io::BufReader::new(pipe).lines().map_while(Result::ok);
@@ -232,17 +240,17 @@ fn read_until(pipe: impl std::io::Read, word: &str) -> String {
 #[test]
 fn a_rolling_update_waits_for_the_lock() {
     let mut host = Setup::new().start();
-    let mut second = waiting_server(&host, "60");
+    let mut second = start_waiting_server(&host, "60");
     read_until(second.stderr.take().expect("a pipe"), "waiting");
     assert!(second.try_wait().expect("a child").is_none());
     assert!(host.stop().success());
     let printed = read_until(second.stdout.take().expect("a pipe"), "listening on http://");
     println!("{printed}");
 
-    // Now the second server holds the lock. The third one waits for 0 s and ends; SIGTERM ends the
-    // wait of the fourth one at once.
-    let mut third = waiting_server(&host, "0");
-    let mut fourth = waiting_server(&host, "600");
+    // Now the second server has the lock. The third server waits for 0 s and ends. SIGTERM ends the
+    // wait of the fourth server at once.
+    let mut third = start_waiting_server(&host, "0");
+    let mut fourth = start_waiting_server(&host, "600");
     read_until(third.stderr.take().expect("a pipe"), "--wait-for-lock SECONDS");
     assert_eq!(third.wait().expect("a child").code(), Some(1));
     read_until(fourth.stderr.take().expect("a pipe"), "waiting");
@@ -255,7 +263,7 @@ fn a_rolling_update_waits_for_the_lock() {
     }
 }
 
-/// Some file systems return names in upper case, so a file with the extension `.WASM` is reported
+/// Some file systems return names in upper case. So a file with the extension `.WASM` is reported,
 /// and not ignored.
 #[test]
 fn each_file_in_the_plugins_folder_gets_a_final_status() {
@@ -269,7 +277,7 @@ fn each_file_in_the_plugins_folder_gets_a_final_status() {
             "{connector}"
         );
     }
-    let (status, found, _) = doctor_finding(&mut host.cli(&DOCTOR), "plugins folder");
+    let (status, found, _) = doctor_finding(&mut host.cli(&DOCTOR_ARGUMENTS), "plugins folder");
     assert_eq!(status, "warn");
     assert!(found.contains("UPPER.WASM") && found.contains("lower case"), "{found}");
     assert!(found.contains("dangling"), "{found}");
@@ -289,7 +297,8 @@ fn each_file_in_the_plugins_folder_gets_a_final_status() {
     host.replace("growing", &Guest::named("instant"));
 }
 
-/// Backups, volume drivers and people change the modification time of a file but not its content.
+/// Backups, volume drivers and people may change the modification time of a file but not its
+/// content.
 #[test]
 fn a_file_that_is_replaced_by_the_same_content_is_not_loaded_again() {
     let host = Setup::new().config("rescan_ms = 100").guests(["instant"]).start();

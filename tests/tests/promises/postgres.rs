@@ -1,13 +1,14 @@
-//! A server with a PostgreSQL store and a real Redmine: a failed test has one defect, also after a
-//! crash of the server or of the database, and after a migration from SQLite.
+//! A server stores its data in PostgreSQL and uses a real Redmine. A failed test gets only one
+//! defect, also after a crash of the server or of the database, and after a migration from SQLite.
 
 use std::fs;
 
 use jackfield_tests::{Guest, Postgres, RedmineFixture, Request, Setup, failed_test};
 use serde_json::{Value, json};
 
-/// Number of clicks of each thread while the database restarts.
+/// How many clicks each thread sends while the database restarts.
 const CLICKS_PER_THREAD: usize = 8;
+/// How often the database restarts under load.
 const RESTARTS: usize = 3;
 
 fn start_with_redmine(setup: Setup) -> RedmineFixture {
@@ -15,7 +16,7 @@ fn start_with_redmine(setup: Setup) -> RedmineFixture {
 }
 
 #[test]
-fn creates_repeats_and_kpis_are_answered() {
+fn with_postgresql_a_create_a_repeat_and_counts_are_answered() {
     let postgres = Postgres::start();
     let mut fixture = start_with_redmine(postgres.setup());
     let test = failed_test();
@@ -35,7 +36,7 @@ fn creates_repeats_and_kpis_are_answered() {
 }
 
 #[test]
-fn a_crash_after_the_write_makes_no_second_issue() {
+fn after_a_crash_during_a_write_no_second_issue_is_created() {
     let postgres = Postgres::start();
     let short_times = "lease_ms = 1000\nsweep_ms = 500\n[create]\nin_doubt_s = 2\n[limits]\n\
                  run_ms = 4000\ncreate_answer_ms = 3000";
@@ -92,7 +93,7 @@ fn after_a_migration_from_sqlite_a_repeat_gets_the_same_defect() {
     let defect = fixture.host.create(&fixture.connection, &test).expect(200)["id"].clone();
     fixture.host.stop();
 
-    let (variable, password) = postgres.variable();
+    let (variable, password) = postgres.password_variable();
     let sqlite_url = format!("sqlite:{}", fixture.host.data("jackfield.db").display());
     let password_source = format!("env:{variable}");
     let postgres_url = postgres.url();
@@ -135,7 +136,7 @@ fn after_a_migration_from_sqlite_a_repeat_gets_the_same_defect() {
 }
 
 #[test]
-fn a_database_that_restarts_under_load_loses_and_doubles_no_defect() {
+fn no_defect_is_lost_or_created_twice_while_the_database_restarts_under_load() {
     let postgres = Postgres::start();
     let short_times = "lease_ms = 2000\nsweep_ms = 500\n[create]\nin_doubt_s = 2\n[limits]\n\
                  run_ms = 4000\ncreate_answer_ms = 3000";

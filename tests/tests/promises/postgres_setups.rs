@@ -1,7 +1,7 @@
-//! Tests the ways to run PostgreSQL that docs/postgresql.md describes (a user without further
-//! rights, TLS, a password file, PgBouncer, standbys), a failover, and a server with a read-only
-//! plugins folder. The server refuses to start with any other setup; the error is one line and
-//! contains the fix.
+//! Tests each way to run PostgreSQL that docs/postgresql.md describes: a user without further
+//! rights, TLS, a password file, PgBouncer, and standbys. Other tests are about a failover, and
+//! about a server with a read-only plugins folder. If a setup cannot work, the server refuses to
+//! start; its error is one line and contains the fix.
 
 mod password;
 mod pool;
@@ -21,9 +21,10 @@ use tempfile::TempDir;
 const PASSWORD: &str = "pw-of-the-app-9271";
 /// The environment variable that contains the password.
 const PASSWORD_VARIABLE: &str = "JACKFIELD_SECRET_APP";
-/// The key that seals the secrets, the same for all servers of a test.
+/// The key that encrypts the secrets. All servers of a test use the same key.
 const SECRET_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
-/// The maximum time until a change takes effect at another server that was notified, seconds.
+/// The longest time, in seconds, until a server has applied a change of another server. The
+/// database notifies the server of the change.
 const CHANGE_S_MAX: u64 = 10;
 
 /// Starts PostgreSQL, and creates the user and the database as the documentation does.
@@ -42,20 +43,21 @@ fn config(host: &str, port: u16, query: &str) -> String {
     )
 }
 
-/// Prepares a server with this configuration. Does not start it.
+/// Prepares a server with this configuration. Does not start the server.
 fn setup(config: &str) -> Setup {
     let setup =
         Setup::new().env(PASSWORD_VARIABLE, PASSWORD).env("JACKFIELD_SECRET_KEY", SECRET_KEY);
     setup.config(config)
 }
 
-/// A folder with a configuration, for commands without a running server.
-struct Home {
+/// A folder with a configuration, in which a test runs commands without a running server.
+struct CommandFolder {
     folder: TempDir,
+    /// The password that each command gets in the variable [`PASSWORD_VARIABLE`].
     password: String,
 }
 
-impl Home {
+impl CommandFolder {
     fn new(config: &str) -> Self {
         let folder = empty_home();
         fs::write(folder.path().join("jackfield.toml"), config).expect("the configuration");
@@ -66,6 +68,7 @@ impl Home {
         Self { password: password.to_owned(), ..self }
     }
 
+    /// Runs a command. Returns the exit code, the stdout and the stderr of the command.
     fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let mut command = Command::new("timeout");
         command.arg("30").arg(binary()).args(arguments).current_dir(self.folder.path());
@@ -79,17 +82,17 @@ impl Home {
         (done.status.code(), printed, error)
     }
 
-    /// Starts a server, which must refuse to start. Returns the line that it prints.
+    /// Starts a server that must refuse to start. Returns the line that the server prints.
     #[track_caller]
-    fn refusal(&self) -> String {
+    fn start_refusal(&self) -> String {
         let (code, printed, error) = self.run(&["serve", "--listen", "127.0.0.1:0"]);
         assert_eq!(code, Some(1), "{printed}{error}");
         assert_eq!(error.trim_end().lines().count(), 1, "not one line: {error}");
         error
     }
 
-    /// Runs `doctor`. Returns the status of one check, and its text with the fix; `None` if there
-    /// is no such check.
+    /// Runs `doctor`. Returns the status of one check, and what it found with the fix. Returns
+    /// `None` if `doctor` reports nothing about this check.
     #[track_caller]
     fn diagnose(&self, check: &str) -> Option<(String, String)> {
         let (_, printed, error) = self.run(&["doctor", "--json"]);
@@ -100,11 +103,11 @@ impl Home {
         Some((field("status"), format!("{}; {}", field("found"), field("fix"))))
     }
 
-    /// Checks that a server refuses to start and that `doctor` reports a failure, both with all of
-    /// these words.
+    /// Checks that a server refuses to start, and that `doctor` reports a failure. Both texts must
+    /// contain all of these words.
     #[track_caller]
     fn assert_refused(&self, words: &[&str]) {
-        let (refusal, diagnosis) = (self.refusal(), self.diagnose("database"));
+        let (refusal, diagnosis) = (self.start_refusal(), self.diagnose("database"));
         let (status, diagnosis) = diagnosis.expect("a finding");
         assert_eq!(status, "fail", "{diagnosis}");
         for word in words {
@@ -114,8 +117,8 @@ impl Home {
     }
 }
 
-/// Pauses a connection at one server, and waits until the other server refuses the clicks of this
-/// connection: the other server received a notification.
+/// Pauses a connection at one server. Waits until the other server refuses the clicks of this
+/// connection, which shows that the other server was notified of the pause.
 #[track_caller]
 fn assert_pause_is_noticed(other: &TestHost, pausing: &TestHost, connection: &Connection) {
     let test = jackfield_tests::failed_test();

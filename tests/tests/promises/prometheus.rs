@@ -1,6 +1,7 @@
-//! Tests the Prometheus configuration in docs/operator.md, the alerts and the dashboard with a real
-//! Prometheus, which scrapes three servers of one database under load. Each query must return data:
-//! this shows that no query names a metric or a label that does not exist.
+//! A real Prometheus reads the metrics of three servers under load. The servers share one database,
+//! and Prometheus uses the configuration in docs/operator.md. Each query of the dashboard and of
+//! the alerts must return data, which shows that every metric and every label in it exists.
+//! `promtool` checks when each alert fires.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -16,12 +17,14 @@ use jackfield_tests::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::metrics::{Busy, PROJECT, token};
+use crate::metrics::{BusyServer, PROJECT, create_token};
 
 /// A running Prometheus, which is killed when this value is dropped.
 struct Prometheus {
     child: Child,
+    /// Sends requests to the API of Prometheus.
     client: Client,
+    /// Contains the configuration, the alerts, the token, the data and the log.
     folder: TempDir,
 }
 
@@ -37,7 +40,7 @@ fn read_alerts() -> String {
 }
 
 impl Prometheus {
-    /// Starts a Prometheus that scrapes these servers every second.
+    /// Starts a Prometheus that reads the metrics of these servers every second.
     fn start(servers: &[&TestHost], token: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name).display().to_string();
@@ -76,7 +79,7 @@ impl Prometheus {
         started
     }
 
-    /// Runs a query. Returns its values, without NaN.
+    /// Runs a query. Returns the values of the result, without NaN.
     #[track_caller]
     fn query(&self, query: &str) -> Vec<f64> {
         let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
@@ -107,17 +110,17 @@ impl Drop for Prometheus {
     }
 }
 
-/// A thread that sends requests to a server until this value is dropped. It sends more than the
-/// rate limit of a connection allows.
+/// A thread that sends requests to a server until this value is dropped. The requests exceed the
+/// rate limit of a connection.
 struct Load {
-    stop: Arc<AtomicBool>,
+    should_stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Load {
-    fn start(busy: &Busy, host: &TestHost) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (thread_stop, client) = (Arc::clone(&stop), host.anonymous());
+    fn start(busy: &BusyServer, host: &TestHost) -> Self {
+        let should_stop = Arc::new(AtomicBool::new(false));
+        let (thread_stop, client) = (Arc::clone(&should_stop), host.anonymous());
         let create_paths = [&busy.qa, &busy.failing_creates].map(Connection::create_path);
         let failing_webhook = busy.failing_counts.webhook_path.clone();
         let kpis_path =
@@ -137,18 +140,18 @@ impl Load {
                 thread::sleep(Duration::from_millis(10));
             }
         });
-        Self { stop, thread: Some(thread) }
+        Self { should_stop, thread: Some(thread) }
     }
 }
 
 impl Drop for Load {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.should_stop.store(true, Ordering::Relaxed);
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
-/// Returns the query of each target of the dashboard, with the title of its panel.
+/// Returns each query of the dashboard, with the title of the panel that shows its result.
 fn dashboard_queries() -> Vec<(String, String)> {
     let file = fs::read_to_string(root().join("docs/grafana/dashboard.json")).expect("the file");
     let dashboard: Value = serde_json::from_str(&file).expect("JSON");
@@ -161,15 +164,15 @@ fn dashboard_queries() -> Vec<(String, String)> {
     targets.collect()
 }
 
-/// Returns the query of an alert without its threshold.
-fn without_threshold(query: &str) -> &str {
+/// Returns the query of an alert without the threshold at its end.
+fn query_without_threshold(query: &str) -> &str {
     let end = [" > ", " == "].iter().filter_map(|sign| query.rfind(sign)).max();
     query.get(..end.unwrap_or_else(|| panic!("{query} has no threshold"))).expect("its beginning")
 }
 
-/// The query for the created defects of the connection `qa`, as each server counts its own.
+/// Returns for each server how many defects it has created for the connection `qa`.
 const CREATED_QUERY: &str = r#"jackfield_events_total{connection="qa",outcome="created"}"#;
-/// Counts the created defects of the connection `qa` in the database.
+/// Counts the events of the connection `qa` in the database that created a defect.
 const STORED_CREATED_SQL: &str = "
 SELECT count(*) FROM events JOIN connections ON connections.id = connection_id
 WHERE name = 'qa' AND outcome = 'created'";
@@ -178,7 +181,7 @@ WHERE name = 'qa' AND outcome = 'created'";
 fn each_panel_and_each_alert_has_data_from_three_servers_under_load() {
     let postgres = Postgres::start();
     let setup = postgres.server_setup().env("JACKFIELD_WEBHOOK_REQUESTS_PER_S", "5");
-    let busy = Busy::start_as(setup);
+    let busy = BusyServer::start_with_setup(setup);
     let others = [(); 2].map(|()| postgres.server_setup().start());
     let servers = [&busy.host, &others[0], &others[1]];
     for host in servers {
@@ -186,7 +189,7 @@ fn each_panel_and_each_alert_has_data_from_three_servers_under_load() {
         host.await_connector("good", "ready", None);
     }
     let loads = servers.map(|it| Load::start(&busy, it));
-    let token = token(&busy.host, &json!({"name": "prometheus", "role": "viewer"}));
+    let token = create_token(&busy.host, &json!({"name": "prometheus", "role": "viewer"}));
     let prometheus = Prometheus::start(&servers, &token);
     wait_for("three servers with creates", 60, || {
         (prometheus.query(&format!("{CREATED_QUERY} > 0")).len() == servers.len()).then_some(())
@@ -203,7 +206,7 @@ fn each_panel_and_each_alert_has_data_from_three_servers_under_load() {
     for rule in rules {
         let (name, query) = (&rule["name"], rule["query"].as_str().expect("a query"));
         assert_eq!(rule["health"], "ok", "{rule}");
-        prometheus.await_data(&name.to_string(), without_threshold(query));
+        prometheus.await_data(&name.to_string(), query_without_threshold(query));
     }
     drop(loads);
     wait_for("each create to be counted once", 60, || {
@@ -213,7 +216,7 @@ fn each_panel_and_each_alert_has_data_from_three_servers_under_load() {
     });
 }
 
-/// Runs `promtool`, which must succeed, in a folder that contains the alerts and their tests.
+/// Runs `promtool` in a folder that contains the alerts and their tests. `promtool` must succeed.
 fn run_promtool(folder: &Path, arguments: &[&str]) {
     let output = Command::new("promtool").args(arguments).current_dir(folder).output();
     let output = output.expect("`cargo xtask test` installs Prometheus");

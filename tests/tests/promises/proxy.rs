@@ -1,4 +1,4 @@
-//! Proxies that environment variables set: no command sends a token through a proxy, and
+//! Environment variables may name a proxy. No command sends a token through such a proxy, and
 //! `ALL_PROXY` does not switch off the address rules of the server.
 
 use jackfield_tests::{Reply, ScriptedServer, Setup, TestHost, failed_test};
@@ -13,7 +13,8 @@ fn start_proxy() -> ScriptedServer {
     ScriptedServer::start(|_| Reply::json(200, r#"{"connections": []}"#))
 }
 
-/// Runs a command with this proxy variable only. Returns whether the command succeeded.
+/// Runs a command with this variable for a proxy, and without all other such variables. Returns
+/// whether the command succeeded.
 fn run_with_proxy(
     host: &TestHost,
     variable: &str,
@@ -64,7 +65,7 @@ fn no_command_sends_a_token_through_a_proxy() {
 fn the_server_uses_only_http_proxy_and_https_proxy_for_trackers() {
     for (variable, is_used) in [("ALL_PROXY", false), ("all_proxy", false), ("HTTP_PROXY", true)] {
         let proxy = start_proxy();
-        let (host, connection) = Setup::new().env(variable, &proxy.url()).start_with(
+        let (host, connection) = Setup::new().env(variable, &proxy.url()).start_with_guest(
             "calls",
             json!({"url": "http://tracker.invalid", "target": "http://tracker.invalid/x", "via": "http"}),
         );
@@ -84,7 +85,8 @@ fn a_proxy_receives_its_user_and_password_and_try_names_the_proxy() {
     let proxy = start_proxy();
     let url = format!("http://DOM%5Cuser:p%40ss%23word@{}", proxy.address());
     let settings = json!({"url": "http://tracker.invalid", "target": "http://tracker.invalid/x"});
-    let (host, connection) = Setup::new().env("HTTP_PROXY", &url).start_with("calls", settings);
+    let (host, connection) =
+        Setup::new().env("HTTP_PROXY", &url).start_with_guest("calls", settings);
     assert_eq!(host.create(&connection, &failed_test()).expect(200)["id"], "200");
     let request = proxy.last_request();
     let credentials = data_encoding::BASE64.encode(b"DOM\\user:p@ss#word");
@@ -111,7 +113,7 @@ fn hosts_in_no_proxy_are_reached_directly_as_with_curl() {
         let url = "http://tracker.corp.invalid";
         let settings = json!({"url": url, "target": format!("{url}/x")});
         let setup = Setup::new().env("HTTP_PROXY", &proxy.url()).env("NO_PROXY", no_proxy);
-        let (host, connection) = setup.start_with("calls", settings);
+        let (host, connection) = setup.start_with_guest("calls", settings);
         let defect = host.create(&connection, &failed_test()).expect(200);
         assert_eq!(defect["id"] == "200", is_used, "{no_proxy}: {defect}");
     }

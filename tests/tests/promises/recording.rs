@@ -1,6 +1,6 @@
 //! The bodies of a connection's requests are recorded only while a person has switched recording
 //! on, and without secrets. `jackfield fixture` makes a test of the connector from a recorded
-//! event, which runs without server and tracker.
+//! event. This test runs without a server and without a tracker.
 
 use std::fs;
 use std::process::Command;
@@ -16,7 +16,7 @@ use crate::calls::{INTERFACES, add_connection, call};
 
 const SECRET: &str = "s3cr3t/\"quoted\" & +plus%!";
 
-/// Runs a command, which must succeed. Returns the JSON that it printed.
+/// Runs a command, which must succeed. Returns the JSON that the command printed.
 #[track_caller]
 fn run_json(host: &TestHost, arguments: &[&str]) -> Value {
     let (succeeded, printed) = host.run_cli(&[arguments, &["--json"]].concat());
@@ -24,7 +24,7 @@ fn run_json(host: &TestHost, arguments: &[&str]) -> Value {
     serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error} in {printed}"))
 }
 
-/// Runs a command, which must fail with one line that contains all these texts.
+/// Runs a command that must fail. The error must be one line that contains all these texts.
 #[track_caller]
 fn assert_fails(host: &TestHost, arguments: &[&str], expected_texts: &[&str]) {
     let (succeeded, printed) = host.run_cli(arguments);
@@ -55,7 +55,7 @@ fn text_of_files(host: &TestHost, folder: &str) -> String {
 }
 
 /// Switches recording on for all connections.
-fn record_all(host: &TestHost) {
+fn switch_recording_on(host: &TestHost) {
     let list = host.admin().get("/connections").expect(200);
     for connection in list["connections"].as_array().expect("a list") {
         let name = connection["name"].as_str().expect("a name");
@@ -164,7 +164,7 @@ fn a_request_without_an_answer_is_replayed_as_the_same_error() {
         let settings = json!({"url": origin, "target": format!("{origin}{target}"),
             "method": "POST", "effect": "prepare"});
         let connection = add_connection(&host, &tracker, settings, json!({}));
-        record_all(&host);
+        switch_recording_on(&host);
         let received = call(&host, &connection);
         assert_eq!(received.key, key, "{}", received.text);
         let event = received.event["id"].as_str().expect("an id");
@@ -229,7 +229,7 @@ fn no_recording_contains_a_secret_or_a_token() {
             );
             let connection = add_connection(&host, &tracker, settings, json!({place: SECRET}));
             tokens.push(connection.webhook_path.trim_start_matches("/hooks/").to_owned());
-            record_all(&host);
+            switch_recording_on(&host);
             let received = call(&host, &connection);
             let event = received.event["id"].as_str().expect("an id");
             let folder = format!("{place}-{}", interface.replace(':', "-"));
@@ -259,8 +259,8 @@ fn no_recording_contains_a_secret_or_a_token() {
     for hidden in secrets.chain([TOKEN]) {
         assert!(!stored.contains(hidden), "{hidden} is in the database");
     }
-    // The guest may read the cookie and may put it into its defect, so only the recordings are
-    // searched for it.
+    // The guest may read the cookie and may put it into its defect. So only the recordings in the
+    // database must not contain the cookie.
     let with_cookie: u32 = with_database(&host.data_folder(), |database| {
         let count = "SELECT COUNT(*) FROM recordings WHERE instr(input || exchanges, ?) > 0";
         database.query_row(count, [COOKIE], |row| row.get(0))
@@ -274,7 +274,7 @@ fn a_body_over_the_limit_is_left_out_and_reported() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, vec![b'a'; (256 << 10) + 1]));
     let settings = json!({"url": tracker.url()});
     let connection = add_connection(&host, &tracker, settings, json!({}));
-    record_all(&host);
+    switch_recording_on(&host);
     let received = call(&host, &connection);
     assert_eq!(received.key, "200", "recording changed the run");
     let event = received.event["id"].as_str().expect("an id");
@@ -288,7 +288,7 @@ fn a_body_over_the_limit_is_left_out_and_reported() {
 fn a_call_without_requests_is_replayed_too() {
     let host = Setup::new().guests(["instant"]).start();
     let connection = host.add_connection("qa", "instant", json!({}), json!({}));
-    record_all(&host);
+    switch_recording_on(&host);
     let created = host.create(&connection, &failed_test());
     let written = run_json(&host, &["fixture", &created.event(), "--out", "f"]);
     assert_eq!(written["exchanges"], 0, "{written}");

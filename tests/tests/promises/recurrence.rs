@@ -1,5 +1,5 @@
-//! A test case fails again while its defect is open: each execution adds exactly one comment to the
-//! same defect, in a real Redmine, also if the server or the tracker fails in between.
+//! If a test case fails again while its defect is open, each execution adds exactly one comment to
+//! this defect, also if the server or the tracker fails in between. The tests use a real Redmine.
 
 mod attachments;
 
@@ -9,7 +9,8 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// Starts a server with short waits, whose connection "qa" to Redmine has this `on_recurrence`.
+/// Starts a server with short waits. Its connection "qa" to Redmine has this policy for
+/// recurrences.
 fn start_with_policy(policy: &str) -> RedmineFixture {
     let fixture = Setup::new()
         .config(
@@ -27,7 +28,7 @@ fn set_policy(host: &TestHost, policy: &str) {
 }
 
 /// Returns a failed test of the same test case in another execution.
-pub(crate) fn failed_again(test: &Value) -> Value {
+pub(crate) fn same_test_case_failed_again(test: &Value) -> Value {
     let mut failed_again = failed_test();
     failed_again["testCaseId"] = test["testCaseId"].clone();
     failed_again
@@ -48,7 +49,8 @@ fn shown_defect(host: &TestHost, test: &Value) -> Value {
     }
 }
 
-/// Waits until this follow-up step of a failed test's defect has this state. Returns the step.
+/// Waits until the defect of a failed test has a follow-up step with this name and this state.
+/// Returns the step.
 pub(crate) fn await_step(host: &TestHost, test: &Value, step: &str, state: &str) -> Value {
     wait_for(&format!("`{step}` to be {state}"), 90, || {
         let steps = shown_defect(host, test)["follow_ups"].as_array().expect("steps").clone();
@@ -81,13 +83,13 @@ fn is_put(request: &Request) -> bool {
     request.method == "PUT"
 }
 
-/// A proxy script: the tracker adds each comment, but its answer is lost.
+/// A script of the proxy. The tracker adds each comment, but the proxy drops the tracker's answer.
 fn lose_answers_to_comments(exchange: &Exchange<'_>) -> Reply {
     let answer = exchange.pass();
     if is_put(exchange.request) { Reply::reset() } else { answer }
 }
 
-/// A proxy script: each request for a comment is lost before it reaches the tracker.
+/// A script of the proxy. The proxy drops each request that would add a comment.
 fn lose_comments(exchange: &Exchange<'_>) -> Reply {
     if is_put(exchange.request) { Reply::reset() } else { exchange.pass() }
 }
@@ -97,7 +99,7 @@ fn a_test_case_that_fails_again_adds_a_comment_to_its_open_defect() {
     let fixture = start_with_policy("comment");
     let first = failed_test();
     let created = fixture.create(&first).expect(200);
-    let second = failed_again(&first);
+    let second = same_test_case_failed_again(&first);
     let answer = fixture.create(&second);
     assert_eq!(answer.json()["url"], created["url"]);
     assert_eq!(fixture.host.event_of(&answer)["outcome"], "recurred");
@@ -116,7 +118,7 @@ fn a_test_case_that_fails_again_adds_a_comment_to_its_open_defect() {
     for test in [&first, &second] {
         assert_eq!(fixture.create(test).json()["url"], created["url"]);
     }
-    let third = failed_again(&first);
+    let third = same_test_case_failed_again(&first);
     fixture.create(&third).assert_status(200);
     await_step(&fixture.host, &third, "comment", "done");
     assert_one_comment_each(&issue.id, &[second, third]);
@@ -128,31 +130,31 @@ fn another_test_case_variation_or_policy_creates_another_defect() {
     let fixture = start_with_policy("new");
     let first = failed_test();
     fixture.create(&first).assert_status(200);
-    fixture.create(&failed_again(&first)).assert_status(200);
+    fixture.create(&same_test_case_failed_again(&first)).assert_status(200);
     assert_eq!(fixture.project.issues().len(), 2, "the policy is `new`");
     set_policy(&fixture.host, "comment");
     fixture.create(&failed_test()).assert_status(200);
-    let mut variation = failed_again(&first);
+    let mut variation = same_test_case_failed_again(&first);
     variation["variationId"] = json!("row 2");
     fixture.create(&variation).assert_status(200);
     assert_eq!(fixture.project.issues().len(), 4);
 }
 
 #[test]
-fn a_closed_defect_is_opened_again_or_another_one_is_created() {
+fn a_closed_defect_is_opened_again_or_another_defect_is_created() {
     let fixture = start_with_policy("comment");
     let first = failed_test();
     fixture.create(&first).assert_status(200);
     let closed = fixture.project.only_issue().id;
     fixture.project.close(closed.parse().expect("a number"));
-    fixture.create(&failed_again(&first)).assert_status(200);
+    fixture.create(&same_test_case_failed_again(&first)).assert_status(200);
     assert_eq!(fixture.project.issues().len(), 2, "a closed defect got a comment");
     assert_eq!(comments_on(&closed), Vec::<String>::new());
 
     set_policy(&fixture.host, "reopen");
     let opened = fixture.project.issues().pop().expect("an issue").id;
     fixture.project.close(opened.parse().expect("a number"));
-    let third = failed_again(&first);
+    let third = same_test_case_failed_again(&first);
     fixture.create(&third).assert_status(200);
     await_step(&fixture.host, &third, "reopen", "done");
     await_step(&fixture.host, &third, "comment", "done");
@@ -179,7 +181,7 @@ fn connectors_in_each_language_comment_reopen_and_replace_deleted_issues() {
         host.create(&connection, &first).assert_status(200);
         let issue = project.only_issue();
         project.close(issue.id.parse().expect("a number"));
-        let second = failed_again(&first);
+        let second = same_test_case_failed_again(&first);
         let answer = host.create(&connection, &second).expect(200);
         assert_eq!(answer["id"], issue.id, "{language}");
         await_step(&host, &second, "comment", "done");
@@ -187,21 +189,21 @@ fn connectors_in_each_language_comment_reopen_and_replace_deleted_issues() {
         assert_eq!(project.only_issue().json["status"]["is_closed"], false, "{language}");
 
         project.delete(&issue.id);
-        host.create(&connection, &failed_again(&first)).assert_status(200);
-        // The issue that `Project::delete` has added, and the new defect.
+        host.create(&connection, &same_test_case_failed_again(&first)).assert_status(200);
+        // `Project::delete` has added one issue. The other issue is the new defect.
         assert_eq!(project.issues().len(), 2, "{language}: the deleted issue was not replaced");
     }
 }
 
 #[test]
-fn of_concurrent_failures_after_a_closed_defect_one_creates_and_the_others_comment() {
+fn if_the_defect_is_closed_one_of_several_concurrent_failures_creates_and_the_others_comment() {
     let fixture = start_with_policy("comment");
     let first = failed_test();
     fixture.create(&first).assert_status(200);
     fixture.project.close(fixture.project.only_issue().id.parse().expect("a number"));
     // All four clicks read the closed issue before one of them creates another issue.
     let gate = fixture.proxy.hold_answers(|request| request.target.starts_with("/issues/"));
-    let tests: Vec<_> = (0..4).map(|_| failed_again(&first)).collect();
+    let tests: Vec<_> = (0..4).map(|_| same_test_case_failed_again(&first)).collect();
     let clicks: Vec<_> = tests
         .iter()
         .map(|test| fixture.host.create_in_background(&fixture.connection, test))
@@ -231,12 +233,12 @@ fn after_a_deletion_or_in_a_later_generation_a_new_issue_is_created_instead_of_a
     let deleted_id = fixture.project.only_issue().id;
     fixture.project.delete(&deleted_id);
     let other_id = fixture.project.only_issue().id;
-    let second = failed_again(&first);
+    let second = same_test_case_failed_again(&first);
     fixture.create(&second).assert_status(200);
     let ids: Vec<_> = fixture.project.issues().into_iter().map(|issue| issue.id).collect();
     assert!(ids.len() == 2 && ids[0] == other_id && ids[1] != deleted_id, "{ids:?}");
 
-    // A person releases both defects, to get another one.
+    // A person releases both defects, so that the next click creates another defect.
     for test in [&first, &second] {
         let id = shown_defect(&fixture.host, test)["id"].as_str().expect("an id").to_owned();
         let path = format!("/defects/{id}/release");
@@ -247,11 +249,12 @@ fn after_a_deletion_or_in_a_later_generation_a_new_issue_is_created_instead_of_a
 }
 
 #[test]
-fn of_concurrent_first_failures_one_creates_and_the_others_comment() {
+fn one_of_several_concurrent_first_failures_creates_and_the_others_comment() {
     let fixture = start_with_policy("comment");
     let first = failed_test();
-    let tests: Vec<_> =
-        std::iter::once(first.clone()).chain((0..5).map(|_| failed_again(&first))).collect();
+    let tests: Vec<_> = std::iter::once(first.clone())
+        .chain((0..5).map(|_| same_test_case_failed_again(&first)))
+        .collect();
     let clicks: Vec<_> = tests
         .iter()
         .map(|test| fixture.host.create_in_background(&fixture.connection, test))
@@ -286,7 +289,7 @@ fn a_recurrence_waits_for_a_create_in_doubt() {
         Reply::reset()
     });
     assert_ne!(fixture.create(&first).status, 200);
-    let second = failed_again(&first);
+    let second = same_test_case_failed_again(&first);
     let detail = fixture.create(&second).problem(503, "outcome-pending");
     assert!(detail.contains("an earlier failure of the same test case"), "{detail}");
     fixture.proxy.forward_all();
@@ -307,7 +310,7 @@ fn a_comment_with_a_lost_answer_is_found_and_a_lost_comment_is_added_again() {
     type Script = fn(&Exchange<'_>) -> Reply;
     for script in [lose_answers_to_comments as Script, lose_comments] {
         fixture.proxy.set_script(script);
-        let test = failed_again(&first);
+        let test = same_test_case_failed_again(&first);
         // The answer to the click does not wait for the comment.
         fixture.create(&test).assert_status(200);
         wait_for("a comment in doubt", 30, || {
@@ -331,7 +334,7 @@ fn a_refused_comment_is_given_up_with_the_reason() {
         true => Reply::json(422, r#"{"errors": ["Notes is too long"]}"#),
         false => exchange.pass(),
     });
-    let second = failed_again(&first);
+    let second = same_test_case_failed_again(&first);
     fixture.create(&second).assert_status(200);
     let comment = await_step(&fixture.host, &second, "comment", "given-up");
     assert!(comment["reason"].to_string().contains("Notes is too long"), "{comment}");
@@ -341,7 +344,7 @@ fn a_refused_comment_is_given_up_with_the_reason() {
 
 #[test]
 fn a_connector_without_follow_up_has_only_the_policy_new() {
-    let (host, _) = Setup::new().start_with("good", json!({"url": "http://127.0.0.1:9"}));
+    let (host, _) = Setup::new().start_with_guest("good", json!({"url": "http://127.0.0.1:9"}));
     let edit = json!({"on_recurrence": "comment"});
     let refused = host.admin().json("PATCH", "/connections/qa", &edit);
     assert!(refused.problem(422, "invalid-values").contains("on_recurrence"));
@@ -359,15 +362,15 @@ fn after_a_change_of_the_tracker_url_the_same_test_case_gets_a_new_defect() {
     let other_proxy = ScriptedServer::proxy_to(Redmine::shared().address());
     let edit = json!({"settings": {"url": other_proxy.url()}});
     fixture.host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
-    let second = failed_again(&first);
+    let second = same_test_case_failed_again(&first);
     let answer = fixture.create(&second).expect(200);
     assert_ne!(answer["id"], first_id);
     assert!(shown_defect(&fixture.host, &second)["recurrence_of"].is_null());
     assert_eq!(comments_on(&first_id), Vec::<String>::new());
 }
 
-/// Kills the server while it adds comments: before the request, before the answer, or at a random
-/// moment.
+/// Kills the server while it adds comments. The server is killed before the tracker gets the
+/// request, before the server gets the answer, or at an arbitrary moment.
 #[test]
 fn random_crashes_make_no_second_comment() {
     let rounds = rounds();
@@ -377,7 +380,7 @@ fn random_crashes_make_no_second_comment() {
     let issue = fixture.project.only_issue();
     let mut tests = Vec::new();
     for round in 0..rounds {
-        let new_tests: Vec<_> = (0..2).map(|_| failed_again(&first)).collect();
+        let new_tests: Vec<_> = (0..2).map(|_| same_test_case_failed_again(&first)).collect();
         let RedmineFixture { host, proxy, connection, .. } = &mut fixture;
         proxy.forward_all();
         let gate = match round % 3 {

@@ -1,5 +1,5 @@
-//! A connector is replaced while requests arrive. One complete version answers each request, never
-//! a version older than the one that was ready when the request was sent.
+//! A connector is replaced while requests arrive. One complete version answers each request. This
+//! version is never older than the version that was ready when the request was sent.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,13 +14,13 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-fn build(number: u32) -> Guest {
+fn guest_with_build(number: u32) -> Guest {
     Guest::named("instant").with_build(number)
 }
 
 /// Starts a server with build 1 of the connector `c`, and a connection that uses it.
 fn start_host() -> (TestHost, Connection) {
-    let host = Setup::new().config("rescan_ms = 300").plugin("c", &build(1)).start();
+    let host = Setup::new().config("rescan_ms = 300").plugin("c", &guest_with_build(1)).start();
     let connection = host.add_connection("qa", "c", json!({}), json!({}));
     (host, connection)
 }
@@ -32,47 +32,47 @@ fn build_number(defect: &Value) -> u32 {
 }
 
 /// Eight threads that send requests at a steady rate until they are stopped. Each answer must be a
-/// defect of a build that is at least as new as `ready` was when the request was sent.
+/// defect of a build that is at least as new as `newest_ready` was when the request was sent.
 struct Load {
     /// The number of answers by build.
-    answers: Arc<Mutex<BTreeMap<u32, u32>>>,
+    answer_counts: Arc<Mutex<BTreeMap<u32, u32>>>,
     /// The newest build that is ready.
-    ready: Arc<AtomicU32>,
-    stop: Arc<AtomicBool>,
+    newest_ready: Arc<AtomicU32>,
+    should_stop: Arc<AtomicBool>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
-const THREADS: u32 = 8;
+const LOAD_THREADS: u32 = 8;
 
 impl Load {
-    fn start(host: &TestHost, connection: &Connection, per_second: u32, ready: u32) -> Self {
-        let (answers, ready) =
-            (Arc::<Mutex<BTreeMap<_, _>>>::default(), Arc::new(AtomicU32::new(ready)));
-        let stop = Arc::new(AtomicBool::new(false));
-        let pause = Duration::from_secs(1) * THREADS / per_second;
+    fn start(host: &TestHost, connection: &Connection, per_second: u32, newest_ready: u32) -> Self {
+        let (answer_counts, newest_ready) =
+            (Arc::<Mutex<BTreeMap<_, _>>>::default(), Arc::new(AtomicU32::new(newest_ready)));
+        let should_stop = Arc::new(AtomicBool::new(false));
+        let pause = Duration::from_secs(1) * LOAD_THREADS / per_second;
         let path = connection.create_path();
-        let threads = (0..THREADS).map(|thread| {
-            let (answers, ready, stop) =
-                (Arc::clone(&answers), Arc::clone(&ready), Arc::clone(&stop));
+        let threads = (0..LOAD_THREADS).map(|thread| {
+            let (answer_counts, newest_ready, should_stop) =
+                (Arc::clone(&answer_counts), Arc::clone(&newest_ready), Arc::clone(&should_stop));
             let (client, path) = (host.anonymous(), path.clone());
-            let mut next_send = Instant::now() + pause * thread / THREADS;
+            let mut next_send = Instant::now() + pause * thread / LOAD_THREADS;
             std::thread::spawn(move || {
-                while !stop.load(Ordering::SeqCst) {
+                while !should_stop.load(Ordering::SeqCst) {
                     std::thread::sleep(next_send.saturating_duration_since(Instant::now()));
                     next_send += pause;
-                    send_request(&client, &path, &ready, &answers);
+                    send_request(&client, &path, &newest_ready, &answer_counts);
                 }
             })
         });
         let threads = threads.collect();
-        Self { answers, ready, stop, threads }
+        Self { answer_counts, newest_ready, should_stop, threads }
     }
 
     /// Waits until this build has served a request.
     fn await_served(&self, number: u32) {
         wait_for(&format!("build {number} to serve"), 30, || {
             self.assert_no_failure();
-            self.answers.lock().expect("no thread failed").contains_key(&number).then_some(())
+            self.answer_counts.lock().expect("no thread failed").contains_key(&number).then_some(())
         });
     }
 
@@ -80,31 +80,31 @@ impl Load {
         assert!(!self.threads.iter().any(std::thread::JoinHandle::is_finished), "a request failed");
     }
 
-    /// Stops the load and returns the number of answers by build.
+    /// Stops the threads, and returns the number of answers by build.
     fn stop(self) -> BTreeMap<u32, u32> {
-        self.stop.store(true, Ordering::SeqCst);
+        self.should_stop.store(true, Ordering::SeqCst);
         for thread in self.threads {
             thread.join().expect("every request was answered by a build that is new enough");
         }
-        let answers = self.answers.lock().expect("no thread failed");
-        answers.clone()
+        let answer_counts = self.answer_counts.lock().expect("no thread failed");
+        answer_counts.clone()
     }
 }
 
-/// Sends one request and counts the build that answered it.
+/// Sends one request, and adds 1 to the number of answers of the build that answered.
 fn send_request(
     client: &Client,
     path: &str,
-    ready: &AtomicU32,
-    answers: &Mutex<BTreeMap<u32, u32>>,
+    newest_ready: &AtomicU32,
+    answer_counts: &Mutex<BTreeMap<u32, u32>>,
 ) {
-    let oldest_allowed = ready.load(Ordering::SeqCst);
+    let oldest_allowed = newest_ready.load(Ordering::SeqCst);
     let number = build_number(&client.json("POST", path, &failed_test()).expect(200));
     assert!(
         number >= oldest_allowed,
         "build {number} served after build {oldest_allowed} was ready"
     );
-    *answers.lock().expect("no thread failed").entry(number).or_default() += 1;
+    *answer_counts.lock().expect("no thread failed").entry(number).or_default() += 1;
 }
 
 #[test]
@@ -115,8 +115,8 @@ fn each_new_build_serves_under_a_load_of_two_hundred_requests_a_second() {
     let start = Instant::now();
     let last_build = 1 + rounds();
     for number in 2..=last_build {
-        host.replace("c", &build(number));
-        load.ready.store(number, Ordering::SeqCst);
+        host.replace("c", &guest_with_build(number));
+        load.newest_ready.store(number, Ordering::SeqCst);
         load.await_served(number);
     }
     let seconds = start.elapsed().as_secs_f64();
@@ -135,11 +135,11 @@ fn a_file_can_be_replaced_in_pieces_by_rename_or_by_symlink() {
     load.await_served(1);
     let await_serving = |number: u32, guest: &Guest| {
         host.await_connector("c", "ready", Some(&guest.sha256()));
-        load.ready.store(number, Ordering::SeqCst);
+        load.newest_ready.store(number, Ordering::SeqCst);
         load.await_served(number);
     };
 
-    let written_in_pieces = build(2);
+    let written_in_pieces = guest_with_build(2);
     let mut file = fs::File::create(host.plugin("c")).expect("the file is truncated");
     for piece in written_in_pieces.bytes.chunks(8_192) {
         file.write_all(piece).expect("a piece is written");
@@ -149,11 +149,11 @@ fn a_file_can_be_replaced_in_pieces_by_rename_or_by_symlink() {
     drop(file);
     await_serving(2, &written_in_pieces);
 
-    let renamed = build(3);
+    let renamed = guest_with_build(3);
     host.install("c", &renamed);
     await_serving(3, &renamed);
 
-    let (linked, swapped) = (build(4), build(5));
+    let (linked, swapped) = (guest_with_build(4), guest_with_build(5));
     for (name, guest) in [("four", &linked), ("five", &swapped)] {
         fs::write(host.folder().join(name), &guest.bytes).expect("a new file");
         symlink(host.folder().join(name), host.folder().join("link")).expect("a link");
@@ -164,7 +164,7 @@ fn a_file_can_be_replaced_in_pieces_by_rename_or_by_symlink() {
 
     // Only the target of the link changes, outside the plugins folder, so no notification arrives
     // and the periodic scan must find the change.
-    let rescanned = build(6);
+    let rescanned = guest_with_build(6);
     fs::write(host.folder().join("six"), &rescanned.bytes).expect("a new file");
     fs::rename(host.folder().join("six"), host.folder().join("five"))
         .expect("the link is replaced");
@@ -187,16 +187,18 @@ fn a_run_in_progress_finishes_on_the_version_that_it_started_with() {
 }
 
 #[test]
-fn a_corrupt_file_never_replaces_the_last_good_one() {
+fn a_corrupt_file_never_replaces_the_last_usable_version() {
     let (host, connection) = start_host();
-    let good_sha256 = build(1).sha256();
-    for bytes in [Vec::new(), b"not a component".to_vec(), build(9).bytes[..20_000].to_vec()] {
+    let good_sha256 = guest_with_build(1).sha256();
+    for bytes in
+        [Vec::new(), b"not a component".to_vec(), guest_with_build(9).bytes[..20_000].to_vec()]
+    {
         host.install("c", &Guest { bytes });
         let connector = host.await_connector("c", "broken", Some(&good_sha256));
         let error = connector["error"].as_str().unwrap_or_default();
         assert!(!error.is_empty(), "{connector}");
         assert_eq!(build_number(&host.create(&connection, &failed_test()).expect(200)), 1);
-        host.replace("c", &build(1));
+        host.replace("c", &guest_with_build(1));
     }
 }
 
@@ -205,7 +207,7 @@ fn a_corrupt_file_never_replaces_the_last_good_one() {
 #[test]
 fn a_corrupt_file_and_the_version_in_use_are_both_shown() {
     let (mut host, connection) = start_host();
-    let good_sha256 = build(1).sha256();
+    let good_sha256 = guest_with_build(1).sha256();
     wait_for("the version to be kept", 30, || {
         let connector = host.admin().get("/connectors/c").expect(200);
         connector["versions"].as_array().is_some_and(|it| !it.is_empty()).then_some(())
@@ -290,12 +292,12 @@ fn a_removed_connector_is_reported_and_serves_again_when_it_is_back() {
     assert!(detail.contains("c.wasm") && detail.contains("plugins"), "{detail}");
     assert!(answer.header("retry-after").is_some());
     assert_eq!(host.connection("qa")["status"], "connector-unavailable");
-    host.replace("c", &build(2));
+    host.replace("c", &guest_with_build(2));
     assert_eq!(build_number(&host.create(&connection, &failed_test()).expect(200)), 2);
 }
 
 #[test]
-fn a_restart_compiles_nothing_again() {
+fn a_restart_does_not_compile_a_connector_again() {
     let (mut host, connection) = start_host();
     let compiled_files = |host: &TestHost| -> BTreeMap<_, _> {
         let folder = fs::read_dir(host.data("compiled")).expect("compiled code");
@@ -309,7 +311,7 @@ fn a_restart_compiles_nothing_again() {
     let files_before = compiled_files(&host);
     assert!(files_before.keys().any(|path| path.extension().is_some_and(|kind| kind == "cwasm")));
     host.restart();
-    host.await_connector("c", "ready", Some(&build(1).sha256()));
+    host.await_connector("c", "ready", Some(&guest_with_build(1).sha256()));
     assert_eq!(build_number(&host.create(&connection, &failed_test()).expect(200)), 1);
     assert_eq!(
         compiled_files(&host),
@@ -339,7 +341,7 @@ fn compiled_code_that_was_changed_is_compiled_again() {
         }
         assert_eq!(damaged_files, 1);
         host.restart();
-        host.await_connector("c", "ready", Some(&build(1).sha256()));
+        host.await_connector("c", "ready", Some(&guest_with_build(1).sha256()));
         let defect = host.create(&connection, &failed_test()).expect(200);
         assert_eq!(build_number(&defect), 1);
     }

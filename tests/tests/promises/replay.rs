@@ -1,6 +1,7 @@
-//! A recorded event is replayed without its tracker, by the same or another version of its
-//! connector: no request is sent, and the report shows how requests and answer differ. An event
-//! that is handled for real follows the same rules as a webhook request.
+//! A recorded event is replayed without its tracker, with the same or another version of its
+//! connector. A replay sends no request, and reports how the requests and the answer differ from
+//! the recording. An event can also be handled again for real, with the same rules as a webhook
+//! request.
 
 use std::fs;
 use std::sync::Arc;
@@ -42,8 +43,8 @@ export const defects = {{
     )
 }
 
-/// A server with the script `r`, its connection "qa", and its tracker.
-pub(crate) struct Fixture {
+/// A server with the script `r` and the connection "qa", and the tracker of this connection.
+pub(crate) struct ReplayFixture {
     pub(crate) host: TestHost,
     tracker: ScriptedServer,
     connection: Connection,
@@ -51,7 +52,8 @@ pub(crate) struct Fixture {
     first_script: String,
 }
 
-pub(crate) fn fixture() -> Fixture {
+/// Starts the server and the tracker, and creates the connection.
+pub(crate) fn start_fixture() -> ReplayFixture {
     let first_script = script("1.0.0", "", "Fails", "");
     let host = Setup::new().script("r", &first_script).start();
     let records = Arc::new(AtomicU32::new(0));
@@ -68,10 +70,10 @@ pub(crate) fn fixture() -> Fixture {
     });
     let settings = json!({"url": tracker.url(), "team": "blue"});
     let connection = host.add_connection("qa", "r", settings, json!({"key": SECRET}));
-    Fixture { host, tracker, connection, first_script }
+    ReplayFixture { host, tracker, connection, first_script }
 }
 
-impl Fixture {
+impl ReplayFixture {
     /// Switches recording on for the connection.
     pub(crate) fn record(&self) {
         let (succeeded, printed) =
@@ -95,7 +97,8 @@ impl Fixture {
         self.host.admin().json("POST", &format!("/events/{event}/replay"), &body)
     }
 
-    /// Installs another version of the script and waits until it serves. Returns its hash.
+    /// Installs another version of the script, and waits until this version is ready. Returns the
+    /// hash of the text.
     pub(crate) fn install(&self, text: &str) -> String {
         let hash = sha256(text.as_bytes());
         fs::write(self.host.folder().join("plugins/r.js"), text).expect("the script is written");
@@ -104,7 +107,7 @@ impl Fixture {
     }
 }
 
-/// Describes the difference of each request of a run, in order.
+/// Describes how each request of a run differs from the recorded request, in order.
 fn differences(run: &Value) -> Vec<String> {
     let requests = run["requests"].as_array().expect("a list");
     requests
@@ -119,7 +122,7 @@ fn differences(run: &Value) -> Vec<String> {
 
 #[test]
 fn a_replay_sends_nothing_and_compares_requests_and_answer() {
-    let fixture = fixture();
+    let fixture = start_fixture();
     fixture.record();
     let event = fixture.create();
     let (requests_before, defects_before) =
@@ -149,7 +152,8 @@ fn a_replay_sends_nothing_and_compares_requests_and_answer() {
     let body = run["requests"][1]["replayed"]["body"].as_str().expect("a body");
     assert!(body.contains("Broken blue"), "{body}");
 
-    // By default, a replay uses the version that ran, although it is no longer the newest one.
+    // By default, a replay uses the version that handled the event, although a newer version is
+    // installed.
     let by_old_version = fixture.replay(&event, json!({"settings": {"team": "red"}})).expect(200);
     assert_eq!(by_old_version["runs"][0]["run"]["connector_version"], "1.0.0");
     assert_eq!(differences(&by_old_version["runs"][0])[1], "changed records [\"body\"]");
@@ -174,8 +178,8 @@ fn a_replay_sends_nothing_and_compares_requests_and_answer() {
 }
 
 #[test]
-fn a_replay_without_a_recording_is_refused_with_the_command_that_records() {
-    let fixture = fixture();
+fn a_replay_without_a_recording_is_refused_and_the_error_names_the_command_that_records() {
+    let fixture = start_fixture();
     let event = fixture.create();
     let refused = fixture.replay(&event, json!({}));
     let detail = refused.problem(409, "conflict");
@@ -203,7 +207,7 @@ fn a_replay_without_a_recording_is_refused_with_the_command_that_records() {
 
 #[test]
 fn an_event_that_is_handled_for_real_creates_no_second_record() {
-    let fixture = fixture();
+    let fixture = start_fixture();
     let event = fixture.create();
     let post_count = || fixture.tracker.requests().iter().filter(|it| it.is_post()).count();
     assert_eq!(post_count(), 1);
@@ -232,8 +236,8 @@ fn an_event_that_is_handled_for_real_creates_no_second_record() {
 }
 
 #[test]
-fn events_replay_shows_the_differences() {
-    let fixture = fixture();
+fn the_command_events_replay_shows_the_differences() {
+    let fixture = start_fixture();
     fixture.record();
     let event = fixture.create();
     let (succeeded, printed) = fixture.host.run_cli(&["events", "replay", &event]);

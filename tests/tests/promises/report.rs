@@ -1,17 +1,17 @@
-//! The report settings of a connection: they are checked when an admin saves them, and survive a
-//! restart. A preview renders the report and creates no defect.
+//! Admins save the report settings of a connection. The server checks these settings before it
+//! stores them, and they survive a restart. A preview renders the report and creates no defect.
 
 use std::fs;
 
 use jackfield_tests::{Guest, Setup, SimulatedTestManager, TestHost, merge};
 use serde_json::{Value, json};
 
-const EXECUTION: &str = "5b8f5c4e-7c1d-4e0b-9a43-0c2d8a6f1e01";
-const CASE: &str = "5b8f5c4e-7c1d-4e0b-9a43-0c2d8a6f1e02";
+const EXECUTION_ID: &str = "5b8f5c4e-7c1d-4e0b-9a43-0c2d8a6f1e01";
+const CASE_ID: &str = "5b8f5c4e-7c1d-4e0b-9a43-0c2d8a6f1e02";
 
-/// Returns a failed test, as requests to the admin API name it.
+/// Returns a failed test in the form that requests to the admin API have.
 fn failed_test() -> Value {
-    json!({"test_execution_id": EXECUTION, "test_case_id": CASE})
+    json!({"test_execution_id": EXECUTION_ID, "test_case_id": CASE_ID})
 }
 
 fn start_host() -> TestHost {
@@ -30,8 +30,8 @@ fn create_connection(host: &TestHost, report: &Value) -> jackfield_tests::Answer
     host.admin().json("POST", "/connections", &body)
 }
 
-/// Previews the report of a failed test at the connection "qa". `more` has further members of the
-/// request.
+/// Previews the report of a failed test at the connection "qa". `more` contains further members of
+/// the request.
 fn preview(host: &TestHost, more: &Value) -> Value {
     let test = merge(failed_test(), more.get("failed_test").cloned().unwrap_or_else(|| json!({})));
     let body = merge(more.clone(), json!({"failed_test": test}));
@@ -90,7 +90,7 @@ fn unusable_report_settings_are_refused_when_they_are_saved() {
 }
 
 #[test]
-fn an_edit_changes_one_member_and_survives_a_restart() {
+fn an_edit_changes_only_the_named_report_settings_and_survives_a_restart() {
     let mut host = start_host();
     let routing = json!([{"label": "shop", "settings": {"project": "shop"}}]);
     let report = json!({"title_template": "{{ test_case_id }}", "routing": routing});
@@ -128,7 +128,7 @@ fn a_preview_shows_the_report_and_creates_nothing() {
         "markup": "textile",
     });
     let previewed = preview(&host, &request);
-    assert_eq!(previewed["title"], format!("Failed: {CASE} *row* <7>"));
+    assert_eq!(previewed["title"], format!("Failed: {CASE_ID} *row* <7>"));
     assert_eq!(
         previewed["description"],
         "*&#42;row&#42; &#60;7&#62;* failed, see \"the log\":https://tm.example/x "
@@ -136,7 +136,7 @@ fn a_preview_shows_the_report_and_creates_nothing() {
     assert_eq!((&previewed["comment"], &previewed["markup"]), (&json!("again"), &json!("textile")));
     let fields = json!([
         {"field": "Variation", "value": "*row* <7>"},
-        {"field": "severity", "value": {"id": 4, "case": CASE}},
+        {"field": "severity", "value": {"id": 4, "case": CASE_ID}},
     ]);
     assert_eq!(previewed["fields"], fields);
     assert_eq!(
@@ -146,13 +146,13 @@ fn a_preview_shows_the_report_and_creates_nothing() {
 
     // A preview can use edited report settings without saving them.
     let edited = preview(&host, &json!({"report": {"title_template": null}, "markup": "html"}));
-    assert_eq!(edited["title"], format!("Test case {CASE} failed"));
+    assert_eq!(edited["title"], format!("Test case {CASE_ID} failed"));
     assert_eq!(host.connection("qa")["report"], report);
     let shortened = preview(&host, &json!({"characters_max": 6}));
     assert_eq!(shortened["description"], "faile…");
 
     for body in [
-        json!({"failed_test": {"test_case_id": CASE}}),
+        json!({"failed_test": {"test_case_id": CASE_ID}}),
         json!({"failed_test": failed_test(), "unknown": 1}),
     ] {
         let answer = host.admin().json("POST", "/connections/qa/preview", &body);
@@ -240,11 +240,11 @@ fn commands_set_and_preview_the_report_from_files() {
     let connection = host.run_cli(&["connections", "show", "qa"]).1;
     assert!(connection.contains("from a file") && connection.contains("Payments"), "{connection}");
 
-    let ids = ["--execution", EXECUTION, "--case", CASE, "--variation", "row 7"];
+    let ids = ["--execution", EXECUTION_ID, "--case", CASE_ID, "--variation", "row 7"];
     let preview_arguments = [&["connections", "preview", "qa"][..], &ids].concat();
     let (succeeded, printed) = host.run_cli(&preview_arguments);
     let lines = [
-        format!("Title: {CASE} from a file"),
+        format!("Title: {CASE_ID} from a file"),
         "Field Team: Payments".to_owned(),
         "Description (markdown):".to_owned(),
         "## row 7".to_owned(),
@@ -286,7 +286,7 @@ fn the_redmine_example_of_the_manual_can_be_copied() {
     let commands = code_block("```sh\n", "\n```\n");
     assert_eq!(commands.lines().count(), 2, "{commands}");
     for line in commands.lines() {
-        let line = line.replacen("UUID", EXECUTION, 1).replace("UUID", CASE);
+        let line = line.replacen("UUID", EXECUTION_ID, 1).replace("UUID", CASE_ID);
         let arguments: Vec<_> = line.split_whitespace().skip(1).collect();
         let (succeeded, printed) = host.run_cli(&arguments);
         assert!(succeeded, "{line}: {printed}");

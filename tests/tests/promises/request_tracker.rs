@@ -1,6 +1,6 @@
-//! The connector for Request Tracker, with a real Request Tracker: a failed test has one ticket,
-//! even after an answer was lost or the server was killed; Defect KPIs returns the numbers of
-//! tickets that the queue has; a test that fails again adds a comment and reopens the ticket.
+//! Tests the connector for Request Tracker with a real Request Tracker. A failed test gets one
+//! ticket, even if an answer was lost or the server was killed. Defect KPIs returns the numbers of
+//! tickets in the queue. A test that fails again adds a comment and reopens the ticket.
 
 use jackfield_tests::{
     Connection, Guest, Reply, Request, RequestTracker, ScriptedServer, Setup, TestHost,
@@ -8,12 +8,13 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::recurrence::{await_step, failed_again};
+use crate::recurrence::{await_step, same_test_case_failed_again};
 
-/// A server with a connection `qa` to a queue of its own in Request Tracker, through a proxy.
+/// A server whose connection `qa` uses a new queue in Request Tracker, through a proxy.
 struct Fixture {
     host: TestHost,
     proxy: ScriptedServer,
+    /// The name of the queue.
     queue: String,
     connection: Connection,
 }
@@ -52,7 +53,7 @@ impl Fixture {
 }
 
 #[test]
-fn a_failed_test_has_one_ticket_which_is_counted() {
+fn a_failed_test_gets_one_ticket_and_the_tickets_are_counted() {
     let (fixture, tracker) = (start_with_queue(), RequestTracker::shared());
     let fields = json!([{"field": "Robot", "text": "R2"}, {"field": "Nope", "text": "x"}]);
     fixture.edit(&json!({"report": {"fields": fields}}));
@@ -66,7 +67,7 @@ fn a_failed_test_has_one_ticket_which_is_counted() {
     assert_eq!(defect["link"], format!("{}/Ticket/Display.html?id={id}", fixture.proxy.url()));
     assert_eq!(fixture.create(&test), defect, "a repeat got another defect");
 
-    // The answer to the write is lost.
+    // Request Tracker creates the ticket, but the proxy drops its answer.
     fixture.proxy.set_script(|exchange| {
         let answer = exchange.pass();
         if exchange.request.is_post() { Reply::reset() } else { answer }
@@ -114,7 +115,7 @@ fn a_test_that_fails_again_adds_a_comment_and_reopens_the_ticket() {
     let first = failed_test();
     let id = fixture.create(&first)["id"].as_str().expect("a number").to_owned();
     tracker.set_status(&id, "resolved");
-    let second = failed_again(&first);
+    let second = same_test_case_failed_again(&first);
     assert_eq!(fixture.create(&second)["id"], id);
     await_step(&fixture.host, &second, "comment", "done");
     await_step(&fixture.host, &second, "reopen", "done");

@@ -1,11 +1,12 @@
-//! A person decides about a defect in doubt, through the admin API or the CLI. The server executes
-//! the decision and records it with the person and the time.
+//! A person decides about a defect in doubt, or releases a created or failed defect, through the
+//! admin API or the CLI. The server executes the decision, and stores it with the person and the
+//! time.
 
 use jackfield_tests::{Guest, Reply, ScriptedServer, Setup, failed_test, lose_writes, wait_for};
 use serde_json::{Value, json};
 
 #[test]
-fn after_a_lost_write_repeats_wait_until_a_person_requests_a_retry() {
+fn after_a_lost_write_repeats_are_refused_until_a_person_requests_a_retry() {
     let fixture = Setup::new()
         .config("[limits]\nkpi_answer_ms = 2000\ncreate_answer_ms = 4000")
         .start_with_redmine("redmine", &Guest::example("redmine"), json!({}));
@@ -26,7 +27,7 @@ fn after_a_lost_write_repeats_wait_until_a_person_requests_a_retry() {
 }
 
 #[test]
-fn after_a_lost_write_a_repeat_creates_the_defect_once_the_wait_is_over() {
+fn after_a_lost_write_a_repeat_creates_the_defect_when_the_wait_is_over() {
     let fixture = Setup::new()
         .config("[create]\nin_doubt_s = 2\n[limits]\ncreate_answer_ms = 1000")
         .start_with_redmine("redmine", &Guest::example("redmine"), json!({}));
@@ -46,7 +47,7 @@ fn a_person_can_adopt_give_up_and_release_a_defect() {
     });
     let (host, connection) = Setup::new()
         .config("[create]\nin_doubt_s = \"never\"")
-        .start_with("good", json!({"url": tracker.url()}));
+        .start_with_guest("good", json!({"url": tracker.url()}));
     let create_in_doubt = |test: &Value| {
         wait_for("the defect to be in doubt", 30, || {
             (host.create(&connection, test).status == 409).then_some(())

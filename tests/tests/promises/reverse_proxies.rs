@@ -1,5 +1,5 @@
-//! The configurations of reverse proxies in docs/operator.md, run by the real proxies. The tests
-//! check the client's address, the scheme, the path prefix, and slow and large answers.
+//! Real reverse proxies run with the configurations in docs/operator.md. The tests check the
+//! client's address, the scheme, the path prefix, and slow and large answers.
 
 use std::fs;
 use std::net::TcpListener;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::console::run_script;
 use crate::tls::Authority;
 
-/// The client's address. It is not the address of a trusted proxy.
+/// The address from which the tests send requests. No trusted proxy has this address.
 const CLIENT_ADDRESS: &str = "127.0.0.9";
 
 /// Returns the code block of docs/operator.md in this language that contains this text.
@@ -30,7 +30,8 @@ fn code_block(language: &str, containing: &str) -> String {
         .to_owned()
 }
 
-/// Replaces the values of a configuration that differ in the test. Each value must occur.
+/// Replaces the values of a configuration that differ in the test. The configuration must contain
+/// each of these values.
 #[track_caller]
 fn replace_all(mut text: String, replacements: &[(&str, &str)]) -> String {
     for (from, to) in replacements {
@@ -40,32 +41,36 @@ fn replace_all(mut text: String, replacements: &[(&str, &str)]) -> String {
     text
 }
 
-fn free_port() -> u16 {
+fn find_free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port()
 }
 
-/// A process that gets SIGTERM when it is dropped. After SIGKILL, nginx would not end its workers.
+/// A process, which gets SIGTERM when this value is dropped. After SIGKILL, nginx would not end its
+/// workers.
 struct RunningProcess(Child);
 
 /// A reverse proxy that runs in front of a server.
 struct Proxy {
     _process: RunningProcess,
     port: u16,
+    /// The authority that issued the proxy's certificate.
     authority: Authority,
+    /// Contains the proxy's configuration and its log.
     folder: tempfile::TempDir,
 }
 
 /// What a proxy needs before it starts: a folder, a certificate and a port.
 type ProxyParts = (tempfile::TempDir, Authority, u16);
 
+/// Creates the folder and the certificate of a proxy, and finds a free port.
 fn prepare_proxy() -> ProxyParts {
     let authority = Authority::new();
     authority.issue("proxy", "subjectAltName = DNS:localhost, DNS:jackfield.example.com");
     let pem = ["proxy.pem", "proxy.key"]
         .map(|name| fs::read_to_string(authority.file(name)).expect("a PEM file"));
     fs::write(authority.file("both.pem"), pem.concat()).expect("a new file");
-    (tempfile::tempdir().expect("a folder"), authority, free_port())
+    (tempfile::tempdir().expect("a folder"), authority, find_free_port())
 }
 
 impl Proxy {
@@ -111,17 +116,19 @@ impl Drop for RunningProcess {
     }
 }
 
-/// A server as the document configures it, below a path of the proxy.
+/// A server with the documented configuration, which is reached below a path of the proxy.
 struct ServerBehindProxy {
     host: TestHost,
+    /// The tracker of `open_connection`.
     tracker: ScriptedServer,
     /// A connection that accepts every client.
-    open: Connection,
+    open_connection: Connection,
     /// A connection that refuses the client's address.
-    closed: Connection,
+    closed_connection: Connection,
 }
 
-/// Starts a server with this configuration. If it is empty, the document's configuration is used.
+/// Starts a server with this configuration. If `config` is empty, the server gets the documented
+/// configuration.
 fn start_server(config: &str) -> ServerBehindProxy {
     let documented = code_block("toml", "public_url = \"https://jackfield.example.com/jackfield\"");
     // An argument of the command line sets the test's own port.
@@ -129,11 +136,13 @@ fn start_server(config: &str) -> ServerBehindProxy {
     let config = if config.is_empty() { documented } else { config.to_owned() };
     let host = Setup::new().config(&config).guests(["instant", "good"]).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));
-    let open = host.add_connection("qa", "good", json!({"url": tracker.url()}), json!({}));
+    let open_connection =
+        host.add_connection("qa", "good", json!({"url": tracker.url()}), json!({}));
     let body = json!({"name": "closed", "connector": "instant",
         "webhook_auth": {"allowed_clients": ["192.0.2.1"]}});
     let created = host.admin().json("POST", "/connections", &body).expect(201);
-    ServerBehindProxy { host, tracker, open, closed: Connection::from_json(&created) }
+    let closed_connection = Connection::from_json(&created);
+    ServerBehindProxy { host, tracker, open_connection, closed_connection }
 }
 
 /// Checks that the server sees the client's address and https, and that a slow create is answered.
@@ -141,7 +150,7 @@ fn start_server(config: &str) -> ServerBehindProxy {
 fn check_webhooks(server: &ServerBehindProxy, proxy: &Proxy, prefix: &str) {
     let at = |path: &str| format!("{prefix}{path}");
     // The refusal names the client's address, and the header shows that the client used https.
-    let (status, printed) = proxy.send(&at(&server.closed.webhook_path), &[]);
+    let (status, printed) = proxy.send(&at(&server.closed_connection.webhook_path), &[]);
     assert_eq!(status, 403, "{printed}");
     assert!(printed.contains(&format!("from the address {CLIENT_ADDRESS}\"")), "{printed}");
     assert!(printed.to_lowercase().contains("strict-transport-security"), "{printed}");
@@ -149,7 +158,7 @@ fn check_webhooks(server: &ServerBehindProxy, proxy: &Proxy, prefix: &str) {
     let gate = server.tracker.hold_requests(|_| true);
     let body = failed_test().to_string();
     let create = ["-H", "content-type: application/json", "-d", &body];
-    let path = at(&server.open.create_path());
+    let path = at(&server.open_connection.create_path());
     std::thread::scope(|scope| {
         let click = scope.spawn(|| proxy.send(&path, &create));
         gate.await_held(1);
@@ -165,11 +174,12 @@ fn check_webhooks(server: &ServerBehindProxy, proxy: &Proxy, prefix: &str) {
 #[track_caller]
 fn check_large_answer(server: &ServerBehindProxy, proxy: &Proxy, prefix: &str) {
     let client = server.host.anonymous();
-    let long = format!("{}/{}", server.open.webhook_path, "p".repeat(900));
+    let long = format!("{}/{}", server.open_connection.webhook_path, "p".repeat(900));
     for _ in 0..100 {
         client.send("PUT", &long, &[], b"x").assert_problem(404, "not-found");
     }
-    let _ = server.host.event_of(&client.send("GET", &server.open.webhook_path, &[], b""));
+    let _ =
+        server.host.event_of(&client.send("GET", &server.open_connection.webhook_path, &[], b""));
     let direct = server.host.admin().get("/events?limit=200").body;
     let bearer = format!("authorization: Bearer {}", server.host.admin_token());
     let path = format!("{prefix}/api/v1/events?limit=200");
@@ -181,7 +191,7 @@ fn check_large_answer(server: &ServerBehindProxy, proxy: &Proxy, prefix: &str) {
     assert_eq!(events(body), events(&direct));
 }
 
-/// Starts nginx as the document configures it. `more` has further replacements in its
+/// Starts nginx with the documented configuration. `more` contains further replacements in this
 /// configuration.
 #[track_caller]
 fn start_nginx(
@@ -207,7 +217,7 @@ fn start_nginx(
         pid = folder.path().join("pid").display(),
         own = own.concat(),
     );
-    let path = write(folder.path(), "nginx.conf", &config);
+    let path = write_file(folder.path(), "nginx.conf", &config);
     let mut command = Command::new("nginx");
     command.args(["-e", "stderr", "-c", &path]);
     Proxy::start(proxy_parts, &mut command)
@@ -232,7 +242,7 @@ fn check_console(server: &ServerBehindProxy, proxy: &Proxy) {
     assert_eq!(direct.get("/jackfieldx/sign-in").status, 404);
 }
 
-/// Starts Caddy as the document configures it. `more` has further replacements in its
+/// Starts Caddy with the documented configuration. `more` contains further replacements in this
 /// configuration.
 #[track_caller]
 fn start_caddy(
@@ -255,7 +265,7 @@ fn start_caddy(
     );
     let site = replace_all(site, more);
     let config = format!("{{\nadmin off\nauto_https disable_redirects\n}}\n{site}");
-    let path = write(folder.path(), "Caddyfile", &config);
+    let path = write_file(folder.path(), "Caddyfile", &config);
     let mut command = Command::new("caddy");
     let home = folder.path();
     command.args(["run", "--adapter", "caddyfile", "--config", &path]);
@@ -263,7 +273,7 @@ fn start_caddy(
     Proxy::start(proxy_parts, &mut command)
 }
 
-/// Starts HAProxy as the document configures it. `more` has further replacements in its
+/// Starts HAProxy with the documented configuration. `more` contains further replacements in this
 /// configuration.
 #[track_caller]
 fn start_haproxy(
@@ -281,14 +291,14 @@ fn start_haproxy(
         ],
     );
     let config = replace_all(config, more);
-    let path = write(folder.path(), "haproxy.cfg", &config);
+    let path = write_file(folder.path(), "haproxy.cfg", &config);
     let mut command = Command::new("haproxy");
     command.args(["-db", "-f", &path]);
     Proxy::start(proxy_parts, &mut command)
 }
 
 #[test]
-fn nginx_works_as_the_document_configures_it() {
+fn nginx_works_with_the_documented_configuration() {
     let server = start_server("");
     let proxy = start_nginx(&server, prepare_proxy(), &[]);
     check_webhooks(&server, &proxy, "/jackfield");
@@ -297,7 +307,7 @@ fn nginx_works_as_the_document_configures_it() {
 }
 
 #[test]
-fn caddy_works_as_the_document_configures_it() {
+fn caddy_works_with_the_documented_configuration() {
     let server = start_server("");
     let proxy = start_caddy(&server, prepare_proxy(), &[]);
     check_webhooks(&server, &proxy, "/jackfield");
@@ -305,14 +315,15 @@ fn caddy_works_as_the_document_configures_it() {
 }
 
 #[test]
-fn haproxy_works_as_the_document_configures_it() {
+fn haproxy_works_with_the_documented_configuration() {
     let server = start_server("");
     let proxy = start_haproxy(&server, prepare_proxy(), &[]);
     check_webhooks(&server, &proxy, "/jackfield");
     check_large_answer(&server, &proxy, "/jackfield");
 }
 
-/// Checks that a person signs in at the proxy by password, and that forged headers have no effect.
+/// Checks that a person signs in at the proxy with a password, and that forged headers have no
+/// effect.
 #[track_caller]
 fn check_sign_in(server: &ServerBehindProxy, proxy: &Proxy) {
     let forged = ["X-Remote-User: eve", "X-Remote-Role: admin", "X-Jackfield-Proxy-Secret: guess"];
@@ -327,7 +338,7 @@ fn check_sign_in(server: &ServerBehindProxy, proxy: &Proxy) {
 }
 
 #[test]
-fn the_proxies_sign_people_in_as_the_document_configures_them() {
+fn each_proxy_signs_people_in_with_the_documented_configuration() {
     const SECRET: &str = "0123456789abcdef-secret-of-the-proxy";
     let secrets = tempfile::tempdir().expect("a folder");
     fs::write(secrets.path().join("proxy"), SECRET).expect("the secret is written");
@@ -345,7 +356,7 @@ fn the_proxies_sign_people_in_as_the_document_configures_them() {
 
     let proxy_parts = prepare_proxy();
     let home = proxy_parts.0.path().to_owned();
-    let users = write(&home, "users", "ann:{PLAIN}pass-of-ann\n");
+    let users = write_file(&home, "users", "ann:{PLAIN}pass-of-ann\n");
     let sign_in =
         format!("auth_basic x;\nauth_basic_user_file {users};\n{}", secret_lines("nginx"));
     let proxy = start_nginx(&server, proxy_parts, &[("proxy_read_timeout 120s;", &sign_in)]);
@@ -381,7 +392,7 @@ fn haproxy_forwards_bytes_and_names_the_client_by_the_proxy_protocol() {
         authority.file("proxy.key")
     );
     fs::write(home.path().join("jackfield.toml"), config).expect("the configuration is written");
-    let own_port = free_port();
+    let own_port = find_free_port();
     let address = format!("127.0.0.1:{own_port}");
     let mut serve = Command::new(binary());
     serve.args(["serve", "--listen", &address]).current_dir(home.path());
@@ -390,12 +401,12 @@ fn haproxy_forwards_bytes_and_names_the_client_by_the_proxy_protocol() {
         code_block("haproxy", "send-proxy-v2"),
         &[("bind :443", &format!("bind 127.0.0.1:{port}")), ("127.0.0.1:8080", &address)],
     );
-    let path = write(folder.path(), "haproxy.cfg", &config);
+    let path = write_file(folder.path(), "haproxy.cfg", &config);
     let mut command = Command::new("haproxy");
     command.args(["-db", "-f", &path]);
     let proxy = Proxy::start(proxy_parts, &mut command);
     wait_for("the server to listen", 60, || std::net::TcpStream::connect(&address).ok());
-    // Twenty failed logins use up the limit of one client. Another client has a limit of its own.
+    // Twenty failed logins use up the limit of one client. A second client has a limit of its own.
     let login = |client: &str| {
         let guess = ["-H", "authorization: Bearer wrong", "--interface", client];
         proxy.send("/api/v1/status", &guess).0
@@ -406,7 +417,8 @@ fn haproxy_forwards_bytes_and_names_the_client_by_the_proxy_protocol() {
     drop((proxy, server));
 }
 
-fn write(folder: &Path, name: &str, text: &str) -> String {
+/// Writes a text into a new file. Returns the path of the file.
+fn write_file(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     fs::write(&path, text).expect("the configuration is written");
     path.display().to_string()

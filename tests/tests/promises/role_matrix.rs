@@ -8,16 +8,17 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// The roles, in the order of the table's columns after the first, which is for no account.
+/// The roles, in the order of their columns in the table. The column before these columns is for
+/// requests without an account.
 const ROLES: [&str; 4] = ["viewer", "operator", "author", "admin"];
 
-/// For each route of the admin API and of pages: who may use it, in the order no account, viewer,
-/// operator, author and admin; then what the route answers to an admin who is limited to one
-/// connection.
+/// Each row begins with a route of the admin API or of a page. The next five columns state who may
+/// use the route: a request without an account, a viewer, an operator, an author, and an admin. The
+/// last column states what the route answers to an admin who is limited to one connection:
 ///
 /// `own`: only the own connection and its records are found. `list`: the list contains only records
 /// of the own connection. `yes`: the same answer as to every admin. `no`: the request is refused.
-const TABLE: &str = "
+const ROLE_TABLE: &str = "
 GET    /api/v1/status                        | no yes yes yes yes | yes
 GET    /api/v1/openapi.json                  | no yes yes yes yes | yes
 GET    /api/v1/docs                          | no yes yes yes yes | yes
@@ -116,7 +117,7 @@ POST   /connections/{id}/delete              | no no  no  no  yes | own
 ";
 
 /// The routes that need no account.
-const PUBLIC: [&str; 10] = [
+const PUBLIC_PATHS: [&str; 10] = [
     "/healthz",
     "/hooks",
     "/hooks/",
@@ -132,8 +133,8 @@ const PUBLIC: [&str; 10] = [
 /// The method and the path of a route.
 type Route = (String, String);
 
-/// Returns the source of the routes, with single spaces.
-fn route_source() -> String {
+/// Returns the source code that declares the routes, with single spaces.
+fn read_route_source() -> String {
     let read = |file| std::fs::read_to_string(jackfield_tests::root().join(file));
     let files = ["host/src/http/routes.rs", "host/src/console/routes.rs"];
     let source = files.map(|file| read(file).expect("the routes")).concat();
@@ -148,7 +149,7 @@ fn function_source(source: &str, name: &str) -> String {
 
 /// Returns the routes that need an account, as the server declares them.
 pub(crate) fn routes_with_account() -> Vec<Route> {
-    let source = route_source();
+    let source = read_route_source();
     let mut routes = Vec::new();
     for (name, prefix) in [
         ("metrics_route", ""),
@@ -170,10 +171,10 @@ pub(crate) fn routes_with_account() -> Vec<Route> {
     routes
 }
 
-/// Returns the rows of the table by route: the entries for each role, and the entry for a limited
-/// admin.
-fn table() -> BTreeMap<Route, (Vec<&'static str>, &'static str)> {
-    let rows = TABLE.trim().lines().map(|line| {
+/// Returns the rows of the table by route. A row consists of the entries for no account and for
+/// each role, and of the entry for a limited admin.
+fn parse_table() -> BTreeMap<Route, (Vec<&'static str>, &'static str)> {
+    let rows = ROLE_TABLE.trim().lines().map(|line| {
         let columns: Vec<_> = line.split('|').map(str::trim).collect();
         let (method, path) = columns[0].split_once(' ').expect("a method and a path");
         let roles = columns[1].split_whitespace().collect();
@@ -184,27 +185,32 @@ fn table() -> BTreeMap<Route, (Vec<&'static str>, &'static str)> {
 
 #[test]
 fn each_route_has_a_row_in_the_table_of_roles() {
-    let (declared, table) = (routes_with_account(), table());
+    let (declared, table) = (routes_with_account(), parse_table());
     for route in &declared {
-        assert!(table.contains_key(route), "{route:?} has no row in TABLE");
+        assert!(table.contains_key(route), "{route:?} has no row in ROLE_TABLE");
     }
     for route in table.keys() {
-        assert!(declared.contains(route), "{route:?} of TABLE is not a route");
+        assert!(declared.contains(route), "{route:?} of ROLE_TABLE is not a route");
     }
     let mut public: Vec<String> = Vec::new();
-    for call in route_source().split(".route(\"").skip(1) {
+    for call in read_route_source().split(".route(\"").skip(1) {
         public.push(call.split('"').next().expect("a path").to_owned());
     }
     for path in &public {
-        assert!(PUBLIC.contains(&path.as_str()), "{path:?} needs no account and is not in PUBLIC");
+        assert!(
+            PUBLIC_PATHS.contains(&path.as_str()),
+            "{path:?} needs no account and is not in PUBLIC_PATHS"
+        );
     }
 }
 
 /// A server with two connections, and a client for each account.
 struct ServerWithAccounts {
     host: TestHost,
-    own: Connection,
-    other: Connection,
+    /// The only connection that the limited admin may use.
+    own_connection: Connection,
+    other_connection: Connection,
+    /// A client for each role, for `none` (no account), and for `limited` (the limited admin).
     clients: BTreeMap<&'static str, Client>,
     /// The id of an event whose request was not recognised, by the id of its connection.
     unrecognised: BTreeMap<String, String>,
@@ -233,10 +239,18 @@ impl ServerWithAccounts {
             (connection.id.clone(), id)
         };
         let unrecognised = BTreeMap::from([unrecognised_event(&own), unrecognised_event(&other)]);
-        Self { host, own, other, clients, unrecognised, _tracker: tracker }
+        Self {
+            host,
+            own_connection: own,
+            other_connection: other,
+            clients,
+            unrecognised,
+            _tracker: tracker,
+        }
     }
 
-    /// Fills in a route's path, for this connection or for an event or a defect of it.
+    /// Replaces the placeholders in the path of a route by ids of this connection, of its events
+    /// and of its defects.
     fn fill_path(&self, path: &str, connection: &Connection) -> String {
         let id = if path.contains("/events/") || path.contains("/defects/") {
             let answer = self.host.create(connection, &failed_test());
@@ -264,13 +278,13 @@ impl ServerWithAccounts {
     /// Sends a request as this account, with a body that no route accepts.
     fn send(&self, account: &str, method: &str, path: &str) -> Answer {
         let method = if method == "ANY" { "POST" } else { method };
-        // No route accepts the body, so no request but a deletion changes anything.
+        // No route accepts this body, so only a deletion changes something.
         let headers = [("content-type", "application/json")];
         self.clients[account].send(method, path, &headers, b"{\"no-such-member\":1}")
     }
 }
 
-/// Creates a token and returns it.
+/// Creates an account token, and returns the token.
 fn create_token(host: &TestHost, body: &Value) -> String {
     let created = host.admin().json("POST", "/tokens", body).expect(201);
     created["token"].as_str().expect("a token").to_owned()
@@ -287,14 +301,14 @@ fn is_allowed(answer: &Answer) -> bool {
 #[test]
 fn each_role_may_use_exactly_its_routes() {
     let server = ServerWithAccounts::start();
-    for ((method, path), (roles, limited)) in table() {
+    for ((method, path), (roles, limited)) in parse_table() {
         // A DELETE of a record and a sign-out always take effect, so other tests check them.
         let is_deletion = method == "DELETE" && path.ends_with("{id}");
         if is_deletion || path == "/sign-out" {
             continue;
         }
         for (account, expected) in ["none"].iter().chain(&ROLES).zip(&roles) {
-            let target = server.fill_path(&path, &server.own);
+            let target = server.fill_path(&path, &server.own_connection);
             let answer = server.send(account, &method, &target);
             // Without an account, a page redirects to the page that signs in.
             let is_page = !path.starts_with("/api/") && path != "/metrics";
@@ -306,11 +320,12 @@ fn each_role_may_use_exactly_its_routes() {
             };
             assert!(is_expected, "{account} {method} {path}: expected {expected}, got {answer:?}");
         }
-        let own = server.send("limited", &method, &server.fill_path(&path, &server.own));
-        let other = server.send("limited", &method, &server.fill_path(&path, &server.other));
+        let own = server.send("limited", &method, &server.fill_path(&path, &server.own_connection));
+        let other =
+            server.send("limited", &method, &server.fill_path(&path, &server.other_connection));
         let is_expected = match limited {
             "own" => is_allowed(&own) && other.status == 404,
-            "list" => is_allowed(&own) && !own.body.contains(&server.other.id),
+            "list" => is_allowed(&own) && !own.body.contains(&server.other_connection.id),
             "yes" => is_allowed(&own),
             _ => own.status == 403,
         };
@@ -326,8 +341,8 @@ fn deletions_need_a_role_and_access_to_the_connection() {
     let server = ServerWithAccounts::start();
     let delete = |account: &str, path: &str| server.send(account, "DELETE", path).status;
     let (own, other) = (
-        format!("/api/v1/connections/{}", server.own.id),
-        format!("/api/v1/connections/{}", server.other.id),
+        format!("/api/v1/connections/{}", server.own_connection.id),
+        format!("/api/v1/connections/{}", server.other_connection.id),
     );
     assert_eq!(delete("none", &own), 401);
     for account in ["viewer", "operator", "author"] {

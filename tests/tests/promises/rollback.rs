@@ -1,5 +1,5 @@
-//! A person rolls a connector back to an earlier version. A version that needs consent needs it
-//! after a rollback, too.
+//! A person rolls a connector back to an earlier version. A version that needs a person's consent
+//! also needs this consent after a rollback.
 
 use std::fs;
 
@@ -8,11 +8,11 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-fn build(number: u32) -> Guest {
+fn guest_with_build(number: u32) -> Guest {
     Guest::named("instant").with_build(number)
 }
 
-/// Runs `connectors rollback c` with these arguments, which must succeed.
+/// Runs `connectors rollback c` with these arguments. The command must succeed.
 #[track_caller]
 fn roll_back(host: &TestHost, arguments: &[&str]) -> Value {
     let (succeeded, printed) =
@@ -21,7 +21,7 @@ fn roll_back(host: &TestHost, arguments: &[&str]) -> Value {
     serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error} in {printed}"))
 }
 
-/// Runs `connectors rollback` with these arguments, which must fail with this reason.
+/// Runs `connectors rollback` with these arguments. The command must fail with this reason.
 #[track_caller]
 fn assert_refused(host: &TestHost, arguments: &[&str], expected: &str) {
     let (succeeded, printed) = host.run_cli(&[&["connectors", "rollback"], arguments].concat());
@@ -36,8 +36,8 @@ fn serving_build(host: &TestHost, connection: &Connection) -> String {
     defect["name"].as_str().expect("a name").to_owned()
 }
 
-/// Waits until this many versions are kept. Returns their hashes; the version that served last is
-/// first.
+/// Waits until the server keeps this many versions. Returns the hashes of the versions; the version
+/// that served last is first.
 fn await_versions(host: &TestHost, count: usize) -> Vec<String> {
     wait_for(&format!("{count} kept versions"), 30, || {
         let connector = host.admin().get("/connectors/c").expect(200);
@@ -49,17 +49,17 @@ fn await_versions(host: &TestHost, count: usize) -> Vec<String> {
 
 #[test]
 fn an_earlier_version_serves_again_after_a_rollback_and_a_restart() {
-    let mut host = Setup::new().config("rescan_ms = 300").plugin("c", &build(1)).start();
+    let mut host = Setup::new().config("rescan_ms = 300").plugin("c", &guest_with_build(1)).start();
     let connection = host.add_connection("qa", "c", json!({}), json!({}));
     await_versions(&host, 1);
-    assert_refused(&host, &["c"], "no other version of it is kept");
+    assert_refused(&host, &["c"], "no other version of the connector is kept");
     assert_refused(&host, &["none"], "none");
     for number in 2..=3 {
-        host.replace("c", &build(number));
+        host.replace("c", &guest_with_build(number));
         await_versions(&host, usize::try_from(number).expect("small"));
     }
     let kept = await_versions(&host, 3);
-    assert_eq!(kept, [3, 2, 1].map(|number| build(number).sha256()));
+    assert_eq!(kept, [3, 2, 1].map(|number| guest_with_build(number).sha256()));
     let (_, shown) = host.run_cli(&["connectors", "show", "c"]);
     assert!(kept.iter().all(|sha256| shown.contains(sha256)), "{shown}");
 
@@ -70,7 +70,7 @@ fn an_earlier_version_serves_again_after_a_rollback_and_a_restart() {
         "{rolled_back}"
     );
     assert_eq!(serving_build(&host, &connection), "build 2");
-    assert_eq!(fs::read(host.plugin("c")).expect("the file"), build(2).bytes);
+    assert_eq!(fs::read(host.plugin("c")).expect("the file"), guest_with_build(2).bytes);
     roll_back(&host, &["--to", &kept[2][..12]]);
     assert_eq!(serving_build(&host, &connection), "build 1");
     wait_for("the log line", 10, || {
@@ -123,13 +123,13 @@ export const kpis = { count: () => ({ open: 7, closed: 0, critical: 0, moderate:
     let script = host.folder().join("plugins/c.js");
     await_versions(&host, 1);
     fs::remove_file(&script).expect("the script is removed");
-    host.replace("c", &build(1));
+    host.replace("c", &guest_with_build(1));
     await_versions(&host, 2);
     let rolled_back = roll_back(&host, &[]);
     assert_eq!(rolled_back["title"], "Counts", "{rolled_back}");
     assert_eq!(fs::read_to_string(&script).expect("the script"), SCRIPT);
     assert!(!host.plugin("c").exists(), "the connector has two files");
     let rolled_forward = roll_back(&host, &[]);
-    assert_eq!(rolled_forward["sha256"], build(1).sha256(), "{rolled_forward}");
+    assert_eq!(rolled_forward["sha256"], guest_with_build(1).sha256(), "{rolled_forward}");
     assert!(!script.exists(), "the connector has two files");
 }

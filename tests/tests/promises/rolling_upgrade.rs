@@ -1,8 +1,8 @@
-//! Servers that share a PostgreSQL are replaced one after another while clicks go on. Each click is
-//! answered, and each failed test has one issue.
+//! Servers that share a PostgreSQL database are replaced one after another while clicks go on. Each
+//! click is answered, and each failed test has one issue.
 //!
-//! The test has no binary of a next version. It makes the schema change of a next version itself,
-//! in the same way as a server does.
+//! The test has no binary of a next version. The test itself changes the schema as a next version
+//! could, in the same way as a server does.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,13 +11,14 @@ use std::thread;
 use jackfield_tests::{Client, Guest, Postgres, Setup, TestHost, failed_test, wait_for};
 use serde_json::{Value, json};
 
-/// Number of threads that click.
+/// How many threads send clicks.
 const CLICK_THREADS: usize = 3;
-/// Number of clicks before and after each step of the upgrade.
+/// How many clicks must be answered before the next step of the upgrade.
 const CLICKS_PER_STEP: usize = 20;
-/// A schema change that a next version could make, which only adds columns and tables. It takes the
-/// lock of the store, and waits for locks of other servers for at most two seconds.
-const SCHEMA_CHANGE: &str = "
+/// Changes the schema as a next version could. The change only adds columns and tables. The
+/// transaction takes the lock of the store, and waits at most two seconds for locks of other
+/// servers.
+const SCHEMA_CHANGE_SQL: &str = "
 BEGIN;
 SELECT pg_advisory_xact_lock(hashtext('jackfield'), hashtext(current_schema()));
 SET LOCAL lock_timeout = '2s';
@@ -29,14 +30,14 @@ UPDATE schema_version SET version = version + 1;
 COMMIT";
 
 /// Keeps the lock that `pg_dump` takes on a table, until the statement is cancelled.
-const DUMP: &str = "
+const DUMP_SQL: &str = "
 SET application_name = 'dump';
 BEGIN;
 LOCK TABLE defects IN ACCESS SHARE MODE;
 DO 'BEGIN PERFORM pg_sleep(300); EXCEPTION WHEN query_canceled THEN NULL; END';
 COMMIT";
-/// Finds the process of `DUMP`, once it has the lock.
-const DUMP_PROCESS: &str = "
+/// Finds the process of `DUMP_SQL`, as soon as this process has the lock.
+const DUMP_PROCESS_SQL: &str = "
 SELECT pid FROM pg_stat_activity WHERE application_name = 'dump' AND wait_event = 'PgSleep'";
 
 fn server_setup(postgres: &Postgres) -> Setup {
@@ -45,19 +46,20 @@ fn server_setup(postgres: &Postgres) -> Setup {
 
 /// The clicks that go on during the upgrade, and the servers that they use.
 struct Clicks {
+    /// The path to which each click is sent.
     path: String,
     /// The base URLs of the servers, in the order in which a click tries them.
     urls: Mutex<Vec<String>>,
-    answered: AtomicUsize,
-    is_over: AtomicBool,
+    answer_count: AtomicUsize,
+    is_upgrade_over: AtomicBool,
 }
 
 impl Clicks {
-    /// Clicks new failed tests until the upgrade is over. A click is repeated at the next server
-    /// only if a server refuses the connection. Returns the tests and their answers.
+    /// Sends clicks for new failed tests until the upgrade is over. A click is sent to the next
+    /// server only if a server refuses the client connection. Returns the tests and their answers.
     fn click_until_over(&self) -> Vec<(Value, Value)> {
         let mut clicked = Vec::new();
-        while !self.is_over.load(Ordering::Relaxed) {
+        while !self.is_upgrade_over.load(Ordering::Relaxed) {
             let test = failed_test();
             let urls = self.urls.lock().expect("no click panicked").clone();
             let answer = urls.iter().find_map(|url| {
@@ -66,16 +68,16 @@ impl Clicks {
             });
             let answer = answer.expect("one of the servers accepts connections");
             clicked.push((test, answer.expect(200)));
-            self.answered.fetch_add(1, Ordering::Relaxed);
+            self.answer_count.fetch_add(1, Ordering::Relaxed);
         }
         clicked
     }
 
-    /// Waits until more clicks were answered by the servers that run now.
-    fn await_more(&self) {
-        let expected = self.answered.load(Ordering::Relaxed) + CLICKS_PER_STEP;
+    /// Waits until the servers that run now have answered [`CLICKS_PER_STEP`] more clicks.
+    fn await_more_answers(&self) {
+        let expected = self.answer_count.load(Ordering::Relaxed) + CLICKS_PER_STEP;
         wait_for("more clicks", 120, || {
-            (self.answered.load(Ordering::Relaxed) >= expected).then_some(())
+            (self.answer_count.load(Ordering::Relaxed) >= expected).then_some(())
         });
     }
 
@@ -90,15 +92,16 @@ impl Clicks {
 /// Changes the schema. The first attempt fails, because another transaction has a lock on a table.
 fn change_schema(postgres: &Postgres, clicks: &Clicks) {
     thread::scope(|scope| {
-        let dump = scope.spawn(|| postgres.query(DUMP));
-        let process = wait_for("the lock of the dump", 30, || postgres.query(DUMP_PROCESS).pop());
-        let refused = postgres.refuses(SCHEMA_CHANGE);
+        let dump = scope.spawn(|| postgres.query(DUMP_SQL));
+        let process =
+            wait_for("the lock of the dump", 30, || postgres.query(DUMP_PROCESS_SQL).pop());
+        let refused = postgres.refuses(SCHEMA_CHANGE_SQL);
         assert!(refused.contains("lock timeout"), "{refused}");
-        clicks.await_more();
+        clicks.await_more_answers();
         postgres.query(&format!("SELECT pg_cancel_backend({process})"));
         dump.join().expect("the dump ends");
     });
-    postgres.query(SCHEMA_CHANGE);
+    postgres.query(SCHEMA_CHANGE_SQL);
 }
 
 #[test]
@@ -110,31 +113,31 @@ fn servers_are_replaced_one_after_another_without_a_lost_click() {
     let clicks = Clicks {
         path: redmine.connection.create_path(),
         urls: Mutex::new(vec![first.url().to_owned(), second.url().to_owned()]),
-        answered: AtomicUsize::new(0),
-        is_over: AtomicBool::new(false),
+        answer_count: AtomicUsize::new(0),
+        is_upgrade_over: AtomicBool::new(false),
     };
     let clicked: Vec<_> = thread::scope(|scope| {
         let threads: Vec<_> =
             (0..CLICK_THREADS).map(|_| scope.spawn(|| clicks.click_until_over())).collect();
-        clicks.await_more();
+        clicks.await_more_answers();
         change_schema(&postgres, &clicks);
-        clicks.await_more();
+        clicks.await_more_answers();
         // A server of this version can start with the newer schema.
         let third = server_setup(&postgres).start();
         clicks.urls.lock().expect("no click panicked").push(third.url().to_owned());
-        clicks.await_more();
+        clicks.await_more_answers();
         assert!(first.stop().success());
-        clicks.await_more();
+        clicks.await_more_answers();
         clicks.try_last(&first);
         assert!(second.stop().success());
-        clicks.await_more();
-        clicks.is_over.store(true, Ordering::Relaxed);
+        clicks.await_more_answers();
+        clicks.is_upgrade_over.store(true, Ordering::Relaxed);
         threads.into_iter().flat_map(|it| it.join().expect("no click was lost")).collect()
     });
     let issues = redmine.project.issues();
     assert_eq!(issues.len(), clicked.len());
     for (test, answer) in &clicked {
-        let of_test: Vec<_> = issues.iter().filter(|issue| issue.is_of(test)).collect();
+        let of_test: Vec<_> = issues.iter().filter(|issue| issue.is_about(test)).collect();
         assert!(matches!(of_test[..], [only] if answer["id"] == only.id), "{test}: {of_test:?}");
     }
 

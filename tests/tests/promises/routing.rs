@@ -1,6 +1,6 @@
-//! Routing rules: the first rule whose conditions are met decides which settings a create uses.
-//! Every search for the defect uses the same settings. Missing data for a rule never prevents a
-//! defect.
+//! Tests routing rules. The first rule whose conditions are met decides which settings a create
+//! uses. Every search for the defect uses the same settings. Missing data for a rule never prevents
+//! a defect.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -12,10 +12,10 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::test_manager::{CASE, EXECUTION, answer_without_faults, connection_body};
+use crate::test_manager::{CASE_ID, EXECUTION_ID, answer_without_faults, connection_body};
 
 /// Starts a Test Manager whose test cases all have these labels.
-fn test_manager_with_labels(labels: &'static [&'static str]) -> ScriptedServer {
+fn start_test_manager_with_labels(labels: &'static [&'static str]) -> ScriptedServer {
     ScriptedServer::start(move |exchange| {
         if path_contains(exchange, "/objectlabels/") {
             let labels: Vec<_> = labels.iter().map(|name| json!({"name": name})).collect();
@@ -34,7 +34,7 @@ fn stored_test() -> Value {
     let link = "https://tm.example/SHOP/testexecution-results/1/2";
     merge(
         failed_test(),
-        json!({"testExecutionId": EXECUTION, "testCaseId": CASE, "linkToTestCaseLog": link}),
+        json!({"testExecutionId": EXECUTION_ID, "testCaseId": CASE_ID, "linkToTestCaseLog": link}),
     )
 }
 
@@ -44,7 +44,7 @@ fn new_test() -> Value {
 }
 
 /// Creates the connection "qa" of the connector `by-project`, with the project "own" and these
-/// rules.
+/// routing rules.
 fn add_connection(
     host: &TestHost,
     tracker: &ScriptedServer,
@@ -58,12 +58,12 @@ fn add_connection(
     Connection::from_json(&host.admin().json("POST", "/connections", &body).expect(201))
 }
 
-fn host() -> TestHost {
+fn start_host() -> TestHost {
     Setup::new().guests(["by-project"]).start()
 }
 
 /// Returns the targets of all requests with this method.
-fn targets(server: &ScriptedServer, method: &str) -> Vec<String> {
+fn request_targets(server: &ScriptedServer, method: &str) -> Vec<String> {
     let requests = server.requests().into_iter();
     requests.filter(|it| it.method == method).map(|it| it.target).collect()
 }
@@ -77,7 +77,7 @@ fn run_log(run: &Value) -> String {
 fn a_rule_sends_a_defect_to_another_project_of_the_tracker() {
     let redmine = Redmine::shared();
     let (own, pay) = (redmine.project(), redmine.project());
-    let test_manager = test_manager_with_labels(&["Checkout"]);
+    let test_manager = start_test_manager_with_labels(&["Checkout"]);
     let host = Setup::new().plugin("redmine", &Guest::example("redmine")).start();
     let tracker = ScriptedServer::proxy_to(redmine.address());
     let mut body = connection_body(&tracker, &test_manager);
@@ -116,9 +116,9 @@ fn a_rule_sends_a_defect_to_another_project_of_the_tracker() {
 
 #[test]
 fn the_first_matching_rule_is_used_and_later_rules_send_no_request() {
-    let test_manager = test_manager_with_labels(&["smoke", "checkout"]);
+    let test_manager = start_test_manager_with_labels(&["smoke", "checkout"]);
     let tracker = ScriptedServer::start(|_| Reply::created(7));
-    let host = host();
+    let host = start_host();
     let rules = json!([
         {"label": "checkout", "project": "OTHER", "settings": {"project": "other"}},
         {"label": "checkout", "settings": {"project": "pay"}},
@@ -129,9 +129,9 @@ fn the_first_matching_rule_is_used_and_later_rules_send_no_request() {
     let answer = host.create(&connection, &new_test());
     let run = host.run_of(&answer);
     answer.assert_status(200);
-    assert_eq!(targets(&tracker, "POST"), ["/pay/issues"]);
+    assert_eq!(request_targets(&tracker, "POST"), ["/pay/issues"]);
     assert!(run_log(&run).contains("routing rule 2 matches"), "{run}");
-    let requested = targets(&test_manager, "GET");
+    let requested = request_targets(&test_manager, "GET");
     let api_path = |target: &String| target.split("/api/v2").nth(1).unwrap_or_default().to_owned();
     let requested: Vec<_> = requested.iter().map(api_path).collect();
     assert_eq!(
@@ -149,18 +149,18 @@ fn the_first_matching_rule_is_used_and_later_rules_send_no_request() {
     );
     host.create(&connection, &new_test()).assert_status(200);
     let before = test_manager.requests().len();
-    // The second click for the same failed test is a repeat, which does not evaluate the rules.
+    // The second click for the same failed test is a repeat. A repeat does not evaluate the rules.
     host.create(&connection, &stored_test()).assert_status(200);
     host.create(&connection, &stored_test()).assert_status(200);
     // The first click requests only the labels, because the project is cached.
     assert_eq!(test_manager.requests().len(), before + 1);
 }
 
-/// The write went to the project of a rule, and its answer was lost. The search uses the same
-/// project, also after a restart, and does not evaluate the rules again.
+/// The write goes to the project of a rule, and the answer to the write is lost. The search uses
+/// the same project, also after a restart, and does not evaluate the rules again.
 #[test]
 fn after_a_lost_answer_the_search_uses_the_routed_settings() {
-    let test_manager = test_manager_with_labels(&["checkout"]);
+    let test_manager = start_test_manager_with_labels(&["checkout"]);
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let mut host =
         Setup::new().config("[limits]\ncreate_answer_ms = 2000").guests(["by-project"]).start();
@@ -189,14 +189,16 @@ fn after_a_lost_answer_the_search_uses_the_routed_settings() {
         requests_before,
         "the search sent a request to Test Manager"
     );
-    assert!(targets(&tracker, "GET").iter().all(|target| target.starts_with("/pay/search?")));
+    assert!(
+        request_targets(&tracker, "GET").iter().all(|target| target.starts_with("/pay/search?"))
+    );
 }
 
-/// The control search looks for a defect with the same routed settings. After the positive control,
-/// the second write goes to the same project.
+/// A control search shows that the search works: it looks for another defect that was created with
+/// the same settings. When it has found this defect, the second write goes to the same project.
 #[test]
-fn a_control_search_of_a_routed_defect_runs_in_its_project() {
-    let test_manager = test_manager_with_labels(&["checkout"]);
+fn a_control_search_for_a_routed_defect_uses_the_project_of_its_rule() {
+    let test_manager = start_test_manager_with_labels(&["checkout"]);
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let host =
         Setup::new().config("[limits]\ncreate_answer_ms = 2000").guests(["by-project"]).start();
@@ -220,14 +222,16 @@ fn a_control_search_of_a_routed_defect_runs_in_its_project() {
     let created =
         host.create_until_final(&connection, &test_with_lost_write).expect("the defect is created");
     assert_eq!(created["id"], "2");
-    assert_eq!(targets(&tracker, "POST"), vec!["/pay/issues"; 3]);
-    assert!(targets(&tracker, "GET").iter().all(|target| target.starts_with("/pay/search?")));
+    assert_eq!(request_targets(&tracker, "POST"), vec!["/pay/issues"; 3]);
+    assert!(
+        request_targets(&tracker, "GET").iter().all(|target| target.starts_with("/pay/search?"))
+    );
 }
 
-/// The search that measures the index delay runs in the project of the rule, too.
+/// The search that measures the index delay also uses the project of the rule.
 #[test]
-fn the_index_delay_of_a_routed_defect_is_measured_in_its_project() {
-    let test_manager = test_manager_with_labels(&["checkout"]);
+fn the_index_delay_of_a_routed_defect_is_measured_in_the_project_of_its_rule() {
+    let test_manager = start_test_manager_with_labels(&["checkout"]);
     let created_at = Mutex::new(None::<Instant>);
     let tracker = ScriptedServer::start(move |exchange| {
         let mut created_at = created_at.lock().expect("no script panicked");
@@ -249,7 +253,7 @@ fn the_index_delay_of_a_routed_defect_is_measured_in_its_project() {
 }
 
 #[test]
-fn a_rule_without_its_data_does_not_match_and_the_defect_reports_it() {
+fn a_rule_whose_data_is_missing_does_not_match_and_the_defect_reports_this() {
     let redmine = Redmine::shared();
     let (own, pay) = (redmine.project(), redmine.project());
     let test_manager = ScriptedServer::start(|exchange| {
@@ -280,18 +284,18 @@ fn a_rule_without_its_data_does_not_match_and_the_defect_reports_it() {
         assert!(text.contains(expected), "{expected} in {text}");
         assert!(run_log(&run).contains(expected), "{expected} in {run}");
     }
-    let preview = json!({"failed_test": {"test_execution_id": EXECUTION, "test_case_id": CASE,
+    let preview = json!({"failed_test": {"test_execution_id": EXECUTION_ID, "test_case_id": CASE_ID,
         "link": stored_test()["linkToTestCaseLog"]}});
     let previewed = host.admin().json("POST", "/connections/qa/preview", &preview).expect(200);
     assert_eq!(previewed["settings"], json!({}));
     assert!(previewed["description"].to_string().contains("could not be checked"), "{previewed}");
 }
 
-/// If Test Manager does not answer, the rule gets half of the create's time. Then the defect is
-/// created with the connection's own settings.
+/// If Test Manager does not answer, the rules take at most half of the time of the create. Then the
+/// defect is created with the connection's own settings.
 #[test]
 fn a_test_manager_that_hangs_delays_a_rule_and_prevents_no_defect() {
-    let test_manager = test_manager_with_labels(&["checkout"]);
+    let test_manager = start_test_manager_with_labels(&["checkout"]);
     let tracker = ScriptedServer::start(|_| Reply::created(7));
     let host = Setup::new()
         .config("lease_ms = 5000\n[limits]\ncreate_answer_ms = 14000")
@@ -304,7 +308,7 @@ fn a_test_manager_that_hangs_delays_a_rule_and_prevents_no_defect() {
     gate.open();
     let run = host.run_of(&answer);
     answer.assert_status(200);
-    assert_eq!(targets(&tracker, "POST"), ["/own/issues"]);
+    assert_eq!(request_targets(&tracker, "POST"), ["/own/issues"]);
     assert!(run_log(&run).contains("Test Manager did not answer in time"), "{run}");
 }
 
@@ -314,7 +318,7 @@ fn a_test_manager_that_hangs_delays_a_rule_and_prevents_no_defect() {
 fn unusable_stored_report_settings_prevent_no_defect() {
     let redmine = Redmine::shared();
     let own = redmine.project();
-    let test_manager = test_manager_with_labels(&["checkout"]);
+    let test_manager = start_test_manager_with_labels(&["checkout"]);
     let mut host = Setup::new().plugin("redmine", &Guest::example("redmine")).start();
     let tracker = ScriptedServer::proxy_to(redmine.address());
     let other = ScriptedServer::start(|_| Reply::created(7));
@@ -360,7 +364,7 @@ fn unusable_stored_report_settings_prevent_no_defect() {
 /// The event of a count names the project that was counted, and the projects of routing rules,
 /// whose defects are not counted.
 #[test]
-fn counts_name_the_counted_project() {
+fn the_event_of_a_count_names_the_counted_project() {
     let redmine = Redmine::shared();
     let (own, pay) = (redmine.project(), redmine.project());
     let host = Setup::new().plugin("redmine", &Guest::example("redmine")).start();

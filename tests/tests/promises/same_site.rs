@@ -1,5 +1,5 @@
-//! Requests that a page of another site can make a browser send: a request with a host name that
-//! resolves to this machine, and a change with the cookie of a session. The server refuses both.
+//! A page of another site can make a browser send a request whose host name resolves to this
+//! machine, or a change with the cookie of a session. The server refuses both kinds of requests.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use jackfield_tests::{Setup, TestHost, failed_test};
 use serde_json::json;
 
-/// Sends a request with this host name. Returns the status.
+/// Sends a request with this host name. Returns the status of the answer.
 fn status_for(host: &TestHost, name: &str, path: &str) -> String {
     let address = host.url().trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).expect("a connection");

@@ -1,15 +1,17 @@
-//! The limits of a sandbox. A limit ends a hostile run, and the answer names this limit. The host
-//! serves the next run, a good connector that runs at the same time is not affected, and the host
-//! releases the memory.
+//! Tests the limits of a sandbox. A limit ends a hostile run, and the answer names this limit. The
+//! host serves the next run, and releases the memory of the hostile run. A good connector that runs
+//! at the same time is not affected.
 
 use jackfield_tests::{
     Answer, Click, Connection, Guest, Reply, ScriptedServer, Setup, TestHost, failed_test, wait_for,
 };
 use serde_json::json;
 
-use crate::good_neighbour::{Good, assert_harmless, waited, with_good};
+use crate::good_neighbour::{
+    GoodConnector, assert_attack_is_harmless, waited_ticks_and_polls, with_good_connector,
+};
 
-/// Guests that exceed a limit while they run, and the limit that the problem's detail names.
+/// Guests that exceed a limit while they run, and the name of the limit in the problem's detail.
 const HOSTILE_RUNS: [(&str, &str); 5] = [
     ("spin", "limits.cpu_ms"),
     ("spin-host-call", "limits.cpu_ms"),
@@ -41,8 +43,8 @@ fn add_connection(host: &TestHost, name: &str) -> Connection {
 
 #[test]
 fn a_hostile_run_ends_by_a_named_limit_and_harms_no_other_connector() {
-    let host = with_good(Setup::new()).guests(HOSTILE_RUNS.map(|(name, _)| name)).start();
-    let good = Good::add_to(&host);
+    let host = with_good_connector(Setup::new()).guests(HOSTILE_RUNS.map(|(name, _)| name)).start();
+    let good = GoodConnector::add_to(&host);
     for (name, limit) in HOSTILE_RUNS {
         let connection = add_connection(&host, name);
         let attack = || {
@@ -53,7 +55,7 @@ fn a_hostile_run_ends_by_a_named_limit_and_harms_no_other_connector() {
         };
         let usage = host.run_of(&attack())["usage"].clone();
         assert!(usage["memory_bytes"].as_u64().is_some(), "{name}: {usage}");
-        assert_harmless(&host, &good, name, || {
+        assert_attack_is_harmless(&host, &good, name, || {
             attack();
             attack();
         });
@@ -61,21 +63,21 @@ fn a_hostile_run_ends_by_a_named_limit_and_harms_no_other_connector() {
 }
 
 #[test]
-fn a_file_that_is_hostile_at_load_is_broken_with_the_reason() {
-    let host = with_good(Setup::new()).start();
-    let good = Good::add_to(&host);
+fn a_file_that_is_hostile_when_it_is_loaded_is_broken_with_the_reason() {
+    let host = with_good_connector(Setup::new()).start();
+    let good = GoodConnector::add_to(&host);
     let hostile_modules = HOSTILE_MODULES.iter().map(|(module, count, expected_reason)| {
         (*module, Guest::named("instant").with_core_module(module, *count), *expected_reason)
     });
     let hostile_guests = HOSTILE_AT_LOAD
         .iter()
         .map(|(name, expected_reason)| (*name, Guest::named(name), *expected_reason));
-    // The first load of a broken file maps memory that stays mapped, so it happens before the
-    // measurement.
+    // The first load of a broken file maps memory that stays mapped. So this first load happens
+    // before the measurement.
     host.install("warm-up", &Guest::named(HOSTILE_AT_LOAD[0].0));
     host.await_connector("warm-up", "broken", None);
     for (name, guest, expected_reason) in hostile_guests.chain(hostile_modules) {
-        assert_harmless(&host, &good, name, || {
+        assert_attack_is_harmless(&host, &good, name, || {
             host.install(name, &guest);
             let connector = host.await_connector(name, "broken", None);
             let reason = connector["error"].as_str().unwrap_or_default().to_lowercase();
@@ -86,8 +88,8 @@ fn a_file_that_is_hostile_at_load_is_broken_with_the_reason() {
     assert_eq!(host.children(), 0, "a compiler process still runs");
 }
 
-/// A component with 20 memories is allowed. More of its runs than fit into the pool at once are
-/// allowed, too: they wait for each other.
+/// A component may have 20 memories. If more of its runs are requested at once than fit into the
+/// pool, the runs wait for each other.
 #[test]
 fn many_runs_at_once_of_a_component_with_twenty_memories_succeed() {
     let tracker = ScriptedServer::start(|_| Reply::created(1));
@@ -107,13 +109,14 @@ fn many_runs_at_once_of_a_component_with_twenty_memories_succeed() {
 #[test]
 fn log_and_stdout_floods_are_truncated_and_escaped() {
     let names = ["log-flood", "stdout-flood"];
-    let host = with_good(Setup::new()).guests(names).start();
-    let good = Good::add_to(&host);
+    let host = with_good_connector(Setup::new()).guests(names).start();
+    let good = GoodConnector::add_to(&host);
     for name in names {
         let connection = add_connection(&host, name);
         host.create(&connection, &failed_test());
-        let answer =
-            assert_harmless(&host, &good, name, || host.create(&connection, &failed_test()));
+        let answer = assert_attack_is_harmless(&host, &good, name, || {
+            host.create(&connection, &failed_test())
+        });
         let run = host.run_of(&answer);
         let log = run["log"].as_array().expect("a log").clone();
         let text: String = log.iter().filter_map(|line| line["message"].as_str()).collect();
@@ -148,19 +151,20 @@ const HOSTILE_REQUESTS: [(&str, &str, usize); 4] = [
 #[test]
 fn endless_and_oversized_requests_are_stopped() {
     let names = HOSTILE_REQUESTS.map(|(name, ..)| name);
-    // The limit is a quarter of the default. With the default, the run could reach its CPU limit
-    // before its bodies reach the memory limit.
+    // This memory limit is a quarter of the default. With the default, the run could reach its CPU
+    // limit before its bodies reach the memory limit.
     let limits = "[connectors.many-bodies.limits]\nmemory_bytes = 33554432";
-    let setup = with_good(Setup::new().config(limits));
+    let setup = with_good_connector(Setup::new().config(limits));
     let host = setup.guests(names).guests(["giant-random"]).start();
-    let good = Good::add_to(&host);
+    let good = GoodConnector::add_to(&host);
     for (name, reason, expected_requests) in HOSTILE_REQUESTS {
         let tracker = ScriptedServer::start(|_| Reply::new(200, "ok"));
         let connection = host.add_connection(name, name, json!({"url": tracker.url()}), json!({}));
         host.create(&connection, &failed_test());
         let requests_before = tracker.requests().len();
-        let answer =
-            assert_harmless(&host, &good, name, || host.create(&connection, &failed_test()));
+        let answer = assert_attack_is_harmless(&host, &good, name, || {
+            host.create(&connection, &failed_test())
+        });
         let run = host.run_of(&answer);
         let calls = run["calls"].as_array().expect("calls");
         let mut errors = calls.iter().filter_map(|call| call["error"].as_str());
@@ -171,20 +175,20 @@ fn endless_and_oversized_requests_are_stopped() {
     let connection = add_connection(&host, "giant-random");
     let attack = || host.create(&connection, &failed_test());
     attack();
-    let answer = assert_harmless(&host, &good, "giant-random", attack);
+    let answer = assert_attack_is_harmless(&host, &good, "giant-random", attack);
     let detail = answer.problem(502, "connector-fault");
     assert!(detail.contains("1048576"), "{detail}");
 }
 
-/// The tracker answers after three times the CPU limit. Waiting is not charged as CPU time, so the
-/// run succeeds.
+/// The tracker answers only after three times the CPU limit. Waiting is not charged as CPU time, so
+/// the run succeeds.
 #[test]
 fn a_run_that_waits_is_charged_no_cpu_time() {
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let gate = tracker.hold_requests(|_| true);
     let (host, connection) = Setup::new()
         .config("[limits]\ncpu_ms = 200")
-        .start_with("good", json!({"url": tracker.url()}));
+        .start_with_guest("good", json!({"url": tracker.url()}));
     let click = host.create_in_background(&connection, &failed_test());
     gate.await_held(1);
     // The wait must be longer than the CPU limit.
@@ -198,7 +202,7 @@ fn a_run_that_waits_is_charged_no_cpu_time() {
 }
 
 /// Busy guests share the CPU with a good guest. Each time the good guest is ready, it waits at most
-/// one tick for each busy guest. The wait is counted in ticks, because their length varies.
+/// one tick for each busy guest. The wait is counted in ticks, because the length of a tick varies.
 #[test]
 fn a_good_event_waits_at_most_one_tick_for_each_busy_connector() {
     const BUSY_GUESTS: u64 = 6;
@@ -225,7 +229,7 @@ fn a_good_event_waits_at_most_one_tick_for_each_busy_connector() {
         click.answer().assert_problem(502, "connector-fault");
     }
     assert!(events.len() > 10, "only {} events beside {BUSY_GUESTS} busy connectors", events.len());
-    let (waited, polls) = waited(&host, &events);
+    let (waited, polls) = waited_ticks_and_polls(&host, &events);
     println!("{} events waited {waited} ticks in {polls} polls beside {BUSY_GUESTS}", events.len());
     assert!(waited > 0, "no guest waited, so the cores were not busy");
     assert!(
@@ -291,7 +295,7 @@ fn a_trap_is_explained_by_what_the_guest_printed_last() {
 fn a_connection_that_fails_repeatedly_opens_its_circuit_breaker() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "bad"));
     let (host, connection) =
-        Setup::new().start_with("traps-on-demand", json!({"url": tracker.url()}));
+        Setup::new().start_with_guest("traps-on-demand", json!({"url": tracker.url()}));
     let mut faults = 0;
     let refused: Answer = wait_for("the circuit breaker to open", 60, || {
         let answer = host.create(&connection, &failed_test());
@@ -321,7 +325,7 @@ fn a_connection_that_fails_repeatedly_opens_its_circuit_breaker() {
 }
 
 #[test]
-fn a_waiting_run_is_ended_after_run_ms() {
+fn a_run_that_sleeps_is_ended_after_run_ms() {
     let host = Setup::new().config("[limits]\nrun_ms = 1000").guests(["sleeps"]).start();
     let answer = host.create(&add_connection(&host, "sleeps"), &failed_test());
     let detail = answer.problem(502, "connector-fault");
@@ -329,7 +333,7 @@ fn a_waiting_run_is_ended_after_run_ms() {
 }
 
 #[test]
-fn a_connector_never_has_more_than_its_concurrent_runs() {
+fn a_connector_never_has_more_runs_than_concurrent_runs_allows() {
     let config = "[limits]\nconcurrent_runs = 2\n[connectors.good.limits]\ncreate_answer_ms = 3000";
     let host = Setup::new().config(config).guests(["good", "instant"]).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));

@@ -1,6 +1,6 @@
-//! A script is a connector: `plugins/NAME.js` is loaded, replaced, refused and limited as a
-//! component is, and its errors name lines of the script. The test `languages` runs a script with a
-//! real Redmine.
+//! A script in `plugins/NAME.js` is a connector. The server loads, replaces, refuses and limits a
+//! script like a component. Errors of a script name the script's lines. The test in `languages.rs`
+//! runs a script with a real Redmine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,14 +35,14 @@ fn script_path(host: &TestHost, name: &str) -> PathBuf {
     host.folder().join("plugins").join(format!("{name}.js"))
 }
 
-/// Writes a script, and waits until this version serves.
+/// Writes a script, and waits until this version is ready.
 #[track_caller]
 fn edit_script(host: &TestHost, name: &str, text: &str) {
     fs::write(script_path(host, name), text).expect("the script is written");
     host.await_connector(name, "ready", Some(&sha256(text.as_bytes())));
 }
 
-/// Writes a script that cannot be used. Returns the reason.
+/// Writes a script that cannot be used. Returns the reason that the server reports.
 #[track_caller]
 fn write_broken_script(host: &TestHost, name: &str, content: impl AsRef<[u8]>) -> String {
     fs::write(script_path(host, name), content).expect("the script is written");
@@ -52,38 +52,38 @@ fn write_broken_script(host: &TestHost, name: &str, content: impl AsRef<[u8]>) -
 
 /// Returns the number of open defects that a connection counts.
 #[track_caller]
-fn open_count(host: &TestHost, connection: &Connection, project: &str) -> u64 {
+fn open_defect_count(host: &TestHost, connection: &Connection, project: &str) -> u64 {
     let counts = host.kpis(connection, project).expect(200);
     counts["openDefects"].as_u64().unwrap_or_else(|| panic!("{counts}"))
 }
 
 #[test]
-fn an_edited_script_serves_and_a_mistake_keeps_the_version_in_use() {
+fn an_edited_script_serves_and_a_script_with_a_mistake_does_not_replace_it() {
     let mut host = Setup::new().script("s", &counting_script("1.0.0", "1")).start();
     let connection = host.add_connection("qa", "s", json!({}), json!({}));
-    assert_eq!(open_count(&host, &connection, "a"), 1);
+    assert_eq!(open_defect_count(&host, &connection, "a"), 1);
     // The edited file has a byte order mark and the line ends of Windows.
     let edited = format!("\u{feff}{}", counting_script("1.1.0", "2").replace('\n', "\r\n"));
     edit_script(&host, "s", &edited);
-    assert_eq!(open_count(&host, &connection, "b"), 2);
+    assert_eq!(open_defect_count(&host, &connection, "b"), 2);
 
     let reason = write_broken_script(&host, "s", counting_script("1.2.0", "3 +"));
     assert!(reason.starts_with("s.js:7:30: "), "{reason}");
-    assert_eq!(open_count(&host, &connection, "c"), 2);
+    assert_eq!(open_defect_count(&host, &connection, "c"), 2);
     let (_, shown) = host.run_cli(&["connectors", "show", "s"]);
     assert!(shown.contains("s.js:7:30") && shown.contains("1.1.0"), "{shown}");
     let (_, listed) = host.run_cli(&["connectors", "list"]);
     assert!(listed.contains("broken"), "{listed}");
     edit_script(&host, "s", &counting_script("1.2.0", "4"));
-    assert_eq!(open_count(&host, &connection, "d"), 4);
+    assert_eq!(open_defect_count(&host, &connection, "d"), 4);
 
     host.restart();
     host.await_connector("s", "ready", Some(&sha256(counting_script("1.2.0", "4").as_bytes())));
-    assert_eq!(open_count(&host, &connection, "e"), 4);
+    assert_eq!(open_defect_count(&host, &connection, "e"), 4);
 }
 
 #[test]
-fn a_component_and_a_script_of_one_name_do_not_replace_each_other() {
+fn a_component_and_a_script_with_the_same_name_do_not_replace_each_other() {
     let host = Setup::new().script("s", &counting_script("1.0.0", "1")).start();
     let connection = host.add_connection("qa", "s", json!({}), json!({}));
     let component = Guest::named("instant");
@@ -94,7 +94,7 @@ fn a_component_and_a_script_of_one_name_do_not_replace_each_other() {
         reason.contains(".wasm") && reason.contains(".js") && reason.contains("remove one"),
         "{reason}"
     );
-    assert_eq!(open_count(&host, &connection, "a"), 1, "the version in use must stay");
+    assert_eq!(open_defect_count(&host, &connection, "a"), 1, "the version in use must stay");
     fs::remove_file(script_path(&host, "s")).expect("the script is removed");
     host.await_connector("s", "ready", Some(&component.sha256()));
     let other = host.add_connection("other", "s", json!({}), json!({}));
@@ -174,21 +174,21 @@ fn a_script_that_cannot_be_used_is_broken_with_the_reason() {
     let reason =
         write_broken_script(&host, "binary", [valid_script.as_bytes(), b"// \xff"].concat());
     assert!(reason.contains("not UTF-8"), "{reason}");
-    // Each script runs in an instance of its own: changes of global objects do not affect other
-    // scripts.
+    // Each script runs in an instance of its own, so its changes of global objects do not affect
+    // other scripts.
     edit_script(
         &host,
         "pollutes",
         &format!("{valid_script}globalThis.leaked = 1; Array.prototype.map = () => [9];"),
     );
     edit_script(&host, "good", &format!("{good_script}// loaded later"));
-    assert_eq!(open_count(&host, &connection, "a"), 1);
+    assert_eq!(open_defect_count(&host, &connection, "a"), 1);
 }
 
-/// Each call uses a connection of its own. Otherwise the failures of other calls would open the
-/// circuit breaker of the connection.
+/// Each call uses a new connection, because failures of several calls would open the circuit
+/// breaker of a common connection.
 #[test]
-fn a_run_of_a_script_is_limited_and_its_errors_name_its_lines() {
+fn a_run_of_a_script_is_limited_and_its_errors_name_lines_of_the_script() {
     let text = counting_script("1.0.0", "calls[project]()")
         + "const calls = {
   throws: () => [].missing.member,
@@ -269,7 +269,8 @@ fn a_run_of_a_script_is_limited_and_its_errors_name_its_lines() {
     }
 }
 
-/// The script catches each error but the last one, and logs its message and its stack.
+/// The script catches each error except the last one. The script logs the message and the stack of
+/// each caught error.
 #[test]
 fn a_wrong_argument_is_an_error_that_names_the_line_the_member_and_the_value() {
     const URL: &str = "url: { type: 'string', title: 'Address', 'jackfield:origin': true }";
@@ -368,7 +369,7 @@ fn a_script_that_imports_test_data_needs_consent() {
         .to_owned()
         + &counting_script("2.0.0", "2 + title(9).length");
     edit_script(&host, "s", &script_with_test_data);
-    assert_eq!(open_count(&host, &connection, "a"), 1, "a version without consent serves");
+    assert_eq!(open_defect_count(&host, &connection, "a"), 1, "a version without consent serves");
     let needs_consent = host.connection("qa")["needs_consent"].to_string();
     assert!(
         needs_consent.contains("read the data of failed tests in Test Manager"),
@@ -383,11 +384,11 @@ fn a_script_that_imports_test_data_needs_consent() {
         &sha256(script_with_test_data.as_bytes()),
     ];
     assert!(host.run_cli(&arguments).0);
-    assert_eq!(open_count(&host, &connection, "b"), 2);
+    assert_eq!(open_defect_count(&host, &connection, "b"), 2);
 }
 
-/// Runs a program in a folder. Returns whether it succeeded and what it printed.
-fn run_in(folder: &Path, program: &Path, arguments: &[&str]) -> (bool, String) {
+/// Runs a program in a folder. Returns whether the program succeeded, and what it printed.
+fn run_in_folder(folder: &Path, program: &Path, arguments: &[&str]) -> (bool, String) {
     let output = Command::new(program).args(arguments).current_dir(folder).output();
     let output = output.expect("the program starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -409,7 +410,7 @@ fn an_author_checks_calls_and_replays_a_script() {
     write("settings.json", &project.settings(&proxy.url()).to_string());
     write("event.json", &failed_test().to_string());
     write("key", redmine.secrets()["api-key"].as_str().expect("a key"));
-    let run = |arguments: &[&str]| run_in(folder.path(), binary(), arguments);
+    let run = |arguments: &[&str]| run_in_folder(folder.path(), binary(), arguments);
     let (succeeded, checked) = run(&["check", "redmine.js", "--json"]);
     let checked: Value =
         serde_json::from_str(&checked).unwrap_or_else(|e| panic!("{e}: {checked}"));
@@ -440,18 +441,18 @@ fn the_runner_in_the_repository_is_as_new_as_its_sources() {
     xtask(&["script-runner", "--check"]);
 }
 
-/// Two builds of the runner differ in some bytes, so the test compares their behaviour. It replaces
-/// the runner in a copy of the program with the rebuilt runner.
+/// Two builds of the runner differ in some bytes, so the test compares their behaviour. The test
+/// replaces the runner in a copy of the program with the rebuilt runner.
 #[test]
-fn a_rebuilt_runner_behaves_as_the_one_in_the_repository() {
+fn a_rebuilt_runner_behaves_like_the_runner_in_the_repository() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let rebuilt = folder.path().join("rebuilt.wasm");
     xtask(&["script-runner", "--output", &rebuilt.display().to_string()]);
     let mut rebuilt = fs::read(rebuilt).expect("the rebuilt runner");
     let stored = root().join("guest-examples/script-runner/script-runner.wasm");
     let stored = fs::read(stored).expect("the runner");
-    // A custom section makes the rebuilt runner as long as the stored one, which contains such a
-    // section as a reserve.
+    // A custom section makes the rebuilt runner as long as the stored runner. The stored runner
+    // also contains such a section, which reserves space for this purpose.
     let missing = stored.len().checked_sub(rebuilt.len()).expect("the rebuilt runner is longer");
     let content = vec![0; missing.checked_sub(3).expect("room for a section")];
     push_section(&mut rebuilt, 0, &content);
@@ -478,7 +479,8 @@ fn a_rebuilt_runner_behaves_as_the_one_in_the_repository() {
     ] {
         fs::write(folder.path().join(name), text).expect("a script");
         let report = |program: &Path| {
-            let (succeeded, printed) = run_in(folder.path(), program, &["check", name, "--json"]);
+            let (succeeded, printed) =
+                run_in_folder(folder.path(), program, &["check", name, "--json"]);
             let lines = printed.lines().filter(|line| !line.contains("\"compile_ms\""));
             (succeeded, lines.map(str::to_owned).collect::<Vec<_>>())
         };

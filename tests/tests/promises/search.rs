@@ -1,6 +1,6 @@
-//! When the outcome of a write is unknown, only the tracker's search or a person decides about the
-//! defect. The host waits for the index delay of the search. A tracker without a search needs a
-//! person. The sweep searches, too.
+//! If the outcome of a write is unknown, only the tracker's search or a person decides about the
+//! defect. The host waits for the index delay of the search. If the connector cannot search, only a
+//! person decides. The sweep also searches, without a click.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -12,9 +12,9 @@ use jackfield_tests::{
 };
 use serde_json::json;
 
-/// Starts a tracker that creates the issue and does not answer. Its search finds the issue three
-/// seconds later.
-fn tracker_with_index_delay() -> ScriptedServer {
+/// Starts a tracker that creates the issue and does not answer. The tracker's search finds the
+/// issue three seconds later.
+fn start_silent_tracker_with_index_delay() -> ScriptedServer {
     let created_at = Mutex::new(None::<Instant>);
     ScriptedServer::start(move |exchange| {
         let mut created_at = created_at.lock().expect("no script panicked");
@@ -28,9 +28,10 @@ fn tracker_with_index_delay() -> ScriptedServer {
 }
 
 #[test]
-fn one_click_waits_for_the_index_delay_of_the_search() {
-    let tracker = tracker_with_index_delay();
-    let (host, connection) = Setup::new().start_with("slow-search", json!({"url": tracker.url()}));
+fn a_click_whose_answer_was_lost_waits_for_the_index_delay_of_the_search() {
+    let tracker = start_silent_tracker_with_index_delay();
+    let (host, connection) =
+        Setup::new().start_with_guest("slow-search", json!({"url": tracker.url()}));
     let defect = host.create(&connection, &failed_test()).expect(200);
     assert_eq!(defect["id"], "42");
     assert_eq!(tracker.posts(), 1);
@@ -40,8 +41,9 @@ fn one_click_waits_for_the_index_delay_of_the_search() {
 
 #[test]
 fn a_retry_waits_for_the_index_delay_of_the_search() {
-    let tracker = tracker_with_index_delay();
-    let (host, connection) = Setup::new().start_with("slow-search", json!({"url": tracker.url()}));
+    let tracker = start_silent_tracker_with_index_delay();
+    let (host, connection) =
+        Setup::new().start_with_guest("slow-search", json!({"url": tracker.url()}));
     let click = host.create_in_background(&connection, &failed_test());
     wait_for("a person to request a retry", 10, || {
         let id = host.defect_in_doubt()?;
@@ -54,7 +56,8 @@ fn a_retry_waits_for_the_index_delay_of_the_search() {
 #[test]
 fn without_a_search_a_person_decides_and_a_retry_creates_the_defect() {
     let tracker = ScriptedServer::start(|_| Reply::reset());
-    let (host, connection) = Setup::new().start_with("no-search", json!({"url": tracker.url()}));
+    let (host, connection) =
+        Setup::new().start_with_guest("no-search", json!({"url": tracker.url()}));
     let test = failed_test();
     host.create(&connection, &test).assert_problem(503, "tracker-unavailable");
     let detail = host.create(&connection, &test).problem(409, "in-doubt");
@@ -71,8 +74,8 @@ fn without_a_search_a_person_decides_and_a_retry_creates_the_defect() {
     edit().assert_status(200);
 }
 
-/// The setting is edited after the write. The search still uses the setting of the write, because
-/// the issue is in the old project.
+/// A person edits the setting after the write. The search still uses the setting of the write,
+/// because the issue is in the old project.
 #[test]
 fn a_search_uses_the_settings_of_the_write() {
     let tracker = ScriptedServer::start(|exchange| match exchange.request.is_post() {
@@ -80,8 +83,9 @@ fn a_search_uses_the_settings_of_the_write() {
         false => Reply::json(200, "[]"),
     });
     let settings = json!({"url": tracker.url(), "project": "old"});
-    let (host, connection) =
-        Setup::new().config("[limits]\ncreate_answer_ms = 1000").start_with("by-project", settings);
+    let (host, connection) = Setup::new()
+        .config("[limits]\ncreate_answer_ms = 1000")
+        .start_with_guest("by-project", settings);
     let test = failed_test();
     host.create(&connection, &test).assert_problem(503, "tracker-unavailable");
     let edit = json!({"settings": {"project": "new"}});
@@ -98,8 +102,8 @@ fn a_search_uses_the_settings_of_the_write() {
 }
 
 /// Starts a tracker whose search finds an issue only after this delay. The returned value sets the
-/// status of its answers to writes.
-fn tracker_with_delay(delay: Duration) -> (ScriptedServer, Arc<Mutex<u16>>) {
+/// status of the tracker's answers to writes.
+fn start_tracker_with_index_delay(delay: Duration) -> (ScriptedServer, Arc<Mutex<u16>>) {
     let status = Arc::new(Mutex::new(201));
     let (answer, created_at) = (Arc::clone(&status), Mutex::new(None::<Instant>));
     let tracker = ScriptedServer::start(move |exchange| {
@@ -118,10 +122,10 @@ fn tracker_with_delay(delay: Duration) -> (ScriptedServer, Arc<Mutex<u16>>) {
 /// create.
 #[test]
 fn the_host_measures_an_understated_index_delay_and_waits_for_it() {
-    let (tracker, status) = tracker_with_delay(Duration::from_secs(3));
+    let (tracker, status) = start_tracker_with_index_delay(Duration::from_secs(3));
     let (host, connection) = Setup::new()
         .config("sweep_ms = 300\n[limits]\ncreate_answer_ms = 1000")
-        .start_with("good", json!({"url": tracker.url()}));
+        .start_with_guest("good", json!({"url": tracker.url()}));
     host.create(&connection, &failed_test()).assert_status(200);
     let delay = || host.admin().get("/connections/qa").expect(200)["index_lag_ms"].as_u64();
     let delay =
@@ -137,11 +141,11 @@ fn the_host_measures_an_understated_index_delay_and_waits_for_it() {
 }
 
 #[test]
-fn the_host_waits_for_the_index_delay_of_the_connection() {
-    let (tracker, status) = tracker_with_delay(Duration::from_secs(3));
+fn the_host_waits_for_the_index_delay_that_the_connection_sets() {
+    let (tracker, status) = start_tracker_with_index_delay(Duration::from_secs(3));
     let (host, connection) = Setup::new()
         .config("[limits]\ncreate_answer_ms = 1000")
-        .start_with("good", json!({"url": tracker.url()}));
+        .start_with_guest("good", json!({"url": tracker.url()}));
     let edit = json!({"index_delay_s": 5});
     host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
     *status.lock().expect("a status") = 404;
@@ -152,7 +156,7 @@ fn the_host_waits_for_the_index_delay_of_the_connection() {
 }
 
 /// The tracker creates the record of the first write only after the host has stopped waiting for
-/// it.
+/// this record.
 #[test]
 fn a_second_record_in_the_tracker_is_reported() {
     let tracker = ScriptedServer::start(|exchange| match exchange.request.is_post() {
@@ -161,7 +165,7 @@ fn a_second_record_in_the_tracker_is_reported() {
     });
     let (host, connection) = Setup::new()
         .config("sweep_ms = 200\n[create]\nin_doubt_s = 1\n[limits]\ncreate_answer_ms = 1000")
-        .start_with("good", json!({"url": tracker.url()}));
+        .start_with_guest("good", json!({"url": tracker.url()}));
     let test = failed_test();
     host.create(&connection, &test).assert_problem(503, "tracker-unavailable");
     tracker.set_script(|exchange| match exchange.request.is_post() {
@@ -179,8 +183,8 @@ fn a_second_record_in_the_tracker_is_reported() {
     assert!(detail.contains("2 and 1"), "{event}");
 }
 
-/// No click is repeated. In the second round, the server crashes first. The sweep finds the issue,
-/// and an event reports it.
+/// No click is repeated. In the second round, the server crashes during the write. The sweep finds
+/// the issue, and an event reports that it did.
 #[test]
 fn the_sweep_adopts_an_issue_without_another_click() {
     for with_crash in [false, true] {
@@ -196,7 +200,7 @@ fn the_sweep_adopts_an_issue_without_another_click() {
         let gate = tracker.hold_requests(Request::is_post);
         let (mut host, connection) = Setup::new()
             .config("sweep_ms = 200\n[limits]\nrun_ms = 1000\ncreate_answer_ms = 2000")
-            .start_with("good", json!({"url": tracker.url()}));
+            .start_with_guest("good", json!({"url": tracker.url()}));
         let test = failed_test();
         let click = host.create_in_background(&connection, &test);
         gate.await_held(1);

@@ -18,21 +18,21 @@ const SECRET: &str = "s3cr3t/\"quoted\" & +plus%";
 
 /// The header of a request with a JSON body, as a setting of the guest `calls`.
 const JSON_HEADER: &str = "Content-Type=application/json";
-/// A body that has the placeholder of the secret at the granted place.
+/// A body that contains the placeholder of the secret at the granted place.
 const LOGIN_BODY: &str = r#"{"user": {"password": "{secret}"}}"#;
 
-fn host() -> TestHost {
+fn start_host() -> TestHost {
     Setup::new().guests(["calls"]).start()
 }
 
-/// A tracker's script that answers each request.
+/// A script of the tracker, which answers each request with the text `reached`.
 fn answer_reached(_: &Exchange<'_>) -> Reply {
     Reply::new(200, "reached")
 }
 
 #[test]
 fn the_host_puts_each_secret_into_its_granted_place() {
-    let (host, tracker) = (host(), ScriptedServer::start(answer_reached));
+    let (host, tracker) = (start_host(), ScriptedServer::start(answer_reached));
     let basic = format!("Basic {}", BASE64.encode(format!("bot:{SECRET}").as_bytes()));
     let bearer = "Bearer s3cr3t-token".to_owned();
     let places = [
@@ -66,8 +66,11 @@ fn the_host_puts_each_secret_into_its_granted_place() {
 
 #[test]
 fn a_secret_is_sent_only_to_its_own_origin() {
-    let (host, tracker, other) =
-        (host(), ScriptedServer::start(answer_reached), ScriptedServer::start(answer_reached));
+    let (host, tracker, other) = (
+        start_host(),
+        ScriptedServer::start(answer_reached),
+        ScriptedServer::start(answer_reached),
+    );
     for interface in INTERFACES {
         for name in ["key-bearer", "key-header", "key-query", "key-json"] {
             let settings = json!({"other": other.url(), "target": format!("{}/x", other.url()),
@@ -94,7 +97,7 @@ fn a_secret_is_sent_only_to_its_own_origin() {
 /// which redaction would not find.
 #[test]
 fn a_guest_can_neither_store_a_secret_elsewhere_nor_read_it_in_pieces() {
-    let (host, tracker) = (host(), ScriptedServer::start(answer_reached));
+    let (host, tracker) = (start_host(), ScriptedServer::start(answer_reached));
     for interface in INTERFACES {
         for (headers, body, target) in [
             ("Content-Type=application/octet-stream", "{secret}", "/uploads"),
@@ -132,7 +135,7 @@ fn a_guest_can_neither_store_a_secret_elsewhere_nor_read_it_in_pieces() {
 
 #[test]
 fn a_guest_cannot_set_a_header_that_carries_a_secret() {
-    let (host, tracker) = (host(), ScriptedServer::start(answer_reached));
+    let (host, tracker) = (start_host(), ScriptedServer::start(answer_reached));
     for interface in INTERFACES {
         for headers in ["X-Api-Key=mine", "x-api-key=mine too", "Authorization=Bearer mine"] {
             let settings = json!({"headers": headers, "via": interface});
@@ -164,10 +167,10 @@ fn a_guest_can_read_no_secret_and_no_data_of_the_machine() {
 }
 
 /// With OAuth 2.0, the host fetches a token, caches it and redacts it. After the tracker has
-/// refused a token, the host fetches a new one.
+/// refused a token, the host fetches a new token.
 #[test]
 fn the_host_fetches_tokens_with_a_client_secret_and_hides_them_from_guests() {
-    let (host, valid_number) = (host(), Arc::new(AtomicU32::new(1)));
+    let (host, valid_number) = (start_host(), Arc::new(AtomicU32::new(1)));
     let number_in_script = Arc::clone(&valid_number);
     let tracker = ScriptedServer::start(move |exchange| {
         let token = format!("t0ken-number-{}", number_in_script.load(Ordering::SeqCst));
@@ -224,11 +227,11 @@ fn the_host_fetches_tokens_with_a_client_secret_and_hides_them_from_guests() {
     assert!(authorization.is_some_and(|value| value.starts_with("Basic ")), "{request:?}");
 }
 
-/// The tracker chooses a token of one repeated character. Its answers almost contain the token,
-/// which would slow down the search for it.
+/// The tracker chooses a token of one repeated character. The tracker's answers almost contain this
+/// token, which would slow down the search for the token.
 #[test]
 fn a_repetitive_token_that_would_slow_down_redaction_is_refused() {
-    let host = host();
+    let host = start_host();
     let tracker = ScriptedServer::start(|exchange| {
         let body = match exchange.request.target.as_str() {
             "/token" => json!({"access_token": "a".repeat(4_000)}).to_string(),
@@ -258,7 +261,7 @@ fn a_repetitive_token_that_would_slow_down_redaction_is_refused() {
 /// The user is a setting, so its text may be repetitive. The host searches answers for the user
 /// together with the password.
 #[test]
-fn a_repetitive_user_does_not_slow_down_redaction() {
+fn a_repetitive_user_name_does_not_slow_down_redaction() {
     let host = Setup::new().config("[limits]\ncpu_ms = 5000").guests(["calls"]).start();
     let body = ("a".repeat(3_999) + "b").repeat(2_000);
     let tracker = ScriptedServer::start(move |_| Reply::new(200, body.as_str()));
@@ -304,7 +307,7 @@ fn an_echoed_secret_is_redacted_for_guest_events_and_logs() {
         BASE64.encode(SECRET.as_bytes()),
         BASE64.encode(format!("bot:{SECRET}").as_bytes()),
     ];
-    let host = host();
+    let host = start_host();
     for encoded in encoded_secrets {
         let echo = encoded.clone();
         let tracker = ScriptedServer::start(move |_| {
@@ -332,7 +335,7 @@ fn an_echoed_secret_is_redacted_for_guest_events_and_logs() {
 
 #[test]
 fn neither_the_disk_nor_the_admin_api_shows_a_secret_or_a_token() {
-    let (mut host, tracker) = (host(), ScriptedServer::start(answer_reached));
+    let (mut host, tracker) = (start_host(), ScriptedServer::start(answer_reached));
     let secrets = json!({"key-header": "s3cr3t-on-disk"});
     let connection = add_connection(&host, &tracker, json!({}), secrets);
     host.create(&connection, &failed_test()).assert_status(200);
@@ -367,11 +370,11 @@ fn answer_with_issue(origin: &str) -> String {
     )
 }
 
-/// A secret may be a common word. Its redaction does not change the tracker's own words, links and
-/// keys.
+/// A secret may be a common word. The redaction of this word does not change the tracker's own
+/// words, links and keys.
 #[test]
 fn the_redaction_of_a_common_word_damages_neither_answers_nor_links() {
-    let host = host();
+    let host = start_host();
     let tracker = ScriptedServer::start(|exchange| {
         let origin = format!("http://{}", exchange.request.header("host").unwrap_or_default());
         let body = answer_with_issue(&origin);
@@ -382,8 +385,8 @@ fn the_redaction_of_a_common_word_damages_neither_answers_nor_links() {
         .replace(r#":"issue""#, r#":"[secret]""#)
         .replace("key issue is", "key [secret] is");
     for interface in INTERFACES {
-        // The word also occurs in the value of a setting. There it is not an echo of the secret, so
-        // it is not redacted.
+        // The word also occurs in the value of a setting. This value is not an echo of the secret,
+        // so the word in it is not redacted.
         let settings = json!({"via": interface, "method": "POST", "user": "our issue board"});
         let connection = add_connection(&host, &tracker, settings, json!({"key-bearer": "issue"}));
         let Received { key, text, event } = call(&host, &connection);
@@ -402,8 +405,8 @@ fn the_redaction_of_a_common_word_damages_neither_answers_nor_links() {
 }
 
 #[test]
-fn a_short_secret_has_a_warning_that_names_it() {
-    let (host, tracker) = (host(), ScriptedServer::start(answer_reached));
+fn a_short_secret_causes_a_warning_that_names_the_secret() {
+    let (host, tracker) = (start_host(), ScriptedServer::start(answer_reached));
     let settings = json!({"url": tracker.url(), "target": tracker.url() + "/x", "user": "redmine"});
     let body = json!({"name": "qa", "connector": "calls", "settings": settings,
         "secrets": {"key-basic": "redmine"}});

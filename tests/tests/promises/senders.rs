@@ -1,6 +1,6 @@
-//! Webhook requests that differ from Test Manager's documentation: ids that are not set, compressed
-//! bodies, other content types and character sets, damaged texts. The event of a refused create
-//! shows the request.
+//! The tests send webhook requests that differ from Test Manager's documentation. Such requests
+//! have ids that are not set, compressed bodies, other content types and character sets, or damaged
+//! texts. The event of a refused create shows the request.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use jackfield_tests::{Answer, Connection, Setup, TestHost, failed_test};
 use serde_json::{Value, json};
 
 fn start_host() -> (TestHost, Connection) {
-    Setup::new().start_with("instant", json!({}))
+    Setup::new().start_with_guest("instant", json!({}))
 }
 
 /// Sends a Create Defect request with these headers and this body.
@@ -60,7 +60,7 @@ fn an_all_zero_id_is_refused() {
 }
 
 #[test]
-fn a_compressed_body_is_read_like_a_plain_one() {
+fn a_compressed_body_is_read_like_an_uncompressed_body() {
     let (host, connection) = start_host();
     let text = failed_test().to_string();
     let expected = send_create(&host, &connection, &[], &text).expect(200);
@@ -228,7 +228,7 @@ fn the_event_of_a_refused_create_shows_the_request() {
 #[test]
 fn a_client_connection_stays_open_for_keep_alive_s_between_requests() {
     let (host, connection) =
-        Setup::new().config("keep_alive_s = 2").start_with("instant", json!({}));
+        Setup::new().config("keep_alive_s = 2").start_with_guest("instant", json!({}));
     let address = host.url().trim_start_matches("http://").to_owned();
     let mut stream = TcpStream::connect(address).expect("a connection");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");

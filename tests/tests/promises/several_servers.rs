@@ -1,6 +1,6 @@
-//! Several servers share one PostgreSQL. A change at one server takes effect at the others. A
-//! failed test has one defect, which each server answers, also after a server was killed, suspended
-//! or cut off from the database.
+//! Several servers share a PostgreSQL database. A change at one server takes effect at the other
+//! servers. A failed test has one defect, with which each server answers, also after a server was
+//! killed, suspended or cut off from the database.
 
 mod counts;
 mod lost_claim;
@@ -24,8 +24,8 @@ const RARE_SWEEPS_MS: u64 = 600_000;
 /// again.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Returns a configuration with short times, and with an answer deadline that is longer than all of
-/// them together.
+/// Returns a configuration with short times, and with an answer deadline that is longer than all
+/// these times together.
 fn short_times(sweep_ms: u64) -> String {
     format!(
         "lease_ms = 3000\nsweep_ms = {sweep_ms}\nstore_statement_s = 2\nstore_connect_s = 2\n[create]\n\
@@ -38,7 +38,7 @@ fn setup_with_guests(postgres: &Postgres) -> Setup {
     postgres.server_setup().config(&short_times(RARE_SWEEPS_MS)).guests(["good", "calls"])
 }
 
-/// Starts a tracker that creates the issue 42, and whose search finds it after that.
+/// Starts a tracker that creates the issue 42. The tracker's search finds the issue after that.
 fn start_tracker() -> ScriptedServer {
     let created = std::sync::atomic::AtomicBool::new(false);
     ScriptedServer::start(move |exchange| {
@@ -93,9 +93,9 @@ fn only_number(postgres: &Postgres, sql: &str) -> u64 {
     only.parse().unwrap_or_else(|_| panic!("{sql}: {only}"))
 }
 
-/// Clicks at a server until it has created the defect. Opens the gate once it holds two requests:
-/// one of another server and one of this server. Clicks may be answered 503 at first, because the
-/// other server may keep a lock in the database for some seconds.
+/// Clicks at a server until the server has created the defect. Opens the gate when the gate holds
+/// two requests: one of another server, and one of this server. Clicks may be answered 503 at
+/// first, because the other server may keep a lock in the database for some seconds.
 #[track_caller]
 fn create_while_held(host: &TestHost, connection: &Connection, test: &Value, gate: &Gate) -> Value {
     std::thread::scope(|scope| {
@@ -144,7 +144,7 @@ fn a_change_of_a_connection_at_one_server_takes_effect_at_the_other() {
 }
 
 #[test]
-fn a_token_and_a_session_of_one_server_are_valid_and_end_at_the_other() {
+fn a_token_and_a_session_of_one_server_are_valid_at_the_other_and_end_at_both() {
     let postgres = Postgres::start();
     let (a, b) = (postgres.server_setup().start(), postgres.server_setup().start());
     let created = post(&a, "/tokens", &json!({"name": "ci", "role": "viewer"})).json();
@@ -152,7 +152,7 @@ fn a_token_and_a_session_of_one_server_are_valid_and_end_at_the_other() {
     let status_at = |host: &TestHost| host.api_as(token).get("/connections").status;
     assert_eq!((status_at(&a), status_at(&b)), (200, 200));
     let browser = Browser::sign_in(&a, token);
-    let browser_at_b = browser.at(&b);
+    let browser_at_b = browser.with_server(&b);
     assert_eq!((browser.get("/events").status, browser_at_b.get("/events").status), (200, 200));
 
     b.admin().send("DELETE", "/tokens/ci", &[], b"").assert_status(204);
@@ -199,7 +199,7 @@ fn a_repeat_at_another_server_waits_for_the_run_and_gets_its_answer() {
 }
 
 #[test]
-fn after_a_kill_another_server_finds_the_defect_by_itself() {
+fn after_a_kill_another_server_finds_the_defect_without_a_click() {
     let postgres = Postgres::start();
     let start = || postgres.server_setup().config(&short_times(500)).guests(["good"]).start();
     let (mut a, b) = (start(), start());
@@ -222,9 +222,9 @@ fn after_a_kill_another_server_finds_the_defect_by_itself() {
 }
 
 #[test]
-fn a_server_that_is_cut_off_stops_its_guests_and_another_one_goes_on() {
+fn a_server_that_is_cut_off_stops_its_guests_and_another_server_creates_the_defect() {
     let postgres = Postgres::start();
-    let cable = Cable::to(postgres.port());
+    let cable = Cable::to_port(postgres.port());
     let cut_off_setup = postgres
         .server_setup_at(cable.port())
         .config(&short_times(RARE_SWEEPS_MS))
@@ -244,7 +244,7 @@ fn a_server_that_is_cut_off_stops_its_guests_and_another_one_goes_on() {
     assert_eq!(a.anonymous().get("/healthz").status, 200);
     let lease_until_ms = only_number(&postgres, "SELECT lease_until FROM defects");
 
-    // The other server waits for the end of the lease, and then creates.
+    // The other server waits for the end of the lease, and then creates the defect.
     let defect = create_while_held(&b, &connection, &test, &gate);
     let stopped = stopped.answer();
     assert!([503, 504].contains(&stopped.status), "the run was not stopped: {stopped:?}");
@@ -256,7 +256,7 @@ fn a_server_that_is_cut_off_stops_its_guests_and_another_one_goes_on() {
         let answer = a.create(&connection, &test);
         (answer.status == 200).then(|| assert_eq!(answer.json()["id"], defect["id"]))
     });
-    // After that, notifications of the other server arrive again.
+    // Notifications of the other server arrive again, as soon as the link is restored.
     post(&b, &format!("/connections/{}/pause", connection.id), &json!({}));
     await_status(&a, &connection, &test, 503);
     let labels = [("call", "create"), ("outcome", "run-stopped")];

@@ -1,7 +1,7 @@
-//! Several servers that share one PostgreSQL have the same connectors: an upload, a new file in one
-//! plugins folder, a rollback, a removal and a consent at one server take effect at all. A broken
-//! file is not shared. With `plugins_source = "folder"`, each server uses its own files, and the
-//! servers report differences.
+//! Several servers that share a PostgreSQL database have the same connectors. An upload, a new file
+//! in a plugins folder, a rollback, a removal or a consent at one server takes effect at all
+//! servers. A broken file is not shared. With `plugins_source = "folder"`, each server uses its own
+//! files, and the servers report differences.
 
 mod speed;
 
@@ -15,21 +15,22 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// The longest time until a decision takes effect at the other servers, in seconds, if they need
-/// not compile a component.
+/// How many seconds it may take until a decision takes effect at another server that need not
+/// compile a component.
 const SHARE_MAX_S: u64 = 30;
-/// The longest time until another server has compiled a component and uses it, in seconds.
+/// How many seconds it may take until another server has compiled a component and uses it.
 const SHARE_AND_COMPILE_MAX_S: u64 = 60;
 
-fn build(number: u32) -> Guest {
+fn guest_with_build(number: u32) -> Guest {
     Guest::named("instant").with_build(number)
 }
 
 /// Starts two servers that share this database.
-fn start_two(postgres: &Postgres) -> (TestHost, TestHost) {
+fn start_two_servers(postgres: &Postgres) -> (TestHost, TestHost) {
     (postgres.server_setup().start(), postgres.server_setup().start())
 }
 
+/// Uploads this component or script as the connector `c`.
 fn upload(host: &TestHost, guest: &Guest) -> Answer {
     host.admin().send("PUT", "/connectors/c", &[], &guest.bytes)
 }
@@ -49,11 +50,13 @@ fn await_version(host: &TestHost, guest: &Guest, within_s: u64) {
     });
 }
 
+/// Waits until a server no longer has the connector `c`.
 #[track_caller]
 fn await_removed(host: &TestHost, within_s: u64) {
     wait_for("the removal", within_s, || shown_connector(host).is_none().then_some(()));
 }
 
+/// Rolls the connector `c` back to the version before it. Returns the answer.
 #[track_caller]
 fn roll_back(host: &TestHost) -> Value {
     host.admin().json("POST", "/connectors/c/rollback", &json!({})).expect(200)
@@ -66,13 +69,13 @@ fn serving_build(host: &TestHost, connection: &Connection) -> String {
     defect["name"].as_str().expect("a name").to_owned()
 }
 
-/// Returns how many decisions of its own a server has shared with the others.
-fn count_shared(host: &TestHost) -> usize {
+/// Returns how many of its own decisions a server has shared with the other servers.
+fn count_shared_decisions(host: &TestHost) -> usize {
     host.output().matches("a connector is shared with the other servers").count()
 }
 
 /// Returns the copies of replaced files in a server's plugins folder, sorted by content.
-fn replaced_files(host: &TestHost) -> Vec<Vec<u8>> {
+fn copies_of_replaced_files(host: &TestHost) -> Vec<Vec<u8>> {
     let entries = fs::read_dir(host.folder().join("plugins")).expect("the folder");
     let files = entries.map(|entry| entry.expect("an entry").path());
     let copies = files.filter(|it| it.extension().is_some_and(|it| it == "replaced"));
@@ -86,13 +89,13 @@ fn script_path(host: &TestHost) -> PathBuf {
 }
 
 #[test]
-fn an_upload_or_a_rollback_at_one_server_takes_effect_at_all() {
+fn an_upload_or_a_rollback_at_one_server_takes_effect_at_all_servers() {
     let postgres = Postgres::start();
-    let (a, b) = start_two(&postgres);
-    upload(&a, &build(1)).assert_status(201);
-    await_version(&b, &build(1), SHARE_AND_COMPILE_MAX_S);
+    let (a, b) = start_two_servers(&postgres);
+    upload(&a, &guest_with_build(1)).assert_status(201);
+    await_version(&b, &guest_with_build(1), SHARE_AND_COMPILE_MAX_S);
     assert_eq!(
-        (count_shared(&a), count_shared(&b)),
+        (count_shared_decisions(&a), count_shared_decisions(&b)),
         (1, 0),
         "a server shared again what it got from the store"
     );
@@ -100,42 +103,42 @@ fn an_upload_or_a_rollback_at_one_server_takes_effect_at_all() {
     b.await_connection("qa");
     assert_eq!(serving_build(&b, &connection), "build 1");
 
-    upload(&b, &build(2)).assert_status(200);
-    await_version(&a, &build(2), SHARE_AND_COMPILE_MAX_S);
+    upload(&b, &guest_with_build(2)).assert_status(200);
+    await_version(&a, &guest_with_build(2), SHARE_AND_COMPILE_MAX_S);
     assert_eq!(serving_build(&a, &connection), "build 2");
 
     let rolled_back = roll_back(&a);
-    assert_eq!(rolled_back["sha256"], build(1).sha256(), "{rolled_back}");
-    await_version(&b, &build(1), SHARE_MAX_S);
+    assert_eq!(rolled_back["sha256"], guest_with_build(1).sha256(), "{rolled_back}");
+    await_version(&b, &guest_with_build(1), SHARE_MAX_S);
     assert_eq!(serving_build(&b, &connection), "build 1");
     let rolled_forward = roll_back(&b);
-    assert_eq!(rolled_forward["sha256"], build(2).sha256(), "{rolled_forward}");
-    await_version(&a, &build(2), SHARE_MAX_S);
-    assert_eq!(fs::read(a.plugin("c")).expect("the file"), build(2).bytes);
+    assert_eq!(rolled_forward["sha256"], guest_with_build(2).sha256(), "{rolled_forward}");
+    await_version(&a, &guest_with_build(2), SHARE_MAX_S);
+    assert_eq!(fs::read(a.plugin("c")).expect("the file"), guest_with_build(2).bytes);
     wait_for("two decisions of each", SHARE_MAX_S, || {
-        ((count_shared(&a), count_shared(&b)) == (2, 2)).then_some(())
+        ((count_shared_decisions(&a), count_shared_decisions(&b)) == (2, 2)).then_some(())
     });
-    // A moment later, each server reports to the others what it has loaded.
+    // Each server reports a moment later to the other servers which versions it has loaded.
     wait_for("no difference between the servers", SHARE_MAX_S, || {
         (!a.run_cli(&["doctor"]).1.contains("connectors of the servers")).then_some(())
     });
 }
 
 #[test]
-fn a_file_in_one_folder_serves_at_all_servers_until_one_removes_it() {
+fn a_file_in_one_folder_serves_at_all_servers_until_one_server_removes_it() {
     let postgres = Postgres::start();
-    let (a, b) = start_two(&postgres);
-    a.install("c", &build(1));
-    await_version(&b, &build(1), SHARE_AND_COMPILE_MAX_S);
-    b.install("c", &build(2));
-    await_version(&a, &build(2), SHARE_AND_COMPILE_MAX_S);
+    let (a, b) = start_two_servers(&postgres);
+    a.install("c", &guest_with_build(1));
+    await_version(&b, &guest_with_build(1), SHARE_AND_COMPILE_MAX_S);
+    b.install("c", &guest_with_build(2));
+    await_version(&a, &guest_with_build(2), SHARE_AND_COMPILE_MAX_S);
 
     let (removed, printed) = a.run_cli(&["connectors", "remove", "c"]);
     assert!(removed, "{printed}");
     await_removed(&b, SHARE_MAX_S);
     assert!(!a.plugin("c").exists() && !b.plugin("c").exists());
-    assert_eq!(roll_back(&b)["sha256"], build(2).sha256());
-    await_version(&a, &build(2), SHARE_MAX_S);
+    assert_eq!(roll_back(&b)["sha256"], guest_with_build(2).sha256());
+    await_version(&a, &guest_with_build(2), SHARE_MAX_S);
 
     fs::remove_file(b.plugin("c")).expect("the file is deleted");
     await_removed(&a, SHARE_MAX_S);
@@ -143,24 +146,24 @@ fn a_file_in_one_folder_serves_at_all_servers_until_one_removes_it() {
 }
 
 #[test]
-fn a_folder_that_is_replaced_by_an_empty_one_removes_nothing() {
+fn a_plugins_folder_that_is_replaced_by_an_empty_folder_removes_no_connector() {
     let postgres = Postgres::start();
-    let (a, b) = start_two(&postgres);
+    let (a, b) = start_two_servers(&postgres);
     for (host, name) in [(&a, "c"), (&b, "d")] {
-        host.replace(name, &build(1));
+        host.replace(name, &guest_with_build(1));
     }
-    await_version(&b, &build(1), SHARE_AND_COMPILE_MAX_S);
+    await_version(&b, &guest_with_build(1), SHARE_AND_COMPILE_MAX_S);
     a.await_connector("d", "ready", None);
-    // The folder looks empty, as after its file system was unmounted.
+    // The folder becomes empty, as if its file system were unmounted.
     let plugins = a.folder().join("plugins");
     fs::rename(&plugins, a.folder().join("unmounted")).expect("the folder is renamed");
     fs::create_dir(&plugins).expect("an empty folder");
     wait_for("the files of the store", SHARE_MAX_S, || {
         (a.plugin("c").exists() && a.plugin("d").exists()).then_some(())
     });
-    await_version(&a, &build(1), SHARE_AND_COMPILE_MAX_S);
+    await_version(&a, &guest_with_build(1), SHARE_AND_COMPILE_MAX_S);
     for name in ["c", "d"] {
-        b.await_connector(name, "ready", Some(&build(1).sha256()));
+        b.await_connector(name, "ready", Some(&guest_with_build(1).sha256()));
     }
 }
 
@@ -174,78 +177,78 @@ fn a_script_replaces_a_component_at_all_servers() {
 export const kpis = { count: () => ({ open: 7, closed: 0, critical: 0, moderate: 0 }) };
 ";
     let postgres = Postgres::start();
-    let (a, b) = start_two(&postgres);
-    upload(&a, &build(1)).assert_status(201);
-    await_version(&b, &build(1), SHARE_AND_COMPILE_MAX_S);
+    let (a, b) = start_two_servers(&postgres);
+    upload(&a, &guest_with_build(1)).assert_status(201);
+    await_version(&b, &guest_with_build(1), SHARE_AND_COMPILE_MAX_S);
     let script = Guest { bytes: SCRIPT.into() };
     upload(&a, &script).assert_status(200);
     await_version(&b, &script, SHARE_AND_COMPILE_MAX_S);
     assert!(script_path(&b).exists() && !b.plugin("c").exists());
     roll_back(&b);
-    await_version(&a, &build(1), SHARE_MAX_S);
+    await_version(&a, &guest_with_build(1), SHARE_MAX_S);
     assert!(!script_path(&a).exists() && a.plugin("c").exists());
 }
 
 #[test]
-fn a_broken_file_is_not_shared_and_the_next_good_one_replaces_it() {
+fn a_broken_file_is_not_shared_and_the_next_usable_file_replaces_it() {
     let postgres = Postgres::start();
-    let (mut a, b) = start_two(&postgres);
-    upload(&a, &build(1)).assert_status(201);
-    await_version(&b, &build(1), SHARE_AND_COMPILE_MAX_S);
+    let (mut a, b) = start_two_servers(&postgres);
+    upload(&a, &guest_with_build(1)).assert_status(201);
+    await_version(&b, &guest_with_build(1), SHARE_AND_COMPILE_MAX_S);
     fs::write(a.plugin("c"), "no component").expect("the file is written");
-    a.await_connector("c", "broken", Some(&build(1).sha256()));
+    a.await_connector("c", "broken", Some(&guest_with_build(1).sha256()));
     // Another connector reaches the other server, but the broken file does not.
-    a.install("other", &build(3));
-    b.await_connector("other", "ready", Some(&build(3).sha256()));
-    let unchanged = b.await_connector("c", "ready", Some(&build(1).sha256()));
+    a.install("other", &guest_with_build(3));
+    b.await_connector("other", "ready", Some(&guest_with_build(3).sha256()));
+    let unchanged = b.await_connector("c", "ready", Some(&guest_with_build(1).sha256()));
     assert_eq!(unchanged["error"], Value::Null, "{unchanged}");
 
-    upload(&b, &build(2)).assert_status(200);
-    await_version(&a, &build(2), SHARE_AND_COMPILE_MAX_S);
-    assert_eq!(replaced_files(&a), [b"no component"]);
+    upload(&b, &guest_with_build(2)).assert_status(200);
+    await_version(&a, &guest_with_build(2), SHARE_AND_COMPILE_MAX_S);
+    assert_eq!(copies_of_replaced_files(&a), [b"no component"]);
 
     // A restart replaces a broken file with the file of the store.
     a.stop();
     fs::write(a.plugin("c"), "no component again").expect("the file is written");
     a.restart();
-    await_version(&a, &build(2), SHARE_AND_COMPILE_MAX_S);
-    assert_eq!(replaced_files(&a), [&b"no component"[..], b"no component again"]);
+    await_version(&a, &guest_with_build(2), SHARE_AND_COMPILE_MAX_S);
+    assert_eq!(copies_of_replaced_files(&a), [&b"no component"[..], b"no component again"]);
 }
 
 #[test]
 fn a_dangling_link_removes_the_connector_at_no_server() {
     let postgres = Postgres::start();
-    let (a, b) = start_two(&postgres);
-    upload(&a, &build(1)).assert_status(201);
-    await_version(&b, &build(1), SHARE_AND_COMPILE_MAX_S);
+    let (a, b) = start_two_servers(&postgres);
+    upload(&a, &guest_with_build(1)).assert_status(201);
+    await_version(&b, &guest_with_build(1), SHARE_AND_COMPILE_MAX_S);
     let moved_file = a.folder().join("away.wasm");
     fs::rename(a.plugin("c"), &moved_file).expect("the file is moved");
     std::os::unix::fs::symlink(a.folder().join("nothing"), a.folder().join("link"))
         .expect("a link");
     fs::rename(a.folder().join("link"), a.plugin("c")).expect("the link is moved");
-    a.await_connector("c", "broken", Some(&build(1).sha256()));
+    a.await_connector("c", "broken", Some(&guest_with_build(1).sha256()));
     // The other server has received a later decision of the server with the link, so it would also
     // have received a removal.
-    a.install("other", &build(3));
-    b.await_connector("other", "ready", Some(&build(3).sha256()));
-    b.await_connector("c", "ready", Some(&build(1).sha256()));
+    a.install("other", &guest_with_build(3));
+    b.await_connector("other", "ready", Some(&guest_with_build(3).sha256()));
+    b.await_connector("c", "ready", Some(&guest_with_build(1).sha256()));
     assert!(a.plugin("c").is_symlink(), "the link was replaced without a decision");
-    upload(&b, &build(2)).assert_status(200);
-    await_version(&a, &build(2), SHARE_AND_COMPILE_MAX_S);
+    upload(&b, &guest_with_build(2)).assert_status(200);
+    await_version(&a, &guest_with_build(2), SHARE_AND_COMPILE_MAX_S);
 }
 
 #[test]
-fn a_rollback_right_after_an_upload_restores_the_version_before_it() {
+fn a_rollback_right_after_an_upload_restores_the_version_before_the_upload() {
     let postgres = Postgres::start();
-    let (a, b) = start_two(&postgres);
+    let (a, b) = start_two_servers(&postgres);
     for (number, status) in [(1, 201), (2, 200)] {
-        upload(&a, &build(number)).assert_status(status);
-        await_version(&b, &build(number), SHARE_AND_COMPILE_MAX_S);
+        upload(&a, &guest_with_build(number)).assert_status(status);
+        await_version(&b, &guest_with_build(number), SHARE_AND_COMPILE_MAX_S);
     }
-    upload(&a, &build(3)).assert_status(200);
+    upload(&a, &guest_with_build(3)).assert_status(200);
     // The other server may not have compiled the uploaded version yet.
-    assert_eq!(roll_back(&b)["sha256"], build(2).sha256());
-    await_version(&a, &build(2), SHARE_MAX_S);
+    assert_eq!(roll_back(&b)["sha256"], guest_with_build(2).sha256());
+    await_version(&a, &guest_with_build(2), SHARE_MAX_S);
 }
 
 #[test]
@@ -253,7 +256,7 @@ fn a_connector_that_is_used_is_not_removed_by_a_server_that_does_not_have_it() {
     let postgres = Postgres::start();
     let a = postgres.server_setup().start();
     let b = postgres.server_setup().config("[limits]\ncomponent_bytes = 1000").start();
-    upload(&a, &build(1)).assert_status(201);
+    upload(&a, &guest_with_build(1)).assert_status(201);
     let _ = a.add_connection("qa", "c", json!({}), json!({}));
     b.await_connection("qa");
     assert!(shown_connector(&b).is_none(), "the server has loaded a file that is too large");
@@ -262,11 +265,11 @@ fn a_connector_that_is_used_is_not_removed_by_a_server_that_does_not_have_it() {
 }
 
 #[test]
-fn different_files_at_the_same_time_become_one_at_all_servers() {
+fn if_two_servers_get_different_files_at_the_same_time_both_use_the_same_file_afterwards() {
     let postgres = Postgres::start();
-    let (a, b) = start_two(&postgres);
+    let (a, b) = start_two_servers(&postgres);
     for round in 0..3 {
-        let builds = [build(10 * round + 1), build(10 * round + 2)];
+        let builds = [guest_with_build(10 * round + 1), guest_with_build(10 * round + 2)];
         thread::scope(|scope| {
             for (host, guest) in [&a, &b].into_iter().zip(&builds) {
                 scope.spawn(move || host.install("c", guest));
@@ -286,7 +289,7 @@ fn different_files_at_the_same_time_become_one_at_all_servers() {
                 (version_at_a == version_at_b).then_some(version_at_a)
             });
         // If the servers had not agreed, one of them would replace this third version again.
-        let third_version = build(100 + round);
+        let third_version = guest_with_build(100 + round);
         upload(&a, &third_version).assert_status(200);
         await_version(&b, &third_version, SHARE_AND_COMPILE_MAX_S);
         assert_eq!(
@@ -305,46 +308,55 @@ fn different_files_at_the_same_time_become_one_at_all_servers() {
 #[test]
 fn a_server_that_starts_later_has_all_connectors_and_their_versions() {
     let postgres = Postgres::start();
-    let mut a = postgres.server_setup().plugin("c", &build(1)).plugin("d", &build(2)).start();
-    upload(&a, &build(3)).assert_status(200);
-    a.install("gone", &build(4));
+    let mut a = postgres
+        .server_setup()
+        .plugin("c", &guest_with_build(1))
+        .plugin("d", &guest_with_build(2))
+        .start();
+    upload(&a, &guest_with_build(3)).assert_status(200);
+    a.install("gone", &guest_with_build(4));
     a.await_connector("gone", "ready", None);
-    wait_for("the connector to be shared", SHARE_MAX_S, || (count_shared(&a) == 4).then_some(()));
+    wait_for("the connector to be shared", SHARE_MAX_S, || {
+        (count_shared_decisions(&a) == 4).then_some(())
+    });
     a.admin().send("DELETE", "/connectors/gone", &[], b"").assert_status(204);
 
     // The new server has an old folder: the store has other versions of `c`, has removed `gone`,
     // and never had `own`.
-    let setup = postgres.server_setup().plugin("own", &build(5));
+    let setup = postgres.server_setup().plugin("own", &guest_with_build(5));
     let b = setup
-        .plugin_that_may_be_replaced("c", &build(6))
-        .plugin_that_may_be_replaced("gone", &build(4))
+        .plugin_that_may_be_replaced("c", &guest_with_build(6))
+        .plugin_that_may_be_replaced("gone", &guest_with_build(4))
         .start();
-    await_version(&b, &build(3), SHARE_AND_COMPILE_MAX_S);
-    b.await_connector("d", "ready", Some(&build(2).sha256()));
+    await_version(&b, &guest_with_build(3), SHARE_AND_COMPILE_MAX_S);
+    b.await_connector("d", "ready", Some(&guest_with_build(2).sha256()));
     assert_eq!(b.admin().get("/connectors/gone").status, 404);
-    a.await_connector("own", "ready", Some(&build(5).sha256()));
-    assert!(replaced_files(&b).contains(&build(6).bytes), "no copy of the replaced file");
+    a.await_connector("own", "ready", Some(&guest_with_build(5).sha256()));
+    assert!(
+        copies_of_replaced_files(&b).contains(&guest_with_build(6).bytes),
+        "no copy of the replaced file"
+    );
     let versions = shown_connector(&b).expect("the connector")["versions"].clone();
-    assert_eq!(versions[1]["sha256"], build(1).sha256(), "{versions}");
-    assert_eq!(roll_back(&b)["sha256"], build(1).sha256());
-    await_version(&a, &build(1), SHARE_MAX_S);
+    assert_eq!(versions[1]["sha256"], guest_with_build(1).sha256(), "{versions}");
+    assert_eq!(roll_back(&b)["sha256"], guest_with_build(1).sha256());
+    await_version(&a, &guest_with_build(1), SHARE_MAX_S);
 
     // While a server is stopped, the other server works without it.
     a.stop();
-    upload(&b, &build(7)).assert_status(200);
+    upload(&b, &guest_with_build(7)).assert_status(200);
     a.restart();
-    await_version(&a, &build(7), SHARE_AND_COMPILE_MAX_S);
+    await_version(&a, &guest_with_build(7), SHARE_AND_COMPILE_MAX_S);
 }
 
 #[test]
 fn a_stored_file_that_does_not_match_its_hash_is_not_installed() {
     let postgres = Postgres::start();
-    let (a, mut b) = start_two(&postgres);
-    upload(&a, &build(1)).assert_status(201);
-    await_version(&b, &build(1), SHARE_AND_COMPILE_MAX_S);
+    let (a, mut b) = start_two_servers(&postgres);
+    upload(&a, &guest_with_build(1)).assert_status(201);
+    await_version(&b, &guest_with_build(1), SHARE_AND_COMPILE_MAX_S);
     b.stop();
-    upload(&a, &build(2)).assert_status(200);
-    let sha256 = build(2).sha256();
+    upload(&a, &guest_with_build(2)).assert_status(200);
+    let sha256 = guest_with_build(2).sha256();
     postgres.query(&format!(
         "UPDATE connector_parts SET content = '\\x00' WHERE sha256 = '{sha256}';
          INSERT INTO connectors VALUES ('../c', 1000, FALSE);
@@ -354,15 +366,15 @@ fn a_stored_file_that_does_not_match_its_hash_is_not_installed() {
     wait_for("the log line", SHARE_MAX_S, || {
         b.output().contains("the store does not have the file").then_some(())
     });
-    await_version(&b, &build(1), SHARE_AND_COMPILE_MAX_S);
+    await_version(&b, &guest_with_build(1), SHARE_AND_COMPILE_MAX_S);
     assert!(!b.folder().join("c.wasm").exists(), "a file was written outside the plugins folder");
     // The next upload takes effect again.
-    upload(&a, &build(3)).assert_status(200);
-    await_version(&b, &build(3), SHARE_AND_COMPILE_MAX_S);
+    upload(&a, &guest_with_build(3)).assert_status(200);
+    await_version(&b, &guest_with_build(3), SHARE_AND_COMPILE_MAX_S);
 }
 
 #[test]
-fn a_consent_at_one_server_takes_effect_at_all_and_a_new_server_has_the_accepted_version() {
+fn a_consent_at_one_server_takes_effect_at_all_servers_and_a_new_server_has_the_accepted_version() {
     let build_with_more_grants = |number| Guest::named("asks-more").with_build(number);
     let postgres = Postgres::start();
     let a = postgres.server_setup().plugin("c", &build_with_more_grants(1)).start();
@@ -386,47 +398,50 @@ fn a_consent_at_one_server_takes_effect_at_all_and_a_new_server_has_the_accepted
 }
 
 #[test]
-fn a_change_during_a_database_outage_reaches_the_others_later() {
+fn a_change_during_a_database_outage_reaches_the_other_servers_later() {
     let postgres = Postgres::start();
-    let cable = Cable::to(postgres.port());
+    let cable = Cable::to_port(postgres.port());
     let short_times = "store_statement_s = 1\nstore_connect_s = 1";
     let a = postgres.server_setup_at(cable.port()).config(short_times).start();
     let b = postgres.server_setup().start();
-    upload(&b, &build(1)).assert_status(201);
-    await_version(&a, &build(1), SHARE_AND_COMPILE_MAX_S);
+    upload(&b, &guest_with_build(1)).assert_status(201);
+    await_version(&a, &guest_with_build(1), SHARE_AND_COMPILE_MAX_S);
     cable.cut();
-    a.install("c", &build(2));
+    a.install("c", &guest_with_build(2));
     // The page of one connector needs the database, but the list does not.
     wait_for("the version to serve", SHARE_AND_COMPILE_MAX_S, || {
         let listed = a.admin().get("/connectors").expect(200);
-        (listed["connectors"][0]["sha256"] == build(2).sha256()).then_some(())
+        (listed["connectors"][0]["sha256"] == guest_with_build(2).sha256()).then_some(())
     });
     cable.restore();
-    await_version(&b, &build(2), SHARE_AND_COMPILE_MAX_S);
+    await_version(&b, &guest_with_build(2), SHARE_AND_COMPILE_MAX_S);
 }
 
 #[test]
 fn with_folders_as_the_source_different_versions_at_two_servers_are_reported() {
     let postgres = Postgres::start();
     let setup = || postgres.server_setup().config("plugins_source = \"folder\"");
-    let a = setup().plugin("c", &build(1)).start();
-    let mut b = setup().plugin("c", &build(1)).start();
+    let a = setup().plugin("c", &guest_with_build(1)).start();
+    let mut b = setup().plugin("c", &guest_with_build(1)).start();
     let differences = || {
         let status = a.admin().get("/status").expect(200);
         status["connector_differences"].as_array().cloned().expect("a list")
     };
-    upload(&b, &build(2)).assert_status(200);
+    upload(&b, &guest_with_build(2)).assert_status(200);
     let difference = wait_for("the difference", SHARE_MAX_S, || differences().into_iter().next());
     assert_eq!(difference["name"], "c", "{difference}");
     let servers = difference["servers"].as_array().expect("a list");
     let versions: Vec<_> = servers.iter().filter_map(|it| it["sha256"].as_str()).collect();
-    assert!(versions.contains(&build(1).sha256().as_str()), "{difference}");
-    assert!(versions.contains(&build(2).sha256().as_str()), "{difference}");
-    assert_eq!(fs::read(a.plugin("c")).expect("the file"), build(1).bytes);
+    assert!(versions.contains(&guest_with_build(1).sha256().as_str()), "{difference}");
+    assert!(versions.contains(&guest_with_build(2).sha256().as_str()), "{difference}");
+    assert_eq!(fs::read(a.plugin("c")).expect("the file"), guest_with_build(1).bytes);
 
     let (_, printed) = a.run_cli(&["doctor"]);
     let line = printed.lines().find(|line| line.contains("connectors of the servers"));
-    assert!(line.is_some_and(|line| line.contains(&build(2).sha256()[..12])), "{printed}");
+    assert!(
+        line.is_some_and(|line| line.contains(&guest_with_build(2).sha256()[..12])),
+        "{printed}"
+    );
     let difference_count = a.metrics(a.admin_token()).sum("jackfield_connector_differences", &[]);
     assert_eq!(difference_count, Some(1.0));
     let limited = json!({"name": "limited", "role": "viewer", "connections": ["qa"]});
@@ -440,10 +455,10 @@ fn with_folders_as_the_source_different_versions_at_two_servers_are_reported() {
         "a limited account sees differences of other connections"
     );
 
-    a.install("c", &build(2));
+    a.install("c", &guest_with_build(2));
     wait_for("no difference", SHARE_MAX_S, || differences().is_empty().then_some(()));
 
-    upload(&b, &build(3)).assert_status(200);
+    upload(&b, &guest_with_build(3)).assert_status(200);
     wait_for("another difference", SHARE_MAX_S, || differences().into_iter().next());
     b.stop();
     assert!(differences().is_empty(), "a server that has ended still counts");

@@ -1,6 +1,6 @@
 //! Tests the shutdown after SIGTERM: the server accepts no new connections, answers the requests
-//! that clients have sent, finishes the runs in progress, and exits with code 0. Also tests that
-//! the admin token is in a file that only the owner can read.
+//! that clients have sent, finishes the runs in progress, and exits with code 0. Another test
+//! checks that the admin token is in a file that only the owner can read.
 
 mod http2;
 mod transports;
@@ -20,7 +20,8 @@ use serde_json::{Value, json};
 fn a_run_in_progress_is_finished_and_answered() {
     let tracker = ScriptedServer::start(|_| Reply::created(7));
     let gate = tracker.hold_requests(|_| true);
-    let (mut host, connection) = Setup::new().start_with("good", json!({"url": tracker.url()}));
+    let (mut host, connection) =
+        Setup::new().start_with_guest("good", json!({"url": tracker.url()}));
     let test = failed_test();
     let click = host.create_in_background(&connection, &test);
     gate.await_held(1);
@@ -38,11 +39,11 @@ fn a_run_in_progress_is_finished_and_answered() {
     assert_eq!(tracker.requests().len(), 1);
 }
 
-/// A client with an open connection cannot know that the server ends, so it still sends its
+/// A client with an open connection cannot know that the server ends, so the client still sends a
 /// request.
 #[test]
 fn a_click_on_a_connection_that_was_open_before_the_signal_is_answered() {
-    let (mut host, connection) = Setup::new().start_with("instant", json!({}));
+    let (mut host, connection) = Setup::new().start_with_guest("instant", json!({}));
     let body = failed_test().to_string();
     let click = format!(
         "POST {} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
@@ -66,7 +67,7 @@ fn a_click_on_a_connection_that_was_open_before_the_signal_is_answered() {
 }
 
 #[test]
-fn an_idle_server_stops_at_once_without_child_processes() {
+fn an_idle_server_has_no_child_processes_and_stops_at_once() {
     let mut host = Setup::new().guests(["instant"]).start();
     assert_eq!(host.children(), 0);
     assert_eq!(stop_within(&mut host, 5), Some(0));
@@ -87,8 +88,8 @@ fn an_incomplete_request_does_not_keep_the_server_alive() {
     assert_eq!(stop_within(&mut host, 20), Some(0));
 }
 
-/// Sends SIGTERM, and checks that the server ends within this number of seconds. Returns its exit
-/// code.
+/// Sends SIGTERM, and checks that the server ends within this number of seconds. Returns the exit
+/// code of the server.
 #[track_caller]
 fn stop_within(host: &mut TestHost, seconds: u64) -> Option<i32> {
     let started = Instant::now();
@@ -98,8 +99,9 @@ fn stop_within(host: &mut TestHost, seconds: u64) -> Option<i32> {
     code
 }
 
-/// After the drain time, the server stops a run that waits for its tracker, one that computes and
-/// one that sleeps. The write in progress is in doubt, and the next click searches for it.
+/// After the drain time, the server stops three runs: a run that waits for its tracker, a run that
+/// computes, and a run that sleeps. The defect of the write in progress is in doubt, and the next
+/// click searches for this defect.
 #[test]
 fn runs_that_exceed_the_drain_time_are_stopped_and_their_outcomes_stored() {
     let tracker = ScriptedServer::start(|exchange| {

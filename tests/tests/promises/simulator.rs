@@ -1,6 +1,6 @@
-//! `jackfield simulate test-manager`, the stand-in for Test Manager. It has only the known parts of
-//! Test Manager's API, refuses what Test Manager refuses, has faults on request, and sends the two
-//! webhooks from its page.
+//! Tests `jackfield simulate test-manager`, the stand-in for Test Manager. The stand-in has only
+//! the known parts of Test Manager's API, and refuses what Test Manager refuses. The stand-in has
+//! faults on request, and its page sends the two webhooks.
 
 mod client;
 mod faults;
@@ -14,7 +14,7 @@ use jackfield_tests::{Client, SimulatedTestManager, binary, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// Returns a failed test of the sample project SHOP, which has a screenshot and files.
+/// Returns a failed test of the sample project SHOP. This test has a screenshot and files.
 fn failed_checkout(simulator: &SimulatedTestManager) -> Value {
     let mut failed = simulator.failed_tests("SHOP").into_iter();
     let api = simulator.api("TM.TestExecutions.Read");
@@ -31,13 +31,13 @@ fn log_path(failed: &Value, below: &str) -> String {
     format!("/api/v2/{}/testcaselogs/{}{below}", id(failed, "project"), id(failed, "log"))
 }
 
-/// Returns a member that is an id.
+/// Returns the id in this member of a JSON object, such as a failed test.
 fn id<'a>(failed: &'a Value, member: &str) -> &'a str {
     failed[member].as_str().expect("an id")
 }
 
 #[test]
-fn a_wrong_token_request_is_refused_with_the_error_of_oauth() {
+fn a_wrong_token_request_is_refused_with_an_oauth_error() {
     let simulator = SimulatedTestManager::start(&[]);
     let token = simulator.request_token(&[("scope", "TM.Projects.Read TM.Defects")]).expect(200);
     assert_eq!(token["expires_in"], 3600);
@@ -59,7 +59,8 @@ fn a_request_needs_a_token_a_scope_and_an_existing_path() {
     let simulator = SimulatedTestManager::start(&[]);
     let failed = failed_checkout(&simulator);
     let page = simulator.page();
-    let base_path = simulator.printed("base_url").replace(simulator.printed("page_url"), "/");
+    let base_path =
+        simulator.printed_field("base_url").replace(simulator.printed_field("page_url"), "/");
     let log = log_path(&failed, "");
     let project = id(&failed, "project");
     page.get(&format!("{base_path}{log}")).assert_status(401);
@@ -199,9 +200,9 @@ fn wrong_arguments_are_refused_at_the_start() {
 }
 
 #[test]
-fn the_page_of_a_failed_tests_link_escapes_every_text() {
+fn the_page_behind_the_link_of_a_failed_test_escapes_every_text() {
     let simulator = SimulatedTestManager::start(&[]);
-    let base_url = simulator.printed("page_url").trim_end_matches('/');
+    let base_url = simulator.printed_field("page_url").trim_end_matches('/');
     let mut pages_with_script_text = 0;
     for failed in simulator.failed_tests("ODD").iter().take(20) {
         let link = failed["link"].as_str().expect("a link");
@@ -244,7 +245,7 @@ fn a_page_of_another_origin_changes_nothing() {
 }
 
 #[test]
-fn the_page_is_not_shown_to_another_name_and_never_shows_a_webhook_token() {
+fn the_page_is_not_served_for_another_host_name_and_never_shows_a_webhook_token() {
     let url = "http://127.0.0.1:9/hooks/the-token";
     let simulator = SimulatedTestManager::start(&["--webhook-url", url]);
     let page = simulator.page();

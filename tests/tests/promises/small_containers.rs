@@ -1,6 +1,6 @@
-//! The server in a container with little memory, few threads or a small disk. Neither runs nor a
-//! compiler process make the kernel kill the server, and a file whose compiler was killed is not
-//! compiled again at each start.
+//! The server runs in a container with little memory, few threads or a small disk. Runs and
+//! compiler processes must not make the kernel kill the server. A file whose compiler was killed is
+//! not compiled again at each start.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
@@ -17,7 +17,7 @@ const MIB: u64 = 1 << 20;
 
 /// Returns the setup of a server that runs in this control group.
 fn setup_in_group(group: &MemoryGroup) -> Setup {
-    let enter = group.enter();
+    let enter = group.command_prefix();
     let enter: Vec<_> = enter.iter().map(String::as_str).collect();
     Setup::new().run_under(&enter)
 }
@@ -27,7 +27,7 @@ fn compile_bomb() -> Guest {
     Guest::named("instant").with_module(&giant_functions(), 0)
 }
 
-/// Many runs use memory in small control groups. The share of the memory for runs is the default.
+/// Many runs use memory in small control groups. Runs get the default share of the memory.
 #[test]
 fn the_server_refuses_runs_before_the_kernel_kills_it() {
     for limit in [512, 256] {
@@ -36,7 +36,7 @@ fn the_server_refuses_runs_before_the_kernel_kills_it() {
 }
 
 /// Starts runs until they fill the memory of this group. The server must refuse further runs, and
-/// the kernel must not kill it.
+/// the kernel must not kill the server.
 fn fill_memory(group: &MemoryGroup) {
     let config = "[limits]\ncpu_ms = 60000\n";
     let host = setup_in_group(group).config(config).guests(["hoard", "good"]).start();
@@ -71,14 +71,14 @@ fn fill_memory(group: &MemoryGroup) {
 #[test]
 fn a_compiler_that_needs_too_much_memory_does_not_kill_the_container() {
     let group = MemoryGroup::with_limit(300 * MIB);
-    let (host, connection) = setup_in_group(&group).start_with("instant", json!({}));
+    let (host, connection) = setup_in_group(&group).start_with_guest("instant", json!({}));
     host.install("bomb", &compile_bomb());
     let connector = host.await_connector("bomb", "broken", None);
     let error = connector["error"].as_str().unwrap_or_default();
     assert!(error.contains("more memory") && error.contains("container"), "{error}");
     assert_eq!(group.kills(), 0, "the kernel killed a process");
     host.create(&connection, &failed_test()).assert_status(200);
-    let enter = group.enter();
+    let enter = group.command_prefix();
     let output = Command::new(&enter[0])
         .args(&enter[1..])
         .arg(binary())
@@ -109,7 +109,7 @@ fn a_file_that_killed_its_compiler_is_not_compiled_again_at_each_start() {
     std::fs::write(host.folder().join("jackfield.toml"), "").expect("the file is written");
     host.restart();
     host.await_connector("bomb", "ready", Some(&compile_bomb().sha256()));
-    assert_eq!(recorded_attempts(&host), 0, "the record of the attempt was not deleted");
+    assert_eq!(count_recorded_attempts(&host), 0, "the record of the attempt was not deleted");
 }
 
 /// If a container exceeds its memory, Kubernetes kills the server together with its compiler. At
@@ -121,7 +121,7 @@ fn a_file_that_killed_the_server_twice_is_not_compiled_again() {
     for _ in 0..2 {
         wait_for("the compiler to run", 60, || (host.children() > 0).then_some(()));
         wait_for("the attempt to be recorded", 60, || {
-            (recorded_attempts(&host) == 1).then_some(())
+            (count_recorded_attempts(&host) == 1).then_some(())
         });
         host.kill();
         host.restart();
@@ -130,22 +130,27 @@ fn a_file_that_killed_the_server_twice_is_not_compiled_again() {
     let error = connector["error"].as_str().unwrap_or_default();
     assert!(error.contains("killed 2 times") && error.contains(".attempt"), "{error}");
     assert_eq!(host.children(), 0);
-    // If the server stops in order, the attempt does not count as failed, so its record is deleted.
+    // If the server is stopped normally, the attempt does not count as failed, so the record of the
+    // attempt is deleted.
     host.install("bomb", &compile_bomb().with_custom_section(2));
     wait_for("the compiler to run", 60, || (host.children() > 0).then_some(()));
     assert!(host.stop().success());
-    assert_eq!(recorded_attempts(&host), 1, "not only the attempt of the first file is recorded");
+    assert_eq!(
+        count_recorded_attempts(&host),
+        1,
+        "not only the attempt of the first file is recorded"
+    );
 }
 
 /// Returns the number of compile attempts that are recorded.
-fn recorded_attempts(host: &TestHost) -> usize {
+fn count_recorded_attempts(host: &TestHost) -> usize {
     let entries = std::fs::read_dir(host.data("compiled")).expect("the folder").flatten();
     entries.filter(|entry| entry.path().extension().is_some_and(|it| it == "attempt")).count()
 }
 
 /// A full disk is a temporary problem, so the server tries to load the file again by itself.
 #[test]
-fn a_full_disk_is_named_and_the_file_is_loaded_once_there_is_room() {
+fn a_full_disk_is_named_and_the_file_is_loaded_when_there_is_room_again() {
     let mount = "mount -t tmpfs -o mode=700,size=24m tmpfs data && exec \"$@\"";
     let mut setup = Setup::new();
     setup = setup.run_under(&[
@@ -172,9 +177,9 @@ fn a_full_disk_is_named_and_the_file_is_loaded_once_there_is_room() {
     host.await_connector("instant", "ready", None);
 }
 
-/// Simulates a container with a low `pids.max` by a limit of processes for a user. The limit does
-/// not apply to root and counts all processes of the user, so the server runs as a user without
-/// other processes.
+/// Simulates a container with a low `pids.max` by a limit on the processes of a user. The limit
+/// does not apply to root, and counts all processes of the user. So the server runs as a user
+/// without other processes.
 #[test]
 fn a_thread_limit_that_prevents_the_start_is_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -192,7 +197,7 @@ fn a_thread_limit_that_prevents_the_start_is_named() {
     let output = run_limited(&["serve", "--listen", "127.0.0.1:0"]);
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{error}");
-    // The allocator may print one line more: that it could not start a thread of its own.
+    // The allocator may print one more line, if it cannot start its own thread.
     assert!(error.trim_end().lines().count() <= 2, "{error}");
     let error = error.lines().last().expect("a line");
     assert!(error.contains("threads") && error.contains("TasksMax"), "{error}");
@@ -202,7 +207,7 @@ fn a_thread_limit_that_prevents_the_start_is_named() {
 }
 
 /// Runs the compiler process itself under limits that a service may have. The signal or the exit
-/// code tells the server which limit ended it.
+/// code tells the server which limit ended the compiler.
 #[test]
 fn a_compiler_shows_which_limit_ended_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");

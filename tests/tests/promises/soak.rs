@@ -29,9 +29,12 @@ const HOSTILE_GUESTS: [&str; 9] = [
 #[derive(Debug, Clone, Copy)]
 struct Resources {
     resident_bytes: u64,
+    /// Open file descriptors.
     files: usize,
     threads: usize,
+    /// Tasks of the async runtime.
     tasks: u64,
+    /// Child processes.
     children: usize,
 }
 
@@ -47,7 +50,7 @@ impl Resources {
         }
     }
 
-    /// Waits until no child process compiles a connector. Returns what the server uses then.
+    /// Waits until no child process compiles a connector. Then returns what the server uses.
     fn read_without_children(host: &TestHost) -> Self {
         wait_for("the child processes to end", 30, || {
             let now = Self::read(host);
@@ -55,7 +58,7 @@ impl Resources {
         })
     }
 
-    /// Whether no resource clearly exceeds its earlier amount.
+    /// Whether no resource clearly exceeds the amount that was used before.
     fn have_not_grown_since(&self, before: &Self) -> bool {
         self.resident_bytes <= before.resident_bytes + before.resident_bytes / 10
             && self.files <= before.files + 2
@@ -133,7 +136,7 @@ fn run_mixed_load(
     assert!(u64::from(answered) > time.as_secs(), "{answered} good events in {time:?}");
     for (attack, name) in hostile_loads.into_iter().zip(HOSTILE_GUESTS) {
         let ran = attack.join().expect("every hostile event was answered with its problem");
-        // The limit is low, because runs that compute up to their CPU limit share the cores with
+        // This minimum is low, because runs that compute up to their CPU limit share the cores with
         // all other runs.
         assert!(u64::from(ran) > time.as_secs() / 10, "{name}: only {ran} runs in {time:?}");
     }

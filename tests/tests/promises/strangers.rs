@@ -24,7 +24,7 @@ async fn open_idle_connections(server: SocketAddr, count: usize) -> Vec<TcpStrea
 fn idle_connections_of_strangers_block_neither_clicks_nor_logins_nor_reloads() {
     let few_files = "ulimit -n 256; exec \"$0\" \"$@\"";
     let (host, connection) =
-        Setup::new().run_under(&["sh", "-c", few_files]).start_with("instant", json!({}));
+        Setup::new().run_under(&["sh", "-c", few_files]).start_with_guest("instant", json!({}));
     let address = host.url().trim_start_matches("http://").parse().expect("an address");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
@@ -61,7 +61,7 @@ fn requests_over_the_rate_are_refused_and_clicks_have_a_rate_of_their_own() {
 
 #[test]
 fn many_long_requests_use_little_disk_space() {
-    let (host, connection) = Setup::new().start_with("instant", json!({}));
+    let (host, connection) = Setup::new().start_with_guest("instant", json!({}));
     let stored_bytes = || {
         let size = |name| std::fs::metadata(host.data(name)).map_or(0, |file| file.len());
         size("jackfield.db") + size("jackfield.db-wal")
@@ -76,7 +76,7 @@ fn many_long_requests_use_little_disk_space() {
         let unrecognised = format!("{}/{long}", connection.webhook_path);
         client.send("PUT", &unrecognised, &[], &body).assert_problem(404, "not-found");
     }
-    // Events are stored in order: when this one is readable, the earlier ones are stored.
+    // Events are stored in order. When this event can be read, all earlier events are stored.
     let _ = host.event_of(&host.create(&connection, &failed_test()));
     let bytes_added = stored_bytes() - bytes_before;
     assert!(bytes_added < 4 << 20, "of 60 MB that were sent, {bytes_added} bytes were stored");
@@ -86,7 +86,7 @@ fn many_long_requests_use_little_disk_space() {
 fn events_are_deleted_by_total_size_and_by_age() {
     let (mut host, connection) = Setup::new()
         .config("events_bytes_max = 1048576\nevents_days = 5\nsweep_ms = 200")
-        .start_with("log-flood", json!({}));
+        .start_with_guest("log-flood", json!({}));
     let events: Vec<_> =
         (0..40).map(|_| host.create(&connection, &failed_test()).event()).collect();
     let _ = host.event(&events[39]);

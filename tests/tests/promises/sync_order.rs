@@ -6,7 +6,8 @@ use std::collections::HashSet;
 use jackfield_tests::{Reply, ScriptedServer, Setup, failed_test};
 use serde_json::json;
 
-/// A system call that the order depends on. A sync counts when it returns, a write when it begins.
+/// A system call whose order matters. A sync counts when its system call returns. A write counts
+/// when its system call begins.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     /// The server wrote to the write-ahead log.
@@ -29,7 +30,7 @@ fn the_database_is_synced_before_a_write_is_sent_and_before_the_answer() {
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let (mut host, connection) = Setup::new()
         .run_under(&["strace", "-D", "-f", "-y", "-s", "4096", "-e", calls, "-o", &trace])
-        .start_with("good", json!({"url": tracker.url()}));
+        .start_with_guest("good", json!({"url": tracker.url()}));
     host.create(&connection, &failed_test()).assert_status(200);
     assert!(host.stop().success());
 
@@ -40,7 +41,8 @@ fn the_database_is_synced_before_a_write_is_sent_and_before_the_answer() {
     let answered = steps[sent..].iter().position(|step| *step == Step::Answered);
     let answered = sent + answered.expect("the answer");
     // Before the write, everything must be on disk. Before the answer, the outcome must be on disk.
-    // Meanwhile, the event may be written to the write-ahead log; it is synced later.
+    // Between the outcome and the answer, the event may be written to the write-ahead log. The
+    // event is synced later.
     for (message, stored, end) in
         [("the write", Step::LogWritten, sent), ("the answer", Step::OutcomeWritten, answered)]
     {

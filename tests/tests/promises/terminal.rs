@@ -1,4 +1,4 @@
-//! Text from a connector, a tracker or a stranger cannot control the operator's terminal: no output
+//! Text from a connector, a tracker or a stranger cannot control the operator's terminal. No output
 //! of a command, no problem and no log line contains control or format characters.
 
 use std::io::{Read, Write};
@@ -21,7 +21,7 @@ fn find_control_character(text: &str) -> Option<char> {
 /// Runs a command once with a table and once with JSON as its output, and checks both outputs.
 /// Returns the table.
 #[track_caller]
-fn checked_output(host: &TestHost, arguments: &[&str]) -> String {
+fn run_and_check_output(host: &TestHost, arguments: &[&str]) -> String {
     let (_, json) = host.run_cli(&[arguments, &["--json"]].concat());
     let (_, table) = host.run_cli(arguments);
     for text in [&table, &json] {
@@ -50,9 +50,9 @@ fn no_command_problem_or_log_line_contains_an_escape_sequence() {
             assert_eq!(find_control_character(detail), None, "{detail:?}");
             assert!(detail.contains(ESCAPED_END), "{detail}");
         }
-        let output = checked_output(&host, &["connections", "try", name]);
+        let output = run_and_check_output(&host, &["connections", "try", name]);
         assert!(output.contains(ESCAPED_END), "{output}");
-        let connection = checked_output(&host, &["connections", "show", name]);
+        let connection = run_and_check_output(&host, &["connections", "show", name]);
         assert!(
             connection.contains("\\u{1b}[1A"),
             "the place of the password is not shown escaped: {connection}"
@@ -60,14 +60,14 @@ fn no_command_problem_or_log_line_contains_an_escape_sequence() {
     }
     ids.push(send_escapes_without_token(&host));
     for id in &ids {
-        let event = checked_output(&host, &["events", "show", id]);
+        let event = run_and_check_output(&host, &["events", "show", id]);
         assert!(event.contains("\\u{"), "{event}");
     }
     for list in ["connections", "events", "defects", "connectors"] {
-        checked_output(&host, &[list, "list"]);
+        run_and_check_output(&host, &[list, "list"]);
     }
-    checked_output(&host, &["connectors", "show", "speaks-escapes"]);
-    checked_output(&host, &["connections", "show", "\u{1b}[2J\u{9b}"]);
+    run_and_check_output(&host, &["connectors", "show", "speaks-escapes"]);
+    run_and_check_output(&host, &["connections", "show", "\u{1b}[2J\u{9b}"]);
     assert_eq!(
         find_control_character(&host.output()),
         None,
@@ -76,8 +76,8 @@ fn no_command_problem_or_log_line_contains_an_escape_sequence() {
     );
 }
 
-/// Sends a request without a token, with escape sequences in its path and its headers. Returns the
-/// id of its event.
+/// Sends a request without a token. The path and the headers of the request contain escape
+/// sequences. Returns the id of the event.
 fn send_escapes_without_token(host: &TestHost) -> String {
     let mut stream =
         TcpStream::connect(host.url().trim_start_matches("http://")).expect("a connection");

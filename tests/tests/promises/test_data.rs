@@ -7,13 +7,14 @@ use jackfield_tests::{
 use serde_json::{Value, json};
 
 use crate::test_manager::{
-    CASE, EXECUTION, TOKEN, connection_body, start_file_server, start_test_manager,
+    CASE_ID, EXECUTION_ID, TOKEN, connection_body, start_file_server, start_test_manager,
 };
 
 /// A server with the connector `reports`, its tracker, and a Test Manager without faults.
 struct ReportsFixture {
     host: TestHost,
     tracker: ScriptedServer,
+    /// The server to which Test Manager redirects requests for screenshots.
     files: ScriptedServer,
     test_manager: ScriptedServer,
 }
@@ -43,8 +44,8 @@ impl ReportsFixture {
     #[track_caller]
     fn create(&self, connection: &Connection) -> (String, Value) {
         let mut test = failed_test();
-        test["testExecutionId"] = json!(EXECUTION);
-        test["testCaseId"] = json!(CASE);
+        test["testExecutionId"] = json!(EXECUTION_ID);
+        test["testCaseId"] = json!(CASE_ID);
         test["linkToTestCaseLog"] = json!("https://tm.example/SHOP/testexecution-results/1/2");
         let answer = self.host.create(connection, &test);
         let run = self.host.run_of(&answer);
@@ -97,12 +98,12 @@ fn a_connector_reports_data_and_attachments_of_test_manager() {
 }
 
 #[test]
-fn without_test_manager_the_report_has_only_ids_and_outside_a_create_it_is_empty() {
+fn without_test_manager_the_report_has_only_ids_and_a_report_outside_a_create_is_empty() {
     let fixture = ReportsFixture::start(Setup::new());
     let settings = json!({"url": fixture.tracker.url()});
     let connection = fixture.host.add_connection("plain", "reports", settings, json!({}));
     let (text, _) = fixture.create(&connection);
-    for part in [EXECUTION, CASE, "\nnull\n"] {
+    for part in [EXECUTION_ID, CASE_ID, "\nnull\n"] {
         assert!(text.contains(part), "{part} in {text}");
     }
     assert!(!text.contains("end.png"), "{text}");
@@ -123,7 +124,7 @@ fn a_test_manager_that_hangs_delays_a_create_by_half_of_its_time_at_most() {
     let (text, run) = fixture.create(&connection);
     gate.open();
     let missing = "the assertions and the robot's log";
-    assert!(text.contains(EXECUTION) && text.contains(missing), "{text}");
+    assert!(text.contains(EXECUTION_ID) && text.contains(missing), "{text}");
     let run_ms = run["usage"]["run_ms"].as_u64().expect("a time");
     assert!((2_000..5_500).contains(&run_ms), "{run_ms} ms");
     assert_eq!(fixture.bodies_sent_to("/issues.json").len(), 1);

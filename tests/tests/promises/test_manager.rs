@@ -9,9 +9,12 @@ use jackfield_tests::{Exchange, Reply, Response, ScriptedServer, Setup, TestHost
 use serde_json::{Value, json};
 
 const CLIENT_SECRET: &str = "the-s3cr3t-of-the-application";
+/// The OAuth token that Test Manager accepts.
 pub(crate) const TOKEN: &str = "t0ken-of-test-manager";
-pub(crate) const EXECUTION: &str = "0e000000-0000-0000-0000-00000000000e";
-pub(crate) const CASE: &str = "0c000000-0000-0000-0000-00000000000c";
+/// The id of the execution of the failed test that is stored in Test Manager.
+pub(crate) const EXECUTION_ID: &str = "0e000000-0000-0000-0000-00000000000e";
+/// The id of the test case of this failed test.
+pub(crate) const CASE_ID: &str = "0c000000-0000-0000-0000-00000000000c";
 
 /// Starts a server with the connector `calls`, and its tracker.
 fn start_host() -> (TestHost, ScriptedServer) {
@@ -41,7 +44,7 @@ fn create_connection(host: &TestHost, body: &Value) -> Value {
 /// Tries the connection "qa" with a failed test. Returns the steps that concern Test Manager.
 fn try_qa(host: &TestHost) -> Vec<Value> {
     let link = "https://tm.example/SHOP/testexecution-results/1/2";
-    let test = json!({"test_execution_id": EXECUTION, "test_case_id": CASE, "link": link});
+    let test = json!({"test_execution_id": EXECUTION_ID, "test_case_id": CASE_ID, "link": link});
     let tried = host.admin().json("POST", "/connections/qa/try", &json!({"failed_test": test}));
     let steps = tried.expect(200)["steps"].as_array().cloned().expect("steps");
     let last_tracker_step = steps.iter().position(|step| step["name"] == "check").expect("a check");
@@ -64,8 +67,8 @@ fn json_reply(value: &Value) -> Reply {
     Reply::json(200, &value.to_string())
 }
 
-/// Answers a request as a Test Manager without faults. A request for a screenshot is redirected to
-/// `files`.
+/// Answers a request as a Test Manager without faults does. Redirects a request for a screenshot to
+/// the URL `files`.
 pub(crate) fn answer_without_faults(exchange: &Exchange<'_>, files: &str) -> Reply {
     let path = api_path(&exchange.request.target);
     let is_authorized =
@@ -80,11 +83,11 @@ pub(crate) fn answer_without_faults(exchange: &Exchange<'_>, files: &str) -> Rep
         return json_reply(&json!({"id": "p1", "projectPrefix": "SHOP", "name": "Shop"}));
     }
     let Some(path) = path.strip_prefix("/p1/") else { return Reply::new(404, "") };
-    if path == format!("testcaselogs/testexecution/{EXECUTION}/paged") {
-        let log = json!({"id": "l1", "testCaseId": CASE, "variationId": null, "result": "Failed",
+    if path == format!("testcaselogs/testexecution/{EXECUTION_ID}/paged") {
+        let log = json!({"id": "l1", "testCaseId": CASE_ID, "variationId": null, "result": "Failed",
             "info": format!("echo {CLIENT_SECRET}"),
             "inputArguments": json!({"user": "bot", "password": "hunter-22"}).to_string(),
-            "testCase": {"id": CASE, "name": "Pay", "description": "All"}});
+            "testCase": {"id": CASE_ID, "name": "Pay", "description": "All"}});
         return json_reply(&json!({"data": [log], "paging": {"total": 1}}));
     }
     match path {
@@ -103,7 +106,8 @@ pub(crate) fn answer_without_faults(exchange: &Exchange<'_>, files: &str) -> Rep
     }
 }
 
-/// Starts a Test Manager without faults. It redirects requests for screenshots to `files`.
+/// Starts a Test Manager without faults. This Test Manager redirects requests for screenshots to
+/// `files`.
 pub(crate) fn start_test_manager(files: &ScriptedServer) -> ScriptedServer {
     let files = files.url() + "/end.png?sig=1";
     ScriptedServer::start(move |exchange| answer_without_faults(exchange, &files))
@@ -165,7 +169,7 @@ fn a_try_shows_each_step_to_test_manager_and_what_was_found() {
         assert!(request.is_post() || request.method == "GET", "{request:?}");
     }
 
-    let arguments = ["connections", "try", "qa", "--execution", EXECUTION, "--case", CASE];
+    let arguments = ["connections", "try", "qa", "--execution", EXECUTION_ID, "--case", CASE_ID];
     let link = ["--link", "https://tm.example/SHOP/testexecution-results/1/2"];
     let (succeeded, printed) = host.run_cli(&[&arguments[..], &link].concat());
     assert!(
@@ -188,7 +192,7 @@ fn a_try_names_the_step_to_test_manager_that_failed_and_the_fix() {
     create_connection(&host, &connection_body(&tracker, &test_manager));
     let error_page = "<html><head><title>Attention required</title></head></html>";
     let log_path =
-        format!("/org/tenant/tm_/api/v2/p1/testcaselogs/testexecution/{EXECUTION}/paged");
+        format!("/org/tenant/tm_/api/v2/p1/testcaselogs/testexecution/{EXECUTION_ID}/paged");
     let project_path = "/org/tenant/tm_/api/v2/projects/prefix/SHOP";
     let cases: [(&str, Reply, &str, &[&str]); 9] = [
         (
@@ -262,7 +266,8 @@ fn a_try_names_the_step_to_test_manager_that_failed_and_the_fix() {
     }
 }
 
-/// A try must notice that Test Manager no longer shows the project, so it does not use the cache.
+/// A try must notice that Test Manager no longer shows the project, so a try does not use the
+/// cached project.
 #[test]
 fn a_second_try_requests_the_project_again() {
     let (host, tracker) = start_host();

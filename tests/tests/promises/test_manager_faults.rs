@@ -1,5 +1,5 @@
-//! A create in Redmine while Test Manager or the report's settings have a fault: the issue is
-//! created, and the issue and the event name what is missing.
+//! Defects are created in Redmine while Test Manager or the report settings have a fault. The issue
+//! is created, and the issue and the event name what is missing.
 
 mod any_fault;
 
@@ -16,14 +16,14 @@ enum Cause {
     Report(Value),
 }
 
-/// A template that loops too long for the test case of the test only. A template that always loops
-/// too long would be refused when it is saved.
+/// A template that loops too long, but only for the test case of this test. The server would refuse
+/// to save a template that always loops too long.
 const LOOPING_TEMPLATE: &str = "{% if project.prefix == 'SHOP' and test_case.key != 'SHOP:12' %}\
                      {% for n in range(99999) %}{{ n }}{% endfor %}{% endif %}";
 
 /// Starts a server that has the connector for Redmine twice. With `quick`, the host waits for Test
-/// Manager for 3 seconds only, so that faults without an answer end soon. With `redmine`, it waits
-/// longer than by default, because a test build needs seconds to read 10,000 logs.
+/// Manager for 3 seconds only, so that faults without an answer end soon. With `redmine`, the host
+/// waits longer than by default, because a test build needs seconds to read 10,000 logs.
 fn start_host() -> TestHost {
     let redmine = Guest::example("redmine");
     let limits = "[connectors.quick.limits]\ncreate_answer_ms = 6000\n\
@@ -31,8 +31,8 @@ fn start_host() -> TestHost {
     Setup::new().config(limits).plugin("redmine", &redmine).plugin("quick", &redmine).start()
 }
 
-/// Creates a connection to a new project of Redmine, with credentials for the stand-in. It attaches
-/// all files.
+/// Creates a connection to a new project of Redmine, with credentials for the stand-in. The
+/// connection attaches all files.
 fn add_connection(
     host: &TestHost,
     simulator: &SimulatedTestManager,

@@ -1,5 +1,5 @@
-//! TLS connections to trackers with certificates of a company's own authority. OpenSSL creates the
-//! certificates, and its test server is the tracker.
+//! The server connects to trackers with TLS. The certificates are issued by a company's own
+//! authority. OpenSSL creates the certificates, and the test server of OpenSSL is the tracker.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
@@ -9,14 +9,14 @@ use std::process::{Child, Command, Stdio};
 use jackfield_tests::{Setup, TestHost, failed_test};
 use serde_json::json;
 
-/// A certificate authority. Its files are in a temporary folder.
+/// A certificate authority, whose files are in a temporary folder.
 pub(crate) struct Authority(tempfile::TempDir);
 
 impl Authority {
     /// Creates an authority with a P-521 key that signs with SHA-512.
     pub(crate) fn new() -> Self {
         let authority = Self(tempfile::tempdir().expect("a temporary folder"));
-        authority.openssl(&[
+        authority.run_openssl(&[
             "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:secp521r1 -sha512 -nodes -days 30",
             "-subj /CN=Company -keyout ca.key -out ca.pem",
         ]);
@@ -31,18 +31,18 @@ impl Authority {
     /// Issues the certificate `NAME.pem` with its key `NAME.key` and this extension.
     pub(crate) fn issue(&self, name: &str, extension: &str) {
         std::fs::write(self.0.path().join("extension"), extension).expect("a new file");
-        self.openssl(&[
+        self.run_openssl(&[
             "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes",
             &format!("-subj /CN={name} -keyout {name}.key -out {name}.csr"),
         ]);
-        self.openssl(&[
+        self.run_openssl(&[
             "x509 -req -days 30 -sha512 -CA ca.pem -CAkey ca.key -CAcreateserial -extfile extension",
             &format!("-in {name}.csr -out {name}.pem"),
         ]);
     }
 
-    /// Runs `openssl` with these arguments, which must succeed.
-    fn openssl(&self, arguments: &[&str]) {
+    /// Runs `openssl` with these arguments. The command must succeed.
+    fn run_openssl(&self, arguments: &[&str]) {
         let arguments = arguments.join(" ");
         let mut command = Command::new("openssl");
         let output = command.args(arguments.split(' ')).current_dir(self.0.path()).output();
@@ -55,8 +55,8 @@ impl Authority {
     }
 }
 
-/// A process `openssl s_server`, which answers each GET with a page. It is killed when the value is
-/// dropped.
+/// A process `openssl s_server`, which answers each GET with a page. The process is killed when
+/// this value is dropped.
 struct TlsServer {
     process: Child,
     port: u16,
@@ -90,7 +90,7 @@ impl Drop for TlsServer {
     }
 }
 
-/// Starts a server that trusts this file of certificates.
+/// Starts a server that trusts the certificates in this file.
 fn start_host(extra_ca_file: &str) -> TestHost {
     Setup::new().config(&format!("extra_ca_file = {extra_ca_file:?}")).guests(["calls"]).start()
 }
@@ -104,7 +104,7 @@ fn try_connection(host: &TestHost, name: &str) -> String {
 fn a_self_signed_certificate_in_the_extra_ca_file_is_trusted_for_its_own_name() {
     let authority = Authority::new();
     for (name, extra) in [("localhost", "-addext subjectAltName=DNS:localhost"), ("other", "")] {
-        authority.openssl(&[
+        authority.run_openssl(&[
             "req -x509 -newkey rsa:2048 -nodes -days 30",
             format!("-subj /CN={name} -keyout self.key -out self.pem {extra}").trim_end(),
         ]);
@@ -122,7 +122,7 @@ fn a_self_signed_certificate_in_the_extra_ca_file_is_trusted_for_its_own_name() 
 }
 
 #[test]
-fn a_client_certificate_is_sent_and_try_names_the_step_if_it_is_missing() {
+fn a_client_certificate_is_sent_and_try_names_the_step_that_fails_without_the_certificate() {
     let authority = Authority::new();
     authority.issue("localhost", "subjectAltName=DNS:localhost");
     authority.issue("client", "extendedKeyUsage=clientAuth");

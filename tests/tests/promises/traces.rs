@@ -1,6 +1,7 @@
-//! Tests the export of traces with OTLP over HTTP. Each event is one trace; its spans are the
-//! claim, the guest, each request to the tracker, and the store. The sender of a request may name
-//! the trace. Requests are also answered while no collector runs.
+//! The server exports traces to a collector, with OTLP over HTTP. Each event is one trace. A trace
+//! contains a span for the claim, for the guest, for each request to the tracker, and for the
+//! store. The sender of a webhook request may name the trace. The server also answers requests
+//! while no collector runs.
 
 use std::collections::HashSet;
 
@@ -11,16 +12,16 @@ use jackfield_tests::{
 use serde_json::{Value, json};
 
 /// The id of a trace that a sender names.
-const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 /// The id of the span of the sender.
-const SENDER_SPAN: &str = "00f067aa0ba902b7";
+const SENDER_SPAN_ID: &str = "00f067aa0ba902b7";
 /// The secret in the header `authorization` of requests to the collector.
 const COLLECTOR_TOKEN: &str = "the-token-of-the-collector";
 /// A secret of the connection, which no trace may contain.
 const TRACKER_KEY: &str = "k3y-of-the-tracker";
 
-/// Environment variables of OpenTelemetry. They must have no effect: only the configuration file
-/// decides what is sent, and where.
+/// Environment variables of OpenTelemetry that must have no effect. Only the configuration file
+/// decides what is sent, and where it is sent.
 const IGNORED_VARIABLES: [(&str, &str); 6] = [
     ("OTEL_BSP_SCHEDULE_DELAY", "600000"),
     ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=forged"),
@@ -43,10 +44,12 @@ struct TracedServer {
 struct Span(Value);
 
 impl Span {
+    /// Returns a member that is a text, or an empty text if the member does not exist.
     fn text(&self, name: &str) -> &str {
         self.0[name].as_str().unwrap_or_default()
     }
 
+    /// Returns a member that is a time in nanoseconds.
     fn time_ns(&self, name: &str) -> i128 {
         self.text(name).parse().unwrap_or_else(|_| panic!("{name} of {self:?}"))
     }
@@ -78,7 +81,7 @@ impl TracedServer {
         Self { host, connection, tracker, collector }
     }
 
-    /// Sends a create with this value of the header `traceparent`. Returns the id of its event.
+    /// Sends a create with this value of the header `traceparent`. Returns the id of the event.
     fn create(&self, traceparent: &str) -> String {
         let answer = self.send(traceparent);
         answer.assert_status(200);
@@ -91,9 +94,9 @@ impl TracedServer {
         self.host.anonymous().send("POST", &path, &headers, body.as_bytes())
     }
 
-    /// Returns all spans that the collector has received, and checks the requests that contain
-    /// them.
-    fn spans(&self) -> Vec<Span> {
+    /// Returns all spans that the collector has received. Checks the requests that contain these
+    /// spans.
+    fn received_spans(&self) -> Vec<Span> {
         let mut spans = Vec::new();
         for request in self.collector.requests() {
             assert_eq!((&*request.method, &*request.target), ("POST", "/v1/traces"));
@@ -116,11 +119,11 @@ impl TracedServer {
         spans.into_iter().map(Span).collect()
     }
 
-    /// Waits for the span of a whole event. Returns it, and all spans of its trace.
+    /// Waits for the span of the whole event. Returns this span, and all spans of its trace.
     #[track_caller]
-    fn trace_of(&self, event: &str) -> (Span, Vec<Span>) {
+    fn await_trace(&self, event: &str) -> (Span, Vec<Span>) {
         wait_for(&format!("the trace of {event}"), 30, || {
-            let spans = self.spans();
+            let spans = self.received_spans();
             let is_root =
                 |span: &&Span| span.attribute("jackfield.event").as_deref() == Some(event);
             let root = spans.iter().find(is_root)?.clone();
@@ -131,11 +134,11 @@ impl TracedServer {
 }
 
 #[test]
-fn an_event_is_one_trace_of_claim_guest_requests_and_store() {
+fn the_trace_of_an_event_contains_the_claim_the_guest_its_requests_and_the_store() {
     let traced = TracedServer::start("");
-    let event = traced.create(&format!("00-{TRACE}-{SENDER_SPAN}-01"));
-    let (root, spans) = traced.trace_of(&event);
-    assert_eq!((root.text("traceId"), root.text("parentSpanId")), (TRACE, SENDER_SPAN));
+    let event = traced.create(&format!("00-{TRACE_ID}-{SENDER_SPAN_ID}-01"));
+    let (root, spans) = traced.await_trace(&event);
+    assert_eq!((root.text("traceId"), root.text("parentSpanId")), (TRACE_ID, SENDER_SPAN_ID));
     assert_eq!((root.text("name"), &root.0["kind"]), ("create-defect", &json!(2)));
     assert_eq!(root.attribute("http.response.status_code").as_deref(), Some("200"));
     let find = |name: &str| {
@@ -178,29 +181,31 @@ fn a_tracker_receives_the_span_of_each_request_if_the_connection_allows_it() {
         let requests = traced.tracker.requests().into_iter();
         requests.map(|request| request.header("traceparent").map(str::to_owned)).collect()
     };
-    traced.create(&format!("00-{TRACE}-{SENDER_SPAN}-01"));
+    traced.create(&format!("00-{TRACE_ID}-{SENDER_SPAN_ID}-01"));
     assert_eq!(parents(), [None], "a tracker receives the header only if a person allows it");
 
     let (edited, printed) = traced.host.run_cli(&["connections", "edit", "qa", "--trace-context"]);
     assert!(edited, "{printed}");
-    let event = traced.create(&format!("00-{TRACE}-{SENDER_SPAN}-01"));
-    let (_, spans) = traced.trace_of(&event);
+    let event = traced.create(&format!("00-{TRACE_ID}-{SENDER_SPAN_ID}-01"));
+    let (_, spans) = traced.await_trace(&event);
     let root =
         spans.iter().find(|span| span.attribute("jackfield.event").is_some_and(|it| it == event));
-    assert_eq!(root.map(|root| root.text("parentSpanId")), Some(SENDER_SPAN));
+    assert_eq!(root.map(|root| root.text("parentSpanId")), Some(SENDER_SPAN_ID));
     let parent = parents().pop().flatten().expect("the header");
     let request = spans.iter().filter(|span| span.text("name") == "POST");
-    let named = request.filter(|span| parent == format!("00-{TRACE}-{}-01", span.text("spanId")));
+    let named =
+        request.filter(|span| parent == format!("00-{TRACE_ID}-{}-01", span.text("spanId")));
     assert_eq!(named.count(), 1, "{parent} names no request of {spans:?}");
 
-    // A request without a sender's trace, and one with a trace that the sender does not record.
+    // The sender of the next request names no trace. The sender of the request after it names a
+    // trace that it does not record.
     let event = traced.create("");
     let parent = parents().pop().flatten().expect("the header");
     let (trace, end) = (event.replace('-', ""), &parent[parent.len() - 2..]);
     assert!(parent.starts_with(&format!("00-{trace}-")) && end == "01", "{parent}");
-    traced.create(&format!("00-{TRACE}-{SENDER_SPAN}-00"));
+    traced.create(&format!("00-{TRACE_ID}-{SENDER_SPAN_ID}-00"));
     let parent = parents().pop().flatten().expect("the header");
-    assert!(parent.starts_with(&format!("00-{TRACE}-")) && parent.ends_with("-00"), "{parent}");
+    assert!(parent.starts_with(&format!("00-{TRACE_ID}-")) && parent.ends_with("-00"), "{parent}");
     let all: Vec<_> = parents().into_iter().flatten().collect();
     let spans: HashSet<_> = all.iter().filter_map(|parent| parent.split('-').nth(2)).collect();
     assert_eq!((spans.len(), all.len()), (3, 3), "each request has a span of its own: {all:?}");
@@ -213,7 +218,7 @@ fn without_a_collector_trackers_receive_the_header_and_no_guest_can_set_it() {
     let target = format!("{}/", tracker.url());
     let settings = |via: &str| {
         json!({"url": tracker.url(), "target": target, "via": via,
-            "headers": format!("traceparent=00-{TRACE}-{SENDER_SPAN}-01")})
+            "headers": format!("traceparent=00-{TRACE_ID}-{SENDER_SPAN_ID}-01")})
     };
     for via in ["http", "wasi:http"] {
         let name = via.replace(':', "-");
@@ -222,7 +227,7 @@ fn without_a_collector_trackers_receive_the_header_and_no_guest_can_set_it() {
         let forged = tracker.last_request().header("traceparent").map(str::to_owned);
         assert_eq!(
             forged,
-            Some(format!("00-{TRACE}-{SENDER_SPAN}-01")),
+            Some(format!("00-{TRACE_ID}-{SENDER_SPAN_ID}-01")),
             "{via}: a guest may set the header without the option"
         );
 
@@ -248,16 +253,16 @@ fn without_a_collector_trackers_receive_the_header_and_no_guest_can_set_it() {
 #[test]
 fn without_a_valid_traceparent_the_trace_has_the_id_of_the_event() {
     let traced = TracedServer::start("");
-    for wrong in ["", "nonsense", &format!("00-{}-{SENDER_SPAN}-01", "0".repeat(32))] {
+    for wrong in ["", "nonsense", &format!("00-{}-{SENDER_SPAN_ID}-01", "0".repeat(32))] {
         let event = traced.create(wrong);
-        let (root, _) = traced.trace_of(&event);
+        let (root, _) = traced.await_trace(&event);
         assert_eq!(root.text("traceId"), event.replace('-', ""));
         assert_eq!(root.text("parentSpanId"), "");
     }
-    let not_recorded = traced.create(&format!("00-{TRACE}-{SENDER_SPAN}-00"));
+    let not_recorded = traced.create(&format!("00-{TRACE_ID}-{SENDER_SPAN_ID}-00"));
     let last = traced.create("");
-    traced.trace_of(&last);
-    let spans = format!("{:?}", traced.spans());
+    traced.await_trace(&last);
+    let spans = format!("{:?}", traced.received_spans());
     assert!(!spans.contains(&not_recorded), "a trace was exported that its sender does not record");
 }
 
@@ -269,15 +274,15 @@ fn a_refused_sender_cannot_choose_the_trace() {
     let (edited, printed) =
         traced.host.run_cli(&[&edit[..], &["--webhook-secret=@secret"]].concat());
     assert!(edited, "{printed}");
-    let refused = traced.send(&format!("00-{TRACE}-{SENDER_SPAN}-00"));
+    let refused = traced.send(&format!("00-{TRACE_ID}-{SENDER_SPAN_ID}-00"));
     refused.assert_problem(401, "sender-refused");
     let event = refused.event();
-    let (root, _) = traced.trace_of(&event);
+    let (root, _) = traced.await_trace(&event);
     assert_eq!(root.text("traceId"), event.replace('-', ""));
 }
 
 #[test]
-fn a_server_that_stops_exports_its_spans_and_they_contain_no_secret() {
+fn when_a_server_stops_it_exports_its_spans_and_no_span_contains_a_secret() {
     let mut traced = TracedServer::start("");
     let settings = json!({"url": traced.tracker.url()});
     let traps = traced.host.add_connection(
@@ -291,7 +296,7 @@ fn a_server_that_stops_exports_its_spans_and_they_contain_no_secret() {
     failed.assert_problem(502, "connector-fault");
     let event = failed.event();
     assert!(traced.host.stop().success());
-    let (root, spans) = traced.trace_of(&event);
+    let (root, spans) = traced.await_trace(&event);
     assert_eq!(root.0["status"]["code"], 2, "{root:?}");
     let text = format!("{spans:?}");
     assert!(text.contains("connector-fault"), "{text}");
@@ -303,15 +308,16 @@ fn a_server_that_stops_exports_its_spans_and_they_contain_no_secret() {
 fn with_a_ratio_of_zero_only_traces_that_senders_record_are_exported() {
     let traced = TracedServer::start("sample_ratio = 0.0");
     let not_exported = traced.create("");
-    let recorded = traced.create(&format!("00-{TRACE}-{SENDER_SPAN}-01"));
-    traced.trace_of(&recorded);
-    assert!(!format!("{:?}", traced.spans()).contains(&not_exported));
+    let recorded = traced.create(&format!("00-{TRACE_ID}-{SENDER_SPAN_ID}-01"));
+    traced.await_trace(&recorded);
+    assert!(!format!("{:?}", traced.received_spans()).contains(&not_exported));
 }
 
 #[test]
 fn an_unreachable_collector_delays_no_event_and_is_reported_once() {
     let config = format!("[traces]\nendpoint = \"{}/v1/traces\"", unreachable_url());
-    let (mut host, connection) = Setup::new().config(&config).start_with("instant", json!({}));
+    let (mut host, connection) =
+        Setup::new().config(&config).start_with_guest("instant", json!({}));
     let report_count = || host.output().matches("traces cannot be exported").count();
     host.create(&connection, &failed_test()).assert_status(200);
     wait_for("the report", 30, || (report_count() > 0).then_some(()));

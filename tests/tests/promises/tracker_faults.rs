@@ -1,5 +1,5 @@
-//! A tracker that refuses requests, fails or is slow. A proxy between a real connector and a real
-//! Redmine causes the faults. The server answers each fault with its own problem, and no fault
+//! A tracker may refuse requests, fail, or be slow. A proxy between a real connector and a real
+//! Redmine causes these faults. The server answers each fault with its own problem, and no fault
 //! leads to a second issue.
 
 use jackfield_tests::{
@@ -12,18 +12,24 @@ fn start_host() -> TestHost {
     Setup::new().plugin("redmine", &Guest::example("redmine")).start()
 }
 
+/// What the proxy does with a request.
 type Script = fn(&Exchange<'_>) -> Reply;
 
 /// A faulty answer of the tracker, and the problem with which the server answers then.
 struct Fault {
+    /// The name of the fault, and of the connection on which it happens.
     name: &'static str,
+    /// Makes the proxy send the faulty answer.
     script: Script,
+    /// The status of the problem.
     status: u16,
+    /// The code of the problem.
     code: &'static str,
     /// A part of the problem's detail.
     detail: &'static str,
 }
 
+/// Creates a [`Fault`].
 const fn fault(
     name: &'static str,
     script: Script,
@@ -32,7 +38,7 @@ const fn fault(
     Fault { name, script, status, code, detail }
 }
 
-/// Refusals of the tracker. The name of each is the tracker's status.
+/// Refusals of the tracker. The name of each refusal is the status of the tracker's answer.
 const REFUSALS: [Fault; 5] = [
     fault("401", |_| Reply::json(401, "{}"), (502, "credentials-refused", "credentials")),
     fault("403", |_| Reply::json(403, "{}"), (502, "credentials-refused", "credentials")),
@@ -111,8 +117,8 @@ fn a_refused_create_makes_no_issue_and_a_repeat_runs_again() {
     let host = start_host();
     for Fault { name, script, status, code, detail } in REFUSALS {
         let redmine = host.add_redmine_connection(name, "redmine", json!({}));
-        // This first defect is the positive control: after a 403, a search must find it to prove
-        // that it can find defects of the connection.
+        // If a search does not find the defect after a 403, this counts only if it finds another
+        // defect of the connection. The search finds this first defect.
         host.create(&redmine.connection, &failed_test()).assert_status(200);
         redmine.proxy.set_script(script);
         let test = failed_test();
@@ -125,8 +131,8 @@ fn a_refused_create_makes_no_issue_and_a_repeat_runs_again() {
     }
 }
 
-/// Statuses with which the tracker, or a proxy in front of it, answers a write that creates
-/// nothing.
+/// Statuses of answers to a write that created nothing. The tracker sends these answers, or a proxy
+/// in front of the tracker.
 const NOTHING_CREATED: [(&str, u16); 9] = [
     ("moved permanently", 308),
     ("moved", 307),
@@ -167,13 +173,13 @@ fn a_write_that_created_nothing_needs_no_person() {
 }
 
 /// The API user may create issues but not read them. The search does not even find another defect
-/// of the connection. This proves that the search cannot find defects.
+/// of the connection, which proves that the search cannot find defects.
 #[test]
 fn a_search_without_the_permission_to_read_needs_a_person() {
     let tracker = ScriptedServer::start(|exchange| {
         if exchange.request.is_post() { Reply::created(7) } else { Reply::json(200, "[]") }
     });
-    let (host, connection) = Setup::new().start_with("good", json!({"url": tracker.url()}));
+    let (host, connection) = Setup::new().start_with_guest("good", json!({"url": tracker.url()}));
     let forbidden = |exchange: &Exchange<'_>| {
         if exchange.request.is_post() { Reply::json(403, "{}") } else { Reply::json(200, "[]") }
     };
@@ -229,8 +235,8 @@ fn an_issue_whose_answer_was_damaged_is_adopted_and_never_created_twice() {
     }
 }
 
-/// Clicks until the answer is the defect. Clicks again after 503 or 504. Panics at any other
-/// answer, because after that only a person could help.
+/// Clicks until the answer is the defect. Clicks again after an answer with 503 or 504. Panics
+/// after any other answer, because then only a person could decide.
 fn click_until_created(
     host: &TestHost,
     connection: &Connection,
@@ -266,11 +272,12 @@ fn old_counts_are_answered_with_their_age_and_refreshed_in_the_background() {
     wait_for("fresh counts", 20, || (kpis().json()["criticalDefects"] == 2).then_some(()));
 }
 
-/// The test stops the server and makes the stored counts older.
+/// The test stops the server, and then makes the stored counts some hours older.
 #[test]
 fn the_last_counts_are_answered_as_stale_while_the_tracker_is_down_for_a_day() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "7"));
-    let (mut host, connection) = Setup::new().start_with("good", json!({"url": tracker.url()}));
+    let (mut host, connection) =
+        Setup::new().start_with_guest("good", json!({"url": tracker.url()}));
     let counts = host.kpis(&connection, "1").expect(200);
     assert_eq!(counts["openDefects"], 7);
     tracker.set_script(|_| Reply::reset());

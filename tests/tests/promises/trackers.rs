@@ -1,7 +1,8 @@
-//! The connectors for trackers that the tests cannot run. Each connector is a project of `jackfield
-//! new --like`. It passes the conformance suite, and comments on defects, reopens them and attaches
-//! files. The answers in its `recording/` are written after the vendor's public reference. If the
-//! vendor publishes an OpenAPI file, the tests compare the requests with it.
+//! Tests the connectors for trackers that the tests cannot run. Each connector is a project that
+//! `jackfield new --like` creates. The connector passes the conformance suite, and comments on
+//! defects, reopens them and attaches files. The answers in its folder `recording/` follow the
+//! vendor's public reference. If the vendor publishes an OpenAPI file, the tests compare the
+//! requests with this file.
 
 mod openapi;
 mod refusals;
@@ -19,22 +20,23 @@ use crate::author::project::{NAME, Project};
 /// A connector, and the values in its recording.
 struct Connector {
     name: &'static str,
-    /// The file of its settings, and the folder of its recording.
+    /// The file of the connector's settings, and the folder of its recording.
     settings_and_recording: [&'static str; 2],
-    /// The name of its secret.
+    /// The name of the connector's secret.
     secret: &'static str,
-    /// The key of the defect that `recording/create-defect` created, and the key of a closed
-    /// defect.
+    /// Two keys: the first is of the defect that `recording/create-defect` created, and the second
+    /// is of a closed defect.
     keys: [&'static str; 2],
-    /// The link to the first defect.
+    /// The link to the defect with the first key.
     link: &'static str,
     /// Whether the tracker accepts attachments.
-    attaches: bool,
+    accepts_attachments: bool,
 }
 
-/// The files that most connectors use.
+/// The file of settings and the folder of the recording that most connectors have.
 const SETTINGS_AND_RECORDING: [&str; 2] = ["settings.json", "recording"];
 
+/// The connectors. Jira occurs twice: once for Jira Cloud, and once for Jira Data Center.
 const CONNECTORS: [Connector; 8] = [
     Connector {
         name: "rest",
@@ -42,7 +44,7 @@ const CONNECTORS: [Connector; 8] = [
         secret: "bearer-token",
         keys: ["6", "4"],
         link: "https://tracker.example.com/tickets/6",
-        attaches: true,
+        accepts_attachments: true,
     },
     Connector {
         name: "github",
@@ -50,7 +52,7 @@ const CONNECTORS: [Connector; 8] = [
         secret: "token",
         keys: ["octo-org/shop#6", "octo-org/shop#4"],
         link: "https://github.com/octo-org/shop/issues/6",
-        attaches: false,
+        accepts_attachments: false,
     },
     Connector {
         name: "jira",
@@ -58,7 +60,7 @@ const CONNECTORS: [Connector; 8] = [
         secret: "api-token",
         keys: ["SHOP-6", "SHOP-4"],
         link: "https://example.atlassian.net/browse/SHOP-6",
-        attaches: true,
+        accepts_attachments: true,
     },
     Connector {
         name: "jira",
@@ -66,7 +68,7 @@ const CONNECTORS: [Connector; 8] = [
         secret: "personal-access-token",
         keys: ["SHOP-6", "SHOP-4"],
         link: "https://jira.example.com/browse/SHOP-6",
-        attaches: true,
+        accepts_attachments: true,
     },
     Connector {
         name: "azure-devops",
@@ -74,7 +76,7 @@ const CONNECTORS: [Connector; 8] = [
         secret: "token",
         keys: ["6", "4"],
         link: "https://dev.azure.com/fabrikam/Web%20Shop/_workitems/edit/6",
-        attaches: true,
+        accepts_attachments: true,
     },
     Connector {
         name: "request-tracker",
@@ -82,7 +84,7 @@ const CONNECTORS: [Connector; 8] = [
         secret: "token",
         keys: ["10", "8"],
         link: "https://rt.example.com/Ticket/Display.html?id=10",
-        attaches: true,
+        accepts_attachments: true,
     },
     Connector {
         name: "servicenow",
@@ -90,7 +92,7 @@ const CONNECTORS: [Connector; 8] = [
         secret: "password",
         keys: ["INC0010006", "INC0010004"],
         link: "https://example.service-now.com/nav_to.do?uri=incident.do%3Fsys_id%3D1679091c5a880faf6fb5e6087eb1b2dc",
-        attaches: true,
+        accepts_attachments: true,
     },
     Connector {
         name: "gitlab",
@@ -98,11 +100,11 @@ const CONNECTORS: [Connector; 8] = [
         secret: "token",
         keys: ["shop/web#6", "shop/web#4"],
         link: "https://gitlab.com/shop/web/-/issues/6",
-        attaches: true,
+        accepts_attachments: true,
     },
 ];
 
-/// The component in the project.
+/// The file name of the component in a project.
 const COMPONENT_FILE: &str = "my-tracker.wasm";
 
 impl Connector {
@@ -116,7 +118,8 @@ impl Connector {
         project
     }
 
-    /// Calls an export; a folder of the recording has the answers of the tracker.
+    /// Calls an export of the connector. A folder of the recording contains the answers of the
+    /// tracker.
     fn replay(&self, project: &Project, call: &str, folder: &str, arguments: &[&str]) -> Value {
         let [settings, recording] = self.settings_and_recording;
         let (folder, secret) =
@@ -178,13 +181,13 @@ fn each_connector_answers_the_follow_up_calls() {
 }
 
 /// Checks that the connector attaches a file. A multipart body has another boundary each time, so a
-/// replay would not match: a server answers the requests with the recorded answers. If the tracker
-/// accepts no attachments, the error must name where the files are.
+/// replay would not match. Therefore, a server answers the requests with the recorded answers. If
+/// the tracker accepts no attachments, the error must name where the files are.
 fn check_attachments(connector: &Connector, project: &Project) {
     let key = ["--key", connector.keys[0]];
-    let folder = if connector.attaches { "attached" } else { "state" };
+    let folder = if connector.accepts_attachments { "attached" } else { "state" };
     let listed = connector.replay(project, "attached", folder, &key);
-    if !connector.attaches {
+    if !connector.accepts_attachments {
         assert_eq!(listed["outcome"], "unsupported", "{listed:#}");
         assert!(listed.to_string().contains("open the test case log"), "{listed:#}");
         return;
@@ -192,7 +195,7 @@ fn check_attachments(connector: &Connector, project: &Project) {
     let names = listed["answer"].as_array().expect("names");
     assert_eq!(names.len(), 1, "{listed:#}");
     let [settings, recording] = connector.settings_and_recording;
-    let mut answers: Vec<_> = exchanges(&project.path(recording).join("attach"));
+    let mut answers: Vec<_> = read_exchanges(&project.path(recording).join("attach"));
     answers.sort_by_key(|(file, _)| std::cmp::Reverse(file.clone()));
     let answers = Mutex::new(answers);
     let server = ScriptedServer::start(move |_| {
@@ -220,8 +223,8 @@ fn check_attachments(connector: &Connector, project: &Project) {
     assert!(requests.iter().any(has_name), "{}: no request has the name", connector.name);
 }
 
-/// Returns the exchanges of a folder, with the names of their files.
-fn exchanges(folder: &Path) -> Vec<(OsString, Value)> {
+/// Reads the exchanges in a folder. Returns each exchange with the name of its file.
+fn read_exchanges(folder: &Path) -> Vec<(OsString, Value)> {
     let files = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let files = files.map(|file| file.expect("a file"));
     let read = |file: fs::DirEntry| {
@@ -235,6 +238,6 @@ fn exchanges(folder: &Path) -> Vec<(OsString, Value)> {
 fn recorded_exchanges(name: &str) -> Vec<Value> {
     let folder = root().join("guest-examples").join(name).join("recording");
     let calls = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let calls = calls.map(|call| exchanges(&call.expect("a call").path()));
+    let calls = calls.map(|call| read_exchanges(&call.expect("a call").path()));
     calls.flatten().map(|(_, exchange)| exchange).collect()
 }

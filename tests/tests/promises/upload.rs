@@ -1,5 +1,5 @@
 //! A connector is uploaded and removed without access to the plugins folder. An uploaded file is
-//! checked as a file in the folder is, and a file that cannot be used changes nothing.
+//! checked like a file in the folder. A file that cannot be used changes nothing.
 
 use std::fs;
 use std::io::Write as _;
@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use jackfield_tests::{Answer, Guest, Setup, TestHost, failed_test, wait_for};
 use serde_json::json;
 
-fn build(number: u32) -> Guest {
+fn guest_with_build(number: u32) -> Guest {
     Guest::named("instant").with_build(number)
 }
 
@@ -29,26 +29,26 @@ fn plugin_files(host: &TestHost) -> Vec<String> {
 }
 
 #[test]
-fn an_uploaded_version_serves_at_the_time_of_the_answer() {
-    let host = Setup::new().plugin("c", &build(1)).start();
+fn an_uploaded_version_is_in_use_when_the_answer_arrives() {
+    let host = Setup::new().plugin("c", &guest_with_build(1)).start();
     let connection = host.add_connection("qa", "c", json!({}), json!({}));
-    let answer = upload(&host, "c", &build(2).bytes).expect(200);
-    assert_eq!(answer["sha256"], build(2).sha256(), "{answer}");
-    assert_eq!(answer["from"], build(1).sha256(), "{answer}");
+    let answer = upload(&host, "c", &guest_with_build(2).bytes).expect(200);
+    assert_eq!(answer["sha256"], guest_with_build(2).sha256(), "{answer}");
+    assert_eq!(answer["from"], guest_with_build(1).sha256(), "{answer}");
     assert!(answer["file"].as_str().is_some_and(|it| it.ends_with("plugins/c.wasm")), "{answer}");
     let created = host.create(&connection, &failed_test()).expect(200);
     assert_eq!(created["name"], "build 2");
-    let new_connector = upload(&host, "other", &build(3).bytes).expect(201);
+    let new_connector = upload(&host, "other", &guest_with_build(3).bytes).expect(201);
     assert_eq!((&new_connector["status"], &new_connector["from"]), (&json!("ready"), &json!(null)));
     assert_eq!(plugin_files(&host), ["c.wasm", "other.wasm"]);
     let rolled_back = host.admin().json("POST", "/connectors/c/rollback", &json!({})).expect(200);
-    assert_eq!(rolled_back["sha256"], build(1).sha256());
+    assert_eq!(rolled_back["sha256"], guest_with_build(1).sha256());
 }
 
 #[test]
 fn a_file_that_cannot_be_used_changes_nothing_and_the_answer_says_why() {
     let host = Setup::new()
-        .plugin("c", &build(1))
+        .plugin("c", &guest_with_build(1))
         .config(
             "[connectors.small.limits]\n\
         component_bytes = 2048",
@@ -74,8 +74,8 @@ fn a_file_that_cannot_be_used_changes_nothing_and_the_answer_says_why() {
     }
     let with_kind = host.admin().send("PUT", "/connectors/c?kind=component", &[], b"text");
     assert!(with_kind.problem(422, "invalid-values").contains("magic bytes"));
-    assert_eq!(refused("No%20Name", &build(2).bytes).1, "name");
-    let large = upload(&host, "small", &build(2).bytes);
+    assert_eq!(refused("No%20Name", &guest_with_build(2).bytes).1, "name");
+    let large = upload(&host, "small", &guest_with_build(2).bytes);
     assert!(large.problem(413, "payload-too-large").contains("2 KiB"));
     host.admin().send("PUT", "/connectors/c?king=x", &[], b"").assert_problem(400, "bad-request");
     assert_eq!(plugin_files(&host), ["c.wasm"]);
@@ -84,9 +84,9 @@ fn a_file_that_cannot_be_used_changes_nothing_and_the_answer_says_why() {
 }
 
 #[test]
-fn an_upload_that_breaks_off_leaves_nothing_behind() {
-    let host = Setup::new().plugin("c", &build(1)).start();
-    let content = build(2).bytes;
+fn an_interrupted_upload_leaves_no_file() {
+    let host = Setup::new().plugin("c", &guest_with_build(1)).start();
+    let content = guest_with_build(2).bytes;
     let address = host.url().trim_start_matches("http://");
     let mut client = TcpStream::connect(address).expect("a connection");
     let head = format!(
@@ -98,8 +98,8 @@ fn an_upload_that_breaks_off_leaves_nothing_behind() {
     client.write_all(head.as_bytes()).expect("the head");
     client.write_all(&content[..content.len() / 2]).expect("half of the file");
     drop(client);
-    // The next upload of the same name is not affected.
-    upload(&host, "c", &build(3).bytes).assert_status(200);
+    // The interrupted upload does not affect the next upload with the same name.
+    upload(&host, "c", &guest_with_build(3).bytes).assert_status(200);
     assert_eq!(plugin_files(&host), ["c.wasm"]);
     let spool = || fs::read_dir(host.data("spool")).expect("the folder").count();
     wait_for("an empty spool", 10, || (spool() == 0).then_some(()));
@@ -107,7 +107,7 @@ fn an_upload_that_breaks_off_leaves_nothing_behind() {
 
 #[test]
 fn a_connector_is_uploaded_and_removed_by_the_command_line() {
-    let host = Setup::new().plugin("c", &build(1)).start();
+    let host = Setup::new().plugin("c", &guest_with_build(1)).start();
     let connection = host.add_connection("qa", "c", json!({}), json!({}));
     let script = "export const plugin = { describe: () => ({ name: 'S', version: '1.0.0', summary: '', \
         settings: '{\"type\":\"object\",\"properties\":{},\"additionalProperties\":false}' }), \
@@ -138,15 +138,15 @@ fn a_connector_is_uploaded_and_removed_by_the_command_line() {
 
 #[test]
 fn a_folder_that_cannot_be_written_is_named_with_the_fix() {
-    let host = Setup::new().plugin("c", &build(1)).start();
+    let host = Setup::new().plugin("c", &guest_with_build(1)).start();
     let plugins = host.folder().join("plugins");
     let set_mode =
         |mode| fs::set_permissions(&plugins, fs::Permissions::from_mode(mode)).expect("set");
     set_mode(0o500);
-    // Root may write in spite of the mode, so the test expects a success then.
+    // Root may write in spite of the mode. If the test runs as root, it expects a success.
     let may_write = fs::write(plugins.join("probe"), "").is_ok();
     let answers = (
-        upload(&host, "c", &build(2).bytes),
+        upload(&host, "c", &guest_with_build(2).bytes),
         host.admin().send("DELETE", "/connectors/c", &[], b""),
     );
     set_mode(0o700);
@@ -156,5 +156,8 @@ fn a_folder_that_cannot_be_written_is_named_with_the_fix() {
     }
     assert!(answers.0.problem(409, "conflict").contains("give the server's user the right"));
     assert!(answers.1.problem(409, "conflict").contains("remove the file yourself"));
-    assert_eq!(host.admin().get("/connectors/c").expect(200)["sha256"], build(1).sha256());
+    assert_eq!(
+        host.admin().get("/connectors/c").expect(200)["sha256"],
+        guest_with_build(1).sha256()
+    );
 }

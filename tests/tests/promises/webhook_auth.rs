@@ -1,6 +1,6 @@
-//! A connection may require more of the senders of its webhooks than the URL: a credential, and an
-//! allowed client address. The event of a refused request names what was missing or wrong, but no
-//! value. A refused request does not use up the connection's rate.
+//! A connection may require a credential and an allowed client address of the senders of its
+//! webhooks, in addition to the URL. The event of a refused request names what was missing or
+//! wrong, but no value. A refused request does not use up the connection's rate.
 
 use std::fs;
 use std::process::Command;
@@ -15,13 +15,15 @@ use sha2::Sha256;
 const NEW_SECRET: &str = "the-new-secret-of-senders";
 /// The previous secret of the senders.
 const OLD_SECRET: &str = "the-old-secret-of-senders";
-/// The header `Authorization` with the user `tm` and each secret.
+/// The value of the header `Authorization` with the user `tm` and the current secret.
 const BASIC_NEW: &str = "Basic dG06dGhlLW5ldy1zZWNyZXQtb2Ytc2VuZGVycw==";
+/// The value of the header `Authorization` with the user `tm` and the previous secret.
 const BASIC_OLD: &str = "Basic dG06dGhlLW9sZC1zZWNyZXQtb2Ytc2VuZGVycw==";
 
-/// Starts a server with a connection. The files `new` and `old` in its folder contain the secrets.
+/// Starts a server with a connection. The files `new` and `old` in the server's folder contain the
+/// secrets.
 fn start_host() -> (TestHost, Connection) {
-    let (host, connection) = Setup::new().start_with("instant", json!({}));
+    let (host, connection) = Setup::new().start_with_guest("instant", json!({}));
     for (name, secret) in [("new", NEW_SECRET), ("old", OLD_SECRET)] {
         fs::write(host.folder().join(name), secret).expect("the secret is written");
     }
@@ -34,9 +36,9 @@ fn send_create(host: &TestHost, connection: &Connection, headers: &[(&str, &str)
     host.anonymous().send("POST", &connection.create_path(), headers, body.as_bytes())
 }
 
-/// Runs `connections edit qa` with these arguments, which must succeed.
+/// Runs `connections edit qa` with these arguments. The command must succeed.
 #[track_caller]
-fn edit(host: &TestHost, arguments: &[&str]) {
+fn edit_connection(host: &TestHost, arguments: &[&str]) {
     let (succeeded, printed) = host.run_cli(&[&["connections", "edit", "qa"], arguments].concat());
     assert!(succeeded, "{printed}");
     assert!(!printed.contains(NEW_SECRET) && !printed.contains(OLD_SECRET), "{printed}");
@@ -63,7 +65,7 @@ fn a_sender_must_show_the_credential_of_its_scheme() {
     ];
     for (scheme, header, new, old) in &cases {
         let secrets = ["--webhook-secret=@new", "--webhook-secret-previous=@old"];
-        edit(&host, &[scheme, &secrets[..]].concat());
+        edit_connection(&host, &[scheme, &secrets[..]].concat());
         for value in [new, old] {
             send_create(&host, &connection, &[(header, value)]).assert_status(200);
         }
@@ -83,7 +85,7 @@ fn a_sender_must_show_the_credential_of_its_scheme() {
         assert!(text.contains(header) && text.contains("characters)"), "{text}");
         assert!(!text.contains(OLD_SECRET) && !text.contains("dG06"), "{text}");
 
-        edit(&host, &["--no-webhook-secret-previous"]);
+        edit_connection(&host, &["--no-webhook-secret-previous"]);
         send_create(&host, &connection, &[(header, old)]).assert_problem(401, "sender-refused");
         send_create(&host, &connection, &[(header, new)]).assert_status(200);
     }
@@ -98,12 +100,12 @@ fn a_sender_must_show_the_credential_of_its_scheme() {
     for text in [connection_details.to_string(), host.output()] {
         assert!(!text.contains(NEW_SECRET) && !text.contains(OLD_SECRET), "{text}");
     }
-    edit(&host, &["--no-webhook-credential", "--webhook-client", "127.0.0.0/8"]);
+    edit_connection(&host, &["--no-webhook-credential", "--webhook-client", "127.0.0.0/8"]);
     send_create(&host, &connection, &[]).assert_status(200);
     let connection_details = host.connection("qa");
     assert_eq!(connection_details["webhook_auth"]["allowed_clients"], json!(["127.0.0.0/8"]));
     assert_eq!(connection_details["has_webhook_secret"], false);
-    edit(&host, &["--no-webhook-auth"]);
+    edit_connection(&host, &["--no-webhook-auth"]);
     send_create(&host, &connection, &[]).assert_status(200);
     assert_eq!(host.connection("qa")["webhook_auth"]["allowed_clients"], json!([]));
 }
@@ -131,7 +133,7 @@ fn a_signed_request_is_accepted_within_the_tolerance_of_its_timestamp_and_with_e
         let text = format!("whsec_{}", BASE64.encode(key));
         fs::write(host.folder().join(name), text).expect("the key is written");
     }
-    edit(
+    edit_connection(
         &host,
         &[
             "--webhook-auth",
@@ -170,7 +172,7 @@ fn a_signed_request_is_accepted_within_the_tolerance_of_its_timestamp_and_with_e
 }
 
 #[test]
-fn a_new_key_for_signatures_keeps_the_previous_key() {
+fn a_new_key_for_signatures_leaves_the_previous_key_valid() {
     let (host, connection) = start_host();
     let keys: [&[u8]; 3] = [&[1; 24], &[2; 24], &[3; 24]];
     let encoded_key = |key: &[u8]| format!("whsec_{}", BASE64.encode(key));
@@ -185,13 +187,13 @@ fn a_new_key_for_signatures_keeps_the_previous_key() {
         statuses.map(|status| status == 200)
     };
     fs::write(host.folder().join("new"), encoded_key(keys[0])).expect("the key is written");
-    edit(&host, &["--webhook-auth", "signature", "--webhook-secret=@new"]);
+    edit_connection(&host, &["--webhook-auth", "signature", "--webhook-secret=@new"]);
     assert_eq!(accepted_keys(), [true, false, false]);
     // Setting the same key again does not replace a key.
-    edit(&host, &["--webhook-secret=@new"]);
+    edit_connection(&host, &["--webhook-secret=@new"]);
     assert_eq!(host.connection("qa")["has_webhook_secret_previous"], false);
     fs::write(host.folder().join("new"), encoded_key(keys[1])).expect("the key is written");
-    edit(&host, &["--webhook-secret=@new"]);
+    edit_connection(&host, &["--webhook-secret=@new"]);
     assert_eq!(accepted_keys(), [true, true, false]);
     let patch = |body: Value| host.admin().json("PATCH", "/connections/qa", &body).expect(200);
     let edited = patch(json!({"webhook_secret": encoded_key(keys[2])}));
@@ -229,7 +231,7 @@ fn trigger_sends_the_credential_of_each_scheme() {
         (&["--webhook-auth", "signature"], "key", &key),
     ];
     for (scheme, file, secret) in schemes {
-        edit(&host, &[scheme, &[&format!("--webhook-secret=@{file}")]].concat());
+        edit_connection(&host, &[scheme, &[&format!("--webhook-secret=@{file}")]].concat());
         for webhook in ["create-defect", "kpis"] {
             let trigger = |more: &[&str]| {
                 let mut command = host.cli(&[&["trigger", webhook, "--url", &url], more].concat());
@@ -286,7 +288,7 @@ fn probes_need_only_an_allowed_address() {
     }
     let refused = send("GET", base, "203.0.114.9");
     assert_eq!(host.event_of(&refused)["outcome"], "address-refused");
-    edit(&host, &["--any-webhook-client"]);
+    edit_connection(&host, &["--any-webhook-client"]);
     send("GET", base, "203.0.114.9").assert_status(200);
 }
 
@@ -351,14 +353,14 @@ fn refused_requests_use_up_neither_the_rate_nor_the_disk() {
 }
 
 #[test]
-fn a_secret_in_a_file_is_read_again_and_an_unusable_one_refuses_every_sender() {
+fn a_secret_in_a_file_is_read_again_and_an_unusable_secret_refuses_every_sender() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("secret");
     fs::write(&file, format!("{NEW_SECRET}\n")).expect("the secret is written");
     let roots = format!("secret_file_roots = [{:?}]\nsweep_ms = 100", folder.path());
-    let (host, connection) = Setup::new().config(&roots).start_with("instant", json!({}));
+    let (host, connection) = Setup::new().config(&roots).start_with_guest("instant", json!({}));
     let reference = format!("--webhook-secret=file:{}", file.display());
-    edit(&host, &["--webhook-auth", "bearer", &reference]);
+    edit_connection(&host, &["--webhook-auth", "bearer", &reference]);
     let status = |secret: &str| {
         let bearer = format!("Bearer {secret}");
         send_create(&host, &connection, &[("authorization", &bearer)]).status
@@ -367,7 +369,7 @@ fn a_secret_in_a_file_is_read_again_and_an_unusable_one_refuses_every_sender() {
     fs::write(&file, OLD_SECRET).expect("the secret is written");
     wait_for("the new value to be accepted", 10, || (status(OLD_SECRET) == 200).then_some(()));
     assert_eq!(status(NEW_SECRET), 401);
-    // While a program overwrites the file, it is empty for a moment.
+    // While a program overwrites the file, the file is empty for a moment.
     fs::write(&file, "").expect("the file is empty");
     wait_for("the empty value to be refused", 10, || (status(OLD_SECRET) == 401).then_some(()));
     for bearer in ["Bearer", "Bearer ", "bearer  "] {

@@ -1,7 +1,8 @@
-//! Converts the settings into parts of a request, and the result of the request into text.
+//! Converts the settings to the parts of a request, and the result of the request to texts.
 
 use jackfield_test_guests::*;
 
+/// Parses the setting `method`. An unknown method means GET.
 pub fn parse_method(word: &str) -> Method {
     match word {
         "HEAD" => Method::Head,
@@ -14,6 +15,7 @@ pub fn parse_method(word: &str) -> Method {
     }
 }
 
+/// Parses the setting `effect`. Returns `None` if it has no value.
 pub fn parse_effect(word: &str) -> Option<Effect> {
     match word {
         "read" => Some(Effect::Read),
@@ -23,21 +25,21 @@ pub fn parse_effect(word: &str) -> Option<Effect> {
     }
 }
 
-/// Replaces `{secret}` with the placeholder of the secret that has a place in a body.
+/// Replaces `{secret}` by the placeholder that the host provides for a secret in a body.
 pub fn with_placeholder(text: &str) -> String {
     let secret = settings::get("key-json").or_else(|| settings::get("key-form"));
     text.replace("{secret}", &secret.unwrap_or_default())
 }
 
-/// Parses one pair per line, `name=value`.
+/// Parses a text whose lines are pairs, `name=value`.
 pub fn parse_pairs(text: &str) -> Vec<(String, String)> {
     let pair = |line: &str| line.split_once('=').map(|(name, value)| (name.into(), value.into()));
     text.lines().filter_map(pair).collect()
 }
 
-/// Makes a body of this kind, by default `bytes`, from a text with placeholders. For `form`, each
-/// line of the text is a field, `name=value`. For `multipart`, each line is a part, and a name that
-/// ends with `@` is the name of a file.
+/// Makes a body of this kind from a text that may contain `{secret}`. An unknown kind means
+/// `bytes`. If the kind is `form`, each line of the text is a field, `name=value`. If the kind is
+/// `multipart`, each line is a part, `name=value`; a name that ends with `@` is the name of a file.
 pub fn make_body(kind: &str, text: &str) -> Body {
     let text = with_placeholder(text);
     match kind {
@@ -48,6 +50,7 @@ pub fn make_body(kind: &str, text: &str) -> Body {
     }
 }
 
+/// Makes a part of a multipart body. A name that ends with `@` is the name of a file.
 fn make_part((name, value): (String, String)) -> Part {
     let (media_type, content) = (None, Content::Bytes(value.clone().into_bytes()));
     match name.strip_suffix('@') {
@@ -59,8 +62,8 @@ fn make_part((name, value): (String, String)) -> Part {
     }
 }
 
-/// Parses one header per line, `name=value`, with placeholders. The four characters `\r\n` are
-/// replaced by a line break.
+/// Parses a text whose lines are headers, `name=value`. Replaces `{secret}` by a placeholder, and
+/// the four characters `\r\n` by a line break.
 pub fn parse_headers(text: &str) -> Vec<(String, String)> {
     let unescaped = |value: &str| with_placeholder(value).replace("\\r\\n", "\r\n");
     let pair =
@@ -68,7 +71,7 @@ pub fn parse_headers(text: &str) -> Vec<(String, String)> {
     text.lines().filter_map(pair).collect()
 }
 
-/// Returns the status or the kind of error, and the answer or the reason of the error.
+/// Returns the status and the text of an answer, or the kind and the reason of an error.
 pub fn describe_result(result: Result<Response, HttpError>) -> (String, String) {
     match result {
         Ok(answer) => (answer.status.to_string(), describe_answer(&answer)),
@@ -80,7 +83,7 @@ pub fn describe_result(result: Result<Response, HttpError>) -> (String, String) 
     }
 }
 
-/// Returns the address, the headers and the first 10,000 bytes of the body.
+/// Returns the address, the headers and the first 10,000 bytes of the body of an answer, as a text.
 fn describe_answer(answer: &Response) -> String {
     let mut text = format!("url: {}\n", answer.url);
     for (name, value) in &answer.headers {
@@ -90,7 +93,7 @@ fn describe_answer(answer: &Response) -> String {
     text + "\n" + &String::from_utf8_lossy(&bytes[..bytes.len().min(10_000)])
 }
 
-/// Returns a failed test with empty ids, for a call that does not use it.
+/// Makes a failed test with empty ids, for a call of `create` that does not use the ids.
 pub fn empty_test() -> FailedTest {
     let (id, link) = (String::new(), None);
     FailedTest { test_execution_id: id.clone(), test_case_id: id, variation_id: None, link }

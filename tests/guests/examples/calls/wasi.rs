@@ -1,13 +1,14 @@
-//! Sends the request through wasi:http, and converts its errors into errors of the interface
-//! `http`.
+//! Sends a request of the interface `http` through wasi:http instead. Converts the errors of
+//! wasi:http to the errors of the interface `http`.
 
 use jackfield_test_guests::{Body, Effect, HttpError, Method, Request, Response, setting};
 use wasip2::http::outgoing_handler::handle;
 use wasip2::http::types as wasi;
 use wasip2::io::streams::StreamError;
 
+/// Sends the request, and reads the complete answer.
 pub fn send(request: &Request) -> Result<Response, HttpError> {
-    let outgoing = make_outgoing(request)?;
+    let outgoing = make_outgoing_request(request)?;
     let body = outgoing.body().expect("the body is taken once");
     let pending = handle(outgoing, None).map_err(convert_error)?;
     if let Some(Body::Bytes(bytes)) = &request.body {
@@ -32,7 +33,8 @@ pub fn send(request: &Request) -> Result<Response, HttpError> {
     Ok(Response { status: answer.status(), url, headers, text, bytes: read_body(&answer)? })
 }
 
-fn make_outgoing(request: &Request) -> Result<wasi::OutgoingRequest, HttpError> {
+/// Converts a request of the interface `http` to a request of wasi:http, without its body.
+fn make_outgoing_request(request: &Request) -> Result<wasi::OutgoingRequest, HttpError> {
     let invalid = |what: &str| HttpError::Invalid(what.to_owned());
     let mut headers: Vec<_> =
         request.headers.iter().map(|(n, v)| (n.clone(), v.clone().into_bytes())).collect();
@@ -87,7 +89,7 @@ fn read_body(answer: &wasi::IncomingResponse) -> Result<Vec<u8>, HttpError> {
     }
 }
 
-/// Converts an error code. The host puts its reason into the text of an internal error.
+/// Converts an error of wasi:http. The text of an internal error contains the host's reason.
 fn convert_error(code: wasi::ErrorCode) -> HttpError {
     let why = format!("{code:?}");
     match code {

@@ -1,15 +1,17 @@
-//! Measures one call into a guest without a server. Each call has a new instance of the guest.
+//! Measures the time of one call into a guest, without a server. Each call has a new instance of
+//! the guest.
 //!
-//! The host's program `guest_call` measures the calls. It runs in its own process, on the core that
-//! the servers use in other measurements.
+//! The benchmark program `guest_call`, in `host/benches/`, measures the calls. It runs as a child
+//! process, on the core on which servers run in other measurements.
 
 use std::process::Command;
 
 use crate::report::{Figure, Unit};
 use crate::rounds::Effort;
-use crate::servers::{SERVER_CORE, folder};
+use crate::servers::{SERVER_CORE, path_from_env};
 
-const SUBJECT: &str = "calls";
+/// The name of this measurement.
+const MEASUREMENT: &str = "calls";
 
 /// The description and the file name of each guest.
 const GUESTS: [(&str, &str); 5] = [
@@ -21,13 +23,15 @@ const GUESTS: [(&str, &str); 5] = [
 ];
 
 pub(crate) fn run(effort: Effort) -> Vec<Figure> {
-    GUESTS.iter().flat_map(|(language, name)| measure(language, name, effort)).collect()
+    GUESTS.iter().flat_map(|(language, name)| measure_guest(language, name, effort)).collect()
 }
 
-fn measure(language: &str, name: &str, effort: Effort) -> Vec<Figure> {
+/// Measures calls into the guest with this file name. Each line that `guest_call` prints is a
+/// figure.
+fn measure_guest(language: &str, name: &str, effort: Effort) -> Vec<Figure> {
     let mut command = Command::new("taskset");
-    command.args(["-c", SERVER_CORE]).arg(folder("BENCH_CALLS"));
-    command.arg(folder("BENCH_GUESTS").join(format!("{name}.wasm")));
+    command.args(["-c", SERVER_CORE]).arg(path_from_env("BENCH_CALLS"));
+    command.arg(path_from_env("BENCH_GUESTS").join(format!("{name}.wasm")));
     command.arg((effort.rounds * 3).to_string());
     let output = command.output().expect("the program starts");
     let text = String::from_utf8_lossy(&output.stdout);
@@ -36,7 +40,7 @@ fn measure(language: &str, name: &str, effort: Effort) -> Vec<Figure> {
     let figure = |line: &str| {
         let (what, rounds) = line.rsplit_once(": ").expect("a description and its rounds");
         let rounds = rounds.split(' ').map(|number| number.parse().expect("a number")).collect();
-        Figure::of(SUBJECT, format!("{what}, {language}"), Unit::Microseconds, rounds)
+        Figure::from_rounds(MEASUREMENT, format!("{what}, {language}"), Unit::Microseconds, rounds)
     };
     text.lines().map(figure).collect()
 }

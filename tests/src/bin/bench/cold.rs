@@ -1,4 +1,5 @@
-//! Measures the time from a connector's file to its first event, and the time of a server's start.
+//! Measures the time from the installation of a connector's file to the end of its first event.
+//! Also measures the time of a server's start.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +7,12 @@ use jackfield_tests::{Connection, Guest, Setup, TestHost, failed_test, wait_for}
 
 use crate::report::{Figure, Unit};
 use crate::rounds::Effort;
-use crate::servers::{add_connection, guest, with_versions};
+use crate::servers::{add_connection, read_guest, start_with_versions};
 
-const SUBJECT: &str = "cold";
+/// The name of this measurement.
+const MEASUREMENT: &str = "cold";
 
-/// The languages, each with the name of a guest that answers without a request to a tracker.
+/// The languages, each with the name of a guest. The guest answers without a request to a tracker.
 pub(crate) const LANGUAGES: [(&str, &str); 4] = [
     ("small Rust", "instant"),
     ("QuickJS", "quickjs"),
@@ -21,30 +23,32 @@ pub(crate) const LANGUAGES: [(&str, &str); 4] = [
 pub(crate) fn run(effort: Effort) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (language, name) in LANGUAGES {
-        figures.extend(measure_reloads(language, &guest(name), effort));
+        figures.extend(measure_reloads(language, &read_guest(name), effort));
     }
     let counts: &[u32] = if effort.is_quick { &[1, 5] } else { &[1, 50, 500] };
     figures.extend(counts.iter().flat_map(|count| measure_start(*count, effort)));
     figures
 }
 
-/// Measures the time from the installation of a connector's file to its first event: once for
-/// versions that must be compiled, and once for versions whose compiled code is cached.
+/// Measures the time from the installation of a connector's file to the end of its first event. The
+/// first figure is that of versions that the server must compile. The second figure is that of
+/// versions whose compiled code is cached.
 fn measure_reloads(language: &str, guest: &Guest, effort: Effort) -> [Figure; 2] {
     let host = Setup::new().plugin("c", guest).start();
     let connection = add_connection(&host, "qa", "c");
     let server = ReloadingServer { host, connection };
     let versions = effort.pick(10, 2);
     let measure_versions = |file_kind: &str| {
-        let replace = |number| server.replace(&guest.clone().with_custom_section(number));
-        let times = (1..=versions).map(replace).map(milliseconds).collect();
+        let replace =
+            |number| server.install_and_create(&guest.clone().with_custom_section(number));
+        let times = (1..=versions).map(replace).map(to_milliseconds).collect();
         let name = format!("{file_kind} file to first event, {language}");
-        Figure::of(SUBJECT, name, Unit::Milliseconds, times)
+        Figure::from_rounds(MEASUREMENT, name, Unit::Milliseconds, times)
     };
     [measure_versions("new"), measure_versions("cached")]
 }
 
-fn milliseconds(time: Duration) -> f64 {
+fn to_milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
@@ -55,8 +59,8 @@ struct ReloadingServer {
 }
 
 impl ReloadingServer {
-    /// Installs a version and returns the time until it has served an event.
-    fn replace(&self, version: &Guest) -> Duration {
+    /// Installs a version of the connector, and returns the time until the end of its first event.
+    fn install_and_create(&self, version: &Guest) -> Duration {
         let (admin, sha256) = (self.host.admin(), version.sha256());
         self.host.install("c", version);
         let installed_at = Instant::now();
@@ -71,10 +75,10 @@ impl ReloadingServer {
     }
 }
 
-/// Measures the time of a start until this many connectors are ready, and the server's memory after
-/// the start. The compiled code of the connectors is cached.
+/// Starts a server with `count` connectors whose compiled code is cached. Measures the time until
+/// all connectors are ready, and the server's memory then.
 fn measure_start(count: u32, effort: Effort) -> Vec<Figure> {
-    let (mut host, _) = with_versions(Setup::new(), &guest("instant"), count);
+    let (mut host, _) = start_with_versions(Setup::new(), &read_guest("instant"), count);
     let mut times = Vec::new();
     for _ in 0..effort.rounds {
         host.stop();
@@ -85,12 +89,17 @@ fn measure_start(count: u32, effort: Effort) -> Vec<Figure> {
             let ready = listed["connectors"].as_array()?.iter().filter(|c| c["status"] == "ready");
             (ready.count() == count as usize).then_some(())
         });
-        times.push(milliseconds(start.elapsed()));
+        times.push(to_milliseconds(start.elapsed()));
     }
     let kilobytes = host.resident_bytes() as f64 / 1024.0;
     let name = format!("start with {count} cached connectors");
     vec![
-        Figure::of(SUBJECT, name.clone(), Unit::Milliseconds, times),
-        Figure::once(SUBJECT, format!("{name}: resident"), Unit::Kilobytes, kilobytes),
+        Figure::from_rounds(MEASUREMENT, name.clone(), Unit::Milliseconds, times),
+        Figure::from_one_value(
+            MEASUREMENT,
+            format!("{name}: resident"),
+            Unit::Kilobytes,
+            kilobytes,
+        ),
     ]
 }

@@ -1,6 +1,6 @@
-//! The goals of the benchmarks: the minimum or maximum of each figure. Ratios are valid for
-//! alternating rounds on a machine without other work, with the server on one core and 64
-//! connections.
+//! The goals of the benchmarks. A goal is the minimum or the maximum of a figure. A goal that is a
+//! ratio is valid for alternating rounds on a machine without other work, with the server on one
+//! core and 64 client connections.
 
 use std::fmt;
 
@@ -9,12 +9,16 @@ use std::fmt;
 pub(crate) struct Goal {
     /// The name of the measurement that produces the figure.
     pub(crate) measurement: &'static str,
+    /// The name of the figure.
     pub(crate) figure: &'static str,
+    /// The minimum or the maximum of the figure.
     pub(crate) bound: Bound,
-    /// A better value that the project tries to reach; `None` if there is no such value.
+    /// A better value than the bound, which the project tries to reach. `None` if the project tries
+    /// to reach no better value.
     aim: Option<f64>,
 }
 
+/// The minimum or the maximum of a figure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Bound {
     AtLeast(f64),
@@ -42,10 +46,12 @@ impl fmt::Display for Goal {
     }
 }
 
+/// Makes a goal without an aim.
 const fn goal(measurement: &'static str, figure: &'static str, bound: Bound) -> Goal {
     Goal { measurement, figure, bound, aim: None }
 }
 
+/// Makes a goal with an aim.
 const fn goal_with_aim(
     measurement: &'static str,
     figure: &'static str,
@@ -55,6 +61,7 @@ const fn goal_with_aim(
     Goal { measurement, figure, bound, aim: Some(aim) }
 }
 
+/// All goals. A goal applies to the figure that has the same name.
 pub(crate) const GOALS: &[Goal] = &[
     goal_with_aim("throughput", "create, durable / native", AtLeast(0.20), 0.36),
     goal("throughput", "create, durable / create, no syncs", AtLeast(0.65)),

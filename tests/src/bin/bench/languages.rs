@@ -1,18 +1,20 @@
-//! Measures the connector of the template in each language: its size, the time of its compilation
-//! and of its first event, and its creates. Each create sends one request to a tracker.
+//! Measures the connectors that the templates contain, one for each language. Measures the size of
+//! the connector, the time until it is compiled, the time until the end of its first event, and the
+//! costs of a create. Each create sends one request to a tracker.
 
 use std::time::{Duration, Instant};
 
 use jackfield_tests::{Connection, Guest, Reply, ScriptedServer, TestHost, failed_test};
 use serde_json::json;
 
-use crate::memory::REDMINE_ISSUE;
+use crate::memory::REDMINE_ISSUE_ANSWER;
 use crate::report::{Figure, Unit};
 use crate::rounds::Effort;
-use crate::servers::{folder, unlimited};
+use crate::servers::{path_from_env, setup_on_all_cores};
 
-const SUBJECT: &str = "languages";
-/// The languages, and the names of the files that `cargo xtask bench` builds.
+/// The name of this measurement.
+const MEASUREMENT: &str = "languages";
+/// The languages, each with the name of the file that `cargo xtask bench` builds.
 const LANGUAGES: [(&str, &str); 8] = [
     ("Rust", "rust.wasm"),
     ("C", "c.wasm"),
@@ -25,22 +27,26 @@ const LANGUAGES: [(&str, &str); 8] = [
 ];
 
 pub(crate) fn run(effort: Effort) -> Vec<Figure> {
-    LANGUAGES.iter().flat_map(|(language, file)| measure(language, file, effort)).collect()
+    LANGUAGES.iter().flat_map(|(language, file)| measure_language(language, file, effort)).collect()
 }
 
-fn measure(language: &str, file: &'static str, effort: Effort) -> Vec<Figure> {
+/// Measures the connector in one language. `file` is the name of its file.
+fn measure_language(language: &str, file: &'static str, effort: Effort) -> Vec<Figure> {
     println!("{language}");
-    let bytes = std::fs::read(folder("BENCH_GUESTS").join("languages").join(file));
+    let bytes = std::fs::read(path_from_env("BENCH_GUESTS").join("languages").join(file));
     let guest = Guest { bytes: bytes.unwrap_or_else(|e| panic!("{file}: {e}")) };
-    let figure =
-        |what: &str, unit, rounds| Figure::of(SUBJECT, format!("{what}, {language}"), unit, rounds);
+    let figure = |what: &str, unit, rounds| {
+        Figure::from_rounds(MEASUREMENT, format!("{what}, {language}"), unit, rounds)
+    };
     let size = guest.bytes.len() as f64 / 1e3;
 
-    let tracker = ScriptedServer::start(|_| Reply::json(201, REDMINE_ISSUE));
+    let tracker = ScriptedServer::start(|_| Reply::json(201, REDMINE_ISSUE_ANSWER));
     let server = ReloadingServer::start(file, guest, &tracker.url());
     let versions = effort.pick(7, 2);
-    let (compiled, _): (Vec<_>, Vec<_>) = (1..=versions).map(|it| server.replace(it)).unzip();
-    let (_, cached): (Vec<_>, Vec<_>) = (1..=versions).map(|it| server.replace(it)).unzip();
+    let (compiled, _): (Vec<_>, Vec<_>) =
+        (1..=versions).map(|it| server.install_and_create(it)).unzip();
+    let (_, cached): (Vec<_>, Vec<_>) =
+        (1..=versions).map(|it| server.install_and_create(it)).unzip();
     let costs = server.measure_creates(effort.pick(300, 20));
     vec![
         figure("size", Unit::Kilobytes, vec![size]),
@@ -52,26 +58,30 @@ fn measure(language: &str, file: &'static str, effort: Effort) -> Vec<Figure> {
     ]
 }
 
-/// A server with one connector, whose file is replaced repeatedly.
+/// A server with one connector, whose file is replaced repeatedly by another version.
 struct ReloadingServer {
     host: TestHost,
     connection: Connection,
+    /// The name of the connector's file, such as `go.wasm`.
     file: &'static str,
+    /// The connector without the change that makes another version of it.
     guest: Guest,
 }
 
 /// The measured costs of creates that were sent one after the other.
 struct CreateCosts {
+    /// The time of each create, from the request to the answer.
     times_ms: Vec<f64>,
-    /// Average CPU time of the server for a create.
+    /// The average CPU time of the server for one create.
     cpu_ms: f64,
-    /// Memory that the guest used in the last run, KB.
+    /// The memory that the guest used in the last run.
     memory_kb: f64,
 }
 
 impl ReloadingServer {
+    /// `tracker` is the address of the tracker.
     fn start(file: &'static str, guest: Guest, tracker: &str) -> Self {
-        let host = unlimited().start();
+        let host = setup_on_all_cores().start();
         install(&host, file, &guest);
         host.await_connector("c", "ready", None);
         let settings = json!({"url": tracker, "project": "qa"});
@@ -79,9 +89,9 @@ impl ReloadingServer {
         Self { host, connection, file, guest }
     }
 
-    /// Installs a version. Returns the milliseconds until the version is ready, and until the end
-    /// of its first create.
-    fn replace(&self, number: u32) -> (f64, f64) {
+    /// Installs the version with this number. Returns two times in milliseconds: the time until the
+    /// version is ready, and the time until the end of its first create.
+    fn install_and_create(&self, number: u32) -> (f64, f64) {
         let version = match self.file.ends_with(".js") {
             true => {
                 let comment = format!("\n// {number}\n");
@@ -100,15 +110,16 @@ impl ReloadingServer {
         }
         let ready = installed_at.elapsed();
         self.host.create(&self.connection, &failed_test()).assert_status(200);
-        (milliseconds(ready), milliseconds(installed_at.elapsed()))
+        (to_milliseconds(ready), to_milliseconds(installed_at.elapsed()))
     }
 
+    /// Sends `count` creates, one after the other, and one more create to measure the memory.
     fn measure_creates(&self, count: u32) -> CreateCosts {
         let create = || {
             let start = Instant::now();
             let answer = self.host.create(&self.connection, &failed_test());
             answer.assert_status(200);
-            (milliseconds(start.elapsed()), answer)
+            (to_milliseconds(start.elapsed()), answer)
         };
         let before = self.host.cpu_ms();
         let times_ms = (0..count).map(|_| create().0).collect();
@@ -119,7 +130,8 @@ impl ReloadingServer {
     }
 }
 
-/// Writes a file, and then renames it into the plugins folder.
+/// Writes the connector's file under another name, and then renames it to `c.js` or `c.wasm`. So
+/// the server never reads an incomplete file.
 fn install(host: &TestHost, file: &str, guest: &Guest) {
     let plugins = host.folder().join("plugins");
     let (_, extension) = file.split_once('.').expect("an extension");
@@ -128,6 +140,6 @@ fn install(host: &TestHost, file: &str, guest: &Guest) {
         .expect("the file is renamed");
 }
 
-fn milliseconds(time: Duration) -> f64 {
+fn to_milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }

@@ -1,26 +1,27 @@
-//! Puts one server under load with wrk, which runs on its own core. wrk builds the requests with a
-//! Lua script that is written for each load.
+//! Puts one server under load with the program wrk, which runs on another core than the server. For
+//! each load, a Lua script is written that builds the requests of wrk.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// The core of the load generator. The servers run on core 0.
-pub(crate) const LOAD_CORE: &str = "1";
-/// Number of connections for which the goals are defined.
-pub(crate) const CONNECTIONS: usize = 64;
+/// The number of the core on which wrk runs. The servers run on core 0.
+pub(crate) const LOAD_GENERATOR_CORE: &str = "1";
+/// Number of client connections of a load. The goals are defined for this number.
+pub(crate) const CLIENT_CONNECTIONS: usize = 64;
 
-/// The requests that are sent to one server.
+/// Describes the requests that are sent to one server.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
     /// The address of the server, `host:port`.
     pub(crate) address: String,
     pub(crate) kind: RequestKind,
-    /// The webhook paths of the connections that are used in turn; one empty path for a server that
-    /// is not Jackfield.
+    /// The webhook paths of the connections of Jackfield. Each request uses the next path. For
+    /// another server than Jackfield, the list contains one empty path.
     pub(crate) base_paths: Vec<String>,
 }
 
+/// The webhook that a load requests, and whether each request is different.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RequestKind {
     /// Create Defect, each time for a new failed test.
@@ -29,28 +30,34 @@ pub(crate) enum RequestKind {
     Repeat,
     /// Defect KPIs of a project that no earlier request named.
     NewCount,
-    /// Defect KPIs, always of the same project, so that the counts are cached.
+    /// Defect KPIs, always of the same project. So the server answers with cached counts.
     Count,
 }
 
-/// The measured result of one load.
+/// What was measured during one load.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Outcome {
+    /// Number of requests that were answered.
     pub(crate) requests: u64,
+    /// How long the load lasted.
     pub(crate) seconds: f64,
+    /// The median latency.
     pub(crate) p50_ms: f64,
+    /// The latency that 99% of the requests did not exceed.
     pub(crate) p99_ms: f64,
+    /// The latency that 99.9% of the requests did not exceed.
     pub(crate) p999_ms: f64,
-    /// Number of requests without an answer or with another status than 2xx.
+    /// Number of requests that got no answer, or an answer with another status than 2xx.
     pub(crate) failed: u64,
 }
 
 impl Outcome {
-    pub(crate) fn per_second(&self) -> f64 {
+    pub(crate) fn requests_per_second(&self) -> f64 {
         self.requests as f64 / self.seconds
     }
 
-    /// Parses the line that begins with `RESULT`. Returns `None` if the output has no such line.
+    /// Parses the line of a program's output that begins with `RESULT`. Returns `None` if the
+    /// output has no such line.
     pub(crate) fn parse(output: &str) -> Option<Self> {
         let line = output.lines().find_map(|line| line.strip_prefix("RESULT "))?;
         let numbers: Vec<f64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
@@ -75,19 +82,21 @@ impl Outcome {
 }
 
 impl Load {
-    /// Sends requests for this time. Each connection sends its next request when it gets an answer.
+    /// Sends requests for this time with wrk. Each client connection sends its next request when it
+    /// has received an answer.
     ///
     /// # Panics
-    /// If wrk fails or a request fails: with failed requests, the result would be useless.
+    /// If wrk fails, or a request fails. With failed requests, the result would be useless.
     pub(crate) fn run(&self, connections: usize, time: Duration) -> Outcome {
-        let outcome = self.attempt(connections, time, Some(LOAD_CORE));
+        let outcome = self.run_allowing_failures(connections, time, Some(LOAD_GENERATOR_CORE));
         assert_eq!(outcome.failed, 0, "requests failed: {outcome:?} of {self:?}");
         assert!(outcome.requests > 0, "no request was answered: {self:?}");
         outcome
     }
 
-    /// Like [`Self::run`], but requests may fail. If `core` is `None`, wrk may use all cores.
-    pub(crate) fn attempt(
+    /// Sends requests like [`Self::run`], but counts failed requests instead of panicking. If
+    /// `core` is `None`, wrk may use all cores.
+    pub(crate) fn run_allowing_failures(
         &self,
         connections: usize,
         time: Duration,
@@ -95,7 +104,7 @@ impl Load {
     ) -> Outcome {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let script = folder.path().join("load.lua");
-        std::fs::write(&script, self.script()).expect("the script is written");
+        std::fs::write(&script, self.lua_script()).expect("the script is written");
         let mut command = match core {
             Some(core) => {
                 let mut taskset = Command::new("taskset");
@@ -113,15 +122,15 @@ impl Load {
         Outcome::parse(&text).unwrap_or_else(|| panic!("wrk failed:\n{text}{errors}"))
     }
 
-    /// Returns the script with which wrk makes these requests. Each script has its own `serial`,
-    /// which makes its ids different from those of other loads.
-    fn script(&self) -> String {
+    /// Returns the script with which wrk builds the requests of this load. Each script has another
+    /// `serial`, so that the ids in its requests differ from the ids of other loads.
+    fn lua_script(&self) -> String {
         let serial = next_serial();
         let quoted: Vec<_> = self.base_paths.iter().map(|base| format!("\"{base}\"")).collect();
         let (host, bases) = (&self.address, quoted.join(","));
         let request = match self.kind {
-            RequestKind::Create | RequestKind::Repeat => POST_SCRIPT,
-            RequestKind::NewCount | RequestKind::Count => GET_SCRIPT,
+            RequestKind::Create | RequestKind::Repeat => CREATE_SCRIPT,
+            RequestKind::NewCount | RequestKind::Count => COUNT_SCRIPT,
         };
         let new = matches!(self.kind, RequestKind::Create | RequestKind::NewCount);
         format!(
@@ -130,9 +139,9 @@ impl Load {
         )
     }
 
-    /// Returns the bytes of one request. Each request of a run needs another pair of `serial` and
-    /// `number`.
-    pub(crate) fn request(&self, serial: u32, number: u64) -> Vec<u8> {
+    /// Returns the bytes of one request. Two requests are different if their `serial` or their
+    /// `number` is different.
+    pub(crate) fn request_bytes(&self, serial: u32, number: u64) -> Vec<u8> {
         let (host, base) =
             (&self.address, &self.base_paths[number as usize % self.base_paths.len()]);
         let id = format!("{serial:08x}-0000-4000-8000-{number:012x}");
@@ -156,13 +165,15 @@ impl Load {
     }
 }
 
-/// Returns a new number for each load, so that two loads never send the same request.
+/// Returns another number at each call. Each load needs another number, so that two loads never
+/// send the same request.
 pub(crate) fn next_serial() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-const POST_SCRIPT: &str = r#"
+/// The Lua function that builds a request for Create Defect.
+const CREATE_SCRIPT: &str = r#"
 local same = "ffffffff-0000-4000-8000-000000000001"
 request = function()
   n = n + 1
@@ -174,7 +185,8 @@ request = function()
 end
 "#;
 
-const GET_SCRIPT: &str = r#"
+/// The Lua function that builds a request for Defect KPIs.
+const COUNT_SCRIPT: &str = r#"
 local same = "ffffffff-0000-4000-8000-000000000001"
 request = function()
   n = n + 1
@@ -184,6 +196,7 @@ request = function()
 end
 "#;
 
+/// The Lua function that prints the line that [`Outcome::parse`] parses.
 const RESULT_SCRIPT: &str = r#"
 done = function(summary, latency, requests)
   local e = summary.errors
@@ -202,18 +215,19 @@ mod tests {
         let line = "RESULT 300 1500000 500 1200 7000 2";
         let outcome = Outcome::parse(&format!("Running\n{line}\n")).unwrap();
         assert_eq!(outcome.to_line(), line);
-        assert!((outcome.per_second() - 200.0).abs() < 1e-9);
+        assert!((outcome.requests_per_second() - 200.0).abs() < 1e-9);
         assert!(Outcome::parse("RESULT 1 2").is_none());
     }
 
     #[test]
-    fn each_create_is_for_another_failed_test() {
+    fn two_loads_create_defects_of_different_failed_tests() {
         let load = Load {
             address: "h:1".to_owned(),
             kind: RequestKind::Create,
             base_paths: vec![String::new()],
         };
-        let (one, other) = (load.request(next_serial(), 1), load.request(next_serial(), 1));
+        let (one, other) =
+            (load.request_bytes(next_serial(), 1), load.request_bytes(next_serial(), 1));
         assert_ne!(one, other);
         let text = String::from_utf8(one).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();

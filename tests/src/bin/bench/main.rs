@@ -1,7 +1,10 @@
-//! The program that makes the measurements of `cargo xtask bench`. xtask builds the needed files
-//! and passes their paths in environment variables. The program measures the built server from
-//! outside, and compares it with a native handler and other servers (peers). It prints each figure
-//! with its goal. A missed goal is not an error.
+//! The program that makes the measurements of `cargo xtask bench`. xtask builds the files that the
+//! program needs, and passes their paths in environment variables. The program measures the built
+//! server from outside, and compares it with other servers. It prints each figure with its goal. A
+//! missed goal is not an error.
+//!
+//! The code calls two kinds of other servers by short names. The native handler is an axum handler
+//! without a sandbox and without a store. Peers are servers that other projects made.
 
 mod calls;
 mod chart;
@@ -25,22 +28,27 @@ use std::process::ExitCode;
 use report::Figure;
 use rounds::Effort;
 
-/// The names of the measurements. `peers` is `throughput`, with the peers in the same alternating
-/// rounds.
+/// The names of the measurements. The measurement `peers` makes all measurements of `throughput`,
+/// and measures the peers in the same alternating rounds.
 const MEASUREMENTS: [&str; 8] =
     ["throughput", "peers", "calls", "cold", "memory", "languages", "scaling", "postgres"];
 
-/// The command line: names, `--quick`, and the files to write.
+/// The arguments of the command line.
 #[derive(Default)]
 struct Arguments {
+    /// The names of the chosen measurements. If there are none, all measurements are made.
     names: Vec<String>,
     is_quick: bool,
+    /// The file into which the figures are written as JSON.
     json: Option<PathBuf>,
+    /// The file into which the figures are written as Markdown.
     markdown: Option<PathBuf>,
+    /// The file into which the chart is written.
     svg: Option<PathBuf>,
 }
 
 impl Arguments {
+    /// Returns `None` if an argument is unknown or incomplete.
     fn parse(words: &[String]) -> Option<Self> {
         let mut arguments = Self::default();
         let mut words = words.iter();
@@ -57,9 +65,9 @@ impl Arguments {
         Some(arguments)
     }
 
-    /// Returns the chosen measurements, or all if none is chosen. If `peers` is chosen,
-    /// `throughput` is left out, because `peers` includes it.
-    fn measurements(&self) -> Vec<&'static str> {
+    /// Returns the chosen measurements. If none is chosen, returns all. If `peers` is one of them,
+    /// leaves out `throughput`, because `peers` includes it.
+    fn chosen_measurements(&self) -> Vec<&'static str> {
         let is_chosen = |measurement: &str| {
             self.names.is_empty() || self.names.iter().any(|it| it == measurement)
         };
@@ -80,13 +88,14 @@ fn main() -> ExitCode {
         );
         return ExitCode::from(2);
     };
-    let (effort, measurements) = (Effort::new(arguments.is_quick), arguments.measurements());
+    let (effort, measurements) = (Effort::new(arguments.is_quick), arguments.chosen_measurements());
     let figures: Vec<Figure> = measurements.iter().flat_map(|it| measure(it, effort)).collect();
     print_report(&figures, &measurements);
     write_reports(&arguments, &figures);
     ExitCode::SUCCESS
 }
 
+/// Makes the measurement with this name.
 fn measure(measurement: &str, effort: Effort) -> Vec<Figure> {
     println!("==> {measurement}");
     match measurement {
@@ -102,7 +111,7 @@ fn measure(measurement: &str, effort: Effort) -> Vec<Figure> {
 }
 
 fn print_report(figures: &[Figure], measurements: &[&str]) {
-    println!("\n{}", report::text(figures));
+    println!("\n{}", report::text_table(figures));
     let load_average = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!("load average of the machine at the end: {}", load_average.trim());
     let peers = measurements.contains(&"peers").then_some("throughput");
@@ -116,8 +125,8 @@ fn print_report(figures: &[Figure], measurements: &[&str]) {
 fn write_reports(arguments: &Arguments, figures: &[Figure]) {
     let files = [
         (&arguments.json, format!("{:#}\n", report::to_json(figures))),
-        (&arguments.markdown, report::markdown(figures)),
-        (&arguments.svg, chart::svg(figures, &throughput::JACKFIELD_BARS)),
+        (&arguments.markdown, report::markdown_tables(figures)),
+        (&arguments.svg, chart::draw_svg(figures, &throughput::JACKFIELD_BARS)),
     ];
     for (file, content) in files {
         if let Some(file) = file {
@@ -130,17 +139,17 @@ fn write_reports(arguments: &Arguments, figures: &[Figure]) {
 mod tests {
     use super::*;
 
-    fn measurements(words: &[&str]) -> Option<Vec<&'static str>> {
+    fn measurements_of(words: &[&str]) -> Option<Vec<&'static str>> {
         let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
-        Arguments::parse(&words).map(|arguments| arguments.measurements())
+        Arguments::parse(&words).map(|arguments| arguments.chosen_measurements())
     }
 
     #[test]
-    fn the_peers_run_includes_throughput() {
+    fn the_measurement_peers_includes_throughput() {
         let rest = ["peers", "calls", "cold", "memory", "languages", "scaling", "postgres"];
-        assert_eq!(measurements(&["--quick"]).unwrap(), rest);
-        assert_eq!(measurements(&["throughput", "peers"]).unwrap(), ["peers"]);
-        assert_eq!(measurements(&["throughput", "--json", "f"]).unwrap(), ["throughput"]);
-        assert!(measurements(&["unknown"]).is_none() && measurements(&["--svg"]).is_none());
+        assert_eq!(measurements_of(&["--quick"]).unwrap(), rest);
+        assert_eq!(measurements_of(&["throughput", "peers"]).unwrap(), ["peers"]);
+        assert_eq!(measurements_of(&["throughput", "--json", "f"]).unwrap(), ["throughput"]);
+        assert!(measurements_of(&["unknown"]).is_none() && measurements_of(&["--svg"]).is_none());
     }
 }

@@ -1,4 +1,5 @@
-//! Measures how much memory a server uses for each connector, connection, client and run.
+//! Measures how much memory a server needs for each connector, for each connection, for each idle
+//! client, and for each run.
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
@@ -10,35 +11,38 @@ use socket2::{Domain, Socket, Type};
 use crate::cold::LANGUAGES;
 use crate::report::{Figure, Unit};
 use crate::rounds::Effort;
-use crate::servers::{add_connection, guest, with_versions};
+use crate::servers::{add_connection, read_guest, start_with_versions};
 
-const SUBJECT: &str = "memory";
-/// Maximum number of idle clients from one address. More clients use other loopback addresses.
-const IDLE_PER_ADDRESS: u32 = 100;
-/// Number of runs that wait at the same time. A connection may have more runs, so none is refused.
-const CONCURRENT_CALLS: usize = 16;
+/// The name of this measurement.
+const MEASUREMENT: &str = "memory";
+/// Maximum number of idle clients that connect from one loopback address.
+const IDLE_CLIENTS_PER_ADDRESS: u32 = 100;
+/// Number of runs that wait for a tracker at the same time. A connection may have more concurrent
+/// runs, so the server refuses none of them.
+const CONCURRENT_RUNS: usize = 16;
 
 pub(crate) fn run(effort: Effort) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (language, name) in LANGUAGES {
         let count = if name == "instant" { effort.pick(100, 5) } else { effort.pick(4, 1) };
-        figures.extend(measure_called_connectors(language, &guest(name), count));
+        figures.extend(measure_called_connectors(language, &read_guest(name), count));
     }
     figures.push(measure_stored_connection(effort.pick(10_000, 300)));
     figures.push(measure_idle_client(effort.pick(800, 200)));
     let examples = [("Rust", "redmine"), ("QuickJS", "javascript"), ("Python", "python")];
-    figures.extend(examples.map(|(language, name)| measure_concurrent_call(language, name)));
+    figures.extend(examples.map(|(language, name)| measure_concurrent_run(language, name)));
     figures
 }
 
-/// Resident and anonymous memory, in KB.
+/// The memory of a server's process.
 #[derive(Clone, Copy)]
-struct Memory {
-    resident: f64,
-    anonymous: f64,
+struct ProcessMemory {
+    resident_kb: f64,
+    anonymous_kb: f64,
 }
 
-impl Memory {
+impl ProcessMemory {
+    /// Reads the memory of the server's process from the kernel.
     fn measure(host: &TestHost) -> Self {
         let path = format!("/proc/{}/smaps_rollup", host.process_id());
         let text = std::fs::read_to_string(path).expect("the server runs");
@@ -47,26 +51,28 @@ impl Memory {
             let number = line.and_then(|text| text.trim().strip_suffix(" kB")?.parse().ok());
             number.expect("a number of kB")
         };
-        Self { resident: value("Rss:"), anonymous: value("Anonymous:") }
+        Self { resident_kb: value("Rss:"), anonymous_kb: value("Anonymous:") }
     }
 
-    /// Returns the growth between `self` and `after`, divided by the number of things that were
-    /// added.
+    /// Returns the memory that each added thing needs. `after` was measured after `count` things
+    /// were added.
     fn growth_per_thing(self, after: Self, count: u32) -> Self {
         let divide = |before, after| (after - before) / f64::from(count);
-        let resident = divide(self.resident, after.resident);
-        Self { resident, anonymous: divide(self.anonymous, after.anonymous) }
+        let resident_kb = divide(self.resident_kb, after.resident_kb);
+        Self { resident_kb, anonymous_kb: divide(self.anonymous_kb, after.anonymous_kb) }
     }
 }
 
+/// Makes a figure in KB from one measured value.
 fn kilobyte_figure(name: String, value: f64) -> Figure {
-    Figure::once(SUBJECT, name, Unit::Kilobytes, value)
+    Figure::from_one_value(MEASUREMENT, name, Unit::Kilobytes, value)
 }
 
-/// Measures the memory of each additional connector, loaded from the cache and called once.
-fn measure_called_connectors(language: &str, guest: &Guest, more: u32) -> [Figure; 2] {
+/// Measures how much memory each of `added` additional connectors needs. Each connector is loaded
+/// from the cache and called once.
+fn measure_called_connectors(language: &str, guest: &Guest, added: u32) -> [Figure; 2] {
     let memory = |count: u32| {
-        let (mut host, names) = with_versions(Setup::new(), guest, count);
+        let (mut host, names) = start_with_versions(Setup::new(), guest, count);
         let connections: Vec<_> =
             names.iter().map(|name| add_connection(&host, name, name)).collect();
         host.stop();
@@ -75,19 +81,19 @@ fn measure_called_connectors(language: &str, guest: &Guest, more: u32) -> [Figur
             host.await_connector(name, "ready", None);
             host.create(connection, &failed_test()).assert_status(200);
         }
-        Memory::measure(&host)
+        ProcessMemory::measure(&host)
     };
-    let each = memory(1).growth_per_thing(memory(more + 1), more);
+    let growth = memory(1).growth_per_thing(memory(added + 1), added);
     [
-        kilobyte_figure(format!("resident per called connector, {language}"), each.resident),
-        kilobyte_figure(format!("of it anonymous, {language}"), each.anonymous),
+        kilobyte_figure(format!("resident per called connector, {language}"), growth.resident_kb),
+        kilobyte_figure(format!("of it anonymous, {language}"), growth.anonymous_kb),
     ]
 }
 
-/// Measures the memory of each additional connection.
-fn measure_stored_connection(more: u32) -> Figure {
+/// Measures how much memory each of `added` additional connections needs.
+fn measure_stored_connection(added: u32) -> Figure {
     let memory = |count: u32| {
-        let mut host = Setup::new().plugin("c", &guest("instant")).start();
+        let mut host = Setup::new().plugin("c", &read_guest("instant")).start();
         let connections: Vec<_> =
             (0..count).map(|n| add_connection(&host, &format!("c{n}"), "c")).collect();
         host.stop();
@@ -96,19 +102,20 @@ fn measure_stored_connection(more: u32) -> Figure {
         for connection in &connections {
             host.create(connection, &failed_test()).assert_status(200);
         }
-        Memory::measure(&host)
+        ProcessMemory::measure(&host)
     };
-    let each = memory(1).growth_per_thing(memory(more + 1), more);
-    kilobyte_figure("resident per stored connection".to_owned(), each.resident)
+    let growth = memory(1).growth_per_thing(memory(added + 1), added);
+    kilobyte_figure("resident per stored connection".to_owned(), growth.resident_kb)
 }
 
-/// Measures the memory of a client that sent one request and keeps its connection open.
+/// Measures how much memory each of `count` clients needs. A client has sent one request, and keeps
+/// its TCP connection open.
 fn measure_idle_client(count: u32) -> Figure {
     let host = Setup::new().start();
     let port = host.url().rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
     let server = SocketAddr::from(([127, 0, 0, 1], port.expect("a port")));
     let client = |number: u32| {
-        let address = u8::try_from(2 + number / IDLE_PER_ADDRESS).expect("few addresses");
+        let address = u8::try_from(2 + number / IDLE_CLIENTS_PER_ADDRESS).expect("few addresses");
         let from = SocketAddr::from(([127, 0, 1, address], 0));
         let mut socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.bind(&from.into()).expect("an address of the loopback network");
@@ -119,35 +126,38 @@ fn measure_idle_client(count: u32) -> Figure {
         socket
     };
     let first = client(0);
-    let before = Memory::measure(&host);
+    let before = ProcessMemory::measure(&host);
     let clients: Vec<_> = (1..=count).map(client).collect();
-    let each = before.growth_per_thing(Memory::measure(&host), count);
+    let growth = before.growth_per_thing(ProcessMemory::measure(&host), count);
     drop((first, clients));
-    kilobyte_figure("resident per idle client".to_owned(), each.resident)
+    kilobyte_figure("resident per idle client".to_owned(), growth.resident_kb)
 }
 
-/// Measures the memory of each run while several runs wait for their tracker.
-fn measure_concurrent_call(language: &str, example: &str) -> Figure {
-    let tracker = ScriptedServer::start(|_| Reply::json(201, REDMINE_ISSUE));
+/// Measures how much memory each run needs while several runs wait for their tracker.
+fn measure_concurrent_run(language: &str, example: &str) -> Figure {
+    let tracker = ScriptedServer::start(|_| Reply::json(201, REDMINE_ISSUE_ANSWER));
     let host = Setup::new().plugin("c", &Guest::example(example)).start();
     let settings = json!({"url": tracker.url(), "project": "qa"});
     let connection =
         host.add_connection("qa", "c", settings, json!({"api-key": "any-k3y-of-a-tracker"}));
     host.create(&connection, &failed_test()).assert_status(200);
-    let before = Memory::measure(&host);
+    let before = ProcessMemory::measure(&host);
     let gate = tracker.hold_answers(|request| request.is_post());
-    let clicks: Vec<_> = (0..CONCURRENT_CALLS)
+    let clicks: Vec<_> = (0..CONCURRENT_RUNS)
         .map(|_| host.create_in_background(&connection, &failed_test()))
         .collect();
-    gate.await_held(CONCURRENT_CALLS);
-    let each = before.growth_per_thing(Memory::measure(&host), CONCURRENT_CALLS as u32);
+    gate.await_held(CONCURRENT_RUNS);
+    let growth = before.growth_per_thing(ProcessMemory::measure(&host), CONCURRENT_RUNS as u32);
     gate.open();
     for click in clicks {
         click.answer().assert_status(200);
     }
-    kilobyte_figure(format!("resident per concurrent call, {language} (Redmine)"), each.resident)
+    kilobyte_figure(
+        format!("resident per concurrent call, {language} (Redmine)"),
+        growth.resident_kb,
+    )
 }
 
-/// Redmine's answer after it created an issue.
-pub(crate) const REDMINE_ISSUE: &str = r#"{"issue":{"id":1,"subject":"s","description":"d",
+/// The body of Redmine's answer to a request that created an issue.
+pub(crate) const REDMINE_ISSUE_ANSWER: &str = r#"{"issue":{"id":1,"subject":"s","description":"d",
     "status":{"id":1,"name":"New"},"priority":{"id":2,"name":"Normal"}}}"#;

@@ -1,8 +1,8 @@
-//! Puts a server under load at a fixed rate, to measure latencies below the maximum rate. The
-//! latency of each request is counted from its planned time, even if the request is sent later
-//! because earlier answers are late.
+//! Sends requests to a server at a fixed rate, which is lower than the server's maximum rate.
+//! Measures the latency of each request from its planned time. The planned time counts even if a
+//! request is sent later because earlier answers were late.
 //!
-//! The load runs in its own process, on the core of the load generator.
+//! A child process on the core of the load generator sends the requests.
 
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -13,21 +13,23 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
-use crate::load::{CONNECTIONS, LOAD_CORE, Load, Outcome, RequestKind, next_serial};
+use crate::load::{
+    CLIENT_CONNECTIONS, LOAD_GENERATOR_CORE, Load, Outcome, RequestKind, next_serial,
+};
 
-/// The time before a planned request for which a client does not use the timer, which can be a
-/// millisecond late. Instead, it checks the time repeatedly.
+/// How long before a planned request a client stops sleeping. From then on, the client checks the
+/// clock repeatedly, because a timer can be a millisecond late.
 const BUSY_WAIT: Duration = Duration::from_millis(2);
 
-/// Sends `rate` requests per second for this time, by a child process.
+/// Sends `rate` requests per second for this time. A child process sends them.
 ///
 /// # Panics
-/// If the process fails or a request fails.
+/// If the child process fails, or a request fails.
 pub(crate) fn run(load: &Load, rate: f64, time: Duration) -> Outcome {
     let kind = if load.kind == RequestKind::Create { "create" } else { "count" };
     let program = std::env::current_exe().expect("the program knows its path");
     let mut command = Command::new("taskset");
-    command.args(["-c", LOAD_CORE]).arg(program).args(["paced", &load.address, kind]);
+    command.args(["-c", LOAD_GENERATOR_CORE]).arg(program).args(["paced", &load.address, kind]);
     command.args([&rate.to_string(), &time.as_secs().to_string(), &next_serial().to_string()]);
     let output = command.args(&load.base_paths).output().expect("the load starts");
     let text = String::from_utf8_lossy(&output.stdout);
@@ -37,8 +39,8 @@ pub(crate) fn run(load: &Load, rate: f64, time: Duration) -> Outcome {
     outcome
 }
 
-/// The main function of the child process, which sends the load:
-/// `paced ADDRESS KIND RATE SECONDS SERIAL BASE_PATH…`.
+/// The main function of the child process, which sends the requests. The arguments are
+/// `ADDRESS KIND RATE SECONDS SERIAL BASE_PATH…`.
 pub(crate) fn main(arguments: &[String]) -> ExitCode {
     let [address, kind, rate, seconds, serial, base_paths @ ..] = arguments else {
         return ExitCode::from(2);
@@ -49,27 +51,30 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
     let (rate, seconds, serial) = (parse(rate), parse(seconds), parse(serial) as u32);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let pace = Pace { interval: Duration::from_secs_f64(1.0 / rate), seconds, serial };
-    let outcome = runtime.expect("a runtime").block_on(pace.send(Arc::new(load)));
+    let outcome = runtime.expect("a runtime").block_on(pace.send_all(Arc::new(load)));
     println!("{}", outcome.to_line());
     ExitCode::SUCCESS
 }
 
-/// The planned times of the requests.
+/// Determines the planned times of the requests.
 #[derive(Clone, Copy)]
 struct Pace {
+    /// The time between two planned requests.
     interval: Duration,
+    /// How long requests are sent.
     seconds: f64,
+    /// The number that makes the requests different from those of other loads.
     serial: u32,
 }
 
 impl Pace {
-    /// Sends all requests over [`CONNECTIONS`] connections.
-    async fn send(self, load: Arc<Load>) -> Outcome {
+    /// Sends all requests over [`CLIENT_CONNECTIONS`] connections.
+    async fn send_all(self, load: Arc<Load>) -> Outcome {
         let (start, next) =
             (Instant::now() + Duration::from_millis(50), Arc::new(AtomicU64::new(0)));
-        let clients = (0..CONNECTIONS).map(|_| {
+        let clients = (0..CLIENT_CONNECTIONS).map(|_| {
             let (load, next) = (Arc::clone(&load), Arc::clone(&next));
-            tokio::spawn(async move { self.client(&load, start, &next).await })
+            tokio::spawn(async move { self.run_client(&load, start, &next).await })
         });
         let clients: Vec<_> = clients.collect();
         let (mut times, mut failed) = (Vec::new(), 0);
@@ -92,8 +97,9 @@ impl Pace {
         Outcome { requests, seconds, p50_ms, p99_ms, p999_ms, failed }
     }
 
-    /// Sends requests over one connection, each at its planned time, and returns their latencies.
-    async fn client(
+    /// Sends requests over one connection, each at its planned time. Returns the latencies of these
+    /// requests. `next` is the number of the next request of all connections.
+    async fn run_client(
         self,
         load: &Load,
         start: Instant,
@@ -113,14 +119,14 @@ impl Pace {
             while Instant::now() < planned {
                 tokio::task::yield_now().await;
             }
-            stream.write_all(&load.request(self.serial, number)).await?;
+            stream.write_all(&load.request_bytes(self.serial, number)).await?;
             read_answer(&mut stream).await?;
             times.push(planned.elapsed());
         }
     }
 }
 
-/// Reads one answer, which must have the status 200.
+/// Reads one complete answer. An answer with another status than 200 is an error.
 async fn read_answer(stream: &mut TcpStream) -> std::io::Result<()> {
     let mut answer = Vec::with_capacity(1024);
     loop {

@@ -1,45 +1,48 @@
-//! Measures servers that share a PostgreSQL database: the cost of a create with one, two and three
-//! servers, and the cost of the database's syncs. All processes run on one machine, so the results
-//! do not show the throughput of several machines.
+//! Measures servers that share a PostgreSQL database. Measures how much a create costs with one,
+//! two and three servers, and how much the syncs of the database cost. All processes run on one
+//! machine, so the figures do not show the throughput of several machines.
 
 use std::time::Duration;
 
 use jackfield_tests::{Connection, Postgres, Setup, TestHost, wait_for};
 
 use crate::load::{Load, Outcome, RequestKind};
-use crate::postgres_wire::{CountingRelay, Counts};
+use crate::postgres_wire::{CountingRelay, MessageCounts};
 use crate::report::{Figure, Unit};
-use crate::rounds::{Effort, rate};
-use crate::scaling::MANY_RUNS;
-use crate::servers::{add_connection, guest, load};
+use crate::rounds::{Effort, rate_figure};
+use crate::scaling::MANY_RUNS_CONFIG;
+use crate::servers::{add_connection, read_guest, webhook_load};
 
-const SUBJECT: &str = "postgres";
-/// Number of concurrent creates at each server, when the cost of a create is measured.
-const CONCURRENT: usize = 64;
-/// Number of concurrent creates, when the syncs are measured.
-const CONCURRENT_SYNCS: usize = 256;
+/// The name of this measurement.
+const MEASUREMENT: &str = "postgres";
+/// Number of concurrent creates at each server, while the cost of a create is measured.
+const CONCURRENT_CREATES_PER_SERVER: usize = 64;
+/// Number of concurrent creates, while the cost of syncs is measured.
+const CONCURRENT_SYNCED_CREATES: usize = 256;
 
 pub(crate) fn run(effort: Effort) -> Vec<Figure> {
-    let mut figures: Vec<_> = (1..=3).flat_map(|servers| measure_cost(servers, effort)).collect();
+    let mut figures: Vec<_> =
+        (1..=3).flat_map(|servers| measure_create_costs(servers, effort)).collect();
     figures.extend(compare_syncs(effort));
     figures
 }
 
-/// Measures the CPU time, statements and round trips of a create with this many servers.
-fn measure_cost(servers: usize, effort: Effort) -> Vec<Figure> {
+/// Measures how much CPU time, how many statements and how many round trips a create needs.
+/// `servers` is the number of servers that share the database.
+fn measure_create_costs(servers: usize, effort: Effort) -> Vec<Figure> {
     let postgres = Postgres::start();
-    let relay = CountingRelay::to(postgres.port());
+    let relay = CountingRelay::start(postgres.port());
     let hosts: Vec<_> =
         (0..servers).map(|_| server_setup(&postgres, relay.port()).start()).collect();
     let connections = create_connections(&hosts);
     let loads: Vec<_> =
-        hosts.iter().map(|it| load(it, &connections, RequestKind::Create)).collect();
-    load_all(&loads, Duration::from_secs(1));
+        hosts.iter().map(|it| webhook_load(it, &connections, RequestKind::Create)).collect();
+    run_all_loads(&loads, Duration::from_secs(1));
     let mut rounds: [Vec<f64>; 4] = Default::default();
     for _ in 0..effort.rounds {
-        let before = Costs::now(&hosts, &postgres, &relay);
-        let events = load_all(&loads, effort.duration);
-        let costs = Costs::now(&hosts, &postgres, &relay).per_event(&before, events);
+        let before = Costs::read(&hosts, &postgres, &relay);
+        let events = run_all_loads(&loads, effort.duration);
+        let costs = Costs::read(&hosts, &postgres, &relay).per_event(&before, events);
         for (values, value) in rounds.iter_mut().zip(costs) {
             values.push(value);
         }
@@ -50,20 +53,35 @@ fn measure_cost(servers: usize, effort: Effort) -> Vec<Figure> {
         format!("create, {servers} server{plural} on PostgreSQL: {what}")
     };
     vec![
-        Figure::of(SUBJECT, name("CPU of the servers"), Unit::Microseconds, servers_us),
-        Figure::of(SUBJECT, name("CPU of PostgreSQL"), Unit::Microseconds, database_us),
-        Figure::of(SUBJECT, name("statements"), Unit::Number, statements),
-        Figure::of(SUBJECT, name("round trips"), Unit::Number, round_trips),
+        Figure::from_rounds(
+            MEASUREMENT,
+            name("CPU of the servers"),
+            Unit::Microseconds,
+            servers_us,
+        ),
+        Figure::from_rounds(
+            MEASUREMENT,
+            name("CPU of PostgreSQL"),
+            Unit::Microseconds,
+            database_us,
+        ),
+        Figure::from_rounds(MEASUREMENT, name("statements"), Unit::Number, statements),
+        Figure::from_rounds(MEASUREMENT, name("round trips"), Unit::Number, round_trips),
     ]
 }
 
-/// Compares creates with and without the syncs of the database, in alternating rounds.
+/// Compares the creates per second of a database that syncs with those of a database that does not,
+/// in alternating rounds.
 fn compare_syncs(effort: Effort) -> Vec<Figure> {
     let postgres = Postgres::start();
     let hosts = [server_setup(&postgres, postgres.port()).start()];
-    let load = load(&hosts[0], &create_connections(&hosts), RequestKind::Create);
+    let load = webhook_load(&hosts[0], &create_connections(&hosts), RequestKind::Create);
     let (mut durable, mut unsynced) = (Vec::new(), Vec::new());
-    without_failures(load.attempt(CONCURRENT_SYNCS, Duration::from_secs(1), None));
+    assert_no_failures(load.run_allowing_failures(
+        CONCURRENT_SYNCED_CREATES,
+        Duration::from_secs(1),
+        None,
+    ));
     for _ in 0..effort.rounds {
         for (fsync, outcomes) in [("on", &mut durable), ("off", &mut unsynced)] {
             postgres.query(&format!("ALTER SYSTEM SET fsync = {fsync}"));
@@ -71,29 +89,36 @@ fn compare_syncs(effort: Effort) -> Vec<Figure> {
             wait_for("the setting fsync", 30, || {
                 (postgres.query("SHOW fsync") == [fsync]).then_some(())
             });
-            let outcome = load.attempt(CONCURRENT_SYNCS, effort.duration, None);
-            outcomes.push(without_failures(outcome));
+            let outcome =
+                load.run_allowing_failures(CONCURRENT_SYNCED_CREATES, effort.duration, None);
+            outcomes.push(assert_no_failures(outcome));
         }
     }
     let pairs = durable.iter().zip(&unsynced);
-    let ratios =
-        pairs.map(|(durable, unsynced)| durable.per_second() / unsynced.per_second()).collect();
+    let ratios = pairs
+        .map(|(durable, unsynced)| durable.requests_per_second() / unsynced.requests_per_second())
+        .collect();
     let (durable_name, unsynced_name) =
         ("create on PostgreSQL, durable", "create on PostgreSQL, no syncs");
     vec![
-        Figure::of(SUBJECT, format!("{durable_name} / {unsynced_name}"), Unit::Ratio, ratios),
-        rate(SUBJECT, durable_name, &durable),
-        rate(SUBJECT, unsynced_name, &unsynced),
+        Figure::from_rounds(
+            MEASUREMENT,
+            format!("{durable_name} / {unsynced_name}"),
+            Unit::Ratio,
+            ratios,
+        ),
+        rate_figure(MEASUREMENT, durable_name, &durable),
+        rate_figure(MEASUREMENT, unsynced_name, &unsynced),
     ]
 }
 
-/// Prepares a server that connects to the database by this port.
+/// Prepares a server that connects to the database through this port.
 fn server_setup(postgres: &Postgres, port: u16) -> Setup {
     postgres
         .server_setup_at(port)
-        .config(MANY_RUNS)
+        .config(MANY_RUNS_CONFIG)
         .env("JACKFIELD_WEBHOOK_REQUESTS_PER_S", "1000000")
-        .plugin("instant", &guest("instant"))
+        .plugin("instant", &read_guest("instant"))
 }
 
 /// Creates connections at the first server, and waits until all servers have them.
@@ -110,45 +135,54 @@ fn create_connections(hosts: &[TestHost]) -> Vec<Connection> {
     created
 }
 
-/// Puts all servers under load at the same time. Returns the number of events.
-fn load_all(loads: &[Load], time: Duration) -> u64 {
+/// Puts all servers under load at the same time. Returns the number of requests that were answered.
+fn run_all_loads(loads: &[Load], time: Duration) -> u64 {
     let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            loads.iter().map(|load| scope.spawn(|| load.attempt(CONCURRENT, time, None))).collect();
+        let threads: Vec<_> = loads
+            .iter()
+            .map(|load| {
+                scope
+                    .spawn(|| load.run_allowing_failures(CONCURRENT_CREATES_PER_SERVER, time, None))
+            })
+            .collect();
         threads.into_iter().map(|thread| thread.join().expect("the load ends")).collect()
     });
-    outcomes.into_iter().map(|it| without_failures(it).requests).sum()
+    outcomes.into_iter().map(|it| assert_no_failures(it).requests).sum()
 }
 
-/// Checks that no request failed: with failed requests, the result would be useless.
-fn without_failures(outcome: Outcome) -> Outcome {
+/// Panics if a request failed, because the outcome would be useless then. Returns the outcome.
+fn assert_no_failures(outcome: Outcome) -> Outcome {
     assert_eq!(outcome.failed, 0, "requests failed: {outcome:?}");
     outcome
 }
 
-/// The CPU time, statements and round trips since the start.
+/// What all creates have cost since the start of the servers and the database.
 struct Costs {
-    servers_ms: u64,
-    database_ms: u64,
-    counts: Counts,
+    /// The CPU time of all servers together.
+    servers_cpu_ms: u64,
+    /// The CPU time of the database.
+    database_cpu_ms: u64,
+    /// The statements and round trips of all servers together.
+    counts: MessageCounts,
 }
 
 impl Costs {
-    fn now(hosts: &[TestHost], postgres: &Postgres, relay: &CountingRelay) -> Self {
+    fn read(hosts: &[TestHost], postgres: &Postgres, relay: &CountingRelay) -> Self {
         Self {
-            servers_ms: hosts.iter().map(TestHost::cpu_ms).sum(),
-            database_ms: postgres.cpu_ms(),
+            servers_cpu_ms: hosts.iter().map(TestHost::cpu_ms).sum(),
+            database_cpu_ms: postgres.cpu_ms(),
             counts: relay.counts(),
         }
     }
 
-    /// Returns the costs of each event since `before`: microseconds of the servers and of the
-    /// database, statements, and round trips.
+    /// Returns how much one event has cost since `before` was read. The four numbers are the
+    /// microseconds of CPU time of the servers and of the database, the statements, and the round
+    /// trips.
     fn per_event(&self, before: &Self, events: u64) -> [f64; 4] {
         let events = events as f64;
         [
-            (self.servers_ms - before.servers_ms) as f64 * 1e3 / events,
-            (self.database_ms - before.database_ms) as f64 * 1e3 / events,
+            (self.servers_cpu_ms - before.servers_cpu_ms) as f64 * 1e3 / events,
+            (self.database_cpu_ms - before.database_cpu_ms) as f64 * 1e3 / events,
             (self.counts.statements - before.counts.statements) as f64 / events,
             (self.counts.round_trips - before.counts.round_trips) as f64 / events,
         ]

@@ -1,6 +1,7 @@
-//! A relay to PostgreSQL that counts the statements and round trips of clients. The chapter
-//! "Message Formats" of PostgreSQL's documentation describes the messages: each begins with its
-//! type and its length, except the first one, which has no type.
+//! A relay to PostgreSQL that counts the statements and round trips of all clients. The chapter
+//! "Message Formats" of PostgreSQL's documentation describes the messages. Each message begins with
+//! its type and its length. Only the first messages of a client have no type, and begin with their
+//! length.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,27 +10,29 @@ use jackfield_tests::{ConnectionHooks, start_relay};
 
 /// A relay that runs until the process ends.
 pub(crate) struct CountingRelay {
+    /// The port on which the relay listens.
     port: u16,
     counters: Arc<Counters>,
 }
 
+/// The counters of a relay, which all its clients increase.
 #[derive(Default)]
 struct Counters {
     statements: AtomicU64,
     round_trips: AtomicU64,
 }
 
-/// The numbers for all clients together.
+/// How many statements and round trips all clients together have made.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Counts {
+pub(crate) struct MessageCounts {
     pub(crate) statements: u64,
-    /// Number of times that a client has waited for an answer.
+    /// How many times a client has waited for an answer.
     pub(crate) round_trips: u64,
 }
 
 impl CountingRelay {
-    /// Starts a relay to this port of loopback.
-    pub(crate) fn to(port: u16) -> Self {
+    /// Starts a relay to the server that listens on this port of loopback.
+    pub(crate) fn start(port: u16) -> Self {
         let counters = Arc::<Counters>::default();
         let shared = Arc::clone(&counters);
         let port = start_relay(port, move || {
@@ -43,50 +46,54 @@ impl CountingRelay {
         Self { port, counters }
     }
 
+    /// The port on which the relay listens.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> MessageCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Counts {
+        MessageCounts {
             statements: read(&self.counters.statements),
             round_trips: read(&self.counters.round_trips),
         }
     }
 }
 
-/// The protocol version, 1234, of a first message that does not start a session, but requests TLS
-/// or another encryption.
+/// The major protocol version, 1234, in a client's first message if this message requests an
+/// encrypted connection. Such a message does not start a session.
 const ENCRYPTION_REQUEST: [u8; 2] = 1234_u16.to_be_bytes();
 
 /// Parses the messages of one client.
 #[derive(Default)]
 struct MessageParser {
     counters: Arc<Counters>,
-    /// Whether the message that starts the session was read. This message and requests for TLS
-    /// before it have no type.
+    /// Whether the message that starts the session was read. This message, and requests for
+    /// encryption before it, have no type.
     has_started: bool,
-    /// The bytes of a message's incomplete head.
+    /// The bytes of a message's head that have been read so far. It is emptied when the head is
+    /// complete.
     head: Vec<u8>,
-    /// The number of bytes of a message's body that are still to come.
-    body_left: usize,
+    /// How many bytes of a message's body have not been read yet.
+    unread_body_bytes: usize,
 }
 
 impl MessageParser {
+    /// Reads bytes that the client has sent. The bytes may begin and end in the middle of a
+    /// message.
     fn read(&mut self, mut bytes: &[u8]) {
         while let Some((first, rest)) = bytes.split_first() {
-            if self.body_left > 0 {
-                let skipped = self.body_left.min(bytes.len());
-                self.body_left -= skipped;
+            if self.unread_body_bytes > 0 {
+                let skipped = self.unread_body_bytes.min(bytes.len());
+                self.unread_body_bytes -= skipped;
                 bytes = &bytes[skipped..];
                 continue;
             }
             self.head.push(*first);
             bytes = rest;
-            self.body_left = match (self.has_started, &self.head[..]) {
+            self.unread_body_bytes = match (self.has_started, &self.head[..]) {
                 (true, &[kind, a, b, c, d]) => {
-                    self.count(kind);
+                    self.count_message(kind);
                     body_length([a, b, c, d], 4)
                 }
                 (false, &[a, b, c, d, version, minor, _, _]) => {
@@ -99,9 +106,9 @@ impl MessageParser {
         }
     }
 
-    /// Counts a message by its type. Execute and Query run a statement. After Sync and Query, the
-    /// client waits for an answer.
-    fn count(&self, kind: u8) {
+    /// Counts a message by its type. A message Execute or Query runs a statement. After a message
+    /// Sync or Query, the client waits for an answer.
+    fn count_message(&self, kind: u8) {
         let add = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         if matches!(kind, b'E' | b'Q') {
             add(&self.counters.statements);
@@ -112,12 +119,10 @@ impl MessageParser {
     }
 }
 
-/// Returns the length of a message's body. The length in the message includes `counted_head` bytes
+/// Returns the length of a message's body. The length in the message also counts `head_bytes` bytes
 /// of the head.
-fn body_length(length: [u8; 4], counted_head: usize) -> usize {
-    (u32::from_be_bytes(length) as usize)
-        .checked_sub(counted_head)
-        .expect("a message of PostgreSQL")
+fn body_length(length: [u8; 4], head_bytes: usize) -> usize {
+    (u32::from_be_bytes(length) as usize).checked_sub(head_bytes).expect("a message of PostgreSQL")
 }
 
 #[cfg(test)]
@@ -125,8 +130,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_counted_if_the_bytes_arrive_in_any_pieces() {
-        // A request for TLS, a start, a query, then bind, execute, execute and sync.
+    fn messages_are_counted_however_their_bytes_are_split() {
+        // The messages are a request for TLS, the start of the session, and Query. Then follow
+        // Bind, Execute, Execute and Sync.
         let mut bytes = vec![0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
         bytes.extend([0, 0, 0, 9, 0, 3, 0, 0, b'Q']);
         for (kind, body) in
@@ -141,7 +147,11 @@ mod tests {
             bytes.chunks(size).for_each(|bytes| parser.read(bytes));
             let counters = Arc::clone(&parser.counters);
             let counted = CountingRelay { port: 0, counters }.counts();
-            assert_eq!(counted, Counts { statements: 3, round_trips: 2 }, "pieces of {size}");
+            assert_eq!(
+                counted,
+                MessageCounts { statements: 3, round_trips: 2 },
+                "pieces of {size}"
+            );
         }
     }
 }

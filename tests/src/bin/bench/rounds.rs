@@ -1,5 +1,5 @@
-//! Alternating rounds: in each round, all compared servers are put under load one after the other.
-//! So other work of the machine affects all of them.
+//! Measures servers in alternating rounds. In each round, all compared servers are put under load,
+//! one after the other. So other work of the machine affects all of them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,11 +7,14 @@ use std::time::Duration;
 use crate::load::{Load, Outcome};
 use crate::report::{Figure, Unit, format_number};
 
-/// The number and duration of the rounds.
+/// How many rounds are measured, and how long.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
+    /// The number of rounds.
     pub(crate) rounds: usize,
+    /// How long each server is under load in each round.
     pub(crate) duration: Duration,
+    /// Whether fewer and shorter rounds are enough, because `--quick` was given.
     pub(crate) is_quick: bool,
 }
 
@@ -21,7 +24,7 @@ impl Effort {
         Self { rounds, duration: Duration::from_secs(seconds), is_quick }
     }
 
-    /// Returns `full`, or in a quick run `quick`.
+    /// Returns `quick` for a quick measurement, otherwise `full`.
     pub(crate) fn pick(self, full: u32, quick: u32) -> u32 {
         if self.is_quick { quick } else { full }
     }
@@ -29,20 +32,23 @@ impl Effort {
 
 /// A server that is put under load in each round.
 pub(crate) struct Contender {
+    /// The name of the contender in figures.
     pub(crate) name: &'static str,
+    /// The requests that the server gets.
     pub(crate) load: Load,
+    /// Number of client connections.
     pub(crate) connections: usize,
 }
 
-/// The outcomes of the rounds, by the name of the contender.
+/// The outcomes of all rounds, by the name of the contender.
 pub(crate) struct Rounds(BTreeMap<&'static str, Vec<Outcome>>);
 
-/// The pause after each load. The server finishes postponed work in it.
-pub(crate) const PAUSE: Duration = Duration::from_millis(300);
+/// The length of the pause after each load. In the pause, the server finishes postponed work.
+const PAUSE_AFTER_LOAD: Duration = Duration::from_millis(300);
 
-/// Warms up all contenders, then puts them under load one after the other, in several rounds. Calls
-/// `after_round` after each round.
-pub(crate) fn alternate(
+/// Warms up all contenders. Then puts them under load one after the other, in several rounds. Calls
+/// `after_round` at the end of each round.
+pub(crate) fn run_alternating_rounds(
     contenders: &[Contender],
     effort: Effort,
     mut after_round: impl FnMut(),
@@ -54,13 +60,13 @@ pub(crate) fn alternate(
     for round in 1..=effort.rounds {
         for contender in contenders {
             let outcome = contender.load.run(contender.connections, effort.duration);
-            let (name, per_second) = (contender.name, outcome.per_second());
+            let (name, per_second) = (contender.name, outcome.requests_per_second());
             println!(
                 "round {round}: {name}: {per_second:.0}/s, p50 {:.2} p99 {:.1} p99.9 {:.1} ms",
                 outcome.p50_ms, outcome.p99_ms, outcome.p999_ms
             );
             outcomes.entry(name).or_default().push(outcome);
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(PAUSE_AFTER_LOAD);
         }
         after_round();
     }
@@ -72,27 +78,31 @@ impl Rounds {
     ///
     /// # Panics
     /// If no contender has this name.
-    pub(crate) fn of(&self, name: &str) -> &[Outcome] {
+    pub(crate) fn outcomes_of(&self, name: &str) -> &[Outcome] {
         self.0.get(name).unwrap_or_else(|| panic!("no contender is named {name}"))
     }
 
-    /// Divides the requests per second of `name` by those of `base`, for each round.
-    pub(crate) fn ratio(&self, measurement: &'static str, name: &str, base: &str) -> Figure {
-        let pairs = self.of(name).iter().zip(self.of(base));
-        let ratios = pairs.map(|(one, other)| one.per_second() / other.per_second()).collect();
-        Figure::of(measurement, format!("{name} / {base}"), Unit::Ratio, ratios)
+    /// Divides the requests per second of the contender `name` by those of the contender `base`, in
+    /// each round.
+    pub(crate) fn ratio_figure(&self, measurement: &'static str, name: &str, base: &str) -> Figure {
+        let pairs = self.outcomes_of(name).iter().zip(self.outcomes_of(base));
+        let ratios = pairs
+            .map(|(one, other)| one.requests_per_second() / other.requests_per_second())
+            .collect();
+        Figure::from_rounds(measurement, format!("{name} / {base}"), Unit::Ratio, ratios)
     }
 
     /// Returns the requests per second of one contender.
-    pub(crate) fn rate(&self, measurement: &'static str, name: &str) -> Figure {
-        rate(measurement, name, self.of(name))
+    pub(crate) fn rate_figure(&self, measurement: &'static str, name: &str) -> Figure {
+        rate_figure(measurement, name, self.outcomes_of(name))
     }
 }
 
-/// Returns the requests per second. The note contains the medians of the rounds' latencies.
-pub(crate) fn rate(measurement: &'static str, name: &str, rounds: &[Outcome]) -> Figure {
+/// Returns the requests per second. The figure's note contains the latencies, each as a median of
+/// all rounds.
+pub(crate) fn rate_figure(measurement: &'static str, name: &str, rounds: &[Outcome]) -> Figure {
     let figure = |unit, value: fn(&Outcome) -> f64| {
-        Figure::of(measurement, name, unit, rounds.iter().map(value).collect())
+        Figure::from_rounds(measurement, name, unit, rounds.iter().map(value).collect())
     };
     let latency = |value| format_number(figure(Unit::Milliseconds, value).median);
     let (p50, p99, p999) =
@@ -102,5 +112,5 @@ pub(crate) fn rate(measurement: &'static str, name: &str, rounds: &[Outcome]) ->
     if failed > 0 {
         note += &format!("; {failed} failed");
     }
-    figure(Unit::PerSecond, Outcome::per_second).with_note(note)
+    figure(Unit::PerSecond, Outcome::requests_per_second).with_note(note)
 }

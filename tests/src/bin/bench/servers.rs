@@ -1,5 +1,5 @@
-//! Starts the servers under load, each on core 0: Jackfield with its default settings, and other
-//! servers with which it is compared (peers).
+//! Starts the servers that are measured, most of them on core 0. One kind of server is Jackfield.
+//! The other kind is a peer, a server with which Jackfield is compared.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -10,37 +10,41 @@ use serde_json::json;
 
 use crate::load::{Load, RequestKind};
 
-/// The core on which the servers run.
+/// The number of the core on which the servers run, except in measurements of several cores.
 pub(crate) const SERVER_CORE: &str = "0";
 
-/// Prepares a server on one core with a rate limit of a million requests per second. All other
-/// settings have their defaults.
-pub(crate) fn pinned() -> Setup {
-    on_cores(SERVER_CORE)
+/// Prepares a Jackfield server on one core. Its rate limit is a million requests per second, and
+/// its other settings have their defaults.
+pub(crate) fn setup_on_server_core() -> Setup {
+    setup_on_cores(SERVER_CORE)
 }
 
-/// Like [`pinned`], but on these cores.
-pub(crate) fn on_cores(cores: &str) -> Setup {
-    unlimited().run_under(&["taskset", "-c", cores])
+/// Prepares a Jackfield server as [`setup_on_server_core`] does, but on these cores.
+pub(crate) fn setup_on_cores(cores: &str) -> Setup {
+    setup_on_all_cores().run_under(&["taskset", "-c", cores])
 }
 
-/// Like [`pinned`], but on all cores.
-pub(crate) fn unlimited() -> Setup {
+/// Prepares a Jackfield server as [`setup_on_server_core`] does, but on all cores.
+pub(crate) fn setup_on_all_cores() -> Setup {
     Setup::new().env("JACKFIELD_WEBHOOK_REQUESTS_PER_S", "1000000")
 }
 
-/// Returns a guest that was built for the benchmarks, such as `instant`. It is built like a project
+/// Reads a guest that was built for the benchmarks, such as `instant`. It is built like a project
 /// of the template, but with a small stack.
-pub(crate) fn guest(name: &str) -> Guest {
-    let path = folder("BENCH_GUESTS").join(format!("{name}.wasm"));
+pub(crate) fn read_guest(name: &str) -> Guest {
+    let path = path_from_env("BENCH_GUESTS").join(format!("{name}.wasm"));
     let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     Guest { bytes }
 }
 
-/// Starts a server with this many versions of a guest, as connectors `c0`, `c1` and so on. They are
-/// added one after the other, because the compilation of many versions takes longer than the
-/// maximum time of a start.
-pub(crate) fn with_versions(setup: Setup, guest: &Guest, count: u32) -> (TestHost, Vec<String>) {
+/// Starts a server and installs `count` versions of a guest, as connectors `c0`, `c1` and so on.
+/// They are installed one after the other, because the compilation of many versions would last
+/// longer than a start may last. Returns the server and the names of the connectors.
+pub(crate) fn start_with_versions(
+    setup: Setup,
+    guest: &Guest,
+    count: u32,
+) -> (TestHost, Vec<String>) {
     let host = setup.start();
     let admin = host.admin();
     let names: Vec<_> = (0..count).map(|n| format!("c{n}")).collect();
@@ -59,27 +63,31 @@ pub(crate) fn add_connection(host: &TestHost, name: &str, connector: &str) -> Co
     host.add_connection(name, connector, json!({}), json!({}))
 }
 
-/// Returns a load of requests to these connections of a server.
-pub(crate) fn load(host: &TestHost, connections: &[Connection], kind: RequestKind) -> Load {
+/// Returns a load that sends requests to the webhooks of these connections.
+pub(crate) fn webhook_load(host: &TestHost, connections: &[Connection], kind: RequestKind) -> Load {
     let address = host.url().trim_start_matches("http://").to_owned();
     let base_paths = connections.iter().map(|it| it.webhook_path.clone()).collect();
     Load { address, kind, base_paths }
 }
 
-/// Returns the folder that `cargo xtask bench` names in this environment variable.
-pub(crate) fn folder(variable: &str) -> PathBuf {
-    let folder = std::env::var_os(variable);
-    folder.unwrap_or_else(|| panic!("{variable} is not set: run `cargo xtask bench`")).into()
+/// Returns the path of a file or folder that `cargo xtask bench` passes in this environment
+/// variable.
+pub(crate) fn path_from_env(variable: &str) -> PathBuf {
+    let path = std::env::var_os(variable);
+    path.unwrap_or_else(|| panic!("{variable} is not set: run `cargo xtask bench`")).into()
 }
 
-/// A running peer: a server with which Jackfield is compared. It is killed when it is dropped.
+/// A running server with which Jackfield is compared. The server is killed when this value is
+/// dropped.
 pub(crate) struct Peer {
+    /// The process of the server.
     child: Child,
+    /// The address of the server, `host:port`.
     address: String,
 }
 
 impl Peer {
-    /// Starts the native handler, which has no sandbox and no store.
+    /// Starts the native handler, an axum handler without a sandbox and without a store.
     pub(crate) fn native() -> Self {
         Self::start(|port| {
             let mut command = Command::new(peers_folder().join("native/release/native"));
@@ -88,8 +96,8 @@ impl Peer {
         })
     }
 
-    /// Starts `wasmtime serve`, which creates a new instance of this component for each request.
-    pub(crate) fn serve(options: &[&str]) -> Self {
+    /// Starts `wasmtime serve`, which creates a new instance of a component for each request.
+    pub(crate) fn wasmtime_serve(options: &[&str]) -> Self {
         Self::start(|port| {
             let mut command = Command::new(peers_folder().join("wasmtime/bin/wasmtime"));
             command.args(["serve", "-S", "cli"]).args(options);
@@ -99,11 +107,14 @@ impl Peer {
         })
     }
 
-    /// Starts `wasmtime serve` with the settings that performed best.
-    pub(crate) fn serve_tuned() -> Self {
+    /// Starts `wasmtime serve` with the options that made it fastest.
+    pub(crate) fn wasmtime_serve_tuned() -> Self {
         let keep_resident =
             "pooling-memory-keep-resident=2097152,pooling-table-keep-resident=2097152";
-        Self::serve(&["-O", &format!("pooling-allocator=y,{keep_resident},pooling-pagemap-scan=y")])
+        Self::wasmtime_serve(&[
+            "-O",
+            &format!("pooling-allocator=y,{keep_resident},pooling-pagemap-scan=y"),
+        ])
     }
 
     /// Starts a server that runs an Extism plugin.
@@ -139,12 +150,13 @@ impl Peer {
                 "--port",
                 &port.to_string(),
             ]);
-            command.arg("--app-dir").arg(folder("BENCH_SOURCES").join("fastapi"));
+            command.arg("--app-dir").arg(path_from_env("BENCH_SOURCES").join("fastapi"));
             command
         })
     }
 
-    /// Starts a server with a command, which gets a free port, and waits until the server listens.
+    /// Starts a server on core [`SERVER_CORE`], and waits until it listens. `command` gets a free
+    /// port, and returns the command that starts a server on this port.
     fn start(command: impl FnOnce(u16) -> Command) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("the listener has an address");
@@ -166,6 +178,7 @@ impl Peer {
         Self { child, address: address.to_string() }
     }
 
+    /// Returns a load that sends requests to this server.
     pub(crate) fn load(&self, kind: RequestKind) -> Load {
         Load { address: self.address.clone(), kind, base_paths: vec![String::new()] }
     }
@@ -180,5 +193,5 @@ impl Drop for Peer {
 
 /// Returns the folder with the built peers.
 fn peers_folder() -> PathBuf {
-    folder("BENCH_PEERS")
+    path_from_env("BENCH_PEERS")
 }

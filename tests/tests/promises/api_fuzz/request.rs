@@ -1,12 +1,12 @@
-//! Makes requests to an operation from its description in the OpenAPI document. Most requests are
-//! valid, and some have one mistake. This module sends nothing.
+//! Makes random requests to an operation from its description in the OpenAPI document. Most
+//! requests are valid, and some have one mistake. This module never sends a request.
 
 use jackfield_tests::{Random, failed_test};
 use serde_json::{Map, Value, json};
 
 /// The value of every secret that a request contains.
 pub(crate) const SECRET: &str = "s3cr3t-of-the-api-fuzzer";
-/// Texts that are often handled wrongly.
+/// Texts that programs often handle wrongly.
 const ODD_TEXTS: [&str; 14] = [
     "",
     " ",
@@ -23,83 +23,106 @@ const ODD_TEXTS: [&str; 14] = [
     "2026-01-01T00:00:00Z",
     "http://127.0.0.1:1/",
 ];
-/// From this depth on, a JSON value has no optional members.
-const DEPTH_MAX: usize = 5;
+/// A JSON value at this depth of nesting, or deeper, has no optional members.
+const OPTIONAL_DEPTH_MAX: usize = 5;
 
 /// The names and ids of existing objects, which the requests use.
 pub(crate) struct Pools {
+    /// The ids of connections.
     pub(crate) connections: Vec<String>,
+    /// The names of connectors.
     pub(crate) connectors: Vec<String>,
+    /// The ids of events.
     pub(crate) events: Vec<String>,
+    /// The ids of defects.
     pub(crate) defects: Vec<String>,
+    /// The ids of named tokens.
     pub(crate) tokens: Vec<String>,
+    /// The URL of the fake tracker.
     pub(crate) tracker_url: String,
+    /// The bytes of a valid connector.
     pub(crate) connector_file: Vec<u8>,
 }
 
+/// An operation of the OpenAPI document.
 pub(crate) struct Operation {
+    /// Its `operationId`.
     pub(crate) id: String,
+    /// Its method in upper case.
     pub(crate) method: String,
+    /// Its path, with parameters such as `{id}`.
     path: String,
+    /// Its description in the document.
     description: Value,
 }
 
+/// A request that the test will send.
 pub(crate) struct Request {
     pub(crate) method: String,
+    /// The path with the query.
     pub(crate) path: String,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
-    /// Whether a parameter in the path is replaced, so that the path may belong to another
+    /// Whether the parameters in the path have odd values, so that the path may belong to another
     /// operation or to none.
     pub(crate) has_odd_path: bool,
 }
 
 impl Operation {
+    /// Reads an operation from its description in the document.
     pub(crate) fn new(method: &str, path: &str, description: &Value) -> Self {
         let id = description["operationId"].as_str().expect("an id").to_owned();
         let (method, path) = (method.to_uppercase(), path.to_owned());
         Self { id, method, path, description: description.clone() }
     }
 
+    /// Returns the statuses of answers that the document describes.
     pub(crate) fn statuses(&self) -> Vec<u16> {
         let responses = self.description["responses"].as_object().expect("responses");
         responses.keys().filter_map(|status| status.parse().ok()).collect()
     }
 
+    /// Returns the schema of the JSON in an answer with this status.
     pub(crate) fn answer_schema(&self, status: u16) -> Option<Value> {
         let response = &self.description["responses"][status.to_string()];
         response["content"]["application/json"].get("schema").cloned()
     }
 
+    /// Returns the schemas of all JSON answers that the document describes.
     pub(crate) fn answer_schemas(&self) -> Vec<Value> {
         self.statuses().into_iter().filter_map(|status| self.answer_schema(status)).collect()
     }
 
-    pub(crate) fn request(&self, random: &mut Random, pools: &Pools) -> Request {
+    /// Makes a random request to this operation.
+    pub(crate) fn random_request(&self, random: &mut Random, pools: &Pools) -> Request {
         let has_odd_path = random.one_in(12);
         let mut path = String::new();
         for part in self.path.split_inclusive(['{', '}']) {
             match part.strip_suffix('}') {
-                Some(name) => path.push_str(&self.path_value(name, has_odd_path, random, pools)),
+                Some(name) => {
+                    path.push_str(&self.random_path_value(name, has_odd_path, random, pools));
+                }
                 None => path.push_str(part.trim_end_matches('{')),
             }
         }
-        path.push_str(&self.query(random, pools));
+        path.push_str(&self.random_query(random, pools));
         let mut headers = vec![("content-type", "application/json".to_owned())];
         let has_if_match = self.parameters().any(|parameter| parameter["name"] == "If-Match");
         if has_if_match && random.one_in(4) {
             let tags = ["*", "\"1\"", "\"2\", \"3\"", "W/\"1\"", "1", "\""];
             headers.push(("if-match", (*random.pick(&tags)).to_owned()));
         }
-        let body = self.body(random, pools);
+        let body = self.random_body(random, pools);
         Request { method: self.method.clone(), path, headers, body, has_odd_path }
     }
 
+    /// Returns the descriptions of the parameters in the path, the query and the headers.
     fn parameters(&self) -> impl Iterator<Item = &Value> {
         self.description["parameters"].as_array().into_iter().flatten()
     }
 
-    fn path_value(
+    /// Returns a random value for the path parameter with this name.
+    fn random_path_value(
         &self,
         name: &str,
         has_odd_path: bool,
@@ -127,7 +150,8 @@ impl Operation {
         if pool.is_empty() { "none".to_owned() } else { random.pick(pool).clone() }
     }
 
-    fn query(&self, random: &mut Random, pools: &Pools) -> String {
+    /// Returns a random query with its `?`, or an empty text.
+    fn random_query(&self, random: &mut Random, pools: &Pools) -> String {
         let mut pairs = Vec::new();
         for parameter in self.parameters().filter(|parameter| parameter["in"] == "query") {
             let name = parameter["name"].as_str().unwrap_or_default();
@@ -151,7 +175,8 @@ impl Operation {
         if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
     }
 
-    fn body(&self, random: &mut Random, pools: &Pools) -> Vec<u8> {
+    /// Returns a random body of a request.
+    fn random_body(&self, random: &mut Random, pools: &Pools) -> Vec<u8> {
         let content = &self.description["requestBody"]["content"];
         if content["application/octet-stream"].is_object() {
             return match random.below(8) {
@@ -185,8 +210,8 @@ impl Operation {
     }
 }
 
-/// Returns a random value that the schema allows. `name` is the name of the member, because some
-/// members must refer to an existing object.
+/// Returns a random value that the schema allows. `name` is the name of the member that gets the
+/// value, because some members must refer to an existing object.
 fn random_value(
     schema: &Value,
     name: &str,
@@ -212,7 +237,7 @@ fn random_value(
     match *random.pick(&types) {
         "object" => random_object(schema, random, pools, depth),
         "array" => {
-            let count = if depth > DEPTH_MAX { 0 } else { random.below(3) };
+            let count = if depth > OPTIONAL_DEPTH_MAX { 0 } else { random.below(3) };
             let item = |_| random_value(&schema["items"], "", random, pools, depth + 1);
             (0..count).map(item).collect()
         }
@@ -228,24 +253,27 @@ fn random_value(
     }
 }
 
+/// Returns a random JSON object that the schema allows.
 fn random_object(schema: &Value, random: &mut Random, pools: &Pools, depth: usize) -> Value {
     let required = schema["required"].as_array().cloned().unwrap_or_default();
     let mut members = Map::new();
     for (name, member) in schema["properties"].as_object().into_iter().flatten() {
-        if required.iter().any(|other| other == name) || depth < DEPTH_MAX && random.one_in(3) {
+        if required.iter().any(|other| other == name)
+            || depth < OPTIONAL_DEPTH_MAX && random.one_in(3)
+        {
             members.insert(name.clone(), random_value(member, name, random, pools, depth + 1));
         }
     }
     let additional = &schema["additionalProperties"];
-    if additional.is_object() && depth < DEPTH_MAX && random.one_in(2) {
+    if additional.is_object() && depth < OPTIONAL_DEPTH_MAX && random.one_in(2) {
         let name = *random.pick(&["url", "api-key", "x", "title_template"]);
         members.insert(name.to_owned(), random_value(additional, "", random, pools, depth + 1));
     }
     Value::Object(members)
 }
 
-/// Returns a value that refers to an existing object, for members that need one although their
-/// schema does not say so.
+/// Returns a value for a member that must refer to an existing object, although its schema does not
+/// require that. Returns `None` for other members.
 fn existing_value(name: &str, schema: &Value, random: &mut Random, pools: &Pools) -> Option<Value> {
     if random.one_in(6) {
         return None;

@@ -1,5 +1,5 @@
-//! Mistakes of a connector's author. For each one, `jackfield new` or `build` prints one line that
-//! says what to do, ends with exit code 1, and leaves no incomplete file or folder.
+//! Mistakes of a connector's author. At each mistake, `jackfield new` or `jackfield build` prints
+//! one line that says what to do, ends with exit code 1, and leaves no incomplete file or folder.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -25,6 +25,7 @@ fn assert_failed(ended: EndedCommand, words: &[&str]) {
     }
 }
 
+/// Returns the names of the files and folders in a folder.
 fn file_names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("the folder");
     let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
@@ -32,7 +33,7 @@ fn file_names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn new_refuses_wrong_names_options_and_folders() {
+fn jackfield_new_refuses_wrong_names_options_and_folders() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for name in ["My_Tracker", "../up", ""] {
         assert_failed(run_new(folder.path(), &[name, "--lang", "rust"]), &["a-z, 0-9 and `-`"]);
@@ -59,7 +60,7 @@ fn new_refuses_wrong_names_options_and_folders() {
 }
 
 #[test]
-fn build_refuses_a_folder_that_is_not_a_project() {
+fn jackfield_build_refuses_a_folder_that_is_not_a_project() {
     let parent = tempfile::tempdir().expect("a temporary folder");
     let build = |folder: &str| run(Command::new(binary()).args(["build", folder]), parent.path());
     fs::create_dir(parent.path().join("qa")).expect("a folder");
@@ -73,8 +74,8 @@ fn build_refuses_a_folder_that_is_not_a_project() {
     assert_failed(build("qa"), &["cannot create", "/qa/.build"]);
 }
 
-/// Each language, the first tool that `build` runs for it, and words of the advice to install the
-/// tool.
+/// Each language, with the first tool that `jackfield build` runs for this language, and with words
+/// of the advice how to install the tool.
 const TOOLS: [(&str, &str, &str); 7] = [
     ("rust", "rustc", "rustup update stable"),
     ("javascript", "node", "apt install nodejs npm"),
@@ -85,7 +86,8 @@ const TOOLS: [(&str, &str, &str); 7] = [
     ("go", "go", "install Go 1.27"),
 ];
 
-/// Builds the project with only these programs in the PATH. Each program is a shell script.
+/// Builds the project. The PATH contains only these programs, which are shell scripts. A program
+/// has a name and a text.
 fn build_with_programs(project: &Project, programs: &[(&str, &str)]) -> EndedCommand {
     let path = tempfile::tempdir().expect("a temporary folder");
     for (name, script) in programs {
@@ -117,7 +119,7 @@ fn a_missing_or_old_tool_is_named_with_the_command_that_installs_it() {
 }
 
 #[test]
-fn build_adds_a_missing_target_of_rust() {
+fn jackfield_build_installs_a_missing_target_of_rust() {
     let project = Project::new("rust", &[]);
     let rustc = ("rustc", "[ \"$1\" = --version ] && echo rustc 1.95.0 || echo /missing");
     let error = build_with_programs(&project, &[rustc]).assert_failure();

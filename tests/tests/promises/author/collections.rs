@@ -1,6 +1,6 @@
-//! Go's garbage collector in a connector. The test calls `create` many times; each call receives
-//! large answers and collects garbage. It checks the events, because the webhook also answers 200
-//! if a create traps and `find` then adopts its defect.
+//! Tests Go's garbage collector in a connector. The test calls `create` many times. Each call
+//! receives large answers and collects garbage. The test checks the events, because the webhook
+//! also answers 200 if a create traps and `find` then finds the defect.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -9,12 +9,15 @@ use serde_json::json;
 
 use super::project::{NAME, Project};
 
+/// The number of calls of `create`.
 const CREATES: usize = 1_000;
+/// The number of threads that send requests.
 const THREADS: usize = 4;
+/// The size of the text in each large answer.
 const ANSWER_BYTES: usize = 1 << 20;
 
-/// Go code that reads more than 4 MiB, after which Go collects garbage by itself, and then collects
-/// garbage explicitly.
+/// Go code that reads more than 4 MiB, so that Go collects garbage by itself. Then the code
+/// collects garbage explicitly.
 const GO_CREATE: &str = "\
 	for range 4 {
 		if _, err := tracker.Request(http.MethodGet, \"/large.json\", jackfield.More{}); err != nil {
@@ -24,6 +27,7 @@ const GO_CREATE: &str = "\
 	runtime.GC()
 	runtime.GC()
 	created, err := jackfield.Post";
+/// The imports that this code needs.
 const GO_IMPORTS: &str = "\t\"runtime\"\n\n\thttp \"wit_component/jackfield_connector_http\"\n";
 
 #[test]
@@ -32,7 +36,7 @@ fn a_connector_in_go_survives_large_answers_and_garbage_collections() {
     project.edit("connector.go", "import (\n", &format!("import (\n{GO_IMPORTS}"));
     project.edit("connector.go", "\tcreated, err := jackfield.Post", GO_CREATE);
     project.build();
-    let host = super::serve(&project, &format!("{NAME}.wasm"));
+    let host = super::start_server_with_connector(&project, &format!("{NAME}.wasm"));
     let large = json!({"text": "ä".repeat(ANSWER_BYTES / 2)}).to_string();
     let created = AtomicU32::new(0);
     let tracker = ScriptedServer::start(move |exchange| {

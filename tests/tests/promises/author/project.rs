@@ -1,4 +1,4 @@
-//! A project outside the repository, and the commands that its author runs.
+//! A connector's project outside the repository, and the commands that its author runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,12 @@ use jackfield_tests::{binary, target};
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// The name of each project.
 pub(crate) const NAME: &str = "my-tracker";
 
 /// A project in a temporary folder.
 pub(crate) struct Project {
+    /// The folder that contains the project's folder.
     parent: TempDir,
 }
 
@@ -29,12 +31,13 @@ impl Project {
         Self::create(&[&["--lang", language], options].concat())
     }
 
-    /// Creates a project like an example, in the example's own language.
+    /// Creates a project from an example, in the language of the example.
     #[track_caller]
     pub(crate) fn like(example: &str) -> Self {
         Self::create(&["--like", example])
     }
 
+    /// Creates a project with these options of `jackfield new`.
     #[track_caller]
     fn create(options: &[&str]) -> Self {
         let parent = tempfile::tempdir().expect("a temporary folder");
@@ -45,13 +48,14 @@ impl Project {
         project
     }
 
+    /// Returns the path of a file of the project.
     pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.parent.path().join(NAME).join(file)
     }
 
-    /// Runs a command of `jackfield` in the project's folder. Projects in Rust share compiled
-    /// dependencies with the test guests. All projects share the tools that are downloaded from
-    /// PyPI.
+    /// Runs a command of `jackfield` in the project's folder. Rust projects and the test guests use
+    /// one target folder, so cargo compiles their dependencies once. All projects use one folder of
+    /// tools from PyPI.
     pub(crate) fn run(&self, command: &str, arguments: &[&str]) -> EndedCommand {
         let mut program = Command::new(binary());
         program.arg(command).args(arguments).env("CARGO_TARGET_DIR", target().join("guests"));

@@ -1,11 +1,13 @@
-//! A JavaScript connector on the engine StarlingMonkey: the template works unchanged, and requests
-//! of `fetch` follow the rules of the interface `http`.
+//! A JavaScript connector on the engine StarlingMonkey. The template works unchanged. Requests of
+//! `fetch` follow the rules of the interface `http`.
 
 use jackfield_tests::{Reply, ScriptedServer};
 use serde_json::json;
 
 use super::project::{NAME, Project};
 
+/// JavaScript code of a function `count` that uses `fetch`. The function that the template contains
+/// gets the name `counted`.
 const COUNT_WITH_FETCH: &str = "\
   async count(_project) {
     const address = new URL('users/fetched.json', given().url);
@@ -25,7 +27,7 @@ fn a_connector_on_starlingmonkey_can_fetch() {
 
     project.edit("connector.js", "  count(_project) {", COUNT_WITH_FETCH);
     project.build();
-    let host = super::serve(&project, &file);
+    let host = super::start_server_with_connector(&project, &file);
     let tracker =
         ScriptedServer::start(|_| Reply::json(200, "{\"user\":{\"login\":\"jackfield\"}}"));
     let settings = json!({"url": tracker.url() + "/", "project": "qa"});

@@ -1,6 +1,6 @@
 //! The pages of connectors on the console. A person uploads a connector, rolls back to an earlier
-//! version, and removes the connector. The page of a connector shows how much of their limits its
-//! newest runs used, and it is fast even if there are many events.
+//! version, and removes the connector. The page of a connector shows how much of each limit the
+//! newest runs used. The page is fast even if there are many events.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use jackfield_tests::{Setup, TestHost, with_database};
 use serde_json::json;
 
 use crate::accounts::Browser;
-use crate::replay::{fixture, script};
+use crate::replay::{script, start_fixture};
 
 use super::browse;
 
@@ -26,6 +26,7 @@ fn create_upload_files(host: &TestHost) -> String {
     folder.display().to_string()
 }
 
+/// Returns whether the uploaded connector is in the plugins folder.
 fn is_installed(host: &TestHost) -> bool {
     let plugins: &Path = &host.folder().join("plugins");
     plugins.join("my-tracker.js").exists()
@@ -44,7 +45,7 @@ fn a_person_uploads_rolls_back_and_removes_a_connector() {
 }
 
 #[test]
-fn without_scripts_an_author_uploads_a_connector() {
+fn without_javascript_an_author_uploads_a_connector() {
     let host = Setup::new().start();
     let folder = create_upload_files(&host);
     let body = json!({"name": "ann", "role": "author"});
@@ -55,8 +56,8 @@ fn without_scripts_an_author_uploads_a_connector() {
 }
 
 #[test]
-fn the_page_of_a_connector_shows_its_use_of_limits_and_the_error_of_its_file() {
-    let fixture = fixture();
+fn the_page_of_a_connector_shows_its_use_of_limits_and_the_error_of_a_broken_file() {
+    let fixture = start_fixture();
     fixture.create();
     let file = fixture.host.folder().join("plugins/r.js");
     fs::write(file, "export const plugin = {;").expect("the script is written");
@@ -91,9 +92,9 @@ fn a_form_with_a_file_needs_the_csrf_token_of_the_session_and_may_be_large() {
     assert_eq!(refused.status, 400, "{refused:?}");
 }
 
-/// SQL that stores 200,000 events of the only connection. Every second event has a run. The CPU
-/// time of the newest run is 0 ms, that of each older run is 1 ms more, and after 99 ms follows 0
-/// ms again.
+/// SQL that stores 200,000 events of the only connection. Every second event has a run. The newest
+/// run used a CPU time of 0 ms, the next older run 1 ms, and so on up to 99 ms. Then the CPU times
+/// begin with 0 ms again.
 const INSERT_MANY_EVENTS: &str = "
     WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 199999),
         t (i, ms) AS (SELECT i, unixepoch() * 1000 - 86000000 + i * 400 FROM n)
@@ -106,8 +107,8 @@ const INSERT_MANY_EVENTS: &str = "
     FROM t";
 
 #[test]
-fn the_use_of_limits_is_read_from_the_newest_of_many_events() {
-    let mut fixture = fixture();
+fn the_use_of_limits_is_computed_from_the_newest_1000_runs() {
+    let mut fixture = start_fixture();
     fixture.host.stop();
     let stored =
         with_database(&fixture.host.data_folder(), |db| db.execute(INSERT_MANY_EVENTS, []));
@@ -127,7 +128,8 @@ fn the_use_of_limits_is_read_from_the_newest_of_many_events() {
         assert!(page.body.contains("98 ms"), "{}", page.body);
         begin.elapsed()
     };
-    // Other tests use the processor, too, so only the fastest of ten pages is checked.
+    // Other tests use the processor at the same time, so the test checks only the fastest of ten
+    // requests.
     let fastest = (0..10).map(|_| time_page()).min().expect("ten pages");
     assert!(fastest <= Duration::from_millis(100), "{fastest:?}");
 }

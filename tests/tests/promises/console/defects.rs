@@ -1,4 +1,4 @@
-//! A person decides about a defect in doubt on the console, without a mouse.
+//! A person decides on the console about a defect in doubt, with a keyboard and without a mouse.
 
 use jackfield_tests::{Reply, ScriptedServer, Setup, failed_test, wait_for};
 use serde_json::json;
@@ -12,7 +12,7 @@ fn a_person_with_a_keyboard_adopts_a_defect_in_doubt() {
     });
     let (host, connection) = Setup::new()
         .config("[create]\nin_doubt_s = \"never\"")
-        .start_with("good", json!({"url": tracker.url()}));
+        .start_with_guest("good", json!({"url": tracker.url()}));
     let test = failed_test();
     wait_for("the defect to be in doubt", 30, || {
         (host.create(&connection, &test).status == 409).then_some(())

@@ -1,18 +1,18 @@
-//! A person replays a recorded event on the console, with and without scripts. The page shows the
-//! differences side by side. `jackfield invoke --replay` accepts the file that the console
-//! downloads.
+//! A person replays a recorded event on the console, with JavaScript and without it. The page shows
+//! the differences side by side. `jackfield invoke --replay` accepts the recording that a person
+//! downloads from the console.
 
 use std::fs;
 
 use serde_json::json;
 
-use crate::replay::{fixture, script};
+use crate::replay::{script, start_fixture};
 
 use super::browse;
 
 #[test]
 fn a_person_replays_an_event_and_sees_the_differences() {
-    let fixture = fixture();
+    let fixture = start_fixture();
     fixture.create();
     browse(&fixture.host, "not-recorded", fixture.host.admin_token(), &[]);
     assert!(fixture.host.connection("qa")["recording_until"].is_string());
@@ -25,8 +25,8 @@ fn a_person_replays_an_event_and_sees_the_differences() {
 }
 
 #[test]
-fn without_scripts_an_event_is_replayed_and_downloaded_as_a_fixture() {
-    let fixture = fixture();
+fn without_javascript_an_event_is_replayed_and_downloaded_as_a_fixture() {
+    let fixture = start_fixture();
     fixture.record();
     fixture.create();
     let in_folder = |name: &str| fixture.host.folder().join(name);

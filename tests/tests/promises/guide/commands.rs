@@ -1,6 +1,6 @@
 //! Runs the commands of the author's guide one after the other, as an author copies them, with a
-//! script, a server and a real Redmine. Another test checks that the pages of the languages contain
-//! the commands that the tests in `author` run.
+//! script, a server and a real Redmine. Another test checks that the page of each language lists
+//! the commands of a project. The tests in `author.rs` run the same commands.
 
 use std::env;
 use std::fs;
@@ -31,7 +31,7 @@ fn each_command_of_the_guide_works() {
         let command = command
             .replace("https://tracker.example.com", &url)
             .replace("project=qa", &format!("project={}", project.id))
-            .replace("EVENT", &newest_event(&host));
+            .replace("EVENT", &newest_event_id(&host));
         if command.contains(" invoke ") && !folder.join("api-key.txt").exists() {
             fs::write(folder.join("settings.json"), settings.to_string()).expect("settings");
             let key = redmine.secrets()["api-key"].as_str().expect("a key").to_owned();
@@ -48,11 +48,11 @@ fn each_command_of_the_guide_works() {
             assert!(printed.contains(&project.only_issue().id), "{printed}");
         }
     }
-    // `invoke` created one issue, `test --record` one, and `trigger` two.
+    // `invoke` created one issue, `test --record` created one issue, and `trigger` created two.
     assert_eq!(project.issues().len(), 4);
 }
 
-/// Runs a command in the shell, which must succeed. Returns what it printed.
+/// Runs a command in a shell. Fails if the command fails. Returns what the command printed.
 fn run_command(host: &TestHost, folder: &Path, command: &str) -> String {
     let programs = binary().parent().expect("a folder").to_owned();
     let path = env::join_paths(
@@ -69,14 +69,14 @@ fn run_command(host: &TestHost, folder: &Path, command: &str) -> String {
     printed
 }
 
-/// Returns the id of the newest event; empty if there is no event.
-fn newest_event(host: &TestHost) -> String {
+/// Returns the id of the newest event, or an empty text if there is no event.
+fn newest_event_id(host: &TestHost) -> String {
     let events = host.admin().get("/events?limit=1").expect(200);
     events["events"][0]["id"].as_str().unwrap_or_default().to_owned()
 }
 
 #[test]
-fn the_page_of_each_language_has_the_commands_that_the_tests_of_projects_run() {
+fn the_page_of_each_language_lists_all_commands_from_new_to_cp() {
     for (language, file, is_built) in [
         ("rust", "my-tracker.wasm", true),
         ("javascript", "my-tracker.wasm", true),

@@ -1,12 +1,12 @@
 //! The password of the database comes from a file or from an environment variable. No error message
-//! contains it.
+//! contains the password.
 
 use std::fs;
 
-use super::{Home, PASSWORD, PASSWORD_VARIABLE, config, setup, start_postgres};
+use super::{CommandFolder, PASSWORD, PASSWORD_VARIABLE, config, setup, start_postgres};
 
 #[test]
-fn a_password_from_a_file_or_a_variable_is_used_and_a_wrong_one_is_never_printed() {
+fn a_password_from_a_file_or_a_variable_is_used_and_a_wrong_password_is_never_printed() {
     let postgres = start_postgres();
     let uses_scram =
         "SELECT rolpassword LIKE 'SCRAM-SHA-256%' FROM pg_authid WHERE rolname = 'app'";
@@ -16,7 +16,7 @@ fn a_password_from_a_file_or_a_variable_is_used_and_a_wrong_one_is_never_printed
     let output = host.output();
     assert!(!output.contains(PASSWORD), "the password was printed: {output}");
     host.stop();
-    let wrong = Home::new(&by_variable).with_password("pw-that-is-wrong-5506");
+    let wrong = CommandFolder::new(&by_variable).with_password("pw-that-is-wrong-5506");
     wrong.assert_refused(&["password authentication failed", "check `store_password`"]);
 
     let folder = tempfile::tempdir().expect("a folder");
@@ -24,7 +24,7 @@ fn a_password_from_a_file_or_a_variable_is_used_and_a_wrong_one_is_never_printed
     let reference = format!("file:{}", file.display());
     let roots = format!("secret_file_roots = [{:?}]\n", folder.path());
     let by_file = by_variable.replace(&format!("env:{PASSWORD_VARIABLE}"), &reference) + &roots;
-    let home = Home::new(&by_file).with_password("pw-that-is-wrong-5506");
+    let home = CommandFolder::new(&by_file).with_password("pw-that-is-wrong-5506");
     home.assert_refused(&["store_password", &file.display().to_string()]);
     fs::write(&file, "pw-that-is-wrong-5506\n").expect("the file");
     home.assert_refused(&["password authentication failed", "check `store_password`"]);

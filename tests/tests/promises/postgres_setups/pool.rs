@@ -1,5 +1,5 @@
-//! Servers connect to PostgreSQL through PgBouncer. Session mode works, and the modes `transaction`
-//! and `statement` are refused.
+//! Servers connect to PostgreSQL through PgBouncer. PgBouncer works in the mode `session`; its
+//! modes `transaction` and `statement` are refused.
 
 use std::fs;
 use std::net::TcpListener;
@@ -10,20 +10,22 @@ use jackfield_tests::{Guest, Postgres, failed_test, wait_for};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{Home, PASSWORD, assert_pause_is_noticed, config, setup, start_postgres};
+use super::{CommandFolder, PASSWORD, assert_pause_is_noticed, config, setup, start_postgres};
 
-/// Number of clicks of each thread while PgBouncer restarts.
+/// How many clicks each thread sends while PgBouncer restarts.
 const CLICKS_PER_THREAD: usize = 6;
+/// How often PgBouncer restarts under load.
 const RESTARTS: usize = 2;
 
 /// A process of PgBouncer, which is killed when this value is dropped.
-struct Pool {
+struct PgBouncer {
+    /// Contains the settings of PgBouncer and its file of users.
     folder: TempDir,
     port: u16,
     process: Child,
 }
 
-impl Pool {
+impl PgBouncer {
     fn start(postgres: &Postgres, mode: &str) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = free.local_addr().expect("its address").port();
@@ -39,13 +41,13 @@ impl Pool {
         );
         fs::write(users, format!("\"app\" \"{PASSWORD}\"\n")).expect("a file");
         fs::write(folder.path().join("settings"), settings).expect("a file");
-        let process = start(folder.path(), port);
+        let process = start_process(folder.path(), port);
         Self { folder, port, process }
     }
 
     fn restart(&mut self) {
         self.kill();
-        self.process = start(self.folder.path(), self.port);
+        self.process = start_process(self.folder.path(), self.port);
     }
 
     fn kill(&mut self) {
@@ -58,15 +60,15 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
+impl Drop for PgBouncer {
     fn drop(&mut self) {
         self.kill();
     }
 }
 
 /// Starts PgBouncer, and waits until it listens. PgBouncer refuses to run as root, so root starts
-/// it as the user `postgres`.
-fn start(folder: &Path, port: u16) -> Child {
+/// the process as the user `postgres`.
+fn start_process(folder: &Path, port: u16) -> Child {
     let mut command = Command::new("pgbouncer");
     if rustix::process::geteuid().is_root() {
         command = Command::new("setpriv");
@@ -83,8 +85,8 @@ fn start(folder: &Path, port: u16) -> Child {
 #[test]
 fn in_session_mode_servers_share_defects_and_notice_changes() {
     let postgres = start_postgres();
-    let pool = Pool::start(&postgres, "session");
-    let found = Home::new(&pool.config()).diagnose("database").expect("a finding");
+    let pool = PgBouncer::start(&postgres, "session");
+    let found = CommandFolder::new(&pool.config()).diagnose("database").expect("a finding");
     assert_eq!(found.0, "ok", "{found:?}");
     let start = || setup(&pool.config()).guests(["instant"]).start();
     let (a, b) = (start(), start());
@@ -100,20 +102,20 @@ fn in_session_mode_servers_share_defects_and_notice_changes() {
     assert_pause_is_noticed(&b, &a, &connection);
     let has_listener = "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE 'LISTEN %'";
     assert_eq!(postgres.query(has_listener), ["t"]);
-    let home = Home::new(&pool.config()).with_password("pw-that-is-wrong-5506");
+    let home = CommandFolder::new(&pool.config()).with_password("pw-that-is-wrong-5506");
     home.assert_refused(&["refuses the user", "check `store_password`"]);
 }
 
 #[test]
-fn transaction_mode_is_refused_and_doctor_says_session_mode() {
+fn transaction_mode_is_refused_and_doctor_recommends_session_mode() {
     let postgres = start_postgres();
-    // Start a server without PgBouncer first, so that the schema exists.
+    // A first server without PgBouncer creates the schema of the database.
     setup(&config("localhost", postgres.port(), "")).start().stop();
     for mode in ["transaction", "statement"] {
-        let pool = Pool::start(&postgres, mode);
-        let home = Home::new(&pool.config());
+        let pool = PgBouncer::start(&postgres, mode);
+        let home = CommandFolder::new(&pool.config());
         for _ in 0..2 {
-            let refusal = home.refusal();
+            let refusal = home.start_refusal();
             let words = ["a pool in transaction mode", "let PgBouncer use session mode"];
             assert!(words.iter().all(|it| refusal.contains(it)), "{refusal}");
             let (status, found) = home.diagnose("database pool").expect("a finding");
@@ -125,7 +127,7 @@ fn transaction_mode_is_refused_and_doctor_says_session_mode() {
 #[test]
 fn no_defect_is_lost_or_created_twice_while_a_pool_restarts_under_load() {
     let postgres = start_postgres();
-    let mut pool = Pool::start(&postgres, "session");
+    let mut pool = PgBouncer::start(&postgres, "session");
     let short_waits = "lease_ms = 2000\nsweep_ms = 500\n[create]\nin_doubt_s = 2\n[limits]\n\
                  run_ms = 4000\ncreate_answer_ms = 3000";
     let redmine = Guest::example("redmine");

@@ -1,6 +1,6 @@
-//! Servers share their connectors, and one of them cannot write into its plugins folder. It runs
-//! the connectors in its folder, reports what it cannot write, and changes nothing at the other
-//! servers.
+//! Several servers share their connectors, but one server cannot write into its plugins folder.
+//! This server runs the connectors in its folder, reports what it cannot write, and changes nothing
+//! at the other servers.
 
 use std::process::Command;
 
@@ -11,11 +11,12 @@ use serde_json::json;
 const READ_ONLY_SCRIPT: &str = "mount --bind plugins plugins && \
                                 mount -o remount,bind,ro plugins && exec \"$0\" \"$@\"";
 
-fn build(number: u32) -> Guest {
+fn guest_with_build(number: u32) -> Guest {
     Guest::named("instant").with_build(number)
 }
 
-/// Returns the SHA-256 of the connector `c` that the server uses; empty if it uses none.
+/// Returns the SHA-256 of the version of the connector `c` that the server uses. Returns an empty
+/// text if the server does not use the connector.
 fn sha256_in_use(host: &TestHost) -> String {
     let answer = host.admin().get("/connectors/c");
     let sha256 = || answer.json()["sha256"].as_str().map(str::to_owned);
@@ -23,21 +24,21 @@ fn sha256_in_use(host: &TestHost) -> String {
 }
 
 #[test]
-fn a_read_only_folder_serves_its_files_and_changes_nothing_at_the_others() {
+fn a_server_with_a_read_only_folder_runs_its_files_and_changes_nothing_at_other_servers() {
     let postgres = Postgres::start();
     let a = postgres
         .server_setup()
-        .plugin("c", &build(1))
-        .plugin("g", &build(6))
-        .plugin("h", &build(7))
+        .plugin("c", &guest_with_build(1))
+        .plugin("g", &guest_with_build(6))
+        .plugin("h", &guest_with_build(7))
         .start();
     let under = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", READ_ONLY_SCRIPT];
     let mut b = postgres
         .server_setup()
         .run_under(&under)
-        .plugin("c", &build(1))
-        .plugin("g", &build(6))
-        .plugin("h", &build(7))
+        .plugin("c", &guest_with_build(1))
+        .plugin("g", &guest_with_build(6))
+        .plugin("h", &guest_with_build(7))
         .start();
     let has_warned = || b.output().contains("cannot write into the plugins folder");
     wait_for("the warning", 20, || has_warned().then_some(()));
@@ -46,8 +47,8 @@ fn a_read_only_folder_serves_its_files_and_changes_nothing_at_the_others() {
         (b.create(&connection, &failed_test()).status == 200).then_some(())
     });
 
-    a.install("c", &build(2));
-    a.install("d", &build(3));
+    a.install("c", &guest_with_build(2));
+    a.install("d", &guest_with_build(3));
     wait_for("the messages about the connectors that it cannot write", 60, || {
         let output = b.output();
         let reports = |name: &str| {
@@ -56,7 +57,7 @@ fn a_read_only_folder_serves_its_files_and_changes_nothing_at_the_others() {
         };
         (reports("connector=c") && reports("connector=d")).then_some(())
     });
-    assert_eq!(sha256_in_use(&b), build(1).sha256());
+    assert_eq!(sha256_in_use(&b), guest_with_build(1).sha256());
     b.create(&connection, &failed_test()).assert_status(200);
     let of_d = a.add_connection("of-d", "d", json!({}), json!({}));
     let missing = wait_for("the connection at the other server", 20, || {
@@ -67,7 +68,7 @@ fn a_read_only_folder_serves_its_files_and_changes_nothing_at_the_others() {
     assert!(why.contains("there is no connector `d`"), "{why}");
     let (_, printed) = a.run_cli(&["doctor"]);
     assert!(printed.contains("connectors of the servers"), "{printed}");
-    let refused = b.admin().send("PUT", "/connectors/e", &[], &build(4).bytes);
+    let refused = b.admin().send("PUT", "/connectors/e", &[], &guest_with_build(4).bytes);
     assert!(refused.status >= 400 && refused.body.contains("Read-only"), "{refused:?}");
 
     let rollback = b.admin().json("POST", "/connectors/c/rollback", &json!({}));
@@ -81,12 +82,12 @@ fn a_read_only_folder_serves_its_files_and_changes_nothing_at_the_others() {
     });
     b.create(&connection, &failed_test()).assert_status(200);
     // When a later connector is reported, the read-only server has handled all earlier changes.
-    a.install("f", &build(5));
+    a.install("f", &guest_with_build(5));
     wait_for("the message about the later connector", 60, || {
         b.output().contains("connector=f").then_some(())
     });
     for (name, number) in [("c", 2), ("d", 3), ("f", 5), ("h", 7)] {
-        a.await_connector(name, "ready", Some(&build(number).sha256()));
+        a.await_connector(name, "ready", Some(&guest_with_build(number).sha256()));
         assert!(a.plugin(name).exists(), "{name} was removed at the other server");
     }
     assert_eq!(a.admin().get("/connectors/g").status, 404, "the removed connector came back");
@@ -94,7 +95,8 @@ fn a_read_only_folder_serves_its_files_and_changes_nothing_at_the_others() {
     assert_doctor_reports_read_only_folder(&postgres, &b);
 }
 
-/// Runs `doctor` in the namespaces of the server, and checks that it reports the read-only folder.
+/// Runs `doctor` in the namespaces of the server, and checks that `doctor` reports the read-only
+/// folder.
 fn assert_doctor_reports_read_only_folder(postgres: &Postgres, host: &TestHost) {
     let mut command = Command::new("nsenter");
     command.args(["--user", "--mount", "--preserve-credentials", "--target"]);
@@ -104,7 +106,7 @@ fn assert_doctor_reports_read_only_folder(postgres: &Postgres, host: &TestHost) 
     for (option, name) in folders {
         command.arg(option).arg(host.folder().join(name));
     }
-    let (variable, password) = postgres.variable();
+    let (variable, password) = postgres.password_variable();
     command.env(variable, password);
     let done = command.output().expect("nsenter runs");
     let printed = String::from_utf8_lossy(&done.stdout).into_owned();

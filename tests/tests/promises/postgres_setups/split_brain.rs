@@ -1,5 +1,5 @@
-//! Tests two dangers of a failover: the old primary continues to run, and PostgreSQL reports a
-//! commit as successful although the synchronous standby does not have it.
+//! Tests two dangers of a failover. The old primary may continue to run. PostgreSQL may report a
+//! commit as successful although the synchronous standby has not received it.
 
 use std::thread;
 
@@ -7,13 +7,14 @@ use jackfield_tests::{Guest, Postgres, RedmineFixture, failed_test, wait_for};
 use serde_json::{Value, json};
 
 use super::standby::{
-    SHORT_WAITS, ServerAtPrimary, assert_refused, start_with_synchronous_standby, while_suspended,
+    SHORT_WAITS, ServerAtPrimary, assert_refused, start_with_synchronous_standby,
+    while_standby_is_suspended,
 };
 use super::{config, setup};
 
-/// The sessions whose commit waits for a synchronous standby. If such a session is cancelled,
-/// PostgreSQL ends the wait, reports the commit as successful, and adds a warning.
-const WAITING_SESSIONS: &str = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+/// Selects the sessions whose commit waits for a synchronous standby. If the wait is cancelled,
+/// PostgreSQL reports the commit as successful, and adds a warning.
+const WAITING_SESSIONS_SQL: &str = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
 
 /// While `work` runs, ends each wait for the standby with the SQL function `function`. Returns the
 /// result of `work`, and the number of waits that were ended.
@@ -27,7 +28,7 @@ fn while_ending_waits<T: Send>(
         let mut ended_count = 0;
         while !work.is_finished() {
             ended_count +=
-                primary.query(&format!("SELECT {function}(pid) {WAITING_SESSIONS}")).len();
+                primary.query(&format!("SELECT {function}(pid) {WAITING_SESSIONS_SQL}")).len();
         }
         (work.join().expect("no panic"), ended_count)
     })
@@ -42,15 +43,16 @@ fn a_commit_whose_wait_for_the_standby_was_ended_does_not_count_as_stored() {
         let test = failed_test();
         let click = || server.host.create(&server.connection, &test);
         let (answer, ended_count) =
-            while_suspended(&standby, || while_ending_waits(&primary, function, click));
+            while_standby_is_suspended(&standby, || while_ending_waits(&primary, function, click));
         assert_refused(&answer);
         assert_ne!(ended_count, 0, "no commit has waited");
-        server.assert_writes(writes);
+        server.assert_write_count(writes);
         server.assert_created_once(&test, writes + 1);
     }
 }
 
-/// After a failover, one server still uses the old primary, and another server uses the new one.
+/// After a failover, one server still uses the old primary, and another server uses the new
+/// primary.
 #[test]
 fn no_server_that_uses_the_old_primary_sends_a_write() {
     let (primary, standby) = start_with_synchronous_standby();
@@ -62,7 +64,7 @@ fn no_server_that_uses_the_old_primary_sends_a_write() {
     let stored = failed_test();
     let id = fixture.create_until_final(&stored).expect("the defect")["id"].clone();
 
-    // The failover happens while the answer to a write is held back.
+    // The failover happens while the proxy holds a write.
     let in_flight = failed_test();
     let gate = proxy.hold_requests(jackfield_tests::Request::is_post);
     let click = old.create_in_background(connection, &in_flight);
@@ -77,7 +79,7 @@ fn no_server_that_uses_the_old_primary_sends_a_write() {
     let tests = [failed_test(), failed_test()];
     let click = |test: &Value| assert_refused(&old.create(connection, test));
     tests.iter().for_each(click);
-    // The clicks are still refused if a person ends the waits for the standby.
+    // The server still refuses the clicks if a person ends the waits of commits for the standby.
     let (_, ended_count) = while_ending_waits(&primary, "pg_cancel_backend", || {
         tests.iter().for_each(click);
     });
@@ -88,7 +90,7 @@ fn no_server_that_uses_the_old_primary_sends_a_write() {
     let new = setup_at(&standby).plugin("redmine", &redmine).start();
     for test in tests.iter().chain([&in_flight]) {
         let defect = new.create_until_final(connection, test).expect("the defect");
-        // The old server may still search in the tracker, and find the defect there.
+        // The old server may still search in the tracker, and then find the defect there.
         let answer = old.create(connection, test);
         match answer.status {
             200 => assert_eq!(answer.json()["id"], defect["id"]),

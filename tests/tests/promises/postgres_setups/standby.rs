@@ -1,5 +1,5 @@
-//! Tests standbys. `doctor` reports an asynchronous one, a synchronous one confirms each change,
-//! and a server uses a standby only after it was promoted.
+//! Tests standbys. `doctor` reports an asynchronous standby. A synchronous standby must confirm
+//! each change. A server uses a standby only after the standby was promoted.
 
 use jackfield_tests::{
     Answer, Connection, Guest, Postgres, Reply, ScriptedServer, TestHost, failed_test, wait_for,
@@ -7,14 +7,14 @@ use jackfield_tests::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::{Home, config, setup, start_postgres};
+use super::{CommandFolder, config, setup, start_postgres};
 
 /// Returns for each connected standby whether it confirms commits: `sync`, `quorum` or `async`.
 const SYNC_STATE_SQL: &str = "SELECT sync_state FROM pg_stat_replication";
-/// A configuration with shorter waits than the default ones, so that the tests end sooner.
+/// A configuration with shorter waits than the defaults, so that the tests end sooner.
 pub(super) const SHORT_WAITS: &str = "lease_ms = 2000\nsweep_ms = 500\nstore_statement_s = 2\nstore_connect_s = 2\n\
                      [create]\nin_doubt_s = 2\n[limits]\nrun_ms = 4000\ncreate_answer_ms = 3000";
-/// Number of clicks of each thread before, during and after the failover.
+/// How many clicks each thread sends before, during and after the failover.
 const CLICKS_PER_THREAD: usize = 4;
 
 /// Starts a primary, and a standby that must confirm each commit.
@@ -26,8 +26,8 @@ pub(super) fn start_with_synchronous_standby() -> (Postgres, Postgres) {
     (primary, standby)
 }
 
-/// Runs `work` while the standby receives nothing, so that commits wait for the standby.
-pub(super) fn while_suspended<T>(standby: &Postgres, work: impl FnOnce() -> T) -> T {
+/// Runs `work` while the standby receives no changes, so that commits wait for the standby.
+pub(super) fn while_standby_is_suspended<T>(standby: &Postgres, work: impl FnOnce() -> T) -> T {
     let receiver = standby.query("SELECT pid FROM pg_stat_wal_receiver").remove(0);
     let receiver = Pid::from_raw(receiver.parse().expect("a number")).expect("a process");
     kill_process(receiver, Signal::STOP).expect("the process is suspended");
@@ -41,7 +41,7 @@ pub(super) fn assert_refused(answer: &Answer) {
     assert!([503, 504].contains(&answer.status), "{answer:?}");
 }
 
-/// A server that uses the primary, with a tracker whose search finds nothing.
+/// A server that uses the primary, and a tracker whose search finds nothing.
 pub(super) struct ServerAtPrimary {
     tracker: ScriptedServer,
     pub(super) host: TestHost,
@@ -63,12 +63,12 @@ impl ServerAtPrimary {
 
     /// Checks how many writes the tracker has received.
     #[track_caller]
-    pub(super) fn assert_writes(&self, count: usize) {
+    pub(super) fn assert_write_count(&self, count: usize) {
         assert_eq!(self.tracker.posts(), count, "the tracker received a wrong number of writes");
     }
 
-    /// Clicks until the defect is created, which needs one write. The tracker has then received
-    /// `writes` writes.
+    /// Clicks until the defect is created. Checks that the tracker has then received `writes`
+    /// writes, including those of earlier clicks.
     #[track_caller]
     pub(super) fn assert_created_once(&self, test: &Value, writes: usize) {
         let defect = self.host.create_until_final(&self.connection, test).expect("the defect");
@@ -79,7 +79,7 @@ impl ServerAtPrimary {
 #[test]
 fn doctor_warns_of_an_asynchronous_standby_and_of_commits_that_wait() {
     let primary = start_postgres();
-    let home = Home::new(&config("localhost", primary.port(), ""));
+    let home = CommandFolder::new(&config("localhost", primary.port(), ""));
     let diagnosis = || home.diagnose("database standbys");
     assert_eq!(diagnosis(), None);
     let standby = primary.standby();
@@ -125,7 +125,7 @@ fn doctor_warns_of_an_asynchronous_standby_and_of_commits_that_wait() {
 fn a_server_refuses_a_standby_whether_its_schema_exists_or_not() {
     let primary = start_postgres();
     let standby = primary.standby();
-    let home = Home::new(&config("localhost", standby.port(), ""));
+    let home = CommandFolder::new(&config("localhost", standby.port(), ""));
     let words = ["standby", "let `store` name the primary"];
     home.assert_refused(&words);
     setup(&config("localhost", primary.port(), "")).start().stop();
@@ -137,13 +137,14 @@ fn a_server_refuses_a_standby_whether_its_schema_exists_or_not() {
 #[test]
 fn no_write_is_sent_before_the_synchronous_standby_has_stored_its_journal_row() {
     let (primary, standby) = start_with_synchronous_standby();
-    // The servers must not depend on this default of the database.
+    // The servers must not depend on the default of the database, which this statement weakens.
     primary.query("ALTER DATABASE app SET synchronous_commit = off");
     let server = ServerAtPrimary::start(&primary);
     let test = failed_test();
-    let answer = while_suspended(&standby, || server.host.create(&server.connection, &test));
+    let answer =
+        while_standby_is_suspended(&standby, || server.host.create(&server.connection, &test));
     assert_refused(&answer);
-    server.assert_writes(0);
+    server.assert_write_count(0);
     server.assert_created_once(&test, 1);
 }
 

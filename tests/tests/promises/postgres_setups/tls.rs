@@ -1,5 +1,5 @@
-//! TLS to PostgreSQL: each `sslmode` has the effect that the documentation describes, for all
-//! sessions of a server.
+//! Servers connect to PostgreSQL with TLS. Each `sslmode` has the effect that the documentation
+//! describes, for all sessions of a server.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -7,20 +7,21 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use jackfield_tests::{Postgres, failed_test};
 use serde_json::json;
 
-use super::{Home, assert_pause_is_noticed, config, setup, start_postgres};
+use super::{CommandFolder, assert_pause_is_noticed, config, setup, start_postgres};
 use crate::tls::Authority;
 
 /// Returns whether the sessions of the server are encrypted.
 const SESSIONS_ENCRYPTED_SQL: &str =
     "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
                         WHERE usename = 'app'";
-/// Returns whether the sessions that wait for notifications are encrypted. Their last statement is
-/// `LISTEN`, or the `SELECT 1` that tests a silent session.
+/// Returns whether the sessions that wait for notifications are encrypted. The last statement of
+/// such a session is `LISTEN`, or the `SELECT 1` that tests a silent session.
 const LISTENERS_ENCRYPTED_SQL: &str =
     "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
     WHERE usename = 'app' AND (query LIKE 'LISTEN %' OR query = 'SELECT 1')";
 
-/// Starts PostgreSQL with a certificate for `localhost`. Returns it, and its authority.
+/// Starts PostgreSQL with a certificate for `localhost`. Also returns the authority that issued the
+/// certificate.
 fn start_with_tls() -> (Postgres, Authority) {
     let (postgres, authority) = (start_postgres(), Authority::new());
     authority.issue("server", "subjectAltName=DNS:localhost");
@@ -28,7 +29,7 @@ fn start_with_tls() -> (Postgres, Authority) {
     (postgres, authority)
 }
 
-/// Turns on TLS with the authority's certificate of this name.
+/// Turns on TLS in PostgreSQL. `name` names the certificate, which is a file of the authority.
 fn enable_tls(postgres: &Postgres, authority: &Authority, name: &str) {
     let folder = postgres.data_folder();
     let owner = fs::metadata(&folder).expect("the folder").uid();
@@ -41,8 +42,8 @@ fn enable_tls(postgres: &Postgres, authority: &Authority, name: &str) {
     postgres.set("ssl", "on");
 }
 
-/// Returns the parameters of an address that check the certificate and the host name.
-fn verify_full(authority: &Authority) -> String {
+/// Returns the query of an address that makes a server check the certificate and the host name.
+fn verify_full_query(authority: &Authority) -> String {
     format!("sslmode=verify-full&sslrootcert={}", authority.file("ca.pem"))
 }
 
@@ -50,27 +51,27 @@ fn verify_full(authority: &Authority) -> String {
 fn with_verify_full_every_session_is_encrypted_and_another_authority_or_name_is_refused() {
     let (postgres, authority) = start_with_tls();
     postgres.set_hba("hostssl app app all scram-sha-256");
-    let verified = config("localhost", postgres.port(), &verify_full(&authority));
+    let verified = config("localhost", postgres.port(), &verify_full_query(&authority));
     let (a, b) = (setup(&verified).guests(["instant"]).start(), setup(&verified).start());
     let connection = a.add_connection("qa", "instant", json!({}), json!({}));
     assert_pause_is_noticed(&b, &a, &connection);
     assert_eq!(postgres.query(SESSIONS_ENCRYPTED_SQL), ["t"]);
     assert_eq!(postgres.query(LISTENERS_ENCRYPTED_SQL), ["t"]);
-    let found = Home::new(&verified).diagnose("database").expect("a finding");
+    let found = CommandFolder::new(&verified).diagnose("database").expect("a finding");
     assert_eq!(found.0, "ok", "{found:?}");
 
     let other = Authority::new();
-    let other_authority = verify_full(&other);
+    let other_authority = verify_full_query(&other);
     for query in [other_authority.as_str(), "sslmode=verify-full", "sslmode=verify-ca"] {
-        let home = Home::new(&config("localhost", postgres.port(), query));
+        let home = CommandFolder::new(&config("localhost", postgres.port(), query));
         home.assert_refused(&["certificate of an unknown authority", "`sslrootcert`"]);
     }
     let other_name = verified.replace("@localhost", "@127.0.0.1");
-    Home::new(&other_name).assert_refused(&["certificate for another host", "localhost"]);
-    let any_name = Home::new(&other_name.replace("verify-full", "verify-ca"));
+    CommandFolder::new(&other_name).assert_refused(&["certificate for another host", "localhost"]);
+    let any_name = CommandFolder::new(&other_name.replace("verify-full", "verify-ca"));
     assert_eq!(any_name.diagnose("database").expect("a finding").0, "ok");
     let missing = verified.replace("ca.pem", "missing.pem");
-    Home::new(&missing).assert_refused(&["missing.pem", "`sslrootcert`", "No such file"]);
+    CommandFolder::new(&missing).assert_refused(&["missing.pem", "`sslrootcert`", "No such file"]);
 }
 
 #[test]
@@ -86,7 +87,7 @@ fn require_and_prefer_encrypt_without_a_check_of_the_certificate_and_disable_doe
         postgres.await_row("the end of the sessions", session_count, "0");
     }
     postgres.set_hba("hostssl app app all scram-sha-256");
-    let plain = Home::new(&config("localhost", postgres.port(), "sslmode=disable"));
+    let plain = CommandFolder::new(&config("localhost", postgres.port(), "sslmode=disable"));
     plain.assert_refused(&["no pg_hba.conf entry", "`sslmode=verify-full`"]);
 }
 
@@ -100,19 +101,20 @@ fn a_database_without_tls_is_used_unless_the_address_requires_tls() {
     // If the address contains no mode, the environment variable must have no effect.
     host.set_env("PGSSLMODE", "require");
     host.restart();
-    for query in ["sslmode=require", "sslmode=verify-ca", &verify_full(&authority)] {
-        let home = Home::new(&config("localhost", postgres.port(), query));
+    for query in ["sslmode=require", "sslmode=verify-ca", &verify_full_query(&authority)] {
+        let home = CommandFolder::new(&config("localhost", postgres.port(), query));
         home.assert_refused(&["does not encrypt", "`ssl = on`"]);
     }
 }
 
 #[test]
-fn a_checked_certificate_that_is_an_authoritys_own_is_refused() {
+fn the_own_certificate_of_an_authority_is_refused_if_certificates_are_checked() {
     let (postgres, authority) = (start_postgres(), Authority::new());
     enable_tls(&postgres, &authority, "ca");
-    let home = Home::new(&config("localhost", postgres.port(), &verify_full(&authority)));
+    let home =
+        CommandFolder::new(&config("localhost", postgres.port(), &verify_full_query(&authority)));
     home.assert_refused(&["an authority's own", "with CA:FALSE"]);
-    let unchecked = Home::new(&config("localhost", postgres.port(), "sslmode=require"));
+    let unchecked = CommandFolder::new(&config("localhost", postgres.port(), "sslmode=require"));
     assert_eq!(unchecked.diagnose("database").expect("a finding").0, "ok");
 }
 
@@ -125,13 +127,13 @@ fn a_client_certificate_is_sent_if_the_address_names_one() {
     postgres.set("ssl_ca_file", "authorities.pem");
     postgres.set_hba("hostssl app app all cert");
     authority.issue("app", "extendedKeyUsage=clientAuth");
-    let without = config("localhost", postgres.port(), &verify_full(&authority));
-    Home::new(&without).assert_refused(&["client certificate", "`sslcert`"]);
+    let without = config("localhost", postgres.port(), &verify_full_query(&authority));
+    CommandFolder::new(&without).assert_refused(&["client certificate", "`sslcert`"]);
     let (certificate, key) = (authority.file("app.pem"), authority.file("app.key"));
-    let query = format!("{}&sslcert={certificate}&sslkey={key}", verify_full(&authority));
+    let query = format!("{}&sslcert={certificate}&sslkey={key}", verify_full_query(&authority));
     let _ = setup(&config("localhost", postgres.port(), &query)).start();
     let without_key =
-        Home::new(&config("localhost", postgres.port(), &query.replace("app.key", "x")));
+        CommandFolder::new(&config("localhost", postgres.port(), &query.replace("app.key", "x")));
     without_key.assert_refused(&["cannot read", "`sslkey` in `store`"]);
 }
 
@@ -143,11 +145,11 @@ fn an_address_that_would_not_work_as_written_is_refused() {
         ("h/d?sslmode=allow", "`sslmode` must be one of"),
         ("a:5432,b:5432/d", "must name one host"),
     ] {
-        let home = Home::new(&format!("store = \"postgres://app@{address}\""));
-        let refusal = home.refusal();
+        let home = CommandFolder::new(&format!("store = \"postgres://app@{address}\""));
+        let refusal = home.start_refusal();
         assert!(refusal.contains(words), "{refusal}");
     }
-    let remote = Home::new("store = \"postgres://app@database.invalid/app\"");
+    let remote = CommandFolder::new("store = \"postgres://app@database.invalid/app\"");
     let (status, found) = remote.diagnose("database encryption").expect("a finding");
     assert!(status == "warn" && found.contains("sslmode=verify-full"), "{found}");
 }

@@ -1,11 +1,11 @@
-//! The transitions of the row. Each rule is checked in the transition to which it applies.
+//! The transitions of the model. Each transition applies the rules of the protocol that concern it.
 
 use super::rules::Rule;
-use super::state::{Class, Decided, Record, Row, RowState, Run, Runner, State, WAIT_MAX};
+use super::state::{Class, Decision, Record, Row, RowState, Run, Runner, State, WAIT_MAX};
 
 /// The result of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Found {
+pub(super) enum SearchResult {
     Record,
     Nothing,
     Failed,
@@ -17,38 +17,42 @@ pub(super) enum Answer {
     Refused,
     Unclear { created: bool },
     Forbidden { created: bool },
-    Open(Creation),
+    Open(CreationTime),
     Created,
 }
 
 /// When the tracker creates the record of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Creation {
+pub(super) enum CreationTime {
     Never,
     Now,
     Delayed,
 }
 
-/// The protocol. If `without` names a rule, the protocol lacks this rule.
+/// The protocol that the checker explores.
 pub(super) struct Protocol {
-    pub(super) without: Option<Rule>,
+    /// The rule that the protocol lacks. `None` if the protocol has all rules.
+    pub(super) removed_rule: Option<Rule>,
+    /// The maximum number of clicks.
     pub(super) clicks: u8,
+    /// The maximum number of faults.
     pub(super) faults: u8,
 }
 
 impl Protocol {
     /// Whether the protocol has this rule.
-    pub(super) fn has(&self, rule: Rule) -> bool {
-        self.without != Some(rule)
+    pub(super) fn has_rule(&self, rule: Rule) -> bool {
+        self.removed_rule != Some(rule)
     }
 
-    /// Whether the row still has this fence. Without the rule, every fence is accepted.
+    /// Whether the row still has this fence. Without the rule `Fence`, every fence is accepted.
     fn has_fence(&self, row: &Row, fence: u8) -> bool {
-        !self.has(Rule::Fence) || row.fence == fence
+        !self.has_rule(Rule::Fence) || row.fence == fence
     }
 
     /// Claims the row for the runner `i`, in one transaction. If the clock has stepped, the waits
-    /// begin again first. If `has_written`, the click has already sent a write and only searches.
+    /// begin again before the claim. If `has_written`, the click has already sent a write, and so
+    /// it only searches.
     pub(super) fn claim(&self, state: &mut State, i: usize, has_written: bool) {
         self.restart_waits(state);
         let row = &mut state.row;
@@ -60,13 +64,13 @@ impl Protocol {
             self.doubt_lost_run(row);
         }
         row.fence += 1;
-        row.leased = true;
+        row.is_leased = true;
         let fence = row.fence;
-        if has_written || row.has_written && self.has(Rule::SearchBeforeCreate) {
+        if has_written || row.has_written && self.has_rule(Rule::SearchBeforeCreate) {
             let is_refused = row.state == RowState::Failed || row.class == Some(Class::Refused);
             row.state = if is_refused { RowState::Failed } else { RowState::InDoubt };
             let skips_search =
-                !has_written && row.decided.is_some() && !self.has(Rule::DecisionSearches);
+                !has_written && row.decision.is_some() && !self.has_rule(Rule::DecisionSearches);
             if !skips_search {
                 state.runners[i] = Runner::Searching { fence, has_written };
                 return;
@@ -77,64 +81,67 @@ impl Protocol {
 
     /// Starts the waits again if the clock has stepped.
     fn restart_waits(&self, state: &mut State) {
-        if !std::mem::take(&mut state.stepped) || !self.has(Rule::WaitsBeginAfterStep) {
+        if !std::mem::take(&mut state.has_clock_stepped)
+            || !self.has_rule(Rule::WaitsBeginAfterStep)
+        {
             return;
         }
-        let given_up = state.row.decided == Some(Decided::GiveUp);
-        if !given_up || self.has(Rule::StepRestartsWaitOfGivenUp) {
-            state.row.waited = state.row.waited.min(0);
+        let given_up = state.row.decision == Some(Decision::GiveUp);
+        if !given_up || self.has_rule(Rule::StepRestartsWaitOfGivenUp) {
+            state.row.units_waited = state.row.units_waited.min(0);
         }
-        if self.has(Rule::StepRestartsWaitOfSent) {
-            state.row.sent_age = 0;
+        if self.has_rule(Rule::StepRestartsWaitOfSent) {
+            state.row.units_since_sent = 0;
         }
     }
 
     /// Moves a row from `sent` to in doubt, because its run was lost and stored no outcome.
     pub(super) fn doubt_lost_run(&self, row: &mut Row) {
-        let run_max = i8::from(self.has(Rule::EndOfLostRun));
+        let run_max = i8::from(self.has_rule(Rule::EndOfLostRun));
         row.state = RowState::InDoubt;
         row.class = row.class.max(Some(Class::Open));
-        row.waited = (row.sent_age - run_max).min(WAIT_MAX);
-        row.doubt_ended = false;
-        row.leased = false;
+        row.units_waited = (row.units_since_sent - run_max).min(WAIT_MAX);
+        row.has_doubt_ended = false;
+        row.is_leased = false;
     }
 
-    /// Moves the row to `intent` and starts the guest. Notes a second create of the same click.
+    /// Moves the row to `intent` and starts the guest. Records whether this is the second create of
+    /// the same click.
     fn start_guest(&self, state: &mut State, i: usize, has_written: bool, fence: u8) {
         state.row.state = RowState::Intent;
-        state.wrote_twice |= has_written;
+        state.has_written_twice |= has_written;
         state.runners[i] = Runner::Running(Run {
             fence,
             class: None,
             last_class: None,
-            forbidden: false,
+            was_forbidden: false,
             writes: 0,
-            marked: true,
+            has_marker: true,
             settings: state.settings,
         });
     }
 
     /// Commits `sent`, because the guest asks the host to send a write.
-    pub(super) fn mark_sent(&self, state: &mut State, i: usize, marked: bool) {
+    pub(super) fn mark_sent(&self, state: &mut State, i: usize, has_marker: bool) {
         let Runner::Running(mut run) = state.runners[i] else { return };
         let row = &mut state.row;
         let may_write = matches!(row.state, RowState::Intent | RowState::Sent);
-        if self.has(Rule::SentBeforeWrite) {
-            if !(self.has_fence(row, run.fence) && row.leased && may_write) {
-                // The write is not sent. The outcome of earlier writes is stored if the fence is
-                // the row's.
-                self.finish(state, i, false);
+        if self.has_rule(Rule::SentBeforeWrite) {
+            if !(self.has_fence(row, run.fence) && row.is_leased && may_write) {
+                // The write is not sent. The outcome of earlier writes is stored if the row still
+                // has the fence of the run.
+                self.finish_run(state, i, false);
                 return;
             }
             row.state = RowState::Sent;
             row.has_written = true;
-            row.sent_age = 0;
+            row.units_since_sent = 0;
             row.last_write_settings = run.settings;
             if run.writes == 0 {
-                row.marked &= marked;
+                row.has_marker &= has_marker;
             }
         }
-        run.marked = marked;
+        run.has_marker = has_marker;
         run.writes += 1;
         state.runners[i] = Runner::Marked { run, is_lease_live: true };
     }
@@ -142,11 +149,12 @@ impl Protocol {
     /// Sends the write, if the lease has not ended.
     pub(super) fn send_write(&self, state: &mut State, i: usize) {
         let Runner::Marked { run, is_lease_live } = state.runners[i] else { return };
-        if is_lease_live || !self.has(Rule::LeaseBeforeBytes) {
+        if is_lease_live || !self.has_rule(Rule::LeaseBeforeBytes) {
             state.runners[i] = Runner::AwaitingAnswer { run, age: 0 };
             return;
         }
-        // Nothing was sent. If the run has marked no other write, the row returns to `intent`.
+        // The write was not sent. If the run has marked no other write, the row returns to
+        // `intent`.
         let row = &mut state.row;
         if run.writes == 1 && row.fence == run.fence && row.state == RowState::Sent {
             row.state = RowState::Intent;
@@ -154,22 +162,26 @@ impl Protocol {
         state.runners[i] = Runner::Running(Run { writes: 2, ..run });
     }
 
-    /// The tracker receives the write and answers.
-    pub(super) fn answer(&self, state: &mut State, i: usize, answer: Answer) {
+    /// The tracker receives the write, and the run gets the answer.
+    pub(super) fn receive_answer(&self, state: &mut State, i: usize, answer: Answer) {
         let Runner::AwaitingAnswer { mut run, .. } = state.runners[i] else { return };
-        let record =
-            Record { settings: run.settings, marked: run.marked, hidden: false, flag: true };
+        let record = Record {
+            settings: run.settings,
+            has_marker: run.has_marker,
+            is_hidden: false,
+            time_flag: true,
+        };
         match answer {
             Answer::Unclear { created: true }
             | Answer::Forbidden { created: true }
-            | Answer::Open(Creation::Now)
+            | Answer::Open(CreationTime::Now)
             | Answer::Created => state.records.push(record),
-            Answer::Open(Creation::Delayed) => {
-                state.delayed.push(Record { flag: false, ..record });
+            Answer::Open(CreationTime::Delayed) => {
+                state.delayed.push(Record { time_flag: false, ..record });
             }
             _ => {}
         }
-        run.forbidden |= matches!(answer, Answer::Forbidden { .. });
+        run.was_forbidden |= matches!(answer, Answer::Forbidden { .. });
         let class = Some(match answer {
             Answer::Refused => Class::Refused,
             Answer::Unclear { .. } | Answer::Forbidden { .. } => Class::Unclear,
@@ -180,21 +192,21 @@ impl Protocol {
         state.runners[i] = Runner::Running(run);
     }
 
-    /// Ends the run. If not `has_defect`, the guest returned an error.
-    pub(super) fn finish(&self, state: &mut State, i: usize, has_defect: bool) {
+    /// Ends the run. The guest returned a defect if `has_defect`, and otherwise an error.
+    pub(super) fn finish_run(&self, state: &mut State, i: usize, has_defect: bool) {
         let Runner::Running(run) = state.runners[i] else { return };
         let row = &mut state.row;
         state.runners[i] = Runner::Idle;
         let has_fence = self.has_fence(row, run.fence);
-        let may_adopt = !row.leased && matches!(row.state, RowState::InDoubt | RowState::Failed);
+        let may_adopt = !row.is_leased && matches!(row.state, RowState::InDoubt | RowState::Failed);
         if has_defect {
             if has_fence && row.state != RowState::Created || may_adopt {
                 row.state = RowState::Created;
-                row.leased = false;
+                row.is_leased = false;
             }
             return;
         }
-        let class = if self.has(Rule::WorstClassKept) { run.class } else { run.last_class };
+        let class = if self.has_rule(Rule::WorstClassKept) { run.class } else { run.last_class };
         let may_have_created = run.class > Some(Class::Refused);
         if may_have_created {
             state.runners[i] = Runner::SearchAgain;
@@ -202,119 +214,127 @@ impl Protocol {
         if !has_fence || !matches!(row.state, RowState::Intent | RowState::Sent) {
             return;
         }
-        row.class =
-            if self.has(Rule::WorstClassKept) { row.class.max(class) } else { class.or(row.class) };
-        row.forbidden |= run.forbidden;
-        row.leased = false;
-        row.doubt_ended = run.class.is_none();
-        if !row.doubt_ended {
-            row.waited = 0;
+        row.class = if self.has_rule(Rule::WorstClassKept) {
+            row.class.max(class)
+        } else {
+            class.or(row.class)
+        };
+        row.was_forbidden |= run.was_forbidden;
+        row.is_leased = false;
+        row.has_doubt_ended = run.class.is_none();
+        if !row.has_doubt_ended {
+            row.units_waited = 0;
         }
-        let is_in_doubt = !row.doubt_ended && row.class > Some(Class::Refused);
+        let is_in_doubt = !row.has_doubt_ended && row.class > Some(Class::Refused);
         row.state = if is_in_doubt { RowState::InDoubt } else { RowState::Failed };
     }
 
-    /// The settings of a search for the row.
+    /// Returns the settings with which a search looks for the record of the row.
     pub(super) fn search_settings(&self, state: &State) -> u8 {
-        if self.has(Rule::PinnedSettings) { state.row.last_write_settings } else { state.settings }
+        if self.has_rule(Rule::PinnedSettings) {
+            state.row.last_write_settings
+        } else {
+            state.settings
+        }
     }
 
-    /// Whether the result of a search counts. If the first write lacks the marker, only a refusal
-    /// of the tracker or a person can decide about the row.
+    /// Whether the result of a search counts. The result does not count if the first write lacks
+    /// the marker: then only a refusal of the tracker or a person can decide about the row.
     pub(super) fn can_search(&self, row: &Row) -> bool {
-        row.marked || !self.has(Rule::MarkerInFirstWrite)
+        row.has_marker || !self.has_rule(Rule::MarkerInFirstWrite)
     }
 
     /// Ends a search with this result.
-    pub(super) fn end_search(&self, state: &mut State, i: usize, found: Found) {
+    pub(super) fn end_search(&self, state: &mut State, i: usize, found: SearchResult) {
         let Runner::Searching { fence, has_written } = state.runners[i] else { return };
         state.runners[i] = if has_written { Runner::SearchAgain } else { Runner::Idle };
         if !self.has_fence(&state.row, fence) {
             return;
         }
-        if found == Found::Record {
+        if found == SearchResult::Record {
             state.row.state = RowState::Created;
-            state.row.leased = false;
+            state.row.is_leased = false;
             state.runners[i] = Runner::Idle;
             return;
         }
-        let has_stepped = state.stepped;
-        if has_stepped && self.has(Rule::StepCheckedAfterSearch) {
+        let has_stepped = state.has_clock_stepped;
+        if has_stepped && self.has_rule(Rule::StepCheckedAfterSearch) {
             self.restart_waits(state);
         }
-        if !self.may_create(state, found) || !state.row.leased {
+        if !self.may_create(state, found) || !state.row.is_leased {
             if state.row.fence == fence {
-                state.row.leased = false;
+                state.row.is_leased = false;
             }
             return;
         }
-        if has_written && self.has(Rule::OneCreatePerClick) {
+        if has_written && self.has_rule(Rule::OneCreatePerClick) {
             state.row.state = RowState::Failed;
-            state.row.doubt_ended = true;
-            state.row.leased = false;
+            state.row.has_doubt_ended = true;
+            state.row.is_leased = false;
             return;
         }
         let row = &mut state.row;
-        row.doubt_ended = true;
-        if row.decided.take() == Some(Decided::GiveUp) {
+        row.has_doubt_ended = true;
+        if row.decision.take() == Some(Decision::GiveUp) {
             row.class = Some(Class::Refused);
         }
         self.start_guest(state, i, has_written, fence);
     }
 
     /// Whether a create may follow the result of the search.
-    fn may_create(&self, state: &State, found: Found) -> bool {
+    fn may_create(&self, state: &State, found: SearchResult) -> bool {
         let row = &state.row;
         let class = row.class.unwrap_or(Class::Open);
-        let is_decided = row.decided.is_some();
+        let is_decided = row.decision.is_some();
         if class == Class::Refused && !is_decided || !self.can_search(row) {
             return class == Class::Refused || is_decided;
         }
-        if found == Found::Failed && self.has(Rule::FailedSearchProvesNothing) {
-            // The person who gave up the defect has looked into the tracker, so a failed search is
-            // enough.
-            return row.decided == Some(Decided::GiveUp) && state.records.is_empty();
+        if found == SearchResult::Failed && self.has_rule(Rule::FailedSearchProvesNothing) {
+            // A person who gave up the defect has looked into the tracker. So a create may follow a
+            // failed search.
+            return row.decision == Some(Decision::GiveUp) && state.records.is_empty();
         }
-        let index_delay = i8::from(self.has(Rule::IndexDelay));
+        let index_delay = i8::from(self.has_rule(Rule::IndexDelay));
         if is_decided {
-            return row.waited >= i8::from(self.has(Rule::DecisionWaitsForIndex));
+            return row.units_waited >= i8::from(self.has_rule(Rule::DecisionWaitsForIndex));
         }
-        if row.doubt_ended {
-            return row.waited >= index_delay;
+        if row.has_doubt_ended {
+            return row.units_waited >= index_delay;
         }
         let wait = match class {
             Class::Refused => return true,
             Class::Unclear => index_delay,
-            Class::Acknowledged if self.has(Rule::AcknowledgedNeedsPerson) => return false,
+            Class::Acknowledged if self.has_rule(Rule::AcknowledgedNeedsPerson) => return false,
             Class::Open | Class::Acknowledged => {
-                index_delay + i8::from(self.has(Rule::InDoubtWait))
+                index_delay + i8::from(self.has_rule(Rule::InDoubtWait))
             }
         };
-        row.waited >= wait && self.passes_control(state)
+        row.units_waited >= wait && self.passes_control(state)
     }
 
-    /// The positive control: whether the search finds another defect that was created with the
-    /// settings of the write. Without another defect, only a 403 speaks against the search.
+    /// Returns whether the search is known to work: it finds another defect, which was created with
+    /// the settings of the write. If there is no other defect, the search counts unless the tracker
+    /// answered a write with 403.
     fn passes_control(&self, state: &State) -> bool {
-        if !state.control {
-            return !state.row.forbidden || !self.has(Rule::ForbiddenNeedsControl);
+        if !state.has_other_defect {
+            return !state.row.was_forbidden || !self.has_rule(Rule::ForbiddenNeedsControl);
         }
-        !self.has(Rule::PositiveControl) || !state.read_denied
+        !self.has_rule(Rule::PositiveControl) || !state.is_read_denied
     }
 
     /// Applies the decision of a person, while no run has the row.
-    pub(super) fn decide(&self, state: &mut State, decided: Decided) {
+    pub(super) fn apply_decision(&self, state: &mut State, decision: Decision) {
         let row = &mut state.row;
         row.fence += 1;
-        row.decided = Some(decided);
-        if decided == Decided::GiveUp {
+        row.decision = Some(decision);
+        if decision == Decision::GiveUp {
             if row.state == RowState::Sent {
                 self.doubt_lost_run(row);
             }
             row.state = RowState::Failed;
         }
-        if self.has(Rule::DelayFromDecision) {
-            row.waited = row.waited.min(0);
+        if self.has_rule(Rule::DelayFromDecision) {
+            row.units_waited = row.units_waited.min(0);
         }
     }
 }

@@ -1,5 +1,4 @@
-//! The rules of the protocol. A model can be built without any single one of them. In this file, a
-//! "none" is a search that found nothing.
+//! The rules of the protocol. A model may lack any single rule, to show that the rule is needed.
 
 /// A rule of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,34 +10,37 @@ pub(super) enum Rule {
     Fence,
     /// A write is sent only while the lease that the commit of `sent` checked has not ended.
     LeaseBeforeBytes,
-    /// Once a write was sent, each create begins with a search.
+    /// After a write was sent, each later create begins with a search.
     SearchBeforeCreate,
-    /// A search that failed does not count as a "none".
+    /// A search that failed does not show that there is no record.
     FailedSearchProvesNothing,
-    /// After a write of the class "unclear", only a "none" of a search that began after the index
-    /// delay counts.
+    /// After a write of the class "unclear", a search that finds nothing counts only if it began
+    /// after the index delay.
     IndexDelay,
-    /// After a write of the class "open", only a "none" of a search that began after `in_doubt_s`
-    /// and the index delay counts.
+    /// After a write of the class "open", a search that finds nothing counts only if it began after
+    /// `in_doubt_s` and the index delay.
     InDoubtWait,
     /// After a run that was lost, the wait begins at the latest moment at which the run could have
     /// ended, not when its write was sent.
     EndOfLostRun,
     /// After a 201, only a person may allow another create.
     AcknowledgedNeedsPerson,
-    /// A "none" counts only if the search finds another defect that was made the same way.
+    /// If a search does not find the record, this counts only if the search finds another defect,
+    /// which was created with the same settings.
     PositiveControl,
-    /// After a 403, a "none" counts only if there was a defect to test the search with.
+    /// After a 403, a search that finds nothing counts only if another defect exists to test the
+    /// search with.
     ForbiddenNeedsControl,
     /// After a click has sent a write, it only searches and does not create again.
     OneCreatePerClick,
     /// After a write that was not answered with 2xx, the run may not send another write.
     NoWriteAfterFailure,
-    /// The worst class of all writes decides what may follow, not the class of the last write.
+    /// What may follow is decided by the worst class of all writes, not by the class of the last
+    /// write.
     WorstClassKept,
-    /// If the first write lacks the marker, a "none" does not count.
+    /// If the first write lacks the marker, a search that finds nothing does not count.
     MarkerInFirstWrite,
-    /// A search uses the settings that the run with the write had.
+    /// A search uses the settings of the run that sent the write.
     PinnedSettings,
     /// The waits begin again when the host starts.
     WaitsBeginAtStart,
@@ -48,19 +50,19 @@ pub(super) enum Rule {
     StepRestartsWaitOfSent,
     /// The waits of rows that a person has given up begin again when the clock steps.
     StepRestartsWaitOfGivenUp,
-    /// Before a "none" counts, the host checks again whether the clock has stepped during the
-    /// search.
+    /// Before the host uses the result of a search that found nothing, it checks whether the clock
+    /// has stepped during the search.
     StepCheckedAfterSearch,
     /// After a person's decision, too, a create begins with a search.
     DecisionSearches,
-    /// After a person's decision, only a "none" of a search that began after the index delay
-    /// counts.
+    /// After a person's decision, a search that finds nothing counts only if it began after the
+    /// index delay.
     DecisionWaitsForIndex,
-    /// The index delay after a decision begins with the decision, because the record may have been
-    /// created just before it.
+    /// After a person's decision, the index delay begins again, because the tracker may have
+    /// created the record just before the decision.
     DelayFromDecision,
-    /// A person cannot decide about a row while the process that serves the request still works on
-    /// it.
+    /// A person cannot decide about a row while a click, in the process that gets the decision,
+    /// still works on this row.
     NoDecisionDuringRun,
 }
 
@@ -93,8 +95,8 @@ impl Rule {
         Self::NoDecisionDuringRun,
     ];
 
-    /// How many faults are needed to break the promise without this rule.
-    pub(super) fn faults(self) -> u8 {
+    /// Returns how many faults are needed to break the promise without this rule.
+    pub(super) fn faults_needed(self) -> u8 {
         match self {
             Self::StepRestartsWaitOfGivenUp | Self::NoDecisionDuringRun => 2,
             _ => 1,

@@ -1,10 +1,11 @@
 //! The state of the model: the row of one failed test, two runners, the tracker, and how many
 //! clicks and faults may still happen. A runner works on one click at a time.
 //!
-//! Time is counted in units. The run maximum, the index delay and `in_doubt_s` are one unit each.
-//! An action that takes at most one unit has ended before a second unit has passed.
+//! Time is counted in units. The longest time of a run, the index delay and `in_doubt_s` are one
+//! unit each. An action that takes at most one unit has ended before a second unit has passed.
 
-/// The longest wait that the model counts, in units. A longer wait would allow no other actions.
+/// The longest wait that the model counts, in units of time. No rule depends on whether a wait is
+/// longer.
 pub(super) const WAIT_MAX: i8 = 2;
 
 /// The state of the failed test's row, with the names of the database.
@@ -33,7 +34,7 @@ pub(super) enum Class {
 
 /// The decision of a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Decided {
+pub(super) enum Decision {
     Retry,
     GiveUp,
 }
@@ -43,49 +44,54 @@ pub(super) enum Decided {
 pub(super) struct Row {
     pub(super) state: RowState,
     pub(super) fence: u8,
-    pub(super) leased: bool,
+    /// Whether a runner has the lease of the row.
+    pub(super) is_leased: bool,
     /// Whether a write was sent, in an earlier run or in this one.
     pub(super) has_written: bool,
     /// The worst class of all writes.
     pub(super) class: Option<Class>,
     /// Whether the tracker answered a write with 403.
-    pub(super) forbidden: bool,
+    pub(super) was_forbidden: bool,
     /// Whether the first write of each run contained the marker.
-    pub(super) marked: bool,
+    pub(super) has_marker: bool,
     /// The settings of the run that last marked a write.
     pub(super) last_write_settings: u8,
     /// Units since the waits began, by the database's clock.
-    pub(super) waited: i8,
+    pub(super) units_waited: i8,
     /// Units since `sent` was committed, by the database's clock.
-    pub(super) sent_age: i8,
+    pub(super) units_since_sent: i8,
     /// Whether a search has ended the doubt, or the last run sent no write.
-    pub(super) doubt_ended: bool,
+    pub(super) has_doubt_ended: bool,
     /// The last decision of a person that no create has used yet.
-    pub(super) decided: Option<Decided>,
+    pub(super) decision: Option<Decision>,
 }
 
 /// A run, and the results of its writes so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Run {
     pub(super) fence: u8,
-    /// The worst class of its writes so far.
+    /// The worst class of the run's writes so far.
     pub(super) class: Option<Class>,
-    /// The class of its last write.
+    /// The class of the run's last write.
     pub(super) last_class: Option<Class>,
-    pub(super) forbidden: bool,
+    /// Whether the tracker answered a write of the run with 403.
+    pub(super) was_forbidden: bool,
+    /// How many writes the run has marked.
     pub(super) writes: u8,
-    pub(super) marked: bool,
+    /// Whether the run's last write contains the marker.
+    pub(super) has_marker: bool,
+    /// The settings of the connection when the run began.
     pub(super) settings: u8,
 }
 
-/// What a runner does now. A runner is whoever works on the row.
+/// What a runner does now. A runner is a click, or the sweep, that works on the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Runner {
     Idle,
-    /// The click of this runner has sent a write. Next, the runner claims the row again, only to
-    /// search. (The sweep does the same.)
+    /// The click of this runner has sent a write. Next, the runner claims the row again, but only
+    /// to search. The sweep claims a row in the same way.
     SearchAgain,
-    /// Searches under this fence. `has_written`: whether the click of this runner has sent a write.
+    /// The runner searches under this fence. `has_written`: whether its click has sent a write.
     Searching {
         fence: u8,
         has_written: bool,
@@ -98,7 +104,7 @@ pub(super) enum Runner {
         run: Run,
         is_lease_live: bool,
     },
-    /// The write is sent, and its answer has not arrived. `age`: the units since the write.
+    /// The write is sent, and its answer has not arrived. `age`: the units of time since the write.
     AwaitingAnswer {
         run: Run,
         age: u8,
@@ -108,35 +114,37 @@ pub(super) enum Runner {
 /// A record in the tracker, or a record that the tracker may still create later (in `delayed`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Record {
-    /// The settings that the run with the write had.
+    /// The settings of the run that sent the write.
     pub(super) settings: u8,
-    /// Whether it contains the marker.
-    pub(super) marked: bool,
-    /// Whether no search finds it any more.
-    pub(super) hidden: bool,
-    /// In the tracker: whether a search may still miss the record. In `delayed`: whether one unit
-    /// of time has passed since the write.
-    pub(super) flag: bool,
+    /// Whether the record contains the marker.
+    pub(super) has_marker: bool,
+    /// Whether no search finds the record any more.
+    pub(super) is_hidden: bool,
+    /// For a record in the tracker: whether a search may still miss the record. For a record in
+    /// `delayed`: whether one unit of time has passed since the write.
+    pub(super) time_flag: bool,
 }
 
+/// The state of the whole model.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct State {
     pub(super) row: Row,
     pub(super) runners: [Runner; 2],
+    /// The records of the failed test in the tracker.
     pub(super) records: Vec<Record>,
     /// The records that the tracker may still create later, because their writes got no answer or
     /// an answer that proves nothing.
     pub(super) delayed: Vec<Record>,
     /// Whether there is another defect to test a search with.
-    pub(super) control: bool,
-    /// Whether the search's user may not read, so that no search finds a record.
-    pub(super) read_denied: bool,
+    pub(super) has_other_defect: bool,
+    /// Whether the user of the search may not read, so that no search finds a record.
+    pub(super) is_read_denied: bool,
     /// The current settings.
     pub(super) settings: u8,
-    /// Whether the clock has stepped, and no runner has noticed it yet.
-    pub(super) stepped: bool,
+    /// Whether the clock has stepped, and no runner has noticed the step yet.
+    pub(super) has_clock_stepped: bool,
     /// Whether one click has sent writes in two runs.
-    pub(super) wrote_twice: bool,
+    pub(super) has_written_twice: bool,
     /// How many clicks may still happen.
     pub(super) clicks: u8,
     /// How many faults may still happen. Edits and decisions of persons count as faults, too.
@@ -144,37 +152,37 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn initial(control: bool, clicks: u8, faults: u8) -> Self {
+    pub(super) fn initial(has_other_defect: bool, clicks: u8, faults: u8) -> Self {
         Self {
             row: Row {
                 state: RowState::Absent,
                 fence: 0,
-                leased: false,
+                is_leased: false,
                 has_written: false,
                 class: None,
-                forbidden: false,
-                marked: true,
+                was_forbidden: false,
+                has_marker: true,
                 last_write_settings: 0,
-                waited: 0,
-                sent_age: 0,
-                doubt_ended: false,
-                decided: None,
+                units_waited: 0,
+                units_since_sent: 0,
+                has_doubt_ended: false,
+                decision: None,
             },
             runners: [Runner::Idle; 2],
             records: Vec::new(),
             delayed: Vec::new(),
-            control,
-            read_denied: false,
+            has_other_defect,
+            is_read_denied: false,
             settings: 0,
-            stepped: false,
-            wrote_twice: false,
+            has_clock_stepped: false,
+            has_written_twice: false,
             clicks,
             faults,
         }
     }
 
-    /// Replaces each fence by 1 if it equals the row's fence, and by 0 if not. Only this difference
-    /// matters, and without the replacement there would be infinitely many states.
+    /// Replaces each fence by 1 if it equals the row's fence, and by 0 if not. No rule uses more
+    /// than this difference, and without the replacement there would be infinitely many states.
     pub(super) fn normalise_fences(&mut self) {
         let current = std::mem::replace(&mut self.row.fence, 1);
         for runner in &mut self.runners {
@@ -195,24 +203,28 @@ impl State {
         self.runners.iter().any(|it| !matches!(it, Runner::Idle | Runner::SearchAgain))
     }
 
-    /// Returns whether a search with these settings may find a record of the failed test, and
-    /// whether it may miss all of them.
-    pub(super) fn search(&self, settings: u8) -> (bool, bool) {
+    /// Returns two bools: whether a search with these settings may find a record of the failed
+    /// test, and whether the search may miss all records.
+    pub(super) fn possible_search_results(&self, settings: u8) -> (bool, bool) {
         let mut may_find = false;
         let mut must_find = false;
         for record in &self.records {
-            if !self.read_denied && record.marked && !record.hidden && record.settings == settings {
+            if !self.is_read_denied
+                && record.has_marker
+                && !record.is_hidden
+                && record.settings == settings
+            {
                 may_find = true;
-                must_find |= !record.flag;
+                must_find |= !record.time_flag;
             }
         }
         (may_find, !must_find)
     }
 
-    /// Whether a unit of time may pass. It may not pass if an action that takes at most one unit
+    /// Whether a unit of time may pass. Time may not pass if an action that takes at most one unit
     /// would then take longer.
     pub(super) fn may_time_pass(&self) -> bool {
         let is_late = |runner: &Runner| matches!(runner, Runner::AwaitingAnswer { age: 1.., .. });
-        !self.runners.iter().any(is_late) && !self.delayed.iter().any(|record| record.flag)
+        !self.runners.iter().any(is_late) && !self.delayed.iter().any(|record| record.time_flag)
     }
 }

@@ -1,5 +1,5 @@
-//! If a create cannot add attachments to the defect, they are added later, each exactly once, in a
-//! real Redmine.
+//! If a create cannot add attachments to the defect, the server adds each of them later, exactly
+//! once. The tests use a real Redmine.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -14,11 +14,11 @@ use super::{await_step, is_put, shown_defect, start_with_policy};
 fn connect_to_simulator(simulator: &SimulatedTestManager, fixture: &RedmineFixture) -> Value {
     let edit = json!({
         "test_manager": {
-            "base_url": simulator.printed("base_url"),
-            "token_url": simulator.printed("token_url"),
-            "client_id": simulator.printed("client_id"),
+            "base_url": simulator.printed_field("base_url"),
+            "token_url": simulator.printed_field("token_url"),
+            "client_id": simulator.printed_field("client_id"),
         },
-        "test_manager_client_secret": simulator.printed("client_secret"),
+        "test_manager_client_secret": simulator.printed_field("client_secret"),
     });
     let edited = fixture.host.admin().json("PATCH", "/connections/qa", &edit).expect(200);
     assert_eq!(edited["grants"]["test_data"], true, "{edited}");
@@ -53,7 +53,7 @@ fn attachment_names(id: &str) -> Vec<String> {
 }
 
 #[test]
-fn attachments_that_a_create_could_not_add_are_added_later_each_once() {
+fn each_attachment_that_a_create_could_not_add_is_added_later_exactly_once() {
     let simulator = SimulatedTestManager::start(&[]);
     let fixture = start_with_policy("new");
     let test = connect_to_simulator(&simulator, &fixture);
@@ -65,7 +65,7 @@ fn attachments_that_a_create_could_not_add_are_added_later_each_once() {
         }
         is_created.fetch_or(request.is_post() && request.target == "/issues.json", Relaxed);
         let answer = exchange.pass();
-        // The tracker adds the first attachment, but its answer is lost.
+        // The tracker adds the first attachment, but the proxy drops the tracker's answer.
         if is_put(request) && !is_answer_lost.swap(true, Relaxed) { Reply::reset() } else { answer }
     });
     fixture.create(&test).assert_status(200);

@@ -19,21 +19,23 @@ const REPEAT_PAUSE: Duration = Duration::from_millis(250);
 #[derive(Default)]
 pub(super) struct Answers(Mutex<Collected>);
 
+/// What the servers have answered so far.
 #[derive(Default)]
 struct Collected {
     /// The first answer with status 200 for each failed test, by the id of its test execution.
     defects: HashMap<String, Value>,
     /// How often each problem was answered, by its code.
     problems: BTreeMap<String, u32>,
-    broken: Vec<Broken>,
+    broken_promises: Vec<BrokenPromise>,
 }
 
 /// How a promise was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Broken {
+pub(super) enum BrokenPromise {
     /// A failed test has more than one issue.
     SecondIssue(String),
-    /// A failed test has no issue, although a server answered with one, or after all rounds.
+    /// A failed test has no issue, although a server answered with an issue, or although all rounds
+    /// are over.
     Lost(String),
     /// A server answered with a defect other than an earlier answer or the issue in the tracker.
     AnswerChanged(String),
@@ -50,7 +52,7 @@ impl Answers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an answer of a server. Returns whether it is the defect.
+    /// Adds an answer of a server. Returns whether the answer is the defect.
     pub(super) fn add(&self, server: usize, test: &Value, answer: &Answer) -> bool {
         let mut collected = self.lock();
         match answer.status {
@@ -62,7 +64,7 @@ impl Answers {
                 if *first != answer.json() {
                     let description =
                         format!("server {server} answered {} after {first}", answer.body);
-                    collected.broken.push(Broken::AnswerChanged(description));
+                    collected.broken_promises.push(BrokenPromise::AnswerChanged(description));
                 }
             }
             503 | 504 => {
@@ -73,15 +75,15 @@ impl Answers {
             status => {
                 let description =
                     format!("server {server} answered {status} {} to {test}", answer.body);
-                collected.broken.push(Broken::UnexpectedAnswer(description));
+                collected.broken_promises.push(BrokenPromise::UnexpectedAnswer(description));
             }
         }
         answer.status == 200
     }
 
     /// Adds a broken promise.
-    pub(super) fn add_broken(&self, broken: Broken) {
-        self.lock().broken.push(broken);
+    pub(super) fn add_broken_promise(&self, broken: BrokenPromise) {
+        self.lock().broken_promises.push(broken);
     }
 
     pub(super) fn has_defect_of(&self, test: &Value) -> bool {
@@ -89,39 +91,40 @@ impl Answers {
     }
 
     /// Returns the promises that were broken so far.
-    pub(super) fn broken(&self) -> Vec<Broken> {
-        self.lock().broken.clone()
+    pub(super) fn broken_promises(&self) -> Vec<BrokenPromise> {
+        self.lock().broken_promises.clone()
     }
 
+    /// Returns how often each problem was answered, by its code.
     pub(super) fn problems(&self) -> BTreeMap<String, u32> {
         self.lock().problems.clone()
     }
 
     /// Checks that no failed test has a second issue. After all rounds (`is_over`), each failed
-    /// test must have one issue, which must be the answer.
+    /// test must have one issue, and the servers must have answered with this issue.
     pub(super) fn check_issues(&self, issues: &[Issue], tests: &[Value], is_over: bool) {
         for test in tests {
             let issue_ids: Vec<_> =
-                issues.iter().filter(|it| it.is_of(test)).map(|it| it.id.as_str()).collect();
+                issues.iter().filter(|it| it.is_about(test)).map(|it| it.id.as_str()).collect();
             let first_answer = self.lock().defects.get(execution_id(test)).cloned();
             let answered_id =
                 first_answer.as_ref().and_then(|first_answer| first_answer["id"].as_str());
             let broken = match (&issue_ids[..], answered_id) {
                 ([] | [_], None) if !is_over => continue,
                 ([only], Some(answered_id)) if *only == answered_id => continue,
-                ([], _) => Broken::Lost,
-                ([_], None) => Broken::NotAnswered,
-                ([_], Some(_)) => Broken::AnswerChanged,
-                ([_, _, ..], _) => Broken::SecondIssue,
+                ([], _) => BrokenPromise::Lost,
+                ([_], None) => BrokenPromise::NotAnswered,
+                ([_], Some(_)) => BrokenPromise::AnswerChanged,
+                ([_, _, ..], _) => BrokenPromise::SecondIssue,
             };
             let description =
                 format!("{test} has the issues {issue_ids:?}, and the answer {answered_id:?}");
-            self.add_broken(broken(description));
+            self.add_broken_promise(broken(description));
         }
     }
 }
 
-/// Clicks failed tests at the servers.
+/// Sends clicks for failed tests to the servers.
 pub(super) struct Clicker<'a> {
     answers: &'a Answers,
     clients: Vec<Client>,
@@ -129,7 +132,7 @@ pub(super) struct Clicker<'a> {
 }
 
 impl<'a> Clicker<'a> {
-    /// Each click waits this long for its answer.
+    /// Creates a clicker. A click waits at most `timeout` for its answer.
     pub(super) fn new(answers: &'a Answers, cluster: &Cluster, timeout: Duration) -> Self {
         let client = |url: &String| Client::with_timeout(url, &[], timeout);
         let clients = cluster.urls().iter().map(client).collect();
@@ -145,8 +148,8 @@ impl<'a> Clicker<'a> {
         answer.is_some_and(|answer| self.answers.add(server, test, &answer))
     }
 
-    /// Clicks at one server after another until one answers with the defect, then once at each
-    /// other server. Ends early if `is_over` is set.
+    /// Clicks at one server after another until a server answers with the defect. Then clicks once
+    /// at each other server. Ends early if `is_over` is set.
     pub(super) fn click_until_answered(&self, first: usize, test: &Value, is_over: &AtomicBool) {
         let count = self.clients.len();
         for server in (first..).map(|turn| turn % count) {

@@ -1,5 +1,5 @@
-//! Starts three servers that share a PostgreSQL and a Redmine. Each server runs in a network
-//! namespace with links that can be cut, and has a clock of its own.
+//! Starts three servers that share a PostgreSQL database and a Redmine. Each server has a clock of
+//! its own, and runs in a network namespace whose links can be cut.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use super::leases;
 
 /// The address of the proxy in front of Redmine, in the test's network.
-pub(super) const TRACKER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+pub(super) const TRACKER_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// The address of PostgreSQL, in the test's network.
-pub(super) const DATABASE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+pub(super) const DATABASE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 /// The name of the link between a server and its clients.
 const TO_CLIENTS: &str = "clients";
 /// The name of the link from a server to PostgreSQL.
@@ -23,24 +23,25 @@ pub(super) const TO_DATABASE: &str = "database";
 pub(super) const TO_TRACKER: &str = "tracker";
 /// How many seconds the clock of each server is ahead of the real time.
 const CLOCKS_AHEAD_S: [i64; 3] = [3_600, 0, -3_600];
+/// The port at which each server listens.
 const PORT: u16 = 8080;
 
-/// One of the servers.
+/// One of the servers, with its network namespace and its clock.
 pub(super) struct Server {
     pub(super) host: TestHost,
     pub(super) namespace: Namespace,
     clock: WallClock,
-    /// How many seconds its clock is ahead of the real time.
-    ahead_s: i64,
+    /// How many seconds the server's clock is ahead of the real time.
+    clock_ahead_s: i64,
 }
 
 impl Server {
     /// Sets the server's clock to one of the two other values of `CLOCKS_AHEAD_S`.
     pub(super) fn step_clock(&mut self, variant: u64) {
-        let mut others = CLOCKS_AHEAD_S.into_iter().filter(|it| *it != self.ahead_s);
+        let mut others = CLOCKS_AHEAD_S.into_iter().filter(|it| *it != self.clock_ahead_s);
         let index = if variant.is_multiple_of(2) { 0 } else { 1 };
-        self.ahead_s = others.nth(index).expect("two other values");
-        self.clock.set_ahead(self.ahead_s);
+        self.clock_ahead_s = others.nth(index).expect("two other values");
+        self.clock.set_ahead(self.clock_ahead_s);
     }
 
     /// The address from which the server connects to PostgreSQL.
@@ -57,6 +58,7 @@ impl Server {
 /// The row of a failed test in the database.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
+    /// The id of the test execution.
     pub(super) test: String,
     pub(super) fence: i64,
     pub(super) state: String,
@@ -70,7 +72,9 @@ pub(super) struct Row {
 pub(super) struct Cluster {
     pub(super) servers: Vec<Server>,
     pub(super) connection: Connection,
+    /// The proxy between the servers and Redmine.
     pub(super) proxy: ScriptedServer,
+    /// The project of Redmine in which the connection creates issues.
     pub(super) project: Project,
     pub(super) postgres: Postgres,
 }
@@ -78,43 +82,44 @@ pub(super) struct Cluster {
 impl Cluster {
     /// Starts the servers with this configuration.
     pub(super) fn start(config: &str) -> Self {
-        let postgres = Postgres::start_at(DATABASE);
+        let postgres = Postgres::start_at(DATABASE_ADDRESS);
         let redmine = Redmine::shared();
-        let proxy = ScriptedServer::proxy_at(SocketAddr::from((TRACKER, 0)), redmine.address());
+        let proxy =
+            ScriptedServer::proxy_at(SocketAddr::from((TRACKER_ADDRESS, 0)), redmine.address());
         let project = redmine.project();
         // With a priority in the settings, the connector sends a read before its write.
         let settings = merge(project.settings(&proxy.url()), json!({"priority": "High"}));
         let (mut servers, mut connection) = (Vec::new(), None);
-        for (number, ahead_s) in (1..).zip(CLOCKS_AHEAD_S) {
-            let server = start_server(number, ahead_s, &postgres, config);
-            // The first server creates the connection. The others read it from the database at
-            // their start.
+        for (number, clock_ahead_s) in (1..).zip(CLOCKS_AHEAD_S) {
+            let server = start_server(number, clock_ahead_s, &postgres, config);
+            // The first server creates the connection. The other servers read the connection from
+            // the database when they start.
             connection.get_or_insert_with(|| {
                 server.host.add_connection("qa", "redmine", settings.clone(), redmine.secrets())
             });
             servers.push(server);
         }
         let connection = connection.expect("at least one server");
-        leases::record_leases(&postgres);
+        leases::create_lease_triggers(&postgres);
         Self { servers, connection, proxy, project, postgres }
     }
 
-    /// The base URL of each server. A restart does not change it.
+    /// Returns the base URL of each server. A restart does not change these URLs.
     pub(super) fn urls(&self) -> Vec<String> {
         self.servers.iter().map(|server| server.host.url().to_owned()).collect()
     }
 
     /// Returns the rows of these failed tests.
-    pub(super) fn rows(&self, tests: &[Value]) -> Vec<Row> {
-        self.rows_by_id(tests.iter().map(execution_id))
+    pub(super) fn read_rows(&self, tests: &[Value]) -> Vec<Row> {
+        self.read_rows_by_id(tests.iter().map(execution_id))
     }
 
     /// Reads these rows again.
     pub(super) fn reread_rows(&self, rows: &[&Row]) -> Vec<Row> {
-        self.rows_by_id(rows.iter().map(|row| row.test.as_str()))
+        self.read_rows_by_id(rows.iter().map(|row| row.test.as_str()))
     }
 
-    fn rows_by_id<'t>(&self, tests: impl Iterator<Item = &'t str>) -> Vec<Row> {
+    fn read_rows_by_id<'t>(&self, tests: impl Iterator<Item = &'t str>) -> Vec<Row> {
         let mut ids: Vec<_> = tests.map(|id| format!("'{id}'")).collect();
         ids.push("NULL".to_owned());
         let sql = format!(
@@ -125,8 +130,8 @@ impl Cluster {
         self.postgres.query(&sql).iter().map(|line| parse_row(line)).collect()
     }
 
-    /// Makes the database keep each old fence: a server whose lease another server took over is no
-    /// longer refused. The servers' own code is unchanged.
+    /// Makes the database keep each old fence, so that a server is no longer refused after another
+    /// server has taken over its lease. The code of the servers is unchanged.
     pub(super) fn remove_fence(&self) {
         self.postgres.query(
             "CREATE FUNCTION keep_fence() RETURNS trigger LANGUAGE plpgsql AS
@@ -156,18 +161,21 @@ fn parse_row(line: &str) -> Row {
 }
 
 /// Starts one server, with a namespace and a clock of its own.
-fn start_server(number: u8, ahead_s: i64, postgres: &Postgres, config: &str) -> Server {
-    let links =
-        [(TO_CLIENTS, &[][..]), (TO_DATABASE, &[DATABASE][..]), (TO_TRACKER, &[TRACKER][..])];
+fn start_server(number: u8, clock_ahead_s: i64, postgres: &Postgres, config: &str) -> Server {
+    let links = [
+        (TO_CLIENTS, &[][..]),
+        (TO_DATABASE, &[DATABASE_ADDRESS][..]),
+        (TO_TRACKER, &[TRACKER_ADDRESS][..]),
+    ];
     let namespace = Namespace::new(number, &links);
     let clock = WallClock::new();
-    clock.set_ahead(ahead_s);
+    clock.set_ahead(clock_ahead_s);
     let enter = namespace.command_prefix();
-    let setup: Setup = clock.of(postgres.server_setup().config(config));
+    let setup: Setup = clock.add_to(postgres.server_setup().config(config));
     let host = setup
         .listen(SocketAddr::from((namespace.address(TO_CLIENTS), PORT)))
         .run_under(&[&enter[0], &enter[1], &enter[2]])
         .plugin("redmine", &Guest::example("redmine"))
         .start();
-    Server { host, namespace, clock, ahead_s }
+    Server { host, namespace, clock, clock_ahead_s }
 }

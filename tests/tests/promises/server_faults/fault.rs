@@ -11,7 +11,8 @@ use super::Times;
 use super::cluster::{Cluster, TO_DATABASE, TO_TRACKER};
 use super::rounds::count_stopped_runs;
 
-/// What fails. "The server" is the victim, whose clicks are in progress.
+/// What fails. In the comments of the faults, "the server" is the victim, which is answering
+/// clicks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fault {
     /// SIGKILL ends the server.
@@ -30,6 +31,7 @@ pub(super) enum Fault {
     LoseAnswer,
 }
 
+/// All faults.
 pub(super) const FAULTS: [Fault; 7] = [
     Fault::KillServer,
     Fault::KillDatabase,
@@ -51,8 +53,8 @@ pub(super) struct PlannedFault {
     pub(super) variant: u64,
 }
 
-/// Plans a fault.
-pub(super) const fn planned(
+/// Creates a [`PlannedFault`].
+pub(super) const fn plan_fault(
     fault: Fault,
     moment: Moment,
     victim: usize,
@@ -61,7 +63,7 @@ pub(super) const fn planned(
     PlannedFault { fault, moment, victim, variant }
 }
 
-/// What the server did during a fault.
+/// What the victim did during a fault.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
     /// Whether the server reported that it is not ready.
@@ -74,10 +76,10 @@ pub(super) struct Observed {
 pub(super) struct Gates {
     /// Holds requests or answers of the server at the moment of the fault.
     pub(super) victim: Gate,
-    /// Holds the writes of the other servers, if the victim must go on while one of them creates
+    /// Holds the writes of the other servers, if the victim must go on while another server creates
     /// the defect.
     pub(super) others: Option<Gate>,
-    /// How many answers the proxy lost or replaced.
+    /// How many answers the proxy dropped or replaced.
     pub(super) lost_answers: Arc<AtomicU32>,
 }
 
@@ -106,7 +108,7 @@ impl PlannedFault {
                 return exchange.pass();
             }
             match self.moment {
-                // Before a write, the connector reads the priorities; a search does not read them.
+                // The connector reads the priorities before a write, but not before a search.
                 Moment::BeforeWrite if exchange.request.target.contains("priorities") => {
                     victim_gate.hold();
                 }
@@ -117,20 +119,20 @@ impl PlannedFault {
                     }
                 }
                 Moment::AnswerInFlight if is_write => {
-                    let reply = self.answer(exchange, &lost_answers);
+                    let reply = self.answer_write(exchange, &lost_answers);
                     victim_gate.hold();
                     return reply;
                 }
                 _ => {}
             }
-            if is_write { self.answer(exchange, &lost_answers) } else { exchange.pass() }
+            if is_write { self.answer_write(exchange, &lost_answers) } else { exchange.pass() }
         });
         gates
     }
 
-    /// Returns the tracker's answer to a write. If the fault is `LoseAnswer`, the answer is lost or
-    /// replaced.
-    fn answer(self, exchange: &Exchange<'_>, lost_answers: &AtomicU32) -> Reply {
+    /// Returns the tracker's answer to a write. If the fault is `LoseAnswer`, the proxy drops or
+    /// replaces this answer.
+    fn answer_write(self, exchange: &Exchange<'_>, lost_answers: &AtomicU32) -> Reply {
         let reply = exchange.pass();
         if self.fault != Fault::LoseAnswer {
             return reply;

@@ -1,5 +1,5 @@
-//! Triggers in PostgreSQL that record which server took over an ended lease, and how often the
-//! fence refused a server. They do not change what the servers do.
+//! Creates triggers in PostgreSQL. The triggers record which server took over an ended lease, and
+//! how often the fence refused a server. The triggers never change what the servers do.
 
 use std::net::Ipv4Addr;
 
@@ -7,10 +7,11 @@ use jackfield_tests::Postgres;
 
 /// The text that marks a refusal in PostgreSQL's log. A table could not store refusals, because the
 /// statement that the fence refuses is rolled back together with the writes of its triggers.
-const REFUSED: &str = "refused by the fence: ";
-/// A renewal that changes no row counts as refused by the fence only if another server has a newer
-/// lease on a row of the same server. Without a newer lease, the run may simply have ended.
-const TRIGGERS: &str = "
+const REFUSAL_PREFIX: &str = "refused by the fence: ";
+/// Creates the triggers. A renewal that changes no row counts as refused by the fence only if
+/// another server has a newer lease on a row that the refused server had leased. Without a newer
+/// lease, the run may simply have ended.
+const TRIGGERS_SQL: &str = "
 CREATE TABLE taken_leases (defect uuid, fence bigint, server inet, had_ended boolean);
 CREATE FUNCTION record_lease() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -41,23 +42,23 @@ END $$;
 CREATE TRIGGER log_refusal AFTER UPDATE ON defects REFERENCING NEW TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION log_refusal();";
 /// Counts the leases that had ended when another server took the next lease on the same row.
-const COUNT_TAKEN_OVER: &str = "
+const COUNT_TAKEN_OVER_SQL: &str = "
 SELECT count(*) FROM taken_leases AS old
 JOIN taken_leases AS new ON new.defect = old.defect AND new.fence = old.fence + 1
 WHERE new.had_ended AND new.server <> old.server";
 
-/// Creates the triggers.
-pub(super) fn record_leases(postgres: &Postgres) {
-    postgres.query(TRIGGERS);
+/// Creates the triggers in this database.
+pub(super) fn create_lease_triggers(postgres: &Postgres) {
+    postgres.query(TRIGGERS_SQL);
 }
 
 /// Returns how often a server took over an ended lease of another server.
 pub(super) fn count_taken_over(postgres: &Postgres) -> usize {
-    postgres.query(COUNT_TAKEN_OVER)[0].parse().expect("a number")
+    postgres.query(COUNT_TAKEN_OVER_SQL)[0].parse().expect("a number")
 }
 
 /// Returns how often the fence has refused the server with this address.
 pub(super) fn count_refused(postgres: &Postgres, server: Ipv4Addr) -> usize {
-    let line = format!("{REFUSED}{server}");
+    let line = format!("{REFUSAL_PREFIX}{server}");
     postgres.log().lines().filter(|it| it.ends_with(&line)).count()
 }

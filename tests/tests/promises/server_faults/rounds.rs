@@ -1,4 +1,5 @@
-//! The rounds of the test. In each round, several failed tests are clicked while one fault happens.
+//! Runs the rounds of the tests. In each round, clicks for several failed tests arrive while one
+//! fault happens.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,14 +9,14 @@ use jackfield_tests::{Click, Gate, Moment, TestHost, failed_test, wait_for};
 use serde_json::Value;
 
 use super::Times;
-use super::answers::{Answers, Broken, Clicker};
+use super::answers::{Answers, BrokenPromise, Clicker};
 use super::cluster::{Cluster, Row};
 use super::fault::{Fault, PlannedFault};
 use super::leases;
 
-/// How many seconds clicks are repeated after a fault, before the next round.
+/// For how many seconds clicks are repeated after a fault, before the next round.
 const REPEAT_S: u64 = 4;
-/// Number of failed tests in each round.
+/// How many failed tests are clicked in each round.
 const TESTS_PER_ROUND: usize = 3;
 
 /// The servers, their answers, and what the rounds have reached so far.
@@ -23,16 +24,17 @@ pub(super) struct Rounds {
     pub(super) cluster: Cluster,
     pub(super) answers: Answers,
     times: Times,
+    /// The failed tests of all rounds so far.
     tests: Vec<Value>,
     /// How often each fault happened at each moment, by the state of the failed test's row. Unless
-    /// the moment is [`Moment::Any`], a fault is counted only after the gate has held a request at
-    /// that moment.
-    pub(super) injected: BTreeMap<(Fault, Moment, String), u32>,
+    /// the moment is [`Moment::Any`], a fault is counted only after the proxy has held a request of
+    /// the victim, or the answer to it, at that moment.
+    pub(super) fault_counts: BTreeMap<(Fault, Moment, String), u32>,
     /// How often each path was taken.
-    pub(super) paths: BTreeMap<&'static str, u32>,
+    pub(super) path_counts: BTreeMap<&'static str, u32>,
 }
 
-/// The paths that the rounds must take together.
+// The paths that all rounds together must take.
 pub(super) const TAKEN_OVER: &str = "another server took over a lease that had ended";
 pub(super) const FENCED: &str = "a server that went on was refused by the fence";
 pub(super) const NOT_RENEWED: &str = "a run ended because its lease could not be renewed";
@@ -44,8 +46,8 @@ pub(super) const OVERTAKEN: &str = "a server went on while another one created t
 pub(super) const PATHS: [&str; 8] =
     [TAKEN_OVER, FENCED, NOT_RENEWED, ADOPTED, UNAVAILABLE, NOT_READY, LOST_ANSWER, OVERTAKEN];
 
-/// Sets the flag that ends the clicks, also if the test panics. Otherwise the thread scope would
-/// wait for them forever.
+/// Sets the flag that ends the clicks, also if the test panics. Without the flag, the thread scope
+/// would wait forever for the threads that click.
 struct SetOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
@@ -62,33 +64,34 @@ impl Rounds {
             answers: Answers::default(),
             times,
             tests: vec![failed_test()],
-            injected: BTreeMap::new(),
-            paths: PATHS.map(|path| (path, 0)).into(),
+            fault_counts: BTreeMap::new(),
+            path_counts: PATHS.map(|path| (path, 0)).into(),
         };
-        // This first defect is the positive control: a later search that finds it can find defects.
+        // If a search does not find the defect that it looks for, this counts only if it finds
+        // another defect. Later searches find this first defect.
         rounds.await_defect(&rounds.tests[0]);
         rounds
     }
 
     /// Adds to the number of times that a path was taken.
     fn count_path(&mut self, path: &'static str, count: usize) {
-        *self.paths.entry(path).or_default() += u32::try_from(count).unwrap_or(u32::MAX);
+        *self.path_counts.entry(path).or_default() += u32::try_from(count).unwrap_or(u32::MAX);
     }
 
     fn clicker(&self) -> Clicker<'_> {
-        Clicker::new(&self.answers, &self.cluster, self.times.client)
+        Clicker::new(&self.answers, &self.cluster, self.times.client_timeout)
     }
 
-    /// Runs one round: clicks new failed tests at one server, and injects the fault. Meanwhile, the
-    /// clicks are repeated at all servers.
+    /// Runs one round: clicks new failed tests at one server, and injects the fault. During the
+    /// fault, the clicks are repeated at all servers.
     pub(super) fn run_round(&mut self, planned: PlannedFault) {
         let new_tests: Vec<_> = (0..TESTS_PER_ROUND).map(|_| failed_test()).collect();
         let gates = planned.install_gates(&self.cluster);
         let clicks = self.click_until_held(planned, &new_tests, &gates.victim);
-        let rows = self.cluster.rows(&new_tests);
+        let rows = self.cluster.read_rows(&new_tests);
         self.count_injected(planned, &rows);
 
-        let clicker = Clicker::new(&self.answers, &self.cluster, self.times.client);
+        let clicker = Clicker::new(&self.answers, &self.cluster, self.times.client_timeout);
         let (answers, times, cluster) = (&self.answers, &self.times, &mut self.cluster);
         let is_over = AtomicBool::new(false);
         let (observed, overtaken) = std::thread::scope(|scope| {
@@ -126,8 +129,8 @@ impl Rounds {
         self.count_path(LOST_ANSWER, lost_answers.try_into().unwrap_or_default());
     }
 
-    /// Clicks the failed tests at the victim until the gate holds one of its requests. Returns the
-    /// clicks in progress.
+    /// Clicks the failed tests at the victim until the gate holds a request of the victim, or the
+    /// answer to it. Returns the clicks in progress.
     fn click_until_held(&self, planned: PlannedFault, tests: &[Value], gate: &Gate) -> Vec<Click> {
         let host = &self.cluster.servers[planned.victim].host;
         let click = |test| host.create_in_background(&self.cluster.connection, test);
@@ -138,15 +141,15 @@ impl Rounds {
             std::thread::sleep(Duration::from_millis(planned.variant % 200));
             return clicks;
         }
-        let seconds = self.times.client.as_secs() + 10;
+        let seconds = self.times.client_timeout.as_secs() + 10;
         // A server that is still recovering from the last round may refuse the clicks.
         wait_for("a request at the gate", 3 * seconds, || {
             let clicks = click_all();
             wait_for("a request at the gate, or all answers", seconds, || {
                 let ended = clicks.iter().all(Click::is_finished);
-                (gate.held() > 0 || ended).then_some(())
+                (gate.held_count() > 0 || ended).then_some(())
             });
-            if gate.held() > 0 {
+            if gate.held_count() > 0 {
                 return Some(clicks);
             }
             self.add_answers(planned.victim, tests, clicks);
@@ -154,7 +157,7 @@ impl Rounds {
         })
     }
 
-    /// Adds the answers of these clicks, as far as they were answered.
+    /// Adds the answers to these clicks. Ignores clicks that got no answer.
     fn add_answers(&self, server: usize, tests: &[Value], clicks: Vec<Click>) {
         for (test, click) in tests.iter().zip(clicks) {
             if let Some(answer) = click.finish() {
@@ -170,7 +173,7 @@ impl Rounds {
             states.insert("no row".to_owned());
         }
         for state in states {
-            *self.injected.entry((planned.fault, planned.moment, state)).or_default() += 1;
+            *self.fault_counts.entry((planned.fault, planned.moment, state)).or_default() += 1;
         }
     }
 
@@ -184,12 +187,12 @@ impl Rounds {
             if !is_defect {
                 std::thread::sleep(Duration::from_millis(500));
             }
-            (is_defect || !self.answers.broken().is_empty()).then_some(())
+            (is_defect || !self.answers.broken_promises().is_empty()).then_some(())
         });
     }
 
     /// Checks after the last round that each failed test has one issue, and that each server
-    /// answers with it.
+    /// answers with this issue.
     pub(super) fn check_all(&mut self) {
         for test in &self.tests {
             self.await_defect(test);
@@ -198,7 +201,7 @@ impl Rounds {
                 if !clicker.click(server, test) {
                     let description =
                         format!("server {server} does not answer with the defect of {test}");
-                    self.answers.add_broken(Broken::NotAnswered(description));
+                    self.answers.add_broken_promise(BrokenPromise::NotAnswered(description));
                 }
             }
         }
@@ -207,7 +210,7 @@ impl Rounds {
         if issues.len() != self.tests.len() {
             let (issues, tests) = (issues.len(), self.tests.len());
             let description = format!("{issues} issues of {tests} failed tests");
-            self.answers.add_broken(Broken::IssueCount(description));
+            self.answers.add_broken_promise(BrokenPromise::IssueCount(description));
         }
         self.count_paths();
     }
@@ -243,9 +246,9 @@ pub(super) fn count_stopped_runs(host: &TestHost) -> usize {
     stopped.map_or(0, |count| format!("{count:.0}").parse().expect("a count"))
 }
 
-/// Waits until the server that was suspended, and continues now, has ended its runs of these rows.
-/// Returns how many of them ended while another server had the row's lease and its write was held
-/// at the gate.
+/// Waits until the victim, which was suspended, has ended its runs of these rows. Returns how many
+/// of these runs ended while another server had the lease of the row, and while the gate held the
+/// write of that server.
 fn count_overtaken(cluster: &Cluster, victim: usize, rows: &[Row], others: &Gate) -> usize {
     let other = (victim + 1) % cluster.servers.len();
     let leased: Vec<_> = rows.iter().filter(|row| row.is_leased).collect();
@@ -260,7 +263,7 @@ fn count_overtaken(cluster: &Cluster, victim: usize, rows: &[Row], others: &Gate
             |row: &Row| row.test == old_row.test && row.fence > old_row.fence && row.is_leased;
         current_rows.iter().any(is_newer)
     };
-    leased.iter().filter(is_overtaken).count().min(others.held())
+    leased.iter().filter(is_overtaken).count().min(others.held_count())
 }
 
 /// Returns the runs of an event, as a server's admin API shows them.

@@ -1,5 +1,5 @@
-//! Counts of a tracker's defects at several servers that share one PostgreSQL: one server requests
-//! the counts from the tracker, and the others answer with the same counts.
+//! Several servers share a PostgreSQL database. One server requests the counts of defects from the
+//! tracker, and the other servers answer with the same counts.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::{CHANGE_MAX_S, RARE_SWEEPS_MS, add_connection, only_number, start_tracker};
 
-/// The configured lease. A server that waits for the counts of another server, and gets no
-/// notification, tries again when the lease would end.
+/// The configured duration of a lease. A server may wait for the counts of another server. Without
+/// a notification, it tries again when the lease of the other server would end.
 const LEASE: Duration = Duration::from_secs(10);
 
 /// Returns how often a server has requested counts from the tracker.
@@ -19,7 +19,7 @@ fn count_runs(host: &TestHost) -> f64 {
 }
 
 #[test]
-fn one_server_asks_the_tracker_for_counts_and_the_others_answer_with_them() {
+fn one_server_requests_counts_from_the_tracker_and_the_others_answer_with_the_same_counts() {
     let postgres = Postgres::start();
     let start = |fresh_ms: u32| {
         let config = format!(
@@ -51,16 +51,16 @@ fn one_server_asks_the_tracker_for_counts_and_the_others_answer_with_them() {
         let opened = Instant::now();
         gate.open();
         let answers = [first, second].map(|it| it.join().expect("an answer").expect(200));
-        // The first server renews its lease after a third of it. So without a notification, the
-        // second server would try again after two thirds of a lease.
+        // The first server renews its lease after a third of the duration. So without a
+        // notification, the second server would try again after two thirds of the duration.
         assert!(opened.elapsed() < LEASE / 2, "{:?}", opened.elapsed());
         answers.map(|answer| answer["openDefects"].clone())
     });
     assert_eq!(answers, [json!(5), json!(5)]);
     assert_eq!((count_runs(&a), count_runs(&b)), (1.0, 0.0));
 
-    // At this third server, counts are fresh for one second only, so it requests new counts from
-    // the tracker. The other two servers receive the new counts without a request.
+    // At this third server, counts are fresh for one second only. So this server requests new
+    // counts from the tracker. The other two servers get the new counts without such a request.
     let c = start(1_000);
     tracker.set_script(|_| Reply::new(200, "6"));
     wait_for("the new counts", 30, || {
@@ -82,7 +82,7 @@ fn one_server_asks_the_tracker_for_counts_and_the_others_answer_with_them() {
 #[test]
 fn counts_that_arrive_during_a_database_outage_are_answered_and_stored_later() {
     let postgres = Postgres::start();
-    let cable = Cable::to(postgres.port());
+    let cable = Cable::to_port(postgres.port());
     let config = "store_statement_s = 20\nstore_connect_s = 2\n[limits]\nkpi_answer_ms = 8000";
     let a = postgres.server_setup_at(cable.port()).config(config).guests(["good"]).start();
     let tracker = start_tracker();

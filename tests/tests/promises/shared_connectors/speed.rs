@@ -1,21 +1,21 @@
-//! How soon a decision about a connector takes effect at the other servers. Servers read new
-//! decisions every two seconds, so a decision that takes effect sooner was sent by a notification.
+//! Tests how soon a decision about a connector takes effect at the other servers. Servers read new
+//! decisions every two seconds. So if a decision takes effect sooner, a notification was sent.
 
 use std::time::{Duration, Instant};
 
 use jackfield_tests::{Postgres, TestHost, wait_for};
 
 use super::{
-    SHARE_AND_COMPILE_MAX_S, SHARE_MAX_S, await_version, build, roll_back, shown_connector,
-    start_two, upload,
+    SHARE_AND_COMPILE_MAX_S, SHARE_MAX_S, await_version, guest_with_build, roll_back,
+    shown_connector, start_two_servers, upload,
 };
 
-/// How often a server reads the decisions of the others without a notification.
+/// How often a server reads the decisions of the other servers, if it gets no notification.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Waits until a server uses the version with this hash. Returns how long it took.
+/// Waits until a server uses the version with this hash. Returns how long this took.
 #[track_caller]
-fn time_until(host: &TestHost, sha256: &str, within_s: u64) -> Duration {
+fn time_until_in_use(host: &TestHost, sha256: &str, within_s: u64) -> Duration {
     let since = Instant::now();
     wait_for("the version of the other server", within_s, || {
         shown_connector(host).filter(|it| it["sha256"] == sha256 && it["status"] == "ready")
@@ -26,17 +26,17 @@ fn time_until(host: &TestHost, sha256: &str, within_s: u64) -> Duration {
 #[test]
 fn a_rollback_takes_effect_at_other_servers_sooner_than_they_poll() {
     let postgres = Postgres::start();
-    let (a, b) = start_two(&postgres);
+    let (a, b) = start_two_servers(&postgres);
     for (number, status) in [(1, 201), (2, 200)] {
-        upload(&a, &build(number)).assert_status(status);
-        await_version(&b, &build(number), SHARE_AND_COMPILE_MAX_S);
+        upload(&a, &guest_with_build(number)).assert_status(status);
+        await_version(&b, &guest_with_build(number), SHARE_AND_COMPILE_MAX_S);
     }
-    // Each rollback begins right after the other server has read the decisions, so its next poll is
-    // two seconds later.
+    // Each rollback begins right after the other server has read the decisions. So the next poll of
+    // the other server is two seconds later.
     let times: Vec<_> = (0..6)
         .map(|_| {
             let restored = roll_back(&a)["sha256"].as_str().expect("a hash").to_owned();
-            time_until(&b, &restored, SHARE_MAX_S)
+            time_until_in_use(&b, &restored, SHARE_MAX_S)
         })
         .collect();
     println!("{times:?}");
@@ -47,15 +47,15 @@ fn a_rollback_takes_effect_at_other_servers_sooner_than_they_poll() {
 }
 
 #[test]
-fn an_upload_is_ready_at_other_servers_soon_after_the_first() {
+fn an_upload_is_ready_at_other_servers_soon_after_the_first_server() {
     let postgres = Postgres::start();
-    let (a, b) = start_two(&postgres);
+    let (a, b) = start_two_servers(&postgres);
     let times: Vec<_> = (1..=5)
         .map(|number| {
-            let version = build(number);
+            let version = guest_with_build(number);
             upload(&a, &version);
             await_version(&a, &version, SHARE_AND_COMPILE_MAX_S);
-            time_until(&b, &version.sha256(), SHARE_AND_COMPILE_MAX_S)
+            time_until_in_use(&b, &version.sha256(), SHARE_AND_COMPILE_MAX_S)
         })
         .collect();
     println!("{times:?}");

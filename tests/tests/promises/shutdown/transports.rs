@@ -14,10 +14,11 @@ use socket2::{Domain, Socket, Type};
 
 use super::http2::{
     ACK, ANY_STREAM, DATA, END_STREAM, Frame, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS,
-    STATUS_200, frame, post, preface,
+    STATUS_200, client_preface, encode_frame, post_request,
 };
 use crate::tls::Authority;
 
+/// The header of the PROXY protocol, which names the address of the client.
 const PROXY_HEADER: &[u8] = b"PROXY TCP4 203.0.113.9 192.0.2.1 1000 80\r\n";
 /// The address from which the proxy connects.
 const PROXY_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), 0);
@@ -32,7 +33,7 @@ enum Transport {
 
 const TRANSPORTS: [Transport; 3] = [Transport::Tls, Transport::TlsHttp2, Transport::ProxyHeader];
 
-/// A server that accepts one of the transports, with its tracker.
+/// A server that accepts one kind of transport, and its tracker.
 struct Fixture {
     host: TestHost,
     connection: Connection,
@@ -43,7 +44,8 @@ struct Fixture {
 impl Fixture {
     fn start(transport: Transport) -> Self {
         let tracker = ScriptedServer::start(|_| Reply::created(7));
-        let (mut host, connection) = Setup::new().start_with("good", json!({"url": tracker.url()}));
+        let (mut host, connection) =
+            Setup::new().start_with_guest("good", json!({"url": tracker.url()}));
         let authority = Authority::new();
         authority.issue("one", "subjectAltName = IP:127.0.0.1");
         let config = match transport {
@@ -52,8 +54,8 @@ impl Fixture {
                 authority.file("one.pem"),
                 authority.file("one.key")
             ),
-            // Trust only the address of the proxy: the test itself waits for the start of the
-            // server from 127.0.0.1, without the header.
+            // Only the address of the proxy is trusted. The test also connects from 127.0.0.1,
+            // without the header, to find out when the server has started.
             Transport::ProxyHeader => {
                 format!("proxy_protocol = true\ntrusted_proxies = [\"{}\"]", PROXY_ADDRESS.ip())
             }
@@ -81,7 +83,7 @@ impl Fixture {
     }
 
     /// Opens a connection, and sends what precedes the first request.
-    fn open(&self, transport: Transport) -> Client {
+    fn open_client(&self, transport: Transport) -> Client {
         Client::new(transport, self.connect(transport), self.connection.create_path())
     }
 
@@ -103,42 +105,46 @@ impl Fixture {
 /// A client with one connection.
 struct Client {
     transport: Transport,
-    to: Box<dyn Write>,
-    from: Box<dyn Read>,
+    writer: Box<dyn Write>,
+    reader: Box<dyn Read>,
+    /// `None` if the client does not use TLS.
     tls: Option<TlsClient>,
+    /// The path to which the clicks are sent.
     path: String,
     /// The number of HTTP/2 streams that were used.
-    stream_count: u32,
+    click_count: u32,
     /// The last stream in each GOAWAY frame of the server.
     last_streams: Vec<u32>,
 }
 
-/// The process `openssl s_client`. Two threads copy its bytes to an existing connection and back.
+/// The process `openssl s_client`. Two threads copy bytes between the process and an existing TCP
+/// connection to the server.
 struct TlsClient {
     process: Child,
-    /// The thread that copies the bytes of the server; its result shows how they ended.
+    /// The thread that copies the bytes of the server. The result of the thread shows how the TCP
+    /// connection to the server ended.
     server_copy: JoinHandle<io::Result<u64>>,
 }
 
 impl Client {
     fn new(transport: Transport, stream: TcpStream, path: String) -> Self {
-        let (mut to, from, tls): (Box<dyn Write>, Box<dyn Read>, _) = match transport {
+        let (mut writer, reader, tls): (Box<dyn Write>, Box<dyn Read>, _) = match transport {
             Transport::ProxyHeader => (Box::new(other_handle(&stream)), Box::new(stream), None),
             Transport::Tls | Transport::TlsHttp2 => {
                 let is_http2 = transport == Transport::TlsHttp2;
                 let mut tls = TlsClient::start(stream, if is_http2 { "h2" } else { "http/1.1" });
                 let pipes = (tls.process.stdin.take(), tls.process.stdout.take());
-                let (to, from) = (pipes.0.expect("a pipe"), pipes.1.expect("a pipe"));
-                (Box::new(to), Box::new(from), Some(tls))
+                let (writer, reader) = (pipes.0.expect("a pipe"), pipes.1.expect("a pipe"));
+                (Box::new(writer), Box::new(reader), Some(tls))
             }
         };
         let first_bytes = match transport {
             Transport::Tls => Vec::new(),
-            Transport::TlsHttp2 => preface(),
+            Transport::TlsHttp2 => client_preface(),
             Transport::ProxyHeader => PROXY_HEADER.to_vec(),
         };
-        to.write_all(&first_bytes).expect("the first bytes are sent");
-        Self { transport, to, from, tls, path, stream_count: 0, last_streams: Vec::new() }
+        writer.write_all(&first_bytes).expect("the first bytes are sent");
+        Self { transport, writer, reader, tls, path, click_count: 0, last_streams: Vec::new() }
     }
 
     /// Sends a click.
@@ -146,7 +152,7 @@ impl Client {
     fn click(&mut self) {
         let (path, body) = (&self.path, failed_test().to_string());
         let bytes = match self.transport {
-            Transport::TlsHttp2 => post(2 * self.stream_count + 1, path, &body),
+            Transport::TlsHttp2 => post_request(2 * self.click_count + 1, path, &body),
             Transport::Tls | Transport::ProxyHeader => format!(
                 "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
                  content-length: {}\r\n\r\n{body}",
@@ -154,8 +160,8 @@ impl Client {
             )
             .into_bytes(),
         };
-        self.stream_count += 1;
-        self.to.write_all(&bytes).expect("the click is sent");
+        self.click_count += 1;
+        self.writer.write_all(&bytes).expect("the click is sent");
     }
 
     /// Reads the answer to a click, which must contain the defect.
@@ -188,14 +194,14 @@ impl Client {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
-            self.from.read_exact(&mut byte).expect("an answer");
+            self.reader.read_exact(&mut byte).expect("an answer");
             head.push(byte[0]);
         }
         let head = String::from_utf8(head).expect("a head").to_lowercase();
         assert!(head.starts_with("http/1.1 200 ok\r\n"), "{head}");
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let mut body = vec![0; length.expect("a length").parse().expect("a number")];
-        self.from.read_exact(&mut body).expect("the body");
+        self.reader.read_exact(&mut body).expect("the body");
         body
     }
 
@@ -203,12 +209,12 @@ impl Client {
     /// GOAWAY.
     #[track_caller]
     fn read_frame(&mut self) -> io::Result<Frame> {
-        let read = Frame::read(&mut self.from)?;
+        let read = Frame::read(&mut self.reader)?;
         match read.kind {
             SETTINGS | PING if read.flags & ACK == 0 => {
                 let payload = if read.kind == PING { &read.payload[..] } else { b"" };
-                self.to
-                    .write_all(&frame(read.kind, ACK, 0, payload))
+                self.writer
+                    .write_all(&encode_frame(read.kind, ACK, 0, payload))
                     .expect("the acknowledgement is sent");
             }
             GOAWAY => {
@@ -223,8 +229,8 @@ impl Client {
         Ok(read)
     }
 
-    /// Waits until the server ends the connection. It must not send more bytes or reset the
-    /// connection.
+    /// Waits until the server ends the connection. The server must neither send more bytes nor
+    /// reset the connection.
     #[track_caller]
     fn assert_ends(&mut self) {
         let ended = match self.transport {
@@ -235,7 +241,7 @@ impl Client {
                     Err(error) => break Err(error),
                 }
             },
-            Transport::Tls | Transport::ProxyHeader => self.from.read_to_end(&mut Vec::new()),
+            Transport::Tls | Transport::ProxyHeader => self.reader.read_to_end(&mut Vec::new()),
         };
         assert_eq!(ended.expect("the end of the connection"), 0, "bytes after the answer");
         if let Some(mut tls) = self.tls.take() {
@@ -291,7 +297,7 @@ fn a_click_in_progress_is_answered_on_each_kind_of_connection() {
         println!("{transport:?}");
         let fixture = Fixture::start(transport);
         let gate = fixture.tracker.hold_requests(|_| true);
-        let mut client = fixture.open(transport);
+        let mut client = fixture.open_client(transport);
         client.click();
         gate.await_held(1);
         fixture.host.terminate();
@@ -304,13 +310,13 @@ fn a_click_in_progress_is_answered_on_each_kind_of_connection() {
 }
 
 /// Two clients click after the signal. The first client has received an answer on its connection,
-/// but has not read yet that the server ends. The second one has only connected.
+/// but has not read yet that the server ends. The second client has only connected.
 #[test]
 fn a_click_that_is_sent_after_the_signal_is_answered_on_each_kind_of_connection() {
     for transport in TRANSPORTS {
         println!("{transport:?}");
         let fixture = Fixture::start(transport);
-        let mut used = fixture.open(transport);
+        let mut used = fixture.open_client(transport);
         used.click();
         used.assert_answered();
         let new = fixture.connect(transport);
@@ -342,13 +348,14 @@ fn an_http2_client_learns_without_delay_that_the_server_ends() {
 /// ended.
 fn http2_ends_before_http1() -> bool {
     let fixture = Fixture::start(Transport::TlsHttp2);
-    let (mut idle, mut http1) = (fixture.open(Transport::TlsHttp2), fixture.open(Transport::Tls));
+    let (mut idle, mut http1) =
+        (fixture.open_client(Transport::TlsHttp2), fixture.open_client(Transport::Tls));
     for client in [&mut idle, &mut http1] {
         client.click();
         client.assert_answered();
     }
     let gate = fixture.tracker.hold_requests(|_| true);
-    let mut busy = fixture.open(Transport::TlsHttp2);
+    let mut busy = fixture.open_client(Transport::TlsHttp2);
     busy.click();
     gate.await_held(1);
     fixture.host.terminate();

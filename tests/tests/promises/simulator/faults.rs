@@ -1,4 +1,5 @@
-//! Each fault of the stand-in for Test Manager, set at its start or while it runs.
+//! Tests each fault of the stand-in for Test Manager. A fault is set when the stand-in starts, or
+//! while it runs.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -16,7 +17,7 @@ fn logs_path(failed: &Value) -> String {
 }
 
 #[test]
-fn faults_are_replaced_at_run_time_and_wrong_ones_are_refused() {
+fn faults_are_replaced_at_run_time_and_unknown_faults_are_refused() {
     let simulator = SimulatedTestManager::start(&["--fault", "slow=1", "--fault", "two-logs"]);
     let page = simulator.page();
     let faults = |page: &Client| page.get("/simulator/faults").expect(200)["faults"].take();
@@ -62,7 +63,8 @@ fn tokens_are_refused_or_expire_early() {
 #[test]
 fn a_token_endpoint_hangs_without_an_answer() {
     let simulator = SimulatedTestManager::start(&["--fault", "token-hangs"]);
-    let address = simulator.printed("page_url").trim_start_matches("http://").trim_end_matches('/');
+    let address =
+        simulator.printed_field("page_url").trim_start_matches("http://").trim_end_matches('/');
     let mut stream = TcpStream::connect(address).expect("a connection");
     stream.set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout");
     let head =
@@ -181,8 +183,8 @@ fn a_screenshot_is_missing_or_at_another_origin() {
     let redirect = api.get(&path);
     assert_eq!(redirect.status, 302);
     let location = redirect.header("location").expect("a location").to_owned();
-    assert!(location.starts_with(simulator.printed("files_url")), "{location}");
-    assert!(!location.starts_with(simulator.printed("page_url")), "{location}");
+    assert!(location.starts_with(simulator.printed_field("files_url")), "{location}");
+    assert!(!location.starts_with(simulator.printed_field("page_url")), "{location}");
     let token = [("authorization", "Bearer x")];
     assert_eq!(
         Client::new(&location, &token).get("").status,

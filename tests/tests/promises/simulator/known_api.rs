@@ -1,5 +1,5 @@
 //! The stand-in has only known paths, parameters and members of Test Manager's API.
-//! `known_api.json` lists them.
+//! The file `known_api.json` lists the known paths, parameters and members.
 
 use std::collections::BTreeSet;
 
@@ -17,13 +17,13 @@ struct KnownApi {
 }
 
 impl KnownApi {
-    /// Returns the names in a list of the file.
+    /// Returns the names in this list of `known_api.json`.
     fn names(&self, list: &str) -> Vec<String> {
         let list = self.api[list].as_array().expect("a list");
         list.iter().map(|name| name.as_str().expect("a name").to_owned()).collect()
     }
 
-    /// Checks that all members of a record are known.
+    /// Checks that all members of a record are known, and marks the path as answered.
     fn check_record(&mut self, path: &str, record: &str, value: &Value) {
         let known_members = [&self.api["records"][record], &self.api["assumed_records"][record]];
         let known_members: Vec<_> =
@@ -122,7 +122,7 @@ fn fill_in_ids(path: &str, failed: &Value, ids: &[(&str, String)]) -> String {
     path.replace("{id}", &id(member))
 }
 
-/// Returns further ids that paths need. They are read from answers about the failed test.
+/// Reads further ids, which some paths contain, from answers about the failed test.
 fn ids_from_answers(api: &Client, failed: &Value) -> Vec<(&'static str, String)> {
     let get = |path: &str| api.get(&fill_in_ids(path, failed, &[])).expect(200);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -138,7 +138,7 @@ fn ids_from_answers(api: &Client, failed: &Value) -> Vec<(&'static str, String)>
 
 #[test]
 fn the_stand_in_serves_only_the_known_api() {
-    let tracker = super::page::webhook_server();
+    let tracker = super::page::start_webhook_server();
     let simulator = SimulatedTestManager::start(&[
         "--fault",
         "rate-limit=100000",

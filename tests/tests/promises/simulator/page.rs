@@ -1,5 +1,5 @@
-//! The page of the stand-in for Test Manager: its buttons send the two webhooks, and it shows their
-//! answers.
+//! Tests the page of the stand-in for Test Manager. The buttons of the page send the two webhooks,
+//! and the page shows the answers.
 
 use jackfield_tests::{Answer, Guest, Reply, ScriptedServer, Setup, SimulatedTestManager};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{failed_checkout, id, log_path};
 
 /// Starts a server that answers Create Defect and Defect KPIs as Jackfield does.
-pub(super) fn webhook_server() -> ScriptedServer {
+pub(super) fn start_webhook_server() -> ScriptedServer {
     ScriptedServer::start(|exchange| match exchange.request.is_post() {
         true => Reply::json(
             200,
@@ -20,7 +20,7 @@ pub(super) fn webhook_server() -> ScriptedServer {
 
 /// Posts a form with one field, as a browser does.
 fn post_form(simulator: &SimulatedTestManager, action: &str, field: &str, value: &str) -> Answer {
-    let origin = simulator.printed("page_url").trim_end_matches('/').to_owned();
+    let origin = simulator.printed_field("page_url").trim_end_matches('/').to_owned();
     let headers =
         [("content-type", "application/x-www-form-urlencoded"), ("origin", origin.as_str())];
     let form = format!("{field}={value}");
@@ -34,7 +34,7 @@ pub(super) fn create_defect(simulator: &SimulatedTestManager, failed: &Value) {
 }
 
 /// Returns the HTML of a failed test's row on the page.
-fn row(simulator: &SimulatedTestManager, failed: &Value) -> String {
+fn row_of_failed_test(simulator: &SimulatedTestManager, failed: &Value) -> String {
     let page = simulator.page().get("/");
     assert_eq!(page.status, 200);
     let begin = format!("<tr id=\"log-{}\">", id(failed, "log"));
@@ -45,7 +45,7 @@ fn row(simulator: &SimulatedTestManager, failed: &Value) -> String {
 
 #[test]
 fn create_defect_sends_the_documented_body_and_shows_the_link() {
-    let tracker = webhook_server();
+    let tracker = start_webhook_server();
     let simulator =
         SimulatedTestManager::start(&["--webhook-url", &format!("{}/hooks/t", tracker.url())]);
     let failed = failed_checkout(&simulator);
@@ -67,7 +67,7 @@ fn create_defect_sends_the_documented_body_and_shows_the_link() {
         });
         assert_eq!(body, expected);
     }
-    let row = row(&simulator, &failed);
+    let row = row_of_failed_test(&simulator, &failed);
     assert_eq!(row.matches("href=\"http://tracker.example/issues/7\"").count(), 1, "{row}");
     assert!(row.contains("#7 A &lt;b&gt;defect&lt;/b&gt;"), "{row}");
 
@@ -90,26 +90,26 @@ fn a_refusal_of_the_webhook_is_shown_and_only_http_links_are_accepted() {
     let simulator = SimulatedTestManager::start(&[]);
     let failed = failed_checkout(&simulator);
     create_defect(&simulator, &failed);
-    assert!(row(&simulator, &failed).contains("No webhook URL is set"));
+    assert!(row_of_failed_test(&simulator, &failed).contains("No webhook URL is set"));
 
     let saved = post_form(&simulator, "settings", "url", &tracker.url());
     assert_eq!(saved.status, 303);
     create_defect(&simulator, &failed);
-    let row_html = row(&simulator, &failed);
+    let row_html = row_of_failed_test(&simulator, &failed);
     assert!(row_html.contains("No &lt;i&gt;credentials&lt;/i&gt; (HTTP 502)"), "{row_html}");
 
     tracker.set_script(|_| {
         Reply::json(200, r#"{"id":"1","name":"n","link":"javascript:alert(1)","linkLabel":"l"}"#)
     });
     create_defect(&simulator, &failed);
-    let row_html = row(&simulator, &failed);
+    let row_html = row_of_failed_test(&simulator, &failed);
     assert!(row_html.contains("l n") && !row_html.contains("javascript:"), "{row_html}");
-    let good = webhook_server();
+    let good = start_webhook_server();
     assert_eq!(post_form(&simulator, "settings", "url", &good.url()).status, 303);
     create_defect(&simulator, &failed);
     assert_eq!(post_form(&simulator, "settings", "url", "http://127.0.0.1:1").status, 303);
     create_defect(&simulator, &failed);
-    let row_html = row(&simulator, &failed);
+    let row_html = row_of_failed_test(&simulator, &failed);
     assert!(
         row_html.contains("no server answers") && row_html.contains("issues/7\""),
         "{row_html}"
@@ -123,7 +123,7 @@ fn a_refusal_of_the_webhook_is_shown_and_only_http_links_are_accepted() {
 
 #[test]
 fn the_dashboard_shows_the_counts_of_the_kpi_request() {
-    let tracker = webhook_server();
+    let tracker = start_webhook_server();
     let url = format!("{}/hooks/t", tracker.url());
     let simulator = SimulatedTestManager::start(&["--webhook-url", &url]);
     let project = failed_checkout(&simulator)["project"].clone();
@@ -186,10 +186,14 @@ fn a_click_on_the_page_creates_a_defect_in_jackfield() {
     assert_eq!(post_form(&simulator, "settings", "url", &url).status, 303);
     let failed = failed_checkout(&simulator);
     create_defect(&simulator, &failed);
-    let first = row(&simulator, &failed);
+    let first = row_of_failed_test(&simulator, &failed);
     assert!(first.contains("<a href="), "{first}");
     create_defect(&simulator, &failed);
-    assert_eq!(row(&simulator, &failed), first, "a second click shows another defect");
+    assert_eq!(
+        row_of_failed_test(&simulator, &failed),
+        first,
+        "a second click shows another defect"
+    );
     let defects = host.admin().get("/defects").expect(200);
     assert_eq!(defects["defects"].as_array().map(Vec::len), Some(1), "{defects}");
     assert_eq!(defects["defects"][0]["test_case_id"], failed["case"], "{defects}");

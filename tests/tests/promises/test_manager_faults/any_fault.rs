@@ -1,6 +1,6 @@
-//! Random data and faults of Test Manager and the tracker. A create either makes exactly one issue,
-//! which contains the data that could be fetched and names what is missing, or it makes no issue
-//! and answers a problem that names the failed step.
+//! Tests creates with random data and random faults of Test Manager and of the tracker. A create
+//! makes at most one issue. The issue contains the data that could be fetched, and names what is
+//! missing. Without an issue, the answer is a problem that names the failed step.
 //!
 //! `TEST_SEED` selects the random cases. A failure prints the seed and the smallest failing case.
 
@@ -28,22 +28,24 @@ enum TrackerFault {
     IsDown,
 }
 
+/// A random case.
 #[derive(Debug, Clone)]
 struct Case {
     /// The seed of the stand-in's data.
     seed: u64,
+    /// The prefix of the sample project.
     project: &'static str,
     /// Selects one of the project's failed tests.
-    failed: Index,
+    failed_test_index: Index,
     /// Faults of the stand-in.
     faults: Vec<String>,
-    tracker: TrackerFault,
+    tracker_fault: TrackerFault,
 }
 
 /// A strategy that chooses random cases.
 fn any_case() -> impl Strategy<Value = Case> {
     let project = prop_oneof![2 => Just("SHOP"), 1 => Just("BANK"), 3 => Just("ODD")];
-    let tracker = prop_oneof![
+    let tracker_fault = prop_oneof![
         8 => Just(TrackerFault::None),
         1 => Just(TrackerFault::RefusesFiles),
         1 => Just(TrackerFault::LosesFiles),
@@ -51,13 +53,19 @@ fn any_case() -> impl Strategy<Value = Case> {
         1 => Just(TrackerFault::RefusesTheKey),
         1 => Just(TrackerFault::IsDown),
     ];
-    (0..1_000_u64, project, any::<Index>(), any_faults(), tracker).prop_map(
-        |(seed, project, failed, faults, tracker)| Case { seed, project, failed, faults, tracker },
+    (0..1_000_u64, project, any::<Index>(), any_faults(), tracker_fault).prop_map(
+        |(seed, project, failed_test_index, faults, tracker_fault)| Case {
+            seed,
+            project,
+            failed_test_index,
+            faults,
+            tracker_fault,
+        },
     )
 }
 
-/// A strategy that chooses at most three faults. Their delays and sizes are limited so that a test
-/// does not take too long.
+/// A strategy that chooses at most three faults. The delays and sizes of the faults are limited, so
+/// that a case does not take too long.
 fn any_faults() -> impl Strategy<Value = Vec<String>> {
     let without_value = [
         "expired-token",
@@ -90,7 +98,7 @@ fn any_faults() -> impl Strategy<Value = Vec<String>> {
 }
 
 #[test]
-fn a_create_makes_one_complete_issue_or_answers_why_there_is_none() {
+fn a_create_makes_one_complete_issue_or_answers_why_there_is_no_issue() {
     let seed = seed();
     let host = start_host();
     let number = Cell::new(0);
@@ -114,12 +122,12 @@ fn a_create_makes_one_complete_issue_or_answers_why_there_is_none() {
 fn check_case(host: &TestHost, name: &str, case: &Case) -> Result<(), String> {
     let simulator = SimulatedTestManager::start(&["--seed", &case.seed.to_string()]);
     let all = simulator.failed_tests(case.project);
-    let failed = case.failed.get(&all);
+    let failed = case.failed_test_index.get(&all);
     let redmine = add_connection(host, &simulator, name, "quick", json!({}));
     let evidence = expected_evidence(&simulator, failed, case);
     let faults: Vec<_> = case.faults.iter().map(String::as_str).collect();
     simulator.set_faults(&faults);
-    break_tracker(&redmine, case.tracker);
+    break_tracker(&redmine, case.tracker_fault);
 
     let test = webhook_body(failed);
     let answer = host.create(&redmine.connection, &test);
@@ -127,7 +135,7 @@ fn check_case(host: &TestHost, name: &str, case: &Case) -> Result<(), String> {
     let issues = redmine.project.issues();
     if answer.status != 200 {
         let detail = answer.json()["detail"].as_str().unwrap_or_default().to_owned();
-        let expected = match case.tracker {
+        let expected = match case.tracker_fault {
             TrackerFault::RefusesIssues => "the test refuses",
             TrackerFault::RefusesTheKey => "answered 401",
             TrackerFault::IsDown => "503",
@@ -149,7 +157,7 @@ fn check_case(host: &TestHost, name: &str, case: &Case) -> Result<(), String> {
         return Err(format!("{}\n{}", differences.join("\n"), created.text));
     }
     let is_expected_complete =
-        case.faults.is_empty() && case.tracker == TrackerFault::None && case.project != "ODD";
+        case.faults.is_empty() && case.tracker_fault == TrackerFault::None && case.project != "ODD";
     let is_complete = !created.contains("What is missing") && !created.contains("Not attached");
     require(is_complete || !is_expected_complete, || {
         format!("gaps without a fault: {}", created.text)
@@ -199,7 +207,8 @@ struct CreatedIssue {
     /// The log of the run.
     log: String,
     /// Whether the robot's log may also contain lines of other variations. The host cannot separate
-    /// them without the test's log, without its variation, or with two logs of the same time.
+    /// these lines if the log of the test is missing, if the test has no variation, or if two logs
+    /// have the same time.
     may_mix_variations: bool,
 }
 
@@ -218,14 +227,14 @@ impl CreatedIssue {
     /// that it contains no other data.
     fn check(&self, evidence: &Evidence) -> Result<(), String> {
         // The report shortens long texts, so only their beginning is compared.
-        let info: String = letters(&evidence.info).chars().take(500).collect();
-        let has_info = letters(&self.text).contains(&info);
+        let info: String = letters_and_digits(&evidence.info).chars().take(500).collect();
+        let has_info = letters_and_digits(&self.text).contains(&info);
         require(has_info || self.contains("the log of the failed test"), || {
             format!("the issue contains neither the failure {info} nor that it is missing")
         })?;
         let is_log = |file: &IssueFile| {
             file.name == "robot-log.txt"
-                && (self.may_mix_variations || is_end_of(file, &evidence.robot_log))
+                && (self.may_mix_variations || has_last_steps_of(file, &evidence.robot_log))
         };
         let has_log = self.files.iter().any(is_log);
         let log_is_named =
@@ -254,9 +263,9 @@ impl CreatedIssue {
     }
 }
 
-/// Whether a file contains the last steps of a robot's log. Lines that are not steps are not
-/// compared, because their texts may be blank.
-fn is_end_of(file: &IssueFile, lines: &str) -> bool {
+/// Whether the steps in a file are the last steps of a robot's log. Lines that are not steps are
+/// not compared, because their texts may be blank.
+fn has_last_steps_of(file: &IssueFile, lines: &str) -> bool {
     let steps = |text: &str| {
         let steps = text.lines().filter(|line| line.contains(" Step "));
         steps.map(str::to_owned).collect::<Vec<_>>()
@@ -265,7 +274,7 @@ fn is_end_of(file: &IssueFile, lines: &str) -> bool {
 }
 
 /// Returns the letters and digits of a text, which no markup changes.
-fn letters(text: &str) -> String {
+fn letters_and_digits(text: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric()).collect()
 }
 

@@ -1,5 +1,6 @@
-//! The requests of a connector match the vendor's OpenAPI file: path, method, parameters, body, and
-//! the status of the recorded answer. `openapi/` contains the operations of the file that are used.
+//! Compares the recorded requests of a connector with the vendor's OpenAPI file. The path, the
+//! method, the parameters, the body and the status of the recorded answer must match. The folder
+//! `openapi/` contains the operations of the vendor's file that the connector uses.
 
 use std::fs;
 
@@ -9,24 +10,24 @@ use serde_json::Value;
 use super::recorded_exchanges;
 
 /// A connector whose vendor publishes an OpenAPI file.
-struct Published {
+struct PublishedApi {
     name: &'static str,
     /// The base URL of the API in the recordings.
     base_url: &'static str,
-    /// Ends of paths whose operations the vendor's file does not have.
+    /// Ends of paths. The vendor's file has no operation for a path with such an end.
     not_in_file: &'static [&'static str],
 }
 
-const PUBLISHED: [Published; 4] = [
-    Published { name: "github", base_url: "https://api.github.com", not_in_file: &[] },
-    // Only Jira Cloud: the recordings of Data Center are in another folder.
-    Published { name: "jira", base_url: "https://example.atlassian.net", not_in_file: &[] },
-    Published {
+const PUBLISHED_APIS: [PublishedApi; 4] = [
+    PublishedApi { name: "github", base_url: "https://api.github.com", not_in_file: &[] },
+    // This entry is for Jira Cloud only. The recordings of Data Center are in another folder.
+    PublishedApi { name: "jira", base_url: "https://example.atlassian.net", not_in_file: &[] },
+    PublishedApi {
         name: "gitlab",
         base_url: "https://gitlab.com",
         not_in_file: &["/notes", "/labels/{name}", "/projects/{id}", "/uploads", "/user"],
     },
-    Published {
+    PublishedApi {
         name: "azure-devops",
         base_url: "https://dev.azure.com",
         // The file omits the operation that lists comments, because another operation has the same
@@ -35,8 +36,8 @@ const PUBLISHED: [Published; 4] = [
     },
 ];
 
-impl Published {
-    /// Whether the file has no operation for the request of this exchange.
+impl PublishedApi {
+    /// Whether the vendor's file has no operation for the request of this exchange.
     fn is_not_in_file(&self, exchange: &Value) -> bool {
         let url = exchange["request"]["url"].as_str().unwrap_or_default();
         let path = url.split('?').next().unwrap_or_default();
@@ -55,8 +56,8 @@ impl Published {
 
 #[test]
 fn the_requests_match_the_published_openapi_file() {
-    for published in &PUBLISHED {
-        let Published { name, base_url, .. } = published;
+    for published in &PUBLISHED_APIS {
+        let PublishedApi { name, base_url, .. } = published;
         let file = format!("tests/tests/promises/trackers/openapi/{name}.json");
         let text = fs::read_to_string(root().join(&file)).expect(&file);
         let file: Value = serde_json::from_str(&text).expect("JSON");
@@ -65,7 +66,7 @@ fn the_requests_match_the_published_openapi_file() {
         assert!(exchanges.len() > 10, "{name}: {} exchanges", exchanges.len());
         assert_eq!(not_in_file.is_empty(), published.not_in_file.is_empty(), "{name}");
         for exchange in exchanges {
-            let difference_found = difference(&file, base_url, &exchange);
+            let difference_found = find_difference(&file, base_url, &exchange);
             assert_eq!(difference_found, None, "{name}: {}", exchange["request"]);
         }
     }
@@ -81,10 +82,10 @@ fn a_different_path_parameter_body_or_status_is_found() {
     let difference_with = |pointer: &str, value: Value| {
         let mut changed = exchange.clone();
         *changed.pointer_mut(pointer).expect(pointer) = value;
-        difference(&published, "https://api.github.com", &changed)
+        find_difference(&published, "https://api.github.com", &changed)
     };
     let url = exchange["request"]["url"].as_str().expect("a URL").to_owned();
-    assert_eq!(difference(&published, "https://api.github.com", &exchange), None);
+    assert_eq!(find_difference(&published, "https://api.github.com", &exchange), None);
     assert!(difference_with("/request/url", (url.clone() + "/other").into()).is_some());
     assert!(difference_with("/request/url", (url + "?other=1").into()).is_some());
     assert!(difference_with("/request/body", r#"{"title":"t","text":"x"}"#.into()).is_some());
@@ -96,8 +97,8 @@ fn a_different_path_parameter_body_or_status_is_found() {
 /// list.
 const UNLISTED_STATUSES: [&str; 2] = ["401", "203"];
 
-/// Returns how an exchange differs from the published file, if it does.
-fn difference(published: &Value, base_url: &str, exchange: &Value) -> Option<String> {
+/// Returns how an exchange differs from the published file. Returns `None` if the exchange matches.
+fn find_difference(published: &Value, base_url: &str, exchange: &Value) -> Option<String> {
     let request = &exchange["request"];
     let url = request["url"].as_str().unwrap_or_default();
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
@@ -127,7 +128,7 @@ fn difference(published: &Value, base_url: &str, exchange: &Value) -> Option<Str
     }
     let text = request["body"].as_str().unwrap_or_default();
     match (operation.get("body"), serde_json::from_str::<Value>(text)) {
-        (Some(schema), Ok(body)) => mismatch(schema, &body, "the body"),
+        (Some(schema), Ok(body)) => find_mismatch(schema, &body, "the body"),
         _ => None,
     }
 }
@@ -146,15 +147,15 @@ fn matches_template(template: &str, path: &str) -> bool {
         && template.split('/').count() == path.split('/').count()
 }
 
-/// Returns where a value does not match a schema, if it does not. A member that the schema of an
-/// object does not list is a mismatch.
-fn mismatch(schema: &Value, value: &Value, place: &str) -> Option<String> {
+/// Returns where a value does not match a schema. Returns `None` if the value matches. A member
+/// that the schema of an object does not list is a mismatch.
+fn find_mismatch(schema: &Value, value: &Value, place: &str) -> Option<String> {
     if value.is_null() && schema["nullable"] == true {
         return None;
     }
     for choice in ["oneOf", "anyOf"] {
         if let Some(choices) = schema[choice].as_array() {
-            let matches_one = choices.iter().any(|it| mismatch(it, value, place).is_none());
+            let matches_one = choices.iter().any(|it| find_mismatch(it, value, place).is_none());
             return (!matches_one)
                 .then(|| format!("{place}: {value} matches no schema of {choice}"));
         }
@@ -172,7 +173,7 @@ fn mismatch(schema: &Value, value: &Value, place: &str) -> Option<String> {
         return Some(format!("{place}: {value} is not {schema}"));
     }
     let mut items = value.as_array().into_iter().flatten();
-    if let Some(difference) = items.find_map(|it| mismatch(&schema["items"], it, place)) {
+    if let Some(difference) = items.find_map(|it| find_mismatch(&schema["items"], it, place)) {
         return Some(difference);
     }
     let (Some(known), Some(members)) = (schema["properties"].as_object(), value.as_object()) else {
@@ -184,7 +185,7 @@ fn mismatch(schema: &Value, value: &Value, place: &str) -> Option<String> {
         return Some(format!("{place} has no {missing}"));
     }
     members.iter().find_map(|(name, member)| match known.get(name) {
-        Some(schema) => mismatch(schema, member, name),
+        Some(schema) => find_mismatch(schema, member, name),
         None if schema["additionalProperties"] == true => None,
         None => Some(format!("{place} has {name}")),
     })

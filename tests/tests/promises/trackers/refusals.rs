@@ -1,5 +1,6 @@
-//! Refusals in each tracker's own format: rate limits, sign-in pages, error texts. The answers are
-//! copied from the vendors' references. The problem contains the tracker's own text.
+//! Each tracker refuses a call in its own format, for example with a rate limit, a sign-in page or
+//! an error text. The answers in this file are copied from the vendors' references. The error that
+//! the connector returns contains the tracker's own text.
 
 use std::fs;
 
@@ -10,12 +11,13 @@ use super::CONNECTORS;
 /// An answer with which a tracker refuses a call, and the error that the connector must return.
 struct Refusal {
     connector: &'static str,
-    /// The call, and the folder of the recording whose first answer is replaced.
+    /// The name of the call. The folder of the recording has the same name, and its first answer is
+    /// replaced.
     call: &'static str,
     status: u16,
     headers: &'static [(&'static str, &'static str)],
     body: &'static str,
-    /// The code of the error.
+    /// The code of the error that the connector must return.
     code: &'static str,
     /// Texts that the error must contain.
     texts: &'static [&'static str],
