@@ -1,12 +1,13 @@
-//! Embeds the templates, the examples, the Rust kit, the parts of Go's bindings and the contract in
-//! the program, so that an author needs no checkout of the repository.
+//! Embeds files of the repository in the program, so that an author needs no checkout of the
+//! repository. The files are the templates, the examples, the Rust library `connector-kit`, the
+//! parts of Go's bindings, and the contract in `wit/`.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::{env, fs, io};
 
 /// The folders and files of the repository that are embedded.
-const SOURCES: [&str; 15] = [
+const EMBEDDED_PATHS: [&str; 15] = [
     "guest-examples/request-tracker",
     "guest-examples/servicenow",
     "guest-examples/gitlab",
@@ -27,26 +28,26 @@ const SOURCES: [&str; 15] = [
 const GENERATED_NAMES: [&str; 4] = [".build", "__pycache__", "node_modules", "target"];
 
 fn main() -> io::Result<()> {
-    let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
-    let root = manifest.parent().unwrap_or(&manifest).to_owned();
+    let crate_folder = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+    let root = crate_folder.parent().unwrap_or(&crate_folder).to_owned();
     let mut files = Vec::new();
-    for source in SOURCES {
-        println!("cargo::rerun-if-changed={}", root.join(source).display());
-        collect_files(root.join(source), &mut files)?;
+    for path in EMBEDDED_PATHS {
+        println!("cargo::rerun-if-changed={}", root.join(path).display());
+        collect_files(root.join(path), &mut files)?;
     }
     files.sort();
-    let mut source = String::from("pub(crate) const EMBEDDED_FILES: &[(&str, &[u8])] = &[\n");
+    let mut code = String::from("pub(crate) const EMBEDDED_FILES: &[(&str, &[u8])] = &[\n");
     for file in &files {
         let name = file.strip_prefix(&root).unwrap_or(file);
-        let line = writeln!(source, "    ({name:?}, include_bytes!({file:?})),");
+        let line = writeln!(code, "    ({name:?}, include_bytes!({file:?})),");
         line.map_err(io::Error::other)?;
     }
-    source += "];\n";
+    code += "];\n";
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
-    fs::write(out.join("files.rs"), source)
+    fs::write(out.join("files.rs"), code)
 }
 
-/// Adds the path of each file below `path`, except generated files.
+/// Adds the paths of `path` and of all files below it to `files`. Leaves out generated files.
 fn collect_files(path: PathBuf, files: &mut Vec<PathBuf>) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default();
     let is_generated = GENERATED_NAMES.iter().any(|generated| name == *generated);

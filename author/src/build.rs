@@ -1,5 +1,5 @@
 //! Builds the component of a project. Only [`Component::publish`] replaces the project's
-//! `NAME.wasm`. It renames the new file, so `NAME.wasm` is never incomplete.
+//! `NAME.wasm`. It renames the new file to `NAME.wasm`, so `NAME.wasm` is never incomplete.
 
 mod c;
 mod contract;
@@ -35,13 +35,15 @@ pub enum Built {
 /// A built component that is not published yet.
 #[derive(Debug)]
 pub struct Component {
+    /// The built file, in the project's folder for generated files.
     built_file: PathBuf,
+    /// The project's `NAME.wasm`, which [`Self::publish`] replaces.
     published_file: PathBuf,
 }
 
 /// Builds the project in `folder` with the usual tools of its language. Tools from PyPI are
-/// installed below `shared_tools` or, if that is `None`, into the project. `on_step` is called at
-/// the start and at the end of each step. The tools print to stderr.
+/// installed below `shared_tools` or, if that is `None`, into the project. `build` calls
+/// `on_step` at the start and at the end of each step. The tools print to stderr.
 ///
 /// # Errors
 /// The folder is not a project, a tool is missing or too old, or a step failed.
@@ -55,7 +57,7 @@ pub fn build(
         return Ok(Built::Script(project.connector_file()));
     }
     let build_folder = project.build_folder();
-    fs::create_dir_all(&build_folder).map_err(AuthorError::disk("create", &build_folder))?;
+    fs::create_dir_all(&build_folder).map_err(AuthorError::disk_error("create", &build_folder))?;
     let file = build_folder.join(format!("{}.wasm", project.name));
     let mut steps = Steps::new(on_step);
     match project.language {
@@ -83,7 +85,7 @@ impl Component {
     /// The file cannot be renamed.
     pub fn publish(self) -> Result<PathBuf, AuthorError> {
         let renamed = fs::rename(&self.built_file, &self.published_file);
-        renamed.map_err(AuthorError::disk("create", &self.published_file))?;
+        renamed.map_err(AuthorError::disk_error("create", &self.published_file))?;
         Ok(self.published_file)
     }
 }

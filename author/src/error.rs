@@ -1,4 +1,4 @@
-//! The errors of creating and building a project.
+//! The errors that `new` and `build` return when they cannot create or build a project.
 
 use std::io;
 use std::path::PathBuf;
@@ -17,33 +17,33 @@ pub enum AuthorError {
     /// The folder of the new project already exists.
     #[error("{} exists already: choose another name, or remove it first", .0.display())]
     Exists(PathBuf),
-    /// The example does not exist in this language.
+    /// No connector of this example exists in the chosen language.
     #[error("the example {example} does not exist in {}: choose {languages}", language.name())]
     NoExample {
-        /// The example.
+        /// The name of the example.
         example: &'static str,
-        /// The language.
+        /// The chosen language, which does not have the example.
         language: Language,
-        /// The languages that have the example.
+        /// The names of the languages that have the example, separated by commas.
         languages: String,
     },
-    /// The engine does not run the language.
+    /// The chosen engine cannot run connectors in the chosen language.
     #[error("the engine {} runs javascript, not {}: remove `--engine`", engine.name(), language.name())]
     NoEngine {
-        /// The engine.
+        /// The chosen engine.
         engine: Engine,
-        /// The language.
+        /// The chosen language, for which this engine does not exist.
         language: Language,
     },
-    /// The folder is not a project.
+    /// The folder contains no file that shows the language of a project.
     #[error(
         "{} is not the project of a connector: the folder contains no Cargo.toml, package.json, \
          requirements.txt, connector.c, connector.cpp, go.mod or {name}.js; `jackfield new` creates a project", folder.display()
     )]
     NoProject {
-        /// The folder.
+        /// The folder that is not a project.
         folder: PathBuf,
-        /// The name that the connector would have.
+        /// The name of the folder. A project in this folder would have a connector of this name.
         name: String,
     },
     /// A file or folder cannot be read or written.
@@ -51,17 +51,17 @@ pub enum AuthorError {
     Disk {
         /// The operation that failed, such as "create" or "read".
         action: &'static str,
-        /// The file or folder.
+        /// The file or folder that cannot be read or written.
         path: PathBuf,
-        /// The system's reason.
+        /// The reason that the operating system gave.
         source: io::Error,
     },
     /// A tool is not installed.
     #[error("{program} is needed and cannot be run ({source}): {fix}")]
     NoTool {
-        /// The tool's program.
+        /// The name of the program that could not be started, such as `npm`.
         program: String,
-        /// The system's reason.
+        /// The reason why the operating system did not start the program.
         source: io::Error,
         /// An instruction that installs the program.
         fix: &'static str,
@@ -69,55 +69,57 @@ pub enum AuthorError {
     /// A tool is too old.
     #[error("{program} {found} is too old, at least {oldest} is needed: {fix}")]
     OldTool {
-        /// The tool's program.
+        /// The name of the program, such as `rustc`.
         program: &'static str,
-        /// The installed version.
+        /// The installed version, such as `1.80`.
         found: String,
-        /// The oldest version that works.
+        /// The oldest version with which a build works.
         oldest: String,
         /// An instruction that updates the program.
         fix: &'static str,
     },
-    /// A tool does not print its version. An example is rustup's `rustc` without a toolchain.
+    /// A tool does not print its version. For example, the `rustc` of rustup prints an error if no
+    /// toolchain is installed.
     #[error("`{program} --version` failed, or printed no version: {fix}")]
     NoVersion {
-        /// The tool's program.
+        /// The name of the program, such as `rustc`.
         program: &'static str,
         /// An instruction that installs the program.
         fix: &'static str,
     },
-    /// A part of a tool is not installed.
+    /// A tool is installed without a part that the build needs.
     #[error("{what} is missing: {fix}")]
     NoPart {
-        /// The part.
+        /// The missing part, such as "Python's venv or pip".
         what: &'static str,
-        /// An instruction that installs the part.
+        /// An instruction that installs the missing part.
         fix: &'static str,
     },
-    /// A step of the build failed. The tool has printed the reason.
+    /// A step of the build failed. The tool that the step runs has printed the reason.
     #[error("{step} failed ({status}): the reason is in its output above")]
     Step {
-        /// The step.
+        /// The name of the step, usually the command that ran.
         step: String,
-        /// How the tool's process ended.
+        /// The exit status of the tool's process.
         status: String,
     },
     /// The compiled module cannot be converted to a component.
     #[error("cannot convert the compiled module to a component: {0}")]
     Component(String),
-    /// A file of the project has an error.
+    /// The content of a file of the project is wrong.
     #[error("{file}: {why}")]
     File {
-        /// The file, relative to the project.
+        /// The path of the file, relative to the project's folder.
         file: String,
-        /// What is wrong, and what to do.
+        /// What is wrong in the file, and what to do.
         why: String,
     },
 }
 
 impl AuthorError {
-    /// Converts an error of a file operation. The result is an argument for `map_err`.
-    pub(crate) fn disk(
+    /// Returns a function for `map_err`. It adds the failed operation and the path to an error of
+    /// the file system.
+    pub(crate) fn disk_error(
         action: &'static str,
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(io::Error) -> Self {
@@ -125,8 +127,8 @@ impl AuthorError {
         move |source| Self::Disk { action, path, source }
     }
 
-    /// An error in a file of the project.
-    pub(crate) fn file(file: &str, why: impl Into<String>) -> Self {
+    /// Makes an error about the content of a file of the project.
+    pub(crate) fn error_in_file(file: &str, why: impl Into<String>) -> Self {
         Self::File { file: file.to_owned(), why: why.into() }
     }
 }

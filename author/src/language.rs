@@ -5,9 +5,9 @@
 pub enum Language {
     /// Rust, compiled to WebAssembly.
     Rust,
-    /// TypeScript, checked, bundled, and run by QuickJS.
+    /// TypeScript. The build checks and bundles it, and QuickJS runs it.
     Typescript,
-    /// JavaScript, bundled, and run by QuickJS or StarlingMonkey.
+    /// JavaScript. The build bundles it, and QuickJS or StarlingMonkey runs it.
     Javascript,
     /// Python, run by CPython.
     Python,
@@ -21,7 +21,7 @@ pub enum Language {
     Script,
 }
 
-/// The JavaScript engine inside a component.
+/// The JavaScript engine that a component contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
     /// A small engine without `fetch` and other web APIs.
@@ -35,7 +35,7 @@ pub enum Engine {
 pub enum Example {
     /// Redmine.
     Redmine,
-    /// Any tracker with a REST API, described by settings.
+    /// Any tracker with a REST API. The connection's settings describe the requests.
     Rest,
     /// GitHub Issues.
     Github,
@@ -79,7 +79,7 @@ impl Language {
         }
     }
 
-    /// The language with this name.
+    /// Returns the language with this name on the command line.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|language| language.name() == name)
@@ -99,7 +99,7 @@ impl Engine {
         }
     }
 
-    /// The engine with this name.
+    /// Returns the engine with this name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|engine| engine.name() == name)
@@ -134,20 +134,20 @@ impl Example {
         }
     }
 
-    /// The example with this name.
+    /// Returns the example with this name on the command line.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|example| example.name() == name)
     }
 
-    /// The first language that has the example.
+    /// Returns the first language in which the example exists.
     #[must_use]
     pub fn language(self) -> Option<Language> {
-        Language::ALL.into_iter().find(|language| self.folder(*language).is_some())
+        Language::ALL.into_iter().find(|language| self.repository_folder(*language).is_some())
     }
 
-    /// The name of the tracker.
-    pub(crate) const fn tracker(self) -> &'static str {
+    /// The name of the tracker, for people.
+    pub(crate) const fn tracker_name(self) -> &'static str {
         match self {
             Self::Redmine => "Redmine",
             Self::Rest => "any tracker with a REST API",
@@ -160,8 +160,8 @@ impl Example {
         }
     }
 
-    /// The name of the secret in `settings.json` that contains the credentials.
-    pub(crate) const fn secret(self) -> &'static str {
+    /// The name of the setting that contains the credentials.
+    pub(crate) const fn secret_name(self) -> &'static str {
         match self {
             Self::Redmine => "api-key",
             Self::Rest => "bearer-token",
@@ -176,11 +176,13 @@ impl Example {
         !matches!(self, Self::Redmine)
     }
 
-    /// The example's folder in the repository; `None` if it does not exist in this language.
-    pub(crate) const fn folder(self, language: Language) -> Option<&'static str> {
+    /// The example's folder in the repository. It is `None` if the example does not exist in this
+    /// language.
+    pub(crate) const fn repository_folder(self, language: Language) -> Option<&'static str> {
         match (self, language) {
             (Self::Redmine, Language::Rust) => Some("guest-examples/redmine"),
-            // The source of this example imports only the contract, so it also runs as a script.
+            // The source of this example imports only the contract. So the source also works as a
+            // script.
             (Self::Redmine, Language::Javascript | Language::Script) => {
                 Some("guest-examples/javascript")
             }
@@ -196,10 +198,11 @@ impl Example {
         }
     }
 
-    /// The names of the languages that have the example.
-    pub(crate) fn languages(self) -> String {
-        let languages =
-            Language::ALL.into_iter().filter(|language| self.folder(*language).is_some());
+    /// The names of the languages that have the example, separated by commas.
+    pub(crate) fn language_names(self) -> String {
+        let languages = Language::ALL
+            .into_iter()
+            .filter(|language| self.repository_folder(*language).is_some());
         languages.map(Language::name).collect::<Vec<_>>().join(", ")
     }
 }

@@ -1,5 +1,5 @@
-//! Creates a project. Its files are written to a temporary folder, which is then renamed. So a
-//! project is complete or does not exist.
+//! Creates a project. `new` writes the project's files into a temporary folder, and renames the
+//! folder at the end. So a project is complete or does not exist.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use crate::project::check_name;
 use crate::{AuthorError, Engine, Example, Language, template};
 
-/// Creates the project `name` in the folder `parent`, and returns its folder.
+/// Creates the project `name` in the folder `parent`, and returns the folder of the project.
 ///
 /// # Errors
-/// The name is not valid, the folder exists, the language does not have the example or the
-/// engine, or a file cannot be written.
+/// The name is not valid, the project's folder already exists, the language does not have the
+/// example or the engine, or a file cannot be written.
 pub fn new(
     name: &str,
     parent: &Path,
@@ -27,12 +27,13 @@ pub fn new(
     }
     let temporary_folder = tempfile::Builder::new().prefix(".jackfield-new-").tempdir_in(parent);
     let temporary_folder =
-        temporary_folder.map_err(AuthorError::disk("create a folder in", parent))?;
+        temporary_folder.map_err(AuthorError::disk_error("create a folder in", parent))?;
     let unfinished = temporary_folder.path().join(name);
     for (path, content) in files {
-        write_file(&unfinished.join(&path), &content).map_err(AuthorError::disk("create", path))?;
+        write_file(&unfinished.join(&path), &content)
+            .map_err(AuthorError::disk_error("create", path))?;
     }
-    fs::rename(&unfinished, &folder).map_err(AuthorError::disk("create", &folder))?;
+    fs::rename(&unfinished, &folder).map_err(AuthorError::disk_error("create", &folder))?;
     Ok(folder)
 }
 

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use crate::{AuthorError, Language};
 
+/// The maximum length of a connector's name.
 const NAME_BYTES_MAX: usize = 64;
 
 /// The project of a connector.
 #[derive(Debug)]
 pub struct Project {
-    /// The project's folder, absolute.
+    /// The absolute path of the project's folder.
     pub folder: PathBuf,
     /// The connector's name, which is also the name of the folder.
     pub name: String,
@@ -20,13 +21,14 @@ pub struct Project {
 }
 
 impl Project {
-    /// Finds the name and the language of the project in `folder`.
+    /// Opens the project in `folder`. The name of the folder is the connector's name, and the names
+    /// of its files show the language.
     ///
     /// # Errors
     /// The folder cannot be read, its name is not valid for a connector, or it contains no file
     /// that shows the language.
     pub fn open(folder: &Path) -> Result<Self, AuthorError> {
-        let folder = fs::canonicalize(folder).map_err(AuthorError::disk("open", folder))?;
+        let folder = fs::canonicalize(folder).map_err(AuthorError::disk_error("open", folder))?;
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         check_name(&name)?;
         let has_file = |file: &str| folder.join(file).is_file();
@@ -52,14 +54,14 @@ impl Project {
         Ok(Self { folder, name, language })
     }
 
-    /// The connector's file: the built component, or the script itself.
+    /// The path of the connector's file, which is the published component or the script itself.
     #[must_use]
     pub fn connector_file(&self) -> PathBuf {
         let extension = if self.language == Language::Script { "js" } else { "wasm" };
         self.folder.join(format!("{}.{extension}", self.name))
     }
 
-    /// The folder for generated files. It contains no files that a person wrote.
+    /// The project's folder for generated files. No file in it is written by a person.
     pub(crate) fn build_folder(&self) -> PathBuf {
         self.folder.join(".build")
     }
@@ -67,7 +69,7 @@ impl Project {
     /// Reads a file of the project as text.
     pub(crate) fn read(&self, file: &str) -> Result<String, AuthorError> {
         let path = self.folder.join(file);
-        fs::read_to_string(&path).map_err(AuthorError::disk("read", path))
+        fs::read_to_string(&path).map_err(AuthorError::disk_error("read", path))
     }
 }
 
@@ -85,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_have_1_to_64_lowercase_letters_digits_and_dashes() {
+    fn a_name_has_1_to_64_lowercase_letters_digits_and_dashes() {
         let longest = "a".repeat(NAME_BYTES_MAX);
         for name in ["qa", "qa-2", "7", &longest] {
             assert!(check_name(name).is_ok(), "{name}");

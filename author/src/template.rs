@@ -1,5 +1,5 @@
-//! Makes the files of a new project from embedded folders of the repository. If two folders have
-//! the same file, the later one replaces it.
+//! Makes the files of a new project from embedded folders of the repository. If two folders contain
+//! a file with the same path, the file of the folder that is added later is used.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,21 @@ use crate::{AuthorError, Engine, Example, Language};
 
 include!(concat!(env!("OUT_DIR"), "/files.rs"));
 
+/// The folder of the repository that contains the templates.
 const TEMPLATES: &str = "guest-examples/templates";
-/// The folder of the Rust kit in a project. From there, the kit's relative path to the contract is
-/// correct.
+/// The folder of the Rust library `connector-kit` in a project. The library refers to the contract
+/// by a relative path, which is correct in this folder.
 const KIT_FOLDER: &str = "lib/connector-kit";
 
 /// The contents of files by their paths in the project.
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// Adds the files that an engine other than QuickJS needs.
-fn add_engine(files: &mut Files, language: Language, engine: Engine) -> Result<(), AuthorError> {
+/// Adds the files that an engine other than QuickJS needs. QuickJS needs no additional files.
+fn add_engine_files(
+    files: &mut Files,
+    language: Language,
+    engine: Engine,
+) -> Result<(), AuthorError> {
     if engine == Engine::Starlingmonkey {
         if language != Language::Javascript {
             return Err(AuthorError::NoEngine { engine, language });
@@ -26,8 +31,8 @@ fn add_engine(files: &mut Files, language: Language, engine: Engine) -> Result<(
     Ok(())
 }
 
-/// The files of a new project: those of the template and, if there is an example, those of the
-/// example.
+/// Returns the files of a new project. They are the files of the template and, if an example is
+/// chosen, the files of the example.
 pub(crate) fn project_files(
     name: &str,
     language: Language,
@@ -42,7 +47,7 @@ pub(crate) fn project_files(
         Language::Rust => {
             add_folder(&mut files, "guest-examples/connector-kit", KIT_FOLDER);
             files.remove(&format!("{KIT_FOLDER}/Cargo.lock"));
-            // In a project, the kit belongs to the project's workspace.
+            // In a project, `connector-kit` belongs to the project's workspace.
             if let Some(manifest) = files.get_mut(&format!("{KIT_FOLDER}/Cargo.toml")) {
                 replace_text(manifest, "[workspace]\n\n", "");
             }
@@ -53,21 +58,21 @@ pub(crate) fn project_files(
         }
         Language::Script => {
             add_folder(&mut files, &format!("{TEMPLATES}/ecmascript"), "");
-            // A script is only one file, so it cannot import the helper library. The server's
-            // runner defines the global objects of `prelude.js`.
+            // A script is only one file, so it cannot import the helper library `jackfield.js`. It
+            // does not need `prelude.js`: the server's runner defines the same global objects.
             files.retain(|path, _| !["jackfield.js", "settings.schema.json"].contains(&&**path));
-            rename(&mut files, "script.js", &script_file);
+            rename_file(&mut files, "script.js", &script_file);
         }
         Language::Python | Language::C | Language::Cpp | Language::Go => {}
     }
     if !is_script {
         add_folder(&mut files, "wit", "wit");
     }
-    add_engine(&mut files, language, engine)?;
+    add_engine_files(&mut files, language, engine)?;
     if let Some(example) = example {
-        use_example(&mut files, language, example)?;
+        replace_with_example(&mut files, language, example)?;
         if is_script {
-            rename(&mut files, "connector.js", &script_file);
+            rename_file(&mut files, "connector.js", &script_file);
         }
     }
     let mut remove_text = |path: &str| String::from_utf8(files.remove(path).unwrap_or_default());
@@ -78,9 +83,9 @@ pub(crate) fn project_files(
         replace_text(readme, "NOTES\n", &notes);
         replace_text(readme, "RECORDING\n", if has_recording { &recording } else { "" });
         if let Some(example) = example {
-            replace_text(readme, "TRACKER", example.tracker());
-            replace_text(readme, "SECRET", example.secret());
-            replace_text(readme, "api-key", example.secret());
+            replace_text(readme, "TRACKER", example.tracker_name());
+            replace_text(readme, "SECRET", example.secret_name());
+            replace_text(readme, "api-key", example.secret_name());
         }
         if is_script {
             replace_text(readme, "jackfield build\n", "");
@@ -90,7 +95,7 @@ pub(crate) fn project_files(
         replace_text(readme, "CONNECTOR", name);
     }
     if let Some(manifest) = files.get_mut("Cargo.toml") {
-        // The first path is in the template, the second in the examples.
+        // The template contains the first path. The examples contain the second path.
         replace_text(manifest, "\"../../connector-kit\"", &format!("{KIT_FOLDER:?}"));
         replace_text(manifest, "\"../connector-kit\"", &format!("{KIT_FOLDER:?}"));
     }
@@ -98,12 +103,16 @@ pub(crate) fn project_files(
 }
 
 /// Replaces the connector of the template with the connector of the example. The template's files
-/// for tools stay.
-fn use_example(files: &mut Files, language: Language, example: Example) -> Result<(), AuthorError> {
-    let folder = example.folder(language).ok_or_else(|| AuthorError::NoExample {
+/// for compilers and other tools stay.
+fn replace_with_example(
+    files: &mut Files,
+    language: Language,
+    example: Example,
+) -> Result<(), AuthorError> {
+    let folder = example.repository_folder(language).ok_or_else(|| AuthorError::NoExample {
         example: example.name(),
         language,
-        languages: example.languages(),
+        languages: example.language_names(),
     })?;
     let library_files = ["jackfield.js", "prelude.js", "jackfield.py"];
     let is_replaced = |path: &str| {
@@ -125,7 +134,8 @@ fn use_example(files: &mut Files, language: Language, example: Example) -> Resul
     Ok(())
 }
 
-/// Adds the embedded files of `folder` to the folder `target` of the project.
+/// Adds the embedded files below `folder`, a path in the repository, to the project's folder
+/// `target`. An empty `target` means the project's folder itself.
 fn add_folder(files: &mut Files, folder: &str, target: &str) {
     for (path, content) in EMBEDDED_FILES {
         let relative = path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
@@ -135,7 +145,7 @@ fn add_folder(files: &mut Files, folder: &str, target: &str) {
     }
 }
 
-fn rename(files: &mut Files, from: &str, to: &str) {
+fn rename_file(files: &mut Files, from: &str, to: &str) {
     if let Some(content) = files.remove(from) {
         files.insert(to.to_owned(), content);
     }
@@ -160,12 +170,12 @@ mod tests {
         project_files(name, language, example, Engine::Quickjs)
     }
 
-    fn text<'a>(files: &'a Files, path: &str) -> &'a str {
+    fn file_text<'a>(files: &'a Files, path: &str) -> &'a str {
         std::str::from_utf8(files.get(path).unwrap_or_else(|| panic!("no {path}"))).unwrap()
     }
 
     #[test]
-    fn each_project_has_a_short_source_and_readme_and_test_data() {
+    fn each_project_has_a_short_source_a_short_readme_and_test_data() {
         for language in Language::ALL {
             let files = files_with_quickjs("qa", language, None).unwrap();
             let source = match language {
@@ -178,12 +188,12 @@ mod tests {
                 Language::Go => "connector.go",
                 Language::Script => "qa.js",
             };
-            let lines = text(&files, source).lines().count();
+            let lines = file_text(&files, source).lines().count();
             assert!(lines < 100, "{source} has {lines} lines");
             for path in ["settings.json", "event.json", "recording/kpis/0001.json", ".gitignore"] {
                 assert!(files.contains_key(path), "{language:?}: no {path}");
             }
-            let ignored: Vec<_> = text(&files, ".gitignore").lines().collect();
+            let ignored: Vec<_> = file_text(&files, ".gitignore").lines().collect();
             for secret in ["*.txt", "*.key", "*-key", "*-token", "/failed/", "/recorded/"] {
                 assert!(ignored.contains(&secret), "{secret} is not ignored");
             }
@@ -191,7 +201,7 @@ mod tests {
             let mut ignored_files =
                 text_files.filter(|path| !ignored.contains(&&*format!("!/{path}")));
             assert_eq!(ignored_files.next(), None, "{language:?}: a source is ignored");
-            let readme = text(&files, "README.md");
+            let readme = file_text(&files, "README.md");
             assert!(
                 readme.contains("# qa\n") && readme.contains("--replay recording/"),
                 "{readme}"
@@ -206,11 +216,13 @@ mod tests {
     }
 
     #[test]
-    fn a_rust_project_contains_the_kit() {
+    fn a_rust_project_contains_connector_kit() {
         for example in [None, Some(Example::Redmine)] {
             let files = files_with_quickjs("qa", Language::Rust, example).unwrap();
-            assert!(text(&files, "Cargo.toml").contains("path = \"lib/connector-kit\""));
-            assert!(text(&files, "lib/connector-kit/src/lib.rs").contains("path: \"../../wit\""));
+            assert!(file_text(&files, "Cargo.toml").contains("path = \"lib/connector-kit\""));
+            assert!(
+                file_text(&files, "lib/connector-kit/src/lib.rs").contains("path: \"../../wit\"")
+            );
         }
     }
 
@@ -218,15 +230,15 @@ mod tests {
     fn the_example_replaces_the_connector_of_the_template() {
         let redmine_files = |language| files_with_quickjs("qa", language, Some(Example::Redmine));
         let javascript = redmine_files(Language::Javascript).unwrap();
-        assert!(text(&javascript, "connector.js").contains("X-Redmine-API-Key"));
-        assert!(text(&javascript, "package.json").contains("\"follow-up-connector\""));
+        assert!(file_text(&javascript, "connector.js").contains("X-Redmine-API-Key"));
+        assert!(file_text(&javascript, "package.json").contains("\"follow-up-connector\""));
         assert!(!javascript.keys().any(|path| path.starts_with("recording")));
-        assert!(!text(&javascript, "README.md").contains("recording"));
+        assert!(!file_text(&javascript, "README.md").contains("recording"));
         let script = redmine_files(Language::Script).unwrap();
-        assert_eq!(text(&script, "qa.js"), text(&javascript, "connector.js"));
+        assert_eq!(file_text(&script, "qa.js"), file_text(&javascript, "connector.js"));
         assert!(!script.contains_key("connector.js") && !script.contains_key("package.json"));
         let python = redmine_files(Language::Python).unwrap();
-        assert!(text(&python, "pyproject.toml").contains("\"follow-up-connector\""));
+        assert!(file_text(&python, "pyproject.toml").contains("\"follow-up-connector\""));
         let refused = redmine_files(Language::Typescript).unwrap_err().to_string();
         assert!(refused.contains("rust, javascript, python, script"), "{refused}");
     }
@@ -236,9 +248,9 @@ mod tests {
         for example in Example::ALL {
             let language = example.language().expect("a language");
             let files = files_with_quickjs("qa", language, Some(example)).unwrap();
-            let schema = text(&files, "settings.schema.json");
-            assert!(schema.contains(&format!("{:?}: {{", example.secret())), "{example:?}");
-            let readme = text(&files, "README.md");
+            let schema = file_text(&files, "settings.schema.json");
+            assert!(schema.contains(&format!("{:?}: {{", example.secret_name())), "{example:?}");
+            let readme = file_text(&files, "README.md");
             for placeholder in ["CONNECTOR", "NOTES", "RECORDING", "SECRET", "TRACKER"] {
                 assert!(!readme.contains(placeholder), "{example:?}: {readme}");
             }
@@ -249,14 +261,14 @@ mod tests {
         }
     }
 
-    /// `types/contract.d.ts` is generated from the contract. The test finds a contract that was
-    /// changed without a new generated file: the file must contain each comment of the contract's
-    /// interfaces.
+    /// `types/contract.d.ts` is generated from the contract, and must be generated again after each
+    /// change of the contract. So the test checks that the file contains each comment of the
+    /// contract's interfaces.
     #[test]
     fn the_javascript_types_contain_the_comments_of_the_contract() {
         let files = files_with_quickjs("qa", Language::Javascript, None).unwrap();
         let (types, contract) =
-            (text(&files, "types/contract.d.ts"), text(&files, "wit/connector.wit"));
+            (file_text(&files, "types/contract.d.ts"), file_text(&files, "wit/connector.wit"));
         let comments = contract.lines().filter_map(|line| line.strip_prefix("  "));
         let comments = comments.filter_map(|line| line.trim().strip_prefix("///"));
         let mut count = 0;

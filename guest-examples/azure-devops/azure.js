@@ -8,7 +8,7 @@ import schema from './settings.schema.json';
 /** @typedef {{ op: 'add', path: string, value: unknown }} Operation */
 
 const VERSION = '7.1';
-/** The categories of states of work items that are closed. */
+/** A work item is closed if its state has one of these categories. */
 export const CLOSED = ['Resolved', 'Completed', 'Removed'];
 
 /** @returns {Settings} */
@@ -19,8 +19,8 @@ export const azure = tracker({
   name: 'Azure DevOps',
   address: 'url',
   secret: 'token',
-  words: '/message',
-  // Without this header, a wrong token is answered with a redirect to the sign-in page instead of 401.
+  reasons: '/message',
+  // Without this header, Azure DevOps answers a wrong token with a redirect to the sign-in page instead of 401.
   headers: { 'X-TFS-FedAuthRedirect': 'Suppress' },
   inspect({ status }, answered) {
     if (status === 203 || status === 302) {
@@ -34,7 +34,7 @@ export const azure = tracker({
 /** @type {(path: string, wanted: string, query?: Record<string, string | number>) => any} */
 export const get = (path, wanted, query) => azure.get(path, wanted, { ...query, 'api-version': VERSION });
 
-/** Returns a list in an answer. @type {(path: string, query?: Record<string, string | number>) => any[]} */
+/** Requests a list, which is in the member `value` of the answer. @type {(path: string, query?: Record<string, string | number>) => any[]} */
 export const list = (path, query) => listOf(get(path, '/value', query), path);
 
 /** @type {(value: unknown, path: string) => any[]} */
@@ -43,7 +43,7 @@ const listOf = (value, path) =>
     ? value
     : fail('unavailable', `Azure DevOps has no list in its answer to ${path}`, { setting: 'url' });
 
-/** Returns the user of the token. The request is also answered to an anonymous visitor. */
+/** Returns the user of the token. Without a valid token, the answer names the user Anonymous. */
 export function user() {
   const who = azure.get('/_apis/connectionData', '/authenticatedUser', { 'api-version': '7.1-preview.1' });
   if (who.providerDisplayName === 'Anonymous')
@@ -54,7 +54,7 @@ export function user() {
 /** Quotes a text for WIQL. @param {string} text */
 export const quoted = (text) => `'${text.replaceAll("'", "''")}'`;
 
-/** Returns the ids that a query finds. Azure DevOps refuses a query that finds more than 20,000.
+/** Returns the ids of the work items that a query finds. If they are more than 20,000, Azure DevOps refuses the query.
  * @type {(condition: string, more?: { order?: string, top?: number }) => number[]} */
 export function query(condition, { order = '', top } = {}) {
   const path = `${project()}/_apis/wit/wiql`;
@@ -67,7 +67,7 @@ export function query(condition, { order = '', top } = {}) {
   return listOf(part(answer, '/workItems'), path).map((it) => part(it, '/id'));
 }
 
-/** Returns the states of the work item type. @type {() => { name: string, category: string }[]} */
+/** Returns the states that a work item of the connection's type can have. @type {() => { name: string, category: string }[]} */
 export const states = () => list(`${typePath()}/states`);
 export const typePath = () => `${project()}/_apis/wit/workitemtypes/${encodeURIComponent(given().type)}`;
 /** @param {string} id */
@@ -101,7 +101,7 @@ export function defect(item) {
   };
 }
 
-/** Returns the text of HTML without its elements. @param {string | undefined} html */
+/** Converts HTML to plain text. @param {string | undefined} html */
 const plain = (html) =>
   html
     ?.replace(/<(br|\/p|\/div|\/li|\/h\d)\b[^>]*>/g, '\n')
@@ -113,7 +113,7 @@ const plain = (html) =>
     .replace(/&amp;/g, '&')
     .slice(0, 16_000);
 
-/** Uploads a file. A relation of a work item attaches it.
+/** Uploads a file. Returns the operation that attaches the file to a work item.
  * @param {{ id: number, name: string }} file
  * @returns {Operation} */
 export function upload({ id, name }) {

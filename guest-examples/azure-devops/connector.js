@@ -1,9 +1,10 @@
 // @ts-check
-// Azure DevOps: Services and Server, work items of one type.
+// A connector for work items of one type in Azure DevOps Services and Server.
 //
-// Differences from other trackers: a JSON patch creates and changes a work item; searches and counts use WIQL;
-// an invalid token is answered with a sign-in page and status 203 or 302; texts are indexed in the background,
-// so `find` also reads the newest work items; the description of a Bug is in another field.
+// Azure DevOps differs from other trackers in these points. A JSON patch creates and changes a work item. Searches
+// and counts use the query language WIQL. If the token is not valid, the answer is a sign-in page with the status 203
+// or 302. Texts are indexed in the background, so `find` also reads the newest work items. The description of a Bug is
+// in another field than that of other types.
 import * as report from 'jackfield:connector/report@0.1.0';
 import {
   azure,
@@ -35,7 +36,7 @@ const TITLE_CHARS_MAX = 255;
 const TEXT_CHARS_MAX = 100_000;
 const NEWEST = 50;
 
-/** Returns the operations for the field map and the files, and a line for each that is not possible. */
+/** Returns the operations that set the fields and attach the files of the report, and a line for each one that failed. */
 function reported() {
   const [wanted, operations] = [report.fields(), /** @type {Operation[]} */ ([])];
   const known = wanted.length > 0 ? list(`${typePath()}/fields`) : [];
@@ -96,7 +97,7 @@ export const defects = {
     return defect(patch(`${project()}/_apis/wit/workitems/$${encodeURIComponent(type)}`, 'post', operations));
   },
 
-  /** Searches all projects, because people move work items. The newest ones are read without the index.
+  /** Searches all projects, because people move work items. Reads the newest work items without the index.
    * @param {string} marker */
   find(marker) {
     const textField = given()['text-field'];
@@ -106,7 +107,7 @@ export const defects = {
     });
     const found = query(`[${textField}] CONTAINS WORDS ${quoted(marker)}`, { order: '[System.Id]', top: 5 });
     const ids = [...new Set([...found, ...newest])].join(',');
-    if (!ids) user(); // fails if the token is wrong: the list would be empty, too
+    if (!ids) user(); // The list is also empty if the token is wrong. Then this request fails.
     const fields = ['System.Title', 'System.State', textField, given()['priority-field']].join(',');
     const items = ids ? list('/_apis/wit/workitems', { ids, fields, errorPolicy: 'omit' }) : [];
     const having = items.filter((item) => item && text(item)?.includes(marker));
@@ -158,7 +159,7 @@ export const followUp = {
       return { defect: defect(item), open: isOpen(item) };
     } catch (error) {
       if (/** @type {any} */ (error).status !== 404) throw error;
-      user(); // the work item is deleted, unless the token is wrong
+      user(); // The work item is deleted, or the token is wrong. Then this request fails.
       return undefined;
     }
   },

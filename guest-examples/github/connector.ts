@@ -1,8 +1,8 @@
-// GitHub Issues: github.com, Enterprise Cloud with data residency, and Enterprise Server.
+// A connector for GitHub Issues: github.com, Enterprise Cloud with data residency, and Enterprise Server.
 //
-// Differences from other trackers: a rate limit may be a 403; the search indexes in the background,
-// so `find` also reads the newest issues; labels are used as priorities; an issue may move to another
-// repository; the API accepts no files.
+// GitHub differs from other trackers in these points. It may answer 403 if a rate limit is exceeded. It indexes
+// new issues in the background, so `find` also reads the newest issues. Labels are used as priorities. An issue
+// may move to another repository. The API accepts no files.
 import type * as Defects from 'jackfield:connector/defects@0.1.0';
 import type * as FollowUp from 'jackfield:connector/follow-up@0.1.0';
 import type * as Kpis from 'jackfield:connector/kpis@0.1.0';
@@ -30,7 +30,7 @@ import schema from './settings.schema.json';
 
 const TITLE_CHARS_MAX = 256;
 const BODY_CHARS_MAX = 65_536;
-/** The members of an issue that the field map may set. */
+/** The members of an issue that the connection may set as fields of the report. */
 const MEMBERS = ['assignees', 'labels', 'milestone', 'type'];
 
 /** Returns the number of the open milestone with this title or number. */
@@ -43,7 +43,7 @@ function milestone(name: string): number {
   return found?.number ?? fail('rejected', `${given().repository} has no open milestone "${name}"`);
 }
 
-/** Returns the members that the field map sets, and a line for each field that GitHub does not have. */
+/** Returns the members that the fields of the report set, and a line for each field that GitHub does not have. */
 function fields() {
   const members: Record<string, unknown> = { labels: given().labels };
   let notes = '';
@@ -64,7 +64,7 @@ export const plugin: typeof Plugin = {
     summary: 'Creates, finds and counts issues of a GitHub repository, and comments on them.',
     homepage: 'https://docs.github.com/rest/issues',
     settings: JSON.stringify(schema),
-    // GitHub does not document its index delay. The newest issues are found at once.
+    // GitHub does not document its index delay. `find` reads the newest issues without the index.
     indexDelaySeconds: 300,
   }),
 
@@ -90,13 +90,13 @@ export const defects: typeof Defects = {
       body,
       ...members,
     });
-    // Without push access, GitHub silently ignores these members.
+    // If the user may not push, GitHub ignores the labels without an error.
     const lost = given().labels.filter((label) => !labelsOf(issue).includes(label));
     if (lost.length > 0) console.warn(`GitHub did not set the labels ${lost.join(', ')}: may the user push?`);
     return defect(issue);
   },
 
-  /** Reads the newest issues without the search. An issue moves only between repositories of one owner. */
+  /** Searches, and also reads the newest issues. An issue moves only between repositories of one owner. */
   find(marker) {
     const { items }: Found = search(`${marker} in:body user:${given().repository.split('/')[0]}`, 5);
     if (!part({ items }, '/items').every((issue: Issue) => issue.body?.includes(marker))) {
@@ -110,7 +110,7 @@ export const defects: typeof Defects = {
     });
     const recent = newest.filter((issue) => issue.body?.includes(marker)).reverse();
     const found = new Map([...items, ...recent].map((issue) => [keyOf(issue), issue]));
-    if (found.size === 0) login(); // fails if the token is wrong: the list would be empty, too
+    if (found.size === 0) login(); // The list is also empty if the token is wrong. Then this request fails.
     return [...found.values()].map(defect);
   },
 };
@@ -136,7 +136,7 @@ export const kpis: typeof Kpis = {
 };
 
 export const followUp: typeof FollowUp = {
-  /** GitHub redirects the request for an issue that was moved. */
+  /** If an issue was moved, GitHub redirects the request to the new place. */
   state(key) {
     try {
       const issue: Issue = github.get(pathOf(key), '');
@@ -144,7 +144,7 @@ export const followUp: typeof FollowUp = {
     } catch (error) {
       const { status } = error as { status?: number };
       if (status !== 404 && status !== 410) throw error;
-      github.get(repository(), '/id'); // the issue is deleted, unless the token is wrong
+      github.get(repository(), '/id'); // The issue is deleted, or the token is wrong. Then this request fails.
       return undefined;
     }
   },

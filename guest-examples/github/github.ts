@@ -38,7 +38,7 @@ export const github = tracker({
     'X-GitHub-Api-Version': '2022-11-28',
     'User-Agent': 'jackfield',
   },
-  words: ({ message, errors = [] }: { message?: string; errors?: Problem[] }) => [
+  reasons: ({ message, errors = [] }: { message?: string; errors?: Problem[] }) => [
     message ?? '',
     ...errors.map((it) => (typeof it === 'string' ? it : (it.message ?? `${it.field} is ${it.code}`))),
   ],
@@ -46,21 +46,22 @@ export const github = tracker({
 });
 
 /**
- * Fails if the answer is a rate limit. A primary limit is a 403 or 429 with no remaining requests and the time of its end.
- * A secondary limit may have only a message; then GitHub requires a wait of at least one minute.
+ * Fails if a rate limit refuses the request. If it is the primary limit, the answer has the status 403 or 429, zero remaining
+ * requests, and the time when the limit ends. If it is a secondary limit, the answer may only have a message. Then GitHub
+ * requires a wait of at least one minute.
  */
 function rateLimited({ status, headers, text }: Response, answered: string): void {
   const header = (name: string) => headers.find(([key]) => key === name)?.[1];
   const isLimit =
     header('x-ratelimit-remaining') === '0' || header('retry-after') || /rate limit/i.test(text ?? '');
-  if (status !== 403 || !isLimit) return; // a 429 is always a limit; its Retry-After is read as for each tracker
+  if (status !== 403 || !isLimit) return; // The library `jackfield.js` reads the Retry-After of a 429.
   const now = Date.parse(header('date') ?? '') || Date.now();
   const reset = Number(header('x-ratelimit-reset')) - now / 1000;
   const seconds = Number(header('retry-after')) || (header('x-ratelimit-remaining') === '0' ? reset : 60);
   fail('rate-limited', answered, { retryAfterSeconds: Math.max(1, Math.ceil(seconds || 60)) });
 }
 
-/** Returns "owner/name#12", with which GitHub itself refers to an issue of any repository. */
+/** Returns "owner/name#12". GitHub itself uses this form to refer to an issue of any repository. */
 export const keyOf = (issue: Issue) =>
   `${part(issue, '/repository_url').split('/repos/')[1]}#${issue.number}`;
 
@@ -89,7 +90,7 @@ export function defect(issue: Issue): Defects.Defect {
   };
 }
 
-/** Returns an answer that must be a list. */
+/** Requests a list. Another answer than a list is an error. */
 export function list<T>(path: string, query: Record<string, string | number>): T[] {
   const items = github.get(path, '', query);
   return Array.isArray(items)
@@ -99,7 +100,7 @@ export function list<T>(path: string, query: Record<string, string | number>): T
 
 export const login = (): string => github.get('/user', '/login');
 
-/** Searches for issues. GitHub stops a search that takes too long, and returns only a part of the issues. */
+/** Searches for issues. If a search takes too long, GitHub stops it and returns only some issues. That is an error. */
 export function search(query: string, size: number): Found {
   const found: Found = github.get('/search/issues', '', { q: `${query} is:issue`, per_page: size });
   if (part(found, '/incomplete_results') === true)
@@ -107,7 +108,7 @@ export function search(query: string, size: number): Found {
   return found;
 }
 
-/** Refuses a label that does not exist: its count would be zero, without an error. */
+/** Refuses a label that does not exist. Otherwise its count would be zero, and no person would notice. */
 export function checkLabels(setting: 'critical-labels' | 'moderate-labels'): string[] {
   const labels = given()[setting];
   for (const label of labels) {
@@ -121,5 +122,5 @@ export function checkLabels(setting: 'critical-labels' | 'moderate-labels'): str
   return labels;
 }
 
-/** Returns the filter of a search for issues with one of these labels. */
+/** Returns the filter of a search for issues that have at least one of these labels. */
 export const anyOf = (labels: string[]) => `label:${labels.map((label) => `"${label}"`).join(',')}`;

@@ -1,7 +1,8 @@
-// Package connector is for GitLab issues: gitlab.com and GitLab of your own.
+// Package connector is a connector for the issues of gitlab.com and of other GitLab servers.
 //
-// Differences from other trackers: labels are used as priorities; a refusal has its reasons in many forms;
-// a line that begins with a slash is a command to GitLab; a file is uploaded first, and a note refers to it.
+// GitLab differs from other trackers in these points. Labels are used as priorities. The reasons in a refusal can
+// have many forms. A line of a text that begins with a slash is a command to GitLab. A file is uploaded first, and
+// then a note refers to it.
 package connector
 
 import (
@@ -20,9 +21,9 @@ import (
 	"wit_component/jackfield_connector_report"
 )
 
-// An empty pointer in `Words` means the whole refusal: GitLab has its reasons in `message` or `error`, as
-// a text or as a text for each member.
-var gitlab = jackfield.Tracker{Name: "GitLab", Address: "url", Secret: "token", Words: ""}
+// The path in `Reasons` is empty, which means the whole refusal. GitLab puts its reasons into `message` or `error`,
+// as a text or as one text for each member.
+var gitlab = jackfield.Tracker{Name: "GitLab", Address: "url", Secret: "token", Reasons: ""}
 
 //go:embed settings.schema.json
 var schema string
@@ -33,7 +34,7 @@ const (
 	pageSize      = 100
 )
 
-// The members of an issue that the field map may set.
+// The members of an issue that the connection may set as fields of the report.
 var members = []string{"assignee_ids", "confidential", "due_date", "issue_type", "labels", "milestone_id", "weight"}
 
 type settings struct {
@@ -89,7 +90,7 @@ func issuePath(key string) (string, error) {
 	return fmt.Sprintf("/api/v4/projects/%s/issues/%s", url.PathEscape(project), url.PathEscape(number)), nil
 }
 
-// complete refuses an answer that is JSON but not an issue.
+// complete returns an error if the answer is JSON, but not an issue.
 func complete(it issue, err error) (issue, error) {
 	if err == nil && (it.References.Full == "" || it.WebURL == "") {
 		err = jackfield.Fail(jackfield.Unavailable, "GitLab's answer is not an issue").About("url")
@@ -97,14 +98,14 @@ func complete(it issue, err error) (issue, error) {
 	return it, err
 }
 
-// user returns the user of the token. GitLab may answer other requests without a valid token.
+// user returns the user of the token. GitLab may answer other requests even if the token is wrong.
 func user() (string, error) {
 	return jackfield.Get[string](gitlab, "/api/v4/user", "/username", nil)
 }
 
 var command = regexp.MustCompile(`(?m)^(\s*)/`)
 
-// harmless returns a text without commands to GitLab, such as `/close` at the beginning of a line.
+// harmless changes a text so that GitLab finds no commands in it, such as `/close` at the beginning of a line.
 func harmless(text string) string { return command.ReplaceAllString(text, `$1\/`) }
 
 func Describe() jackfield.Manifest {
@@ -142,7 +143,7 @@ func Create(_ jackfield.FailedTest, marker string) (jackfield.Defect, error) {
 	return created.defect(), err
 }
 
-// setFields sets the fields of the report. A field that GitLab does not have becomes a line of the text.
+// setFields sets the fields of the report. It returns a line of text for each field that GitLab does not have.
 func setFields(body jackfield.Object) (notes string) {
 	labels := given().Labels
 	for _, field := range jackfield_connector_report.Fields() {
@@ -172,7 +173,7 @@ func Find(marker string) (found []jackfield.Defect, err error) {
 		{"order_by", "created_at"}, {"sort", "asc"}, {"per_page", "5"}}
 	issues, err := jackfield.Get[[]issue](gitlab, projectPath()+"/issues", "", query)
 	if err == nil && len(issues) == 0 {
-		_, err = user() // fails if the token is wrong: the list would be empty, too
+		_, err = user() // The list is also empty if the token is wrong. Then this request fails.
 	}
 	for _, it := range issues {
 		if _, err := complete(it, nil); err != nil {
@@ -193,7 +194,7 @@ func State(key string) (*follow_up.Current, error) {
 	}
 	found, err := complete(jackfield.Get[issue](gitlab, path, "", nil))
 	if jackfield.IsNotFound(err) {
-		_, err = user() // the issue is deleted, unless the token is wrong
+		_, err = user() // The issue is deleted, or the token is wrong. Then this request fails.
 		return nil, err
 	}
 	return &follow_up.Current{Defect: found.defect(), Open: found.State == "opened"}, err
@@ -252,7 +253,8 @@ func Reopen(key string) error {
 	return err
 }
 
-// attachedAs is the beginning of the line in a note that names its file; GitLab changes the names in URLs.
+// attachedAs is the beginning of the first line of a note that attaches a file. The rest of the line is the name of
+// the file, because GitLab changes the name in the URL.
 const attachedAs = "Jackfield attached the file "
 
 func Attach(key string, attachment uint32) error {
@@ -268,7 +270,7 @@ func Attach(key string, attachment uint32) error {
 	return jackfield.Fail(jackfield.Rejected, "the report has no attachment %d", attachment)
 }
 
-// upload uploads a file, and returns the Markdown that refers to it.
+// upload uploads a file, and returns the Markdown that refers to the file.
 func upload(attachment uint32) (string, error) {
 	part := jackfield_connector_http.Part{
 		Name: "file", Content: jackfield_connector_http.MakeContentAttachment(attachment),

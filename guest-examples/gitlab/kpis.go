@@ -6,7 +6,7 @@ import (
 	"connector/jackfield"
 )
 
-// statistics returns the numbers of issues that have all these labels.
+// statistics returns the numbers of open and of closed issues that have all these labels, separated by commas.
 func statistics(labels string) (counts struct{ Opened, Closed *uint32 }, err error) {
 	query := jackfield.Pairs{{"labels", labels}, {"scope", "all"}}
 	counts, err = jackfield.Get[struct{ Opened, Closed *uint32 }](
@@ -17,7 +17,8 @@ func statistics(labels string) (counts struct{ Opened, Closed *uint32 }, err err
 	return counts, err
 }
 
-// checkLabel refuses a label that does not exist: its count would be zero, without an error.
+// checkLabel returns an error if a label does not exist. Otherwise its count would be zero, and no person would
+// notice.
 func checkLabel(label, setting string) error {
 	_, err := jackfield.Get[string](gitlab, projectPath()+"/labels/"+url.PathEscape(label), "/name", nil)
 	if jackfield.IsNotFound(err) {
@@ -30,7 +31,7 @@ func Count(string) (counts jackfield.Counts, err error) {
 	if _, err = user(); err != nil {
 		return counts, err
 	}
-	// The number of open issues with one label, or with both labels.
+	// opened returns the number of open issues that have all these labels.
 	opened := func(labels string) uint32 {
 		if err != nil {
 			return 0

@@ -1,10 +1,10 @@
 // Redmine connector in JavaScript (QuickJS). The Rust example explains each decision in more
 // detail.
 //
-// How the contract looks in JavaScript: each exported interface is an exported object. Names in
-// kebab-case become camelCase. An absent option is undefined. Throw an error of the contract as
-// { code, message }; a caught error of an import is in `payload`. Any other exception ends the run,
-// and the run's log shows its stack.
+// The contract in JavaScript: each exported interface is an exported object. A name in kebab-case becomes
+// camelCase. An option without a value is undefined. To return an error of the contract, throw
+// { code, message }. If an import returns an error, the caught exception contains it in `payload`. Any
+// other exception ends the run, and the run's log shows its stack.
 import { all } from 'jackfield:connector/settings@0.1.0';
 import { send } from 'jackfield:connector/http@0.1.0';
 import * as report from 'jackfield:connector/report@0.1.0';
@@ -49,7 +49,7 @@ function exchange(method, path, query, body, more = { headers: [] }) {
     const { tag, val } = error.payload;
     fail(['unreachable', 'interrupted'].includes(tag) ? 'unavailable' : 'internal', val);
   }
-  try { answer = JSON.parse(response.text); } catch { /* not JSON: reported below */ }
+  try { answer = JSON.parse(response.text); } catch { /* The answer is not JSON. An error follows below. */ }
   const { status, headers } = response;
   const answered = `Redmine answered ${status} to ${path}`;
   if (status === 204) return undefined;
@@ -59,32 +59,33 @@ function exchange(method, path, query, body, more = { headers: [] }) {
   const words = [answer?.errors ?? []].flat().join('; ');
   fail(status < 500 ? 'rejected' : 'unavailable', words || answered, { status });
 }
-/** Returns the wait of a rate limit, which is a number of seconds or a date. */
+/** Returns the wait that a rate limit requests. The header is a number of seconds or a date. */
 function seconds({ 'retry-after': wait, date }) {
   if (/^\d+$/.test(wait)) return Number(wait);
   const milliseconds = Date.parse(wait) - (Date.parse(date) || Date.now());
   return milliseconds > 0 ? Math.ceil(milliseconds / 1000) : undefined;
 }
-/** Returns one member of an answer. JSON that is not Redmine's is a tracker error, not a connector bug. */
+/** Returns one member of an answer. If it is missing, the tracker is not a Redmine: that is not a connector bug. */
 const member = (answer, name) => answer?.[name]
   ?? fail('unavailable', `the answer has no member "${name}": is the setting url the address of a Redmine?`);
 const get = (path, name, ...query) => member(exchange('get', path, query), name);
 const put = (key, issue) => exchange('put', `/issues/${key}.json`, [], json({ issue }));
 const json = (value) => ({ tag: 'json', val: JSON.stringify(value) }); // leaves out undefined members
-// With a wrong key, Redmine answers as to an anonymous visitor. Only this request is answered 401.
+// If the key is wrong, Redmine answers only this request with 401. It answers other requests as requests of
+// an anonymous visitor.
 const currentUser = () => get('/users/current.json', 'user');
 const priorities = () => get('/enumerations/issue_priorities.json', 'issue_priorities');
 const project = (part) => get(`/projects/${settings().project}.json`, 'project', ['include', part])[part];
-/** A project lists its own custom fields. Those of all projects are in each issue. */
+/** A project only lists the custom fields that were added to it. Each issue contains those for all projects. */
 const customFields = () => [...project('issue_custom_fields'),
   ...get('/issues.json', 'issues', ['status_id', '*'], ['sort', 'id:desc'], ['limit', 25])
     .flatMap((issue) => issue.custom_fields ?? [])];
 const read = (key, include) => get(`/issues/${key}.json`, 'issue', ['include', include]);
 const markup = () => settings().markup ?? SCHEMA.properties.markup.default;
-const TEXT_CHARS_MAX = 16000; // fits into the text column of every database
+const TEXT_CHARS_MAX = 16000; // A text of this length fits into the column of every database.
 const MEMBERS = ['assigned_to_id', 'category_id', 'due_date', 'fixed_version_id'];
 
-/** Returns the id of the record with this name. Redmine itself would silently use another record. */
+/** Returns the id of the record with this name. Redmine would use another record without an error. */
 function idOf(records, name) {
   const found = records.find((record) => record.name.toLowerCase() === name.trim().toLowerCase());
   const names = records.map((record) => record.name).join(', ');
@@ -98,7 +99,7 @@ const defect = ({ id, subject, description, status, priority }) => ({
   status: status.name, priority: priority.name, description: description ?? undefined,
 });
 
-/** Uploads an attachment of the report. A create or an update that names the upload attaches it. */
+/** Uploads an attachment of the report. A later create or update must name the upload to attach the file. */
 function upload({ id, name, mediaType }) {
   const headers = [['content-type', 'application/octet-stream']];
   const answer = exchange('post', '/uploads.json', [['filename', name]],
@@ -106,7 +107,7 @@ function upload({ id, name, mediaType }) {
   return { token: member(answer, 'upload').token, filename: name, content_type: mediaType };
 }
 
-/** The description lists what cannot be set or attached, so the issue is created nevertheless. */
+/** If a field cannot be set or a file cannot be attached, the description says so, and the issue is created. */
 function create(test, marker) {
   const { project: project_id, tracker, priority, 'marker-field': field } = settings();
   const issue = { project_id, subject: report.title(255), uploads: [],
@@ -138,7 +139,7 @@ function find(marker) {
   const filter = field ? [`cf_${field}`, marker] : ['description', `~${marker}`];
   const issues = get('/issues.json', 'issues', ['status_id', '*'], ['sort', 'id'], ['limit', 5], filter);
   if (issues.length === 0) currentUser();
-  // Redmine ignores a filter that it does not know, and returns all issues.
+  // Redmine ignores a filter that does not exist in it, and returns all issues.
   if (issues.every((issue) => contains(issue, marker, field))) return issues.map(defect);
   return fail('unsupported', `this Redmine cannot search by ${filter[0]}`);
 }
@@ -173,13 +174,13 @@ export const followUp = {
       return { defect: defect(issue), open: !issue.status.is_closed };
     } catch (error) {
       if (error.status !== 404) throw error;
-      currentUser(); // the issue is deleted, unless the key is wrong
+      currentUser(); // The issue is deleted, or the key is wrong. Then this request fails.
       return undefined;
     }
   },
   comment(key, test, marker) { put(key, { notes: report.comment(markup(), TEXT_CHARS_MAX, marker) }); },
   findComment: (key, marker) => read(key, 'journals').journals.some(({ notes }) => notes?.includes(marker)),
-  reopen(key) { // Redmine ignores a status that the workflow does not allow
+  reopen(key) { // Redmine ignores a status that the workflow does not allow.
     const { status, allowed_statuses: allowed } = read(key, 'allowed_statuses');
     if (!status.is_closed) return;
     const open = allowed.find((it) => !it.is_closed);

@@ -1,8 +1,9 @@
-"""Jira: Cloud (version 3 of its API) and Data Center (version 2).
+"""A connector for Jira Cloud (version 3 of the API) and Jira Data Center (version 2).
 
-What is special: an invalid token may be answered as an anonymous visitor; the search indexes in the
-background; the fields of an issue type say how each value is written; Cloud has its own format of
-texts (ADF) and no longer counts what a search finds."""
+Jira differs from other trackers in these points. Jira may answer a request with an invalid token as a
+request of an anonymous visitor. Jira indexes new issues in the background. The fields of an issue type
+determine how each value must be written. Cloud has its own format of texts (ADF), and no longer returns
+the exact number of issues that a search finds."""
 import json
 
 from componentize_py_types import Err
@@ -84,13 +85,13 @@ class Kpis(exports.Kpis):
 
 class FollowUp(exports.FollowUp):
     def state(self, key: str) -> Current | None:
-        """Returns the issue with its current key, also if `key` is the one from before a move."""
+        """Returns the issue with its current key. If the issue was moved, `key` may be an earlier key."""
         try:
             issue = JIRA.get(issue_path(key), "", fields=FIELDS)
         except Err as failed:
             if not is_not_found(failed):
                 raise
-            user()  # it is gone, unless the credentials are wrong
+            user()  # The issue is deleted, or the credentials are wrong. Then this request fails.
             return None
         return Current(defect(issue), not is_done(part(issue, "/fields/status")))
 

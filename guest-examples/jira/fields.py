@@ -1,4 +1,4 @@
-"""The values of a new issue: the fields of the connection, and texts in the format of this Jira."""
+"""Makes the values of a new issue: the fields of the report, and texts in the format of this Jira."""
 import json
 from typing import Any
 from urllib.parse import quote
@@ -9,11 +9,12 @@ from wit_world.imports.model import ErrorCode
 from jackfield import error, part, settings
 from jira import JIRA, api, is_cloud
 
-TEXT_CHARS_MAX = 32_000  # Jira stores 32,767
+TEXT_CHARS_MAX = 32_000  # Jira stores at most 32,767 characters.
 
 
 def list_of(path: str, member: str) -> list[dict]:
-    """Returns a list of the metadata for new issues. Cloud has it in a member, Data Center in `values`."""
+    """Requests a list of the metadata for new issues. In Cloud, the list is in the member `member` of the answer.
+    In Data Center, it is in the member `values`."""
     answer = JIRA.get(path, "", maxResults=200)
     found = answer.get(member, answer.get("values")) if isinstance(answer, dict) else None
     if not isinstance(found, list):
@@ -35,7 +36,7 @@ def fields_of_type() -> list[dict]:
 
 
 def written(value: Any, schema: dict) -> Any:
-    """Converts a text for a field of this type. A value that is not a text is not changed."""
+    """Converts a text to the value of a field with this schema. Returns any other value unchanged."""
     kind, custom = schema.get("type"), schema.get("custom", "")
     if not isinstance(value, str):
         return value
@@ -58,7 +59,7 @@ def document(paragraphs: list[str]) -> dict:
 
 
 def mapped() -> tuple[dict, list[str]]:
-    """Returns the connection's fields as Jira stores them, and a line for each that the type does not have."""
+    """Returns the fields of the report as Jira stores them, and a line for each field that the type does not have."""
     given = report.fields()
     known, fields, notes = fields_of_type() if given else [], {}, []
     for name, value in ((it.name, it.value) for it in given):

@@ -10,8 +10,8 @@ from jackfield import Tracker, error, page, part, settings
 FIELDS = "summary,status,priority,description"
 
 
-def words(refusal: Any) -> list[str]:
-    """Returns the reasons of a refusal: messages about the request, and messages about fields."""
+def reasons(refusal: Any) -> list[str]:
+    """Returns the reasons in a refusal. They are messages about the request and messages about its fields."""
     if not isinstance(refusal, dict):
         return []
     errors, messages = refusal.get("errors"), refusal.get("errorMessages") or [refusal.get("message")]
@@ -19,7 +19,7 @@ def words(refusal: Any) -> list[str]:
     return [it for it in [*messages, *of_fields] if it]
 
 
-JIRA = Tracker("Jira", address="url", secret="api-token", words=words)
+JIRA = Tracker("Jira", address="url", secret="api-token", reasons=reasons)
 
 
 def is_cloud() -> bool:
@@ -35,8 +35,8 @@ def issue_path(key: str) -> str:
 
 
 def user() -> str:
-    """Returns the user of the credentials. With an invalid token, Jira answers other requests as to an
-    anonymous visitor, who may see nothing."""
+    """Returns the user of the credentials. If the token is not valid, Jira answers other requests as requests of
+    an anonymous visitor, who may see nothing."""
     return JIRA.get(api("/myself"), "/displayName")
 
 
@@ -49,7 +49,7 @@ def search(jql: str, size: int) -> list[dict]:
 
 
 def total(jql: str) -> int:
-    """Returns the number of issues. Cloud offers only a count that it calls approximate."""
+    """Returns the number of issues that a query finds. In Cloud, only an approximate number is available."""
     if not is_cloud():
         return JIRA.get(api("/search"), "/total", jql=jql, maxResults=0)
     answer = JIRA.request(http.Method.POST, api("/search/approximate-count"), body={"jql": jql},
@@ -73,7 +73,7 @@ def page_of(path: str, query: dict | None = None) -> str:
 
 
 def text_of(value: Any) -> str:
-    """Returns the plain text of a value, which is a document in Cloud."""
+    """Converts a value to plain text. In Cloud, the value is a document."""
     if not isinstance(value, dict):
         return value or ""
     inside = "".join(map(text_of, value.get("content", ())))

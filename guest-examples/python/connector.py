@@ -1,8 +1,8 @@
 """Redmine connector in Python. The Rust example explains each decision in more detail.
 
-How the contract looks in Python: each exported interface is a class with its name. Names in
-kebab-case become snake_case or CamelCase. Raise and catch an error of the contract as Err(…). Any
-other exception ends the run, and the run's log shows its traceback."""
+The contract in Python: each exported interface is a class. A name in kebab-case becomes snake_case, or
+CamelCase for a class. Raise and catch an error of the contract as Err(…). Any other exception ends the
+run, and the run's log shows its traceback."""
 import json
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -18,7 +18,7 @@ from wit_world.imports.model import ErrorCode
 SCHEMA = Path(__file__).with_name("settings.schema.json").read_text()
 PROPERTIES = json.loads(SCHEMA)["properties"]
 
-TEXT_CHARS_MAX = 16_000  # fits into the text column of every database
+TEXT_CHARS_MAX = 16_000  # A text of this length fits into the column of every database.
 MEMBERS = ["assigned_to_id", "category_id", "due_date", "fixed_version_id"]
 
 def setting(name):
@@ -31,8 +31,9 @@ def error(code, message, retry_after_seconds=None):
     return Err(model.Error(code, message, None, retry_after_seconds))
 
 def exchange(method, path, query=(), body=None, effect=None, headers=(), may_be_gone=False):
-    """Sends one request to Redmine. Raises each failure as an error of the contract, which must be an
-    Err: a subclass ends the run like any other exception. Returns None for 404 if `may_be_gone`."""
+    """Sends one request to Redmine. Raises each failure as an error of the contract. Such an error must have
+    exactly the class Err: an exception of a subclass ends the run. If `may_be_gone` is true, returns None
+    for the status 404."""
     query = [(name, str(text)) for name, text in query]
     try:
         response = http.send(http.Request(method, effect, None, path, query, list(headers), body))
@@ -60,7 +61,7 @@ def exchange(method, path, query=(), body=None, effect=None, headers=(), may_be_
     raise error(ErrorCode.UNAVAILABLE, why)
 
 def seconds(headers):
-    """Returns the wait of a rate limit, which is a number of seconds or a date."""
+    """Returns the wait that a rate limit requests. The header is a number of seconds or a date."""
     wait, date = headers.get("retry-after", ""), headers.get("date")
     if wait.isdecimal():
         return int(wait)
@@ -71,13 +72,14 @@ def seconds(headers):
         return None
 
 def member(answer, name):
-    """Returns one member of an answer. JSON that is not Redmine's is a tracker error, not a connector bug."""
+    """Returns one member of an answer. If it is missing, the tracker is not a Redmine: that is not a connector bug."""
     if isinstance(answer, dict) and name in answer:
         return answer[name]
     why = f"the answer has no member {name!r}: is the setting url the address of a Redmine?"
     raise error(ErrorCode.UNAVAILABLE, why)
 
-# With a wrong key, Redmine answers as to an anonymous visitor. Only the request of user() gets 401.
+# If the key is wrong, Redmine answers only the request of user() with 401. It answers other requests as
+# requests of an anonymous visitor.
 def get(path, name, *query): return member(exchange(http.Method.GET, path, query), name)
 def user(): return get("/users/current.json", "user")
 def project(part): return get(f"/projects/{setting('project')}.json", "project", ("include", part))[part]
@@ -87,12 +89,12 @@ def update(key, issue): exchange(http.Method.PUT, f"/issues/{key}.json", (), bod
 def priorities(): return get("/enumerations/issue_priorities.json", "issue_priorities")
 
 def custom_fields():
-    """A project lists its own custom fields. Those of all projects are in each issue."""
+    """A project only lists the custom fields that were added to it. Each issue contains those for all projects."""
     newest = get("/issues.json", "issues", ("status_id", "*"), ("sort", "id:desc"), ("limit", 25))
     return project("issue_custom_fields") + [it for issue in newest for it in issue.get("custom_fields", ())]
 
 def id_of(records, name):
-    """Returns the id of the record with this name. Redmine itself would silently use another record."""
+    """Returns the id of the record with this name. Redmine would use another record without an error."""
     for record in records:
         if record["name"].lower() == name.strip().lower():
             return record["id"]
@@ -104,7 +106,7 @@ def defect(issue):
                         issue["status"]["name"], issue["priority"]["name"], issue["description"])
 
 def upload(attachment):
-    """Uploads an attachment of the report. A create or an update that names the upload attaches it."""
+    """Uploads an attachment of the report. A later create or update must name the upload to attach the file."""
     answer = exchange(http.Method.POST, "/uploads.json", [("filename", attachment.name)],
                       http.Body_Attachment(attachment.id), http.Effect.PREPARE,
                       [("content-type", "application/octet-stream")])
@@ -127,7 +129,7 @@ class Plugin(exports.Plugin):
 
 class Defects(exports.Defects):
     def create(self, test, marker):
-        """The description lists what cannot be set or attached, so the issue is created nevertheless."""
+        """If a field cannot be set or a file cannot be attached, the description says so, and the issue is created."""
         field, notes = setting("marker-field"), ""
         issue = {"project_id": setting("project"), "subject": report.title(255), "uploads": [],
                  "custom_fields": [{"id": int(field), "value": marker}] if field else []}
@@ -163,7 +165,7 @@ class Defects(exports.Defects):
         issues = get("/issues.json", "issues", ("status_id", "*"), ("sort", "id"), ("limit", 5), search)
         if not issues:
             user()
-        for issue in issues:  # Redmine ignores a filter that it does not know, and returns all issues
+        for issue in issues:  # Redmine ignores a filter that does not exist in it, and returns all issues.
             if marker not in json.dumps(issue.get("custom_fields") if field else issue["description"]):
                 raise error(ErrorCode.UNSUPPORTED, f"this Redmine cannot search by {search[0]}")
         return [defect(issue) for issue in issues]
@@ -189,7 +191,7 @@ class FollowUp(exports.FollowUp):
     def state(self, key):
         answer = exchange(http.Method.GET, f"/issues/{key}.json", may_be_gone=True)
         if answer is None:
-            user()  # it is gone, unless the key is wrong
+            user()  # The issue is deleted, or the key is wrong. Then this request fails.
             return None
         issue = member(answer, "issue")
         return exports.follow_up.Current(defect(issue), not issue["status"].get("is_closed"))

@@ -1,8 +1,9 @@
-// Request Tracker 5, with its REST 2 API.
+// A connector for Request Tracker 5, with the API REST 2.
 //
-// Differences from other trackers: the search does not read the content of tickets, so the marker is in the
-// subject or in a custom field; an unknown queue is answered like a missing right; an unknown custom field is
-// ignored; a change of the status that the lifecycle does not allow is answered with status 200.
+// Request Tracker differs from other trackers in these points. The search does not find the content of tickets, so
+// the marker is in the subject or in a custom field. The answers for an unknown queue and for a missing right are
+// the same. An unknown custom field is ignored. If the lifecycle does not allow a change of the status, the answer
+// nevertheless has the status 200.
 #include "jackfield.hpp"
 
 using namespace kit;
@@ -15,14 +16,14 @@ constexpr char SCHEMA[] = {
 #embed "settings.schema.json"
     , 0};
 constexpr Tracker RT{
-    .name = "Request Tracker", .address = "url", .secret = "token", .words = "/message"};
+    .name = "Request Tracker", .address = "url", .secret = "token", .reasons = "/message"};
 constexpr std::string_view API = "/REST/2.0";
 constexpr uint32_t SUBJECT_CHARS_MAX = 200;
 constexpr uint32_t CONTENT_CHARS_MAX = 64'000;
-// The members of a ticket that the field map may set besides custom fields.
+// The members of a ticket that the connection may set as fields of the report, in addition to custom fields.
 constexpr std::string_view MEMBERS[] = {"Owner", "Requestor", "Cc", "AdminCc", "Priority", "Due", "Starts"};
 
-// Returns a setting that is a text or a number; empty if it is not set.
+// Returns a setting that is a text or a number. If it has no value, returns an empty text.
 static std::string setting(const char* name) {
   const json given = settings(SCHEMA);
   if (!given.contains(name)) return {};
@@ -33,7 +34,7 @@ static std::string api(std::string_view path) { return std::string(API).append(p
 
 static std::string ticket_path(std::string_view key) { return api("/ticket/") + percent_encoded(key); }
 
-// Quotes a text for a query.
+// Quotes a text for a query of the search.
 static std::string sql(std::string_view from) {
   std::string sql = "'";
   for (const char it : from) {
@@ -66,8 +67,8 @@ static std::string base64(std::span<const uint8_t> bytes) {
 static std::string scope() { return "Queue = " + sql(setting("queue")); }
 static std::string active() { return scope() + " AND Status = '__Active__'"; }
 
-// Returns the custom fields of the queue. The queue is requested before each search, because a search in a
-// queue that does not exist finds nothing.
+// Returns the custom fields of the queue. Also used to check that the queue exists, because a search in a queue
+// that does not exist finds nothing, without an error.
 static Result<json> custom_fields() {
   auto found = RT.get(api("/queue/") + percent_encoded(setting("queue")), "/TicketCustomFields");
   if (found || !is_not_found(found.error())) return found;
@@ -90,7 +91,7 @@ static Result<Defect> defect(const json& ticket) {
   };
 }
 
-// Sets the fields of the report. A field that the queue does not have becomes a line of the content.
+// Sets the fields of the report. Returns a line of HTML for each field that the queue does not have.
 static Result<std::string> set_fields(json& ticket) {
   std::string notes;
   const auto fields = report::Fields();
@@ -113,7 +114,7 @@ static Result<std::string> set_fields(json& ticket) {
   return notes;
 }
 
-// Returns the items of all pages of a list.
+// Requests all pages of a list, and returns the items of all pages.
 static Result<json> all(const std::string& path, const std::string& fields) {
   json items = json::array();
   for (int page = 1;; ++page) {
@@ -134,7 +135,7 @@ Manifest exports::jackfield::connector::plugin::Describe() {
       .summary = text("Creates, finds and counts tickets of Request Tracker 5, and comments on them."),
       .homepage = text("https://docs.bestpractical.com/rt/5.0.3/RT/REST2.html"),
       .settings = text(SCHEMA),
-      .index_delay_seconds = 0,  // the search reads the database directly
+      .index_delay_seconds = 0,  // The search reads the database directly.
   };
 }
 
@@ -181,7 +182,7 @@ Result<wit::vector<Defect>> exports::jackfield::connector::defects::Find(wit::st
   const std::string query = field.empty() ? "Subject LIKE " + mark : "'CF.{" + field + "}' = " + mark;
   const json tickets = TRY(RT.get(api("/tickets"), "/items",
       {{"query", query}, {"orderby", "id"}, {"fields", "Subject,Status,Priority,CustomFields"}}));
-  if (tickets.empty()) TRY(custom_fields());  // fails if the token is wrong: the list would be empty, too
+  if (tickets.empty()) TRY(custom_fields());  // The list is also empty if the token is wrong. Then this request fails.
   std::vector<Defect> found;
   for (const json& ticket : tickets) {
     if (!ticket.dump().contains(marker.get_view())) {
@@ -211,11 +212,11 @@ static Result<bool> is_active(const std::string& id) {
   return TRY(total("id = " + id + " AND Status = '__Active__'")) > 0;
 }
 
-// For the number of a merged ticket, Request Tracker returns the ticket into which it was merged.
+// If the ticket was merged into another ticket, Request Tracker returns that other ticket.
 Result<std::optional<Current>> exports::jackfield::connector::follow_up::State(wit::string key) {
   const auto ticket = RT.get(ticket_path(key.get_view()), "");
   if (!ticket && is_not_found(ticket.error())) {
-    TRY(custom_fields());  // the ticket is deleted, unless the token is wrong
+    TRY(custom_fields());  // The ticket is deleted, or the token is wrong. Then this request fails.
     return std::nullopt;
   }
   const json found = TRY(ticket);
@@ -223,7 +224,7 @@ Result<std::optional<Current>> exports::jackfield::connector::follow_up::State(w
   return Current{.defect = TRY(defect(found)), .open = open};
 }
 
-// The marker is in the subject of the comment, because a list of comments does not contain their texts.
+// The marker is in the subject of the comment, because the list of comments does not contain the texts of comments.
 Result<void> exports::jackfield::connector::follow_up::Comment(wit::string key, FailedTest, wit::string marker) {
   const auto content = TRY(report::Comment("html", CONTENT_CHARS_MAX, marker.get_view()));
   const json comment = {{"Subject", "Jackfield " + marker.to_string()},
@@ -250,8 +251,8 @@ Result<void> exports::jackfield::connector::follow_up::Reopen(wit::string key) {
   return fail(ErrorCode::kRejected, "Request Tracker did not open the ticket: " + said, "reopen-status");
 }
 
-// A comment attaches a file, which is in the JSON of the comment. A multipart body cannot be used: the
-// bindings of wit-bindgen-cpp 0.60 overwrite the content of each part before they read it.
+// Attaches a file by a comment. The JSON of the comment contains the file. A multipart body cannot be used, because
+// the bindings of wit-bindgen-cpp 0.60 overwrite the content of each part before they read it.
 Result<void> exports::jackfield::connector::follow_up::Attach(wit::string key, uint32_t attachment) {
   for (const auto& file : report::Attachments().get_const_view()) {
     if (file.id != attachment) continue;

@@ -1,17 +1,19 @@
-// ServiceNow: the table incident, or another one that extends task.
+// A connector for ServiceNow. Its records are in the table incident, or in another table that extends task.
 //
-// Differences from other trackers: the marker is in the field `correlation_id`; counts come from the aggregate
-// API; a condition on a field that does not exist is ignored; a hibernating instance answers with a page.
+// ServiceNow differs from other trackers in these points. The marker is in the field `correlation_id`. Counts are
+// requested from the aggregate API. ServiceNow ignores a condition on a field that does not exist. An instance that
+// hibernates answers with a page of HTML.
 #include "report.h"
 
 const struct tracker TRACKER = {
-    .name = "ServiceNow", .address = "url", .secret = "password", .words = "/error"};
+    .name = "ServiceNow", .address = "url", .secret = "password", .reasons = "/error"};
 const char SCHEMA[] = {
 #embed "settings.schema.json"
     , 0};
 
 enum { SUMMARY_CHARS_MAX = 160, TEXT_CHARS_MAX = 4000 };
-// The fields that are read. With `all`, each field has its value and its text for people.
+// The fields that are requested. With the parameter `all`, the answer contains the value of each field and its text
+// for people.
 #define FIELDS "sys_id,number,short_description,description,state,priority,correlation_id"
 #define ALL {"sysparm_display_value", "all"}, {"sysparm_fields", FIELDS}
 
@@ -26,7 +28,7 @@ static const char *user(void) {
   return needed(get("/api/now/table/sys_user", "", query), "/result/0/user_name");
 }
 
-// Returns the values of a setting in the form that a condition needs.
+// Returns the values of a setting, separated by commas, as a condition needs them.
 static const char *values(const char *name) {
   const char *values = "";
   yyjson_val *value;
@@ -37,7 +39,8 @@ static const char *values(const char *name) {
   return values;
 }
 
-// Returns the conditions of the records to count.
+// Returns the query for the open or the closed records that are counted. If `priorities` is NULL, records of all
+// priorities are counted.
 static const char *conditions(bool is_open, const char *priorities) {
   const char *filter = setting_text("filter");
   const char *conditions = format("state%s%s", is_open ? "NOT IN" : "IN", values("closed-states"));
@@ -64,8 +67,8 @@ static defect_t defect(yyjson_val *record) {
   };
 }
 
-// Returns the record with this number; NULL if there is none. ServiceNow ignores a condition that it does
-// not know, so the number of the found record is compared.
+// Returns the record with this number. If there is none, returns NULL. ServiceNow ignores a condition with an
+// unknown field, so the number of the found record is checked.
 static yyjson_val *found(const char *number) {
   const char *condition = format("number=%s", number);
   yyjson_val *list = get(table_path(""), "/result", PAIRS({"sysparm_query", condition},
@@ -113,7 +116,7 @@ void exports_jackfield_connector_plugin_describe(exports_jackfield_connector_plu
       .summary = string("Creates, finds and counts incidents of ServiceNow, and works on them later."),
       .homepage = option("https://www.servicenow.com/docs/r/api-reference/rest-apis/c_TableAPI.html"),
       .settings = string(SCHEMA),
-      .index_delay_seconds = {true, 0},  // the table API reads the database directly
+      .index_delay_seconds = {true, 0},  // The table API reads the database directly.
   };
 }
 
@@ -161,7 +164,7 @@ bool exports_jackfield_connector_defects_find(connector_string_t *marker,
   if (!yyjson_is_arr(records)) fail(UNAVAILABLE, "url", "ServiceNow's answer has no list of records");
   ret->len = yyjson_arr_size(records);
   ret->ptr = calloc(ret->len + 1, sizeof *ret->ptr);
-  if (ret->len == 0) user();  // fails if the credentials are wrong: the list would be empty, too
+  if (ret->len == 0) user();  // The list is also empty if the credentials are wrong. Then this request fails.
   size_t n, count;
   yyjson_arr_foreach(records, n, count, record) {
     const char *stored = text(record, "/correlation_id/value");
@@ -205,7 +208,7 @@ bool exports_jackfield_connector_follow_up_state(
     ret->val.open = !is_closed(record);
     ret->val.defect = defect(record);
   } else {
-    user();  // the record is deleted, unless the credentials are wrong
+    user();  // The record is deleted, or the credentials are wrong. Then this request fails.
   }
   return finish(error);
 }
@@ -227,7 +230,7 @@ bool exports_jackfield_connector_follow_up_comment(connector_string_t *key,
   return finish(error);
 }
 
-// All work notes are in one text, the newest one first.
+// The tracker returns all work notes as one text that begins with the newest note.
 bool exports_jackfield_connector_follow_up_find_comment(
     connector_string_t *key, connector_string_t *marker, bool *ret, error_t *error) {
   const struct pair *query =

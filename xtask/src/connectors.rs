@@ -1,7 +1,8 @@
 //! `cargo xtask connectors`: builds the example connectors into `plugins/`.
 //!
-//! A finished connector is renamed into the folder, so a host that watches the folder never reads
-//! an incomplete file. A connector whose inputs have not changed is not built again.
+//! A connector gets its final name only when its file is complete, so a host that watches the
+//! folder never reads an incomplete file. A connector whose inputs have not changed is not built
+//! again.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,12 +12,13 @@ use anyhow::Context;
 use jackfield_author::{AuthorError, Built, Engine, Example as ProjectExample};
 use lexopt::{Arg, Parser, ValueExt as _};
 
-use crate::step::{cargo, program, run as run_program, step};
+use crate::step::{cargo_command, program_command, run_program, run_step};
 use crate::tools;
 use crate::workspace::Workspace;
 
+/// The arguments of `cargo xtask connectors`.
 pub(crate) struct Arguments {
-    /// The connectors that are built; empty for all.
+    /// The connectors that are built. If it is empty, all connectors are built.
     examples: Vec<Example>,
 }
 
@@ -51,11 +53,11 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
 
 /// Builds the connectors that are not up to date.
 pub(crate) fn build(workspace: &Workspace, examples: &[Example]) -> anyhow::Result<()> {
-    fs::create_dir_all(workspace.guest_target())?;
+    fs::create_dir_all(workspace.guest_target_folder())?;
     for example in examples {
         let name = example.name();
-        let plugin = workspace.plugins().join(format!("{name}.wasm"));
-        let hash_file = workspace.guest_target().join(format!("{name}.inputs"));
+        let plugin = workspace.plugins_folder().join(format!("{name}.wasm"));
+        let hash_file = workspace.guest_target_folder().join(format!("{name}.inputs"));
         let shared = ["wit", "guest-examples/connector-kit", "guest-examples/templates"];
         let shared = shared.map(|folder| workspace.root.join(folder));
         let hash = hash_folders(&[&[example.folder(workspace)], &shared[..]].concat())?;
@@ -63,9 +65,9 @@ pub(crate) fn build(workspace: &Workspace, examples: &[Example]) -> anyhow::Resu
             println!("==> connector {name}: up to date");
             continue;
         }
-        step(&format!("connector {name}"), || {
+        run_step(&format!("connector {name}"), || {
             let component = example.build_component(workspace)?;
-            publish(&component, &plugin)?;
+            copy_to_plugins(&component, &plugin)?;
             Ok(fs::write(&hash_file, &hash)?)
         })?;
     }
@@ -103,6 +105,7 @@ impl Example {
         }
     }
 
+    /// Returns the folder of the connector's sources.
     fn folder(self, workspace: &Workspace) -> PathBuf {
         workspace.root.join("guest-examples").join(self.name())
     }
@@ -120,14 +123,14 @@ impl Example {
 }
 
 /// The world of the example connectors in JavaScript and Python.
-const WORLD: &str = "follow-up-connector";
-/// The world of connectors that do not use test data.
+const EXAMPLE_WORLD: &str = "follow-up-connector";
+/// The world of the connectors that do not use test data.
 pub(crate) const PLAIN_WORLD: &str = "plain-connector";
 
 fn build_rust(workspace: &Workspace, folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
     tools::install_wasm_target(workspace)?;
-    let target = workspace.guest_target();
-    let mut build = cargo(folder);
+    let target = workspace.guest_target_folder();
+    let mut build = cargo_command(folder);
     build.args(["build", "--release", "--locked", "--target", tools::WASM_TARGET]);
     run_program(build.arg("--target-dir").arg(&target), "install Rust from https://rustup.rs")?;
     Ok(target.join(tools::WASM_TARGET).join("release").join(format!("{name}.wasm")))
@@ -138,14 +141,14 @@ fn build_example_project(
     example: ProjectExample,
 ) -> anyhow::Result<PathBuf> {
     let language = example.language().context("the example does not exist in any language")?;
-    let parent = workspace.guest_target().join("projects");
+    let parent = workspace.guest_target_folder().join("projects");
     build_project(workspace, &parent, example.name(), |parent| {
         jackfield_author::new(example.name(), parent, language, Some(example), Engine::Quickjs)
     })
 }
 
-/// Creates and builds a project with the author's tool, like an author does. `create_project`
-/// creates it in the folder that it gets.
+/// Creates a project and builds it with the author's tool, like an author does. `create_project`
+/// creates the project in the folder `parent`. Returns the path of the built connector.
 pub(crate) fn build_project(
     workspace: &Workspace,
     parent: &Path,
@@ -166,8 +169,8 @@ pub(crate) fn build_project(
 }
 
 fn build_javascript(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
-    let component = workspace.guest_target().join("javascript.wasm");
-    build_with_quickjs(workspace, WORLD, &folder.join("connector.js"), &component)?;
+    let component = workspace.guest_target_folder().join("javascript.wasm");
+    build_with_quickjs(workspace, EXAMPLE_WORLD, &folder.join("connector.js"), &component)?;
     Ok(component)
 }
 
@@ -180,16 +183,16 @@ pub(crate) fn build_with_quickjs(
 ) -> anyhow::Result<()> {
     let example = Example::Javascript.folder(workspace);
     let modules =
-        tools::install_node_modules(&example, &workspace.guest_target().join("javascript"))?;
-    let mut build = program("node", &workspace.root);
+        tools::install_node_modules(&example, &workspace.guest_target_folder().join("javascript"))?;
+    let mut build = program_command("node", &workspace.root);
     build.arg(modules.join("componentize-qjs/bin/componentize-qjs"));
     build.args(["--wit", "wit", "--world", world, "--sync", "--js"]).arg(source);
     run_program(build.arg("--output").arg(component), tools::NODE_FIX)
 }
 
 fn build_python(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
-    let component = workspace.guest_target().join("python.wasm");
-    build_with_componentize_py(workspace, WORLD, folder, "connector", &component)?;
+    let component = workspace.guest_target_folder().join("python.wasm");
+    build_with_componentize_py(workspace, EXAMPLE_WORLD, folder, "connector", &component)?;
     Ok(component)
 }
 
@@ -203,23 +206,24 @@ pub(crate) fn build_with_componentize_py(
     component: &Path,
 ) -> anyhow::Result<()> {
     let example = Example::Python.folder(workspace);
-    let binaries = tools::install_python_venv(&example, &workspace.guest_target().join("python"))?;
-    let mut build = program(binaries.join("componentize-py"), folder);
+    let binaries =
+        tools::install_python_venv(&example, &workspace.guest_target_folder().join("python"))?;
+    let mut build = program_command(binaries.join("componentize-py"), folder);
     build.arg("--wit-path").arg(workspace.root.join("wit"));
     build.args(["--world", world, "componentize", module]);
     run_program(build.arg("--output").arg(component), tools::PYTHON_FIX)
 }
 
-/// Copies a finished component into the plugins folder. The copy first has a name that does not end
-/// in `.wasm`, which the host ignores, and is then renamed.
-fn publish(component: &Path, plugin: &Path) -> anyhow::Result<()> {
+/// Copies a finished component into the plugins folder. The copy is first written under a name that
+/// does not end in `.wasm`, because the host ignores such a file. Then the copy is renamed.
+fn copy_to_plugins(component: &Path, plugin: &Path) -> anyhow::Result<()> {
     let unfinished = plugin.with_extension("wasm.unfinished");
     fs::copy(component, &unfinished)
         .with_context(|| format!("cannot copy {} to plugins/", component.display()))?;
     Ok(fs::rename(&unfinished, plugin)?)
 }
 
-/// A hash of the paths and contents of all files in these folders.
+/// Returns a hash of the paths and contents of all files in these folders.
 fn hash_folders(folders: &[PathBuf]) -> anyhow::Result<String> {
     let mut files = vec![];
     for folder in folders {

@@ -5,9 +5,10 @@ use std::ffi::OsString;
 use lexopt::Parser;
 
 use crate::connectors::{self, Example};
-use crate::step::{cargo, program, run as run_program, step};
+use crate::step::{cargo_command, program_command, run_program, run_step};
 use crate::workspace::Workspace;
 
+/// The arguments of `cargo xtask demo`.
 pub(crate) struct Arguments {
     is_build_only: bool,
     /// The arguments that are passed on to `jackfield demo`.
@@ -27,18 +28,18 @@ impl Arguments {
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<()> {
-    step("build of the demo", || {
+    run_step("build of the demo", || {
         connectors::build(workspace, &[Example::Redmine])?;
-        step("host (the first build takes some minutes)", || {
+        run_step("host (the first build takes some minutes)", || {
             // The demo does not need the default features, which contain the tool for authors.
             let package = ["--package", "jackfield", "--no-default-features"];
-            run_program(cargo(&workspace.root).arg("build").args(package), "")
+            run_program(cargo_command(&workspace.root).arg("build").args(package), "")
         })
     })?;
     if arguments.is_build_only {
         return Ok(());
     }
-    let mut demo = program(workspace.host(), &workspace.root);
+    let mut demo = program_command(workspace.host_program(), &workspace.root);
     run_program(
         demo.arg("demo").args(&arguments.demo_arguments),
         "run `cargo build --package jackfield`",

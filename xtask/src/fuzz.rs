@@ -1,8 +1,8 @@
 //! `cargo xtask fuzz`: builds the fuzz targets of `tests/fuzz` and runs them one after the other.
 //!
 //! The inputs in the repository are only read, as seeds. New inputs are written below
-//! `target/fuzz`. An input that fails is stored in `tests/fuzz/artifacts`, and the command that
-//! repeats it is printed.
+//! `target/fuzz`. An input that fails is stored in `tests/fuzz/artifacts`. Then xtask prints the
+//! command that runs this input again.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -12,26 +12,29 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 use lexopt::{Arg, Parser, ValueExt as _};
 
-use crate::step::{cargo, program, run as run_program, step};
-use crate::test::{build_test_guests, built_test_guests};
+use crate::step::{cargo_command, program_command, run_program, run_step};
+use crate::test::{build_test_guests, test_guests_folder};
 use crate::workspace::Workspace;
 
+/// The version of cargo-fuzz that is installed.
 const CARGO_FUZZ_VERSION: &str = "0.13.2";
-/// Maximum duration of one input, seconds. A longer duration counts as a failure. The limit is high
-/// enough for slow machines.
+/// Maximum time that a target may need for one input, seconds. A longer time counts as a failure.
+/// The limit is high enough for slow machines.
 const INPUT_SECONDS_MAX: u32 = 60;
 /// Maximum memory of a fuzz target, MiB.
 const MEMORY_MIB_MAX: u32 = 4_096;
-/// Test guests that are used as seeds, because small inputs can be mutated fast.
+/// The test guests that are used as seeds. They are small, and small inputs can be mutated fast.
 const GUEST_SEEDS: [&str; 2] = ["spin.wasm", "memory_bomb.wasm"];
 
+/// The arguments of `cargo xtask fuzz`.
 pub(crate) struct Arguments {
+    /// How long each target runs, seconds.
     seconds_per_target: u32,
     /// The seed of libFuzzer's random numbers; `None` for a random seed.
     random_seed: Option<u32>,
     /// The target that runs; `None` for all targets.
     target: Option<Target>,
-    /// The only input with which the target runs; `None` for fuzzing.
+    /// The file of the only input with which the target runs; `None` for fuzzing.
     input: Option<PathBuf>,
 }
 
@@ -56,6 +59,7 @@ impl Arguments {
     }
 }
 
+/// A fuzz target of `tests/fuzz/fuzz_targets`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Target {
     WebhookBody,
@@ -76,19 +80,22 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     }
     let folder = workspace.target.join("fuzz");
     build(workspace, &folder, arguments.target)?;
-    let programs = program_folder(workspace, &folder)?;
-    let folders = Folders { fuzz_folder: &folder, programs, workspace };
+    let program_folder = find_program_folder(workspace, &folder)?;
+    let folders = FuzzFolders { fuzz_folder: &folder, program_folder, workspace };
     if let (Some(target), Some(input)) = (arguments.target, &arguments.input) {
-        let mut program = folders.program(target)?;
+        let mut program = folders.target_command(target)?;
         let input = fs::canonicalize(input).context("the file of the input does not exist")?;
         return run_program(program.arg(input), "");
     }
     let mut repeat_commands = vec![];
     for target in targets {
-        step(&format!("fuzz {} for {} s", target.name(), arguments.seconds_per_target), || {
-            repeat_commands.extend(folders.fuzz(*target, arguments)?);
-            Ok(())
-        })?;
+        run_step(
+            &format!("fuzz {} for {} s", target.name(), arguments.seconds_per_target),
+            || {
+                repeat_commands.extend(folders.fuzz(*target, arguments)?);
+                Ok(())
+            },
+        )?;
     }
     if repeat_commands.is_empty() {
         return Ok(());
@@ -96,16 +103,16 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     bail!("some inputs fail; run these commands to repeat them:\n{}", repeat_commands.join("\n"))
 }
 
-/// Builds the targets and the host with instrumentation for libFuzzer, but without a sanitizer. So
-/// the stable compiler can be used. A sanitizer would find little, because the host has hardly any
-/// unsafe code.
+/// Builds the targets and the host with instrumentation for libFuzzer, but without a sanitizer. The
+/// stable compiler can therefore be used. A sanitizer would find few errors, because the host has
+/// little unsafe code.
 fn build(workspace: &Workspace, folder: &Path, target: Option<Target>) -> anyhow::Result<()> {
     let crate_folder = workspace.root.join("tests/fuzz");
     let tools = install_cargo_fuzz(workspace)?;
-    step("fuzz targets (the first build takes some minutes)", || {
+    run_step("fuzz targets (the first build takes some minutes)", || {
         // cargo-fuzz has no --locked. This command fails if the lock file is not up to date.
-        run_program(cargo(&crate_folder).args(["fetch", "--locked"]), "")?;
-        let mut build = program(tools.join("cargo-fuzz"), &crate_folder);
+        run_program(cargo_command(&crate_folder).args(["fetch", "--locked"]), "")?;
+        let mut build = program_command(tools.join("cargo-fuzz"), &crate_folder);
         build.args(["build", "--fuzz-dir", ".", "--release", "--sanitizer", "none"]);
         // By default, cargo-fuzz uses one codegen unit. 16 units compile faster, in parallel.
         build.args(["--codegen-units", "16", "--target-dir"]).arg(folder);
@@ -123,8 +130,8 @@ fn install_cargo_fuzz(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     if version.is_ok_and(|output| output.stdout.trim_ascii() == wanted.as_bytes()) {
         return Ok(binaries);
     }
-    step(&format!("cargo install {wanted}"), || {
-        let mut install = cargo(&workspace.root);
+    run_step(&format!("cargo install {wanted}"), || {
+        let mut install = cargo_command(&workspace.root);
         install.args([
             "install",
             "cargo-fuzz",
@@ -138,10 +145,10 @@ fn install_cargo_fuzz(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     Ok(binaries)
 }
 
-/// The folder that contains the built targets. Its path contains the name of the machine's
+/// Returns the folder that contains the built targets. The path contains the name of the machine's
 /// platform, because cargo-fuzz builds with `--target`.
-fn program_folder(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
-    let mut rustc = program("rustc", &workspace.root);
+fn find_program_folder(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
+    let mut rustc = program_command("rustc", &workspace.root);
     let output = rustc
         .args(["--print", "host-tuple"])
         .output()
@@ -192,43 +199,47 @@ impl Target {
 }
 
 /// The folders that a run of the fuzzer uses.
-struct Folders<'a> {
+struct FuzzFolders<'a> {
     workspace: &'a Workspace,
+    /// The folder for the built targets and for new inputs: `target/fuzz`.
     fuzz_folder: &'a Path,
-    programs: PathBuf,
+    /// The folder of the built targets.
+    program_folder: PathBuf,
 }
 
-impl Folders<'_> {
-    /// The command that runs a target with its limits and its own folder for temporary files.
-    fn program(&self, target: Target) -> anyhow::Result<Command> {
+impl FuzzFolders<'_> {
+    /// Returns the command that runs a target with its limits and its own folder for temporary
+    /// files.
+    fn target_command(&self, target: Target) -> anyhow::Result<Command> {
         let temporary = self.fuzz_folder.join("tmp").join(target.name());
         // The fuzzer exits without unwinding, so a previous run did not delete its temporary files.
         if temporary.exists() {
             fs::remove_dir_all(&temporary)?;
         }
         fs::create_dir_all(&temporary)?;
-        let mut program = program(self.programs.join(target.name()), &self.workspace.root);
+        let mut program =
+            program_command(self.program_folder.join(target.name()), &self.workspace.root);
         program.env("TMPDIR", temporary);
         program.arg(format!("-timeout={INPUT_SECONDS_MAX}"));
         program.arg(format!("-rss_limit_mb={MEMORY_MIB_MAX}"));
         Ok(program)
     }
 
-    /// Fuzzes a target. If an input fails, returns the command that repeats it.
+    /// Fuzzes a target. If an input fails, returns the command that runs this input again.
     fn fuzz(&self, target: Target, arguments: &Arguments) -> anyhow::Result<Option<String>> {
         let name = target.name();
         let new_inputs = self.fuzz_folder.join("corpus").join(name);
         let artifacts = self.workspace.root.join("tests/fuzz/artifacts").join(name);
         fs::create_dir_all(&new_inputs)?;
         fs::create_dir_all(&artifacts)?;
-        let mut fuzz = self.program(target)?;
+        let mut fuzz = self.target_command(target)?;
         fuzz.arg(format!("-max_total_time={}", arguments.seconds_per_target));
         fuzz.args(arguments.random_seed.map(|seed| format!("-seed={seed}")));
         fuzz.arg(format!("-max_len={}", target.input_bytes_max()));
         fuzz.arg(format!("-artifact_prefix={}/", artifacts.display()));
         fuzz.arg("-print_final_stats=1");
         // libFuzzer writes to the first folder and only reads the others.
-        fuzz.arg(new_inputs).args(self.seeds(target)?);
+        fuzz.arg(new_inputs).args(self.seed_folders(target)?);
         let mut running = fuzz
             .stderr(Stdio::piped())
             .spawn()
@@ -245,8 +256,8 @@ impl Folders<'_> {
         Ok(Some(format!("  cargo xtask fuzz {name} tests/fuzz/artifacts/{name}/{input}")))
     }
 
-    /// The folders with the inputs from which the fuzzer starts.
-    fn seeds(&self, target: Target) -> anyhow::Result<Vec<PathBuf>> {
+    /// Returns the folders with the inputs from which the fuzzer starts.
+    fn seed_folders(&self, target: Target) -> anyhow::Result<Vec<PathBuf>> {
         let committed = self.workspace.root.join("tests/fuzz/corpus").join(target.name());
         let mut seeds = vec![committed];
         seeds.retain(|folder| folder.is_dir());
@@ -254,7 +265,7 @@ impl Folders<'_> {
             let guests = self.fuzz_folder.join("guests");
             fs::create_dir_all(&guests)?;
             for guest in GUEST_SEEDS {
-                fs::copy(built_test_guests(self.workspace).join(guest), guests.join(guest))?;
+                fs::copy(test_guests_folder(self.workspace).join(guest), guests.join(guest))?;
             }
             seeds.push(guests);
         }
@@ -262,20 +273,21 @@ impl Folders<'_> {
     }
 }
 
-/// Whether the line is one that libFuzzer prints hundreds of times: a new input, a new function, or
-/// a word that it added to its dictionary.
-fn is_noise(line: &str) -> bool {
+/// Returns whether libFuzzer prints such a line hundreds of times: for each new input, for each new
+/// function, or for each word of its dictionary.
+fn is_frequent_line(line: &str) -> bool {
     let is_input = line.contains("\tNEW ") || line.contains("\tREDUCE");
     let is_dictionary_word = line.starts_with('"') && line.contains(" # Uses: ");
     (line.starts_with('#') && is_input) || is_dictionary_word || line.starts_with("\tNEW_FUNC")
 }
 
-/// Prints a fuzzer's output without the frequent lines. Returns the name of the input that failed.
+/// Prints a fuzzer's output without the frequent lines. Returns the file name of the input that
+/// failed, if the output contains one.
 fn print_output(output: impl BufRead, artifacts: &Path) -> anyhow::Result<Option<String>> {
     let mut failed = None;
     for line in output.split(b'\n') {
         let line = String::from_utf8_lossy(&line?).into_owned();
-        if !is_noise(&line) {
+        if !is_frequent_line(&line) {
             println!("    {line}");
         }
         let written = line.split_once("Test unit written to ").map(|(_, path)| Path::new(path));

@@ -3,8 +3,8 @@
 //! installs other tools.
 //!
 //! xtask installs nothing into the user's home folder: packages of npm, PyPI and cargo are
-//! installed below `target/`. Two things are installed elsewhere, and xtask prints each: a missing
-//! Rust target (by rustup) and Debian packages (only for tests and benchmarks).
+//! installed below `target/`. Only a missing Rust target (by rustup) and Debian packages (for tests
+//! and benchmarks) are installed elsewhere. xtask prints each of them before it installs them.
 
 #![expect(clippy::print_stdout, reason = "a command-line tool")]
 
@@ -28,6 +28,7 @@ use lexopt::{Arg, Parser};
 
 use workspace::Workspace;
 
+/// The text that `cargo xtask --help` prints.
 const HELP: &str = "\
 The project's own commands
 

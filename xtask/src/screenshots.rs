@@ -10,7 +10,7 @@ use crate::workspace::Workspace;
 
 /// The filter for the browser tests of the console.
 const TEST_FILTER: &str = "console::";
-/// The names of the screenshots that the README shows.
+/// The names of the screenshots that the README shows. The others are not copied.
 const README_SCREENSHOTS: [&str; 3] =
     ["overview-in-doubt-light-1280", "replay-different-light-1280", "connector-used-dark-1280"];
 /// Maximum size of a screenshot in the repository, bytes.
@@ -19,7 +19,7 @@ const SCREENSHOT_BYTES_MAX: u64 = 200_000;
 pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     let all = workspace.target.join("screenshots");
     fs::create_dir_all(&all)?;
-    let arguments = test::Arguments::for_filter(TEST_FILTER, &[("SHOTS", all.as_path())]);
+    let arguments = test::Arguments::with_filter(TEST_FILTER, &[("SHOTS", all.as_path())]);
     test::run(workspace, &arguments)?;
     let docs_folder = workspace.root.join("docs/screenshots");
     fs::create_dir_all(&docs_folder)?;

@@ -14,28 +14,30 @@ use lexopt::{Arg, Parser, ValueExt as _};
 use sha2::{Digest, Sha256};
 
 use crate::connectors::collect_files;
-use crate::step::{program, run as run_program, step};
+use crate::step::{program_command, run_program, run_step};
 use crate::tools;
 use crate::workspace::Workspace;
 
 /// The folder of the component and its sources.
-const FOLDER: &str = "guest-examples/script-runner";
-/// The contract. The component is built from it, too.
-const CONTRACT: &str = "wit/connector.wit";
+const RUNNER_FOLDER: &str = "guest-examples/script-runner";
+/// The file of the contract. The component is built from this file, too.
+const CONTRACT_FILE: &str = "wit/connector.wit";
 
+/// The arguments of `cargo xtask script-runner`.
 pub(crate) struct Arguments {
     /// Whether to compare only the hash of the sources, without a build.
-    is_check: bool,
-    /// The file to which the component is written; `None` for its place in the repository.
+    is_check_only: bool,
+    /// The file to which the component is written; `None` for the component's file in the
+    /// repository.
     output: Option<PathBuf>,
 }
 
 impl Arguments {
     pub(crate) fn parse(parser: &mut Parser) -> Result<Self, lexopt::Error> {
-        let mut arguments = Self { is_check: false, output: None };
+        let mut arguments = Self { is_check_only: false, output: None };
         while let Some(argument) = parser.next()? {
             match argument {
-                Arg::Long("check") => arguments.is_check = true,
+                Arg::Long("check") => arguments.is_check_only = true,
                 Arg::Long("output") => arguments.output = Some(parser.value()?.parse()?),
                 other => return Err(other.unexpected()),
             }
@@ -45,11 +47,11 @@ impl Arguments {
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<()> {
-    let folder = workspace.root.join(FOLDER);
+    let folder = workspace.root.join(RUNNER_FOLDER);
     let (component, hash_file) =
         (folder.join("script-runner.wasm"), folder.join("script-runner.sources"));
     let current_hash = hash_sources(&workspace.root)?;
-    if arguments.is_check {
+    if arguments.is_check_only {
         if fs::read_to_string(&hash_file).is_ok_and(|hash| hash.trim() == current_hash) {
             return Ok(());
         }
@@ -58,7 +60,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
             component.display()
         );
     }
-    step("script runner", || match &arguments.output {
+    run_step("script runner", || match &arguments.output {
         Some(output) => build(workspace, &folder, output),
         None => {
             build(workspace, &folder, &component)?;
@@ -68,49 +70,50 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     })
 }
 
-/// Bundles the sources and the parser into one module, and makes a component of the module and
-/// QuickJS.
+/// Bundles the sources and the parser into one JavaScript module. Then builds a component from this
+/// module and QuickJS.
 fn build(workspace: &Workspace, folder: &Path, component: &Path) -> anyhow::Result<()> {
-    let build_folder = workspace.guest_target().join("script-runner");
+    let build_folder = workspace.guest_target_folder().join("script-runner");
     let modules = tools::install_node_modules(folder, &build_folder)?;
     let (wit, module) = (build_folder.join("wit"), build_folder.join("runner.js"));
     fs::create_dir_all(wit.join("deps"))?;
     for (from, to) in [
         (folder.join("wit/script.wit"), wit.join("script.wit")),
         (folder.join("wit/deps/random.wit"), wit.join("deps/random.wit")),
-        (workspace.root.join(CONTRACT), wit.join("deps/connector.wit")),
+        (workspace.root.join(CONTRACT_FILE), wit.join("deps/connector.wit")),
     ] {
         fs::copy(&from, to).with_context(|| format!("cannot copy {}", from.display()))?;
     }
-    let mut bundle = program(modules.join(".bin/esbuild"), folder);
+    let mut bundle = program_command(modules.join(".bin/esbuild"), folder);
     bundle.env("NODE_PATH", &modules).args(["runner.js", "--bundle", "--format=esm", "--minify"]);
     bundle.args(["--target=es2023", "--external:jackfield:*", "--external:wasi:*"]);
     bundle.arg("--log-level=warning").arg(format!("--outfile={}", module.display()));
     run_program(&mut bundle, tools::NODE_FIX)?;
-    // The command runs in the folder of the module, because the component contains the module's
-    // path.
-    let mut build = program("node", &build_folder);
+    // Run the command in the folder of the module, because the component contains the path that the
+    // command gets.
+    let mut build = program_command("node", &build_folder);
     build.arg(modules.join("componentize-qjs/bin/componentize-qjs"));
     build.args(["--wit", "wit", "--world", "script-runner", "--sync", "--js", "runner.js"]);
     run_program(build.arg("--output").arg(component), tools::NODE_FIX)
 }
 
-/// Returns a custom section of 8 KiB, which the host ignores. It makes the component larger,
-/// because a test replaces the component inside the program with a rebuilt one, which may be some
-/// bytes larger.
+/// Returns a custom section of 8 KiB, which the host ignores. A test replaces the component inside
+/// the program with a rebuilt component, which may be some bytes larger. The section is the room
+/// for these bytes.
 fn padding_section() -> Vec<u8> {
-    /// The id of a custom section, its size (8,189 in LEB128), and its name with its length.
+    /// The id of a custom section, the size of the rest of the section (8,189 in LEB128), the
+    /// length of the section's name, and the name.
     const HEADER: &[u8] = b"\0\xfd\x3f\x05slack";
     let mut section = HEADER.to_vec();
     section.resize(8_192, 0);
     section
 }
 
-/// The SHA-256 of the sources. Comments in WIT files are left out, because they do not change the
-/// component.
+/// Returns the SHA-256 of the sources as hex. Comments in WIT files are not hashed, because they do
+/// not change the component.
 fn hash_sources(root: &Path) -> anyhow::Result<String> {
-    let mut sources = vec![root.join(CONTRACT)];
-    collect_files(&root.join(FOLDER), &mut sources)?;
+    let mut sources = vec![root.join(CONTRACT_FILE)];
+    collect_files(&root.join(RUNNER_FOLDER), &mut sources)?;
     let extension = |path: &PathBuf| path.extension().unwrap_or_default().to_owned();
     sources.retain(|path| ["js", "json", "wit"].iter().any(|it| extension(path) == *it));
     sources.sort();

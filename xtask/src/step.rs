@@ -1,5 +1,5 @@
-//! Runs the steps of a command. It prints the name of each step, the output of its programs while
-//! they run, and the duration.
+//! Runs the steps of a command. Prints the name of each step, the output of its programs while they
+//! run, and the duration of the step.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -8,8 +8,11 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 
-/// Prints the name of a step, runs the step, and prints how long it took.
-pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+/// Prints the name of a step, runs the step, and prints how long the step took.
+pub(crate) fn run_step<T>(
+    name: &str,
+    work: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     println!("==> {name}");
     let start = Instant::now();
     let result = work().with_context(|| format!("failed: {name}"))?;
@@ -18,17 +21,18 @@ pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> anyhow::Result<T>) -> a
 }
 
 /// Returns a command that runs a program in a folder.
-pub(crate) fn program(name: impl AsRef<OsStr>, folder: &Path) -> Command {
+pub(crate) fn program_command(name: impl AsRef<OsStr>, folder: &Path) -> Command {
     let mut command = Command::new(name);
     command.current_dir(folder);
     command
 }
 
 /// Returns a command that runs the same cargo that runs xtask, without the environment variables
-/// that cargo set for xtask. With them, build scripts that read these variables would run again,
+/// that cargo set for xtask. With these variables, build scripts that read them would run again,
 /// and half of the dependencies would be rebuilt.
-pub(crate) fn cargo(folder: &Path) -> Command {
-    let mut cargo = program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), folder);
+pub(crate) fn cargo_command(folder: &Path) -> Command {
+    let mut cargo =
+        program_command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), folder);
     for (name, _) in std::env::vars_os() {
         let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_"];
         if prefixes.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
@@ -38,9 +42,9 @@ pub(crate) fn cargo(folder: &Path) -> Command {
     cargo
 }
 
-/// Runs a program until it ends. Its output is printed immediately. `fix` is printed if the program
-/// cannot be started, and says what to do.
-pub(crate) fn run(command: &mut Command, fix: &str) -> anyhow::Result<()> {
+/// Runs a program until it ends. The output of the program is printed immediately. If the program
+/// cannot be started, `fix` is printed: it describes how to fix this.
+pub(crate) fn run_program(command: &mut Command, fix: &str) -> anyhow::Result<()> {
     let name = command.get_program().to_owned();
     let status =
         command.status().with_context(|| format!("cannot run {}: {fix}", name.display()))?;

@@ -6,18 +6,18 @@ use std::process::Command;
 
 use crate::browser;
 use crate::connectors::{self, Example};
-use crate::step::{cargo, run as run_program, step};
+use crate::step::{cargo_command, run_program, run_step};
 use crate::tools;
 use crate::workspace::Workspace;
 use lexopt::{Arg, Parser, ValueExt as _};
 
-/// Redmine and Request Tracker are real trackers. strace checks the order of the host's system
-/// calls. valgrind counts instructions. iproute2 gives a test its own network. libfaketime sets the
-/// clock of one process. openssl runs TLS servers with certificates like those of companies. curl
-/// is a client for HTTP/2 and TLS. systemd checks its unit files. Prometheus scrapes the server,
-/// and its promtool checks the alerts. nginx, HAProxy and Caddy are the reverse proxies of
-/// docs/operator.md. PostgreSQL is the second database engine of the store, and PgBouncer is a
-/// connection pool for it.
+/// The Debian packages for the tests. Redmine and Request Tracker are real trackers. strace checks
+/// the order of the host's system calls. valgrind counts instructions. With iproute2, a test has
+/// its own network. libfaketime sets the clock of one process. openssl runs TLS servers with
+/// certificates like those of companies. curl is a client for HTTP/2 and TLS. systemd checks its
+/// unit files. Prometheus scrapes the server, and its promtool checks the alerts. nginx, HAProxy
+/// and Caddy are the reverse proxies of docs/operator.md. PostgreSQL is the second database engine
+/// of the store, and PgBouncer is a connection pool for PostgreSQL.
 const DEBIAN_PACKAGES: [&str; 19] = [
     "redmine",
     "redmine-sqlite",
@@ -40,10 +40,11 @@ const DEBIAN_PACKAGES: [&str; 19] = [
     "pgbouncer",
 ];
 
+/// The arguments of `cargo xtask test`.
 pub(crate) struct Arguments {
     /// Whether the crash, race and load tests run longer.
     is_long: bool,
-    /// Only tests whose name contains this text run.
+    /// Only tests whose name contains this text run; `None` for all tests.
     filter: Option<String>,
     /// Additional environment variables for the tests.
     variables: Vec<(&'static str, PathBuf)>,
@@ -64,9 +65,9 @@ impl Arguments {
         Ok(arguments)
     }
 
-    /// Arguments that run only the tests whose name contains `filter`, with these environment
-    /// variables.
-    pub(crate) fn for_filter(filter: &str, variables: &[(&'static str, &Path)]) -> Self {
+    /// Returns the arguments that run only the tests whose name contains `filter`, with these
+    /// environment variables.
+    pub(crate) fn with_filter(filter: &str, variables: &[(&'static str, &Path)]) -> Self {
         let variables = variables.iter().map(|(name, value)| (*name, value.to_path_buf()));
         Self { is_long: false, filter: Some(filter.to_owned()), variables: variables.collect() }
     }
@@ -84,19 +85,25 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     tools::install_node_modules(&provider, &workspace.target.join("identity-provider"))?;
     // Everything is built by one command. Two commands could build a dependency twice, with
     // different features.
-    step("host and tests (the first build takes some minutes)", || {
+    run_step("host and tests (the first build takes some minutes)", || {
         run_program(
-            cargo(&workspace.root).args(["build", "--workspace", "--lib", "--bins", "--tests"]),
+            cargo_command(&workspace.root).args([
+                "build",
+                "--workspace",
+                "--lib",
+                "--bins",
+                "--tests",
+            ]),
             "",
         )
     })?;
     let postgres = Postgres::start(workspace)?;
-    step("tests", || {
-        let mut test = cargo(&workspace.root);
+    run_step("tests", || {
+        let mut test = cargo_command(&workspace.root);
         test.args(["test", "--workspace"]).args(&arguments.filter);
-        test.env("TEST_BIN", workspace.host());
-        test.env("TEST_PLUGINS", workspace.plugins());
-        test.env("TEST_GUESTS", built_test_guests(workspace));
+        test.env("TEST_BIN", workspace.host_program());
+        test.env("TEST_PLUGINS", workspace.plugins_folder());
+        test.env("TEST_GUESTS", test_guests_folder(workspace));
         test.env("TEST_POSTGRES", &postgres.url);
         test.envs(arguments.variables.iter().map(|(name, value)| (name, value)));
         if arguments.is_long {
@@ -109,8 +116,11 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
 /// The PostgreSQL server for the store's unit tests. Dropping this value ends the server and
 /// deletes its folder.
 struct Postgres {
+    /// The script that starts and kills the server.
     script: PathBuf,
+    /// The server's folder for its data and its socket.
     folder: PathBuf,
+    /// The address of the database, in the format of the key `store`.
     url: String,
 }
 
@@ -123,11 +133,14 @@ impl Postgres {
         let host = folder.display();
         let url = format!("postgres://jackfield@localhost:{port}/jackfield?host={host}");
         let server = Self { script, folder, url };
-        step("PostgreSQL", || run_program(server.command("start").arg(port.to_string()), ""))?;
+        run_step("PostgreSQL", || {
+            run_program(server.script_command("start").arg(port.to_string()), "")
+        })?;
         Ok(server)
     }
 
-    fn command(&self, action: &str) -> Command {
+    /// Returns the command that runs an action of the script, such as `start`.
+    fn script_command(&self, action: &str) -> Command {
         let mut command = Command::new(&self.script);
         command.arg(action).arg(&self.folder);
         command
@@ -136,7 +149,7 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let _ = self.command("kill").status();
+        let _ = self.script_command("kill").status();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
@@ -147,8 +160,8 @@ pub(crate) fn build_test_guests(workspace: &Workspace) -> anyhow::Result<()> {
     if !folder.is_dir() {
         return Ok(());
     }
-    step("test guests", || {
-        let mut build = cargo(&folder);
+    run_step("test guests", || {
+        let mut build = cargo_command(&folder);
         build.args([
             "build",
             "--locked",
@@ -157,11 +170,11 @@ pub(crate) fn build_test_guests(workspace: &Workspace) -> anyhow::Result<()> {
             "--target",
             tools::WASM_TARGET,
         ]);
-        run_program(build.arg("--target-dir").arg(workspace.guest_target()), "")
+        run_program(build.arg("--target-dir").arg(workspace.guest_target_folder()), "")
     })
 }
 
-/// The folder that contains the built test guests.
-pub(crate) fn built_test_guests(workspace: &Workspace) -> std::path::PathBuf {
-    workspace.guest_target().join(tools::WASM_TARGET).join("release/examples")
+/// Returns the folder that contains the built test guests.
+pub(crate) fn test_guests_folder(workspace: &Workspace) -> std::path::PathBuf {
+    workspace.guest_target_folder().join(tools::WASM_TARGET).join("release/examples")
 }

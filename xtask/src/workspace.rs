@@ -1,4 +1,4 @@
-//! Finds the folders of the checkout.
+//! Finds the folders of the checkout. Never creates a folder.
 
 use std::path::{Path, PathBuf};
 
@@ -23,19 +23,19 @@ impl Workspace {
         Ok(Self { root, target })
     }
 
-    /// The target folder for guests. All guests share it, so that each dependency is built only
-    /// once.
-    pub(crate) fn guest_target(&self) -> PathBuf {
+    /// Returns cargo's target folder for guests. All guests share this folder, so that each
+    /// dependency is built only once.
+    pub(crate) fn guest_target_folder(&self) -> PathBuf {
         self.target.join("guests")
     }
 
-    /// The plugins folder, which the host watches.
-    pub(crate) fn plugins(&self) -> PathBuf {
+    /// Returns the plugins folder, which the host watches.
+    pub(crate) fn plugins_folder(&self) -> PathBuf {
         self.root.join("plugins")
     }
 
-    /// The path of the host's program, built with the dev profile.
-    pub(crate) fn host(&self) -> PathBuf {
+    /// Returns the path of the host's program that is built with the dev profile.
+    pub(crate) fn host_program(&self) -> PathBuf {
         self.target.join("debug/jackfield")
     }
 }

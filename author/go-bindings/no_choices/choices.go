@@ -8,7 +8,7 @@ import (
 
 type page = jackfield_connector_plugin.ChoicesPage
 
-// Choices is used if the author wrote no function Choices: it returns the error `unsupported`.
+// Choices returns the error `unsupported`. It is used if the author's package has no function Choices.
 func Choices(setting, _ string) wit_types.Result[page, jackfield_connector_model.Error] {
 	return wit_types.Err[page](jackfield_connector_model.Error{
 		Code:    jackfield_connector_model.ErrorCodeUnsupported,

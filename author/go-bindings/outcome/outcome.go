@@ -10,8 +10,8 @@ import (
 
 type result[T any] = wit_types.Result[T, jackfield_connector_model.Error]
 
-// Of returns the value or, if err is not nil, the error. Its method Contract returns the code of the
-// error; without this method, the code is `internal`.
+// Of returns the value or, if err is not nil, the error. An error with the method Contract is returned with
+// the code of that method's result. Any other error is returned with the code `internal`.
 func Of[T any](value T, err error) result[T] {
 	if err == nil {
 		return wit_types.Ok[T, jackfield_connector_model.Error](value)
@@ -28,7 +28,7 @@ func Of[T any](value T, err error) result[T] {
 	return wit_types.Err[T](failure)
 }
 
-// Done returns success if err is nil, otherwise the error.
+// Done converts the return value of a function that only returns an error.
 func Done(err error) result[wit_types.Unit] {
 	return Of(wit_types.Unit{}, err)
 }

@@ -1,6 +1,6 @@
 //! Builds projects in C and C++. Zig's compiler compiles the project together with generated
-//! bindings of the contract; it is clang with a standard library for WebAssembly. The compiler and
-//! the JSON library are packages of PyPI.
+//! bindings of the contract. This compiler is clang with a standard library for WebAssembly. The
+//! build installs the compiler and the JSON library as packages of PyPI.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,23 +17,25 @@ use super::venv;
 use super::world::{ConnectorSource, EXPORTS, TEST_DATA};
 use crate::{AuthorError, Language, Project};
 
-/// These flags are added to those in the project's `compile_flags.txt`. The stack has the same size
-/// as in Rust connectors: with the default of 16 MiB, the host would clear 16 MiB more after each
-/// call.
+/// The compiler gets these flags in addition to the flags in the project's `compile_flags.txt`. The
+/// stack has 64 KiB, as in Rust connectors. With the default of 16 MiB, the host would have to
+/// clear 16 MiB more after each call.
 const EXTRA_FLAGS: [&str; 5] =
     ["-mexec-model=reactor", "-Os", "-flto", "-s", "-Wl,-z,stack-size=65536"];
 /// The folder of the generated bindings, relative to the project's folder.
 const BINDINGS_FOLDER: &str = ".build/bindings";
 
-/// The differences between C and C++.
+/// The values that differ between builds in C and builds in C++.
 struct Dialect {
+    /// The argument of `zig` that chooses the compiler.
     compiler: &'static str,
+    /// The extension of source files, without a dot.
     extension: &'static str,
-    /// The generator of the bindings.
+    /// Creates the generator of the bindings.
     bindings_generator: fn() -> Box<dyn WorldGenerator>,
-    /// The prefix of the names in an exported interface.
+    /// The beginning of each name that belongs to an exported interface.
     export_prefix: &'static str,
-    /// The prefix of the names in an imported interface.
+    /// The beginning of each name that belongs to an imported interface.
     import_prefix: &'static str,
     /// Describes the code that exports an interface, for error messages.
     describe_export: fn(&str) -> String,
@@ -43,7 +45,7 @@ const C: Dialect = Dialect {
     compiler: "cc",
     extension: "c",
     bindings_generator: || {
-        // With this option, names in the bindings are the same for each world.
+        // With this option, the names in the bindings do not depend on the name of the world.
         let rename_world = Some("connector".to_owned());
         wit_bindgen_c::Opts { rename_world, ..Default::default() }.build()
     },
@@ -79,7 +81,7 @@ pub(super) fn build(
     let sources = source_files(project, dialect.extension)?;
     let world = choose_world(project, dialect, &settings, &sources)?;
     let bindings = project.folder.join(BINDINGS_FOLDER);
-    steps.step("bindings of the contract", || {
+    steps.run_closure("bindings of the contract", || {
         Contract::read(project, world)?
             .write_bindings((dialect.bindings_generator)(), &bindings)?;
         write_common_header(&bindings, dialect, world)
@@ -87,14 +89,14 @@ pub(super) fn build(
     let module = project.build_folder().join("module.wasm");
     let mut compile = Command::new(programs.join("python"));
     compile.args(["-m", "ziglang", dialect.compiler, "@compile_flags.txt"]).args(EXTRA_FLAGS);
-    compile.args(sources).args(&settings.sources).args(generated_sources(&bindings, dialect)?);
+    compile.args(sources).args(&settings.sources).args(list_generated_sources(&bindings, dialect)?);
     compile.arg("-o").arg(&module).current_dir(&project.folder);
-    steps.run(&format!("zig {}", dialect.compiler), &mut compile, PYTHON.fix)?;
-    steps.step("component", || componentize(&module, component_file))
+    steps.run_tool(&format!("zig {}", dialect.compiler), &mut compile, PYTHON.fix)?;
+    steps.run_closure("component", || componentize(&module, component_file))
 }
 
-/// Writes the header `connector_cpp.h`, which sources in C++ include. It includes the generated
-/// header, whose name contains the name of the world.
+/// Writes the header `connector_cpp.h`, which sources in C++ include. This header only includes the
+/// generated header, whose name contains the name of the world.
 fn write_common_header(bindings: &Path, dialect: &Dialect, world: &str) -> Result<(), AuthorError> {
     let header = bindings.join("connector_cpp.h");
     let world_header = format!("{}_cpp.h", snake_case(world));
@@ -102,12 +104,12 @@ fn write_common_header(bindings: &Path, dialect: &Dialect, world: &str) -> Resul
         return Ok(());
     }
     let content = format!("#pragma once\n#include \"{world_header}\"\n");
-    fs::write(&header, content).map_err(AuthorError::disk("create", header))
+    fs::write(&header, content).map_err(AuthorError::disk_error("create", header))
 }
 
-/// The files of the bindings that are compiled or linked. The object file contains the contract.
-fn generated_sources(bindings: &Path, dialect: &Dialect) -> Result<Vec<PathBuf>, AuthorError> {
-    let disk = || AuthorError::disk("read", bindings);
+/// Lists the source and object files of the bindings. The object file contains the contract.
+fn list_generated_sources(bindings: &Path, dialect: &Dialect) -> Result<Vec<PathBuf>, AuthorError> {
+    let disk = || AuthorError::disk_error("read", bindings);
     let mut files = Vec::new();
     for entry in fs::read_dir(bindings).map_err(disk())? {
         let file = entry.map_err(disk())?.path();
@@ -120,6 +122,7 @@ fn generated_sources(bindings: &Path, dialect: &Dialect) -> Result<Vec<PathBuf>,
     Ok(files)
 }
 
+/// Returns the name of the world for which the connector is built.
 fn choose_world(
     project: &Project,
     dialect: &Dialect,
@@ -143,10 +146,13 @@ fn choose_world(
         describe_export: dialect.describe_export,
     };
     let file = format!("connector.{}", dialect.extension);
-    source.world().map(|world| world.name).map_err(|why| AuthorError::file(&file, why.to_string()))
+    source
+        .choose_world()
+        .map(|world| world.name)
+        .map_err(|why| AuthorError::error_in_file(&file, why.to_string()))
 }
 
-/// The name of an interface in C and C++.
+/// Converts the name of an interface to its name in C and C++, such as `follow_up`.
 fn snake_case(interface: &str) -> String {
     interface.replace('-', "_")
 }

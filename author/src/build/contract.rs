@@ -1,5 +1,5 @@
-//! Reads the contract in a project's folder `wit/`, writes bindings for a language, and converts a
-//! WebAssembly module that was compiled with these bindings to a component.
+//! Reads the contract in a project's folder `wit/`, and writes bindings of it for a language. Also
+//! converts a WebAssembly module that was compiled with these bindings to a component.
 
 use std::fs;
 use std::path::Path;
@@ -13,9 +13,11 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
 use crate::{AuthorError, Project};
 
-/// The contract in the project's folder `wit/`, and the world for which the connector is built.
+/// The contract in the project's folder `wit/`, with one chosen world.
 pub(super) struct Contract {
+    /// All parsed types, interfaces and worlds of the contract.
     resolve: Resolve,
+    /// The world for which the connector is built.
     world: WorldId,
 }
 
@@ -24,7 +26,8 @@ impl Contract {
         let mut resolve = Resolve::default();
         let package = resolve.push_dir(project.folder.join("wit")).map(|(package, _)| package);
         let world = package.and_then(|package| resolve.select_world(&[package], Some(world)));
-        let world = world.map_err(|error| AuthorError::file("wit", format!("{error:#}")))?;
+        let world =
+            world.map_err(|error| AuthorError::error_in_file("wit", format!("{error:#}")))?;
         Ok(Self { resolve, world })
     }
 
@@ -36,36 +39,37 @@ impl Contract {
     ) -> Result<(), AuthorError> {
         let mut files = Files::default();
         let generated = generator.generate(&mut self.resolve, self.world, &mut files);
-        generated.map_err(|error| AuthorError::file("wit", format!("{error:#}")))?;
+        generated.map_err(|error| AuthorError::error_in_file("wit", format!("{error:#}")))?;
         let _ = fs::remove_dir_all(folder);
         for (name, content) in files.iter() {
             let file = folder.join(name);
             let parent = file.parent().unwrap_or(folder);
-            fs::create_dir_all(parent).map_err(AuthorError::disk("create", parent))?;
-            fs::write(&file, content).map_err(AuthorError::disk("create", file))?;
+            fs::create_dir_all(parent).map_err(AuthorError::disk_error("create", parent))?;
+            fs::write(&file, content).map_err(AuthorError::disk_error("create", file))?;
         }
         Ok(())
     }
 
-    /// Adds the description of the world to a module. It is needed if the compiler did not add it.
-    pub(super) fn embed(&self, module: &Path) -> Result<(), AuthorError> {
-        let mut bytes = fs::read(module).map_err(AuthorError::disk("read", module))?;
+    /// Adds the description of the world to a module. Only modules need this to which the compiler
+    /// did not add the description.
+    pub(super) fn embed_world(&self, module: &Path) -> Result<(), AuthorError> {
+        let mut bytes = fs::read(module).map_err(AuthorError::disk_error("read", module))?;
         let encoding = StringEncoding::UTF8;
         embed_component_metadata(&mut bytes, &self.resolve, self.world, encoding)
             .map_err(|error| AuthorError::Component(format!("{error:#}")))?;
-        fs::write(module, bytes).map_err(AuthorError::disk("create", module))
+        fs::write(module, bytes).map_err(AuthorError::disk_error("create", module))
     }
 }
 
-/// Converts a module that contains the description of its world to a component. An adapter
-/// implements the functions of WASI preview 1, which the module's standard library imports, by WASI
-/// 0.2.
+/// Converts a module that contains the description of its world to a component. The module's
+/// standard library imports functions of WASI preview 1. An adapter in the component implements
+/// these functions with WASI 0.2.
 pub(super) fn componentize(module: &Path, component_file: &Path) -> Result<(), AuthorError> {
-    let bytes = fs::read(module).map_err(AuthorError::disk("read", module))?;
+    let bytes = fs::read(module).map_err(AuthorError::disk_error("read", module))?;
     let adapter = (WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER);
     let encoder = ComponentEncoder::default().module(&bytes);
     let encoder = encoder.and_then(|encoder| encoder.adapter(adapter.0, adapter.1));
     let component = encoder.and_then(|encoder| encoder.validate(true).encode());
     let component = component.map_err(|error| AuthorError::Component(format!("{error:#}")))?;
-    fs::write(component_file, component).map_err(AuthorError::disk("create", component_file))
+    fs::write(component_file, component).map_err(AuthorError::disk_error("create", component_file))
 }

@@ -1,6 +1,7 @@
-//! Builds projects in JavaScript and TypeScript. tsc checks the types, and esbuild bundles the
-//! sources into one module. Then componentize-qjs makes a component of this module and QuickJS, or
-//! componentize-js of the module and StarlingMonkey.
+//! Builds projects in JavaScript and TypeScript. tsc checks the types of TypeScript, and esbuild
+//! bundles the sources into one module. Then componentize-qjs makes a component that contains this
+//! module and QuickJS. If the project chooses StarlingMonkey, componentize-js makes the component
+//! instead.
 
 use std::fs;
 use std::path::Path;
@@ -27,41 +28,41 @@ pub(super) fn build(
     install_packages(project, steps)?;
     let source = if is_typescript { "connector.ts" } else { "connector.js" };
     if is_typescript {
-        steps.run("tsc", tool(project, "tsc")?.arg("--noEmit"), NODE.fix)?;
+        steps.run_tool("tsc", tool_command(project, "tsc")?.arg("--noEmit"), NODE.fix)?;
     }
-    let mut bundle = tool(project, "esbuild")?;
+    let mut bundle = tool_command(project, "esbuild")?;
     bundle.arg(source).args(["--bundle", "--format=esm", "--target=es2023", "--log-level=warning"]);
     bundle.args(["--external:jackfield:*", "--outfile=.build/connector.js"]);
-    steps.run("esbuild", bundle.arg("--metafile=.build/bundle.json"), NODE.fix)?;
-    let package: Package = read_json(project, "package.json")?;
+    steps.run_tool("esbuild", bundle.arg("--metafile=.build/bundle.json"), NODE.fix)?;
+    let package: PackageFile = read_json(project, "package.json")?;
     let world = choose_world(project, &package.jackfield, source)?;
     match chosen_engine(&package.jackfield)? {
         Engine::Quickjs => {
-            let mut componentize = tool(project, "componentize-qjs")?;
+            let mut componentize = tool_command(project, "componentize-qjs")?;
             componentize.args(["--wit", "wit", "--world", world, "--js", ".build/connector.js"]);
             // Without `--sync`, the component would need the asynchronous ABI, which the server
             // does not offer.
             componentize.arg("--sync").arg("--output").arg(component_file);
-            steps.run("componentize-qjs", &mut componentize, NODE.fix)
+            steps.run_tool("componentize-qjs", &mut componentize, NODE.fix)
         }
         Engine::Starlingmonkey => {
-            let mut componentize = tool(project, "componentize-js")?;
+            let mut componentize = tool_command(project, "componentize-js")?;
             componentize.args([".build/connector.js", "--wit", "wit", "--world-name", world]);
             // The feature `fetch-event` is for components that answer HTTP requests. A connector
             // does not.
             componentize.args(["--disable", "fetch-event", "--out"]).arg(component_file);
-            steps.run("componentize-js", &mut componentize, NODE.fix)
+            steps.run_tool("componentize-js", &mut componentize, NODE.fix)
         }
     }
 }
 
-/// The engine that `package.json` chooses, or QuickJS.
-fn chosen_engine(choice: &Choice) -> Result<Engine, AuthorError> {
-    let Some(name) = &choice.engine else { return Ok(Engine::Quickjs) };
+/// Returns the engine that `package.json` chooses. If it chooses none, returns QuickJS.
+fn chosen_engine(settings: &JackfieldSettings) -> Result<Engine, AuthorError> {
+    let Some(name) = &settings.engine else { return Ok(Engine::Quickjs) };
     Engine::parse(name).ok_or_else(|| {
         let names = Engine::ALL.map(Engine::name).join(", ");
         let why = format!("the engine `{name}` does not exist: choose one of {names}");
-        AuthorError::file("package.json", why)
+        AuthorError::error_in_file("package.json", why)
     })
 }
 
@@ -75,88 +76,98 @@ fn install_packages(project: &Project, steps: &mut Steps) -> Result<(), AuthorEr
     }
     NPM.check()?;
     let mut install = Command::new("npm");
-    // Not `npm ci`: it requires optional packages of other platforms that were never published.
+    // `npm ci` does not work here. It requires the optional packages for all platforms, and some of
+    // them were never published.
     install.args(["install", "--no-save", "--no-fund", "--no-audit", "--loglevel=error"]);
-    steps.run("npm install", install.current_dir(&project.folder), NPM.fix)?;
-    fs::write(&stamp, package_files).map_err(AuthorError::disk("create", stamp))
+    steps.run_tool("npm install", install.current_dir(&project.folder), NPM.fix)?;
+    fs::write(&stamp, package_files).map_err(AuthorError::disk_error("create", stamp))
 }
 
-/// The command that runs a tool of `node_modules`.
-fn tool(project: &Project, name: &str) -> Result<Command, AuthorError> {
+/// Returns the command that runs a program in `node_modules/.bin`.
+fn tool_command(project: &Project, name: &str) -> Result<Command, AuthorError> {
     let program = project.folder.join("node_modules/.bin").join(name);
     if !program.exists() {
         let why = format!(
             "`{name}` is not installed: `devDependencies` must list the tools of a project that \
              `jackfield new` creates"
         );
-        return Err(AuthorError::file("package.json", why));
+        return Err(AuthorError::error_in_file("package.json", why));
     }
     let mut command = Command::new(program);
     command.current_dir(&project.folder);
     Ok(command)
 }
 
+/// The part of `package.json` that the build reads.
 #[derive(Deserialize)]
-struct Package {
+struct PackageFile {
     #[serde(default)]
-    jackfield: Choice,
+    jackfield: JackfieldSettings,
 }
 
+/// The member `jackfield` of `package.json`.
 #[derive(Default, Deserialize)]
-struct Choice {
+struct JackfieldSettings {
+    /// The name of a world. If it is `None`, the build chooses the world by the exports.
     world: Option<String>,
+    /// The name of an engine. If it is `None`, the engine is QuickJS.
     engine: Option<String>,
 }
 
-/// The needed part of the metafile in which esbuild describes its output.
+/// The part of esbuild's metafile that the build reads. esbuild describes its output in this file.
 #[derive(Deserialize)]
-struct Bundle {
-    outputs: std::collections::BTreeMap<String, Output>,
+struct Metafile {
+    /// The bundled files by their paths. The build bundles all sources into one file.
+    outputs: std::collections::BTreeMap<String, BundledFile>,
 }
 
 #[derive(Default, Deserialize)]
-struct Output {
+struct BundledFile {
     imports: Vec<Import>,
+    /// The names of the exported values.
     exports: Vec<String>,
 }
 
 #[derive(Deserialize)]
 struct Import {
+    /// What the import statement names, such as `jackfield:connector/report@0.1.0`.
     path: String,
 }
 
+/// Returns the name of the world for which the connector is built.
 fn choose_world(
     project: &Project,
-    choice: &Choice,
+    settings: &JackfieldSettings,
     source_file: &str,
 ) -> Result<&'static str, AuthorError> {
-    let bundle: Bundle = read_json(project, ".build/bundle.json")?;
-    let output = bundle.outputs.into_values().next().unwrap_or_default();
-    let is_exported = |interface: &&str| output.exports.contains(&camel_case(interface));
+    let metafile: Metafile = read_json(project, ".build/bundle.json")?;
+    let bundled_file = metafile.outputs.into_values().next().unwrap_or_default();
+    let is_exported = |interface: &&str| bundled_file.exports.contains(&camel_case(interface));
     let is_test_data = |import: &Import| {
         let interface = import.path.strip_prefix("jackfield:connector/").unwrap_or_default();
         TEST_DATA.contains(&interface.split('@').next().unwrap_or_default())
     };
     let source = ConnectorSource {
-        chosen_world: choice.world.as_deref(),
+        chosen_world: settings.world.as_deref(),
         settings_file: "package.json",
         exports: EXPORTS.into_iter().filter(|it| is_exported(it)).collect(),
-        uses_test_data: output.imports.iter().any(is_test_data),
+        uses_test_data: bundled_file.imports.iter().any(is_test_data),
         describe_export: |interface| format!("`export const {} = {{ … }}`", camel_case(interface)),
     };
     source
-        .world()
+        .choose_world()
         .map(|world| world.name)
-        .map_err(|error| AuthorError::file(source_file, error.to_string()))
+        .map_err(|error| AuthorError::error_in_file(source_file, error.to_string()))
 }
 
 fn read_json<T: DeserializeOwned>(project: &Project, file: &str) -> Result<T, AuthorError> {
     let text = project.read(file)?;
-    serde_json::from_str(&text)
-        .map_err(|error| AuthorError::file(file, format!("this file is not valid: {error}")))
+    serde_json::from_str(&text).map_err(|error| {
+        AuthorError::error_in_file(file, format!("this file is not valid: {error}"))
+    })
 }
 
-/// The name of an interface in JavaScript, such as `followUp` for `follow-up`.
+/// Converts the name of an interface to its name in JavaScript, such as `followUp`.
 fn camel_case(name: &str) -> String {
     match name.split_once('-') {
         Some((first, rest)) => {

@@ -1,5 +1,6 @@
-//! Builds projects in Go. The standard toolchain compiles the project together with generated
-//! bindings of the contract. It is the installed Go, or a package of PyPI.
+//! Builds projects in Go. Go's standard compiler compiles the project together with generated
+//! bindings of the contract. The build uses the installed Go, or a package of PyPI that contains
+//! Go.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,11 +16,12 @@ use super::world::{ConnectorSource, EXPORTS, TEST_DATA, World};
 use crate::template::EMBEDDED_FILES;
 use crate::{AuthorError, Project};
 
-/// The folder with the files that are added to the generated bindings: the runtime of the bindings,
-/// and the exports, which call the functions of the author's package.
-const BINDING_PARTS: &str = "author/go-bindings/";
-/// The declaration of the only function that an author may leave out.
-const OPTIONAL_FUNCTION: &str = "func Choices(";
+/// The folder of the files that the build adds to the generated bindings. Some files are the
+/// runtime of the bindings. The other files are the exports, which call the functions of the
+/// author's package.
+const ADDED_BINDINGS_FOLDER: &str = "author/go-bindings/";
+/// The beginning of the declaration of `Choices`, the only function that an author may leave out.
+const CHOICES_DECLARATION: &str = "func Choices(";
 
 pub(super) fn build(
     project: &Project,
@@ -27,7 +29,7 @@ pub(super) fn build(
     component_file: &Path,
     steps: &mut Steps,
 ) -> Result<(), AuthorError> {
-    let go = go_program(project, shared_tools, steps)?;
+    let go = find_or_install_go(project, shared_tools, steps)?;
     let mut code = String::new();
     for file in source_files(project, "go")? {
         code += "\n";
@@ -36,11 +38,11 @@ pub(super) fn build(
     let settings = Settings::read(project)?;
     let world = choose_world(&settings, &code)?;
     let bindings = project.build_folder().join("bindings");
-    steps.step("bindings of the contract", || {
+    steps.run_closure("bindings of the contract", || {
         let generator =
             wit_bindgen_go::Opts { format: wit_bindgen_go::Format::False, ..Default::default() };
         Contract::read(project, world.name)?.write_bindings(generator.build(), &bindings)?;
-        write_parts(&bindings, world, code.contains(OPTIONAL_FUNCTION))
+        write_added_bindings(&bindings, world, code.contains(CHOICES_DECLARATION))
     })?;
     let module = project.build_folder().join("module.wasm");
     let mut compile = Command::new(go);
@@ -54,16 +56,16 @@ pub(super) fn build(
         ("GOTOOLCHAIN", "local"),
         ("GOWORK", "off"),
     ]);
-    steps.run("go build", &mut compile, GO.fix)?;
-    steps.step("component", || {
-        Contract::read(project, world.name)?.embed(&module)?;
+    steps.run_tool("go build", &mut compile, GO.fix)?;
+    steps.run_closure("component", || {
+        Contract::read(project, world.name)?.embed_world(&module)?;
         componentize(&module, component_file)
     })
 }
 
-/// The program of the installed Go or, if Go is missing or too old, of the package of PyPI that
-/// `requirements.txt` pins.
-fn go_program(
+/// Returns the path of the installed Go. If Go is missing or too old, installs the package of PyPI
+/// that `requirements.txt` pins, and returns the path of its Go.
+fn find_or_install_go(
     project: &Project,
     shared_tools: Option<&Path>,
     steps: &mut Steps,
@@ -79,11 +81,15 @@ fn go_program(
     Ok(venv::install_tools(project, shared_tools, steps)?.join("go"))
 }
 
-/// Adds to the bindings the files of [`BINDING_PARTS`] that the world needs.
-fn write_parts(bindings: &Path, world: &World, has_choices: bool) -> Result<(), AuthorError> {
+/// Adds to the bindings those files of [`ADDED_BINDINGS_FOLDER`] that the world needs.
+fn write_added_bindings(
+    bindings: &Path,
+    world: &World,
+    has_choices: bool,
+) -> Result<(), AuthorError> {
     let choices = if has_choices { "choices/" } else { "no_choices/" };
     for (path, content) in EMBEDDED_FILES {
-        let Some(relative) = path.strip_prefix(BINDING_PARTS) else { continue };
+        let Some(relative) = path.strip_prefix(ADDED_BINDINGS_FOLDER) else { continue };
         let export_file = relative.strip_prefix("export_jackfield_connector_");
         let interface = export_file.and_then(|path| path.split('/').next());
         let target = match (relative.strip_prefix(choices), interface) {
@@ -98,12 +104,13 @@ fn write_parts(bindings: &Path, world: &World, has_choices: bool) -> Result<(), 
         };
         let file = bindings.join(target);
         let folder = file.parent().unwrap_or(bindings);
-        fs::create_dir_all(folder).map_err(AuthorError::disk("create", folder))?;
-        fs::write(&file, content).map_err(AuthorError::disk("create", file))?;
+        fs::create_dir_all(folder).map_err(AuthorError::disk_error("create", folder))?;
+        fs::write(&file, content).map_err(AuthorError::disk_error("create", file))?;
     }
     Ok(())
 }
 
+/// Returns the world for which the connector is built. `code` is all sources without comments.
 fn choose_world(settings: &Settings, code: &str) -> Result<&'static World, AuthorError> {
     let is_exported = |interface: &&str| {
         author_functions(interface).iter().any(|name| code.contains(&format!("\nfunc {name}(")))
@@ -125,10 +132,10 @@ fn choose_world(settings: &Settings, code: &str) -> Result<&'static World, Autho
             format!("the functions {}", functions.collect::<Vec<_>>().join(", "))
         },
     };
-    source.world().map_err(|why| AuthorError::file("connector.go", why.to_string()))
+    source.choose_world().map_err(|why| AuthorError::error_in_file("connector.go", why.to_string()))
 }
 
-/// The functions that an author writes for an exported interface.
+/// Returns the names of the functions that an author writes for an exported interface.
 fn author_functions(interface: &str) -> &'static [&'static str] {
     match interface {
         "plugin" => &["Describe", "Check"],

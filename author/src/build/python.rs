@@ -1,5 +1,5 @@
-//! Builds projects in Python. componentize-py makes a component of the project's module and
-//! CPython. The tool is installed into a virtual environment.
+//! Builds projects in Python. componentize-py makes a component that contains the project's module
+//! and CPython. The build installs componentize-py into a virtual environment.
 
 use std::fs;
 use std::path::Path;
@@ -13,9 +13,9 @@ use super::venv;
 use super::world::{ConnectorSource, EXPORTS, TEST_DATA};
 use crate::{AuthorError, Project};
 
-/// A Python program. It prints the classes of `connector.py` and the names that it imports, without
-/// running it.
-const READ_SOURCE: &str = "\
+/// A Python program that parses `connector.py` and does not run it. The program prints the names of
+/// the classes in the file, and the names that the file imports.
+const PRINT_MODULE_NAMES: &str = "\
 import ast, json, sys, traceback
 try:
     tree = ast.parse(open('connector.py', encoding='utf-8').read(), 'connector.py')
@@ -37,7 +37,7 @@ pub(super) fn build(
     let tool = venv::install_tools(project, shared_tools, steps)?.join("componentize-py");
     if !tool.exists() {
         let why = "add `componentize-py`, which builds the component";
-        return Err(AuthorError::file("requirements.txt", why));
+        return Err(AuthorError::error_in_file("requirements.txt", why));
     }
     let world = choose_world(project, steps)?;
     let componentize_py = || {
@@ -47,44 +47,57 @@ pub(super) fn build(
     };
     let types = project.build_folder().join("types");
     let _ = fs::remove_dir_all(&types);
-    steps.run("types for the editor", componentize_py().arg("bindings").arg(&types), PYTHON.fix)?;
+    steps.run_tool(
+        "types for the editor",
+        componentize_py().arg("bindings").arg(&types),
+        PYTHON.fix,
+    )?;
     let mut command = componentize_py();
     command.args(["componentize", "connector", "--output"]).arg(component_file);
-    steps.run("componentize-py", &mut command, PYTHON.fix)
+    steps.run_tool("componentize-py", &mut command, PYTHON.fix)
 }
 
+/// The part of `pyproject.toml` that the build reads.
 #[derive(Default, Deserialize)]
 struct PyprojectFile {
     #[serde(default)]
     tool: ToolTable,
 }
 
+/// The table `tool`, which has a table for each tool.
 #[derive(Default, Deserialize)]
 struct ToolTable {
     #[serde(default)]
-    jackfield: Choice,
+    jackfield: JackfieldSettings,
 }
 
+/// The table `tool.jackfield`.
 #[derive(Default, Deserialize)]
-struct Choice {
+struct JackfieldSettings {
+    /// The name of a world. If it is `None`, the build chooses the world by the exports.
     world: Option<String>,
 }
 
+/// The output of [`PRINT_MODULE_NAMES`].
 #[derive(Deserialize)]
 struct ModuleNames {
+    /// The names of the classes in `connector.py`.
     classes: Vec<String>,
+    /// The names that `connector.py` imports.
     imports: Vec<String>,
 }
 
+/// Returns the name of the world for which the connector is built.
 fn choose_world(project: &Project, steps: &mut Steps) -> Result<&'static str, AuthorError> {
     let mut read = Command::new("python3");
-    read.args(["-c", READ_SOURCE]).current_dir(&project.folder);
-    let module = steps.run_for_output("syntax of connector.py", &mut read, PYTHON.fix)?;
-    let module: ModuleNames = serde_json::from_str(&module)
-        .map_err(|error| AuthorError::file("connector.py", format!("cannot be read: {error}")))?;
+    read.args(["-c", PRINT_MODULE_NAMES]).current_dir(&project.folder);
+    let module = steps.run_tool_for_output("syntax of connector.py", &mut read, PYTHON.fix)?;
+    let module: ModuleNames = serde_json::from_str(&module).map_err(|error| {
+        AuthorError::error_in_file("connector.py", format!("cannot be read: {error}"))
+    })?;
     let settings = match project.folder.join("pyproject.toml").exists() {
         true => toml::from_str(&project.read("pyproject.toml")?)
-            .map_err(|error| AuthorError::file("pyproject.toml", error.to_string()))?,
+            .map_err(|error| AuthorError::error_in_file("pyproject.toml", error.to_string()))?,
         false => PyprojectFile::default(),
     };
     let is_exported = |interface: &&str| module.classes.contains(&class_name(interface));
@@ -99,12 +112,12 @@ fn choose_world(project: &Project, steps: &mut Steps) -> Result<&'static str, Au
         },
     };
     source
-        .world()
+        .choose_world()
         .map(|world| world.name)
-        .map_err(|error| AuthorError::file("connector.py", error.to_string()))
+        .map_err(|error| AuthorError::error_in_file("connector.py", error.to_string()))
 }
 
-/// The name of the Python class that exports an interface, such as `FollowUp` for `follow-up`.
+/// Returns the name of the Python class that exports an interface, such as `FollowUp`.
 fn class_name(interface: &str) -> String {
     let words = interface.split('-').map(|word| {
         let (initial, end) = word.split_at(word.len().min(1));

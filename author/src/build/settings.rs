@@ -1,28 +1,34 @@
-//! Reads `connector.toml`, the settings of a project in C, C++ or Go. The tools of the other
-//! languages have a file of their own that can contain these settings.
+//! Reads `connector.toml`, which contains the settings of a project in C, C++ or Go. Projects in
+//! JavaScript, TypeScript and Python have their settings in `package.json` or `pyproject.toml`.
 
 use serde::Deserialize;
 
 use crate::{AuthorError, Project};
 
+/// The content of `connector.toml`.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Settings {
-    /// The world of the contract for which the connector is built.
+    /// The name of a world of the contract. If it is `None`, the build chooses the world by the
+    /// exports.
     pub(super) world: Option<String>,
-    /// Paths of more source files, outside the project's folder.
+    /// Paths of source files that are compiled, too, such as those of a library. The source files
+    /// of the project's folder itself are not listed here.
     #[serde(default)]
     pub(super) sources: Vec<String>,
 }
 
 impl Settings {
+    /// The name of the file in the project's folder.
     pub(super) const FILE: &str = "connector.toml";
 
+    /// Reads the file. If the project has no such file, returns empty settings.
     pub(super) fn read(project: &Project) -> Result<Self, AuthorError> {
         if !project.folder.join(Self::FILE).exists() {
             return Ok(Self::default());
         }
         let text = project.read(Self::FILE)?;
-        toml::from_str(&text).map_err(|error| AuthorError::file(Self::FILE, error.to_string()))
+        toml::from_str(&text)
+            .map_err(|error| AuthorError::error_in_file(Self::FILE, error.to_string()))
     }
 }

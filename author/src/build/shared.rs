@@ -1,6 +1,7 @@
 //! Chooses the folders into which tools from PyPI are installed. Projects with the same list of
-//! packages share a folder: a list pins versions and hashes, so equal lists install equal tools.
-//! Zig stores compiled libraries for each path of the compiler, so projects share these, too.
+//! packages share a folder. A list pins versions and hashes, so equal lists install equal tools.
+//! Zig caches the libraries that it has compiled for each path of its compiler. So projects with
+//! the same folder also share these libraries.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -8,21 +9,28 @@ use std::path::{Path, PathBuf};
 
 use super::tools::PYTHON;
 
-/// A folder with tools. While this value exists, no other build changes the folder.
+/// A folder into which tools are installed. While this value exists, no other build changes a
+/// shared folder.
 pub(super) struct ToolsFolder {
     pub(super) path: PathBuf,
-    /// The lock, released when the value is dropped. The project's own folder needs none.
+    /// The lock of a shared folder. It is released when this value is dropped. It is `None` for the
+    /// project's own folder, which needs no lock.
     _lock: Option<File>,
 }
 
-/// The folder below `shared` for a list of packages, locked. Returns `own`, the folder of the
-/// project, if there is no shared folder or if it cannot be written.
-pub(super) fn tools_folder(shared: Option<&Path>, own: PathBuf, list: &str) -> ToolsFolder {
-    let locked = shared.and_then(|shared| lock_shared(shared, list));
-    locked.unwrap_or(ToolsFolder { path: own, _lock: None })
+/// Chooses and locks the folder below `shared` for a list of packages. If `shared` is `None` or
+/// cannot be written, returns the project's own folder, `own_folder`.
+pub(super) fn choose_tools_folder(
+    shared: Option<&Path>,
+    own_folder: PathBuf,
+    list: &str,
+) -> ToolsFolder {
+    let locked = shared.and_then(|shared| lock_shared_folder(shared, list));
+    locked.unwrap_or(ToolsFolder { path: own_folder, _lock: None })
 }
 
-fn lock_shared(shared: &Path, list: &str) -> Option<ToolsFolder> {
+/// Returns `None` if the folder cannot be created or locked.
+fn lock_shared_folder(shared: &Path, list: &str) -> Option<ToolsFolder> {
     let mut hasher = DefaultHasher::new();
     // A virtual environment works only with the version of Python that created it.
     (list, PYTHON.printed_version()).hash(&mut hasher);
@@ -38,9 +46,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_lists_share_a_folder_unless_it_cannot_be_written() {
+    fn equal_lists_share_a_folder_if_it_can_be_written() {
         let (cache, own) = (tempfile::tempdir().unwrap(), PathBuf::from("own"));
-        let path = |shared, list| tools_folder(shared, own.clone(), list).path;
+        let path = |shared, list| choose_tools_folder(shared, own.clone(), list).path;
         let first = path(Some(cache.path()), "zig==1");
         assert!(first.starts_with(cache.path()));
         assert_eq!(path(Some(cache.path()), "zig==1"), first);
@@ -52,7 +60,7 @@ mod tests {
     #[test]
     fn a_second_build_waits_until_the_first_releases_the_lock() {
         let cache = tempfile::tempdir().unwrap();
-        let first = tools_folder(Some(cache.path()), PathBuf::new(), "zig==1");
+        let first = choose_tools_folder(Some(cache.path()), PathBuf::new(), "zig==1");
         let file = File::open(first.path.with_extension("lock")).unwrap();
         assert!(file.try_lock().is_err());
         drop(first);

@@ -1,13 +1,13 @@
-//! Reads the source files of projects in C, C++ and Go. Their tools cannot list the exports of a
-//! source, so the build searches the text.
+//! Reads the source files of projects in C, C++ and Go. The compilers of these languages cannot
+//! list the exports of a source file, so the build searches the text of the file.
 
 use std::fs;
 
 use crate::{AuthorError, Project};
 
-/// The names of the files with this extension in the project's folder.
+/// Lists the names of the files that have this extension and are in the project's folder.
 pub(super) fn source_files(project: &Project, extension: &str) -> Result<Vec<String>, AuthorError> {
-    let disk = || AuthorError::disk("read", &project.folder);
+    let disk = || AuthorError::disk_error("read", &project.folder);
     let mut files = Vec::new();
     for entry in fs::read_dir(&project.folder).map_err(disk())? {
         let name = entry.map_err(disk())?.file_name().to_string_lossy().into_owned();
@@ -19,9 +19,9 @@ pub(super) fn source_files(project: &Project, extension: &str) -> Result<Vec<Str
     Ok(files)
 }
 
-/// Removes the comments from a source. String literals are not recognised, so a literal that
-/// contains `//` loses its end and the rest of its line. This is harmless, because such a line does
-/// not contain a name of the contract.
+/// Removes the comments from a source. String literals are not recognised: if a literal contains
+/// `//`, the rest of the line is removed, too. This is harmless, because such a line does not
+/// contain a name of the contract.
 pub(super) fn without_comments(source: &str) -> String {
     let mut code = String::new();
     let mut rest = source;

@@ -1,4 +1,4 @@
-//! Runs the steps of a build, and reports the start and the end of each step to the caller.
+//! Runs the steps of a build. Reports the start and the end of each step to the caller.
 
 use std::ffi::OsStr;
 use std::io;
@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use crate::AuthorError;
 
-/// The report that a step starts or ends.
+/// The report of a step's start, or of its end.
 #[derive(Debug)]
 pub struct Step {
     /// The name of the step, usually the command that runs.
     pub name: String,
-    /// The duration of the step; `None` when it starts.
+    /// The duration of the step. In the report of the start, it is `None`.
     pub took: Option<Duration>,
 }
 
+/// Runs steps, and passes their reports to the caller.
 pub(super) struct Steps<'a> {
     on_step: &'a mut dyn FnMut(&Step),
 }
@@ -25,8 +26,8 @@ impl<'a> Steps<'a> {
         Self { on_step }
     }
 
-    /// Runs `work` as a step.
-    pub(super) fn step<T>(
+    /// Runs a closure as a step.
+    pub(super) fn run_closure<T>(
         &mut self,
         name: &str,
         work: impl FnOnce() -> Result<T, AuthorError>,
@@ -38,44 +39,48 @@ impl<'a> Steps<'a> {
         Ok(result)
     }
 
-    /// Runs a tool as a step. The output of the tool goes to stderr.
-    pub(super) fn run(
+    /// Runs a tool as a step. What the tool prints goes to stderr.
+    pub(super) fn run_tool(
         &mut self,
         name: &str,
         command: &mut Command,
         fix: &'static str,
     ) -> Result<(), AuthorError> {
-        self.step(name, || {
+        self.run_closure(name, || {
             let status = command.stdin(Stdio::null()).stdout(io::stderr()).status();
-            let status = status.map_err(|source| no_tool(command, source, fix))?;
-            if status.success() { Ok(()) } else { Err(step_failed(name, &status)) }
+            let status = status.map_err(|source| no_tool_error(command, source, fix))?;
+            if status.success() { Ok(()) } else { Err(failed_step_error(name, &status)) }
         })
     }
 
-    /// Runs a tool as a step, and returns what it printed to stdout. Its stderr is not changed.
-    pub(super) fn run_for_output(
+    /// Runs a tool as a step, and returns what the tool printed to stdout. The tool's stderr is
+    /// that of this process.
+    pub(super) fn run_tool_for_output(
         &mut self,
         name: &str,
         command: &mut Command,
         fix: &'static str,
     ) -> Result<String, AuthorError> {
-        self.step(name, || {
-            let output = output(command.stderr(Stdio::inherit()), fix)?;
+        self.run_closure(name, || {
+            let output = collect_output(command.stderr(Stdio::inherit()), fix)?;
             match output.status.success() {
                 true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-                false => Err(step_failed(name, &output.status)),
+                false => Err(failed_step_error(name, &output.status)),
             }
         })
     }
 }
 
-/// Runs a tool and returns its output.
-pub(super) fn output(command: &mut Command, fix: &'static str) -> Result<Output, AuthorError> {
+/// Runs a tool, and returns its exit status and what it printed.
+pub(super) fn collect_output(
+    command: &mut Command,
+    fix: &'static str,
+) -> Result<Output, AuthorError> {
     let output = command.stdin(Stdio::null()).output();
-    output.map_err(|source| no_tool(command, source, fix))
+    output.map_err(|source| no_tool_error(command, source, fix))
 }
 
-fn no_tool(command: &Command, source: io::Error, fix: &'static str) -> AuthorError {
+fn no_tool_error(command: &Command, source: io::Error, fix: &'static str) -> AuthorError {
     AuthorError::NoTool {
         program: OsStr::to_string_lossy(command.get_program()).into(),
         source,
@@ -83,6 +88,6 @@ fn no_tool(command: &Command, source: io::Error, fix: &'static str) -> AuthorErr
     }
 }
 
-fn step_failed(step: &str, status: &std::process::ExitStatus) -> AuthorError {
+fn failed_step_error(step: &str, status: &std::process::ExitStatus) -> AuthorError {
     AuthorError::Step { step: step.to_owned(), status: status.to_string() }
 }

@@ -1,25 +1,28 @@
-//! Checks whether the tools of a language are installed and new enough. An error says how to
-//! install them.
+//! Checks whether the tools of a language are installed and new enough. If not, the error contains
+//! an instruction that installs them.
 
 use std::process::Command;
 
-use super::steps::output;
+use super::steps::collect_output;
 use crate::AuthorError;
 
 /// A program that an author must install.
 pub(super) struct Tool {
+    /// The name of the program, such as `rustc`.
     program: &'static str,
     /// The arguments with which the program prints its version.
     version_arguments: &'static [&'static str],
+    /// The first two numbers of the oldest version with which a build works.
     oldest_version: (u32, u32),
     /// An instruction that installs or updates the program.
     pub(super) fix: &'static str,
 }
 
+/// The arguments with which most programs print their version.
 const VERSION_ARGUMENTS: &[&str] = &["--version"];
 
-/// rustc is checked instead of cargo, because its version decides whether a project compiles. Both
-/// are installed together.
+/// rustc is checked instead of cargo, because the version of rustc decides whether a project
+/// compiles. rustc and cargo are installed together.
 pub(super) const RUST: Tool = Tool {
     program: "rustc",
     version_arguments: VERSION_ARGUMENTS,
@@ -54,15 +57,18 @@ pub(super) const GO: Tool = Tool {
 };
 
 impl Tool {
-    /// The text that the program prints as its version; empty if it cannot be run.
+    /// Returns what the program prints as its version. If the program cannot be run, the text is
+    /// empty.
     pub(super) fn printed_version(&self) -> String {
-        let output = output(Command::new(self.program).args(self.version_arguments), self.fix);
+        let output =
+            collect_output(Command::new(self.program).args(self.version_arguments), self.fix);
         output.map(|it| String::from_utf8_lossy(&it.stdout).into_owned()).unwrap_or_default()
     }
 
     /// Checks that the program is installed and new enough.
     pub(super) fn check(&self) -> Result<(), AuthorError> {
-        let output = output(Command::new(self.program).args(self.version_arguments), self.fix)?;
+        let output =
+            collect_output(Command::new(self.program).args(self.version_arguments), self.fix)?;
         let printed = String::from_utf8_lossy(&output.stdout);
         let found = parse_version(&printed);
         if output.status.success() && found.is_some_and(|found| found >= self.oldest_version) {

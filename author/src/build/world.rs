@@ -1,16 +1,18 @@
-//! Chooses the world of a connector by its exports, and reports an export that is missing.
-//! Otherwise some toolchains would build a component without the export, and the first create would
+//! Chooses the world of a connector by its exports, and reports a missing export. Without this
+//! check, some toolchains would build a component without the export, and the first create would
 //! fail.
 
 /// A world of the contract.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct World {
     pub(super) name: &'static str,
+    /// The interfaces that a connector of this world exports.
     exports: &'static [&'static str],
+    /// Whether a connector of this world can import the interfaces of [`TEST_DATA`].
     has_test_data: bool,
 }
 
-/// All worlds of the contract. If several fit, the first one is chosen.
+/// All worlds of the contract. If several worlds fit a connector, the first one is chosen.
 const WORLDS: [World; 9] = [
     world("plain-connector", &["plugin", "defects", "kpis"], false),
     world("connector", &["plugin", "defects", "kpis"], true),
@@ -24,7 +26,7 @@ const WORLDS: [World; 9] = [
 ];
 /// The interfaces that a connector can export.
 pub(super) const EXPORTS: [&str; 4] = ["plugin", "defects", "kpis", "follow-up"];
-/// The interfaces that return data of the failed test.
+/// The interfaces from which a connector imports data of the failed test.
 pub(super) const TEST_DATA: [&str; 2] = ["report", "test-manager"];
 
 /// The reason why no world fits a connector's source, or why the world that the project chooses
@@ -62,7 +64,7 @@ pub(super) enum WorldError {
 }
 
 impl World {
-    /// Whether a connector of this world exports the interface.
+    /// Whether a connector of this world exports this interface.
     pub(super) fn exports(&self, interface: &str) -> bool {
         self.exports.contains(&interface)
     }
@@ -74,30 +76,32 @@ const fn world(name: &'static str, exports: &'static [&'static str], has_test_da
 
 /// The exports and imports of a connector's source.
 pub(super) struct ConnectorSource<'a> {
-    /// The world that the project chooses; `None` if it leaves the choice to the build.
+    /// The name of the world that the project chooses. If it is `None`, the build chooses the
+    /// world.
     pub(super) chosen_world: Option<&'a str>,
-    /// The file of the project that can choose the world.
+    /// The name of the project's file that can choose the world.
     pub(super) settings_file: &'a str,
     /// The interfaces that the source exports.
     pub(super) exports: Vec<&'static str>,
-    /// Whether the source imports an interface with test data.
+    /// Whether the source imports an interface of [`TEST_DATA`].
     pub(super) uses_test_data: bool,
     /// Describes the code that exports an interface, for error messages.
     pub(super) describe_export: fn(&str) -> String,
 }
 
 impl ConnectorSource<'_> {
-    /// The world for which the connector is built.
+    /// Returns the world for which the connector is built.
     ///
     /// # Errors
-    /// No world fits, or the chosen world does not.
-    pub(super) fn world(&self) -> Result<&'static World, WorldError> {
+    /// No world fits the source, or the world that the project chooses does not fit.
+    pub(super) fn choose_world(&self) -> Result<&'static World, WorldError> {
         match self.chosen_world {
             Some(name) => self.check_chosen(name),
             None => self.find_matching(),
         }
     }
 
+    /// Returns the world that the project chooses, if it fits the source.
     fn check_chosen(&self, name: &str) -> Result<&'static World, WorldError> {
         let world = WORLDS.iter().find(|world| world.name == name).ok_or_else(|| {
             let settings_file = self.settings_file.to_owned();
@@ -123,6 +127,7 @@ impl ConnectorSource<'_> {
         Ok(world)
     }
 
+    /// Finds the first world that fits the source.
     fn find_matching(&self) -> Result<&'static World, WorldError> {
         let has_plugin = self.exports.contains(&"plugin");
         let matches = |world: &&World| {
@@ -146,7 +151,7 @@ impl ConnectorSource<'_> {
 mod tests {
     use super::*;
 
-    fn world_of(
+    fn chosen_world_name(
         chosen_world: Option<&str>,
         exports: &[&'static str],
         uses_test_data: bool,
@@ -158,24 +163,24 @@ mod tests {
             uses_test_data,
             describe_export: |name| format!("`export const {name}`"),
         };
-        source.world().map(|world| world.name)
+        source.choose_world().map(|world| world.name)
     }
 
     #[test]
-    fn the_exports_determine_the_world() {
+    fn the_exports_and_the_use_of_test_data_determine_the_world() {
         let both = ["plugin", "defects", "kpis"];
-        assert_eq!(world_of(None, &both, false), Ok("plain-connector"));
-        assert_eq!(world_of(None, &both, true), Ok("connector"));
-        assert_eq!(world_of(None, &["plugin", "kpis"], false), Ok("kpis-connector"));
-        assert_eq!(world_of(None, &["plugin", "defects"], true), Ok("defects-connector"));
-        assert_eq!(world_of(None, &EXPORTS, false), Ok("plain-follow-up-connector"));
+        assert_eq!(chosen_world_name(None, &both, false), Ok("plain-connector"));
+        assert_eq!(chosen_world_name(None, &both, true), Ok("connector"));
+        assert_eq!(chosen_world_name(None, &["plugin", "kpis"], false), Ok("kpis-connector"));
+        assert_eq!(chosen_world_name(None, &["plugin", "defects"], true), Ok("defects-connector"));
+        assert_eq!(chosen_world_name(None, &EXPORTS, false), Ok("plain-follow-up-connector"));
         let no_kpis = ["plugin", "defects", "follow-up"];
-        assert_eq!(world_of(None, &no_kpis, true), Ok("follow-up-defects-connector"));
-        assert_eq!(world_of(Some("connector"), &both, false), Ok("connector"));
+        assert_eq!(chosen_world_name(None, &no_kpis, true), Ok("follow-up-defects-connector"));
+        assert_eq!(chosen_world_name(Some("connector"), &both, false), Ok("connector"));
     }
 
     #[test]
-    fn an_error_says_why_no_world_fits() {
+    fn the_error_explains_why_no_world_fits() {
         for (chosen_world, exports, uses_test_data, expected) in [
             (Some("connector"), &["plugin", "kpis"][..], false, "add `export const defects`"),
             (Some("connector"), &["plugin", "kpis"], false, "the world `kpis-connector`"),
@@ -187,13 +192,14 @@ mod tests {
             (None, &["plugin"], false, "or both"),
             (None, &["plugin", "kpis", "follow-up"], false, "`follow-up` needs `defects`"),
         ] {
-            let error = world_of(chosen_world, exports, uses_test_data).unwrap_err().to_string();
+            let error =
+                chosen_world_name(chosen_world, exports, uses_test_data).unwrap_err().to_string();
             assert!(error.contains(expected), "{expected:?} is not in: {error}");
         }
     }
 
     #[test]
-    fn the_contract_contains_exactly_these_worlds() {
+    fn the_table_contains_exactly_the_worlds_of_the_contract() {
         let contract = include_str!("../../../wit/connector.wit");
         let worlds = contract.lines().filter_map(|line| line.strip_prefix("world "));
         let worlds: Vec<_> = worlds.map(|line| line.trim_end_matches(" {")).collect();

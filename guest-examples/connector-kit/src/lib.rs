@@ -1,10 +1,10 @@
-//! A library for Jackfield connectors in Rust: the exports, requests with JSON answers, typed
-//! settings, and errors that say what to do. The author writes only the code for their own
-//! tracker.
+//! A library for Jackfield connectors in Rust. It implements the exports, sends requests and reads
+//! their JSON answers, reads settings into a type, and makes errors that say what to do. The author
+//! writes only the code for their own tracker.
 //!
-//! Implement [`Connector`] for one type and pass the type to [`connector!`]. With the feature
-//! `follow-up`, implement [`FollowUp`], too. The contract, which is also the manual, is
-//! `wit/connector.wit`.
+//! Implement [`Connector`] for one type, and pass this type to [`connector!`]. With the feature
+//! `follow-up`, implement [`FollowUp`] for the type, too. `wit/connector.wit` is the contract with
+//! the server. Its comments are the manual.
 
 mod connector;
 mod error;
@@ -42,11 +42,11 @@ pub use connector::Connector;
 #[cfg(feature = "follow-up")]
 pub use connector::FollowUp;
 pub use error::header;
-pub use named::{Named, choices, id_of, ids_of, named, optional_id};
-pub use request::{Request, Tracker, items, page, percent_encoded, texts};
+pub use named::{NamedRecord, id_of, ids_of, optional_id, read_named_records, to_choices};
+pub use request::{Request, Tracker, items, member_texts, page_address, percent_encoded};
 pub use serde_json::{Value, json};
-pub use settings::{List, Number, settings};
-pub use texts::{Fields, attachment, attachments, fields, warn};
+pub use settings::{Number, TextList, read_settings};
+pub use texts::{SortedFields, find_attachment, read_fields, upload_attachments, warn};
 
 /// Exports a type as the connector.
 #[macro_export]

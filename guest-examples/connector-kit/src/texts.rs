@@ -1,37 +1,40 @@
-//! Converts the report into the forms that most trackers accept, and adds lines to the event.
+//! Converts the fields and the attachments of the report for a tracker. Also adds lines to the
+//! event.
 
 use serde_json::Value;
 
 use crate::bindings::jackfield::connector::model::Error;
 use crate::bindings::jackfield::connector::{log, report};
-use crate::named::Named;
+use crate::named::NamedRecord;
 
-/// The fields of the report, sorted by how a tracker stores them.
+/// The fields of the report, sorted by the way in which the tracker stores them.
 #[derive(Default)]
-pub struct Fields {
-    /// Fields that the tracker knows by a number.
+pub struct SortedFields {
+    /// The fields that the tracker identifies by a number, with their values.
     pub custom: Vec<(u64, Value)>,
-    /// Fields that are members of the record itself.
+    /// The fields that are members of the record itself, with their values.
     pub members: Vec<(String, Value)>,
-    /// A line for each field that the tracker does not have. Such a field must not prevent the
-    /// defect.
+    /// A line of text for each field that does not exist in the tracker. The defect is created
+    /// without these fields, and its description should contain these lines.
     pub notes: String,
 }
 
-/// Reads the fields of the report. `custom` lists the fields that the tracker knows by a number; it
-/// is called only if the report has fields. `members` are the names that need no number.
-pub fn fields(
+/// Reads the fields of the report. `read_custom_fields` returns the fields that the tracker
+/// identifies by a number; it is called only if the report has fields. `members` are the names of
+/// fields that are members of the record itself.
+pub fn read_fields(
     members: &[&str],
-    custom: impl FnOnce() -> Result<Vec<Named>, Error>,
-) -> Result<Fields, Error> {
-    let (given, mut fields) = (report::fields(), Fields::default());
-    let known = if given.is_empty() { Vec::new() } else { custom()? };
-    for report::Field { name, value } in given {
+    read_custom_fields: impl FnOnce() -> Result<Vec<NamedRecord>, Error>,
+) -> Result<SortedFields, Error> {
+    let (report_fields, mut fields) = (report::fields(), SortedFields::default());
+    let custom_fields = if report_fields.is_empty() { Vec::new() } else { read_custom_fields()? };
+    for report::Field { name, value } in report_fields {
         let value = Value::from(value);
-        match known.iter().find(|field| field.is_called(&name)) {
+        match custom_fields.iter().find(|field| field.is_called(&name)) {
             Some(field) => fields.custom.push((field.id, value)),
             None if members.contains(&name.as_str()) => fields.members.push((name, value)),
-            // A tracker may not list all of its fields, so a number is used without the list.
+            // A tracker may not list all of its fields. So a number is used even if the list does
+            // not contain it.
             None if name.parse::<u64>().is_ok_and(|id| id > 0) => {
                 fields.custom.extend(name.parse().map(|id| (id, value)));
             }
@@ -50,15 +53,15 @@ impl From<report::FieldValue> for Value {
     }
 }
 
-/// Returns the attachment of the report with this id.
-pub fn attachment(id: u32) -> Result<report::Attachment, Error> {
+/// Returns the attachment of the report that has this id.
+pub fn find_attachment(id: u32) -> Result<report::Attachment, Error> {
     let found = report::attachments().into_iter().find(|attachment| attachment.id == id);
     found.ok_or_else(|| Error::rejected(format!("the report has no attachment {id}")))
 }
 
-/// Uploads each attachment of the report. An attachment that the tracker refuses must not prevent
-/// the defect, so it becomes a line of the returned text.
-pub fn attachments<T>(
+/// Uploads each attachment of the report, and returns the results. If the tracker refuses an
+/// attachment, the defect is created without it, and the returned text gets a line about it.
+pub fn upload_attachments<T>(
     upload: impl Fn(&report::Attachment) -> Result<T, Error>,
 ) -> (Vec<T>, String) {
     let (mut uploaded, mut notes) = (Vec::new(), String::new());
@@ -71,7 +74,7 @@ pub fn attachments<T>(
     (uploaded, notes)
 }
 
-/// Adds a line to the event, for the person who reads it later.
+/// Adds a warning to the event, for the person who reads the event later.
 pub fn warn(message: &str) {
     log::log(log::Level::Warn, message);
 }

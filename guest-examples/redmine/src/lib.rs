@@ -1,15 +1,19 @@
-//! Jackfield connector for Redmine 5 and later. It never sees the API key: the host adds it.
+//! Jackfield connector for Redmine 5 and later. The connector never receives the API key: the host
+//! adds the key to each request.
 
 mod redmine;
 
 use jackfield_connector_kit::*;
 
-use redmine::{Issue, REDMINE, Settings, priorities, update, upload};
+use redmine::{Issue, REDMINE, Settings, fetch_priorities, update_issue, upload_attachment};
 
-/// The longest text that fits into the text column of every database of Redmine.
+/// The maximum length of a description or a comment. In every database that Redmine supports, a
+/// text of this length fits into its column.
 const TEXT_CHARS_MAX: u32 = 16_000;
-/// The members of an issue that the field map of a connection may set besides custom fields.
-const MEMBERS: [&str; 4] = ["assigned_to_id", "category_id", "due_date", "fixed_version_id"];
+/// The members of an issue that a connection may set as fields of the report, in addition to custom
+/// fields.
+const SETTABLE_MEMBERS: [&str; 4] =
+    ["assigned_to_id", "category_id", "due_date", "fixed_version_id"];
 
 struct Redmine;
 connector!(Redmine);
@@ -20,13 +24,13 @@ impl Connector for Redmine {
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &str = "Creates, finds and counts Redmine issues, and comments on them.";
     const SCHEMA: &str = include_str!("../settings.schema.json");
-    // Redmine searches its database, so a new issue is visible immediately.
+    // Redmine searches its database directly, so the search finds a new issue immediately.
     const INDEX_DELAY_SECONDS: Option<u32> = Some(0);
 
-    /// Checks every setting, so that a person notices a mistake here and not when the first test
+    /// Checks every setting, so that a person notices a mistake now, and not when the first test
     /// fails.
     fn check(settings: Settings) -> Result<String, Error> {
-        let (user, project) = (user()?, settings.project::<String>("name")?);
+        let (user, project) = (current_user()?, settings.fetch_project_member::<String>("name")?);
         let _ = (settings.tracker_id()?, settings.priority_id()?, settings.counted_priorities()?);
         let reached = format!("{} as {user}, project {project}", settings.url);
         Self::find(settings, "jackfieldchecksthissearch0").map(|_| reached)
@@ -34,14 +38,14 @@ impl Connector for Redmine {
 
     fn choices(setting: &str, _search: &str) -> Result<ChoicesPage, Error> {
         let trackers = || REDMINE.get("/trackers.json").fetch("/trackers");
-        Ok(choices(if setting == "tracker" { trackers()? } else { priorities()? }))
+        Ok(to_choices(if setting == "tracker" { trackers()? } else { fetch_priorities()? }))
     }
 
-    /// All other requests are sent before the only write, so if one of them fails, there is no
-    /// issue yet. The description lists what cannot be set or attached, so the issue is created
-    /// nevertheless.
+    /// Sends the only write last, so no issue exists if an earlier request fails. If a field cannot
+    /// be set or a file cannot be attached, the issue is created without it, and the description
+    /// says so.
     fn create(settings: Settings, _test: FailedTest, marker: &str) -> Result<Defect, Error> {
-        let mut fields = fields(&MEMBERS, || settings.custom_fields())?;
+        let mut fields = read_fields(&SETTABLE_MEMBERS, || settings.fetch_custom_fields())?;
         fields.custom.extend(settings.marker_field.map(|id| (id.0, marker.into())));
         let custom = fields.custom.into_iter().map(|(id, value)| json!({"id": id, "value": value}));
         let marker_in_text = settings.marker_field.is_none().then_some(marker);
@@ -49,17 +53,17 @@ impl Connector for Redmine {
         let mut issue = json!({"project_id": settings.project, "subject": report::title(255),
             "tracker_id": settings.tracker_id()?, "priority_id": settings.priority_id()?,
             "custom_fields": custom.collect::<Vec<_>>()});
-        let (uploads, not_attached) = attachments(upload);
+        let (uploads, not_attached) = upload_attachments(upload_attachment);
         issue["uploads"] = uploads.into();
         issue["description"] = (text + &fields.notes + &not_attached).into();
         fields.members.into_iter().for_each(|(name, value)| issue[name] = value);
         let issue: Issue =
             REDMINE.post("/issues.json").json(json!({"issue": issue})).fetch("/issue")?;
-        // The issue exists now, so a missing marker is not an error but a line for the person.
-        if !issue.contains(marker, &settings) {
+        // The issue exists now, so a missing marker is not an error, but a warning in the event.
+        if !issue.contains_marker(marker, &settings) {
             warn("Redmine did not store the marker: may the user edit the field `marker-field`?");
         }
-        Ok(issue.defect(&settings))
+        Ok(issue.into_defect(&settings))
     }
 
     fn find(settings: Settings, marker: &str) -> Result<Vec<Defect>, Error> {
@@ -70,19 +74,19 @@ impl Connector for Redmine {
         };
         let issues: Vec<Issue> = search.query("limit", 5).fetch("/issues")?;
         if issues.is_empty() {
-            user()?;
+            current_user()?;
         }
-        // Redmine ignores a filter that it does not know, and returns all issues.
-        if !issues.iter().all(|issue| issue.contains(marker, &settings)) {
+        // Redmine ignores a filter that does not exist in it, and returns all issues.
+        if !issues.iter().all(|issue| issue.contains_marker(marker, &settings)) {
             let why = "Redmine cannot search for the marker: \"Used as a filter\" must be checked";
-            return Err(Error::unsupported(why).about("marker-field"));
+            return Err(Error::unsupported(why).with_setting("marker-field"));
         }
-        Ok(issues.into_iter().map(|issue| issue.defect(&settings)).collect())
+        Ok(issues.into_iter().map(|issue| issue.into_defect(&settings)).collect())
     }
 
-    /// The settings name the Redmine project, so Test Manager's project id is not used.
+    /// Test Manager's project id is not used, because the settings name the project of Redmine.
     fn count(settings: Settings, _project: &str) -> Result<Counts, Error> {
-        user()?;
+        current_user()?;
         let tracker = settings.tracker_id()?.map(|id| id.to_string()).unwrap_or_default();
         let [critical, moderate] = settings.counted_priorities()?;
         let path = format!("/projects/{}/issues", settings.project);
@@ -99,51 +103,59 @@ impl Connector for Redmine {
             critical: if critical.is_empty() { 0 } else { count("open", &critical)? },
             moderate: if moderate.is_empty() { 0 } else { count("open", &moderate)? },
             critical_link: (!critical.is_empty())
-                .then(|| page(&settings.url, &path, &critical_page)),
+                .then(|| page_address(&settings.url, &path, &critical_page)),
         })
     }
 }
 
 impl FollowUp for Redmine {
     fn state(settings: Settings, key: &str) -> Result<Option<(bool, Defect)>, Error> {
-        match Issue::read(key, "") {
-            // The issue is deleted, unless the credentials are wrong.
-            Err(error) if error.is_not_found() => user().map(|_| None),
-            found => found.map(|it| Some((it.status["is_closed"] != true, it.defect(&settings)))),
+        match Issue::fetch(key, "") {
+            // The issue is deleted, or the key is wrong. `current_user` fails if the key is wrong.
+            Err(error) if error.is_not_found() => current_user().map(|_| None),
+            found => {
+                found.map(|it| Some((it.status["is_closed"] != true, it.into_defect(&settings))))
+            }
         }
     }
 
     fn comment(s: Settings, key: &str, _test: FailedTest, marker: &str) -> Result<(), Error> {
-        update(key, json!({"notes": report::comment(&s.markup, TEXT_CHARS_MAX, marker)?}))
+        update_issue(key, json!({"notes": report::comment(&s.markup, TEXT_CHARS_MAX, marker)?}))
     }
 
     fn find_comment(_: Settings, key: &str, marker: &str) -> Result<bool, Error> {
-        let issue = Issue::read(key, "journals")?;
-        Ok(texts(&issue.more["journals"], "notes").any(|notes| notes.contains(marker)))
+        let issue = Issue::fetch(key, "journals")?;
+        Ok(member_texts(&issue.other_members["journals"], "notes")
+            .any(|notes| notes.contains(marker)))
     }
 
-    /// Redmine ignores a status that the workflow does not allow, so the allowed ones are read
-    /// first.
+    /// Reads the allowed statuses first, because Redmine ignores a status that the workflow does
+    /// not allow.
     fn reopen(_: Settings, key: &str) -> Result<(), Error> {
-        let issue = Issue::read(key, "allowed_statuses")?;
-        match items(&issue.more["allowed_statuses"]).find(|status| status["is_closed"] != true) {
+        let issue = Issue::fetch(key, "allowed_statuses")?;
+        match items(&issue.other_members["allowed_statuses"])
+            .find(|status| status["is_closed"] != true)
+        {
             _ if issue.status["is_closed"] != true => Ok(()),
-            Some(status) => update(key, json!({"status_id": status["id"]})),
+            Some(status) => update_issue(key, json!({"status_id": status["id"]})),
             None => Err(Error::rejected("the workflow does not allow to open this issue again")),
         }
     }
 
     fn attach(_: Settings, key: &str, id: u32) -> Result<(), Error> {
-        update(key, json!({"uploads": [upload(&attachment(id)?)?]}))
+        update_issue(key, json!({"uploads": [upload_attachment(&find_attachment(id)?)?]}))
     }
 
     fn attached(_: Settings, key: &str) -> Result<Vec<String>, Error> {
-        let issue = Issue::read(key, "attachments")?;
-        Ok(texts(&issue.more["attachments"], "filename").map(str::to_owned).collect())
+        let issue = Issue::fetch(key, "attachments")?;
+        Ok(member_texts(&issue.other_members["attachments"], "filename")
+            .map(str::to_owned)
+            .collect())
     }
 }
 
-/// Returns the login of the key's user. With a wrong key, other requests are answered anonymously.
-fn user() -> Result<String, Error> {
+/// Returns the login of the user to whom the API key belongs. If the key is wrong, only this
+/// request fails: Redmine answers other requests as requests of an anonymous visitor.
+fn current_user() -> Result<String, Error> {
     REDMINE.get("/users/current.json").fetch("/user/login")
 }

@@ -1,5 +1,6 @@
-//! Jackfield connector for any tracker with a REST API. The settings describe the requests, and the
-//! places of the needed values in the answers. It never sees the credentials: the host adds them.
+//! Jackfield connector for any tracker with a REST API. The settings describe the requests, and
+//! where the tracker's answers contain the needed values. The connector never receives the
+//! credentials: the host adds them to each request.
 
 mod api;
 mod settings;
@@ -21,99 +22,102 @@ impl Connector for Rest {
     const SUMMARY: &str =
         "Works with any tracker that has a REST API; settings describe its requests.";
     const SCHEMA: &str = include_str!("../settings.schema.json");
-    // The tracker is unknown, so the delay is long enough for a search that indexes in the
-    // background.
+    // The tracker can be any tracker. So the delay is long enough for a tracker that indexes new
+    // records in the background.
     const INDEX_DELAY_SECONDS: Option<u32> = Some(600);
 
-    /// Also sends the search and the counts, so that a person notices a mistake here and not when
-    /// the first test fails.
+    /// Also sends the requests for the search and for the counts, so that a person notices a
+    /// mistake now, and not when the first test fails.
     fn check(settings: Settings) -> Result<String, Error> {
         settings.check()?;
-        let api = Api::of(&settings);
-        let user = api.user()?;
+        let api = Api::new(&settings);
+        let user = api.fetch_user()?;
         if settings.text("find-request").is_some() {
             api.find("jackfieldchecksthissearch0")?;
         }
         if settings.text("open-request").is_some() {
-            api.counts()?;
+            api.fetch_counts()?;
         }
-        Ok(format!("{} as {user}", settings.required("url")?))
+        Ok(format!("{} as {user}", settings.required_text("url")?))
     }
 
     fn create(settings: Settings, test: FailedTest, marker: &str) -> Result<Defect, Error> {
-        let api = Api::of(&settings);
+        let api = Api::new(&settings);
         let title = report::title(settings.number("title-characters")?);
         let text = report::description(
-            settings.required("markup")?,
+            settings.required_text("markup")?,
             settings.number("description-characters")?,
             Some(marker),
         )?;
-        let values = Values::of_test(&test, marker).with("title", title.as_str()).with_markup(
-            "description",
-            text,
-            settings.required("markup")?,
-        );
-        let mut request = settings.request("create-request")?.fill(&values)?;
+        let values = Values::of_test(&test, marker)
+            .with_value("title", title.as_str())
+            .with_markup("description", text, settings.required_text("markup")?);
+        let mut request = settings.request_template("create-request")?.fill(&values)?;
         request.set_fields(settings.text("fields-at").unwrap_or_default())?;
-        request.must_contain(marker)?;
+        request.check_contains(marker)?;
         let record: Value =
-            api.write(&request)?.fetch(settings.text("record-at").unwrap_or_default())?;
-        api.defect(&record, Some(title))
+            api.write_request(&request)?.fetch(settings.text("record-at").unwrap_or_default())?;
+        api.to_defect(&record, Some(title))
     }
 
     fn find(settings: Settings, marker: &str) -> Result<Vec<Defect>, Error> {
-        Api::of(&settings).find(marker)
+        Api::new(&settings).find(marker)
     }
 
-    /// The requests name the tracker's project, so Test Manager's project id is not used.
+    /// Test Manager's project id is not used, because the settings describe which project the
+    /// requests name.
     fn count(settings: Settings, _project: &str) -> Result<Counts, Error> {
-        let api = Api::of(&settings);
-        api.user()?;
-        api.counts()
+        let api = Api::new(&settings);
+        api.fetch_user()?;
+        api.fetch_counts()
     }
 }
 
 impl FollowUp for Rest {
     fn state(settings: Settings, key: &str) -> Result<Option<(bool, Defect)>, Error> {
-        let api = Api::of(&settings);
+        let api = Api::new(&settings);
         let closed = settings.list("closed-statuses")?;
-        let request = settings.request("state-request")?.fill(&Values::of_key(key))?;
+        let request = settings.request_template("state-request")?.fill(&Values::of_key(key))?;
         let record: Value =
-            match api.read(&request)?.fetch(settings.text("record-at").unwrap_or_default()) {
-                // The record is deleted, unless the credentials are wrong.
-                Err(error) if error.is_not_found() => return api.user().map(|_| None),
+            match api.read_request(&request)?.fetch(settings.text("record-at").unwrap_or_default())
+            {
+                // The record is deleted, or the credentials are wrong. The request for the user
+                // fails if they are wrong.
+                Err(error) if error.is_not_found() => return api.fetch_user().map(|_| None),
                 found => found?,
             };
-        let defect = api.defect(&record, None)?;
+        let defect = api.to_defect(&record, None)?;
         let Some(status) = &defect.status else {
             let why = "the tracker's answer has no status at this place";
-            return Err(Error::new(ErrorCode::Unavailable, why).about("status-at"));
+            return Err(Error::new(ErrorCode::Unavailable, why).with_setting("status-at"));
         };
         let is_closed = closed.iter().any(|it| it.to_lowercase() == status.to_lowercase());
         Ok(Some((!is_closed, defect)))
     }
 
     fn comment(s: Settings, key: &str, test: FailedTest, marker: &str) -> Result<(), Error> {
-        let (markup, characters) = (s.required("markup")?, s.number("description-characters")?);
-        let values = Values::of_test(&test, marker).with("key", key);
+        let (markup, characters) =
+            (s.required_text("markup")?, s.number("description-characters")?);
+        let values = Values::of_test(&test, marker).with_value("key", key);
         let text = report::comment(markup, characters, marker)?;
         let values = values.with_markup("comment", text, markup);
-        let request = s.request("comment-request")?.fill(&values)?;
-        request.must_contain(marker)?;
-        Api::of(&s).write(&request)?.send().map(drop)
+        let request = s.request_template("comment-request")?.fill(&values)?;
+        request.check_contains(marker)?;
+        Api::new(&s).write_request(&request)?.send().map(drop)
     }
 
     fn find_comment(settings: Settings, key: &str, marker: &str) -> Result<bool, Error> {
-        let request = settings.request("comments-request")?.fill(&Values::of_key(key))?;
-        let comments: Value = Api::of(&settings).whole(&request, "")?;
+        let request = settings.request_template("comments-request")?.fill(&Values::of_key(key))?;
+        let comments: Value = Api::new(&settings).fetch_complete(&request, "")?;
         Ok(comments.to_string().contains(marker))
     }
 
     fn reopen(settings: Settings, key: &str) -> Result<(), Error> {
         match Self::state(settings.clone(), key)? {
             Some((false, _)) => {
-                let request = settings.request("reopen-request")?.fill(&Values::of_key(key))?;
-                Api::of(&settings).write(&request)?.send().map(drop)
+                let request =
+                    settings.request_template("reopen-request")?.fill(&Values::of_key(key))?;
+                Api::new(&settings).write_request(&request)?.send().map(drop)
             }
             Some((true, _)) => Ok(()),
             None => Err(Error::rejected(format!("the tracker has no {key:?} any more"))),
@@ -121,9 +125,9 @@ impl FollowUp for Rest {
     }
 
     fn attach(settings: Settings, key: &str, id: u32) -> Result<(), Error> {
-        let file = attachment(id)?;
-        let values = Values::of_key(key).with("file", file.name.as_str());
-        let request = settings.request("attach-request")?.fill(&values)?;
+        let file = find_attachment(id)?;
+        let values = Values::of_key(key).with_value("file", file.name.as_str());
+        let request = settings.request_template("attach-request")?.fill(&values)?;
         let body = match settings.text("attach-part") {
             None => Body::Attachment(id),
             Some(name) => Body::Multipart(vec![Part {
@@ -133,14 +137,15 @@ impl FollowUp for Rest {
                 content: Content::Attachment(id),
             }]),
         };
-        Api::of(&settings).write(&request)?.body(body).send().map(drop)
+        Api::new(&settings).write_request(&request)?.body(body).send().map(drop)
     }
 
     fn attached(settings: Settings, key: &str) -> Result<Vec<String>, Error> {
-        let request = settings.request("attachments-request")?.fill(&Values::of_key(key))?;
-        let at = settings.text("attachments-at").unwrap_or_default();
-        let files: Vec<Value> = Api::of(&settings).whole(&request, at)?;
-        let name = settings.required("attachment-name-at")?;
-        files.iter().map(|file| api::text(file, name, "attachment-name-at")).collect()
+        let request =
+            settings.request_template("attachments-request")?.fill(&Values::of_key(key))?;
+        let pointer = settings.text("attachments-at").unwrap_or_default();
+        let files: Vec<Value> = Api::new(&settings).fetch_complete(&request, pointer)?;
+        let name = settings.required_text("attachment-name-at")?;
+        files.iter().map(|file| api::read_text(file, name, "attachment-name-at")).collect()
     }
 }

@@ -1,17 +1,17 @@
-// A connector for a small tracker. The contract, which is also the manual, is `wit/connector.wit`;
-// after the first build, `.build/bindings/connector.h` has it in C.
+// A connector for a small tracker. The contract and the manual are in `wit/connector.wit`. After the
+// first build, `.build/bindings/connector.h` contains the contract in C.
 //
-// The host calls the functions whose name begins with `exports_`, each time in a new instance.
+// The host calls the functions whose name begins with `exports_`. Each call has a new instance.
 #include "report.h"
 
-// The connector never sees the API key: the host adds it.
+// The connector never receives the API key: the host adds the key to each request.
 const struct tracker TRACKER = {
-    .name = "The tracker", .address = "url", .secret = "api-key", .words = "/errors"};
+    .name = "The tracker", .address = "url", .secret = "api-key", .reasons = "/errors"};
 const char SCHEMA[] = {
 #embed "settings.schema.json"
     , 0};
 
-// The key's user. Other requests may answer a wrong key as an anonymous visitor.
+// Returns the user of the key. A tracker may answer other requests even if the key is wrong.
 static const char *user(void) {
   return needed(get("/users/current.json", "/user", NULL), "/login");
 }
@@ -34,7 +34,7 @@ void exports_jackfield_connector_plugin_describe(exports_jackfield_connector_plu
       .version = string("0.1.0"),
       .summary = string("Creates, finds and counts issues of a small tracker."),
       .settings = string(SCHEMA),
-      .index_delay_seconds = {true, 0},  // how long the tracker's search may not find a new issue
+      .index_delay_seconds = {true, 0},  // for so many seconds, the search may not find a new issue
   };
 }
 
@@ -45,7 +45,7 @@ bool exports_jackfield_connector_plugin_check(connector_string_t *ret, error_t *
   return finish(error);
 }
 
-// Reads the report first, checks what may fail, and sends the only write last.
+// Reads the report first, and sends the only write last. So no issue exists if a step fails.
 bool exports_jackfield_connector_defects_create(jackfield_connector_model_failed_test_t *,
     connector_string_t *marker, defect_t *ret, error_t *error) {
   yyjson_mut_doc *body = object();
@@ -64,7 +64,7 @@ bool exports_jackfield_connector_defects_find(connector_string_t *marker,
   yyjson_val *issue, *issues = get("/issues.json", "/issues", query);
   ret->len = yyjson_arr_size(issues);
   ret->ptr = calloc(ret->len + 1, sizeof *ret->ptr);
-  if (ret->len == 0) user();  // fails if the key is wrong: the list would be empty, too
+  if (ret->len == 0) user();  // The list is also empty if the key is wrong. Then this request fails.
   size_t n, count;
   yyjson_arr_foreach(issues, n, count, issue) {
     if (!strstr(needed(issue, "/description"), chars(*marker))) {

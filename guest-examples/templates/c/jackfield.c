@@ -1,4 +1,4 @@
-// See jackfield.h.
+// Implements the functions that jackfield.h describes.
 #include "jackfield.h"
 
 #include <ctype.h>
@@ -175,8 +175,9 @@ static bool is_time(const char *header, time_t *time) {
   return true;
 }
 
-// The seconds of `Retry-After`, which is a number or a time. A time is compared with the time of the
-// answer, because the clocks of the tracker and of this machine may differ.
+// Returns the wait that the header `Retry-After` requests. The header is a number of seconds or a time. A
+// time is compared with the time of the answer, because the clocks of the tracker and of this machine may
+// differ.
 static connector_option_u32_t seconds_until(const char *wait, const char *answered) {
   char *end = NULL;
   const unsigned long seconds = wait ? strtoul(wait, &end, 10) : 0;
@@ -190,10 +191,11 @@ static const char *joined(const char *words, const char *more) {
   return more ? format("%s%s%s", words, *words ? "; " : "", more) : words;
 }
 
-// The tracker's own explanation: a text, a list or an object of texts, or an answer that is plain text.
+// Returns the tracker's reasons for a refusal. They are a text, a list of texts or an object of texts. If
+// the answer is not JSON, its text is the reason.
 static const char *words_of(yyjson_val *answer, const char *plain) {
   if (!answer) return *plain == '<' ? "" : format("%.*s", PLAIN_BYTES_MAX, plain);
-  yyjson_val *found = yyjson_ptr_get(answer, TRACKER.words), *name, *word;
+  yyjson_val *found = yyjson_ptr_get(answer, TRACKER.reasons), *name, *word;
   if (yyjson_is_str(found)) return yyjson_get_str(found);
   const char *words = "";
   size_t n, count;
@@ -202,7 +204,7 @@ static const char *words_of(yyjson_val *answer, const char *plain) {
   return words;
 }
 
-// Turns an answer without success into an error that says what to do.
+// Converts an answer that refuses a request to an error. The error says what to do.
 static void refuse(
     const jackfield_connector_http_response_t *response, bool is_page, const char *answered) {
   const uint16_t status = response->status;
@@ -279,7 +281,7 @@ yyjson_val *post(const char *path, const char *wanted, yyjson_mut_doc *json) {
   return part(request(write), wanted);
 }
 
-// For a connector that lists no values of its settings.
+// Used if the connector does not define this function, because it lists no values of its settings.
 [[gnu::weak]]
 bool exports_jackfield_connector_plugin_choices(connector_string_t *setting, connector_string_t *,
     exports_jackfield_connector_plugin_choices_page_t *, error_t *error) {

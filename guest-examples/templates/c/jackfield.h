@@ -1,12 +1,12 @@
-// What every connector in C needs: settings with their defaults, requests with JSON answers, and errors
-// that say what to do.
+// A library for connectors in C. Its functions read the settings with their defaults, send requests, read
+// JSON answers, and make errors that say what to do.
 //
-// A call ends with its first error. `fail` keeps it; after it, no request is sent, and each function
-// here returns an empty value. So a connector checks nothing on its way, and each exported function
-// ends with `return finish(error);`.
+// The first error of a call is the result of the call, and `fail` stores it. After an error, no request is
+// sent, and each function of this file returns an empty value. So a connector need not check for errors
+// after each step. Each exported function ends with `return finish(error);`.
 //
-// Nothing is freed: the memory of a call ends with the call. What an exported function returns is freed
-// by the bindings, so make texts for it with `string` and `option`.
+// A connector need not free memory, because all memory is freed at the end of the call. The bindings free
+// the texts that an exported function returns, so make these texts with `string` and `option`.
 #pragma once
 
 #include <stdbool.h>
@@ -30,75 +30,80 @@ enum {
   INTERNAL = JACKFIELD_CONNECTOR_MODEL_ERROR_CODE_INTERNAL,
 };
 
-// A parameter of a query, or a header; left out if its value is NULL. A list ends with an empty pair.
+// A parameter of a query, or a header. A pair whose value is NULL is left out. A list ends with an empty
+// pair.
 struct pair {
   const char *name, *value;
 };
 #define PAIRS(...) ((const struct pair[]){__VA_ARGS__, {}})
 
-// The tracker, and what error messages call it. The connector defines it.
+// The tracker, with the names that error messages contain. The connector defines `TRACKER`.
 struct tracker {
-  const char *name;     // the tracker's name
-  const char *address;  // the setting with its address
-  const char *secret;   // the setting with the credentials
-  const char *words;    // where a refusal explains itself: "/errors", "/error/msg"
+  const char *name;     // the name of the tracker
+  const char *address;  // the name of the setting that contains the tracker's address
+  const char *secret;   // the name of the setting that contains the credentials
+  const char *reasons;  // the JSON pointer of the reasons in a refusal, such as "/errors"
 };
 extern const struct tracker TRACKER;
 
 // The text of `settings.schema.json`.
 extern const char SCHEMA[];
 
-// A setting, or its default, which the host does not fill in.
+// Returns the value of a setting. If it has none, returns the default of the schema, which the host does
+// not add.
 yyjson_val *setting(const char *name);
 const char *setting_text(const char *name);
 
-// A request to the tracker. Paths are below the address of the setting, and percent-encoded.
+// A request to the tracker. The path is relative to the tracker's address, and percent-encoded.
 struct request {
   jackfield_connector_http_method_t method;
   const char *path;
   const struct pair *query, *headers;
-  yyjson_mut_doc *json;                       // the body, as JSON,
+  yyjson_mut_doc *json;                       // a JSON body,
   jackfield_connector_http_body_t *body;      // or any other body of the contract
-  jackfield_connector_http_effect_t *effect;  // if it does not follow from the method
+  jackfield_connector_http_effect_t *effect;  // needed if the effect does not follow from the method
 };
 
-// Sends a request. Every answer without success is an error; an answer without a body is NULL.
+// Sends a request, and returns the JSON answer. An answer with another status than 2xx is an error. For an
+// answer without a body, returns NULL.
 yyjson_val *request(struct request request);
-// The part of an answer.
+// Sends a GET request, and returns the part `wanted` of its answer.
 yyjson_val *get(const char *path, const char *wanted, const struct pair *query);
-// A write; returns a part of its answer.
+// Sends a POST request, which is a write, and returns the part `wanted` of its answer.
 yyjson_val *post(const char *path, const char *wanted, yyjson_mut_doc *json);
 
-// A JSON text in the making, with an object as its root.
+// Creates a JSON document whose root is an empty object.
 yyjson_mut_doc *object(void);
 
-// The part of an answer at a path such as "/user/login". Without it, the answer is not the tracker's.
+// Returns the part of an answer at a path such as "/user/login". A missing part is an error, because the
+// answer is not that of the expected tracker then.
 yyjson_val *part(yyjson_val *answer, const char *path);
-// The text, or the number as a text, at this path; the second function returns NULL without it.
+// Each of these functions returns the text, or the number as a text, at this path. If it is missing, the
+// first function makes an error, and the second one returns NULL.
 const char *needed(yyjson_val *answer, const char *path);
 const char *text(yyjson_val *answer, const char *path);
 
-// The ids of the records that a setting names, separated. An unknown name is an error: if it were
-// ignored, a count would be zero, without an error.
+// Returns the ids of the records that a setting names, with `separator` between them. An unknown name is an
+// error. Otherwise a count would be zero, and no person would notice.
 const char *ids_of(yyjson_val *records, const char *setting, const char *separator);
 
-// The address of a page that people open. `base` is the tracker's address in the settings.
+// Returns the address of a page for people. `base` is the tracker's address in the settings.
 const char *page(const char *base, const char *path, const struct pair *query);
 
-// Keeps an error of the contract, if it is the first. The message says what to change; the setting may
-// be NULL.
+// Stores an error of the contract if it is the first one of the call. The message says what to change. The
+// setting may be NULL.
 [[gnu::format(printf, 3, 4)]]
 void fail(jackfield_connector_model_error_code_t code, const char *setting, const char *message, ...);
 void fail_with(error_t error);
-// Whether the call has no error; otherwise the error is put into `error`.
+// Returns whether the call has no error. If it has one, copies the error to `error`.
 bool finish(error_t *error);
-// Whether the first error is a 404 of the tracker. It is forgotten if it is.
+// Returns whether the first error is a 404 of the tracker. If so, removes the error.
 bool was_not_found(void);
 
-// A text like that of `printf`.
+// Returns the text that `printf` would print.
 [[gnu::format(printf, 1, 2)]]
 const char *format(const char *format, ...);
-// Texts of C as those of the contract, and back.
+// Convert a text of C to a text of the contract, and back.
 connector_string_t string(const char *text);
 connector_option_string_t option(const char *text);
 const char *chars(connector_string_t string);

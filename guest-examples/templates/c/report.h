@@ -1,5 +1,5 @@
-// The texts of the report. In a file of its own, because worlds whose name begins with `plain-` do not
-// have it.
+// Functions that return the texts of the report. They are not in `jackfield.h`, because a world whose name
+// begins with `plain-` does not contain the report.
 #pragma once
 
 #include "jackfield.h"

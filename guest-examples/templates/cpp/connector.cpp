@@ -1,8 +1,8 @@
-// A connector for a small tracker. The contract, which is also the manual, is `wit/connector.wit`;
-// after the first build, `.build/bindings/connector_cpp.h` has it in C++.
+// A connector for a small tracker. The contract and the manual are in `wit/connector.wit`. After the
+// first build, `.build/bindings/connector_cpp.h` contains the contract in C++.
 //
-// The host calls the functions below `exports`, each time in a new instance. Return `fail(…)` for an
-// error of the contract.
+// The host calls the functions in the namespace `exports`. Each call has a new instance. Return `fail(…)`
+// for an error of the contract.
 #include "jackfield.hpp"
 
 using namespace kit;
@@ -14,12 +14,12 @@ constexpr char SCHEMA[] = {
 #embed "settings.schema.json"
     , 0};
 constexpr Tracker TRACKER{
-    .name = "The tracker", .address = "url", .secret = "api-key", .words = "/errors"};
+    .name = "The tracker", .address = "url", .secret = "api-key", .reasons = "/errors"};
 
-// Without the API key: the host adds it.
+// Returns a setting. The settings do not contain the API key: the host adds it to each request.
 static std::string setting(const char* name) { return settings(SCHEMA)[name]; }
 
-// The key's user. Other requests may answer a wrong key as an anonymous visitor.
+// Returns the user of the key. A tracker may answer other requests even if the key is wrong.
 static Result<std::string> user() {
   return TRACKER.get<std::string>("/users/current.json", "/user/login");
 }
@@ -43,7 +43,7 @@ Manifest exports::jackfield::connector::plugin::Describe() {
       .summary = text("Creates, finds and counts issues of a small tracker."),
       .homepage = {},
       .settings = text(SCHEMA),
-      .index_delay_seconds = 0,  // how long the tracker's search may not find a new issue
+      .index_delay_seconds = 0,  // for so many seconds, the search may not find a new issue
   };
 }
 
@@ -57,7 +57,7 @@ Result<ChoicesPage> exports::jackfield::connector::plugin::Choices(wit::string s
   return fail(ErrorCode::kUnsupported, setting.to_string() + " has no list of values");
 }
 
-// Reads the report first, checks what may fail, and sends the only write last.
+// Reads the report first, and sends the only write last. So no issue exists if a step fails.
 Result<Defect> exports::jackfield::connector::defects::Create(FailedTest, wit::string marker) {
   const auto description = TRY(report::Description("markdown", 16'000, marker.get_view()));
   const json issue = {{"description", description.get_view()},
@@ -69,7 +69,7 @@ Result<Defect> exports::jackfield::connector::defects::Create(FailedTest, wit::s
 Result<wit::vector<Defect>> exports::jackfield::connector::defects::Find(wit::string marker) {
   const json issues = TRY(TRACKER.get("/issues.json", "/issues",
       {{"status_id", "*"}, {"limit", "5"}, {"description", "~" + marker.to_string()}}));
-  if (issues.empty()) TRY(user());  // fails if the key is wrong: the list would be empty, too
+  if (issues.empty()) TRY(user());  // The list is also empty if the key is wrong. Then this request fails.
   std::vector<Defect> found;
   for (const json& issue : issues) {
     if (!issue.value("description", "").contains(marker.get_view())) {

@@ -1,4 +1,4 @@
-// See jackfield.hpp.
+// Implements the functions that jackfield.hpp describes.
 #include "jackfield.hpp"
 
 #include <ctime>
@@ -48,8 +48,9 @@ std::optional<time_t> time_of(std::string_view header) {
   return timegm(&time);
 }
 
-// The seconds of `Retry-After`, which is a number or a time. A time is compared with the time of the
-// answer, because the clocks of the tracker and of this machine may differ.
+// Returns the wait that the header `Retry-After` requests. The header is a number of seconds or a time. A
+// time is compared with the time of the answer, because the clocks of the tracker and of this machine may
+// differ.
 std::optional<uint32_t> seconds_until(std::string_view wait, std::string_view answered) {
   const std::string number(trimmed(wait));
   if (!number.empty() && number.find_first_not_of("0123456789") == number.npos) {
@@ -60,7 +61,8 @@ std::optional<uint32_t> seconds_until(std::string_view wait, std::string_view an
   return static_cast<uint32_t>(std::max<time_t>(0, *until - *now));
 }
 
-// The tracker's own explanation: a text or a list of texts, or an answer that is plain text.
+// Returns the tracker's reasons for a refusal. They are a text or a list of texts. If the answer is not JSON,
+// its text is the reason.
 std::string words_of(const json& answer, std::string_view plain, std::string_view path) {
   if (answer.is_discarded()) {
     return plain.starts_with('<') ? "" : std::string(plain.substr(0, PLAIN_BYTES_MAX));
@@ -75,7 +77,7 @@ std::string words_of(const json& answer, std::string_view plain, std::string_vie
   return words;
 }
 
-// Turns an answer without success into an error that says what to do.
+// Converts an answer that refuses a request to an error. The error says what to do.
 Error refused(const Tracker& tracker, const http::Response& response, const std::string& answered) {
   const auto status = response.status;
   const auto error = [](ErrorCode code, std::string_view message, std::string_view setting = {}) {
@@ -229,7 +231,7 @@ Result<json> Tracker::request(http::Method method, std::string_view path, More m
     const auto why = answered + ", but not with JSON; is this the address of " + name + "?";
     return fail(ErrorCode::kUnavailable, why, address);
   }
-  const std::string words = words_of(answer, plain, this->words);
+  const std::string words = words_of(answer, plain, this->reasons);
   return std::unexpected(
       refused(*this, response, words.empty() ? answered : answered + ": " + words));
 }

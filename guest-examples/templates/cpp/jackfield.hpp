@@ -1,8 +1,8 @@
-// What every connector in C++ needs: settings with their defaults, requests with JSON answers, and errors
-// that say what to do.
+// A library for connectors in C++. Its functions read the settings with their defaults, send requests, read
+// JSON answers, and make errors that say what to do.
 //
 // C++ exceptions are switched off, because the host does not support them. A function that can fail
-// returns a `Result`, and `TRY` hands a failure on.
+// returns a `Result`, and `TRY` returns the error of a `Result` to the caller.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-// A mistake in the use of JSON ends the call; the event shows these words.
+// A wrong use of JSON ends the call. The event shows the message that is printed here.
 #define JSON_THROW_USER(exception) (std::fprintf(stderr, "%s\n", (exception).what()), std::abort())
 #define JSON_TRY_USER if (true)
 #define JSON_CATCH_USER(exception) if (false)
@@ -37,7 +37,8 @@ namespace http = jackfield::connector::http;
 template <class T>
 using Result = std::expected<T, Error>;
 
-// The value of a `Result`. If it is an error, the function returns it.
+// Evaluates to the value of a `Result`. If the `Result` is an error, the function that contains `TRY` returns
+// this error.
 #define TRY(expression)                                                   \
   ({                                                                      \
     auto tried = (expression);                                            \
@@ -45,10 +46,11 @@ using Result = std::expected<T, Error>;
     std::move(*tried);                                                    \
   })
 
-// A text of the contract.
+// Converts a text to a text of the contract.
 inline wit::string text(std::string_view from) { return wit::string::from_view(from); }
 
-// A list of the contract. (The bindings' own list is uninitialised at first, and must not be left so.)
+// Converts a list to a list of the contract. Use this function instead of the list type of the bindings, whose
+// items are uninitialised at first.
 template <class T>
 wit::vector<T> list(std::vector<T> from) {
   auto list = wit::vector<T>::allocate(from.size());
@@ -56,64 +58,66 @@ wit::vector<T> list(std::vector<T> from) {
   return list;
 }
 
-// An error of the contract. The message says what to change; the setting may be empty.
+// Makes an error of the contract. The message says what to change. The setting may be empty.
 std::unexpected<Error> fail(ErrorCode code, std::string_view message, std::string_view setting = {});
 
-// Whether the tracker answered 404.
+// Whether the tracker answered with the status 404.
 bool is_not_found(const Error& error);
 
-// The connection's settings, with the defaults of the schema, which the host does not fill in.
+// Returns the connection's settings, with the defaults of the schema. The host does not add these defaults.
 json settings(std::string_view schema);
 
-// The part of an answer at a path such as "/user/login": `json`, a `std::string` (also from a number) or
-// a number. Without it, the answer is not the tracker's.
+// Returns the part of an answer at a path such as "/user/login". `T` is `json`, `std::string` (also for a
+// number) or `uint32_t`. A missing part is an error, because the answer is not that of the expected tracker
+// then.
 template <class T = json>
 Result<T> part(const json& answer, std::string_view path);
 
-// The text at this path, if there is one.
+// Returns the text at this path. If there is no text, returns no value.
 std::optional<wit::string> text_at(const json& answer, std::string_view path);
 
-// The ids of the records that a setting names, separated. An unknown name is an error: if it were
-// ignored, a count would be zero, without an error.
+// Returns the ids of the records that a setting names, with `separator` between them. An unknown name is an
+// error. Otherwise a count would be zero, and no person would notice.
 Result<std::string> ids_of(const json& records, const json& names, std::string_view setting,
                            std::string_view separator);
 
 // Parameters of a query, or headers.
 using Pairs = std::vector<std::pair<std::string, std::string>>;
 
-// The address of a page that people open. `base` is the tracker's address in the settings.
+// Returns the address of a page for people. `base` is the tracker's address in the settings.
 std::string page(std::string base, std::string_view path, const Pairs& query = {});
 
-// A text as one part of a path or of a query.
+// Encodes a text, so that it can be one segment of a path or one value of a query.
 std::string percent_encoded(std::string_view from);
 
-// What a request may have beyond its method and path.
+// The optional parts of a request.
 struct More {
   Pairs query = {};
   Pairs headers = {};
-  std::optional<json> body = {};          // JSON,
+  std::optional<json> body = {};          // a JSON body,
   std::optional<http::Body> other = {};   // or any other body of the contract
-  std::optional<http::Effect> effect = {};  // if it does not follow from the method
+  std::optional<http::Effect> effect = {};  // needed if the effect does not follow from the method
 };
 
-// A tracker with a JSON API, and what error messages call it. Paths are below the address of the
-// setting, and percent-encoded.
+// A tracker with a JSON API, and the names that error messages contain. The paths of requests are relative
+// to the tracker's address, and percent-encoded.
 struct Tracker {
-  std::string_view name;     // the tracker's name
-  std::string_view address;  // the setting with its address
-  std::string_view secret;   // the setting with the credentials
-  std::string_view words;    // where a refusal explains itself: "/errors", "/error/msg"
+  std::string_view name;     // the name of the tracker
+  std::string_view address;  // the name of the setting that contains the tracker's address
+  std::string_view secret;   // the name of the setting that contains the credentials
+  std::string_view reasons;  // the JSON pointer of the reasons in a refusal, such as "/errors"
 
-  // Sends a request. Every answer without success is an error; an answer without a body is null.
+  // Sends a request, and returns the JSON answer. An answer with another status than 2xx is an error. For an
+  // answer without a body, returns null.
   Result<json> request(http::Method method, std::string_view path, More more = {}) const;
 
-  // The part of an answer.
+  // Sends a GET request, and returns the part `wanted` of its answer.
   template <class T = json>
   Result<T> get(std::string_view path, std::string_view wanted, Pairs query = {}) const {
     return part<T>(TRY(request(http::Method::kGet, path, {.query = std::move(query)})), wanted);
   }
 
-  // A write; returns a part of its answer.
+  // Sends a POST request, which is a write, and returns the part `wanted` of its answer.
   template <class T = json>
   Result<T> post(std::string_view path, std::string_view wanted, json body) const {
     return part<T>(TRY(request(http::Method::kPost, path, {.body = std::move(body)})), wanted);

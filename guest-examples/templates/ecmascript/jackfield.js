@@ -1,6 +1,6 @@
 // @ts-check
-// What every connector in JavaScript and TypeScript needs: typed settings, requests with JSON answers,
-// and errors that say what to do.
+// A library for connectors in JavaScript and TypeScript. Its functions read the settings with their
+// defaults, send requests, read JSON answers, and make errors that say what to do.
 import './prelude.js';
 import { send } from 'jackfield:connector/http@0.1.0';
 import { all } from 'jackfield:connector/settings@0.1.0';
@@ -9,20 +9,20 @@ import { all } from 'jackfield:connector/settings@0.1.0';
 /** @typedef {string | number | boolean} Value */
 
 /**
- * What a request may have.
+ * The optional parts of a request.
  * @typedef {object} More
- * @property {Record<string, Value | undefined>} [query] Parameters; without those that are undefined.
- * @property {unknown} [json] The body, as JSON.
- * @property {Record<string, Value>} [form] The body, as the fields of a form.
+ * @property {Record<string, Value | undefined>} [query] The parameters. Those whose value is undefined are left out.
+ * @property {unknown} [json] A JSON body.
+ * @property {Record<string, Value>} [form] The fields of a form, which is the body.
  * @property {import('jackfield:connector/http@0.1.0').Body} [body] Any other body of the contract.
  * @property {Record<string, string>} [headers]
- * @property {import('jackfield:connector/http@0.1.0').Effect} [effect] If it does not follow from the method.
+ * @property {import('jackfield:connector/http@0.1.0').Effect} [effect] Needed if the effect does not follow from the method.
  */
 
 /**
  * Ends the call with an error of the contract.
  * @param {ErrorCode} code
- * @param {string} message Says what to change.
+ * @param {string} message What is wrong, and what to change.
  * @param {{ setting?: string, retryAfterSeconds?: number, status?: number }} [more]
  * @returns {never}
  */
@@ -31,7 +31,7 @@ export function fail(code, message, more = {}) {
 }
 
 /**
- * The connection's settings, with the defaults of the schema, which the host does not fill in.
+ * Returns the connection's settings, with the defaults of the schema. The host does not add the defaults.
  * @template T
  * @param {{ properties: Record<string, any> }} schema
  * @returns {T}
@@ -44,9 +44,10 @@ export function settings(schema) {
 }
 
 /**
- * The part of an answer at a path such as "/user/login". Without it, the answer is not the tracker's.
+ * Returns the part of an answer at a path such as "/user/login". A missing part is an error, because the
+ * answer is not that of the expected tracker then.
  * @param {any} answer
- * @param {string} path An empty one means the whole answer.
+ * @param {string} path An empty path means the whole answer.
  * @returns {any}
  */
 export function part(answer, path) {
@@ -57,8 +58,8 @@ export function part(answer, path) {
 const at = (answer, path) => path.split('/').slice(1).reduce((value, name) => value?.[name], answer);
 
 /**
- * The address of a page that people open.
- * @param {string} base The tracker's address, as the settings have it.
+ * Returns the address of a page for people.
+ * @param {string} base The tracker's address in the settings.
  * @param {string} path Already percent-encoded.
  * @param {Record<string, Value | undefined>} [query]
  */
@@ -68,8 +69,8 @@ export function page(base, path, query = {}) {
 }
 
 /**
- * The id of the record with this name. An unknown name is an error: if it were ignored, a count would
- * be zero, without an error.
+ * Returns the id of the record that has this name. An unknown name is an error. Otherwise a count would be
+ * zero, and no person would notice.
  * @param {{ id: number, name: string }[]} records
  * @param {string} name
  * @param {string} setting
@@ -81,21 +82,24 @@ export function idOf(records, name, setting) {
 }
 
 /**
- * A tracker with a JSON API. Paths are below the address of the setting, and percent-encoded.
- * @param {object} names What error messages say.
- * @param {string} names.name The tracker.
- * @param {string} names.address The setting with its address.
- * @param {string} names.secret The setting with the credentials.
- * @param {string | ((refusal: any) => string[])} names.words The place in a refusal that explains it, a
- *   text or a list of texts ("/errors", "/error/msg"), or a function that returns the texts. A refusal
- *   that is plain text explains itself.
- * @param {Record<string, string>} [names.headers] Headers of each request.
+ * Returns functions that send requests to a tracker with a JSON API. The paths of requests are relative to
+ * the tracker's address, and percent-encoded.
+ * @param {object} names The names that error messages contain, and the behaviour of the tracker.
+ * @param {string} names.name The name of the tracker.
+ * @param {string} names.address The name of the setting that contains the tracker's address.
+ * @param {string} names.secret The name of the setting that contains the credentials.
+ * @param {string | ((refusal: any) => string[])} names.reasons The path of the reasons in a refusal, such as
+ *   "/errors", or a function that returns the reasons. The reasons are a text or a list of texts. If a
+ *   refusal is not JSON, its text is the reason.
+ * @param {Record<string, string>} [names.headers] The headers of each request.
  * @param {(response: import('jackfield:connector/http@0.1.0').Response, answered: string) => void} [names.inspect]
- *   Looks at each answer first, and fails if the tracker has its own way to refuse a request.
+ *   A function that is called with each answer. It must fail if the answer refuses the request in a way
+ *   that only this tracker uses.
  */
-export function tracker({ name, address, secret, words, headers: common, inspect }) {
+export function tracker({ name, address, secret, reasons, headers: common, inspect }) {
   /**
-   * Sends a request. Every answer without success is an error; an answer without a body is undefined.
+   * Sends a request, and returns the JSON answer. An answer with another status than 2xx is an error. For
+   * an answer without a body, returns undefined.
    * @param {import('jackfield:connector/http@0.1.0').Method} method
    * @param {string} path
    * @param {More} [more]
@@ -121,7 +125,7 @@ export function tracker({ name, address, secret, words, headers: common, inspect
   }
 
   /** @type {(answer: any) => any} */
-  const reasonsOf = (answer) => (typeof words === 'string' ? at(answer, words) : words(answer));
+  const reasonsOf = (answer) => (typeof reasons === 'string' ? at(answer, reasons) : reasons(answer));
 
   /**
    * @param {import('jackfield:connector/http@0.1.0').Response} response
@@ -153,11 +157,11 @@ export function tracker({ name, address, secret, words, headers: common, inspect
 
   return {
     request,
-    /** The part of an answer. @type {(path: string, wanted: string, query?: More['query']) => any} */
+    /** Sends a GET request, and returns a part of its answer. @type {(path: string, wanted: string, query?: More['query']) => any} */
     get: (path, wanted, query) => part(request('get', path, { query }), wanted),
-    /** A write; returns a part of its answer. @type {(path: string, wanted: string, json: unknown) => any} */
+    /** Sends a POST request, which is a write, and returns a part of its answer. @type {(path: string, wanted: string, json: unknown) => any} */
     post: (path, wanted, json) => part(request('post', path, { json }), wanted),
-    /** A write. @type {(path: string, json: unknown) => any} */
+    /** Sends a PUT request, which is a write. @type {(path: string, json: unknown) => any} */
     put: (path, json) => request('put', path, { json }),
   };
 }
@@ -195,10 +199,10 @@ function pairs(object) {
   return given.map(([name, value]) => [name, `${value}`]);
 }
 
-/** Whether an answer is a page for people. @param {string | undefined} text */
+/** Whether an answer is a page of HTML. @param {string | undefined} text */
 const isPage = (text) => /^\s*</.test(text ?? '');
 
-/** The begin of a refusal that is plain text. @param {string | undefined} text */
+/** Returns the beginning of a refusal that is plain text. @param {string | undefined} text */
 const plain = (text) => (isPage(text) ? undefined : text?.trim().slice(0, 300) || undefined);
 
 /** @param {string | undefined} text */
@@ -206,13 +210,14 @@ function parsed(text) {
   try {
     return JSON.parse(text ?? '');
   } catch {
-    return undefined; // not JSON: the caller says so
+    return undefined; // The text is not JSON. The caller makes an error.
   }
 }
 
 /**
- * The seconds of `Retry-After`, which is a number or a time. A time is compared with the time of the
- * answer, because the clocks of the tracker and of this machine may differ.
+ * Returns the wait that the header `Retry-After` requests. The header is a number of seconds or a time. A
+ * time is compared with the time of the answer, because the clocks of the tracker and of this machine may
+ * differ.
  * @param {string | undefined} wait
  * @param {string | undefined} answered
  */

@@ -1,5 +1,5 @@
-// Package connector is for a small tracker. The host calls each exported function in a new instance.
-// `wit/connector.wit` is the contract and the manual. Return `jackfield.Fail(…)` for one of its errors.
+// Package connector is a connector for a small tracker. The contract and the manual are in `wit/connector.wit`.
+// Each call of an exported function has a new instance. Return `jackfield.Fail(…)` for an error of the contract.
 package connector
 
 import (
@@ -13,9 +13,9 @@ import (
 
 //go:embed settings.schema.json
 var schema string
-var tracker = jackfield.Tracker{Name: "The tracker", Address: "url", Secret: "api-key", Words: "/errors"}
+var tracker = jackfield.Tracker{Name: "The tracker", Address: "url", Secret: "api-key", Reasons: "/errors"}
 
-// The settings of `settings.schema.json`. The connector never sees the API key: the host adds it.
+// The settings of `settings.schema.json`. The host adds the API key to each request.
 type settings struct {
 	URL, Project string
 	Critical     []string
@@ -36,7 +36,7 @@ func (it issue) defect() jackfield.Defect {
 	}
 }
 
-// The key's user. Other requests may answer a wrong key as an anonymous visitor.
+// user returns the user of the key. A tracker may answer other requests even if the key is wrong.
 func user() (string, error) {
 	return jackfield.Get[string](tracker, "/users/current.json", "/user/login", nil)
 }
@@ -45,7 +45,7 @@ func Describe() jackfield.Manifest {
 	return jackfield.Manifest{
 		Name: "Sample tracker", Version: "0.1.0", Settings: schema,
 		Summary:           "Creates, finds and counts issues of a small tracker.",
-		IndexDelaySeconds: jackfield.Some(uint32(0)), // how long the search may not find a new issue
+		IndexDelaySeconds: jackfield.Some(uint32(0)), // for so many seconds, the search may not find a new issue
 	}
 }
 
@@ -55,7 +55,7 @@ func Check() (string, error) {
 	return fmt.Sprintf("reached as %s, %d open issues", name, counts.Open), cmp.Or(err, failed)
 }
 
-// Create reads the report first, checks what may fail, and sends the only write last.
+// Create reads the report first, and sends the only write last. So no issue exists if a step fails.
 func Create(_ jackfield.FailedTest, marker string) (jackfield.Defect, error) {
 	description, err := report.Description("markdown", 16_000, marker)
 	if err != nil {
@@ -70,7 +70,7 @@ func Find(marker string) (found []jackfield.Defect, err error) {
 	query := jackfield.Pairs{{"status_id", "*"}, {"limit", "5"}, {"description", "~" + marker}}
 	issues, err := jackfield.Get[[]issue](tracker, "/issues.json", "/issues", query)
 	if err == nil && len(issues) == 0 {
-		_, err = user() // fails if the key is wrong: the list would be empty, too
+		_, err = user() // The list is also empty if the key is wrong. Then this request fails.
 	}
 	for _, it := range issues {
 		err = cmp.Or(err, tracker.Marked(it.Description, marker))

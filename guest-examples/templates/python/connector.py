@@ -1,6 +1,6 @@
-"""A connector for a small tracker. The contract, which is also the manual, is `wit/connector.wit`.
+"""A connector for a small tracker. The contract and the manual are in `wit/connector.wit`.
 
-Each exported interface is a class with its name. Names in kebab-case become snake_case or CamelCase.
+Each exported interface is a class. A name in kebab-case becomes snake_case, or CamelCase for a class.
 Raise `error(…)` for an error of the contract. Any other exception ends the run, and the run's log
 shows its traceback."""
 from typing import TypedDict
@@ -12,11 +12,11 @@ from wit_world.imports.model import Counts, Defect, ErrorCode, FailedTest
 
 from jackfield import SCHEMA, Tracker, error, id_of, page, part, settings
 
-TRACKER = Tracker("The tracker", address="url", secret="api-key", words="/errors")
+TRACKER = Tracker("The tracker", address="url", secret="api-key", reasons="/errors")
 
 
 class Settings(TypedDict):
-    """Those of `settings.schema.json`. The connector never sees the API key: the host adds it."""
+    """The settings of `settings.schema.json`. The host adds the API key to each request."""
     url: str
     project: str
     critical: list[str]
@@ -27,7 +27,7 @@ def given() -> Settings:
 
 
 def user() -> str:
-    """The key's user. Other requests may answer a wrong key as an anonymous visitor."""
+    """Returns the user of the key. A tracker may answer other requests even if the key is wrong."""
     return TRACKER.get("/users/current.json", "/user/login")
 
 
@@ -45,7 +45,7 @@ def defect(issue: dict) -> Defect:
 class Plugin(exports.Plugin):
     def describe(self) -> Manifest:
         summary = "Creates, finds and counts issues of a small tracker."
-        # The last one: how many seconds the tracker's search may not find a new issue.
+        # The last value is for how many seconds the tracker's search may not find a new issue.
         return Manifest("Sample tracker", "0.1.0", summary, None, SCHEMA, 0)
 
     def check(self) -> str:
@@ -57,7 +57,7 @@ class Plugin(exports.Plugin):
 
 class Defects(exports.Defects):
     def create(self, test: FailedTest, marker: str) -> Defect:
-        """Reads the report first, checks what may fail, and sends the only write last."""
+        """Reads the report first, and sends the only write last. So no issue exists if a step fails."""
         issue = {
             "description": report.description("markdown", 16_000, marker),
             "project_id": given()["project"],
@@ -69,7 +69,7 @@ class Defects(exports.Defects):
         issues = TRACKER.get(
             "/issues.json", "/issues", status_id="*", limit=5, description=f"~{marker}")
         if not issues:
-            user()  # fails if the key is wrong: the list would be empty, too
+            user()  # The list is also empty if the key is wrong. Then this request fails.
         if not all(marker in (issue.get("description") or "") for issue in issues):
             raise error(ErrorCode.UNSUPPORTED, "the tracker ignores the search for the marker")
         return [defect(issue) for issue in issues]

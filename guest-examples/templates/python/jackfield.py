@@ -1,5 +1,5 @@
-"""What every connector in Python needs: settings with their defaults, requests with JSON answers, and
-errors that say what to do."""
+"""A library for connectors in Python. Its functions read the settings with their defaults, send requests,
+read JSON answers, and make errors that say what to do."""
 import json
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -22,25 +22,25 @@ NOT_FOUND = ". It does not exist, or the user of the credentials cannot see it"
 
 
 def is_not_found(failed: Err) -> bool:
-    """Whether the tracker answered 404. (An error of the contract must be an `Err` itself: raising a
-    class derived from it ends the run.)"""
+    """Whether the tracker answered with the status 404. An error of the contract must have exactly the
+    class `Err`: an exception of a derived class ends the run."""
     return failed.value.code == ErrorCode.REJECTED and NOT_FOUND in failed.value.message
 
 
 def error(code: ErrorCode, message: str, setting: str | None = None,
           retry_after_seconds: int | None = None) -> Err:
-    """An error of the contract, to be raised. The message says what to change."""
+    """Makes an error of the contract, which the caller raises. The message says what to change."""
     return Err(model.Error(code, message, setting, retry_after_seconds))
 
 
 def settings() -> dict[str, Any]:
-    """The connection's settings, with the defaults of the schema, which the host does not fill in."""
+    """Returns the connection's settings, with the defaults of the schema. The host does not add them."""
     return DEFAULTS | json.loads(given.all())
 
 
 def part(answer: Any, path: str) -> Any:
-    """The part of an answer at a path such as "/user/login". Without it, the answer is not the
-    tracker's."""
+    """Returns the part of an answer at a path such as "/user/login". A missing part is an error, because
+    the answer is not that of the expected tracker then."""
     found = _at(answer, path)
     if found is None:
         why = f"the tracker's answer has no {path}; is its address right?"
@@ -55,13 +55,13 @@ def _at(answer: Any, path: str) -> Any:
 
 
 def page(base: str, path: str, query: dict[str, Any] | None = None) -> str:
-    """The address of a page that people open. `base` is the tracker's address in the settings."""
+    """Returns the address of a page for people. `base` is the tracker's address in the settings."""
     return base.rstrip("/") + path + ("?" + urlencode(query) if query else "")
 
 
 def id_of(records: list[dict], name: str, setting: str) -> int:
-    """The id of the record with this name. An unknown name is an error: if it were ignored, a count
-    would be zero, without an error."""
+    """Returns the id of the record that has this name. An unknown name is an error. Otherwise a count
+    would be zero, and no person would notice."""
     for record in records:
         if record["name"].lower() == name.strip().lower():
             return record["id"]
@@ -70,33 +70,36 @@ def id_of(records: list[dict], name: str, setting: str) -> int:
 
 
 class Tracker:
-    """A tracker with a JSON API. Paths are below the address of the setting, and percent-encoded."""
+    """A tracker with a JSON API. The paths of requests are relative to the tracker's address, and
+    percent-encoded."""
 
     def __init__(self, name: str, address: str, secret: str,
-                 words: str | Callable[[Any], list[str]]):
-        """The names that error messages use: the tracker, the setting with its address, the setting
-        with the credentials, and the place in a refusal that explains it ("/errors",
-        "/error/msg"), or a function that returns the explanations. A refusal that is plain text
-        explains itself."""
-        self.name, self.address, self.secret, self.words = name, address, secret, words
+                 reasons: str | Callable[[Any], list[str]]):
+        """`name` is the name of the tracker. `address` and `secret` are the names of the settings that
+        contain its address and the credentials. Error messages contain these names. `reasons` is the
+        path of the reasons in a refusal, such as "/errors", or a function that returns the reasons.
+        If a refusal is not JSON, its text is the reason."""
+        self.name, self.address, self.secret, self.reasons = name, address, secret, reasons
 
     def get(self, path: str, wanted: str, **query: Any) -> Any:
-        """The part of an answer."""
+        """Sends a GET request, and returns the part `wanted` of its answer."""
         return part(self.request(http.Method.GET, path, query=query), wanted)
 
     def post(self, path: str, wanted: str, body: Any) -> Any:
-        """A write; returns a part of its answer. For another effect, use `request`."""
+        """Sends a POST request, which is a write, and returns the part `wanted` of its answer. If the
+        request has another effect, use `request`."""
         return part(self.request(http.Method.POST, path, body=body), wanted)
 
     def put(self, path: str, body: Any) -> Any:
-        """A write. For another effect, use `request`."""
+        """Sends a PUT request, which is a write. If the request has another effect, use `request`."""
         return self.request(http.Method.PUT, path, body=body)
 
     def request(self, method: http.Method, path: str, *, query: dict[str, Any] | None = None,
                 headers: dict[str, str] | None = None, body: Any = None,
                 effect: http.Effect | None = None) -> Any:
-        """Sends a request. `body` is JSON, or any body of the contract. Every answer without success
-        is an error; an answer without a body is None."""
+        """Sends a request, and returns the JSON answer. `body` is a value to send as JSON, or any body of
+        the contract. An answer with another status than 2xx is an error. For an answer without a body,
+        returns None."""
         if body is not None and not type(body).__name__.startswith("Body_"):
             body = http.Body_Json(json.dumps(body, ensure_ascii=False, separators=(",", ":")))
         pairs = [(name, str(value)) for name, value in (query or {}).items()]
@@ -119,7 +122,7 @@ class Tracker:
             return answer
         text = (response.text or "").strip()
         is_plain = answer is None and not text.startswith("<")
-        find = self.words if callable(self.words) else lambda body: _at(body, self.words)
+        find = self.reasons if callable(self.reasons) else lambda body: _at(body, self.reasons)
         words = text[:300] if is_plain else find(answer) or ""
         words = "; ".join(map(str, words)) if isinstance(words, list) else str(words)
         self._refuse(response, f"{answered}: {words}" if words else answered)
@@ -147,8 +150,9 @@ class Tracker:
 
 
 def seconds_until(wait: str | None, answered: str | None) -> int | None:
-    """The seconds of `Retry-After`, which is a number or a time. A time is compared with the time of
-    the answer, because the clocks of the tracker and of this machine may differ."""
+    """Returns the wait that the header `Retry-After` requests. The header is a number of seconds or a
+    time. A time is compared with the time of the answer, because the clocks of the tracker and of this
+    machine may differ."""
     if wait and wait.strip().isdecimal():
         return int(wait)
     until, now = _time(wait), _time(answered) or datetime.now(timezone.utc)

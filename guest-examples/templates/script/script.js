@@ -1,14 +1,14 @@
 // @ts-check
 // A connector for a small tracker, as one file that needs no build.
 //
-// Each exported interface is an exported object. Names in kebab-case become camelCase. An absent
-// option is undefined. `fail` throws an error of the contract; any other exception ends the run, and
-// the run's log shows its stack. No function is async: `send` returns when the tracker has answered.
+// Each exported interface is an exported object. A name in kebab-case becomes camelCase. An option without
+// a value is undefined. `fail` throws an error of the contract. Any other exception ends the run, and the
+// run's log shows its stack. No function is async: `send` returns when the tracker has answered.
 import { send } from 'jackfield:connector/http@0.1.0';
 import { description, title } from 'jackfield:connector/report@0.1.0';
 import { all } from 'jackfield:connector/settings@0.1.0';
 
-/** The connector never sees the API key: the host puts it into the header. */
+/** The connector never receives the API key: the host adds the header to each request. */
 const schema = {
   type: 'object', required: ['url', 'project', 'api-key'], additionalProperties: false,
   properties: {
@@ -21,12 +21,12 @@ const schema = {
       'jackfield:place': { in: 'header', name: 'X-Redmine-API-Key' } },
   },
 };
-/** The host does not fill in the defaults. */
+/** Returns the settings with the default of the schema, which the host does not add. */
 const settings = () => ({ critical: schema.properties.critical.default, ...JSON.parse(all()) });
 /** Ends the call with an error of the contract. */
 const fail = (code, message, more = {}) => { throw { code, message, ...more }; };
 
-/** Sends a request, and returns a part of its answer. Anything else is an error that says what to do. */
+/** Sends a request, and returns the member `wanted` of its answer. If there is none, the error says what to do. */
 function ask(method, path, wanted, query = {}, json = undefined) {
   let response, answer;
   /** @type {import('jackfield:connector/http@0.1.0').Body} */
@@ -34,10 +34,10 @@ function ask(method, path, wanted, query = {}, json = undefined) {
   /** @type {[string, string][]} */
   const pairs = Object.entries(query).map(([name, value]) => [name, `${value}`]);
   try { response = send({ method, url: path, query: pairs, headers: [], body }); } catch (error) {
-    if (!error.payload) throw error; // a mistake in the request
+    if (!error.payload) throw error; // The request itself is wrong.
     fail(['unreachable', 'interrupted'].includes(error.payload.tag) ? 'unavailable' : 'internal', error.payload.val);
   }
-  try { answer = JSON.parse(response.text); } catch { /* not JSON: reported below */ }
+  try { answer = JSON.parse(response.text); } catch { /* The answer is not JSON. An error follows below. */ }
   const { status, headers } = response, header = Object.fromEntries(headers);
   const isPage = /^\s*</.test(response.text ?? ''), plain = answer || isPage ? [] : response.text?.slice(0, 300) || [];
   const answered = [`The tracker answered ${status} to ${path}`, answer?.errors ?? plain].flat().join('; ');
@@ -49,12 +49,12 @@ function ask(method, path, wanted, query = {}, json = undefined) {
   if (status === 429) fail('rate-limited', answered, { retryAfterSeconds: seconds(header['retry-after'], header.date) });
   return fail(status < 500 ? 'rejected' : 'unavailable', answered);
 }
-/** The seconds of `Retry-After`, which is a number or a time. */
+/** Returns the wait that `Retry-After` requests. The header is a number of seconds or a time. */
 const seconds = (wait, now) => /^\d+$/.test(wait) ? Number(wait)
   : Math.max(0, Math.round((Date.parse(wait) - Date.parse(now)) / 1000)) || undefined;
 
 const page = (path) => settings().url.replace(/\/+$/, '') + path;
-/** The key's user. Other requests may answer a wrong key as an anonymous visitor. */
+/** Returns the user of the key. A tracker may answer other requests even if the key is wrong. */
 const user = () => ask('get', '/users/current.json', 'user').login;
 const defect = ({ id, subject, description, status, priority }) => ({
   key: `${id}`, title: subject, link: page(`/issues/${id}`), status: status?.name, priority: priority?.name, description,
@@ -70,14 +70,14 @@ export const plugin = {
 
 /** @type {typeof import('jackfield:connector/defects@0.1.0')} */
 export const defects = {
-  /** Reads the report first, checks what may fail, and sends the only write last. */
+  /** Reads the report first, and sends the only write last. So no issue exists if a step fails. */
   create(_test, marker) {
     const issue = { description: description('markdown', 16000, marker), project_id: settings().project, subject: title(255) };
     return defect(ask('post', '/issues.json', 'issue', {}, { issue }));
   },
   find(marker) {
     const issues = ask('get', '/issues.json', 'issues', { status_id: '*', limit: 5, description: `~${marker}` });
-    if (issues.length === 0) user(); // fails if the key is wrong: the list would be empty, too
+    if (issues.length === 0) user(); // The list is also empty if the key is wrong. Then this request fails.
     if (issues.every((issue) => issue.description?.includes(marker))) return issues.map(defect);
     return fail('unsupported', 'the tracker ignores the search for the marker');
   },

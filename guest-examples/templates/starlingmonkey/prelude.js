@@ -1,1 +1,1 @@
-// StarlingMonkey has the web platform: nothing is missing.
+// This file is empty, because StarlingMonkey has all objects that the other `prelude.js` defines for QuickJS.

@@ -1,8 +1,8 @@
-// A connector for a small tracker. The contract, which is also the manual, is `wit/connector.wit`.
+// A connector for a small tracker. The contract and the manual are in `wit/connector.wit`.
 //
-// Each exported interface is an exported object. Names in kebab-case become camelCase. An absent
-// option is undefined. `fail` throws an error of the contract; any other exception ends the run, and
-// the run's log shows its stack. No function is async: `send` returns when the tracker has answered.
+// Each exported interface is an exported object. A name in kebab-case becomes camelCase. An option without
+// a value is undefined. `fail` throws an error of the contract. Any other exception ends the run, and the
+// run's log shows its stack. No function is async: `send` returns when the tracker has answered.
 import type * as Defects from 'jackfield:connector/defects@0.1.0';
 import type * as Kpis from 'jackfield:connector/kpis@0.1.0';
 import type * as Plugin from 'jackfield:connector/plugin@0.1.0';
@@ -10,16 +10,16 @@ import * as report from 'jackfield:connector/report@0.1.0';
 import { fail, idOf, page, part, settings, tracker } from './jackfield.js';
 import schema from './settings.schema.json';
 
-const api = tracker({ name: 'The tracker', address: 'url', secret: 'api-key', words: '/errors' });
+const api = tracker({ name: 'The tracker', address: 'url', secret: 'api-key', reasons: '/errors' });
 
-/** The settings of `settings.schema.json`. The connector never sees the API key: the host adds it. */
+/** The settings of `settings.schema.json`. The host adds the API key to each request. */
 type Settings = { url: string; project: string; critical: string[] };
 const given = () => settings<Settings>(schema);
 
 type Named = { id: number; name: string };
 type Issue = { id: number; subject: string; description?: string; status?: Named; priority?: Named };
 
-/** The key's user. Other requests may answer a wrong key as an anonymous visitor. */
+/** Returns the user of the key. A tracker may answer other requests even if the key is wrong. */
 const user = (): string => api.get('/users/current.json', '/user/login');
 
 const defect = (issue: Issue): Defects.Defect => ({
@@ -37,7 +37,7 @@ export const plugin: typeof Plugin = {
     version: '0.1.0',
     summary: 'Creates, finds and counts issues of a small tracker.',
     settings: JSON.stringify(schema),
-    indexDelaySeconds: 0, // how long the tracker's search may not find a new issue
+    indexDelaySeconds: 0, // for so many seconds, the search may not find a new issue
   }),
 
   check: () => `reached as ${user()}, ${kpis.count('').open} open issues`,
@@ -46,7 +46,7 @@ export const plugin: typeof Plugin = {
 };
 
 export const defects: typeof Defects = {
-  /** Reads the report first, checks what may fail, and sends the only write last. */
+  /** Reads the report first, and sends the only write last. So no issue exists if a step fails. */
   create(_test, marker) {
     const issue = {
       description: report.description('markdown', 16000, marker),
@@ -59,7 +59,7 @@ export const defects: typeof Defects = {
   find(marker) {
     const query = { status_id: '*', limit: 5, description: `~${marker}` };
     const issues: Issue[] = api.get('/issues.json', '/issues', query);
-    if (issues.length === 0) user(); // fails if the key is wrong: the list would be empty, too
+    if (issues.length === 0) user(); // The list is also empty if the key is wrong. Then this request fails.
     if (!issues.every((issue) => issue.description?.includes(marker))) {
       fail('unsupported', 'the tracker ignores the search for the marker');
     }

@@ -1,11 +1,11 @@
-//! Builds the programs with which the server is compared into `target/bench`. Their versions are
-//! pinned.
+//! Builds the programs with which the server is compared, below `target/bench`. The versions of
+//! these programs and of their dependencies are pinned.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::step::{cargo, run, step};
+use crate::step::{cargo_command, run_program, run_step};
 use crate::tools;
 use crate::workspace::Workspace;
 
@@ -14,20 +14,19 @@ use super::{build_crate, peers_folder};
 /// The version of wasmtime that the server uses.
 const WASMTIME_VERSION: &str = "48.0.8";
 
-/// The default features of wasmtime, without commands and interfaces that `wasmtime serve` does not
-/// use.
+/// The default features of wasmtime's program, except features that `wasmtime serve` does not use.
 const WASMTIME_FEATURES: &str = "run,compile,serve,backtrace,parallel-compilation,\
     pooling-allocator,logging,component-model,component-model-async,threads,gc,gc-copying,gc-drc,\
     gc-null,stack-switching,debug-builtins,addr2line,demangle,coredump,profiling,cache";
 
-/// Builds the handler without a sandbox and without a store. Its throughput is the upper limit for
-/// the server.
-pub(super) fn build_native(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
+/// Builds a handler that has neither a sandbox nor a store. Its throughput is the upper limit for
+/// the throughput of the server.
+pub(super) fn build_native_handler(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
     build_crate(workspace, "native", folder, &[])
 }
 
-/// Builds all other programs.
-pub(super) fn build_all(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
+/// Builds all programs except the native handler.
+pub(super) fn build_other_programs(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
     let source = |name: &str| peers_folder(workspace).join(name);
     tools::install_node_modules(&source("fastify"), &folder.join("fastify"))?;
     // Node.js searches packages in the folder of the script.
@@ -47,11 +46,11 @@ fn install_wasmtime(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> 
     if installed.is_ok_and(|it| String::from_utf8_lossy(&it.stdout).starts_with(&wanted)) {
         return Ok(());
     }
-    step("wasmtime (takes many minutes)", || {
-        let mut install = cargo(&workspace.root);
+    run_step("wasmtime (takes many minutes)", || {
+        let mut install = cargo_command(&workspace.root);
         install.args(["install", "wasmtime-cli", "--version", WASMTIME_VERSION, "--locked"]);
         install.args(["--no-default-features", "--features", WASMTIME_FEATURES]);
         install.arg("--target-dir").arg(folder.join("build"));
-        run(install.arg("--root").arg(folder), "")
+        run_program(install.arg("--root").arg(folder), "")
     })
 }

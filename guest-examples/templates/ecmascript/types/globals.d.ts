@@ -1,5 +1,5 @@
-// The global objects that exist beside those of the language. QuickJS has no fetch, no timers, no
-// crypto and no Intl: requests are sent with `http`.
+// The global objects that exist in addition to those of the language. QuickJS has no fetch, no timers, no
+// crypto and no Intl. Send requests with the interface `http`.
 
 interface Console {
   /** Adds a line to the run's log. */

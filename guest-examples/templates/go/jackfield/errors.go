@@ -12,7 +12,7 @@ import (
 	"wit_component/jackfield_connector_model"
 )
 
-// The kinds of errors.
+// The codes of errors.
 const (
 	Rejected     = jackfield_connector_model.ErrorCodeRejected
 	Unauthorized = jackfield_connector_model.ErrorCodeUnauthorized
@@ -25,7 +25,7 @@ const (
 // Failure is an error of the contract.
 type Failure struct {
 	contract jackfield_connector_model.Error
-	// Status is that of the tracker's answer; 0 if there was none.
+	// Status is the status of the tracker's answer. It is 0 if there was no answer.
 	Status uint16
 }
 
@@ -35,7 +35,7 @@ func Fail(code jackfield_connector_model.ErrorCode, format string, values ...any
 	return &Failure{contract: jackfield_connector_model.Error{Code: code, Message: message}}
 }
 
-// About names the setting that a person must change.
+// About adds the name of the setting that a person must change.
 func (it *Failure) About(setting string) *Failure {
 	it.contract.Setting = Some(setting)
 	return it
@@ -43,16 +43,16 @@ func (it *Failure) About(setting string) *Failure {
 
 func (it *Failure) Error() string { return it.contract.Message }
 
-// Contract is what the host gets.
+// Contract returns the error as the host receives it.
 func (it *Failure) Contract() jackfield_connector_model.Error { return it.contract }
 
-// IsNotFound says whether the tracker answered 404.
+// IsNotFound returns whether the tracker answered with the status 404.
 func IsNotFound(err error) bool {
 	var failure *Failure
 	return errors.As(err, &failure) && failure.Status == 404
 }
 
-// Marked refuses a record that a search returned and that does not have the marker.
+// Marked returns an error if the text of a found record does not contain the marker.
 func (it Tracker) Marked(text, marker string) error {
 	if strings.Contains(text, marker) {
 		return nil
@@ -60,7 +60,7 @@ func (it Tracker) Marked(text, marker string) error {
 	return Fail(Unsupported, "%s ignores the search for the marker", it.Name)
 }
 
-// Try turns a result of the contract into a value and an error.
+// Try converts a result of the contract to a value and an error.
 func Try[T any](result wit_types.Result[T, jackfield_connector_model.Error]) (value T, err error) {
 	if result.IsErr() {
 		return value, &Failure{contract: result.Err()}
@@ -68,7 +68,7 @@ func Try[T any](result wit_types.Result[T, jackfield_connector_model.Error]) (va
 	return result.Ok(), nil
 }
 
-// refused turns an answer without success into an error that says what to do.
+// refused converts an answer that refuses a request to an error. The error says what to do.
 func (it Tracker) refused(response jackfield_connector_http.Response, answered string) *Failure {
 	status, location := response.Status, header(response, "location")
 	failure := Fail(Rejected, "%s", answered)
@@ -107,11 +107,12 @@ func header(response jackfield_connector_http.Response, name string) string {
 	return ""
 }
 
-// isPage says whether an answer is a page for people.
+// isPage returns whether an answer is a page of HTML.
 func isPage(text string) bool { return strings.HasPrefix(strings.TrimSpace(text), "<") }
 
-// secondsUntil reads `Retry-After`, which is a number or a time. A time is compared with the time of
-// the answer, because the clocks of the tracker and of this machine may differ.
+// secondsUntil returns the wait that the header `Retry-After` requests. The header is a number of seconds or a
+// time. A time is compared with the time of the answer, because the clocks of the tracker and of this machine
+// may differ.
 func secondsUntil(wait, answered string) wit_types.Option[uint32] {
 	if seconds, err := strconv.ParseUint(strings.TrimSpace(wait), 10, 32); err == nil {
 		return Some(uint32(seconds))

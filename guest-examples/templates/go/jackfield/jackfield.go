@@ -1,5 +1,5 @@
-// Package jackfield is what every connector in Go needs: settings with their defaults, requests with JSON
-// answers, and errors that say what to do.
+// Package jackfield is a library for connectors in Go. Its functions read the settings with their defaults,
+// send requests, read JSON answers, and make errors that say what to do.
 package jackfield
 
 import (
@@ -22,13 +22,13 @@ type (
 	Counts     = jackfield_connector_model.Counts
 )
 
-// Some is a value of the contract that is present.
+// Some returns an option of the contract that contains a value.
 func Some[T any](value T) wit_types.Option[T] { return wit_types.Some(value) }
 
-// None is a value of the contract that is absent.
+// None returns an option of the contract that contains no value.
 func None[T any]() wit_types.Option[T] { return wit_types.None[T]() }
 
-// Text is absent if it is empty.
+// Text returns an option that contains the text. If the text is empty, the option contains no value.
 func Text(text string) wit_types.Option[string] {
 	if text == "" {
 		return None[string]()
@@ -36,8 +36,8 @@ func Text(text string) wit_types.Option[string] {
 	return Some(text)
 }
 
-// Settings reads the connection's settings, with the defaults of the schema, which the host does not
-// fill in. Members are found by their names in upper or lower case.
+// Settings reads the connection's settings, and adds the defaults of the schema. The host does not add them. The
+// names of the members of T may be in upper or lower case.
 func Settings[T any](schema string) (settings T) {
 	var described struct {
 		Properties map[string]struct{ Default json.RawMessage }
@@ -56,22 +56,23 @@ func Settings[T any](schema string) (settings T) {
 	return settings
 }
 
-// must ends the call: the host has checked the settings, so the schema does not fit the code.
+// must ends the call if there is an error. The host has checked the settings, so an error means that the schema
+// does not fit the code.
 func must(err error) {
 	if err != nil {
 		panic(err)
 	}
 }
 
-// Named is a record with a number and a name.
+// Named is a record of the tracker that has a number and a name.
 type Named struct {
 	ID   uint64
 	Name string
 }
 
-// IDs are those of the records that a setting names, separated. The tracker's list of records is at a path,
-// and in a part of the answer. An unknown name is an error: if it were ignored, a count would be zero,
-// without an error.
+// IDs returns the ids of the records that a setting names, with the separator between them. It requests the
+// tracker's list of records from `path`; the list is in the part `wanted` of the answer. An unknown name is an
+// error. Otherwise a count would be zero, and no person would notice.
 func (it Tracker) IDs(path, wanted string, names []string, setting, separator string) (string, error) {
 	known, err := Get[[]Named](it, path, wanted, nil)
 	if err != nil {
@@ -88,7 +89,7 @@ func (it Tracker) IDs(path, wanted string, names []string, setting, separator st
 	return strings.Join(ids, separator), nil
 }
 
-// ID is that of the record with this name.
+// ID returns the id of the record that has this name.
 func ID(known []Named, name, setting string) (uint64, error) {
 	var names []string
 	for _, record := range known {
@@ -104,20 +105,20 @@ func ID(known []Named, name, setting string) (uint64, error) {
 // Pair is a parameter of a query, or a header.
 type Pair [2]string
 
-// Pairs are sent in this order, without those whose value is empty.
+// Pairs are sent in this order. A pair whose value is empty is not sent.
 type Pairs []Pair
 
 // Object is a JSON object.
 type Object = map[string]any
 
-// Page is the address of a page that people open. `base` is the tracker's address in the settings.
+// Page returns the address of a page for people. `base` is the tracker's address in the settings.
 func Page(base, path string, query Pairs) string {
 	address, before := strings.TrimRight(base, "/")+path, "?"
 	for _, pair := range query {
 		if pair[1] == "" {
 			continue
 		}
-		// QueryEscape writes a space as `+`, which not every tracker reads.
+		// QueryEscape encodes a space as `+`. Not every tracker decodes `+` as a space.
 		value := strings.ReplaceAll(url.QueryEscape(pair[1]), "+", "%20")
 		address += before + url.QueryEscape(pair[0]) + "=" + value
 		before = "&"

@@ -11,40 +11,40 @@ import (
 	"wit_component/jackfield_connector_http"
 )
 
-// plainBytesMax is how much of a refusal that is not JSON is shown.
+// plainBytesMax is how many bytes an error quotes of a refusal that is not JSON.
 const plainBytesMax = 300
 
-// Tracker is a tracker with a JSON API. Paths are below the address of the setting, and
-// percent-encoded. Error messages use the names.
+// Tracker is a tracker with a JSON API, and the names that error messages contain. The paths of requests are
+// relative to the tracker's address, and percent-encoded.
 type Tracker struct {
-	Name    string // the tracker's name
-	Address string // the setting with its address
-	Secret  string // the setting with the credentials
-	Words   string // where a refusal explains itself: "/errors", "/error/msg"
+	Name    string // the name of the tracker
+	Address string // the name of the setting that contains the tracker's address
+	Secret  string // the name of the setting that contains the credentials
+	Reasons string // the path of the reasons in a refusal, such as "/errors"
 }
 
-// More is what a request may have beyond its method and path.
+// More contains the optional parts of a request.
 type More struct {
 	Query, Headers Pairs
-	JSON           any                              // the body, as JSON,
+	JSON           any                              // a JSON body,
 	Body           *jackfield_connector_http.Body   // or any other body of the contract
-	Effect         *jackfield_connector_http.Effect // if it does not follow from the method
+	Effect         *jackfield_connector_http.Effect // needed if the effect does not follow from the method
 }
 
-// Get is the part of an answer.
+// Get sends a GET request, and returns the part `wanted` of its answer.
 func Get[T any](tracker Tracker, path, wanted string, query Pairs) (T, error) {
 	answer, err := tracker.Request(jackfield_connector_http.MethodGet, path, More{Query: query})
 	return Part[T](answer, wanted, err)
 }
 
-// Post is a write; it returns a part of its answer.
+// Post sends a POST request, which is a write, and returns the part `wanted` of its answer.
 func Post[T any](tracker Tracker, path, wanted string, body any) (T, error) {
 	answer, err := tracker.Request(jackfield_connector_http.MethodPost, path, More{JSON: body})
 	return Part[T](answer, wanted, err)
 }
 
-// Part is the part of an answer at a path such as "/user/login". Without it, the answer is not the
-// tracker's. An error that is given is handed on.
+// Part returns the part of an answer at a path such as "/user/login". A missing part is an error, because the
+// answer is not that of the expected tracker then. If `err` is an error, Part returns this error.
 func Part[T any](answer json.RawMessage, path string, err error) (part T, _ error) {
 	if err != nil {
 		return part, err
@@ -73,7 +73,8 @@ func at(answer json.RawMessage, path string) json.RawMessage {
 	return answer
 }
 
-// Request sends a request. Every answer without success is an error; an answer without a body is nil.
+// Request sends a request, and returns the JSON answer. An answer with another status than 2xx is an error. For
+// an answer without a body, it returns an empty message.
 func (it Tracker) Request(method jackfield_connector_http.Method, path string, more More) (json.RawMessage, error) {
 	response, err := send(method, path, more)
 	if err != nil {
@@ -92,7 +93,7 @@ func (it Tracker) Request(method jackfield_connector_http.Method, path string, m
 	}
 	words := text[:min(len(text), plainBytesMax)]
 	if isJSON {
-		words = wordsOf(at(answer, it.Words))
+		words = wordsOf(at(answer, it.Reasons))
 	} else if isPage(text) {
 		words = ""
 	}
@@ -102,7 +103,7 @@ func (it Tracker) Request(method jackfield_connector_http.Method, path string, m
 	return nil, it.refused(response, answered)
 }
 
-// wordsOf is the tracker's own explanation: a text, or the texts of a list or an object.
+// wordsOf joins the tracker's reasons for a refusal. They are a text, or the texts of a list or an object.
 func wordsOf(found json.RawMessage) string {
 	var value any
 	_ = json.Unmarshal(found, &value)

@@ -1,17 +1,17 @@
-//! A connector for a small tracker. The contract, which is also the manual, is `wit/connector.wit`.
+//! A connector for a small tracker. The contract and the manual are in `wit/connector.wit`.
 
 use jackfield_connector_kit::*;
 use serde::Deserialize;
 
 const TRACKER: Tracker =
-    Tracker { name: "The tracker", address: "url", secret: "api-key", words: "/errors" };
+    Tracker { name: "The tracker", address: "url", secret: "api-key", reasons: "/errors" };
 
-/// The settings of `settings.schema.json`. The connector never sees the API key: the host adds it.
+/// The settings of `settings.schema.json`. The host adds the API key to each request.
 #[derive(Deserialize)]
 struct Settings {
     url: String,
     project: String,
-    critical: List,
+    critical: TextList,
 }
 
 #[derive(Deserialize)]
@@ -19,8 +19,8 @@ struct Issue {
     id: u64,
     subject: String,
     description: String,
-    status: Named,
-    priority: Named,
+    status: NamedRecord,
+    priority: NamedRecord,
 }
 
 struct SampleTracker;
@@ -38,31 +38,31 @@ impl Connector for SampleTracker {
         Ok(format!("reached as {}, {} open issues", user()?, Self::count(settings, "")?.open))
     }
 
-    /// Reads the report first, checks what may fail, and sends the only write last.
+    /// Reads the report first, and sends the only write last. So no issue exists if a step fails.
     fn create(settings: Settings, _test: FailedTest, marker: &str) -> Result<Defect, Error> {
-        let issue = json!({"issue": {"project_id": settings.project,
+        let body = json!({"issue": {"project_id": settings.project,
             "description": report::description("markdown", 16_000, Some(marker))?,
             "subject": report::title(255)}});
-        Ok(TRACKER.post("/issues.json").json(issue).fetch::<Issue>("/issue")?.defect(&settings))
+        Ok(TRACKER.post("/issues.json").json(body).fetch::<Issue>("/issue")?.into_defect(&settings))
     }
 
     fn find(settings: Settings, marker: &str) -> Result<Vec<Defect>, Error> {
         let list = TRACKER.get("/issues.json").query("status_id", "*").query("limit", 5);
         let found: Vec<Issue> = list.query("description", format!("~{marker}")).fetch("/issues")?;
         if found.is_empty() {
-            user()?; // Fails if the key is wrong: the list would be empty, too.
+            user()?; // The list is also empty if the key is wrong. Then this request fails.
         }
         if !found.iter().all(|issue| issue.description.contains(marker)) {
             return Err(Error::unsupported("the tracker ignores the search for the marker"));
         }
-        Ok(found.into_iter().map(|issue| issue.defect(&settings)).collect())
+        Ok(found.into_iter().map(|issue| issue.into_defect(&settings)).collect())
     }
 
     fn count(settings: Settings, _project: &str) -> Result<Counts, Error> {
         user()?;
         let priorities = TRACKER.get("/enumerations/issue_priorities.json");
-        let known: Vec<Named> = priorities.fetch("/issue_priorities")?;
-        let critical = ids_of(&known, &settings.critical, "critical", "|")?;
+        let records: Vec<NamedRecord> = priorities.fetch("/issue_priorities")?;
+        let critical = ids_of(&records, &settings.critical, "critical", "|")?;
         let path = format!("/projects/{}/issues", settings.project);
         let count = |filter: &[(&str, &str)]| -> Result<u32, Error> {
             let request = TRACKER.get(format!("{path}.json")).queries(filter);
@@ -75,17 +75,17 @@ impl Connector for SampleTracker {
             closed: count(&[("status_id", "closed")])?,
             critical,
             moderate: open.saturating_sub(critical),
-            critical_link: Some(page(&settings.url, &path, &open_critical)),
+            critical_link: Some(page_address(&settings.url, &path, &open_critical)),
         })
     }
 }
 
 impl Issue {
-    fn defect(self, settings: &Settings) -> Defect {
+    fn into_defect(self, settings: &Settings) -> Defect {
         Defect {
             key: self.id.to_string(),
             title: self.subject,
-            link: page(&settings.url, &format!("/issues/{}", self.id), &[]),
+            link: page_address(&settings.url, &format!("/issues/{}", self.id), &[]),
             status: Some(self.status.name),
             priority: Some(self.priority.name),
             description: Some(self.description),
@@ -93,7 +93,7 @@ impl Issue {
     }
 }
 
-/// The key's user. Other requests may answer a wrong key as an anonymous visitor.
+/// Returns the user of the key. A tracker may answer other requests even if the key is wrong.
 fn user() -> Result<String, Error> {
     TRACKER.get("/users/current.json").fetch("/user/login")
 }

@@ -1,5 +1,5 @@
-// Package report has the texts of the report. It is a package of its own, because worlds whose name begins
-// with `plain-` do not have it.
+// Package report returns the texts of the report. It is not in the package jackfield, because a world whose name
+// begins with `plain-` does not contain the report.
 package report
 
 import (
@@ -7,17 +7,17 @@ import (
 	"wit_component/jackfield_connector_report"
 )
 
-// Title is in one line, with at most this many characters.
+// Title returns the title, which is one line.
 func Title(maxCharacters uint32) string {
 	return jackfield_connector_report.Title(maxCharacters)
 }
 
-// Description is in a markup, such as `markdown`. Its first line contains the marker.
+// Description returns the description in a markup, such as `markdown`. Its first line contains the marker.
 func Description(markup string, maxCharacters uint32, marker string) (string, error) {
 	return jackfield.Try(jackfield_connector_report.Description(markup, maxCharacters, jackfield.Some(marker)))
 }
 
-// Comment is that on a defect whose test failed again.
+// Comment returns the text of a comment on a defect whose test has failed again.
 func Comment(markup string, maxCharacters uint32, marker string) (string, error) {
 	return jackfield.Try(jackfield_connector_report.Comment(markup, maxCharacters, marker))
 }
