@@ -42,8 +42,9 @@ pub struct Component {
 }
 
 /// Builds the project in `folder` with the usual tools of its language. Tools from PyPI are
-/// installed below `shared_tools` or, if that is `None`, into the project. `build` calls
-/// `on_step` at the start and at the end of each step. The tools print to stderr.
+/// installed below `shared_tools` or, if that is `None` or cannot be written, into the project.
+/// `build` calls `on_step` at the start of each step, and at the end of each step that succeeds.
+/// The tools print to stderr.
 ///
 /// # Errors
 /// The folder is not a project, a tool is missing or too old, or a step failed.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::{Engine, Language};
 
-/// The reason why a project cannot be created or built. Its text also says what to do.
+/// The reason why a project cannot be created or built. Most of the texts also say what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorError {
     /// The name does not follow the rules for names of connectors.
@@ -56,7 +56,7 @@ pub enum AuthorError {
         /// The reason that the operating system gave.
         source: io::Error,
     },
-    /// A tool is not installed.
+    /// A tool cannot be started, usually because it is not installed.
     #[error("{program} is needed and cannot be run ({source}): {fix}")]
     NoTool {
         /// The name of the program that could not be started, such as `npm`.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{AuthorError, Language};
 
-/// The maximum length of a connector's name.
+/// The maximum length of a connector's name, bytes.
 const NAME_BYTES_MAX: usize = 64;
 
 /// The project of a connector.

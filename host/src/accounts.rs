@@ -138,7 +138,7 @@ impl Accounts {
     /// Creates a named token.
     ///
     /// # Errors
-    /// The name cannot be used or is taken, or the store failed.
+    /// The name cannot be used or is taken, there are too many tokens, or the store failed.
     pub async fn create(
         &self,
         new: NewToken,

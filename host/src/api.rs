@@ -1,8 +1,8 @@
 //! The types of requests and answers of the admin API. Both `http` and `cli` use these types, so
 //! that server and client agree. This module never sends or receives anything.
 //!
-//! The name of each field is the name of the JSON member. The server refuses a request with an
-//! unknown member. Later versions may add members to answers.
+//! The name of each field is the name of the JSON member, unless `serde` renames the member. The
+//! server refuses a request with an unknown member. Later versions may add members to answers.
 
 mod apply;
 mod audit;
@@ -108,6 +108,6 @@ pub struct ConnectorDifference {
 pub struct ServerVersion {
     /// The host name of the server, and the id of its process.
     pub server: String,
-    /// SHA-256 of the connector's file; absent if the server has no version that can be used.
+    /// SHA-256 of the file of the version; `null` if the server has no version that can be used.
     pub sha256: Option<String>,
 }

@@ -59,8 +59,8 @@ pub use reload::Reloader;
 pub use sockets::{PassedSockets, tls_files};
 pub(crate) use store::postgres_settings;
 
-/// How long the server waits after it stopped every guest. During this wait, writes in progress
-/// end, outcomes are stored and answers are sent.
+/// Maximum time for which the server waits after it stopped every guest. During this wait, writes
+/// in progress end, outcomes are stored and answers are sent.
 const STOP_WAIT: Duration = Duration::from_secs(10);
 
 /// The two signals that end the server.
@@ -90,12 +90,12 @@ pub struct App {
     /// Cancelled to end the background work, such as the folder watch and the sweep.
     background_cancel: CancellationToken,
     sandbox: Arc<Sandbox>,
-    /// Keeps the data folder locked until the process ends, so that only one server uses the
+    /// Keeps the data folder locked until this value is dropped, so that only one server uses the
     /// folder.
     _lock: DataLock,
 }
 
-/// The parts that run guests. A process has one instance of each part.
+/// The parts that run guests. A server has one instance of each part.
 struct GuestRuntime {
     engine: Arc<Engine>,
     egress: Arc<Egress>,
@@ -214,7 +214,8 @@ impl App {
 
     /// Answers requests until `shutdown` is signalled. Then accepts no more connections, lets
     /// running work finish, and writes the queued data to the store. Runs that have not ended after
-    /// `drain_ms` are stopped, and their outcomes are stored like the outcomes of all runs.
+    /// `drain_ms`, or when `stop_now` is cancelled, are stopped, and their outcomes are stored like
+    /// those of all runs. The next start recovers work that does not end within 10 s after that.
     ///
     /// # Errors
     /// A listener failed.
@@ -237,7 +238,8 @@ impl App {
         result.context("a listener failed")
     }
 
-    /// Answers requests until `shutdown` is signalled. Returns when all work has ended.
+    /// Answers requests until `shutdown` is signalled, or until a listener fails. Returns when all
+    /// work has ended.
     async fn serve(&self, listeners: Listeners, shutdown: &Shutdown) -> std::io::Result<()> {
         let (hooks, admin) = self.routers();
         let drain = Duration::from_millis(self.config.current().drain_ms) + STOP_WAIT;
@@ -258,8 +260,9 @@ impl App {
         result
     }
 
-    /// Waits for the shutdown signal and then for `drain_ms`. Then stops every guest, and returns
-    /// after another [`STOP_WAIT`].
+    /// Waits for the shutdown signal, and then for `drain_ms`, at least
+    /// [`http::LAST_REQUESTS_TIME`]. `stop_now` ends the second wait. Then stops every guest, and
+    /// returns after [`STOP_WAIT`].
     async fn stop_after_drain(&self, shutdown: &Shutdown) {
         shutdown.drain.cancelled().await;
         self.background_cancel.cancel();

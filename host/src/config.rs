@@ -2,7 +2,7 @@
 //! reload. The result contains only plain values.
 //!
 //! This module never guesses: an unknown key or a value out of range is an error. The error
-//! contains the file, the key and what is allowed.
+//! contains the file or the variable, the key, and what is allowed.
 
 mod access;
 mod data_folder;
@@ -37,7 +37,7 @@ pub const PROXY_SECRET_HEADER: &str = "x-jackfield-proxy-secret";
 /// All settings of the server. A setting that the operator did not set has its default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// The address at which webhooks are accepted, and also the admin API unless `admin_listen` is
+    /// The address at which webhooks are accepted, and everything else unless `admin_listen` is
     /// set.
     pub listen: ListenAddress,
     /// The folder for the database, keys, compiled code and temporary files.
@@ -54,12 +54,12 @@ pub struct Config {
     pub store_password: Option<String>,
     /// Maximum number of connections from this server to the database.
     pub store_connections_max: u32,
-    /// Maximum time of a statement of the database, seconds.
+    /// Maximum time of a statement of the database that does not change the schema, seconds.
     pub store_statement_s: u32,
     /// Maximum time of an attempt to connect to the database, seconds.
     pub store_connect_s: u32,
     /// The address at which Test Manager reaches the server, with an optional path prefix. If it is
-    /// `None`, the address is `http://{listen}`.
+    /// `None`, the address of the main listener is used.
     pub public_url: Option<url::Url>,
     /// The address of a separate listener for everything except `/hooks`.
     pub admin_listen: Option<ListenAddress>,
@@ -73,8 +73,8 @@ pub struct Config {
     pub tls_certificate: Option<PathBuf>,
     /// The PEM file of the certificate's key.
     pub tls_key: Option<PathBuf>,
-    /// Host names to which a server on a loopback address answers, in addition to localhost and the
-    /// host of `public_url`.
+    /// Host names to which a server on a loopback address answers, in addition to localhost,
+    /// loopback addresses and the host of `public_url`.
     pub allowed_hosts: Vec<String>,
     /// The reverse proxies whose information about the client's address is trusted.
     pub trusted_proxies: Vec<Network>,
@@ -86,7 +86,7 @@ pub struct Config {
     /// The reference to the secret that the proxy sends in [`PROXY_SECRET_HEADER`]: `file:/path` or
     /// `env:NAME`.
     pub proxy_secret: Option<String>,
-    /// The identity provider with which browsers sign in.
+    /// The identity provider with which browsers sign in; `None` if there is none.
     pub oidc: Option<Oidc>,
     /// The settings for the export of traces. If they are `None`, no traces are recorded.
     pub traces: Option<Traces>,
@@ -108,26 +108,26 @@ pub struct Config {
     pub spool_bytes_max: u64,
     /// The pause between two scans of the plugins folder without a notification, milliseconds.
     pub rescan_ms: u64,
-    /// Maximum size of the stored compiled code, bytes. Code that versions in use or accepted
-    /// versions need is never deleted.
+    /// Size of the stored compiled code above which unused code is deleted, bytes. Code that
+    /// versions in use or accepted versions need is never deleted.
     pub compiled_bytes_max: u64,
-    /// Maximum age of stored events, days.
+    /// Age above which stored events are deleted in the background, days.
     pub events_days: u32,
-    /// Maximum number of stored events.
+    /// Number of stored events above which the oldest are deleted in the background.
     pub events_max: u64,
-    /// Maximum size of the stored events with their runs, bytes.
+    /// Size of the stored events with their runs above which the oldest are deleted, bytes.
     pub events_bytes_max: u64,
-    /// Maximum age of entries of the audit log, days.
+    /// Age above which entries of the audit log are deleted in the background, days.
     pub audit_days: u32,
     /// The pause before each repetition of the background work, such as the search for defects in
     /// doubt, milliseconds.
     pub sweep_ms: u64,
-    /// Duration of a lease on a defect's row, milliseconds. A lease is renewed after a third of
-    /// this time.
+    /// Duration of a lease on a defect's row, milliseconds. During a run, the lease is renewed
+    /// after each third of this time.
     pub lease_ms: u64,
     /// The time during which the tracker may still act on a create request that got no answer,
-    /// seconds. If it is `None`, this time has no limit, so a person must resolve every such
-    /// defect.
+    /// seconds. If it is `None`, this time has no limit, so a person must resolve each such defect
+    /// that no search finds.
     pub in_doubt_s: Option<u32>,
     /// The time for which running events may continue after the server begins to stop,
     /// milliseconds.
@@ -135,8 +135,8 @@ pub struct Config {
     /// The maximum age of stored counts that are returned without a request to the tracker,
     /// milliseconds.
     pub kpi_fresh_ms: u64,
-    /// A PEM file with certificates that are trusted for trackers, in addition to the system's
-    /// certificates.
+    /// A PEM file with certificates that are trusted for trackers and the other HTTP servers that
+    /// this server calls, in addition to the system's certificates.
     pub extra_ca_file: Option<PathBuf>,
     /// Folders that may contain the files of `file:` secrets.
     pub secret_file_roots: Vec<PathBuf>,
@@ -153,10 +153,10 @@ pub struct Config {
 /// Parts of Test Manager's protocol that are not documented publicly, and the rate of its requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
-    /// Maximum rate of the requests of one connection, requests per second. Create Defect has
-    /// a limit of this size, and all other requests share a second limit of this size.
+    /// Maximum rate of the requests of one connection, requests per second. Create Defect, probes
+    /// without a required credential, and all other requests have separate limits of this size.
     pub requests_per_s: u32,
-    /// The burst: the number of requests that a connection answers at once before the rate applies.
+    /// The burst of each limit: the number of requests that are answered at once before it applies.
     pub requests_burst: u32,
     /// Additional paths below the token that are recognised as Create Defect.
     pub create_defect_paths: Vec<String>,
@@ -273,13 +273,13 @@ impl Config {
     }
 
     /// Reads the configuration. The environment overrides the file, and the file overrides the
-    /// defaults. The variables are `JACKFIELD_<KEY>` for a key of the top level,
-    /// `JACKFIELD_LIMITS_<NAME>`, `JACKFIELD_WEBHOOK_<KEY>`, `JACKFIELD_CREATE_<KEY>`. Items of
-    /// lists are separated by commas. An empty variable counts as not set. All other variables of
-    /// the environment are ignored.
+    /// defaults. The variables are `JACKFIELD_<KEY>` for a key of the top level, and
+    /// `JACKFIELD_<TABLE>_<KEY>` for the tables `webhook`, `create`, `limits`, `oidc` and `traces`.
+    /// Items of lists are separated by commas. An empty variable counts as not set. All other
+    /// variables of the environment are ignored.
     ///
     /// # Errors
-    /// The file cannot be read or is not TOML, a key is unknown, or a value is not allowed.
+    /// The file cannot be read or is not TOML, or a key, a value or a combination is not allowed.
     pub fn load(
         file: Option<&Path>,
         env: impl Iterator<Item = (String, String)>,
@@ -297,7 +297,7 @@ impl Config {
     }
 
     /// Reports each variable `JACKFIELD_…` that is not a setting, with the nearest setting. Does
-    /// not report empty variables and variables that Kubernetes sets for services.
+    /// not report empty variables, secrets, and variables that Kubernetes sets for services.
     #[must_use]
     pub fn unknown_variables(&self, env: impl Iterator<Item = (String, String)>) -> Vec<String> {
         environment::unknown_variables(env, &self.secret_env_prefixes)

@@ -1,9 +1,9 @@
 //! The conformance suite of `jackfield test`. It tests whether a connector follows the manual for
 //! connectors. The manual is the comments in `wit/connector.wit`.
 //!
-//! The suite replays recorded calls. In each replay, it replaces one answer of the tracker by a
-//! fault. It needs no server and no database. It sends requests to a tracker only while it records
-//! the calls.
+//! The suite replays recorded calls: first without a fault, then once for each fault, which
+//! replaces an answer of the tracker. It needs no server and no database. It sends requests to a
+//! tracker only while it records the calls.
 
 mod check;
 mod described;

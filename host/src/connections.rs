@@ -61,7 +61,7 @@ pub struct Dependencies {
     pub history: Arc<History>,
     /// The connectors that the connections use.
     pub plugins: Arc<Plugins>,
-    /// Runs `check`.
+    /// Runs `check` and `choices`.
     pub sandbox: Arc<Sandbox>,
     /// Connects to trackers in the first steps of a `try`.
     pub egress: Arc<Egress>,
@@ -104,7 +104,7 @@ pub enum ConnectionError {
          read it again and repeat your change"
     )]
     Changed(u64),
-    /// A person must consent first, or the version does not need consent.
+    /// A person must consent first, or the version cannot be accepted or is already accepted.
     #[error("{0}")]
     Consent(String),
     /// The store refused or failed.
@@ -138,7 +138,7 @@ impl Connections {
     /// regularly, because secrets that are stored elsewhere (`file:`, `env:`) may change.
     ///
     /// # Errors
-    /// The store cannot be read; the connections in memory are not changed.
+    /// The store failed; the connections in memory are not changed.
     pub async fn load(&self) -> Result<(), StoreError> {
         for id in self.loaded.load(&self.deps).await? {
             self.reset_after_edit(id);
@@ -151,7 +151,7 @@ impl Connections {
     /// Reads a connection that another server has changed.
     ///
     /// # Errors
-    /// The store cannot be read; the connections in memory are not changed.
+    /// The store failed; the connections in memory are not changed.
     pub async fn reload_changed(&self, id: ConnectionId) -> Result<(), StoreError> {
         if self.loaded.load_one(id, &self.deps).await? {
             self.reset_after_edit(id);
@@ -175,7 +175,7 @@ impl Connections {
         self.loaded.by_token(token, self.deps.clock.since_boot())
     }
 
-    /// Makes the reports of a failed test for follow-up steps. If the connector asks for test data,
+    /// Makes the reports of a failed test for follow-up steps. If the connector may read test data,
     /// the data for the reports may be fetched from Test Manager until `read_until`. If the
     /// settings of the report can no longer be read, nothing is read from Test Manager, because
     /// these settings specify which texts must be masked.
@@ -216,15 +216,15 @@ impl Connections {
         self.loaded.by_id(id).map(|entry| Arc::clone(&entry.active))
     }
 
-    /// Whether the connection still has the settings, secrets and grants of `active`.
+    /// Whether `active` is still in the list. An edit, or a change of a secret, replaces it.
     #[must_use]
     pub fn is_current(&self, active: &Arc<ActiveConnection>) -> bool {
         let id = active.connection.id;
         self.loaded.by_id(id).is_some_and(|entry| Arc::ptr_eq(&entry.active, active))
     }
 
-    /// Returns the number of the last edit of the connection; `None` if the connection no longer
-    /// has the settings, secrets and grants of `active`.
+    /// Returns the number of the last edit of the connection; `None` if `active` is no longer in
+    /// the list.
     #[must_use]
     pub fn revision_of(&self, active: &Arc<ActiveConnection>) -> Option<u64> {
         let entry = self.loaded.by_id(active.connection.id)?;
@@ -261,7 +261,7 @@ impl Connections {
         connector.map_err(|unavailable| Refusal::ConnectorUnavailable(unavailable.to_string()))
     }
 
-    /// Returns the longest measured index delay of the connection, milliseconds.
+    /// Returns the longest measured index delay of the connection, milliseconds; 0 by default.
     #[must_use]
     pub fn index_lag_ms(&self, id: ConnectionId) -> u64 {
         self.loaded.by_id(id).map_or(0, |entry| entry.index_lag_ms())

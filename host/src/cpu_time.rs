@@ -1,7 +1,7 @@
 //! Measures the CPU time of a run, and how long the run waits for its polls.
 //!
-//! The CPU time of a run is the CPU time that threads use while they poll the guest. While a run
-//! waits for the tracker, it uses no CPU time.
+//! The CPU time of a run is the CPU time that threads use while they poll the guest, or a future
+//! that the host runs for it. While a run waits for the tracker, it uses no CPU time.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -30,7 +30,7 @@ impl Ticks {
 /// Measures the CPU time of a run, its polls, and how long it waited for them.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
-    /// The CPU time of all polls that have ended, nanoseconds.
+    /// The CPU time of all polls that have ended, of the guest and of charged futures, nanoseconds.
     spent_ns: AtomicU64,
     /// The CPU time of the polling thread when the current poll began; 0 if no poll is running.
     poll_start_ns: AtomicU64,

@@ -1,7 +1,7 @@
-//! Creates defects, at most one for each failed test. The module `create` runs the steps of a
-//! Create Defect event. Three modules work in the background: `sweep` searches for defects in
-//! doubt, `follow_up` adds comments and attachments, and `index_lag` measures how late a search
-//! finds new records.
+//! Creates defects, at most one for each generation of a failed test. The module `create` runs the
+//! steps of a Create Defect event. Three modules work in the background: `sweep` searches for
+//! defects in doubt, `follow_up` adds comments and attachments, and `index_lag` measures how late a
+//! search finds new records.
 //!
 //! This room never uses axum, SQL or wasmtime. Its functions return a value or a [`Refusal`].
 
@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::LiveConfig;
 use crate::connections::Connections;
 use crate::domain::{
-    Clock, Decision, Defect, DefectId, DefectRecord, FollowUpStep, Lease, Outcome, OutcomeCode,
+    Clock, Decision, Defect, DefectId, DefectRecord, FollowUpKind, Lease, Outcome, OutcomeCode,
     Refusal,
 };
 use crate::egress::ActiveConnection;
@@ -43,7 +43,7 @@ pub struct Dependencies {
     pub history: Arc<History>,
     /// The connections that the defects belong to.
     pub connections: Arc<Connections>,
-    /// Runs `create` and `find`.
+    /// Runs the exports of the connectors.
     pub sandbox: Arc<Sandbox>,
     /// The wall clock and the time since boot.
     pub clock: Arc<dyn Clock>,
@@ -139,14 +139,14 @@ impl Defects {
 
     /// Returns the follow-up steps that are needed after a person adopted a defect. If the
     /// connector can attach files, the missing files are attached.
-    async fn steps_after_adoption(&self, id: DefectId) -> Result<Vec<FollowUpStep>, StoreError> {
+    async fn steps_after_adoption(&self, id: DefectId) -> Result<Vec<FollowUpKind>, StoreError> {
         let connections = &self.deps.connections;
         let record = self.deps.store.defect(id).await?.ok_or(StoreError::NotFound("defect"))?;
         let Some(active) = connections.active(record.connection) else { return Ok(Vec::new()) };
         let connector = connections.connector_for(&active.connection);
         let attaches =
             connector.is_ok_and(|connector| connections.can_attach_files(&active, &connector));
-        Ok(if attaches { vec![FollowUpStep::ListAttachments] } else { Vec::new() })
+        Ok(if attaches { vec![FollowUpKind::ListAttachments] } else { Vec::new() })
     }
 
     /// Returns the connector for background work on a leased row. If the connection is paused or

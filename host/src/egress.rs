@@ -2,9 +2,10 @@
 //! of the contract or with `wasi:http`.
 //!
 //! The steps of a request, in the order of `send.rs`: add a call to the record, authorize, insert
-//! secrets, resolve, connect, journal, send, complete the call in the record, redact. Never sends a
-//! write twice, and never shows a secret to a guest. `run_requests.rs` contains the state that the
-//! requests of one run share.
+//! secrets, resolve, connect, journal, send, complete the call in the record, redact. Egress never
+//! sends a write again that the tracker may have processed. Egress redacts secrets from everything
+//! that it returns to a guest. `run_requests.rs` contains the state that the requests of one run
+//! share.
 
 mod active;
 mod answer;
@@ -67,11 +68,11 @@ pub(crate) use secrets::check_placeholders;
 #[cfg(fuzzing)]
 pub(crate) use secrets::insert_secrets;
 
-/// How long running exchanges may continue after [`Egress::close`].
+/// The time for which exchanges may continue after [`Egress::close`].
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
-/// Sends the requests of all runs. Contains the trust anchors, the resolver, the proxies and the
-/// folder for large bodies, which all runs share.
+/// Sends the requests of all runs. All runs share its trust anchors, resolver, proxies and folder
+/// for large bodies.
 pub struct Egress {
     dialer: Dialer,
     spool: Arc<Spool>,
@@ -79,7 +80,7 @@ pub struct Egress {
     /// Records exchanges, or answers requests from a recording. Only `jackfield invoke` and
     /// `jackfield test` set it.
     tape: Option<Tape>,
-    /// The time at which all exchanges end because the server shuts down. It is `None` before the
+    /// The time at which all exchanges end because the server shuts down. `None` before the
     /// shutdown. A run may continue after this time.
     closed_at: watch::Sender<Option<Instant>>,
 }
@@ -111,8 +112,8 @@ impl From<ConnectError> for HttpError {
 pub(crate) enum Permission {
     /// The run may send no request (`describe`).
     Nothing,
-    /// The run may send reads and preparations (`find`, `count`, `check`, and the searches of
-    /// `follow-up`).
+    /// The run may send reads and preparations (`find`, `count`, `check`, `choices`, the searches
+    /// of `follow-up`, and the host's own requests).
     Reads,
     /// The run may also send writes. Each write is committed to this journal before it is sent
     /// (`create`, and `comment`, `reopen` and `attach` of `follow-up`).
@@ -132,8 +133,8 @@ pub(crate) struct RunAccounts {
 #[derive(Debug, Clone)]
 pub(crate) struct OutboundRequest {
     pub(crate) method: Method,
-    /// What the request may change in the tracker. If it is absent, GET, HEAD and OPTIONS are
-    /// reads, and all other methods are writes.
+    /// The effect that the request may have in the tracker. If the guest declares no effect, GET,
+    /// HEAD and OPTIONS are reads, and all other methods are writes.
     pub(crate) effect: Option<Effect>,
     /// An absolute URL.
     pub(crate) url: String,
@@ -141,11 +142,12 @@ pub(crate) struct OutboundRequest {
     pub(crate) body: Bytes,
 }
 
-/// A complete response, decoded and redacted.
+/// A complete response. The content encodings are decoded, and secrets are redacted.
 #[derive(Debug)]
 pub(crate) struct OutboundResponse {
     pub(crate) status: u16,
-    /// The URL that answered. After redirects, it is the URL of the last redirect.
+    /// The URL of the request that was answered. After redirects, it is the URL to which the last
+    /// redirect led.
     pub(crate) url: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Body,
@@ -153,8 +155,8 @@ pub(crate) struct OutboundResponse {
     pub(crate) charge: Charge,
 }
 
-/// The reason why a request has no response. Each variant except `NotGranted` is a case of
-/// `http-error` in the WIT. The case has the same name.
+/// The reason why a request has no response. Each variant except `NotGranted` is the case of
+/// `http-error` in the WIT that has the same name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HttpError {
     #[error("denied: {0}")]

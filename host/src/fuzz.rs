@@ -1,5 +1,5 @@
-//! Entry points for the fuzz targets in `tests/fuzz`. Each function passes untrusted input to the
-//! private code that parses this input, and returns the result.
+//! Entry points for the fuzz targets in `tests/fuzz`. All functions except [`secret_placeholder`]
+//! pass untrusted input to the private code that parses this input, and return the result.
 //!
 //! This module is compiled only by cargo-fuzz (`cfg(fuzzing)`). Its functions make no decisions,
 //! and never open a network connection.
@@ -32,8 +32,8 @@ pub struct ReadWebhook {
     pub project: Option<String>,
     /// The failed test, or the HTTP status and the detail of the problem.
     pub test: Result<FailedTest, (u16, String)>,
-    /// The event that the host would store for the request. The event has the kind for which the
-    /// host stores the most data.
+    /// The event that the host would store if the path were not recognised. For events of this
+    /// kind, the host stores the most data.
     pub event: Event,
 }
 
@@ -58,7 +58,7 @@ pub async fn read_webhook(request: Request<Vec<u8>>, config: &Webhook) -> ReadWe
     ReadWebhook { token, project, test, event }
 }
 
-/// A guest's request as the host would send it.
+/// The parts of a guest's request, in the form in which the host sends them.
 #[derive(Debug)]
 pub struct SentRequest {
     /// The HTTP method.
@@ -84,12 +84,12 @@ pub struct AuthorizedRequest {
     pub with_secrets: SentRequest,
 }
 
-/// The path of each setting address. If the URL of a request is only a path,
-/// [`authorize_guest_request`] appends it to this path.
+/// The path of the base address at each granted origin. If the URL of a request begins with `/`,
+/// [`authorize_guest_request`] appends the URL to this path.
 pub const BASE_PATH: &str = "/base";
 
 /// Authorizes a guest's request. If `redirect` (status and location) is present, also authorizes
-/// the request that follows the redirect, and returns that request.
+/// the request that follows the redirect, and returns this second request.
 ///
 /// # Errors
 /// The reason why the request is refused.
@@ -128,7 +128,8 @@ impl SentRequest {
     }
 }
 
-/// The placeholder that the guest sees instead of a secret, if the secret has one.
+/// Returns the placeholder that the guest sees instead of a secret; `None` if the secret is not
+/// placed in a body, or has no value.
 #[must_use]
 pub fn secret_placeholder<'a>(active: &'a ActiveConnection, secret: &str) -> Option<&'a str> {
     active.placeholder(secret)

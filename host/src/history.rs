@@ -1,5 +1,5 @@
-//! The history is the only way to record an event or a run of an event. Each record is stored,
-//! counted for `/metrics`, and exported as a trace if traces are configured.
+//! The history is the only way to record an event or a run of an event. When an event or a run has
+//! ended, it is stored, counted for `/metrics`, and exported as a trace if traces are configured.
 //!
 //! Recording never waits, because the store writes later.
 

@@ -70,7 +70,7 @@ pub(crate) use webhook::{WebhookKind, WebhookRequest, classify, read, token_and_
 pub struct Services {
     /// Identifies the account that sent a request, and issues tokens.
     pub accounts: Arc<Accounts>,
-    /// Writes the audit log: which account changed what.
+    /// Writes and reads the audit log: which account changed what, and which requests were refused.
     pub audit: Arc<Audit>,
     /// The identity provider with which browsers sign in, if one is configured.
     pub oidc: Option<Oidc>,
@@ -84,13 +84,13 @@ pub struct Services {
     pub replayer: EventReplayer,
     /// Records events and their runs.
     pub history: Arc<History>,
-    /// Counts events since the start of the server, for Prometheus.
+    /// Counts events, runs and reloads since the start of the server, for Prometheus.
     pub metrics: Arc<Metrics>,
     /// Exports traces, if an export is configured. Shutdown stops the export.
     pub traces: Option<Arc<Traces>>,
     /// Runs connectors. `/metrics` shows the resources that all runs together use.
     pub sandbox: Arc<Sandbox>,
-    /// Finds a connection by its token, id or name.
+    /// Finds, changes and tries connections.
     pub connections: Arc<Connections>,
     /// Lists, uploads, removes and rolls back connectors.
     pub plugins: Arc<Plugins>,
@@ -104,13 +104,13 @@ pub struct Services {
     pub tasks: TaskTracker,
 }
 
-/// The state that axum passes to every handler.
+/// The state that axum passes to the handlers.
 pub struct AppState {
     /// The parts of the server that handlers call.
     pub(crate) services: Arc<Services>,
     /// The part of a webhook URL before `/hooks`, without a slash at its end.
     base_url: String,
-    /// The host names for which requests are answered.
+    /// The host names for which all requests except webhooks are answered.
     allowed_hosts: AllowedHosts,
     readiness_cache: ReadinessCache,
     rate_limits: RateLimits,
@@ -118,7 +118,8 @@ pub struct AppState {
 
 impl AppState {
     /// Creates the state. `base_url` is the part of a webhook URL before `/hooks`, without a slash
-    /// at its end. `admin_address` is the address at which everything except `/hooks` is served.
+    /// at its end. `admin_address` is the address of the listener for everything except `/hooks`.
+    /// Without an admin listener, it is the address of the main listener.
     #[must_use]
     pub fn new(services: Arc<Services>, base_url: String, admin_address: &ListenAddress) -> Self {
         let (readiness_cache, rate_limits) = (ReadinessCache::default(), RateLimits::default());
@@ -126,7 +127,8 @@ impl AppState {
         Self { services, base_url, allowed_hosts, readiness_cache, rate_limits }
     }
 
-    /// The absolute path of the folder that contains the connectors.
+    /// The path of the folder that contains the connectors: absolute, unless the current folder of
+    /// the process cannot be read.
     pub(crate) fn plugins_folder(&self) -> PathBuf {
         let folder = self.services.config.current().plugins.clone();
         std::path::absolute(&folder).unwrap_or(folder)

@@ -1,5 +1,5 @@
-//! Answers Defect KPIs requests with counts from a cache that is refreshed in the background. Only
-//! one refresh of a project runs at a time, even if several servers share the store.
+//! Answers Defect KPIs requests with counts from a cache that is refreshed in the background. Two
+//! refreshes of a project run at the same time only after an edit, or if the store fails.
 //!
 //! A caller does not wait for the tracker while the cache has counts of the last ten minutes.
 //! Counts that are older than a day are never returned.
@@ -32,7 +32,7 @@ use cache::{Cache, RefreshResult, RefreshedCounts};
 /// Maximum age of counts that are returned at once. Counts that are not fresh are then refreshed in
 /// the background.
 const CACHED_AGE_MAX: Duration = Duration::from_secs(10 * 60);
-/// Maximum age of counts that are returned while the tracker is unavailable.
+/// Maximum age of counts that are returned if newer counts cannot be read for a temporary reason.
 const LAST_KNOWN_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Maximum time to wait until the store reports whether another server is counting.
@@ -69,9 +69,9 @@ pub struct Kpis {
 pub struct KpiAnswer {
     /// The counts, as the connector returned them.
     pub counts: Counts,
-    /// Time since the tracker returned the counts; zero if this request read them.
+    /// Time since the tracker returned the counts; zero if this request waited for its answer.
     pub age: Duration,
-    /// Whether these older counts are returned because the tracker is unavailable.
+    /// Whether these are older counts, because the last refresh failed or took too long.
     pub is_stale: bool,
 }
 
@@ -85,7 +85,7 @@ impl Kpis {
     /// Answers one Defect KPIs request, from the cache if its counts are recent.
     ///
     /// # Errors
-    /// The counts could not be read from the tracker; the refusal contains the reason.
+    /// There are no counts that may be returned; the refusal contains the reason.
     pub async fn count(
         &self,
         active: &Arc<ActiveConnection>,
@@ -328,8 +328,8 @@ impl Kpis {
     }
 
     /// Returns the last counts if they are at most a day old and the refusal is temporary: the
-    /// tracker is unavailable or the host is overloaded. Any other refusal is returned, because a
-    /// person must solve the problem.
+    /// tracker is unavailable or slow, or the host is overloaded. Any other refusal is returned,
+    /// because a person must solve the problem.
     async fn last_known_or_refusal(
         &self,
         active: &Arc<ActiveConnection>,
@@ -368,14 +368,14 @@ enum LeaseState {
     CountedByOther(CachedCounts),
     /// This server requests the counts, and the other servers wait.
     Granted,
-    /// This server requests the counts. The store did not answer, and may still grant the lease.
+    /// This server requests the counts. The store gave no answer, and may still grant the lease.
     Unknown,
-    /// This server requests the counts. No other server uses the store.
+    /// This server requests the counts. No other server uses the store, or the connection changed.
     Alone,
 }
 
-/// Waits until the server that has the lease has stored the counts, or has given the lease back
-/// without counts.
+/// Waits until the server that has the lease has stored the counts or has given the lease back
+/// without counts, or until notifications were lost.
 async fn wait_for_counts(changes: &mut Changes, lease: &CountsLease) {
     loop {
         match changes.next().await {

@@ -183,7 +183,8 @@ fn check_line(field: &'static str, text: &str, bytes_max: usize) -> Result<(), I
 }
 
 /// Returns whether all texts in a settings schema are printable: without characters that change how
-/// text is displayed. Line breaks are allowed only in a default, a description and an example.
+/// text is displayed. Line breaks and tabs are allowed only in a default, a description and an
+/// example.
 fn is_printable_schema(schema: &Value, allows_line_breaks: bool) -> bool {
     let is_printable_text = |text: &str, allows_line_breaks| {
         text.chars().all(|c| is_printable(c) || (allows_line_breaks && matches!(c, '\n' | '\t')))

@@ -2,7 +2,7 @@
 //! connection and each connector, and one sum for the whole host.
 //!
 //! All memory whose size a guest or its tracker can choose is charged to the run: linear memories
-//! and tables, request and response bodies, and buffers of HTTP connections.
+//! and tables, bodies, test data, recordings, and buffers of HTTP connections.
 
 mod machine;
 
@@ -155,7 +155,7 @@ impl Account {
     /// Opens the account of a run whose limit is `bytes_max`.
     ///
     /// # Errors
-    /// The host has too little free memory for another run.
+    /// The host or a share of its memory has too little free memory for another run.
     pub(crate) fn open(
         host: &Arc<HostMemory>,
         owner: MemoryOwner,
@@ -185,8 +185,8 @@ impl Account {
     /// Charges this many bytes to the run and to the host.
     ///
     /// # Errors
-    /// The run reached its own limit, all runs together reached the host's limit, or the connection
-    /// or connector reached its share.
+    /// The charge would exceed the run's own limit, the host's limit, or the share of the
+    /// connection or connector.
     pub(crate) fn charge(self: &Arc<Self>, bytes: u64) -> Result<Charge, MemoryFull> {
         let mut charge = self.empty_charge();
         charge.grow(bytes)?;
@@ -213,7 +213,7 @@ impl Account {
     }
 
     /// Returns the limit of the host's memory if a charge of this run was refused because of that
-    /// limit.
+    /// limit or a share of it.
     pub(crate) fn refused_by_host(&self) -> Option<u64> {
         self.was_refused_by_host.load(Ordering::Relaxed).then_some(self.host.bytes_max)
     }

@@ -1,7 +1,7 @@
 //! OpenID Connect: signs people in with an identity provider (authorization code flow with PKCE).
 //!
-//! This room never receives a password. The claims of the provider's ID token and the configuration
-//! determine the role of a person. A person without a role gets no account.
+//! This room never receives the password of a person. The claims of the provider's ID token and the
+//! configuration determine the role of a person. A person without a role gets no account.
 
 mod cache;
 mod claims;
@@ -34,7 +34,7 @@ pub struct Dependencies {
     pub egress: Arc<Egress>,
     /// The memory of the host, to which the answers are charged.
     pub(crate) memory: Arc<HostMemory>,
-    /// The wall clock.
+    /// The wall clock, for the times in the record of requests.
     pub clock: Arc<dyn Clock>,
     /// The tasks of fetches that continue when their callers no longer wait.
     pub tasks: TaskTracker,
@@ -57,9 +57,9 @@ pub struct Oidc {
 pub struct Callback {
     /// The authorization code.
     code: Option<String>,
-    /// The random value that the sign-in began with.
+    /// The parameter `state` with which the sign-in began.
     state: Option<String>,
-    /// The issuer, which must be the configured provider.
+    /// The issuer. If it is given, it must be that of the configured provider.
     iss: Option<String>,
     error: Option<String>,
     error_description: Option<String>,
@@ -70,13 +70,13 @@ pub struct Callback {
 /// [`OidcError::public_message`].
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OidcError {
-    /// The provider cannot be reached, or its answer violates the standard.
+    /// The provider cannot be reached, or its answer cannot be used.
     #[error("the identity provider cannot be used: {0}")]
     Provider(String),
-    /// The sign-in began in another browser, or too long ago.
+    /// The sign-in began in another browser, or too long ago, or the answer has no code.
     #[error("this sign-in is not valid any more, or began in another browser: start again")]
     State,
-    /// The provider or the person refused the sign-in.
+    /// The provider or the person refused the sign-in, or the answer names another issuer.
     #[error("the identity provider refused the sign-in: {0}")]
     Refused(String),
     /// The ID token cannot be trusted.

@@ -61,10 +61,10 @@ pub use rollback::{NotInUse, RollbackError, RolledBack};
 pub use upload::{RemoveError, UploadError, Uploaded};
 pub use versions::{KeptVersion, NoVersion};
 
-/// The pause before an accepted version is compiled again after a failure. The pause doubles at
-/// each further failure.
+/// The shortest pause before an accepted version is compiled again after a failure. The pause
+/// doubles at each further failure.
 const COMPILE_RETRY: Duration = Duration::from_secs(10);
-/// The longest pause before an accepted version is compiled again.
+/// The maximum of this pause.
 const COMPILE_RETRY_MAX: Duration = Duration::from_secs(60 * 60);
 /// Maximum time to delete this server's report while the server shuts down.
 const REPORT_DELETION_MAX: Duration = Duration::from_secs(2);
@@ -86,7 +86,7 @@ pub struct Plugins {
     /// Keeps the folder equal to the store; `None` if only the folder decides which connectors
     /// exist.
     mirror: Option<Arc<Mirror>>,
-    /// Compares the connectors of the servers of one database; `None` if no other server uses the
+    /// Compares the connectors of the servers of one database; `None` if servers cannot share the
     /// database.
     peers: Option<Arc<Peers>>,
 }
@@ -97,7 +97,7 @@ pub(crate) struct Dependencies {
     pub(crate) engine: Arc<Engine>,
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// The data that the servers of one database share; `None` if no other server uses the
+    /// The data that the servers of one database share; `None` if servers cannot share the
     /// database.
     pub(crate) store: Option<Arc<dyn ConnectorStore>>,
 }
@@ -107,8 +107,8 @@ impl Plugins {
     /// in the background. The folder is scanned again and again until `cancel` is cancelled.
     ///
     /// # Errors
-    /// The plugins folder cannot be read, or the folder of compiled code is not safe. The error
-    /// message contains the fix.
+    /// The plugins folder or the folder of compiled code cannot be used, or the compiler or the
+    /// compiled code cannot be run.
     pub(crate) async fn start(
         deps: Dependencies,
         cancel: CancellationToken,
@@ -186,8 +186,8 @@ impl Plugins {
         self.catalog.newest(name)
     }
 
-    /// Returns the version that a connection uses: the newest version, or the version that a person
-    /// accepted if the newest version needs more than the connection grants.
+    /// Returns the version that a connection uses: the newest version, or the accepted version if
+    /// the newest version cannot be used or needs more than the connection grants.
     ///
     /// # Errors
     /// No version can be used. The error contains the reason.
@@ -236,8 +236,8 @@ impl Plugins {
     }
 
     /// Compiles accepted versions again if they were compiled for another engine, so that they can
-    /// still be used after an upgrade of the host. Versions that only another server has used are
-    /// fetched from the store.
+    /// still be used after an upgrade of the host. If this server does not have the file of a
+    /// version, the file is fetched from the store that the servers share.
     pub async fn recompile_accepted(&self, accepted: BTreeSet<(ConnectorName, String)>) {
         // The scanner compiles most accepted versions, so wait until it has finished.
         let mut changes = self.changes();

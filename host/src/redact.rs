@@ -1,15 +1,15 @@
-//! Finds secrets in texts and replaces them. A secret is found in each form in which a tracker may
-//! echo it: raw, in base64, in hex, and with every mixture of percent, JSON and HTML escapes.
+//! Finds secrets in texts and replaces them. A secret is found in the usual forms of an echo: raw,
+//! in base64, in hex, and with every mixture of percent, JSON and HTML escapes.
 //!
-//! A secret of fewer than 12 characters is often a common word. Such a secret is redacted only
-//! where it is a whole value or word, and not in the connection's own origins and settings
+//! A secret of fewer than 12 characters may be a common word. Such a secret is redacted only where
+//! it is a whole value or word, and not in the connection's own origins and settings
 //! (`redact/short.rs`).
 //!
-//! The search compares the secrets with the text in place and builds no automaton, so it needs no
-//! memory besides the secrets and an index of their first bytes. If the search of a text would take
-//! too long, the whole text counts as a secret. The redactor protects against echoes, but not
-//! against a tracker that cooperates with a malicious connector: such a tracker can write a secret
-//! in a form that is not searched.
+//! The search compares the secrets with the text in place and builds no automaton, so it needs
+//! hardly any memory besides the secrets and an index of their first bytes. If the search of a text
+//! would take too long, the whole text counts as a secret. The redactor protects against echoes,
+//! but not against a tracker that cooperates with a malicious connector: such a tracker can write a
+//! secret in a form that is not searched.
 
 mod escapes;
 mod forms;
@@ -30,9 +30,9 @@ use short::{ShortMatch, ShortSecret, match_short};
 /// The text that replaces each secret.
 pub(crate) const MASK: &str = "[secret]";
 
-/// For each byte of a text, at most this many bytes of secrets are compared. An ordinary text needs
-/// less than one comparison for each byte. Only a text with many beginnings of a secret needs more
-/// comparisons.
+/// The search of a text compares at most this many bytes of secrets for each byte of the text on
+/// average, and 65,536 more. An ordinary text needs less than one comparison for each byte. Only a
+/// text with many beginnings of a secret needs more comparisons.
 const STEPS_PER_BYTE_MAX: usize = 8;
 
 /// The kind of a text, which decides where in the text a short secret is redacted.
@@ -109,7 +109,8 @@ impl Redactor {
         !matches!(self.search(window, kind, 0, &mut steps_max(text)), SearchResult::None)
     }
 
-    /// Removes every secret from a text of this kind.
+    /// Replaces every secret in a text of this kind by [`MASK`]. If the search would take too long,
+    /// replaces the whole text.
     pub(crate) fn redact(&self, kind: TextKind, text: String) -> String {
         match self.redact_to_cow(text.as_bytes(), kind) {
             Cow::Borrowed(_) => text,

@@ -92,7 +92,7 @@ pub enum ReplayError {
     /// There is no such event.
     #[error("there is no such event")]
     NoEvent,
-    /// The connection was not recording when the event arrived.
+    /// The event has no recording: it was not recorded, or the recording was deleted.
     #[error("the event has no recording")]
     NotRecorded,
     /// The event has no recorded run of this export.
@@ -127,7 +127,7 @@ impl EventReplayer {
     /// Replays the recorded runs of an event, and compares each run with its recording.
     ///
     /// # Errors
-    /// There is no recording, or the version cannot be used for the recording.
+    /// There is no such event or recording, the version cannot be used for it, or the store failed.
     pub async fn replay(
         &self,
         event: EventId,
@@ -211,7 +211,7 @@ impl EventReplayer {
         let data = input.test_data.clone().map(|data| FixedData::with_ids_of(&test, data));
         let source = data.map(|data| Arc::new(data) as Arc<dyn TestDataSource>);
         let deadline = Instant::now() + Duration::from_millis(limits.create_answer_ms / 2);
-        // The settings are valid: `activate` has checked them.
+        // The settings are valid: `activate_unstored` has checked them.
         let report = TestReport::new(test.clone(), settings.unwrap_or_default(), source, deadline);
         let arguments = CallArguments {
             test: &test,
@@ -241,7 +241,7 @@ struct RecordedInput {
     connector_sha256: String,
     /// The version of the recorded run, from its manifest.
     connector_version: String,
-    /// The body of the Create Defect request; `None` for other calls.
+    /// The failed test; `None` for calls without one.
     event: Option<RecordedTest>,
     /// The marker of the defect or of the comment; `None` for calls without a marker.
     marker: Option<String>,
@@ -267,7 +267,7 @@ struct RecordedInput {
     notes: Vec<String>,
 }
 
-/// The body of a Create Defect request in a recording.
+/// A failed test in a recording, in the form of a Create Defect body.
 #[derive(Debug, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RecordedTest {

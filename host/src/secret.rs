@@ -1,8 +1,8 @@
-//! Secrets and tokens, which cannot be printed, are encrypted (sealed) in the store, and are
-//! compared in constant time.
+//! Secrets and tokens, which cannot be printed. The store contains secrets only encrypted (sealed),
+//! and tokens only as hashes.
 //!
-//! Never logs or serialises a secret. Only [`Secret::reveal`] returns the value, so all its uses
-//! are easy to find.
+//! Never logs or serialises a secret. Only [`Secret::reveal`] returns the whole value, so all its
+//! uses are easy to find.
 
 mod keyed;
 mod sealer;
@@ -101,7 +101,7 @@ impl Secret {
         Self(Zeroizing::new(text))
     }
 
-    /// Reads an environment variable. Returns `None` if the variable is not set or is empty.
+    /// Reads an environment variable. Returns `None` if the variable is not set or is blank.
     ///
     /// # Errors
     /// The value is not UTF-8.
@@ -132,7 +132,7 @@ impl Secret {
         Self::new(BASE64URL_NOPAD.encode(&Zeroizing::new(<[u8; 32]>::generate())[..]))
     }
 
-    /// Returns the text itself, which may only be sent or sealed.
+    /// Returns the text itself, which must never be printed.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -269,8 +269,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Writes a new file that only its owner may read. Syncs the file and its folder to the disk before
-/// it returns.
+/// Writes a new file that only its owner may read. Before it returns, syncs the file to the disk,
+/// and the folder if `path` names one.
 ///
 /// # Errors
 /// The file already exists, or cannot be written.

@@ -50,7 +50,8 @@ const REQUEST_BYTES_MAX: usize = 64 << 10;
 /// The options of a stand-in.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// The seed of the data. Stand-ins with the same seed have the same data.
+    /// The seed of the data. Stand-ins with the same seed have the same data, except the address in
+    /// links.
     pub seed: u64,
     /// The faults that are active when the stand-in starts.
     pub faults: Vec<Fault>,

@@ -1,10 +1,11 @@
-//! The store of connections, defects, events and cached counts. Only this room (module) contains
-//! SQL.
+//! The store of connections, defects, events, counts, accounts and shared connectors. Only this
+//! room (module) contains SQL.
 //!
-//! This room never runs connectors and never uses HTTP. Callers pass times as arguments; only ids
-//! and waits use a clock. A method that is marked *durable* returns only after its change is on the
-//! disk. A power cut may lose the change of a method that is marked *lazy*; a crash of the process
-//! does not lose this change.
+//! This room never runs connectors and never uses HTTP. Callers pass times as arguments. A clock is
+//! read only for ids and waits, and to compare it with the clock of PostgreSQL. A method that is
+//! marked *durable* succeeds only after its change is on the disk. A method that is marked *lazy*
+//! may succeed earlier: a power cut or a crash of PostgreSQL may then lose its change, but a crash
+//! of this process does not.
 
 mod accounts;
 mod changes;
@@ -31,7 +32,7 @@ pub use self::accounts::{
 pub use self::changes::{Change, Changes};
 pub use self::connections::{ConnectionStore, StoredConnection, StoredToken, TokenExpiry};
 pub use self::connectors::{
-    ConnectorStore, LoadedConnectors, REMOVED_CONNECTORS_MAX, SHARED_BYTES_MAX,
+    ConnectorStore, ServerReport, REMOVED_CONNECTORS_MAX, SHARED_BYTES_MAX,
     SHARED_VERSIONS_MAX, SharedConnector, SharedFile, SharedVersion,
 };
 pub use self::counts::{
@@ -59,47 +60,52 @@ pub struct TableRows {
     pub rows: u64,
 }
 
-/// How many changes and records are queued, because they are not stored yet.
+/// How many operations, and how many records of the history, are not written yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueLengths {
-    /// Number of queued operations that change the store. A caller waits for each of them.
+    /// Number of operations that wait for their commit.
     pub operations: u64,
-    /// Number of queued records of the history. No caller waits for them.
+    /// Number of records of the history, without runs and steps that wait for their event.
     pub history: u64,
 }
 
-/// The operations of the store, the same for every implementation.
+/// The operations of the store, the same for every database engine. The operations on accounts and
+/// on shared connectors are in separate traits.
 #[async_trait]
 pub trait Store:
     ConnectionStore + DefectStore + FollowUpStore + EventStore + CountsStore + Send + Sync
 {
-    /// Recovers the store after a crash. The server calls this when it starts. Ends the leases of
-    /// processes that no longer run. In a shared database, these are the leases whose time has
-    /// ended; otherwise, these are all leases. A row in `intent` may then be claimed at once. A row
-    /// in `sent` becomes `in-doubt`, and its write counts as ended `run_ms` after it was marked.
-    /// The waits of all rows in doubt begin again. Events that were in progress become interrupted.
-    /// If the database fell behind, for example because an older copy was restored, marks the
-    /// database: from then on, a failed test without a row counts as in doubt. Durable.
+    /// Recovers the store after a crash. The server calls this when it starts. Ends all leases; in
+    /// a shared database, ends only the leases whose time has ended. A row in `intent` without a
+    /// lease may then be claimed at once. A row in `sent` without a lease becomes `in-doubt`, and
+    /// its write counts as ended `run_ms` after it was marked. The waits of rows with writes and of
+    /// unfinished follow-up steps begin again. Unfinished events become interrupted; in a shared
+    /// database, only those that were received at least `run_ms` ago. If the database fell behind,
+    /// for example because an older copy was restored, puts the rows without a defect in doubt, and
+    /// marks the database: from then on, a failed test without a row counts as in doubt. Durable.
     async fn recover(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
     /// Returns the instant since which failed tests without a row count as in doubt, because the
-    /// database had fallen behind. `None` if the database has never fallen behind.
+    /// database had fallen behind. `None` if the database has never fallen behind, and before
+    /// [`Self::recover`].
     fn restored_at(&self) -> Option<Timestamp>;
-    /// Lets the waits of all rows without a known defect, and of all unfinished follow-up steps,
-    /// begin again. Call this after the clock was changed. A write in progress is assumed to end
-    /// `run_ms` from now. Durable.
+    /// Lets the waits of all rows that have writes but no known defect, and of all unfinished
+    /// follow-up steps, begin again. Call this after the clock was changed. A write in progress is
+    /// assumed to end `run_ms` from now. Durable.
     async fn restart_waits(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
     /// Whether other servers may also change the database.
     fn is_shared(&self) -> bool;
-    /// Subscribes to the changes that other servers make from now on. If only one server uses this
-    /// store, only [`Change::Defect`] arrives.
+    /// Subscribes to the changes that are published from now on, mostly changes by other servers.
+    /// In a database that is not shared, only [`Change::Defect`] and [`Change::Missed`] arrive.
     fn subscribe_to_changes(&self) -> Changes;
-    /// Waits until everything that was recorded before this call can be read.
+    /// Requests that the queued history is written, and waits for this. Runs and steps whose event
+    /// was not recorded yet stay in the queue.
     async fn flush(&self) -> Result<(), StoreError>;
-    /// Returns how many changes and how many records of the history wait to be stored.
+    /// Returns how many operations, and how many records of the history, are not written yet.
     fn queue_lengths(&self) -> QueueLengths;
     /// Makes a small durable change, to check that the store can be written now. If this fails, the
     /// error contains the reason.
     async fn check_writable(&self) -> Result<(), StoreError>;
-    /// Writes the queued changes, then closes the store. No method may be called afterwards.
+    /// Writes the queued changes, then closes the store. Reads and changes that are requested
+    /// afterwards fail.
     async fn close(&self);
 }

@@ -1,8 +1,8 @@
-//! Connects to the servers of trackers: resolves names, uses proxies and TLS, and negotiates HTTP.
-//! The TLS code of Jackfield's own listeners is here too.
+//! Connects to servers, such as those of trackers: resolves names, uses proxies and TLS, and
+//! negotiates HTTP. The TLS code of Jackfield's own listeners is here too.
 //!
-//! This module never sends a byte of a request and does not depend on guests. No other module uses
-//! the TLS library.
+//! This module never sends a byte of a request to a tracker and does not depend on guests. No other
+//! module uses the TLS library.
 
 mod address;
 mod connect;
@@ -41,7 +41,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) connection: ConnectionId,
     /// The addresses that the origin may have.
     pub(crate) rules: AddressRules,
-    /// The certificate to present if the server requests a client certificate.
+    /// The certificate to present if the server requests a client certificate, or the reason why
+    /// the certificate cannot be used.
     pub(crate) identity: Result<Option<&'a ClientIdentity>, &'a IdentityError>,
     /// Whether to offer HTTP/1.1 only.
     pub(crate) http1_only: bool,
@@ -55,7 +56,8 @@ pub(crate) fn basic_authorization(user: Option<&str>, secret: &str) -> String {
     format!("Basic {}", BASE64.encode(basic_credentials(user, secret).as_bytes()))
 }
 
-/// Returns the text that [`basic_authorization`] encodes: user, colon, password.
+/// Returns the text that [`basic_authorization`] encodes: user, colon, secret. Without a user:
+/// secret, colon.
 pub(crate) fn basic_credentials(user: Option<&str>, secret: &str) -> String {
     user.map_or_else(|| format!("{secret}:"), |user| format!("{user}:{secret}"))
 }

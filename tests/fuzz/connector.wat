@@ -1,7 +1,7 @@
-;; The smallest connector. It returns a manifest, and its other functions do nothing. The component
-;; with this module is the first input of the fuzz targets for components. After a change of the
-;; WIT, build this component again as follows. Also build `long_word.wasm` again: it has the same
-;; code, but its settings schema contains a very long word.
+;; A small connector. It returns a manifest, and a check succeeds. Its other functions trap. The
+;; component with this module is the first input of the fuzz targets for components. After a change
+;; of the WIT, build this component again as follows. Also build `long_word.wasm` again: it has the
+;; same code, but its settings schema contains a very long word.
 ;;
 ;;   wasm-tools component embed ../../wit --world kpis-connector connector.wat -o core.wasm
 ;;   wasm-tools component new core.wasm -o corpus/component_mutated/connector.wasm

@@ -157,11 +157,11 @@ impl Client {
         Ok(answer)
     }
 
-    /// Sends a POST request over a new TCP connection. Returns `None` if the server refuses this
-    /// connection.
+    /// Sends a POST request with the header `connection: close`, so that the next request needs a
+    /// new TCP connection. Returns `None` if the server refuses the connection.
     ///
     /// # Errors
-    /// If the connection ends without a complete answer.
+    /// If there is no complete answer for another reason.
     pub fn send_or_be_refused(
         &self,
         path: &str,
@@ -178,7 +178,7 @@ impl Client {
     /// Downloads a file.
     ///
     /// # Panics
-    /// If the answer is not 200.
+    /// If there is no complete answer with the status 200.
     #[track_caller]
     #[must_use]
     pub fn download(&self, path: &str) -> Vec<u8> {

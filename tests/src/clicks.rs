@@ -23,7 +23,7 @@ pub fn failed_test() -> Value {
 pub struct Click(JoinHandle<Option<Answer>>);
 
 impl Click {
-    /// Waits for the end of the request. Returns `None` if its connection ended without an answer.
+    /// Waits for the end of the request. Returns `None` if there was no complete answer.
     ///
     /// # Panics
     /// If the thread panicked.
@@ -100,7 +100,7 @@ impl TestHost {
         })
     }
 
-    /// Returns the id of a defect in doubt, or `None` if no defect is in doubt.
+    /// Returns the id of one defect in doubt, or `None` if no defect is in doubt.
     #[must_use]
     #[track_caller]
     pub fn defect_in_doubt(&self) -> Option<String> {
@@ -115,7 +115,7 @@ impl TestHost {
         self.admin().json("POST", &format!("/defects/{id}/resolve"), decision)
     }
 
-    /// Decides by the admin API that the server retries the only defect in doubt.
+    /// Sends the decision to retry a defect in doubt to the admin API.
     ///
     /// # Panics
     /// If no defect is in doubt, or the server refuses the decision.

@@ -10,7 +10,8 @@ use uuid::Uuid;
 /// The function reads a copy of the database, so it does not change the server's files.
 ///
 /// # Panics
-/// If the data folder has no readable database.
+/// If the database or its write-ahead log cannot be read. A server that is stopped may have deleted
+/// the write-ahead log.
 #[must_use]
 pub fn defect_states(data: &Path) -> HashMap<String, String> {
     let copy = tempfile::tempdir().expect("a temporary folder");
@@ -28,7 +29,7 @@ pub fn defect_states(data: &Path) -> HashMap<String, String> {
 /// Makes all stored counts of a stopped server `by_ms` milliseconds older.
 ///
 /// # Panics
-/// If the data folder has no database, or a server uses the database.
+/// If the data folder has no database of a server.
 pub fn age_counts(data: &Path, by_ms: u64) {
     let by = i64::try_from(by_ms).expect("a duration below 300 million years");
     with_database(data, |database| {

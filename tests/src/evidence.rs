@@ -28,7 +28,7 @@ pub struct EvidenceFile {
 }
 
 impl SimulatedTestManager {
-    /// Returns the fields of a connection with which it can read data from this stand-in.
+    /// Returns the fields that a connection needs to read data from this stand-in.
     #[must_use]
     pub fn credentials(&self) -> Value {
         json!({

@@ -1,6 +1,6 @@
-//! Builds the connectors that the tests run: the test guests and the example connectors. Each
-//! connector is built once. A test makes another version of a connector by changing the build
-//! number in its file, or by adding a custom section or a core module.
+//! Builds the connectors that the tests run: the test guests and the example connectors. A test
+//! makes another version of a connector by changing the build number in its file, or by adding a
+//! custom section or a core module.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -32,8 +32,8 @@ impl Guest {
         Self { bytes }
     }
 
-    /// Returns the guest with another build number. The bytes and the version of the guest differ,
-    /// and the titles of its defects contain the number.
+    /// Returns the guest with another build number. Its bytes and its version differ. Some guests
+    /// also write the number into the titles of their defects.
     ///
     /// # Panics
     /// If the file has no build number.

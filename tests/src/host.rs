@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::process::Process;
 use crate::{Answer, Client, Guest, KillPoint, Setup, Strace, binary, wait_for};
 
-/// The admin token of all servers that tests start.
+/// The admin token of servers, unless [`Setup::without_admin_token`] is used.
 pub(crate) const ADMIN_TOKEN: &str = "test-admin-token-0123456789abcdef";
 
 /// A running server, with its own data and plugins folders. Dropping it kills the server.
@@ -83,7 +83,7 @@ impl TestHost {
         self.folder().join("data")
     }
 
-    /// Returns the paths and contents of all files in the data folder and its subfolders.
+    /// Returns the paths and contents of the readable files in the data folder and its subfolders.
     ///
     /// # Panics
     /// If a folder cannot be read.
@@ -104,7 +104,7 @@ impl TestHost {
         self.folder().join("plugins").join(format!("{name}.wasm"))
     }
 
-    /// Returns everything that the server has printed.
+    /// Returns everything that the server has printed since its last start.
     #[must_use]
     pub fn output(&self) -> String {
         self.process.output()
@@ -167,11 +167,11 @@ impl TestHost {
         self.await_connector(name, "ready", Some(&guest.sha256()));
     }
 
-    /// Waits until a connector has this status and, if `sha256` is not `None`, this version.
-    /// Returns the record of the connector in the admin API.
+    /// Waits until a connector has this status and, if `sha256` is not `None`, this version. Prints
+    /// each change of its status or error. Returns the connector's record in the admin API.
     ///
     /// # Panics
-    /// If this takes more than 90 seconds. Each change of the status is printed.
+    /// If this takes more than 90 seconds.
     #[track_caller]
     pub fn await_connector(&self, name: &str, status: &str, sha256: Option<&str>) -> Value {
         let admin = self.admin();
@@ -306,8 +306,8 @@ impl TestHost {
         self.process.terminate();
     }
 
-    /// Kills the server, if it is running, and starts it again with the same folders. The new
-    /// server has another port, unless [`Setup::listen`] sets its address.
+    /// Kills the server, if it is running, and starts it again with the same folders. The port
+    /// usually changes, unless [`Setup::listen`] sets the address.
     #[track_caller]
     pub fn restart(&mut self) {
         self.process.kill();
@@ -377,8 +377,8 @@ impl TestHost {
         self.process.threads()
     }
 
-    /// Returns how often threads of the server have waited: the number of their voluntary context
-    /// switches.
+    /// Returns how often the server's running threads, except `ticker`, have waited: the number of
+    /// their voluntary context switches.
     ///
     /// # Panics
     /// If the server does not run.
@@ -403,7 +403,7 @@ impl TestHost {
     }
 }
 
-/// Returns the paths and contents of all files in a folder and its subfolders.
+/// Returns the paths and contents of the readable files in a folder and its subfolders.
 fn files_below(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder") {

@@ -13,7 +13,8 @@ pub struct MemoryGroup {
 }
 
 impl MemoryGroup {
-    /// Creates a group with this memory limit (bytes), below the group of the test's own process.
+    /// Creates a group with this memory limit, in bytes. With version 1, it is below the group of
+    /// the test's own process. With version 2, it is directly in `/sys/fs/cgroup`.
     ///
     /// # Panics
     /// If the group cannot be created. The test must run as root, and the system needs a memory
@@ -33,8 +34,8 @@ impl MemoryGroup {
             }
             None => {
                 let parent = PathBuf::from("/sys/fs/cgroup");
-                // This write fails if the memory controller is already enabled. It also fails if
-                // the controller cannot be enabled; then the write of the limit below fails, too.
+                // If the memory controller cannot be enabled, the write of the limit below fails,
+                // too. So the result of this write is ignored.
                 let _ = fs::write(parent.join("cgroup.subtree_control"), "+memory");
                 (parent, "memory.max", "memory.events")
             }
@@ -71,8 +72,7 @@ impl MemoryGroup {
 
 impl Drop for MemoryGroup {
     fn drop(&mut self) {
-        // The removal fails if a process is still in the group, which happens only if the test has
-        // failed.
+        // The removal fails if a process is still in the group, for example after a failed test.
         let _ = fs::remove_dir(&self.folder);
     }
 }

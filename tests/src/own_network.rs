@@ -1,5 +1,5 @@
 //! Runs one test in its own network namespace, with a name server whose answers the test sets. The
-//! namespace has only a loopback interface, to which all addresses of the test belong.
+//! new namespace has only a loopback interface, to which all addresses of the test belong.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::process::ExitStatusExt as _;
@@ -55,15 +55,15 @@ pub fn run_in_own_network(test: &str, addresses: &[Ipv4Addr]) -> bool {
     false
 }
 
-/// The name server of the test's namespace. It answers each query for any name with the addresses
-/// that the test has set.
+/// The name server of the test's namespace. It answers each query of type A, for any name, with the
+/// addresses that the test has set.
 pub struct NameServer(Arc<Mutex<Vec<Ipv4Addr>>>);
 
 impl NameServer {
     /// Starts a name server on port 53.
     ///
     /// # Panics
-    /// Outside of the namespace, because this port cannot be used there.
+    /// If this port cannot be used, as usual outside of the namespace.
     #[must_use]
     pub fn start() -> Self {
         let socket = UdpSocket::bind("127.0.0.1:53").expect("the port of name servers");
@@ -87,9 +87,9 @@ impl NameServer {
     }
 }
 
-/// Builds a DNS answer (RFC 1035, section 4) to a query with one question. The tests use no DNS
-/// library. A library would enable other features of the host's dependencies, and cargo would build
-/// these dependencies a second time.
+/// Builds a DNS answer (RFC 1035, section 4) to a query with one question. Returns `None` if the
+/// query is incomplete. The tests use no DNS library. A library would enable other features of the
+/// host's dependencies, and cargo would build these dependencies a second time.
 fn dns_answer(query: &[u8], addresses: &[Ipv4Addr]) -> Option<Vec<u8>> {
     const DNS_HEADER_BYTES: usize = 12;
     let id = query.get(..2)?;

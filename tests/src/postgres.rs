@@ -136,7 +136,7 @@ impl Postgres {
             let time = |at: usize| fields.get(at)?.parse::<u64>().ok();
             (is_main || is_child).then(|| Some(time(11)? + time(12)?))?
         });
-        // The unit is a hundredth of a second on every Linux system.
+        // The unit is a hundredth of a second on x86-64 and Arm.
         times.map(|ticks| ticks * 10).sum()
     }
 
@@ -173,8 +173,8 @@ impl Postgres {
         self.run_script("start");
     }
 
-    /// Runs an SQL statement as a user who may write to the database. Returns the rows, with `|`
-    /// between the columns.
+    /// Runs an SQL statement as the superuser `jackfield`. Returns the rows, with `|` between the
+    /// columns.
     ///
     /// # Panics
     /// If the statement fails.

@@ -146,7 +146,7 @@ impl Process {
         let stat = std::fs::read_to_string(self.proc_path("stat")).expect("the server runs");
         let after_name = stat.rsplit(')').next().unwrap_or_default();
         let times = after_name.split_whitespace().skip(11).take(2);
-        // The unit is a hundredth of a second on every Linux system.
+        // The unit is a hundredth of a second on x86-64 and Arm.
         times.map(|ticks| ticks.parse::<u64>().expect("a number") * 10).sum()
     }
 
@@ -168,8 +168,8 @@ impl Process {
         std::fs::read_dir(self.proc_path("task")).expect("the server runs").count()
     }
 
-    /// Returns how often threads of the server have waited: the number of their voluntary context
-    /// switches. The waits of the thread `ticker` do not count, because it only waits.
+    /// Returns how often the running threads have waited: the number of their voluntary context
+    /// switches. The thread `ticker` is not counted, because it only waits.
     pub(crate) fn waits(&self) -> u64 {
         let threads = std::fs::read_dir(self.proc_path("task")).expect("the server runs");
         let statuses = threads

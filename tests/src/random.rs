@@ -30,7 +30,7 @@ impl Random {
         self.0.u64(..)
     }
 
-    /// Returns a random number below `end`.
+    /// Returns a random number below `end`. If `end` is 0, returns 0.
     pub fn below(&mut self, end: usize) -> usize {
         self.0.usize(..end.max(1))
     }

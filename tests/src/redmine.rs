@@ -1,5 +1,5 @@
-//! Runs a real Redmine from Debian's packages: one server for the whole test run, and one project
-//! for each test. The tests check issues by Redmine's own API, and do not rely on Jackfield's
+//! Runs a real Redmine from Debian's packages: one server for each test process, and one project
+//! for each connection. The tests check issues by Redmine's own API, and do not rely on Jackfield's
 //! answers.
 
 use std::io::{BufRead, BufReader, Write};
@@ -19,7 +19,7 @@ const REDMINE_FOLDER: &str = "/usr/share/redmine";
 /// The command that installs Redmine.
 const INSTALL_COMMAND: &str = "apt-get install --no-install-recommends redmine redmine-sqlite puma";
 
-/// A running Redmine that all tests share.
+/// A running Redmine that all tests of the process share.
 #[derive(Debug)]
 pub struct Redmine {
     /// The base URL, `http://127.0.0.1:PORT`.
@@ -73,7 +73,7 @@ pub struct Project {
 }
 
 impl Redmine {
-    /// Returns the Redmine of this test run. The first call starts it.
+    /// Returns the Redmine of this test process. The first call starts it.
     ///
     /// # Panics
     /// If Redmine is not installed (the message names the command that installs it) or does not

@@ -58,8 +58,8 @@ impl TestHost {
 }
 
 impl RedmineConnection {
-    /// Sends a Create Defect request whose answer from Redmine is lost, repeats the request, and
-    /// checks that Jackfield returns the issue that Redmine created.
+    /// Sends a Create Defect request. The proxy loses Redmine's answer to the write. Repeats the
+    /// request if it fails, and checks that Jackfield returns the issue that Redmine created.
     ///
     /// # Panics
     /// If Redmine does not have exactly one new issue, or Jackfield returns another issue.
@@ -155,7 +155,8 @@ impl RedmineFixture {
         clicked.iter().for_each(|(test, id)| self.assert_one_issue(test, id));
     }
 
-    /// Waits until the proxy has received this many POST requests. A POST request creates an issue.
+    /// Waits until the proxy has received this many POST requests. The connectors create an issue
+    /// by a POST request.
     ///
     /// # Panics
     /// If the requests do not arrive within a minute.

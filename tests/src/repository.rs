@@ -27,8 +27,8 @@ pub fn target() -> PathBuf {
 /// `TEST_BIN`, or else the binary in the target folder of the test.
 ///
 /// # Panics
-/// If the binary is missing or older than the sources. The message names the command that builds
-/// it.
+/// If `TEST_BIN` is not set, and the binary is missing or older than `host/src`. The message names
+/// the command that builds it.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
@@ -73,7 +73,7 @@ pub fn xtask(arguments: &[&str]) {
     run(Command::new(cargo()).arg("xtask").args(arguments).current_dir(root()));
 }
 
-/// Returns the path of the Cargo that runs the tests.
+/// Returns the path of the Cargo that runs the tests. If Cargo does not run them, returns `cargo`.
 pub(crate) fn cargo() -> PathBuf {
     std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
 }

@@ -87,7 +87,7 @@ impl RequestTracker {
         self.client().get(&format!("/ticket/{id}")).expect(200)
     }
 
-    /// Returns the tickets of a queue, the oldest first.
+    /// Returns the oldest tickets of a queue, at most 100, the oldest first.
     ///
     /// # Panics
     /// If Request Tracker refuses the request.
@@ -99,7 +99,7 @@ impl RequestTracker {
         found["items"].as_array().expect("tickets").clone()
     }
 
-    /// Returns the texts and files of a ticket, with their subjects and file names.
+    /// Returns the subjects and file names of the texts and files of a ticket, at most 100.
     ///
     /// # Panics
     /// If there is no such ticket.

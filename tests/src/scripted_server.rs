@@ -1,6 +1,6 @@
-//! An HTTP/1.1 server on loopback. A function of the test, the script, answers each request. The
-//! server is a fake tracker, or a proxy in front of a real tracker that can lose, delay or change
-//! requests and answers.
+//! An HTTP/1.1 server. A function of the test, the script, answers each request. The server is a
+//! fake tracker, or a proxy in front of a real tracker. A proxy can lose, delay or change requests
+//! and answers.
 
 use std::io::{BufReader, ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -16,7 +16,7 @@ const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
 /// The answer of a script to a request.
 #[derive(Debug, Clone)]
 pub enum Reply {
-    /// Send a complete answer, and keep the connection open.
+    /// Send a complete answer. The connection stays open unless the client asks to close it.
     Answer(Response),
     /// Send these bytes, then close the connection.
     Raw(Vec<u8>),
@@ -85,7 +85,7 @@ impl Exchange<'_> {
         Reply::Raw(self.forward())
     }
 
-    /// Forwards the request and returns the answer. The connection to the client stays open.
+    /// Like [`Self::pass`], but the connection stays open unless the client asks to close it.
     ///
     /// # Panics
     /// If this server is not a proxy, or the upstream server does not answer.
@@ -105,8 +105,8 @@ pub fn lose_writes(exchange: &Exchange<'_>) -> Reply {
 /// A function of the test that answers each request.
 type Script = Arc<dyn Fn(&Exchange<'_>) -> Reply + Send + Sync>;
 
-/// A running scripted server. When this value is dropped, the server stops, and its port refuses
-/// connections.
+/// A running scripted server. When this value is dropped, the server closes its port. Connections
+/// that are open then are still answered.
 pub struct ScriptedServer {
     /// The address on which the server listens.
     address: SocketAddr,
@@ -129,7 +129,7 @@ struct ServerState {
     forwarded_count: usize,
     /// On how many connections the server has received a request.
     connection_count: usize,
-    /// How many requests ended before they were complete.
+    /// How many connections the client reset, or closed within a body of known length.
     truncated_count: usize,
     /// Whether the server has been dropped, so that it must stop.
     is_closed: bool,
@@ -283,7 +283,7 @@ impl ScriptedServer {
         self.server.lock().connection_count
     }
 
-    /// Returns the number of requests that ended before they were complete.
+    /// Returns how many connections the client reset, or closed within a body of known length.
     #[must_use]
     pub fn truncated_requests(&self) -> usize {
         self.server.lock().truncated_count
@@ -351,7 +351,7 @@ fn serve_connection(server: &SharedServer, stream: TcpStream) -> std::io::Result
     }
 }
 
-/// Returns whether the client closed the connection in the middle of a request.
+/// Returns whether the client reset the connection, or closed it within a body of known length.
 fn is_truncated(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset)
 }

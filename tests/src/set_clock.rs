@@ -1,5 +1,5 @@
-//! A wall clock for one server, which a test can set while the server runs. The server's monotonic
-//! clock and the clocks of other processes do not change.
+//! A wall clock for one server and its child processes, which a test can set while the server runs.
+//! The server's monotonic clock and the clock of the machine do not change.
 
 use std::path::{Path, PathBuf};
 

@@ -134,7 +134,8 @@ impl Setup {
     /// Starts the server and waits until it and its connectors are ready.
     ///
     /// # Panics
-    /// If the server does not start. The message contains its output.
+    /// If the server does not start, or a connector is not ready after 90 seconds. The end of the
+    /// server's output is printed.
     #[track_caller]
     #[must_use]
     pub fn start(self) -> TestHost {

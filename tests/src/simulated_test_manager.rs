@@ -59,7 +59,7 @@ impl SimulatedTestManager {
     }
 
     /// Requests a token with the credentials that the stand-in printed. `changes` replaces fields
-    /// of this request's form.
+    /// of this request's form, or adds fields.
     #[track_caller]
     pub fn request_token(&self, changes: &[(&str, &str)]) -> Answer {
         let mut form = vec![
@@ -126,8 +126,8 @@ impl SimulatedTestManager {
         tests
     }
 
-    /// Returns the requests that the stand-in's API and token endpoint have received. Each one is a
-    /// text `METHOD status path`.
+    /// Returns the last requests that the stand-in's API and token endpoint have received, at most
+    /// 1,000, the oldest first. Each one is a text `METHOD status path`.
     ///
     /// # Panics
     /// If the answer is not a list of requests.

@@ -1,6 +1,6 @@
 //! Causes faults at a chosen system call of a running server. strace attaches to every thread of
-//! the server. When a thread makes the call, strace kills the process, or makes the call fail. The
-//! server's binary is not changed.
+//! the server. When a thread makes the call, strace kills the process, makes the call fail, or
+//! delays it. The server's binary is not changed.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ pub struct KillPoint {
     calls: &'static str,
     /// The file that the system call must use; `None` for any file.
     path: Option<PathBuf>,
-    /// Which of the matching calls is meant, counted from 1.
+    /// Which of the matching calls is meant, counted from 1 for each thread and each system call.
     nth: u32,
 }
 
@@ -58,7 +58,8 @@ impl Strace {
         Self::inject(process, point.calls, &fault, point.path.as_slice())
     }
 
-    /// Makes each write to these files fail with EROFS, as if the file system had become read-only.
+    /// Makes each write, truncation and sync of these files fail with EROFS, as if the file system
+    /// had become read-only.
     ///
     /// # Panics
     /// If strace is missing or may not attach.
@@ -80,9 +81,9 @@ impl Strace {
         Self::inject(process, "fsync,fdatasync", &fault, &[])
     }
 
-    /// Attaches strace, which causes this fault at each of these system calls. `calls` and `fault`
-    /// have the syntax of strace. If `files` is not empty, only calls that use these files count.
-    /// Returns when every thread is traced.
+    /// Attaches strace, which causes this fault at these system calls. `calls` and `fault` have the
+    /// syntax of strace. If `files` is not empty, only calls that use these files count. Returns
+    /// when every thread is traced.
     #[track_caller]
     fn inject(process: u32, calls: &str, fault: &str, files: &[PathBuf]) -> Self {
         let mut command = Command::new("strace");

@@ -1,8 +1,8 @@
-//! The only polling loop of the tests. The loop waits for conditions that no event announces.
+//! The usual polling loop of the tests. The loop waits for conditions that no event announces.
 
 use std::time::{Duration, Instant};
 
-/// Calls `check` every 20 ms until it returns a value.
+/// Calls `check` until it returns a value, with pauses of 20 ms between the calls.
 ///
 /// # Panics
 /// If `check` returns no value within `seconds`. The message contains `what`.

@@ -4,7 +4,8 @@
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
 use std::net::TcpStream;
 
-/// The headers that describe one connection or the length of a body. They are never forwarded.
+/// The headers that describe one connection or the length of a body. A forwarded request and a
+/// parsed answer do not keep them.
 const FRAMING_HEADERS: [&str; 3] = ["connection", "content-length", "transfer-encoding"];
 
 /// A request as it was received.
@@ -29,7 +30,7 @@ impl Request {
         header.map(|(_, value)| value.as_str())
     }
 
-    /// Returns whether the method is POST. The connectors of the tests use only POST for writes.
+    /// Returns whether the method is POST. The connectors of the tests create defects by POST.
     #[must_use]
     pub fn is_post(&self) -> bool {
         self.method == "POST"

@@ -124,7 +124,7 @@ impl Example {
 
 /// The world of the example connectors in JavaScript and Python.
 const EXAMPLE_WORLD: &str = "follow-up-connector";
-/// The world of the connectors that do not use test data.
+/// The world of connectors that neither use test data nor export `follow-up`.
 pub(crate) const PLAIN_WORLD: &str = "plain-connector";
 
 fn build_rust(workspace: &Workspace, folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
@@ -240,7 +240,7 @@ fn hash_folders(folders: &[PathBuf]) -> anyhow::Result<String> {
     Ok(format!("{:016x}", hasher.finish()))
 }
 
-/// Adds the path of each file below a folder, except generated files.
+/// Adds the path of each file below a folder, except files in folders for generated files.
 pub(crate) fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     const GENERATED_FOLDERS: [&str; 3] = ["target", "node_modules", "__pycache__"];
     for entry in

@@ -2,9 +2,9 @@
 //! `workspace` finds the folders, `step` runs programs and prints their duration, and `tools`
 //! installs other tools.
 //!
-//! xtask installs nothing into the user's home folder: packages of npm, PyPI and cargo are
-//! installed below `target/`. Only a missing Rust target (by rustup) and Debian packages (for tests
-//! and benchmarks) are installed elsewhere. xtask prints each of them before it installs them.
+//! xtask installs packages of npm, PyPI and cargo below `target/`, not into the user's home folder.
+//! Only a missing Rust target (by rustup) and Debian packages (for tests and benchmarks) are
+//! installed elsewhere. xtask prints their names before it installs them.
 
 #![expect(clippy::print_stdout, reason = "a command-line tool")]
 

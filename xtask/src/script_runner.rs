@@ -109,8 +109,8 @@ fn padding_section() -> Vec<u8> {
     section
 }
 
-/// Returns the SHA-256 of the sources as hex. Comments in WIT files are not hashed, because they do
-/// not change the component.
+/// Returns the SHA-256 of the sources as hex. Lines of WIT files that contain only a comment are
+/// not hashed, because they do not change the component.
 fn hash_sources(root: &Path) -> anyhow::Result<String> {
     let mut sources = vec![root.join(CONTRACT_FILE)];
     collect_files(&root.join(RUNNER_FOLDER), &mut sources)?;

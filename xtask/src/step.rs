@@ -1,5 +1,5 @@
 //! Runs the steps of a command. Prints the name of each step, the output of its programs while they
-//! run, and the duration of the step.
+//! run, and the duration of the step if it succeeds.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 
-/// Prints the name of a step, runs the step, and prints how long the step took.
+/// Prints the name of a step, and runs the step. If the step succeeds, prints how long it took.
 pub(crate) fn run_step<T>(
     name: &str,
     work: impl FnOnce() -> anyhow::Result<T>,
@@ -27,9 +27,9 @@ pub(crate) fn program_command(name: impl AsRef<OsStr>, folder: &Path) -> Command
     command
 }
 
-/// Returns a command that runs the same cargo that runs xtask, without the environment variables
-/// that cargo set for xtask. With these variables, build scripts that read them would run again,
-/// and half of the dependencies would be rebuilt.
+/// Returns a command that runs the same cargo that runs xtask, without the variables `CARGO_PKG_…`
+/// and `CARGO_MANIFEST_…` that cargo set for xtask. With these variables, build scripts that read
+/// them would run again, and half of the dependencies would be rebuilt.
 pub(crate) fn cargo_command(folder: &Path) -> Command {
     let mut cargo =
         program_command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), folder);
@@ -43,7 +43,7 @@ pub(crate) fn cargo_command(folder: &Path) -> Command {
 }
 
 /// Runs a program until it ends. The output of the program is printed immediately. If the program
-/// cannot be started, `fix` is printed: it describes how to fix this.
+/// cannot be started, the error contains `fix`, which describes how to fix this.
 pub(crate) fn run_program(command: &mut Command, fix: &str) -> anyhow::Result<()> {
     let name = command.get_program().to_owned();
     let status =

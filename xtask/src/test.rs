@@ -11,9 +11,9 @@ use crate::tools;
 use crate::workspace::Workspace;
 use lexopt::{Arg, Parser, ValueExt as _};
 
-/// The Debian packages for the tests. Redmine and Request Tracker are real trackers. strace checks
-/// the order of the host's system calls. valgrind counts instructions. With iproute2, a test has
-/// its own network. libfaketime sets the clock of one process. openssl runs TLS servers with
+/// The Debian packages for the tests. Redmine and Request Tracker are real trackers. strace shows
+/// the host's system calls or makes them fail. valgrind counts instructions. With iproute2, a test
+/// has its own network. libfaketime sets the clock of a process. openssl runs TLS servers with
 /// certificates like those of companies. curl is a client for HTTP/2 and TLS. systemd checks its
 /// unit files. Prometheus scrapes the server, and its promtool checks the alerts. nginx, HAProxy
 /// and Caddy are the reverse proxies of docs/operator.md. PostgreSQL is the second database engine

@@ -13,7 +13,8 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// Finds the folders by the environment variables that cargo sets.
+    /// Finds the root by an environment variable that cargo sets, and the target folder by the path
+    /// of this program.
     pub(crate) fn locate() -> anyhow::Result<Self> {
         let manifest =
             std::env::var_os("CARGO_MANIFEST_DIR").context("run this as `cargo xtask`")?;

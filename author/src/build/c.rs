@@ -96,7 +96,8 @@ pub(super) fn build(
 }
 
 /// Writes the header `connector_cpp.h`, which sources in C++ include. This header only includes the
-/// generated header, whose name contains the name of the world.
+/// generated header, whose name contains the name of the world. Writes nothing for C, or if the
+/// generated header itself has the name `connector_cpp.h`.
 fn write_common_header(bindings: &Path, dialect: &Dialect, world: &str) -> Result<(), AuthorError> {
     let header = bindings.join("connector_cpp.h");
     let world_header = format!("{}_cpp.h", snake_case(world));

@@ -50,8 +50,8 @@ impl Contract {
         Ok(())
     }
 
-    /// Adds the description of the world to a module. Only modules need this to which the compiler
-    /// did not add the description.
+    /// Adds the description of the world to a module. A module needs this only if the compiler did
+    /// not add the description.
     pub(super) fn embed_world(&self, module: &Path) -> Result<(), AuthorError> {
         let mut bytes = fs::read(module).map_err(AuthorError::disk_error("read", module))?;
         let encoding = StringEncoding::UTF8;

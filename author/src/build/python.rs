@@ -74,7 +74,7 @@ struct ToolTable {
 /// The table `tool.jackfield`.
 #[derive(Default, Deserialize)]
 struct JackfieldSettings {
-    /// The name of a world. If it is `None`, the build chooses the world by the exports.
+    /// The name of a world. If it is `None`, the exports and imports determine the world.
     world: Option<String>,
 }
 

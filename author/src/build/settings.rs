@@ -10,7 +10,7 @@ use crate::{AuthorError, Project};
 #[serde(deny_unknown_fields)]
 pub(super) struct Settings {
     /// The name of a world of the contract. If it is `None`, the build chooses the world by the
-    /// exports.
+    /// exports and imports.
     pub(super) world: Option<String>,
     /// Paths of source files that are compiled, too, such as those of a library. The source files
     /// of the project's folder itself are not listed here.

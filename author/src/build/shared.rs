@@ -1,7 +1,7 @@
 //! Chooses the folders into which tools from PyPI are installed. Projects with the same list of
-//! packages share a folder. A list pins versions and hashes, so equal lists install equal tools.
-//! Zig caches the libraries that it has compiled for each path of its compiler. So projects with
-//! the same folder also share these libraries.
+//! packages and the same Python share a folder. A list pins versions and hashes, so equal lists
+//! install equal tools. Zig compiles its libraries once for each path of its compiler, and caches
+//! them. So projects with the same folder also share these libraries.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -29,7 +29,8 @@ pub(super) fn choose_tools_folder(
     locked.unwrap_or(ToolsFolder { path: own_folder, _lock: None })
 }
 
-/// Returns `None` if the folder cannot be created or locked.
+/// Chooses the folder below `shared` for this list and waits for its lock. Returns `None` if
+/// `shared` or the lock's file cannot be created, or the file cannot be locked.
 fn lock_shared_folder(shared: &Path, list: &str) -> Option<ToolsFolder> {
     let mut hasher = DefaultHasher::new();
     // A virtual environment works only with the version of Python that created it.

@@ -20,8 +20,8 @@ pub(super) fn source_files(project: &Project, extension: &str) -> Result<Vec<Str
 }
 
 /// Removes the comments from a source. String literals are not recognised: if a literal contains
-/// `//`, the rest of the line is removed, too. This is harmless, because such a line does not
-/// contain a name of the contract.
+/// `//` or `/*`, the code after it is removed as a comment. This is harmless unless the removed
+/// code contains a name of the contract.
 pub(super) fn without_comments(source: &str) -> String {
     let mut code = String::new();
     let mut rest = source;

@@ -1,4 +1,5 @@
-//! Runs the steps of a build. Reports the start and the end of each step to the caller.
+//! Runs the steps of a build. Reports the start of each step to the caller, and its end if the step
+//! succeeds.
 
 use std::ffi::OsStr;
 use std::io;
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::AuthorError;
 
-/// The report of a step's start, or of its end.
+/// The report of a step's start, or of the end of a step that succeeded.
 #[derive(Debug)]
 pub struct Step {
     /// The name of the step, usually the command that runs.

@@ -6,7 +6,7 @@ use std::process::Command;
 use super::steps::collect_output;
 use crate::AuthorError;
 
-/// A program that an author must install.
+/// A program that a build needs.
 pub(super) struct Tool {
     /// The name of the program, such as `rustc`.
     program: &'static str,

@@ -75,8 +75,8 @@ pub(super) fn unpack_libraries(
         let _ = fs::remove_dir_all(folder);
     }
     let mut download = pip_command(project, programs, "download");
-    // With this option, pip prepares a package with the tools of `requirements.txt`, which are
-    // pinned. Otherwise pip would download other versions of these tools.
+    // With `--no-build-isolation`, pip prepares a package with the tools of `requirements.txt`,
+    // which are pinned. Otherwise pip would download other versions of these tools.
     download.args(["--no-deps", "--no-build-isolation", "--requirement", LIBRARIES_FILE, "--dest"]);
     steps.run_tool("pip download", download.arg(&archives), PYTHON.fix)?;
     let mut unpack = Command::new("python3");
@@ -102,8 +102,8 @@ struct PackageList {
 }
 
 impl PackageList {
-    /// Reads the list that the caller must install and then mark as installed. Returns `None` if it
-    /// is already installed in `folder`.
+    /// Reads the list that the caller must install and then mark as installed. Returns `None` if
+    /// this list is already installed in `folder`.
     fn read_unless_installed(
         project: &Project,
         list_file: &str,

@@ -1,6 +1,6 @@
-//! Chooses the world of a connector by its exports, and reports a missing export. Without this
-//! check, some toolchains would build a component without the export, and the first create would
-//! fail.
+//! Chooses the world of a connector by its exports and its use of test data, unless the project
+//! chooses the world. Reports a missing export. Without this check, some toolchains would build a
+//! component without the export, and the first create would fail.
 
 /// A world of the contract.
 #[derive(Debug, PartialEq, Eq)]

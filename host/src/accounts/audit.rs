@@ -2,7 +2,7 @@
 //! the change is sent. Refused attempts have entries too.
 //!
 //! A change is never missing in the log: if the entry cannot be stored, the change is refused. If
-//! the server ends during the change, the entry has no outcome.
+//! the server ends or the store fails during the change, the entry has no outcome.
 
 mod refusals;
 
@@ -21,7 +21,7 @@ pub use refusals::RefusedAttempt;
 
 use refusals::RefusalCounts;
 
-/// Maximum number of entries, about 200 MiB.
+/// Maximum number of entries after old entries were deleted, about 200 MiB.
 const ENTRIES_MAX: u64 = 1_000_000;
 
 /// Writes and reads the audit log.

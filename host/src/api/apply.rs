@@ -1,5 +1,6 @@
-//! Types of `/apply`, which changes connections to match a file, and of `/export`, which returns
-//! such a file. The file never contains the value of a secret, only references to secrets.
+//! Types of `/apply`, which creates and changes connections to match a file, and of `/export`,
+//! which returns such a file. The file never contains the value of a secret, only references to
+//! secrets.
 
 use std::collections::BTreeMap;
 
@@ -121,7 +122,7 @@ pub struct AppliedConnection {
     pub name: String,
     /// Whether the connection is created, is changed or stays the same.
     pub action: EnumString<AppliedAction>,
-    /// The values of the connection that differ from the file.
+    /// The values of the connection that differed from the file.
     pub changes: Vec<AppliedChange>,
     /// The webhook URL to enter in Test Manager; absent unless the connection was created. The URL
     /// contains the token and is never shown again.
@@ -129,15 +130,15 @@ pub struct AppliedConnection {
     pub webhook_url: Option<String>,
 }
 
-/// A value of a connection that differs from the file. A secret is shown as its reference. The
-/// value of a secret is shown as `set`.
+/// A value of a connection that differs from the file. A secret is shown as its reference, or as
+/// `set` if it is not a reference.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct AppliedChange {
     /// The path of the value, such as `settings.project`.
     pub member: String,
-    /// The value before the change; absent if the connection had no such value.
+    /// The value before the change; `null` if the connection had no such value.
     pub before: Option<Value>,
-    /// The value after the change; absent if the change removes the value.
+    /// The value after the change; `null` if the change removes the value.
     pub after: Option<Value>,
 }
 

@@ -43,7 +43,7 @@ pub struct AuditQuery {
 pub struct AuditList {
     /// The entries of this page, newest first.
     pub entries: Vec<AuditEntry>,
-    /// The `cursor` that requests the next page; absent in the last page.
+    /// The `cursor` that requests the next page; `null` in the last page.
     pub next: Option<Uuid>,
 }
 
@@ -52,11 +52,11 @@ pub struct AuditList {
 pub struct AuditEntry {
     /// The id of the entry.
     pub id: Uuid,
-    /// The time at which the request arrived.
+    /// The time at which the entry was added to the audit log.
     pub at: Time,
-    /// The name of the account; absent if the client was not signed in.
+    /// The name of the account; `null` if the client was not signed in.
     pub account: Option<String>,
-    /// The role of the account when the request arrived; absent if the client was not signed in.
+    /// The role of the account when the request arrived; `null` if the client was not signed in.
     pub role: Option<EnumString<Role>>,
     /// The address of the client; `0.0.0.0` if the entry counts requests of several clients.
     pub client: String,
@@ -66,13 +66,13 @@ pub struct AuditEntry {
     /// nothing.
     pub action: String,
     /// The object of the change: the name of a connection, connector or account, or the id of a
-    /// defect.
+    /// defect. `null` if the change has no object.
     pub object: Option<String>,
-    /// The outcome of the change; absent if the server ended before the outcome was known.
+    /// The outcome of the change; `null` while it is not known, or if it could not be stored.
     pub outcome: Option<EnumString<OutcomeCode>>,
-    /// The id of the event that the change caused; absent if the change caused no event.
+    /// The id of the event that the change caused; `null` if the change caused no event.
     pub event: Option<Uuid>,
-    /// The number of times that the same attempt was refused again within an hour.
+    /// The number of times that the same attempt was refused again in the same period of one hour.
     #[serde(default)]
     pub repeats: u64,
 }

@@ -16,7 +16,7 @@ use super::SecretText;
 pub struct ListChoices {
     /// The name of a setting that the connector marks as `jackfield:lookup`.
     pub setting: String,
-    /// The text that a person has typed so far; if it is empty, all values are listed.
+    /// The text that a person has typed so far; if it is empty, the values are not filtered.
     #[serde(default)]
     pub search: String,
 }
@@ -28,7 +28,7 @@ pub struct ListChoices {
 pub struct ListChoicesOfNew {
     /// The name of a setting that the connector marks as `jackfield:lookup`.
     pub setting: String,
-    /// The text that a person has typed so far; if it is empty, all values are listed.
+    /// The text that a person has typed so far; if it is empty, the values are not filtered.
     #[serde(default)]
     pub search: String,
     /// The values of the settings that are not secrets, by name. Required settings may be missing.

@@ -1,5 +1,5 @@
 //! Types of `/connections`, which lists, creates, edits and tries connections. No answer contains a
-//! secret. The only exception is the answer that issues a webhook URL.
+//! secret. The only exceptions are the answers that issue a webhook URL.
 
 use std::collections::BTreeMap;
 
@@ -26,12 +26,13 @@ string_enum! {
     pub enum ConnectionStatus {
         /// The webhooks are answered.
         Active = "active",
-        /// An admin paused the connection; webhooks are answered with 503.
+        /// A person paused the connection. Webhooks, except probes, are answered with 503.
         Paused = "paused",
         /// The newest version of the connector waits for consent. An accepted version may still be
         /// used.
         NeedsConsent = "needs-consent",
-        /// No version of the connector can be used.
+        /// The connector was removed, or its file is not loaded. If it was not removed, an accepted
+        /// version may still be used.
         ConnectorUnavailable = "connector-unavailable",
     }
 }
@@ -47,18 +48,19 @@ pub struct Connection {
     pub connector: String,
     /// Whether the webhooks of the connection are answered.
     pub status: EnumString<ConnectionStatus>,
-    /// The revision of the connection: 1 after its creation, and 1 more after each edit. The header
-    /// `ETag` of an answer contains the same number, and an edit can send it in `If-Match`.
+    /// The revision of the connection: 1 after its creation, and 1 more after each edit, pause and
+    /// resume. The header `ETag` of an answer contains the same number, and an edit can send it in
+    /// `If-Match`.
     #[serde(default)]
     pub revision: u64,
     /// Values of the settings that are not secrets, by name.
     pub settings: Settings,
-    /// The names of the secrets that have a value.
+    /// The names of the connector's secrets that have a value.
     pub secrets_set: Vec<String>,
     /// Whether the connection has a client certificate for its tracker.
     #[serde(default)]
     pub has_client_cert: bool,
-    /// Settings for Test Manager; absent if the connection sends no requests to Test Manager.
+    /// Settings for Test Manager; `null` if the connection sends no requests to Test Manager.
     #[serde(default)]
     pub test_manager: Option<TestManager>,
     /// Whether the client secret for Test Manager is stored.
@@ -74,18 +76,16 @@ pub struct Connection {
     /// Whether a second secret is stored that senders of webhooks may use instead.
     #[serde(default)]
     pub has_webhook_secret_previous: bool,
-    /// The origins to which the connector may send requests, and the places where it may send
-    /// secrets.
+    /// What the connector may do: reach origins, send secrets to places, and read test data.
     pub grants: Grants,
     /// SHA-256 of the version of the connector that a person accepted last.
     pub accepted_sha256: Option<String>,
-    /// The demands of the connector's newest version that exceed the grants; absent if this version
-    /// needs no consent.
+    /// The reasons why the connector's newest version needs a person's consent; `null` if it needs
+    /// none.
     pub needs_consent: Option<Vec<String>>,
-    /// SHA-256 of the connector's newest version in the plugins folder; absent if no version can be
-    /// used.
+    /// SHA-256 of the connector's newest version that could be loaded; `null` if there is none.
     pub newest_sha256: Option<String>,
-    /// The only Test Manager project whose Defect KPIs requests are answered; absent: every
+    /// The only Test Manager project whose Defect KPIs requests are answered; `null`: every
     /// project.
     pub project: Option<String>,
     /// Whether host names may resolve to private addresses.
@@ -112,9 +112,9 @@ pub struct Connection {
     /// Warnings about the connection's secrets. The operator of the server should read them.
     #[serde(default)]
     pub warnings: Vec<String>,
-    /// Whether an admin paused the connection.
+    /// Whether a person paused the connection.
     pub paused: bool,
-    /// The time until which the bodies of requests and answers are recorded; absent if the
+    /// The time until which the bodies of requests and answers are recorded; `null` if the
     /// connection does not record.
     #[serde(default)]
     pub recording_until: Option<Time>,
@@ -122,9 +122,9 @@ pub struct Connection {
     pub token_tail: String,
     /// The time at which the connection was created.
     pub created_at: Time,
-    /// The time of the last event whose answer was a defect or counts; absent if there was none.
+    /// The time of the last event whose answer was a defect or counts; `null` if there was none.
     pub last_success_at: Option<Time>,
-    /// The last refusal of an event; absent if there was none.
+    /// The last refusal of an event, or error in the secrets; `null` if there was none.
     pub last_error: Option<LastError>,
 }
 
@@ -168,12 +168,12 @@ pub struct MapPath {
     pub kind: EnumString<MappedKind>,
 }
 
-/// The last refusal of an event of a connection.
+/// The last refusal of an event of a connection, or an error in the connection's secrets.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct LastError {
-    /// The time at which the event was refused.
+    /// The time at which the event was refused, or the connection with the error was loaded.
     pub at: Time,
-    /// The reason of the refusal, as a text for people.
+    /// The reason of the refusal or the error, as a text for people.
     pub detail: String,
 }
 
@@ -198,8 +198,7 @@ pub struct SecretGrant {
     pub place: String,
 }
 
-/// The answer to a request that creates a connection or a new token. Only this answer contains the
-/// webhook URL.
+/// The answer to a request that creates a connection or a new token. It contains the webhook URL.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct CreatedConnection {
     /// The connection that was created, or that has a new token.
@@ -239,8 +238,8 @@ pub struct CreateConnection {
     /// The secret of the external application in Test Manager. It may be a reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_manager_client_secret: Option<SecretText>,
-    /// The credential that senders of webhooks must send in addition to the token; absent if the
-    /// token is sufficient.
+    /// What senders of webhooks need in addition to the token: a credential, or an address that is
+    /// allowed. Absent if the token is sufficient.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_auth: Option<EditWebhookAuth>,
     /// The secret that senders of webhooks must know. It may be a reference.
@@ -303,12 +302,13 @@ pub struct EditConnection {
     /// The secret of the external application in Test Manager. It may be a reference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_manager_client_secret: Option<SecretText>,
-    /// The credential that senders of webhooks must send; `null` removes the credential and its
-    /// secrets.
+    /// What senders of webhooks need in addition to the token. `null` removes all requirements and
+    /// the secrets of senders.
     #[serde(deserialize_with = "double_option", skip_serializing_if = "Option::is_none")]
     pub webhook_auth: Option<Option<EditWebhookAuth>>,
     /// The secret that senders of webhooks must know. It may be a reference. With the scheme
-    /// `signature`, the replaced secret is also accepted until it is removed.
+    /// `signature`, the replaced secret becomes `webhook_secret_previous`, unless the request
+    /// contains that member.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<SecretText>,
     /// A second secret that senders of webhooks may use instead; `null` removes this secret.
@@ -406,7 +406,7 @@ pub struct EraseQuery {
 pub struct TryReport {
     /// The steps of the try, in order. The steps after a failed step are absent.
     pub steps: Vec<TryStep>,
-    /// The line that the connector's export `check` returned; absent if the call of `check` failed.
+    /// The line that the connector's export `check` returned; `null` if `check` did not succeed.
     pub reached: Option<String>,
     /// Warnings about the connection's secrets. The operator of the server should read them.
     #[serde(default)]
@@ -418,9 +418,9 @@ pub struct TryReport {
 pub struct TryStep {
     /// The name of the step, such as `check`.
     pub name: EnumString<domain::TryStep>,
-    /// The origin that the step checked; absent for a step that checks no single origin.
+    /// The origin that the step checked; `null` for a step that checks no single origin.
     pub origin: Option<Text<Origin>>,
-    /// The error of the step; absent if the step succeeded.
+    /// The error of the step; `null` if the step succeeded.
     pub error: Option<String>,
     /// The name of the setting to change; absent if the connector named no setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -30,7 +30,8 @@ string_enum! {
     }
 }
 
-/// A connector: a file in the plugins folder.
+/// A connector: a file in the plugins folder. Members that come from the manifest or from the
+/// version in use are `null` if no version can be used.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Connector {
     /// The name of the connector, which is the stem of its file's name. Connections refer to the
@@ -38,7 +39,7 @@ pub struct Connector {
     pub name: String,
     /// Whether the connector can be used.
     pub status: EnumString<ConnectorStatus>,
-    /// SHA-256 of the file of the version in use; absent if no version can be used.
+    /// SHA-256 of the file of the version in use; `null` if no version can be used.
     pub sha256: Option<String>,
     /// The semantic version of the connector, from its manifest.
     pub version: Option<String>,
@@ -46,15 +47,17 @@ pub struct Connector {
     pub title: Option<String>,
     /// A description of the connector in one line, from its manifest.
     pub summary: Option<String>,
-    /// The http or https address of a page about the connector, from its manifest.
+    /// The http or https address of a page about the connector, from its manifest. `null` if the
+    /// manifest does not state it.
     pub homepage: Option<String>,
     /// The interfaces that the connector exports, such as `defects` and `kpis`.
     pub interfaces: Vec<String>,
     /// The JSON Schema of the settings that a connection of this connector has.
     pub settings_schema: Option<Value>,
-    /// The time after which the tracker's search certainly finds a new defect, seconds.
+    /// The time after which the tracker's search certainly finds a new defect, seconds. `null` if
+    /// the manifest does not state it.
     pub index_delay_s: Option<u32>,
-    /// The reason why the newest file cannot be used; absent if the file can be used.
+    /// The reason why the newest file cannot be used; `null` if the file can be used.
     pub error: Option<String>,
     /// SHA-256 of the newest file, if this file cannot be used; absent if the file can be used or
     /// cannot be read.
@@ -93,9 +96,9 @@ pub struct RecentUsage {
 /// How much of one limit the newest runs of a connector used.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 pub struct UsedLimit {
-    /// The median: half of the runs used at most this amount.
+    /// The median: at least half of the runs used at most this amount.
     pub p50: u64,
-    /// The 99th percentile: 99 of 100 runs used at most this amount.
+    /// The 99th percentile: at least 99 of 100 runs used at most this amount.
     pub p99: u64,
     /// The limit that applies to the connector now.
     pub limit: u64,
@@ -108,7 +111,7 @@ pub struct ConnectorVersion {
     pub sha256: String,
     /// The size of the version's file, bytes.
     pub bytes: u64,
-    /// The last time at which the version came into use.
+    /// The last time at which the version came into use, or the server started with it.
     pub served_at: Time,
 }
 
@@ -125,7 +128,7 @@ pub struct RollbackConnector {
 /// The answer to `PUT /connectors/{name}` and `POST /connectors/{name}/rollback`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ReplacedConnector {
-    /// SHA-256 of the version that was in use before; absent if no version was in use.
+    /// SHA-256 of the version that was in use before; `null` if no version was in use.
     pub from: Option<String>,
     /// The file in the plugins folder that contains the new version.
     pub file: PathBuf,

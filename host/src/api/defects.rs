@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::{
-    self, DecidedDoubt, DefectState, FollowUpState, FollowUpStep, WriteClass, printable,
+    self, DecidedDoubt, DefectState, FollowUpState, FollowUpKind, WriteClass, printable,
 };
 
 use super::{EnumString, Time};
@@ -19,7 +19,7 @@ pub struct DefectQuery {
     /// Only defects in this state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<EnumString<DefectState>>,
-    /// Only defects in doubt that a person must resolve.
+    /// Only defects for which `needs_person` is not `null`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub needs_person: bool,
     /// Only defects of this connection, by id or name.
@@ -38,26 +38,27 @@ pub struct DefectQuery {
 pub struct DefectList {
     /// The rows of this page, newest first.
     pub defects: Vec<DefectRecord>,
-    /// The `cursor` that requests the next page; absent in the last page.
+    /// The `cursor` that requests the next page; `null` in the last page.
     pub next: Option<Uuid>,
 }
 
-/// The row of one failed test. It contains the defect, or the state of the defect's creation.
+/// The row of one generation of a failed test. It contains the defect, or the state of the defect's
+/// creation.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct DefectRecord {
     /// The id of the defect's row.
     pub id: Uuid,
     /// The id of the connection that received the failed test.
     pub connection: Uuid,
-    /// The name of the connection; absent only if the connection is deleted at the same time.
+    /// The name of the connection; `null` only if the connection is being deleted.
     pub connection_name: Option<String>,
     /// The member `testExecutionId` of the webhook's body.
     pub test_execution_id: Uuid,
     /// The member `testCaseId` of the webhook's body.
     pub test_case_id: Uuid,
-    /// The member `variationId` of the webhook's body; absent if the test case has no variations.
+    /// The member `variationId` of the webhook's body; `null` if the body had no variation.
     pub variation_id: Option<String>,
-    /// The member `linkToTestCaseLog` of the webhook's body; absent if the body had no such member.
+    /// The member `linkToTestCaseLog` of the webhook's body; `null` if the body had no such member.
     pub link_to_test_case_log: Option<String>,
     /// The generation of the row. It begins at 1, and increases by 1 each time a person asks for
     /// another defect.
@@ -66,38 +67,37 @@ pub struct DefectRecord {
     pub state: EnumString<DefectState>,
     /// The marker: the search word that the connector stores in the tracker's record.
     pub marker: String,
-    /// The defect in the tracker; absent while no defect is known.
+    /// The defect in the tracker; `null` while no defect is known.
     pub defect: Option<Defect>,
-    /// The reason why the create failed or is in doubt; absent otherwise.
+    /// The reason why the create failed or is in doubt; `null` otherwise.
     pub reason: Option<String>,
     /// The number of write requests that were sent in this generation.
     pub writes: u32,
     /// The highest class of the write requests of this generation. From the lowest to the highest,
-    /// the classes are `refused`, `unclear`, `open` and `acknowledged`. Absent if no request has a
+    /// the classes are `refused`, `unclear`, `open` and `acknowledged`. `null` if no request has a
     /// class.
     pub class: Option<EnumString<WriteClass>>,
-    /// The reason why only a person can resolve the defect; absent if a search can still resolve
-    /// it.
+    /// The reason why a person must or should resolve the defect; `null` if no person is needed.
     pub needs_person: Option<String>,
-    /// The decision of a person that the next Create Defect request carries out; absent if there is
+    /// The decision of a person that the next Create Defect request carries out; `null` if there is
     /// no such decision.
     pub decided: Option<EnumString<DecidedDoubt>>,
-    /// The id of the event that changed the row last.
+    /// The id of the last event that changed the row.
     pub event: Option<Uuid>,
-    /// The time at which the last write request was sent; absent if the last run sent no write
+    /// The time at which the last write request was sent; `null` if the last run sent no write
     /// request.
     pub sent_at: Option<Time>,
-    /// The time at which the last write request ended; absent if this time is not known.
+    /// The time at which the last write request ended; `null` if this time is not known.
     pub write_ended_at: Option<Time>,
     /// The time at which the row was created.
     pub created_at: Time,
     /// The time of the last change of the row.
     pub updated_at: Time,
-    /// The end of the current run's lease; absent if no run leases the row.
+    /// The end of the current run's lease; `null` if no run leases the row.
     pub leased_until: Option<Time>,
     /// The decisions of people about this defect, oldest first.
     pub decisions: Vec<Decision>,
-    /// The id of the row of the test case's first failure; absent if this failure is not a
+    /// The id of the row of the test case's first failure; `null` if this failure is not a
     /// recurrence.
     pub recurrence_of: Option<Uuid>,
     /// The steps after the create, such as comments and attachments.
@@ -108,8 +108,8 @@ pub struct DefectRecord {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct FollowUp {
     /// The kind of step: `reopen`, `comment`, `list-attachments` or `attach`.
-    pub step: EnumString<FollowUpStep>,
-    /// The name of the attachment; absent unless the step is `attach`.
+    pub step: EnumString<FollowUpKind>,
+    /// The name of the attachment; `null` unless the step is `attach`.
     pub name: Option<String>,
     /// The state of the step: `due`, `sent`, `done` or `given-up`.
     pub state: EnumString<FollowUpState>,
@@ -118,11 +118,11 @@ pub struct FollowUp {
     /// The number of write requests that were sent for this step.
     pub writes: u32,
     /// The highest class of the step's write requests. From the lowest to the highest, the classes
-    /// are `refused`, `unclear`, `open` and `acknowledged`. Absent if no request has a class.
+    /// are `refused`, `unclear`, `open` and `acknowledged`. `null` if no request has a class.
     pub class: Option<EnumString<WriteClass>>,
-    /// The reason why the step is not done yet or was given up; absent otherwise.
+    /// The reason why the step is not done yet or was given up; `null` otherwise.
     pub reason: Option<String>,
-    /// The time of the next try; absent if there is no next try.
+    /// The time of the next try; `null` if there is no next try.
     pub next_at: Option<Time>,
 }
 
@@ -137,20 +137,20 @@ pub struct Decision {
     pub decision: String,
 }
 
-/// A defect with the latest values that the tracker returned.
+/// A defect with the values that the connector returned, or that a person entered.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Defect {
     /// The key of the defect in the tracker, such as "QA-123".
     pub key: String,
-    /// The title that the tracker shows.
+    /// The title of the defect.
     pub title: String,
     /// The address of the defect's page in the tracker.
     pub link: String,
-    /// The state that the tracker shows, in the tracker's words.
+    /// The state of the defect, in the tracker's words; `null` if it is not known.
     pub status: Option<String>,
-    /// The priority that the tracker shows, in the tracker's words.
+    /// The priority of the defect, in the tracker's words; `null` if it is not known.
     pub priority: Option<String>,
-    /// The text of the defect; absent if the connector did not return it.
+    /// The text of the defect; `null` if it is not known.
     pub description: Option<String>,
 }
 
@@ -165,14 +165,16 @@ pub struct ResolveDefect {
     /// The title of the adopted defect. If absent, the key is the title.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// The address of the adopted defect's page. If absent, the address of the tracker is used.
+    /// The address of the adopted defect's page. If absent, the first origin that is granted to the
+    /// connection is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// Whether the server stops waiting for the outcome. The next Create Defect request then
-    /// searches for the defect, and creates a defect if the search finds none.
+    /// Whether the server stops waiting for the outcome. The next Create Defect request after the
+    /// index delay searches for the defect, and creates a defect if the search finds none.
     pub retry: bool,
     /// Whether the person knows that the tracker does not contain the defect. The next Create
-    /// Defect request then creates the defect, after one more search if the connector can search.
+    /// Defect request then searches once more, if the connector can search, and creates a defect
+    /// unless it finds one.
     pub give_up: bool,
 }
 

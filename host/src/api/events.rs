@@ -1,5 +1,5 @@
-//! Types of `/events`, which lists received requests with their answers and the runs that they
-//! caused.
+//! Types of `/events`, which lists webhook requests, tries and background work, with their outcomes
+//! and runs.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -51,7 +51,7 @@ pub struct EventQuery {
 pub struct EventList {
     /// The events of this page, newest first.
     pub events: Vec<Event>,
-    /// The `cursor` that requests the next page; absent in the last page.
+    /// The `cursor` that requests the next page; `null` in the last page.
     pub next: Option<Uuid>,
 }
 
@@ -88,9 +88,9 @@ pub struct RunTimes {
     /// The time at which the run requested its permit.
     pub asked_us: u64,
     /// The time at which the run received its permit and began to make its instance. `at_ms` and
-    /// `run_ms` are measured from this time. Absent if the run received no permit.
+    /// `run_ms` are measured from this time. `null` if the run received no permit.
     pub started_us: Option<u64>,
-    /// The time at which the host called the connector's export; absent if the host could not make
+    /// The time at which the host called the connector's export; `null` if the host could not make
     /// an instance.
     pub called_us: Option<u64>,
     /// The time at which the run ended.
@@ -103,25 +103,25 @@ pub struct Event {
     /// The id of the event. Every answer to a webhook contains this id in the header
     /// `Jackfield-Event`.
     pub id: Uuid,
-    /// The id of the connection; absent if the request matched no connection.
+    /// The id of the connection; `null` if the request matched no connection.
     pub connection: Option<Uuid>,
-    /// The name of the connection; absent if the request matched no connection.
+    /// The name of the connection; `null` if there is none, or it is being deleted.
     pub connection_name: Option<String>,
     /// The kind of request, or of background work.
     pub kind: EnumString<EventKind>,
-    /// The time at which the request arrived.
+    /// The time at which the request arrived or the work began.
     pub received_at: Time,
-    /// The time from the arrival of the request to the answer, milliseconds.
+    /// The time from `received_at` to the answer or to the end of the work, milliseconds.
     pub ms: u64,
-    /// The HTTP status of the answer; absent if there was no answer.
+    /// The HTTP status of the answer; `null` if there was no answer.
     pub status: Option<u16>,
     /// The result of the event, as a code. A query can select events by this code.
     pub outcome: EnumString<OutcomeCode>,
     /// A description of the outcome in one line; empty if `outcome` is sufficient.
     pub detail: String,
-    /// The id of the defect that the event is about; absent if there is none.
+    /// The id of the defect that the event is about; `null` if there is none.
     pub defect: Option<Uuid>,
-    /// The request, with masked credentials; empty for background work.
+    /// The request, with masked credentials; empty for a `try` and for background work.
     pub request: Request,
 }
 
@@ -130,15 +130,14 @@ pub struct Event {
 pub struct Request {
     /// The method of the HTTP request.
     pub method: String,
-    /// The path after the token of the webhook URL.
+    /// The path after the token of the webhook URL, with the masked query.
     pub path: String,
     /// The headers. They are stored only for unrecognised requests, for refused Create Defect
     /// requests, for requests of refused senders, and for probes of connections that require a
     /// credential.
     pub headers: Vec<Header>,
-    /// The body as text. It is stored only for unrecognised requests, for refused Create Defect
-    /// requests, for requests of refused senders, and for probes of connections that require a
-    /// credential.
+    /// The beginning of the body as text. It is stored for the same requests as the headers. `null`
+    /// if it is not stored, or if the account has the role `viewer`.
     pub body: Option<String>,
 }
 
@@ -205,15 +204,15 @@ pub struct OutboundCall {
     /// The query of the request, without secrets; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
-    /// The effect of the request on the tracker: read, prepare or write.
+    /// The effect that the request may have in the tracker: read, prepare or write.
     pub effect: EnumString<Effect>,
-    /// The HTTP status of the answer; absent if no answer came.
+    /// The HTTP status of the answer; `null` if no answer came.
     pub status: Option<u16>,
     /// The time from the start of connecting to the last byte of the answer, milliseconds.
     pub ms: u64,
     /// The size of the answer's body after decompression, bytes.
     pub bytes: u64,
-    /// The reason why the request was refused or failed; absent if an answer came.
+    /// The reason why the request was refused or failed; `null` if a complete answer came.
     pub error: Option<String>,
 }
 

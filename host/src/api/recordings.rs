@@ -12,7 +12,8 @@ use super::EnumString;
 /// The answer to `GET /events/{id}/recording`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct EventRecording {
-    /// The recorded runs, in order; empty if the connection did not record when the event arrived.
+    /// The recorded runs, in order; empty if the connection did not record, or the recording was
+    /// deleted.
     pub runs: Vec<RecordedRun>,
 }
 
@@ -30,11 +31,12 @@ pub struct RecordedRun {
     /// earlier versions of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Value>,
-    /// The reason why exchanges are missing in the recording; absent if the recording is complete.
+    /// The reason why exchanges are missing in the recording; `null` if the recording is complete.
     pub missing: Option<String>,
 }
 
-/// The arguments of the call of an export. Arguments that the export does not have are absent.
+/// The connector whose export was called, and the arguments of the call. Arguments that the export
+/// does not have are absent.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RunInput {

@@ -52,14 +52,15 @@ pub struct RepeatedRequest {
     pub event: Option<Uuid>,
     /// The HTTP status of the answer to the repeated request.
     pub status: u16,
-    /// The body of the answer that Test Manager would receive.
+    /// The body of the answer that Test Manager would receive; `null` if the body is not JSON.
     pub answer: Value,
 }
 
 /// A recorded run and its replay. The replay sent no requests: all answers came from the recording.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ReplayedRun {
-    /// Whether the replay made the recorded requests and returned the recorded value.
+    /// Whether the replay made exactly the recorded requests and returned the recorded value. If no
+    /// value is recorded, only the requests are compared.
     pub is_same: bool,
     /// The connector's version in the recorded run, from its manifest.
     pub recorded_version: String,
@@ -75,10 +76,10 @@ pub struct ReplayedRun {
     pub requests: Vec<ReplayedRequest>,
     /// The return value of the export in the replay: `{"ok": …}` or `{"error": …}`.
     pub answer: Value,
-    /// The return value of the export in the recording; absent in recordings by earlier versions of
+    /// The return value of the export in the recording; `null` in recordings by earlier versions of
     /// the server.
     pub recorded_answer: Option<Value>,
-    /// The reason why exchanges are missing in the recording; absent if the recording is complete.
+    /// The reason why exchanges are missing in the recording; `null` if the recording is complete.
     pub missing: Option<String>,
 }
 
@@ -89,11 +90,11 @@ pub struct ReplayedRequest {
     pub difference: EnumString<Difference>,
     /// The parts of the request that differ: `url`, `headers` or `body`.
     pub changed: Vec<String>,
-    /// The recorded request; absent if only the replay made this request.
+    /// The recorded request; `null` if only the replay made this request.
     pub recorded: Option<RequestText>,
-    /// The request of the replay; absent if the replay did not make this request.
+    /// The request of the replay; `null` if the replay did not make this request.
     pub replayed: Option<RequestText>,
-    /// The HTTP status of the recorded answer; absent if the recording contains no answer.
+    /// The HTTP status of the recorded answer; `null` if the recording contains no answer.
     pub status: Option<u16>,
 }
 
@@ -106,10 +107,10 @@ pub struct RequestText {
     pub url: String,
     /// The headers, without those that are credentials.
     pub headers: Vec<Header>,
-    /// The body as text; absent if it is not text, or has more than 256 KiB.
+    /// The body as text; absent if it is empty, is not text, or has more than 256 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// The body in base64; absent if it is text, or has more than 256 KiB.
+    /// The body in base64; absent if it is empty, is text, or has more than 256 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_base64: Option<String>,
     /// The size of the body, bytes.

@@ -67,6 +67,6 @@ pub struct PreviewAttachment {
     pub name: String,
     /// The media type of the file, such as `image/png`.
     pub media_type: String,
-    /// The size of the file, bytes; absent if the size is not known before the download.
+    /// The size of the file, bytes; `null` if the size is not known before the download.
     pub size: Option<u64>,
 }

@@ -21,15 +21,16 @@ pub struct TestManager {
     pub client_id: String,
     /// The scopes of each token that the host requests.
     pub scopes: Vec<String>,
-    /// The id of the project of all failed tests; absent if the link of each failed test names its
+    /// The id of the project of all failed tests; `null` if the link of each failed test names its
     /// project.
     pub project_id: Option<String>,
     /// Other origins to which a download may be redirected. They receive no credential.
     pub asset_origins: Vec<Text<Origin>>,
 }
 
-/// The settings for Test Manager in a request. An absent member keeps its stored value. If no value
-/// is stored yet, the member gets its default.
+/// The settings for Test Manager in a request. An absent member keeps its stored value. If no
+/// settings are stored yet, `base_url`, `token_url` and `client_id` are required, and other absent
+/// members get defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EditTestManager {

@@ -1,5 +1,6 @@
-//! Types that wrap a value and write it as a JSON string. They never change the value. This module
-//! also describes parse errors without the values in them.
+//! Types that wrap a value and write it as a JSON string. They never change the value, except that
+//! a `Time` is written in whole milliseconds. This module also describes parse errors without
+//! repeating values of a wrong type.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,7 +15,7 @@ use crate::domain::StringEnum;
 use crate::secret::Secret;
 
 /// Describes why a JSON or TOML text cannot be parsed. `error` is the error message of the parser.
-/// The description does not repeat values of the text, because they may be secrets.
+/// The description does not repeat a value of a wrong type, because it may be a secret.
 pub fn describe_without_values(error: &str) -> String {
     let quotes_a_value = ["invalid type", "invalid value"].iter().any(|it| error.starts_with(it));
     match error.rsplit_once(", expected ") {

@@ -1,5 +1,5 @@
 //! Types of `/account`, which shows an account, and of `/tokens`, which lists and creates the named
-//! tokens of accounts. No answer contains a token, except the answer that creates the token.
+//! tokens of accounts. No answer contains a named token, except the answer that creates the token.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,12 +16,12 @@ pub struct Account {
     pub name: String,
     /// The role, which determines what the account may do.
     pub role: EnumString<Role>,
-    /// The names of the only connections that the account may see; absent if the account may see
+    /// The names of the only connections that the account may see; `null` if the account may see
     /// all connections.
     pub connections: Option<Vec<String>>,
     /// The CSRF token of the session. Each request that changes something must contain it in the
-    /// header `X-CSRF-Token` or in the form field `csrf`. Absent if the request was sent with a
-    /// token instead of a session's cookie.
+    /// header `X-CSRF-Token` or in the form field `csrf`. `null` if the request was sent with a
+    /// token, because then it has no session.
     pub csrf: Option<String>,
 }
 
@@ -41,18 +41,18 @@ pub struct Token {
     pub name: String,
     /// The role, which determines what the account may do.
     pub role: EnumString<Role>,
-    /// The names of the only connections that the account may see; absent if the account may see
+    /// The names of the only connections that the account may see; `null` if the account may see
     /// all connections.
     pub connections: Option<Vec<String>>,
-    /// The last characters of the token.
+    /// The last four characters of the token.
     pub tail: String,
     /// The time at which the token was created.
     pub created_at: Time,
     /// The name of the account that created the token.
     pub created_by: String,
-    /// The time at which the token expires; absent if the token never expires.
+    /// The time at which the token expires; `null` if the token never expires.
     pub expires_at: Option<Time>,
-    /// The time at which the token was last used, to the minute; absent if it was never used.
+    /// The time at which the token was last used, to the minute; `null` if it was never used.
     pub last_used_at: Option<Time>,
 }
 

@@ -13,7 +13,7 @@ use super::{EnumString, Text};
 /// and the addresses from which they may send webhooks.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct WebhookAuth {
-    /// How senders prove that they know the secret; absent if senders need no secret.
+    /// How senders prove that they know the secret; `null` if senders need no secret.
     pub scheme: Option<EnumString<WebhookScheme>>,
     /// The user name that senders must send; only for the scheme `basic`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,7 +31,7 @@ pub struct WebhookAuth {
 }
 
 /// The settings for senders of webhooks in a request. An absent member keeps its stored value. If
-/// no value is stored yet, the member gets its default.
+/// no value is stored yet, the member gets its default. `user` and `header` have no default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EditWebhookAuth {

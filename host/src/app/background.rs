@@ -1,6 +1,8 @@
 //! The work that the server does without a request: it searches for defects in doubt, adds comments
 //! and attachments to created defects, measures index delays, reads the connections again, moves
-//! them to new versions of connectors, and deletes old events and unused compiled code.
+//! them to new versions of connectors, and deletes old events, ended sessions, old entries of the
+//! audit log and unused compiled code. If several servers share the store, it also follows the
+//! changes of the other servers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +26,9 @@ use crate::store::{Change, Retention, Store};
 /// separately, because anyone can send such requests.
 const NO_CONNECTION_EVENTS_MAX: u64 = 1_000;
 
-/// Events are deleted by age only if one of the kept events has at least this age. Otherwise the
-/// clock may have been set forward, and all events would be deleted.
+/// Events are deleted by age only if one of the kept events has at least this age, or half of
+/// `events_days` if that is shorter. Otherwise the clock may have been set forward, and all events
+/// would be deleted.
 const CLOCK_CONFIRMED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// If the change of another server could not be read, the pause before it is read again.
@@ -106,8 +109,8 @@ impl Background {
         });
     }
 
-    /// Runs the steps that follow a create, such as comments: each time steps are added, and every
-    /// `sweep_ms`.
+    /// Runs the steps that follow a create, such as comments: each time steps are added, and after
+    /// each pause of `sweep_ms`.
     fn follow_up(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
         let (background, cancel) = (Arc::clone(self), cancel.clone());
         tasks.spawn(async move {
@@ -123,7 +126,7 @@ impl Background {
     }
 
     /// Moves connections to new versions of their connectors: each time a connector's version
-    /// changes, and every `sweep_ms`.
+    /// changes, and after each pause of `sweep_ms`.
     fn follow_versions(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
         let (background, cancel) = (Arc::clone(self), cancel.clone());
         let mut versions = self.plugins.changes();
@@ -177,7 +180,7 @@ impl Background {
     }
 
     /// Loads the connector versions that a person accepted at another server: each time a
-    /// connector's version changes, and every `sweep_ms`.
+    /// connector's version changes, and after each pause of `sweep_ms`.
     fn load_accepted_versions(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
         let (background, cancel) = (Arc::clone(self), cancel.clone());
         let mut versions = self.plugins.changes();

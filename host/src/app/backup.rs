@@ -41,7 +41,7 @@ pub struct CopyResult {
 /// last, so a folder with a database is a complete backup.
 ///
 /// # Errors
-/// The data folder has no database, the target is not empty, or the disk failed.
+/// The data folder has no database or no key to copy, the target is not empty, or the disk failed.
 pub fn back_up(data: &Path, backup_folder: &Path, with_key: bool) -> anyhow::Result<CopyResult> {
     let (source, target) = (DataFolder::at(data), DataFolder::at(backup_folder));
     let database = source.database();
@@ -78,9 +78,9 @@ pub fn back_up(data: &Path, backup_folder: &Path, with_key: bool) -> anyhow::Res
 /// existing key are kept under other names.
 ///
 /// # Errors
-/// A server runs, the folder has a database, the backup is incomplete, unreadable, damaged, newer
-/// than this program or sealed with another key, or the disk failed. The existing database and key
-/// are not changed until everything is checked and copied.
+/// A server runs, `replace` is false and the folder has a database or another key, the backup is
+/// incomplete, unreadable, damaged, newer than this program or sealed with another key, or the disk
+/// failed. The existing database and key are not changed until everything is checked and copied.
 pub async fn restore(
     data: &Path,
     backup_folder: &Path,
@@ -195,7 +195,7 @@ fn copy_key(key: &Path, target: &DataFolder) -> anyhow::Result<PathBuf> {
 }
 
 /// Copies the connector files that the target does not have, with their modification times, which
-/// show when they were in use. Returns the number of files that the source has.
+/// show when they were in use. Returns the number of complete files that the source has.
 fn copy_versions(source: &DataFolder, target: &DataFolder) -> anyhow::Result<usize> {
     let mut count = 0;
     for connector in list_paths(&source.versions_folder())? {
@@ -221,7 +221,7 @@ fn copy_versions(source: &DataFolder, target: &DataFolder) -> anyhow::Result<usi
     Ok(count)
 }
 
-/// Returns the paths of the files in a folder; no paths if the folder does not exist.
+/// Returns the paths of the entries of a folder; no paths if the folder does not exist.
 fn list_paths(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let read_context = || format!("cannot read {}", folder.display());
     match fs::read_dir(folder) {

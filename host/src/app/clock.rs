@@ -1,6 +1,6 @@
-//! The clock of the server. If several servers share a database, it is the clock of the database,
-//! so that the servers agree about the times of leases. Otherwise it is the system clock. This
-//! module never sets the system clock.
+//! The clock of the server. With a PostgreSQL database, it is the clock of the database, so that
+//! all servers of the database agree about the times of leases. Otherwise it is the system clock.
+//! This module never sets the system clock.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(super) struct ServerClock {
 }
 
 impl ServerClock {
-    /// Uses the time of another clock from now on.
+    /// Uses the time of another clock from now on. A second call has no effect.
     pub(super) fn follow(&self, clock: Arc<dyn Clock>) {
         let _ = self.followed_clock.set(clock);
     }

@@ -19,7 +19,8 @@ use exports::ExportCalls;
 pub struct CheckedFile {
     /// The description of the connector and of what it needs.
     pub report: CheckReport,
-    /// The functions that the component exports but its script does not contain, as sentences.
+    /// The objects and functions that the component exports but its script does not contain, as
+    /// sentences.
     pub missing_functions: Vec<String>,
     /// The loaded connector.
     pub connector: Arc<Connector>,
@@ -53,7 +54,8 @@ impl ConnectorLoader {
         Ok(Self { config: Arc::new(LiveConfig::new(config)), guest_runtime, cache })
     }
 
-    /// Compiles, links and describes a connector file, and calls the functions that it exports.
+    /// Compiles, links and describes a connector file, and calls its exports to find missing
+    /// functions.
     ///
     /// # Errors
     /// The server would not load the file, for this reason.

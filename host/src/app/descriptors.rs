@@ -7,7 +7,7 @@ use crate::config::Config;
 
 /// Maximum to which the soft limit on file descriptors is raised.
 const SOFT_LIMIT_MAX: u64 = 65_536;
-/// Maximum number of client connections, even if the process has more descriptors.
+/// Maximum number of client connections of all listeners, even if the process has more descriptors.
 const CLIENT_CONNECTIONS_MAX: u64 = 4_096;
 /// Maximum number of client connections of a separate admin listener.
 const ADMIN_CONNECTIONS_MAX: u64 = 128;
@@ -33,7 +33,8 @@ pub struct Descriptors {
 }
 
 impl Descriptors {
-    /// Raises the soft limit as far as the hard limit allows, then divides the descriptors.
+    /// Raises the soft limit as far as the hard limit allows, at most to 65,536. Then divides the
+    /// descriptors.
     #[must_use]
     pub fn raise_limit_and_divide(config: &Config) -> Self {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);

@@ -54,7 +54,7 @@ pub struct Invocation {
     pub attachment: u32,
     /// The project, for `kpis`.
     pub project: String,
-    /// The setting and what a person typed, for `choices`.
+    /// The name of the setting and the text that a person typed, for `choices`.
     pub choices_query: (String, String),
     /// The data of the report; if it is `None`, the report has only the ids of the failed test.
     pub test_data: Option<TestData>,
@@ -65,7 +65,7 @@ pub struct Invocation {
 /// The result of a call.
 #[derive(Debug)]
 pub struct InvocationResult {
-    /// What the export returned, or the reason why it returned nothing.
+    /// What the export returned, or the reason why the call failed.
     pub answer: Result<ExportAnswer, Refusal>,
     /// The log, the requests and the usage of the run.
     pub report: RunReport,

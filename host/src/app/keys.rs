@@ -34,7 +34,8 @@ pub struct RotationResult {
 ///
 /// # Errors
 /// A server uses the folder, the old key is missing or wrong, or the disk failed. After an error,
-/// the old key stays valid.
+/// the old key stays valid, unless only a key file could not be moved. Then the database is sealed
+/// with the new key.
 pub async fn rotate_key(data: &Path) -> anyhow::Result<RotationResult> {
     let folder = DataFolder::at(data);
     let database = folder.database();
@@ -88,7 +89,8 @@ pub(super) fn audit_entry(action: &str) -> AuditEntry {
     }
 }
 
-/// Reads the key of a data folder. Creates the key if the folder has neither a key nor a database.
+/// Reads the key that seals secrets: from the environment, or else from the data folder. Creates
+/// the key if the folder has neither a key nor a database.
 pub(super) async fn open_sealer(folder: &DataFolder) -> anyhow::Result<Sealer> {
     let variable = Secret::from_variable(KEY_VARIABLE)?;
     let (file, database) = (folder.secret_key(), folder.database());

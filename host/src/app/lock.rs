@@ -26,7 +26,8 @@ pub struct DataLock {
 
 impl DataLock {
     /// Creates the data folder (mode 0700) if it is missing, checks who else has access to it, and
-    /// locks it. `wait` is the maximum time to wait until another server ends.
+    /// locks it. `wait` is the maximum time to wait until another process releases the lock; less
+    /// than one second counts as one second.
     ///
     /// # Errors
     /// One line that describes why the folder cannot be used, and how to fix this.
@@ -53,7 +54,8 @@ impl DataLock {
     }
 }
 
-/// Acquires the lock. If another process holds it, waits at most `wait`.
+/// Acquires the lock. If another process holds it, waits at most `wait`, or [`WAIT_MIN`] if that is
+/// longer.
 async fn lock_or_wait(file: &File, data: &Path, wait: Duration) -> anyhow::Result<()> {
     let (folder, start) = (data.display(), Instant::now());
     let mut is_logged = false;

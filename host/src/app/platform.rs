@@ -1,8 +1,9 @@
 //! Problems of the machine, its file systems and the container, described for the operator. The
-//! server logs them at its start, and `jackfield doctor` prints the same texts.
+//! server logs some of them at its start, and `jackfield doctor` prints all of them with the same
+//! texts.
 //!
-//! A problem that prevents the start is never reported here: the code that finds it returns an
-//! error.
+//! Except for too few threads, these problems do not prevent the start. For other problems that
+//! prevent it, the code that finds them returns an error.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +21,7 @@ use crate::memory::{free_bytes, group_limit_bytes};
 use crate::plugins;
 use crate::runtime::{AddressSpace, Engine, EngineError, MemoryLayout, check_executable};
 
-/// A problem that does not prevent the start of the server, and how to fix it.
+/// A problem, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlatformProblem {
     /// Describes the problem for people.
@@ -36,7 +37,7 @@ impl PlatformProblem {
 }
 
 /// The recommended memory of a compiler process, bytes. Compiling a typical connector in JavaScript
-/// or Python needs this much. If a compiler gets less, a warning is logged.
+/// or Python needs this much. If a compiler would get less, a warning is logged at the start.
 const COMPILE_BYTES_RECOMMENDED: u64 = 512 << 20;
 
 /// Returns the address space that a new engine gets.
@@ -124,9 +125,9 @@ pub fn memory_problem(limits: &Limits) -> Option<PlatformProblem> {
     })
 }
 
-/// Inspects the data folder, and each of its files that contains a key or a token. Returns a
-/// problem for each of them to which its group has access, or whose file system stores no owners
-/// and modes.
+/// Inspects the data folder, and its files with the keys and the admin token. Returns a problem for
+/// each file to which its group has access. Also returns a problem if the file system stores no
+/// owners and modes.
 ///
 /// # Errors
 /// The folder or one of the files is not safe to use.

@@ -15,7 +15,8 @@ pub(super) fn read_secret(config: &Config, reference: &str, key: &str) -> anyhow
     secret.with_context(|| format!("cannot read the secret to which `{key}` refers"))
 }
 
-/// Reads the secret of the proxy that signs people in. The proxy proves its identity with it.
+/// Reads the secret with which the proxy that signs people in proves its identity; `None` if no
+/// secret is configured.
 pub(super) fn read_proxy_secret(config: &Config) -> anyhow::Result<Option<Secret>> {
     let secret = config.proxy_secret.as_deref();
     let secret =

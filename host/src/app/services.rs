@@ -92,7 +92,8 @@ pub(super) async fn create_services(
     })
 }
 
-/// Loads the connectors of the plugins folder, and begins to watch it.
+/// Scans the plugins folder once, and begins to watch it. New versions are compiled in the
+/// background.
 async fn start_plugins(
     live: &Arc<LiveConfig>,
     engine: Arc<Engine>,
@@ -142,8 +143,8 @@ fn new_oidc(
     Ok(Some(Oidc::new(settings, secret, dependencies)))
 }
 
-/// Returns the addresses of this server, and the headers of the proxy that signs people in. No
-/// request of a connection may use them.
+/// Returns the addresses of this server, and the headers of the proxy that signs people in. A
+/// request of a connection must neither go to these addresses nor have these headers.
 pub(super) fn own_server(config: &Config, addresses: OwnAddresses) -> OwnServer {
     let identity_headers = [&config.proxy_user_header, &config.proxy_role_header];
     let identity_headers = identity_headers.into_iter().flatten().cloned();

@@ -30,8 +30,8 @@ const SOCKET_MODE: u32 = 0o660;
 
 /// Maximum number of connections that the kernel queues until they are accepted. The kernel uses
 /// the lower of this number and its own limit (`net.core.somaxconn`). The standard library's queue
-/// of 128 connections is too short: many unknown clients could fill it, and then the kernel would
-/// drop the connections of known senders.
+/// of 128 TCP connections is too short: many unknown clients could fill it, and then the kernel
+/// would drop the connections of known senders.
 const LISTEN_BACKLOG: i32 = 4096;
 
 /// The sockets that the service manager passes to this process.
@@ -206,7 +206,7 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Removes a socket file that an earlier server left. Never removes another file, or a socket that
-/// is in use.
+/// accepts a connection.
 fn remove_unused_socket(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

@@ -1,5 +1,5 @@
 //! `jackfield apply` creates and changes connections from a file. `jackfield export` writes such a
-//! file. The file never contains the value of a secret.
+//! file. An exported file never contains the value of a secret.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -108,7 +108,8 @@ impl Export {
     }
 }
 
-/// Warns of secrets of the connections that the exported file does not contain.
+/// Prints a warning for each connection in the file if the file does not contain all secrets of
+/// this connection.
 fn warn_of_omitted_secrets(admin: &Client, file: &ConnectionsFile) -> anyhow::Result<()> {
     let all: Answer<ConnectionList> = admin.get("/connections")?;
     for connection in all.decode()?.connections {
@@ -183,7 +184,7 @@ fn describe_change(change: &AppliedChange) -> String {
     }
 }
 
-/// Asks the user to confirm the changes. Returns an error unless the answer is yes.
+/// Asks the user to confirm the changes. Returns an error unless the answer is `y` or `yes`.
 fn confirm() -> anyhow::Result<()> {
     eprint("Apply these changes? [y/N]");
     let mut answer = String::new();

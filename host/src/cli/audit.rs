@@ -1,4 +1,5 @@
-//! `jackfield audit`: lists changes and refused attempts, each with its account.
+//! `jackfield audit`: lists changes and refused attempts, each with its account if the client was
+//! signed in.
 
 use clap::Args;
 use jiff::Timestamp;

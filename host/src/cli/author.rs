@@ -128,7 +128,8 @@ impl BuildArguments {
     }
 }
 
-/// Builds a project. Tools from PyPI are installed in the user's cache folder.
+/// Builds a project. Tools from PyPI are installed in the user's cache folder, or in the project if
+/// the cache folder is not known.
 pub(super) fn build(folder: &Path) -> Result<Built, AuthorError> {
     let tools = user_cache_folder().map(|cache| cache.join("tools"));
     jackfield_author::build(folder, tools.as_deref(), &mut print_step)
@@ -153,7 +154,8 @@ pub(super) fn publish(component: Component, config: Option<&Path>) -> anyhow::Re
     })
 }
 
-/// Prints a step of the build on stderr, because the build tool also prints on stderr.
+/// Prints the start or the duration of a build step on stderr, because the build tools also print
+/// on stderr.
 fn print_step(step: &Step) {
     match step.took {
         None => eprint(&format!("==> {}", step.name)),

@@ -1,4 +1,4 @@
-//! `jackfield backup` and `jackfield restore`: copy the data folder, and restore a copy.
+//! `jackfield backup` and `jackfield restore`: back up a data folder, and restore a backup.
 //!
 //! These commands access the folder itself, so they need the permissions of the server's user, and
 //! no token. They never print a key.
@@ -58,8 +58,9 @@ struct Report {
     tables: Vec<TableRows>,
     /// The number of connector files.
     versions: usize,
+    /// The file to which the key was copied; null if the key was not copied.
     key_file: Option<String>,
-    /// The new path of the database that a restore replaced.
+    /// The new path of the database that a restore replaced; null if it replaced no database.
     replaced: Option<String>,
 }
 

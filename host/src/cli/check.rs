@@ -44,13 +44,14 @@ struct Report<'a> {
     summary: &'a str,
     homepage: Option<&'a str>,
     interfaces: Vec<&'static str>,
-    /// The permissions that a connection grants to the connector.
+    /// The permissions that the connector requests from a connection.
     may: Vec<String>,
     /// What a connection can do with this connector.
     can: Vec<String>,
     /// What a connection cannot do, because the connector lacks an export or a declaration.
     cannot: Vec<String>,
-    /// The functions that the component exports but its script does not contain, as sentences.
+    /// The objects and functions that the component exports but its script does not contain, as
+    /// sentences.
     missing: &'a [String],
     settings: &'a Value,
     index_delay_s: Option<u32>,

@@ -1,5 +1,4 @@
-//! The client of the admin API: sends typed requests, and converts each failure to one line with
-//! advice.
+//! The client of the admin API: sends typed requests, and describes each failure in one line.
 //!
 //! Never prints a token, never follows a redirect, never uses a proxy. A proxy would see the admin
 //! token if the server has no TLS. If the server's address is a loopback address, the proxy would
@@ -32,8 +31,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(660);
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Timeout of a connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum size of an answer, bytes. It is several times the size of the largest page of a list,
-/// which has 200 events.
+/// Maximum size of an answer, bytes. A page of 200 events, the longest page of a list, is several
+/// times smaller.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// A successful answer of the server, which can be decoded as `T`. The JSON that the server sent is
@@ -41,7 +40,7 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 pub(super) struct Answer<T> {
     /// The body of the answer.
     text: String,
-    /// The body as JSON, with all members in their order.
+    /// The body as JSON, with its members in their order; null if the body is not JSON.
     json: Json,
     /// The event that the server recorded, if the request was a webhook.
     event: Option<Uuid>,
@@ -113,7 +112,7 @@ impl Client {
         require_success(self.send(Method::DELETE, path, RequestBody::Empty)?)
     }
 
-    /// Returns whether the server answers a health check.
+    /// Returns whether the server answers a health check with status 200.
     pub(super) fn is_healthy(&self) -> bool {
         is_healthy(&self.base_url)
     }
@@ -139,7 +138,8 @@ impl Client {
         Ok(format!("/connections/{}", self.get_connection(name)?.decode()?.id))
     }
 
-    /// Sends a request to a path below `/api/v1`. Returns an error if the server refuses the token.
+    /// Sends a request to a path below `/api/v1`. Returns an error if no complete answer comes, or
+    /// if the server refuses the token.
     fn send(&self, method: Method, path: &str, body: RequestBody) -> anyhow::Result<Response> {
         let url = format!("{}/api/v1{path}", self.base_url);
         let response = send_request(&self.agent, method, &url, &[bearer_header(&self.token)], body)
@@ -200,7 +200,7 @@ fn send_webhook<T>(
     require_success(response.map_err(|error| no_answer_error(url, &error))?)
 }
 
-/// Returns whether a server answers a health check at this address.
+/// Returns whether a server answers a health check at this address with status 200.
 pub(super) fn is_healthy(base_url: &str) -> bool {
     let url = format!("{}/healthz", base_url.trim_end_matches('/'));
     let response =
@@ -236,7 +236,7 @@ enum RequestBody {
     Empty,
     /// A JSON text.
     Json(String),
-    /// A change, and the revision of the record that it changes.
+    /// A change as a JSON text, and the revision that the record must have.
     Edit(String, u64),
     File(File),
 }
@@ -263,7 +263,7 @@ pub(super) struct ServerRefusal {
     /// Describes the problem in one line.
     line: String,
     pub(super) status: u16,
-    /// The problem details (RFC 9457); null if the answer has none.
+    /// The body as JSON, usually problem details (RFC 9457); null if the body is not JSON.
     pub(super) problem: Json,
     /// The event that the server recorded, if the request was a webhook.
     pub(super) event: Option<Uuid>,
@@ -320,8 +320,8 @@ fn require_success<T>(response: Response) -> anyhow::Result<Answer<T>> {
     Err(ServerRefusal { line, status, problem: Json::parse(&text), event }.into())
 }
 
-/// Creates the error for a request without an answer. The error shows only the origin of a webhook
-/// URL, because the path contains a token.
+/// Creates the error for a request without a complete answer. Of a webhook URL, the error shows
+/// only the part before `/hooks/`, because the rest contains a token.
 fn no_answer_error(url: &str, error: &ureq::Error) -> anyhow::Error {
     let origin = url.split_once("/hooks/").map_or(url, |(origin, _)| origin);
     anyhow!(
@@ -331,8 +331,8 @@ fn no_answer_error(url: &str, error: &ureq::Error) -> anyhow::Error {
     )
 }
 
-/// Describes the problem of an answer in one line, with the name and the error of each invalid
-/// value.
+/// Describes the problem of an answer in one line. Adds the name and the error of each invalid
+/// value whose error the reason does not contain.
 fn problem_line(response: &Response) -> String {
     let status = response.status;
     let Some(problem) = response.problem() else {

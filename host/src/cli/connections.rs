@@ -274,7 +274,7 @@ fn print_warnings(warnings: &[String]) {
 }
 
 /// Describes grants in one sentence: the origins that the connector may reach, where its secrets
-/// are sent, and whether it reads test data.
+/// are sent, and whether it reads test data. If no origin is granted, the sentence says only this.
 fn describe_grants(grants: &Grants) -> String {
     if grants.origins.is_empty() {
         return "Its connector may reach no address.".to_owned();
@@ -319,9 +319,9 @@ impl Edit {
         };
         let query = ForceQuery { force: self.unset_values.force };
         let path = with_query(&format!("/connections/{}", before.id), &query)?;
-        // Send the revision that was read. The server then refuses the edit if the connection was
-        // changed meanwhile, because the types of the settings and the earlier grants, which were
-        // also read above, may be outdated.
+        // The types of the settings and the earlier grants were read above. Send the revision that
+        // was read with them, so that the server refuses the edit if the connection was changed
+        // meanwhile.
         let answer: Answer<Connection> = admin.patch(&path, &body, before.revision)?;
         let edited = answer.decode()?;
         let grants = describe_grants(&edited.grants);

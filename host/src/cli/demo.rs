@@ -1,6 +1,6 @@
 //! `jackfield demo`: runs a server, a sample tracker and the stand-in for Test Manager. The
-//! stand-in sends Create Defect for a failed test and for its recurrence, then one Defect KPIs
-//! request. The demo prints each step, and runs until Ctrl-C.
+//! stand-in sends Create Defect twice for a failed test and once for its recurrence, then one
+//! Defect KPIs request. The demo prints each step, and runs until Ctrl-C.
 //!
 //! Reads no configuration file, because the demo must behave in the same way on each machine.
 
@@ -77,8 +77,8 @@ impl Arguments {
     }
 }
 
-/// Returns the path of the data folder. A temporary folder is deleted when the `TempDir` is
-/// dropped.
+/// Returns the path of the data folder. Without `data`, the data folder is in a temporary folder,
+/// which is deleted when the `TempDir` is dropped.
 fn data_folder(data: Option<PathBuf>) -> anyhow::Result<(Option<TempDir>, PathBuf)> {
     if let Some(data) = data {
         return Ok((None, data));
@@ -173,7 +173,7 @@ impl Demo {
     }
 
     /// Clicks Create Defect twice for a failed test, and once for its failure in a later execution.
-    /// Then refreshes the dashboard.
+    /// Then requests the counts of defects.
     fn fire_webhooks(&self) -> anyhow::Result<()> {
         let log =
             self.simulator.newest_failed_log().context("the simulated data has no failed test")?;
@@ -214,7 +214,7 @@ impl Demo {
     fn wait_for_connector(&self) -> anyhow::Result<bool> {
         let deadline = Instant::now() + READY_TIMEOUT;
         while !self.shutdown.is_cancelled() {
-            // The server answers 404 until it has read the plugins folder.
+            // Ignore errors: at first, the server may not have read the file yet.
             let answer = self.admin.get::<Connector>(&format!("/connectors/{CONNECTOR_NAME}"));
             let connector = answer.and_then(|answer| answer.decode());
             let status = connector.as_ref().map(|connector| connector.status.0).ok();
@@ -311,7 +311,7 @@ The demo runs until you press Ctrl-C."
 }
 
 /// Returns the path of this program, because the program may not be in PATH. The path is relative
-/// if the program is in the current folder.
+/// if the program is below the current folder.
 fn program_path() -> String {
     let (Ok(program), Ok(folder)) = (std::env::current_exe(), std::env::current_dir()) else {
         return "jackfield".to_owned();

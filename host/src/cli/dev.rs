@@ -1,6 +1,6 @@
-//! `jackfield dev`: at each change, builds a connector and copies it into the plugins folder of a
-//! running server. Prints whether the server uses or refuses the new version, and the connector's
-//! events with their logs.
+//! `jackfield dev`: builds a connector and copies it into the plugins folder of a running server,
+//! first at its start and then at each change. Prints whether the server uses or refuses the new
+//! version, and the connector's events with their logs.
 //!
 //! If a build fails or the server refuses a version, the previous version stays in use.
 
@@ -98,7 +98,7 @@ fn plugins_folder(option: Option<PathBuf>, admin: &Client) -> anyhow::Result<Pat
     Ok(status.plugins)
 }
 
-/// Builds and installs the connector each time its sources change.
+/// Builds and installs the connector at the start, and each time its sources change.
 struct DevLoop {
     target: Target,
     /// The plugins folder of the server.
@@ -109,17 +109,19 @@ struct DevLoop {
     stop: CancellationToken,
 }
 
-/// The durations of the steps until the server used a version.
+/// The durations of the steps until the server had loaded a version.
 struct VersionTimes {
-    /// The time from the change of the sources until the version was in use.
+    /// The time from the change of the sources until the server had loaded the version. For the
+    /// first build, the time starts with the build.
     since_change: Duration,
     build_time: Duration,
-    /// The time from the end of the build until the version was in use.
+    /// The time from the end of the build until the server had loaded the version.
     load_time: Duration,
 }
 
 impl DevLoop {
-    /// Builds and installs the connector at each change, until `stop` is cancelled.
+    /// Builds and installs the connector at the start and at each change, until `stop` is
+    /// cancelled.
     fn run(self) -> anyhow::Result<()> {
         let mut events = EventFollower::start(Arc::clone(&self.admin), self.plugins.name())?;
         let (stop, output) = (self.stop.clone(), self.output);
@@ -191,8 +193,8 @@ impl DevLoop {
         Ok(all.connections.into_iter().filter(|it| it.connector == connector.name).collect())
     }
 
-    /// Prints a loaded version. `needs_consent` is true if every connection of the connector waits
-    /// for a person's consent to the version.
+    /// Prints a loaded version. `needs_consent` is true if the connector has connections, and all
+    /// of them wait for a person's consent to the version.
     fn print_version(&self, connector: &Connector, needs_consent: bool, times: &VersionTimes) {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let version = connector.version.clone().unwrap_or_default();
@@ -215,7 +217,7 @@ impl DevLoop {
         ));
     }
 
-    /// Prints what a person must do before the version can handle events.
+    /// Prints what a person must do before each connection of the connector can use the version.
     fn print_next_steps(&self, connector: &Connector, connections: &[Connection]) {
         if connections.is_empty() {
             let name = &connector.name;
@@ -251,8 +253,8 @@ impl DevLoop {
         }
     }
 
-    /// Prints why a build failed or why the server refused a version. The previous version stays in
-    /// use.
+    /// Prints why a version was not built, not installed or not loaded. The previous version stays
+    /// in use.
     fn print_failure(&self, error: &anyhow::Error) {
         let name = self.plugins.name();
         let text = format!("{}; the version of {name} in use is unchanged", error_line(error));

@@ -1,4 +1,4 @@
-//! `jackfield doctor`: diagnoses the installation and suggests fixes. Changes nothing.
+//! `jackfield doctor`: diagnoses the installation and suggests fixes. It repairs nothing.
 
 mod platform;
 mod server;
@@ -78,7 +78,7 @@ struct Finding {
     status: Status,
     /// Describes what the check found.
     found: String,
-    /// Describes what a person should do. Empty if the check found no problem.
+    /// Describes what a person should do; empty if nothing, or if `found` contains the advice.
     fix: String,
 }
 
@@ -288,8 +288,8 @@ fn check_plugins_folder(folder: &Path) -> Finding {
     }
 }
 
-/// Checks that the server can write into its plugins folder if several servers share the
-/// connectors. Returns `None` if there is no problem.
+/// Checks that this user can write into the plugins folder, if the store decides which connectors
+/// exist. Returns `None` if there is no problem.
 fn check_shared_folder(config: &Config) -> Option<Finding> {
     let is_shared = config.plugins_source() == PluginsSource::Store && config.plugins.exists();
     let error = is_shared.then(|| tempfile::tempfile_in(&config.plugins).err()).flatten()?;

@@ -25,8 +25,8 @@ use super::{timeline, units};
 
 /// The pause between two requests of `events tail`.
 const TAIL_PERIOD: Duration = Duration::from_secs(1);
-/// The number of events in each request of `events tail`. If more events arrive within one period,
-/// `events tail` does not print the oldest of them. `events list` prints them.
+/// Maximum number of events in the answer to a request of `events tail`. If more events arrive
+/// within one period, `events tail` does not print the oldest of them. `events list` prints them.
 const TAIL_EVENTS_MAX: u32 = 100;
 
 #[derive(Subcommand)]
@@ -174,7 +174,7 @@ fn newest_event_id(admin: &Client, connection: Option<String>) -> anyhow::Result
     page.decode()?.events.first().map(|event| event.id).context("there is no event yet")
 }
 
-/// Prints each new event, and prints it again when its outcome changes.
+/// Prints each event that arrives. Prints an event again when its outcome changes.
 fn tail(admin: &Client, filter: EventFilter, output: Output) -> anyhow::Result<()> {
     let path = with_query("/events", &filter.into_query(TAIL_EVENTS_MAX, None))?;
     let mut printed: Option<HashSet<(Uuid, OutcomeCode)>> = None;

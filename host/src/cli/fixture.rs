@@ -176,8 +176,8 @@ impl Arguments {
     }
 }
 
-/// Creates the error for an event without a recording. The error describes how to record later
-/// events.
+/// Creates the error for an event without a recording. If the event belongs to a connection, the
+/// error describes how to record later events.
 fn not_recorded_error(admin: &Client, event: &EventWithRuns) -> anyhow::Error {
     let event = &event.event;
     let Some(name) = &event.connection_name else {
@@ -194,8 +194,8 @@ fn not_recorded_error(admin: &Client, event: &EventWithRuns) -> anyhow::Error {
     anyhow::anyhow!("event {} has no recording: {how}", event.id)
 }
 
-/// Chooses the last run of `wanted_call`. If it is `None`, chooses the only run, or the last run of
-/// the call that belongs to the event's kind.
+/// Chooses the last run of `wanted_call`. If it is `None`, chooses the only run. If there are
+/// several runs, chooses the last run of the call that belongs to the event's kind.
 fn choose_run(
     runs: Vec<RecordedRun>,
     wanted_call: Option<Call>,

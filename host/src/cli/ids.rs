@@ -16,7 +16,7 @@ const ID_DIGITS_MIN: usize = 4;
 /// Number of hexadecimal digits of a complete id.
 const ID_DIGITS: usize = 32;
 /// Minimum length of an id in a list, in characters. Ids begin with their creation time, and ids of
-/// the same minute have these characters in common.
+/// the same period of 65 s have these characters in common.
 const LIST_ID_CHARS_MIN: usize = 8;
 /// Length of a short id that is printed alone, in characters. Ids of the same millisecond have
 /// these characters in common.
@@ -64,7 +64,8 @@ impl fmt::Display for IdPrefix {
 }
 
 impl IdPrefix {
-    /// Returns the only id that begins with these digits. `kind` is `event` or `defect`.
+    /// Returns a complete id unchanged. Otherwise returns the only id that begins with these
+    /// digits. `kind` is `event` or `defect`.
     pub(super) fn resolve(&self, admin: &Client, kind: &str) -> anyhow::Result<Uuid> {
         // Do not search for a complete id: the page that the server returns does not contain the id
         // of its cursor.
@@ -111,7 +112,8 @@ pub(super) struct ListRow<T> {
     pub(super) record: T,
 }
 
-/// Returns the rows of a list. The ids are cut to the smallest length at which they differ.
+/// Returns the rows of a list. The ids are cut to the smallest length at which they differ, at
+/// least [`LIST_ID_CHARS_MIN`].
 pub(super) fn with_short_ids<T>(records: Vec<T>, id: impl Fn(&T) -> Uuid) -> Vec<ListRow<T>> {
     let mut ids: Vec<_> = records.iter().map(|it| id(it).to_string()).collect();
     let chars = (LIST_ID_CHARS_MIN..=SHORT_ID_CHARS).find(|chars| are_unique(&ids, *chars));

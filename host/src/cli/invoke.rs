@@ -1,5 +1,5 @@
 //! `jackfield invoke`: calls one export of a connector file, without a server and without a
-//! database. It is for authors of connectors and for their tests.
+//! database. This command is for authors of connectors and for their tests.
 
 mod call_options;
 mod code_cache;
@@ -74,7 +74,8 @@ pub(super) struct ConnectionArguments {
     /// KEY=file:/PATH or KEY=env:NAME
     #[arg(long, value_name = "KEY[=@FILE]")]
     secret: Vec<String>,
-    /// The names of secrets that get a random value. A replay does not need the real values.
+    /// The names of secrets that get a random value, unless `--secret` sets them. A replay does not
+    /// need the real values.
     #[arg(skip)]
     random_secret_names: Vec<String>,
     /// Allow host names that resolve to private addresses
@@ -161,8 +162,8 @@ async fn invoke(
     Invoker::start(config, cache, answer_source)?.invoke(invocation, connection).await
 }
 
-/// Returns the reason why the call failed. In a replay, a request without a recorded answer is a
-/// failure, even if the guest returned ok.
+/// Returns the reason why the call failed. An incomplete recording is also a failure, and in a
+/// replay, a request without a recorded answer, even if the guest returned ok.
 fn failure_reason(call: &str, result: &InvocationResult) -> Option<anyhow::Error> {
     match &result.tape_result {
         TapeResult::Replayed(Err(why)) => Some(anyhow::anyhow!("{call} cannot be replayed: {why}")),

@@ -106,8 +106,8 @@ pub(super) fn read_secrets(arguments: &[String]) -> anyhow::Result<BTreeMap<Stri
         .collect()
 }
 
-/// Reads a secret from a file on this machine. Returns a reference unchanged, because the server
-/// reads the secret.
+/// Reads a secret from a file on this machine. If `source` is a reference, returns the reference
+/// unchanged, because the server reads the secret.
 pub(super) fn read_file_or_reference(name: &str, source: &str) -> anyhow::Result<SecretText> {
     let is_reference = source.starts_with("file:/") || source.starts_with("env:");
     let file = format!("@{}", source.strip_prefix('@').unwrap_or(source));
@@ -120,8 +120,8 @@ pub(super) fn read_secret_option(name: &str, source: Option<&str>) -> anyhow::Re
     Ok(SecretText(read_secret(name, &format!("--{name}"), source)?))
 }
 
-/// Reads a secret from its source. Prompts for the secret if there is no source. `option` is the
-/// text before the source on the command line, for error messages.
+/// Reads a secret from its source. Returns a reference unchanged. Prompts for the secret if there
+/// is no source. `option` is the text before the source on the command line, for error messages.
 fn read_secret(name: &str, option: &str, source: Option<&str>) -> anyhow::Result<Secret> {
     let text = match source {
         None => rpassword::prompt_password(format!("{name}: ")).with_context(|| {

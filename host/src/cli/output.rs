@@ -1,9 +1,10 @@
 //! Prints the output of commands: tables for people, JSON for programs, one line on stderr for a
 //! failure.
 //!
-//! Never panics when the reader closes the output (`jackfield events list | head`). Never prints a
-//! control or format character, because texts come from trackers, connectors and unknown senders.
-//! JSON output escapes these characters, so that programs read the exact texts.
+//! Never panics when the reader closes the output (`jackfield events list | head`). Except for line
+//! breaks, never prints a control or format character, because texts come from trackers, connectors
+//! and unknown senders. JSON output escapes these characters, so that programs read the exact
+//! texts.
 
 mod record;
 
@@ -21,8 +22,8 @@ use super::ids::short_id;
 use super::ordered::Json;
 use record::{members_table, value_text};
 
-/// Maximum length of a text in the table of a list, characters. Without this limit, an error that
-/// contains the last output of a guest would fill the screen. `--json` and `show` print the
+/// Maximum length of a text that is shortened for a list, characters. Without this limit, an error
+/// that contains the last output of a guest would fill the screen. `--json` and `show` print the
 /// complete text.
 const LIST_TEXT_CHARS_MAX: usize = 240;
 
@@ -74,8 +75,8 @@ impl Output {
         }
     }
 
-    /// Prints an error on stderr in one line. If the error has an event, then prints the command
-    /// that shows this event.
+    /// Prints an error on stderr in one line. If the error has an event, the JSON contains its id;
+    /// without `--json`, a second line contains the command that shows the event.
     pub(super) fn print_error(self, error: &anyhow::Error) {
         let refused = error.downcast_ref::<ServerRefusal>();
         let event = refused.and_then(|refused| refused.event);
@@ -208,8 +209,8 @@ fn printable_lines(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
-/// Escapes each unprintable character of a JSON text. Such characters occur only inside the strings
-/// of the JSON text.
+/// Escapes each unprintable character of a JSON text except line breaks. The escaped characters
+/// occur only inside the strings of the JSON text.
 pub(super) fn printable_json(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {

@@ -65,7 +65,8 @@ impl Arguments {
     }
 }
 
-/// The options of the command, which override the configuration at the start and at each reload.
+/// The options of the command: the configuration file, and values that override the configuration
+/// at the start and at each reload.
 struct ConfigOverrides {
     listen: Option<ListenAddress>,
     plugins: Option<PathBuf>,
@@ -166,10 +167,10 @@ pub(super) fn start_runtime() -> anyhow::Result<Runtime> {
 
 /// The exit code after the third signal: the code that a shell reports for SIGINT.
 const EXIT_CODE_BY_SIGNAL: i32 = 130;
-/// How long the process waits for blocking calls before it exits.
+/// Maximum time for which the process waits for blocking calls before it exits.
 const BLOCKING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Starts the async runtime, and runs a server on it until the server's future ends.
+/// Starts the async runtime, and runs a future on it until the future ends.
 pub(super) fn run_on_new_runtime(
     server: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
@@ -205,8 +206,8 @@ pub(super) fn listen_for_shutdown_signals() -> anyhow::Result<Shutdown> {
     Ok(shutdown)
 }
 
-/// Begins to listen for SIGHUP, and reloads the configuration at each SIGHUP. An invalid file
-/// changes nothing.
+/// Begins to listen for SIGHUP, and reloads the configuration at each SIGHUP. An invalid
+/// configuration changes nothing.
 fn reload_at_sighup(overrides: ConfigOverrides, reloader: Reloader) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     tokio::spawn(async move {

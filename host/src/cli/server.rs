@@ -1,4 +1,5 @@
-//! The options that every command has: which server to use, and where its admin token is.
+//! The options that every command has: which server to use, and where its admin token and its data
+//! folder are.
 //!
 //! Never prints a token.
 
@@ -42,7 +43,8 @@ pub(super) struct ServerArgs {
 /// The address of the server, unless `--server` or JACKFIELD_URL sets another address.
 const DEFAULT_BASE_URL: &str = "http://127.0.0.1:8080";
 
-/// Reads the admin token from the environment. Returns `None` if the variable is not set.
+/// Reads the admin token from the environment. Returns `None` if the variable is not set or is
+/// empty.
 pub(super) fn token_from_environment() -> anyhow::Result<Option<Secret>> {
     Ok(Secret::from_variable(ADMIN_TOKEN_VARIABLE)?.map(Secret::trimmed))
 }

@@ -147,6 +147,7 @@ fn print_progress(finished: usize, total: usize) {
 #[derive(Serialize)]
 struct JsonReport<'a> {
     connector: &'a str,
+    /// The connector's name for people.
     name: &'a str,
     version: &'a str,
     sha256: &'a str,
@@ -157,7 +158,7 @@ struct JsonReport<'a> {
     findings: usize,
     /// The number of checks that were not run.
     not_run: usize,
-    /// The number of calls of the connector.
+    /// The number of calls that the suite made.
     calls: usize,
 }
 
@@ -166,6 +167,7 @@ struct JsonReport<'a> {
 struct JsonCheck<'a> {
     /// The name of the check.
     check: &'static str,
+    /// The rule that the check tests.
     statement: &'static str,
     /// `passed`, `finding` or `not run`.
     result: &'static str,

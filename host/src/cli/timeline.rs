@@ -1,5 +1,6 @@
-//! Formats an event for people: its request, its outcome and its timeline. Then follows each run
-//! with its outbound calls, its log and its use of the limits. This module never prints anything.
+//! Formats an event for people: its request, its outcome, its timeline, and its runs. Each run is
+//! shown with its outbound calls, its log and its use of the limits. This module never prints
+//! anything.
 
 use crate::api::{
     Event, EventWithRuns, LogLine, OutboundCall, Run, TimelinePart, TimelineWork, Usage,

@@ -1,6 +1,6 @@
 //! `jackfield tokens`: creates, lists and revokes the named tokens of accounts.
 //!
-//! A token is printed only once, when it is created. It is never printed again.
+//! A token is printed only once, when it is created.
 
 use clap::{Args, Subcommand};
 use jiff::SignedDuration;

@@ -87,7 +87,7 @@ impl Command {
     }
 }
 
-/// Prints an answer, and the command that shows its event.
+/// Prints an answer. If the server recorded an event, also prints the command that shows the event.
 fn print_answer<T: DeserializeOwned>(answer: &Answer<T>, output: Output) {
     output.print_record(answer.json());
     answer.event().into_iter().for_each(|event| output.print_event_id(event));

@@ -18,7 +18,7 @@ pub enum AccessError {
     /// The path is not a folder.
     #[error("{} is not a folder: move this file to another place", .0.display())]
     NotAFolder(PathBuf),
-    /// Another user owns the folder or file. This user may have created it, and may change it.
+    /// Another user owns the folder or file. The owner may have created it, and may change it.
     #[error(
         "{} belongs to user {owner}, not to user {user}: move it to another place, \
          or run `chown {user} {}` if you trust its content", .path.display(), .path.display()
@@ -28,7 +28,7 @@ pub enum AccessError {
         path: PathBuf,
         /// The id of the owner.
         owner: u32,
-        /// The id of the user that runs the server.
+        /// The id of the user that runs this process.
         user: u32,
     },
     /// Users outside the group have access to the folder or file.
@@ -90,7 +90,7 @@ impl AccessWarning {
 }
 
 /// Checks that a folder belongs to this user or root, and that other users have no access. Its
-/// group may have access.
+/// group may have access. If the file system stores no owners or modes, logs a warning instead.
 ///
 /// # Errors
 /// The folder is not safe to use; the error describes how to fix this.
@@ -118,7 +118,7 @@ pub fn inspect_folder(path: &Path) -> Result<Option<AccessWarning>, AccessError>
 }
 
 /// Reads a file with a key or a token. The file must belong to this user, and other users must have
-/// no access. Logs a warning if the group of the file has access.
+/// no access. Logs a warning if its group has access, or if the file system stores no modes.
 ///
 /// # Errors
 /// The file is not safe to use, or cannot be read; the error describes how to fix this.
@@ -160,8 +160,8 @@ fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), AccessError> {
     Err(AccessError::OtherOwner { path: path.to_owned(), owner, user })
 }
 
-/// Returns an error if users outside the group have access. May create a temporary file in
-/// `folder`, to find out whether file modes have an effect there.
+/// Returns an error if users outside the group have access, or a warning if modes have no effect.
+/// May create a temporary file in `folder`, to find out whether file modes have an effect there.
 fn check_access_of_others(
     path: &Path,
     folder: &Path,

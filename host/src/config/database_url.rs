@@ -8,7 +8,7 @@ use url::Url;
 
 use super::values::KeyError;
 
-/// The supported parameters of the address.
+/// The supported parameters of the address, in addition to `options[NAME]`.
 const PARAMETERS: [&str; 11] = [
     "application_name",
     "dbname",

@@ -45,7 +45,8 @@ fn variable_name((table, key): TableAndKey) -> String {
 }
 
 /// Reports each variable that looks like a setting but is not one, with the nearest setting. A
-/// variable with one of `secret_prefixes` is a secret and is not reported.
+/// variable with one of `secret_prefixes` is a secret and is not reported. Empty variables and
+/// those of Kubernetes are not reported either.
 pub(super) fn unknown_variables(
     env: impl Iterator<Item = (String, String)>,
     secret_prefixes: &[String],
@@ -78,8 +79,8 @@ pub(super) fn unknown_variables(
     reports
 }
 
-/// Returns whether a container platform sets this variable for a service whose name begins with
-/// `jackfield`.
+/// Returns whether this variable looks like one that a container platform sets for a service whose
+/// name begins with `jackfield`.
 fn is_kubernetes_service(name: &str, text: &str) -> bool {
     SERVICE_VARIABLE_NAME.is_match(name) || name.ends_with("_PORT") && text.contains("://")
 }

@@ -1,5 +1,6 @@
 //! Detects file systems on which the database should not be: SQLite needs locks and shared memory,
-//! which network file systems do not provide reliably. Never writes to a file system.
+//! which network file systems and shared folders do not provide reliably. Never writes to a file
+//! system.
 
 use std::path::Path;
 
@@ -26,8 +27,8 @@ pub fn unsuitable_file_system(folder: &Path) -> Option<&'static str> {
     name_if_unsuitable(i128::from(rustix::fs::statfs(folder).ok()?.f_type))
 }
 
-/// Returns the name of a file system by its number. The number has 32 bits, but its integer type,
-/// and so its sign, differs between systems.
+/// Returns the name of an unsuitable file system by its number. The number has 32 bits, but its
+/// integer type, and so its sign, differs between systems.
 fn name_if_unsuitable(kind: i128) -> Option<&'static str> {
     let is_same_number = |number: &u32| kind & i128::from(u32::MAX) == i128::from(*number);
     UNSUITABLE_FILE_SYSTEMS.iter().find(|(number, _)| is_same_number(number)).map(|(_, name)| *name)

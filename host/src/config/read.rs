@@ -85,8 +85,8 @@ const LIST_KEYS: [&str; 7] = [
     "kpi_status",
 ];
 
-/// The range of `concurrent_runs_host`. The engine's pool has at most 1,000 slots for concurrent
-/// runs.
+/// The range of `concurrent_runs_host`. The engine's pool has at most 1,000 slots, and each run
+/// needs at least one.
 const RUNS_RANGE: RangeInclusive<u64> = 1..=1_000;
 /// The range of `compiled_bytes_max`. The minimum is enough for a few of the largest connectors.
 /// The maximum is a terabyte.
@@ -435,7 +435,7 @@ fn require_table(key: &str, value: Value) -> Result<Table, KeyError> {
     }
 }
 
-/// Converts the text of a variable to a TOML value. The key decides the type of the value.
+/// Converts the text of a variable to a TOML value of the key's type, or else to a TOML text.
 fn variable_value(key: &str, text: &str) -> Value {
     if LIST_KEYS.iter().chain(&oidc::LIST_KEYS).chain(&traces::LIST_KEYS).any(|list| *list == key) {
         let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());

@@ -1,8 +1,8 @@
 //! The configuration of a running server. A reload changes some keys at once; other keys need a
 //! restart of the server.
 //!
-//! A configuration is never applied in part: a file that is not valid changes nothing. A key that
-//! only a restart can change keeps its value until the restart.
+//! A configuration that is not valid changes nothing. A key that only a restart can change keeps
+//! its value until the restart.
 
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ fn different_keys(differences: &[KeyDifference]) -> Vec<&'static str> {
     differences.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect()
 }
 
-/// Compares the keys whose value is read at each use, so that a new value is used at once.
+/// Compares the keys whose new values are used without a restart.
 fn compare_live_keys(old: &Config, new: &Config) -> [KeyDifference; 15] {
     [
         ("trusted_proxies", old.trusted_proxies != new.trusted_proxies),

@@ -1,4 +1,5 @@
-//! Reads the section `[traces]` of the configuration: where traces are exported to.
+//! Reads the section `[traces]` of the configuration: where traces are exported to, and what share
+//! of them.
 //!
 //! Never contains a secret: the values of headers are references to files or environment variables.
 

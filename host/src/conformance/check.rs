@@ -43,11 +43,11 @@ string_enum! {
         CreateOnce = "create-once",
         /// The result of `create` if a request after the write fails.
         OkAfterWrite = "ok-after-write",
-        /// Whether `create` marks each request with its correct effect: read, prepare or write.
+        /// Whether `create` marks the request that creates as a write, and no GET as a write.
         Effects = "effects",
         /// Whether the numbers that `count` returns are consistent.
         Counts = "counts",
-        /// Whether a repeated call sends the same requests.
+        /// Whether two replays of a call send the same requests, which are the recorded ones.
         SameRequests = "same-requests",
         /// Whether each call uses at most half of each default limit.
         Limits = "limits",

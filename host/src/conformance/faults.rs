@@ -12,7 +12,7 @@ use crate::egress::{NoAnswer, Reply, SentRequest, TapedAnswer};
 use super::originals::OriginalCall;
 use super::{Check, Scenario};
 
-/// The message of the tracker in each simulated refusal.
+/// The message of the tracker in simulated refusals, except in HTML pages.
 pub(super) const TRACKER_MESSAGE: &str = "Field 17 must have a colour";
 /// A page that a firewall or an identity provider may return in place of the tracker's answer.
 const SIGN_IN_PAGE: &str = "<!DOCTYPE html><html><head><title>Sign in</title></head>\
@@ -62,8 +62,8 @@ pub(super) struct Fault {
     pub(super) expected_error: ExpectedError,
 }
 
-/// Returns the error code that the connector returned. Returns `None` if the connector trapped or
-/// violated the contract.
+/// Returns the error code that the connector returned. Returns `None` if the refusal is not an
+/// error that the connector returned, for example a trap.
 pub(super) fn error_code(refusal: &Refusal) -> Option<&'static str> {
     Some(match refusal {
         Refusal::Rejected(_) => REJECTED,
@@ -125,8 +125,8 @@ impl OriginalCall {
         faults
     }
 
-    /// Returns the fault in which all answers to `find` contain another word in place of the
-    /// marker.
+    /// Returns the fault in which another word replaces the marker in the answers to `find`.
+    /// Returns `None` for another call, and if no answer contains the marker.
     fn foreign_result_fault(&self) -> Option<Fault> {
         let marker = self.replayed_call.marker.as_str();
         let other_word: String = marker.chars().rev().collect();
@@ -237,8 +237,8 @@ fn http_date(now: Timestamp, seconds: u32) -> Option<String> {
     DateTimePrinter::new().timestamp_to_rfc9110_string(&time).ok()
 }
 
-/// Returns answers that report success and have an unexpected body. Returns an empty list for a
-/// recorded answer without a body.
+/// Returns answers that have an unexpected body, and the recorded status or, for an HTML page, 200.
+/// Returns an empty list for a recorded answer without a body.
 fn unexpected_answers(recorded: &TapedAnswer) -> Vec<(&'static str, TapedAnswer)> {
     let TapedAnswer { status, headers, body } = recorded.clone();
     if body.is_empty() {

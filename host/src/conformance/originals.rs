@@ -25,8 +25,8 @@ impl OriginalCall {
         self.replayed_call.answer.is_ok()
     }
 
-    /// Returns the index of the request that creates the defect. Returns `None` if the call is not
-    /// `create`, or if it marks no request as a write.
+    /// Returns the index of the first request that the call marks as a write. Returns `None` if the
+    /// call is not `create`, or if it marks no request as a write.
     pub(super) fn write_index(&self) -> Option<usize> {
         let mut sent = self.replayed_call.requests.iter();
         sent.position(|request| request.effect == Effect::Write)
@@ -34,7 +34,8 @@ impl OriginalCall {
     }
 }
 
-/// Replays each recorded call twice. Returns the calls whose requests all had recorded answers.
+/// Replays each recorded call twice. Returns the calls whose requests in the first replay all had
+/// recorded answers.
 pub(super) async fn replay_recordings(
     replayer: &Replayer,
     active: &Arc<ActiveConnection>,

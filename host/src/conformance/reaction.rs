@@ -9,7 +9,7 @@ use super::replayed_call::ReplayedCall;
 use super::results::{FindingCollector, RefusalText};
 use super::{Check, Scenario};
 
-/// Maximum length of a connector's message in a finding, characters.
+/// The length to which a connector's message is cut in a finding, characters.
 const MESSAGE_CHARS_MAX: usize = 200;
 
 /// Checks a call in which answers were replaced by faults.
@@ -61,8 +61,8 @@ impl Reaction<'_> {
         }
     }
 
-    /// Checks that the call returned the expected error. If the write of the call succeeded before
-    /// the fault, checks that the call returned ok instead.
+    /// Checks that the call returned the expected error. If the fault is in a request after the
+    /// write, checks that the call returned ok instead.
     fn check_error(&self, results: &mut FindingCollector) {
         let Self { original, fault, replayed_call } = self;
         let write = original.write_index();
@@ -77,8 +77,7 @@ impl Reaction<'_> {
             results.add_finding(Check::CreateOnce, self.describe("sent the write again"));
         }
         if replayed_call.missing_answer.is_some() && is_error(&replayed_call.answer) {
-            // The missing recorded answer caused the error, so the error is not a reaction to this
-            // fault.
+            // The missing recorded answer may have caused the error, so the error is not checked.
             let text = self.describe("sent a request that is not recorded");
             return results.add_note(fault.check, text);
         }

@@ -1,5 +1,6 @@
-//! Records the calls that the suite replays. The recorded calls reach the tracker. They create one
-//! defect there, and search once with a wrong secret.
+//! Records the calls that the suite replays. The recorded calls reach the tracker. One call creates
+//! a defect there, and one call searches with wrong secrets, unless the connector lacks the export
+//! or has no secrets.
 
 use std::collections::BTreeMap;
 use std::fs;

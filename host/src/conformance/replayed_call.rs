@@ -49,7 +49,8 @@ pub(super) struct Replayer {
 
 /// The result of a replayed call.
 pub(super) struct ReplayedCall {
-    /// What the export returned, or the reason why it returned nothing.
+    /// What the export returned, or the reason why the call failed, such as the error that the
+    /// export returned.
     pub(super) answer: Result<ExportAnswer, Refusal>,
     pub(super) report: RunReport,
     /// The marker with which the export was called.
@@ -106,7 +107,7 @@ impl Replayer {
     }
 
     /// Creates a connection with these settings and secrets. Adds a placeholder for each required
-    /// secret that is missing.
+    /// secret that is missing and has no pattern.
     pub(super) fn connect(
         &self,
         mut values: UnstoredConnection,
@@ -164,7 +165,8 @@ impl Replayer {
     }
 }
 
-/// Returns the required secrets of a settings schema, each with a valid placeholder.
+/// Returns the required secrets of a settings schema, each with a placeholder, except secrets for
+/// which no placeholder can be made.
 fn required_secrets(schema: &Value) -> Vec<(String, String)> {
     let member = |name: &str| schema.get(name);
     let required: Vec<_> =
@@ -179,8 +181,8 @@ fn required_secrets(schema: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Returns a valid value for a secret with this schema. Returns `None` if the schema has a
-/// `pattern`, because the value might not match it.
+/// Returns a value of valid length for a secret with this schema. Returns `None` if the schema has
+/// a `pattern`, because the value might not match it.
 pub(super) fn placeholder_secret(property: &Value) -> Option<String> {
     if property.get("pattern").is_some() {
         return None;

@@ -120,8 +120,8 @@ fn check_create(original: &OriginalCall, results: &mut FindingCollector) {
     }
 }
 
-/// Checks that `find` searched for the marker and returned the defect that has it. `found` is the
-/// number of returned defects.
+/// Checks that `find` searched for the marker, and returned a defect if an answer contains the
+/// marker. `found` is the number of returned defects.
 fn check_find(original: &OriginalCall, found: usize, results: &mut FindingCollector) {
     let (requests, marker) =
         (&original.replayed_call.requests, original.replayed_call.marker.as_str());
@@ -156,7 +156,7 @@ fn check_find_refused(original: &OriginalCall, results: &mut FindingCollector) {
 }
 
 /// Checks that the numbers that `count` returned are consistent, and equal the total in the answer
-/// of the tracker.
+/// of the tracker, if it is known.
 fn check_count(original: &OriginalCall, counts: &Counts, results: &mut FindingCollector) {
     results.mark_made(Check::Counts);
     let Counts { open, closed, critical, moderate, .. } = counts;

@@ -3,7 +3,7 @@
 //! the file are not changed.
 //!
 //! A file contains references to secrets, never their values. A stored secret that is not in the
-//! file is kept.
+//! file is kept, unless the file removes what uses it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,8 +58,8 @@ impl Connections {
     /// kept, and the next call makes the remaining changes.
     ///
     /// # Errors
-    /// All values that are not valid, with the names of their connections; or the error of the
-    /// first change that failed.
+    /// All values that are not valid, with the names of their connections; or the first other
+    /// error.
     pub async fn apply(
         &self,
         wanted: Vec<NewConnection>,
@@ -189,9 +189,9 @@ impl Connections {
     }
 }
 
-/// Returns the edit that makes a stored connection equal to the connection in the file. Settings
-/// and members of the report that are not in the file are removed. Secrets, and members of
-/// `webhook_auth`, that are not in the file are kept.
+/// Returns the edit that gives a stored connection the values in the file. Settings and members of
+/// the report that are not in the file are removed. Secrets, and members of `webhook_auth`, that
+/// are not in the file are kept.
 fn edit_from_file(stored: &StoredConnection, new: NewConnection, force: bool) -> ConnectionEdit {
     let connection = &stored.record.connection;
     let replacement = |before: &crate::domain::Settings, after: crate::domain::Settings| {
@@ -229,7 +229,7 @@ fn with_absent_project_removed(edit: TestManagerEdit) -> TestManagerEdit {
     TestManagerEdit { project_id: Some(edit.project_id.flatten()), ..edit }
 }
 
-/// Returns all values of a connection that a file can contain, by the path of each value.
+/// Returns the values of a connection that a file can contain, by the path of each value.
 fn values_by_path(
     connection: &Connection,
     secrets: &BTreeMap<String, Value>,

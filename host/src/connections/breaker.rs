@@ -1,9 +1,9 @@
 //! Circuit breakers. If a connector fails for several inputs in a row, the same kind of call of
 //! that connection is refused for a while, so that other connections have more capacity.
 //!
-//! A breaker reads no clock; instants are arguments. A breaker counts only failures of the
-//! connector, never failures of a tracker or a person. A breaker counts each input once, so that
-//! one failed test that a connector cannot process does not block the others.
+//! A breaker reads no clock; instants are arguments. A breaker counts only traps and exceeded
+//! limits, never failures of a tracker or a person. A breaker counts each input once, so that one
+//! failed test that a connector cannot process does not block the others.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -24,7 +24,7 @@ const OPEN_TIME_MAX: Duration = Duration::from_secs(300);
 /// The caller that asks for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunRequester {
-    /// An event. A person waits for the answer to the event.
+    /// A webhook event. Its sender waits for the answer.
     Event,
     /// Background searches. Background searches never make the trial run of an open breaker.
     Background,
@@ -40,11 +40,11 @@ pub struct OpenBreaker {
     pub call: Call,
     /// The fault of the last run that failed because of the connector.
     pub reason: String,
-    /// How much longer the breaker stays open. Zero: the next event makes a trial run.
+    /// How much longer the breaker stays open. Zero: a trial run is awaited or in progress.
     pub remaining: Duration,
 }
 
-/// The breakers of every connection that has had a run.
+/// The breakers of every connection for which a run was requested.
 #[derive(Default)]
 pub(super) struct Breakers {
     by_connection: Mutex<HashMap<ConnectionId, ConnectionBreakers>>,
@@ -62,7 +62,7 @@ struct ConnectionBreakers {
 
 impl Breakers {
     /// Allows a run, or returns how long the breaker stays open. After a change to another version
-    /// of the connector, all breakers are closed.
+    /// of the connector, all breakers of the connection are closed.
     pub(super) fn allow(
         &self,
         id: ConnectionId,
@@ -117,13 +117,15 @@ impl Breakers {
 /// The breaker of one kind of call of one connection.
 #[derive(Debug, Default)]
 struct Breaker {
-    /// Hashes of the inputs that failed since the last success; at most [`FAILED_INPUTS_MAX`].
+    /// Hashes of the inputs that failed since the last reset; at most [`FAILED_INPUTS_MAX`]. Each
+    /// run resets the breaker, unless it failed by a trap or a limit, or the host stopped or
+    /// refused it.
     failed_inputs: BTreeSet<u64>,
-    /// How often the breaker opened since the last success.
+    /// How often the breaker opened since the last reset.
     times_opened: u32,
     /// The end of the time for which the breaker is open; `None` if the breaker is closed.
     open_until: Option<Instant>,
-    /// The time at which the trial run after the pause was allowed.
+    /// The time at which the last trial run was allowed; `None` if its end was recorded.
     trial_started_at: Option<Instant>,
     /// The fault of the last run that failed because of the connector.
     reason: String,

@@ -15,11 +15,11 @@ use super::validation::validate;
 use super::{ConnectionError, Connections};
 
 impl Connections {
-    /// Grants what the version in use asks for with the edited settings. If only the newest version
-    /// accepts these settings, the connection moves to that version, unless that version also asks
-    /// for other grants. `edited` contains the names of the settings and secrets that the edit
-    /// sets. Only these settings and secrets are checked, because other stored values may belong to
-    /// a version that no longer exists.
+    /// Grants what the version in use asks for with the edited settings. If no version is in use,
+    /// or if only the newest version accepts these settings, the connection moves to the newest
+    /// version. This fails if that version also asks for other grants. `edited` contains the names
+    /// of the settings and secrets that the edit sets. Other stored values are checked only if the
+    /// version declares them, because they may belong to a version that no longer exists.
     pub(super) fn grant(
         &self,
         connection: &mut Connection,

@@ -1,6 +1,6 @@
-//! Makes the changes to connections that an admin asks for. Each change is validated against the
-//! connector's manifest. Then secrets are sealed, grants are stored, and the loaded connections are
-//! updated.
+//! Makes the changes to connections that an admin asks for. New and edited connections are
+//! validated against the connector's manifest, and their secrets are sealed. Each change is stored,
+//! and then the loaded connection is updated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ impl Connections {
     /// be loaded.
     ///
     /// # Errors
-    /// Each setting and secret that is not valid.
+    /// Each value that is not valid; or the connector cannot be used; or the store failed.
     pub async fn create(&self, new: NewConnection) -> Result<IssuedToken, ConnectionError> {
         let (stored, token) = self.prepare(&new)?;
         self.deps.store.create_connection(&stored).await?;
@@ -85,13 +85,13 @@ impl Connections {
         Ok((stored, token))
     }
 
-    /// Edits a connection. The edited connection is validated as a whole, against the connector
-    /// version that it uses.
+    /// Edits a connection. All settings that the version in use declares are validated, even if the
+    /// edit does not change them.
     ///
     /// # Errors
-    /// The errors of [`Self::create`]. `Conflict` if an origin is removed while creates are running
-    /// or in doubt. `Consent` if only a newer version accepts the settings, and that version also
-    /// asks for other grants.
+    /// The errors of [`Self::create`]. `Changed` if another edit came first. `Conflict` if an
+    /// origin is removed while creates are running or in doubt, unless forced. `Consent` if only a
+    /// newer version accepts the settings, and that version also asks for other grants.
     pub async fn edit(
         &self,
         id: ConnectionId,
@@ -176,7 +176,7 @@ impl Connections {
         let _edit = self.edit_lock.lock().await;
         let mut record = self.read_stored(id).await?.record;
         let until = for_s.map(|for_s| after(self.deps.clock.now(), u64::from(for_s) * 1_000));
-        self.deps.store.record_until(id, until, erase).await?;
+        self.deps.store.set_recording_until(id, until, erase).await?;
         self.loaded.load_one(id, &self.deps).await?;
         let connection = &record.connection.name;
         match until {
@@ -185,12 +185,12 @@ impl Connections {
             }
             None => tracing::info!(%connection, erase, "recording of bodies is switched off"),
         }
-        record.connection.record_until = until;
+        record.connection.recording_until = until;
         Ok(record)
     }
 
-    /// Makes a new webhook token for a connection. The old token is valid for another `grace_s`
-    /// seconds.
+    /// Makes a new webhook token for a connection. The old tokens are valid for at most another
+    /// `grace_s` seconds.
     ///
     /// # Errors
     /// No such connection, or the store failed.

@@ -1,4 +1,4 @@
-//! The connections in memory, ready for runs. A connection is found by token, by id or by name.
+//! The connections in memory, ready for runs. A connection is found by token or by id.
 //!
 //! Each load replaces the whole snapshot, even a load of one connection. A secret that cannot be
 //! opened is missing in the snapshot, and the connection shows the reason.
@@ -53,8 +53,8 @@ struct Token {
 
 /// One connection of the snapshot.
 pub(super) struct SnapshotEntry {
-    /// The connection, ready for runs. While the connection is unchanged, a load reuses this value,
-    /// so that pooled HTTP connections and fetched tokens are reused.
+    /// The connection, ready for runs. While the connection is unchanged and has no problems, a
+    /// load reuses this value, so that pooled HTTP connections and fetched tokens are reused.
     pub(super) active: Arc<ActiveConnection>,
     /// The record as it is in the store.
     record: ConnectionRecord,

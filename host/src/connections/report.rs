@@ -1,5 +1,5 @@
-//! Checks the settings of a connection's report before they are stored, and renders a preview.
-//! Never creates anything in a tracker.
+//! Checks the settings of a connection's report before they are stored, and renders a preview. This
+//! file never creates anything in a tracker.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,14 +20,14 @@ use super::{ConnectionError, Connections};
 pub struct Preview {
     /// The rendered report: title, texts, fields and attachments.
     pub report: Report,
-    /// The settings of the connection that the matching routing rule replaces.
+    /// The settings that the matching routing rule sets; empty if no rule matches.
     pub overrides: Settings,
 }
 
 impl Connections {
     /// Renders the report of a failed test. `edit` changes the stored settings for this preview
-    /// only. Everything that the stored settings mask is masked in any case, because some accounts
-    /// may see previews but may not change settings.
+    /// only. Everything that valid stored settings mask is masked in any case, because some
+    /// accounts may see previews but may not change settings.
     ///
     /// # Errors
     /// The connection does not exist, or some settings of the report are not valid.
@@ -71,7 +71,8 @@ pub(super) fn change_members(object: &mut Settings, edit: BTreeMap<String, Optio
     }
 }
 
-/// Returns the errors in the settings of a connection's report, including its routing rules.
+/// Returns the errors in the settings of a connection's report. If there are none, returns the
+/// errors in the settings that its routing rules replace.
 pub(super) fn problems(connection: &Connection, manifest: &Manifest) -> Vec<SettingError> {
     let settings = match ReportSettings::check(&connection.report) {
         Ok(settings) => settings,

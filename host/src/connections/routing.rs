@@ -25,7 +25,7 @@ const LOG_MESSAGE_BYTES_MAX: usize = 4_096;
 
 /// A failed test, prepared for one run of `create`.
 pub struct RoutedTest {
-    /// The connection, with the settings that a rule replaces for this run.
+    /// The connection, in which a rule may have replaced settings for this run.
     pub active: Arc<ActiveConnection>,
     /// The data that the connector may read about the failed test.
     pub report: TestReport,
@@ -89,7 +89,7 @@ pub(super) struct Routing<'r> {
 }
 
 impl Routing<'_> {
-    /// Returns the settings that the selected rule replaces; empty if no rule applies.
+    /// Returns the settings that the selected rule sets; empty if no rule applies.
     pub(super) fn settings(&self) -> Settings {
         self.rule.map(|(_, rule)| rule.settings.clone()).unwrap_or_default()
     }
@@ -114,7 +114,7 @@ impl Routing<'_> {
 }
 
 /// Selects the first rule whose conditions are all met. A condition counts as not met if its data
-/// cannot be fetched until `read_until`.
+/// cannot be fetched before `read_until`.
 pub(super) async fn first_matching_rule<'r>(
     rules: &'r [RoutingRule],
     test: &FailedTest,
@@ -231,7 +231,7 @@ mod tests {
 
     use super::*;
 
-    /// A source that returns the example data, without the subjects in `missing`.
+    /// A source that returns three subjects of the example data, without those in `missing`.
     #[derive(Default)]
     struct ExampleSource {
         missing: BTreeSet<Subject>,

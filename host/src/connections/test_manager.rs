@@ -1,4 +1,4 @@
-//! Checks the settings for Test Manager that an admin enters. Sends no requests.
+//! Checks the settings for Test Manager that an admin enters. This file sends no requests.
 
 use url::Url;
 
@@ -21,7 +21,7 @@ pub struct TestManagerEdit {
     pub base_url: Option<String>,
     /// The address of the token endpoint of the identity server.
     pub token_url: Option<String>,
-    /// The id of the external application in Test Manager.
+    /// The OAuth client id of an external application in UiPath.
     pub client_id: Option<String>,
     /// The scopes to request with each token.
     pub scopes: Option<Vec<String>>,

@@ -28,7 +28,7 @@ pub struct TryReport {
 impl Connections {
     /// Connects to every granted origin and runs the connector's `check`. Then tests the access to
     /// Test Manager, if the connection has settings for Test Manager. If `test` is set, also reads
-    /// the log of that failed test.
+    /// the log of that failed test. Stops after the first step that fails.
     ///
     /// # Errors
     /// The connection does not exist, or no version of its connector can be used.

@@ -1,6 +1,6 @@
 //! Makes connections that are never stored: for one call without a server, or while a person is
-//! still entering the values. Such a connection is checked like a new connection, and gets all
-//! grants that its connector asks for.
+//! still entering the values. Their settings and secrets are checked like those of a new
+//! connection, and they get all grants that the connector asks for.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub struct UnstoredConnection {
     pub settings: Settings,
     /// Values of secrets, by name; `file:/path` and `env:NAME` are references.
     pub secrets: BTreeMap<String, Secret>,
-    /// Whether host names may resolve to private addresses.
+    /// Whether host names may resolve to private, shared and loopback addresses.
     pub allow_private: bool,
     /// Whether requests to the tracker use only HTTP/1.1.
     pub http1_only: bool,

@@ -1,4 +1,4 @@
-//! Checks the name, the settings and the secrets of a connection before they are stored.
+//! Checks the values of a connection before they are stored.
 
 use std::collections::BTreeMap;
 
@@ -88,7 +88,8 @@ pub(super) fn path_problems(paths: &WebhookPaths) -> Vec<SettingError> {
 
 impl Connections {
     /// Seals secrets, adds them to the connection, and updates the list of secrets that are set.
-    /// Returns the errors of secrets that cannot be used.
+    /// Returns the errors of secrets that cannot be used. If there are none, checks the client
+    /// certificate.
     pub(super) fn seal(
         &self,
         stored: &mut StoredConnection,

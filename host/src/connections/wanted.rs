@@ -23,7 +23,7 @@ pub struct NewConnection {
     pub secrets: BTreeMap<String, Secret>,
     /// The only Test Manager project whose KPIs are answered; absent: all projects.
     pub project: Option<String>,
-    /// Whether host names may resolve to private addresses.
+    /// Whether host names may resolve to private, shared and loopback addresses.
     pub allow_private: bool,
     /// Whether requests to the tracker use only HTTP/1.1.
     pub http1_only: bool,
@@ -56,7 +56,7 @@ pub struct ConnectionEdit {
     pub secrets: BTreeMap<String, Option<Secret>>,
     /// Restricts the connection to one Test Manager project, or removes the restriction.
     pub project: Option<Option<String>>,
-    /// Whether host names may resolve to private addresses.
+    /// Whether host names may resolve to private, shared and loopback addresses.
     pub allow_private: Option<bool>,
     /// Whether requests to the tracker use only HTTP/1.1.
     pub http1_only: Option<bool>,
@@ -71,7 +71,7 @@ pub struct ConnectionEdit {
     pub report: BTreeMap<String, Option<serde_json::Value>>,
     /// The new reaction to a test case that fails again while its defect is open.
     pub on_recurrence: Option<OnRecurrence>,
-    /// Changes what senders of webhooks must send. `Some(None)` removes the requirement and its
+    /// Changes what senders of webhooks must send. `Some(None)` removes all requirements and the
     /// secrets.
     pub webhook_auth: Option<Option<WebhookAuthEdit>>,
     /// Replaces the additional paths of webhook requests for the connection.

@@ -1,5 +1,5 @@
-//! Checks the settings that specify what senders of a connection's webhooks must send. Never checks
-//! a request itself.
+//! Checks the settings that specify what senders of a connection's webhooks must send. This file
+//! never checks a request.
 
 use http::HeaderName;
 
@@ -22,7 +22,7 @@ const TOLERANCE_S_MAX: u32 = 3_600;
 const USER_CHARS_MAX: usize = 200;
 /// Maximum number of addresses and networks in `allowed_clients`.
 const ALLOWED_CLIENTS_MAX: usize = 200;
-/// Minimum length of a secret, bytes.
+/// Minimum length of a secret that is not a signature key, bytes.
 const SECRET_BYTES_MIN: usize = 8;
 
 /// A change of what senders must send. An absent member keeps its stored value.
@@ -69,8 +69,8 @@ impl Connections {
 
     /// Returns the signature key that an edit replaces, so that it is stored as the previous key.
     /// Signatures of both keys are then accepted, so that senders can change to the new key without
-    /// a refused webhook. `None` if the edit itself sets the previous key, or if the old key can no
-    /// longer be read.
+    /// a refused webhook. `None` if no key is replaced, if the edit itself sets the previous key,
+    /// or if the old key can no longer be read.
     pub(super) fn replaced_webhook_secret(
         &self,
         stored: &StoredConnection,

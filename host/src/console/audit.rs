@@ -1,5 +1,5 @@
-//! The page `/audit` lists the changes that accounts made, and the requests that were refused
-//! because the account had no permission. The newest entry is first.
+//! The page `/audit` lists the changes that accounts requested, and attempts that were refused. The
+//! newest entry is first.
 
 use std::sync::Arc;
 

@@ -39,7 +39,8 @@ struct Bar {
 }
 
 impl Chart {
-    /// Draws the hour before `now`. `minutes` contains only minutes that have events.
+    /// Draws 60 minutes, of which the last contains `now`. `minutes` contains only minutes that
+    /// have events.
     pub(super) fn new(minutes: &[MinuteOfEvents], now: Timestamp) -> Self {
         let last = now.as_second().div_euclid(60);
         let max = minutes.iter().map(|it| it.answered + it.failed).max().unwrap_or(0).max(1);
@@ -64,7 +65,7 @@ impl Chart {
 
 impl Bar {
     fn new(index: usize, minute: i64, (answered, failed): (u64, u64), max: u64) -> Self {
-        // A minute with at least one event must be visible, even beside a much higher bar.
+        // Even one answered or failed event must be visible beside a much higher bar.
         let height = |n: u64| if n == 0 { 0 } else { (n * CHART_HEIGHT / max).max(2) };
         let (answered_height, failed_height) = (height(answered), height(failed));
         let answered_y = CHART_HEIGHT.saturating_sub(answered_height);

@@ -1,5 +1,4 @@
-//! The pages below `/connections` list the connections, show one connection, and change a
-//! connection.
+//! The pages below `/connections` list, create, show and change connections.
 
 pub(super) mod actions;
 pub(super) mod choices;

@@ -114,7 +114,7 @@ struct ConnectorPage {
     usage: Option<LimitUsage>,
     /// The ids and names of the connections that use this connector.
     connections: Vec<(String, String)>,
-    /// The earlier versions of the connector.
+    /// The stored versions of the connector, without the version in use.
     versions: Vec<VersionRow>,
     /// The source text of the connector. `None` if the connector is not a script.
     script_source: Option<ScriptSource>,
@@ -128,7 +128,7 @@ struct LimitUsage {
     /// The number of runs.
     runs: u64,
     oldest_run: RelativeTime,
-    /// A row for each limit.
+    /// A row for each limit that the page shows.
     rows: Vec<UsedLimitRow>,
 }
 
@@ -148,10 +148,10 @@ impl ScriptSource {
     }
 }
 
-/// An earlier version, to which a person can roll the connector back.
+/// A stored version, to which a person can roll the connector back.
 struct VersionRow {
     version: ConnectorVersion,
-    /// The time from which the version was in use.
+    /// The last time at which the version came into use, or at which the server started with it.
     used_from: RelativeTime,
     /// The button that rolls the connector back to this version.
     rollback_action: Action,
@@ -189,8 +189,8 @@ pub(super) async fn show_connector(State(app): App, visitor: Visitor, Id(name): 
     })
 }
 
-/// Returns the row of an earlier version of the connector `name`. The row has a button that rolls
-/// the connector back to this version.
+/// Returns the row of a stored version of the connector `name`. The row has a button that rolls the
+/// connector back to this version.
 fn version_row(visitor: &Visitor, name: &str, version: ConnectorVersion) -> VersionRow {
     let href = format!("/connectors/{name}/rollback/{}", version.sha256);
     let rollback = Action::link(visitor, Role::Author, "Roll back", href);

@@ -114,7 +114,7 @@ struct DefectPage {
     changed_at: RelativeTime,
     /// The time and a description of each decision about the defect.
     decisions: Vec<(RelativeTime, String)>,
-    /// The buttons for the decisions that are possible now.
+    /// The buttons for decisions. The store refuses a decision that is not allowed.
     actions: Vec<Action>,
 }
 
@@ -153,8 +153,8 @@ pub(super) async fn show_defect(app: App, visitor: Visitor, Id(id): Id) -> Answe
     })
 }
 
-/// Returns the title of a defect's page: the key and the title of the defect in the tracker. If the
-/// tracker has no defect, it is the id of the test case.
+/// Returns the title of a defect's page: the key and the title of the defect in the tracker. If no
+/// defect is known, it is the id of the test case.
 fn page_title(record: &DefectRecord) -> String {
     match &record.defect {
         Some(defect) => format!("{} {}", defect.key, defect.title),

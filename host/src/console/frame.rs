@@ -34,7 +34,7 @@ const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src '
 #[derive(Debug, Clone)]
 pub(super) struct Visitor {
     pub(super) account: Account,
-    /// The CSRF token, which each form must send back.
+    /// The CSRF token, which each form must send back; empty if the request has no session.
     pub(super) csrf_token: String,
     /// The time of the request.
     pub(super) now: Timestamp,

@@ -102,7 +102,7 @@ impl Listing {
     }
 
     /// Makes the links to the first page and to the next page. `next` is the cursor of the next
-    /// page.
+    /// page; `None` on the last page.
     pub(super) fn pager(&self, next: Option<Uuid>) -> Pager {
         let next = next.map(|cursor| {
             let mut query = self.query.clone();

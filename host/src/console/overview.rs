@@ -42,7 +42,8 @@ struct OverviewPage {
     connection_rows: Vec<ConnectionRow>,
     /// The events per minute. `None` for an account that may see only some connections.
     chart: Option<Chart>,
-    /// The number of requests in the last day that had no valid webhook URL.
+    /// The number of requests in the last day that had no valid webhook URL; 0 if the account may
+    /// see only some connections.
     refused_requests: u64,
 }
 

@@ -54,12 +54,13 @@ struct ReplayPage {
     repeat_action: Option<Action>,
 }
 
-/// The recorded runs of an event, and whether its connection records events now.
+/// The recorded runs of an event, and whether its connection records bodies now.
 pub(super) struct Recording {
     pub(super) runs: Vec<RecordedRun>,
     /// The time until which the connection records; `None` if it does not record now.
     pub(super) recording_until: Option<RelativeTime>,
-    /// The button that starts the recording; `None` if the event has no connection.
+    /// The link to the page on which a person starts to record the next events of the connection.
+    /// `None` if the event has no connection, or if its connection was deleted.
     pub(super) record_action: Option<Action>,
 }
 
@@ -71,7 +72,7 @@ impl Recording {
             events::recording(State(Arc::clone(&app.0)), account, id).await?;
         let active =
             event.connection.and_then(|id| app.services.connections.active(ConnectionId(id)));
-        let until = active.as_ref().and_then(|active| active.connection.record_until);
+        let until = active.as_ref().and_then(|active| active.connection.recording_until);
         let until = until.filter(|_| is_recording(until, visitor.now));
         let record_action = active.map(|active| {
             let href = format!("/connections/{}/record", active.connection.id);

@@ -1,5 +1,5 @@
-//! Declares every route of the console, with the lowest role that may use it. A page without a role
-//! cannot be declared.
+//! Declares every route of the console. A page for people who are signed in cannot be declared
+//! without the lowest role that may use the page.
 
 use std::sync::Arc;
 

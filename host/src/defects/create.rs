@@ -1,8 +1,9 @@
-//! Runs the steps of one Create Defect event. For one failed test, at most one defect is created.
+//! Runs the steps of one Create Defect event. For one failed test, at most one defect is created in
+//! each generation.
 //!
-//! A create always finishes: neither a client's disconnect nor the answer deadline stops it. This
-//! process has at most one create in progress for each failed test. Further requests for the same
-//! test join that create and get its answer.
+//! Neither a client's disconnect nor the answer deadline stops a create. This process has at most
+//! one create in progress for each failed test. Further requests for the same test join that create
+//! and get its answer.
 
 mod attempt;
 
@@ -36,9 +37,9 @@ const CREATE_FUTURE_BYTES_MAX: usize = 10 << 10;
 impl Defects {
     /// Answers one Create Defect event with the defect, or with the reason why there is none.
     /// Answers no later than the answer deadline; a run that has not finished by then continues in
-    /// the background. Unless the answer is already in memory, `event` is queued before the run
-    /// starts, and stored before the first write is sent, so that people find the event even if the
-    /// server crashes.
+    /// the background. Unless the connection is paused or the answer is in memory, `event` is
+    /// queued before the run starts, and stored before the first write is sent, so that people find
+    /// the event even if the server crashes.
     ///
     /// # Errors
     /// No defect was created or found; the refusal contains the reason.
@@ -137,7 +138,7 @@ impl CreatesInProgress {
 /// The deadline of an event's answer.
 #[derive(Clone, Copy)]
 struct AnswerDeadline {
-    /// The instant at which the answer must be sent.
+    /// The instant by which the answer must be sent.
     at: Instant,
     /// The time from the request to the deadline, milliseconds (`create_answer_ms`).
     after_ms: u64,
@@ -186,8 +187,8 @@ async fn select_version_and_create(
     answer
 }
 
-/// Returns the connector version that the connection uses. Returns a refusal if this version does
-/// not export `defects`.
+/// Returns the connector version that the connection uses. Returns a refusal if no version can be
+/// used, or if the version does not export `defects`.
 fn defects_connector(
     deps: &Dependencies,
     connection: &Connection,

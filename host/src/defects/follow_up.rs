@@ -1,5 +1,6 @@
-//! Runs the follow-up steps of defects: the host adds a comment when the same test case fails
-//! again, and attaches missing files. Each step is done once.
+//! Runs the follow-up steps of defects. When the same test case fails again, the host opens a
+//! closed defect again if the policy says so, and adds a comment. The host also attaches missing
+//! files.
 //!
 //! This work runs in the background and never delays an answer. Before each step, the connector
 //! checks in the tracker whether the step is already done. If the connector cannot check this, the
@@ -13,7 +14,7 @@ use tracing::Instrument as _;
 use crate::connections::RunRequester;
 use crate::domain::{
     Call, Defect, DueFollowUps, Event, EventId, EventKind, EventStart, FollowUp, FollowUpEnd,
-    FollowUpStep, OnRecurrence, Outcome, OutcomeCode, ReceivedRequest, Recurrence, Refusal,
+    FollowUpKind, OnRecurrence, Outcome, OutcomeCode, ReceivedRequest, Recurrence, Refusal,
     TimedStepKind, TimedSteps, after, milliseconds, printable,
 };
 use crate::store::{DueDefect, DueLimits};
@@ -31,12 +32,12 @@ const CONCURRENT_DEFECTS_MAX: usize = 4;
 const TRIES_MAX: u32 = 20;
 
 impl Defects {
-    /// Waits until new follow-up steps have been added.
+    /// Waits until this process has added follow-up steps.
     pub async fn wait_for_follow_up_steps(&self) {
         self.deps.process_state.follow_up_added.notified().await;
     }
 
-    /// Runs the follow-up steps of all connections that are due now.
+    /// Runs the follow-up steps that are due now, for a limited number of defects.
     pub async fn follow_up(&self) {
         let deps = &self.deps;
         if let Err(error) = deps.restart_waits_if_clock_stepped().await {
@@ -112,13 +113,14 @@ impl LeasedDefect<'_> {
     }
 
     /// Runs the steps in order. Returns the outcome of the last step that was not done, or
-    /// `followed-up` if all were done.
+    /// `followed-up` if all were done. If the store fails, runs no further step, and returns the
+    /// refusal of the store.
     async fn run_steps(&self, due: &DueFollowUps) -> Outcome {
         let steps = DefectSteps::start(self, due).await;
         let (mut outcome, mut comment_waits) = (Outcome::from(OutcomeCode::FollowedUp), false);
         let mut stores = TimedSteps::default();
         for step in &due.steps {
-            if step.step == FollowUpStep::Comment && comment_waits {
+            if step.step == FollowUpKind::Comment && comment_waits {
                 continue;
             }
             let StepResult { end, code } = match &steps {
@@ -145,7 +147,7 @@ impl LeasedDefect<'_> {
                     Outcome { code, detail: printable(&format!("{}: {why}", step_label(step))) };
             }
             let is_again = matches!(end, FollowUpEnd::Again { .. });
-            comment_waits |= is_again && step.step == FollowUpStep::Reopen;
+            comment_waits |= is_again && step.step == FollowUpKind::Reopen;
         }
         self.deps.history.record_timed_steps(self.event, stores);
         outcome
@@ -155,7 +157,7 @@ impl LeasedDefect<'_> {
 /// Returns the name of a step for people, who see it in the event.
 fn step_label(step: &FollowUp) -> String {
     match step.step {
-        FollowUpStep::Attach => format!("attach {}", step.name),
+        FollowUpKind::Attach => format!("attach {}", step.name),
         step => step.to_string(),
     }
 }

@@ -68,7 +68,7 @@ impl NewRecords {
     }
 
     /// Records whether a search that began `age` after the create found the record. Returns the lag
-    /// if the search measured it.
+    /// if the search measured it. Forgets the record if it was found or is too old.
     fn record_search(&self, id: ConnectionId, was_found: bool, age: Duration) -> Option<Duration> {
         let mut all = self.0.lock();
         let created = all.get_mut(&id)?;
@@ -101,7 +101,8 @@ impl Defects {
         }
     }
 
-    /// Whether a search finds the record; `None` if the search could not start or failed.
+    /// Whether a search finds the record; `None` if the connector cannot search, or if the search
+    /// could not start or failed.
     async fn is_found(&self, id: ConnectionId, created: &NewRecord) -> Option<bool> {
         let connections = &self.deps.connections;
         let active = connections.active(id).filter(|active| !active.connection.paused)?;

@@ -37,7 +37,8 @@ pub(super) struct WriteJournal {
     /// The marker that the first write should contain.
     marker: Marker,
     purpose: Purpose,
-    /// The end of the lease, which the last mark renewed, as time since boot.
+    /// The end of the lease that the last mark renewed, as time since boot; zero before the first
+    /// mark.
     lease_ends_at: Mutex<Duration>,
     first_write: Mutex<FirstWrite>,
     /// The reason why the host refused the last write: it could not be journaled, or the lease had

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connections::RunRequester;
 use crate::domain::{
-    Call, ConnectionSnapshot, Defect, EventStart, FailedTest, FollowUpStep, Journal, Lease,
+    Call, ConnectionSnapshot, Defect, EventStart, FailedTest, FollowUpKind, Journal, Lease,
     LogLevel, LogLine, Marker, OnRecurrence, Refusal, RowEnd, SearchEnd, TimedStepKind, after,
 };
 use crate::egress::ActiveConnection;
@@ -211,7 +211,7 @@ impl LeasedDefect<'_> {
     }
 
     /// Returns the follow-up steps that are needed after a run or a search with this result.
-    fn needed_follow_up_steps(&self, end: &RowEnd) -> Vec<FollowUpStep> {
+    fn needed_follow_up_steps(&self, end: &RowEnd) -> Vec<FollowUpKind> {
         let attaches = || {
             !self.has_attached_all_files
                 && self.deps.connections.can_attach_files(&self.active, self.connector)
@@ -219,12 +219,12 @@ impl LeasedDefect<'_> {
         match end {
             RowEnd::NotCreated(_) => Vec::new(),
             RowEnd::Created(_) | RowEnd::Found(_) if attaches() => {
-                vec![FollowUpStep::ListAttachments]
+                vec![FollowUpKind::ListAttachments]
             }
             RowEnd::Created(_) | RowEnd::Found(_) => Vec::new(),
             RowEnd::Recurs { .. } => match self.active.connection.on_recurrence {
-                OnRecurrence::Reopen => vec![FollowUpStep::Reopen, FollowUpStep::Comment],
-                OnRecurrence::New | OnRecurrence::Comment => vec![FollowUpStep::Comment],
+                OnRecurrence::Reopen => vec![FollowUpKind::Reopen, FollowUpKind::Comment],
+                OnRecurrence::New | OnRecurrence::Comment => vec![FollowUpKind::Comment],
             },
         }
     }

@@ -1,7 +1,7 @@
 //! Searches for a defect in doubt. This file decides whether a search is possible, which settings
 //! it uses, and whether a search that found nothing can be trusted.
 //!
-//! This file never creates a defect and never changes the row; the caller does both.
+//! This file never creates a defect and never changes the state of the row; the caller does both.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use super::lease::LeasedDefect;
 
 /// The result of a search.
 pub(super) enum SearchResult {
-    /// The oldest defect that contains the marker, and the keys of the other defects that contain
-    /// it.
+    /// The oldest defect that contains the marker, which the connector returns first, and the keys
+    /// of the other defects that contain it.
     Found(Defect, Vec<String>),
     /// No defect was found. The values are the next step and, if the search failed, the reason.
     NotFound(DoubtAction, Option<Refusal>),
@@ -134,7 +134,8 @@ impl LeasedDefect<'_> {
     }
 
     /// Returns the connection with the settings that an earlier run used, and with the current
-    /// secrets. If an origin of that run is no longer granted, the current settings are used.
+    /// secrets. If that run is not known, or one of its origins is no longer granted, the current
+    /// settings are used.
     pub(super) fn with_snapshot(
         &self,
         run_snapshot: Option<&ConnectionSnapshot>,

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::domain::{
     Call, ConnectorFault, CurrentDefect, Doubt, DoubtAction, DueFollowUps, EmptySearchDecision,
-    FollowUp, FollowUpEnd, FollowUpStep, Journal, Marker, OutcomeCode, Refusal, SentWrites,
+    FollowUp, FollowUpEnd, FollowUpKind, Journal, Marker, OutcomeCode, Refusal, SentWrites,
     UnresolvableReason, WriteClass, confirmed_or_nothing_sent, sent_writes,
 };
 use crate::egress::ActiveConnection;
@@ -28,7 +28,7 @@ pub(super) struct DefectSteps<'a> {
     leased: &'a LeasedDefect<'a>,
     /// The steps that are due.
     due: &'a DueFollowUps,
-    /// The connection with the settings of the run that created the defect.
+    /// The connection with the settings of the run that created the defect, if they are stored.
     active: Arc<ActiveConnection>,
     /// The report of the failed test that the row belongs to, for a comment.
     report: Arc<TestReport>,
@@ -82,11 +82,11 @@ impl<'a> DefectSteps<'a> {
         let key = &self.current.defect.key;
         let began_at = self.leased.deps.clock.now();
         let is_done = match step.step {
-            FollowUpStep::Reopen if self.current.is_open => return DONE,
-            FollowUpStep::Reopen => return self.reopen(step, key).await,
-            FollowUpStep::ListAttachments => return self.list_missing(key).await,
-            FollowUpStep::Comment => self.has_comment(key, &self.due.marker).await,
-            FollowUpStep::Attach => {
+            FollowUpKind::Reopen if self.current.is_open => return DONE,
+            FollowUpKind::Reopen => return self.reopen(step, key).await,
+            FollowUpKind::ListAttachments => return self.list_missing(key).await,
+            FollowUpKind::Comment => self.has_comment(key, &self.due.marker).await,
+            FollowUpKind::Attach => {
                 self.attached_names(key).await.map(|names| names.contains(&step.name))
             }
         };
@@ -102,7 +102,7 @@ impl<'a> DefectSteps<'a> {
             return tried;
         }
         match step.step {
-            FollowUpStep::Attach => self.attach(step, key).await,
+            FollowUpKind::Attach => self.attach(step, key).await,
             _ => self.comment(step, key).await,
         }
     }
@@ -116,7 +116,7 @@ impl<'a> DefectSteps<'a> {
         doubt: &Doubt,
         began_at: Timestamp,
     ) -> Option<StepResult> {
-        let lacks_marker = step.step == FollowUpStep::Comment && !doubt.has_marker;
+        let lacks_marker = step.step == FollowUpKind::Comment && !doubt.has_marker;
         let decision = match self.leased.search_waits() {
             None => EmptySearchDecision::Decided(
                 doubt.action_without_search(UnresolvableReason::NoSearch),
@@ -154,9 +154,9 @@ impl<'a> DefectSteps<'a> {
         Some(StepResult { end, code })
     }
 
-    /// Checks that the search works: it must find one of the earlier comments of the connection.
+    /// Checks that the search finds an earlier comment of the connection. Skipped for attachments.
     async fn check_search_works(&self, step: &FollowUp, doubt: &Doubt) -> DoubtAction {
-        if step.step != FollowUpStep::Comment {
+        if step.step != FollowUpKind::Comment {
             return doubt.action_after_control_search(Vec::new());
         }
         let id = self.active.connection.id;
@@ -213,7 +213,7 @@ impl<'a> DefectSteps<'a> {
         })
     }
 
-    /// Opens the defect again. A refusal counts as success if the defect is open afterwards.
+    /// Opens the defect again. A failure counts as success if the defect is open afterwards.
     async fn reopen(&self, step: &FollowUp, key: &str) -> StepResult {
         let (leased, sandbox) = (self.leased, &self.leased.deps.sandbox);
         let run = |run, journal| sandbox.reopen(run, key, journal);
@@ -253,8 +253,8 @@ impl<'a> DefectSteps<'a> {
         self.run_write(step, Call::Attach, run).await
     }
 
-    /// Runs a call that writes. The host's own record of the writes decides whether the step is
-    /// done.
+    /// Runs a call that writes. A success counts only if the host's own record of the writes does
+    /// not contradict it.
     async fn run_write<F: Future<Output = RunEnd<()>>>(
         &self,
         step: &FollowUp,
@@ -281,8 +281,8 @@ impl<'a> DefectSteps<'a> {
     }
 }
 
-/// The result of a step whose call failed. If the tracker refused the write for good, the step is
-/// not tried again.
+/// The result of a step whose call failed. If the tracker refused the writes and the connector
+/// returned `rejected` or `unsupported`, the step is given up.
 fn step_failed(refusal: &Refusal, sent: Option<SentWrites>) -> StepResult {
     let is_refused = sent.as_ref().is_some_and(|sent| sent.class == WriteClass::Refused);
     if is_refused && matches!(refusal, Refusal::Rejected(_) | Refusal::Unsupported(_)) {

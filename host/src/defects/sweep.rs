@@ -1,7 +1,7 @@
 //! Searches in the background for defects in doubt, and for second records of created defects.
 //!
 //! The sweep only calls the connector's `find`, so it never creates a defect. The sweep adopts a
-//! defect, ends a doubt, or does not change the row.
+//! defect, ends a doubt, or stores when it searches again or why a person is needed.
 
 use std::time::Instant;
 
@@ -21,14 +21,14 @@ use super::{Defects, adoption_outcome, second_record_outcome};
 
 /// Maximum number of rows in one round: in total, and of one connection.
 const ROUND_LIMITS: DueLimits = DueLimits { total: 16, per_connection: 4 };
-/// Maximum number of searches for a second record. Fewer searches are enough if one of them finds
-/// the known record, because this shows that the search works.
+/// The number of searches for a second record. Fewer searches are enough if one of them finds the
+/// known record, because this shows that the search works. A failed search is repeated in any case.
 const SECOND_SEARCHES_MAX: u32 = 8;
 /// Maximum number of searches that run at the same time.
 const CONCURRENT_SEARCHES_MAX: usize = 4;
 
 impl Defects {
-    /// Searches for the defects that are due.
+    /// Searches for defects that are due, for a limited number of them.
     pub async fn sweep(&self) {
         let deps = &self.deps;
         if let Err(error) = deps.restart_waits_if_clock_stepped().await {

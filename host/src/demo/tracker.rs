@@ -46,7 +46,7 @@ struct Tracker {
 type TrackerState = State<Arc<Tracker>>;
 
 /// Serves the sample tracker until the future is dropped. Its API requires `api_key` in the header
-/// `X-Redmine-API-Key`. Its pages require no key, so the listener must be on loopback.
+/// `X-Redmine-API-Key`. Its pages and files require no key, so the listener must be on loopback.
 ///
 /// # Errors
 /// The listener failed.

@@ -11,7 +11,7 @@ string_enum! {
     /// The rights of an account; [`Role::summary`] describes them. Each role also has the rights of
     /// the roles before it.
     pub enum Role {
-        /// Reads everything except bodies, secrets and the audit log.
+        /// Reads everything except bodies, secrets, tokens and the audit log.
         Viewer = "viewer",
         /// Keeps the connections running, for example pauses a connection or resolves a defect.
         Operator = "operator",
@@ -117,7 +117,8 @@ pub struct AccountToken {
     pub created_by: String,
     /// When the token expires; `None`: never.
     pub expires_at: Option<Timestamp>,
-    /// When the token was last used, rounded to a minute; `None`: never.
+    /// When the token was last used; `None`: never. A use is stored only if the last stored use is
+    /// at least a minute older.
     pub last_used_at: Option<Timestamp>,
 }
 
@@ -127,7 +128,7 @@ pub struct Session {
     /// The account that signed in.
     pub account: Account,
     /// The token that was used to sign in. The session ends when this token ends. `None`: the first
-    /// admin token.
+    /// admin token, or a person whom an identity provider has signed in.
     pub token: Option<TokenId>,
     /// When the browser signed in.
     pub created_at: Timestamp,

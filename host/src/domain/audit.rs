@@ -23,8 +23,8 @@ string_enum! {
     }
 }
 
-/// One requested change, even if the change was refused. The entry contains no secret: neither the
-/// body of the request nor its query is stored.
+/// One requested change, or one refused attempt. The entry contains no secret: neither the body of
+/// the request nor its query is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
     /// The id of the entry.
@@ -44,10 +44,11 @@ pub struct AuditEntry {
     /// The object of the action: the name of a connection, connector or account, or the id of a
     /// defect.
     pub object: Option<String>,
-    /// The outcome of the action; `None` if the server ended before the outcome was known.
+    /// The outcome of the action; `None` while the action runs, and if the server ended or the
+    /// store failed before the outcome was stored.
     pub outcome: Option<OutcomeCode>,
     /// The event that the action caused.
     pub event: Option<EventId>,
-    /// The number of times that the same attempt was refused again.
+    /// How many times the same attempt was refused again in the same hour.
     pub repeats: u64,
 }

@@ -1,4 +1,5 @@
-//! The pauses between failed attempts. Each pause is twice as long as the pause before.
+//! The pauses between failed attempts. Each pause is twice as long as the pause before, up to a
+//! maximum.
 //!
 //! The back-off reads no clock; its callers pass the time.
 
@@ -11,7 +12,7 @@ pub struct Backoff {
     first: Duration,
     /// The longest pause.
     max: Duration,
-    /// The pause after the last failure, and its end; `None` after a success.
+    /// The pause after the last failure, and its end; `None` if the last attempt did not fail.
     pause: Option<(Duration, Instant)>,
 }
 
@@ -35,7 +36,7 @@ impl Backoff {
         self.pause = None;
     }
 
-    /// The end of the pause after the last failure; `None` after a success.
+    /// The end of the pause after the last failure; `None` if the last attempt did not fail.
     #[must_use]
     pub fn until(&self) -> Option<Instant> {
         self.pause.map(|(_, until)| until)

@@ -30,8 +30,8 @@ impl fmt::Display for ConnectionId {
 pub struct ConnectorName(Arc<str>);
 
 impl ConnectorName {
-    /// The name of a connector whose manifest was not read yet. This name is empty, so no file can
-    /// have it.
+    /// The name that is used where no connector is known. This name is empty, so no file can have
+    /// it.
     #[must_use]
     pub fn unnamed() -> Self {
         Self(Arc::from(""))
@@ -109,8 +109,7 @@ pub fn shown_secret_name(secret: &str) -> &str {
 /// The values of a connection's settings, by name, without secrets.
 pub type Settings = serde_json::Map<String, serde_json::Value>;
 
-/// One configured use of a connector. This type contains neither secrets nor tokens; only the store
-/// has them.
+/// One configured use of a connector. This type contains neither secrets nor tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Connection {
     /// Identifies the connection in the store and in markers; never changes.
@@ -129,14 +128,13 @@ pub struct Connection {
     pub accepted_sha256: Option<String>,
     /// The only Test Manager project whose KPIs are answered; absent: every project.
     pub project: Option<String>,
-    /// Whether host names may resolve to private addresses (RFC 1918, ULA).
+    /// Whether host names may resolve to private, shared (100.64/10) and loopback addresses.
     pub allow_private: bool,
     /// Whether only HTTP/1.1 is used with the tracker.
     pub http1_only: bool,
     /// Whether requests to the tracker have the header `traceparent`.
     pub trace_context: bool,
-    /// The minimum index delay, seconds. If the index delay that the connector declares is shorter,
-    /// this value is used instead.
+    /// The minimum index delay, seconds. It is used if the connector declares a shorter one.
     pub index_delay_s: u32,
     /// The access to Test Manager's API, from which the host reads details of failed tests; absent:
     /// the host never calls this API.
@@ -154,7 +152,7 @@ pub struct Connection {
     /// Whether Create Defect and Defect KPIs are refused with status 503.
     pub paused: bool,
     /// The end of the recording of bodies of requests and answers; `None`: bodies are not recorded.
-    pub record_until: Option<Timestamp>,
+    pub recording_until: Option<Timestamp>,
     /// The time when a person created the connection.
     pub created_at: Timestamp,
 }
@@ -187,7 +185,7 @@ impl Connection {
             webhook_auth: WebhookAuth::default(),
             webhook_paths: WebhookPaths::default(),
             paused: false,
-            record_until: None,
+            recording_until: None,
             created_at,
         }
     }
@@ -202,9 +200,9 @@ pub struct ConnectionRecord {
     pub connection: Connection,
     /// Last four characters of the newest webhook token, by which people recognise the token.
     pub token_tail: String,
-    /// The time of the last event that was answered with a defect or counts.
+    /// The time of the last event that ended with a defect or counts.
     pub last_success_at: Option<Timestamp>,
-    /// The instant and the text of the last refusal.
+    /// The time and the text of the last error: a refused event, or secrets that cannot be used.
     pub last_error: Option<(Timestamp, String)>,
     /// The longest measured index delay, milliseconds. A delay is measured if a search does not
     /// find a new record and a later search finds it: it is the age of the record at the later

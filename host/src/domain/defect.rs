@@ -75,10 +75,11 @@ string_enum! {
     /// A person's decision about a defect in doubt. The decision is valid until the next create.
     pub enum DecidedDoubt {
         /// Do not wait for `create.in_doubt_s`. The next click after the index delay searches, and
-        /// creates the defect if this search finds none.
+        /// creates the defect if this search finds none, or at once if no search is possible.
         Retry = "retry",
-        /// The tracker does not have the defect. The next click searches once more, and creates the
-        /// defect even if this search fails.
+        /// The tracker does not have the defect. The next click does the same as after
+        /// [`Self::Retry`], and also creates the defect if its search fails for a reason that is
+        /// not temporary.
         GiveUp = "give-up",
     }
 }
@@ -98,7 +99,7 @@ pub struct Lease {
 /// The result of a claim of a failed test.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Claimed {
-    /// No write was ever sent, or the doubt about the earlier writes has ended. The caller may run
+    /// No write was sent for the row, or the doubt about its writes has ended. The caller may run
     /// `create`; the row is in `intent` under this lease.
     Create {
         /// The lease under which the run changes the row.
@@ -109,8 +110,8 @@ pub enum Claimed {
         /// defect.
         generation: u32,
     },
-    /// A write was sent. The caller runs `find` under this lease, and may create a defect only if
-    /// the result of this search allows that.
+    /// A write was sent, or may have been sent. The caller runs `find` under this lease, and
+    /// creates a defect only if the rules of [`Doubt`] allow that.
     Search(Box<DoubtfulDefect>),
     /// The row already contains the defect, so no run is needed.
     Created {
@@ -123,7 +124,7 @@ pub enum Claimed {
     /// `intent` under a lease.
     Recurs(Box<Recurrence>),
     /// The caller must wait for another failure of the same test case, whose row has this id. The
-    /// defect of that row is being created or is in doubt. The store granted no lease, and the row
+    /// defect of that row is being created or is in doubt. The claim granted no lease, and the row
     /// of the failed test keeps its state.
     WaitsForFirst(DefectId),
     /// Another run has leased the row.
@@ -131,7 +132,7 @@ pub enum Claimed {
         /// The leased row.
         defect: DefectId,
         /// The fence of the other run's lease. If the caller passes this fence to its next claim,
-        /// that claim returns the result of the other run.
+        /// and the other run has ended without a defect, that claim returns [`Self::Ended`].
         fence: i64,
     },
     /// The run that the caller waited for ended without a defect.
@@ -143,7 +144,7 @@ pub enum Claimed {
     },
 }
 
-/// A row for which writes were sent, leased for a search.
+/// A row for which writes were or may have been sent, leased for a search.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DoubtfulDefect {
     /// The lease under which the search changes the row.
@@ -152,8 +153,8 @@ pub struct DoubtfulDefect {
     pub marker: Marker,
     /// The facts about the row's writes. These facts decide what happens after the search.
     pub doubt: Doubt,
-    /// The settings and connector of the last run; absent in rows that an earlier version of
-    /// Jackfield wrote, and after a database was restored.
+    /// The settings and connector of the last run that sent a write; absent in rows that an earlier
+    /// version of Jackfield wrote, and after a database was restored.
     pub snapshot: Option<ConnectionSnapshot>,
     /// An explanation for a person why the defect is in doubt.
     pub reason: String,
@@ -283,11 +284,9 @@ pub enum SearchEnd {
 pub enum Decision {
     /// The tracker has this defect. Allowed if the row is in doubt or failed.
     Adopt(Defect),
-    /// For a defect in doubt: do not wait for `create.in_doubt_s`. The next click after the index
-    /// delay searches, and creates the defect if this search finds none.
+    /// For a row in doubt, or a failed row that needs a person: see [`DecidedDoubt::Retry`].
     Retry,
-    /// For a defect in doubt: nothing was created. The next click searches once more, and then
-    /// creates the defect even if this search fails.
+    /// For the same rows: see [`DecidedDoubt::GiveUp`].
     GiveUp,
     /// For a row that is created or failed: the next click creates another defect. Later clicks
     /// return that defect.
@@ -333,12 +332,13 @@ pub struct DefectRecord {
     pub writes: u32,
     /// The class of the worst write; absent if no write was classified.
     pub class: Option<WriteClass>,
-    /// The reason why only a person can resolve the defect; absent if a search can still resolve
-    /// it.
+    /// The reason why a person should resolve the defect; absent if no person is needed. If a
+    /// search failed, a later search may still resolve the defect.
     pub needs_person: Option<String>,
-    /// A person's decision that the next create will carry out; `None` if there is none.
+    /// A person's decision that the next create will carry out; `None` if there is no such
+    /// decision.
     pub decided: Option<DecidedDoubt>,
-    /// The event that changed the row last.
+    /// The last event that stored an outcome in the row, or claimed the row for a request.
     pub event: Option<EventId>,
     /// The time when the last write was sent; absent if the last run sent none.
     pub sent_at: Option<Timestamp>,
@@ -346,9 +346,9 @@ pub struct DefectRecord {
     pub write_ended_at: Option<Timestamp>,
     /// The time of the first claim of the failed test in this generation.
     pub created_at: Timestamp,
-    /// The time of the last change of the row.
+    /// The time of the last write, outcome, decision, or claim by a request.
     pub updated_at: Timestamp,
-    /// The end of the current run's lease; absent if no run leases the row.
+    /// The end of the lease, which may be in the past; absent if no run has leased the row.
     pub leased_until: Option<Timestamp>,
     /// The decisions of people (when, who, what), oldest first.
     pub decisions: Vec<(Timestamp, String, String)>,

@@ -19,10 +19,10 @@ pub struct Doubt {
     /// Whether one of the writes was answered 403. The tracker may then hide a record that it
     /// created.
     pub forbidden: bool,
-    /// Whether the first write of each run contained the marker.
+    /// Whether the first write of each run (of a follow-up step: each write) contained the marker.
     pub has_marker: bool,
-    /// The time at which the waits start: the end of the last write. If the clock stepped after the
-    /// last write, the waits start again at that step.
+    /// The time at which the waits start: the end of the last write. After a clock step, a restart
+    /// of the server or a person's decision, the waits start again.
     pub wait_from: Timestamp,
     /// A person's decision that ends the wait, if there is one.
     pub decision: Option<DecidedDoubt>,

@@ -101,9 +101,9 @@ pub struct ReceivedRequest {
     pub method: String,
     /// The path after the token, with the masked query. The token itself is never recorded.
     pub path: String,
-    /// Headers; only of unrecognised requests and of refused creates.
+    /// Headers; only of unrecognised requests, refused creates and requests of refused senders.
     pub headers: Vec<(String, String)>,
-    /// The first 4 KiB of the body as text; only of unrecognised requests and of refused creates.
+    /// The first 4 KiB of the body as text; only if `headers` are stored.
     pub body: Option<String>,
 }
 
@@ -125,17 +125,17 @@ pub struct OutboundCall {
     pub at_ms: i64,
     /// The HTTP method of the request.
     pub method: String,
-    /// The origin that the request was sent to, in canonical form.
+    /// The origin that the request was sent to, in canonical form; empty if it is not known.
     pub origin: String,
     /// The path without its query.
     pub path: String,
     /// The query without secrets.
     pub query: Option<String>,
-    /// The effect of the request in the tracker.
+    /// The effect that the request may have in the tracker: read, prepare or write.
     pub effect: Effect,
-    /// The answer's status; absent if no answer came.
+    /// The answer's status; absent if no complete answer came.
     pub status: Option<u16>,
-    /// Milliseconds from connect to the last byte of the answer.
+    /// Milliseconds from the beginning of the request, before the host connects, to its end.
     pub ms: u64,
     /// Bytes of the answer's body, decoded.
     pub bytes: u64,
@@ -155,7 +155,7 @@ pub struct Usage {
     pub cpu_ms: u64,
     /// Milliseconds from the start of the run to its end.
     pub run_ms: u64,
-    /// Number of outbound requests, at most the limit.
+    /// Number of outbound requests, including refused requests; at most the limit.
     pub outbound_calls: u64,
     /// Size of the largest body of a tracker's answer after decoding, bytes.
     pub response_body_bytes: u64,

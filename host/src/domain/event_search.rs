@@ -37,8 +37,8 @@ pub enum EventSearch {
 }
 
 impl EventSearch {
-    /// Parses a text that a person typed or pasted. If the text is a link, only the ids in the link
-    /// are used.
+    /// Parses a text that a person typed or pasted. If the text contains ids, as a link does, only
+    /// its first two ids are used.
     #[must_use]
     pub fn new(text: &str) -> Self {
         let text = text.trim();
@@ -56,7 +56,7 @@ impl EventSearch {
     }
 }
 
-/// Returns the words by which a text can be found.
+/// Returns the words by which a text can be found, in lower case, up to the maximum number.
 #[must_use]
 pub fn searchable_words(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_alphanumeric());

@@ -57,7 +57,7 @@ impl FailedTest {
     }
 
     /// Returns the identity of the failed test together with the connection. At most one defect is
-    /// created for each of these keys.
+    /// created for each key and generation.
     #[must_use]
     pub fn key_in(&self, connection: ConnectionId) -> FailedTestKey {
         let (execution, case, variation) = self.key();

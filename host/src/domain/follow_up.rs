@@ -1,6 +1,6 @@
-//! The types of the follow-up steps that the host does after a defect was created: it adds a
-//! comment when the same test fails again, and attaches files that are still missing. This file
-//! never decides when a step is due.
+//! The types of the follow-up steps that the host does after a defect was created. If the same test
+//! case fails again, the host may open the defect again, and adds a comment. The host also attaches
+//! files that are still missing. This file never decides when a step is due.
 
 use jiff::Timestamp;
 
@@ -23,7 +23,7 @@ string_enum! {
 
 string_enum! {
     /// The kind of a follow-up step. The steps of a defect are run in this order.
-    pub enum FollowUpStep {
+    pub enum FollowUpKind {
         /// Opens a closed defect again.
         Reopen = "reopen",
         /// Adds a comment which states that the test failed again.
@@ -59,7 +59,7 @@ pub struct Recurrence {
     pub marker: Marker,
     /// The row of the first failure, which stores the original defect.
     pub original: DefectId,
-    /// The newest defect of the test case.
+    /// The defect of the test case whose row changed last.
     pub defect: Defect,
     /// The row that stores `defect`.
     pub latest: DefectId,
@@ -71,7 +71,7 @@ pub struct Recurrence {
 #[derive(Debug, Clone, PartialEq)]
 pub struct FollowUp {
     /// The kind of work to do.
-    pub step: FollowUpStep,
+    pub step: FollowUpKind,
     /// The name of the attachment; empty for the other steps.
     pub name: String,
     /// The known facts about the writes of earlier attempts; `None` if no write was sent.
@@ -87,7 +87,7 @@ pub struct DueFollowUps {
     pub lease: Lease,
     /// The failed test that the row belongs to.
     pub test: FailedTest,
-    /// The search word that a comment on the defect contains.
+    /// The search word that the connector writes into a new comment on the defect.
     pub marker: Marker,
     /// The key of the defect in the tracker.
     pub key: String,
@@ -112,7 +112,7 @@ pub enum FollowUpEnd {
         /// The writes that this attempt sent; absent if no write was sent.
         sent: Option<SentWrites>,
         /// The instant of the next attempt. `None`: the next attempt is made after a wait that
-        /// doubles with each attempt.
+        /// doubles with each attempt, up to an hour.
         at: Option<Timestamp>,
         /// Explains to a person why the step is not complete.
         reason: String,
@@ -123,7 +123,7 @@ pub enum FollowUpEnd {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FollowUpRecord {
     /// The kind of work, for example a comment.
-    pub step: FollowUpStep,
+    pub step: FollowUpKind,
     /// The name of the attachment; empty for the other steps.
     pub name: String,
     /// The progress of the step.
@@ -134,7 +134,7 @@ pub struct FollowUpRecord {
     pub writes: u32,
     /// The class of the worst write; absent if no write was classified.
     pub class: Option<WriteClass>,
-    /// Explains why the step is not done; absent if the step is done.
+    /// Explains why the step is not done; absent if the step is done or was not tried yet.
     pub reason: Option<String>,
     /// The instant of the next attempt; absent if there will be no further attempt.
     pub next_at: Option<Timestamp>,

@@ -1,5 +1,5 @@
 //! The journal of writes: a write is marked in the store before its first byte is sent. The rules
-//! in this file decide what the answer to a write proves. Never sends a request.
+//! in this file decide what the answer to a write proves. This file never sends a request.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -42,8 +42,8 @@ pub trait Journal: Send + Sync {
     /// The marker that a write should contain, so that the created defect can be found again.
     fn marker(&self) -> &Marker;
 
-    /// Stores durably that a write is about to be sent. The store refuses this if the fence of the
-    /// lease is too old.
+    /// Stores durably that a write is about to be sent. The store refuses this if the lease has
+    /// ended or another run has taken over the row.
     ///
     /// # Errors
     /// The write must not be sent: the lease was lost, the row was deleted, or the store cannot be
@@ -135,8 +135,8 @@ impl WriteAnswer {
         matches!(self, Self::Status(200..=299))
     }
 
-    /// Returns the class of the write after a run that returned no defect. Returns `None` if it is
-    /// certain that the tracker did not process the write.
+    /// Returns the class of the write of a failed run; `None` if it is certain that the tracker did
+    /// not process it. `guest_failed`: the connector had a fault, or the run was stopped.
     fn class(&self, guest_failed: bool) -> Option<WriteClass> {
         Some(match self {
             Self::NotSent => return None,

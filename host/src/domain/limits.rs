@@ -1,5 +1,5 @@
-//! All limits of the sandbox. The name of each limit contains its unit. Each limit has a default
-//! and a maximum. This file never enforces a limit.
+//! All limits of the sandbox. The name of a limit ends in its unit, if it has one. Each limit has a
+//! default and a maximum. This file never enforces a limit.
 
 use std::fmt;
 
@@ -32,7 +32,7 @@ macro_rules! limits {
                 $(Limit { name: stringify!($name), default: $default, ceiling: $ceiling, what: $what },)+
             ];
 
-            /// Returns the value of the limit with this name.
+            /// Returns the value of the limit with this name; `None` if there is no such limit.
             #[must_use]
             pub fn value(&self, name: &str) -> Option<u64> {
                 match name { $(stringify!($name) => Some(self.$name),)+ _ => None }
@@ -61,24 +61,24 @@ macro_rules! limits {
 const MIB: u64 = 1024 * 1024;
 
 limits! {
-    /// The sum of all linear memories and tables of a run and of the bodies that the host stores
-    /// for it.
+    /// Maximum sum of the linear memories and tables of a run and of the bodies that the host
+    /// stores for it.
     memory_bytes = 128 * MIB, up to 1024 * MIB, "memory and tables of one run";
-    /// CPU time of the polls of the guest. The time of waiting for the tracker does not count.
+    /// Maximum CPU time of a run. The time of waiting for the tracker does not count.
     cpu_ms = 1_000, up to 60_000, "computing time of one run";
-    /// Time from the start of a run to its end, including waits.
+    /// Maximum time from the start of a run to its end, including waits for the tracker.
     run_ms = 120_000, up to 600_000, "duration of one run";
-    /// Time from a Create Defect request to its answer.
+    /// Maximum time from a Create Defect request to its answer.
     create_answer_ms = 25_000, up to 300_000, "time to answer Create Defect";
-    /// Time from a Defect KPIs request to its answer.
+    /// Maximum time from a Defect KPIs request to its answer.
     kpi_answer_ms = 10_000, up to 300_000, "time to answer Defect KPIs";
-    /// Maximum number of requests that one run may send.
+    /// Maximum number of requests of one run, including requests that the host refuses to send.
     outbound_calls = 30, up to 1_000, "outbound calls of one run";
     /// Maximum size of the body of a tracker's answer, decoded.
     response_body_bytes = 8 * MIB, up to 256 * MIB, "body of one tracker answer";
     /// Maximum size of the body of a request to a tracker.
     request_body_bytes = 32 * MIB, up to 256 * MIB, "body of one outbound request";
-    /// The sum of log lines, stdout and stderr of one run.
+    /// Maximum size of the log lines, stdout and stderr of one run together.
     log_bytes = 64 * 1024, up to 4 * MIB, "log of one run";
     /// Maximum size of a connector's file.
     component_bytes = 64 * MIB, up to 512 * MIB, "size of a component file";

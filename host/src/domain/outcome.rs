@@ -20,7 +20,7 @@ string_enum! {
         Adopted = "adopted",
         /// The test case failed again: the defect of an earlier failure was returned.
         Recurred = "recurred",
-        /// A created defect got its comment or its attachments.
+        /// The follow-up steps of a created defect were done.
         FollowedUp = "followed-up",
         /// The tracker has a second record of the failed test.
         SecondRecord = "second-record",
@@ -63,7 +63,7 @@ string_enum! {
         RunStopped = "run-stopped",
         /// The run was stopped or not started because the server is shutting down.
         ShuttingDown = "shutting-down",
-        /// The store cannot be written.
+        /// The store cannot be read or written.
         StoreUnavailable = "store-unavailable",
         /// A write was sent and its outcome is not known yet.
         OutcomePending = "outcome-pending",
@@ -107,7 +107,7 @@ string_enum! {
 }
 
 impl OutcomeCode {
-    /// Whether the event was answered with a defect or counts.
+    /// Whether the event ended with a defect or counts.
     #[must_use]
     pub fn is_success(self) -> bool {
         matches!(

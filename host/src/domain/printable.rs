@@ -1,6 +1,6 @@
 //! Makes an untrusted text safe to show on a terminal, in a log or in a problem response. The
-//! result has no character that moves the cursor, is invisible, or changes the direction of the
-//! text.
+//! result has no control character and no format character. Such characters can move the cursor, be
+//! invisible, or change the direction of the text.
 
 /// Characters of the categories Cf, Zl and Zp of Unicode 17, which change how the text around them
 /// is shown.
@@ -37,8 +37,8 @@ pub fn is_printable(c: char) -> bool {
     !c.is_control() && !FORMAT_CHARACTERS.iter().any(|(first, last)| (*first..=*last).contains(&c))
 }
 
-/// Converts a text to one printable line: line breaks and tabs become spaces, and unprintable
-/// characters are escaped.
+/// Converts a text to one printable line: `\n`, `\r\n` and tabs become spaces, and all other
+/// unprintable characters are escaped.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let mut line = String::with_capacity(text.len());

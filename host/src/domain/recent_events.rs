@@ -1,7 +1,7 @@
 //! Counts of recent events. This file never reads the store.
 
-/// The number of events in each minute of the last hour. Two further numbers count the requests of
-/// the last day that matched no connection, or whose method or path is unknown.
+/// The number of answered events in each minute of the last hour. Two further numbers count the
+/// requests of the last day that matched no connection, or whose method or path is unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecentEvents {
     /// The minutes that have events, the oldest first.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::{CountTooLarge, DefectId, Outcome, OutcomeCode, printable};
 
-/// A connector's explanation of an error. The text may come from the tracker.
+/// The explanation of an error, from the connector or the host. The text may come from the tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
     /// The explanation, for people.
@@ -33,7 +33,7 @@ pub enum Refusal {
     #[error("{}", rejection_text(.0))]
     Rejected(Reason),
     /// The tracker refused the connection's credentials, or the credentials lack a right. The text
-    /// comes from the tracker.
+    /// may come from the tracker.
     #[error("the tracker refused the connection's credentials: {0}")]
     CredentialsRefused(Reason),
     /// The tracker is down, unreachable or not working.
@@ -42,7 +42,7 @@ pub enum Refusal {
     /// The tracker limits the rate of requests.
     #[error("the tracker limits the rate of requests; wait {retry_after_s} s: {why}")]
     TrackerRateLimited {
-        /// The tracker's explanation.
+        /// The explanation of the connector.
         why: String,
         /// Seconds to wait before the next request.
         retry_after_s: u32,
@@ -115,13 +115,13 @@ pub enum Refusal {
         /// The row of the first failure.
         first: DefectId,
     },
-    /// A create request was sent, but the connector returned no defect. The next request searches
-    /// for the defect first.
+    /// A create request was sent that the tracker did not refuse, but no defect is known. The next
+    /// request searches for the defect first.
     #[error(
         "{refusal}. A create request was sent ({write}); the next request searches for its defect first"
     )]
     AfterWrite {
-        /// The reason why the connector returned no defect.
+        /// The reason why no defect is known.
         refusal: Box<Refusal>,
         /// The result of the create request, for a person.
         write: String,
@@ -197,7 +197,8 @@ pub enum ConnectorFault {
 }
 
 impl ConnectorFault {
-    /// Adds the last text that the guest printed on stderr, which is usually the cause of a trap.
+    /// Adds the last text that the guest printed on stderr to a trap or an exceeded limit. This
+    /// text usually explains a trap.
     #[must_use]
     pub fn with_last_words(self, words: &str) -> Self {
         match self {
@@ -253,7 +254,7 @@ impl Refusal {
         }
     }
 
-    /// Returns the connector's explanation, if the connector returned this error.
+    /// Returns the explanation of an error that a connector may return; `None` for other refusals.
     #[must_use]
     pub fn reason(&self) -> Option<&Reason> {
         match self {

@@ -12,7 +12,7 @@ pub const TEST_MANAGER_SECRET: &str = "test-manager:client-secret";
 /// secret is stored as the secret [`TEST_MANAGER_SECRET`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestManagerSettings {
-    /// The address of Test Manager's own pages, without `/api/v2`; its path is kept.
+    /// The address of Test Manager's own pages, with its path, but without `/api/v2`.
     pub base_url: Url,
     /// The token endpoint of the identity server.
     pub token_url: Url,

@@ -55,7 +55,8 @@ pub struct TimedSteps([Option<TimedStep>; STORED_STEPS_MAX]);
 pub struct RunTimes {
     /// When the run requested its permit.
     pub asked_us: u64,
-    /// When the run got its permit and began to make its instance; `None` if it got no permit.
+    /// When the run got its permit and its memory, and began to make its instance; `None` if it did
+    /// not start.
     pub started_us: Option<u64>,
     /// When the instance was complete and the export was called; `None` if there was no instance.
     pub called_us: Option<u64>,
@@ -87,7 +88,8 @@ impl EventStart {
 }
 
 impl RunTimes {
-    /// How long the run waited for its permit, milliseconds.
+    /// How long the run waited for its permit, milliseconds. If the run did not start: until its
+    /// end.
     #[must_use]
     pub fn permit_ms(&self) -> u64 {
         self.started_us.unwrap_or(self.ended_us).saturating_sub(self.asked_us) / 1_000

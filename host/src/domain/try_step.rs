@@ -1,14 +1,15 @@
-//! The steps of a connection's `try`: DNS, TCP, TLS, the connector's `check`, and then calls of
-//! Test Manager. This file runs no step.
+//! The steps of a connection's `try`: DNS, TCP, TLS, the connector's `check`, and then the same
+//! network steps and calls for Test Manager. This file runs no step.
 
 use super::{Origin, string_enum};
 
 string_enum! {
     /// A part of `try` that tests one condition.
     pub enum TryStep {
-        /// The host name is resolved, and its addresses are checked.
+        /// The host name is resolved, and its addresses are checked. If a proxy is used, the proxy
+        /// resolves the name.
         Dns = "dns",
-        /// The host can make a TCP connection.
+        /// The host can make a TCP connection to the origin or its proxy.
         Connect = "connect",
         /// The TLS handshake succeeds.
         Tls = "tls",

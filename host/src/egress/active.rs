@@ -33,17 +33,18 @@ pub struct ActiveConnection {
     pub(super) pool: Arc<Pool>,
     /// For each origin and proxy, the address that accepted the last connection.
     last_addresses: Arc<LastAddresses>,
-    /// The client certificate, or the reason why it cannot be used.
+    /// The client certificate, if the connection has one, or the reason why it cannot be used.
     identity: Result<Option<ClientIdentity>, IdentityError>,
     /// The connection that the host's own requests to Test Manager use. A guest's run never gets
-    /// it.
+    /// it. `None` if this connection has no usable settings for Test Manager.
     pub(super) test_manager: Option<Arc<Self>>,
-    /// The webhook secrets, the newest first. The sender of a webhook must use one of them. No run
-    /// gets them.
+    /// The webhook secrets, the newest first. If the connection requires a credential of senders, a
+    /// sender must use one of these secrets. No run gets them.
     webhook_secrets: Arc<[Secret]>,
     /// All secret values from which this value was built, including the host's own secrets.
     pub(super) all_secrets: Arc<BTreeMap<String, Secret>>,
-    /// The recording that answers the requests of the runs. `None` if the tracker answers them.
+    /// The recording that answers the requests of the runs. `None` if this connection has no
+    /// recording; then the tape of [`Egress`](super::Egress) applies.
     pub(super) tape: Option<Tape>,
 }
 
@@ -74,13 +75,14 @@ impl ActiveConnection {
         }
     }
 
-    /// Returns the webhook secrets. The sender of a webhook must use one of them.
+    /// Returns the webhook secrets, the newest first. If the connection requires a credential of
+    /// senders, a sender must use one of these secrets.
     #[must_use]
     pub fn webhook_secrets(&self) -> &[Secret] {
         &self.webhook_secrets
     }
 
-    /// Returns a copy of the connection that has these settings, and the same grants and secrets.
+    /// Returns a copy of the connection with these settings, and with the same grants and secrets.
     #[must_use]
     pub fn with_settings(&self, settings: Settings) -> Self {
         let connection = Connection { settings, ..self.connection.clone() };
@@ -131,7 +133,7 @@ impl ActiveConnection {
         }
     }
 
-    /// Whether the connection's secrets have exactly these values.
+    /// Whether the connection has exactly these secrets: the same names and the same values.
     pub(crate) fn has_secrets(&self, secrets: &BTreeMap<String, Secret>) -> bool {
         let has_same_value = |(name, value): (&String, &Secret)| {
             secrets.get(name).is_some_and(|other| other.matches(value.reveal()))

@@ -1,5 +1,5 @@
 //! Reads the answer to one request: reserves memory for the answer, reads its body, decodes it, and
-//! reports why a body cannot be used. Never sends a request.
+//! reports why a body cannot be used. Also redacts answers and errors. Never sends a request.
 
 use std::sync::Arc;
 
@@ -20,12 +20,12 @@ use super::exchange::error_with_causes;
 use super::spool::SpoolError;
 use super::{HttpError, OutboundResponse, RunRequests};
 
-/// Maximum memory that the host uses for one exchange: the part of the body that is in memory, its
+/// The memory that is charged for one exchange: the part of the body that is in memory, its
 /// redacted copy, and the buffers of the connection.
 const EXCHANGE_MEMORY_BYTES_MAX: u64 = 2 * MEMORY_BYTES_MAX as u64 + (512 << 10);
 
-/// How many compressed bytes are decoded at once. The number is small because deflate may expand
-/// data about a thousand times.
+/// Maximum number of compressed bytes that are decoded at once. The number is small because deflate
+/// may expand data about a thousand times.
 const PIECE_BYTES_MAX: usize = 256;
 /// How many pieces are decoded before other tasks may run.
 const PIECES_BEFORE_YIELD: usize = 64;
@@ -67,7 +67,7 @@ impl AnswerMemory {
 /// The reason why the body of a response cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
-    /// The connection ended or the framing is invalid.
+    /// The connection or the HTTP/2 stream ended early, or the framing is invalid.
     #[error("the response ended early: {}", error_with_causes(.0))]
     Incomplete(#[source] hyper::Error),
     /// The body exceeds its limit. The host did not read the rest of the body.
@@ -94,7 +94,7 @@ impl BodyError {
     }
 }
 
-/// Reads the complete response.
+/// Reads the complete response. An error also contains the status of the response.
 pub(super) async fn read_response(
     response: Response<Incoming>,
     is_head: bool,
@@ -142,8 +142,8 @@ impl Answer {
     }
 }
 
-/// Reads the whole body and decodes it. After a decoding error, the host still reads the rest of
-/// the body, because a complete answer proves the result of a write (`classify_write`).
+/// Reads the whole body and decodes it. If a part cannot be decoded or stored, the host still reads
+/// the rest, because a complete answer proves the result of a write (`classify_write`).
 async fn read_body(
     mut body: Incoming,
     headers: &HeaderMap,
@@ -180,7 +180,7 @@ struct BodyDecoder {
     /// How many bytes were decoded from each encoding, in the order of `layers`.
     decoded_bytes: Vec<u64>,
     writer: BodyWriter,
-    /// The first bytes of a text, as long as these bytes may be part of a byte order mark. Then
+    /// The first bytes of a text, while they may be the beginning of a byte order mark. Otherwise
     /// `None`.
     bom_prefix: Option<Vec<u8>>,
     /// Maximum number of bytes that may be decoded from each encoding.

@@ -23,14 +23,14 @@ const HEADERS_MAX: usize = 64;
 /// Maximum size of all headers that a guest sets, bytes: the sum of their names and values.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 
-/// Headers that request a part of a resource. With them, a guest could read a secret that the
-/// tracker stored in pieces, and redaction would not recognise the pieces.
+/// Headers that request a part of a resource. With them, a guest could read a secret in pieces, and
+/// redaction would not recognise the pieces.
 const RANGE_HEADERS: [&str; 2] = ["range", "if-range"];
 
 /// Headers in which reverse proxies state the address of their client. A guest must not set them: a
 /// service that trusts this machine would trust the address in them too.
 const FORWARDING_HEADERS: [&str; 3] = ["forwarded", "x-real-ip", "x-client-ip"];
-/// The prefix of other headers with the same purpose, for example `x-forwarded-for`.
+/// The prefix of other headers that reverse proxies set, for example `x-forwarded-for`.
 const FORWARDING_HEADER_PREFIX: &str = "x-forwarded-";
 
 /// Headers that continue a trace in the tracker. If the connection has the setting `trace_context`,
@@ -38,8 +38,8 @@ const FORWARDING_HEADER_PREFIX: &str = "x-forwarded-";
 /// `traceparent`.
 const TRACE_HEADERS: [&str; 2] = [TraceParent::HEADER, "tracestate"];
 
-/// Headers that decide where a request is sent and how it is framed. The host sets them itself. If
-/// a guest's HTTP library sets one of them, or a header `proxy-…`, the host removes it.
+/// Headers about the target, the framing and the encoding of a message. Only the host may set them.
+/// If a guest's HTTP library sets one of them, or a header `proxy-…`, the host removes it.
 const FRAMING_HEADERS: [&str; 11] = [
     "accept-encoding",
     "connection",
@@ -54,12 +54,12 @@ const FRAMING_HEADERS: [&str; 11] = [
     "upgrade",
 ];
 
-/// The headers that the next request keeps if a redirect leads to another origin. All other headers
-/// are removed.
+/// The only headers of the guest that the next request may keep if a redirect leads to another
+/// origin.
 const CROSS_ORIGIN_HEADERS: [&str; 4] = ["accept", "accept-language", "content-type", "user-agent"];
 
-/// A guest's request that passed all checks. The type does not implement `Debug`, because the host
-/// inserts secrets into the request later.
+/// A guest's request whose target, method, headers and body are checked, or the host's request for
+/// a token. The type does not implement `Debug`, because the host inserts secrets into the request.
 #[derive(Clone)]
 pub(crate) struct CheckedRequest {
     pub(crate) method: Method,
@@ -68,15 +68,15 @@ pub(crate) struct CheckedRequest {
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// The value of the header `traceparent`, which the host sets.
+    /// The value of the header `traceparent`, if the request continues a trace.
     pub(super) traceparent: Option<HeaderValue>,
 }
 
 /// Checks a request as far as this is possible before its host name is resolved. Records the target
-/// of the request.
+/// of the request if the connection grants its origin.
 ///
 /// # Errors
-/// `Denied`, `Invalid` or `Limit` with the reason.
+/// `NotGranted`, `Denied`, `Invalid` or `Limit`, with the reason.
 pub(super) fn authorize(
     requests: &RunRequests,
     request: OutboundRequest,
@@ -121,8 +121,8 @@ impl CheckedRequest {
             || occurs_in(text, &self.body)
     }
 
-    /// Builds the request that follows a redirect. Checks its URL like the URL of the first
-    /// request.
+    /// Builds the request that follows a redirect. Refuses an invalid URL and an origin that the
+    /// connection does not grant.
     pub(crate) fn redirected(
         &self,
         status: u16,
@@ -179,7 +179,7 @@ fn host_ends_in_dot(text: &str) -> bool {
     name.ends_with('.')
 }
 
-/// Returns whether only the host may set this header. `own_headers` are the headers by which this
+/// Returns whether a guest must not set this header. `own_headers` are the headers by which this
 /// server recognises a proxy in front of it.
 pub(super) fn is_reserved_header(
     name: &str,
@@ -271,7 +271,7 @@ fn invalid_url(text: &str, error: &url::ParseError) -> HttpError {
     HttpError::Invalid(format!("{text:?} is not a valid URL: {error}"))
 }
 
-/// Checks the headers that a guest set. Returns them without the headers that the host sets itself.
+/// Checks the headers that a guest set. Returns them without the headers that the host removes.
 fn check_headers(
     guest_headers: &[(String, String)],
     connection: &Connection,

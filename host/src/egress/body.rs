@@ -20,13 +20,13 @@ use super::spool::{Block, RunSpool, SpoolError};
 
 /// Maximum size of a body that is stored in memory, bytes.
 pub(super) const MEMORY_BYTES_MAX: usize = 1 << 20;
-/// How many bytes are read from the file at once.
+/// Maximum number of bytes that are read from the file at once.
 const PART_BYTES_MAX: usize = 64 << 10;
 
 /// A complete body.
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
-    /// The body is in memory and not redacted yet.
+    /// The body is in memory. It is redacted in an `OutboundResponse`, but not yet in an `Answer`.
     Memory(Bytes),
     /// The body is in the file of its run and is redacted.
     Spooled(SpooledBody),
@@ -36,9 +36,9 @@ pub(crate) enum Body {
 #[derive(Debug, Clone)]
 pub(crate) struct SpooledBody {
     run_spool: Arc<RunSpool>,
-    /// The parts of the file that contain the body, in their order.
+    /// The parts of the file that contain the unread rest of the body, in their order.
     blocks: Vec<Block>,
-    /// The length of the body.
+    /// The length of the whole body.
     bytes: u64,
 }
 
@@ -46,8 +46,8 @@ pub(crate) struct SpooledBody {
 pub(super) struct BodyWriter {
     run_spool: Arc<RunSpool>,
     redactor: Arc<Redactor>,
-    /// The context bytes, which are already in the file, and after them the new bytes, which are
-    /// not yet redacted and written.
+    /// The context bytes, which are already redacted and in the file, and after them the bytes that
+    /// are not yet redacted and written.
     buffer: Vec<u8>,
     /// How many bytes at the start of `buffer` are already in the file. These bytes stay in the
     /// buffer because the redactor also needs the text before the new bytes.
@@ -64,7 +64,7 @@ impl BodyWriter {
         Self { run_spool, redactor, buffer, context_bytes: 0, blocks, is_secret: false }
     }
 
-    /// Adds received data. Writes to the file when the data is too large for memory.
+    /// Adds received data. Writes to the file when the buffer is full and more data follows.
     pub(super) async fn write(&mut self, mut data: &[u8]) -> Result<(), SpoolError> {
         while !data.is_empty() && !self.is_secret {
             if self.buffer.len() >= MEMORY_BYTES_MAX {
@@ -78,8 +78,8 @@ impl BodyWriter {
         Ok(())
     }
 
-    /// Ends the body and returns it. A body that was partly written to the file is now completely
-    /// in the file.
+    /// Ends the body and returns it. If a part of the body is in the file, the rest is written to
+    /// the file too.
     pub(super) async fn finish(mut self) -> Result<Body, SpoolError> {
         if !self.blocks.is_empty() && !self.is_secret {
             self.spool(true).await?;
@@ -95,8 +95,8 @@ impl BodyWriter {
         Ok(Body::Spooled(SpooledBody { run_spool: self.run_spool, blocks: self.blocks, bytes }))
     }
 
-    /// Redacts the bytes in memory and moves them into the file. If the last bytes may be the
-    /// beginning of a secret, they stay in memory.
+    /// Redacts the bytes in memory and writes them to the file. Last bytes that may be the
+    /// beginning of a secret stay in memory, unless the body ends with them (`is_last`).
     async fn spool(&mut self, is_last: bool) -> Result<(), SpoolError> {
         let mut redacted = Vec::with_capacity(self.buffer.len());
         let from = self.context_bytes;
@@ -153,7 +153,7 @@ impl Body {
     }
 
     /// Returns the bytes of a body that is in memory. Returns no bytes if the body is in the file.
-    /// A body whose limit is at most `MEMORY_BYTES_MAX` is always in memory.
+    /// A body whose size limit is at most `MEMORY_BYTES_MAX` is always in memory.
     pub(super) fn bytes_in_memory(&self) -> &[u8] {
         match self {
             Self::Memory(bytes) => bytes,
@@ -171,7 +171,7 @@ impl SpooledBody {
         }))
     }
 
-    /// Reads the next part and removes it from this body.
+    /// Reads the next part and removes it from this body. Returns `None` at the end.
     async fn next_part(&mut self) -> io::Result<Option<Vec<u8>>> {
         let Some(block) = self.blocks.first_mut() else { return Ok(None) };
         let part = self.run_spool.read(*block, PART_BYTES_MAX).await?;

@@ -1,9 +1,9 @@
 //! Stores the cookies of one run. If an origin sets a cookie, later requests of the run to this
-//! origin send the cookie. So a guest can log in.
+//! origin send the cookie, if the cookie is valid for their URL. So a guest can log in.
 //!
-//! Never sends a cookie to another origin, even if the attribute `Domain` of the cookie names the
-//! other origin. Never keeps a cookie after the run. The value of a cookie may be a credential, so
-//! it is redacted from logs and from the record.
+//! Never sends a cookie to another origin, even if the attribute `Domain` of the cookie includes
+//! the other origin. Never keeps a cookie after the run. The value of a cookie may be a credential,
+//! so values that are not short are redacted from logs, records and recordings.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ const COOKIE_BYTES_MAX: usize = 16 << 10;
 pub(super) struct Cookies {
     /// The cookies, by the origin that set them.
     jars: Mutex<BTreeMap<Origin, CookieStore>>,
-    /// Finds the values of the cookies in texts.
+    /// Finds those values of the cookies that may be credentials.
     redactor: ArcSwap<Redactor>,
 }
 
@@ -39,7 +39,8 @@ impl Cookies {
         Self { jars: Mutex::default(), redactor: ArcSwap::from_pointee(Redactor::new([], &[])) }
     }
 
-    /// Stores the cookies that an answer sets. Ignores a cookie that exceeds `COOKIES_MAX` or
+    /// Stores the cookies that an answer sets. Ignores a cookie if the origin already has
+    /// `COOKIES_MAX` cookies, or if the stored cookies and this cookie together exceed
     /// `COOKIE_BYTES_MAX`.
     pub(super) fn store(&self, origin: &Origin, url: &Url, headers: &HeaderMap) {
         let mut set_cookies = headers.get_all(SET_COOKIE).iter().peekable();
@@ -67,8 +68,8 @@ impl Cookies {
         self.redactor.store(Arc::new(Redactor::new(&credential_values(&jars), &[])));
     }
 
-    /// Adds to a request the stored cookies of its origin. If the guest set a cookie with the same
-    /// name, only the guest's cookie is sent.
+    /// Adds to a request the stored cookies that are valid for its URL. If the guest set a cookie
+    /// with the same name, only the guest's cookie is sent.
     pub(super) fn add_to_request(&self, outbound: &mut CheckedRequest) {
         let jars = self.jars.lock();
         let Some(jar) = jars.get(&outbound.origin) else { return };

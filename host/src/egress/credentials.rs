@@ -2,8 +2,8 @@
 //! the redactor that finds all of them in texts.
 //!
 //! Secrets cannot be printed. In egress, only four files call [`Secret::reveal`]: `secrets.rs` and
-//! `token.rs` to build a request, `active.rs` to compare secrets, and this file to find secrets in
-//! texts.
+//! `token.rs` to build a request, `active.rs` to compare secrets, and this file to prepare their
+//! redaction and to warn of short secrets.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,8 +24,8 @@ use super::token::Tokens;
 pub(super) struct Credentials {
     /// The values of the secrets, by name.
     pub(super) secrets: BTreeMap<String, Secret>,
-    /// The texts `user:password` that are sent in `Authorization: Basic`. Each of them counts as a
-    /// secret, so that an echo of the pair is redacted as a whole.
+    /// The texts `user:password` that are sent, in base64, in `Authorization: Basic`. Each of them
+    /// counts as a secret, so that an echo of the pair is redacted as a whole.
     basic_pairs: Vec<Secret>,
     /// The placeholders, by the name of their secret: the texts that the guest gets instead of the
     /// secrets whose place is in a body.
@@ -34,8 +34,8 @@ pub(super) struct Credentials {
     own_texts: Vec<String>,
     /// The fetched OAuth tokens.
     pub(super) tokens: Tokens,
-    /// Finds the secrets in texts. When a token is fetched, a redactor that also finds the token
-    /// replaces it.
+    /// Finds the secrets in texts. When a token is fetched, this redactor is replaced by one that
+    /// also finds the token.
     pub(super) redactor: ArcSwap<Redactor>,
 }
 

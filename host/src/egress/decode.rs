@@ -14,7 +14,8 @@ use super::inflate::{CompressionFormat, Inflater, has_format};
 
 /// Maximum number of encodings that one answer may have.
 const ENCODINGS_MAX: usize = 3;
-/// How many bytes are collected before the format of the data is detected.
+/// How many bytes are collected before the format of the data is detected, unless the data ends
+/// earlier.
 const DETECTION_BYTES: usize = 1024;
 
 /// The reason why a body cannot be decoded.
@@ -48,7 +49,8 @@ enum LayerState {
     Text(TextCheck),
 }
 
-/// Returns the encodings that these headers name, in the order in which they must be decoded.
+/// Returns the encodings that these headers name, except `identity` and `chunked`, in the order in
+/// which they must be decoded.
 ///
 /// # Errors
 /// The headers name too many encodings.
@@ -146,8 +148,8 @@ impl EncodingLayer {
     }
 }
 
-/// Checks whether pieces of data are a text: UTF-8 without control characters. A piece may end
-/// within a character.
+/// Checks whether pieces of data are a text: UTF-8 whose only control characters are tab, line
+/// feed, carriage return and form feed. A piece may end within a character.
 #[derive(Default)]
 struct TextCheck {
     /// The first bytes of a character whose last bytes have not arrived.

@@ -1,8 +1,9 @@
 //! Sends one request on one HTTP connection. Reads the complete response within the limits, and
 //! decodes it.
 //!
-//! An error states what is certain: nothing was sent, the request was not processed, no response
-//! began, or the response is incomplete. Never sends a request again, never follows a redirect.
+//! An error states what is certain, for example that nothing was sent, that the request was not
+//! processed, or that the response is incomplete. Never sends a request again, never follows a
+//! redirect.
 
 use bytes::Bytes;
 use h2::Reason;
@@ -30,7 +31,7 @@ const ACCEPTED_ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate"
 /// The user agent of a request for which the guest sets no user agent.
 const DEFAULT_USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("jackfield/", env!("CARGO_PKG_VERSION")));
-/// Why a request that is answered from a recording is not sent.
+/// The error if the host tries to send a request although a recording answers the requests.
 const REPLAY_SENDS_NOTHING: &str = "answers come from a recording, so nothing is sent";
 
 /// The reason why an exchange failed.
@@ -39,8 +40,8 @@ pub(super) enum ExchangeError {
     /// The exchange did not begin.
     #[error(transparent)]
     NotStarted(HttpError),
-    /// The HTTP client returned the request unsent, or the tracker refused its HTTP/2 stream
-    /// without processing the request.
+    /// The HTTP client returned the request unsent, or the tracker refused the HTTP/2 request
+    /// without processing it.
     #[error("the server did not process the request: {}", error_with_causes(.0))]
     NotSent(#[source] hyper::Error),
     /// The tracker refused its HTTP/2 stream: it processes this request in HTTP/1.1 only.
@@ -53,13 +54,14 @@ pub(super) enum ExchangeError {
     /// The proxy answered instead of the tracker, and refused the request.
     #[error("{0}")]
     RefusedByProxy(String),
-    /// The connection ended before a response began. The request may have arrived.
+    /// The connection or the HTTP/2 stream ended before a response began. The request may have
+    /// arrived.
     #[error("the connection ended before a response: {}", error_with_causes(.0))]
     Dropped(#[source] hyper::Error),
     /// The response is not valid HTTP.
     #[error("the response is not valid HTTP: {}", error_with_causes(.0))]
     NotHttp(#[source] hyper::Error),
-    /// The response has too many headers.
+    /// The response has too many headers, or its status line and headers are too long.
     #[error(
         "the response has more than {RESPONSE_HEADERS_MAX} headers, or its status line and headers \
          have more than {RESPONSE_HEAD_BYTES_MAX} bytes"
@@ -83,8 +85,9 @@ pub(super) enum ExchangeError {
 }
 
 impl ExchangeError {
-    /// Returns whether the tracker or its proxy may have processed or refused the request. If a
-    /// recording answers the request, this is about the recorded request.
+    /// Returns `false` if it is certain that the tracker did not process the request. A request
+    /// that a proxy refused counts as sent. For a replay, the result is about the recorded
+    /// exchange.
     pub(super) fn was_sent(&self) -> bool {
         match self {
             Self::NotStarted(_) | Self::NotSent(_) | Self::Http1Required(_) => false,
@@ -125,7 +128,7 @@ impl From<ExchangeError> for HttpError {
     }
 }
 
-/// Builds an HTTP request. Its form depends on the connection: HTTP/1.1, HTTP/2, or a proxy.
+/// Builds an HTTP request in the form that the connection needs (HTTP/1.1, HTTP/2, or a proxy).
 pub(super) fn build_request(
     outbound: &CheckedRequest,
     connection: &HttpConnection,
@@ -227,7 +230,7 @@ pub(super) async fn exchange_with_tracker(
 }
 
 /// Decides whether the tracker may have processed a request that could not be sent completely or
-/// has no response.
+/// has no valid response.
 fn classify_send_error(mut failed: TrySendError<Request<Full<Bytes>>>) -> ExchangeError {
     let is_returned = failed.take_message().is_some();
     let error = failed.into_error();
@@ -245,10 +248,11 @@ fn classify_send_error(mut failed: TrySendError<Request<Full<Bytes>>>) -> Exchan
     }
 }
 
-/// Returns the reason why the tracker refused an HTTP/2 request without processing it (RFC 9113,
-/// section 8.7): the tracker reset the stream with one of the reasons below, or sent `GOAWAY` and
-/// named an earlier stream as the last one that it processes. The HTTP client reports `GOAWAY` only
-/// for streams that the tracker did not process.
+/// Returns the HTTP/2 error code if the tracker refused the request without processing it.
+/// Otherwise returns `None`. To refuse a request, the tracker resets its stream with one of two
+/// codes, or sends `GOAWAY` and names an earlier stream as the last one that it processes (RFC
+/// 9113, section 8.7). The HTTP client reports `GOAWAY` only for streams that the tracker did not
+/// process.
 fn refusal_reason(error: &hyper::Error) -> Option<Reason> {
     let error = error.source()?.downcast_ref::<h2::Error>()?;
     let reason = error.reason().filter(|_| error.is_remote())?;

@@ -30,7 +30,7 @@ pub(super) enum Inflater {
 
 /// The first bytes of each gzip member.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// The output buffer grows by this number of bytes.
+/// Before each step, the output buffer gets room for at least this number of bytes.
 const OUTPUT_GROWTH_BYTES: usize = 32 << 10;
 
 impl Inflater {
@@ -99,8 +99,8 @@ impl Inflater {
     }
 }
 
-/// Returns whether data that begins with `head` has this format. `is_whole` is true if `head` is
-/// all data.
+/// Returns whether data that begins with `head` may have this format. `is_whole` is true if `head`
+/// is all data.
 pub(super) fn has_format(format: CompressionFormat, head: &[u8], is_whole: bool) -> bool {
     let has_zlib_header = match format {
         CompressionFormat::Gzip => return head.starts_with(&GZIP_MAGIC),
@@ -114,7 +114,8 @@ pub(super) fn has_format(format: CompressionFormat, head: &[u8], is_whole: bool)
     }
 }
 
-/// Decompresses the piece. Returns how many of its bytes were used, and whether the data ended.
+/// Decompresses the piece and appends the result to `decoded`. Returns how many bytes of the piece
+/// were used, and whether the data ended.
 fn inflate(
     state: &mut Decompress,
     piece: &[u8],

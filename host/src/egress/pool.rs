@@ -33,7 +33,8 @@ const READY_WAIT_MAX: Duration = Duration::from_millis(50);
 #[derive(Default)]
 pub(super) struct Pool {
     idle: Arc<Mutex<IdleConnections>>,
-    /// Origins that refused HTTP/2.
+    /// Origins that answered a request with `HTTP_1_1_REQUIRED`. New connections to them use
+    /// HTTP/1.1.
     http1_only: Mutex<BTreeSet<Origin>>,
 }
 
@@ -46,20 +47,20 @@ struct IdleConnections {
 }
 
 impl Pool {
-    /// Limits new connections to this origin to HTTP/1.1, and closes the idle connections to it.
+    /// Limits new connections to this origin to HTTP/1.1, and drops the idle connections to it.
     pub(super) fn require_http1(&self, origin: &Origin) {
         self.http1_only.lock().insert(origin.clone());
         self.idle.lock().connections.remove(origin);
     }
 
-    /// Returns whether this origin refused HTTP/2.
+    /// Returns whether this origin answered a request with `HTTP_1_1_REQUIRED`.
     pub(super) fn requires_http1(&self, origin: &Origin) -> bool {
         self.http1_only.lock().contains(origin)
     }
 
-    /// Returns the most recently used connection to this origin, if a request with this effect may
-    /// use it. An HTTP/1.1 connection is removed from the pool. An HTTP/2 connection stays in the
-    /// pool, because requests can share it.
+    /// Returns the most recently used connection to this origin that is ready, if a request with
+    /// this effect may use it. An HTTP/1.1 connection is removed from the pool. An HTTP/2
+    /// connection stays in the pool, because requests can share it.
     pub(super) fn take(
         &self,
         origin: &Origin,
@@ -88,8 +89,8 @@ impl Pool {
         None
     }
 
-    /// Stores a connection for later requests. The answer to its last request must have been read
-    /// completely.
+    /// Stores a connection for later requests if it is ready for the next one. The answer to its
+    /// last request must have been read completely.
     pub(super) async fn put_back(&self, origin: &Origin, mut connection: HttpConnection) {
         let is_ready = match &mut connection.sender {
             Sender::Http1(sender) => {
@@ -119,8 +120,8 @@ impl Pool {
     }
 }
 
-/// Closes, from time to time, the connections that were idle for `IDLE_FOR_READ_MAX`. Ends when no
-/// idle connection remains.
+/// Every `IDLE_FOR_READ_MAX`, closes the connections that were idle for at least this time. Ends
+/// when no idle connection remains or the pool is dropped.
 async fn close_expired_connections(idle: Weak<Mutex<IdleConnections>>) {
     loop {
         tokio::time::sleep(IDLE_FOR_READ_MAX).await;

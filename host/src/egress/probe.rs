@@ -1,4 +1,4 @@
-//! Tests each step of a network connection to an origin, for the command `connections try`.
+//! Tests each step of a network connection to an origin, for the try of a connection.
 //!
 //! Never sends a request.
 
@@ -15,9 +15,9 @@ use crate::transport::{ConnectError, Route};
 const PROBE_TIME_MAX: Duration = Duration::from_secs(10);
 
 impl Egress {
-    /// Resolves the host name and connects. For https, also makes the TLS handshake. Uses the same
-    /// rules as a run of this connection. Returns the steps in their order, up to the first failed
-    /// step.
+    /// Resolves the host name and connects, directly or through a proxy. For https, also makes the
+    /// TLS handshake. Uses the same rules as a run of this connection. Returns the steps in their
+    /// order, up to the first failed step.
     pub async fn probe(&self, active: &ActiveConnection, origin: &Origin) -> Vec<TryStepResult> {
         let mut steps = Vec::new();
         if let Err(error) = self.probe_and_add_steps(active, origin, &mut steps).await {

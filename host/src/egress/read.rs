@@ -1,6 +1,6 @@
-//! Sends reads and preparations, which are the requests that do not create or change a defect. Only
-//! for a read does the host follow redirects, and only a read is sent again after its connection
-//! was dropped. Never sends a write.
+//! Sends reads and preparations, which are the requests that do not create or change a defect. The
+//! host follows redirects of a read only. Only a read is sent again after its connection was
+//! dropped. Never sends a write.
 
 use http::header::LOCATION;
 use tokio::time::Instant;
@@ -18,13 +18,13 @@ use crate::transport::HttpConnection;
 
 /// Maximum number of redirects that one read follows.
 const REDIRECTS_MAX: u32 = 5;
-/// Maximum number of attempts for one request: on an idle connection, on a new connection, and on a
-/// new connection with HTTP/1.1.
+/// Maximum number of attempts for one request, for example on an idle connection, on a new
+/// connection, and on a new connection with HTTP/1.1.
 const ATTEMPTS_MAX: u32 = 3;
 
 /// Sends a read or a preparation. After a redirect, the next request is a separate call in the
-/// record. The next request is checked like the first request, and gets the secrets of its own
-/// origin.
+/// record. The URL and the placeholders of the next request are checked. It gets the secrets of its
+/// own origin.
 pub(super) async fn send_read(
     requests: &RunRequests,
     mut outbound: CheckedRequest,
@@ -82,9 +82,10 @@ fn follow_redirect(
     Ok(next)
 }
 
-/// Sends a request on an idle connection, or on a new connection if no idle connection exists.
-/// Sends it again if the tracker certainly did not process it. Sends a read again also if its idle
-/// connection was already closed when the read was sent.
+/// Sends a request on an idle connection, or on a new connection if it may use no idle connection.
+/// Sends the request again if the tracker certainly did not process it. Also sends a read again if
+/// its connection was reused and ended before a response began. Makes at most [`ATTEMPTS_MAX`]
+/// attempts.
 async fn send_with_retries(
     requests: &RunRequests,
     outbound: &CheckedRequest,

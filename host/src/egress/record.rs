@@ -1,8 +1,8 @@
 //! Records all calls and all writes of one run. A call or write is recorded when it begins, so the
-//! record is complete even if the run is stopped.
+//! record contains it even if the run is stopped.
 //!
-//! Never stores a text that is not redacted. The record also counts the calls and enforces
-//! `limits.outbound_calls`.
+//! Never stores a path, query or error that is not redacted. Also counts the calls and enforces
+//! `limits.outbound_calls`. A call above this limit is not recorded.
 
 use std::sync::Arc;
 
@@ -24,8 +24,8 @@ use super::cookies::Cookies;
 use super::query::mask_credentials;
 use super::{ActiveConnection, HttpError, OutboundResponse};
 
-/// Maximum length of each path, query and error in the record, characters. The guest chooses these
-/// texts, so they could be very long.
+/// Maximum length of the path, the query and the error of a call, characters. The guest or the
+/// tracker chooses parts of these texts, so they could be very long.
 const TEXT_CHARS_MAX: usize = 500;
 
 /// The text in the record for a call that has not ended. A write that has not ended has the same
@@ -42,7 +42,7 @@ pub(super) struct Record {
     started_at: Instant,
     /// The value of `limits.outbound_calls`.
     calls_max: u64,
-    /// All requests of the run end at this time.
+    /// All requests of the run end at this time at the latest.
     request_deadline: Instant,
     state: Mutex<RecordState>,
 }
@@ -51,13 +51,13 @@ pub(super) struct Record {
 struct RecordState {
     calls: Vec<OutboundCall>,
     writes: Vec<WriteRecord>,
-    /// How many calls the guest requested, including refused calls beyond the limit.
+    /// The number of calls so far, including calls that were refused because of the limit.
     requested_calls: u64,
     /// The size of the largest request body.
     request_body_bytes: u64,
     /// The size of the largest response body.
     response_body_bytes: u64,
-    /// Whether a request began before the deadline and was not complete at the deadline.
+    /// Whether a request began before the deadline and ended at the deadline or later.
     missed_deadline: bool,
     /// Whether the run has ended, so that all further writes are refused.
     is_closed: bool,
@@ -149,8 +149,8 @@ impl Record {
         )))
     }
 
-    /// Returns whether a request began before the deadline of the run's requests and was not
-    /// complete at the deadline.
+    /// Returns whether a request began before the deadline of the run's requests and ended at the
+    /// deadline or later.
     pub(super) fn missed_request_deadline(&self) -> bool {
         self.state().missed_deadline
     }
@@ -187,7 +187,7 @@ impl Record {
         self.state().calls.iter().map(with_offset).collect()
     }
 
-    /// Writes into `usage` how much of each limit that egress enforces was used.
+    /// Writes into `usage` the number of calls, and the sizes of the largest bodies.
     pub(super) fn fill_usage(&self, usage: &mut Usage) {
         let state = self.state();
         usage.outbound_calls = state.requested_calls.min(self.calls_max);
@@ -199,8 +199,7 @@ impl Record {
         self.state.lock()
     }
 
-    /// Removes secrets and their placeholders from a path or query that the guest chose, and
-    /// shortens the text.
+    /// Masks secrets and their placeholders in a path or query, and shortens the text.
     fn redact_and_shorten(&self, text: String) -> String {
         let placeholders = self.active.credentials.placeholders.values();
         let text =
@@ -215,7 +214,7 @@ impl Record {
 }
 
 impl Call {
-    /// Records the target of the call: its origin, its path and its query.
+    /// Records the origin, the path and the query of the call, and the size of its body.
     pub(super) fn record_target(&mut self, origin: &Origin, url: &Url, body_bytes: usize) {
         url.as_str().clone_into(&mut self.url);
         let path = self.record.redact_and_shorten(url.path().to_owned());
@@ -333,7 +332,7 @@ fn ms_between(from: Instant, to: Instant) -> i64 {
     ms(to.saturating_duration_since(from)) - ms(from.saturating_duration_since(to))
 }
 
-/// Shortens a text to `TEXT_CHARS_MAX` characters.
+/// Shortens a text to `TEXT_CHARS_MAX` characters and `…`.
 fn shorten(text: String) -> String {
     match text.char_indices().nth(TEXT_CHARS_MAX) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),

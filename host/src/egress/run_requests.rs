@@ -2,8 +2,8 @@
 //! cookies and memory.
 //!
 //! Also redacts the texts that the guest returned. At the end of the run, waits for the writes in
-//! progress. Never decides which request may be sent (`authorize.rs`), and never sends one
-//! (`send.rs`, `read.rs`).
+//! progress, up to a limit. Never decides which request may be sent (`authorize.rs`), and never
+//! sends one (`send.rs`, `read.rs`).
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -26,17 +26,17 @@ use super::spool::RunSpool;
 use super::tape::{Recorder, Tape};
 use super::{ActiveConnection, Egress, Permission, RunAccounts};
 
-/// How long [`RunRequests::finish`] waits after the deadline of requests. Exchanges that end at the
-/// deadline need a moment to record their result.
+/// Maximum time that [`RunRequests::finish`] waits for writes in progress after `request_deadline`.
+/// Exchanges that end at the deadline need a moment to record their result.
 const FINISH_GRACE: Duration = Duration::from_secs(2);
 
-/// Sends the requests of one run.
+/// The state that the requests of one run share. Other files of this folder send the requests.
 pub(crate) struct RunRequests {
     pub(super) egress: Arc<Egress>,
     pub(super) active: Arc<ActiveConnection>,
     pub(super) permission: Permission,
     pub(super) limits: Limits,
-    /// All requests of the run end at this time. The run itself may end later.
+    /// All requests of the run end at this time at the latest. The run itself may end later.
     pub(super) request_deadline: Instant,
     pub(super) meter: Arc<Meter>,
     pub(super) memory: Arc<Account>,
@@ -44,10 +44,11 @@ pub(crate) struct RunRequests {
     pub(super) spool: Arc<RunSpool>,
     pub(super) record: Arc<Record>,
     pub(super) cookies: Arc<Cookies>,
-    /// The trace that is in the header `traceparent` of each request. Empty if the requests do not
+    /// The trace that the requests continue in the header `traceparent`. Empty if they do not
     /// continue a trace.
     trace: OnceLock<TraceParent>,
-    /// Records the exchanges of this run, or answers its requests from a recording.
+    /// Records the exchanges of this run, or answers its requests from a recording. `None` if the
+    /// run does neither.
     pub(super) tape: Option<Tape>,
     /// Locked during a write, because the journal tracks one write at a time.
     pub(super) write_lock: Arc<Mutex<()>>,
@@ -56,7 +57,7 @@ pub(crate) struct RunRequests {
 }
 
 impl RunRequests {
-    /// Creates the sender of a run's requests. All requests end at `request_deadline` at the
+    /// Creates the shared state of a run's requests. All requests end at `request_deadline` at the
     /// latest.
     pub(crate) fn new(
         egress: Arc<Egress>,
@@ -70,10 +71,10 @@ impl RunRequests {
         let RunAccounts { meter, memory } = accounts;
         let spool = RunSpool::new(&egress.spool);
         let cookies = Arc::new(Cookies::new());
-        let record_until = active.connection.record_until;
-        let record_until = record_until.filter(|until| is_recording(Some(*until), clock.now()));
+        let recording_until = active.connection.recording_until;
+        let recording_until = recording_until.filter(|until| is_recording(Some(*until), clock.now()));
         let tape_in_memory =
-            || record_until.map(|until| Tape::Record(Arc::new(Recorder::in_memory_until(until))));
+            || recording_until.map(|until| Tape::Record(Arc::new(Recorder::in_memory_until(until))));
         let tape = active.tape.clone().or_else(|| egress.tape.clone()).or_else(tape_in_memory);
         let secret_sources = (Arc::clone(&active), Arc::clone(&cookies));
         let record = Record::new(secret_sources, clock, limits.outbound_calls, request_deadline);
@@ -95,8 +96,8 @@ impl RunRequests {
         })
     }
 
-    /// Adds the header `traceparent` to all further requests of the run. Each request has its own
-    /// span in this trace.
+    /// Adds the header `traceparent` to all further requests of the run, except to requests for
+    /// tokens. Each request has its own span in this trace.
     pub(crate) fn continue_trace(&self, trace: TraceParent) {
         let _ = self.trace.set(trace);
     }
@@ -130,14 +131,14 @@ impl RunRequests {
         matches!(self.tape, Some(Tape::Replay(_)))
     }
 
-    /// Removes all secrets and cookies from a text for people that the guest returned. Finds a
-    /// secret in each form in which a tracker may echo it.
+    /// Masks secrets, and those values of cookies that may be credentials, in a text for people.
+    /// [`Redactor`](crate::redact::Redactor) defines the forms in which a secret is found.
     pub(crate) fn redact(&self, text: String) -> String {
         self.cookies.redact(self.redact_as(TextKind::ForPeople, text))
     }
 
-    /// Removes all secrets from a text that the guest returned. Does not remove cookies, because
-    /// the value of a cookie may also be a part of a link.
+    /// Masks secrets in a text of this kind. Does not mask cookies, because the value of a cookie
+    /// may also be a part of a link.
     pub(crate) fn redact_as(&self, kind: TextKind, text: String) -> String {
         self.active.credentials.redactor.load().redact(kind, text)
     }
@@ -148,15 +149,15 @@ impl RunRequests {
         self.record.close();
         self.writes.close();
         if !self.writes.is_empty() {
-            // A write that runs longer than `FINISH_GRACE` is recorded as "still under way".
+            // In the record, a write that is not complete after this wait is "still under way".
             let _ = timeout_at(self.request_deadline + FINISH_GRACE, self.writes.wait()).await;
         }
         self.record.snapshot()
     }
 
     /// Returns the exchanges that were recorded for the event, and removes them from the recorder.
-    /// If exchanges are missing, also returns the reason. Returns `None` if the connection does not
-    /// record its runs.
+    /// If exchanges are missing, also returns the reason. Returns `None` if the run does not record
+    /// exchanges in memory.
     pub(crate) fn take_recording(&self) -> Option<(Vec<String>, Option<String>)> {
         match &self.tape {
             Some(Tape::Record(recorder)) => recorder.take_exchanges(),
@@ -164,13 +165,13 @@ impl RunRequests {
         }
     }
 
-    /// Returns whether a request began before the deadline of the run's requests and was not
-    /// complete at the deadline.
+    /// Returns whether a request began before the deadline of the run's requests and ended at the
+    /// deadline or later.
     pub(crate) fn missed_request_deadline(&self) -> bool {
         self.record.missed_request_deadline()
     }
 
-    /// Returns whether only the host may set this header.
+    /// Returns whether a guest must not set this header.
     pub(crate) fn is_reserved_header(&self, name: &str) -> bool {
         let own_headers = &self.egress.own_server.headers;
         authorize::is_reserved_header(name, &self.active.connection, own_headers)
@@ -197,7 +198,8 @@ impl RunRequests {
         &self.limits
     }
 
-    /// Writes into `usage` how much of each limit that egress enforces was used.
+    /// Writes into `usage` the number of calls, and the sizes of the largest request body and
+    /// response body.
     pub(crate) fn fill_usage(&self, usage: &mut Usage) {
         self.record.fill_usage(usage);
     }

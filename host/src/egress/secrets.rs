@@ -1,10 +1,10 @@
 //! Inserts a connection's secrets into a request. A secret is inserted only at its granted place,
 //! and only if the request goes to its granted origin.
 //!
-//! In a body, a secret replaces a placeholder. The placeholder is one string of JSON or one field
-//! of a form. The host replaces a placeholder only if the placeholder is the whole string or field
-//! and is at no other position of the body. So a connector cannot make the host put the secret into
-//! a description, an attachment or another place that the tracker displays.
+//! In a body, a secret replaces a placeholder. The host replaces a placeholder only if it is a
+//! whole string of JSON, or the whole value of a form field, and if the body contains it only once.
+//! So a connector cannot make the host put the secret into a description, an attachment or another
+//! place that the tracker displays.
 //!
 //! Only this file and `token.rs` put a secret's value into a request. Never logs a secret.
 
@@ -32,8 +32,8 @@ const PLACEHOLDER_BODY_BYTES_MAX: usize = 64 * 1024;
 /// was fetched for this origin, if there is one.
 ///
 /// # Errors
-/// A secret has characters that a header cannot contain, or the body exceeds its limit after the
-/// placeholders are replaced.
+/// A secret has characters that a header cannot contain, a granted header name is invalid, or the
+/// body exceeds its limit after the placeholders are replaced.
 pub(crate) fn insert_secrets(
     mut outbound: CheckedRequest,
     active: &ActiveConnection,
@@ -136,8 +136,8 @@ fn replace_placeholders(
     Ok(())
 }
 
-/// Refuses a request if the host would not replace one of its placeholders, because the placeholder
-/// is not at its granted place.
+/// Refuses a request with a placeholder that the host would not replace: the placeholder is not
+/// exactly at its granted place, or its secret is not granted to the origin of the request.
 pub(crate) fn check_placeholders(
     outbound: &CheckedRequest,
     active: &ActiveConnection,
@@ -180,7 +180,8 @@ fn describe_place(place: &SecretPlace) -> String {
 }
 
 /// Returns the position of the placeholder in the body. Returns `None` if the placeholder is not
-/// exactly at its granted place.
+/// exactly once in the body at its granted place, if the body has another type, or if the body is
+/// too large for a placeholder.
 fn find_placeholder(
     outbound: &CheckedRequest,
     place: &SecretPlace,

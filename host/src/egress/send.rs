@@ -1,7 +1,7 @@
 //! Sends one request of a guest.
 //!
-//! A write is sent once. First the host makes the HTTP connection, then the journal commits the
-//! write durably, then the host sends the first byte. The journal commit and the exchange run in a
+//! For a write, the host first takes an idle HTTP connection or makes a new one. Then the journal
+//! commits the write, and then the host sends the first byte. The commit and the exchange run in a
 //! separate task, which continues even if the guest ends. The task ends when the exchange ends,
 //! when the run's deadline for requests passes or when the server shuts down. Never follows a
 //! redirect of a write, and never sends a write again that the tracker may have processed.
@@ -59,12 +59,12 @@ struct WriteInTask<'a> {
 }
 
 impl RunRequests {
-    /// Sends one request and returns its complete response, redacted. A write that was journaled
-    /// is finished even if this future is dropped.
+    /// Sends one request and returns its complete response, redacted. The task of a write continues
+    /// even if this future is dropped.
     ///
     /// # Errors
-    /// The cases of `http-error` in the WIT. If a limit was exceeded, the text contains the name
-    /// and the value of the limit.
+    /// The cases of `http-error` in the WIT. If a limit was exceeded, the text contains the value
+    /// of the limit.
     pub(crate) async fn send(
         self: &Arc<Self>,
         request: OutboundRequest,
@@ -107,8 +107,8 @@ impl RunRequests {
         mut call: Call,
         journal: Arc<dyn Journal>,
     ) -> Result<OutboundResponse, HttpError> {
-        // `finish` waits until this token is dropped. The token is made before the write is added
-        // to the record, so no write begins after `finish`.
+        // While this token exists, `finish` waits. The token is made before the write is added to
+        // the record, so `finish` waits for each recorded write, up to its own limit.
         let running_write = self.writes.token();
         let prepared = match self.prepare_write(outbound, &mut call).await {
             Ok(prepared) => prepared,
@@ -130,9 +130,9 @@ impl RunRequests {
         })
     }
 
-    /// Adds the write to the record, waits for the previous write of the run, inserts the secrets
-    /// and connects. All these steps come before the journal commit, so a failed step leaves no
-    /// mark in the journal.
+    /// Adds the write to the record, waits for the previous write of the run, inserts the secrets,
+    /// and takes an idle connection or connects. All this comes before the journal commit, so a
+    /// failed step leaves no mark in the journal.
     async fn prepare_write(
         &self,
         outbound: CheckedRequest,
@@ -223,8 +223,8 @@ impl RunRequests {
     ) -> Result<Answer, ExchangeError> {
         let origin = &write.outbound.origin;
         if connection.idle_since.elapsed() >= IDLE_FOR_WRITE_MAX {
-            // The commit took long, and the connection was idle before the commit and during it. So
-            // the tracker may already be closing the connection.
+            // The connection was idle too long before and during the commit. So the tracker may
+            // already be closing the connection.
             (connection, request) = self.reconnect(write.outbound).await?;
         }
         let mut result = self.send_if_leased(write, &mut connection, request, memory).await;
@@ -268,7 +268,7 @@ impl RunRequests {
     }
 
     /// Connects to an origin. If a recording answers the requests, makes no connection, and returns
-    /// a placeholder that cannot send anything.
+    /// a value that cannot send anything.
     pub(super) async fn connect(&self, origin: &Origin) -> Result<HttpConnection, HttpError> {
         if self.is_replay() {
             let idle_since = Instant::now();
@@ -306,8 +306,8 @@ impl RunRequests {
     }
 }
 
-/// Returns what the end of an exchange proves about a write. Only a complete answer or the status
-/// of a refusal proves what the tracker did.
+/// Returns what the end of an exchange proves about a write. If the write was sent, only a complete
+/// answer or the status of a refusal proves what the tracker did.
 fn classify_write(result: &Result<Answer, ExchangeError>) -> WriteAnswer {
     match result {
         Ok(answer) => WriteAnswer::Status(answer.status),

@@ -1,5 +1,5 @@
-//! Stores the bodies that are too large for memory. Each run has one temporary file in the data
-//! folder.
+//! Stores the bodies that are too large for memory. Each run has at most one temporary file in the
+//! data folder.
 //!
 //! The file has no name, so the system deletes it when the run ends or the process crashes. Blocks
 //! are only appended, never changed. All bytes that a run has written count against
@@ -25,7 +25,7 @@ pub(super) struct Spool {
     folder: PathBuf,
     /// The value of `spool_bytes_max`.
     bytes_max: u64,
-    /// The size of all files together.
+    /// The size of all files together, including bytes that are being written.
     used_bytes: AtomicU64,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Spool {
 pub(super) struct RunSpool {
     spool: Arc<Spool>,
     file: OnceLock<File>,
-    /// The size of the file.
+    /// The size of the file, including bytes that are being written.
     written_bytes: Mutex<u64>,
 }
 
@@ -50,13 +50,13 @@ pub(super) struct Block {
 /// The reason why a body cannot be stored in the file.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SpoolError {
-    /// The temporary files of all runs, or of this run, have reached their maximum size.
+    /// The temporary files of all runs, or the file of this run, would exceed their maximum size.
     #[error(
         "`spool_bytes_max` = {0}: the large bodies of all runs need more bytes, or those of this \
          run need more than a quarter of this number; if they should fit, set a larger number"
     )]
     Full(u64),
-    /// The disk failed.
+    /// The file cannot be created or written.
     #[error("cannot store a large body in the data folder: {0}")]
     Disk(#[from] io::Error),
 }

@@ -1,5 +1,6 @@
 //! Records the exchanges of a run, or answers the requests of a run from a recording. With a
-//! recording, tests of a connector need no tracker. Never records a credential.
+//! recording, tests of a connector need no tracker. Never records the secrets and tokens of a
+//! connection.
 //!
 //! A tape records or replaces only the exchange with the tracker. Authorization, secrets, redirects
 //! and the journal work as with a real tracker. This module redacts secrets from recorded
@@ -39,7 +40,7 @@ pub use replay::{Comparison, Recording, Replay, Reply, SentRequest};
 const OMITTED_HEADERS: [HeaderName; 5] =
     [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE, CONTENT_LENGTH];
 
-/// A request without credentials.
+/// A recorded or replayed request. Its secrets are redacted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TapedRequest {
     /// The HTTP method.
@@ -48,11 +49,11 @@ pub struct TapedRequest {
     pub url: String,
     /// The headers, without credentials and without the length.
     pub headers: Vec<(String, String)>,
-    /// The body, as the connector wrote it.
+    /// The body. A secret that the host inserted is redacted.
     pub body: Bytes,
 }
 
-/// A complete answer without credentials. Its body is decoded.
+/// A complete answer. Its body is decoded, and its secrets are redacted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TapedAnswer {
     /// The HTTP status.
@@ -64,16 +65,16 @@ pub struct TapedAnswer {
 }
 
 string_enum! {
-    /// The reason why a replayed request gets no answer. Each variant is a case of `http-error` in
-    /// the contract.
+    /// The reason why a request gets no answer. Each variant is a case of `http-error` in the
+    /// contract.
     pub enum NoAnswer {
-        /// The connection does not allow the request.
+        /// The host does not allow the request.
         Denied = "denied",
         /// A limit was exceeded.
         Limit = "limit",
-        /// Nothing was sent.
+        /// No connection was made, or the tracker did not process the request.
         Unreachable = "unreachable",
-        /// The request was sent, and no complete answer arrived.
+        /// The request may have been sent, and no complete and usable answer arrived.
         Interrupted = "interrupted",
         /// The request cannot be sent.
         Invalid = "invalid",
@@ -84,7 +85,7 @@ string_enum! {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TapedOutcome {
     Answer(TapedAnswer),
-    /// The exchange had no complete answer. The text of the error contains no secret.
+    /// The exchange had no usable answer. Secrets are redacted from the text of the error.
     Failure(HttpError),
 }
 
@@ -92,7 +93,7 @@ pub(super) enum TapedOutcome {
 /// with the original.
 #[derive(Clone)]
 pub enum Tape {
-    /// Records each exchange with the tracker.
+    /// Records the exchanges with the tracker.
     Record(Arc<Recorder>),
     /// Answers each request from a recording. No connection to the tracker is made.
     Replay(Arc<Replay>),
@@ -147,7 +148,7 @@ impl Tape {
     }
 }
 
-/// Converts the result of a replay into the answer to the request.
+/// Converts the result of a replay into the answer to the request, or into its error.
 fn replayed_answer(replayed: Result<ReplayResult, TapeError>) -> Result<TapedAnswer, HttpError> {
     match replayed {
         Ok(ReplayResult::Reply(Reply::Answer(answer))) => Ok(answer),
@@ -258,8 +259,7 @@ fn recorded_headers(requests: &RunRequests, headers: &HeaderMap) -> Vec<(String,
     recorded.map(|(name, value)| (name.to_string(), text(value))).collect()
 }
 
-/// Returns a body as a connector would get it: without secrets and without the values of the run's
-/// cookies.
+/// Masks secrets and the values of the run's cookies in a body.
 fn redacted_body(requests: &RunRequests, body: Bytes) -> Bytes {
     let redactor = requests.active.credentials.redactor.load();
     requests.cookies.redact_bytes(redactor.redact_bytes(body))

@@ -21,7 +21,7 @@ use super::token::{self, TokenError};
 use super::{ActiveConnection, RunRequests};
 
 /// Builds the connection for requests to Test Manager. Returns `None` if `connection` has no
-/// settings for Test Manager.
+/// settings for Test Manager, or if their base URL is not valid.
 pub(super) fn build_active_connection(
     connection: &Connection,
     secret: Option<Secret>,
@@ -31,7 +31,7 @@ pub(super) fn build_active_connection(
         settings: Settings::new(),
         grants: test_manager_grants(settings)?,
         test_manager: None,
-        record_until: None,
+        recording_until: None,
         ..connection.clone()
     };
     let secrets = secret.map(|secret| (TEST_MANAGER_SECRET.to_owned(), secret));
@@ -40,7 +40,8 @@ pub(super) fn build_active_connection(
 }
 
 /// Returns the grants for requests to Test Manager: its origin, whose requests have a token, and
-/// the origins of its downloads, whose requests have no token.
+/// the origins of its downloads, whose requests have no token. Returns `None` if the base URL is
+/// not valid.
 fn test_manager_grants(settings: &TestManagerSettings) -> Option<Grants> {
     let origin = Origin::of(&settings.base_url).ok()?;
     let place = SecretPlace::ClientCredentials {

@@ -1,5 +1,5 @@
-//! Implements OAuth 2.0 client credentials: fetches the access tokens of a connection and stores
-//! them in memory until they expire. Never writes a token to a file.
+//! Implements OAuth 2.0 client credentials: fetches the access tokens of a connection, and stores
+//! the newest tokens in memory. Never writes a token to a file.
 //!
 //! A person grants the token endpoint together with the secret. Only the host sends requests to the
 //! endpoint. The guest never gets access to the endpoint. The record of a run contains the requests
@@ -28,18 +28,19 @@ use super::authorize::CheckedRequest;
 use super::exchange::{ExchangeError, build_request, exchange_with_tracker};
 use super::{ActiveConnection, HttpError, RunRequests};
 
-/// How long a token is used if the response does not state when it expires.
+/// The lifetime of a token if the response does not state a lifetime.
 const DEFAULT_LIFETIME_S: u64 = 300;
 /// The host uses a token at most this long, even if the response states a longer time.
 const LIFETIME_MAX_S: u64 = 24 * 3600;
-/// The host fetches a new token this long before the old token expires.
+/// A request replaces a token that expires in less than this time. A token with a lifetime of less
+/// than twice this time is used for half of its lifetime instead.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
 /// Maximum size of a response of a token endpoint, bytes.
 const RESPONSE_BYTES_MAX: u64 = 64 * 1024;
 /// An error message repeats at most this many bytes of each text in the error of a token endpoint.
 const REFUSAL_TEXT_BYTES_MAX: usize = 200;
-/// How many fetched tokens of one secret are stored, so that they are redacted from responses. A
-/// tracker may still accept an older token, and may echo it.
+/// Maximum number of fetched tokens of one secret that are stored, so that they are redacted from
+/// responses. A tracker may still accept an older token, and may echo it.
 const TOKENS_KEPT_MAX: usize = 3;
 
 /// The fetched tokens, by the name of their client secret. The newest token is the last. The map is
@@ -51,7 +52,7 @@ pub(super) struct Token {
     value: Secret,
     /// The time at which the host got the token.
     fetched_at: Instant,
-    /// The time from which a new token must be fetched, a short time before this token expires.
+    /// From this time on, the host fetches a new token instead of using this one.
     use_until: Instant,
 }
 
@@ -117,7 +118,7 @@ impl TokenResponse {
 struct TokenRefusal {
     error: Option<String>,
     error_description: Option<String>,
-    /// Whether the answer is a web page, for example from a firewall in front of the identity
+    /// Whether the answer looks like a web page, for example of a firewall in front of the identity
     /// server.
     #[serde(skip)]
     is_web_page: bool,
@@ -156,8 +157,8 @@ impl fmt::Display for TokenRefusal {
     }
 }
 
-/// Returns the token for requests to this origin, or `None` if no OAuth client secret is granted to
-/// this origin. Fetches the token if no valid token is stored.
+/// Returns the token for requests to this origin, or `None` if this origin has no OAuth client with
+/// a secret. Fetches the token if no valid token is stored.
 pub(super) async fn token_for_origin(
     requests: &RunRequests,
     origin: &Origin,
@@ -203,7 +204,7 @@ pub(super) async fn expire_refused_token(
 }
 
 /// Returns the OAuth client whose secret is granted to an origin. Returns `None` if no such client
-/// exists.
+/// exists or its secret has no value.
 fn oauth_client_for<'a>(active: &'a ActiveConnection, origin: &Origin) -> Option<OAuthClient<'a>> {
     active.connection.grants.secrets.iter().find_map(|(name, grant)| {
         let SecretPlace::ClientCredentials { token_url, client_id, scope } = &grant.place else {
@@ -223,7 +224,7 @@ fn oauth_client_for<'a>(active: &'a ActiveConnection, origin: &Origin) -> Option
     })
 }
 
-/// Requests a new token from the token endpoint.
+/// Requests a new token from the token endpoint. In a replay, returns a fixed token instead.
 async fn fetch_token(
     requests: &RunRequests,
     client: &OAuthClient<'_>,
@@ -261,8 +262,8 @@ async fn fetch_token(
     Ok(Token { value, fetched_at, use_until })
 }
 
-/// Sends a token request on a new connection. Closes the connection afterwards, because a token is
-/// fetched only once in many minutes.
+/// Sends a token request on a new connection. Closes the connection afterwards, because tokens are
+/// fetched rarely.
 async fn send_token_request(
     requests: &RunRequests,
     outbound: &CheckedRequest,

@@ -1,8 +1,8 @@
 //! Routes that need an account. Each route is declared with the lowest role that may use it.
 //!
 //! This module also refuses changes that another site may have sent with a session's cookie (CSRF),
-//! and records every change and every refusal in the audit log. It never identifies the account:
-//! `auth` does that.
+//! and records changes, and requests of accounts that it refuses, in the audit log. It never
+//! identifies the account: `auth` does that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,8 +30,7 @@ use super::problem::Problem;
 use super::session::{self, Session};
 use super::{AppState, audit, same_site};
 
-/// Maximum number of bytes that are read at the beginning of a multipart form to find its first
-/// field.
+/// After this number of bytes, no more of a multipart form is read to find its first field.
 const FIRST_FIELD_BYTES_MAX: usize = 1_024;
 /// Maximum time until the next part of the first field arrives.
 const FIRST_FIELD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -279,8 +278,9 @@ impl Route {
         Ok(AdmittedRequest { request: Request::from_parts(parts, body), object })
     }
 
-    /// Returns the name or id of the object in the path. If the account may not see this
-    /// connection, event or defect, the refusal is the same as if the object did not exist.
+    /// Returns the name or id of the object in the path, if there is one. If the account may not
+    /// see this connection, event or defect, the refusal is the same as if the object did not
+    /// exist.
     async fn find_visible_object(
         &self,
         account: &Account,
@@ -296,9 +296,9 @@ impl Route {
         }
         match self.app.services.connections.find(&id) {
             Some(found) if account.sees(found.connection.id) => Ok(Some(found.connection.name)),
-            // No connection has this name, so the handler will answer 404. But an account that is
-            // limited to some connections is refused here, because such a connection may be created
-            // before the handler runs.
+            // No connection has this name or id, so the handler will answer 404. But an account
+            // that is limited to some connections is refused here, because such a connection may be
+            // created before the handler runs.
             None if account.connections.is_none() => Ok(Some(id)),
             Some(_) | None => Err(Problem::no_such("connection", &id)),
         }
@@ -326,7 +326,7 @@ impl Route {
 
 /// Reads the field `csrf` of a form, and also returns the complete body. In a multipart form,
 /// `csrf` must be the first field, because only the first bytes of such a form are read: it may
-/// contain a large file.
+/// contain a large file. A form that cannot be read has no field.
 async fn read_csrf_field(headers: &header::HeaderMap, body: Body) -> (Option<String>, Body) {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if media_type.is_some_and(|media_type| media_type.starts_with("multipart/form-data")) {

@@ -1,8 +1,8 @@
 //! The admin API, `/api/v1`: reads requests, calls the modules that handle them, and answers with
 //! the types of `api`.
 //!
-//! Every request needs an account. An answer never contains a secret, except for the answer that
-//! issues a webhook URL or a token.
+//! Every request needs an account. An answer never contains a secret, except for the answers that
+//! issue a webhook URL or a token.
 
 pub(crate) mod apply;
 pub(crate) mod audit;
@@ -190,7 +190,7 @@ fn visible_connection_id(
     if account.sees(id) { Ok(id) } else { Err(Problem::no_such("connection", id_or_name)) }
 }
 
-/// Finds the connector that a path names, if the plugins folder contains it.
+/// Parses the name of a connector in a path. Refuses a connector that this server does not have.
 fn connector_name(app: &AppState, name: &str) -> Result<ConnectorName, Problem> {
     let is_known = app.services.plugins.list().iter().any(|info| info.name == name);
     let parsed = name.parse().ok().filter(|_| is_known);

@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn all_files_together_have_less_than_90_kilobytes() {
-        // Together with these files, a page of the console has at most 150 kB.
+        // Together with these files, a page of the console should have at most 150 kB.
         let bytes: usize = ASSETS.iter().map(|asset| asset.bytes.len()).sum();
         assert!(bytes < 90_000, "{bytes}");
     }

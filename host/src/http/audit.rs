@@ -1,7 +1,8 @@
 //! Records each change in the audit log before the change is made, and its outcome before the
-//! answer is sent. Also records requests that were refused.
+//! answer is sent. If the outcome cannot be stored, the answer is sent nevertheless. Also records
+//! requests that were refused.
 //!
-//! Never reads the body of a request, which may contain secrets.
+//! This module never reads the body of a request, which may contain secrets.
 
 use std::net::IpAddr;
 
@@ -20,14 +21,14 @@ use super::client_address::client_of;
 use super::problem::Problem;
 use super::session::Session;
 
-/// The action in the audit log of an API request that was refused because of its token.
+/// The action in the audit log of a request whose login with a token was refused.
 pub(super) const USE_TOKEN_ACTION: &str = "token.use";
 /// The action in the audit log of a sign-in.
 pub(super) const BEGIN_SESSION_ACTION: &str = "session.begin";
-/// The action in the audit log of a request that changes nothing.
+/// The action in the audit log of a refused request that would change nothing.
 pub(super) const READ_ACTION: &str = "read";
-/// Maximum length of the object in an entry of the audit log, bytes. A client may send any text as
-/// the object, because it is a part of the request's path.
+/// Maximum length of the object in an entry of the audit log, bytes. A longer object is shortened.
+/// A client may send any text as the object, because it is a part of the request's path.
 const OBJECT_BYTES_MAX: usize = 200;
 
 /// A response extension that contains the name of the object that the request created.

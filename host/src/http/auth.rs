@@ -1,8 +1,8 @@
 //! Identifies the account that sent a request: by a bearer token, by the headers of a trusted
 //! proxy, or by the cookie of a session.
 //!
-//! Never tells the client what is wrong with a token. Failed logins are logged, and their rate is
-//! limited for each client address.
+//! This module never tells the client what is wrong with a token. The rate of failed logins is
+//! limited for each client address. They are logged, but the rate of log lines is limited too.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -108,7 +108,8 @@ async fn identify(app: &AppState, request: &mut Request) -> Result<bool, Problem
     Ok(true)
 }
 
-/// Counts a request as a failed login, because it names a person without the proxy's secret.
+/// Counts a request as a failed login, because the proxy's secret is missing or wrong. Returns an
+/// error if the client address has too many failed logins.
 async fn count_wrong_proof(app: &AppState, client: IpAddr) -> Result<(), Problem> {
     if app.rate_limits.login_log_lines.count(&(), Instant::now()).is_ok() {
         tracing::warn!(

@@ -1,9 +1,9 @@
-//! Determines the address of the client that sent a request: the address of the peer, or the
-//! address that a trusted proxy names.
+//! Describes the client that sent a request, and reads the address that a trusted proxy names in a
+//! header.
 //!
-//! Never uses the headers of a proxy that is not trusted. If the name that a trusted proxy gives
-//! its client is not an address, the client has the unspecified address, and not the address of the
-//! proxy.
+//! The caller must check that a trusted proxy sent the headers. If the name that a trusted proxy
+//! gives its client is not an address, the client has the unspecified address, and not the address
+//! of the proxy.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -24,16 +24,18 @@ pub(super) struct RequestClient {
     pub(super) address: IpAddr,
     /// Whether the client used TLS, to this server or to a trusted proxy.
     pub(super) is_https: bool,
-    /// Whether a trusted proxy named the client, by the PROXY protocol or in a header.
+    /// Whether a trusted proxy sent a header of the PROXY protocol or named the client in an HTTP
+    /// header.
     pub(super) is_forwarded: bool,
-    /// The program that wrote the headers of the request.
-    pub(super) header_writer: HeaderWriter,
+    /// Who sent the headers of the request.
+    pub(super) header_sender: HeaderSender,
 }
 
-/// The program that wrote the headers of a request.
+/// Who sent the headers of a request. Headers that name a signed-in person are used only if a proxy
+/// sent them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum HeaderWriter {
-    /// The client itself, or a proxy that does not name its client.
+pub(super) enum HeaderSender {
+    /// The client itself, or a proxy that is not trusted or does not name its client in a header.
     Client,
     /// A trusted proxy, which names the client in a header.
     Proxy,
@@ -41,8 +43,8 @@ pub(super) enum HeaderWriter {
     LocalProxy,
 }
 
-/// The error for a request in which `X-Forwarded-For` and `Forwarded` name different clients: the
-/// proxy did not check one of these headers.
+/// The error for a request in which `X-Forwarded-For` and `Forwarded` name different clients,
+/// because the proxy did not check one of these headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "X-Forwarded-For and Forwarded name different clients: the reverse proxy must set one of them \
@@ -51,7 +53,8 @@ pub(super) enum HeaderWriter {
 pub(super) struct ContradictoryHeaders;
 
 /// The address that is used for a client whose address is not known. No client has this address, so
-/// a list of allowed addresses refuses it, unless the list allows every IPv6 address.
+/// a list of allowed addresses refuses it, unless the list contains `::/0` or another network with
+/// the address `::`.
 pub(super) const UNKNOWN_CLIENT: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 impl RequestClient {
@@ -60,7 +63,7 @@ impl RequestClient {
         address: UNKNOWN_CLIENT,
         is_https: false,
         is_forwarded: false,
-        header_writer: HeaderWriter::Client,
+        header_sender: HeaderSender::Client,
     };
 }
 
@@ -99,9 +102,9 @@ pub(super) fn limit_key(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The client whose request a trusted proxy forwards. It is the right-most address that is not a
-/// trusted proxy. If that entry is not an address, the client is [`UNKNOWN_CLIENT`]. Returns `None`
-/// if the request has neither header.
+/// The client whose request a trusted proxy forwards. It is the right-most entry that is not the
+/// address of a trusted proxy; if there is none, the left-most entry. If that entry is not an
+/// address, the client is [`UNKNOWN_CLIENT`]. Returns `None` if neither header has an entry.
 ///
 /// # Errors
 /// `X-Forwarded-For` and `Forwarded` both exist, and name different clients.
@@ -130,9 +133,9 @@ fn joined_values(headers: &HeaderMap, name: &HeaderName) -> String {
     lines.collect::<Vec<_>>().join(",")
 }
 
-/// The right-most entry of a list whose address is not a trusted proxy. If all entries are trusted
-/// proxies, it is the left-most entry. Returns `None` if the list is empty. `address_of` selects
-/// the part of an entry that contains the address.
+/// The right-most entry of a list that is not the address of a trusted proxy. If all entries are
+/// trusted proxies, it is the left-most entry. Returns `None` if the list is empty. `address_of`
+/// selects the part of an entry that contains the address.
 fn client_entry(
     list: &str,
     trusted: &[Network],
@@ -156,7 +159,8 @@ fn forwarded_parameter<'e>(entry: &'e str, name: &str) -> Option<&'e str> {
     matching.next().map(|(_, value)| value.trim())
 }
 
-/// The value of the parameter `for` in an entry of the header `Forwarded`: the client.
+/// The value of the parameter `for` in an entry of the header `Forwarded`: the client. The value is
+/// empty if the entry has no such parameter.
 fn for_parameter(entry: &str) -> &str {
     forwarded_parameter(entry, "for").unwrap_or_default()
 }

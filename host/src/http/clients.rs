@@ -1,10 +1,10 @@
-//! Limits the number of open client connections. If too many are open, this module chooses an idle
-//! connection that is closed for a new connection. It never closes a busy connection.
+//! Limits the number of open client connections, and of idle ones from one address. If there are
+//! too many, this module chooses an idle connection to close. It never closes a busy connection.
 //!
 //! A connection is busy from the last byte of a request to the last byte of its answer. At all
 //! other times it is idle, even while a request is arriving. Connections of unknown clients are
-//! closed first, and among them a connection of the address with the most open connections. A
-//! client is known after it has sent a valid credential on the connection.
+//! closed first, and among them one of the address with the most open connections. A client is
+//! known after it has sent a valid credential on the connection; a trusted proxy is always known.
 
 mod limits;
 mod state;
@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::client_address::{
-    ContradictoryHeaders, HeaderWriter, RequestClient, UNKNOWN_CLIENT, forwarded_client,
+    ContradictoryHeaders, HeaderSender, RequestClient, UNKNOWN_CLIENT, forwarded_client,
     forwarded_https, limit_key,
 };
 use super::listener::{OpenedConnection, Peer, Preface};
@@ -33,7 +33,7 @@ pub(super) struct Clients {
     /// The current limits. A reload of the configuration may change them.
     limits: SharedLimits,
     open_connections: Mutex<OpenConnections>,
-    /// This is notified when a connection ends or becomes idle.
+    /// This is notified when a new connection that waits should try again to be admitted.
     ended_or_idle: Notify,
 }
 
@@ -44,9 +44,9 @@ pub(super) struct Client {
     limits: Arc<ClientLimits>,
     /// The program at the other end of the connection: the client or a proxy.
     peer: Peer,
-    /// The address by which limits count this connection; `None` if the peer is a trusted proxy.
+    /// The address by which limits count this connection; `None` for a proxy ([`Self::is_proxy`]).
     limit_key: Option<IpAddr>,
-    /// Whether the client has sent a valid credential, or the peer is a trusted proxy.
+    /// Whether the client has sent a valid credential. A proxy is always known.
     is_known: AtomicBool,
     requests: Mutex<RequestCounts>,
     /// What preceded HTTP; empty until the handshakes are complete.
@@ -58,18 +58,17 @@ pub(super) struct Client {
     pub(super) timeouts: ConnectionTimeouts,
 }
 
-/// Counts the requests of a connection.
 struct RequestCounts {
     /// Number of requests that are not answered yet.
     unanswered_count: usize,
     /// Number of unanswered requests that have arrived completely.
     arrived_count: usize,
     /// The key of the connection in the list of idle connections; `None` while the connection is
-    /// busy.
+    /// busy. A connection that was asked to close is not in the list.
     idle_key: Option<u64>,
 }
 
-/// What preceded HTTP on a connection: a header of the PROXY protocol, a TLS handshake, or nothing.
+/// What preceded HTTP on a connection: a header of the PROXY protocol, a TLS handshake, or both.
 #[derive(Clone, Copy)]
 struct Opening {
     preface: Preface,
@@ -112,10 +111,10 @@ impl Clients {
         Self { limits, open_connections: Mutex::default(), ended_or_idle: Notify::new() }
     }
 
-    /// Counts a new connection. If too many connections are open, first asks an idle connection to
-    /// close, and waits until that connection has ended. Returns `None` if the idle connection that
-    /// would be closed belongs to another address, and this address has at most as many open
-    /// connections as the address of the peer.
+    /// Counts a new connection. If too many are open, first asks an idle connection to close, if
+    /// there is one, and waits until a connection has ended. Returns `None` if that idle connection
+    /// is of another address, and this other address does not have more open connections than the
+    /// peer's address.
     pub(super) async fn admit(self: &Arc<Self>, peer: Peer) -> Option<Client> {
         let limits = self.limits.load_full();
         let is_proxy = peer.is_local || limits.trusts(peer.address);
@@ -149,8 +148,9 @@ impl Clients {
         }
     }
 
-    /// Counts a new connection if the limits allow it. Otherwise asks an idle connection to close,
-    /// if no other one is already closing.
+    /// If fewer than the maximum number are open, counts a new connection, and asks the oldest idle
+    /// connection of its address to close if there are too many of them. Otherwise asks an idle
+    /// connection to close, unless one is already closing or the new connection is refused.
     fn try_admit(
         &self,
         limits: &ClientLimits,
@@ -241,7 +241,7 @@ impl Client {
             address,
             is_https,
             is_forwarded: !is_direct,
-            header_writer: HeaderWriter::Client,
+            header_sender: HeaderSender::Client,
         };
         if !is_proxy {
             return Ok(direct);
@@ -250,8 +250,8 @@ impl Client {
         let Some(address) = forwarded_client(headers, trusted)? else { return Ok(direct) };
         let is_https = forwarded_https(headers, trusted).unwrap_or(is_https);
         let is_local = is_direct && self.peer.is_local;
-        let header_writer = if is_local { HeaderWriter::LocalProxy } else { HeaderWriter::Proxy };
-        Ok(RequestClient { address, is_https, is_forwarded: true, header_writer })
+        let header_sender = if is_local { HeaderSender::LocalProxy } else { HeaderSender::Proxy };
+        Ok(RequestClient { address, is_https, is_forwarded: true, header_sender })
     }
 
     /// Counts a request that begins to arrive. Returns `None` if too many requests of this client
@@ -290,8 +290,8 @@ impl Client {
     }
 
     /// Records that the answer to a request was sent. The connection becomes idle, unless another
-    /// request has arrived completely. `had_arrived`: whether [`Self::mark_busy`] was called for
-    /// the answered request.
+    /// request that has arrived completely is not answered. `had_arrived`: whether
+    /// [`Self::mark_busy`] was called for the answered request.
     pub(super) fn end_request(&self, had_arrived: bool) {
         let mut requests = self.requests.lock();
         requests.unanswered_count -= 1;
@@ -373,16 +373,16 @@ mod tests {
             let address = address.parse().unwrap();
             Preface::ProxyHeader(Some(ProxiedClient { address, is_https: false }))
         };
-        for (peer, is_local, preface, client, header_writer) in [
-            ("203.0.113.9", false, Preface::Absent, "203.0.113.9", HeaderWriter::Client),
-            ("10.0.0.1", false, Preface::Absent, "192.0.2.7", HeaderWriter::Proxy),
-            ("127.0.0.1", true, Preface::Absent, "192.0.2.7", HeaderWriter::LocalProxy),
-            ("10.0.0.1", false, proxied("203.0.113.9"), "203.0.113.9", HeaderWriter::Client),
-            ("10.0.0.1", false, Preface::ProxyHeader(None), "::", HeaderWriter::Client),
-            ("10.0.0.1", false, proxied("10.0.0.2"), "192.0.2.7", HeaderWriter::Proxy),
-            ("127.0.0.1", true, proxied("203.0.113.9"), "203.0.113.9", HeaderWriter::Client),
-            ("127.0.0.1", true, Preface::ProxyHeader(None), "::", HeaderWriter::Client),
-            ("127.0.0.1", true, proxied("10.0.0.2"), "192.0.2.7", HeaderWriter::Proxy),
+        for (peer, is_local, preface, client, header_sender) in [
+            ("203.0.113.9", false, Preface::Absent, "203.0.113.9", HeaderSender::Client),
+            ("10.0.0.1", false, Preface::Absent, "192.0.2.7", HeaderSender::Proxy),
+            ("127.0.0.1", true, Preface::Absent, "192.0.2.7", HeaderSender::LocalProxy),
+            ("10.0.0.1", false, proxied("203.0.113.9"), "203.0.113.9", HeaderSender::Client),
+            ("10.0.0.1", false, Preface::ProxyHeader(None), "::", HeaderSender::Client),
+            ("10.0.0.1", false, proxied("10.0.0.2"), "192.0.2.7", HeaderSender::Proxy),
+            ("127.0.0.1", true, proxied("203.0.113.9"), "203.0.113.9", HeaderSender::Client),
+            ("127.0.0.1", true, Preface::ProxyHeader(None), "::", HeaderSender::Client),
+            ("127.0.0.1", true, proxied("10.0.0.2"), "192.0.2.7", HeaderSender::Proxy),
         ] {
             let limits = ClientLimits::new(3, Duration::from_secs(9), proxies.to_vec());
             let clients = Arc::new(Clients::new(Arc::new(ArcSwap::from_pointee(limits))));
@@ -391,8 +391,8 @@ mod tests {
             let stream = Box::new(tokio::io::empty());
             admitted.set_opening(&OpenedConnection { stream, preface, is_tls: false });
             let found = admitted.request_client(&headers).expect("one header");
-            let expected = (client.parse::<IpAddr>().unwrap(), header_writer);
-            assert_eq!((found.address, found.header_writer), expected, "{peer:?} {preface:?}");
+            let expected = (client.parse::<IpAddr>().unwrap(), header_sender);
+            assert_eq!((found.address, found.header_sender), expected, "{peer:?} {preface:?}");
         }
     }
 
@@ -408,7 +408,7 @@ mod tests {
         }
         let admitting = Arc::clone(&clients);
         let new = tokio::spawn(async move { admitting.admit(local).await.is_some() });
-        // The oldest connection is asked to close. At the same moment, its request is complete.
+        // The oldest connection is asked to close. Before it closes, a request arrives on it.
         busy.close_requested().await;
         busy.begin_request();
         busy.mark_busy();

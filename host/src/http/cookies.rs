@@ -32,7 +32,7 @@ pub(super) const LOGIN_COOKIE: Cookie = Cookie { name: "jackfield-login", same_s
 /// Reads and sets the cookies of one request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RequestCookies {
-    /// Whether the browser uses https, as far as the request shows.
+    /// Whether the browser uses https, as far as the request and `public_url` show.
     is_https: bool,
     /// Whether the server is not below a path, so that its cookies have the path `/`. The prefix
     /// `__Host-` requires this path.

@@ -1,8 +1,9 @@
 //! Closes a connection on which the client may still be sending a body that no handler reads.
 //!
-//! Never closes such a connection at once: the kernel would reset it because of the unread bytes,
-//! and the client would often lose the answer. The server first closes only its own direction of
-//! the connection. Then it reads and discards bytes for a limited time.
+//! This module never closes such a connection at once: the kernel would reset it because of the
+//! unread bytes, and the client would often lose the answer. The server first closes only its own
+//! direction of the connection. Then it reads and discards bytes, up to a maximum number and for a
+//! limited time.
 
 use std::io;
 use std::pin::Pin;
@@ -21,8 +22,8 @@ const LINGER_TIME_MAX: Duration = Duration::from_secs(5);
 /// Maximum number of bytes that are read at once.
 const READ_BYTES_MAX: usize = 16 * 1024;
 
-/// Wraps the stream of a connection. When the server has sent the end of the stream and
-/// `must_linger` is true, it reads and discards bytes before it is closed.
+/// Wraps the stream of a connection. If `must_linger` is true when the server has sent the end of
+/// the stream, this type reads and discards bytes before the connection is closed.
 pub(super) struct Lingering<S> {
     stream: S,
     /// Whether the client may still be sending a body.

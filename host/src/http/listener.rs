@@ -1,7 +1,7 @@
 //! Accepts client connections on a socket, and reads what precedes HTTP on them: a header of the
 //! PROXY protocol, and a TLS handshake.
 //!
-//! Never limits the number of connections: `clients` counts and limits them.
+//! This module never limits the number of connections: `clients` counts and limits them.
 
 use std::io;
 use std::iter;
@@ -29,7 +29,8 @@ pub struct Listener {
     pub is_passed: bool,
     /// The certificate and its key for TLS; `None` for plain HTTP. A Unix socket never uses TLS.
     pub tls: Option<Arc<ServerTls>>,
-    /// Whether connections of trusted proxies begin with a header of the PROXY protocol.
+    /// Whether connections of trusted proxies, and all connections through a Unix socket, begin
+    /// with a header of the PROXY protocol.
     pub proxy_protocol: bool,
 }
 
@@ -57,8 +58,8 @@ pub(super) struct Peer {
     pub(super) is_local: bool,
 }
 
-/// A connection after the header of the PROXY protocol and the TLS handshake. The next bytes are
-/// HTTP.
+/// A connection after the header of the PROXY protocol and the TLS handshake, as far as it has
+/// them. The next bytes are HTTP.
 pub(super) struct OpenedConnection {
     pub(super) stream: Box<dyn ByteStream>,
     /// What the connection began with.
@@ -78,7 +79,7 @@ pub(super) enum Preface {
 }
 
 impl Socket {
-    /// Waits for the next connection.
+    /// Waits for the next connection, and accepts it.
     pub(super) async fn accept(&self) -> io::Result<(AcceptedConnection, Peer)> {
         match self {
             Self::Tcp(listener) => {
@@ -112,7 +113,8 @@ impl Socket {
     }
 }
 
-/// Returns an iterator that accepts connections until the kernel's queue is empty.
+/// Returns an iterator that accepts connections until the kernel's queue is empty or `accept`
+/// fails.
 fn accept_until_empty<L>(
     listener: io::Result<L>,
     accept: fn(&L) -> io::Result<(AcceptedConnection, Peer)>,
@@ -136,8 +138,8 @@ fn accept_until_empty<L>(
     })
 }
 
-/// Whether an error of `accept` means that one client has disconnected. After such an error, the
-/// next connection can be accepted.
+/// Whether `accept` failed because a client has disconnected or a signal interrupted the call.
+/// After such an error, the next connection can be accepted at once.
 pub(super) fn is_client_disconnect(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
@@ -146,7 +148,7 @@ pub(super) fn is_client_disconnect(error: &io::Error) -> bool {
 impl AcceptedConnection {
     /// Wraps an accepted TCP connection.
     fn from_tcp(stream: TcpStream, peer: SocketAddr) -> (Self, Peer) {
-        // Turn off Nagle's algorithm, because answers are small and the algorithm would delay them.
+        // Turn off Nagle's algorithm, because it would delay small answers.
         let _ = stream.set_nodelay(true);
         (Self::Tcp(stream), Peer { address: peer.ip(), is_local: false })
     }
@@ -157,19 +159,21 @@ impl AcceptedConnection {
         (Self::Unix(stream), Peer { address, is_local: true })
     }
 
-    /// Waits until the first byte has arrived or the client has closed the connection.
+    /// Waits until the first byte has arrived or the client has closed the connection. On a Unix
+    /// socket, the wait may end earlier.
     pub(super) async fn wait_for_first_byte(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => {
-                // Unlike `readable`, `peek` never returns before a byte has arrived.
+                // Unlike `readable`, `peek` never returns too early.
                 stream.peek(&mut [0]).await.map(|_| ())
             }
             Self::Unix(stream) => stream.readable().await,
         }
     }
 
-    /// Reads the header of the PROXY protocol, if the peer is a proxy that sends one, and makes the
-    /// TLS handshake.
+    /// Reads the header of the PROXY protocol, if `options` require one and the peer is a proxy.
+    /// Then makes the TLS handshake, if `options` require TLS and the connection is a TCP
+    /// connection.
     pub(super) async fn open(
         self,
         options: &ConnectionOptions,
@@ -199,6 +203,7 @@ impl AcceptedConnection {
 pub(super) struct ConnectionOptions {
     /// The certificate and its key for TLS; `None` for plain HTTP.
     pub(super) tls: Option<Arc<ServerTls>>,
-    /// Whether connections of trusted proxies begin with a header of the PROXY protocol.
+    /// Whether connections of trusted proxies, and all connections through a Unix socket, begin
+    /// with a header of the PROXY protocol.
     pub(super) proxy_protocol: bool,
 }

@@ -113,7 +113,7 @@ struct ShownMember {
     name: String,
     /// The type of the value in a few words. For a parameter, also its place in the request.
     kind: String,
-    /// Whether the member is always present, or the parameter must be sent.
+    /// Whether an answer always has the member, or a request must have the member or parameter.
     required: bool,
     description: String,
 }

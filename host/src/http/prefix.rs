@@ -1,10 +1,10 @@
 //! Adds and removes the prefix of all paths. The prefix is the path of `public_url`, below which a
 //! proxy makes this server available.
 //!
-//! Handlers and templates never use the prefix. The path of a request may have the prefix, because
-//! some proxies do not remove it: then this module removes it. In answers, this module adds the
-//! prefix to the links of pages, the targets of redirects, the paths of cookies and the references
-//! in problems.
+//! Handlers and templates write local paths without the prefix. The path of a request may have the
+//! prefix, because some proxies do not remove it: then this module removes it. In answers, this
+//! module adds the prefix to the links of pages, the targets of redirects, the paths of cookies and
+//! the references in problems.
 
 use std::sync::{Arc, LazyLock};
 

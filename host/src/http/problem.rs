@@ -103,8 +103,8 @@ impl Problem {
         Self::new(OutcomeCode::AddressRefused, why)
     }
 
-    /// The problem for a request that the account's role does not permit. `why` names the role that
-    /// is needed.
+    /// The problem for a request that the account does not have the right to send. `why` names the
+    /// missing right.
     pub(crate) fn role_too_low(why: String) -> Self {
         Self::new(OutcomeCode::RoleTooLow, why)
     }
@@ -201,8 +201,8 @@ impl Problem {
         self.kind.remedy
     }
 
-    /// Converts the problem for a tester, who sees it in Test Manager. The first sentence of the
-    /// new detail can be understood without knowledge of Jackfield.
+    /// Converts the problem for a tester, who sees it in Test Manager. For most codes, adds a first
+    /// sentence that can be understood without knowledge of Jackfield.
     pub(crate) fn for_testers(&self) -> Self {
         let sentence = for_testers::first_sentence(self.kind.code);
         let detail = sentence.map_or_else(

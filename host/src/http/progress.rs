@@ -21,9 +21,9 @@ pub(super) struct RequestProgress {
 enum Step {
     /// The head of the request has arrived, and its body is arriving.
     Arriving,
-    /// The whole request has arrived.
+    /// The whole request has arrived, or no code will read its rest.
     Arrived,
-    /// The answer was sent.
+    /// The answer was sent, or the connection has ended.
     Answered,
 }
 
@@ -36,12 +36,12 @@ pub(super) struct ArrivedOnDrop {
 }
 
 /// A guard that marks the request as answered when the guard is dropped. At that time, the HTTP
-/// library has received the whole answer, or the client has disconnected.
+/// library has received the whole answer, or the connection has ended.
 pub(super) struct AnsweredOnDrop(Arc<RequestProgress>);
 
 impl RequestProgress {
     /// Begins to track a request whose head has arrived. `arriving` counts the request until the
-    /// rest of the request has arrived.
+    /// first returned guard is dropped.
     pub(super) fn begin(
         client: &Arc<Client>,
         arriving: Option<ArrivingRequest>,

@@ -29,12 +29,12 @@ const V2_FIXED_BYTES: usize = 16;
 const V2_BYTES_MAX: usize = 16 * 1024;
 /// Maximum length of a version 1 header, bytes.
 const V1_BYTES_MAX: usize = 107;
-/// The first bit of the field `client` in the extension for TLS. If it is set, the client connected
+/// The lowest bit of the field `client` in the extension for TLS. It is set if the client connected
 /// by TLS.
 const CLIENT_SSL_BIT: u8 = 1;
 
-/// Reads the header of a connection. Returns `None` if the proxy does not name a client, for
-/// example because the proxy itself sends a health check.
+/// Reads the header of a connection. Returns `None` if the proxy does not name the IP address of a
+/// client, for example because the proxy itself sends a health check.
 pub(super) async fn read_header(
     stream: &mut (impl AsyncRead + Unpin),
 ) -> io::Result<Option<ProxiedClient>> {

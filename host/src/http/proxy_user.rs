@@ -1,9 +1,9 @@
 //! Identifies a person whom a trusted proxy has signed in. The proxy names the person in headers of
 //! the request.
 //!
-//! These headers are never used unless a trusted proxy wrote them. A proxy that does not use a Unix
-//! socket must also send its secret, because any program on the proxy's machine can send the same
-//! headers.
+//! These headers are never used unless a trusted proxy wrote them. A proxy must also send its
+//! secret, because any program on the proxy's machine can send the same headers. Only a proxy on a
+//! Unix socket needs no secret if none is configured.
 
 use axum::extract::Request;
 
@@ -11,7 +11,7 @@ use crate::config::{Config, PROXY_SECRET_HEADER};
 use crate::domain::{Account, Role, StringEnum as _};
 use crate::secret::Secret;
 
-use super::client_address::{HeaderWriter, request_client_of};
+use super::client_address::{HeaderSender, request_client_of};
 use super::problem::Problem;
 
 /// Whether a request proves that a trusted proxy wrote its headers.
@@ -19,7 +19,8 @@ use super::problem::Problem;
 pub(super) enum ProxyProof {
     /// The request proves that a trusted proxy wrote its headers.
     Valid,
-    /// The request does not name a person whom a proxy signed in.
+    /// The request does not name a person whom a proxy signed in, or the headers that name one are
+    /// ignored.
     Absent,
     /// The proxy's secret is missing or wrong. The request counts as a failed login.
     Wrong,
@@ -37,10 +38,10 @@ pub(super) fn check_proof(
     let Some(user_header) = config.proxy_user_header.as_deref() else {
         return Ok(ProxyProof::Absent);
     };
-    match request_client_of(request).header_writer {
-        HeaderWriter::Client => return Ok(ProxyProof::Absent),
-        HeaderWriter::LocalProxy if secret.is_none() => return Ok(ProxyProof::Valid),
-        HeaderWriter::LocalProxy | HeaderWriter::Proxy => {}
+    match request_client_of(request).header_sender {
+        HeaderSender::Client => return Ok(ProxyProof::Absent),
+        HeaderSender::LocalProxy if secret.is_none() => return Ok(ProxyProof::Valid),
+        HeaderSender::LocalProxy | HeaderSender::Proxy => {}
     }
     let sent = single_value(request, PROXY_SECRET_HEADER)?;
     Ok(match (secret, sent) {

@@ -1,5 +1,5 @@
-//! Limits how many requests are answered, how many requests are stored as events, and how many
-//! failed logins are possible and logged.
+//! Limits the rates of webhook requests, of the events that they cause, of failed logins, and of
+//! lines in the log about failed logins.
 //!
 //! This module never waits. The caller refuses a request that exceeds its limit.
 
@@ -16,27 +16,30 @@ use crate::domain::ConnectionId;
 
 use super::client_address::limit_key;
 
-/// Maximum number of keys of one limiter. Before a limiter exceeds this maximum, it removes the key
-/// whose whole burst will be available earliest.
+/// Maximum number of keys of one limiter. Before a limiter exceeds this maximum, it removes all
+/// keys whose whole burst is available. If there are none, it removes the key whose whole burst
+/// will be available earliest.
 const KEYS_MAX: usize = 4_096;
 
-/// The rate limits of all requests, events and logins.
+/// The rate limits of webhook requests, of their events, and of failed logins.
 #[derive(Debug)]
 pub(super) struct RateLimits {
-    /// Create Defect requests of each connection.
+    /// Requests of each connection that are or may be Create Defect requests by their method and
+    /// path.
     create_requests: RateLimiter<ConnectionId>,
-    /// Requests of each connection that are not Create Defect requests. They have a separate rate,
-    /// so that they never use up the rate of Create Defect requests.
+    /// All other requests of each connection, except `probes`. They have a separate rate, so that
+    /// they never use up the rate of Create Defect requests.
     other_requests: RateLimiter<ConnectionId>,
-    /// Probes without a credential, for each connection that requires a credential from its
-    /// senders.
+    /// Probes whose credential is not checked or not valid, for each connection that requires a
+    /// credential.
     probes: RateLimiter<ConnectionId>,
     /// Events of each connection for requests that exceed their rate or are not recognised, and
     /// events that store the headers and the body of a refused Create Defect request.
     unexpected_events: RateLimiter<ConnectionId>,
-    /// Events of requests that match no connection, for each client address.
+    /// Events of requests that match no connection or whose sender is not authenticated, for each
+    /// client address.
     unmatched_by_client: RateLimiter<IpAddr>,
-    /// Events of requests that match no connection, in total.
+    /// Events of the same requests, for all client addresses together.
     unmatched_total: RateLimiter<()>,
     /// Failed logins of each client address.
     pub(super) failed_logins: RateLimiter<IpAddr>,
@@ -49,9 +52,10 @@ pub(super) struct RateLimits {
 pub(super) enum RateKind {
     /// A Create Defect request.
     Create,
-    /// Any other request of a sender, such as Defect KPIs.
+    /// Any other request, such as Defect KPIs.
     Other,
-    /// A probe without a credential, for a connection that requires a credential.
+    /// A probe whose credential is not checked or not valid, for a connection that requires a
+    /// credential.
     Probe,
 }
 
@@ -74,7 +78,7 @@ impl Default for RateLimits {
 }
 
 impl RateLimits {
-    /// Counts a request of a connection against its rate.
+    /// Counts a request of a connection against the rate of its kind.
     ///
     /// # Errors
     /// The request exceeds its rate. The error value is the time for which the sender must wait.
@@ -96,9 +100,10 @@ impl RateLimits {
 
     /// Whether a request may be stored as an event. If `connection` is `None`, the request is
     /// stored only within the rates of its client address and of all clients. The caller also
-    /// passes `None` for a refused sender. A request with a connection is always stored, unless
-    /// `is_unexpected` is true: the request exceeds its rate or is not recognised. Then it is
-    /// stored only within a rate of the connection.
+    /// passes `None` for a refused sender, and for a probe of a connection that requires a
+    /// credential. A request with a connection is always stored, unless `is_unexpected` is true:
+    /// the request exceeds its rate or is not recognised. Then it is stored only within a rate of
+    /// the connection.
     pub(super) fn may_store_event(
         &self,
         connection: Option<ConnectionId>,

@@ -56,8 +56,8 @@ impl RequestBody {
 }
 
 impl UnreadBody {
-    /// Reads and discards the rest of a small body. Reads nothing if `client_waits`: the client
-    /// sends the body only after it receives `100 Continue`. Returns false if the connection cannot
+    /// Reads and discards the rest of a small body. Reads nothing if `client_waits`: the client may
+    /// send the body only after it receives `100 Continue`. Returns false if the connection cannot
     /// be used for another request.
     pub(super) async fn discard_rest(&self, client_waits: bool) -> bool {
         let rest = std::mem::replace(&mut *self.0.lock(), Rest::Unavailable);

@@ -1,7 +1,7 @@
 //! Refuses requests that another site makes a browser send: requests for another host name (DNS
 //! rebinding), and changes from pages of another origin.
 //!
-//! Never checks requests to `/hooks`, because webhooks need no browser and no cookie.
+//! This module never checks requests to `/hooks`, because webhooks need no browser and no cookie.
 
 use std::net::IpAddr;
 use std::sync::Arc;

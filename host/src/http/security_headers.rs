@@ -1,7 +1,7 @@
 //! Adds security headers to every answer. They forbid browsers to load, run or frame anything that
 //! a handler does not explicitly allow.
 //!
-//! Never replaces a header that a handler has set.
+//! This module never replaces a header that a handler has set.
 
 use axum::http::header::{
     CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
@@ -9,8 +9,8 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The content security policy of answers that are not pages. It makes browsers load, run, frame
-/// and send nothing.
+/// The content security policy of answers for which the handler sets none. With it, browsers load
+/// and run nothing, send no form, and show the answer in no frame.
 const POLICY: &str =
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

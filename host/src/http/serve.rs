@@ -2,8 +2,8 @@
 //! shutdown.
 //!
 //! Clients without credentials never use unlimited resources. This module limits the number of
-//! their connections, and the times until the first byte, for the head of a request, and between
-//! two requests. If a client continues to send a body that was refused, the bytes and the time are
+//! connections, and the times until the first byte, for the head of a request, and between two
+//! requests. If a client continues to send a body that was refused, the bytes and the time are
 //! limited. The time for the last requests and answers after the shutdown begins is also limited.
 
 use std::convert::Infallible;
@@ -48,9 +48,9 @@ const STREAMS_MAX: u32 = 100;
 const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// The detail of the problem for a client with too many requests whose bodies are still arriving.
 const TOO_MANY_ARRIVING_REQUESTS: &str = "too many requests from this address arrive at once";
-/// The pause after a failed `accept`, for example because the process has no free file descriptors.
+/// The pause after a temporary error of `accept` that is not a client disconnect.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The value of the header `Connection` in the last answer on a connection.
+/// The value of the header `Connection` in an answer after which the server closes the connection.
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// How long requests on open HTTP/1.1 connections are still answered after the shutdown began. A
 /// client of HTTP/1.1 does not know yet that the server ends, and a proxy must not repeat a POST
@@ -58,9 +58,9 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// client without delay which of its requests is the last one that is answered.
 pub const LAST_REQUESTS_TIME: Duration = Duration::from_secs(1);
 
-/// Answers requests until `shutdown` is cancelled. After that, accepts the connections that are
-/// still in the kernel's queue, answers requests on open connections for [`LAST_REQUESTS_TIME`],
-/// and waits at most `drain` for answers in progress.
+/// Answers requests until `shutdown` is cancelled. Then accepts the connections in the kernel's
+/// queue, unless the service manager passed the socket. Answers requests of HTTP/1.1 for another
+/// [`LAST_REQUESTS_TIME`], and waits at most `drain` until all connections are closed.
 ///
 /// # Errors
 /// The listening socket failed permanently.
@@ -98,8 +98,7 @@ pub async fn serve(
             Err(error) => retry_or_fail(error).await?,
         }
     }
-    // If the service manager passed the socket, leave the connections in its queue to the next
-    // server.
+    // If the service manager passed the socket, the next server accepts the queued connections.
     let queued = (!is_passed).then(|| socket.into_queued_connections());
     for (accepted, peer) in queued.into_iter().flatten() {
         server.spawn_connection(accepted, peer).await;
@@ -132,7 +131,7 @@ struct Server {
 
 impl Server {
     /// Starts a task that serves a connection. If too many connections are open, first waits until
-    /// the new one can be admitted.
+    /// the new one is admitted. Closes the connection if it is not admitted.
     async fn spawn_connection(&self, accepted: AcceptedConnection, peer: Peer) {
         let client = tokio::select! {
             () = self.last_requests_over.cancelled() => return,
@@ -155,7 +154,7 @@ impl Server {
         });
     }
 
-    /// Waits until the last requests are answered and all connections are closed.
+    /// Waits until all connections are closed.
     async fn wait_for_connections(self) {
         self.tasks.close();
         self.tasks.wait().await;
@@ -163,7 +162,7 @@ impl Server {
 }
 
 /// Reads the header of the PROXY protocol and makes the TLS handshake, as far as `options` require
-/// them. Returns `None` if the client is too slow or sends something else.
+/// them. Returns `None` if one of them fails or takes too long.
 async fn open_connection(
     accepted: AcceptedConnection,
     options: &ConnectionOptions,
@@ -184,8 +183,8 @@ async fn open_connection(
     }
 }
 
-/// Answers the requests of one connection, until the client closes the connection, a time-out or
-/// the shutdown ends it, or the server closes it to admit a new connection.
+/// Answers the requests of one connection until it is closed: by the client, or by the server at a
+/// time-out, at the shutdown, to admit a new connection, or because a body was not read.
 async fn serve_client(
     stream: Box<dyn ByteStream>,
     client: Arc<Client>,
@@ -249,8 +248,8 @@ async fn serve_client(
     }
 }
 
-/// Answers a request. The connection counts as busy from the arrival of the whole request until its
-/// answer was sent.
+/// Answers a request. The connection counts as busy from the time at which no more of the request
+/// is read, until the HTTP library has received the whole answer.
 async fn answer_request(
     client: Arc<Client>,
     router: Router,

@@ -134,7 +134,7 @@ fn no_store() -> HeaderValue {
 }
 
 /// Checks the path to which a browser will be redirected after a sign-in. The result is always a
-/// path of this server: a requested path that leads to another host is replaced by `/`.
+/// path of this server: any other text is replaced by `/`.
 pub(super) fn local_path(requested: &str) -> String {
     let base = Url::parse(PARSE_BASE).ok();
     let joined = base.as_ref().and_then(|base| base.join(requested).ok());
@@ -274,7 +274,7 @@ pub(super) async fn begin(
     Ok(cookie)
 }
 
-/// Answers `POST /sign-out`. Ends the session.
+/// Answers `POST /sign-out`. Ends the session that the cookie identifies, if there is one.
 pub(crate) async fn sign_out(
     State(app): State<Arc<AppState>>,
     session: Session,

@@ -25,7 +25,8 @@ use super::same_site::authority;
 use super::session::{self, SignInQuery, local_path, redirect};
 use super::{AppState, audit, auth};
 
-/// Maximum time between the beginning and the end of a sign-in, seconds.
+/// The lifetime of the cookie of a sign-in, seconds. The browser must be back before the cookie
+/// expires.
 const LOGIN_S_MAX: u64 = 10 * 60;
 
 /// Extracts the state of the server.
@@ -110,8 +111,8 @@ fn configured_provider(app: &AppState) -> Result<&Oidc, Problem> {
 }
 
 /// The address of this server to which the identity provider redirects the browser back. It
-/// contains the host name that the browser uses. The provider accepts only addresses that are
-/// registered there.
+/// contains the host name that the browser uses, or that of the webhook URLs if the request names
+/// none. The provider accepts only addresses that are registered there.
 fn redirect_uri(app: &AppState, request: &Request) -> String {
     /// The path of the route that [`finish`] answers.
     const PATH: &str = "/sign-in/oidc/callback";
@@ -126,6 +127,7 @@ fn redirect_uri(app: &AppState, request: &Request) -> String {
 }
 
 /// Parses the cookie of a sign-in that has begun. Also returns the path to open after the sign-in.
+/// `None` if the cookie is not valid.
 fn parse_cookie(cookie: Secret) -> Option<(Login, String)> {
     let (random, next) = cookie.reveal().split_once('.')?;
     let next = String::from_utf8(BASE64URL_NOPAD.decode(next.as_bytes()).ok()?).ok()?;

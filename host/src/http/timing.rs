@@ -1,5 +1,5 @@
 //! The time-outs of one client connection. One time-out applies to the head of a request, and the
-//! other one to the pause before a request.
+//! other one to the pause between an answer and the next request.
 //!
 //! This module never limits the time for the body of a request or for the answer, because the
 //! handlers limit them. To start a time-out, a method only stores its deadline, and wakes no task:
@@ -18,15 +18,18 @@ enum AwaitedPart {
     Request(Instant),
     /// The rest of a request's head.
     Head(Instant),
-    /// No part: the head of the request is complete, and the request is not answered yet.
+    /// No part: a request whose head is complete is not answered yet, or the connection has not
+    /// begun to use HTTP.
     Nothing,
 }
 
 /// The time-outs of one client connection.
 pub(super) struct ConnectionTimeouts {
-    /// Maximum time from the first byte of a request until its head is complete.
+    /// Maximum time for the head of a request, from its first byte; for the first request, from the
+    /// beginning of HTTP on the connection.
     head_timeout: Duration,
-    /// Maximum time from the end of an answer until the first byte of the next request.
+    /// Maximum time from the end of an answer until the first byte of the next request; with
+    /// HTTP/2, until the head of the next request is complete.
     keep_alive_timeout: Duration,
     awaited_part: Mutex<AwaitedPart>,
     /// Whether the arrival of bytes never starts a time-out.
@@ -43,7 +46,8 @@ impl ConnectionTimeouts {
         }
     }
 
-    /// Starts the time-out for the head of a request, because a request has begun.
+    /// Starts the time-out for the head of a request, because HTTP begins on the connection or the
+    /// first byte of a request has arrived.
     pub(super) fn start_head_timeout(&self) {
         *self.awaited_part.lock() = AwaitedPart::Head(Instant::now() + self.head_timeout);
     }
@@ -53,7 +57,8 @@ impl ConnectionTimeouts {
         *self.awaited_part.lock() = AwaitedPart::Nothing;
     }
 
-    /// Starts the time-out for the pause before the next request, because an answer was sent.
+    /// Starts the time-out for the pause before the next request, because all requests are
+    /// answered.
     pub(super) fn start_keep_alive_timeout(&self) {
         *self.awaited_part.lock() = AwaitedPart::Request(Instant::now() + self.keep_alive_timeout);
     }
@@ -64,7 +69,7 @@ impl ConnectionTimeouts {
         self.ignores_received_bytes.store(true, Ordering::Relaxed);
     }
 
-    /// Records that bytes have arrived. The first bytes of a request start the time-out for its
+    /// Records that bytes have arrived. The first bytes after an answer start the time-out for a
     /// head.
     pub(super) fn record_received_bytes(&self) {
         if self.ignores_received_bytes.load(Ordering::Relaxed) {

@@ -1,10 +1,9 @@
 //! Webhooks: passes each request of Test Manager to the module that handles it, and answers in Test
 //! Manager's format.
 //!
-//! Every request becomes an event, and every answer contains the id of its event. The events of
-//! some requests are stored only within a rate limit: requests that match no connection, are not
-//! recognised, come from a refused sender or exceed the rate of their connection. This module never
-//! decides about a defect.
+//! Every request causes an event, and every answer contains the id of its event. The events of some
+//! requests are stored only within a rate limit; `record_and_respond` lists these requests. This
+//! module never decides about a defect.
 
 mod admission;
 mod answer;
@@ -46,7 +45,7 @@ pub(crate) use self::{body::read, classify::classify, request::token_and_path};
 /// The header that contains the id of the event. Every answer has this header.
 static EVENT_HEADER: HeaderName = HeaderName::from_static("jackfield-event");
 
-/// Handles every request to a path below `/hooks`.
+/// Handles every request to `/hooks` or to a path below it.
 pub(super) async fn receive(State(app): State<Arc<AppState>>, request: Request) -> Response {
     let (token, path) = request::token_and_path(request.uri().path());
     let active = app.services.connections.by_token(&TokenHash::of(&token));
@@ -55,8 +54,8 @@ pub(super) async fn receive(State(app): State<Arc<AppState>>, request: Request) 
     handle(app, target, request).await
 }
 
-/// Handles a webhook request from an admin. The admin has named the connection, so the request
-/// needs no token.
+/// Handles a webhook request from an account of the admin API. The account has named the
+/// connection, so the request needs no token.
 pub(super) async fn receive_for_connection(
     app: Arc<AppState>,
     active: Arc<ActiveConnection>,
@@ -104,13 +103,13 @@ pub(crate) fn is_recognised(
 struct Target {
     /// The connection of the request; `None` if the token matches no connection.
     active: Option<Arc<ActiveConnection>>,
-    /// The token in the path; empty if an admin sent the request.
+    /// The path segment where a token is expected; empty if an account sent the request.
     token: String,
     /// The path below the token, without the query.
     path: String,
     /// The kind of the request by its method and path.
     kind: WebhookKind,
-    /// Whether an admin sent the request. If so, neither a credential nor a rate is checked.
+    /// Whether an account sent the request. If so, address, credential and rate are not checked.
     is_by_admin: bool,
 }
 
@@ -139,8 +138,8 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
         received_at,
         started,
     );
-    // The header `traceparent` decides whether a trace is sampled. The header of a refused sender
-    // is ignored.
+    // The header `traceparent` decides whether a trace is sampled. Ignore the header if the request
+    // matches no connection or is refused.
     if active.is_some() && refusal.is_none() {
         app.services.history.keep_sender_trace(id, sender_trace(&request.headers));
     }
@@ -180,8 +179,9 @@ struct AnsweredRequest {
 }
 
 /// Stores the event of a request, and returns the response. The events of some requests are stored
-/// only within a rate limit: requests without the credential that their connection requires,
-/// requests that exceed their rate, unrecognised requests and requests that match no connection.
+/// only within a rate limit: requests of refused senders, probes of connections that require a
+/// credential, requests that exceed their rate, unrecognised requests and requests that match no
+/// connection.
 fn record_and_respond(
     app: &AppState,
     active: Option<&ActiveConnection>,
@@ -221,7 +221,7 @@ fn record_and_respond(
 }
 
 /// The name of the header in which senders of the connection send an API key. An admin chooses this
-/// name, so the name may not contain a word such as "key".
+/// name, so it need not contain a word such as "key".
 fn credential_header(active: &ActiveConnection) -> Option<&str> {
     match &active.connection.webhook_auth.credential {
         Some(WebhookCredential::ApiKey { header }) => Some(header),

@@ -44,7 +44,7 @@ struct ConnectionEntry {
 /// The cache entry of one project.
 #[derive(Default)]
 pub(super) struct ProjectEntry {
-    /// The last counts; `None` if no refresh has succeeded.
+    /// The last counts; `None` if there are none yet.
     pub(super) cached: Option<CachedCounts>,
     /// Whether the last refresh failed.
     pub(super) last_refresh_failed: bool,

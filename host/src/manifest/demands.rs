@@ -10,8 +10,8 @@ use super::place::PlaceKind;
 /// The origins and secrets that a connector requires, described in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Demands {
-    /// The origins to which the connector sends requests, as phrases such as `the address of the
-    /// setting url`.
+    /// The origins to which the connector sends requests, as phrases such as
+    /// `the address of the setting url`.
     pub origins: Vec<String>,
     /// The name of each secret, and a phrase that describes where the host sends the secret.
     pub secrets: Vec<(String, String)>,
@@ -22,7 +22,7 @@ pub struct Demands {
 pub struct DeclaredValue {
     /// The name of the setting or secret.
     pub name: String,
-    /// The title of the setting or secret, or else its description.
+    /// The title of the setting or secret, or else its description; empty if it has neither.
     pub label: String,
     /// Whether every connection must have a value for the setting or secret.
     pub is_required: bool,

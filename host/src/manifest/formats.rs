@@ -58,7 +58,8 @@ fn is_uri(text: &str) -> bool {
     text.bytes().all(is_allowed) && url::Url::parse(text).is_ok()
 }
 
-/// Accepts an e-mail address, except an address with a quoted name, such as `"a b"@example.com`.
+/// Accepts an e-mail address in ASCII, except an address with a quoted name, such as
+/// `"a b"@example.com`, and an address with an IP address.
 fn is_email(text: &str) -> bool {
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
     let Some((name, host)) = text.rsplit_once('@') else { return false };

@@ -1,5 +1,6 @@
-//! Derives the grants that a connector needs for the settings of one connection: origins, and a
-//! place for each secret. This module never grants anything; only a person does.
+//! Derives the grants that a connector needs for the settings of one connection: origins, a place
+//! for each secret, and whether it may read test data. This module never grants anything; only a
+//! person does.
 
 use std::collections::BTreeMap;
 
@@ -95,8 +96,9 @@ pub fn describe_place(place: &SecretPlace) -> String {
 
 impl Schema {
     /// Replaces the names of settings in a place by the values of the settings. Returns `None` if
-    /// one of the settings has no value. If the connector chose the origin that issues tokens, adds
-    /// this origin to `fixed`.
+    /// one of the settings has no value, and an error if the address that issues tokens is not a
+    /// URL with an origin. If the connector chose the origin that issues tokens, adds this origin
+    /// to `fixed`.
     fn resolve_place(
         &self,
         template: &PlaceTemplate,

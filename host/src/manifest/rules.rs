@@ -14,7 +14,7 @@ use super::compare::{
 use super::formats::{FORMATS, Format};
 use super::keywords;
 
-/// Maximum memory of one compiled `pattern`, bytes.
+/// Maximum memory of one compiled `pattern`, and of its cache of transitions, bytes each.
 const PATTERN_BYTES_MAX: usize = 256 * 1024;
 
 /// The types that the keyword `type` may contain.
@@ -65,7 +65,8 @@ impl Rules {
     /// Compiles the schema of one setting.
     ///
     /// # Errors
-    /// Returns the error of the first keyword whose value is not allowed.
+    /// Returns the error of the first keyword whose value is not allowed. One of `type`, `enum` and
+    /// `const` is required.
     pub(super) fn compile(schema: &Map<String, Value>) -> Result<Self, SchemaError> {
         if !["type", "enum", "const"].iter().any(|keyword| schema.contains_key(*keyword)) {
             return Err(SchemaError::new("must have the keyword \"type\", \"enum\" or \"const\""));
@@ -143,7 +144,8 @@ impl Rule {
         }
     }
 
-    /// Describes the requirement of the keyword, as a sentence whose subject is `subject`.
+    /// Describes the requirement of the keyword, as a sentence whose subject is `subject`. The
+    /// keyword `items` has sentences about each item instead.
     fn requirement(&self, subject: &str) -> String {
         let requirement = match self {
             Self::Type(types) => {
@@ -246,9 +248,9 @@ fn compile_pattern(value: &Value) -> Result<Regex, SchemaError> {
     })
 }
 
-/// Rewrites a pattern from the dialect of ECMA-262, which JSON Schema uses, to the dialect of the
-/// regex crate. In ECMA-262, `\d` and `\w` match only ASCII, and `[`, `&` and `~` in a character
-/// class are plain characters.
+/// Rewrites the parts of a pattern that often mean something else in the dialect of the regex crate
+/// than in ECMA-262, the dialect of JSON Schema. In ECMA-262, `\d` and `\w` match only ASCII, and
+/// `[`, `&` and `~` in a character class are plain characters.
 fn rewrite_ecma_pattern(pattern: &str) -> String {
     let mut rewritten = String::with_capacity(pattern.len());
     let mut characters = pattern.chars();

@@ -54,8 +54,8 @@ const SETTING_KEYWORDS: &[&str] = &[
     "jackfield:origin",
     "jackfield:lookup",
 ];
-/// Keywords that a secret may not have, because each of these keywords would show the value of the
-/// secret or a list of possible values.
+/// Keywords that a secret must not have: they would show its value or possible values, or apply
+/// only to values that the connector reads.
 const KEYWORDS_REFUSED_FOR_SECRETS: &[&str] =
     &["default", "const", "enum", "items", "examples", "jackfield:origin", "jackfield:lookup"];
 
@@ -132,7 +132,7 @@ impl Schema {
     /// Reads and checks a settings schema.
     ///
     /// # Errors
-    /// Returns the error of the first keyword that is unknown or has a value that is not allowed.
+    /// Returns the error of the first keyword or name that is unknown, missing or not allowed.
     pub(super) fn read(schema: &Value) -> Result<Self, SchemaError> {
         let Value::Object(schema) = schema else {
             return Err(SchemaError::new("must be an object with \"type\": \"object\""));

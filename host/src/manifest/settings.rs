@@ -1,5 +1,5 @@
-//! Checks the settings and secrets of a connection against the manifest, and reports each setting
-//! or secret that is wrong, missing or unknown. This module never reads the value of a secret.
+//! Checks the settings and secrets of a connection against the manifest, and reports settings and
+//! secrets that are wrong, missing or unknown. This module never reads the value of a secret.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ use super::schema::{SETTING_NAME_BYTES_MAX, SETTINGS_MAX};
 
 /// Maximum number of errors that are reported at once.
 const ERRORS_MAX: usize = SETTINGS_MAX;
-/// Maximum length of the reason in one error, characters. The reason may contain long lists and
-/// patterns of the schema.
+/// The length to which a longer reason in one error is cut, characters. The reason may contain long
+/// lists and patterns of the schema.
 const WHY_CHARS_MAX: usize = 1_000;
 /// Minimum similarity (0 to 1) between an unknown name and a declared name that an error suggests
 /// instead.
@@ -43,8 +43,8 @@ impl Manifest {
     /// reported only if `is_relevant` returns true for the name of the setting or secret.
     ///
     /// # Errors
-    /// Returns one error for each setting or secret that is wrong, missing or unknown. Each error
-    /// describes what is allowed.
+    /// Returns errors for the settings and secrets that are wrong, missing or unknown, at most 100
+    /// together. Each error describes what is allowed. A setting may have several errors.
     pub fn validate(
         &self,
         settings: &Settings,

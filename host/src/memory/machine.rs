@@ -21,7 +21,7 @@ pub(crate) fn describe_default() -> (u64, String) {
 }
 
 /// Returns the lower of the machine's memory and the limit of the control groups, in bytes, and the
-/// name of the lower value.
+/// name of the lower value. If both are unknown, returns an assumed value.
 fn allowed_bytes() -> (u64, &'static str) {
     let group = Groups::of_this_process().limit();
     let group = group.map(|bytes| (bytes, "the limit of the control group"));
@@ -124,7 +124,8 @@ impl Group {
         limits.filter_map(|file| read_number(&self.folder.join(file))).min()
     }
 
-    /// Returns how much memory the group may still use; `None` if the group has no limit.
+    /// Returns how much memory the group may still use; `None` if the group has no limit, or if its
+    /// use is not known.
     fn free(&self) -> Option<u64> {
         let used = read_number(&self.folder.join(self.files.used))?;
         let statistics = std::fs::read_to_string(self.folder.join("memory.stat"));

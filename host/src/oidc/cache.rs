@@ -1,5 +1,5 @@
 //! Caches the metadata and the keys that the provider publishes. Callers that wait at the same time
-//! share one fetch. While the provider cannot be reached, an old value is used.
+//! share one fetch. While the provider cannot be reached, an old value is used for at most a day.
 //!
 //! Because anybody can begin a sign-in, a value is never fetched twice at the same time, and is not
 //! fetched for some seconds after a failure.
@@ -64,8 +64,8 @@ impl<T: Send + Sync + 'static> Cache<T> {
         Self { state: Arc::new(Mutex::new(state)), tasks }
     }
 
-    /// Returns the value. Even an old value is returned at once, and is then fetched again in the
-    /// background.
+    /// Returns the value. An old value, up to [`STALE_TIME_MAX`], is returned at once too, and a
+    /// new value is fetched in the background.
     pub(super) async fn get<F>(&self, now: Instant, fetch: impl FnOnce() -> F) -> FetchResult<T>
     where
         F: Future<Output = Result<T, OidcError>> + Send + 'static,
@@ -79,8 +79,8 @@ impl<T: Send + Sync + 'static> Cache<T> {
         }
     }
 
-    /// Returns the value. If the cached value is older than `max_age`, a new value is fetched
-    /// first.
+    /// Returns the value. If there is no value, or if it is older than `max_age`, a new value is
+    /// fetched first. After a recent failure, returns its error instead.
     pub(super) async fn get_newer_than<F>(
         &self,
         now: Instant,
@@ -100,7 +100,7 @@ impl<T: Send + Sync + 'static> Cache<T> {
     }
 
     /// Returns the result from the cache, or the fetch in progress. Starts a fetch if none is in
-    /// progress.
+    /// progress and none has failed recently.
     fn look_up<F>(&self, now: Instant, max_age: Duration, fetch: impl FnOnce() -> F) -> Lookup<T>
     where
         F: Future<Output = Result<T, OidcError>> + Send + 'static,

@@ -73,7 +73,8 @@ impl Oidc {
     }
 
     /// Returns the key with this id, or the only key if no id is given. If no key is found, the
-    /// keys are fetched again, because the provider may have published a new key.
+    /// keys are fetched again, at most once in [`REFETCH_INTERVAL`], because the provider may have
+    /// published a new key.
     pub(super) async fn key(
         &self,
         provider: &Provider,

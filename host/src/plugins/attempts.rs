@@ -21,10 +21,10 @@ const EXTENSION: &str = "attempt";
 /// such attempt, the file need not be the cause: a power cut or `kill -9` may have ended the
 /// server.
 const UNFINISHED_MAX: u32 = 2;
-/// A file whose compiler died is compiled again if the memory limit is now at least this percentage
-/// of the limit in the last attempt.
+/// A file whose compiler died is compiled again if the time limit is now longer, or if the memory
+/// limit is now at least this percentage of the limit in the last attempt.
 const RETRY_MEMORY_PERCENT: u64 = 150;
-/// Maximum number of stored records.
+/// Maximum number of stored records before a new record is written.
 const RECORDS_MAX: usize = 200;
 
 /// The records of attempts, in the folder of compiled code.
@@ -35,8 +35,8 @@ pub(super) struct Attempts {
 /// The stored record of the attempts to compile a file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Record {
-    /// The number of attempts without a result, because the server was killed while the compiler
-    /// ran.
+    /// The number of attempts without a result: those in which the server was killed while the
+    /// compiler ran, and an attempt in progress.
     unfinished: u32,
     /// The reason why the compiler died; `None` if it did not die.
     died: Option<String>,
@@ -107,7 +107,7 @@ impl Attempts {
 }
 
 /// Reads the records in the folder of compiled code, and returns the reason for each blocked file.
-/// A blocked file is not compiled again.
+/// A blocked file is not compiled again with similar limits.
 pub(crate) fn blocked_files(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let records = entries.map(|entry| entry.path()).filter(|path| is_record(path));
@@ -126,8 +126,8 @@ impl Record {
         serde_json::from_slice(&fs::read(file).ok()?).ok()
     }
 
-    /// Returns the reason why the file is not compiled again with the limits of the last attempt;
-    /// `None` if the file is compiled again.
+    /// Returns the reason why the file is not compiled again with limits similar to those of the
+    /// last attempt; `None` if the file is compiled again.
     fn block_reason(&self, file: &Path) -> Option<PluginError> {
         let (times, file) = (self.unfinished, file.to_owned());
         match self.died.clone() {
@@ -137,7 +137,8 @@ impl Record {
         }
     }
 
-    /// Whether the limits of the last attempt were clearly smaller than these limits.
+    /// Whether the time limit is longer than in the last attempt, or the memory limit at least
+    /// [`RETRY_MEMORY_PERCENT`] percent of the limit in that attempt.
     fn had_smaller_limits(&self, limits: &CompileLimits) -> bool {
         limits.time_ms > self.time_ms
             || limits.memory_bytes / 100

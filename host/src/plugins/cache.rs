@@ -1,14 +1,13 @@
-//! The folder of compiled code. For each version, the folder contains the code and the manifest;
-//! the file names contain the SHA-256 of the connector's file and the fingerprint of the engine. With code and manifest, the
-//! server loads a version without the compiler and without a call of `describe`. The code of a
-//! component is machine code; the code of a script is the program that the runner of scripts made
-//! from it. The folder also contains the connector's file, so that it can be compiled again for
-//! another engine, and the compiled runner, which has no manifest.
+//! The folder of compiled code. For each version and each engine, it contains the code and the
+//! manifest. With both, the server loads a version without the compiler and without a call of
+//! `describe`. The code of a component is machine code; the code of a script is the program that
+//! the runner of scripts made from it. The folder also contains the connector's file, so that it
+//! can be compiled again for another engine, and the compiled runner, which has no manifest.
 //!
-//! The server runs this code without validating it. So no other user may write to the folder. A
-//! version is used only if its code and its manifest are byte for byte the ones that this server
-//! stored. The stored files may change, because a power cut may leave zeros in a file, and a backup
-//! may restore files of another server.
+//! The server runs this code without validating it. So other users must have no access to the
+//! folder. A version is used only if its code and its manifest are byte for byte the ones that this
+//! server stored. The stored files may change, because a power cut may leave zeros in a file, and a
+//! backup may restore files of another server.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
@@ -31,7 +30,7 @@ use super::kind::FileKind;
 
 /// The prefix of the names of temporary files and folders.
 const TEMPORARY_PREFIX: &str = ".temporary-";
-/// A temporary file that is older than this belongs to a process that was killed.
+/// A temporary file of at least this age belongs to a process that was killed.
 const ABANDONED_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The number of bytes that are read at once to compute the digest of a file.
 const DIGEST_BUFFER_BYTES: usize = 64 * 1024;
@@ -66,10 +65,10 @@ struct ManifestJson {
 }
 
 impl Cache {
-    /// Opens the folder. A new folder is created with access for this user only.
+    /// Opens the folder, and deletes all temporary files. Only this user has access to a new one.
     ///
     /// # Errors
-    /// The folder cannot be created or read, or other users may write to it.
+    /// The folder cannot be created or read, or other users have access to it.
     pub(super) fn open(folder: PathBuf, sealer: Sealer) -> Result<Self, StartError> {
         Self::open_and_delete_temporary(folder, Duration::ZERO, || Ok(sealer))
     }
@@ -282,7 +281,7 @@ fn compute_digest(code: &Path, manifest: Option<&ManifestJson>) -> io::Result<St
     Ok(HEXLOWER.encode(&hash.finalize()) + &HEXLOWER.encode(&manifest))
 }
 
-/// Creates a temporary file. If the file is not renamed, the next start of the server deletes it.
+/// Creates a temporary file. Dropping the returned value deletes it, unless it was renamed.
 pub(super) fn temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder)
 }
@@ -293,7 +292,7 @@ fn seal_context(sha256: &str, fingerprint: &str) -> String {
     format!("compiled/{sha256}-{fingerprint}")
 }
 
-/// Deletes the temporary files and folders of a process that was killed while it compiled.
+/// Deletes temporary files and folders of at least this age, and all of them if the age is zero.
 fn delete_temporary(folder: &Path, age: Duration) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

@@ -18,7 +18,7 @@ use crate::runtime::{Connector, Interfaces};
 pub enum ConnectorStatus {
     /// A version of the connector is in use, and no newer file has failed.
     Ready,
-    /// The first version of the connector is being compiled.
+    /// No version of the connector is in use yet; the first one is being compiled.
     Compiling,
     /// The newest file cannot be used; an older version may still be in use.
     Broken,

@@ -50,7 +50,7 @@ pub struct CheckReport {
     pub sha256: String,
     /// Size of the file, in bytes.
     pub bytes: u64,
-    /// The time to compile, link and describe the component, milliseconds.
+    /// The time to load the file, milliseconds. It is short if compiled code was already stored.
     pub compile_ms: u64,
     /// The manifest that `describe` returned.
     pub manifest: Manifest,
@@ -62,7 +62,7 @@ pub struct CheckReport {
     pub exports: Vec<String>,
 }
 
-/// Compiles a file, links it and calls its `describe`.
+/// Loads a file. If its compiled code is not stored yet, compiles it and calls its `describe`.
 ///
 /// # Errors
 /// The server cannot load the file. The error contains the reason.

@@ -37,7 +37,8 @@ pub enum StartError {
     /// The key that seals the digests of compiled code cannot be used.
     #[error("cannot use the key of the compiled code, remove it if it is damaged: {0}")]
     Key(#[from] SecretError),
-    /// The path of this program is not known. The server starts this program again as the compiler.
+    /// The file of this program cannot be found. The server starts this program again as the
+    /// compiler.
     #[error(
         "cannot open /proc/self/exe: {0}. Mount /proc: Jackfield starts this file again to compile \
          connectors"
@@ -143,10 +144,10 @@ pub enum PluginError {
     /// The compiled code cannot be stored.
     #[error("cannot store the compiled code: {0}")]
     Store(#[source] io::Error),
-    /// The stored file of an accepted version was changed after a person accepted the version.
+    /// The stored file of a version was changed after it was stored.
     #[error("{} was changed after it was stored: its SHA-256 differs", .0.display())]
     SourceChanged(PathBuf),
-    /// The plugins folder cannot be written.
+    /// The plugins folder cannot be read or written.
     #[error("cannot write into the plugins folder: {0}")]
     Folder(#[source] io::Error),
     /// The store does not have the file that the servers share, or has it with another content.

@@ -24,7 +24,7 @@ pub enum VersionError {
     /// No version of the connector can be used.
     #[error(transparent)]
     Unavailable(#[from] ConnectorUnavailable),
-    /// No kept version has this hash.
+    /// No kept version, or more than one, has a hash that begins with the given text.
     #[error("cannot use a version of `{name}`: {source}")]
     NoVersion {
         /// The name of the connector.

@@ -1,7 +1,7 @@
 //! Reads the plugins folder: which files it has, whether the files changed, and their content.
 //! Blocking calls run outside the threads of the async runtime.
 //!
-//! The file name extension is the only property of connectors that this file uses.
+//! This file never interprets the content of a connector.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -19,10 +19,10 @@ use crate::domain::Limits;
 use super::error::PluginError;
 use super::kind::FileKind;
 
-/// Maximum number of files that are read from the folder.
+/// Maximum number of connectors in the folder. Files of further connectors are ignored.
 const FILES_MAX: usize = 1_000;
-/// Maximum time for a call to the file system. A network file system may wait for its server
-/// forever.
+/// Maximum time for a call to the file system, including the wait for its permit. A network file
+/// system may wait for its server forever.
 const FILE_SYSTEM_CALL_MAX: Duration = Duration::from_secs(60);
 /// Limits the number of threads that read the folder. A thread that waits forever counts too.
 static READER_PERMITS: Semaphore = Semaphore::const_new(4);
@@ -114,8 +114,8 @@ impl FileStamp {
     }
 }
 
-/// Returns all `*.wasm` and `*.js` files of a folder, by stem. Symbolic links are followed. If two
-/// files have the same stem, neither of them can be used.
+/// Returns the `*.wasm` and `*.js` files of a folder, by stem, at most [`FILES_MAX`]. Symbolic
+/// links are followed. If two files have the same stem, neither of them can be used.
 pub(super) async fn list_files(folder: PathBuf) -> io::Result<BTreeMap<String, FoundFile>> {
     run_blocking(move || {
         let mut files = BTreeMap::new();

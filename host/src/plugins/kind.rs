@@ -6,7 +6,8 @@ use crate::domain::Limits;
 
 use super::error::PluginError;
 
-/// Maximum size of a script, bytes. Parsing a larger script in each run would need much time.
+/// Maximum size of a script, bytes. The runner evaluates the script in each run, and a larger
+/// script would need much time.
 const SCRIPT_BYTES_MAX: u64 = 512 << 10;
 
 /// The kind of a connector's file.
@@ -22,8 +23,8 @@ impl FileKind {
     /// Both kinds.
     pub(super) const ALL: [Self; 2] = [Self::Component, Self::Script];
 
-    /// Returns the kind of a file with this content. A text is a script; other content is a
-    /// component.
+    /// Returns the kind of a file with this content. A text is a script; other content, also empty
+    /// content, is a component.
     pub(super) fn of_content(content: &[u8]) -> Self {
         let is_text = !content.contains(&0) && std::str::from_utf8(content).is_ok();
         if is_text && !content.is_empty() { Self::Script } else { Self::Component }

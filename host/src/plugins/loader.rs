@@ -1,7 +1,7 @@
 //! Loads versions of connectors: from the folder of compiled code, or by compiling them.
 //!
-//! Files with the same content are loaded only once. This module never decides which version a
-//! connection uses.
+//! Connectors whose files have the same kind and content share one loaded version. This module
+//! never decides which version a connection uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -29,8 +29,7 @@ use super::error::{PluginError, StartError};
 use super::kind::FileKind;
 use super::scripts::{self, RUNNER_SHA256, script_text};
 
-/// Maximum number of superseded versions that stay loaded for connections that have not accepted
-/// the newest version.
+/// Maximum number of superseded versions that stay loaded. If it is reached, all are dropped.
 const SUPERSEDED_MAX: usize = 100;
 /// Maximum number of compiler processes at the same time.
 const COMPILERS_MAX: u32 = 2;
@@ -55,7 +54,7 @@ pub(super) struct VersionLoader {
     runner: OnceCell<ScriptRunner>,
     /// Loaded versions by kind and SHA-256.
     versions: Mutex<BTreeMap<(FileKind, String), Weak<Version>>>,
-    /// Older versions that connections still use, by connector and SHA-256.
+    /// Earlier versions that were requested, by connector and SHA-256.
     superseded: Mutex<BTreeMap<(ConnectorName, String), Arc<Connector>>>,
 }
 
@@ -180,7 +179,8 @@ impl VersionLoader {
         self.compile_permits.acquire_many(permits).await.ok()
     }
 
-    /// Compiles the content of a file, loads the compiled code and calls its `describe`.
+    /// Returns the cached version with this content. If there is none, compiles the content, loads
+    /// the compiled code and calls its `describe`.
     ///
     /// # Errors
     /// The host cannot use the file. The error contains the reason.
@@ -263,10 +263,10 @@ impl VersionLoader {
         Ok(runner)
     }
 
-    /// Compiles a superseded version again if its code was compiled for another engine.
+    /// Compiles a version again if its code for this engine is not in the cache.
     ///
     /// # Errors
-    /// The file of the version is not stored, or this engine refuses the file.
+    /// The file of the version is not stored or was changed, or the host cannot use it.
     pub(super) async fn recompile(
         &self,
         name: &ConnectorName,

@@ -41,7 +41,7 @@ const POLL_PERIOD: Duration = Duration::from_secs(2);
 /// The time after which folder and store are compared again while a file of the folder waits for a
 /// decision.
 const POLL_PERIOD_UNDECIDED: Duration = Duration::from_millis(500);
-/// The pause before the next attempt after a file could not be read, written or fetched.
+/// The pause after a file could not be read, written or fetched, or was not loaded yet.
 const FILE_RETRY: Duration = Duration::from_secs(30);
 /// The pause before a connector is compared again after the store failed. The pause doubles at each
 /// further failure.
@@ -354,7 +354,7 @@ impl Mirror {
     }
 
     /// Compares one connector, and executes the action that the rules choose. `expected` is the
-    /// identity of the folder that was compared before.
+    /// identity that the folder had when this round of comparisons began.
     async fn compare(
         &self,
         name: &ConnectorName,
@@ -463,7 +463,7 @@ impl ComparisonInput {
     }
 }
 
-/// Waits until another server has changed the connectors in the store.
+/// Waits until another server has changed the connectors in the store, or may have changed them.
 async fn connectors_changed(changes: &mut Changes) {
     while !matches!(changes.next().await, Change::Connectors | Change::Missed) {}
 }

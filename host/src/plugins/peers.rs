@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::domain::Clock;
-use crate::store::{ConnectorStore, LoadedConnectors, StoreError};
+use crate::store::{ConnectorStore, ServerReport, StoreError};
 use crate::transport::host_name;
 
 use super::catalog::Catalog;
@@ -92,7 +92,7 @@ impl Peers {
         });
         let connectors = loaded.collect();
         let (server, label, at) = (self.server, self.label.clone(), self.clock.now());
-        self.store.report_connectors(LoadedConnectors { server, label, at, connectors }).await
+        self.store.store_server_report(ServerReport { server, label, at, connectors }).await
     }
 
     /// Deletes the report of this server.
@@ -105,17 +105,17 @@ impl Peers {
     /// Returns the connectors of which the servers use different versions now.
     pub(super) async fn differences(&self) -> Result<Vec<ConnectorDifference>, StoreError> {
         let since = self.clock.now().checked_sub(REPORT_AGE_MAX).unwrap_or(Timestamp::MIN);
-        Ok(find_differences(&self.store.loaded_connectors(since).await?))
+        Ok(find_differences(&self.store.server_reports(since).await?))
     }
 }
 
 /// Returns the connectors of which these servers have loaded different versions.
-fn find_differences(servers: &[LoadedConnectors]) -> Vec<ConnectorDifference> {
+fn find_differences(servers: &[ServerReport]) -> Vec<ConnectorDifference> {
     let names: BTreeSet<&String> =
         servers.iter().flat_map(|server| server.connectors.keys()).collect();
     let mut differences = Vec::new();
     for name in names {
-        let version_at = |server: &LoadedConnectors| {
+        let version_at = |server: &ServerReport| {
             (server.label.clone(), server.connectors.get(name).cloned())
         };
         let servers: Vec<_> = servers.iter().map(version_at).collect();
@@ -195,9 +195,9 @@ mod tests {
         }
     }
 
-    fn server(label: &str, connectors: &[(&str, &str)]) -> LoadedConnectors {
+    fn server(label: &str, connectors: &[(&str, &str)]) -> ServerReport {
         let owned = |(name, sha256): &(&str, &str)| ((*name).to_owned(), (*sha256).to_owned());
-        LoadedConnectors {
+        ServerReport {
             server: Uuid::new_v4(),
             label: label.to_owned(),
             at: Timestamp::UNIX_EPOCH,

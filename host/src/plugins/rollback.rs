@@ -106,8 +106,9 @@ pub enum NotInUse {
 }
 
 impl Plugins {
-    /// Returns the kept versions of a connector. The version that came into use last is the first
-    /// one.
+    /// Returns the versions to which a person can roll back. The version that came into use last is
+    /// the first one. If the servers share their connectors, versions that only this server keeps
+    /// come last.
     #[must_use]
     pub fn versions(&self, name: &ConnectorName) -> Vec<KeptVersion> {
         let own = self.versions.list(name);
@@ -129,8 +130,8 @@ impl Plugins {
         }
     }
 
-    /// Compares the plugins folder with the store if the servers share their connectors.
-    /// Afterwards, the store has the version that this server uses.
+    /// If the servers share their connectors, compares the plugins folder with the store, and
+    /// changes the folder or the store where they differ.
     pub(super) async fn sync_with_store(&self, name: &ConnectorName) -> Result<(), StoreError> {
         match &self.mirror {
             Some(mirror) => mirror.sync_now(name).await,
@@ -143,8 +144,8 @@ impl Plugins {
     /// version is written. A file that cannot be used counts as the current version.
     ///
     /// # Errors
-    /// There is no such version, or the folder cannot be written, or the version does not come into
-    /// use.
+    /// There is no such version, the folder cannot be written, the version does not come into use,
+    /// or the store failed.
     pub async fn rollback(
         &self,
         name: &ConnectorName,
@@ -173,8 +174,8 @@ impl Plugins {
         Ok(RolledBack { from, to: sha256, file })
     }
 
-    /// Returns the SHA-256 of the version that a rollback replaces; `None` if it replaces a file
-    /// that cannot be used.
+    /// Returns the SHA-256 of the version that a rollback replaces. Returns `None` if it replaces
+    /// no version, or a file that cannot be used and is not the version that the servers share.
     fn current_version(
         &self,
         name: &ConnectorName,
@@ -200,7 +201,8 @@ impl Plugins {
         }
     }
 
-    /// Whether the file of the connector in the folder is not the file with this SHA-256.
+    /// Whether the file of the connector in the folder is not the file with this SHA-256; false if
+    /// the file cannot be read.
     async fn is_replaced(&self, name: &ConnectorName, sha256: &str) -> bool {
         let limits = self.loader.config.current().limits_of(name);
         mirror::has_other_file(&self.folder, name, sha256, &limits).await
@@ -228,8 +230,8 @@ impl Plugins {
         })
     }
 
-    /// Waits until this version is in use, or until its file has failed to load. `error_before` is
-    /// the error that the connector had before the file was written.
+    /// Waits until this version is in use, or until it is known that it will not be. `error_before`
+    /// is the error that the connector had before the file was written.
     ///
     /// # Errors
     /// The reason why the version is not in use.

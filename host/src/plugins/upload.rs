@@ -75,7 +75,7 @@ pub enum UploadError {
 /// The reason why a connector was not removed.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoveError {
-    /// The plugins folder has no file of this name.
+    /// Neither the plugins folder nor the store that the servers share has this connector.
     #[error("the plugins folder has no file of `{0}`")]
     Missing(ConnectorName),
     /// The store failed. It is not known whether the other servers still use the connector.
@@ -100,7 +100,8 @@ pub enum RemoveError {
 }
 
 impl Plugins {
-    /// Returns the maximum size of the file of the connector with this name, bytes.
+    /// Returns the maximum size of an uploaded file for this connector, bytes. The maximum for a
+    /// script may be lower.
     #[must_use]
     pub fn upload_bytes_max(&self, name: &ConnectorName) -> u64 {
         self.loader.config.current().limits_of(name).component_bytes
@@ -110,8 +111,8 @@ impl Plugins {
     /// waits until it is in use. Without `kind`, the content decides whether the file is a script.
     ///
     /// # Errors
-    /// The file cannot be used, or the plugins folder cannot be written, or the file does not come
-    /// into use.
+    /// The file cannot be used, the plugins folder cannot be written, the file does not come into
+    /// use, or it cannot be shared with the other servers.
     pub async fn upload(
         &self,
         name: &ConnectorName,
@@ -174,11 +175,12 @@ impl Plugins {
         self.loader.build(name, kind, content, limits).await
     }
 
-    /// Removes a connector's file from the plugins folder, and waits until no connection can use
-    /// the connector. The kept versions are not deleted, so a rollback can restore the connector.
+    /// Removes a connector's file from the plugins folder, and waits until no connection of this
+    /// server can use the connector, but not longer than 30 seconds. The kept versions are not
+    /// deleted, so a rollback can restore the connector.
     ///
     /// # Errors
-    /// The connector has no file, or the plugins folder cannot be written.
+    /// The connector does not exist, the plugins folder cannot be written, or the store failed.
     pub async fn remove(&self, name: &ConnectorName) -> Result<(), RemoveError> {
         let _one_at_a_time = self.file_change_lock.lock().await;
         if !self.remove_file(name).await? {
@@ -196,7 +198,7 @@ impl Plugins {
     }
 
     /// Removes the file of a connector. If the servers share their connectors, removes the file at
-    /// all servers. Returns whether the connector had a file.
+    /// all servers. Returns whether the connector existed.
     async fn remove_file(&self, name: &ConnectorName) -> Result<bool, RemoveError> {
         let name = name.clone();
         let Some(mirror) = &self.mirror else {

@@ -30,7 +30,8 @@ pub struct KeptVersion {
     pub sha256: String,
     /// The size of the file, bytes.
     pub bytes: u64,
-    /// The last time at which the version came into use, or at which the server started with it.
+    /// The last time at which the version came into use, or at which the server started with it. If
+    /// the servers share the version: the time when it was chosen last.
     pub used_from: SystemTime,
     /// The path of the kept file.
     pub file: PathBuf,
@@ -111,7 +112,7 @@ impl Versions {
     /// other kind. Returns the path of the new file.
     ///
     /// # Errors
-    /// The kept file was changed, or the plugins folder cannot be written.
+    /// The kept file cannot be read or was changed, or the plugins folder cannot be written.
     pub(super) fn restore(
         &self,
         name: &ConnectorName,
@@ -154,7 +155,7 @@ impl Versions {
 /// The reason why there is no version to which a connector can be rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoVersion {
-    /// Only the current version is kept.
+    /// No version other than the current one is kept.
     #[error("no other version of the connector is kept")]
     NoOther,
     /// More than one kept version begins with this text.

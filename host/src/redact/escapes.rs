@@ -166,7 +166,8 @@ fn utf16_unit(window: Window<'_>, at: usize) -> Utf16Unit {
         .map_or(Utf16Unit::None, Utf16Unit::Is)
 }
 
-/// Returns the character of an HTML entity. `name` is the entity without `&` and `;`.
+/// Returns the character of an HTML entity: one with a number, or one of the five entities of XML.
+/// `name` is the entity without `&` and `;`.
 pub(super) fn decode_entity(name: &[u8]) -> Option<char> {
     let name = std::str::from_utf8(name).ok()?;
     let Some(number) = name.strip_prefix('#') else {
@@ -196,7 +197,7 @@ fn match_char(c: char, rest: &[u8], to: usize, add_reading: &mut impl FnMut(usiz
     }
 }
 
-/// Returns the number of backslashes from `at` on.
+/// Returns the number of backslashes from `at` on, at most [`RUN_LENGTH_MAX`].
 fn count_backslashes(window: Window<'_>, at: usize) -> usize {
     let rest = window.text.get(at..).unwrap_or_default();
     rest.iter().take(RUN_LENGTH_MAX).take_while(|byte| **byte == b'\\').count()

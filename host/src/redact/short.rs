@@ -103,7 +103,8 @@ pub(super) fn match_short(
 /// character, and the position where the character begins or ends.
 type ReadNeighbour = fn(&[u8], usize) -> (u8, usize);
 
-/// Whether the occurrence is a whole word: the word continues neither before nor after it.
+/// Whether the occurrence is a whole word: the word continues neither before nor after it. An end
+/// of the secret that is not a letter always ends the word.
 fn is_word(
     secret: &str,
     text: &[u8],

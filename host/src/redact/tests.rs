@@ -133,10 +133,10 @@ fn a_token_with_special_characters_is_masked_completely_in_each_form() {
     );
 }
 
-/// A tracker can choose both a secret (the OAuth token that it issues) and the text that is searched
-/// for this secret (its answer). In this test, the token almost matches at each letter of the text.
-/// A search without a limit would take half a minute. Because of the limit, the text counts as a
-/// secret.
+/// A tracker can choose both a secret (the OAuth token that it issues) and the text that is
+/// searched for this secret (its answer). In this test, the token almost matches at each letter of
+/// the text. A search without a limit would take half a minute. Because of the limit, the text
+/// counts as a secret.
 #[test]
 fn a_text_designed_to_slow_the_search_does_not_slow_it() {
     let (token, pair) = ("a".repeat(4_000), "a".repeat(4_000) + ":s3cr3t/+");

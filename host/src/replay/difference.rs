@@ -1,4 +1,5 @@
-//! Compares the requests of a replay with the requests of the recorded run. Sends nothing.
+//! Compares the requests of a replay with the requests of the recorded run. This file sends
+//! nothing.
 
 use bytes::Bytes;
 use data_encoding::BASE64;
@@ -11,13 +12,13 @@ use crate::egress::{Comparison, Replay, TapedRequest};
 pub struct ReplayedRequest {
     /// How the recorded request and the request of the replay differ.
     pub difference: Difference,
-    /// The parts that differ: `url`, `headers`, `body`.
+    /// The parts that differ: `url`, `headers`, `body`; empty unless both runs sent the request.
     pub changed: Vec<&'static str>,
     /// The recorded request; `None` if only the replay sent the request.
     pub recorded: Option<RequestText>,
     /// The request of the replay; `None` if the replay did not send it.
     pub replayed: Option<RequestText>,
-    /// The status of the recorded answer; `None` if the recording has no answer.
+    /// The status of the recorded answer; `None` if no answer was recorded.
     pub status: Option<u16>,
 }
 
@@ -30,7 +31,7 @@ pub struct RequestText {
     pub url: String,
     /// The headers, without headers that contain credentials.
     pub headers: Vec<(String, String)>,
-    /// The body, if it is text and not too large.
+    /// The body, if it is text, not empty and not too large.
     pub body: Option<String>,
     /// The body in base64, if it is not text and not too large.
     pub body_base64: Option<String>,

@@ -13,7 +13,7 @@ use super::{Attachment, AttachmentKind, Gap, Subject, TestData};
 const FILES_MAX_CEILING: usize = 50;
 /// The largest `file_bytes_max` and `total_bytes_max` that a policy may have, bytes.
 const BYTES_MAX_CEILING: u64 = 256 * 1024 * 1024;
-/// Maximum length of a file name, characters.
+/// Maximum length of a file name before a number makes the name unique, characters.
 const FILE_NAME_CHARS_MAX: usize = 100;
 /// Characters that file systems or trackers refuse in a file name.
 const RESERVED_CHARACTERS: &str = "/\\<>:\"|?*";
@@ -22,7 +22,8 @@ const RESERVED_CHARACTERS: &str = "/\\<>:\"|?*";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AttachmentPolicy {
-    /// The kinds of files, in order of preference: `screenshot`, `robot-log`, `file`.
+    /// The kinds of files that may be sent, in order of preference: `screenshot`, `robot-log`,
+    /// `file`.
     pub kinds: Vec<String>,
     /// The maximum number of files.
     pub files_max: usize,
@@ -83,9 +84,9 @@ impl AttachmentPolicy {
         kinds.filter(|_| self.files_max > 0).collect()
     }
 
-    /// Selects the files for the tracker, and returns a gap for each other file of the chosen
-    /// kinds. `robot_log_bytes` is the size of the robot's log as a file; 0 if there is no log. If
-    /// the size of a file is unknown, the download must enforce `file_bytes_max`.
+    /// Selects the files for the tracker, and returns a gap for each other file of the allowed
+    /// kinds. `robot_log_bytes` is the size of the robot's log as a file; 0 if there is no log. A
+    /// file of unknown size counts as 0 bytes.
     pub(super) fn select(
         &self,
         data: &TestData,
@@ -118,7 +119,8 @@ impl AttachmentPolicy {
     }
 }
 
-/// Returns all files: the fetched attachments, the screenshots of assertions, and the robot's log.
+/// Returns all files: the attachments in the data, the screenshots of assertions, and the robot's
+/// log if it is not empty.
 fn available_files(data: &TestData, robot_log_bytes: u64) -> Vec<Attachment> {
     let is_robot_log = |file: &&Attachment| file.kind == AttachmentKind::RobotLog;
     let mut files: Vec<_> =
@@ -135,7 +137,7 @@ fn available_files(data: &TestData, robot_log_bytes: u64) -> Vec<Attachment> {
             });
         }
     }
-    // Screenshots of failed assertions come first, because people need them most.
+    // The screenshots of passed assertions come last, because people need the others more.
     let has_succeeded = |id: &str| {
         data.assertions.iter().any(|assertion| assertion.id == id && assertion.succeeded)
     };
@@ -152,7 +154,8 @@ fn available_files(data: &TestData, robot_log_bytes: u64) -> Vec<Attachment> {
     files
 }
 
-/// Changes the name of each file to a unique name without a path and without special characters.
+/// Changes the name of each file to a safe name: without a path, without characters that file
+/// systems or trackers refuse, and unique if case is ignored.
 pub fn safe_file_names(files: &mut [Attachment]) {
     let mut used_names = BTreeSet::new();
     for file in files {
@@ -172,7 +175,8 @@ pub fn safe_file_names(files: &mut [Attachment]) {
     }
 }
 
-/// Returns a file name without a path, and without characters that file systems or trackers refuse.
+/// Returns the last part of a path, at most [`FILE_NAME_CHARS_MAX`] characters long and without
+/// characters that file systems or trackers refuse. Returns `file` if no character remains.
 fn safe_file_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let safe: String = last
@@ -182,7 +186,7 @@ fn safe_file_name(name: &str) -> String {
         .collect();
     let safe = safe.trim().trim_matches('.').trim();
     let length = safe.chars().count();
-    // Cut the beginning of the name, because its end is the extension.
+    // Cut the beginning of a long name, because its end is the extension.
     let safe: String = safe.chars().skip(length.saturating_sub(FILE_NAME_CHARS_MAX)).collect();
     let safe = safe.trim_start_matches(['.', ' ']);
     if safe.is_empty() { "file".to_owned() } else { safe.to_owned() }

@@ -1,5 +1,5 @@
 //! The data of a failed test, as templates read it. The names of all values are in snake_case. A
-//! value that Test Manager does not return is absent.
+//! value that Test Manager does not return is absent or empty.
 //!
 //! Source: public code of Test Manager's clients declares these data types. All texts are
 //! untrusted: people and tests wrote them.
@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::domain::{FailedTest, StringEnum as _, string_enum};
 
 string_enum! {
-    /// A part of the data of a failed test. Each part is fetched only if a template, a rule or a
-    /// connector uses it.
+    /// A part of the data of a failed test. Each part is fetched only if a template, a rule, the
+    /// attachment policy, a connector or another part needs it.
     pub enum Subject {
         /// The project that the failed test belongs to.
         Project = "project",
@@ -80,7 +80,7 @@ pub struct TestData {
     pub history: Vec<PastResult>,
     /// The files of the log and the screenshots of assertions, without their content.
     pub attachments: Vec<Attachment>,
-    /// The parts that could not be fetched, each with the reason.
+    /// The parts and files that are missing or incomplete, each with the reason.
     pub gaps: Vec<Gap>,
 }
 
@@ -194,7 +194,7 @@ pub struct TestCaseLog {
     pub detail_link: Option<String>,
     /// The id of the defect that Test Manager already has for this log.
     pub defect_id: Option<String>,
-    /// The conditions that were true after the test.
+    /// The conditions that the test case requires after the test.
     pub post_condition: Option<String>,
 }
 
@@ -222,7 +222,7 @@ pub struct RobotLog {
     pub at: Option<String>,
     /// The log level, such as "Error" or "Warn".
     pub level: Option<String>,
-    /// The text of the line, in which secrets are masked before a template reads it.
+    /// The text of the line. Secrets in it are masked before a template reads it.
     pub message: String,
 }
 
@@ -270,7 +270,7 @@ pub struct PastResult {
     pub test_execution_id: Option<String>,
     /// The result, such as "Passed".
     pub result: Option<String>,
-    /// The end of the earlier test, RFC 3339.
+    /// The end of the earlier test, or else its start, RFC 3339.
     pub finished_at: Option<String>,
 }
 
@@ -304,11 +304,11 @@ pub struct Attachment {
     pub size: Option<u64>,
 }
 
-/// A part of the data that could not be fetched, and the reason.
+/// A part of the data or a file that is missing or incomplete, and the reason.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gap {
-    /// The missing part, such as "the robot's log".
+    /// The part or the file, such as "the robot's log".
     pub what: String,
     /// The reason, as the second half of a sentence: "Test Manager answered 403".
     pub why: String,

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::TestData;
 use super::markup::placeholder;
 
-/// Maximum size of one text, bytes.
+/// The size to which a longer text is cut, bytes. An ellipsis follows.
 const TEXT_BYTES_MAX: usize = 8 * 1024;
 /// Maximum number of items of each list, except the robot's log.
 const ITEMS_MAX: usize = 200;
@@ -44,8 +44,9 @@ fn limit_texts(value: &mut Value) {
     }
 }
 
-/// Cuts a text to its maximum size. Removes characters that trackers refuse, and characters that
-/// make a text look like another text.
+/// Cuts a text to [`TEXT_BYTES_MAX`], and changes its line ends to `\n`. Removes characters that
+/// trackers refuse, characters that make a text look like another text, and the characters of
+/// placeholders.
 pub(super) fn clean_text(text: &str) -> String {
     let end = text.floor_char_boundary(TEXT_BYTES_MAX);
     let (kept, cut) = text.split_at_checked(end).unwrap_or((text, ""));

@@ -1,8 +1,8 @@
 //! The template engine: minijinja with limits. A template never reads anything but the data of the
 //! failed test.
 //!
-//! Fuel limits the time and the memory of a template: minijinja consumes fuel for each instruction,
-//! and for each byte that the template outputs or copies.
+//! Fuel limits the time and the memory of a template: minijinja consumes fuel for instructions, and
+//! for the bytes that the template outputs or copies.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,16 +18,16 @@ use super::markup::placeholder;
 
 /// Maximum size of a template, bytes.
 pub(super) const TEMPLATE_BYTES_MAX: usize = 32 * 1024;
-/// The fuel of one template. An instruction costs 1, and 64 bytes of text cost 1.
+/// The fuel of one template. Most instructions cost 1, and 64 bytes of text cost about 1.
 const TEMPLATE_FUEL: u64 = 100_000;
-/// Maximum depth of nested lists in the output of an expression. Lists that are nested more deeply
-/// are left out.
+/// Maximum depth of nested lists in a value that is formatted as text. Lists that are nested more
+/// deeply are left out.
 const LIST_DEPTH_MAX: usize = 8;
 
 /// How a template inserts values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OutputMode {
-    /// Inserts each value unchanged.
+    /// Inserts each value as text, and escapes nothing.
     Text,
     /// Inserts a placeholder for each value, because a value must not be read as Markdown.
     Markdown,
@@ -47,7 +47,8 @@ pub(super) struct ExpandedTemplate {
 /// The reason why a template cannot be used, and the position of the error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TemplateError {
-    /// The line and the column, both counted from 1; absent if minijinja does not report them.
+    /// The line and the column, both counted from 1; absent if the line is not known. The column is
+    /// 1 if only the line is known.
     pub(super) position: Option<(usize, usize)>,
     /// What is wrong with the template, as a text for people.
     pub(super) reason: String,
@@ -104,7 +105,7 @@ pub(super) fn used_names(source: &str) -> Result<Vec<String>, TemplateError> {
     Ok(names)
 }
 
-/// Returns the line and the column of a byte, both counted from 1.
+/// Returns the line and the column of the byte at index `byte` of `source`, both counted from 1.
 pub(super) fn line_and_column(source: &str, byte: usize) -> (usize, usize) {
     let before = source.get(..byte).unwrap_or(source);
     let line = before.rsplit('\n').next().unwrap_or_default();
@@ -120,7 +121,8 @@ fn new_environment<'s>(mode: OutputMode, values: &Arc<Mutex<Vec<String>>>) -> En
     environment.set_undefined_behavior(UndefinedBehavior::Chainable);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.remove_global("debug");
-    // These filters mark a text as safe markup. No text of a test is safe.
+    // `safe`, `escape` and `e` mark a text as safe markup, but no text of a test is safe. `pprint`
+    // is for debugging only.
     for filter in ["safe", "escape", "e", "pprint"] {
         environment.remove_filter(filter);
     }
@@ -162,7 +164,8 @@ fn write_value(
     Ok(())
 }
 
-/// Formats a value for people: a missing value is empty, a list is separated by commas.
+/// Formats a value for people: a missing value becomes an empty text, a map becomes JSON, and the
+/// items of a list are separated by commas.
 fn format_value(value: &Value, depth: usize) -> String {
     match value.kind() {
         ValueKind::Undefined | ValueKind::None => String::new(),

@@ -1,5 +1,5 @@
-//! Adds the template filters `date`, `pretty` and `truncate` to the filters of minijinja. A filter
-//! never changes a value that it cannot read.
+//! Adds the template filters `date`, `pretty` and `truncate` to the filters of minijinja. None of
+//! the three changes a value that it cannot read.
 
 use jiff::Timestamp;
 use minijinja::{Environment, Value};
@@ -23,7 +23,8 @@ fn pretty_json(text: Value) -> Value {
     pretty.map_or(text, Value::from)
 }
 
-/// Cuts a text to a number of characters. A text that was cut ends with an ellipsis.
+/// Cuts a longer text to `characters_max` characters, at least 1. The last of them is an ellipsis.
+/// Returns any other value unchanged.
 fn truncate_text(text: Value, characters_max: usize) -> Value {
     match text.as_str() {
         Some(long) if long.chars().count() > characters_max => {

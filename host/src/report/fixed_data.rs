@@ -13,11 +13,13 @@ use crate::domain::{FailedTest, OutboundCall};
 /// The content of each attachment.
 const ATTACHMENT_CONTENT: &[u8] = b"the content of a sample file";
 
-/// A [`TestDataSource`] that always returns the same data.
+/// A [`TestDataSource`] that always returns the same data, whichever parts are requested. The JSON
+/// of a part is that of [`TestData`], not that of Test Manager.
 pub struct FixedData(TestData);
 
 impl FixedData {
-    /// Creates a source that returns `data` with the ids and the link of `test`.
+    /// Creates a source that returns `data` with the ids and the link of `test`. The size of each
+    /// attachment becomes that of the content that the source returns.
     #[must_use]
     pub fn with_ids_of(test: &FailedTest, data: TestData) -> Self {
         let TestData { test_execution_id, test_case_id, variation_id, link, .. } =

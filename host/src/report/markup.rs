@@ -48,7 +48,7 @@ string_enum! {
     }
 }
 
-/// The error if the maximum length of a text is too small for the marker.
+/// The maximum length of a text is too small for the marker and the markup around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("max-characters = {characters_max} is too small for the marker and the markup around it")]
 pub struct TextLimitTooSmall {
@@ -56,16 +56,17 @@ pub struct TextLimitTooSmall {
     pub characters_max: u32,
 }
 
-/// Renders a CommonMark text as HTML. HTML in the text is shown as text, and images become links.
-/// All links are http, https or mailto addresses.
+/// Renders a CommonMark text as HTML. HTML in the text is shown as text, and images become links. A
+/// link whose address a report may not contain, such as one with another scheme than http, https or
+/// mailto, becomes text.
 #[must_use]
 pub fn markdown_as_html(text: &str) -> String {
     let canonical = ExpandedTemplate { text: text.to_owned(), values: Vec::new() };
     html::render(&Document::parse(&canonical))
 }
 
-/// Renders the document in a markup. If a marker is given, the first line contains it. The text is
-/// cut to at most `characters_max` characters (Unicode scalar values).
+/// Renders the document in a markup. If a marker is given, the first line contains it. The document
+/// is cut so that the text has at most `characters_max` characters (Unicode scalar values).
 pub(super) fn render(
     document: &Document,
     markup: Markup,

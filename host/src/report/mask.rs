@@ -1,5 +1,5 @@
-//! Masks secrets in the data of tests: arguments, logs and assertions. A masked value never reaches
-//! a template, a tracker or a connector.
+//! Masks secrets in the data of tests: arguments, logs, assertions, steps and custom fields. A
+//! masked value never reaches a template, a tracker or a connector.
 
 use std::sync::LazyLock;
 
@@ -13,12 +13,12 @@ use super::TestData;
 const MASK_TEXT: &str = "***";
 /// Maximum number of patterns of a connection, and maximum number of names.
 const PATTERNS_MAX: usize = 50;
-/// Maximum length of a pattern in characters, and of a name in bytes.
+/// Maximum length of a pattern in characters, and of a normalized name in bytes.
 const PATTERN_CHARS_MAX: usize = 500;
-/// Maximum memory of a compiled pattern, bytes.
+/// Maximum memory of a compiled pattern, and of its cache of transitions, bytes each.
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
-/// The value of an argument or of a JSON member is masked if its name contains one of these words.
-/// Names are compared in lower case and without separators.
+/// The value of an argument, JSON member or custom field is masked if its name contains one of
+/// these words. Names are compared in lower case and without separators.
 const SECRET_NAMES: [&str; 16] = [
     "password",
     "passwd",
@@ -64,7 +64,8 @@ static DEFAULT_PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
 pub struct MaskSettings {
     /// Whether values that look like passwords, tokens, secrets or keys are masked.
     pub defaults: bool,
-    /// Further names of arguments whose values are masked.
+    /// Further words: a value is masked if the name of its argument, JSON member or custom field
+    /// contains one of them.
     pub names: Vec<String>,
     /// Regular expressions whose matches are masked. If an expression has a group `value`, only
     /// this group is masked.
@@ -78,7 +79,8 @@ impl Default for MaskSettings {
 }
 
 impl MaskSettings {
-    /// Adds the names and patterns of other settings, so that at least the same values are masked.
+    /// Adds other settings, so that each value is masked that either of the two settings would
+    /// mask.
     pub fn include(&mut self, other: Self) {
         self.defaults |= other.defaults;
         for (list, additions) in
@@ -170,7 +172,7 @@ impl Mask {
     }
 
     /// Masks values in a JSON text. A value is masked if the name of its member is that of a
-    /// secret, or where a pattern matches. A text that is not JSON is masked only where a pattern
+    /// secret. Other texts in the JSON, or a text that is not JSON, are masked only where a pattern
     /// matches.
     #[must_use]
     pub fn mask_arguments(&self, text: &str) -> String {
@@ -227,7 +229,8 @@ fn mask_match(captures: &Captures<'_>) -> String {
     format!("{before}{MASK_TEXT}{after}")
 }
 
-/// Compiles a pattern. Refuses a pattern that is too long, or that matches an empty text.
+/// Compiles a pattern. Refuses a pattern that is empty, too long, not valid or too large, or that
+/// matches an empty text.
 fn compile_pattern(pattern: &str) -> Result<Regex, InvalidMask> {
     if pattern.is_empty() || pattern.chars().count() > PATTERN_CHARS_MAX {
         return invalid_mask(format!("a pattern must have 1 to {PATTERN_CHARS_MAX} characters"));

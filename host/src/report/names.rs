@@ -10,7 +10,8 @@ use super::Subject;
 use super::engine::TemplateError;
 use super::engine::line_and_column;
 
-/// The names that a template may use, each with the part of the data that contains the value.
+/// The names that a template may use, except `attachments`, each with the part of the data that
+/// contains the value; `None` if no part is fetched for the value.
 const SUBJECT_OF_NAME: [(&str, Option<Subject>); 17] = [
     ("test_execution_id", None),
     ("test_case_id", None),
@@ -36,7 +37,7 @@ const SUBJECT_OF_NAME: [(&str, Option<Subject>); 17] = [
 const SUBJECTS_OF_ATTACHMENTS: (&str, [Subject; 2]) =
     ("attachments", [Subject::Assertions, Subject::Attachments]);
 
-/// Returns the parts of the data that contain these names.
+/// Returns the parts of the data that contain the values of these names.
 pub(super) fn subjects(names: &[String]) -> BTreeSet<Subject> {
     let mut subjects = BTreeSet::new();
     for name in names {

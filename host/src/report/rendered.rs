@@ -9,10 +9,10 @@ use super::{Attachment, Gap, Mask, ReportSettings, TestData, defaults};
 const GAPS_HEADING: &str = "What is missing or incomplete here";
 /// Maximum number of gaps that a text contains.
 const GAPS_MAX: usize = 20;
-/// Maximum length of one gap in a text, characters.
+/// The length to which a longer gap is cut in a text, characters. An ellipsis follows.
 const GAP_CHARS_MAX: usize = 400;
 
-/// Maximum size of the robot's log as a file, bytes.
+/// Maximum size of the robot's log as a file, bytes. A note about older lines is not counted.
 const ROBOT_LOG_BYTES_MAX: usize = 1024 * 1024;
 
 /// A field of the tracker with its value.
@@ -51,8 +51,9 @@ pub struct Report {
 }
 
 impl Report {
-    /// Masks the data and renders the templates. If a template fails, the default template replaces
-    /// it, and a note in the texts reports the failure.
+    /// Masks the data and renders the templates. If the template of a text fails, the default
+    /// replaces the template. If that of a field fails, the field is left out. A note in the
+    /// description and the comment reports this.
     #[must_use]
     pub fn new(settings: &ReportSettings, data: TestData) -> Self {
         Self::with_notes(settings, data, &[])
@@ -135,8 +136,8 @@ impl Report {
         &self.fields
     }
 
-    /// Returns the files for the tracker. The content of the file of kind `RobotLog` is
-    /// [`Self::robot_log`].
+    /// Returns the files for the tracker. [`Self::robot_log`] is the content of the kind
+    /// `RobotLog`.
     #[must_use]
     pub fn attachments(&self) -> &[Attachment] {
         &self.attachments
@@ -155,7 +156,7 @@ impl Report {
     }
 }
 
-/// Masks the data. If the mask settings are not valid, removes all data that may contain secrets.
+/// Masks the data. If the mask settings are not valid, removes the data that a mask could change.
 fn mask_data(settings: &ReportSettings, data: &mut TestData, notes: &mut Vec<String>) {
     match Mask::new(&settings.mask) {
         Ok(mask) => mask.apply(data),
@@ -168,7 +169,7 @@ fn mask_data(settings: &ReportSettings, data: &mut TestData, notes: &mut Vec<Str
     }
 }
 
-/// Describes the gaps for people, one line for each.
+/// Describes the first gaps for people, one text for each, and the number of the others.
 fn gap_lines(gaps: &[Gap]) -> Vec<String> {
     let line = |gap: &Gap| {
         let text = clean_text(&format!("{}: {}", gap.what, gap.why));
@@ -205,9 +206,9 @@ fn robot_log_text(data: &TestData) -> String {
 struct TemplateRenderer {
     /// The data of the test, in the form that templates read.
     context: engine::TemplateContext,
-    /// A note for people about each template that failed.
+    /// The notes for people, for example about each template that failed.
     notes: Vec<String>,
-    /// The gaps as lines, which are added to each text whose template does not show them.
+    /// The gaps as texts, which are added to each document whose template does not show them.
     gaps: Vec<String>,
 }
 
@@ -240,7 +241,7 @@ impl TemplateRenderer {
         document
     }
 
-    /// Renders the template, or the default if the template fails.
+    /// Renders the template, or the default if there is no template or the template fails.
     fn expand_or_default(
         &mut self,
         text_name: &str,
@@ -293,8 +294,7 @@ fn shows_gaps(template: &str) -> bool {
     engine::used_names(template).is_ok_and(|names| names.iter().any(is_gaps))
 }
 
-/// Reads the value of a field from an expanded template. Returns `None` if the value is empty or
-/// null.
+/// Reads the value of a field from an expanded template. Returns `None` for an empty text or null.
 fn parse_field_value(text: &str, mode: OutputMode) -> serde_json::Result<Option<FieldValue>> {
     if mode != OutputMode::Json {
         let text = text.trim();

@@ -48,9 +48,9 @@ pub struct ReportSettings {
     pub comment_template: Option<String>,
     /// Further fields of the tracker, in order.
     pub fields: Vec<FieldTemplate>,
-    /// The values to mask in everything that comes from tests.
+    /// Which values of tests are masked.
     pub mask: MaskSettings,
-    /// The files that are sent to the tracker.
+    /// Which files are sent to the tracker.
     pub attachments: AttachmentPolicy,
     /// Rules that replace settings of the connection for some failed tests. Only the first rule
     /// whose conditions are all met is used.
@@ -85,7 +85,7 @@ impl FieldTemplate {
 /// A problem with one member of the report settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingsProblem {
-    /// The member, such as `title_template`.
+    /// The member, such as `title_template` or `fields[0]`; `report` for all settings together.
     pub member: String,
     /// What is wrong with the member, for the admin.
     pub why: String,
@@ -98,7 +98,7 @@ impl fmt::Display for SettingsProblem {
 }
 
 impl ReportSettings {
-    /// Reads the object without checking its templates.
+    /// Reads the object without checking templates, patterns and limits.
     ///
     /// # Errors
     /// Returns a problem for each member that is unknown or has the wrong type.
@@ -128,7 +128,8 @@ impl ReportSettings {
     /// Reads and checks the object before it is saved.
     ///
     /// # Errors
-    /// Returns every problem of every member. Problems of a template have a line and a column.
+    /// Returns the problems of members that cannot be read. If all can be read, returns the first
+    /// problem of each template and of each other setting.
     pub fn check(object: &Settings) -> Result<Self, Vec<SettingsProblem>> {
         let settings = Self::read(object)?;
         let mut problems = settings.find_problems();
@@ -174,7 +175,7 @@ impl ReportSettings {
         subjects
     }
 
-    /// Returns every problem of the settings, for the admin.
+    /// Returns the problems of the settings for the admin, only the first one of each template.
     fn find_problems(&self) -> Vec<SettingsProblem> {
         let mut problems = Vec::new();
         let mut add_problem = |member: String, why: Option<String>| {

@@ -11,8 +11,8 @@ use crate::domain::OutboundCall;
 
 use super::{Attachment, Gap, Subject, TestData};
 
-/// Reads the data of one failed test. Each part is requested at most once, when it is first needed.
-/// A part that cannot be fetched becomes a [`Gap`], so that a fetch never fails as a whole.
+/// Reads the data of one failed test. Each part is fetched at most once, when it is first needed. A
+/// part that cannot be fetched becomes a [`Gap`], so that a fetch never fails as a whole.
 #[async_trait]
 pub trait TestDataSource: Send + Sync {
     /// Fetches the requested parts, and adds a gap for each part that could not be fetched by
@@ -20,8 +20,8 @@ pub trait TestDataSource: Send + Sync {
     /// requested.
     async fn fetch(&self, subjects: &BTreeSet<Subject>, read_until: Instant) -> TestData;
 
-    /// Fetches one part and returns it as the JSON that Test Manager sent. A list contains the same
-    /// items that [`Self::fetch`] reads.
+    /// Fetches one part and returns it as JSON: if it comes from Test Manager, with the members
+    /// that Test Manager sent. A list contains the same items that [`Self::fetch`] reads.
     ///
     /// # Errors
     /// The part could not be fetched; the gap contains the reason.

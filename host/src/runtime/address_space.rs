@@ -17,7 +17,8 @@ pub(super) const ON_DEMAND_MEMORY_BYTES: u64 = 128 << 20;
 /// The address space that is reserved for further growth when a memory grows beyond
 /// [`ON_DEMAND_MEMORY_BYTES`], bytes. Without this reserve, each growth would move the memory.
 pub(super) const GROWTH_RESERVE_BYTES: u64 = 32 << 20;
-/// The address space of one run if there is no pool, bytes: one memory, the tables and the stack.
+/// The address space that is planned for one slot if there is no pool, bytes: one memory, the
+/// tables and the stack.
 const ON_DEMAND_RUN_BYTES: u64 = ON_DEMAND_MEMORY_BYTES + (4 << 20);
 /// The address space that must stay free for the server's heap, threads, compiled code and
 /// database, bytes.

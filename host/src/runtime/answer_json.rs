@@ -1,5 +1,5 @@
-//! Converts the values that exports return into JSON. Recordings store this JSON, and a replay
-//! compares it with its recording. Never redacts a value.
+//! Converts the values that exports return into JSON. A recording contains this JSON. A replay
+//! compares the JSON of its own result with the recorded JSON. Never redacts a value.
 
 use serde_json::{Value, json};
 
@@ -10,8 +10,7 @@ use super::sandbox::ExportAnswer;
 
 /// A value that an export returns, and that can be converted into JSON.
 pub trait AnswerJson {
-    /// Returns the value as JSON. The JSON contains no secret, because the value was redacted when
-    /// it was checked.
+    /// Returns the value as JSON. The value was redacted before, when it was checked.
     fn json(&self) -> Value;
 }
 

@@ -1,8 +1,9 @@
 //! Contains the Rust types for the WIT contract: the generated bindings, and the conversions of the
 //! arguments and return values of exports.
 //!
-//! This file checks every value that a guest returns, so no other file gets an unchecked value.
-//! Each exported interface is bound separately, so a connector may export any of them.
+//! This file checks the defects, counts, choices, names and errors that guests return, so no other
+//! file gets them unchecked. Each exported interface is bound separately, so a connector may export
+//! any of them.
 
 use crate::domain::{
     Choice, ChoicesPage, ConnectorFault, Counts, CurrentDefect, Defect, FailedTest, Reason,
@@ -87,8 +88,7 @@ const CHOICES_MAX: usize = 10_000;
 const DESCRIPTION_BYTES_MAX: usize = 65_536;
 /// Maximum length of the name of a setting in an error, bytes.
 const SETTING_NAME_BYTES_MAX: usize = 64;
-/// How long the host waits after the error `rate-limited` if the connector does not return a wait,
-/// seconds.
+/// The wait after the error `rate-limited` if the connector does not return a wait, seconds.
 const DEFAULT_RETRY_AFTER_S: u32 = 60;
 
 /// Redacts a defect that the guest returned, and checks it against the contract.
@@ -210,8 +210,8 @@ pub(super) fn import_error(code: model::ErrorCode, message: String) -> model::Er
 }
 
 /// Converts an error that the connector returned into a refusal. The text of the refusal is
-/// redacted and limited in length. If the error has a setting that a person must change, the text
-/// names this setting.
+/// redacted and limited in length. If the error names a setting that a person must change, the text
+/// names this setting, unless its name is too long.
 pub(super) fn refusal_from(error: model::Error, redact: Redact<'_>) -> Refusal {
     let mut why = redact(TextKind::ForPeople, error.message);
     why.truncate(why.floor_char_boundary(SHORT_TEXT_BYTES_MAX));

@@ -38,7 +38,7 @@ impl CallInput<'_> {
     }
 
     /// Returns the recording of this call: its input, its exchanges with the tracker, and its
-    /// outcome. Returns `None` if the connection is not recorded.
+    /// outcome. Returns `None` if the run does not record exchanges in memory.
     pub(super) fn recording<T: AnswerJson>(
         &self,
         requests: &RunRequests,
@@ -54,9 +54,9 @@ impl CallInput<'_> {
         Some(RunRecording { input, exchanges, answer, missing })
     }
 
-    /// Returns everything that the call depends on, as a JSON object. `redact` removes secrets from
-    /// the test data. Settings are not redacted: a person who enters a secret as a setting makes it
-    /// visible.
+    /// Returns the arguments, the settings, the test data and the names of the secrets, as a JSON
+    /// object. `redact` removes secrets from the test data. Settings are not redacted: a person who
+    /// enters a secret as a setting makes it visible.
     fn input_json(
         &self,
         connection: &Connection,
@@ -100,7 +100,7 @@ fn create_defect_body(test: &FailedTest) -> Value {
     members.into_iter().filter(|(_, value)| !value.is_null()).collect()
 }
 
-/// Removes secrets from all texts in a JSON value.
+/// Masks secrets in all strings of a JSON value, except in the names of members.
 fn redact_texts(value: Value, redact: &dyn Fn(String) -> String) -> Value {
     match value {
         Value::String(text) => Value::String(redact(text)),

@@ -1,7 +1,8 @@
 //! Compiles a component in a child process with its own limits. The compiler is large and its input
 //! is untrusted, so it must not use up the server's time or memory.
 //!
-//! The child process reads one file and writes one file. The child process never runs a guest.
+//! The child process reads the component and writes its machine code. The child process never runs
+//! a guest.
 
 mod exit;
 mod limits;
@@ -36,8 +37,8 @@ pub const SUBCOMMAND: &str = "compile-component";
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// The environment variable that configures jemalloc in the child process, and its value. jemalloc
-/// then uses one arena and returns freed memory at once, so the limit on the address space limits
-/// the memory in use.
+/// then uses one arena and does not keep unused address space, so the limit on the address space
+/// limits the memory in use.
 const ALLOCATOR_VARIABLE: (&str, &str) =
     ("_RJEM_MALLOC_CONF", "narenas:1,retain:false,background_thread:false");
 
@@ -74,8 +75,7 @@ impl Compiler {
     /// Compiles a component into `folder`.
     ///
     /// # Errors
-    /// The component was not compiled. If the compiler exceeded a limit, the error names the key
-    /// and the value of the limit.
+    /// The component was not compiled. If the compiler exceeded a limit, the error names the limit.
     pub(crate) async fn compile(
         &self,
         wasm: &[u8],

@@ -85,7 +85,7 @@ pub struct Connector {
     version: Arc<Version>,
     limits: Limits,
     loaded_at: Timestamp,
-    /// The number of runs that have ended since the version was loaded.
+    /// The number of runs that have ended since this value was created.
     run_count: AtomicU64,
     /// The number of these runs that trapped, exceeded a limit or violated the contract.
     fault_count: AtomicU64,
@@ -98,7 +98,8 @@ impl LoadedComponent {
     /// Looks up the exports of a component, and computes how many slots an instance needs.
     ///
     /// # Errors
-    /// A required interface is not exported, or the component needs too many memories or tables.
+    /// A required interface is not exported, the component needs too many memories or tables, or it
+    /// imports a core module.
     pub(super) fn new(pre: InstancePre<Guest>) -> Result<Self, LoadError> {
         let exports = || export_names(&pre);
         let plugin = plugin::GuestIndices::new(&pre).map_err(|_| LoadError::NoPlugin(exports()))?;
@@ -137,8 +138,9 @@ impl LoadedComponent {
         Some(RunScript { file_name: format!("{connector}.js"), script })
     }
 
-    /// Returns the functions that the component imports from the interface with this name. For a
-    /// script that imports the interface, returns all functions that the runner of scripts imports.
+    /// Returns the functions that the component imports from the interface whose name begins with
+    /// `interface`. For a script that imports the interface, returns all functions that the runner
+    /// of scripts imports from it.
     pub(crate) fn imported_functions(&self, interface: &str) -> Vec<String> {
         let is_imported = |name: &String| name.starts_with(interface);
         if self.script.as_ref().is_some_and(|script| !script.imports.iter().any(is_imported)) {
@@ -248,7 +250,8 @@ impl Connector {
         })
     }
 
-    /// Counts a run that has ended. Logs a warning if all runs so far have failed.
+    /// Counts a run that has ended. If all runs so far have failed, logs a warning at the numbers
+    /// of runs in [`REPORTED_FAULT_COUNTS`].
     pub(super) fn count_run<T>(&self, outcome: &Result<T, Refusal>) {
         self.run_count.fetch_add(1, Ordering::Relaxed);
         let Err(Refusal::ConnectorFault(fault)) = outcome else { return };

@@ -36,7 +36,7 @@ const TICK_PERIOD: Duration = Duration::from_millis(10);
 
 /// The size of the stack of a guest's own functions.
 pub(super) const STACK_BYTES: usize = 512 << 10;
-/// The size of the stack on which the functions of the guest and of the host run.
+/// The size of the stack for the guest's functions and for the host functions that they call.
 const ASYNC_STACK_BYTES: usize = 2 << 20;
 
 /// The settings on which the machine code of a component depends, in addition to the version of
@@ -170,8 +170,9 @@ fn start_with_largest_pool(
         let mut config =
             engine_config(CodeSettings { layout: MemoryLayout::Reserved, compile_for })?;
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool::pool_config(slots)));
-        // The engine fails to start only if the address space is too small, because its other
-        // settings are the same for every pool and for the engine without a pool.
+        // If the engine does not start, the address space is probably too small. A problem with
+        // another setting is reported below, because the engine without a pool has the same
+        // settings.
         if let Ok(engine) = wasmtime::Engine::new(&config)
             && address_space::has_free_address_space(0)
         {

@@ -1,4 +1,4 @@
-//! Contains the errors of this room: why a file is not compiled or loaded, and why the engine does
+//! Contains the errors of `runtime`: why a file is not compiled or loaded, and why the engine does
 //! not start.
 //!
 //! Never shows a long text from a connector's file: such texts are shortened, because the file is
@@ -29,7 +29,7 @@ pub enum WrongFile {
          `wasm-tools component embed` and `wasm-tools component new` (C, C++, Go)"
     )]
     CoreModule,
-    /// The file is not WebAssembly.
+    /// The file begins neither like a core module nor like a component.
     #[error("not a WebAssembly file (wrong magic bytes)")]
     NotWasm,
 }
@@ -97,10 +97,10 @@ pub enum CompileError {
     /// The compiler cannot write its output.
     #[error("{}; is the disk of the data folder full?", shortened(.0))]
     Output(String),
-    /// A signal ended the compiler.
+    /// A signal or a panic ended the compiler.
     #[error("the compiler died on this file: {0}")]
     Died(ExitStatus),
-    /// The compiler refused the component, with this reason.
+    /// The compiler refused the component or failed, with this reason.
     #[error("{}", shortened(.0))]
     Refused(String),
     /// The compiler process failed and printed no reason.
@@ -113,7 +113,7 @@ pub enum CompileError {
 pub enum MemoryBound {
     /// The key `limits.compile_memory_bytes`.
     ConfigKey,
-    /// The free memory of the machine or of its control group.
+    /// A part of the free memory of the machine or of its control group.
     FreeMemory,
     /// The limit on the address space of the server's processes.
     ProcessLimit,
@@ -138,8 +138,8 @@ impl MemoryBound {
 }
 
 impl CompileError {
-    /// Returns whether the compiler exceeded a limit or died because of the file. Another attempt
-    /// would fail in the same way.
+    /// Returns whether the compiler exceeded a limit or died while it compiled the file. Another
+    /// attempt usually fails in the same way.
     #[must_use]
     pub fn compiler_died(&self) -> bool {
         match self {
@@ -183,7 +183,7 @@ pub enum LoadError {
     /// The file of compiled code cannot be mapped.
     #[error("cannot map the compiled code: {}", shortened(&format!("{:#}", .0)))]
     Map(#[source] wasmtime::Error),
-    /// The component imports an interface that the host does not provide.
+    /// The component imports an interface or a function that the host does not provide.
     #[error(
         "imports an interface that the host does not provide: {}{}. {advice}", shortened(.name),
         .function.as_deref().map(|it| format!(", function {}", shortened(it))).unwrap_or_default()
@@ -191,7 +191,7 @@ pub enum LoadError {
     UnknownImport {
         /// The name of the import.
         name: String,
-        /// The function of this import that the engine's error names.
+        /// The function of this import that the engine's error names, if it names one.
         function: Option<String>,
         /// What the import is, where it usually comes from, and what to change.
         advice: String,
@@ -228,8 +228,8 @@ pub enum LoadError {
     NoEventInterface(Vec<String>),
 }
 
-/// Returns a text that lists the exports of a component. The text also states what kind of program
-/// usually has these exports.
+/// Returns a text that lists the exports of a component. If these exports show a common mistake,
+/// the text also explains it.
 fn describe_exports(exports: &[String]) -> String {
     let has = |name: &str| exports.iter().any(|export| export.starts_with(name));
     let hint = if exports.is_empty() {

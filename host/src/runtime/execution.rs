@@ -30,8 +30,8 @@ use super::limiter::{ExceededLimit, Limiter};
 use super::run_log::RunLog;
 use super::test_report::TestReport;
 
-/// Maximum time between the deadline of a run's requests and the deadline of the run. Usually, this
-/// time is a tenth of the run's time.
+/// The time between the deadline of a run's requests and the deadline of the run is a tenth of
+/// `limits.run_ms`, but at most this time.
 const TIME_AFTER_REQUESTS_MAX: Duration = Duration::from_secs(5);
 
 /// The state that the host needs for a run that has started. The input of a run is
@@ -91,8 +91,8 @@ pub(super) struct FinishedRun {
     pub(super) calls: Vec<OutboundCall>,
     pub(super) usage: Usage,
     pub(super) writes: Vec<WriteRecord>,
-    /// The limit of the host's memory. `None` if the host never refused memory to the run because
-    /// of this limit.
+    /// The limit of the host's memory, if the host refused memory to the run because of this limit
+    /// or of a share of it. Otherwise `None`.
     pub(super) exceeded_host_memory: Option<u64>,
     /// The cause of the failure, which the guest printed last on stderr. `None` if the run did not
     /// fail or printed no cause.
@@ -162,8 +162,7 @@ impl Execution {
         stop: StopSignals<'_>,
     ) -> Result<Result<A, model::Error>, Refusal> {
         tokio::select! {
-            // The guest is polled first, because most calls end in their first poll and need no
-            // timer.
+            // The guest is polled first, because a call that ends in its first poll needs no timer.
             biased;
             result = call => result.map_err(|error| refusal_for_engine_error(&error, &self.limits)),
             () = sleep_until(self.run_deadline) => {
@@ -245,7 +244,7 @@ impl FinishedRun {
     }
 
     /// If the refusal is a trap or an exceeded limit, adds the text that the guest printed last. If
-    /// this text is an exception, it replaces the trap.
+    /// the refusal is a trap and this text is an exception, the exception replaces the trap.
     pub(super) fn add_last_words(&self, refusal: Refusal) -> Refusal {
         match (refusal, &self.last_words) {
             (
@@ -298,8 +297,8 @@ impl FinishedRun {
     }
 }
 
-/// Returns the refusal for an error of the engine. The cause is a limit or a fault of the
-/// connector.
+/// Returns the refusal for an error of the engine: an exceeded limit, a trap, or no memory or slot
+/// of the host for the run.
 fn refusal_for_engine_error(error: &wasmtime::Error, limits: &Limits) -> Refusal {
     if let Some(exceeded) = error.downcast_ref::<ExceededLimit>() {
         return Refusal::ConnectorFault((*exceeded).into());

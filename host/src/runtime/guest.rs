@@ -32,8 +32,9 @@ const HOST_CALL_BYTES_MAX: u64 = 4 << 20;
 /// Maximum size of all `wasi:http` header lists of a guest together, bytes.
 const HEADER_LISTS_BYTES_MAX: u64 = 16 << 20;
 
-/// Returns the maximum size of one header list, if a guest may have this number of handles. Even if
-/// all handles are header lists, all lists together do not exceed [`HEADER_LISTS_BYTES_MAX`].
+/// Returns the maximum size of one header list, if a guest may have this number of handles. If the
+/// number is at most 16,384, all lists together do not exceed [`HEADER_LISTS_BYTES_MAX`], even if
+/// all handles are header lists. A list may always have 1 KiB.
 fn header_list_bytes_max(handles: u64) -> usize {
     usize::try_from(HEADER_LISTS_BYTES_MAX / handles.max(1))
         .unwrap_or(usize::MAX)
@@ -113,7 +114,7 @@ impl Guest {
     }
 
     /// Returns the state for WASI, and the handles of the guest. The guest gets no folder,
-    /// environment, arguments or sockets. Its stdout and stderr are added to the log.
+    /// environment, arguments or usable sockets. Its stdout and stderr are added to the log.
     pub(super) fn wasi(&mut self) -> WasiCtxView<'_> {
         let log = &self.log;
         let ctx = self.wasi.get_or_insert_with(|| {
@@ -140,7 +141,7 @@ impl Guest {
 
     /// Updates the charges after each call of a host function. The data that the function returned
     /// is now in the guest's memory, so its charge ends. The host charges the requests that it
-    /// stores for the guest until the guest sends them.
+    /// stores for the guest until the guest sends or drops them.
     ///
     /// # Errors
     /// The run does not have enough memory left.

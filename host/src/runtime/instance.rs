@@ -20,8 +20,8 @@ use super::guest::Guest;
 use super::limiter::ExceededLimit;
 use super::script::PrepareError;
 
-/// The result of a call. The outer error is a trap. The inner result is the value or the error that
-/// the connector returned.
+/// The result of a call. The outer error is an error of the engine, for example a trap. The inner
+/// result is the value or the error that the connector returned.
 pub(super) type CallResult<T> = wasmtime::Result<Result<T, model::Error>>;
 
 /// An instance of a component that has not been called yet.
@@ -193,8 +193,8 @@ pub(super) fn new_store(
 ) -> Store<Guest> {
     let mut store = Store::new(engine.wasmtime_engine(), guest);
     store.limiter(|guest| &mut guest.limiter);
-    // The hook limits how many bytes each call of a host function may copy from the guest. After
-    // the call, the hook updates the charges.
+    // The hook limits how many bytes each call of a host function, and each return of an export,
+    // may copy from the guest. After a call of a host function, the hook updates the charges.
     store.call_hook(|mut store, hook| match hook {
         CallHook::CallingHost | CallHook::ReturningFromWasm => {
             let bytes = store.data().call_bytes_max();

@@ -21,7 +21,8 @@ const PYTHON_PANIC: &str = "Python function threw an unexpected exception";
 /// The cause of a failure, as the guest printed it. The text has one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum LastWords {
-    /// The guest threw this exception. The text also contains the place in the source.
+    /// The guest threw this exception. The text also contains the place in the source, if the guest
+    /// printed it.
     Threw(String),
     /// The guest printed this text last.
     Printed(String),
@@ -39,8 +40,7 @@ impl StderrTail {
     /// Adds bytes that the guest printed. Drops the oldest bytes if too many are stored.
     pub(super) fn add(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
-        // Old bytes are removed only after many small writes, because removing them moves the other
-        // bytes.
+        // Old bytes are not removed at each write, because removing them moves the other bytes.
         if self.bytes.len() > 2 * TAIL_BYTES {
             self.bytes.drain(..self.bytes.len() - TAIL_BYTES);
             self.is_beginning_dropped = true;
@@ -76,8 +76,8 @@ fn find_cause(text: &str, redact: impl Fn(String) -> String) -> Option<LastWords
     }
     let last_line = |is_match: fn(&str) -> bool| lines.iter().rposition(|line| is_match(line));
     let panic = last_line(|line| line.contains("panicked at "));
-    // A cause begins with its last line that is not indented. The indented lines after it are the
-    // stack.
+    // Without a panic, the cause begins with the last line that is not indented. The indented lines
+    // after it are the stack.
     let begin =
         panic.or_else(|| last_line(|line| !line.starts_with([' ', '\t']))).unwrap_or_default();
     let (before, cause) = lines.split_at_checked(begin)?;

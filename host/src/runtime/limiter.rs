@@ -21,12 +21,12 @@ pub(super) const TABLES_MAX: u32 = 64;
 pub(super) struct Limiter {
     limits: Limits,
     charge: Charge,
-    /// The bytes that were charged for the growth in progress. If the growth fails, this charge is
+    /// The bytes that were charged for the last growth. If this growth fails, its charge is
     /// removed.
     growing_bytes: u64,
 }
 
-/// The limit that a run exceeded. This error is the cause of the guest's trap.
+/// The limit that a run exceeded, as the error with which the host stops the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("over `limits.{name}` = {value}")]
 pub(super) struct ExceededLimit {

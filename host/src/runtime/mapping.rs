@@ -42,7 +42,8 @@ pub enum CannotRun {
 /// Checks whether a file in this folder can be mapped as the engine maps compiled code.
 ///
 /// # Errors
-/// A rule of the system forbids this mapping. The error names the rule and the fix.
+/// A rule of the system forbids this mapping, or the check itself failed. For a rule, the error
+/// names the fix.
 pub(crate) fn check_executable(folder: &Path) -> Result<(), CannotRun> {
     let failed = |source| CannotRun::Io { folder: folder.to_owned(), source };
     let mut file = tempfile::tempfile_in(folder).map_err(failed)?;

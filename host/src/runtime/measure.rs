@@ -33,7 +33,7 @@ pub struct CallTimes {
     /// The part of `call` that was spent in host functions. Zero if host functions were not
     /// measured.
     pub host_calls: Duration,
-    /// The time to free the instance and to make the report of the run.
+    /// The time to free the instance and to collect the log, the calls and the usage of the run.
     pub drop: Duration,
 }
 

@@ -5,11 +5,11 @@
 //! A permit for a run reserves as many slots of the engine's pool as the component needs, so the
 //! pool never runs out of slots. A group is a connector, a connection, or one kind of call of a
 //! connection. The permits for runs of each group are limited, so that some permits stay free for
-//! other groups. But for the first run of a kind of call of a connection, only one limit applies:
-//! the connector must leave as many slots and runs free as it uses. The group that uses the fewest
-//! slots gets the next free permit. If several groups use equally few slots, the group whose last
-//! permit was granted longest ago gets it. This module never reads a clock: a caller that waits too
-//! long drops its receiver.
+//! other groups. But for the first run of a kind of call of a connection, only the limit of its
+//! connector applies: a connector with runs must leave as many slots and runs free as it uses. The
+//! next free permit is for the group that uses the fewest slots. Among groups with equally few
+//! slots, it is for the group whose last permit was granted longest ago. This module never reads a
+//! clock: a caller that waits too long drops its receiver.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -77,12 +77,12 @@ pub(super) enum PermitAnswer {
     QueueFull,
 }
 
-/// The right to run. To release a permit, its owner drops it.
+/// A permit in use. To release the permit, its owner drops it.
 pub(super) struct Permit {
     permits: Arc<Permits>,
     lane: Lane,
     slots: u32,
-    /// The number of permits that were granted to other requests while this request waited.
+    /// The number of permits that other waiting requests got while this request waited.
     pub(super) permits_before: u64,
 }
 
@@ -202,8 +202,8 @@ impl Permits {
         }
     }
 
-    /// Grants free permits to waiting requests. This function is also called when a caller gives
-    /// up, because the next requests in its queue may need fewer slots.
+    /// Grants free permits to waiting requests. A caller that gives up at its time-out also calls
+    /// this function, because the next requests in its queue may need fewer slots.
     pub(super) fn grant_to_waiting(self: &Arc<Self>) {
         let mut state = self.state.lock();
         let mut granted = Vec::new();

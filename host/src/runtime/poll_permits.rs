@@ -2,8 +2,8 @@
 //! Without this limit, each task of the host would have to wait for hundreds of guests that
 //! compute.
 //!
-//! A poll of a guest lasts at most one tick of the engine, because the guest yields at each tick.
-//! This module never interrupts a poll.
+//! A guest that computes yields at each tick of the engine, so its poll ends at the next tick. This
+//! module never interrupts a poll.
 
 use std::pin::Pin;
 use std::sync::Arc;

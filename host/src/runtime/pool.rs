@@ -15,6 +15,7 @@ use super::limiter::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX
 /// space, and contains one linear memory and [`TABLES_PER_SLOT`] tables. The smallest pool is large
 /// enough for one run of any component.
 pub(super) const SLOT_COUNTS: [u32; 4] = [1_000, 250, 60, MEMORIES_MAX];
+/// The number of tables in one slot.
 const TABLES_PER_SLOT: u32 = 4;
 /// Maximum number of unused slots that keep their memory pages for the component that used them
 /// last, so that its next run starts faster. With a higher number, the pool would keep the memory
@@ -31,7 +32,8 @@ pub(super) fn pool_config(slots: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_memories(slots)
         .total_tables(slots * TABLES_PER_SLOT)
-        // A run needs at least one slot, one stack and one component instance.
+        // A run needs one stack, one component instance and at least one slot, so this number of
+        // stacks and component instances is enough.
         .total_stacks(slots)
         .total_component_instances(slots)
         // This limit is only a counter and reserves nothing, so it allows each run the maximum for

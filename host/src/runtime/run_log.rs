@@ -90,7 +90,8 @@ impl RunLog {
         std::mem::take(&mut self.content.lock().stderr_tail)
     }
 
-    /// Ends the log. Removes and returns its lines, and returns their size in bytes.
+    /// Ends the log. Removes and returns its lines, and returns their size as it counts against the
+    /// limit.
     pub(super) fn take(&self) -> (Vec<LogLine>, u64) {
         let at_ms = milliseconds(self.run_started_at.elapsed());
         let mut content = self.content.lock();

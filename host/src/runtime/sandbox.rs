@@ -1,8 +1,8 @@
 //! Runs connectors. The sandbox has one function for each export of a guest. Each call uses a new
 //! instance with its own limits.
 //!
-//! This module keeps no state between runs and never uses the store. The [`Journal`] that `create`
-//! receives records each write durably before the write is sent.
+//! This module keeps no data of a guest between runs, and never uses the store. The [`Journal`] of
+//! a run that may write records each write before the write is sent.
 
 mod any_call;
 mod follow_up;
@@ -81,14 +81,14 @@ impl Sandbox {
         }
     }
 
-    /// Returns the account for the memory of all runs. The host's own requests for a run are
-    /// charged to it too.
+    /// Returns the account for the memory of all runs. The host's own requests are charged to it
+    /// too.
     pub(crate) fn host_memory(&self) -> &Arc<HostMemory> {
         &self.memory
     }
 
-    /// Returns how many permits, slots and bytes of memory all runs use now, and the limits on
-    /// them.
+    /// Returns how many permits, slots and bytes of memory all runs use now, the limits on them,
+    /// and how many runs wait for a permit.
     #[must_use]
     pub fn pool_state(&self) -> PoolState {
         let (now, capacity) = (self.permits.usage(), self.permits.capacity());
@@ -135,8 +135,8 @@ impl Sandbox {
         self.run(run, export_call, call, bindings::check_defect).await
     }
 
-    /// Calls `defects.find`: returns the defects with this marker, the oldest first. Writes are
-    /// refused.
+    /// Calls `defects.find`: returns the defects that the connector found with this marker. By the
+    /// contract, the oldest defect is the first. Writes are refused.
     pub async fn find(&self, run: RunInput, marker: &Marker) -> RunEnd<Vec<Defect>> {
         let Some(export) = run.connector.loaded().defects.clone() else {
             return refuse_unsupported_call(&run, Call::Find, "defects");

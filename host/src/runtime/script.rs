@@ -3,8 +3,8 @@
 //! script in each run, in the same sandbox as any other component.
 //!
 //! The runner finds the imports and exports of a script in its text. A script that deceives the
-//! runner gains nothing, because an import never has access to more than the requests and the
-//! report of the run.
+//! runner gains nothing, because an import never gives access to more than the data and requests of
+//! the run.
 
 use std::sync::Arc;
 
@@ -38,7 +38,8 @@ pub(crate) struct Script {
 /// The reason why a script cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PrepareError {
-    /// Parsing the script, or running its top-level code, exceeded a limit or failed.
+    /// The run that parses the script was refused or failed, for example because it exceeded a
+    /// limit.
     #[error(transparent)]
     Run(#[from] Refusal),
     /// The runner refused the script. The text contains the reason and the place in the script.

@@ -1,6 +1,6 @@
-//! Fetches and renders the report of the failed test of a run. The data is fetched and rendered
-//! only once, when the report is first used. Never decides what the report contains: `report.rs`
-//! decides it.
+//! Fetches and renders the report of the failed test of a run. The data for its texts is fetched
+//! and rendered only once, when the report is first used. Never decides what the report contains:
+//! `report.rs` decides it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -37,7 +37,8 @@ pub struct TestReport {
     taken_call_count: AtomicUsize,
     /// The ids of the attachments that the tracker has accepted.
     sent_attachments: Mutex<BTreeSet<u32>>,
-    /// Gaps that were found after the report was rendered.
+    /// Gaps that are not in the rendered report, because single files or subjects could not be
+    /// fetched.
     gaps_after_rendering: Mutex<Vec<Gap>>,
     /// The number of gaps that [`Self::take_gaps`] has already returned.
     taken_gap_count: AtomicUsize,
@@ -46,12 +47,12 @@ pub struct TestReport {
     first_gap: Mutex<Option<Gap>>,
 }
 
-/// Maximum number of gaps that an event shows.
+/// Maximum number of gaps that the log of one run shows.
 const GAPS_MAX: usize = 50;
 
 impl TestReport {
     /// Creates a report without fetching its data. Without a source, the report contains only the
-    /// ids of the webhook request.
+    /// ids and the link of the webhook request.
     #[must_use]
     pub fn new(
         test: FailedTest,
@@ -160,7 +161,7 @@ impl TestReport {
     /// Returns the content of an attachment.
     ///
     /// # Errors
-    /// The content is larger than `bytes_max`, or it could not be fetched.
+    /// The content is larger than `bytes_max`, could not be fetched, or has no source.
     pub(super) async fn attachment_content(
         &self,
         attachment: &Attachment,
@@ -215,7 +216,8 @@ impl TestReport {
         calls
     }
 
-    /// Stores a gap that was found after the report was rendered.
+    /// Stores a gap that is not in the rendered report, unless the same gap or `GAPS_MAX` gaps are
+    /// stored already.
     fn record_gap(&self, gap: &Gap) {
         let mut later = self.gaps_after_rendering.lock();
         if later.len() < GAPS_MAX && !later.contains(gap) {
@@ -223,9 +225,9 @@ impl TestReport {
         }
     }
 
-    /// Returns the gaps that were found since the last call of this function, as lines of the run's
-    /// log. The size limit of the guest's log does not apply to these lines, because the host
-    /// writes them.
+    /// Returns the gaps that were found since the last call of this function, at most `GAPS_MAX`,
+    /// as lines of the run's log. The size limit of the guest's log does not apply to these lines,
+    /// because the host writes them.
     pub(super) fn take_gaps(&self, at_ms: u64, redact: impl Fn(String) -> String) -> Vec<LogLine> {
         let report_gaps = self.rendered.get().map(|report| report.data().gaps.as_slice());
         let later = self.gaps_after_rendering.lock();

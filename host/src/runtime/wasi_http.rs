@@ -3,7 +3,7 @@
 //! `jackfield:connector/http`. This module never sends a request itself.
 //!
 //! The run's memory is charged for requests that the guest is still writing and for responses that
-//! the guest has not read. The guest declares the effect of a request in the header
+//! the guest has not read. The guest may declare the effect of a request in the header
 //! `jackfield-effect`. Timeouts that a guest sets are ignored, because the limits of the run apply.
 
 use std::future::Future;
@@ -138,9 +138,9 @@ fn header_pairs(headers: &HeaderMap) -> Result<Vec<(String, String)>, Error> {
     headers.iter().map(pair).collect()
 }
 
-/// Converts a response. The body and the headers are charged until the guest has read or dropped
-/// the body. `charge` is the charge for the head of the request. This charge is changed into the
-/// charge for the headers of the response.
+/// Converts a response. The headers, and a body in memory, are charged until the guest has read or
+/// dropped the body. `charge` is the charge for the head of the request. This charge is changed
+/// into the charge for the headers of the response.
 fn wasi_response(
     answer: OutboundResponse,
     mut charge: Charge,

@@ -1,7 +1,8 @@
 //! Derives values from a random key (HMAC-SHA256). A person who does not have the key cannot find
 //! the other inputs of such a value by guessing.
 //!
-//! Never uses a key that a person chose: such a key could be guessed by means of any derived value.
+//! The key must be random: a key that a person made up could be guessed by means of any derived
+//! value.
 
 use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -28,8 +29,8 @@ impl DerivationKey {
         BASE64URL_NOPAD.encode(&self.derive_hash(purpose, parts).0)
     }
 
-    /// Derives the value of [`Self::derive_text`] as a hash. The store finds a token by such a
-    /// hash.
+    /// Derives the value of [`Self::derive_text`] as a hash. By such a hash, the store finds a
+    /// session.
     #[must_use]
     pub fn derive_hash(&self, purpose: &str, parts: &[&str]) -> TokenHash {
         let inputs: Vec<&str> = [purpose].into_iter().chain(parts.iter().copied()).collect();

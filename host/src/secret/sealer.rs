@@ -56,7 +56,7 @@ impl Sealer {
         Self::with_key(&Key::<XChaCha20Poly1305>::generate())
     }
 
-    /// Reads the key from a text. `from` is the origin of the text, for the error.
+    /// Reads the key from a text. `from` names the variable or file of the text, for the error.
     ///
     /// # Errors
     /// The text is not a key.

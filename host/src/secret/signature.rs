@@ -57,8 +57,9 @@ impl SigningKey {
         if key.len() < KEY_BYTES_MIN { Err(SigningKeyError::TooShort) } else { Ok(Self(key)) }
     }
 
-    /// Whether one of the signatures in the header `webhook-signature` was made with this key. The
-    /// time of the check does not depend on which bytes of a signature are wrong.
+    /// Whether one of the signatures in the header `webhook-signature` was made with this key for
+    /// these parts of the request. The time of the check does not depend on which bytes of a
+    /// signature are wrong.
     #[must_use]
     pub fn verifies(&self, signed: SignedParts<'_>, signatures: &str) -> bool {
         let candidates =

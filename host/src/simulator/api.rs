@@ -1,5 +1,5 @@
-//! The paths of Test Manager's REST API that the stand-in answers. No request to them changes
-//! anything.
+//! The paths of Test Manager's REST API that the stand-in answers. No request to them changes the
+//! data.
 //!
 //! The test `the_stand_in_serves_only_the_known_api` compares the table `ROUTES` and the members of
 //! the answers with the known API.
@@ -33,7 +33,7 @@ pub(super) struct Route {
     pub(super) parameters: &'static [&'static str],
     /// The family of scopes that the token must have. If it is empty, any valid token is accepted.
     pub(super) scope: &'static str,
-    /// Answers a request. Returns `None` if a record that the path names does not exist.
+    /// Answers a request. Returns `None` if a record that the request names does not exist.
     pub(super) answer: fn(&ApiRequest<'_>) -> Option<Reply>,
 }
 
@@ -60,7 +60,7 @@ const FILE_SCOPE: &str = "TM.Attachments";
 const CUSTOM_FIELD_SCOPE: &str = "TM.CustomFieldValues";
 const DEFECT_SCOPE: &str = "TM.Defects";
 
-/// All paths that the stand-in answers. The only method is GET.
+/// All paths of the API that the stand-in answers. The only method is GET.
 pub(super) const ROUTES: [Route; 37] = [
     route("/api/serverinfo", &[], "", projects::server_info),
     route("/api/v2/projects", LIST_PARAMETERS, PROJECT_SCOPE, projects::list_projects),

@@ -1,6 +1,6 @@
 //! The paths below `/simulator`, for tests and for authors of connectors. They show and set the
-//! active faults, and list the received requests and the paths that the stand-in answers. The real
-//! Test Manager does not have these paths.
+//! active faults, list and clear the received requests, and list the paths that the stand-in
+//! answers. The real Test Manager does not have these paths.
 
 use std::sync::Arc;
 
@@ -72,8 +72,8 @@ async fn clear_requests(State(simulator): State<Arc<Simulator>>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// Answers with the paths that the stand-in answers, and with the ids of all failed logs. A request
-/// to these paths needs such ids.
+/// Answers with the paths that the stand-in answers, and with the ids of all failed logs. Many
+/// requests to these paths need such ids.
 async fn list_paths(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
     let path = |route: &Route| {
         let Route { path, parameters, scope, .. } = route;

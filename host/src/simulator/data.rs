@@ -1,6 +1,6 @@
 //! The data set: projects, test cases, executions and their logs. It is generated from a seed. It
-//! grows if a person runs an execution again. The parts of a log, such as its assertions, are
-//! generated for each request and never stored.
+//! grows if an execution is run again. The parts of a log, such as its assertions, are generated
+//! for each request and never stored.
 
 mod artifacts;
 mod build;

@@ -255,7 +255,7 @@ pub(super) struct Defect {
     pub(super) audit: Audit,
 }
 
-/// The part of a list that a request requests.
+/// The part of a list that a request asks for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RequestedPage {
     /// Number of items before the requested part.

@@ -1,5 +1,6 @@
 //! The faults that the stand-in can simulate. The options of the stand-in set faults at the start.
-//! Later, `POST /simulator/faults` sets them. Without a fault, all valid requests succeed.
+//! Later, `POST /simulator/faults` sets them. Without a fault, all valid requests within the
+//! published rate limits succeed.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -17,7 +18,7 @@ string_enum! {
         /// The client has only the scope `TM.Projects.Read`. The token endpoint answers a request
         /// for another scope with `invalid_scope`.
         UngrantedScope = "ungranted-scope",
-        /// The token endpoint does not answer.
+        /// The token endpoint does not answer for ten minutes.
         TokenHangs = "token-hangs",
         /// A token expires after this number of seconds. The answer with the token contains a
         /// lifetime of one hour instead.
@@ -32,7 +33,8 @@ string_enum! {
         NoVariation = "no-variation",
         /// Each log of an execution exists twice.
         TwoLogs = "two-logs",
-        /// A list of logs contains this number of logs of other tests before the real ones.
+        /// The list of the logs of an execution begins with this number of failed logs of other
+        /// tests.
         ManyLogs = "many-logs",
         /// Each log has an additional attachment with this number of bytes.
         LargeAttachment = "large-attachment",
@@ -40,9 +42,10 @@ string_enum! {
         ScreenshotGone = "screenshot-gone",
         /// A download of a screenshot is redirected to another origin, which refuses the token.
         ScreenshotRedirect = "screenshot-redirect",
-        /// Each answer is delayed by this number of milliseconds.
+        /// Each answer of the API and of the token endpoint is delayed by this number of
+        /// milliseconds.
         Slow = "slow",
-        /// The API answers this number of requests with 503.
+        /// The API answers the next requests with 503. The value is their number.
         ServerErrors = "server-errors",
         /// The API permits this number of requests of each method in each window of time.
         RateLimit = "rate-limit",
@@ -150,7 +153,7 @@ impl Faults {
     }
 
     /// Decreases the value of a fault by one, and removes the fault if the value is then 0. Returns
-    /// whether the fault was active.
+    /// whether the fault was active with a value above 0.
     pub(super) fn use_once(&mut self, name: FaultName) -> bool {
         let Some(uses_left) = self.0.get_mut(&name) else { return false };
         let was_set = *uses_left > 0;

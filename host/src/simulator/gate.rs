@@ -32,7 +32,7 @@ use super::{ORGANIZATION, Simulator, TENANT};
 const HANG_TIME: Duration = Duration::from_secs(600);
 /// Maximum number of requests that are stored for `GET /simulator/requests`.
 const RECEIVED_REQUESTS_MAX: usize = 1000;
-/// Maximum length of a stored path, bytes.
+/// The length to which a stored path is shortened, bytes.
 const RECEIVED_PATH_BYTES_MAX: usize = 500;
 /// The size of one chunk of a large file, bytes.
 const CHUNK_BYTES: usize = 64 << 10;

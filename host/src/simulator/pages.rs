@@ -31,13 +31,13 @@ use html::{Html, html_page};
 pub(super) use clicks::PageState;
 pub use clicks::{Counts, CreatedDefect, FailedTest, WebhookError, Webhooks};
 
-/// A page may use only its own style and images of the stand-in. It may not use scripts. It may
+/// A page can use only its own style and images of the stand-in. It must not use scripts. It can
 /// send its forms only to the stand-in.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; form-action 'self'; \
      frame-ancestors 'none'; base-uri 'none'";
-/// Maximum length of a text in a list, bytes.
+/// The length to which a text in a list is shortened, bytes.
 const LIST_TEXT_BYTES_MAX: usize = 120;
-/// Maximum length of a text on the page of a log, bytes.
+/// The length to which a text on the page of a log is shortened, bytes.
 const LOG_TEXT_BYTES_MAX: usize = 5_000;
 /// Maximum number of lines of the robot's log on the page of a log.
 const ROBOT_LOG_LINES_MAX: usize = 200;
@@ -84,7 +84,8 @@ fn has_local_host_name(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether the request comes from a page of the stand-in, or from a program that is not a browser.
+/// Whether the request comes from a page of the stand-in, or has no header `Origin`, like the
+/// requests of programs that are not browsers.
 fn has_own_origin(headers: &HeaderMap) -> bool {
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let own_origin = header(HOST).map(|host| format!("http://{host}"));
@@ -128,7 +129,8 @@ fn add_settings_form(body: &mut Html, page_state: &mut PageState) {
     }
 }
 
-/// Adds the dashboard of a project: the counts of the last refresh, and the last error.
+/// Adds the dashboard of a project: the counts of the last successful refresh, and the error if a
+/// later refresh failed.
 fn add_dashboard(body: &mut Html, page_state: &PageState, project: &ProjectData) {
     body.add_text_element("h3", "Dashboard: defects");
     body.add_button(

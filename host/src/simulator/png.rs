@@ -1,5 +1,5 @@
-//! Generates the screenshots of assertions. A screenshot is a small PNG image. Each assertion has a
-//! different image.
+//! Generates the screenshots of assertions. A screenshot is a small PNG image. The image depends on
+//! the id of the assertion.
 
 use std::io::Write;
 
@@ -17,7 +17,7 @@ const IHDR_FORMAT: [u8; 5] = [8, 2, 0, 0, 0];
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// Generates the image of a window with a red frame around the failed part. `number` determines the
-/// colours and the position of the frame.
+/// colour of the title bar and the position of the frame.
 pub(super) fn screenshot(number: u128) -> Vec<u8> {
     let mut png = SIGNATURE.to_vec();
     let size = [WIDTH.to_be_bytes(), HEIGHT.to_be_bytes()].concat();

@@ -10,8 +10,8 @@ use uuid::Uuid;
 /// UTC.
 pub(super) const FIRST_START_S: i64 = 1_793_599_200;
 
-/// The bits that are the same in all ids. The ids of Test Manager have these bits in common. They
-/// are not UUIDs of any version in RFC 9562.
+/// The bits that are the same in all ids. The ids of Test Manager have these bits in common. Such
+/// ids are not UUIDs of any version in RFC 9562.
 const ID_FIXED_BITS: u128 = 0x0000_0000_0000_0000_0000_0b49_0000_0000;
 /// The mask of the bits that differ between ids.
 const ID_RANDOM_MASK: u128 = 0xffff_ffff_ffff_0f00_ffff_0000_ffff_ffff;
@@ -26,7 +26,8 @@ impl Seed {
         Uuid::from_u128(self.hash(kind, key) & ID_RANDOM_MASK | ID_FIXED_BITS)
     }
 
-    /// Returns a number for this kind and key. The number is smaller than `below`.
+    /// Returns a number for this kind and key. The number is smaller than `below`, or 0 if `below`
+    /// is 0.
     pub(super) fn number_below(self, kind: &str, key: impl Display, below: u64) -> u64 {
         let number = self.hash(kind, key) % u128::from(below.max(1));
         u64::try_from(number).unwrap_or_default()
@@ -46,7 +47,7 @@ impl Seed {
 }
 
 /// Formats a time as .NET does: RFC 3339 in UTC, with seven decimal digits for the fraction of the
-/// second. `second` is in seconds since 1970.
+/// second, which is always the same. `second` is in seconds since 1970.
 pub(super) fn format_time(second: i64) -> String {
     format_time_with_ticks(second, 1_234_567)
 }

@@ -1,4 +1,4 @@
-//! The operations on accounts: their tokens, their sessions, and the audit log of their changes.
+//! The operations on accounts: their tokens, their sessions, and the audit log.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -11,11 +11,11 @@ use crate::secret::TokenHash;
 pub const ACCOUNT_TOKENS_MAX: usize = 1_000;
 /// Maximum number of sessions. If there are more, the session with the earliest expiry is ended.
 pub const SESSIONS_MAX: usize = 1_000;
-/// Maximum number of sessions of one account. Without this limit, the sessions of one account could
-/// end the sessions of other accounts.
+/// Maximum number of sessions of one account. Without this limit, new sessions of one account could
+/// end the sessions of all other accounts.
 pub const ACCOUNT_SESSIONS_MAX: usize = 20;
 
-/// The operations on accounts, the same for every implementation of the store.
+/// The operations on accounts, the same for every database engine.
 #[async_trait]
 pub trait AccountStore: Send + Sync {
     /// Adds a token. Durable. `Conflict` if another token has its name, or if there are too many
@@ -34,14 +34,15 @@ pub trait AccountStore: Send + Sync {
     /// Records when a token was used. Lazy.
     async fn record_token_use(&self, id: TokenId, at: Timestamp) -> Result<(), StoreError>;
 
-    /// Adds a session. Durable. `NotFound` if its token has been revoked.
+    /// Adds a session, and ends the sessions above the maximum numbers. Durable. `NotFound` if its
+    /// token has been revoked.
     async fn create_session(&self, session: &Session, hash: TokenHash) -> Result<(), StoreError>;
     /// Returns the session with this hash, even if it has expired.
     async fn session(&self, hash: TokenHash) -> Result<Option<Session>, StoreError>;
     /// Ends a session. Durable.
     async fn end_session(&self, hash: TokenHash) -> Result<(), StoreError>;
 
-    /// Deletes sessions that expired before this instant. Lazy.
+    /// Deletes the sessions whose expiry is at this instant or earlier. Lazy.
     async fn delete_expired_sessions(&self, now: Timestamp) -> Result<(), StoreError>;
 }
 
@@ -75,12 +76,13 @@ pub struct AuditRetention {
     pub entries_max: u64,
 }
 
-/// The operations on the audit log, the same for every implementation of the store.
+/// The operations on the audit log, the same for every database engine.
 #[async_trait]
 pub trait AuditStore: Send + Sync {
     /// Adds an entry. Durable.
     async fn add_audit(&self, entry: AuditEntry) -> Result<(), StoreError>;
-    /// Completes an entry. Durable.
+    /// Completes an entry with the outcome of its action. If `object` is `None`, the entry keeps
+    /// its object. Durable.
     async fn complete_audit(
         &self,
         id: AuditId,

@@ -26,8 +26,8 @@ pub enum Change {
     /// A server has finished counting the defects of this project, with or without new counts. The
     /// server that has counted publishes this change to its own subscribers too.
     Counts(ConnectionId, String),
-    /// The lease on this defect has ended, on another server or on this server. Another server
-    /// sends this notification only if a claim waits for the end of the lease.
+    /// The lease on this defect may have been released, by another server or by this server. In a
+    /// shared database, this is published only if a claim waits for the release.
     Defect(DefectId),
     /// Notifications were lost, so any object may have changed.
     Missed,
@@ -67,7 +67,7 @@ impl Change {
 pub struct Changes(broadcast::Receiver<Change>);
 
 impl Changes {
-    /// Waits for the next change.
+    /// Waits for the next change. If the store was dropped, waits forever.
     pub async fn next(&mut self) -> Change {
         match self.0.recv().await {
             Ok(change) => change,
@@ -77,13 +77,13 @@ impl Changes {
     }
 }
 
-/// Publishes changes to the subscribers, until the store is closed.
+/// Publishes changes to the subscribers.
 #[derive(Clone)]
 pub(super) struct Publisher {
     subscribers: broadcast::Sender<Change>,
     /// Whether several servers share the database. The database then sends the notifications.
     is_shared: bool,
-    /// Cancelled when the store is closed or dropped.
+    /// Cancelled when the store is closed or dropped. The listener of PostgreSQL then ends.
     pub(super) closed: CancellationToken,
 }
 

@@ -18,7 +18,7 @@ pub struct StoredConnection {
     pub record: ConnectionRecord,
     /// The sealed value of each secret, by the secret's name.
     pub secrets: BTreeMap<String, Sealed>,
-    /// Webhook tokens that are still valid.
+    /// The webhook tokens, including expired tokens that are not deleted yet.
     pub tokens: Vec<StoredToken>,
 }
 
@@ -27,17 +27,18 @@ pub struct StoredConnection {
 pub struct StoredToken {
     /// The hash by which the token of a request is recognised.
     pub hash: TokenHash,
-    /// The expiry of the token; `None` if the token never expires.
+    /// The expiry of the token; `None` while no other token replaces it.
     pub expiry: Option<TokenExpiry>,
 }
 
 /// The expiry of a token that another token replaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenExpiry {
-    /// The instant of the expiry, by the wall clock.
+    /// The instant of the expiry.
     pub at: Timestamp,
-    /// The grace period, milliseconds, which began when the token was replaced. The token is never
-    /// valid for longer, even if the wall clock is wrong.
+    /// The grace period, milliseconds, which began when the token was replaced. A server never
+    /// accepts the token for longer than this after it has read the token, even if its clock is
+    /// wrong.
     pub grace_ms: u64,
 }
 
@@ -51,8 +52,10 @@ pub trait ConnectionStore {
     /// Adds a connection. Durable. `Conflict` if another connection has this name.
     async fn create_connection(&self, new: &StoredConnection) -> Result<(), StoreError>;
     /// Replaces the secrets and the columns that people edit, and increases the revision by 1. Does
-    /// not change the tokens, the last success and the last error. Durable. `Conflict` if an origin
-    /// is removed while creates are running or in doubt, unless `force` is true.
+    /// not change the tokens, the last success and the last error. If the connector or the settings
+    /// change, deletes the counts. Durable. `Conflict` if another connection has this name, or if
+    /// the connection was edited since it was read. Also `Conflict` if an origin is removed while
+    /// creates are running or in doubt (except after an `unclear` write), unless `force` is true.
     async fn update_connection(
         &self,
         edited: &StoredConnection,
@@ -64,11 +67,11 @@ pub trait ConnectionStore {
     /// stored one. Durable.
     async fn record_index_lag(&self, id: ConnectionId, lag_ms: u64) -> Result<(), StoreError>;
     /// Hides a connection and deletes its tokens, secrets and counts. `prune` deletes its events
-    /// and defects later. Durable. `Conflict` if creates are running or in doubt, unless `force` is
-    /// true.
+    /// and defects later. Durable. `Conflict` if creates are running or in doubt (except after an
+    /// `unclear` write), unless `force` is true.
     async fn delete_connection(&self, id: ConnectionId, force: bool) -> Result<(), StoreError>;
     /// Adds a token and stores its last characters. If the grace period is zero, deletes the older
-    /// tokens; otherwise, the older tokens get this expiry. Durable.
+    /// tokens; otherwise, the older tokens get this expiry, unless they expire earlier. Durable.
     async fn rotate_token(
         &self,
         id: ConnectionId,
@@ -76,6 +79,6 @@ pub trait ConnectionStore {
         tail: &str,
         expiry: TokenExpiry,
     ) -> Result<(), StoreError>;
-    /// Deletes tokens that have expired. Durable.
+    /// Deletes the tokens with these hashes, which have expired. Durable.
     async fn delete_tokens(&self, expired: Vec<TokenHash>) -> Result<(), StoreError>;
 }

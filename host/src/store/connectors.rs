@@ -43,12 +43,13 @@ pub struct SharedVersion {
     pub bytes: u64,
     /// The number of the last decision that chose this version.
     pub revision: i64,
-    /// When this version was chosen. Each later decision about the same connector has a later time.
+    /// When this version was chosen last. If another version of the same connector is chosen later,
+    /// it gets a later time.
     pub at: Timestamp,
 }
 
 impl SharedConnector {
-    /// Returns the version that all servers use; `None` if the connector was removed.
+    /// Returns the version that all servers should use; `None` if the connector was removed.
     #[must_use]
     pub fn current(&self) -> Option<&SharedVersion> {
         self.versions.first().filter(|_| !self.removed)
@@ -70,14 +71,14 @@ pub struct SharedFile {
 
 /// A server's report of the connectors that it has loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoadedConnectors {
+pub struct ServerReport {
     /// The id of the server's process.
     pub server: Uuid,
     /// The name of the server that people see.
     pub label: String,
     /// The time of the report.
     pub at: Timestamp,
-    /// SHA-256 of the version in use, by the name of the connector.
+    /// SHA-256 of the newest loaded version, by the name of the connector.
     pub connectors: BTreeMap<String, String>,
 }
 
@@ -91,27 +92,28 @@ pub trait ConnectorStore: Send + Sync {
     async fn connectors_revision(&self) -> Result<i64, StoreError>;
     /// Returns all stored connectors, including removed connectors, sorted by name.
     async fn shared_connectors(&self) -> Result<Vec<SharedConnector>, StoreError>;
-    /// Returns the content of a file; the caller must check its SHA-256. `None` if the file is not
-    /// stored or is larger than `bytes_max`.
+    /// Returns the content of a file. The caller must check its SHA-256, because parts of the file
+    /// may be missing. `None` if the file is not stored or is larger than `bytes_max`.
     async fn connector_file(
         &self,
         sha256: &str,
         bytes_max: u64,
     ) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Stores a file in parts, each in a transaction of its own, and then makes the file the
-    /// version in use. Returns the number of this decision. If the file is already in use, changes
-    /// nothing and returns the number of the earlier decision. Durable.
+    /// Stores a file in parts, each by an operation of its own, and then makes the file the version
+    /// in use. Returns the number of this decision. If the file is already the version in use,
+    /// makes no decision and returns the number of the earlier one. Durable.
     async fn share_connector(&self, file: SharedFile, now: Timestamp) -> Result<i64, StoreError>;
-    /// Removes a connector, but keeps its versions. Returns the number of this decision. Durable.
+    /// Removes a connector, but keeps its versions within the limits. Returns the number of this
+    /// decision. Durable.
     async fn remove_connector(&self, name: &str, now: Timestamp) -> Result<i64, StoreError>;
     /// Stores the report of a server instead of its earlier report. Lazy.
-    async fn report_connectors(&self, loaded: LoadedConnectors) -> Result<(), StoreError>;
+    async fn store_server_report(&self, report: ServerReport) -> Result<(), StoreError>;
     /// Deletes the report of a server that shuts down. Lazy.
     async fn delete_server_report(&self, server: Uuid) -> Result<(), StoreError>;
     /// Returns the reports that were made at this instant or later, sorted by the name of the
     /// server.
-    async fn loaded_connectors(
+    async fn server_reports(
         &self,
         since: Timestamp,
-    ) -> Result<Vec<LoadedConnectors>, StoreError>;
+    ) -> Result<Vec<ServerReport>, StoreError>;
 }

@@ -18,8 +18,8 @@ pub struct CachedCounts {
     pub counted_at: Timestamp,
 }
 
-/// Maximum difference between the clocks of two servers that share a store, milliseconds. If a
-/// stored time is further in the future than this, the clock was set back after the time was
+/// Assumed maximum difference between the clocks of two servers that share a store, milliseconds.
+/// If a stored time is further in the future than this, the clock was set back after the time was
 /// stored.
 pub const CLOCK_DIFFERENCE_MS_MAX: u64 = 500;
 
@@ -32,8 +32,8 @@ pub struct CountsClaim {
     pub revision: u64,
     /// The time of the claim.
     pub now: Timestamp,
-    /// Counts of this instant or later are fresh. If fresh counts are stored, they are returned
-    /// instead of a lease.
+    /// Counts of this instant or later are fresh, unless their time is in the future. If fresh
+    /// counts are stored, they are returned instead of a lease.
     pub fresh_since: Timestamp,
     /// The end of the lease, if it is granted.
     pub lease_until: Timestamp,
@@ -62,26 +62,29 @@ impl CountsLease {
 /// The result of a [`CountsClaim`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum CountsClaimed {
-    /// The lease is granted. Request the counts from the tracker, renew the lease until the tracker
-    /// answers, and then call [`CountsStore::end_counts`].
+    /// The caller should request the counts from the tracker, renew the lease until the tracker
+    /// answers, and then call [`CountsStore::end_counts`]. The lease is granted, unless the
+    /// connection was edited or deleted after [`CountsClaim::revision`]. Without the lease,
+    /// `end_counts` stores nothing.
     Count,
-    /// No other server uses the store. Request the counts from the tracker, and then call
-    /// [`CountsStore::record_counts`].
+    /// No other server uses the store, so there is no lease. The caller should request the counts
+    /// from the tracker, and then call [`CountsStore::record_counts`].
     Alone,
-    /// Another server has requested these counts from the tracker recently.
+    /// Fresh counts are stored already, mostly by another server.
     Fresh(CachedCounts),
-    /// Another server is requesting the counts from the tracker now.
+    /// The lease is granted to another caller, mostly at another server.
     Busy,
 }
 
 /// The operations on counts of projects, and on the lease on counting.
 #[async_trait]
 pub trait CountsStore {
-    /// Stores the counts of a project. Lazy, like `record_event`.
+    /// Queues the counts of a project to be stored, like `record_event`. Counts that are older than
+    /// the stored counts are dropped.
     fn record_counts(&self, id: ConnectionId, project: &str, counts: CachedCounts);
     /// Requests the lease on counting a project, so that only one of the servers that share the
     /// store requests the counts at a time. Lazy. If the caller stops waiting, the lease may still
-    /// be granted later, so the caller must give it back.
+    /// be granted later, so the caller must then call [`Self::end_counts`].
     async fn claim_counts(
         &self,
         lease: &CountsLease,

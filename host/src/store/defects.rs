@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     Claimed, ConnectionId, ConnectionSnapshot, Decision, Defect, DefectId, DefectRecord,
-    DefectState, DoubtfulDefect, EventId, FailedTest, FollowUpStep, Lease, Marker, RowEnd,
+    DefectState, DoubtfulDefect, EventId, FailedTest, FollowUpKind, Lease, Marker, RowEnd,
     SearchEnd,
 };
 
@@ -31,10 +31,11 @@ pub struct Claim {
     /// long after it was marked as sent.
     pub run_ms: u64,
     /// The fence of the run for which the event has waited; `None` if the event has not waited. If
-    /// that run ended without a defect, the claim returns the result of that run.
+    /// that run is the last one that ended without a defect, and no other run has leased the row,
+    /// the claim returns the result of that run.
     pub awaited_fence: Option<i64>,
-    /// `None`: the failed test cannot be a recurrence. Otherwise, the claim also reads the other
-    /// failures of the test case, and this list contains the rows that this process works on.
+    /// `None`: the failed test cannot be a recurrence. Otherwise, the failed test may be a
+    /// recurrence, and this list contains the rows that this process works on.
     pub rows_in_work_if_recurrence: Option<Vec<DefectId>>,
 }
 
@@ -74,10 +75,10 @@ pub struct DueLimits {
     pub per_connection: u32,
 }
 
-/// A known defect that a search must find if the search works.
+/// A known defect, or a known comment on a defect, that a search must find if the search works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlDefect {
-    /// The marker that the tracker's record of the defect contains.
+    /// The marker that the defect or the comment in the tracker contains.
     pub marker: Marker,
     /// The defect's key in the tracker, for people.
     pub key: String,
@@ -88,7 +89,7 @@ pub struct ControlDefect {
 pub struct DefectFilter {
     /// Only defects in this state.
     pub state: Option<DefectState>,
-    /// Only defects that a person must resolve.
+    /// If true, only defects that a person should resolve.
     pub needs_person: bool,
     /// Only defects of this connection.
     pub connection: Option<ConnectionId>,
@@ -108,7 +109,7 @@ pub struct DoubtCounts {
     pub connection: ConnectionId,
     /// Number of defects in doubt.
     pub in_doubt: u64,
-    /// Number of defects that only a person can resolve.
+    /// Number of defects that a person should resolve.
     pub need_person: u64,
 }
 
@@ -117,22 +118,22 @@ pub struct DoubtCounts {
 #[async_trait]
 pub trait DefectStore {
     /// Returns the created defect of a failed test if the defect is in memory. Most repeats are
-    /// answered this way.
+    /// answered this way. `None` in a shared database.
     fn cached_defect(
         &self,
         connection: ConnectionId,
         test: &FailedTest,
     ) -> Option<(DefectId, Defect)>;
-    /// Returns the created defect of a failed test, if it exists. Changes nothing.
+    /// Returns the created defect of a failed test; `None` if there is none, or if it was released.
+    /// Changes nothing.
     async fn created_defect(
         &self,
         connection: ConnectionId,
         test: &FailedTest,
     ) -> Result<Option<(DefectId, Defect)>, StoreError>;
-    /// Claims a failed test in one transaction: inserts its row in `intent`, takes over a row whose
-    /// lease ended, or returns the state of the row. Lazy: if a power cut loses the claim, the run
-    /// has not sent a write yet, because marking a write is durable and makes the claim durable
-    /// too.
+    /// Claims a failed test in one transaction: inserts its row, leases a row without a valid
+    /// lease, or returns the state of the row. Lazy: if a power cut loses the claim, the run has
+    /// not sent a write yet, because marking a write is durable and makes the claim durable too.
     async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError>;
     /// Leases a row that is due for a background search. `None` if the row is no longer due or is
     /// already leased. Durable.
@@ -142,11 +143,11 @@ pub trait DefectStore {
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Option<DoubtfulDefect>, StoreError>;
-    /// Returns rows without a lease whose next search is due: rows in doubt, and created rows for
-    /// which the tracker may have a second record. The row whose search is overdue for the longest
-    /// time comes first. Before the query, moves rows in `sent` whose lease ended to `in-doubt`.
-    /// Leaves out rows that this process works on, even if their leases seem to have ended.
-    /// Durable.
+    /// Returns rows without a valid lease whose next search is due: rows in doubt, and created rows
+    /// for which the tracker may have a second record. The row whose search is overdue for the
+    /// longest time comes first. Before the query, moves rows in `sent` whose lease ended to
+    /// `in-doubt`. Leaves out rows that this process works on, even if their leases seem to have
+    /// ended. In a shared database, also marks overdue events as interrupted. Durable.
     async fn due_searches(
         &self,
         now: Timestamp,
@@ -156,7 +157,8 @@ pub trait DefectStore {
     ) -> Result<Vec<DueDefect>, StoreError>;
     /// Returns at most three defects that a search must find if the search works, the newest first.
     /// The connector version of `snapshot` created them with the settings of `snapshot` and with
-    /// the marker in the write, and they were stored at `stored_by` or earlier.
+    /// the marker in the first write of each run, and their rows changed last at `stored_by` or
+    /// earlier.
     async fn control_defects(
         &self,
         connection: ConnectionId,
@@ -165,7 +167,8 @@ pub trait DefectStore {
     ) -> Result<Vec<ControlDefect>, StoreError>;
     /// Moves a row whose doubt has ended back to `intent`. Returns what a claim with this
     /// `rows_in_work_if_recurrence` would return: `Create`, `Recurs` or `WaitsForFirst`. If it is
-    /// `WaitsForFirst`, the row is not changed. Durable. `Fenced` if the lease was lost.
+    /// `WaitsForFirst`, the row is not changed. Durable. `Fenced` if the lease was lost or has
+    /// ended.
     async fn move_back_to_intent(
         &self,
         lease: &Lease,
@@ -182,16 +185,17 @@ pub trait DefectStore {
         write: JournaledWrite,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Undoes the last `mark_sending`. Call it only if no byte of that write was sent. Lazy.
+    /// Undoes the last `mark_sending`. Call this only if it is certain that the tracker did not
+    /// process that write. Lazy.
     async fn unmark_sending(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;
-    /// Ends a run: changes the row according to `end`, adds the follow-up steps, and releases
-    /// the lease. A known defect is stored even if the lease was lost, unless another run has
-    /// leased the row. Durable.
+    /// Ends a run: changes the row according to `end`, adds the follow-up steps, and releases the
+    /// lease. If the lease was lost, stores only a known defect, and only if the row is in doubt or
+    /// failed and has no lease; otherwise `Fenced`. Durable.
     async fn store_outcome(
         &self,
         lease: &Lease,
         end: &RowEnd,
-        steps: &[FollowUpStep],
+        steps: &[FollowUpKind],
         event: EventId,
         now: Timestamp,
     ) -> Result<(), StoreError>;
@@ -206,9 +210,9 @@ pub trait DefectStore {
     /// Releases a lease without changing the row's state. Durable. `Fenced` if the lease was lost.
     async fn give_back(&self, lease: &Lease) -> Result<(), StoreError>;
     /// Allows a leased row to create another defect, because the defect of the row `closed_row` is
-    /// closed or deleted. Returns false if the test case already has a later defect, or if another
-    /// failure of the test case is creating a defect. The caller must then claim again. Durable.
-    /// `Fenced` if the lease was lost.
+    /// closed or deleted. Returns false if another row has the latest defect of the test case, or
+    /// if another failure was allowed to create one and has not finished. The caller must then
+    /// claim again. Durable. `Fenced` if the lease was lost.
     async fn allow_create_anew(
         &self,
         lease: &Lease,
@@ -217,12 +221,13 @@ pub trait DefectStore {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
     /// Carries out a person's decision, adds the follow-up steps, and records who decided and when.
-    /// Durable. `Conflict` if the row's state does not allow the decision.
+    /// Durable. `Conflict` if a run has leased the row, or if the row's state does not allow the
+    /// decision.
     async fn decide(
         &self,
         id: DefectId,
         decision: &Decision,
-        steps: &[FollowUpStep],
+        steps: &[FollowUpKind],
         by: &str,
         now: Timestamp,
         run_ms: u64,
@@ -231,7 +236,7 @@ pub trait DefectStore {
     async fn defect(&self, id: DefectId) -> Result<Option<DefectRecord>, StoreError>;
     /// Returns the defects that meet the conditions, newest first.
     async fn defects(&self, filter: &DefectFilter) -> Result<Vec<DefectRecord>, StoreError>;
-    /// Counts the defects in doubt, and those that only a person can resolve. A connection without
+    /// Counts the defects in doubt, and those that a person should resolve. A connection without
     /// such defects may be missing in the result.
     async fn count_doubts(&self) -> Result<Vec<DoubtCounts>, StoreError>;
 }

@@ -11,15 +11,16 @@ pub enum StoreError {
     /// `connection`.
     #[error("there is no such {0}")]
     NotFound(&'static str),
-    /// The change conflicts with stored data. The text names the data and the next step for the
-    /// user.
+    /// The change conflicts with stored data. The text contains the reason and, if it is known, the
+    /// next step for the user.
     #[error("{0}")]
     Conflict(String),
-    /// The lease was lost: another holder claimed the row, or the row was deleted.
+    /// The lease was lost or has ended. For example, another run has leased the row, or the row was
+    /// deleted.
     #[error("the lease on this defect was lost; repeat the request to see its current state")]
     Fenced,
-    /// The database cannot be used in its current state. The text contains the reason and the next
-    /// step for the user.
+    /// The store or its data cannot be used now. The text contains the reason and, if it is known,
+    /// the next step for the user.
     #[error("{0}")]
     Unusable(String),
     /// The database engine, its file or a stored value failed.
@@ -28,7 +29,7 @@ pub enum StoreError {
 }
 
 /// A failure of the database engine, of its file or of a stored value. The text contains the
-/// failure, its cause and the next step for the user.
+/// failure, its cause and, if it is known, the next step for the user.
 ///
 /// The text already contains the cause. So `source` returns the source of the cause, and a printed
 /// chain of errors does not repeat the cause.

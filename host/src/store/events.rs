@@ -19,7 +19,7 @@ pub struct WholeEvent {
     pub event: Event,
     /// The claims and stores of the event with their times, in the order of time.
     pub steps: TimedSteps,
-    /// The runs of the event, in the order in which they ran.
+    /// The runs of the event, in the order in which they were recorded.
     pub runs: Vec<RunReport>,
 }
 
@@ -61,30 +61,32 @@ pub struct Retention {
     pub events_max: u64,
     /// Maximum number of stored events of requests that matched no connection.
     pub no_connection_events_max: u64,
-    /// Maximum size of events with their runs, bytes.
+    /// Maximum estimated size of all events together, with their runs, bytes.
     pub events_bytes_max: u64,
 }
 
 /// The events of the store, with their runs and recordings.
 #[async_trait]
 pub trait EventStore {
-    /// Stores an event, and the last success or the last error of its connection. Lazy: returns at
-    /// once. If the queue is full, the event is dropped.
+    /// Queues an event to be stored, with the last success or the last error of its connection.
+    /// Returns at once: a crash of the process may lose the event. If the queue is full or closed,
+    /// the event is dropped.
     fn record_event(&self, event: Event);
-    /// Stores steps of an event. The event itself may be recorded later. Lazy, like `record_event`.
+    /// Queues steps of an event, like `record_event`. The event itself may be recorded later.
     fn record_timed_steps(&self, event: EventId, steps: TimedSteps);
-    /// Stores a run of an event. The event itself may be recorded later. Lazy, like `record_event`.
+    /// Queues a run of an event, like `record_event`. The event itself may be recorded later.
     fn record_run(&self, event: EventId, run: RunReport);
-    /// Drops the runs and steps of an event that will not be recorded.
+    /// Drops the queued runs and steps of an event that will not be recorded.
     fn discard_event(&self, event: EventId);
     /// Returns the events that meet the conditions, newest first. An event that cannot be read is
     /// logged and left out.
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError>;
-    /// Counts the events of the last hour and day.
+    /// Counts the events of the last hour by minute, and the unrecognised requests and the requests
+    /// without a connection of the last day.
     async fn recent_events(&self, now: Timestamp) -> Result<RecentEvents, StoreError>;
     /// Returns how much of their limits the newest runs of these connections used. Reads at most
-    /// 2,000 events in total, and only events of the first 100 connections. `None` if there are no
-    /// runs.
+    /// 2,000 events in total, and only events of the first 100 connections. `None` if these events
+    /// have no runs.
     async fn recent_usage(
         &self,
         connections: Vec<ConnectionId>,
@@ -93,15 +95,15 @@ pub trait EventStore {
     async fn event(&self, id: EventId) -> Result<Option<WholeEvent>, StoreError>;
     /// Sets until when the bodies of a connection are recorded. `None`: they are not recorded. If
     /// `erase` is true, also deletes the recordings of the connection. Durable.
-    async fn record_until(
+    async fn set_recording_until(
         &self,
         id: ConnectionId,
         until: Option<Timestamp>,
         erase: bool,
     ) -> Result<(), StoreError>;
-    /// Returns the recorded runs of an event, in the order in which they ran.
+    /// Returns the recorded runs of an event, in the order in which they were stored.
     async fn recording(&self, event: EventId) -> Result<Vec<RecordedRun>, StoreError>;
-    /// Deletes the events that exceed the retention, and the remaining rows of deleted connections,
-    /// in several transactions. Lazy.
+    /// Deletes the events that exceed the retention, webhook tokens that expired before
+    /// `events_since`, and the remaining rows of deleted connections, in several operations. Lazy.
     async fn prune(&self, retention: Retention) -> Result<(), StoreError>;
 }

@@ -10,8 +10,8 @@ use super::{ControlDefect, DueDefect, DueLimits, StoreError};
 /// The operations on follow-up steps: comments, attachments and opening a closed defect again.
 #[async_trait]
 pub trait FollowUpStore {
-    /// Returns defects that have due steps. The defect whose steps are overdue for the longest time
-    /// comes first. Leaves out defects that this process works on.
+    /// Returns defects without a valid lease that have due steps. The defect whose steps are
+    /// overdue for the longest time comes first. Leaves out defects that this process works on.
     async fn due_follow_ups(
         &self,
         now: Timestamp,
@@ -19,7 +19,8 @@ pub trait FollowUpStore {
         limits: DueLimits,
     ) -> Result<Vec<DueDefect>, StoreError>;
     /// Leases a defect and returns its steps that are due, in their order. `None` if no step is due
-    /// or the defect is already leased. Durable.
+    /// or the defect is already leased. A write without a stored result counts as ended `run_ms`
+    /// after it was marked. Durable.
     async fn claim_follow_ups(
         &self,
         id: DefectId,
@@ -37,7 +38,8 @@ pub trait FollowUpStore {
         lease_until: Timestamp,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Undoes the last `mark_follow_up`. Call it only if no byte of that write was sent. Lazy.
+    /// Undoes the last `mark_follow_up`. Call this only if it is certain that the tracker did not
+    /// process that write. Lazy.
     async fn unmark_follow_up(&self, lease: &Lease, step: &FollowUp) -> Result<(), StoreError>;
     /// Stores the result of one attempt at a step. Does not release the lease. Durable. `Fenced` if
     /// the lease was lost.
@@ -48,7 +50,7 @@ pub trait FollowUpStore {
         end: FollowUpEnd,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Returns at most three of the newest comments of a connection. A search for comments must
-    /// find them if the search works.
+    /// Returns at most three comments that a search for comments must find if the search works.
+    /// They are comments on the newest defects of the connection.
     async fn control_comments(&self, id: ConnectionId) -> Result<Vec<ControlDefect>, StoreError>;
 }

@@ -64,7 +64,8 @@ impl PostgresStore {
     /// returned clock follows the clock of the database.
     ///
     /// # Errors
-    /// The database cannot be used; the error contains the reason and the next step.
+    /// The database cannot be used; the error contains the reason and, if it is known, the next
+    /// step.
     pub async fn open(
         settings: PostgresSettings,
         sealer: Sealer,
@@ -78,7 +79,7 @@ impl PostgresStore {
     /// Inspects a database for `jackfield doctor`. Never changes the database.
     ///
     /// # Errors
-    /// The database cannot be reached, or it refuses the user.
+    /// The database cannot be reached, it refuses the user, or a query failed.
     pub async fn inspect(settings: PostgresSettings) -> Result<PostgresFindings, StoreError> {
         let inspected = tokio::task::spawn_blocking(move || {
             let address = connection_address(&settings)?;
@@ -93,8 +94,8 @@ impl PostgresStore {
     /// file. Returns the number of rows of each table.
     ///
     /// # Errors
-    /// One of the databases cannot be used, or the target has rows. After an error, a server can
-    /// still use the file.
+    /// One of the databases cannot be used, or the target has other rows. A server can still use
+    /// the file if it was not marked.
     pub async fn copy_from_sqlite(
         database: PathBuf,
         to: PostgresSettings,

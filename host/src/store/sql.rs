@@ -1,9 +1,10 @@
 //! The rules of the store: SQL that each database engine can run, and the code that reads the rows.
-//! All engines share these rules.
+//! Only PostgreSQL runs the SQL of shared connectors.
 //!
 //! [`operations`] implements the traits of the store, and decides which thread runs each operation.
-//! Every change goes through [`writer`]. [`claims`], [`moves`] and [`doubts`] change the row of a
-//! defect. The rules never depend on the engine that runs the SQL.
+//! Every change of a running server goes through [`writer`]. Most changes of a defect's row are in
+//! [`claims`], [`moves`], [`doubts`] and [`decisions`]. The rules never ask which engine runs the
+//! SQL.
 
 mod account_tokens;
 pub(super) mod audit;
@@ -65,7 +66,8 @@ pub struct SqlStore {
     /// The cache of created defects. `None` if other servers may also change the database.
     cache: Option<DefectCache>,
     start_counter: StartCounter,
-    /// The instant since which failed tests without a row count as in doubt. `recover` sets it.
+    /// The instant since which failed tests without a row count as in doubt; `None` if the database
+    /// has never fallen behind. `recover` sets the value.
     restored_at: OnceLock<Option<Timestamp>>,
     publisher: Publisher,
 }
@@ -78,7 +80,7 @@ impl Drop for SqlStore {
 
 impl SqlStore {
     /// Starts one writing thread for `write_link`, and one reading thread for each link in
-    /// `read_links`. Through `publisher`, subscribers get the changes of other servers.
+    /// `read_links`. Subscribers get changes through `publisher`.
     pub(super) fn start(
         write_link: Box<dyn WriteLink>,
         read_links: Vec<Box<dyn ReadLink>>,
@@ -97,7 +99,7 @@ impl SqlStore {
         }
     }
 
-    /// Returns the number of commits since the start.
+    /// Returns the number of batches since the start that ended without an error of the database.
     #[must_use]
     pub fn commits(&self) -> u64 {
         self.writer.commits()

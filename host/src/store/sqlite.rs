@@ -34,7 +34,7 @@ impl SqliteStore {
     /// Opens the file, or creates it (mode 0600), and brings its schema up to date.
     ///
     /// # Errors
-    /// The file cannot be used; the error contains the reason and the next step.
+    /// The file cannot be used; the error contains the reason and, if it is known, the next step.
     pub fn open(path: &Path, sealer: &Sealer) -> Result<SqlStore, StoreError> {
         let connection = file::open(path, sealer)?;
         let mut readers: Vec<Box<dyn ReadLink>> = Vec::new();
@@ -48,10 +48,10 @@ impl SqliteStore {
 
     /// Seals every secret of a file with another key, and adds this entry to the audit log. No
     /// server may use the file during the call. Returns the number of secrets. The secrets that the
-    /// old key sealed are overwritten, also in the write-ahead log.
+    /// old key sealed are overwritten in the file, and the write-ahead log is emptied.
     ///
     /// # Errors
-    /// As [`Self::open`], or a secret cannot be opened. In both cases nothing is changed.
+    /// As [`Self::open`], or a secret cannot be opened. In both cases no secret is changed.
     pub fn reseal(
         path: &Path,
         old: &Sealer,
@@ -70,7 +70,8 @@ impl SqliteStore {
     }
 
     /// Calls `copy` with the opened file. No server may use the file during the call. If `copy`
-    /// succeeds, marks the file as moved to the database `target_address`.
+    /// succeeds, marks the file as moved to the database `target_address`. Refuses a file that was
+    /// restored or lost changes, until a server has started with it.
     pub(super) fn move_rows<T>(
         path: &Path,
         sealer: &Sealer,
@@ -92,7 +93,8 @@ impl SqliteStore {
         Ok(copied)
     }
 
-    /// Whether the secrets of a file were sealed with this key.
+    /// Whether the secrets of a file were sealed with this key: the key must open the text that the
+    /// first start sealed.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -100,11 +102,11 @@ impl SqliteStore {
         file::is_sealed_with(path, sealer)
     }
 
-    /// Writes the current content of a file to a new file. A server may write to the first file
-    /// during the copy.
+    /// Writes the current content of the file `database` to the new file `copy`. A server may write
+    /// to `database` during this. Returns the number of rows of each table.
     ///
     /// # Errors
-    /// The file cannot be read, or the copy cannot be written.
+    /// The file cannot be read or was moved into another database, or the copy cannot be written.
     pub fn copy(database: &Path, copy: &Path) -> Result<Vec<TableRows>, StoreError> {
         backup::copy(database, copy)
     }
@@ -113,8 +115,8 @@ impl SqliteStore {
     /// after the next start the tracker is searched for defects that the copy does not contain.
     ///
     /// # Errors
-    /// The copy is damaged, a newer version of Jackfield wrote it, or its secrets were sealed with
-    /// another key.
+    /// The copy cannot be used: for example, it is damaged, a newer version of Jackfield wrote it,
+    /// or its secrets were sealed with another key.
     pub fn prepare_restored(
         copy: &Path,
         place: &Path,

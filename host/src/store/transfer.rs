@@ -41,8 +41,9 @@ const TABLES: [(&str, Option<&str>); 13] = [
 /// Maximum number of rows that one statement inserts.
 const INSERT_ROWS_MAX: usize = 100;
 
-/// Copies all rows. Call this in a transaction of `to`. Returns the number of rows of each table.
-/// Fails if a table of `to` then has another number of rows than in `from`.
+/// Copies all rows, or nothing if an earlier call has copied them. Call this in a transaction of
+/// `to`. Returns the number of rows of each table. Fails if, after the copy, a table of `to` has
+/// another number of rows than in `from`.
 pub(super) fn copy_all_rows(
     from: &dyn Database,
     to: &dyn Database,
@@ -133,7 +134,7 @@ enum OwnedValue {
 
 impl OwnedValue {
     /// Converts a value of SQLite to the kind of the PostgreSQL column. `None` if the column
-    /// contains ids and the value is not an id.
+    /// contains ids and the bytes are not an id.
     fn new(value: Value<'_>, kind: Kind) -> Option<Self> {
         Some(match (value, kind) {
             (Value::Int(value), Kind::Bool) => Self::Bool(value != 0),

@@ -18,8 +18,8 @@ use super::histogram::Histogram;
 const KIND_COUNT: usize = EventKind::ALL.len();
 const CALL_COUNT: usize = Call::ALL.len();
 const CODE_COUNT: usize = OutcomeCode::ALL.len();
-/// The names of the limits that end a run. All other limits only refuse a request or a line of the
-/// log.
+/// The names of the limits that end a run. Other limits, such as those of requests and of the log,
+/// do not end the run.
 const RUN_LIMITS: [&str; 4] = ["cpu_ms", "handles", "memory_bytes", "run_ms"];
 /// Maximum number of origins of one connection that are counted by name.
 const ORIGINS_MAX: usize = 64;
@@ -37,9 +37,11 @@ pub(super) struct Counts {
     events: [OnceLock<Box<OutcomeCounts>>; KIND_COUNT],
     /// The outcomes of runs, by the call.
     runs: [OnceLock<Box<OutcomeCounts>>; CALL_COUNT],
+    /// The CPU time of all runs, milliseconds.
     cpu_ms: AtomicU64,
     /// The most memory that a run used, bytes.
     memory_peak_bytes: AtomicU64,
+    /// The number of runs that trapped or threw an exception.
     traps: AtomicU64,
     /// The number of runs that each of [`RUN_LIMITS`] ended.
     limits: [AtomicU64; RUN_LIMITS.len()],
@@ -132,7 +134,7 @@ impl Counts {
         let RunReport { call, outcome, calls, usage, .. } = report;
         if let Some(outcomes) = OutcomeCounts::get_or_create(&self.runs, *call as usize) {
             outcomes.count(*outcome);
-            // A run that did not get a permit has no duration.
+            // A run that did not start, for example because it got no permit, has no duration.
             if usage.polls > 0 {
                 outcomes.durations.observe(usage.run_ms);
             }

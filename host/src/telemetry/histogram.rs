@@ -4,8 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The upper bounds of the buckets, milliseconds. After these buckets, the last bucket has no
-/// bound. The bounds are chosen so that a repeated create is in the first bucket, and the longest
-/// run in the last bucket.
+/// bound. The bounds are chosen for durations from a repeated create, a few milliseconds, to a run
+/// that reaches the default limit.
 pub(super) const BOUNDS_MS: [u64; 14] =
     [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 60_000, 120_000];
 
@@ -32,14 +32,15 @@ impl Histogram {
         to_seconds(self.sum_ms.load(Ordering::Relaxed))
     }
 
-    /// Returns the bound of each bucket in seconds, with the number of durations in the bucket.
+    /// Returns the upper bound of each bucket in seconds, with the number of durations in the
+    /// bucket.
     pub(super) fn buckets(&self) -> Vec<(f64, u64)> {
         let bounds = BOUNDS_MS.into_iter().map(to_seconds).chain([f64::INFINITY]);
         bounds.zip(self.buckets.iter().map(|count| count.load(Ordering::Relaxed))).collect()
     }
 }
 
-/// Converts milliseconds to seconds. The result is exact up to 2⁵³ milliseconds.
+/// Converts milliseconds to seconds. Up to 2⁵³ milliseconds, the result is the nearest `f64`.
 pub(super) fn to_seconds(ms: u64) -> f64 {
     ms as f64 / 1_000.0
 }

@@ -1,8 +1,8 @@
 //! Writes the page that Prometheus reads: the counts of [`Metrics`] and the current state of the
 //! server, in the text format of OpenMetrics.
 //!
-//! The page never shows a connection that is not in [`State`], because an account may be limited to
-//! some connections.
+//! The page never shows a connection that is not in [`MetricsPageState`], because an account may be
+//! limited to some connections.
 
 use std::fmt;
 use std::sync::Arc;
@@ -227,8 +227,8 @@ fn connection_labels_and_two<'a>(
 }
 
 impl Page {
-    /// Returns the counts of each connection with its labels, and the counts of requests that
-    /// matched no connection with empty labels.
+    /// Returns the counts of each connection with its labels. If they are shown, the counts of
+    /// requests that matched no connection follow, with empty labels.
     fn counts_with_labels(&self) -> impl Iterator<Item = (&Counts, Labels<'_, 2>)> {
         let connections = self
             .connections

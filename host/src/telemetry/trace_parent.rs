@@ -20,8 +20,8 @@ impl TraceParent {
     /// The name of the header.
     pub const HEADER: &str = "traceparent";
 
-    /// Reads the value of the header. A value that is not valid is treated as absent, as the
-    /// standard requires.
+    /// Reads the value of the header. Returns `None` for a value that is not valid, because the
+    /// standard requires that such a value is treated as absent.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut fields = text.trim().split('-');

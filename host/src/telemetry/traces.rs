@@ -1,10 +1,10 @@
-//! Exports one OpenTelemetry trace for each event. Each step and each run becomes a span, which is
-//! sent soon after it has ended. The span of the whole event is sent last, except if a run
-//! continues after the answer.
+//! Exports one OpenTelemetry trace for each event that is sampled. Each step becomes a span, and
+//! each run several spans, which are sent soon after the step or the run has ended. The span of the
+//! whole event is sent last, except if a run continues after the answer.
 //!
 //! The id of an event is the id of its trace, unless the sender of the request named a trace. The
 //! export never waits: if the queue is full, spans are dropped. A log, a body or a query is never
-//! exported. The exported reason of a failure may quote an answer, in which secrets are masked.
+//! exported. The exported reason of a failure may quote an answer, in which secrets are redacted.
 
 mod client;
 mod export;

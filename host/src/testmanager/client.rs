@@ -21,7 +21,8 @@ use super::shared::FetchContext;
 
 /// Maximum number of attempts of one request.
 const ATTEMPTS_MAX: u32 = 3;
-/// The wait before the second attempt. Each further wait is twice as long as the wait before it.
+/// The wait after the first attempt. The wait after each further attempt is twice as long. After a
+/// 401 or 429, there is no such wait.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
 /// The memory that parsed JSON may use for each byte of its text, bytes. The memory of parsed JSON
 /// is charged before the text is parsed.
@@ -52,8 +53,8 @@ impl Client {
         Self { context, requests, deadline, answer_bytes_max }
     }
 
-    /// Returns a client for a long search. The deadline of this client leaves a quarter of the
-    /// remaining time for requests that do not need the result of the search.
+    /// Returns a client for a long search. The deadline of the returned client leaves a quarter of
+    /// the remaining time for requests that do not need the result of the search.
     pub(super) fn client_for_search(&self) -> Result<Self, Failure> {
         let remaining = self.deadline.saturating_duration_since(Instant::now());
         self.context.client(self.deadline - remaining / 4)
@@ -96,7 +97,8 @@ impl Client {
         self.read_body(answer).await
     }
 
-    /// Fetches a token, unless a valid token is stored. Runs once for each failed test.
+    /// Fetches a token, unless a valid token is stored. The first call of a context does this;
+    /// later calls return the same result, even if it is a failure.
     pub(super) async fn ensure_token(&self) -> Result<(), Failure> {
         let origin = Origin::of(&self.context.settings.base_url);
         let origin = origin.map_err(|error| Failure::Token(error.to_string()))?;
@@ -123,7 +125,8 @@ impl Client {
         ))
     }
 
-    /// Sends a read request, and repeats the request after an error that is probably temporary.
+    /// Sends a read request. Repeats the request after a 401 (once), a 429, or an error that is
+    /// probably temporary.
     async fn send(&self, url: Url, accept: &str, scope: &str) -> Result<OutboundResponse, Failure> {
         self.ensure_token().await?;
         let mut attempt = 1;
@@ -171,7 +174,8 @@ impl Client {
         }
     }
 
-    /// Waits until the rate limit allows another request.
+    /// Waits until the rate limit allows another request. Fails at once if the limit allows none
+    /// before the deadline.
     async fn wait_for_rate_limit(&self) -> Result<(), Failure> {
         while let Some(until) = self.context.state.rate_limit.next_request_at(Instant::now()) {
             if until >= self.deadline {
@@ -232,6 +236,7 @@ impl Client {
 }
 
 /// Parses JSON. A long text is parsed on a blocking thread, where it cannot delay other tasks.
+/// Returns `None` if the text is not JSON.
 async fn parse_json(body: &Bytes) -> Option<Value> {
     if body.len() <= PARSED_INLINE_BYTES_MAX {
         return serde_json::from_slice(body).ok();

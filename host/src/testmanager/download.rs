@@ -57,7 +57,7 @@ pub(super) async fn download_content(
     Ok(content)
 }
 
-/// Whether the bytes are a web page, such as a sign-in page.
+/// Whether the bytes begin like a web page, such as a sign-in page.
 fn is_web_page(content: &[u8]) -> bool {
     let beginning = content.get(..content.len().min(100)).unwrap_or_default();
     let beginning = String::from_utf8_lossy(beginning).trim_start().to_ascii_lowercase();

@@ -8,7 +8,7 @@ use crate::egress::{HttpError, TokenError};
 
 use super::json;
 
-/// Maximum size of a text from Test Manager that is shown, bytes.
+/// The size to which a text from Test Manager is shortened before it is shown, bytes.
 const SHOWN_TEXT_BYTES_MAX: usize = 200;
 
 /// The reason why a part of the data could not be fetched.
@@ -82,7 +82,8 @@ impl From<TokenError> for Failure {
     }
 }
 
-/// Describes the body of an answer: by the title of a web page, or by the message of a JSON error.
+/// Describes the body of an answer: by the message of a JSON error, by the title of a web page, or
+/// only as a text. Returns an empty text for an empty body, and for JSON without a message.
 fn describe_body(body: &[u8]) -> String {
     if body.iter().all(u8::is_ascii_whitespace) {
         return String::new();
@@ -103,7 +104,7 @@ fn describe_body(body: &[u8]) -> String {
     }
 }
 
-/// Returns the title of an HTML page.
+/// Returns the title of an HTML page; `None` if the page has no title.
 fn page_title(page: &str) -> Option<String> {
     let lower_case_page = page.to_ascii_lowercase();
     let start = lower_case_page.find("<title")?;

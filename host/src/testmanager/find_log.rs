@@ -16,7 +16,7 @@ use super::parts::FetchedPart;
 
 /// Number of logs that are requested with one page.
 const PAGE_LOGS: usize = 200;
-/// Maximum number of pages of logs: 20,000 logs.
+/// Maximum number of pages of logs that are read for one list: at most 20,000 logs.
 const PAGES_MAX: usize = 100;
 
 /// Finds the log of a failed test. Searches the failed logs first, and then all logs, because a
@@ -62,8 +62,8 @@ async fn read_logs(
     pages::read_pages(client, &path, query, paging).await
 }
 
-/// Returns the log of the test's variation. If several logs match, returns the newest log that
-/// failed.
+/// Returns the log of the test's variation. If several logs match, returns the newest one that
+/// failed, or else the newest one.
 fn choose_log(logs: &[Value], test: &FailedTest) -> Option<FetchedPart> {
     let matches: Vec<_> = logs.iter().filter(|log| has_same_variation(log, test)).collect();
     let newest = matches.iter().max_by_key(|log| (has_failed(log), ended_at(log)))?;

@@ -15,7 +15,7 @@ pub(super) fn find_member<'a>(value: &'a Value, names: &[&str]) -> Option<&'a Va
     })
 }
 
-/// Returns a member as text; `None` if the text is empty, or if the member is a list or an object.
+/// Returns a member as text; `None` if the member is missing, a blank text, a list or an object.
 pub(super) fn text_member(value: &Value, names: &[&str]) -> Option<String> {
     let text = match find_member(value, names)? {
         Value::String(text) => text.clone(),
@@ -50,7 +50,8 @@ pub(super) fn boolean_member(value: &Value, names: &[&str]) -> Option<bool> {
     }
 }
 
-/// Returns the items of a list. The list may be a member of a page object.
+/// Returns the items of a list. The list may be a member of a page object. Returns `None` if there
+/// is no list.
 pub(super) fn list_items(value: &Value) -> Option<&Vec<Value>> {
     value
         .as_array()

@@ -2,7 +2,7 @@
 //!
 //! Both known formats of a page are supported: with `paging` (`total`, `nextPage`), and with
 //! `totalItems` and `hasNextPage`. A list is never read without end: reading stops after a maximum
-//! number of pages, or when a page repeats the page before it.
+//! number of pages, or when a page begins with the same item as the page before it.
 
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::Value;
@@ -18,7 +18,7 @@ const PARALLEL_PAGES_MAX: usize = 4;
 /// If a page is too large, it is requested again with fewer items, down to this number.
 const PAGE_ITEMS_MIN: usize = 10;
 
-/// The items of a list that were read, and a note if the list has more items.
+/// The items of a list that were kept, and a note if items are missing.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct ListItems {
     pub(super) items: Vec<Value>,
@@ -31,7 +31,7 @@ pub(super) struct ListItems {
 pub(super) struct Paging<K, E> {
     /// Number of items that are requested with one page.
     pub(super) page_items: usize,
-    /// Maximum number of pages.
+    /// Maximum number of pages that are read. A page that is too large counts too.
     pub(super) pages_max: usize,
     /// Returns whether an item is kept.
     pub(super) is_kept: K,
@@ -39,8 +39,9 @@ pub(super) struct Paging<K, E> {
     pub(super) is_enough: E,
 }
 
-/// Reads pages until the list ends, the kept items are enough, or `pages_max` pages were read. If
-/// Test Manager reports the length of the list, several pages are requested at the same time.
+/// Reads pages until the list ends, a page is repeated, the kept items are enough, or `pages_max`
+/// pages were read. If Test Manager reports the length of the list, several pages are requested at
+/// the same time.
 ///
 /// # Errors
 /// A page could not be read. The items of earlier pages are not returned, because the missing pages
@@ -157,7 +158,7 @@ impl ListProgress {
             ((self.page_items / 10).max(PAGE_ITEMS_MIN), None);
     }
 
-    /// Adds those items of a page for which `is_kept` returns true.
+    /// Adds those items of a page for which `is_kept` returns true. Returns the step that follows.
     fn add_page<K, E>(&mut self, answer: &Value, paging: &Paging<K, E>) -> Result<NextStep, Failure>
     where
         K: Fn(&Value) -> bool,

@@ -195,14 +195,16 @@ fn read_attachment(value: &Value) -> Option<Attachment> {
     })
 }
 
-/// Returns a file name without its path and without characters that cannot be shown.
+/// Returns a file name without its path, with escapes for characters that cannot be shown, cut to
+/// [`FILE_NAME_CHARS_MAX`]. Returns an empty name if it would consist only of full stops.
 fn printable_file_name(text: &str) -> String {
     let name = text.rsplit(['/', '\\']).next().unwrap_or_default().trim();
     let name: String = printable(name).chars().take(FILE_NAME_CHARS_MAX).collect();
     if name.chars().all(|c| c == '.') { String::new() } else { name }
 }
 
-/// Returns the media type that belongs to the extension of a file name.
+/// Returns the media type that belongs to the extension of a file name, or
+/// `application/octet-stream`.
 fn media_type_of_name(name: &str) -> &'static str {
     let extension =
         name.rsplit_once('.').map_or("", |(_, extension)| extension).to_ascii_lowercase();

@@ -1,5 +1,5 @@
-//! The parts of a failed test's data, as Test Manager returns them. Each part is requested when it
-//! is first needed, and never twice.
+//! The parts of a failed test's data, as Test Manager returns them. Each part is fetched when it is
+//! first needed. Its result, even if it is a failure, is kept.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use super::json::{find_member, list_items, text_member};
 use super::pages::{self, ListItems, Paging, has_more};
 use super::{find_log, project, robot_logs};
 
-/// Maximum number of earlier results of the test case. The newest results are kept.
+/// Maximum number of earlier results of the test case that are requested, the newest first.
 const HISTORY_MAX: usize = 20;
 /// Number of items that are requested with one page of a list.
 const PAGE_ITEMS: usize = 100;
@@ -27,7 +27,8 @@ const PAGES_MAX: usize = 5;
 /// A part of the data that was fetched, and a remark for people.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct FetchedPart {
-    /// The JSON of the part: an object, a list or null.
+    /// The JSON of the part, usually an object or a list; null for the test set of an execution
+    /// without a test set.
     pub(super) value: Value,
     /// A remark for people, for example which items are missing, or why this log was chosen.
     pub(super) note: Option<String>,
@@ -54,8 +55,8 @@ pub(super) struct Parts {
     parts: BTreeMap<Subject, OnceCell<PartResult>>,
     /// The project as JSON, with at least its id.
     project: OnceCell<Result<Value, Failure>>,
-    /// Whether the log will be needed. The log usually contains the test case, so that the test
-    /// case is not requested separately.
+    /// Whether the log will be needed. If so, the test case is read from the log, which usually
+    /// contains it, and is not requested separately.
     is_log_needed: AtomicBool,
 }
 
@@ -200,7 +201,7 @@ impl Parts {
     }
 }
 
-/// Fetches the newest items of a list that Test Manager returns newest first.
+/// Fetches the first `items_max` items of a list that Test Manager returns newest first.
 pub(super) async fn fetch_newest(
     client: &Client,
     path: &[&str],
@@ -219,7 +220,8 @@ async fn fetch_list(client: &Client, path: &[&str], query: &[(&str, &str)]) -> P
     list_with_note(&answer, usize::MAX, "only the first")
 }
 
-/// Fetches all pages of a list, and keeps the items for which `is_kept` returns true.
+/// Fetches the pages of a list, at most [`PAGES_MAX`], and keeps the items for which `is_kept`
+/// returns true.
 async fn fetch_all_pages(
     client: &Client,
     path: &[&str],

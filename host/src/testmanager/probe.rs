@@ -1,8 +1,8 @@
 //! Checks step by step what a connection can read from Test Manager, for `connections try`.
 //!
 //! A try never uses earlier results, because they could hide an error: it uses new HTTP connections
-//! and a new token, and reads the project again. Only the rate limit is shared with other requests
-//! of the connection.
+//! and a new token, and first removes the stored projects of the connection. It shares the rate
+//! limit with the other requests of the connection.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use super::project;
 use super::shared::FetchContext;
 use super::source::TestSource;
 
-/// Maximum time of all requests of one try together.
+/// Maximum time of all steps after the connection tests together.
 const TRY_TIME_MAX: Duration = Duration::from_secs(20);
 /// Maximum size of the screenshot that is downloaded, bytes.
 const SCREENSHOT_BYTES_MAX: u64 = 8 << 20;
@@ -37,7 +37,7 @@ type StepResult = Result<Option<String>, Failure>;
 impl TestManager {
     /// Runs the steps of a try in order, up to the first step that fails. Returns no steps if the
     /// connection has no settings for Test Manager. If a failed test is given, the last step reads
-    /// its log.
+    /// all data of the test.
     pub async fn try_steps(
         &self,
         active: &Arc<ActiveConnection>,
@@ -89,8 +89,8 @@ impl TestManager {
         steps
     }
 
-    /// Creates a context without stored tokens and projects. The context shares only the rate limit
-    /// with other requests of the connection.
+    /// Creates a context without stored tokens, and removes the stored projects of the connection.
+    /// Returns `None` if the connection has no settings for Test Manager.
     fn new_fetch_context_for_try(
         &self,
         active: &Arc<ActiveConnection>,
@@ -134,8 +134,8 @@ fn origins_of(settings: &TestManagerSettings) -> Vec<Origin> {
     origins
 }
 
-/// Reads the project. If the project is not known, because no failed test is given, reads any
-/// project.
+/// Reads the project. If the project is not known, because no failed test is given, requests the
+/// list of projects.
 async fn try_project(client: &Client, test: Option<&FailedTest>) -> StepResult {
     let found = match project::identify(client, test).await {
         Err(Failure::Project(_)) if test.is_none() => return try_any_project(client).await,
@@ -146,7 +146,7 @@ async fn try_project(client: &Client, test: Option<&FailedTest>) -> StepResult {
     Ok(Some(printable(&names.join(", "))).filter(|names| !names.is_empty()))
 }
 
-/// Requests the list of projects. Fails if the client can read no project.
+/// Requests the list of projects. Fails if the answer contains no project.
 async fn try_any_project(client: &Client) -> StepResult {
     let answer = client.get(&["projects"], &[("top", "1"), ("skip", "0")]).await?;
     let paging = find_member(&answer, &["paging"]).unwrap_or(&answer);
@@ -164,7 +164,8 @@ async fn try_any_project(client: &Client) -> StepResult {
     }
 }
 
-/// Reads all parts of a failed test, and downloads one screenshot.
+/// Reads all parts of a failed test, and downloads a screenshot, if there is one. Fails only if the
+/// log cannot be read.
 async fn try_log(context: &Arc<FetchContext>, test: &FailedTest, deadline: Instant) -> StepResult {
     let source = TestSource::new(Arc::clone(context), test.clone());
     let subjects: BTreeSet<_> = Subject::ALL.iter().copied().collect();

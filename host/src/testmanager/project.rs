@@ -1,5 +1,5 @@
-//! Finds the project of a failed test. Every request needs the project, but the webhook does not
-//! contain the project. This module never changes a project.
+//! Finds the project of a failed test. Most requests need the id of the project, but the webhook
+//! does not contain the id. This module never changes a project.
 
 use serde_json::{Value, json};
 
@@ -56,7 +56,7 @@ fn unknown_project(why: &str) -> Failure {
     Failure::Project(format!("the project is not known, because {why}; {SET_PROJECT_HINT}"))
 }
 
-/// Requests the project's details, unless `project` already contains them.
+/// Requests the project's details, unless `project` already contains a name.
 pub(super) async fn fetch_details(client: &Client, project: Value) -> Result<Value, Failure> {
     match read_id(&project) {
         Some(id) if text_member(&project, &["name"]).is_none() => {
@@ -80,7 +80,7 @@ async fn pinned_or_last_counted_project(client: &Client) -> Option<String> {
     })
 }
 
-/// Requests a project, unless the same request found a project within the last hour.
+/// Requests a project, unless the project that this request found before is stored.
 async fn read_project(client: &Client, path: &[&str]) -> Result<Value, Failure> {
     let key = path.join("/");
     if let Some(project) = client.context.state.recent_project(&key) {

@@ -1,8 +1,8 @@
 //! Test Manager's rate limit, read from its answers: `RateLimit-Remaining`, `RateLimit-Reset` and
 //! the status 429.
 //!
-//! A request waits for the reset of the limit, if the reset is before the request's deadline. A
-//! request is never sent while the limit allows none.
+//! A request waits for the reset of the limit, if the reset is before the request's deadline. If
+//! not, the request is not sent.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 /// Maximum wait for the reset of the limit. If an answer requests a longer wait, the wait is
 /// shortened to this time.
 const WAIT_MAX: Duration = Duration::from_secs(900);
-/// The wait after an answer 429 that contains no wait time.
+/// The wait after an answer 429 that contains no valid wait time.
 const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 
 /// The rate limit of one connection.

@@ -15,7 +15,7 @@ use super::parts::{FetchedPart, PartResult, fetch_newest};
 const LINES_MAX: usize = 200;
 /// Maximum number of pages in which lines of one variation are searched.
 const PAGES_MAX: usize = 10;
-/// Maximum difference between the clock of a robot and the clock of Test Manager.
+/// The tolerated difference between the clock of a robot and the clock of Test Manager.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
 
 /// Reads the newest log lines of the robot. `log` is a future that fetches the log of the failed
@@ -35,7 +35,7 @@ pub(super) async fn read_robot_logs(
     if let Some(window) = log.await.ok().and_then(|log| LogWindow::from_log(&log.value)) {
         let found = read_lines_of_log(client, &path, &query, &window).await?;
         // If no line is found, the clocks of the robot and of Test Manager probably differ too
-        // much: read all lines.
+        // much: read the newest lines of all variations.
         if found.value.as_array().is_some_and(|lines| !lines.is_empty()) {
             return Ok(found);
         }
@@ -72,11 +72,11 @@ async fn read_lines_of_log(
 
 /// The job and the time window of one test case log, which show which lines belong to the log.
 struct LogWindow {
-    /// The key of the robot's job.
+    /// The key of the robot's job; `None` if the log does not contain it.
     job: Option<String>,
     /// The start of the test, minus [`CLOCK_TOLERANCE`].
     from: Timestamp,
-    /// The end of the test, plus [`CLOCK_TOLERANCE`]; `None` if the test has not ended.
+    /// The end of the test, plus [`CLOCK_TOLERANCE`]; `None` if the log has no end time.
     to: Option<Timestamp>,
 }
 
@@ -90,8 +90,8 @@ impl LogWindow {
         Some(Self { job, from, to })
     }
 
-    /// Whether the line belongs to this log. A line without a job and a time is assumed to belong
-    /// to this log.
+    /// Whether the line belongs to this log. Compares the jobs, if both are known, or else the
+    /// times. A line without a valid time then belongs to this log.
     fn contains(&self, line: &Value) -> bool {
         if let (Some(own_job), Some(job)) = (&self.job, text_member(line, &["jobKey"])) {
             return own_job.eq_ignore_ascii_case(&job);

@@ -34,13 +34,13 @@ pub(super) struct FetchContext {
     pub(super) state: Arc<ApiState>,
     /// The limits of the connection's connector.
     limits: Limits,
-    /// The memory account of the requests, opened at the first request.
+    /// The memory account of the requests, opened for the first client.
     account: OnceLock<Arc<Account>>,
     /// The memory charges for JSON, which are released when this context is dropped.
     charges: Mutex<Vec<Charge>>,
     /// The requests of each client.
     requests: Mutex<Vec<Arc<RunRequests>>>,
-    /// The result of fetching a token. Empty until the first request is sent.
+    /// The result of fetching a token. Empty until the first fetch has ended.
     pub(super) token: OnceCell<Result<(), Failure>>,
 }
 
@@ -117,7 +117,8 @@ impl FetchContext {
         self.charges.lock().push(charge);
     }
 
-    /// Returns the memory account to which the requests of this failed test are charged.
+    /// Returns the memory account to which the requests of this failed test are charged. The first
+    /// call opens the account.
     pub(super) fn account(&self) -> Result<Arc<Account>, Failure> {
         if let Some(account) = self.account.get() {
             return Ok(Arc::clone(account));

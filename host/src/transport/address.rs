@@ -1,7 +1,7 @@
 //! Decides to which addresses a request may go: resolves the name and checks every address.
 //!
-//! Addresses are checked as values. An IPv6 address that embeds an IPv4 address is checked as the
-//! IPv4 address. This module never connects.
+//! Addresses are compared as numbers, not as texts. An IPv6 address that embeds an IPv4 address is
+//! checked as the IPv4 address. This module never connects.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -23,7 +23,7 @@ const ADDRESSES_MAX: usize = 32;
 /// The rules for the addresses to which a request may be sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AddressRules {
-    /// Whether names may resolve to RFC 1918, ULA, shared (100.64/10) and loopback addresses.
+    /// Whether names may resolve to loopback addresses and to the private ranges of `classify`.
     pub(crate) allow_private: bool,
     /// Whether only public addresses are allowed, because the connector itself fixed the origin.
     pub(crate) public_only: bool,
@@ -47,7 +47,7 @@ pub(crate) enum ResolveError {
     Lookup {
         /// The host name.
         name: String,
-        /// The resolver's error message.
+        /// The resolver's error.
         source: io::Error,
     },
     /// The name has no address, or more than the maximum.
@@ -64,8 +64,8 @@ pub(crate) enum ResolveError {
 /// addresses, so that a later change of the name's addresses has no effect.
 ///
 /// # Errors
-/// The name cannot be resolved, or one of its addresses is forbidden. One forbidden address is
-/// enough for an error, because the host may connect to any address of the name.
+/// The name cannot be resolved, has no address, too many addresses or a forbidden one. One
+/// forbidden address is enough, because the host may connect to any address of the name.
 pub(crate) async fn resolve(
     resolver: &dyn Resolver,
     connection: ConnectionId,
@@ -230,7 +230,7 @@ fn classify_v6(ip: Ipv6Addr) -> AddressClass {
     }
 }
 
-/// Returns the IPv4 address inside a mapped, compatible, NAT64 or 6to4 address.
+/// Returns the IPv4 address inside a mapped, compatible, translated, NAT64 or 6to4 address.
 fn embedded_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     let [o0, o1, ..] = ip.octets();
     let [.., o12, o13, o14, o15] = ip.octets();

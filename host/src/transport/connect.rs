@@ -1,8 +1,8 @@
 //! Makes network connections to trackers: connects to a resolved address or through a proxy, then
 //! starts TLS and HTTP/2 or HTTP/1.1.
 //!
-//! This module never sends a byte of a request. If a proxy is configured, the proxy resolves names,
-//! and the address rules apply only to origins with an IP address.
+//! This module never sends a byte of a request to a tracker. If an origin is reached through a
+//! proxy, the proxy resolves the name, and the address rules apply only to an IP address.
 
 mod proxy;
 mod race;
@@ -45,8 +45,8 @@ pub(crate) const RESPONSE_HEADERS_MAX: usize = 128;
 /// Maximum size of the status line and headers of a response together, bytes.
 pub(crate) const RESPONSE_HEAD_BYTES_MAX: u32 = 64 * 1024;
 
-/// Maximum size of the read buffer and of the write buffer of an HTTP/1.1 connection, bytes. The
-/// memory that is charged for an exchange includes both.
+/// Maximum size of each buffer of a connection, bytes. The memory that is charged for an exchange
+/// includes a read buffer and a write buffer.
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// The HTTP/2 flow-control window: how many bytes a server may send before the host reads them.
 const WINDOW_BYTES: u32 = 256 * 1024;
@@ -58,15 +58,15 @@ pub(crate) struct Dialer {
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) resolver: Box<dyn Resolver>,
     pub(crate) proxies: Proxies,
-    /// The addresses on which this server listens. The dialer never connects to them.
+    /// The addresses on which this server listens. An origin with one of them is refused.
     pub(crate) own_addresses: OwnAddresses,
 }
 
 /// A network connection that is ready for a request.
 pub(crate) struct HttpConnection {
     pub(crate) sender: Sender,
-    /// The proxy to which requests are sent with absolute URLs. Without a proxy, or through a
-    /// tunnel of the proxy, this is absent.
+    /// The header for a proxy to which requests are sent with absolute URLs; absent without a
+    /// proxy, and through a tunnel of the proxy.
     pub(crate) proxy: Option<ProxyAuth>,
     /// The time since which no request has used this connection.
     pub(crate) idle_since: Instant,
@@ -79,7 +79,7 @@ pub(crate) struct ProxyAuth(pub(crate) Option<HeaderValue>);
 
 impl HttpConnection {
     /// Explains an answer that the proxy itself sent because it refused to forward the request.
-    /// Returns `None` if the status is not 407.
+    /// Returns `None` for a status other than 407, and without such a proxy.
     pub(crate) fn explain_proxy_refusal(&self, status: u16) -> Option<String> {
         let proxy = self.proxy.as_ref().filter(|_| status == 407)?;
         let why = ProxyError::authentication(proxy.0.as_ref());
@@ -98,7 +98,7 @@ pub(crate) enum Sender {
 /// The reason why no connection was made. No byte of the request was sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
-    /// The name has no address that may be used.
+    /// The name cannot be resolved, or one of its addresses is not allowed.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
     /// No address of the tracker accepted a TCP connection.
@@ -193,7 +193,7 @@ impl Dialer {
         Ok(HttpConnection { sender, proxy, idle_since: Instant::now() })
     }
 
-    /// Chooses the proxy for an origin. If there is none, resolves the name of the origin.
+    /// Chooses the proxy for an origin. Without a proxy, resolves and checks its addresses.
     pub(crate) async fn route(
         &self,
         caller: Caller<'_>,
@@ -276,7 +276,7 @@ async fn start_http1(stream: impl ByteStream + 'static) -> hyper::Result<Sender>
         .max_headers(RESPONSE_HEADERS_MAX)
         .max_header_size(RESPONSE_HEAD_BYTES_MAX as usize)
         .max_buf_size(BUFFER_BYTES_MAX)
-        // Accept headers that are invalid but readable: the tracker has already processed the
+        // Accept headers that are invalid but readable: the tracker may already have processed a
         // write, so the answer must not be lost.
         .allow_obsolete_multiline_headers_in_responses(true)
         .allow_spaces_after_header_name_in_responses(true)

@@ -29,7 +29,7 @@ pub enum IdentityError {
     /// Only one of the secrets `client_cert` and `client_key` has a value.
     #[error("a client certificate needs both `client_cert` and `client_key`")]
     Incomplete,
-    /// The secret `client_cert` contains no certificate.
+    /// The secret `client_cert` contains no certificate that can be read.
     #[error("`client_cert` contains no certificate; give it as PEM (-----BEGIN CERTIFICATE-----)")]
     NoCertificate,
     /// The key is protected by a password.
@@ -38,7 +38,7 @@ pub enum IdentityError {
          Jackfield itself stores the key encrypted"
     )]
     Encrypted,
-    /// The secret `client_key` contains no key.
+    /// The secret `client_key` contains no key that can be read.
     #[error(
         "`client_key` contains no private key; give it as PEM (-----BEGIN PRIVATE KEY-----), and \
          convert a PKCS#12 file with `openssl pkcs12 -nodes`"
@@ -53,10 +53,11 @@ pub enum IdentityError {
 }
 
 impl ClientIdentity {
-    /// Removes the client certificate from a connection's secrets and returns it, if there is one.
+    /// Removes the client certificate and its key from a connection's secrets and returns them, if
+    /// they are there.
     ///
     /// # Errors
-    /// The certificate or the key is missing or cannot be read, or they do not belong together.
+    /// One of the two is missing, or they cannot be read or used together.
     pub fn take(secrets: &mut BTreeMap<String, Secret>) -> Result<Option<Self>, IdentityError> {
         match (secrets.remove(CLIENT_CERT), secrets.remove(CLIENT_KEY)) {
             (None, None) => Ok(None),

@@ -1,6 +1,6 @@
 //! This server itself: the name of its machine, and the addresses on which it listens. A request of
-//! a connection is never sent to these addresses. Such a request would arrive from this machine,
-//! where trusted proxies may run, so the server could trust the headers of the request.
+//! a connection is never sent directly to these addresses. Such a request would arrive from this
+//! machine, where trusted proxies may run, so the server could trust the headers of the request.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 

@@ -1,7 +1,7 @@
-//! Chooses the proxy for a tracker by `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, as curl does.
+//! Chooses the proxy for a tracker by `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, mostly like curl.
 //!
-//! In addition to curl's syntax, an entry of `NO_PROXY` may begin with `*.` and may have a port.
-//! This module never connects to a proxy.
+//! Unlike with curl, `HTTP_PROXY` may be in upper case, and a `NO_PROXY` entry may have `*.` or a
+//! port. This module never connects to a proxy.
 
 use std::fmt;
 use std::net::IpAddr;

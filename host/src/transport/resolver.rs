@@ -1,5 +1,6 @@
-//! Resolves names with the operating system. A name server that does not answer never delays
-//! connections of Jackfield that do not use this name server.
+//! Resolves names with the operating system. A name server that does not answer does not delay the
+//! connections of Jackfield that use other name servers, unless the maximum number of look-ups is
+//! in progress.
 //!
 //! The system's call blocks a thread and cannot be cancelled, so each look-up has its own thread.
 //! The number of threads is limited: one for each name of a connection, a few for each connection,
@@ -63,8 +64,8 @@ impl SystemResolver {
         Self { lookup, lookups_in_progress: Arc::new(lookups_in_progress) }
     }
 
-    /// Returns the future result of the look-up of this name, and starts the look-up if it is not
-    /// in progress. Returns `None` if too many look-ups are in progress.
+    /// Returns a receiver for the result of the look-up of this name, and starts the look-up if it
+    /// is not in progress. Returns `None` if too many look-ups are in progress.
     fn join_or_start(
         &self,
         connection: ConnectionId,

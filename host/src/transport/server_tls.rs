@@ -1,5 +1,5 @@
-//! The certificate and the key with which this server's own listeners use TLS. Both are read again
-//! when their files change.
+//! The certificate and the key with which this server's own listeners use TLS.
+//! [`ServerTls::reload`] reads both again if their files have changed.
 //!
 //! If changed files cannot be used, the working certificate is never replaced.
 
@@ -50,7 +50,7 @@ pub enum ServerTlsError {
         /// The error of reading the file.
         source: io::Error,
     },
-    /// The file contains no certificate.
+    /// The file contains no certificate that can be read.
     #[error(
         "`tls_certificate` = {0:?} contains no certificate; give it as PEM (-----BEGIN CERTIFICATE-----)"
     )]
@@ -86,8 +86,8 @@ impl ServerTls {
     /// Reads the files again. Returns whether the files have changed since they were read last.
     ///
     /// # Errors
-    /// Returns the same errors as [`Self::load`]. Each change of the files is reported only once.
-    /// After an error, the earlier certificate remains in use.
+    /// Returns the same errors as [`Self::load`]. An error in the content of the files is reported
+    /// only once for each change. After an error, the earlier certificate remains in use.
     pub fn reload(&self) -> Result<bool, ServerTlsError> {
         let pem = PemFiles::read(&self.files)?;
         let hash = pem.hash();

@@ -1,7 +1,8 @@
-//! Decides which servers are trusted. A server is trusted if an authority in the system's store or
-//! in `extra_ca_file` issued its certificate, or if `extra_ca_file` contains its certificate.
+//! Decides which servers are trusted. A server's certificate must be valid for the host name at
+//! this time. In addition, an authority in the system's store or in `extra_ca_file` must have
+//! issued it, or `extra_ca_file` must contain it.
 //!
-//! This module never disables a check of certificates.
+//! No setting disables the check of certificates.
 
 mod certificate;
 mod explain;
@@ -53,8 +54,8 @@ pub(crate) fn crypto_provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// Returns the certificates of the system's trust store. A certificate that cannot be read is left
-/// out and reported in the log.
+/// Returns the certificates of the system's trust store. A part of the store that cannot be read is
+/// left out and reported in the log.
 pub(crate) fn system_certificates() -> Vec<CertificateDer<'static>> {
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
@@ -98,14 +99,14 @@ pub(crate) fn client_config(extra_ca_file: Option<&Path>) -> Result<Arc<ClientCo
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // TLS sessions are not resumed, because a resumed session would use the client certificate of
-    // the connection that started it.
+    // the connection of Jackfield that started the session.
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 
-/// Adds the authorities of a file to the trust anchors, and returns all certificates of the file. A
-/// server certificate does not become an anchor, because webpki would then trust other certificates
-/// that the server issued.
+/// Adds the authorities of a file to the trust anchors, and returns all certificates of the file
+/// that can be parsed. A server certificate does not become an anchor, because webpki would then
+/// trust other certificates that the server issued.
 fn add_anchors_of_file(
     roots: &mut RootCertStore,
     path: &Path,

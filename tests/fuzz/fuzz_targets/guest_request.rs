@@ -104,7 +104,8 @@ fuzz_target!(|input: &[u8]| {
 });
 
 /// Asserts that the request goes to an origin that is granted. Asserts that the URL still names
-/// this origin after the URL was written and parsed again.
+/// this origin after the URL was written and parsed again. Asserts that the method, the path and
+/// the header values are valid.
 fn assert_target_granted(case: &ConnectionCase, request: &SentRequest) {
     let SentRequest { method, origin, url, path, headers, .. } = request;
     assert!(case.active.connection.grants.origins.contains(origin), "{origin} is not granted");
@@ -133,8 +134,8 @@ fn assert_no_reserved_header(headers: &HeaderMap) {
     assert!(headers.len() <= 64);
 }
 
-/// Asserts that a request to the origin `to` contains only secrets that this origin may receive.
-/// Skips secrets that the input itself contains.
+/// Asserts that a request to the origin `to` contains only secrets that this origin may receive. If
+/// `to` is `None`, the request may contain no secret. Skips secrets that the input itself contains.
 fn assert_no_foreign_secret(
     case: &ConnectionCase,
     input: &str,

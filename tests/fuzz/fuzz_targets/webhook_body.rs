@@ -36,8 +36,9 @@ fn read_message(message: &InputRequest<'_>) -> Option<ReadWebhook> {
     Some(run_to_completion(read_webhook(request, &config)))
 }
 
-/// Asserts that the ids of the failed test are set. Asserts that a body with the same ids is read
-/// as the same failed test.
+/// Asserts that the ids of the failed test are not all-zero, and that its texts contain no control
+/// characters except tabs and line breaks. Asserts that a body with the same values is read as the
+/// same failed test.
 fn assert_accepted_test(test: &FailedTest) {
     let (execution, case, variation) = test.key();
     for id in [execution, case] {
@@ -64,7 +65,8 @@ fn assert_accepted_test(test: &FailedTest) {
     assert_eq!(again.as_ref(), Ok(test));
 }
 
-/// Asserts that a refused request has a status for wrong requests, and a short reason.
+/// Asserts that a refused request has a status for wrong requests, and a reason. With the status
+/// 400, the reason must be short.
 fn assert_refusal(status: u16, detail: &str) {
     assert!(matches!(status, 400 | 413 | 415), "status {status}: {detail}");
     assert!(!detail.is_empty());
@@ -74,8 +76,8 @@ fn assert_refusal(status: u16, detail: &str) {
     }
 }
 
-/// Asserts that the event contains neither the webhook token nor the value of a header with
-/// credentials.
+/// Asserts that the event contains neither the webhook token nor the credential of the header
+/// `authorization`. Skips short values.
 fn assert_no_credentials(event: &Event, token: &str, message: &InputRequest<'_>) {
     let recorded = &event.request;
     assert!(recorded.headers.len() <= 64);

@@ -1,7 +1,6 @@
 //! A server whose routes the fuzz targets call directly, without a connection to its listener.
 //!
-//! The server never reaches a tracker. Only the routes `try` and `hook` could reach one, and no
-//! target calls them.
+//! The server never reaches a tracker, because its only connector, `tiny`, sends no requests.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -24,7 +23,8 @@ use crate::{CONNECTOR, run_to_completion};
 
 /// The admin token of the server.
 const ADMIN_TOKEN: &str = "the-token-of-the-fuzzed-admin";
-/// A period that is longer than any fuzzing. A background task with this period never runs.
+/// A period that is longer than the usual time for which a target is fuzzed. So a background task
+/// with this period usually does not run again after the start.
 const NEVER_MS: u64 = 3_600_000;
 /// Time between two checks whether the connector is ready.
 const READINESS_POLL_PERIOD: Duration = Duration::from_millis(10);

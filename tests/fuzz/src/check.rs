@@ -1,4 +1,4 @@
-//! Runs `jackfield check` on a component in memory. The engine is started only once.
+//! Runs `jackfield check` on the bytes of a component. The engine is started only once.
 //!
 //! The guests have lower limits than by default. For each input, a guest may compute for at most
 //! 20 ms.

@@ -2,8 +2,8 @@
 //! address. The next lines contain the headers. An empty line and the body follow. A person can
 //! read such an input and write a new one.
 //!
-//! The parser accepts as many inputs as possible. In a line, the two characters `\n` or `\r` mean a
-//! line break or a carriage return. So a fuzzer can put these into an address or a header.
+//! The parser accepts as many inputs as possible. In an address or a header, the two characters
+//! `\n` mean a line break, and `\r` mean a carriage return. So a fuzzer can put these there.
 
 /// A request as an input describes it.
 pub struct InputRequest<'a> {

@@ -1,5 +1,5 @@
 //! Sends up to 1,000 reads, and ends at the first error. The title of the defect contains the
-//! number of successful reads, and the error.
+//! number of successful reads and, if a read failed, its error.
 
 use jackfield_test_guests::*;
 

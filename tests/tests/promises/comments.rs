@@ -1,5 +1,5 @@
-//! Checks that the comments in all Rust sources have at most 100 columns. rustfmt keeps code within
-//! this width, but does not wrap comments.
+//! Checks that the comment lines in all Rust sources have at most 100 columns. rustfmt keeps code
+//! within this width, but does not wrap comments.
 
 use std::fs;
 

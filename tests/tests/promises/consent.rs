@@ -1,7 +1,7 @@
-//! A new version of a connector can request more permissions than a person granted. It does not get
-//! these permissions only because its file is in the plugins folder. The new version serves new
-//! connections, and connections for which a person accepted it. The other connections stay on their
-//! previous version.
+//! A new version of a connector can request more permissions than a person granted. A file in the
+//! plugins folder is not enough to get these permissions. The new version serves new connections,
+//! and connections for which a person accepted it. The other connections stay on their previous
+//! version.
 
 use std::io::{Read, Write};
 use std::process::Stdio;

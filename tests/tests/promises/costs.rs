@@ -8,9 +8,9 @@ use serde_json::json;
 
 /// The number of requests in one measurement.
 const REQUESTS: usize = 50;
-// The limits of allocations, instructions and copied bytes are 10 % above the measured numbers.
-// Instructions and copied bytes are measured in the debug build. The measured creates send no write
-// to a tracker. The numbers include the storage of the events.
+// When the limits of allocations, instructions and copied bytes were set, they were 10 % above the
+// measured numbers. Instructions and copied bytes are measured in the debug build. The measured
+// creates send no write to a tracker. The numbers include the storage of the events.
 
 /// The most allocations that a create may cause.
 const CREATE_ALLOCATIONS_MAX: usize = 234;
@@ -36,8 +36,8 @@ const REPEAT_WAITS_PER_100_MAX: usize = 430;
 
 /// Measures the cost of an event up to three times, and checks that at least one of the
 /// measurements is within `limit`. On a busy machine, a measurement can be higher, because fewer
-/// events share a batch of the store. If a change of the code raises the
-/// cost, all measurements are higher.
+/// events share a batch of the store. If a change of the code raises the cost, all measurements are
+/// higher.
 fn assert_costs(what: &str, limit: u64, measure: impl Fn() -> u64) {
     let mut costs = (0..3).map(|_| measure()).inspect(|cost| println!("{cost} {what}"));
     assert!(costs.any(|cost| cost <= limit), "three times more than {limit} {what}");

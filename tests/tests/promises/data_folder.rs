@@ -82,7 +82,8 @@ fn a_data_folder_that_others_can_enter_is_refused_and_the_fix_is_named() {
     }
 }
 
-/// On container platforms, volumes belong to root with mode 2770, and their files get mode 0660.
+/// On some container platforms, volumes belong to root with mode 2770, and their files get mode
+/// 0660.
 #[test]
 fn a_data_folder_may_be_shared_with_its_group() {
     let mut host = Setup::new().without_admin_token().start();

@@ -27,8 +27,8 @@ fn a_granted_origin_is_reached_by_each_spelling_of_its_address() {
     assert_eq!(last.header("host"), Some(origins.granted.address().to_string().as_str()));
 }
 
-/// URLs of origins that the connection does not grant. Their spelling looks like that of a granted
-/// origin, or would pass an incomplete check.
+/// URLs that must not lead to an origin that the connection does not grant. Their spelling looks
+/// like that of a granted origin, or would pass an incomplete check.
 const FORBIDDEN_URLS: [&str; 23] = [
     "http://127.0.0.1:OTHER/",
     "http://localhost:OTHER/",

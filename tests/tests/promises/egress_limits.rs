@@ -51,7 +51,7 @@ fn assert_answer_limited(origins: &TwoOrigins, via: &str, what: &str) {
     assert!(why.contains("limits.response_body_bytes"), "{via}, {what}: {calls}");
 }
 
-/// Returns a gzip file of this number of zero bytes.
+/// Returns a gzip file of this number of zero bytes, which must be a multiple of 1 MiB.
 fn gzip_of_zeros(length: usize) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     let block = vec![0; 1 << 20];

@@ -31,7 +31,7 @@ pub(crate) struct GoodConnector {
 }
 
 impl GoodConnector {
-    /// Creates the connection, and sends events until the caches of the server are full.
+    /// Creates the connection, and sends the events that fill the caches of the server.
     pub(crate) fn add_to(host: &TestHost) -> Self {
         let tracker = ScriptedServer::start(|_| Reply::created(1));
         let connection =

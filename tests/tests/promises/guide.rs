@@ -70,7 +70,7 @@ fn markdown_files_below(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Returns the broken links of a page. A link is broken if its file does not exist, or if the file
-/// does not contain the heading of the link.
+/// does not contain the heading of the link. Links to other sites are not checked.
 fn broken_links(page: &Path) -> Vec<String> {
     let text = fs::read_to_string(page).expect("a page");
     // Code blocks are left out, because the brackets in code and templates are not links.

@@ -18,7 +18,7 @@ const HOSTILE_CLIENTS: usize = 2_000;
 const KNOWN_SENDERS: usize = 100;
 /// The number of requests of each known sender while the hostile clients are connected.
 const REQUESTS_PER_SENDER: usize = 8;
-/// The longest time that a hostile client keeps a connection open.
+/// The longest time that a hostile client waits for the server to close the connection.
 const KEEP_OPEN: Duration = Duration::from_secs(5);
 /// The pause of a hostile client between two connections. Without this pause, the result of the
 /// test would depend on the speed of the machine.
@@ -109,7 +109,7 @@ async fn send_create(stream: &mut TcpStream, path: &str) -> Option<String> {
 }
 
 /// The kernel queues the connections that a busy server does not accept yet, and drops none of
-/// them. A stopped process is as busy as a server can be.
+/// them. The server of this test is stopped, so it accepts no connection.
 #[test]
 fn a_busy_server_loses_no_connection() {
     let host = Setup::new().start();

@@ -1,4 +1,5 @@
-//! The tests of the promises. They run the built binary. Each promise has its own file.
+//! The tests of the promises, and their helpers. Most of the tests run the built binary. Each
+//! promise has its own file.
 
 mod accounts;
 mod admin;

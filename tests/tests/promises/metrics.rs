@@ -78,7 +78,7 @@ impl BusyServer {
         }
     }
 
-    /// Causes one event for each kind of failure that is counted.
+    /// Causes events of most kinds of failures that are counted.
     fn send_failing_events(&self) {
         let host = &self.host;
         let spins = host.add_connection("spin", "spin", json!({}), json!({}));

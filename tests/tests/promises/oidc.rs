@@ -72,7 +72,7 @@ impl OidcFixture {
 }
 
 /// Returns the cookie that an answer sets under this name. Returns `None` if the answer deletes the
-/// cookie.
+/// cookie, or does not set it.
 fn find_set_cookie(answer: &Answer, name: &str) -> Option<String> {
     let headers = answer.headers.iter().filter(|(header, _)| header == "set-cookie");
     let mut headers = headers.map(|(_, cookie)| cookie.clone());

@@ -190,7 +190,7 @@ fn a_preview_shows_data_of_test_manager() {
     for expected in ["## What was expected", "## End of the robot's log", "- Test execution: "] {
         assert!(description.contains(expected), "{expected:?} is not in {description}");
     }
-    // An account that may only see previews cannot switch the mask off.
+    // A preview cannot switch the default mask off, because more accounts may see previews.
     let unmasked = json!({"mask": {"defaults": false}});
     for log in &failed_tests {
         let test = json!({

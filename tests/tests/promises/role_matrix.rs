@@ -155,9 +155,9 @@ pub(crate) fn routes_with_account() -> Vec<Route> {
         ("metrics_route", ""),
         ("admin_api", "/api/v1"),
         ("uploads", "/api/v1"),
-        ("pages", ""),
+        ("page_routes", ""),
         ("upload_routes", ""),
-        ("connection_pages", ""),
+        ("add_connection_routes", ""),
     ] {
         let text = function_source(&source, name);
         for verb in ["get", "post", "post_read", "put", "patch", "delete", "any"] {

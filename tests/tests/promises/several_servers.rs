@@ -24,8 +24,8 @@ const RARE_SWEEPS_MS: u64 = 600_000;
 /// again.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Returns a configuration with short times, and with an answer deadline that is longer than all
-/// these times together.
+/// Returns a configuration with short times. The answer deadline is longer than all these times
+/// together, without `sweep_ms`.
 fn short_times(sweep_ms: u64) -> String {
     format!(
         "lease_ms = 3000\nsweep_ms = {sweep_ms}\nstore_statement_s = 2\nstore_connect_s = 2\n[create]\n\
@@ -75,7 +75,7 @@ fn await_status(host: &TestHost, connection: &Connection, test: &Value, status: 
     });
 }
 
-/// Waits until this many events are in progress.
+/// Waits until at least this many events are in progress.
 #[track_caller]
 fn await_running(host: &TestHost, events: usize) {
     wait_for("the events of the clicks", 30, || {

@@ -178,8 +178,8 @@ fn a_full_disk_is_named_and_the_file_is_loaded_when_there_is_room_again() {
 }
 
 /// Simulates a container with a low `pids.max` by a limit on the processes of a user. The limit
-/// does not apply to root, and counts all processes of the user. So the server runs as a user
-/// without other processes.
+/// does not apply to root, and counts all processes of the user. So if the test runs as root, the
+/// server runs as a user without other processes.
 #[test]
 fn a_thread_limit_that_prevents_the_start_is_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");

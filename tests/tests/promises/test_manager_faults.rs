@@ -1,5 +1,5 @@
 //! Defects are created in Redmine while Test Manager or the report settings have a fault. The issue
-//! is created, and the issue and the event name what is missing.
+//! is created, and names what is missing or wrong. The event names missing data, too.
 
 mod any_fault;
 

@@ -1,8 +1,8 @@
-//! Tests the connectors for trackers that the tests cannot run. Each connector is a project that
-//! `jackfield new --like` creates. The connector passes the conformance suite, and comments on
-//! defects, reopens them and attaches files. The answers in its folder `recording/` follow the
-//! vendor's public reference. If the vendor publishes an OpenAPI file, the tests compare the
-//! requests with this file.
+//! Tests the connectors with recorded answers, because the tests cannot run most of these trackers.
+//! Each connector is a project that `jackfield new --like` creates. It passes the conformance
+//! suite, comments on defects, reopens them, and attaches files. The answers in its recording
+//! follow the vendor's public reference. If the vendor publishes an OpenAPI file, the tests compare
+//! the requests with this file.
 
 mod openapi;
 mod refusals;

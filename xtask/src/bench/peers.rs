@@ -19,8 +19,8 @@ const WASMTIME_FEATURES: &str = "run,compile,serve,backtrace,parallel-compilatio
     pooling-allocator,logging,component-model,component-model-async,threads,gc,gc-copying,gc-drc,\
     gc-null,stack-switching,debug-builtins,addr2line,demangle,coredump,profiling,cache";
 
-/// Builds a handler that has neither a sandbox nor a store. Its throughput is the upper limit for
-/// the throughput of the server.
+/// Builds a handler that has neither a sandbox nor a store. The server's throughput is divided by
+/// that of this handler.
 pub(super) fn build_native_handler(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
     build_crate(workspace, "native", folder, &[])
 }

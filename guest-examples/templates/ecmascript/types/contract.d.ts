@@ -307,8 +307,8 @@ declare module 'jackfield:connector/kpis@0.1.0' {
    * Counts the defects in the tracker that the settings select, also those that Jackfield did not
    * create. `project` is the project id of Test Manager's request, unchanged, at most 128
    * characters. Usually the settings name the tracker's project, and the connector ignores this
-   * parameter. The host caches the answer (30 seconds by default), so the
-   * connector should always ask the tracker. Writes are denied.
+   * parameter. The host caches the answer (30 seconds by default), so the connector should always
+   * ask the tracker. Writes are denied.
    */
   export function count(project: string): Counts;
   export type Counts = import('jackfield:connector/model@0.1.0').Counts;

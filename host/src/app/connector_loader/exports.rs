@@ -1,9 +1,9 @@
 //! Finds functions that a component exports but its script does not contain. A component that was
 //! built from a script exports all functions of its world, even if the script does not contain
-//! them. So each exported function is called, for a connection without any grant.
+//! them. So the exported functions are called, for a connection without any grant.
 //!
 //! No call can send a request. The result of a call is ignored, unless the script runtime reports
-//! that the script has no such object or function.
+//! that the script has no such object or function, or the call reaches a limit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +16,10 @@ use crate::egress::ActiveConnection;
 use crate::report::ReportSettings;
 use crate::runtime::{CallArguments, Connector, MemoryJournal, RunInput, Sandbox, TestReport};
 
-/// Maximum time of one call. After a call that reached this time, no other function is called.
+/// Maximum time of one call, milliseconds. After a call that reached this or another limit, no
+/// other function is called.
 const RUN_MS_MAX: u64 = 3_000;
-/// The key of the defect and of the project in all calls.
+/// The key of the defect, the id of the project and the name of the setting in all calls.
 const PLACEHOLDER_KEY: &str = "1";
 
 /// Calls the functions that a component exports.
@@ -69,7 +70,8 @@ impl<'a> ExportCalls<'a> {
         missing
     }
 
-    /// Returns each interface that the connector exports, with the calls of its functions.
+    /// Returns each interface that the connector exports, with the calls of its functions. Omits
+    /// `describe`, which was called already.
     fn exported_calls(&self) -> impl Iterator<Item = (&'static str, &'static [Call])> {
         let interfaces = self.connector.interfaces();
         let follow_up: &[Call] = &[

@@ -31,7 +31,8 @@ pub(super) fn describe_permissions(connector: &Connector) -> Vec<String> {
     }
 }
 
-/// Names the part of the report that a function of the interface `report` returns.
+/// Names the part of the report that a function of the interface `report` returns; `None` if the
+/// function returns no part.
 fn report_part(function: &str) -> Option<&'static str> {
     Some(match function {
         "title" => "title",

@@ -1,5 +1,5 @@
-//! `jackfield connections accept`: shows what a newer connector version requests, and
-//! asks the user to confirm it.
+//! `jackfield connections accept`: accepts a newer connector version. Without `--yes`, first shows
+//! what this version requests, and asks the user to confirm it.
 
 use anyhow::bail;
 use clap::Args;
@@ -68,7 +68,7 @@ impl Accept {
     }
 }
 
-/// Prints what the newest version requests. Returns an error unless the user accepts the version.
+/// Prints what is new in the newest version. Returns an error unless the user accepts the version.
 fn confirm(connection: &Connection, newest: &str) -> anyhow::Result<()> {
     let name = &connection.name;
     let unapproved = connection.needs_consent.iter().flatten();

@@ -1,4 +1,4 @@
-//! `jackfield connections record`: records the bodies of a connection for a limited time.
+//! `jackfield connections record`: starts and stops the recording of a connection's bodies.
 
 use clap::Args;
 use jiff::SignedDuration;

@@ -99,7 +99,8 @@ impl SetValues {
         source.map(|source| key_value::read_file_or_reference("client-key", source)).transpose()
     }
 
-    /// Parses the settings. Their types are those of the connector's schema.
+    /// Parses the settings. The connector's schema decides the type of each value. If the server
+    /// returns no schema, the form of the text decides the type.
     pub(super) fn parse_settings(
         &self,
         admin: &Client,
@@ -112,7 +113,7 @@ impl SetValues {
     }
 
     /// Builds the edit that sets these values, and removes the values that `unset` names. In the
-    /// edit, the name of a removed value has the value `None`.
+    /// edit, a removed setting or secret has the value `None`.
     pub(super) fn to_edit(
         &self,
         settings: Settings,

@@ -1,5 +1,5 @@
-//! `jackfield connectors upload` and `remove`: change the server's plugins folder from another
-//! machine.
+//! `jackfield connectors upload` and `remove`: change the plugins folder of a server through its
+//! admin API.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -15,21 +15,23 @@ use crate::domain::{ConnectorName, OutcomeCode};
 
 /// The pause between two requests for the newest events.
 const POLL_PERIOD: Duration = Duration::from_millis(300);
-/// The number of events that each request asks for. If more events arrive between two requests, the
-/// oldest of them are not printed.
+/// Maximum number of events in the answer to a request: the newest events of all connectors. An
+/// event that ends when it is older than these events is not printed.
 const POLL_EVENTS_MAX: u32 = 50;
 
-/// Prints the events of one connector that arrive after this value was created.
+/// Prints the events of one connector that end, or get another outcome, after this value was
+/// created.
 pub(super) struct EventFollower {
     admin: Arc<Client>,
     connector: ConnectorName,
-    /// The newest events that are not printed again, because they were printed already or are older
-    /// than the follower.
+    /// The newest events that were handled, with their outcomes. An event is handled again only if
+    /// its outcome changes.
     handled_events: HashSet<(Uuid, OutcomeCode)>,
 }
 
 impl EventFollower {
-    /// Creates a follower, which does not print the events that the server already has.
+    /// Creates a follower. It prints an event that the server already has only if the outcome of
+    /// the event changes.
     pub(super) fn start(admin: Arc<Client>, connector: &ConnectorName) -> anyhow::Result<Self> {
         let mut follower =
             Self { admin, connector: connector.clone(), handled_events: HashSet::new() };

@@ -1,5 +1,5 @@
 //! Installs a connector's file in the plugins folder atomically, and waits until the server uses or
-//! refuses the file. Never leaves an incomplete file in the folder.
+//! refuses the file. The file with the connector's name is never incomplete.
 
 use std::fs::{self, Permissions};
 use std::io::Write;
@@ -85,14 +85,15 @@ impl PluginsFolder {
     }
 }
 
-/// Returns the error that the server now reports for the connector, if any.
+/// Returns the error that the server now reports for the connector. Returns `None` if the connector
+/// has no error, or if the server does not answer.
 pub(super) fn current_error(admin: &Client, name: &ConnectorName) -> Option<String> {
     admin.get_by_name::<Connector>("connector", name.as_str()).ok()?.decode().ok()?.error
 }
 
-/// Waits until the server uses or refuses the version. `error_before` is the connector's error
-/// before the installation. The server reports no SHA-256 of a file that it cannot read. Then only
-/// a different error shows that the server refused the new file.
+/// Waits until the server uses or refuses the version, at most [`LOAD_TIMEOUT`]. `error_before` is
+/// the connector's error before the installation. The server reports no SHA-256 of a file that it
+/// cannot read. Then only a different error shows that the server refused the new file.
 pub(super) fn wait_for_version(
     admin: &Client,
     name: &ConnectorName,

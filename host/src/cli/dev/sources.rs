@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::output::eprint;
 
-/// Folders that are written by builds and tools, and are not watched.
+/// The names of folders that builds and tools write. These folders are not watched.
 const IGNORED_FOLDERS: [&str; 5] = ["target", "node_modules", "__pycache__", "dist", "venv"];
 /// Maximum number of files that are compared.
 const FILES_MAX: usize = 2_000;
@@ -25,8 +25,8 @@ const FOLDERS_MAX: usize = 500;
 /// length are compared.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-/// The sources count as complete if they do not change for this time. A program that writes a file
-/// in several steps needs less time between two steps.
+/// The sources count as complete if they do not change for this time. It is longer than the usual
+/// pause of a program that writes a file in several steps.
 const QUIET_PERIOD: Duration = Duration::from_millis(40);
 /// Maximum time to wait until the sources stop changing.
 const QUIET_WAIT_MAX: Duration = Duration::from_secs(1);
@@ -52,7 +52,8 @@ impl PartialEq for Fingerprint {
     }
 }
 
-/// The sources of a connector: all files below a project folder, or one file.
+/// The sources of a connector: the files below a project folder without the output of builds, or
+/// one file.
 pub(super) struct Sources {
     path: PathBuf,
     /// Sends the notifications; `None` if the system cannot send any.
@@ -62,8 +63,8 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Watches a file or a folder. If the system cannot send notifications, the sources are
-    /// compared every few seconds.
+    /// Prepares to watch a file or a folder. [`Self::fingerprint`] then begins to watch it. If the
+    /// system cannot send notifications, the sources are compared only every [`POLL_PERIOD`].
     pub(super) fn watch(path: &Path) -> Self {
         let (sender, notifications) = channel();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -85,7 +86,7 @@ impl Sources {
         let project = ProjectFiles::list(&self.path);
         if let Some(watcher) = &mut self.watcher {
             for folder in &project.folders {
-                // Ignore errors: a folder that is watched already or was deleted needs no watch.
+                // Ignore errors: without a watch, changes are still found every `POLL_PERIOD`.
                 let _ = watcher.watch(folder, RecursiveMode::NonRecursive);
             }
         }
@@ -105,8 +106,8 @@ impl Sources {
         Fingerprint { digest: digest.finalize().into(), newest_change }
     }
 
-    /// Waits until the sources stop changing, because a file may be half-written. Waits at most a
-    /// second, because a program may write continuously. Returns the fingerprint of the sources.
+    /// Waits until the sources stop changing, because a file may be half-written. Waits only about
+    /// a second, because a program may write continuously. Returns the fingerprint of the sources.
     pub(super) fn wait_until_quiet(&mut self, mut last: Fingerprint) -> Fingerprint {
         let start = Instant::now();
         while start.elapsed() < QUIET_WAIT_MAX {
@@ -139,7 +140,7 @@ impl Sources {
     }
 }
 
-/// The files and folders of a project, without the output of builds.
+/// The files and folders of a project, without hidden ones and the output of builds.
 #[derive(Default)]
 struct ProjectFiles {
     files: Vec<PathBuf>,
@@ -147,7 +148,8 @@ struct ProjectFiles {
 }
 
 impl ProjectFiles {
-    /// Lists the files below a folder. If the path is a file, lists only this file.
+    /// Lists the files below a folder, at most [`FILES_MAX`]. If the path is a file, lists only
+    /// this file.
     fn list(path: &Path) -> Self {
         let mut listed = Self::default();
         if path.is_dir() {
@@ -156,7 +158,7 @@ impl ProjectFiles {
             listed.files.push(path.to_owned());
             listed.folders.extend(path.parent().map(Path::to_owned));
         }
-        // Sort the files, because each file system returns entries in another order.
+        // Sort the files, because a file system may return its entries in any order.
         listed.files.sort();
         listed
     }
@@ -171,7 +173,8 @@ impl ProjectFiles {
             self.folders.push(folder);
             for entry in entries {
                 let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
-                // Skip components, because a build writes its component into the project's folder.
+                // Skip hidden entries. Skip components, because a build writes its component into
+                // the folder of the project.
                 if name.starts_with('.') || name.ends_with(".wasm") {
                     continue;
                 }

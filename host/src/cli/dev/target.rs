@@ -59,7 +59,7 @@ impl Target {
     }
 }
 
-/// Builds and checks a project, and returns its connector's file.
+/// Builds a project, and returns its connector's file. Checks the file if it is a component.
 #[cfg(feature = "author")]
 fn build_project(folder: &Path) -> anyhow::Result<PathBuf> {
     use jackfield_author::Built;

@@ -14,7 +14,7 @@ use super::{Finding, fail_finding, ok_finding, warn_finding};
 /// names, and the threads of a compiler process.
 const THREADS_RECOMMENDED: usize = 128;
 
-/// Runs the checks. `is_running` is true if a server uses the data folder now.
+/// Runs the checks. `is_running` is true if a server answers and its folders are on this machine.
 pub(super) fn run_checks(config: &Config, is_running: bool) -> Vec<Finding> {
     let folder = config.data_folder();
     vec![
@@ -28,8 +28,8 @@ pub(super) fn run_checks(config: &Config, is_running: bool) -> Vec<Finding> {
     ]
 }
 
-/// Creates a warning that describes the problem. If `problem` is `None`, creates a finding with the
-/// text `ok_text`.
+/// Creates a warning that describes the problem. If `problem` is `None`, creates a finding without
+/// a problem, with the text `ok_text`.
 fn problem_finding(
     check: &'static str,
     problem: Option<app::PlatformProblem>,
@@ -41,7 +41,8 @@ fn problem_finding(
     }
 }
 
-/// Checks the owners and modes of the data folder, and of its files with keys and tokens.
+/// Checks the owners and modes of the data folder, and of its files with the keys and the admin
+/// token.
 pub(super) fn check_access(folder: &DataFolder) -> Finding {
     const CHECK: &str = "access";
     match app::access_problems(folder) {
@@ -95,7 +96,7 @@ fn check_database_disk(data: &Path) -> Finding {
     problem_finding("database disk", app::disk_problem(data), "not on a network file system")
 }
 
-/// Checks that the running server is not older than the installed program.
+/// Checks that the program file of the server in this data folder was not replaced since its start.
 fn check_program(folder: &DataFolder, is_running: bool) -> Finding {
     let ok_text = match is_running {
         true => "the server runs the installed version",
@@ -111,7 +112,7 @@ fn check_blocked_connectors(folder: &DataFolder) -> Finding {
 }
 
 /// Returns the reason why a `.wasm` or `.js` file in the plugins folder cannot be a connector.
-/// Returns `None` if the file can be a connector, and for files with other extensions.
+/// Returns `None` if the file can be a connector, is hidden, or has another extension.
 pub(super) fn file_problem(entry: &DirEntry) -> Option<String> {
     let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
     let (stem, file_extension) = name.rsplit_once('.')?;

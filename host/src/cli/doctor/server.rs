@@ -14,8 +14,8 @@ use crate::config::{Config, ListenAddress};
 
 use super::{Finding, fail_finding, ok_finding, warn_finding};
 
-/// Returns the status of the running server. Returns `None` if no server answers, if the server
-/// refuses our token, or if its folders are not on this machine.
+/// Returns the status of the running server. Returns `None` if no server answers our requests, or
+/// if its folders are not on this machine.
 pub(super) fn running_server_status(server: &ServerArgs) -> Option<Status> {
     let admin = server.admin_client().ok().filter(Client::is_healthy)?;
     let status: Status = admin.get("/status").ok()?.decode().ok()?;
@@ -45,8 +45,8 @@ pub(super) fn check_connector_differences(running: &Status) -> Option<Finding> {
     (!found.is_empty()).then(|| warn_finding("connectors of the servers", found.join("; "), fix))
 }
 
-/// Checks that a server answers, or that a new server could listen. `has_folders` is true if the
-/// folders of the running server are known.
+/// Checks that a server answers, or that a new server could listen. Does not check a Unix socket.
+/// `has_folders` is true if the folders of the running server are known.
 pub(super) fn check_server(server: &ServerArgs, config: &Config, has_folders: bool) -> Finding {
     const CHECK: &str = "server";
     if is_healthy(server.base_url()) {
@@ -72,7 +72,7 @@ pub(super) fn check_server(server: &ServerArgs, config: &Config, has_folders: bo
 }
 
 /// Reports connectors and connections for which a person must do something. Returns no finding if
-/// no server answers our requests.
+/// no server answers, or if we have no token.
 pub(super) fn check_pending_actions(server: &ServerArgs) -> Vec<Finding> {
     let Some(admin) = server.admin_client().ok().filter(Client::is_healthy) else {
         return Vec::new();
@@ -80,7 +80,7 @@ pub(super) fn check_pending_actions(server: &ServerArgs) -> Vec<Finding> {
     vec![check_connectors(&admin), check_consent(&admin)]
 }
 
-/// Reports connectors whose newest file is not used.
+/// Reports connectors whose newest file cannot be used.
 fn check_connectors(admin: &Client) -> Finding {
     const CHECK: &str = "connectors";
     let listed = admin.get("/connectors").and_then(|list| list.decode());

@@ -14,8 +14,8 @@ use super::super::serve;
 use super::{Finding, fail_finding, ok_finding, warn_finding};
 
 const CHECK: &str = "database";
-/// A larger difference of the clocks causes a warning, milliseconds. Leases do not depend on this
-/// difference.
+/// If the clocks of the database and of this machine differ by more than this time, a warning is
+/// reported, milliseconds. Leases do not depend on this difference.
 const CLOCK_DIFFERENCE_MS_MAX: u64 = 2_000;
 
 /// Runs the checks. Returns no finding if the store is a SQLite file.
@@ -90,7 +90,8 @@ fn describe_database(found: &PostgresFindings) -> Vec<Finding> {
     findings
 }
 
-/// Reports standbys without which a failover can lose changes, or for which each commit waits.
+/// Reports if a failover can lose changes, because no standby is synchronous. Also reports if each
+/// commit waits, or may wait, for standbys that do not confirm it.
 fn check_standbys(found: &PostgresFindings) -> Option<Finding> {
     const CHECK: &str = "database standbys";
     let Standbys { connected, names, setting, required, confirming, user } = &found.standbys;
@@ -151,7 +152,7 @@ mod tests {
     #[test]
     fn missing_and_asynchronous_standbys_are_reported() {
         // The first three values are the number of connected standbys, of required standbys, and of
-        // standbys that can confirm a commit.
+        // standbys that can confirm a commit. The last number is `None` if it is not known.
         for (connected, required, confirming, expected) in [
             (0, 0, Some(0), None),
             (1, 0, Some(0), Some((Status::Warn, "connected standbys: 1"))),

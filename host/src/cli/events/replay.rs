@@ -1,4 +1,5 @@
-//! `jackfield events replay`: repeats the recorded calls of an event, and shows what differs.
+//! `jackfield events replay`: repeats the recorded calls of an event, and shows what differs. With
+//! `--for-real`, the server handles the webhook request again.
 
 use std::collections::BTreeMap;
 

@@ -50,7 +50,7 @@ pub(super) struct CallOptions {
 }
 
 impl CallOptions {
-    /// Returns an error if the call does not use one of the options, or if it needs a missing
+    /// Returns an error if the call does not use one of the given options, or if it needs a missing
     /// option.
     pub(super) fn check_for_call(
         &self,

@@ -9,7 +9,7 @@ use crate::config::DataFolder;
 use crate::plugins::CodeCache;
 
 /// Chooses the cache of compiled code: in the folder of `--data`, or else in the user's cache
-/// folder.
+/// folder. If this folder is not known, compiled code is not stored.
 pub(super) fn choose_code_cache(data: Option<PathBuf>) -> anyhow::Result<CodeCache> {
     if let Some(data) = data {
         if !data.is_dir() {

@@ -18,6 +18,7 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     /// The setting that a person should change, if the connector named one.
     setting: Option<String>,
+    /// The return value of the export; null if the call failed.
     answer: Option<ReturnValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     marker: Option<String>,
@@ -25,7 +26,7 @@ pub(super) struct Report {
     granted: Vec<String>,
     warnings: Vec<String>,
     log: Vec<LogLine>,
-    /// The requests that the connector sent.
+    /// The requests that the connector sent, and those that the host refused to send.
     calls: Vec<OutboundCall>,
     limits: Vec<LimitUse>,
     #[serde(skip_serializing_if = "Option::is_none")]

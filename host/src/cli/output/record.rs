@@ -1,7 +1,7 @@
 //! Formats one record as a table: a row for each member, and a nested table for each list of
-//! records.
+//! records that contain only scalars.
 //!
-//! The tables contain no control characters. This module never prints anything.
+//! The tables contain no control characters except line breaks. This module never prints anything.
 
 use serde_json::Value;
 

@@ -49,7 +49,8 @@ fn search_field_name(setting: &str) -> String {
     format!("q.{SETTING_PREFIX}{setting}")
 }
 
-/// Looks up values with the stored settings and secrets of a connection.
+/// Looks up values with the stored settings and secrets of a connection, or enters a found value in
+/// the form.
 pub(in crate::console) async fn look_up_for_stored_connection(
     State(app): App,
     visitor: Visitor,
@@ -70,7 +71,8 @@ pub(in crate::console) async fn look_up_for_stored_connection(
     lookup.answer(found, is_partial_request(&headers), || page(&form))
 }
 
-/// Looks up values for a new connection, with the settings and secrets that the form contains.
+/// Looks up values for a new connection, with the settings and secrets that the form contains. Or
+/// enters a found value in the form.
 pub(in crate::console) async fn look_up_for_new_connection(
     State(app): App,
     visitor: Visitor,
@@ -152,7 +154,8 @@ struct Lookup {
 }
 
 impl Lookup {
-    /// Makes the answer to the request: the found values, or the form with its errors.
+    /// Makes the answer to the request. A partial request gets only the found values or the
+    /// problem. Any other request gets the whole form, with the found values or with the errors.
     fn answer(
         self,
         found: LookupResult,

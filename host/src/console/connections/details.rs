@@ -1,5 +1,5 @@
-//! The page `/connections/{id}` shows the health and the settings of one connection. It has a
-//! button for each change of the connection.
+//! The page `/connections/{id}` shows the health and the settings of one connection. It has buttons
+//! for changes of the connection.
 
 use std::sync::Arc;
 

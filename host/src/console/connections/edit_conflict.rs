@@ -51,7 +51,7 @@ impl SeenState {
     }
 
     /// Reads the state from the hidden fields of a form. Returns `None` if the form does not have
-    /// these fields, because a page of the console did not send it.
+    /// these fields, or if their values are not valid: then a page of the console did not send it.
     pub(super) fn from_form(form: &Form) -> Option<Self> {
         let revision = form.get(REVISION_FIELD).parse().ok()?;
         let shown_texts = serde_json::from_str(form.get(SHOWN_TEXTS_FIELD)).ok()?;
@@ -65,9 +65,9 @@ impl SeenState {
     }
 }
 
-/// Enters in the form each value that only the other person changed. Returns all changes of the
-/// other person. `seen` is the state that this person saw. `latest` are the fields of a form with
-/// the present state of the connection.
+/// Enters in the form each value that only the other person changed. Returns the changes of the
+/// other person, except those that this person made too. `seen` is the state that this person saw.
+/// `latest` are the fields of a form with the present state of the connection.
 pub(super) fn merge_changes<'f>(
     form: &mut Form,
     seen: &SeenState,

@@ -1,5 +1,5 @@
 //! The page with the form that creates or edits a connection. The connector's manifest declares the
-//! fields for settings and secrets. Each error is shown at its field.
+//! fields for settings and secrets. An error is shown at its field, or at the top if it has none.
 
 use askama::Template;
 use serde_json::Value;
@@ -32,8 +32,8 @@ pub(super) struct FormPage {
     pub(super) errors: Vec<String>,
     /// Whether there are errors, of fields or of the whole form.
     pub(super) has_errors: bool,
-    /// The changes that another person made while this person edited the form; `None` if there are
-    /// none.
+    /// The changes that another person made while this person edited the form; `None` if the
+    /// connection was not changed.
     pub(super) conflict: Option<Vec<OtherChange>>,
     /// Names and values of the hidden fields.
     pub(super) hidden_fields: Vec<(&'static str, String)>,
@@ -64,7 +64,7 @@ const BOTH_CHANGED_TEXT: &str =
     "Another person changed this value, too. The form shows your value and will save it.";
 
 /// The source of the texts in the fields: the form that a person sent. If no form was sent, the
-/// stored connection. If there is neither, all fields are empty.
+/// stored connection. If there is neither, a field is empty or has the default of the setting.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TextSource<'a> {
     pub(super) sent_form: Option<&'a Form>,

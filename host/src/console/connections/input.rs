@@ -61,8 +61,8 @@ pub(super) fn read_new_connection(
     })
 }
 
-/// Converts a form to the request that edits a connection. `stored` are the settings and `report`
-/// the report settings of the connection. The request contains only settings that differ from them.
+/// Converts a form to the request that edits a connection. The request contains only settings that
+/// differ from `stored`, and report settings that differ from `report`.
 ///
 /// # Errors
 /// A field that must contain a number or JSON contains another text.

@@ -81,7 +81,7 @@ pub(in crate::console) fn connection_rows(app: &AppState, visitor: &Visitor) -> 
     visible.map(row).collect()
 }
 
-/// Returns a badge that shows whether the webhooks of a connection are answered.
+/// Returns the status of a connection as a badge.
 pub(super) fn status_badge(connection: &Connection) -> Badge {
     let (tone, text) = match connection.status.0 {
         ConnectionStatus::Active => (Tone::Ok, "active"),

@@ -36,8 +36,8 @@ enum ValueKind {
     List,
 }
 
-/// Returns the settings and secrets that a settings schema declares. Required values come before
-/// all others, and addresses of the tracker before other values.
+/// Returns the settings and secrets that a settings schema declares. Required values come first,
+/// then optional ones. In each group, addresses of the tracker come first, and secrets last.
 pub(super) fn value_declarations(schema: &Value) -> Vec<ValueDeclaration<'_>> {
     let properties = schema.get("properties").and_then(Value::as_object);
     let required = schema.get("required").and_then(Value::as_array);
@@ -95,7 +95,8 @@ impl<'m> ValueDeclaration<'m> {
     }
 
     /// Makes the field, with this text. `is_set` is true for a secret that is stored. `search_href`
-    /// is the start of the address that looks up values. The name of the setting follows it.
+    /// is the start of the address that looks up values. The name of the setting follows it. If it
+    /// is empty, no values can be looked up.
     pub(super) fn field(&self, text: Option<String>, is_set: bool, search_href: &str) -> Field {
         let label =
             Some(self.keyword_text("title")).filter(|it| !it.is_empty()).unwrap_or(self.name);
@@ -141,7 +142,9 @@ impl<'m> ValueDeclaration<'m> {
         if self.value_kind() == ValueKind::List { "Enter one value in each line." } else { "" }
     }
 
-    /// Reads the value that a person entered. Returns `None` if the field is empty.
+    /// Reads the value that a person entered. Returns `None` if the field is empty or the box is
+    /// not checked. If the manifest declares a default, an unchecked box is `false`, and an empty
+    /// list is a value.
     pub(super) fn entered_value(&self, form: &Form) -> Option<Value> {
         let field = self.field_name();
         if self.value_kind() == ValueKind::Boolean {

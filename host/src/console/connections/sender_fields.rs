@@ -103,7 +103,8 @@ fn scheme_options() -> Vec<(String, String)> {
     std::iter::once(no_scheme).chain(options).collect()
 }
 
-/// Reads from a form what senders must send. Returns `None` if the form does not have these fields.
+/// Reads from a form what senders must send, and from which addresses. Returns `None` if the form
+/// does not have these fields.
 ///
 /// # Errors
 /// The maximum difference of clocks is not a number.

@@ -37,7 +37,7 @@ struct TryPage {
 /// The result of a try.
 struct TryResult {
     steps: Vec<StepRow>,
-    /// A sentence about what the try reached; `None` if a step failed.
+    /// The line that the connector's `check` returned; `None` if `check` failed or was not called.
     success_text: Option<String>,
 }
 

@@ -18,8 +18,7 @@ const BAR_WIDTH_MIN: u64 = 8;
 pub(super) struct Timeline {
     rows: Vec<TimelineRow>,
     event_duration: String,
-    /// A sentence that explains why parts are missing or have no exact times; `None` if no part is
-    /// missing and all times are exact.
+    /// A sentence that explains why the event has no runs or no exact times; `None` if it has both.
     note: Option<&'static str>,
 }
 

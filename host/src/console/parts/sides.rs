@@ -12,8 +12,8 @@ const CONTEXT_LINES: usize = 3;
 const ROWS_MAX: usize = 400;
 /// Maximum length of a line that is shown, characters.
 const LINE_CHARS_MAX: usize = 4_000;
-/// Maximum duration of a comparison. All lines that were not compared in this time are shown as
-/// replaced.
+/// Maximum duration of the comparison of all lines, and of the words of two lines. What was not
+/// compared in this time is shown as different.
 const DIFF_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A comparison of a recorded and a replayed text.
@@ -37,7 +37,8 @@ enum ComparisonRow {
     Different(Option<ComparedLine>, Option<ComparedLine>),
 }
 
-/// A line as a list of pieces. A piece is a text, and whether only this line has the text.
+/// A line as a list of pieces. A piece is a text, and whether the opposite line does not have the
+/// text. A line without an opposite line is one piece with `false`.
 type ComparedLine = Vec<(bool, String)>;
 
 impl TextComparison {
@@ -114,7 +115,7 @@ fn different_rows(left: &[String], right: &[String]) -> Vec<ComparisonRow> {
     (0..left.len().max(right.len())).map(row).collect()
 }
 
-/// Marks in two lines the words that only one of them has.
+/// Compares two lines, and marks the words that only one of them has.
 fn mark_words(left: &str, right: &str) -> (ComparedLine, ComparedLine) {
     let diff = TextDiff::configure().timeout(DIFF_TIMEOUT).diff_words(left, right);
     let (mut old, mut new) = (ComparedLine::new(), ComparedLine::new());

@@ -29,8 +29,8 @@ impl RelativeTime {
         )
     }
 
-    /// Returns how long ago the point in time was, such as `3 min ago`. For a point in time after
-    /// the request, returns a text such as `in 2 h`.
+    /// Returns how long ago the point in time was, such as `3 min ago`, or `now` for less than 5 s.
+    /// For a point in time after the request, returns a text such as `in 2 h`.
     fn relative_text(&self) -> String {
         let seconds = self.now.as_second() - self.at.as_second();
         let distance = match seconds.unsigned_abs() {

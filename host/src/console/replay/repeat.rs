@@ -67,8 +67,8 @@ fn describe_effects(event: &Event, defect: Option<&DefectRecord>) -> Vec<String>
     ]
 }
 
-/// Returns a sentence about the effect of a repeated Create Defect. `defect` is the present defect
-/// of the failed test.
+/// Returns a sentence about the effect of a repeated Create Defect. `defect` is the present state
+/// of the defect that the event is about; `None` if the event has none.
 fn describe_create(defect: Option<&DefectRecord>) -> String {
     let Some(record) = defect else {
         return "If the failed test has no defect, the tracker gets a new one. If it has one, the \

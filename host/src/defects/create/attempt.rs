@@ -44,7 +44,7 @@ enum Attempt {
     Again { refusal: Refusal, at: Option<Timestamp> },
     /// Try again when the run of the row `defect` has ended, at this server or another one.
     AfterRun { refusal: Refusal, defect: DefectId },
-    /// This event's own run sent a write and returned no defect; the refusal contains the reason.
+    /// This event's own run sent a write, but no defect is known; the refusal contains the reason.
     /// From now on this event only searches for the defect. The refusal is its answer unless a
     /// search finds the defect.
     SearchAfterWrite(Refusal),
@@ -58,7 +58,7 @@ pub(super) struct CreateEvent<'a> {
     test: &'a FailedTest,
     event: EventStart,
     deadline: AnswerDeadline,
-    /// The fence of the run that this event waits for. Another event started that run.
+    /// The fence of the run that this event waits for. Another event or the sweep started it.
     awaited_fence: Option<i64>,
     /// The times of the claims. The times are recorded once, when the event ends, because each
     /// recording may need an SQL statement.
@@ -328,8 +328,8 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Creates the defect, because a search that can be trusted did not find it. If the failed test
-    /// has become a recurrence in the meantime, continues with the defect of the earlier failure.
+    /// Creates the defect, because the rules about doubts allow it. If the failed test has become a
+    /// recurrence in the meantime, continues with the defect of the earlier failure.
     async fn create_after_search(&self, leased: LeasedDefect<'_>) -> Attempt {
         let (store, now) = (&self.deps.store, self.deps.clock.now());
         let rows_in_work = self.rows_in_work();
@@ -410,7 +410,7 @@ pub(super) async fn answer_with_stored_defect(
     }
 }
 
-/// Waits until the run of the row `defect` has ended, at this server or another one, but not longer
+/// Waits until the lease on the row `defect` has ended or notifications were lost, but not longer
 /// than `until`.
 async fn wait_for_run(changes: &mut Changes, defect: DefectId, until: Instant) {
     let ended = async {
@@ -425,8 +425,8 @@ async fn wait_for_run(changes: &mut Changes, defect: DefectId, until: Instant) {
     let _ = timeout_at(until, ended).await;
 }
 
-/// Returns the result of an attempt if the defect of an earlier failure of the test case is being
-/// created or is in doubt. This event tries again when that has ended.
+/// Returns the result of an attempt that must wait for another failure of the test case, because
+/// its defect is being created, is in doubt or was created just now. This event tries again later.
 fn attempt_after_earlier_failure(first: Option<DefectId>) -> Attempt {
     let named = first.map(|id| format!(", defect {id}")).unwrap_or_default();
     let reason = format!("it was for an earlier failure of the same test case{named}");

@@ -14,7 +14,7 @@ use super::issues::{
 };
 use super::{CUSTOM_FIELDS, PROJECT, TrackerState, pages};
 
-/// Number of issues in one answer, if the request has no parameter `limit`.
+/// Maximum number of issues in one answer, if the request has no valid parameter `limit`.
 const DEFAULT_ANSWER_ISSUES: usize = 25;
 /// Maximum number of comments of an issue.
 const COMMENTS_MAX: usize = 1_000;

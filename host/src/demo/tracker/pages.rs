@@ -1,5 +1,5 @@
-//! The HTML pages of the sample tracker. Texts of issues are rendered as Markdown. HTML in these
-//! texts is escaped.
+//! The HTML pages of the sample tracker. Descriptions and comments are rendered as Markdown. HTML
+//! in the texts of issues is escaped.
 
 use std::fmt::Write;
 

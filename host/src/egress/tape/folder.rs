@@ -1,6 +1,6 @@
-//! Reads and writes the files of a recording: one JSON text for each exchange. In a folder, the
-//! files are named `0001.json`, `0002.json` and so on. People read and edit these files. Never
-//! redacts a text: `tape.rs` redacts all texts.
+//! Reads and writes the files of a recording: one JSON text for each exchange. The host names the
+//! files `0001.json`, `0002.json` and so on. People read and edit these files. Never redacts a
+//! text: `tape.rs` redacts all texts.
 
 use std::fs;
 use std::io;
@@ -24,7 +24,7 @@ const CALL_FILE: &str = "call.json";
 /// the input of the recorded call.
 const CALL_FILES: [&str; 5] =
     [CALL_FILE, "event.json", "report.json", "settings.json", "test-data.json"];
-/// Maximum size of all files of a recording together, bytes.
+/// Maximum size of all exchanges of a recording together when they are read from files, bytes.
 const RECORDING_BYTES_MAX: u64 = 512 << 20;
 
 /// The reason why a folder cannot be used for a recording.
@@ -43,7 +43,7 @@ pub enum RecordingError {
         "{} has recorded exchanges already: delete them or give another folder", .0.display()
     )]
     NotEmpty(PathBuf),
-    /// The folder has no recorded exchange, so no request can be answered.
+    /// The folder has neither a recorded exchange nor a file `call.json`.
     #[error(
         "{} has no recorded exchange (a file that ends in .json): record one with --record, or \
          give the folder of one call, such as recording/check",
@@ -58,7 +58,7 @@ pub enum RecordingError {
         /// The reason.
         source: InvalidExchange,
     },
-    /// The recording is too large.
+    /// The recording has too many exchanges or is too large.
     #[error(
         "{} has more than {EXCHANGES_MAX} exchanges or {RECORDING_BYTES_MAX} bytes", .0.display()
     )]
@@ -167,11 +167,11 @@ pub(super) fn write_exchange(
     written.map_err(|source| RecordingError::Disk { path: path.clone(), source })
 }
 
-/// Writes exchanges to a new folder as a recording. Each exchange is a JSON text in the format of
-/// this module.
+/// Writes exchanges to a folder as a recording. Each exchange is a JSON text in the format of this
+/// module.
 ///
 /// # Errors
-/// The folder cannot be used or already contains a recording, or a text is not an exchange.
+/// The folder has a recording or cannot be used, or the exchanges are invalid or too many.
 pub fn write_recording(folder: &Path, exchanges: &[String]) -> Result<(), RecordingError> {
     create_folder(folder)?;
     let mut numbered = exchanges.iter().zip(1..);

@@ -99,16 +99,16 @@ impl Recorder {
         }
     }
 
-    /// Returns the given size of a body if a body of this size is too large to be recorded. Returns
-    /// `None` for a smaller body.
+    /// Returns `bytes` if a body of this size is too large to be recorded. Otherwise returns
+    /// `None`. Only a recording in memory has such a limit.
     pub(super) fn size_if_too_large(&self, bytes: u64) -> Option<u64> {
         let in_memory = matches!(self.state.lock().destination, Destination::Memory(_));
         let is_over = in_memory && bytes > RECORDED_BODY_BYTES_MAX;
         is_over.then_some(bytes)
     }
 
-    /// Records an exchange. If the exchange cannot be recorded, the run goes on, because the
-    /// tracker has already answered.
+    /// Records an exchange. If the exchange cannot be recorded, the reason is stored and the run
+    /// goes on, because the exchange has already ended.
     pub(super) fn record(
         &self,
         requests: &RunRequests,

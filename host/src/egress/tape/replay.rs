@@ -1,6 +1,6 @@
 //! Answers requests from the exchanges of a folder or of an event. The first unused exchange with
-//! the same method, URL and body answers a request. A test may replace some answers to find out how
-//! a connector reacts to a tracker that fails. Never sends a request.
+//! the same method, URL and body answers a request. In a replay of an event, a similar exchange may
+//! answer too. A test may replace some answers. Never sends a request.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,10 @@ use super::{
     HttpError, NoAnswer, RecordingError, TapeError, TapedAnswer, TapedOutcome, TapedRequest, folder,
 };
 
-/// An error shows this number of bytes before and after a difference.
+/// An error shows at most this number of bytes before and after a difference.
 const CONTEXT_BYTES: usize = 30;
 
-/// The recorded exchanges of a folder. A clone is cheap, because the clones share the exchanges.
+/// The recorded exchanges of a folder or an event. A clone is cheap: clones share the exchanges.
 #[derive(Clone, Default)]
 pub struct Recording(Arc<[RecordedExchange]>);
 
@@ -51,7 +51,7 @@ pub(super) enum ReplayResult {
     Failed(HttpError),
 }
 
-/// A request of a replay, without credentials.
+/// A request of a replay. Its secrets are redacted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentRequest {
     /// The HTTP method.
@@ -60,7 +60,7 @@ pub struct SentRequest {
     pub url: String,
     /// The body.
     pub body: Bytes,
-    /// The effect in the tracker with which the connector marked the request.
+    /// The effect that the request may have in the tracker: read, prepare or write.
     pub effect: Effect,
     /// The recorded answer. `None` if no exchange matches this request, or if the recorded exchange
     /// has no answer.
@@ -74,7 +74,7 @@ pub struct Comparison {
     pub sent_request: Option<TapedRequest>,
     /// The recorded request. `None` if no exchange answered the request of the replay.
     pub recorded_request: Option<TapedRequest>,
-    /// The status of the recorded answer. `None` if no exchange or no answer was recorded.
+    /// The status of the recorded answer. `None` if no request or no answer was recorded.
     pub recorded_status: Option<u16>,
 }
 
@@ -100,7 +100,7 @@ impl Recording {
     /// Reads the exchanges of a folder.
     ///
     /// # Errors
-    /// The folder has no exchange, or one of its files is not an exchange.
+    /// The folder cannot be used as a recording. The cases are in [`RecordingError`].
     pub fn read(folder: &Path) -> Result<Self, RecordingError> {
         let exchanges = folder::read_exchanges(folder)?.into_iter();
         let exchange =
@@ -112,7 +112,7 @@ impl Recording {
 impl Replay {
     /// Creates a replay of the exchanges of a recorded run. Each exchange is a JSON text in the
     /// format of a tape. A request that is not in the recording gets the answer of the most similar
-    /// recorded request, so that the run goes on.
+    /// unused request with the same method and path.
     ///
     /// # Errors
     /// A text is not an exchange.
@@ -184,7 +184,7 @@ impl Replay {
     /// Returns the names of the files whose exchanges were not used.
     ///
     /// # Errors
-    /// No exchange answered a request.
+    /// At least one request was answered by no exchange.
     pub fn unused_files(&self) -> Result<Vec<String>, TapeError> {
         let state = self.state.lock();
         if let Some(error) = &state.first_unanswered_error {
@@ -199,8 +199,8 @@ impl Replay {
     /// it.
     ///
     /// # Errors
-    /// No exchange answers this request. The error names the most similar exchange and the
-    /// difference.
+    /// No exchange answers this request. The error names the most similar unused exchange, if there
+    /// is one.
     pub(super) fn answer(
         &self,
         request: &TapedRequest,
@@ -240,7 +240,7 @@ impl Replay {
 
 impl ReplayState {
     /// Returns the index of the first unused exchange with an equal request. If no exchange is
-    /// equal and similar exchanges may answer, returns the index of the most similar exchange.
+    /// equal, returns the result of [`Self::find_similar_exchange`].
     fn find_exchange(&self, request: &TapedRequest) -> Option<usize> {
         self.find_equal_exchange(request).or_else(|| self.find_similar_exchange(request))
     }
@@ -276,8 +276,8 @@ impl ReplayState {
         exchanges.find(is_equal).map(|(index, _)| index)
     }
 
-    /// Explains why no exchange answers this request. Names the most similar exchange and the
-    /// difference.
+    /// Explains why no exchange answers this request. Names the most similar unused exchange and
+    /// the difference, if there is one.
     fn explain_unanswered(&self, request: &TapedRequest) -> String {
         let problem = format!("no recorded exchange answers {} {}", request.method, request.url);
         let exchanges = self.recording.0.iter().enumerate();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Resolves names to the addresses that the test chose.
+/// Resolves names to the addresses that the test chose, and `localhost` to 127.0.0.1.
 pub(crate) struct FakeResolver(pub(crate) Mutex<HashMap<String, Vec<Vec<IpAddr>>>>);
 
 #[async_trait]
@@ -147,7 +147,7 @@ pub(crate) fn marker() -> Marker {
     Marker::derive(ConnectionId(Uuid::from_u128(3)), &test, 1)
 }
 
-/// A journal that commits when the test allows it. The journal records its commits.
+/// A journal that commits when the test allows it. The journal records its marks.
 pub(crate) struct TestJournal {
     /// Contains one permit for each commit that may still succeed.
     pub(crate) allowed_commits: Semaphore,
@@ -162,7 +162,7 @@ pub(crate) struct TestJournal {
 }
 
 impl TestJournal {
-    /// Creates a journal that commits without delay.
+    /// Creates a journal that makes up to 100 commits without delay.
     pub(crate) fn allowing() -> Arc<Self> {
         let journal = Self::blocking();
         journal.allowed_commits.add_permits(100);
@@ -181,7 +181,7 @@ impl TestJournal {
         })
     }
 
-    /// Returns the committed marks: `marked`, `marked with marker` or `unmarked`.
+    /// Returns the recorded marks: `marked`, `marked with marker` or `unmarked`.
     pub(crate) fn marks(&self) -> Vec<&'static str> {
         self.marks.lock().unwrap().clone()
     }

@@ -5,8 +5,7 @@ use super::*;
 
 const SECRET: &str = "s3cr3t/k\"y-long";
 
-/// Returns a body that echoes the secret very often. So the secret is at each possible position
-/// relative to the end of a part.
+/// Returns a body that echoes the secret very often, in two forms.
 fn echoing_body(bytes: usize) -> String {
     let unit = format!("{}{SECRET}-{}", "x".repeat(997), SECRET.replace('/', "\\/"));
     unit.repeat(bytes / unit.len())
@@ -45,8 +44,7 @@ async fn a_large_body_is_redacted_in_its_file_and_charged_only_while_it_is_in_me
     assert_eq!(run_requests.memory().room(), limit);
 }
 
-/// In the body, the short secret is a value, a name and a part of a path, at each possible position
-/// relative to the end of a part.
+/// In the body, the short secret is a value, a name and a part of a path.
 #[tokio::test]
 async fn a_short_secret_in_a_large_body_is_redacted_only_where_it_is_a_whole_value() {
     let units = ["/issue/7,", r#"{"issue":"issue"},"#, "a/issue "];

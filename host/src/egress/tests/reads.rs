@@ -1,5 +1,5 @@
-//! Tests reads: their redirects, the HTTP connections that they reuse, and responses that exceed a
-//! limit.
+//! Tests reads: their redirects, the HTTP connections that they reuse, and responses that are
+//! encoded, exceed a limit or do not arrive.
 
 use super::*;
 use flate2::Compression;

@@ -7,7 +7,7 @@ use crate::egress::authorize::{CheckedRequest, parse_target};
 use crate::egress::exchange::path_and_query;
 use proptest::prelude::*;
 
-/// Sends a request that the host must refuse. Returns the error, which must also be in the record.
+/// Sends a request that must fail. Returns the error, which must also be in the record.
 async fn send_refused(builder: &RequestsBuilder, request: OutboundRequest) -> HttpError {
     let run_requests = builder.read_only_requests();
     let error = run_requests.send(request).await.expect_err("the request must be refused");

@@ -101,8 +101,8 @@ fn placeholder_bodies() -> Vec<PlaceholderBody> {
     ]
 }
 
-/// In `placeholder_bodies`, `{}` is the placeholder. The host replaces a placeholder only if it is
-/// the whole text at its granted place and the body has the right content type.
+/// In `placeholder_bodies`, `{}` is the placeholder, and `ESCAPED` is the placeholder with an
+/// escaped first letter.
 #[tokio::test]
 async fn a_placeholder_is_replaced_at_its_granted_place_and_refused_at_other_places() {
     let granted = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;

@@ -10,7 +10,8 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio_rustls::TlsAcceptor;
 
-/// A certificate authority and the TLS acceptor of a server that it trusts.
+/// A certificate authority, and the TLS acceptor of a server whose certificate the authority
+/// issued.
 pub(super) struct Authority {
     /// The file with the certificate of the authority.
     pub(super) pem_file: tempfile::NamedTempFile,
@@ -27,7 +28,8 @@ pub(super) fn authority(protocols: &[&[u8]]) -> Authority {
     Authority { pem_file, acceptor: server.acceptor(&[], protocols) }
 }
 
-/// Starts a tracker that answers each request with the protocol version.
+/// Starts a tracker that answers each request with the protocol version. Only a request for
+/// `/broken` gets no answer.
 pub(super) async fn tracker(acceptor: TlsAcceptor) -> FakeTracker {
     FakeTracker::scripted(move |_, stream, requests| {
         let acceptor = acceptor.clone();

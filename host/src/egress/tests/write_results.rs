@@ -1,4 +1,4 @@
-//! Tests what the record of a run states about a write, for each possible end of its exchange.
+//! Tests what the record of a run states about a write after different ends of its exchange.
 
 use super::*;
 use crate::domain::{WriteAnswer, WriteRecord};

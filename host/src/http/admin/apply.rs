@@ -1,5 +1,5 @@
-//! Handlers of `/apply`, which changes connections to match a file, and of `/export`, which returns
-//! such a file.
+//! Handlers of `/apply`, which creates and changes connections to match a file, and of `/export`,
+//! which returns such a file.
 //!
 //! `/export` never returns a secret, only references to secrets.
 

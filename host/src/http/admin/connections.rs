@@ -1,6 +1,6 @@
 //! Handlers of `/api/v1/connections`. In each path, `{id}` is the id or the name of a connection.
 //!
-//! No answer contains a secret. The only exception is the answer that issues a webhook URL.
+//! No answer contains a secret. The only exceptions are the answers that issue a webhook URL.
 
 use std::sync::Arc;
 
@@ -210,9 +210,9 @@ pub(crate) async fn accept(
     Ok(ConnectionWithEtag(to_api_connection(&app, &accepted)))
 }
 
-/// Answers requests to `/connections/{id}/hook/{path}`. Handles the request of an admin as if Test
-/// Manager had sent it to this connection's webhook URL. `{path}` is the path below the webhook
-/// URL.
+/// Answers requests to `/connections/{id}/hook/{path}`. Handles the request of an account as if
+/// Test Manager had sent it to this connection's webhook URL. `{path}` is the path below the
+/// webhook URL.
 pub(crate) async fn hook(
     State(app): App,
     Id(id): Id,
@@ -300,9 +300,9 @@ pub(crate) fn connection_edit(
 }
 
 /// Refuses an edit by an account that is limited to some connections if the edit refers to files or
-/// environment variables of the server, or allows private addresses. Otherwise, the admin of one
-/// connection could read the secrets of other connections, or reach hosts that only this machine
-/// can reach.
+/// environment variables of the server, or newly allows private addresses. Otherwise, the admin of
+/// one connection could read the secrets of other connections, or reach hosts that only this
+/// machine can reach.
 fn check_limited_account(
     account: &Account,
     stored: &domain::Connection,
@@ -392,7 +392,7 @@ fn created_connection(app: &AppState, issued: &IssuedToken) -> CreatedConnection
     CreatedConnection { connection: to_api_connection(app, &issued.record), webhook_url }
 }
 
-/// The webhook URL with the token that was issued. An admin enters this URL in Test Manager.
+/// The webhook URL with the token that was issued. A person enters this URL in Test Manager.
 pub(crate) fn webhook_url(app: &AppState, issued: &IssuedToken) -> String {
     app.webhook_url(&issued.token)
 }
@@ -445,7 +445,7 @@ pub(crate) fn to_api_connection(app: &AppState, record: &ConnectionRecord) -> Co
         warnings: warnings_of(app, stored.id),
         paused: stored.paused,
         recording_until: stored
-            .record_until
+            .recording_until
             .filter(|until| is_recording(Some(*until), app.services.clock.now()))
             .map(Time),
         token_tail: record.token_tail.clone(),
@@ -456,7 +456,7 @@ pub(crate) fn to_api_connection(app: &AppState, record: &ConnectionRecord) -> Co
     }
 }
 
-/// The warnings about the secrets of a connection.
+/// The warnings about the secrets of a connection; empty if the connection is not loaded.
 fn warnings_of(app: &AppState, id: ConnectionId) -> Vec<String> {
     app.services.connections.active(id).map(|active| active.warnings()).unwrap_or_default()
 }

@@ -42,8 +42,8 @@ pub(crate) async fn show(
     Ok(Json(Connector { recent_usage, source, ..listed }))
 }
 
-/// How much of each limit the newest runs of a connector used. Runs for connections that the
-/// account may not see are not counted.
+/// How much of each limit the newest runs of a connector used; `None` if there are no runs. Runs
+/// for connections that the account may not see are not counted.
 async fn recent_usage(
     app: &AppState,
     account: &Account,

@@ -110,9 +110,9 @@ fn to_json_record(app: &AppState, record: &domain::DefectRecord) -> Json<DefectR
     Json(DefectRecord::new(record, name))
 }
 
-/// Reads the decision from the body of a request. `tracker` is the address of the tracker. It
-/// becomes the link of an adopted defect if the body contains no link, because the host has no
-/// other address.
+/// Reads the decision from the body of a request. `tracker` is the first origin that is granted to
+/// the connection. It becomes the link of an adopted defect if the body contains no link, because
+/// the host has no other address.
 fn read_decision(body: ResolveDefect, tracker: Option<&str>) -> Result<Decision, Problem> {
     let key = body.adopt.as_deref().map(str::trim);
     match (key, body.retry, body.give_up) {

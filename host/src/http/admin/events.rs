@@ -1,5 +1,6 @@
-//! Handlers of `/api/v1/events`, which return events. An event contains a webhook request and its
-//! answer, and for each run the log, the requests to the tracker and the usage of limits.
+//! Handlers of `/api/v1/events`, which return events. An event contains its outcome and, if a
+//! webhook request caused it, this request. For each run, it contains the log, the requests to the
+//! tracker and the usage of limits.
 //!
 //! An account never gets events of connections that it may not see.
 
@@ -46,8 +47,8 @@ pub(crate) async fn list(
         before: query.cursor.map(EventId),
         limit: size + 1,
     };
-    // Store the events in the queue first, so that the list contains every event that was answered
-    // before this request arrived.
+    // Store the events in the queue first, so that the list contains every recorded event that was
+    // answered before this request arrived.
     app.services.store.flush().await?;
     let events = app.services.store.events(&filter).await?;
     let (events, next) = truncate_to_page(events, size, |event| event.id.0);

@@ -83,7 +83,7 @@ fn describe_missing_recording(app: &AppState, event: &domain::Event) -> String {
         return "the event has no recording, because it belongs to no connection".to_owned();
     };
     let name = &active.connection.name;
-    if active.connection.record_until.is_some_and(|until| until > app.services.clock.now()) {
+    if active.connection.recording_until.is_some_and(|until| until > app.services.clock.now()) {
         return format!(
             "the event has no recording, but {name:?} records now: cause another event"
         );
@@ -94,8 +94,8 @@ fn describe_missing_recording(app: &AppState, event: &domain::Event) -> String {
     )
 }
 
-/// Handles the webhook request of an event again, in the same way as a new webhook request. The
-/// claim of the failed test decides whether a write is sent.
+/// Handles the webhook request of an event again, in the same way as a new webhook request of an
+/// account. For Create Defect, the claim of the failed test decides whether a write is sent.
 async fn handle_request_again(
     app: &Arc<AppState>,
     event: &domain::Event,

@@ -1,7 +1,7 @@
 //! Handlers of `/api/v1/account`, which shows the account that sent the request, and of
 //! `/api/v1/tokens`, which creates, lists and revokes named tokens.
 //!
-//! No answer contains a token, except the answer that creates the token.
+//! No answer contains a named token, except the answer that creates the token.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -94,7 +94,7 @@ pub(crate) async fn revoke(State(app): App, Id(id_or_name): Id) -> Result<Status
 }
 
 /// The names of the connections with these ids. If a connection was deleted, its id is used instead
-/// of its name.
+/// of its name. `None` means all connections.
 fn names_or_ids(app: &AppState, ids: Option<BTreeSet<ConnectionId>>) -> Option<Vec<String>> {
     let names = connection_names(app);
     let name = |id| names.get(&id).cloned().unwrap_or_else(|| id.to_string());

@@ -2,7 +2,8 @@
 //! console uses the same functions.
 //!
 //! An uploaded file may be much larger than the bodies of other requests of the admin API. So it is
-//! written to a temporary file while it arrives, and is never completely in memory.
+//! written to a temporary file while it arrives. Only `plugins` reads it completely into memory,
+//! one file at a time.
 
 use std::fs::{DirBuilder, File};
 use std::io::Write as _;
@@ -92,7 +93,7 @@ pub(crate) struct IncomingFile {
     file: File,
     /// The number of bytes that have arrived.
     received_bytes: u64,
-    /// The maximum size of the file.
+    /// The maximum size of the file, bytes.
     bytes_max: u64,
     /// The time at which the whole file must have arrived.
     deadline: Instant,
@@ -101,7 +102,8 @@ pub(crate) struct IncomingFile {
 }
 
 impl IncomingFile {
-    /// Begins an upload with an empty temporary file.
+    /// Begins an upload with an empty temporary file. Refuses the upload if too many are in
+    /// progress.
     pub(crate) fn create(app: &AppState, name: &ConnectorName) -> Result<Self, Problem> {
         let permit =
             UPLOAD_PERMITS.try_acquire().map_err(|_| Problem::from(&Refusal::Overloaded))?;
@@ -118,7 +120,8 @@ impl IncomingFile {
         })
     }
 
-    /// Waits for the next part of the file. Returns an error if the part does not arrive in time.
+    /// Waits for the next part of the file. Returns an error if the part, or the whole file, does
+    /// not arrive in time.
     pub(crate) async fn wait_for_part<T>(
         &self,
         part: impl Future<Output = T>,
@@ -136,8 +139,8 @@ impl IncomingFile {
         Err(Problem::payload_too_large(limit_kib))
     }
 
-    /// Appends a part of the file. The write blocks the thread only briefly, because a part is
-    /// small and the kernel stores it in the page cache.
+    /// Appends a part of the file, or refuses it if the file becomes too large. The write blocks
+    /// the thread only briefly, because a part is small and the kernel stores it in the page cache.
     pub(crate) fn append(&mut self, data: &[u8]) -> Result<(), Problem> {
         self.received_bytes += data.len() as u64;
         self.check_size(self.received_bytes)?;

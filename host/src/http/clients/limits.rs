@@ -9,12 +9,15 @@ use arc_swap::ArcSwap;
 
 use crate::domain::Network;
 
-/// Maximum number of idle connections of one client address. The same maximum applies to forwarded
-/// or HTTP/2 requests of one client address whose bodies are still arriving.
+/// If unknown clients have this number of idle connections from one address, a new connection from
+/// the address closes the oldest of them. This is also the maximum number of forwarded or HTTP/2
+/// requests of one client address whose bodies are still arriving.
 const IDLE_PER_ADDRESS_MAX: usize = 128;
 /// Maximum time from the start of a connection to its first byte.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum time from the first byte of a request until its head is complete.
+/// Maximum time for the head of a request, from its first byte; for the first request, from the end
+/// of the TLS handshake. The same maximum applies to the header of the PROXY protocol and the TLS
+/// handshake together.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The limits of one listener on open connections, and on the times that clients may take.
@@ -22,14 +25,18 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct ClientLimits {
     /// Maximum number of open connections.
     pub connections_max: usize,
-    /// Maximum number of idle connections of one client address. The same maximum applies to its
-    /// forwarded or HTTP/2 requests whose bodies are still arriving.
+    /// If unknown clients have this number of idle connections from one address, a new connection
+    /// from the address closes the oldest of them. This is also the maximum number of forwarded or
+    /// HTTP/2 requests of one client address whose bodies are still arriving.
     pub idle_per_address_max: usize,
     /// Maximum time from the start of a connection to its first byte.
     pub first_byte: Duration,
-    /// Maximum time from the first byte of a request until its head is complete.
+    /// Maximum time for the head of a request, from its first byte; for the first request, from the
+    /// end of the TLS handshake. The same maximum applies to the header of the PROXY protocol and
+    /// the TLS handshake together.
     pub head: Duration,
-    /// Maximum time from the end of an answer until the first byte of the next request.
+    /// Maximum time from the end of an answer until the first byte of the next request; with
+    /// HTTP/2, until the head of the next request is complete.
     pub keep_alive: Duration,
     /// The proxies whose headers are trusted to name their clients. The limits on one client
     /// address do not apply to these proxies.
@@ -37,8 +44,7 @@ pub struct ClientLimits {
 }
 
 impl ClientLimits {
-    /// The limits of a listener that accepts `connections_max` connections, with the default values
-    /// of the other limits.
+    /// The limits of a listener, with the default values of the limits that are not parameters.
     #[must_use]
     pub fn new(
         connections_max: usize,

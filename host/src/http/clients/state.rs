@@ -38,8 +38,8 @@ pub(super) enum DisplacedConnection {
     /// No connection can be closed now. The new connection must wait until another connection ends
     /// or becomes idle.
     NoneYet,
-    /// No connection is closed. The idle connection that would be closed belongs to another
-    /// address, and this address has at most as many open connections as the address of the new
+    /// The new connection is refused. The connection that would be closed is of another address,
+    /// and this other address does not have more open connections than the address of the new
     /// connection.
     Never,
 }
@@ -55,10 +55,11 @@ pub(super) struct IdleConnection {
 
 impl OpenConnections {
     /// Chooses the connection to close for a new connection when too many connections are open. It
-    /// is the idle connection of the address with the most open connections. If there are several,
-    /// it is the one that has been idle longest. A new connection never displaces a connection of
-    /// an address with fewer open connections, nor a connection of a known client while an unknown
-    /// client has a connection. `limit_key` is the address of the new connection.
+    /// is an idle connection of an unknown client, from the address with the most open connections
+    /// of unknown clients. If no unknown client has an open connection, it is an idle connection of
+    /// a known client. Of several connections, it is the one that has been idle longest. A new
+    /// connection never displaces a connection of another address with as many open connections or
+    /// fewer. `limit_key` is the address of the new connection; `None` if its peer is a proxy.
     pub(super) fn choose_displaced(&self, limit_key: Option<IpAddr>) -> DisplacedConnection {
         let new_count = limit_key.map_or(0, |address| self.open_count_of(address));
         let unknown =
@@ -124,7 +125,8 @@ impl OpenConnections {
         }
     }
 
-    /// Removes a connection from the list of idle connections.
+    /// Removes a connection from the list of idle connections. Returns `None` if the list does not
+    /// contain the connection.
     pub(super) fn remove_idle(&mut self, key: u64) -> Option<IdleConnection> {
         let idle = self.unknown_idle.remove(&key).or_else(|| self.known_idle.remove(&key))?;
         if let Some(limit_key) = idle.limit_key {
@@ -133,7 +135,7 @@ impl OpenConnections {
         Some(idle)
     }
 
-    /// Asks an idle connection to close.
+    /// Asks an idle connection to close, and removes it from the list of idle connections.
     pub(super) fn request_close(&mut self, key: u64) {
         if let Some(idle) = self.remove_idle(key) {
             self.closing_count += 1;

@@ -180,7 +180,7 @@ impl Operation {
         self
     }
 
-    /// Adds problems with these statuses to [`COMMON_PROBLEMS`].
+    /// Adds problems with these statuses, in addition to [`COMMON_PROBLEMS`].
     pub(super) fn with_problems(mut self, statuses: &[u16]) -> Self {
         self.problems.extend(statuses);
         self

@@ -1,4 +1,4 @@
-//! Lists every kind of problem: its code, status, title and advice. Never chooses the kind.
+//! Lists every kind of problem: code, status, title, advice. This module never chooses the kind.
 
 use axum::http::StatusCode;
 

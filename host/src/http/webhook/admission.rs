@@ -1,10 +1,9 @@
 //! Decides whether a webhook request of a connection is handled or refused. The sender is checked
-//! before the rate, so that requests without a valid credential never use up the rate of the
-//! connection.
+//! before the rate, so that requests of refused senders never use up a rate of the connection.
 //!
-//! Never reads the body of a request that is certain to be refused. A request without a valid
-//! credential is not certain to be refused if it could be a probe: then its body must be read,
-//! because a probe has an empty body.
+//! This module never reads the body of a request that is certain to be refused. A request without a
+//! valid credential is not certain to be refused if it could be a probe: then its body must be
+//! read, because a probe has an empty body.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -124,7 +123,7 @@ impl UnreadRequest<'_> {
         WebhookAdmission { body: Some(body), refusal: counted.err() }
     }
 
-    /// The rate that a request with a valid credential counts against.
+    /// The rate that a request counts against if its sender is accepted.
     fn sender_rate_kind(&self) -> RateKind {
         match self.kind {
             WebhookKind::CreateOrProbe | WebhookKind::Create => RateKind::Create,
@@ -132,7 +131,8 @@ impl UnreadRequest<'_> {
         }
     }
 
-    /// The rate that a probe without a credential counts against.
+    /// The rate that a request counts against if it is a probe by its method and path. The
+    /// credential of such a request is not checked.
     fn probe_rate_kind(&self) -> RateKind {
         let needs_credential = self.active.connection.webhook_auth.credential.is_some();
         if needs_credential { RateKind::Probe } else { RateKind::Other }

@@ -1,5 +1,5 @@
 //! Builds the answers to webhooks in Test Manager's format, and the outcomes that the events of the
-//! webhooks store. It never sends or stores anything itself.
+//! webhooks store. This module never sends or stores anything itself.
 
 use axum::Json;
 use axum::http::header::AGE;
@@ -22,7 +22,8 @@ pub(super) struct Answer {
     pub(super) response: Response,
     /// The outcome that the event stores.
     pub(super) outcome: Outcome,
-    /// The defect that the event stores; `None` if the event is about no defect.
+    /// The defect that the event stores: the defect in the answer, or the defect in doubt; `None`
+    /// for all other answers.
     pub(super) defect: Option<DefectId>,
 }
 
@@ -68,7 +69,8 @@ impl Answer {
         Self { response, outcome: OutcomeCode::Alive.into(), defect: None }
     }
 
-    /// Answers a Create Defect request with the defect. `id` selects the value of the member `id`.
+    /// Answers a Create Defect request with the defect. `id` decides whether the member `id` is the
+    /// defect's key or its UUID.
     pub(super) fn created(created: &CreateAnswer, id: DefectIdKind) -> Self {
         let response = Json(created_body(created, id)).into_response();
         let outcome = Outcome { code: created.code, detail: created.detail.clone() };

@@ -1,6 +1,6 @@
 //! Reads the body of a webhook, and parses the body of a Create Defect request.
 //!
-//! Never keeps more of a body than [`BODY_BYTES_MAX`].
+//! This module never keeps more than [`BODY_BYTES_MAX`] of the bytes of a body as they were sent.
 
 use std::time::Duration;
 
@@ -27,7 +27,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct ReadBody {
     /// The text of the body. If the body could not be read completely, the part that could be read.
     pub(super) text: String,
-    /// The reason why the body could not be read completely; `None` if the text is complete.
+    /// The reason why the body could not be read or decoded completely; `None` if the text is
+    /// complete.
     error: Option<BodyError>,
 }
 
@@ -83,7 +84,7 @@ async fn collect_bytes(mut body: Body, bytes: &mut BytesMut) -> Result<(), BodyE
 }
 
 impl ReadBody {
-    /// Whether the body is empty or is an empty JSON object, and was read completely.
+    /// Whether the body was read completely, and contains only white space or an empty JSON object.
     pub(super) fn is_empty(&self) -> bool {
         let text = self.text.trim();
         let members = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));

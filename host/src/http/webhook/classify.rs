@@ -13,7 +13,7 @@ use crate::domain::{PROJECT_ID, WebhookPaths};
 
 use super::body::ReadBody;
 
-/// The kind of request that Test Manager sent.
+/// The kind of a webhook request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WebhookKind {
     /// A Create Defect request if the body is not empty; otherwise a liveness probe.
@@ -35,7 +35,8 @@ impl WebhookKind {
         *self == Self::Probe || *self == Self::CreateOrProbe && body.is_empty()
     }
 
-    /// Determines the final kind of the request. `body` is `None` if the body was not read.
+    /// Determines the final kind of the request. If the body was not read, `body` is `None` and the
+    /// kind does not change.
     pub(super) fn with_body(self, body: Option<&ReadBody>) -> Self {
         if body.is_some_and(|body| self.is_probe_with(body)) { Self::Probe } else { self }
     }
@@ -119,7 +120,7 @@ fn documented_project(path: &str) -> Option<&str> {
 }
 
 /// Describes the command with which a person can map the path of an unrecognised request, so that
-/// later requests to this path are recognised.
+/// later requests to this path are recognised. If no mapping supports the method, says so instead.
 pub(super) fn describe_mapping(connection: &str, method: &Method, path: &str) -> String {
     let connection = shell_word(connection);
     let map = |kind: &str, path: &str| {
@@ -144,7 +145,8 @@ pub(super) fn describe_mapping(connection: &str, method: &Method, path: &str) ->
 }
 
 /// Replaces one segment of a path by `{projectId}`: the segment that is most likely the project's
-/// id. This is the last number or UUID. If there is none, it is the last segment but one.
+/// id. This is the last number or UUID. If there is none, it is the last segment but one. If the
+/// path has only one segment, `{projectId}` is appended.
 pub(crate) fn kpi_template(path: &str) -> String {
     let mut segments: Vec<_> = path.trim_end_matches('/').split('/').collect();
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

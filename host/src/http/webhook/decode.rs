@@ -1,6 +1,6 @@
 //! Converts the body of a webhook to text: decompresses the body, and decodes its character set.
 //!
-//! Never decompresses much more than [`BODY_BYTES_MAX`].
+//! This module never decompresses a body to more than about twice [`BODY_BYTES_MAX`].
 
 use std::io::{self, Read};
 
@@ -18,11 +18,13 @@ pub(super) enum BodyError {
     TooLarge,
     /// The body is incomplete or damaged; the text describes the error.
     Broken(String),
-    /// The body has a content encoding that is not supported; the text is the name of the encoding.
+    /// The body has a content encoding that is not supported, or several encodings. The text
+    /// contains their names.
     UnknownEncoding(String),
 }
 
-/// Converts a body to text. If there is an error, also returns the part that could be converted.
+/// Converts a body to text. If there is an error, also returns the part that could be converted. If
+/// the body cannot be decompressed, the text is made from the compressed bytes.
 pub(super) fn decode_body(headers: &HeaderMap, body: &[u8]) -> (String, Option<BodyError>) {
     match decompress(headers, body) {
         Ok(None) => decode_charset(headers, body),
@@ -31,7 +33,7 @@ pub(super) fn decode_body(headers: &HeaderMap, body: &[u8]) -> (String, Option<B
     }
 }
 
-/// Decompresses a body; returns `None` if the body is not compressed.
+/// Decompresses a body; returns `None` if the body is empty or not compressed.
 fn decompress(headers: &HeaderMap, body: &[u8]) -> Result<Option<Vec<u8>>, BodyError> {
     let coding = content_coding(headers);
     if body.is_empty() || coding.is_empty() {
@@ -50,8 +52,9 @@ fn decompress(headers: &HeaderMap, body: &[u8]) -> Result<Option<Vec<u8>>, BodyE
     }
 }
 
-/// The content encoding in lower case; empty if the headers contain none. `utf-8` is ignored,
-/// because some senders put the character set into this header.
+/// The content encodings in lower case; empty if the headers contain none. `identity` is ignored,
+/// because it changes nothing; and `utf-8`, because some senders put the character set into this
+/// header.
 fn content_coding(headers: &HeaderMap) -> String {
     let values = headers.get_all(CONTENT_ENCODING).iter();
     let lists = values.map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
@@ -90,7 +93,7 @@ fn has_zlib_header(bytes: &[u8]) -> bool {
 }
 
 /// Converts a decompressed body to text. A byte order mark takes precedence over the character set
-/// in the content type. An unknown character set is ignored, because JSON is UTF-8 (RFC 8259).
+/// in the content type. If the character set is missing or unknown, [`detect_unicode`] selects one.
 fn decode_charset(headers: &HeaderMap, bytes: &[u8]) -> (String, Option<BodyError>) {
     let encoding = declared_charset(headers).unwrap_or_else(|| detect_unicode(bytes));
     let (text, encoding, is_damaged) = encoding.decode(bytes);
@@ -108,8 +111,9 @@ fn declared_charset(headers: &HeaderMap) -> Option<&'static Encoding> {
     Encoding::for_label(name.trim().trim_matches(['"', '\'']).as_bytes())
 }
 
-/// Detects whether a body is UTF-16 or UTF-8. JSON begins with an ASCII character, so a zero byte
-/// among the first two bytes means UTF-16 (RFC 4627, section 3).
+/// Detects whether a body is UTF-16 or UTF-8. The default is UTF-8 (RFC 8259). JSON begins with an
+/// ASCII character, so exactly one zero byte among the first two bytes means UTF-16 (RFC 4627,
+/// section 3).
 fn detect_unicode(bytes: &[u8]) -> &'static Encoding {
     match bytes {
         [0, second, ..] if *second != 0 => UTF_16BE,

@@ -1,7 +1,7 @@
 //! Parses the JSON body of a Create Defect request as a failed test.
 //!
-//! Every error about a member names the member and the value that was found. This module never
-//! guesses a value that is missing or wrong.
+//! Every error about a member names the member. An error about a wrong value describes the value
+//! that was found. This module never guesses a value that is missing or wrong.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,7 +22,7 @@ const USED_MEMBERS: [&str; 4] =
 const VARIATION_BYTES_MAX: usize = 1024;
 /// Maximum size of the link to the log of a test case, bytes.
 const LINK_BYTES_MAX: usize = 4 * 1024;
-/// Maximum number of characters that an error repeats of a wrong value.
+/// Maximum number of characters that an error repeats of a wrong value, after it was escaped.
 const FOUND_CHARS_MAX: usize = 60;
 
 /// The reason why the body of a Create Defect request is not valid.
@@ -117,7 +117,7 @@ fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
     })
 }
 
-/// Reads a member that must be a UUID.
+/// Reads a member that must be a UUID, but not the all-zero UUID.
 fn required_uuid(members: &Map<String, Value>, name: &'static str) -> Result<Uuid, InvalidBody> {
     let value = members.get(name).ok_or(InvalidBody::Missing(name))?;
     match value.as_str().and_then(|text| Uuid::parse_str(text.trim()).ok()) {
@@ -136,8 +136,9 @@ fn is_all_zero(id: &str) -> bool {
 }
 
 /// Reads a member that must be a text or null. The length of the text is limited, because the text
-/// is stored in the defect's row and never deleted. Control characters become U+FFFD, because many
-/// trackers and databases refuse them, and the create would fail.
+/// stays in the defect's row until the connection is deleted. Control characters, except tabs and
+/// line breaks, become U+FFFD, because many trackers and databases refuse them, and the create
+/// would fail.
 fn optional_text(
     members: &Map<String, Value>,
     name: &'static str,

@@ -1,6 +1,6 @@
 //! A webhook request, and the form in which the event of the request stores it.
 //!
-//! The stored form never contains the token, and its credentials are masked.
+//! The stored form never contains the token; credentials in its query and headers are masked.
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method};
@@ -14,18 +14,18 @@ use crate::domain::{
 
 use super::body::ReadBody;
 
-/// One complete request to a path below `/hooks`.
+/// One webhook request.
 pub(crate) struct WebhookRequest {
     /// The id of the request's event.
     pub(super) id: EventId,
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) body: ReadBody,
-    /// The path segment where a token is expected.
+    /// The path segment where a token is expected; empty for a request of an account.
     pub(super) token: String,
     /// The path below the token, without the query.
     pub(crate) path: String,
-    /// The query of the address, without the question mark.
+    /// The query of the address, without the question mark; `None` if there is none.
     query: Option<String>,
     /// The time when the head of the request was read.
     pub(super) received_at: Timestamp,
@@ -71,15 +71,15 @@ const SCHEMES: [&str; 18] = [
 ];
 /// Maximum number of headers that an event stores.
 const HEADERS_MAX: usize = 32;
-/// Maximum size of a method that an event stores, bytes.
+/// Maximum number of bytes that an event stores of a method.
 const METHOD_BYTES_MAX: usize = 32;
-/// Maximum size of a path that an event stores, bytes.
+/// Maximum number of bytes that an event stores of a path.
 const PATH_BYTES_MAX: usize = 1024;
-/// Maximum size of a header's name that an event stores, bytes.
+/// Maximum number of bytes that an event stores of a header's name.
 const NAME_BYTES_MAX: usize = 64;
-/// Maximum size of a header's value that an event stores, bytes.
+/// Maximum number of bytes that an event stores of a header's value.
 const VALUE_BYTES_MAX: usize = 256;
-/// Maximum size of a body that an event stores, bytes.
+/// Maximum number of bytes that an event stores of a body.
 const BODY_BYTES_MAX: usize = 4 * 1024;
 
 impl WebhookRequest {
@@ -201,7 +201,7 @@ fn masked_query(query: &str) -> String {
 }
 
 /// Masks the query in a header's value. If the value is a credential, or the header's name contains
-/// a word for credentials, only the scheme and the length of the value remain.
+/// a word for credentials, only a known authentication scheme and the length of the value remain.
 fn masked_header(name: &HeaderName, value: &str, is_credential: bool) -> String {
     if !is_credential && !CREDENTIAL_WORDS.iter().any(|word| name.as_str().contains(word)) {
         // Some proxies add headers that repeat the address of the request, with its query.

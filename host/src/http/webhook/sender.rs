@@ -2,7 +2,7 @@
 //! connection requires.
 //!
 //! Secrets are compared in constant time. A refusal describes what is missing or wrong, but never
-//! contains a value that the sender sent or should send.
+//! contains a credential that the sender sent or should send.
 
 use std::net::IpAddr;
 
@@ -83,11 +83,11 @@ pub(super) fn check_address(active: &ActiveConnection, client: IpAddr) -> Result
 }
 
 /// Checks the credential in the headers. A signature also covers the body, so it cannot be checked
-/// yet: the function returns it, and the caller must call [`PendingSignature::verify`] with the
-/// body.
+/// yet: the function returns it, and the caller must call [`PendingSignature::verify`]. Returns
+/// `None` if the credential is valid or none is required.
 ///
 /// # Errors
-/// The credential is missing or wrong.
+/// The credential is missing, wrong or outside its time, or the server cannot read the secret.
 pub(super) fn check_headers(
     active: &ActiveConnection,
     headers: &HeaderMap,
@@ -98,8 +98,8 @@ pub(super) fn check_headers(
     checked.map_err(|error| Problem::sender_refused(credential.scheme(), error.to_string()))
 }
 
-/// Checks a credential against the secrets of the connection. Returns a signature that cannot be
-/// checked without the body.
+/// Checks a credential against the secrets of the connection. Returns a signature that needs the
+/// body, or `None` if the credential is valid.
 fn check_credential(
     credential: &WebhookCredential,
     secrets: &[Secret],
@@ -151,7 +151,7 @@ fn authorization<'a>(
     Ok(credential.trim())
 }
 
-/// The value of a header that must occur exactly once.
+/// The value of a header that must occur exactly once and be ASCII.
 fn single_value<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, CredentialError> {
     let mut values = headers.get_all(name).iter();
     match (values.next().map(|value| value.to_str()), values.next()) {
@@ -189,7 +189,7 @@ impl PendingSignature {
     /// Checks the signature. `body` must be the bytes of the body as they were sent.
     ///
     /// # Errors
-    /// No signature of the request was made with a key of the connection.
+    /// No signature was made with a key of the connection for this id, time and body.
     pub(super) fn verify(&self, body: &[u8]) -> Result<(), Problem> {
         let signed = SignedParts { id: &self.id, timestamp: &self.timestamp, body };
         let verifies = |key: &SigningKey| key.verifies(signed, &self.signatures);
@@ -237,7 +237,7 @@ mod tests {
         ActiveConnection::new(connection, secrets)
     }
 
-    /// Checks a request with these headers at a fixed time. Returns the detail of the refusal.
+    /// Checks a request with these headers, and a fixed body and time. Returns why it is refused.
     fn check_request(
         active: &ActiveConnection,
         headers: &[(&'static str, &str)],

@@ -135,7 +135,8 @@ impl Mirror {
     /// the folder nor the store had the connector.
     ///
     /// # Errors
-    /// The store failed, or the file could not be removed here. The mirror removes the file later.
+    /// The store failed, or the folder cannot be written. If the store has recorded the removal,
+    /// the mirror removes the file later.
     pub(in crate::plugins) async fn remove(
         &self,
         name: &ConnectorName,

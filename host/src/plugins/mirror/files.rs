@@ -48,7 +48,7 @@ impl Mirror {
     /// Copies the file of a version from the store if this server does not keep the file.
     ///
     /// # Errors
-    /// The store does not have the file, or the file cannot be written.
+    /// The store failed or does not have the file, or the file cannot be written.
     pub(in crate::plugins) async fn keep_version_file(
         &self,
         name: &ConnectorName,
@@ -70,7 +70,8 @@ impl Mirror {
     /// Returns the content of a file in the store.
     ///
     /// # Errors
-    /// The store does not have the file, or the file has another SHA-256.
+    /// The store failed or does not have the file, or the file has another SHA-256 or more than
+    /// `bytes_max` bytes.
     pub(in crate::plugins) async fn content_from_store(
         &self,
         sha256: &str,

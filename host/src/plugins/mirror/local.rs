@@ -59,7 +59,7 @@ pub(super) enum ComparedFile {
 }
 
 impl ComparedFile {
-    /// Whether the folder still has the compared file.
+    /// Whether the folder still has the compared file; always true for [`Self::Unusable`].
     pub(super) fn is_unchanged(&self, plugins: &Path, name: &ConnectorName) -> io::Result<bool> {
         for kind in FileKind::ALL {
             let file = install::connector_file_path(plugins, name, kind);
@@ -115,7 +115,7 @@ impl ScannerState {
 }
 
 impl LocalFile {
-    /// Whether the store has this content as one of the connector's versions.
+    /// Whether the store has the file as one of the connector's versions; true if there is no file.
     pub(super) fn is_stored(&self, shared: &SharedConnector) -> bool {
         match self {
             Self::Nothing => true,

@@ -134,6 +134,7 @@ mod tests {
     use super::*;
     use crate::store::SharedVersion;
 
+    /// Returns the last agreement. An empty SHA-256 means that the connector was removed.
     fn agreed(revision: i64, sha256: &str) -> Option<LastAgreement> {
         Some(LastAgreement { revision, sha256: (!sha256.is_empty()).then(|| sha256.to_owned()) })
     }

@@ -9,9 +9,9 @@ use super::document::{Block, Document, Inline};
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ParentNode {
     Document,
-    /// A quote cannot contain headings, rules and other quotes.
+    /// A quote cannot contain headings, rules or other quotes.
     Quote,
-    /// A list item cannot contain headings, rules and quotes.
+    /// A list item cannot contain headings, rules or quotes.
     Item,
 }
 

@@ -1,7 +1,8 @@
 //! Cuts a document so that its rendered text has at most a given number of characters.
 //!
 //! This module cuts the parsed document and never the rendered text, so the result is valid in each
-//! markup. The notes are kept, unless they alone are too long.
+//! markup. The notes are kept whole, if the text with only the marker and the notes is short
+//! enough. If not, the notes are cut like the blocks.
 
 use super::document::{Block, Document, Inline};
 
@@ -30,7 +31,8 @@ pub(super) fn longest_accepted(
     Some(longest)
 }
 
-/// Returns a document that contains only the first characters, and then an ellipsis.
+/// Returns a document with the first `characters` of the blocks, then an ellipsis, then all notes.
+/// Characters are counted as in [`blocks_size`].
 fn cut_document(document: &Document, characters: usize) -> Document {
     let mut remaining = RemainingSpace { characters, is_cut: false };
     let mut blocks = remaining.cut_blocks(&document.blocks);

@@ -9,8 +9,7 @@ use super::placeholder;
 use super::web_link::web_link;
 use crate::report::engine::ExpandedTemplate;
 
-/// Maximum depth of quotes, lists and emphasis. Text in deeper elements belongs to the outer
-/// element.
+/// Maximum depth of nested elements. Text in a deeper element belongs to the element around it.
 const DEPTH_MAX: usize = 12;
 
 /// A parsed text: its blocks, such as paragraphs and lists.
@@ -18,7 +17,7 @@ const DEPTH_MAX: usize = 12;
 pub(in crate::report) struct Document {
     /// The blocks of the text, without the notes.
     pub(super) blocks: Vec<Block>,
-    /// Blocks at the end of the text, which are kept if the text is cut.
+    /// Blocks at the end of the text, which are kept if possible when the text is cut.
     pub(super) notes: Vec<Block>,
 }
 
@@ -93,7 +92,7 @@ fn plain_paragraph(text: &str) -> Block {
     Block::Paragraph(inlines)
 }
 
-/// Adds text without control characters, with a break between its lines.
+/// Adds the lines of a text with a break between them. A tab becomes a space.
 fn push_text(inlines: &mut Vec<Inline>, text: &str) {
     for (index, line) in text.trim_end_matches('\n').split('\n').enumerate() {
         if index > 0 {
@@ -109,7 +108,7 @@ fn push_text(inlines: &mut Vec<Inline>, text: &str) {
 struct OpenElement {
     kind: ElementKind,
     blocks: Vec<Block>,
-    /// The items of a list that have ended.
+    /// If the element is a list: its items that have ended.
     items: Vec<Vec<Block>>,
     inlines: Vec<Inline>,
     /// Text that the next event may continue.
@@ -136,8 +135,8 @@ struct DocumentBuilder<'v> {
     values: &'v [String],
     /// The elements that have begun and have not ended, with the outermost element first.
     open_elements: Vec<OpenElement>,
-    /// For each element that has begun, whether `open_elements` contains it. `open_elements` does
-    /// not contain elements that are nested too deeply.
+    /// For each element that has begun and not ended, whether `open_elements` contains it. Elements
+    /// that are nested too deeply, or that are not supported, are not in `open_elements`.
     is_open: Vec<bool>,
 }
 
@@ -162,7 +161,8 @@ impl<'v> DocumentBuilder<'v> {
             Event::SoftBreak => self.add_text(" "),
             Event::HardBreak => self.add_inline(Inline::Break),
             Event::Rule => self.add_block(Block::Rule),
-            // Other events belong to extensions of CommonMark that are not enabled.
+            // The end of an element that is not in `open_elements`, or an extension that is not
+            // enabled.
             _ => {}
         }
     }
@@ -290,7 +290,7 @@ impl OpenElement {
     }
 }
 
-/// Whether the inlines contain anything but spaces.
+/// Whether the inlines contain anything but white space and line breaks.
 fn has_text(inlines: &[Inline]) -> bool {
     inlines.iter().any(|inline| match inline {
         Inline::Text(text) | Inline::Code(text) => !text.trim().is_empty(),

@@ -3,10 +3,11 @@
 //! cannot replace these references: Textile has no such escape, and Jira's escape does not work for
 //! every character.
 
-/// Punctuation that is not markup and needs no escape.
+/// Punctuation that is not markup, except as the first character of a line.
 const SAFE_PUNCTUATION: &str = ",;'/";
 
-/// Escapes a text. `is_line_start` is true if the text begins a line.
+/// Escapes a text. If `is_line_start` is true, the text begins a line, and white space at its
+/// beginning is left out.
 pub(super) fn escape(text: &str, is_line_start: bool) -> String {
     let mut escaped = String::with_capacity(text.len());
     let text = if is_line_start { text.trim_start() } else { text };
@@ -23,7 +24,8 @@ pub(super) fn escape(text: &str, is_line_start: bool) -> String {
             // The full stop in `h1. ` and `bq. ` begins a block.
             '.' => !is_in_first_word,
             '-' | '_' => is_alphanumeric(previous) && is_alphanumeric(next),
-            // Escape a colon before another character: it may belong to a link or an emoticon.
+            // Escape a colon before a character that is not white space: the colon may belong to a
+            // link or an emoticon.
             ':' => !is_first_in_line && next.is_none_or(char::is_whitespace),
             c if c.is_ascii_punctuation() => SAFE_PUNCTUATION.contains(c) && !is_first_in_line,
             _ => true,
@@ -39,8 +41,8 @@ pub(super) fn escape(text: &str, is_line_start: bool) -> String {
     escaped
 }
 
-/// Adds a text between two marks to `written`, without spaces beside the marks. Adds nothing for an
-/// empty text.
+/// Adds a text between two marks to `written`, without white space at the ends of the text. Adds
+/// nothing if only white space is in the text.
 pub(super) fn push_between(written: &mut String, mark: char, text: &str) {
     let text = text.trim();
     if !text.is_empty() {
@@ -62,7 +64,8 @@ fn begins_with_number(rest: impl Iterator<Item = char>) -> bool {
 }
 
 /// Inserts an invisible word joiner into each occurrence of one of the `tags`, so that a text in a
-/// block of code cannot end the block. `tags` are in lower case.
+/// block of code cannot end the block. Each of the `tags` is in lower case and begins with
+/// punctuation.
 pub(super) fn break_tags(text: &str, tags: &[&str]) -> String {
     let lower = text.to_ascii_lowercase();
     let mut broken = String::with_capacity(text.len());

@@ -15,7 +15,7 @@ pub(in crate::report) fn occurs_in(text: &str) -> bool {
     text.contains([PLACEHOLDER_BEGIN, PLACEHOLDER_END])
 }
 
-/// Replaces the placeholders in a text by their values.
+/// Replaces the placeholders in a text by their values. A placeholder without a value is removed.
 pub(in crate::report) fn resolve(text: &str, values: &[String]) -> String {
     let mut resolved = String::with_capacity(text.len());
     let mut rest = text;

@@ -38,7 +38,8 @@ pub(super) fn list_item_prefix(first: Option<u64>, index: usize) -> String {
     }
 }
 
-/// Adds a prefix to the first line of a text, and another prefix to each further line.
+/// Adds a prefix to the first line of a text, and another prefix to each further line. On an empty
+/// further line, the prefix has no space at its end.
 pub(super) fn with_line_prefixes(text: &str, first_prefix: &str, other_prefix: &str) -> String {
     let mut lines = text.split('\n');
     let first_line = format!("{first_prefix}{}", lines.next().unwrap_or_default());

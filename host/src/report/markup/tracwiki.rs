@@ -57,7 +57,8 @@ fn enclose_in_marks(mark: &str, inner: &[Inline], line_break: &str) -> String {
     if inner.trim().is_empty() { inner } else { format!("{mark}{}{mark}", inner.trim()) }
 }
 
-/// Returns the text of a link's label. Trac reads no markup in a label.
+/// Returns the text of a link's label without emphasis and code, because Trac reads no such markup
+/// in a label.
 fn label_text(inlines: &[Inline]) -> String {
     let text_of = |inline: &Inline| match inline {
         Inline::Text(text) | Inline::Code(text) => text.clone(),
@@ -97,6 +98,7 @@ fn escape_words(text: &str) -> String {
     output
 }
 
+/// Writes the collected words as code, and empties `words`.
 fn flush_unsafe_words(output: &mut String, words: &mut String) {
     let words = std::mem::take(words);
     let trimmed = words.trim_end_matches(' ');

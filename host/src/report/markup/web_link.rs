@@ -3,13 +3,13 @@
 
 use url::Url;
 
-/// Maximum length of an address, bytes.
+/// Maximum length of an address before its percent-encoding, bytes.
 const ADDRESS_BYTES_MAX: usize = 2_000;
-/// Punctuation that is not markup in any of the supported markups.
+/// Punctuation that is not markup inside the address of a link, in any of the supported markups.
 const SAFE_PUNCTUATION: &[u8] = b"-._~:/?#@&=+%,;$";
 
-/// Percent-encodes an address so that it is valid in each markup. Returns `None` if a report may
-/// not link to the address.
+/// Percent-encodes an address so that it is valid in each markup. Returns `None` if the address is
+/// not valid, has another scheme than http, https or mailto, has an IPv6 host, or is too long.
 pub(super) fn web_link(text: &str) -> Option<String> {
     let url = Url::parse(text.trim()).ok()?;
     let is_allowed_scheme = matches!(url.scheme(), "http" | "https" | "mailto");

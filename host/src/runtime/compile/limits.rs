@@ -1,6 +1,6 @@
-//! Determines and sets the limits of one compiler process. A limit comes from the configuration. If
-//! the machine, its control group or the service allows less, the lower limit applies. Never sets a
-//! limit of the server.
+//! Determines and sets the limits of one compiler process. A limit comes from the configuration or
+//! is fixed. If the machine, its control group or the service allows less, the lower limit applies.
+//! Never sets a limit of the server.
 
 use rustix::io;
 use rustix::process::{
@@ -13,17 +13,18 @@ use crate::runtime::error::MemoryBound;
 
 /// Maximum size of a compiled file, bytes.
 const OUTPUT_BYTES_MAX: u64 = 2 << 30;
-/// A compiler may use this part of the free memory, in percent. The server needs the rest, because
-/// it keeps running.
+/// A compiler may use at most this part of the free memory, in percent. The server needs the rest,
+/// because it keeps running.
 const FREE_MEMORY_PERCENT: u64 = 75;
 /// A file of `/proc` and the value that a compiler writes into it. When memory runs out, the kernel
-/// then kills the compiler first. A process may raise its own value without a privilege.
+/// then kills a compiler before other processes. A process may raise its own value without a
+/// privilege.
 const OOM_SCORE: (&str, &str) = ("/proc/self/oom_score_adj", "1000");
 
 /// The limits of one compiler process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CompileLimits {
-    /// Maximum address space of the compiler, bytes.
+    /// Maximum address space that the compiler may map after its start, bytes.
     pub(crate) memory_bytes: u64,
     /// The setting or system limit that `memory_bytes` comes from.
     pub(crate) memory_bound: MemoryBound,
@@ -38,7 +39,8 @@ impl CompileLimits {
     }
 
     /// Creates the limits of a compiler. Its memory limit is the lowest of three values: the
-    /// configured limit, a part of the free memory, and the limit of this process.
+    /// configured limit, a part of the free memory, and the limit of this process. A value that is
+    /// `None` is not known or does not exist, and is ignored.
     fn with_lowest_memory_limit(limits: &Limits, free: Option<u64>, process: Option<u64>) -> Self {
         let free = free.map(|bytes| (bytes / 100 * FREE_MEMORY_PERCENT, MemoryBound::FreeMemory));
         let process = process.map(|bytes| (bytes, MemoryBound::ProcessLimit));
@@ -57,8 +59,8 @@ pub(super) fn output_bytes_max() -> u64 {
 
 /// Returns the limit on a compiler's CPU time, in seconds, and whether this limit is lower than the
 /// configuration allows. The server limits the elapsed time of the compiler. The limit on CPU time
-/// ends the compiler if the server does not end it. This limit is high enough for one thread on
-/// each core that computes all the time.
+/// ends the compiler if the server does not end it. Unless the hard limit of this process is lower,
+/// the limit on CPU time is high enough for one thread on each core that computes all the time.
 pub(super) fn cpu_limit_s(time_ms: u64) -> (u64, bool) {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     let wanted = time_ms.div_ceil(1_000).saturating_mul(cores);
@@ -81,8 +83,8 @@ fn mapped_bytes() -> u64 {
     pages.saturating_mul(rustix::param::page_size() as u64)
 }
 
-/// Sets the limits of the compiler process. Only the compiler process itself may call this
-/// function.
+/// Sets the limits of the compiler process, and makes the kernel kill this process when its parent
+/// ends. Only the compiler process itself may call this function.
 pub(super) fn limit_this_process(memory_bytes: u64, time_ms: u64) -> io::Result<()> {
     let address_space = memory_bytes.saturating_add(mapped_bytes());
     for (resource, limit) in [
@@ -99,8 +101,8 @@ pub(super) fn limit_this_process(memory_bytes: u64, time_ms: u64) -> io::Result<
     let maximum = capped_by_hard_limit(Resource::Cpu, cpu_limit_s.saturating_add(1));
     let current = cpu_limit_s.min(maximum.saturating_sub(1)).max(1);
     setrlimit(Resource::Cpu, Rlimit { current: Some(current), maximum: Some(maximum) })?;
-    // If this write fails, the kernel kills the process that uses the most memory. Usually, this is
-    // the compiler too.
+    // If this write fails and memory runs out, the kernel kills the process that uses the most
+    // memory. Usually, this is the compiler too.
     let _ = std::fs::write(OOM_SCORE.0, OOM_SCORE.1);
     set_parent_process_death_signal(Some(Signal::KILL))
 }

@@ -1,9 +1,9 @@
 //! Implements `jackfield:connector/report`: returns the texts, fields and attachments from which
-//! the guest creates a defect.
+//! the guest creates a defect or a comment.
 //!
-//! Outside `create`, `comment` and `attach`, all results are empty. If Test Manager returns an
-//! error, the guest never gets this error. Instead, the texts name the data that could not be
-//! fetched.
+//! Outside `create`, `comment` and `attach`, all texts and lists are empty. If Test Manager returns
+//! an error, the texts name the data that could not be fetched. In this interface, only `read`
+//! returns such an error to the guest.
 
 use std::sync::Arc;
 

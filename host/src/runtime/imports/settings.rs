@@ -25,8 +25,9 @@ impl settings::Host for Guest {
     }
 }
 
-/// Returns the value of a setting. For a secret, returns its placeholder. Returns `None` for a
-/// secret without a placeholder, which the host adds to requests itself.
+/// Returns the value of a setting. For a secret, returns its placeholder. Returns `None` for a key
+/// that is not set, and for a secret without a placeholder, because the host adds such a secret
+/// itself.
 fn visible_value(guest: &Guest, key: &str) -> Option<Value> {
     let active = guest.requests.active();
     if active.connection.grants.secrets.contains_key(key) {

@@ -1,8 +1,8 @@
 //! Implements `jackfield:connector/test-manager`: returns data of Test Manager about the failed
 //! test, as JSON.
 //!
-//! The guest gets `null` outside `create`, `comment` and `attach`, and if the connection has no
-//! settings for Test Manager. The guest never gets an unmasked value.
+//! The guest gets `null` outside `create`, `comment` and `attach`, and if the connection does not
+//! read from Test Manager. The guest never gets an unmasked value.
 
 use crate::domain::StringEnum;
 use crate::report::Subject;

@@ -110,7 +110,8 @@ fn a_lane_without_competition_gets_most_runs_of_its_connector() {
 }
 
 /// A request of a connection that has no permit gets the next permit that becomes free, although
-/// many requests wait before it. Only if this connection just had a permit, it waits longer.
+/// many requests wait before it. Only if the connection just had a permit, its request may wait
+/// longer.
 #[test]
 fn a_request_of_an_idle_connection_gets_the_next_permit_although_many_requests_wait() {
     let permits = Permits::new(CPU_CAPACITY);

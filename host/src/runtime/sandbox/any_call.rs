@@ -1,8 +1,8 @@
-//! Calls an export that is chosen at run time. `jackfield invoke`, `jackfield test` and the check
-//! of a script's exports use this module.
+//! Calls an export that is chosen at run time. `jackfield invoke`, `jackfield test`, the replay of
+//! recorded events and the check of a script's exports use this module.
 //!
-//! Events never use this module. Events use the functions of [`Sandbox`] for single exports,
-//! because the arguments and results of these functions have exact types.
+//! Events never use this module. They use the functions of [`Sandbox`] for single exports, because
+//! the arguments and results of these functions have exact types.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ pub struct CallArguments<'a> {
 /// The value that an export returned. Each type of value has its own variant.
 #[derive(Debug)]
 pub enum ExportAnswer {
-    /// The result of `describe`.
+    /// For `describe`: the manifest that the connector returned when it was loaded.
     Manifest(Box<Manifest>),
     /// The result of `check`: a line of text.
     CheckText(String),

@@ -29,7 +29,7 @@ use crate::telemetry::TraceParent;
 
 use super::Sandbox;
 
-/// A call of the interface `plugin` waits at most this long for its permit.
+/// A call of `plugin` or of `prepare` waits at most this long for its permit.
 pub(super) const PLUGIN_PERMIT_WAIT: Duration = Duration::from_secs(5);
 
 /// The input of one run: the connector, the connection, a signal that stops the run early, and the
@@ -58,7 +58,7 @@ impl RunInput {
     }
 
     /// Creates the input of a run for an event. If the connection's `trace_context` is true, the
-    /// run's requests contain `trace`.
+    /// run's requests continue `trace`.
     #[must_use]
     pub fn for_event(
         connector: Arc<Connector>,
@@ -323,8 +323,8 @@ fn check_outcome<A, T>(
 
 /// Returns how long a call may wait for its permit. A call for an event may wait for half of the
 /// event's answer time. The other half remains for the run, or for the answer that the host is
-/// busy. An event never waits for a call of `follow-up` or `plugin`. A call of `follow-up` may wait
-/// as long as `create`, and a call of `plugin` may wait for [`PLUGIN_PERMIT_WAIT`].
+/// busy. A click may need a call of `follow-up`, so such a call may wait as long as `create`. A
+/// call of `plugin` may wait for [`PLUGIN_PERMIT_WAIT`].
 fn permit_wait_max(call: Call, limits: &Limits) -> Duration {
     match call {
         Call::Create | Call::Find => Duration::from_millis(limits.create_answer_ms / 2),

@@ -35,7 +35,7 @@ pub(super) fn list_assigned_requirements(request: &ApiRequest<'_>) -> Option<Rep
 }
 
 /// Answers with a page of the requirements. As in Test Manager, the format of this page differs
-/// from the format of all other lists.
+/// from the format of the pages of other lists.
 pub(super) fn list_requirements(request: &ApiRequest<'_>) -> Option<Reply> {
     let (total, values) = request.select_page(&request.project()?.requirements);
     Some(Reply::Json(request.requested_page().requirements_answer(total, values)))

@@ -20,7 +20,7 @@ pub(super) struct CaseContent {
     pub(super) name: String,
     pub(super) description: Option<String>,
     pub(super) pre_condition: Option<String>,
-    /// The message of the assertion that fails; `None` if the test passes.
+    /// The message of the assertion or the step that fails; `None` if the test passes.
     pub(super) failure: Option<String>,
     /// The ids of the variations of the test. The list is empty if the test has no variations.
     pub(super) variations: Vec<String>,

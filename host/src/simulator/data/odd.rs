@@ -4,8 +4,8 @@
 
 use super::contents::{CaseContent, ProjectContent, passing_case};
 
-/// The texts of the test cases. Each test case has one of these texts as its name, its description
-/// and its failure.
+/// Difficult texts. For each of them, there is a test case with this text as its name, its
+/// description and its failure.
 const ODD_TEXTS: [&str; 9] = [
     "<b>Sign in</b> <img src=x onerror=alert(1)> <script>alert(2)</script> &amp; \"quoted\" ]]>",
     "# Heading\n- [link](javascript:alert(1)) ![x](http://localhost/x.png)\n```\n| a | ~~b~~ | <!--",
@@ -18,7 +18,7 @@ const ODD_TEXTS: [&str; 9] = [
     " \t\r\n ",
 ];
 
-/// The names of the files of each failed log.
+/// The names of the files of each log of a test case with a difficult text.
 const ODD_FILE_NAMES: [&str; 6] = [
     "../../etc/passwd",
     "C:\\Windows\\win.ini",

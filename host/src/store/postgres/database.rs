@@ -32,10 +32,10 @@ mod oid {
     pub(super) const UUID: u32 = 2950;
 }
 
-/// Maximum size of the parameters of one `INSERT`, bytes. A larger `INSERT` could exceed the time
-/// limit of a statement. Only an `INSERT` of a single row may be larger.
+/// Maximum size of the parameters of one `INSERT` of history rows, bytes. A larger `INSERT` could
+/// exceed the time limit of a statement. Only an `INSERT` of a single row may be larger.
 const INSERT_BYTES_MAX: usize = 4 << 20;
-/// Maximum number of rows of one `INSERT`.
+/// Maximum number of rows of one `INSERT` of history rows.
 const INSERT_ROWS_MAX: usize = 512;
 
 impl Session {
@@ -111,7 +111,8 @@ impl Database for Session {
             on_row(row)
         };
         let mut read = self.fetch(Arc::clone(&sql), make_arguments()?, note_row);
-        // Repeat a read if it is not in a transaction. A read changes nothing.
+        // Repeat a read that has returned no row, if it is not in a transaction. A read changes
+        // nothing.
         if let Err(error) = &read
             && !has_row
             && !self.is_in_transaction.get()
@@ -234,7 +235,7 @@ where
     arguments.add(values.map(|value| value.and_then(&extract)).collect::<Vec<_>>())
 }
 
-/// Replaces the character U+0000, which texts in PostgreSQL cannot contain.
+/// Replaces the character U+0000, which texts in PostgreSQL cannot contain, by U+FFFD.
 fn replace_nul(text: &str) -> Cow<'_, str> {
     match text.contains('\0') {
         true => Cow::Owned(text.replace('\0', "\u{fffd}")),

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 
 /// Translates one statement. `?1` becomes `$1`, and each `?` becomes `$` with the next number;
 /// texts in quotes do not change. Removes a `+` before a column, which only tells SQLite not to use
-/// an index. `columns` contains the names of the columns that are read, each followed by a comma.
+/// an index. `columns` contains the names of the columns that are read, each followed by a comma;
+/// if it is empty, `*` stays.
 pub(super) fn translate(sql: &str, columns: &str) -> String {
     let sql = name_columns(sql, columns);
     let mut translated = String::with_capacity(sql.len() + 16);

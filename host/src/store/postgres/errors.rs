@@ -19,13 +19,14 @@ const CHECK_HBA: &str = "check the user in `store`, and pg_hba.conf: a line `hos
                          `sslcert` and `sslkey`";
 /// The advice to users if the database accepts no changes.
 const NAME_PRIMARY: &str = "let `store` name the primary, and not a standby";
-/// The SQLSTATE codes, and classes of codes, after which the connection cannot be used any more.
+/// The SQLSTATE codes, and classes of codes, after which a new connection is needed.
 const CODES_THAT_END_A_CONNECTION: [&str; 9] =
     ["57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "08", READ_ONLY, CHANGED_COLUMNS];
-/// SQLSTATE: a newer server added columns to a table after a statement was prepared.
+/// SQLSTATE of a feature that is not supported. PostgreSQL also sends it if a newer server added
+/// columns to a table after a statement was prepared.
 const CHANGED_COLUMNS: &str = "0A000";
-/// SQLSTATE: the PostgreSQL server became a standby. The host name may lead to another server now,
-/// so a new connection is needed.
+/// SQLSTATE: the session can only read, for example because the PostgreSQL server became a standby.
+/// The host name may lead to another server now, so a new connection is needed.
 const READ_ONLY: &str = "25006";
 /// SQLSTATE: another session held a lock for longer than `lock_timeout`.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
@@ -97,7 +98,7 @@ pub(super) fn is_lock_timeout(error: &Error) -> bool {
     sql_state(error).as_deref() == Some(LOCK_NOT_AVAILABLE)
 }
 
-/// Whether this error makes the connection unusable.
+/// Whether a new connection is needed after this error.
 pub(super) fn ends_connection(error: &Error) -> bool {
     match error {
         Error::Database(_) => sql_state(error).is_some_and(|code| code_ends_connection(&code)),

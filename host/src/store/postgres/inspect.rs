@@ -1,5 +1,5 @@
-//! Inspects a PostgreSQL database before a server uses it: its version, its clock and its standbys,
-//! and whether it is reached through a pool. Never changes the database.
+//! Inspects a PostgreSQL database: its version, its clock and its standbys, and whether it is
+//! reached through a pool. Never changes the database.
 
 use sqlx::postgres::PgRow;
 use sqlx::{Error, Row as _};
@@ -43,7 +43,7 @@ pub struct Standbys {
     pub user: String,
 }
 
-/// How many times the processes of two sessions are compared. One comparison is not enough: if
+/// How many times the id of the server process of each session is read. Once is not enough: if
 /// another client of the pool uses the shared server process at that moment, the two sessions get
 /// different processes.
 const COMPARISONS: usize = 3;

@@ -1,4 +1,5 @@
-//! Receives the notifications of other servers, with a connection and a thread of its own.
+//! Receives the notifications of the servers that share the store, with a connection and a thread
+//! of its own.
 //!
 //! Connects again after a failure. Notifications that were sent in the meantime are lost, so the
 //! listener publishes [`Change::Missed`] after each connect. Never changes the database.
@@ -23,7 +24,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// database may contain several stores.
 const CHANNEL_NAME_SQL: &str = "SELECT concat('jackfield_', hashtext(current_schema()))";
 
-/// Starts the listener's thread. The thread ends when the store is closed.
+/// Starts the listener's thread. The thread ends at the latest when the store is closed.
 pub(super) fn start(address: Address, publisher: Publisher) -> Result<(), StoreError> {
     let listener = Listener { address, publisher };
     let thread = thread::Builder::new().name("store-listener".to_owned());

@@ -45,7 +45,8 @@ const MIGRATIONS: [Migration; 1] = [Migration {
 }];
 
 /// Takes the store's lock until the end of the transaction. Only one of the servers that share a
-/// store has this lock at a time, and only this server may change the store.
+/// store has this lock at a time. Only this server may change the store, except that every server
+/// may write its history.
 pub(super) const TAKE_STORE_LOCK: &str =
     "SELECT pg_advisory_xact_lock(hashtext('jackfield'), hashtext(current_schema()))";
 
@@ -54,8 +55,9 @@ pub(super) fn prepare(session: &Session, sealer: &Sealer) -> Result<(), StoreErr
     prepare_with(session, sealer, &MIGRATIONS)
 }
 
-/// Updates the schema with these migrations and checks the server's key. Tries again while another
-/// session, for example of `pg_dump`, locks a table that a migration changes.
+/// Updates the schema with these migrations and checks the server's key. If all missing migrations
+/// are additive, tries again while another session, for example of `pg_dump`, locks a table that a
+/// migration changes.
 fn prepare_with(
     session: &Session,
     sealer: &Sealer,
@@ -173,8 +175,8 @@ fn migrate(session: &Session, migrations: &[Migration]) -> Result<(), PrepareErr
     Ok(())
 }
 
-/// Returns the schema version of the database, which is its number of migrations, and the oldest
-/// schema version whose servers can use the database.
+/// Returns the number of migrations of the database, and how many migrations a server must know to
+/// use the database. Both are 0 in an empty database.
 fn stored_version(db: &dyn Database) -> Result<(usize, usize), StoreError> {
     let sql = "SELECT version, usable_by FROM schema_version";
     Ok(db.first_row(sql, params![])?.unwrap_or_default())
@@ -206,7 +208,7 @@ fn newer_schema_error(database: &str, schema: impl Display) -> DatabaseError {
     )
 }
 
-/// Returns the oldest schema version whose servers can use the schema after these migrations.
+/// Returns how many of these migrations a server must know to use the schema after all of them.
 fn oldest_compatible_version(migrations: &[Migration]) -> usize {
     migrations.iter().rposition(|it| !it.is_additive).map_or(0, |last| last.saturating_add(1))
 }

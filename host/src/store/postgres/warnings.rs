@@ -33,7 +33,7 @@ pub(super) fn catch_warning<T>(statements: impl FnOnce() -> T) -> (T, Option<Str
     (done, LAST_WARNING.take())
 }
 
-/// A subscriber that enables only the driver's warnings.
+/// A subscriber that enables only the driver's warnings and errors.
 struct WarningSubscriber;
 
 impl Subscriber for WarningSubscriber {

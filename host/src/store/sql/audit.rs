@@ -1,4 +1,4 @@
-//! Stores the audit log. An entry is added before a change, and completed after the change.
+//! Stores the audit log. The entry of a change is added before the change, and completed after it.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -84,7 +84,8 @@ pub(super) fn list(db: &dyn Database, filter: &AuditFilter) -> Result<Vec<AuditE
     rows.into_iter().map(AuditEntryRow::into_entry).collect()
 }
 
-/// Deletes some of the entries that exceed the retention. Returns false if there was no such entry.
+/// Deletes the oldest entries that are too old or above the maximum number, at most [`DELETES_MAX`]
+/// at once. Returns false if there was no such entry.
 pub(super) fn delete_some(
     db: &dyn Database,
     retention: AuditRetention,

@@ -1,8 +1,8 @@
 //! Claims a failed test for a run. A claim decides whether the run may create the defect, or may
 //! only search for it.
 //!
-//! A claim is one transaction. Only one of several concurrent claims gets the lease. Each lease of
-//! a row has another fence.
+//! A claim runs in one transaction. Only one of several concurrent claims gets the lease. Each
+//! lease of a row has another fence.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -35,8 +35,9 @@ pub(super) fn created_defect(
     Ok(Some(row.id_and_defect()?))
 }
 
-/// Claims a failed test. In a database that fell behind, a failed test without a row may have a
-/// defect. So this failed test counts as in doubt since `restored_at`.
+/// Claims a failed test. In a database that fell behind, a failed test may have a defect, although
+/// it has no row or its newest row was released before `restored_at`. So this failed test counts as
+/// in doubt since `restored_at`.
 pub(super) fn claim(
     db: &dyn Database,
     claim: &Claim,
@@ -80,7 +81,8 @@ pub(super) fn claim(
     }
 }
 
-/// If the claim must wait for a run, requests a notification when the lease of that run ends.
+/// If the claim must wait for a run, requests a notification for when the lease of that run is
+/// released.
 pub(super) fn request_lease_end_notice(
     db: &dyn Database,
     claimed: &Claimed,
@@ -181,8 +183,8 @@ fn connection_exists(db: &dyn Database, id: ConnectionId) -> Result<bool, StoreE
     Ok(db.required_row(exists, params![id.0])?)
 }
 
-/// Leases a row for which no write was sent: a row in `failed`, or in `intent` with a lease that
-/// ended.
+/// Leases a row for which no write was sent: a row in `failed`, or in `intent` without a valid
+/// lease. If the failed test must wait for another failure, changes nothing.
 fn lease_for_create(
     db: &dyn Database,
     row: &DefectRow,

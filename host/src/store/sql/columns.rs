@@ -1,8 +1,8 @@
 //! Converts values to their form in columns and back: times as milliseconds, ids as 16 bytes,
 //! structured values as JSON.
 //!
-//! A member that is missing in the JSON gets its default, so that this version can read rows that
-//! an older version wrote.
+//! A member that an older version of Jackfield did not write gets its default, so that this version
+//! can read the rows of that version.
 
 use std::collections::BTreeSet;
 
@@ -62,8 +62,8 @@ pub(super) fn connection_ids_json(
     hex.map(|hex| to_json(&hex)).transpose()
 }
 
-/// Converts a number to the signed integer that a column stores. The numbers that are stored,
-/// durations and sizes, are never too large for it.
+/// Converts a number to the signed integer that a column stores. A number that is too large becomes
+/// the largest integer. Stored durations and sizes are never so large.
 pub(super) fn to_i64(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

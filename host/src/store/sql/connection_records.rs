@@ -187,7 +187,7 @@ impl ConnectionRow {
             webhook_auth: webhook_auth.transpose()?.unwrap_or_default(),
             webhook_paths: webhook_paths.transpose()?.unwrap_or_default().into(),
             paused: self.paused,
-            record_until: time_opt(self.record_until)?,
+            recording_until: time_opt(self.record_until)?,
             created_at: time(self.created_at)?,
         };
         Ok(ConnectionRecord {

@@ -60,8 +60,8 @@ pub(super) fn create(db: &dyn Database, new: StoredConnection) -> Result<(), Sto
     notify(db, connection.id)
 }
 
-/// Replaces the secrets of a connection and the columns that people edit. Fails if another server
-/// has changed the connection since it was read.
+/// Replaces the secrets of a connection and the columns that people edit. Fails if the connection
+/// was edited since it was read.
 pub(super) fn update(
     db: &dyn Database,
     edited: StoredConnection,
@@ -80,7 +80,7 @@ pub(super) fn update(
         refuse_while_unresolved(db, connection.id, "changing its origin")?;
     }
     let settings = to_json(&connection.settings)?;
-    // If the settings change, delete the stored counts, because they may be the counts of another
+    // If the connector or the settings change, delete the stored counts: they may be of another
     // tracker.
     db.change(
         "DELETE FROM counts WHERE connection_id = ?1 AND NOT EXISTS (
@@ -169,7 +169,7 @@ pub(super) fn delete(db: &dyn Database, id: ConnectionId, force: bool) -> Result
         "DELETE FROM secrets WHERE connection_id = ?",
         "DELETE FROM counts WHERE connection_id = ?",
         "DELETE FROM counts_leases WHERE connection_id = ?",
-        // Runs in progress lose their leases, so no further write is sent.
+        // Creates in progress lose their leases, so they send no further write.
         "UPDATE defects SET fence = fence + 1, lease_until = NULL, next_search_at = NULL
          WHERE state <> 'created' AND state IN ('intent', 'sent', 'in-doubt')
            AND connection_id = ?",
@@ -207,8 +207,8 @@ fn granted_origins(db: &dyn Database, id: ConnectionId) -> Result<Vec<Origin>, S
     Ok(Grants::try_from(from_json::<GrantsJson>(&grants, "its grants")?)?.origins)
 }
 
-/// Refuses a change while creates of the connection are running or in doubt, because after the
-/// change, Jackfield could not find out whether these creates succeeded.
+/// Refuses a change while creates are running or in doubt (except after an `unclear` write): after
+/// the change, Jackfield could not find out whether these creates succeeded.
 fn refuse_while_unresolved(
     db: &dyn Database,
     id: ConnectionId,

@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 use super::columns::{from_json, time, to_json};
 use super::database::{Database, from_row, params};
-use crate::store::{LoadedConnectors, SharedConnector, SharedVersion, StoreError};
+use crate::store::{ServerReport, SharedConnector, SharedVersion, StoreError};
 
-/// Maximum age of a report, milliseconds. Older reports are deleted.
+/// Maximum age of a report, milliseconds. Older reports are deleted when a server stores a report.
 const REPORT_MS_MAX: i64 = 24 * 60 * 60 * 1_000;
 
 /// A connector and one of its versions; the columns of the version are NULL if it has no version.
@@ -77,7 +77,7 @@ pub(super) fn list(db: &dyn Database) -> Result<Vec<SharedConnector>, StoreError
 }
 
 /// Stores the report of a server about the connectors that it has loaded, and deletes old reports.
-pub(super) fn store_report(db: &dyn Database, loaded: &LoadedConnectors) -> Result<(), StoreError> {
+pub(super) fn store_report(db: &dyn Database, loaded: &ServerReport) -> Result<(), StoreError> {
     let (at, connectors) = (loaded.at.as_millisecond(), to_json(&loaded.connectors)?);
     db.change(
         "INSERT INTO loaded_connectors (server, label, at, connectors) VALUES (?1, ?2, ?3, ?4)
@@ -99,7 +99,7 @@ pub(super) fn delete_report(db: &dyn Database, server: Uuid) -> Result<(), Store
 pub(super) fn list_reports(
     db: &dyn Database,
     since: Timestamp,
-) -> Result<Vec<LoadedConnectors>, StoreError> {
+) -> Result<Vec<ServerReport>, StoreError> {
     let rows: Vec<(Uuid, String, i64, String)> = db.all_rows(
         "SELECT server, label, at, connectors FROM loaded_connectors WHERE at >= ?
          ORDER BY label, server",
@@ -107,7 +107,7 @@ pub(super) fn list_reports(
     )?;
     let loaded = |(server, label, at, connectors): (Uuid, String, i64, String)| {
         let connectors = from_json(&connectors, "the list of connectors that a server has loaded")?;
-        Ok(LoadedConnectors { server, label, at: time(at)?, connectors })
+        Ok(ServerReport { server, label, at: time(at)?, connectors })
     };
     rows.into_iter().map(loaded).collect()
 }

@@ -1,5 +1,5 @@
-//! Stores the last counts of each project. Defect KPIs requests are answered with them while the
-//! tracker is unavailable.
+//! Stores the last counts of each project. For example, Defect KPIs requests are answered with them
+//! while the tracker is unavailable.
 //!
 //! At most 100 projects are stored for each connection. If there are more, only the newest 80 stay.
 

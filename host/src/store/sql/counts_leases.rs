@@ -14,8 +14,10 @@ use crate::store::{
 };
 
 /// Returns stored counts that are fresh enough; otherwise grants the lease, or reports that another
-/// server has it. Ignores counts and leases whose time is in the future, because such a time shows
-/// that the clock of the database was set back.
+/// server has it. Ignores counts whose time is in the future, and replaces leases that end later
+/// than a new lease could, because such times show that the clock of the database was set back. If
+/// the connection was edited or deleted after `claim.revision`, and there is no valid lease,
+/// returns `Count` without granting the lease.
 pub(super) fn claim(
     db: &dyn Database,
     lease: &CountsLease,
@@ -50,7 +52,7 @@ pub(super) fn claim(
     Ok(CountsClaimed::Count)
 }
 
-/// Whether a server has the lease on counting this project.
+/// Whether there is a valid lease on counting this project.
 fn is_leased(
     db: &dyn Database,
     id: ConnectionId,

@@ -1,8 +1,9 @@
 //! The interface between the rules and a database engine: the engine runs a statement with its
 //! parameters, and passes on the rows that the statement returns.
 //!
-//! A statement is SQL that each engine can run, with `?` or `?1` for its parameters. A value is
-//! copied only if the caller keeps it.
+//! A statement is SQL that each engine can run, with `?` or `?1` for its parameters. (Only
+//! PostgreSQL runs the statements about shared connectors.) A value of a row is copied only if the
+//! caller keeps it.
 
 use std::ops::ControlFlow;
 
@@ -21,10 +22,10 @@ pub(in crate::store) trait Database {
     fn insert_rows(&self, sql: &str, rows: &[Vec<Value<'_>>]) -> Result<(), Failure> {
         rows.iter().try_for_each(|params| self.change(sql, params).map(drop))
     }
-    /// Calls `on_row` for each row of a query, until it returns `Break`.
+    /// Calls `on_row` for each row of a query, until `on_row` returns `Break` or an error.
     fn query(&self, sql: &str, params: &[Value<'_>], on_row: OnRow<'_>) -> Result<(), Failure>;
-    /// Notifies other servers of a change, as soon as the change is committed. Does nothing if only
-    /// one server can use the database.
+    /// Notifies the servers that use the database of a change, as soon as the change is committed.
+    /// Does nothing if only one server can use the database.
     fn notify(&self, _: &Change) -> Result<(), Failure> {
         Ok(())
     }
@@ -68,7 +69,7 @@ pub(in crate::store) trait ResultRow {
 pub(in crate::store) struct Failure {
     /// Whether the change would violate a constraint of the schema.
     pub(in crate::store) violates_constraint: bool,
-    /// The failure, its cause and the next step for the user.
+    /// The failure, its cause and, if it is known, the next step for the user.
     pub(in crate::store) error: DatabaseError,
 }
 
@@ -172,7 +173,7 @@ macro_rules! from_columns {
     };
 }
 
-/// Reads a value from the only column of a row.
+/// Reads a value from the first column of a row.
 macro_rules! from_column {
     ($($kind:ty),+) => {$(
         impl FromRow for $kind {

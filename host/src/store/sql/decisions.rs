@@ -1,7 +1,7 @@
 //! Carries out a person's decision about a defect: adopt, retry, give up or release.
 //!
 //! A row that a run has leased is never changed. Each decision raises the fence, so that an earlier
-//! run cannot change the row afterwards.
+//! run cannot change the row afterwards, except to store a known defect.
 
 use jiff::Timestamp;
 

@@ -1,7 +1,8 @@
 //! A cache of created defects in memory, so that a repeat is answered without reading the database.
 //!
-//! The cache is used only if one process changes the database. Every change of a created row calls
-//! [`DefectCache::clear`], so the cache never contains a defect that the database does not contain.
+//! The cache is used only if one process changes the database. [`DefectCache::clear`] is called
+//! after each operation that can make a cached defect outdated: a decision about a defect, and the
+//! deletion of a connection.
 
 use std::collections::HashMap;
 
@@ -65,8 +66,8 @@ impl DefectCache {
         state.defects.insert(test.key_in(connection), created.clone());
     }
 
-    /// Removes all defects and starts a new epoch. Call this after each commit that may change a
-    /// created row.
+    /// Removes all defects and starts a new epoch. Call this after each commit that may make a
+    /// cached defect outdated.
     pub(super) fn clear(&self) {
         let mut state = self.state.lock();
         state.epoch = Epoch(state.epoch.0 + 1);

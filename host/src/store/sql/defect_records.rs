@@ -77,7 +77,7 @@ pub(super) struct DefectRow {
     pub(super) released: bool,
     pub(super) fence: i64,
     pub(super) lease_until: Option<i64>,
-    /// Number of writes that were sent in this generation.
+    /// Number of writes that were marked in this generation.
     pub(super) writes: u32,
     /// The class of the worst write.
     pub(super) class: Option<String>,
@@ -85,24 +85,25 @@ pub(super) struct DefectRow {
     pub(super) forbidden: bool,
     /// Whether the first write of each earlier run contained the marker.
     pub(super) marked: bool,
-    /// Number of writes that the last run sent.
+    /// Number of writes that the last run marked.
     pub(super) run_writes: u32,
     /// Whether the first write of the last run contained the marker.
     pub(super) run_marked: bool,
-    /// The settings of the connection during the last run that sent a write, JSON.
+    /// The settings of the connection during the last run that sent a write, or when a person
+    /// adopted the defect, JSON.
     pub(super) run_settings: Option<String>,
-    /// The granted origins of the connection during the last run that sent a write, JSON.
+    /// The granted origins of the connection at the same time as `run_settings`, JSON.
     pub(super) run_origins: Option<String>,
     /// The connector version of the last run that sent a write; NULL if a person adopted the
     /// defect.
     pub(super) run_sha256: Option<String>,
     /// The start of the waits: the end of the last write, or later.
     pub(super) wait_from: Option<i64>,
-    /// Whether a search or a person has ended the doubt since the last write.
+    /// Whether the doubt has ended since the last write.
     pub(super) settled: bool,
     /// Number of background searches, which makes the waits between them longer.
     pub(super) searches: u32,
-    /// Why only a person can resolve the defect.
+    /// Why a person should resolve the defect.
     pub(super) needs_person: Option<String>,
     /// A person's decision that the next create will carry out.
     pub(super) decided: Option<String>,
@@ -110,12 +111,15 @@ pub(super) struct DefectRow {
     pub(super) ended_fence: Option<i64>,
     /// The outcome of the last run that ended without a defect.
     pub(super) ended_code: Option<String>,
+    /// When the last write was marked.
     pub(super) sent_at: Option<i64>,
+    /// When the last write ended, or the latest time at which it may have ended.
     pub(super) write_ended_at: Option<i64>,
     /// The defect in the tracker, JSON; NULL while it is not known.
     pub(super) defect: Option<String>,
     /// Why the row failed or is in doubt.
     pub(super) reason: Option<String>,
+    /// The event that claimed the row last, or stored its outcome.
     pub(super) event_id: Option<Uuid>,
     pub(super) created_at: i64,
     pub(super) updated_at: i64,
@@ -157,7 +161,7 @@ impl DefectRow {
         self.decided.as_deref().map(|word| known_word(word, "the person's decision")).transpose()
     }
 
-    /// Returns the result of the run that a claim waited for, if that run was the last one and
+    /// Returns the result of the run that a claim waited for, if that run is the last one that
     /// ended without a defect.
     pub(super) fn result_of_awaited_run(
         &self,
@@ -194,7 +198,8 @@ impl DefectRow {
         })
     }
 
-    /// Returns the settings, origins and connector version of the last run.
+    /// Returns the settings, origins and connector version of the last run that sent a write.
+    /// `None` if there is none, or if a person adopted the defect.
     fn snapshot(&self) -> Result<Option<ConnectionSnapshot>, Unreadable> {
         match &self.run_sha256 {
             Some(connector_sha256) => self.snapshot_with_connector(connector_sha256.clone()),
@@ -208,7 +213,8 @@ impl DefectRow {
         self.snapshot_with_connector(self.run_sha256.clone().unwrap_or_default())
     }
 
-    /// Returns the settings and origins of the last run, with this connector version.
+    /// Returns the stored settings and origins with this connector version; `None` if none are
+    /// stored.
     fn snapshot_with_connector(
         &self,
         connector_sha256: String,

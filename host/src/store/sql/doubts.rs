@@ -13,8 +13,8 @@ use super::follow_up_rows;
 use crate::domain::{ConnectionId, ConnectionSnapshot, DefectId, DoubtfulDefect, Lease, Marker};
 use crate::store::{ControlDefect, DoubtCounts, DueDefect, DueLimits, StoreError};
 
-/// The wait before the first background search, milliseconds. The wait doubles with each search, up
-/// to `SEARCH_WAIT_MS_MAX`.
+/// The wait before the first and before the second background search, milliseconds. Each further
+/// wait is twice as long, up to `SEARCH_WAIT_MS_MAX`.
 pub(super) const SEARCH_WAIT_MS: i64 = 15_000;
 /// Maximum wait before the next background search, milliseconds.
 const SEARCH_WAIT_MS_MAX: i64 = 3_600_000;
@@ -78,8 +78,9 @@ pub(super) fn due_searches(
     Ok(rows.into_iter().map(DueDefect::from_ids).collect())
 }
 
-/// Returns the newest defects that were created with the connector version and the settings of
-/// `snapshot`, and whose writes contained the marker.
+/// Returns the newest defects that meet three conditions: they were created with the connector
+/// version and the settings of `snapshot`, the first write of each of their runs contained the
+/// marker, and their rows changed last at `stored_by` or earlier.
 pub(super) fn control_defects(
     db: &dyn Database,
     connection: ConnectionId,
@@ -107,7 +108,7 @@ pub(super) fn control_defects(
 }
 
 /// Ends every lease, because no process that had one is still running. A row in `sent` becomes
-/// `in-doubt`, and all waits begin again.
+/// `in-doubt`, unfinished events become interrupted, and all waits begin again.
 pub(super) fn recover(db: &dyn Database, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
     db.change(
         "UPDATE defects SET lease_until = NULL, fence = fence + 1 WHERE lease_until IS NOT NULL",
@@ -119,7 +120,7 @@ pub(super) fn recover(db: &dyn Database, now: Timestamp, run_ms: u64) -> Result<
 }
 
 /// Lets the waits begin again, because the clock may have been changed while the server did not
-/// run, or the server may now run on another machine. Waits only become longer, so this is safe
+/// run, or the server may now run on another machine. No wait begins before `now`, so this is safe
 /// while other servers work on the rows.
 fn restart_waits_at_start(
     db: &dyn Database,
@@ -153,8 +154,8 @@ pub(super) fn recover_shared(
     restart_waits_at_start(db, now, run_ms)
 }
 
-/// Marks events as interrupted that have lasted longer than a run may last, because their server
-/// has probably crashed. If the server has not crashed, it stores the real outcome later.
+/// Marks unfinished events as interrupted that were received at least `run_ms` ago, because their
+/// server has probably crashed. If the server has not crashed, it stores the real outcome later.
 pub(super) fn interrupt_overdue_events(
     db: &dyn Database,
     now: Timestamp,
@@ -213,7 +214,7 @@ fn put_lost_runs_in_doubt(
 }
 
 /// Puts a row in doubt that is in `sent` and whose run stored no outcome. Its write counts as not
-/// answered, and as ended `run_ms` after it was sent.
+/// answered, and as ended `run_ms` after it was marked.
 pub(super) fn put_lost_run_in_doubt(
     db: &dyn Database,
     id: Uuid,
@@ -233,7 +234,7 @@ pub(super) fn put_lost_run_in_doubt(
     Ok(())
 }
 
-/// How many defects of a connection are in doubt or need a person.
+/// How many defects of a connection are in doubt, and how many need a person.
 struct DoubtCountRow {
     connection_id: Uuid,
     in_doubt: i64,
@@ -242,7 +243,7 @@ struct DoubtCountRow {
 
 from_row!(DoubtCountRow { connection_id, in_doubt, need_person });
 
-/// Counts the defects in doubt, and those that only a person can resolve, for each connection.
+/// Counts the defects in doubt, and those that a person should resolve, for each connection.
 pub(super) fn count(db: &dyn Database) -> Result<Vec<DoubtCounts>, StoreError> {
     let rows: Vec<DoubtCountRow> = db.all_rows(
         "SELECT connection_id,

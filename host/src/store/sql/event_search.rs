@@ -62,8 +62,8 @@ const SELECT_BY_KEY: &str = select_events!(
     "events",
     "defect_id IN (SELECT id FROM defects WHERE key = ?9) AND ?10 IS NULL AND ?11 IS NULL"
 );
-/// `CROSS JOIN` makes SQLite read the words first, because the index of the words has the order of
-/// the result.
+/// `CROSS JOIN` makes SQLite read the words first. The words are stored in the order of the result,
+/// so SQLite does not sort it.
 const SELECT_BY_WORDS: &str = select_events!(
     "event_words first CROSS JOIN events",
     "first.word = ?9 AND events.id = first.event_id

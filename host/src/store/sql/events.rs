@@ -49,7 +49,7 @@ pub(in crate::store) struct EventRow {
     defect_id: Option<Uuid>,
     steps: Option<String>,
     runs: Option<String>,
-    /// The estimated size of the row, bytes.
+    /// The estimated size of the row and of its words, bytes.
     bytes: usize,
     /// The words of the event's error, for the search.
     words: BTreeSet<String>,
@@ -336,7 +336,8 @@ pub(super) fn find_excess(
     })
 }
 
-/// Deletes some events that exceed the retention. Returns false if there was no event to delete.
+/// Deletes events that are too old, or above the maximum number or size, at most [`DELETES_MAX`] at
+/// once. Returns false if no event was deleted.
 pub(super) fn delete_some(db: &dyn Database, excess: ExcessEvents) -> Result<bool, StoreError> {
     let received_before = excess.received_before.as_millisecond();
     let deleted = db.change(

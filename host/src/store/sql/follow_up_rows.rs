@@ -1,5 +1,5 @@
-//! Reads and changes the rows of follow-up steps. A step is changed only under the lease of its
-//! defect.
+//! Reads and changes the rows of follow-up steps. An attempt at a step changes its row only under
+//! the lease of its defect.
 //!
 //! This file never decides whether a step is done; its caller looks it up in the tracker.
 
@@ -12,7 +12,7 @@ use super::defect_records::DefectRow;
 use super::unreadable::Unreadable;
 use crate::domain::{
     ConnectionId, DefectId, Doubt, DueFollowUps, FollowUp, FollowUpEnd, FollowUpRecord,
-    FollowUpStep, Lease, Marker, StringEnum as _, WriteClass,
+    FollowUpKind, Lease, Marker, StringEnum as _, WriteClass,
 };
 use crate::store::{ControlDefect, DueDefect, DueLimits, StoreError};
 
@@ -28,7 +28,7 @@ const CONTROL_COMMENTS_MAX: i64 = 3;
 pub(super) fn add(
     db: &dyn Database,
     id: DefectId,
-    steps: &[FollowUpStep],
+    steps: &[FollowUpKind],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     for step in steps {
@@ -41,7 +41,7 @@ pub(super) fn add(
 fn insert_step(
     db: &dyn Database,
     id: DefectId,
-    step: FollowUpStep,
+    step: FollowUpKind,
     name: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -53,7 +53,7 @@ fn insert_step(
     Ok(())
 }
 
-/// Returns the defects that have due steps. Leaves out defects that this process works on.
+/// Returns unleased defects with due steps, except defects that this process works on.
 pub(super) fn list_due(
     db: &dyn Database,
     now: Timestamp,
@@ -77,9 +77,9 @@ pub(super) fn list_due(
     Ok(rows.into_iter().map(DueDefect::from_ids).collect())
 }
 
-/// Leases a defect and returns its due steps, in their order. A comment is due only after the step
-/// that opens its defect again. Sets the time of each step's next attempt. A write without a stored
-/// outcome counts as not answered, and as ended `run_ms` after it was sent.
+/// Leases a defect and returns its due steps, in their order. A comment is not due before the step
+/// that opens its defect again. Sets the time of each returned step's next attempt. A write without
+/// a stored result counts as ended `run_ms` after it was marked.
 pub(super) fn claim(
     db: &dyn Database,
     id: DefectId,
@@ -117,7 +117,7 @@ pub(super) fn claim(
         params![id.0, now_ms],
     )?;
     let order =
-        |step: &StepRow| FollowUpStep::ALL.iter().position(|kind| kind.as_str() == step.step);
+        |step: &StepRow| FollowUpKind::ALL.iter().position(|kind| kind.as_str() == step.step);
     steps.sort_by_key(order);
     let mut follow_ups = Vec::new();
     for step in steps {
@@ -190,7 +190,7 @@ pub(super) fn end_attempt(
         FollowUpEnd::Done => ("done", None, None, None),
         FollowUpEnd::Missing(names) => {
             for name in names {
-                insert_step(db, lease.defect, FollowUpStep::Attach, &name, now)?;
+                insert_step(db, lease.defect, FollowUpKind::Attach, &name, now)?;
             }
             ("done", None, None, None)
         }
@@ -296,7 +296,7 @@ struct StepRow {
     tries: u32,
     /// How many times the step was claimed, also if no run could start.
     claims: u32,
-    /// Number of writes that were sent for the step.
+    /// Number of writes that were marked for the step.
     writes: u32,
     /// The class of the worst write.
     class: Option<String>,
@@ -345,7 +345,7 @@ impl StepRow {
     }
 }
 
-/// Fails if the lease was lost or the step does not exist.
+/// Fails if no row was changed: the lease was lost or has ended, or the step does not exist.
 fn require_changed_row(changed: usize) -> Result<(), StoreError> {
     if changed == 1 { Ok(()) } else { Err(StoreError::Fenced) }
 }

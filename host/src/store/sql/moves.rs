@@ -1,7 +1,8 @@
 //! The changes of a defect's row by the run that has leased it.
 //!
 //! Each change passes the fence of the lease, and changes nothing if the row has a newer fence. So
-//! a run that lost its lease can never change the row again.
+//! a run that lost its lease can never change the row again. There is one exception:
+//! [`store_outcome`] may still store a known defect.
 
 use jiff::Timestamp;
 
@@ -12,7 +13,7 @@ use super::doubts::SEARCH_WAIT_MS;
 use super::follow_up_rows;
 use super::recurrences::{self, OtherFailure};
 use crate::domain::{
-    Claimed, ConnectionId, Defect, DefectId, EventId, FollowUpStep, Lease, Marker, NotCreated,
+    Claimed, ConnectionId, Defect, DefectId, EventId, FollowUpKind, Lease, Marker, NotCreated,
     RowEnd, SearchEnd, StringEnum as _, WriteClass,
 };
 use crate::store::{JournaledWrite, StoreError};
@@ -80,7 +81,7 @@ pub(super) fn store_outcome(
     db: &dyn Database,
     lease: Lease,
     end: RowEnd,
-    steps: &[FollowUpStep],
+    steps: &[FollowUpKind],
     event: EventId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -104,10 +105,11 @@ pub(super) fn store_outcome(
     if moved { follow_up_rows::add(db, id, steps, now) } else { Ok(()) }
 }
 
-/// Stores a known defect, even if the lease was lost, unless another run has leased the row. If a
-/// run created the defect after a doubt, schedules one more search for a second record. Returns
-/// false if an earlier commit of this run has already stored the defect. This happens if the run
-/// did not learn that this commit succeeded.
+/// Stores a known defect. If the lease was lost, stores it only if the row is in doubt or failed
+/// and has no lease. If a run created the defect after an earlier write that was not refused,
+/// schedules one more search for a second record. Returns false if an earlier commit of this run
+/// has already stored a defect with this key. This happens if the run did not learn that this
+/// commit succeeded.
 fn store_defect(
     db: &dyn Database,
     lease: Lease,
@@ -196,7 +198,8 @@ fn store_failure(
 }
 
 /// Moves a row whose doubt has ended back to `intent`, under the lease of the search. The result
-/// shows whether the failed test is a recurrence.
+/// shows whether the failed test is a recurrence. If the failed test must wait for another failure,
+/// changes nothing.
 pub(super) fn move_back_to_intent(
     db: &dyn Database,
     lease: Lease,
@@ -285,8 +288,8 @@ pub(super) fn give_back(db: &dyn Database, lease: Lease) -> Result<(), StoreErro
     require_changed_row(moved)
 }
 
-/// Fails if no row was changed. Then the row has a newer fence, the state of the row does not allow
-/// the change, or the row was deleted.
+/// Fails if no row was changed. Then the row has a newer fence, the lease has ended, the state of
+/// the row does not allow the change, or the row was deleted.
 fn require_changed_row(moved: usize) -> Result<(), StoreError> {
     if moved == 1 { Ok(()) } else { Err(StoreError::Fenced) }
 }

@@ -1,9 +1,10 @@
 //! The queue of the writing thread. It contains operations, whose callers wait for the commit, and
 //! records of the history, for which no caller waits.
 //!
-//! An operation is written at once. A record of the history is written after [`HISTORY_WAIT`]. It
-//! is written earlier if many records are queued, or if a caller requests that the next batch
-//! writes the history. The queue is never locked while the thread writes.
+//! An operation is written at once. The records of the history are written when the oldest has
+//! waited for [`HISTORY_WAIT`]. They are written earlier if many records are queued, or if a caller
+//! requests that the next batch writes the history, and later after a failed attempt. The queue is
+//! never locked while the thread writes.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -23,7 +24,7 @@ use crate::store::{QueueLengths, StoreError};
 const OPERATIONS_MAX: usize = 4_096;
 /// Maximum number of operations that share one commit.
 const BATCH_OPERATIONS_MAX: usize = 512;
-/// Maximum time that records of the history wait in the queue.
+/// How long the oldest record of the history waits for further records before all are written.
 const HISTORY_WAIT: Duration = Duration::from_millis(20);
 /// If this many records of the history are queued, they are written at once.
 const HISTORY_RECORDS_WRITTEN_AT_ONCE: usize = 512;
@@ -40,6 +41,7 @@ const IDLE_WAIT: Duration = Duration::from_millis(50);
 pub(in crate::store) struct Batch {
     pub(in crate::store) operations: Vec<Box<dyn Operation>>,
     pub(in crate::store) history: Vec<HistoryRecord>,
+    /// Durable if at least one of the operations is durable.
     pub(in crate::store) durability: Durability,
 }
 
@@ -76,8 +78,7 @@ impl Default for QueueState {
 }
 
 impl QueueState {
-    /// Returns when to write the queued history if no operation is queued before. `None` if there
-    /// is no history to write.
+    /// Returns when to write the queued history. `None` if there is no history to write.
     fn history_due_at(&self) -> Option<Instant> {
         let due_at = self.history.write_due_at(
             HISTORY_WAIT,
@@ -90,7 +91,7 @@ impl QueueState {
 }
 
 impl WriteQueue {
-    /// Queues an operation, and wakes the writing thread.
+    /// Queues an operation, and wakes the writing thread. Fails if the queue is closed or full.
     pub(super) fn push(
         &self,
         operation: Box<dyn Operation>,
@@ -110,7 +111,8 @@ impl WriteQueue {
         Ok(())
     }
 
-    /// Queues a record of the history. Drops it if too many records are queued.
+    /// Queues a record of the history. Drops the record if the queue is closed or has no room for
+    /// it.
     pub(super) fn record(&self, record: HistoryRecord) {
         let mut state = self.state.lock();
         if state.is_closed {
@@ -131,7 +133,8 @@ impl WriteQueue {
 
     /// Ends the batch that the writing thread took last. Puts the records that were not written
     /// back into the queue, before the records that were queued since. The next attempt follows
-    /// after a pause that grows with each failure.
+    /// after a pause that grows with each failure, or when a caller requests it. If the queue is
+    /// closed, drops the records.
     pub(super) fn end_batch(&self, is_committed: bool, unwritten: Vec<HistoryRecord>) {
         let mut state = self.state.lock();
         state.in_flight = (0, 0);
@@ -163,7 +166,8 @@ impl WriteQueue {
     }
 
     /// Returns how many operations, and how many records of the history, are not written yet.
-    /// Counts those in the queue and those in the batch that is being written.
+    /// Counts those in the queue and those in the batch that is being written, but no runs and
+    /// steps that wait for their event.
     pub(super) fn lengths(&self) -> QueueLengths {
         let state = self.state.lock();
         let count = |queued: usize, in_flight: usize| {
@@ -182,7 +186,8 @@ impl WriteQueue {
         state.is_history_requested = !state.history.is_empty();
     }
 
-    /// Refuses further operations. Everything that is already queued will still be written.
+    /// Refuses further operations, and drops further records. The thread still writes what is
+    /// queued.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
         state.is_closed = true;

@@ -1,5 +1,5 @@
-//! Stores, limits and lists the recordings of runs. A recording is stored and deleted together with
-//! its event.
+//! Stores, limits and lists the recordings of runs. A recording is deleted at the latest with its
+//! event.
 //!
 //! Nothing is stored for a connection whose recording was switched off.
 
@@ -59,7 +59,8 @@ pub(super) fn store(
     Ok(())
 }
 
-/// Deletes the oldest recordings if all recordings together have more than `bytes_max` bytes.
+/// Deletes the oldest recordings if all recordings together have more than `bytes_max` bytes, at
+/// most [`DELETES_MAX`] at once.
 pub(super) fn delete_excess(db: &dyn Database, bytes_max: u64) -> Result<(), StoreError> {
     let bytes: i64 = db.required_row("SELECT bytes FROM recordings_size", params![])?;
     let excess = bytes - to_i64(bytes_max);
@@ -78,7 +79,7 @@ pub(super) fn delete_excess(db: &dyn Database, bytes_max: u64) -> Result<(), Sto
 
 /// Sets until when the bodies of a connection are recorded. If `erase` is true, also deletes the
 /// recordings of the connection.
-pub(super) fn record_until(
+pub(super) fn set_recording_until(
     db: &dyn Database,
     id: ConnectionId,
     until: Option<Timestamp>,

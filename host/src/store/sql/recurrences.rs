@@ -1,5 +1,6 @@
-//! Decides about recurrences, which are several failures of one test case. Only the first failure
-//! without a known defect may create a defect.
+//! Decides whether a failed test is a recurrence. It is a recurrence if another failure of its test
+//! case has a defect. While no failure has a known defect, only one failure at a time may create
+//! one.
 //!
 //! These functions are called inside the transaction that grants the right to create. They never
 //! change the state of a row.
@@ -19,10 +20,11 @@ use crate::store::StoreError;
 pub(super) enum OtherFailure {
     /// No other failure has a defect, and none is `Unresolved`.
     None,
-    /// The failure with this row is creating a defect, or is in doubt and does not need a person.
+    /// A run works on the failure with this row, or this failure is in doubt. The row does not need
+    /// a person.
     Unresolved(DefectId),
-    /// Another failure has this created row, which was not released. If there are several such
-    /// rows, this row changed last.
+    /// Another failure has this created row. Neither this row nor its original was released. If
+    /// there are several such rows, this row changed last.
     Created(Box<DefectRow>),
 }
 
@@ -57,8 +59,8 @@ pub(super) fn find_other_failure(
     Ok(unresolved.map_or(OtherFailure::None, |id| OtherFailure::Unresolved(DefectId(id))))
 }
 
-/// Returns the created row of another failure of the test case. If there are several, returns the
-/// row that changed last.
+/// Returns the created row of another failure of the test case. Ignores released rows and
+/// recurrences of them. If there are several, returns the row that changed last.
 fn read_latest_created_row(
     db: &dyn Database,
     connection: ConnectionId,
@@ -77,8 +79,8 @@ fn read_latest_created_row(
 }
 
 /// Allows a leased row to create another defect, because the defect of the row `closed_row` is
-/// closed or deleted. Returns false if the test case already has a later defect, or if another
-/// failure of the test case is creating a defect.
+/// closed or deleted. Returns false if another row has the latest defect of the test case, or if
+/// another failure was allowed to create one and has not finished.
 pub(super) fn allow_create_anew(
     db: &dyn Database,
     lease: &Lease,
@@ -131,8 +133,8 @@ impl DefectRow {
     }
 
     /// Returns the settings and origins for requests to the tracker that has the defect. They are
-    /// those of the run that created the defect. If this row is a recurrence, that run belongs to
-    /// the first failure.
+    /// those of the run that created the defect, or of the connection when a person adopted it. If
+    /// this row is a recurrence, they are those of the first failure.
     pub(super) fn tracker_snapshot_of_original(
         &self,
         db: &dyn Database,

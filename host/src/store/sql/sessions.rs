@@ -13,7 +13,8 @@ use crate::domain::{Session, StringEnum as _, TokenId};
 use crate::secret::TokenHash;
 use crate::store::{ACCOUNT_SESSIONS_MAX, SESSIONS_MAX, StoreError};
 
-/// Maximum number of sessions that one operation deletes.
+/// Maximum number of surplus sessions that one statement deletes. There are never so many, but
+/// SQLite requires a limit before an offset.
 const DELETES_MAX: u32 = 100_000;
 
 /// Adds a session. If its account or all accounts together have too many sessions, deletes the

@@ -1,8 +1,8 @@
 //! The rules of shared connectors. They decide which version of a connector is in use, and which
 //! versions stay stored.
 //!
-//! All writing transactions take one lock, so the decisions have an order. The last decision is
-//! valid for all servers, no matter which server made it.
+//! All transactions that store a decision take one lock, so the decisions have an order. The last
+//! decision is valid for all servers, no matter which server made it.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,9 @@ use crate::store::{
     StoreError,
 };
 
-/// Parts of a file that no version uses are deleted after this time, milliseconds. Before that, a
-/// server may still be adding parts of the file.
-const UNUSED_PARTS_MS: i64 = 60 * 60 * 1_000;
+/// The minimum age at which a part of an unused file is deleted, milliseconds, measured from when
+/// the part was added. A server may still be adding parts of a younger file.
+const UNUSED_PART_AGE_MS_MIN: i64 = 60 * 60 * 1_000;
 
 /// Returns the number of the last decision; 0 if there was none.
 pub(super) fn last_revision(db: &dyn Database) -> Result<i64, StoreError> {
@@ -54,7 +54,7 @@ pub(super) fn read_part(
     Ok(db.first_row(select, params![sha256, part, bytes_max])?)
 }
 
-/// Adds a part of a file.
+/// Adds a part of a file, or replaces the stored part.
 pub(super) fn add_part(
     db: &dyn Database,
     sha256: &str,
@@ -71,7 +71,8 @@ pub(super) fn add_part(
 }
 
 /// Makes this version the version in use, and deletes the versions above the limits. Returns the
-/// number of the decision.
+/// number of the decision. If the version is already in use, only returns the number of the earlier
+/// decision. Fails if a part of the file is missing.
 pub(super) fn set_current_version(
     db: &dyn Database,
     name: &str,
@@ -95,7 +96,7 @@ pub(super) fn set_current_version(
     }
     let revision = store_decision(db, name, false)?;
     // The servers order versions by their times. So the time must be later than the time of each
-    // stored version.
+    // stored version of the connector.
     let select = "SELECT COALESCE(MAX(at), 0) FROM connector_versions WHERE name = ?";
     let last_at: i64 = db.required_row(select, params![name])?;
     let at = at.as_millisecond().max(last_at.saturating_add(1));
@@ -142,7 +143,7 @@ fn store_decision(db: &dyn Database, name: &str, removed: bool) -> Result<i64, S
     Ok(revision)
 }
 
-/// Deletes the oldest versions above the limits, and the parts of files that neither a version nor
+/// Deletes the oldest versions above the limits, and old parts of files that neither a version nor
 /// a connection uses.
 fn delete_surplus(db: &dyn Database, now: Timestamp) -> Result<(), StoreError> {
     let versions: Vec<(String, String, u64, bool)> = db.all_rows(
@@ -159,7 +160,7 @@ fn delete_surplus(db: &dyn Database, now: Timestamp) -> Result<(), StoreError> {
         "DELETE FROM connector_parts p WHERE p.added_at < ?
            AND NOT EXISTS (SELECT 1 FROM connector_versions v WHERE v.sha256 = p.sha256)
            AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.accepted_sha256 = p.sha256)",
-        params![now.as_millisecond().saturating_sub(UNUSED_PARTS_MS)],
+        params![now.as_millisecond().saturating_sub(UNUSED_PART_AGE_MS_MIN)],
     )?;
     Ok(())
 }

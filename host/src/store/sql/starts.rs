@@ -1,6 +1,6 @@
-//! Detects a database that fell behind. Each start of the server is counted in the database and in
-//! a file of the server. If the count in the database is lower than the count in the file, the
-//! database was restored, or lost commits that it had acknowledged.
+//! Detects a database that fell behind. The starts of all servers are counted in the database. Each
+//! server also stores the count in a file of its own. If the count in the database is lower than
+//! the count in the file, the database was restored, or lost commits that it had acknowledged.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -21,7 +21,8 @@ const STARTS: &str = "starts";
 /// counts as restored.
 const RESTORED_AT: &str = "restored-at";
 
-/// The file of this server that contains the number of its starts.
+/// The file of this server that contains a count of starts. The database must have at least this
+/// count.
 pub(in crate::store) struct StartCounter {
     path: PathBuf,
 }
@@ -32,7 +33,7 @@ impl StartCounter {
         Self { path: database.with_extension("starts") }
     }
 
-    /// Returns the count; 0 if the file does not exist yet.
+    /// Returns the count; 0 if the file does not exist yet or does not contain a number.
     pub(in crate::store) fn read(&self) -> Result<i64, StoreError> {
         match fs::read_to_string(&self.path) {
             Ok(text) => Ok(text.trim().parse().unwrap_or(0)),
@@ -65,8 +66,9 @@ impl StartCounter {
     }
 }
 
-/// Counts a start in the database, and compares this count with the count in the file. Returns the
-/// new count, and the instant since which the database counts as restored.
+/// Compares the count in the database with the count in the file, and counts a start. Returns the
+/// new count, and the instant since which the database counts as restored; `None` if the database
+/// never fell behind.
 pub(super) fn count_start(
     db: &dyn Database,
     file_starts: i64,
@@ -87,8 +89,8 @@ pub(super) fn count_start(
     Ok((starts, restored_at))
 }
 
-/// Puts all rows without a defect in doubt, because the database may have lost the record of a
-/// write that was sent.
+/// Puts all rows in `intent` and `failed` in doubt, because the database may have lost the record
+/// of a write that was sent.
 fn put_outdated_rows_in_doubt(db: &dyn Database, now: Timestamp) -> Result<(), StoreError> {
     db.change(
         "UPDATE defects SET state = 'in-doubt', class = 'open', writes = MAX(writes, 1),

@@ -1,5 +1,5 @@
-//! The errors for stored values that cannot be read. They name the value, its row and the next step
-//! for the user.
+//! The errors for stored values that cannot be read. They name the value, its row if it is known,
+//! and the next step for the user.
 
 use std::error::Error;
 use std::fmt::Display;

@@ -1,9 +1,9 @@
 //! The part of the history that is not written yet: events with their runs, and counts.
 //!
-//! The records of an event are merged, so that each event is written only once. Runs and steps that
-//! are recorded before their event wait for the event, because they are stored in the row of the
-//! event. Never contains more than [`RECORDS_MAX`] records that can be written, or more than
-//! [`WAITING_EVENTS_MAX`] records that wait.
+//! The queued records of an event are merged, so that each batch writes an event only once. Runs
+//! and steps that are recorded before their event wait for the event, because they are stored in
+//! the row of the event. Never contains more than [`RECORDS_MAX`] records that can be written, or
+//! more than [`WAITING_EVENTS_MAX`] records that wait.
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
@@ -21,7 +21,7 @@ const WAITING_EVENTS_MAX: usize = 512;
 const EVENT_WAIT: Duration = Duration::from_secs(3_600);
 /// Minimum number of recorded events whose ids are remembered.
 const RECENT_EVENTS_MIN: usize = 4 * RECORDS_MAX;
-/// Maximum size of all recordings in the queue, bytes. A recording that does not fit is emptied.
+/// Maximum size of all recordings in the queue, bytes. A recording above it loses its exchanges.
 const RECORDINGS_BYTES_MAX: usize = 64 << 20;
 
 /// A record of the history that is queued until it is written.
@@ -67,7 +67,7 @@ pub(super) struct UnwrittenHistory {
     waiting: HashMap<EventId, (Instant, HistoryRecord)>,
     /// The events whose runs and steps need not wait, because the event was recorded.
     recent_event_ids: RecentEventIds,
-    /// Size of the recordings in `records` and `waiting`, bytes.
+    /// At least the size of the recordings in `records` and `waiting`, bytes.
     recordings_bytes: usize,
     /// When the first record in `records` was added; `None` if there are none.
     first_added_at: Option<Instant>,
@@ -147,7 +147,7 @@ impl UnwrittenHistory {
         fits
     }
 
-    /// Empties the recordings of a record for which the queue has no room.
+    /// Removes the exchanges of the recordings for which the queue has no room.
     fn limit_recordings(&mut self, record: &mut HistoryRecord) {
         let HistoryRecord::Event { runs, .. } = record else { return };
         for recording in runs.iter_mut().filter_map(|run| run.recording.as_mut()) {
@@ -293,7 +293,7 @@ mod tests {
             history.take_records(start).iter().map(contents).collect::<Vec<_>>(),
             [(true, 2)]
         );
-        // The event has a row now, so a run does not wait.
+        // The event was recorded, so a run does not wait.
         assert!(history.add(run_record(1), start));
         assert_eq!(
             history.take_records(start).iter().map(contents).collect::<Vec<_>>(),

@@ -37,7 +37,8 @@ pub(super) fn read_recent(
     Ok(RecentUsage::of(since, &runs))
 }
 
-/// Adds the runs of a connection; returns when the oldest event with a run was received.
+/// Adds the runs of a connection's newest events. Returns when the oldest of these events that has
+/// a run was received.
 fn add_runs_of_connection(
     db: &dyn Database,
     connection: ConnectionId,

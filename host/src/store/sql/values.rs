@@ -55,7 +55,7 @@ pub(in crate::store) trait ToValue {
 }
 
 /// A type whose values can be read from a column. `from_value` returns `None` if the value has
-/// another type.
+/// another type or is out of range.
 pub(in crate::store) trait FromValue: Sized {
     fn from_value(value: Value<'_>) -> Option<Self>;
 }

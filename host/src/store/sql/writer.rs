@@ -22,7 +22,7 @@ use crate::store::{DatabaseError, QueueLengths, StoreError};
 /// Whether the changes of an operation must survive a power cut after its caller was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Durability {
-    /// A power cut may lose the changes; a crash of this process does not lose them.
+    /// A power cut or a crash of PostgreSQL may lose the changes; a crash of this process does not.
     Lazy,
     /// The changes are on the disk before the caller is answered.
     Durable,
@@ -46,7 +46,8 @@ pub(in crate::store) trait WriteLink: Send {
     fn commit(&mut self, batch: &mut Batch) -> Result<(), DatabaseError>;
     /// Drops the connection after a panic. The next batch connects again.
     fn disconnect(&mut self);
-    /// The writing thread calls this after it has answered the callers of a batch.
+    /// The writing thread calls this after it has answered the callers of a batch, or has started a
+    /// task that answers them.
     fn on_answered(&mut self) {}
     /// The writing thread calls this once if nothing is queued for some time.
     fn on_idle(&mut self) {}
@@ -57,7 +58,7 @@ pub(in crate::store) trait WriteLink: Send {
 /// Passes operations to the writing thread.
 pub(super) struct Writer {
     queue: Arc<WriteQueue>,
-    /// The number of commits since the start.
+    /// The number of batches since the start that ended without an error of the database.
     commits: Arc<AtomicU64>,
     /// Receives a message when the writing thread has ended.
     thread_end: Mutex<Option<oneshot::Receiver<()>>>,
@@ -98,19 +99,21 @@ impl Writer {
         answer.await.unwrap_or_else(|_| Err(panicked_error()))
     }
 
-    /// Queues a record of the history. Drops it if too many records are queued.
+    /// Queues a record of the history. Drops the record if the queue is closed or has no room for
+    /// it.
     pub(super) fn record(&self, record: HistoryRecord) {
         self.queue.record(record);
     }
 
-    /// Waits until everything that was queued before the call is committed, including the history.
+    /// Requests that the queued history is written, and waits for this. Runs and steps that wait
+    /// for their event stay in the queue.
     pub(super) async fn flush(&self) -> Result<(), StoreError> {
         self.queue.write_history_with_next_batch();
         self.run(Durability::Lazy, |_| Ok(())).await
     }
 
-    /// Makes the next batch write the queued history. Call this before a write is sent to a
-    /// tracker, so that the event of this write is stored.
+    /// Makes the next batch write the queued history. For example, call this before a write is sent
+    /// to a tracker, so that the event of this write is stored.
     pub(super) fn write_history_with_next_batch(&self) {
         self.queue.write_history_with_next_batch();
     }
@@ -120,7 +123,7 @@ impl Writer {
         self.queue.lengths()
     }
 
-    /// Returns the number of commits since the start.
+    /// Returns the number of batches since the start that ended without an error of the database.
     pub(super) fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
     }
@@ -145,7 +148,7 @@ impl Drop for Writer {
     }
 }
 
-/// Returns the error of an operation that panicked.
+/// Returns the error of an operation that panicked, or that shared a batch with such an operation.
 pub(super) fn panicked_error() -> StoreError {
     StoreError::Unusable("the server failed while it used its database; see its log".to_owned())
 }

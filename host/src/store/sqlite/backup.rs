@@ -1,6 +1,6 @@
 //! Copies a database while a server may write to it, and prepares a copy for its restoration.
 //!
-//! The copied database is never changed.
+//! The database that is copied is never changed.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -17,8 +17,8 @@ use crate::store::sql::audit;
 use crate::store::sql::starts::{self, StartCounter};
 use crate::store::{DatabaseError, StoreError, TableRows};
 
-/// Writes the current content of a database to a new file, durably. Returns the number of rows of
-/// each table.
+/// Writes the current content of a database to a new file, and syncs this file. Returns the number
+/// of rows of each table.
 pub(super) fn copy(database: &Path, copy: &Path) -> Result<Vec<TableRows>, StoreError> {
     let not_written = |error: io::Error| {
         let failure = format!("the copy {} cannot be written", copy.display());

@@ -1,7 +1,7 @@
 //! Opens the database file: sets its permissions, migrates its schema, and checks its key.
 //!
-//! A file is refused and not changed if it is damaged, if a newer Jackfield wrote it, or if its
-//! secrets were sealed with another key.
+//! A file is refused, and its content is not changed, if damage is found, if a newer Jackfield
+//! wrote it, if it was moved into another database, or if its secrets were sealed with another key.
 
 use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -42,7 +42,8 @@ pub(super) const MIGRATIONS: [&str; 21] = [
     include_str!("../../../migrations/sqlite/0020_shared_stores.sql"),
     include_str!("../../../migrations/sqlite/0021_steps_and_trace_context.sql"),
 ];
-/// Maximum time that a statement waits for another process, such as a backup or a CLI command.
+/// Maximum time that a statement waits for the lock of another connection, for example of a backup
+/// or a CLI command.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum number of prepared statements that each connection caches.
 const CACHED_STATEMENTS_MAX: usize = 128;
@@ -74,9 +75,9 @@ pub(super) fn open(path: &Path, sealer: &Sealer) -> Result<Connection, StoreErro
     Ok(connection)
 }
 
-/// Removes the access of users outside the group, if this user owns the file. The file of another
-/// owner is not changed; the data folder already denies access to other users. SQLite creates its
-/// other files with the same mode.
+/// Creates the file if it is missing. Removes the access of users outside the group, if this user
+/// owns the file. The file of another owner is not changed; the data folder already denies access
+/// to other users. SQLite creates its other files with the same mode.
 fn make_private(path: &Path) -> Result<(), StoreError> {
     let opened = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
     let closed = opened.and_then(|file| {
@@ -122,7 +123,8 @@ fn migrate(path: &Path, db: &Connection) -> Result<(), StoreError> {
     db.pragma_update(None, "user_version", MIGRATIONS.len()).map_err(failed)
 }
 
-/// Returns how many migrations the file has. Early versions counted them in a table.
+/// Returns how many migrations the file has. Early versions counted them in a table, which is
+/// deleted here.
 fn schema_version(db: &Connection) -> rusqlite::Result<usize> {
     let has_table: bool = first_value(
         db,
@@ -175,8 +177,8 @@ fn read_key_check(db: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
     first_value(db, "SELECT value FROM meta WHERE name = ?", [KEY_CHECK]).optional()
 }
 
-/// Checks the pages of the tables that are needed to create defects. Does not check the history,
-/// because the history may be large.
+/// Checks the pages of the most important tables. Does not check the history, because the history
+/// may be large.
 fn check_tables(path: &Path, db: &Connection) -> Result<(), StoreError> {
     for table in ["connections", "tokens", "secrets", "defects", "decisions", "account_tokens"] {
         let found: String =
@@ -201,21 +203,22 @@ pub(super) fn connect_for_reading(path: &Path) -> Result<Connection, StoreError>
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS_MAX);
-        // Readers look up single rows: 512 KiB of pages is enough.
+        // Most reads look up single rows, so 512 KiB of pages is enough.
         connection.pragma_update(None, "cache_size", -512)?;
         Ok(connection)
     };
     connect().map_err(|error| describe_open_error(path, error))
 }
 
-/// Returns whether the secrets of an existing file were sealed with this key.
+/// Whether the secrets of an existing file were sealed with this key: the key must open the text
+/// that the first start sealed.
 pub(super) fn is_sealed_with(path: &Path, sealer: &Sealer) -> Result<bool, StoreError> {
     let sealed = connect(path).and_then(|connection| read_key_check(&connection));
     let sealed = sealed.map_err(|error| describe_open_error(path, error))?;
     Ok(sealed.is_some_and(|sealed| sealer.open_sealed(KEY_CHECK, &Sealed(sealed)).is_ok()))
 }
 
-/// Returns the only column of the first row of a query.
+/// Returns the first column of the first row of a query. Fails if there is no row.
 pub(super) fn first_value<T: FromSql>(
     db: &Connection,
     sql: &str,

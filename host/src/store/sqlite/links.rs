@@ -39,7 +39,7 @@ impl WritingLink {
     }
 
     /// Writes the history and runs the operations in one transaction, each operation in its own
-    /// savepoint.
+    /// savepoint. Then commits.
     fn try_commit(&mut self, batch: &mut Batch) -> rusqlite::Result<()> {
         if self.connection.is_none() {
             self.durability = None;

@@ -15,19 +15,22 @@ use super::file;
 
 /// If the log has this many pages of 4 KiB (together 4 MiB), it is copied when no write is queued.
 const IDLE_COPY_PAGES: i32 = 1_000;
-/// If the log has this many pages (32 MiB), it is copied even while the writing thread writes.
+/// If the log has grown by this many pages (32 MiB) since the last attempt to copy it, another
+/// thread copies it even while the writing thread writes.
 const COPY_PAGES: i32 = 8_000;
-/// If the log has this many pages (64 MiB), writes wait until the log is copied.
+/// If the log has grown by this many pages (64 MiB) since the last attempt to copy it, writes wait
+/// for a copy.
 const BLOCKING_COPY_PAGES: i32 = 16_000;
 /// If at most this many pages were added during a copy, the copying thread ends, and the writing
 /// thread copies the rest.
 const REST_PAGES_MAX: i32 = 64;
-/// Maximum number of copies in a row. Each copy contains only the pages that were added during the
-/// previous copy.
+/// Maximum number of copies in a row. Each copy after the first contains only the pages
+/// that the previous copy has not copied.
 const COPIES_MAX: u32 = 5;
 
 thread_local! {
-    /// The number of pages in the log after the last commit of this thread's connection.
+    /// The number of pages in the log after the last commit of this thread's connection; 0 after
+    /// the writing thread has copied the whole log.
     static LOG_PAGES: Cell<i32> = const { Cell::new(0) };
 }
 
@@ -45,8 +48,8 @@ pub(super) fn count_pages(connection: &Connection) {
 pub(super) struct LogCopier {
     /// The thread that copies the log; `None` if none is running.
     copy_thread: Option<JoinHandle<()>>,
-    /// The length of the log at the last attempt, in pages. The log does not become shorter while a
-    /// reader still needs its pages.
+    /// The length of the log at the last attempt of the writing thread to copy it, in pages. The
+    /// log does not become shorter while a reader still needs its pages.
     pages_at_last_attempt: i32,
 }
 
@@ -100,7 +103,7 @@ impl LogCopier {
         self.copy_thread = copying.ok();
     }
 
-    /// Copies the pages that the copying thread has left.
+    /// Copies the rest of the log in the writing thread.
     fn copy_rest(&mut self, connection: Option<&Connection>) {
         let Some(connection) = connection else { return };
         self.pages_at_last_attempt = LOG_PAGES.get();

@@ -1,8 +1,8 @@
 //! The HTTP client that sends traces to the collector. The calls of this client block, because the
 //! exporting thread has no async runtime.
 //!
-//! The client never uses a proxy, never follows a redirect, and never prints a header. Only the
-//! headers in the settings are sent: environment variables of OpenTelemetry have no effect.
+//! The client never uses a proxy, never follows a redirect, and never prints a header. No
+//! environment variable of OpenTelemetry adds a header.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +26,8 @@ const ANSWER_BYTES_MAX: u64 = 1 << 20;
 pub(super) struct Client {
     agent: ureq::Agent,
     settings: TraceSettings,
-    /// The reason why the last request failed; `None` if the last request succeeded.
+    /// The reason why the last request failed; `None` if the request succeeded, or if the reason
+    /// was taken.
     failure: Arc<Mutex<Option<String>>>,
 }
 
@@ -43,8 +44,7 @@ impl Client {
         Ok(Self { agent, settings, failure: Arc::default() })
     }
 
-    /// Returns shared access to the reason why the last request failed, which is `None` if the last
-    /// request succeeded.
+    /// Returns shared access to the reason why the last request failed.
     pub(super) fn failure(&self) -> Arc<Mutex<Option<String>>> {
         Arc::clone(&self.failure)
     }
@@ -77,7 +77,7 @@ impl HttpClient for Client {
 }
 
 /// Returns a TLS configuration that trusts the authorities of the system, and the certificates in
-/// the file `extra_ca_file`.
+/// the file `extra_ca_file`. If there are none, the authorities that Mozilla trusts are used.
 fn tls_config(extra_ca_file: Option<&Path>) -> Result<TlsConfig, TraceError> {
     let mut trusted = system_certificates();
     if let Some(path) = extra_ca_file {

@@ -2,8 +2,8 @@
 //! HTTP.
 //!
 //! This module never waits: if the queue is full, spans are dropped. The processor does not report
-//! dropped spans, so the free places in its queue are counted here. The log reports once that spans
-//! are dropped, and once that the queue has free places again.
+//! dropped spans, so the free places in its queue are counted here. The log reports the first
+//! dropped span, and later that more than half of the queue is free again.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -86,7 +86,8 @@ struct CountingExporter {
     otlp: Otlp,
     queue: Arc<QueueCapacity>,
     endpoint: Url,
-    /// The reason why the last request failed; `None` if the last request succeeded.
+    /// The reason why the last request failed; `None` if the request succeeded, or if the reason
+    /// was taken.
     failure: Arc<Mutex<Option<String>>>,
     /// Whether the last batch was not exported.
     is_failing: AtomicBool,
@@ -114,7 +115,7 @@ impl Exporter {
         Ok(Self { processor: BatchSpanProcessor::new(counting, config), queue })
     }
 
-    /// Queues a span for the export. Drops the span if the queue is full.
+    /// Queues a span for the export. Drops the span if the queue is full or the export has stopped.
     pub(super) fn send(&self, span: SpanData) {
         match self.queue.free_places.try_acquire() {
             Ok(place) => {
@@ -133,7 +134,8 @@ impl Exporter {
         }
     }
 
-    /// Exports the queued spans, and ends the exporting thread.
+    /// Exports the queued spans, and ends the exporting thread. Waits for at most
+    /// [`REQUEST_TIMEOUT`].
     pub(super) fn stop(&self) {
         self.queue.free_places.close();
         if let Err(error) = self.processor.shutdown_with_timeout(REQUEST_TIMEOUT) {
@@ -145,7 +147,7 @@ impl Exporter {
 impl Drop for CountingExporter {
     fn drop(&mut self) {
         // Only `stop` closes the semaphore. If the semaphore is still open, the exporting thread
-        // has panicked.
+        // ended without `stop`, for example by a panic.
         if !self.queue.free_places.is_closed() {
             self.queue.free_places.close();
             tracing::error!(

@@ -62,7 +62,7 @@ async fn the_log_is_searched_in_all_pages_up_to_a_limit() {
     assert_eq!(gap.why, why);
     assert_eq!(api_paths(&server).len(), 100);
 
-    // A server may return fewer logs than `top` requests.
+    // A server may return fewer logs than the parameter `top` asks for.
     let server = server_with_logs(|skip| match skip {
         0 => json!({"data": [other_log(0), other_log(1)], "paging": {"total": 3}}),
         skip => json!({"data": [log_json(&format!("l{skip}"), None)], "paging": {"total": 3}}),

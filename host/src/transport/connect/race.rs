@@ -1,6 +1,6 @@
 //! Connects by TCP to one of several addresses (RFC 8305). If an address has not answered after a
-//! quarter of a second, the next address is tried at the same time. The address that accepted the
-//! last connection is tried first. This module never resolves a name.
+//! quarter of a second, the next address is tried in addition. The address that accepted the last
+//! connection is tried first. This module never resolves a name.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -16,7 +16,7 @@ use x509_cert::name::Name;
 
 use crate::domain::{printable, shortened};
 
-/// Maximum length of a certificate's name in a message, bytes.
+/// The length to which a certificate's name is shortened in a message, bytes.
 const NAME_BYTES_MAX: usize = 200;
 
 /// A parsed certificate.

@@ -8,7 +8,8 @@ use rustls::{
 };
 
 /// Explains a failed handshake. `is_requested` is true if the server requested a client
-/// certificate, and `was_sent` is true if the host sent a client certificate.
+/// certificate, and `was_sent` is true if the connection has a client certificate, which the host
+/// sends only on request.
 pub(crate) fn explain(error: &io::Error, is_requested: bool, was_sent: bool) -> String {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
         return explain_end_of_stream(error, is_requested, was_sent);

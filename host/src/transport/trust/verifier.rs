@@ -13,8 +13,8 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, Signatu
 use super::certificate::Certificate;
 use super::untrusted::UntrustedReason;
 
-/// Trusts certificate chains that end at a trust anchor, and exactly the certificates that are
-/// listed in `extra_ca_file`.
+/// Trusts certificate chains that end at a trust anchor, and the single certificates that
+/// `extra_ca_file` contains.
 #[derive(Debug)]
 pub(super) struct CertificateVerifier {
     /// Verifies chains of certificates; `None` if there is no trust anchor.

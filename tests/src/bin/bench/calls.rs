@@ -1,5 +1,5 @@
 //! Measures the time of one call into a guest, without a server. Each call has a new instance of
-//! the guest.
+//! the guest. Also measures the time from the cached code to the first call.
 //!
 //! The benchmark program `guest_call`, in `host/benches/`, measures the calls. It runs as a child
 //! process, on the core on which servers run in other measurements.

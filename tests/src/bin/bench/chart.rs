@@ -1,5 +1,5 @@
-//! Draws the chart of the README as SVG, for light and for dark pages. Each bar of the chart shows a
-//! ratio: the requests per second of one measured server, divided by those of the native handler.
+//! Draws the chart of the README as SVG, for light and for dark pages. Each bar of the chart shows
+//! a ratio: the requests per second of one contender, divided by those of the native handler.
 
 use std::fmt::Write as _;
 
@@ -37,7 +37,7 @@ const STYLE: &str = "
 struct Bar<'f> {
     /// The text beside the bar.
     name: &'f str,
-    /// The figure whose value is the length of the bar.
+    /// The figure whose median is the length of the bar. Above 1.1, the bar does not get longer.
     figure: &'f Figure,
     /// Whether the bar shows Jackfield. Otherwise it shows another server.
     is_jackfield: bool,

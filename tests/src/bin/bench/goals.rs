@@ -1,20 +1,21 @@
-//! The goals of the benchmarks. A goal is the minimum or the maximum of a figure. A goal that is a
-//! ratio is valid for alternating rounds on a machine without other work, with the server on one
-//! core and 64 client connections.
+//! The goals of the benchmarks. A goal is the minimum or the maximum of a figure. The goals of
+//! `throughput` and `peers` are valid for alternating rounds on a machine without other work, with
+//! the server on one core. They are valid for 64 client connections, unless the figure's name
+//! contains another number.
 
 use std::fmt;
 
 /// The goal of one figure.
 #[derive(Debug)]
 pub(crate) struct Goal {
-    /// The name of the measurement that produces the figure.
+    /// The name of a measurement that produces the figure.
     pub(crate) measurement: &'static str,
     /// The name of the figure.
     pub(crate) figure: &'static str,
     /// The minimum or the maximum of the figure.
     pub(crate) bound: Bound,
-    /// A better value than the bound, which the project tries to reach. `None` if the project tries
-    /// to reach no better value.
+    /// The value that the project tries to reach, which is better than the bound. `None` if the
+    /// bound is enough.
     aim: Option<f64>,
 }
 

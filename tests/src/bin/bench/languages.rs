@@ -1,6 +1,6 @@
 //! Measures the connectors that the templates contain, one for each language. Measures the size of
-//! the connector, the time until it is compiled, the time until the end of its first event, and the
-//! costs of a create. Each create sends one request to a tracker.
+//! the connector, the time until it is compiled, the time until the end of its first create with
+//! cached code, and the costs of a create. Each create sends one request to a tracker.
 
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,7 @@ struct CreateCosts {
 }
 
 impl ReloadingServer {
-    /// `tracker` is the address of the tracker.
+    /// Starts a server with this connector and one connection. `tracker` is the tracker's URL.
     fn start(file: &'static str, guest: Guest, tracker: &str) -> Self {
         let host = setup_on_all_cores().start();
         install(&host, file, &guest);

@@ -1,13 +1,13 @@
-//! Puts one server under load with the program wrk, which runs on another core than the server. For
-//! each load, a Lua script is written that builds the requests of wrk.
+//! Puts one server under load with the program wrk. wrk runs on another core than the server, or it
+//! may use all cores. For each load, a Lua script is written that builds the requests of wrk.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// The number of the core on which wrk runs. The servers run on core 0.
+/// The number of the core on which wrk usually runs. The servers usually run on core 0.
 pub(crate) const LOAD_GENERATOR_CORE: &str = "1";
-/// Number of client connections of a load. The goals are defined for this number.
+/// Number of client connections of most loads. Most goals are defined for this number.
 pub(crate) const CLIENT_CONNECTIONS: usize = 64;
 
 /// Describes the requests that are sent to one server.
@@ -30,7 +30,7 @@ pub(crate) enum RequestKind {
     Repeat,
     /// Defect KPIs of a project that no earlier request named.
     NewCount,
-    /// Defect KPIs, always of the same project. So the server answers with cached counts.
+    /// Defect KPIs, always of the same project. So Jackfield can answer with cached counts.
     Count,
 }
 
@@ -47,7 +47,8 @@ pub(crate) struct Outcome {
     pub(crate) p99_ms: f64,
     /// The latency that 99.9% of the requests did not exceed.
     pub(crate) p999_ms: f64,
-    /// Number of requests that got no answer, or an answer with another status than 2xx.
+    /// Number of failed requests. A request fails if it gets no answer or an error status: from
+    /// 400 with wrk, any other than 200 with [`crate::paced`].
     pub(crate) failed: u64,
 }
 
@@ -57,7 +58,7 @@ impl Outcome {
     }
 
     /// Parses the line of a program's output that begins with `RESULT`. Returns `None` if the
-    /// output has no such line.
+    /// output has no such line with six numbers.
     pub(crate) fn parse(output: &str) -> Option<Self> {
         let line = output.lines().find_map(|line| line.strip_prefix("RESULT "))?;
         let numbers: Vec<f64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
@@ -86,7 +87,7 @@ impl Load {
     /// has received an answer.
     ///
     /// # Panics
-    /// If wrk fails, or a request fails. With failed requests, the result would be useless.
+    /// If wrk fails, a request fails, or no request is answered. The result would be useless.
     pub(crate) fn run(&self, connections: usize, time: Duration) -> Outcome {
         let outcome = self.run_allowing_failures(connections, time, Some(LOAD_GENERATOR_CORE));
         assert_eq!(outcome.failed, 0, "requests failed: {outcome:?} of {self:?}");
@@ -166,7 +167,7 @@ impl Load {
 }
 
 /// Returns another number at each call. Each load needs another number, so that two loads never
-/// send the same request.
+/// name the same new failed test or project.
 pub(crate) fn next_serial() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)

@@ -38,6 +38,7 @@ const MEASUREMENTS: [&str; 8] =
 struct Arguments {
     /// The names of the chosen measurements. If there are none, all measurements are made.
     names: Vec<String>,
+    /// Whether fewer and shorter rounds are enough (`--quick`).
     is_quick: bool,
     /// The file into which the figures are written as JSON.
     json: Option<PathBuf>,

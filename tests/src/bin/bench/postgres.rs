@@ -156,7 +156,7 @@ fn assert_no_failures(outcome: Outcome) -> Outcome {
     outcome
 }
 
-/// What all creates have cost since the start of the servers and the database.
+/// The costs since the start of the servers and the database.
 struct Costs {
     /// The CPU time of all servers together.
     servers_cpu_ms: u64,

@@ -26,7 +26,7 @@ struct Counters {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct MessageCounts {
     pub(crate) statements: u64,
-    /// How many times a client has waited for an answer.
+    /// How many messages Sync or Query the clients have sent. PostgreSQL answers each of them.
     pub(crate) round_trips: u64,
 }
 
@@ -36,10 +36,10 @@ impl CountingRelay {
         let counters = Arc::<Counters>::default();
         let shared = Arc::clone(&counters);
         let port = start_relay(port, move || {
-            let mut parser =
-                MessageParser { counters: Arc::clone(&shared), ..MessageParser::default() };
+            let mut counter =
+                MessageCounter { counters: Arc::clone(&shared), ..MessageCounter::default() };
             ConnectionHooks {
-                from_client: Box::new(move |bytes| parser.read(bytes)),
+                from_client: Box::new(move |bytes| counter.read(bytes)),
                 from_server: Box::new(|_| {}),
             }
         });
@@ -64,9 +64,9 @@ impl CountingRelay {
 /// encrypted connection. Such a message does not start a session.
 const ENCRYPTION_REQUEST: [u8; 2] = 1234_u16.to_be_bytes();
 
-/// Parses the messages of one client.
+/// Counts the statements and round trips of one client, from the bytes that the client sends.
 #[derive(Default)]
-struct MessageParser {
+struct MessageCounter {
     counters: Arc<Counters>,
     /// Whether the message that starts the session was read. This message, and requests for
     /// encryption before it, have no type.
@@ -78,7 +78,7 @@ struct MessageParser {
     unread_body_bytes: usize,
 }
 
-impl MessageParser {
+impl MessageCounter {
     /// Reads bytes that the client has sent. The bytes may begin and end in the middle of a
     /// message.
     fn read(&mut self, mut bytes: &[u8]) {
@@ -106,8 +106,8 @@ impl MessageParser {
         }
     }
 
-    /// Counts a message by its type. A message Execute or Query runs a statement. After a message
-    /// Sync or Query, the client waits for an answer.
+    /// Counts a message by its type. A message Execute or Query runs a statement. A message Sync or
+    /// Query requests an answer.
     fn count_message(&self, kind: u8) {
         let add = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         if matches!(kind, b'E' | b'Q') {
@@ -143,9 +143,9 @@ mod tests {
             bytes.extend(body);
         }
         for size in 1..bytes.len() {
-            let mut parser = MessageParser::default();
-            bytes.chunks(size).for_each(|bytes| parser.read(bytes));
-            let counters = Arc::clone(&parser.counters);
+            let mut counter = MessageCounter::default();
+            bytes.chunks(size).for_each(|bytes| counter.read(bytes));
+            let counters = Arc::clone(&counter.counters);
             let counted = CountingRelay { port: 0, counters }.counts();
             assert_eq!(
                 counted,

@@ -23,8 +23,8 @@ pub(crate) struct Figure {
     pub(crate) low: f64,
     /// The highest value of all rounds.
     pub(crate) high: f64,
-    /// Other values of the same rounds, such as latencies. They are shown if the figure has no
-    /// goal.
+    /// Other values of the same rounds, such as latencies. Tables show them only if the figure has
+    /// no goal.
     pub(crate) note: String,
 }
 
@@ -131,7 +131,8 @@ impl Figure {
     }
 }
 
-/// Formats a number with three significant digits, without an exponent.
+/// Formats a number without an exponent. It has three significant digits, more digits from 1,000,
+/// and fewer below 0.01.
 pub(crate) fn format_number(value: f64) -> String {
     let digits = match value.abs() {
         0.0 => 0,

@@ -99,7 +99,7 @@ impl Rounds {
 }
 
 /// Returns the requests per second. The figure's note contains the latencies, each as a median of
-/// all rounds.
+/// all rounds, and the number of failed requests if it is not 0.
 pub(crate) fn rate_figure(measurement: &'static str, name: &str, rounds: &[Outcome]) -> Figure {
     let figure = |unit, value: fn(&Outcome) -> f64| {
         Figure::from_rounds(measurement, name, unit, rounds.iter().map(value).collect())

@@ -1,5 +1,5 @@
 //! Starts the servers that are measured, most of them on core 0. One kind of server is Jackfield.
-//! The other kind is a peer, a server with which Jackfield is compared.
+//! The other kind, [`Peer`], is a server with which Jackfield is compared.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -13,8 +13,8 @@ use crate::load::{Load, RequestKind};
 /// The number of the core on which the servers run, except in measurements of several cores.
 pub(crate) const SERVER_CORE: &str = "0";
 
-/// Prepares a Jackfield server on one core. Its rate limit is a million requests per second, and
-/// its other settings have their defaults.
+/// Prepares a Jackfield server on one core. Its limits for the rate of webhook requests are a
+/// million, and its other settings have their defaults.
 pub(crate) fn setup_on_server_core() -> Setup {
     setup_on_cores(SERVER_CORE)
 }
@@ -29,8 +29,7 @@ pub(crate) fn setup_on_all_cores() -> Setup {
     Setup::new().env("JACKFIELD_WEBHOOK_REQUESTS_PER_S", "1000000")
 }
 
-/// Reads a guest that was built for the benchmarks, such as `instant`. It is built like a project
-/// of the template, but with a small stack.
+/// Reads a guest that was built for the benchmarks, such as `instant`.
 pub(crate) fn read_guest(name: &str) -> Guest {
     let path = path_from_env("BENCH_GUESTS").join(format!("{name}.wasm"));
     let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

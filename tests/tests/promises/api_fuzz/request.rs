@@ -1,5 +1,5 @@
 //! Makes random requests to an operation from its description in the OpenAPI document. Most
-//! requests are valid, and some have one mistake. This module never sends a request.
+//! requests match the description, and some have mistakes. This module never sends a request.
 
 use jackfield_tests::{Random, failed_test};
 use serde_json::{Map, Value, json};
@@ -300,7 +300,7 @@ fn existing_value(name: &str, schema: &Value, random: &mut Random, pools: &Pools
     })
 }
 
-/// Changes a valid body so that it has one mistake.
+/// Makes one change to a valid body. Usually, the body then has a mistake.
 fn insert_mistake(body: &mut Value, random: &mut Random) {
     let Some(members) = body.as_object_mut() else {
         *body = json!({"no-such-member": 1});

@@ -12,8 +12,8 @@ use super::standby::{
 };
 use super::{config, setup};
 
-/// Selects the sessions whose commit waits for a synchronous standby. If the wait is cancelled,
-/// PostgreSQL reports the commit as successful, and adds a warning.
+/// The part of a query that selects the sessions whose commit waits for a synchronous standby. If
+/// the wait is cancelled, PostgreSQL reports the commit as successful, and adds a warning.
 const WAITING_SESSIONS_SQL: &str = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
 
 /// While `work` runs, ends each wait for the standby with the SQL function `function`. Returns the

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{CommandFolder, config, setup, start_postgres};
 
-/// Returns for each connected standby whether it confirms commits: `sync`, `quorum` or `async`.
+/// Returns for each connected standby whether it must confirm commits, such as `sync` or `async`.
 const SYNC_STATE_SQL: &str = "SELECT sync_state FROM pg_stat_replication";
 /// A configuration with shorter waits than the defaults, so that the tests end sooner.
 pub(super) const SHORT_WAITS: &str = "lease_ms = 2000\nsweep_ms = 500\nstore_statement_s = 2\nstore_connect_s = 2\n\

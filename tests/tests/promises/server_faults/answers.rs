@@ -100,8 +100,8 @@ impl Answers {
         self.lock().problems.clone()
     }
 
-    /// Checks that no failed test has a second issue. After all rounds (`is_over`), each failed
-    /// test must have one issue, and the servers must have answered with this issue.
+    /// Checks that no failed test has a second issue, and that an answered test has the issue of
+    /// the answer. After all rounds (`is_over`), each failed test must have an issue and an answer.
     pub(super) fn check_issues(&self, issues: &[Issue], tests: &[Value], is_over: bool) {
         for test in tests {
             let issue_ids: Vec<_> =

@@ -16,7 +16,7 @@ pub(super) const ACK: u8 = 1;
 pub(super) const END_STREAM: u8 = 1;
 /// The flag of a HEADERS frame that contains all headers.
 const END_HEADERS: u8 = 4;
-/// The first byte of a HEADERS frame that begins with `:status: 200`.
+/// The first byte of the payload of a HEADERS frame that begins with `:status: 200`.
 pub(super) const STATUS_200: u8 = 0x88;
 /// The number that the first GOAWAY frame names as the last stream, because the server does not
 /// know the last stream yet.

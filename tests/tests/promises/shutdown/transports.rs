@@ -111,7 +111,7 @@ struct Client {
     tls: Option<TlsClient>,
     /// The path to which the clicks are sent.
     path: String,
-    /// The number of HTTP/2 streams that were used.
+    /// The number of clicks so far. With HTTP/2, each click uses a stream of its own.
     click_count: u32,
     /// The last stream in each GOAWAY frame of the server.
     last_streams: Vec<u32>,

@@ -1,5 +1,5 @@
-//! The stand-in has only known paths, parameters and members of Test Manager's API.
-//! The file `known_api.json` lists the known paths, parameters and members.
+//! The stand-in has only those paths, parameters and members of Test Manager's API that the file
+//! `known_api.json` lists.
 
 use std::collections::BTreeSet;
 

@@ -224,7 +224,7 @@ impl CreatedIssue {
     }
 
     /// Checks that the issue contains all data of the failed test or names what is missing, and
-    /// that it contains no other data.
+    /// that it has no file of another test.
     fn check(&self, evidence: &Evidence) -> Result<(), String> {
         // The report shortens long texts, so only their beginning is compared.
         let info: String = letters_and_digits(&evidence.info).chars().take(500).collect();

@@ -148,7 +148,8 @@ fn matches_template(template: &str, path: &str) -> bool {
 }
 
 /// Returns where a value does not match a schema. Returns `None` if the value matches. A member
-/// that the schema of an object does not list is a mismatch.
+/// that the schema of an object does not list is a mismatch, unless the schema has
+/// `additionalProperties: true`.
 fn find_mismatch(schema: &Value, value: &Value, place: &str) -> Option<String> {
     if value.is_null() && schema["nullable"] == true {
         return None;

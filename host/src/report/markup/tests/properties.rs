@@ -1,4 +1,4 @@
-//! Property tests with random values in each place of a text. The text is cut at a random length.
+//! Property tests with random values in texts. One of them cuts texts at a random length.
 
 use std::collections::BTreeSet;
 
@@ -167,7 +167,7 @@ proptest! {
     }
 }
 
-/// Checks that a text is valid in this markup.
+/// Checks the structure of a text: tags and blocks of code are closed, and JSON nodes are valid.
 fn check_markup(markup: Markup, text: &str) -> Result<(), TestCaseError> {
     match markup {
         Markup::Html => {
@@ -217,7 +217,8 @@ fn check_tags_are_closed(html: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Checks that text nodes are not empty, and that list items begin with a paragraph or code.
+/// Checks that text nodes are not empty, and that lists, list items and quotes contain only nodes
+/// that ADF allows there.
 fn check_adf_nodes(node: &serde_json::Value) -> Result<(), TestCaseError> {
     let kind = node["type"].as_str().unwrap_or_default();
     let child_types: BTreeSet<_> = node["content"]

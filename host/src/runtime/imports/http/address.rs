@@ -15,8 +15,8 @@ use crate::egress::{HttpError, URL_BYTES_MAX};
 const ENCODED_CHARACTERS: AsciiSet =
     NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Returns the absolute address of a request. `base_addresses` are those settings of the connection
-/// that contain addresses.
+/// Returns the address of a request. A path is appended to the address in a setting.
+/// `base_addresses` are those settings of the connection that contain addresses.
 ///
 /// # Errors
 /// Returns `Invalid` with the reason.

@@ -24,7 +24,8 @@ pub(super) enum Body {
     Attachment(Bytes, String),
 }
 
-/// Encodes a body. Adds its `Content-Type` to the headers, unless the guest has set this header.
+/// Encodes a body. Adds the header `Content-Type`, unless the guest has set it or the body is plain
+/// bytes. For a multipart body, only the host may set this header.
 ///
 /// # Errors
 /// The body is malformed or too large, or the run does not have enough memory left.

@@ -15,11 +15,11 @@ use crate::store::sql::database::Database;
 use crate::store::sql::writer::Durability::{Durable, Lazy};
 use crate::store::sql::{SqlStore, connectors, shared_versions};
 use crate::store::{
-    Changes, ConnectorStore, LoadedConnectors, SharedConnector, SharedFile, SharedVersion, Store,
+    Changes, ConnectorStore, ServerReport, SharedConnector, SharedFile, SharedVersion, Store,
     StoreError,
 };
 
-/// Size of the part of a file that one row contains, bytes.
+/// Maximum size of the part of a file that one row contains, bytes.
 const PART_BYTES: usize = 1 << 20;
 
 impl SqlStore {
@@ -98,14 +98,14 @@ impl ConnectorStore for SqlStore {
         self.writer.run(Lazy, move |db| connectors::delete_report(db, server)).await
     }
 
-    async fn report_connectors(&self, loaded: LoadedConnectors) -> Result<(), StoreError> {
+    async fn store_server_report(&self, loaded: ServerReport) -> Result<(), StoreError> {
         self.writer.run(Lazy, move |db| connectors::store_report(db, &loaded)).await
     }
 
-    async fn loaded_connectors(
+    async fn server_reports(
         &self,
         since: Timestamp,
-    ) -> Result<Vec<LoadedConnectors>, StoreError> {
+    ) -> Result<Vec<ServerReport>, StoreError> {
         self.readers.run(move |db| connectors::list_reports(db, since)).await
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::domain::{
     Claimed, ConnectionId, ConnectionSnapshot, Decision, Defect, DefectId, DefectRecord,
-    DoubtfulDefect, EventId, FailedTest, FollowUpStep, Lease, RowEnd, SearchEnd,
+    DoubtfulDefect, EventId, FailedTest, FollowUpKind, Lease, RowEnd, SearchEnd,
 };
 use crate::store::sql::database::Database;
 use crate::store::sql::defect_cache::DefectCache;
@@ -157,7 +157,7 @@ impl DefectStore for SqlStore {
         &self,
         lease: &Lease,
         end: &RowEnd,
-        steps: &[FollowUpStep],
+        steps: &[FollowUpKind],
         event: EventId,
         now: Timestamp,
     ) -> Result<(), StoreError> {
@@ -211,7 +211,7 @@ impl DefectStore for SqlStore {
         &self,
         id: DefectId,
         decision: &Decision,
-        steps: &[FollowUpStep],
+        steps: &[FollowUpKind],
         by: &str,
         now: Timestamp,
         run_ms: u64,

@@ -52,13 +52,13 @@ impl EventStore for SqlStore {
         self.readers.run(move |db| events::get(db, id)).await
     }
 
-    async fn record_until(
+    async fn set_recording_until(
         &self,
         id: ConnectionId,
         until: Option<Timestamp>,
         erase: bool,
     ) -> Result<(), StoreError> {
-        self.writer.run(Durable, move |db| recordings::record_until(db, id, until, erase)).await
+        self.writer.run(Durable, move |db| recordings::set_recording_until(db, id, until, erase)).await
     }
 
     async fn recording(&self, event: EventId) -> Result<Vec<RecordedRun>, StoreError> {

@@ -7,7 +7,7 @@ use tempfile::tempdir;
 
 use super::*;
 use crate::store::ConnectionStore as _;
-use crate::store::{Change, ConnectorStore as _, LoadedConnectors, SharedConnector, SharedFile};
+use crate::store::{Change, ConnectorStore as _, ServerReport, SharedConnector, SharedFile};
 
 /// Returns the content of file `number`. It is so large that it is stored in two parts.
 fn content(number: u8) -> Vec<u8> {
@@ -141,18 +141,18 @@ async fn two_connectors_can_have_the_same_file() {
 async fn the_report_of_a_server_is_returned_until_it_is_outdated() {
     let folder = tempdir().unwrap();
     let store = open(&folder).await;
-    let report = |server: u128, sha256: &str, ms| LoadedConnectors {
+    let report = |server: u128, sha256: &str, ms| ServerReport {
         server: Uuid::from_u128(server),
         label: format!("server {server}"),
         at: at(ms),
         connectors: BTreeMap::from([("c".to_owned(), sha256.to_owned())]),
     };
     for loaded in [report(2, "old", 0), report(1, "a", 0), report(2, "b", 10)] {
-        store.report_connectors(loaded).await.unwrap();
+        store.store_server_report(loaded).await.unwrap();
     }
-    let reports = store.loaded_connectors(at(0)).await.unwrap();
+    let reports = store.server_reports(at(0)).await.unwrap();
     assert_eq!(reports, [report(1, "a", 0), report(2, "b", 10)]);
-    assert_eq!(store.loaded_connectors(at(5)).await.unwrap(), [report(2, "b", 10)]);
-    store.report_connectors(report(3, "c", 25 * 3_600_000)).await.unwrap();
+    assert_eq!(store.server_reports(at(5)).await.unwrap(), [report(2, "b", 10)]);
+    store.store_server_report(report(3, "c", 25 * 3_600_000)).await.unwrap();
     assert_eq!(number(&store, "SELECT COUNT(*) FROM loaded_connectors").await, 1);
 }

@@ -1,5 +1,5 @@
-//! Tests of the number of statements that an event costs. If a change needs more statements, raise
-//! the number here and give the reason in a comment.
+//! Tests of how many statements an event costs, and of which tables some statements read. If a
+//! change needs more statements, raise the number here and give the reason in a comment.
 
 use std::cell::RefCell;
 
@@ -17,6 +17,7 @@ use crate::store::sql::events::EventRow;
 use crate::store::sql::{claims, connection_records, doubts, events, follow_up_rows, moves, usage};
 
 thread_local! {
+    /// The traced statements of this thread.
     static STATEMENTS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -4,7 +4,7 @@ use tempfile::tempdir;
 
 use super::*;
 use crate::domain::{
-    Decision, DefectId, FollowUp, FollowUpEnd, FollowUpState, FollowUpStep, Recurrence, SearchEnd,
+    Decision, DefectId, FollowUp, FollowUpEnd, FollowUpState, FollowUpKind, Recurrence, SearchEnd,
 };
 use crate::store::DueDefect;
 use crate::store::{DefectStore as _, FollowUpStore as _};
@@ -51,7 +51,7 @@ async fn row_with_due_comment(store: &SqlStore, connection: ConnectionId) -> Def
     end_run(store, &first, &RowEnd::Created(defect("7")), 2).await;
     let again = recurrence(recurring_claim(store, connection, 2, 3).await);
     let verdict = RowEnd::Recurs { defect: again.defect, original: again.original };
-    let steps = [FollowUpStep::Comment];
+    let steps = [FollowUpKind::Comment];
     store.store_outcome(&again.lease, &verdict, &steps, event(), at(4)).await.unwrap();
     again.lease.defect
 }
@@ -155,7 +155,7 @@ async fn a_step_is_tried_again_after_a_pause_until_it_is_done() {
     assert_eq!(due, [DueDefect { id: row, connection: id }]);
     assert_eq!(store.due_follow_ups(at(5), vec![row], DUE_LIMITS).await.unwrap(), []);
     let (lease, step) = claim_first_step(&store, row, 5).await.unwrap();
-    assert_eq!((step.step, step.tries, &step.doubt), (FollowUpStep::Comment, 1, &None));
+    assert_eq!((step.step, step.tries, &step.doubt), (FollowUpKind::Comment, 1, &None));
     assert_eq!(claim_first_step(&store, row, 6).await, None, "the row is leased");
     let again = FollowUpEnd::Again { sent: None, at: None, reason: "it is down".to_owned() };
     store.end_follow_up(&lease, &step, again, at(7)).await.unwrap();
@@ -213,12 +213,12 @@ async fn steps_are_returned_in_the_order_of_their_kinds_and_missing_attachments_
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let first = lease(&recurring_claim(&store, id, 1, 0).await);
-    let steps = [FollowUpStep::ListAttachments, FollowUpStep::Reopen];
+    let steps = [FollowUpKind::ListAttachments, FollowUpKind::Reopen];
     let created = RowEnd::Created(defect("7"));
     store.store_outcome(&first, &created, &steps, event(), at(1)).await.unwrap();
     let due = store.claim_follow_ups(first.defect, at(2), at(9), RUN_MS).await.unwrap().unwrap();
     let order: Vec<_> = due.steps.iter().map(|step| step.step).collect();
-    assert_eq!(order, [FollowUpStep::Reopen, FollowUpStep::ListAttachments]);
+    assert_eq!(order, [FollowUpKind::Reopen, FollowUpKind::ListAttachments]);
     let missing = FollowUpEnd::Missing(vec!["b.png".to_owned(), "a.txt".to_owned()]);
     store.end_follow_up(&due.lease, &due.steps[0], FollowUpEnd::Done, at(3)).await.unwrap();
     store.end_follow_up(&due.lease, &due.steps[1], missing, at(3)).await.unwrap();
@@ -233,7 +233,7 @@ async fn a_comment_waits_until_the_defect_is_open_again_but_attachments_do_not()
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let first = lease(&recurring_claim(&store, id, 1, 0).await);
-    let steps = [FollowUpStep::Reopen, FollowUpStep::Comment, FollowUpStep::ListAttachments];
+    let steps = [FollowUpKind::Reopen, FollowUpKind::Comment, FollowUpKind::ListAttachments];
     let created = RowEnd::Created(defect("7"));
     store.store_outcome(&first, &created, &steps, event(), at(1)).await.unwrap();
     let row = first.defect;
@@ -245,7 +245,7 @@ async fn a_comment_waits_until_the_defect_is_open_again_but_attachments_do_not()
     store.give_back(&due.lease).await.unwrap();
     let due = store.claim_follow_ups(row, at(20_000), at(20_009), RUN_MS).await.unwrap().unwrap();
     let steps: Vec<_> = due.steps.iter().map(|step| step.step).collect();
-    assert_eq!(steps, [FollowUpStep::ListAttachments]);
+    assert_eq!(steps, [FollowUpKind::ListAttachments]);
     store.end_follow_up(&due.lease, &due.steps[0], FollowUpEnd::Done, at(20_001)).await.unwrap();
     store.give_back(&due.lease).await.unwrap();
     assert_eq!(store.due_follow_ups(at(89_000), Vec::new(), DUE_LIMITS).await.unwrap(), []);

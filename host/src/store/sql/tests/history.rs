@@ -96,7 +96,7 @@ async fn the_steps_of_an_event_are_stored_in_the_order_of_time() {
     let kept = store.event(event.id).await.unwrap().unwrap();
     assert_eq!(kept.steps.iter().collect::<Vec<_>>(), [claim, second, stored, late]);
     assert_eq!(kept.runs, [a_run(Call::Find)]);
-    // The steps of an event that is not stored are dropped.
+    // The steps of an event that was not recorded are not stored.
     store.record_timed_steps(EventId(Uuid::nil()), claim.into());
     store.flush().await.unwrap();
     assert_eq!(store.event(EventId(Uuid::nil())).await.unwrap(), None);
@@ -397,13 +397,13 @@ async fn recordings_are_stored_while_the_connection_records_and_deleted_with_the
     };
     record(1, "before");
     assert!(texts(1).await.is_empty(), "the connection does not record");
-    store.record_until(connection, Some(at(9)), false).await.unwrap();
+    store.set_recording_until(connection, Some(at(9)), false).await.unwrap();
     record(2, "one");
     record(2, "two");
     assert_eq!(texts(2).await, ["one", "two"]);
     let found = store.event(EventId(Uuid::from_u128(2))).await.unwrap().unwrap();
     assert_eq!(found.runs, [a_run(Call::Create), a_run(Call::Create)]);
-    store.record_until(connection, None, false).await.unwrap();
+    store.set_recording_until(connection, None, false).await.unwrap();
     record(3, "after");
     assert_eq!((texts(3).await.len(), texts(2).await.len()), (0, 2));
 
@@ -423,7 +423,7 @@ async fn recordings_are_stored_while_the_connection_records_and_deleted_with_the
 async fn the_size_of_recordings_is_limited_for_each_event_and_for_all_events_together() {
     let folder = tempdir().unwrap();
     let (store, connection) = store_with_connection(&folder).await;
-    store.record_until(connection, Some(at(9)), false).await.unwrap();
+    store.set_recording_until(connection, Some(at(9)), false).await.unwrap();
     let half = "a".repeat(usize::try_from(RECORDED_EVENT_BYTES_MAX).unwrap());
     for number in [1, 2] {
         let id = EventId(Uuid::from_u128(number));
@@ -439,7 +439,7 @@ async fn the_size_of_recordings_is_limited_for_each_event_and_for_all_events_tog
     let count =
         async |number| store.recording(EventId(Uuid::from_u128(number))).await.unwrap().len();
     assert_eq!((count(1).await, count(2).await), (0, 1), "the oldest is deleted");
-    store.record_until(connection, None, true).await.unwrap();
+    store.set_recording_until(connection, None, true).await.unwrap();
     assert_eq!(count(2).await, 0, "erased");
 }
 

@@ -75,7 +75,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 /// A lease that the store granted to a host.
 struct GrantedLease {
     lease: Lease,
-    /// Whether the store must refuse the lease.
+    /// Whether the lease was released or replaced. The store must then refuse most changes.
     is_over: bool,
 }
 
@@ -216,13 +216,13 @@ impl World {
         }
     }
 
-    /// Changes a row under a lease. The store must refuse this change if a newer lease exists. If
-    /// the store allows the change, the model is changed too.
+    /// Changes a row under a lease. If a newer lease exists, the store must refuse this change,
+    /// except a known defect. If the store allows the change, the model is changed too.
     async fn move_row(&mut self, host: usize, index: usize, step: Step) {
         let (now, store) = (self.clock(host), &self.stores[host]);
         let lease = self.model.granted_leases[index].lease.clone();
         let until = now + jiff::SignedDuration::from_millis(LEASE_MS);
-        // Without a verdict, the step releases the lease.
+        // A step `StoreOutcome` without a verdict only releases the lease.
         let verdict = match &step {
             Step::StoreOutcome { verdict: 0, .. } => Some(RowEnd::Created(defect("1"))),
             Step::StoreOutcome { verdict: 1, .. } => {

@@ -38,7 +38,7 @@ use crate::domain::OutcomeCode;
 use crate::store::{ConnectionStore as _, EventStore as _};
 use crate::store::{PostgresSettings, PostgresStore};
 
-/// The environment variable with the address of an empty database.
+/// The environment variable with the address of the database for the tests.
 const ADDRESS_VARIABLE: &str = "TEST_POSTGRES";
 
 /// Other servers may change the rows, so defects are not cached in memory.

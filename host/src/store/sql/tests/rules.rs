@@ -3,7 +3,7 @@
 use tempfile::tempdir;
 
 use super::*;
-use crate::domain::{Decision, DefectState, FollowUpStep, Marker, OutcomeCode};
+use crate::domain::{Decision, DefectState, FollowUpKind, Marker, OutcomeCode};
 use crate::store::DefectStore as _;
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn a_run_may_store_the_same_defect_twice_but_no_other_outcome() {
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
     let created = RowEnd::Created(defect("7\0"));
-    let steps = [FollowUpStep::Attach];
+    let steps = [FollowUpKind::Attach];
     for ms in [2, 3] {
         store.store_outcome(&granted, &created, &steps, event(), at(ms)).await.unwrap();
     }

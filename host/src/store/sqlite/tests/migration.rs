@@ -1,4 +1,4 @@
-//! Tests that this version of Jackfield can use a database with the first schema.
+//! Tests that this version of Jackfield can use a database with an older schema.
 
 use std::path::PathBuf;
 
