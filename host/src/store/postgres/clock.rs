@@ -14,12 +14,15 @@ use sqlx::{Error, Row as _};
 
 use crate::domain::{Clock, SystemClock, milliseconds};
 
-/// The time from one measurement to the next, milliseconds.
+/// After this time, the clock is measured again when the writing thread is idle, milliseconds.
 const MEASUREMENT_INTERVAL_MS: u64 = 60_000;
+/// A writing thread that is never idle measures the clock this much later, after a batch,
+/// milliseconds.
+const BUSY_DELAY_MS: u64 = 240_000;
 /// The longest exchange that counts as a measurement, milliseconds. The error of a measurement is
 /// at most half of its exchange.
 const EXCHANGE_MS_MAX: u64 = 500;
-/// The time until the next measurement if an exchange was too slow, milliseconds.
+/// The shorter time that replaces `MEASUREMENT_INTERVAL_MS` after a slow exchange, milliseconds.
 const RETRY_INTERVAL_MS: u64 = 5_000;
 /// Maximum number of attempts at the first measurement.
 const FIRST_MEASUREMENT_ATTEMPTS_MAX: u32 = 5;
@@ -29,8 +32,8 @@ const FIRST_MEASUREMENT_ATTEMPTS_MAX: u32 = 5;
 pub struct DatabaseClock {
     /// The database's time at the boot of this machine, milliseconds since 1970.
     boot_time_ms: AtomicI64,
-    /// When to measure the clock again, milliseconds since the boot of this machine. 0 if the clock
-    /// was never measured.
+    /// The earliest time of the next measurement by an idle thread, milliseconds since the boot of
+    /// this machine. 0 if the clock was never measured.
     next_measurement_ms: AtomicU64,
 }
 
@@ -80,9 +83,14 @@ impl DatabaseClock {
         Err(Error::Protocol(why))
     }
 
-    /// Whether the time of the next measurement has come.
-    pub(super) fn needs_measurement(&self) -> bool {
-        since_boot_ms() >= self.next_measurement_ms.load(Ordering::Relaxed)
+    /// Whether the clock must be measured now by a thread that is idle, or that is not.
+    pub(super) fn needs_measurement(&self, is_idle: bool) -> bool {
+        self.is_due_at(since_boot_ms(), is_idle)
+    }
+
+    fn is_due_at(&self, now_ms: u64, is_idle: bool) -> bool {
+        let next_ms = self.next_measurement_ms.load(Ordering::Relaxed);
+        now_ms >= if is_idle { next_ms } else { next_ms.saturating_add(BUSY_DELAY_MS) }
     }
 }
 
@@ -109,10 +117,20 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn a_busy_thread_measures_the_clock_later_than_an_idle_one() {
+        let clock = DatabaseClock::default();
+        clock.measure_with(async || Ok(1_000_000), || 5_000).await.unwrap();
+        let next_ms = 5_000 + MEASUREMENT_INTERVAL_MS;
+        assert!(!clock.is_due_at(next_ms - 1, true) && clock.is_due_at(next_ms, true));
+        let latest_ms = next_ms + BUSY_DELAY_MS;
+        assert!(!clock.is_due_at(latest_ms - 1, false) && clock.is_due_at(latest_ms, false));
+    }
+
+    #[tokio::test]
     async fn after_a_slow_exchange_the_last_measurement_stays_in_use() {
         let clock = DatabaseClock::default();
         clock.measure_with(async || Ok(1_000_000), since_boot_ms).await.unwrap();
-        assert!(!clock.needs_measurement());
+        assert!(!clock.needs_measurement(true));
         let elapsed_ms = Cell::new(0);
         let slow_exchange = async || {
             elapsed_ms.set(elapsed_ms.get() + EXCHANGE_MS_MAX + 1);

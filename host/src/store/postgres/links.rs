@@ -135,8 +135,12 @@ impl WriteLink for WritingLink {
         self.0.disconnect();
     }
 
+    fn on_answered(&mut self) {
+        self.0.measure_clock_if_due(false);
+    }
+
     fn on_idle(&mut self) {
-        self.0.measure_clock_if_due();
+        self.0.measure_clock_if_due(true);
     }
 
     fn close(self: Box<Self>) {

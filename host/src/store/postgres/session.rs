@@ -32,7 +32,8 @@ const PREPARED_STATEMENTS_MAX: usize = 256;
 /// the transaction has failed.
 const COMMIT: &str = "SAVEPOINT operation; COMMIT";
 /// Maximum time from one statement of a transaction to the next, milliseconds. A server that stops
-/// during a transaction, or loses its network, delays the other servers for at most this time.
+/// during a transaction, or loses its network, delays the other servers for at most this time. The
+/// transaction that updates the schema has no such limit.
 const IDLE_TRANSACTION_MS: u64 = 5_000;
 
 /// The address of a database, with the options and time limits of its connections.
@@ -189,8 +190,8 @@ impl Session {
     }
 
     /// Measures the database's clock if the time of the next measurement has come.
-    pub(super) fn measure_clock_if_due(&self) {
-        if self.clock.needs_measurement() {
+    pub(super) fn measure_clock_if_due(&self, is_idle: bool) {
+        if self.clock.needs_measurement(is_idle) {
             let clock = Arc::clone(&self.clock);
             let _ = self.with_connection(async |connection| clock.measure(connection).await);
         }
