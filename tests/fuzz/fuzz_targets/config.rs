@@ -21,7 +21,8 @@ fuzz_target!(|input: &[u8]| {
         Ok(config) => {
             assert_within_bounds(&config);
             let written = to_toml(&config);
-            assert_eq!(load_config(&written, ""), Ok(config), "{written}");
+            let read_again = load_config(&written, "").expect("the written values are valid");
+            assert_eq!(to_toml(&read_again), written);
         }
         Err(error) => {
             let text = error.to_string();
@@ -52,7 +53,7 @@ fn assert_within_bounds(config: &Config) {
     assert!(config.secret_file_roots.iter().all(|root| root.is_absolute()));
 }
 
-/// Returns a TOML file with the values of a configuration.
+/// Returns a TOML file with the values of a configuration, but not for all keys.
 fn to_toml(config: &Config) -> String {
     let text = |path: &Path| Value::from(path.to_str().expect("it came from a text"));
     let paths = |paths: &[PathBuf]| paths.iter().map(|path| text(path)).collect::<Vec<_>>();
