@@ -131,13 +131,13 @@ pub(super) async fn show_defect(app: App, visitor: Visitor, Id(id): Id) -> Answe
         let href = format!("/defects/{}/{decision}", record.id);
         Action::link(&visitor, Role::Operator, label, href)
     };
+    let (release, adopt) = (action(RELEASE, "Release"), action("adopt", "Adopt").primary());
     let actions = match record.state.0 {
-        DefectState::Created => vec![action(RELEASE, "Release")],
-        DefectState::InDoubt | DefectState::Failed => vec![
-            action("adopt", "Adopt").primary(),
-            action("retry", "Retry"),
-            action("give-up", "Give up"),
-        ],
+        DefectState::Created => vec![release],
+        DefectState::Failed if record.needs_person.is_none() => vec![adopt, release],
+        DefectState::InDoubt | DefectState::Failed => {
+            vec![adopt, action("retry", "Retry"), action("give-up", "Give up")]
+        }
         _ => Vec::new(),
     };
     let decision_text =

@@ -94,3 +94,34 @@ fn a_person_can_adopt_give_up_and_release_a_defect() {
         "the release did not allow exactly one more create"
     );
 }
+
+#[test]
+fn the_page_of_a_defect_offers_only_the_decisions_that_the_store_allows() {
+    let tracker = ScriptedServer::start(|exchange| {
+        if exchange.request.is_post() { Reply::new(422, "{}") } else { Reply::json(200, "[]") }
+    });
+    let (host, connection) = Setup::new()
+        .config("[create]\nin_doubt_s = \"never\"")
+        .start_with_guest("good", json!({"url": tracker.url()}));
+    let offered_decisions = |id: &str| {
+        let page = host.client_as(host.admin_token()).get(&format!("/defects/{id}"));
+        page.assert_status(200);
+        let is_offered =
+            |decision: &&str| page.body.contains(&format!("/defects/{id}/{decision}\""));
+        ["adopt", "retry", "give-up", "release"].into_iter().filter(is_offered).collect::<Vec<_>>()
+    };
+    assert_eq!(host.create(&connection, &failed_test()).status, 502);
+    let failed = host.admin().get("/defects").expect(200)["defects"][0].clone();
+    assert_eq!((&failed["state"], &failed["needs_person"]), (&json!("failed"), &Value::Null));
+    assert_eq!(offered_decisions(failed["id"].as_str().expect("an id")), ["adopt", "release"]);
+
+    tracker.set_script(|exchange| {
+        if exchange.request.is_post() { Reply::reset() } else { Reply::json(200, "[]") }
+    });
+    let test = failed_test();
+    wait_for("the defect to be in doubt", 30, || {
+        (host.create(&connection, &test).status == 409).then_some(())
+    });
+    let id = host.defect_in_doubt().expect("a defect in doubt");
+    assert_eq!(offered_decisions(&id), ["adopt", "retry", "give-up"]);
+}

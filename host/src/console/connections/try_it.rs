@@ -70,7 +70,8 @@ pub(in crate::console) async fn try_connection(
     let connection = find_connection(&app, &visitor, &id)?.connection.id;
     let TryReport { steps, reached } =
         app.services.connections.try_connection(connection, None).await?;
-    let success_text = reached.as_deref().map(printable);
+    let has_failed = steps.iter().any(|step| step.error.is_some());
+    let success_text = reached.as_deref().filter(|_| !has_failed).map(printable);
     let result = TryResult { steps: steps.into_iter().map(step_row).collect(), success_text };
     try_page(&app, &visitor, &id, Some(result))
 }
