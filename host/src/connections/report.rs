@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::domain::{Connection, ConnectionId, FailedTest, Settings, is_host_secret};
 use crate::manifest::{Manifest, SettingError};
-use crate::report::{Report, ReportSettings, RoutingRule, SettingsProblem, TestData};
+use crate::report::{MaskSettings, Report, ReportSettings, RoutingRule, SettingsProblem, TestData};
 use crate::store::StoreError;
 
 use super::routing::first_matching_rule;
@@ -26,11 +26,12 @@ pub struct Preview {
 
 impl Connections {
     /// Renders the report of a failed test. `edit` changes the stored settings for this preview
-    /// only. Everything that valid stored settings mask is masked in any case, because some
-    /// accounts may see previews but may not change settings.
+    /// only. Everything that the stored settings mask is masked in any case, because some accounts
+    /// may see previews but may not change settings.
     ///
     /// # Errors
-    /// The connection does not exist, or some settings of the report are not valid.
+    /// The connection does not exist, some settings of the report are not valid, or the stored mask
+    /// cannot be read.
     pub async fn preview(
         &self,
         id: ConnectionId,
@@ -41,11 +42,9 @@ impl Connections {
         let active = active.ok_or(ConnectionError::Store(StoreError::NotFound("connection")))?;
         let mut object = active.connection.report.clone();
         change_members(&mut object, edit);
-        let mut settings = ReportSettings::check(&object).map_err(|problems| {
-            ConnectionError::Invalid(problems.into_iter().map(setting_error).collect())
-        })?;
-        let stored = ReportSettings::check(&active.connection.report).unwrap_or_default();
-        settings.mask.include(stored.mask);
+        let mut settings = ReportSettings::check(&object).map_err(invalid_settings)?;
+        let stored = read_mask(&active.connection.report).map_err(invalid_settings)?;
+        settings.mask.include(stored);
         let limits = self.limits(&active.connection);
         let deadline = Instant::now() + Duration::from_millis(limits.create_answer_ms);
         let source = self.deps.test_manager.source(&active, test, &limits);
@@ -59,6 +58,17 @@ impl Connections {
         let report = Report::with_notes(&settings, data, &notes);
         Ok(Preview { report, overrides: routing.settings() })
     }
+}
+
+/// Reads only the mask of stored settings, because other members may no longer be valid.
+fn read_mask(report: &Settings) -> Result<MaskSettings, Vec<SettingsProblem>> {
+    let mask = report.iter().filter(|(member, _)| *member == "mask");
+    let mask = mask.map(|(member, value)| (member.clone(), value.clone())).collect();
+    Ok(ReportSettings::read(&mask)?.mask)
+}
+
+fn invalid_settings(problems: Vec<SettingsProblem>) -> ConnectionError {
+    ConnectionError::Invalid(problems.into_iter().map(setting_error).collect())
 }
 
 /// Sets members of a JSON object; the value `None` removes a member.
@@ -110,4 +120,22 @@ pub(super) fn rule_problems(
 /// Converts an error in the settings of the report to an error of the connection.
 fn setting_error(problem: SettingsProblem) -> SettingError {
     SettingError { name: format!("report.{}", problem.member), why: problem.why }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_stored_mask_is_read_even_if_other_settings_are_no_longer_valid() {
+        let stored = |mask| {
+            let report = json!({"mask": mask, "unknown": 1, "title_template": "{{"});
+            read_mask(report.as_object().unwrap())
+        };
+        assert_eq!(stored(json!({"names": ["city"]})).unwrap().names, ["city"]);
+        assert_eq!(read_mask(&Settings::default()).unwrap(), MaskSettings::default());
+        assert!(stored(json!({"names": "city"})).is_err());
+    }
 }
