@@ -80,8 +80,13 @@ impl AttachmentPolicy {
 
     /// Returns the kinds of files that may be sent, in the order of preference.
     fn allowed_kinds(&self) -> Vec<AttachmentKind> {
-        let kinds = self.kinds.iter().filter_map(|kind| AttachmentKind::parse(kind));
-        kinds.filter(|_| self.files_max > 0).collect()
+        let mut kinds = Vec::new();
+        for kind in self.kinds.iter().filter_map(|kind| AttachmentKind::parse(kind)) {
+            if self.files_max > 0 && !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+        kinds
     }
 
     /// Selects the files for the tracker, and returns a gap for each other file of the allowed
@@ -207,6 +212,15 @@ mod tests {
 
     fn file_names(files: &[Attachment]) -> Vec<&str> {
         files.iter().map(|file| file.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_file_is_selected_once_even_if_the_policy_repeats_its_kind() {
+        let attachments = vec![new_attachment(AttachmentKind::File, "trace.zip", 5)];
+        let data = TestData { attachments, ..TestData::default() };
+        let kinds = vec!["file".to_owned(); 2];
+        let (files, gaps) = AttachmentPolicy { kinds, ..Default::default() }.select(&data, 0);
+        assert_eq!((file_names(&files), gaps), (vec!["trace.zip"], vec![]));
     }
 
     #[test]

@@ -40,8 +40,9 @@ pub struct TestReport {
     /// Gaps that are not in the rendered report, because single files or subjects could not be
     /// fetched.
     gaps_after_rendering: Mutex<Vec<Gap>>,
-    /// The number of gaps that [`Self::take_gaps`] has already returned.
-    taken_gap_count: AtomicUsize,
+    /// The numbers of gaps of the rendered report and of later gaps that [`Self::take_gaps`] has
+    /// already returned.
+    taken_gap_counts: [AtomicUsize; 2],
     /// The first gap in the fetched data. A file that the attachment policy excludes does not count
     /// as a gap.
     first_gap: Mutex<Option<Gap>>,
@@ -61,7 +62,7 @@ impl TestReport {
         read_until: Instant,
     ) -> Self {
         let (notes, rendered, taken_call_count, sent_attachments) = Default::default();
-        let (gaps_after_rendering, taken_gap_count, first_gap) = Default::default();
+        let (gaps_after_rendering, taken_gap_counts, first_gap) = Default::default();
         Self {
             test,
             settings,
@@ -72,7 +73,7 @@ impl TestReport {
             taken_call_count,
             sent_attachments,
             gaps_after_rendering,
-            taken_gap_count,
+            taken_gap_counts,
             first_gap,
         }
     }
@@ -167,6 +168,8 @@ impl TestReport {
         attachment: &Attachment,
         bytes_max: u64,
     ) -> Result<Bytes, Gap> {
+        // A file of unknown size was selected without a check of its size.
+        let bytes_max = bytes_max.min(self.settings.attachments.file_bytes_max);
         let content = self.fetch_content(attachment, bytes_max).await;
         content.inspect_err(|gap| self.record_gap(gap))
     }
@@ -231,12 +234,49 @@ impl TestReport {
     pub(super) fn take_gaps(&self, at_ms: u64, redact: impl Fn(String) -> String) -> Vec<LogLine> {
         let report_gaps = self.rendered.get().map(|report| report.data().gaps.as_slice());
         let later = self.gaps_after_rendering.lock();
-        let all_gaps: Vec<_> = report_gaps.unwrap_or_default().iter().chain(later.iter()).collect();
-        let taken_before = self.taken_gap_count.swap(all_gaps.len(), Ordering::Relaxed);
+        let [report_count, later_count] = &self.taken_gap_counts;
+        let new_of = |gaps: &[Gap], taken_count: &AtomicUsize| {
+            let taken_before = taken_count.swap(gaps.len(), Ordering::Relaxed);
+            gaps.iter().skip(taken_before).cloned().collect::<Vec<_>>()
+        };
+        let mut new_gaps = new_of(report_gaps.unwrap_or_default(), report_count);
+        new_gaps.extend(new_of(&later, later_count));
         let line = |gap: &Gap| {
             let text = format!("not in the report: {}: {}", gap.what, gap.why);
             LogLine { at_ms, level: LogLevel::Warn, message: printable(&redact(text)) }
         };
-        all_gaps.into_iter().skip(taken_before).take(GAPS_MAX).map(line).collect()
+        new_gaps.iter().take(GAPS_MAX).map(line).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use uuid::Uuid;
+
+    use crate::report::{FixedData, TestData};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_gap_is_returned_once_if_one_was_found_before_the_report_was_rendered() {
+        let test = FailedTest::new(Uuid::from_u128(1), Uuid::from_u128(2), None, None);
+        let gap = |what: &str| Gap { what: what.to_owned(), why: "it is missing".to_owned() };
+        let data =
+            TestData { gaps: vec![gap("the log"), gap("a screenshot")], ..TestData::default() };
+        let source = Arc::new(FixedData::with_ids_of(&test, data));
+        let until = Instant::now() + Duration::from_secs(5);
+        let report = TestReport::new(test, ReportSettings::default(), Some(source), until);
+        let texts = || {
+            let lines = report.take_gaps(0, |text| text);
+            lines.into_iter().map(|line| line.message).collect::<Vec<_>>()
+        };
+        report.record_gap(&gap("a file"));
+        assert_eq!(texts(), ["not in the report: a file: it is missing"]);
+        report.rendered().await;
+        let found = texts();
+        assert!(found.len() == 2 && !found.concat().contains("a file"), "{found:?}");
+        assert!(texts().is_empty());
     }
 }
