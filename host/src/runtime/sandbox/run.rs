@@ -191,16 +191,16 @@ impl Sandbox {
             PermitAnswer::Waiting(receiver) => receiver,
             PermitAnswer::QueueFull => return Err(Refusal::Overloaded),
         };
-        tokio::select! {
+        let result = tokio::select! {
             biased;
             refusal = stop.wait_for_stop() => Err(refusal),
             permit = timeout(wait, receiver) => {
-                // At the time-out, this request gives up. The next request in the queue may need
-                // fewer slots, so it may get its permit now.
-                let received = permit.inspect_err(|_| self.permits.grant_to_waiting());
-                received.ok().and_then(Result::ok).ok_or(Refusal::Overloaded)
+                permit.ok().and_then(Result::ok).ok_or(Refusal::Overloaded)
             }
-        }
+        };
+        // A request that was stopped or timed out gives up. The next request in the queue may need
+        // fewer slots, so it may get its permit now.
+        result.inspect_err(|_| self.permits.grant_to_waiting())
     }
 
     /// Executes one call in a new instance with the limits of the input.
