@@ -172,9 +172,9 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.has_ended {
-            let recorded = match self.record_before.unfinished {
-                0 => fs::remove_file(&self.file),
-                _ => write_record(&self.file, &self.record_before),
+            let recorded = match &self.record_before {
+                Record { unfinished: 0, died: None, .. } => fs::remove_file(&self.file),
+                earlier => write_record(&self.file, earlier),
             };
             self.warn_if_not_recorded(recorded);
         }
@@ -243,6 +243,16 @@ mod tests {
             0,
             "a cancelled attempt leaves no record"
         );
+    }
+
+    #[test]
+    fn a_cancelled_retry_leaves_the_record_of_the_attempt_whose_compiler_died() {
+        let folder = tempfile::tempdir().unwrap();
+        let attempts = Attempts::in_folder(folder.path());
+        attempts.begin("a", "engine", &LIMITS).unwrap().end(&over_memory_error());
+        let more_memory = CompileLimits { memory_bytes: 15_000, ..LIMITS };
+        drop(attempts.begin("a", "engine", &more_memory).unwrap());
+        assert!(attempts.begin("a", "engine", &LIMITS).is_err());
     }
 
     /// Simulates a killed server: after `forget`, the record of the attempt is not changed.
