@@ -64,8 +64,14 @@ impl SqliteStore {
         let transaction = connection.transaction()?;
         let count = reseal::reseal(&*transaction, old, new, entry)?;
         transaction.commit()?;
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        connection.close().map_err(|(_, error)| error)?;
+        // The log still contains the secrets under the old key.
+        let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        emptied.and_then(|()| connection.close().map_err(|(_, error)| error)).map_err(|error| {
+            StoreError::Unusable(format!(
+                "the secrets are encrypted with the new key now, but their old form is still on the disk \
+                 ({error}): start the server with the new key, which empties the log of the database"
+            ))
+        })?;
         Ok(count)
     }
 
