@@ -94,7 +94,11 @@ pub fn threads_problem(count: usize) -> Option<PlatformProblem> {
 
 /// Returns a problem if the database is on a file system that is not reliable enough for SQLite.
 #[must_use]
-pub fn disk_problem(data: &Path) -> Option<PlatformProblem> {
+pub fn disk_problem(config: &Config) -> Option<PlatformProblem> {
+    if config.store.is_some() {
+        return None;
+    }
+    let data = &config.data;
     let kind = unsuitable_file_system(data)?;
     Some(PlatformProblem {
         problem: format!(
@@ -189,7 +193,7 @@ pub fn blocked_files_problem(folder: &DataFolder) -> Option<PlatformProblem> {
 /// here, but by the code that checks access.
 pub(super) fn log_problems(config: &Config, space: AddressSpace) {
     let problems =
-        [address_space_problem(space), disk_problem(&config.data), memory_problem(&config.limits)];
+        [address_space_problem(space), disk_problem(config), memory_problem(&config.limits)];
     problems.iter().flatten().for_each(PlatformProblem::log);
 }
 
@@ -213,7 +217,8 @@ mod tests {
         );
         assert_eq!(threads_problem(4), None);
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(disk_problem(folder.path()), None);
+        let config = Config { data: folder.path().to_owned(), ..Config::default() };
+        assert_eq!(disk_problem(&config), None);
         assert_eq!(replaced_program_problem(&DataFolder::at(folder.path())), None);
         assert!(check_code_execution(&DataFolder::at(folder.path())).is_ok());
     }

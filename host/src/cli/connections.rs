@@ -276,16 +276,16 @@ fn print_warnings(warnings: &[String]) {
 /// Describes grants in one sentence: the origins that the connector may reach, where its secrets
 /// are sent, and whether it reads test data. If no origin is granted, the sentence says only this.
 fn describe_grants(grants: &Grants) -> String {
+    let test_data =
+        if grants.test_data { "; it may read data of failed tests from Test Manager" } else { "" };
     if grants.origins.is_empty() {
-        return "Its connector may reach no address.".to_owned();
+        return format!("Its connector may reach no address{test_data}.");
     }
     let origins: Vec<_> = grants.origins.iter().map(ToString::to_string).collect();
     let secrets = grants.secrets.iter().map(|(name, grant)| {
         format!("; the secret {name} is sent to {} {}", grant.origin, grant.place)
     });
     let secrets = printable(&secrets.collect::<String>());
-    let test_data =
-        if grants.test_data { "; it may read data of failed tests from Test Manager" } else { "" };
     format!("Its connector may reach {}{secrets}{test_data}.", origins.join(" and "))
 }
 
@@ -396,4 +396,18 @@ fn rotate_token(admin: &Client, output: Output, name: &str, grace_s: u32) -> any
     );
     output.print_result(&sentence, answer.json());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grants_are_described_even_if_no_origin_is_granted() {
+        let describe = |test_data| {
+            describe_grants(&Grants { test_data, origins: Vec::new(), secrets: [].into() })
+        };
+        assert_eq!(describe(false), "Its connector may reach no address.");
+        assert!(describe(true).contains("no address; it may read data of failed tests"));
+    }
 }

@@ -316,5 +316,8 @@ fn program_path() -> String {
     let (Ok(program), Ok(folder)) = (std::env::current_exe(), std::env::current_dir()) else {
         return "jackfield".to_owned();
     };
-    program.strip_prefix(folder).unwrap_or(&program).display().to_string()
+    match program.strip_prefix(folder) {
+        Ok(relative) => Path::new(".").join(relative).display().to_string(),
+        Err(_) => program.display().to_string(),
+    }
 }

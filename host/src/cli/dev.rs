@@ -172,7 +172,10 @@ impl DevLoop {
             InstallResult::InUse(connector) => {
                 let total = start.elapsed();
                 let since_change = changed_at.and_then(|at| at.elapsed().ok()).unwrap_or(total);
-                let connections = self.connections_of(&connector)?;
+                let connections = self.connections_of(&connector).unwrap_or_else(|error| {
+                    eprint(&format!("cannot list the connections: {}", error_line(&error)));
+                    Vec::new()
+                });
                 let needs_consent = !connections.is_empty()
                     && connections.iter().all(|it| it.needs_consent.is_some());
                 let times = VersionTimes {

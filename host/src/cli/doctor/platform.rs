@@ -2,7 +2,6 @@
 //! changes anything.
 
 use std::fs::{self, DirEntry, File};
-use std::path::Path;
 
 use crate::app;
 use crate::config::{Config, DataFolder};
@@ -22,7 +21,7 @@ pub(super) fn run_checks(config: &Config, is_running: bool) -> Vec<Finding> {
         check_memory(config),
         problem_finding("threads", app::threads_problem(THREADS_RECOMMENDED), "enough"),
         check_compiled_code(&folder),
-        check_database_disk(&config.data),
+        check_database_disk(config),
         check_program(&folder, is_running),
         check_blocked_connectors(&folder),
     ]
@@ -92,8 +91,8 @@ fn check_compiled_code(folder: &DataFolder) -> Finding {
 }
 
 /// Checks that the data folder is not on a network file system.
-fn check_database_disk(data: &Path) -> Finding {
-    problem_finding("database disk", app::disk_problem(data), "not on a network file system")
+fn check_database_disk(config: &Config) -> Finding {
+    problem_finding("database disk", app::disk_problem(config), "not on a network file system")
 }
 
 /// Checks that the program file of the server in this data folder was not replaced since its start.
