@@ -61,7 +61,7 @@ pub use event::{
 pub use event_search::{EventSearch, searchable_words};
 pub use failed_test::{FailedTest, FailedTestKey, InvalidMarker, Marker};
 pub use follow_up::{
-    DueFollowUps, FollowUp, FollowUpEnd, FollowUpRecord, FollowUpState, FollowUpKind, OnRecurrence,
+    DueFollowUps, FollowUp, FollowUpEnd, FollowUpKind, FollowUpRecord, FollowUpState, OnRecurrence,
     Recurrence,
 };
 pub use journal::{

@@ -32,8 +32,8 @@ pub use self::accounts::{
 pub use self::changes::{Change, Changes};
 pub use self::connections::{ConnectionStore, StoredConnection, StoredToken, TokenExpiry};
 pub use self::connectors::{
-    ConnectorStore, ServerReport, REMOVED_CONNECTORS_MAX, SHARED_BYTES_MAX,
-    SHARED_VERSIONS_MAX, SharedConnector, SharedFile, SharedVersion,
+    ConnectorStore, REMOVED_CONNECTORS_MAX, SHARED_BYTES_MAX, SHARED_VERSIONS_MAX, ServerReport,
+    SharedConnector, SharedFile, SharedVersion,
 };
 pub use self::counts::{
     CLOCK_DIFFERENCE_MS_MAX, CachedCounts, CountsClaim, CountsClaimed, CountsLease, CountsStore,

@@ -43,8 +43,8 @@ pub trait Connector {
     /// Returns the defects that contain the marker.
     fn find(settings: Self::Settings, marker: &str) -> Result<Vec<Defect>, Error>;
 
-    /// Counts the defects in the tracker that the settings select, also those that Jackfield did not
-    /// create.
+    /// Counts the defects in the tracker that the settings select, also those that Jackfield did
+    /// not create.
     fn count(settings: Self::Settings, project: &str) -> Result<Counts, Error>;
 }
 

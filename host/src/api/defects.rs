@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::{
-    self, DecidedDoubt, DefectState, FollowUpState, FollowUpKind, WriteClass, printable,
+    self, DecidedDoubt, DefectState, FollowUpKind, FollowUpState, WriteClass, printable,
 };
 
 use super::{EnumString, Time};
@@ -221,7 +221,7 @@ impl From<(Timestamp, String, String)> for Decision {
 impl From<&domain::FollowUpRecord> for FollowUp {
     fn from(record: &domain::FollowUpRecord) -> Self {
         Self {
-            step: EnumString(record.step),
+            step: EnumString(record.kind),
             name: Some(&record.name).filter(|name| !name.is_empty()).cloned(),
             state: EnumString(record.state),
             tries: record.tries,

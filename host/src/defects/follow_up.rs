@@ -120,7 +120,7 @@ impl LeasedDefect<'_> {
         let (mut outcome, mut comment_waits) = (Outcome::from(OutcomeCode::FollowedUp), false);
         let mut stores = TimedSteps::default();
         for step in &due.steps {
-            if step.step == FollowUpKind::Comment && comment_waits {
+            if step.kind == FollowUpKind::Comment && comment_waits {
                 continue;
             }
             let StepResult { end, code } = match &steps {
@@ -147,7 +147,7 @@ impl LeasedDefect<'_> {
                     Outcome { code, detail: printable(&format!("{}: {why}", step_label(step))) };
             }
             let is_again = matches!(end, FollowUpEnd::Again { .. });
-            comment_waits |= is_again && step.step == FollowUpKind::Reopen;
+            comment_waits |= is_again && step.kind == FollowUpKind::Reopen;
         }
         self.deps.history.record_timed_steps(self.event, stores);
         outcome
@@ -156,7 +156,7 @@ impl LeasedDefect<'_> {
 
 /// Returns the name of a step for people, who see it in the event.
 fn step_label(step: &FollowUp) -> String {
-    match step.step {
+    match step.kind {
         FollowUpKind::Attach => format!("attach {}", step.name),
         step => step.to_string(),
     }

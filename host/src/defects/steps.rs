@@ -81,7 +81,7 @@ impl<'a> DefectSteps<'a> {
     pub(super) async fn run_step(&self, step: &FollowUp) -> StepResult {
         let key = &self.current.defect.key;
         let began_at = self.leased.deps.clock.now();
-        let is_done = match step.step {
+        let is_done = match step.kind {
             FollowUpKind::Reopen if self.current.is_open => return DONE,
             FollowUpKind::Reopen => return self.reopen(step, key).await,
             FollowUpKind::ListAttachments => return self.list_missing(key).await,
@@ -101,7 +101,7 @@ impl<'a> DefectSteps<'a> {
         {
             return tried;
         }
-        match step.step {
+        match step.kind {
             FollowUpKind::Attach => self.attach(step, key).await,
             _ => self.comment(step, key).await,
         }
@@ -116,7 +116,7 @@ impl<'a> DefectSteps<'a> {
         doubt: &Doubt,
         began_at: Timestamp,
     ) -> Option<StepResult> {
-        let lacks_marker = step.step == FollowUpKind::Comment && !doubt.has_marker;
+        let lacks_marker = step.kind == FollowUpKind::Comment && !doubt.has_marker;
         let decision = match self.leased.search_waits() {
             None => EmptySearchDecision::Decided(
                 doubt.action_without_search(UnresolvableReason::NoSearch),
@@ -156,7 +156,7 @@ impl<'a> DefectSteps<'a> {
 
     /// Checks that the search finds an earlier comment of the connection. Skipped for attachments.
     async fn check_search_works(&self, step: &FollowUp, doubt: &Doubt) -> DoubtAction {
-        if step.step != FollowUpKind::Comment {
+        if step.kind != FollowUpKind::Comment {
             return doubt.action_after_control_search(Vec::new());
         }
         let id = self.active.connection.id;

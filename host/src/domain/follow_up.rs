@@ -71,7 +71,7 @@ pub struct Recurrence {
 #[derive(Debug, Clone, PartialEq)]
 pub struct FollowUp {
     /// The kind of work to do.
-    pub step: FollowUpKind,
+    pub kind: FollowUpKind,
     /// The name of the attachment; empty for the other steps.
     pub name: String,
     /// The known facts about the writes of earlier attempts; `None` if no write was sent.
@@ -123,7 +123,7 @@ pub enum FollowUpEnd {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FollowUpRecord {
     /// The kind of work, for example a comment.
-    pub step: FollowUpKind,
+    pub kind: FollowUpKind,
     /// The name of the attachment; empty for the other steps.
     pub name: String,
     /// The progress of the step.

@@ -72,9 +72,11 @@ impl RunRequests {
         let spool = RunSpool::new(&egress.spool);
         let cookies = Arc::new(Cookies::new());
         let recording_until = active.connection.recording_until;
-        let recording_until = recording_until.filter(|until| is_recording(Some(*until), clock.now()));
-        let tape_in_memory =
-            || recording_until.map(|until| Tape::Record(Arc::new(Recorder::in_memory_until(until))));
+        let recording_until =
+            recording_until.filter(|until| is_recording(Some(*until), clock.now()));
+        let tape_in_memory = || {
+            recording_until.map(|until| Tape::Record(Arc::new(Recorder::in_memory_until(until))))
+        };
         let tape = active.tape.clone().or_else(|| egress.tape.clone()).or_else(tape_in_memory);
         let secret_sources = (Arc::clone(&active), Arc::clone(&cookies));
         let record = Record::new(secret_sources, clock, limits.outbound_calls, request_deadline);

@@ -115,9 +115,8 @@ fn find_differences(servers: &[ServerReport]) -> Vec<ConnectorDifference> {
         servers.iter().flat_map(|server| server.connectors.keys()).collect();
     let mut differences = Vec::new();
     for name in names {
-        let version_at = |server: &ServerReport| {
-            (server.label.clone(), server.connectors.get(name).cloned())
-        };
+        let version_at =
+            |server: &ServerReport| (server.label.clone(), server.connectors.get(name).cloned());
         let servers: Vec<_> = servers.iter().map(version_at).collect();
         let versions: BTreeSet<_> = servers.iter().map(|(_, sha256)| sha256).collect();
         if versions.len() > 1 {

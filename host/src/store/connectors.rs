@@ -112,8 +112,5 @@ pub trait ConnectorStore: Send + Sync {
     async fn delete_server_report(&self, server: Uuid) -> Result<(), StoreError>;
     /// Returns the reports that were made at this instant or later, sorted by the name of the
     /// server.
-    async fn server_reports(
-        &self,
-        since: Timestamp,
-    ) -> Result<Vec<ServerReport>, StoreError>;
+    async fn server_reports(&self, since: Timestamp) -> Result<Vec<ServerReport>, StoreError>;
 }

@@ -11,8 +11,8 @@ use super::database::{Database, from_row, params};
 use super::defect_records::DefectRow;
 use super::unreadable::Unreadable;
 use crate::domain::{
-    ConnectionId, DefectId, Doubt, DueFollowUps, FollowUp, FollowUpEnd, FollowUpRecord,
-    FollowUpKind, Lease, Marker, StringEnum as _, WriteClass,
+    ConnectionId, DefectId, Doubt, DueFollowUps, FollowUp, FollowUpEnd, FollowUpKind,
+    FollowUpRecord, Lease, Marker, StringEnum as _, WriteClass,
 };
 use crate::store::{ControlDefect, DueDefect, DueLimits, StoreError};
 
@@ -161,7 +161,7 @@ pub(super) fn mark_sending(
         "UPDATE follow_ups SET state = 'sent', writes = writes + 1, marked = marked AND ?4,
              sent_at = ?5, updated_at = ?5
          WHERE defect_id = ?1 AND step = ?2 AND name = ?3",
-        params![lease.defect.0, step.step.as_str(), &step.name, has_marker, now.as_millisecond()],
+        params![lease.defect.0, step.kind.as_str(), &step.name, has_marker, now.as_millisecond()],
     )?;
     require_changed_row(marked)
 }
@@ -173,7 +173,7 @@ pub(super) fn unmark(db: &dyn Database, lease: &Lease, step: &FollowUp) -> Resul
         "UPDATE follow_ups SET writes = writes - 1, state = 'due'
          WHERE defect_id = ?1 AND step = ?3 AND name = ?4 AND state = 'sent'
            AND EXISTS (SELECT 1 FROM defects WHERE id = ?1 AND fence = ?2)",
-        params![lease.defect.0, lease.fence, step.step.as_str(), &step.name],
+        params![lease.defect.0, lease.fence, step.kind.as_str(), &step.name],
     )?;
     require_changed_row(unmarked)
 }
@@ -214,7 +214,7 @@ pub(super) fn end_attempt(
         params![
             lease.defect.0,
             lease.fence,
-            step.step.as_str(),
+            step.kind.as_str(),
             &step.name,
             state,
             reason,
@@ -273,7 +273,7 @@ pub(super) fn parse_records(json: &str) -> Result<Vec<FollowUpRecord>, Unreadabl
     let mut records = Vec::new();
     for (step, name, state, tries, writes, class, reason, next_at) in steps {
         records.push(FollowUpRecord {
-            step: known_word(&step, "the kind of a follow-up step")?,
+            kind: known_word(&step, "the kind of a follow-up step")?,
             name,
             state: known_word(&state, "the state of a follow-up step")?,
             tries,
@@ -285,7 +285,7 @@ pub(super) fn parse_records(json: &str) -> Result<Vec<FollowUpRecord>, Unreadabl
             next_at: time_opt(next_at)?,
         });
     }
-    records.sort_by(|a, b| (a.step as u8, &a.name).cmp(&(b.step as u8, &b.name)));
+    records.sort_by(|a, b| (a.kind as u8, &a.name).cmp(&(b.kind as u8, &b.name)));
     Ok(records)
 }
 
@@ -337,7 +337,7 @@ impl StepRow {
             has_ended: false,
         };
         Ok(FollowUp {
-            step: known_word(&self.step, "the kind of a follow-up step")?,
+            kind: known_word(&self.step, "the kind of a follow-up step")?,
             name: self.name,
             doubt: (self.writes > 0).then_some(doubt),
             tries: self.tries.saturating_add(1),

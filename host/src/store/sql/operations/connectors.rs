@@ -102,10 +102,7 @@ impl ConnectorStore for SqlStore {
         self.writer.run(Lazy, move |db| connectors::store_report(db, &loaded)).await
     }
 
-    async fn server_reports(
-        &self,
-        since: Timestamp,
-    ) -> Result<Vec<ServerReport>, StoreError> {
+    async fn server_reports(&self, since: Timestamp) -> Result<Vec<ServerReport>, StoreError> {
         self.readers.run(move |db| connectors::list_reports(db, since)).await
     }
 }

@@ -58,7 +58,9 @@ impl EventStore for SqlStore {
         until: Option<Timestamp>,
         erase: bool,
     ) -> Result<(), StoreError> {
-        self.writer.run(Durable, move |db| recordings::set_recording_until(db, id, until, erase)).await
+        self.writer
+            .run(Durable, move |db| recordings::set_recording_until(db, id, until, erase))
+            .await
     }
 
     async fn recording(&self, event: EventId) -> Result<Vec<RecordedRun>, StoreError> {

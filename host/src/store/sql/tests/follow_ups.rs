@@ -4,7 +4,7 @@ use tempfile::tempdir;
 
 use super::*;
 use crate::domain::{
-    Decision, DefectId, FollowUp, FollowUpEnd, FollowUpState, FollowUpKind, Recurrence, SearchEnd,
+    Decision, DefectId, FollowUp, FollowUpEnd, FollowUpKind, FollowUpState, Recurrence, SearchEnd,
 };
 use crate::store::DueDefect;
 use crate::store::{DefectStore as _, FollowUpStore as _};
@@ -155,7 +155,7 @@ async fn a_step_is_tried_again_after_a_pause_until_it_is_done() {
     assert_eq!(due, [DueDefect { id: row, connection: id }]);
     assert_eq!(store.due_follow_ups(at(5), vec![row], DUE_LIMITS).await.unwrap(), []);
     let (lease, step) = claim_first_step(&store, row, 5).await.unwrap();
-    assert_eq!((step.step, step.tries, &step.doubt), (FollowUpKind::Comment, 1, &None));
+    assert_eq!((step.kind, step.tries, &step.doubt), (FollowUpKind::Comment, 1, &None));
     assert_eq!(claim_first_step(&store, row, 6).await, None, "the row is leased");
     let again = FollowUpEnd::Again { sent: None, at: None, reason: "it is down".to_owned() };
     store.end_follow_up(&lease, &step, again, at(7)).await.unwrap();
@@ -217,7 +217,7 @@ async fn steps_are_returned_in_the_order_of_their_kinds_and_missing_attachments_
     let created = RowEnd::Created(defect("7"));
     store.store_outcome(&first, &created, &steps, event(), at(1)).await.unwrap();
     let due = store.claim_follow_ups(first.defect, at(2), at(9), RUN_MS).await.unwrap().unwrap();
-    let order: Vec<_> = due.steps.iter().map(|step| step.step).collect();
+    let order: Vec<_> = due.steps.iter().map(|step| step.kind).collect();
     assert_eq!(order, [FollowUpKind::Reopen, FollowUpKind::ListAttachments]);
     let missing = FollowUpEnd::Missing(vec!["b.png".to_owned(), "a.txt".to_owned()]);
     store.end_follow_up(&due.lease, &due.steps[0], FollowUpEnd::Done, at(3)).await.unwrap();
@@ -244,7 +244,7 @@ async fn a_comment_waits_until_the_defect_is_open_again_but_attachments_do_not()
     store.end_follow_up(&due.lease, &due.steps[0], later, at(3)).await.unwrap();
     store.give_back(&due.lease).await.unwrap();
     let due = store.claim_follow_ups(row, at(20_000), at(20_009), RUN_MS).await.unwrap().unwrap();
-    let steps: Vec<_> = due.steps.iter().map(|step| step.step).collect();
+    let steps: Vec<_> = due.steps.iter().map(|step| step.kind).collect();
     assert_eq!(steps, [FollowUpKind::ListAttachments]);
     store.end_follow_up(&due.lease, &due.steps[0], FollowUpEnd::Done, at(20_001)).await.unwrap();
     store.give_back(&due.lease).await.unwrap();
