@@ -16,7 +16,7 @@ use super::units;
 #[derive(Args)]
 #[command(after_help = "\
 An entry has no outcome if the server stopped before it answered the request. If refused attempts
-are repeated within an hour, one entry contains their number.
+are repeated within an hour, one entry contains the number of repeats.
 
 Examples:
   jackfield audit --object qa

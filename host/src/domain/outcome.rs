@@ -85,7 +85,7 @@ string_enum! {
         SenderRefused = "sender-refused",
         /// The connection does not accept webhooks from the client's address.
         AddressRefused = "address-refused",
-        /// The role of the account does not allow the request.
+        /// The role of the account, or its limit to some connections, does not allow the request.
         RoleTooLow = "role-too-low",
         /// A request with a session's cookie may come from another site.
         CrossSiteRequest = "cross-site-request",

@@ -99,7 +99,7 @@ pub(super) struct DefectRow {
     pub(super) run_sha256: Option<String>,
     /// The start of the waits: the end of the last write, or later.
     pub(super) wait_from: Option<i64>,
-    /// Whether the doubt has ended since the last write.
+    /// Whether the doubt has ended since the last write, or the last run sent no write.
     pub(super) settled: bool,
     /// Number of background searches, which makes the waits between them longer.
     pub(super) searches: u32,
