@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use cookie_store::{CookieStore, RawCookie};
+use cookie_store::{Cookie, CookieStore, RawCookie};
 use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 use parking_lot::Mutex;
 use url::Url;
@@ -39,9 +39,9 @@ impl Cookies {
         Self { jars: Mutex::default(), redactor: ArcSwap::from_pointee(Redactor::new([], &[])) }
     }
 
-    /// Stores the cookies that an answer sets. Ignores a cookie if the origin already has
-    /// `COOKIES_MAX` cookies, or if the stored cookies and this cookie together exceed
-    /// `COOKIE_BYTES_MAX`.
+    /// Stores the cookies that an answer sets. A cookie replaces or deletes a stored cookie with
+    /// the same name and path. Ignores a cookie if the origin already has `COOKIES_MAX` other
+    /// cookies, or if these and the cookie together exceed `COOKIE_BYTES_MAX`.
     pub(super) fn store(&self, origin: &Origin, url: &Url, headers: &HeaderMap) {
         let mut set_cookies = headers.get_all(SET_COOKIE).iter().peekable();
         if set_cookies.peek().is_none() {
@@ -55,14 +55,18 @@ impl Cookies {
             // `Secure` although its address is an http URL.
             cookie.unset_domain();
             cookie.set_secure(false);
-            let new_bytes = cookie.name().len() + cookie.value().len();
-            let kept_bytes = jar.iter_any().map(|kept| kept.name().len() + kept.value().len());
-            if jar.iter_any().count() < COOKIES_MAX
-                && kept_bytes.sum::<usize>() + new_bytes <= COOKIE_BYTES_MAX
-            {
-                // An error means that the cookie is not valid for this URL. Such a cookie is
-                // ignored.
-                let _ = jar.insert_raw(&cookie, url);
+            // An error means that the cookie is not valid for this URL.
+            let Ok(cookie) = Cookie::try_from_raw_cookie(&cookie, url) else { continue };
+            let bytes = |cookie: &Cookie<'_>| cookie.name().len() + cookie.value().len();
+            let others: Vec<_> = jar
+                .iter_unexpired()
+                .filter(|kept| kept.name() != cookie.name() || kept.path != cookie.path)
+                .map(bytes)
+                .collect();
+            let is_within_limits = others.len() < COOKIES_MAX
+                && others.iter().sum::<usize>() + bytes(&cookie) <= COOKIE_BYTES_MAX;
+            if cookie.is_expired() || is_within_limits {
+                let _ = jar.insert(cookie.into_owned(), url);
             }
         }
         self.redactor.store(Arc::new(Redactor::new(&credential_values(&jars), &[])));

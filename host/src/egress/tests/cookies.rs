@@ -86,3 +86,26 @@ async fn the_value_of_a_cookie_is_redacted_from_the_record_and_from_logs() {
     assert_eq!(calls[1].path, "/[secret]/");
     assert_eq!(run_requests.redact("id 0123456789abcdef".to_owned()), "id [secret]");
 }
+
+#[tokio::test]
+async fn a_cookie_can_be_replaced_and_deleted_when_the_origin_has_the_maximum_number() {
+    let tracker = FakeTracker::answering(|request| {
+        let mut cookies: Vec<_> = (0..50).map(|n| format!("c{n}=old")).collect();
+        if request.starts_with("GET /second") {
+            cookies =
+                ["c0=; Max-Age=0", "c1=new", "c2=; Max-Age=0", "more=1"].map(str::to_owned).into();
+        }
+        let headers: Vec<_> = cookies.iter().map(|it| ("set-cookie", it.as_str())).collect();
+        answer("200 OK", &headers, b"")
+    })
+    .await;
+    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).read_only_requests();
+    for path in ["/", "/second", "/third"] {
+        run_requests.send(get(tracker.url(path))).await.unwrap();
+    }
+    let sent = sent_cookies(&tracker)[2].clone().unwrap();
+    let cookies: Vec<_> = sent.split("; ").collect();
+    assert!(cookies.contains(&"c1=new") && cookies.contains(&"more=1"), "{sent}");
+    assert!(!cookies.iter().any(|it| it.starts_with("c0=") || it.starts_with("c2=")), "{sent}");
+    assert_eq!(cookies.len(), 49, "{sent}");
+}
