@@ -140,7 +140,7 @@ impl Mask {
         }
         for assertion in &mut data.assertions {
             self.mask_optional_text(&mut assertion.message);
-            self.mask_optional_text(&mut assertion.payload);
+            assertion.payload = assertion.payload.take().map(|text| self.mask_arguments(&text));
         }
         for line in &mut data.robot_logs {
             line.message = self.mask_text(&line.message);
@@ -150,9 +150,11 @@ impl Mask {
             self.mask_optional_text(&mut step.expected);
             self.mask_optional_text(&mut step.actual);
         }
-        for field in data.custom_fields.iter_mut().filter(|field| self.is_secret_name(&field.name))
-        {
-            field.value = MASK_TEXT.to_owned();
+        for field in &mut data.custom_fields {
+            field.value = match self.is_secret_name(&field.name) {
+                true => MASK_TEXT.to_owned(),
+                false => self.mask_text(&field.value),
+            };
         }
     }
 

@@ -28,7 +28,9 @@ pub(super) fn text_member(value: &Value, names: &[&str]) -> Option<String> {
 
 /// Returns a member as JSON text. The answer may contain the member as text or as JSON.
 pub(super) fn json_text_member(value: &Value, names: &[&str]) -> Option<String> {
-    text_member(value, names).or_else(|| find_member(value, names).map(Value::to_string))
+    let json =
+        || find_member(value, names).filter(|found| !found.is_string()).map(Value::to_string);
+    text_member(value, names).or_else(json)
 }
 
 /// Returns a member as a number that is not negative.
@@ -73,6 +75,7 @@ mod tests {
         assert_eq!(text_member(&value, &["n"]), Some("7".to_owned()));
         assert_eq!(text_member(&value, &["o"]), None);
         assert_eq!(json_text_member(&value, &["o"]), Some(r#"{"x":1}"#.to_owned()));
+        assert_eq!(json_text_member(&value, &["c"]), None);
         assert_eq!(
             (number_member(&value, &["n"]), number_member(&value, &["Name"])),
             (Some(7), None)

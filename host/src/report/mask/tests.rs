@@ -1,6 +1,6 @@
 //! Tests which values are masked, and in which texts.
 
-use crate::report::{Assertion, RobotLog, TestCaseLog};
+use crate::report::{Assertion, CustomField, RobotLog, TestCaseLog};
 
 use super::*;
 
@@ -110,4 +110,19 @@ fn included_settings_add_their_names_and_patterns() {
     settings.include(settings_with(false, "iban"));
     assert_eq!(settings.names, ["iban", "pin"]);
     assert!(settings.defaults);
+}
+
+#[test]
+fn names_apply_to_payloads_and_patterns_apply_to_custom_fields() {
+    let settings = MaskSettings { names: vec!["customer".to_owned()], ..MaskSettings::default() };
+    let payload = Some(r#"{"customer":["Ada","Bob"],"n":7}"#.to_owned());
+    let field = CustomField { name: "link".to_owned(), value: "password=hunter2".to_owned() };
+    let mut data = TestData {
+        assertions: vec![Assertion { payload, ..Assertion::default() }],
+        custom_fields: vec![field],
+        ..TestData::default()
+    };
+    Mask::new(&settings).unwrap().apply(&mut data);
+    assert_eq!(data.assertions[0].payload.as_deref(), Some(r#"{"customer":"***","n":7}"#));
+    assert_eq!(data.custom_fields[0].value, "password=***");
 }
