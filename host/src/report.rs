@@ -32,4 +32,4 @@ pub use rendered::{Field, FieldValue, Report};
 pub use routing::RoutingRule;
 pub use sample::sample_test_data;
 pub use settings::{FieldTemplate, ReportSettings, SettingsProblem};
-pub use source::TestDataSource;
+pub use source::{DownloadError, TestDataSource};

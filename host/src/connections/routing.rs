@@ -227,7 +227,7 @@ mod tests {
     use parking_lot::Mutex;
     use serde_json::{from_value, json};
 
-    use crate::report::{Attachment, Subject, sample_test_data};
+    use crate::report::{Attachment, DownloadError, Subject, sample_test_data};
 
     use super::*;
 
@@ -262,7 +262,12 @@ mod tests {
             Ok(String::new())
         }
 
-        async fn download(&self, _: &Attachment, _: u64, _: Instant) -> Result<Bytes, Gap> {
+        async fn download(
+            &self,
+            _: &Attachment,
+            _: u64,
+            _: Instant,
+        ) -> Result<Bytes, DownloadError> {
             Ok(Bytes::new())
         }
 

@@ -250,7 +250,12 @@ impl<'a> DefectSteps<'a> {
         };
         let sandbox = &self.leased.deps.sandbox;
         let run = |run, journal| sandbox.attach(run, key, number, journal, Arc::clone(&self.files));
-        self.run_write(step, Call::Attach, run).await
+        let tried = self.run_write(step, Call::Attach, run).await;
+        let sent_nothing = matches!(tried.end, FollowUpEnd::Again { sent: None, .. });
+        if sent_nothing && self.files.is_too_large(&step.name) {
+            return step_given_up("the file is larger than the connection allows".to_owned());
+        }
+        tried
     }
 
     /// Runs a call that writes. A success counts only if the host's own record of the writes does

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Attachment, Gap, Subject, TestData, TestDataSource};
+use super::{Attachment, DownloadError, Gap, Subject, TestData, TestDataSource};
 use crate::domain::{FailedTest, OutboundCall};
 
 /// The content of each attachment.
@@ -57,7 +57,7 @@ impl TestDataSource for FixedData {
         _attachment: &Attachment,
         _bytes_max: u64,
         _read_until: Instant,
-    ) -> Result<Bytes, Gap> {
+    ) -> Result<Bytes, DownloadError> {
         Ok(Bytes::from_static(ATTACHMENT_CONTENT))
     }
 

@@ -11,6 +11,15 @@ use crate::domain::OutboundCall;
 
 use super::{Attachment, Gap, Subject, TestData};
 
+/// The reason why a file could not be downloaded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DownloadError {
+    /// The file and the reason, for people.
+    pub gap: Gap,
+    /// Whether the file has more bytes than may be read, so that another attempt would fail, too.
+    pub is_too_large: bool,
+}
+
 /// Reads the data of one failed test. Each part is fetched at most once, when it is first needed. A
 /// part that cannot be fetched becomes a [`Gap`], so that a fetch never fails as a whole.
 #[async_trait]
@@ -36,7 +45,7 @@ pub trait TestDataSource: Send + Sync {
         attachment: &Attachment,
         bytes_max: u64,
         read_until: Instant,
-    ) -> Result<Bytes, Gap>;
+    ) -> Result<Bytes, DownloadError>;
 
     /// Returns the requests that were sent to Test Manager so far, so that the event can store
     /// them. The time of each request is measured from `measured_from`.

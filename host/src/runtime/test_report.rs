@@ -15,8 +15,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::domain::{FailedTest, LogLevel, LogLine, OutboundCall, printable};
 use crate::report::{
-    Attachment, AttachmentKind, Gap, Mask, Report, ReportSettings, Subject, TestData,
-    TestDataSource,
+    Attachment, AttachmentKind, DownloadError, Gap, Mask, Report, ReportSettings, Subject,
+    TestData, TestDataSource,
 };
 
 /// The report of the failed test of a run, and everything that is needed to fetch and render the
@@ -43,6 +43,8 @@ pub struct TestReport {
     /// The numbers of gaps of the rendered report and of later gaps that [`Self::take_gaps`] has
     /// already returned.
     taken_gap_counts: [AtomicUsize; 2],
+    /// The names of the attachments whose content had more bytes than allowed.
+    too_large_files: Mutex<BTreeSet<String>>,
     /// The first gap in the fetched data. A file that the attachment policy excludes does not count
     /// as a gap.
     first_gap: Mutex<Option<Gap>>,
@@ -62,7 +64,8 @@ impl TestReport {
         read_until: Instant,
     ) -> Self {
         let (notes, rendered, taken_call_count, sent_attachments) = Default::default();
-        let (gaps_after_rendering, taken_gap_counts, first_gap) = Default::default();
+        let (gaps_after_rendering, taken_gap_counts, too_large_files, first_gap) =
+            Default::default();
         Self {
             test,
             settings,
@@ -74,6 +77,7 @@ impl TestReport {
             sent_attachments,
             gaps_after_rendering,
             taken_gap_counts,
+            too_large_files,
             first_gap,
         }
     }
@@ -171,23 +175,41 @@ impl TestReport {
         // A file of unknown size was selected without a check of its size.
         let bytes_max = bytes_max.min(self.settings.attachments.file_bytes_max);
         let content = self.fetch_content(attachment, bytes_max).await;
-        content.inspect_err(|gap| self.record_gap(gap))
+        content.map_err(|DownloadError { gap, is_too_large }| {
+            self.record_gap(&gap);
+            if is_too_large {
+                self.too_large_files.lock().insert(attachment.name.clone());
+            }
+            gap
+        })
+    }
+
+    /// Whether the content of the attachment with this name had more bytes than allowed when it was
+    /// fetched.
+    pub(crate) fn is_too_large(&self, name: &str) -> bool {
+        self.too_large_files.lock().contains(name)
     }
 
     /// Returns the content of an attachment, without recording a gap.
-    async fn fetch_content(&self, attachment: &Attachment, bytes_max: u64) -> Result<Bytes, Gap> {
-        let what = || format!("the file {:?}", attachment.name);
+    async fn fetch_content(
+        &self,
+        attachment: &Attachment,
+        bytes_max: u64,
+    ) -> Result<Bytes, DownloadError> {
+        let error = |why: String, is_too_large| DownloadError {
+            gap: Gap { what: format!("the file {:?}", attachment.name), why },
+            is_too_large,
+        };
         if attachment.kind == AttachmentKind::RobotLog {
             let log = self.rendered().await.robot_log();
             if log.len() as u64 > bytes_max {
-                let why = format!("it has more than {bytes_max} bytes");
-                return Err(Gap { what: what(), why });
+                return Err(error(format!("it has more than {bytes_max} bytes"), true));
             }
             return Ok(Bytes::copy_from_slice(log.as_bytes()));
         }
         match &self.source {
             Some(source) => source.download(attachment, bytes_max, self.read_until).await,
-            None => Err(Gap { what: what(), why: "Test Manager is not set up".to_owned() }),
+            None => Err(error("Test Manager is not set up".to_owned(), false)),
         }
     }
 
@@ -253,21 +275,77 @@ impl TestReport {
 mod tests {
     use std::time::Duration;
 
+    use async_trait::async_trait;
     use uuid::Uuid;
 
     use crate::report::{FixedData, TestData};
 
     use super::*;
 
+    /// A source whose files all have more bytes than may be read. It stores the limits.
+    #[derive(Default)]
+    struct LargeFiles(Mutex<Vec<u64>>);
+
+    #[async_trait]
+    impl TestDataSource for LargeFiles {
+        async fn fetch(&self, _: &BTreeSet<Subject>, _: Instant) -> TestData {
+            TestData::default()
+        }
+
+        async fn subject_json(&self, _: Subject, _: Instant) -> Result<String, Gap> {
+            Ok(String::new())
+        }
+
+        async fn download(
+            &self,
+            file: &Attachment,
+            bytes_max: u64,
+            _: Instant,
+        ) -> Result<Bytes, DownloadError> {
+            self.0.lock().push(bytes_max);
+            let gap = Gap { what: file.name.clone(), why: "it is too large".to_owned() };
+            Err(DownloadError { gap, is_too_large: file.name == "large.zip" })
+        }
+
+        fn calls(&self, _: Instant) -> Vec<OutboundCall> {
+            Vec::new()
+        }
+    }
+
+    fn failed_test() -> FailedTest {
+        FailedTest::new(Uuid::from_u128(1), Uuid::from_u128(2), None, None)
+    }
+
+    fn new_report(source: Arc<dyn TestDataSource>) -> TestReport {
+        let until = Instant::now() + Duration::from_secs(5);
+        TestReport::new(failed_test(), ReportSettings::default(), Some(source), until)
+    }
+
+    #[tokio::test]
+    async fn a_file_of_unknown_size_has_the_limit_of_one_file() {
+        let source = Arc::new(LargeFiles::default());
+        let report = new_report(Arc::<LargeFiles>::clone(&source));
+        for name in ["large.zip", "other.zip"] {
+            let file = Attachment {
+                kind: AttachmentKind::File,
+                source_id: name.to_owned(),
+                name: name.to_owned(),
+                media_type: "application/zip".to_owned(),
+                size: None,
+            };
+            assert!(report.attachment_content(&file, u64::MAX).await.is_err());
+        }
+        let file_bytes_max = ReportSettings::default().attachments.file_bytes_max;
+        assert_eq!(*source.0.lock(), [file_bytes_max; 2]);
+        assert!(report.is_too_large("large.zip") && !report.is_too_large("other.zip"));
+    }
+
     #[tokio::test]
     async fn each_gap_is_returned_once_if_one_was_found_before_the_report_was_rendered() {
-        let test = FailedTest::new(Uuid::from_u128(1), Uuid::from_u128(2), None, None);
         let gap = |what: &str| Gap { what: what.to_owned(), why: "it is missing".to_owned() };
-        let data =
-            TestData { gaps: vec![gap("the log"), gap("a screenshot")], ..TestData::default() };
-        let source = Arc::new(FixedData::with_ids_of(&test, data));
-        let until = Instant::now() + Duration::from_secs(5);
-        let report = TestReport::new(test, ReportSettings::default(), Some(source), until);
+        let gaps = vec![gap("the log"), gap("a screenshot")];
+        let data = TestData { gaps, ..TestData::default() };
+        let report = new_report(Arc::new(FixedData::with_ids_of(&failed_test(), data)));
         let texts = || {
             let lines = report.take_gaps(0, |text| text);
             lines.into_iter().map(|line| line.message).collect::<Vec<_>>()

@@ -21,7 +21,7 @@ pub(super) async fn download_content(
     deadline: Instant,
 ) -> Result<Bytes, Failure> {
     if let Some(size) = attachment.size.filter(|size| *size > bytes_max) {
-        return Err(Failure::Other(format!(
+        return Err(Failure::TooLarge(format!(
             "the file has {size} bytes, and at most {bytes_max} may be read"
         )));
     }

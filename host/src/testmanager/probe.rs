@@ -175,7 +175,7 @@ async fn try_log(context: &Arc<FetchContext>, test: &FailedTest, deadline: Insta
         // The screenshot may be on another origin, and its download shows whether the connection
         // permits that origin.
         let downloaded = source.download(screenshot, SCREENSHOT_BYTES_MAX, deadline).await;
-        data.gaps.extend(downloaded.err());
+        data.gaps.extend(downloaded.err().map(|error| error.gap));
     }
     let log = source.parts().get_or_fetch(&context.client(deadline)?, Subject::TestCaseLog).await?;
     Ok(Some(describe_data(&data, &log.value)))

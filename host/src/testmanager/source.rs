@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::domain::{FailedTest, OutboundCall};
-use crate::report::{Attachment, Gap, Subject, TestData, TestDataSource};
+use crate::report::{Attachment, DownloadError, Gap, Subject, TestData, TestDataSource};
 
 use super::failure::Failure;
 use super::parts::Parts;
@@ -97,7 +97,7 @@ impl TestDataSource for TestSource {
         attachment: &Attachment,
         bytes_max: u64,
         read_until: Instant,
-    ) -> Result<Bytes, Gap> {
+    ) -> Result<Bytes, DownloadError> {
         let content = download::download_content(
             &self.context,
             &self.parts,
@@ -105,7 +105,10 @@ impl TestDataSource for TestSource {
             bytes_max,
             read_until,
         );
-        content.await.map_err(|failure| gap(&format!("the file {:?}", attachment.name), &failure))
+        content.await.map_err(|failure| DownloadError {
+            gap: gap(&format!("the file {:?}", attachment.name), &failure),
+            is_too_large: matches!(failure, Failure::TooLarge(_)),
+        })
     }
 
     fn calls(&self, measured_from: Instant) -> Vec<OutboundCall> {

@@ -38,7 +38,7 @@ async fn a_redirect_to_another_origin_must_be_allowed_and_gets_no_credentials() 
         .source(&setup.active_connection())
         .download(&screenshot(), 100, test_deadline())
         .await;
-    let gap = refused.unwrap_err();
+    let gap = refused.unwrap_err().gap;
     assert!(gap.what.contains("end.png"), "{gap:?}");
     for part in [&files.origin(), "--test-manager-asset-origin"] {
         assert!(gap.why.contains(part), "{part} in {}", gap.why);
@@ -68,7 +68,8 @@ async fn a_redirect_url_that_contains_the_token_is_refused() {
         .source(&setup.active_connection())
         .download(&screenshot(), 100, test_deadline())
         .await
-        .unwrap_err();
+        .unwrap_err()
+        .gap;
     assert!(!gap.why.contains(TOKEN), "{gap:?}");
     assert_eq!(files.requests().len(), 0);
 }
@@ -88,12 +89,12 @@ async fn a_file_that_cannot_be_read_becomes_a_gap() {
         let server = server.await;
         let setup = Setup::new(&server);
         let source = setup.source(&setup.active_connection());
-        let gap = source.download(&screenshot(), 100_000, test_deadline()).await.unwrap_err();
+        let gap = source.download(&screenshot(), 100_000, test_deadline()).await.unwrap_err().gap;
         assert!(gap.why.contains(expected), "{expected} in {}", gap.why);
         let with_size = Attachment { size: Some(200 << 20), ..screenshot() };
         let requests_before = server.requests().len();
-        let gap = source.download(&with_size, 100_000, test_deadline()).await.unwrap_err();
-        assert!(gap.why.contains("209715200 bytes"), "{gap:?}");
+        let error = source.download(&with_size, 100_000, test_deadline()).await.unwrap_err();
+        assert!(error.gap.why.contains("209715200 bytes") && error.is_too_large, "{error:?}");
         assert_eq!(
             server.requests().len(),
             requests_before,
