@@ -13,11 +13,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
-use crate::domain::{Call, ConnectionId, ConnectorName};
+use crate::domain::{Call, ConnectionId, ConnectorName, Refusal};
 
 /// The number of runs of a connection must be lower than this factor times the number of runs that
 /// its connector has left. A connector has no such factor: it may use as many slots and runs as it
@@ -173,6 +175,33 @@ impl Permits {
         PermitAnswer::Waiting(receiver)
     }
 
+    /// Waits for a permit, at most for the time `wait`, and until `stopped` returns a refusal.
+    ///
+    /// # Errors
+    /// The refusal of `stopped`; `Overloaded` after the time, or if the queue is full.
+    pub(super) async fn wait_for_permit(
+        self: &Arc<Self>,
+        request: PermitRequest,
+        wait: Duration,
+        stopped: impl Future<Output = Refusal>,
+    ) -> Result<Permit, Refusal> {
+        let receiver = match self.request_permit(request) {
+            PermitAnswer::Granted(permit) => return Ok(permit),
+            PermitAnswer::Waiting(receiver) => receiver,
+            PermitAnswer::QueueFull => return Err(Refusal::Overloaded),
+        };
+        let result = tokio::select! {
+            biased;
+            refusal = stopped => Err(refusal),
+            permit = timeout(wait, receiver) => {
+                permit.ok().and_then(Result::ok).ok_or(Refusal::Overloaded)
+            }
+        };
+        // This request has given up. The next request in the queue may need fewer slots, so it may
+        // get its permit now.
+        result.inspect_err(|_| self.grant_to_waiting())
+    }
+
     pub(super) fn capacity(&self) -> Capacity {
         self.capacity
     }
@@ -202,9 +231,8 @@ impl Permits {
         }
     }
 
-    /// Grants free permits to waiting requests. A caller that gives up at its time-out also calls
-    /// this function, because the next requests in its queue may need fewer slots.
-    pub(super) fn grant_to_waiting(self: &Arc<Self>) {
+    /// Grants free permits to waiting requests.
+    fn grant_to_waiting(self: &Arc<Self>) {
         let mut state = self.state.lock();
         let mut granted = Vec::new();
         while let Some(Waiter { request, sender, grants_after_wait_at_arrival, .. }) =

@@ -186,3 +186,23 @@ fn a_caller_that_gives_up_does_not_keep_a_permit_and_too_many_requests_are_refus
     assert!(granted_permit(ask(2)).is_some());
     assert!(permits.state.lock().groups.is_empty());
 }
+
+#[tokio::test]
+async fn a_stopped_request_lets_the_next_one_begin_that_needs_fewer_slots() {
+    let permits = Permits::new(CPU_CAPACITY);
+    let lane = lane("a", 1, Call::Create);
+    let _running = granted_permit(permits.request_permit(request(lane.clone(), 1))).unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let stopped = async move { stopped.await.unwrap() };
+    let wait = Duration::from_secs(60);
+    let first = permits.wait_for_permit(request(lane.clone(), 2), wait, stopped);
+    let second = async {
+        let next = permits.wait_for_permit(request(lane, 1), wait, std::future::pending());
+        let mut next = std::pin::pin!(next);
+        assert!(futures_util::poll!(&mut next).is_pending());
+        stop.send(Refusal::Overloaded).unwrap();
+        next.await
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert!(first.is_err() && second.is_ok());
+}

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cpu_time::Metered;
@@ -22,7 +22,7 @@ use crate::runtime::component::{Connector, LoadedComponent};
 use crate::runtime::execution::{Execution, FinishedRun, StopSignals};
 use crate::runtime::guest::GuestInput;
 use crate::runtime::instance::{CallResult, GuestInstance, new_store};
-use crate::runtime::permits::{Lane, Permit, PermitAnswer, PermitRequest};
+use crate::runtime::permits::{Lane, Permit, PermitRequest};
 use crate::runtime::poll_permits::PermittedPolls;
 use crate::runtime::test_report::TestReport;
 use crate::telemetry::TraceParent;
@@ -186,21 +186,7 @@ impl Sandbox {
         stop: StopSignals<'_>,
     ) -> Result<Permit, Refusal> {
         stop.check()?;
-        let receiver = match self.permits.request_permit(request) {
-            PermitAnswer::Granted(permit) => return Ok(permit),
-            PermitAnswer::Waiting(receiver) => receiver,
-            PermitAnswer::QueueFull => return Err(Refusal::Overloaded),
-        };
-        let result = tokio::select! {
-            biased;
-            refusal = stop.wait_for_stop() => Err(refusal),
-            permit = timeout(wait, receiver) => {
-                permit.ok().and_then(Result::ok).ok_or(Refusal::Overloaded)
-            }
-        };
-        // A request that was stopped or timed out gives up. The next request in the queue may need
-        // fewer slots, so it may get its permit now.
-        result.inspect_err(|_| self.permits.grant_to_waiting())
+        self.permits.wait_for_permit(request, wait, stop.wait_for_stop()).await
     }
 
     /// Executes one call in a new instance with the limits of the input.
