@@ -34,8 +34,8 @@ pub struct RotationResult {
 ///
 /// # Errors
 /// A server uses the folder, the old key is missing or wrong, or the disk failed. After an error,
-/// the old key stays valid, unless only a key file could not be moved. Then the database is sealed
-/// with the new key.
+/// the old key stays valid, unless only a key file could not be moved, or the log of the database
+/// could not be emptied. Then the database is sealed with the new key.
 pub async fn rotate_key(data: &Path) -> anyhow::Result<RotationResult> {
     let folder = DataFolder::at(data);
     let database = folder.database();

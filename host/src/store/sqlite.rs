@@ -51,7 +51,8 @@ impl SqliteStore {
     /// old key sealed are overwritten in the file, and the write-ahead log is emptied.
     ///
     /// # Errors
-    /// As [`Self::open`], or a secret cannot be opened. In both cases no secret is changed.
+    /// As [`Self::open`], or a secret cannot be opened. In both cases no secret is changed. If the
+    /// log cannot be emptied, all secrets are already sealed with the new key.
     pub fn reseal(
         path: &Path,
         old: &Sealer,
@@ -65,13 +66,19 @@ impl SqliteStore {
         let count = reseal::reseal(&*transaction, old, new, entry)?;
         transaction.commit()?;
         // The log still contains the secrets under the old key.
-        let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        emptied.and_then(|()| connection.close().map_err(|(_, error)| error)).map_err(|error| {
-            StoreError::Unusable(format!(
+        let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let reason = match connection.query_row(checkpoint, [], |row| row.get::<_, bool>(0)) {
+            Ok(false) => None,
+            Ok(true) => Some("another program reads the database".to_owned()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(reason) = reason {
+            return Err(StoreError::Unusable(format!(
                 "the secrets are encrypted with the new key now, but their old form is still on the disk \
-                 ({error}): start the server with the new key, which empties the log of the database"
-            ))
-        })?;
+                 ({reason}): start the server with the new key, and stop it once"
+            )));
+        }
+        connection.close().map_err(|(_, error)| error)?;
         Ok(count)
     }
 

@@ -103,6 +103,17 @@ async fn a_key_rotation_seals_every_secret_with_the_new_key_or_none() {
     let stored = store.connections().await.unwrap().remove(0).secrets.remove("api-key").unwrap();
     assert_eq!(new.open_sealed(&place, &stored).unwrap().reveal(), "hunter2");
 
+    // Another program reads the file, so the old form of the secrets stays on the disk.
+    store.close().await;
+    let reader = rusqlite::Connection::open(&path).unwrap();
+    reader.execute_batch("BEGIN; SELECT * FROM meta").unwrap();
+    let why = SqliteStore::reseal(&path, &new, &old, audit_entry(3)).unwrap_err().to_string();
+    assert!(why.contains("still on the disk") && why.contains("stop it once"), "{why}");
+    reader.execute_batch("COMMIT").unwrap();
+    assert!(SqliteStore::is_sealed_with(&path, &old).unwrap());
+    assert_eq!(SqliteStore::reseal(&path, &old, &new, audit_entry(4)).unwrap(), 1);
+    let store = SqliteStore::open(&path, &new).unwrap();
+
     // A secret that cannot be opened stops the rotation.
     let mut bad = stored_connection("bad");
     bad.secrets = [("api-key".to_owned(), Sealed(vec![0; 64]))].into();
