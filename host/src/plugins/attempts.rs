@@ -147,7 +147,8 @@ impl Record {
 }
 
 impl Attempt {
-    /// Records how the attempt ended. If the compiler did not die, the record is deleted.
+    /// Records how the attempt ended. An attempt without a result of the compiler does not count.
+    /// If the compiler ended without dying, the record is deleted.
     pub(super) fn end<T>(mut self, result: &Result<T, CompileError>) {
         self.has_ended = true;
         let recorded = match result {
@@ -155,9 +156,18 @@ impl Attempt {
                 let died = Some(error.to_string());
                 write_record(&self.file, &Record { unfinished: 0, died, ..self.record.clone() })
             }
+            Err(error) if error.may_be_temporary() => self.restore_earlier_record(),
             _ => fs::remove_file(&self.file),
         };
         self.warn_if_not_recorded(recorded);
+    }
+
+    /// Restores the record from before the attempt.
+    fn restore_earlier_record(&self) -> io::Result<()> {
+        match &self.record_before {
+            Record { unfinished: 0, died: None, .. } => fs::remove_file(&self.file),
+            earlier => write_record(&self.file, earlier),
+        }
     }
 
     /// Logs a warning if the end of the attempt could not be recorded.
@@ -172,11 +182,7 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.has_ended {
-            let recorded = match &self.record_before {
-                Record { unfinished: 0, died: None, .. } => fs::remove_file(&self.file),
-                earlier => write_record(&self.file, earlier),
-            };
-            self.warn_if_not_recorded(recorded);
+            self.warn_if_not_recorded(self.restore_earlier_record());
         }
     }
 }
@@ -253,6 +259,9 @@ mod tests {
         let more_memory = CompileLimits { memory_bytes: 15_000, ..LIMITS };
         drop(attempts.begin("a", "engine", &more_memory).unwrap());
         assert!(attempts.begin("a", "engine", &LIMITS).is_err());
+        let retry = attempts.begin("a", "engine", &more_memory).unwrap();
+        retry.end::<()>(&Err(CompileError::NoThread));
+        assert!(attempts.begin("a", "engine", &LIMITS).is_err(), "no compiler was started");
     }
 
     /// Simulates a killed server: after `forget`, the record of the attempt is not changed.
