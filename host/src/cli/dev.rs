@@ -172,19 +172,22 @@ impl DevLoop {
             InstallResult::InUse(connector) => {
                 let total = start.elapsed();
                 let since_change = changed_at.and_then(|at| at.elapsed().ok()).unwrap_or(total);
-                let connections = self.connections_of(&connector).unwrap_or_else(|error| {
-                    eprint(&format!("cannot list the connections: {}", error_line(&error)));
-                    Vec::new()
+                let connections = self.connections_of(&connector);
+                let needs_consent = connections.as_ref().is_ok_and(|all| {
+                    !all.is_empty() && all.iter().all(|it| it.needs_consent.is_some())
                 });
-                let needs_consent = !connections.is_empty()
-                    && connections.iter().all(|it| it.needs_consent.is_some());
                 let times = VersionTimes {
                     since_change: since_change.max(total),
                     build_time,
                     load_time: total.saturating_sub(build_time),
                 };
                 self.print_version(&connector, needs_consent, &times);
-                self.print_next_steps(&connector, &connections);
+                match connections {
+                    Ok(connections) => self.print_next_steps(&connector, &connections),
+                    Err(error) => {
+                        eprint(&format!("cannot list the connections: {}", error_line(&error)));
+                    }
+                }
                 Ok(())
             }
         }

@@ -92,7 +92,11 @@ fn check_compiled_code(folder: &DataFolder) -> Finding {
 
 /// Checks that the data folder is not on a network file system.
 fn check_database_disk(config: &Config) -> Finding {
-    problem_finding("database disk", app::disk_problem(config), "not on a network file system")
+    let ok = match &config.store {
+        Some(_) => "not checked: the store is in PostgreSQL",
+        None => "not on a network file system",
+    };
+    problem_finding("database disk", app::disk_problem(config), ok)
 }
 
 /// Checks that the program file of the server in this data folder was not replaced since its start.
