@@ -14,7 +14,7 @@ mod report;
 mod routing;
 mod test_manager;
 mod try_connection;
-mod unstored;
+mod unstored_connection;
 mod validation;
 mod wanted;
 mod webhook_auth;
@@ -49,7 +49,7 @@ pub use report::Preview;
 pub use routing::{RoutedTest, RoutingRecord};
 pub use test_manager::TestManagerEdit;
 pub use try_connection::TryReport;
-pub use unstored::{UnstoredConnection, activate_unstored};
+pub use unstored_connection::{UnstoredConnection, activate_unstored};
 pub use wanted::{ConnectionEdit, IssuedToken, MappedKind, NewConnection};
 pub use webhook_auth::WebhookAuthEdit;
 

@@ -35,7 +35,7 @@ impl Error {
         Self::new(ErrorCode::Unsupported, message)
     }
 
-    /// Adds the name of the setting that a person must change.
+    /// Adds the name of the setting that the error is about.
     pub fn with_setting(self, setting: &str) -> Self {
         Self { setting: Some(setting.to_owned()), ..self }
     }

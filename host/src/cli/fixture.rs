@@ -46,8 +46,8 @@ pub(super) struct Arguments {
     /// The new folder
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
-    /// The run of the event, if it has several [default: the only run, or the run of the event's
-    /// kind]
+    /// The call whose last run is written [default: the only call of the event, or the call of the
+    /// event's kind]
     #[arg(long, value_parser = PossibleValuesParser::new(call_names()))]
     call: Option<String>,
 }

@@ -117,7 +117,7 @@ pub struct WriteRecord {
     pub request_line: String,
     /// The result of the write.
     pub answer: WriteAnswer,
-    /// The time when the exchange ended.
+    /// The time when `answer` was set last: the end of the exchange, once it has ended.
     pub ended_at: Timestamp,
 }
 

@@ -223,7 +223,7 @@ impl RunRequests {
     ) -> Result<Answer, ExchangeError> {
         let origin = &write.outbound.origin;
         if connection.idle_since.elapsed() >= IDLE_FOR_WRITE_MAX {
-            // The connection was idle too long before and during the commit. So the tracker may
+            // With the time of the commit, the connection was idle for too long. So the tracker may
             // already be closing the connection.
             (connection, request) = self.reconnect(write.outbound).await?;
         }

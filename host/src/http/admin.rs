@@ -73,7 +73,8 @@ pub(crate) async fn status(
     })
 }
 
-/// Converts a difference between the servers of one database for the answers of the API.
+/// Converts a connector of which the servers of one database use different versions to its type in
+/// the admin API.
 fn to_api_difference(difference: plugins::ConnectorDifference) -> ConnectorDifference {
     let server_version = |(server, sha256)| ServerVersion { server, sha256 };
     let servers = difference.servers.into_iter().map(server_version).collect();

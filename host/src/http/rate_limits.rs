@@ -50,7 +50,7 @@ pub(super) struct RateLimits {
 /// The rate that a request of a connection counts against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RateKind {
-    /// A Create Defect request.
+    /// A request that is or may be a Create Defect request.
     Create,
     /// Any other request, such as Defect KPIs.
     Other,

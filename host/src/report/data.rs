@@ -304,11 +304,11 @@ pub struct Attachment {
     pub size: Option<u64>,
 }
 
-/// A part of the data or a file that is missing or incomplete, and the reason.
+/// A file, or some parts of the data, missing or incomplete, and the reason.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gap {
-    /// The part or the file, such as "the robot's log".
+    /// The file or the parts, such as "the robot's log".
     pub what: String,
     /// The reason, as the second half of a sentence: "Test Manager answered 403".
     pub why: String,

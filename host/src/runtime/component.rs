@@ -250,8 +250,8 @@ impl Connector {
         })
     }
 
-    /// Counts a run that has ended. If all runs so far have failed, logs a warning at the numbers
-    /// of runs in [`REPORTED_FAULT_COUNTS`].
+    /// Counts a run that has ended. If every run so far was a fault of the connector, and the
+    /// number of runs is in [`REPORTED_FAULT_COUNTS`], logs a warning.
     pub(super) fn count_run<T>(&self, outcome: &Result<T, Refusal>) {
         self.run_count.fetch_add(1, Ordering::Relaxed);
         let Err(Refusal::ConnectorFault(fault)) = outcome else { return };

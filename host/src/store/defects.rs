@@ -210,9 +210,9 @@ pub trait DefectStore {
     /// Releases a lease without changing the row's state. Durable. `Fenced` if the lease was lost.
     async fn give_back(&self, lease: &Lease) -> Result<(), StoreError>;
     /// Allows a leased row to create another defect, because the defect of the row `closed_row` is
-    /// closed or deleted. Returns false if another row has the latest defect of the test case, or
-    /// if another failure was allowed to create one and has not finished. The caller must then
-    /// claim again. Durable. `Fenced` if the lease was lost.
+    /// closed, deleted or out of reach. Returns false if another row has the latest defect of the
+    /// test case, or if another failure was allowed to create one and has not finished. The caller
+    /// must then claim again. Durable. `Fenced` if the lease was lost.
     async fn allow_create_anew(
         &self,
         lease: &Lease,

@@ -110,7 +110,7 @@ fn the_page_of_a_defect_offers_only_the_decisions_that_the_store_allows() {
             |decision: &&str| page.body.contains(&format!("/defects/{id}/{decision}\""));
         ["adopt", "retry", "give-up", "release"].into_iter().filter(is_offered).collect::<Vec<_>>()
     };
-    assert_eq!(host.create(&connection, &failed_test()).status, 502);
+    host.create(&connection, &failed_test()).assert_status(422);
     let failed = host.admin().get("/defects").expect(200)["defects"][0].clone();
     assert_eq!((&failed["state"], &failed["needs_person"]), (&json!("failed"), &Value::Null));
     assert_eq!(offered_decisions(failed["id"].as_str().expect("an id")), ["adopt", "release"]);

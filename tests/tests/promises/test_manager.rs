@@ -269,16 +269,19 @@ fn a_try_names_the_step_to_test_manager_that_failed_and_the_fix() {
 #[test]
 fn the_page_of_a_try_shows_a_failure_if_test_manager_cannot_be_reached() {
     let (host, tracker) = start_host();
-    let files = start_file_server();
-    create_connection(&host, &connection_body(&tracker, &start_test_manager(&files)));
-    let path = format!("/connections/{}/try", host.connection("qa")["id"].as_str().expect("an id"));
+    let settings = json!({"url": tracker.url(), "target": tracker.url() + "/x"});
+    let qa = host.add_connection("qa", "calls", settings, json!({}));
+    let path = format!("/connections/{}/try", qa.id);
     let form = [("content-type", "application/x-www-form-urlencoded")];
-    let try_page = || host.client_as(host.admin_token()).send("POST", &path, &form, b"");
-    assert!(try_page().body.contains("It works"), "{:?}", try_page());
-    let edit = json!({"test_manager": {"base_url": jackfield_tests::unreachable_url()}});
+    let try_page = || host.client_as(host.admin_token()).send("POST", &path, &form, b"").body;
+    let page = try_page();
+    assert!(page.contains("It works"), "{page}");
+    let url = jackfield_tests::unreachable_url();
+    let test_manager = json!({"base_url": url, "token_url": url, "client_id": "jackfield"});
+    let edit = json!({"test_manager": test_manager, "test_manager_client_secret": CLIENT_SECRET});
     host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
     let page = try_page();
-    assert!(page.body.contains("The try failed") && !page.body.contains("It works"), "{page:?}");
+    assert!(page.contains("The try failed") && !page.contains("It works"), "{page}");
 }
 
 /// A try must notice that Test Manager no longer shows the project, so a try does not use the

@@ -379,7 +379,8 @@ declare module 'jackfield:connector/settings@0.1.0' {
    */
   export function get(key: string): string | undefined;
   /**
-   * Returns all settings as one JSON object.
+   * Returns one JSON object with every key for which `get` returns a value. Each value keeps its
+   * JSON type.
    */
   export function all(): string;
 }

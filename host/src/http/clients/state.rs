@@ -19,7 +19,8 @@ pub(super) struct OpenConnections {
     next_key: u64,
     /// Idle connections of unknown clients, in the order in which they became idle.
     pub(super) unknown_idle: BTreeMap<u64, IdleConnection>,
-    /// Idle connections of known clients and of proxies, in the order in which they became idle.
+    /// Idle connections of proxies and of known clients, which have sent a valid credential, in the
+    /// order in which they became idle.
     known_idle: BTreeMap<u64, IdleConnection>,
     /// Number of connections in `unknown_idle`, for each address.
     idle_counts: HashMap<IpAddr, usize>,

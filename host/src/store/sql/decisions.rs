@@ -63,7 +63,7 @@ fn check_allowed(row: &DefectRow, decision: &Decision, now: Timestamp) -> Result
     }
     let required = match decision {
         Decision::Adopt(_) => "in doubt or failed",
-        Decision::Retry | Decision::GiveUp => "in doubt",
+        Decision::Retry | Decision::GiveUp => "in doubt, or failed and needs a person",
         Decision::Release => "created or failed: resolve it with adopt, retry or give-up first",
     };
     conflict(format!(

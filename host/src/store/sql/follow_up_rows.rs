@@ -304,7 +304,8 @@ struct StepRow {
     forbidden: bool,
     /// Whether each write contained the marker.
     marked: bool,
-    /// The start of the waits, milliseconds since 1970: the end of the last write, or later.
+    /// The instant from which the waits ([`crate::domain::Waits`]) are counted, milliseconds since
+    /// 1970: the end of the last write, or later.
     wait_from: Option<i64>,
     updated_at: i64,
 }

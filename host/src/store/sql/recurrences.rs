@@ -79,8 +79,8 @@ fn read_latest_created_row(
 }
 
 /// Allows a leased row to create another defect, because the defect of the row `closed_row` is
-/// closed or deleted. Returns false if another row has the latest defect of the test case, or if
-/// another failure was allowed to create one and has not finished.
+/// closed, deleted or out of reach. Returns false if another row has the latest defect of the test
+/// case, or if another failure was allowed to create one and has not finished.
 pub(super) fn allow_create_anew(
     db: &dyn Database,
     lease: &Lease,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jackfield_tests::{Connection, Postgres, Setup, TestHost, wait_for};
 
 use crate::load::{Load, Outcome, RequestKind};
-use crate::postgres_wire::{CountingRelay, MessageCounts};
+use crate::postgres_wire::{CountingRelay, WireCounts};
 use crate::report::{Figure, Unit};
 use crate::rounds::{Effort, rate_figure};
 use crate::scaling::MANY_RUNS_CONFIG;
@@ -163,7 +163,7 @@ struct Costs {
     /// The CPU time of the database.
     database_cpu_ms: u64,
     /// The statements and round trips of all servers together.
-    counts: MessageCounts,
+    counts: WireCounts,
 }
 
 impl Costs {

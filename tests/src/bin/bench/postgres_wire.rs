@@ -24,7 +24,7 @@ struct Counters {
 
 /// How many statements and round trips all clients together have made.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct MessageCounts {
+pub(crate) struct WireCounts {
     pub(crate) statements: u64,
     /// How many messages Sync or Query the clients have sent. PostgreSQL answers each of them.
     pub(crate) round_trips: u64,
@@ -51,9 +51,9 @@ impl CountingRelay {
         self.port
     }
 
-    pub(crate) fn counts(&self) -> MessageCounts {
+    pub(crate) fn counts(&self) -> WireCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        MessageCounts {
+        WireCounts {
             statements: read(&self.counters.statements),
             round_trips: read(&self.counters.round_trips),
         }
@@ -147,11 +147,7 @@ mod tests {
             bytes.chunks(size).for_each(|bytes| counter.read(bytes));
             let counters = Arc::clone(&counter.counters);
             let counted = CountingRelay { port: 0, counters }.counts();
-            assert_eq!(
-                counted,
-                MessageCounts { statements: 3, round_trips: 2 },
-                "pieces of {size}"
-            );
+            assert_eq!(counted, WireCounts { statements: 3, round_trips: 2 }, "pieces of {size}");
         }
     }
 }

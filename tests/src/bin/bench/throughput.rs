@@ -1,5 +1,6 @@
 //! Measures the requests per second of Jackfield and of the native handler, in alternating rounds.
-//! The measurement `peers` also measures the peers, in the same rounds.
+//! The measurement `peers` also measures other servers, such as `wasmtime serve` and fastify, in
+//! the same rounds.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
