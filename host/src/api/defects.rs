@@ -115,7 +115,7 @@ pub struct FollowUp {
     pub state: EnumString<FollowUpState>,
     /// The number of tries of this step so far.
     pub tries: u32,
-    /// The number of write requests that were sent for this step.
+    /// The number of write requests that were sent for this step, or may have been.
     pub writes: u32,
     /// The highest class of the step's write requests. From the lowest to the highest, the classes
     /// are `refused`, `unclear`, `open` and `acknowledged`. `null` if no request has a class.

@@ -31,8 +31,8 @@ pub(super) struct ServerArgs {
         value_name = "URL"
     )]
     base: Option<String>,
-    /// Read the admin token from this file [default: $JACKFIELD_ADMIN_TOKEN, then the file
-    /// admin-token of the data folder]
+    /// Read the admin token from this file [default: the token is the value of
+    /// JACKFIELD_ADMIN_TOKEN, or is read from the file admin-token of the data folder]
     #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// The data folder of the server [default: data; for demo a temporary folder]

@@ -77,7 +77,8 @@ pub enum UnresolvableReason {
     /// The tracker answered one of the writes with 403, and the connection has no other defect with
     /// which the search can be tested.
     Forbidden,
-    /// The search finds none of these defects, which were created in the same way.
+    /// The search cannot be trusted: it finds none of these known defects, or none of the known
+    /// comments at them.
     ControlNotFound(Vec<String>),
     /// The search failed, and waiting does not help.
     SearchFailed(String),

@@ -153,10 +153,11 @@ pub(super) fn build_request(
         let host = HeaderValue::from_str(&authority).map_err(|error| invalid(error.into()))?;
         headers.insert(HOST, host);
     }
-    if let Some(authorization) = connection.proxy.as_ref().and_then(|proxy| proxy.0.clone()) {
+    let proxy = connection.forwarding_proxy.as_ref();
+    if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization.clone()) {
         headers.insert(PROXY_AUTHORIZATION, authorization);
     }
-    let uri = match (&connection.sender, &connection.proxy) {
+    let uri = match (&connection.sender, proxy) {
         (Sender::Http1(_), None) => path,
         // HTTP/2 and proxies need the absolute form.
         _ => {

@@ -81,7 +81,11 @@ impl Pool {
                 Sender::Http2(sender) if sender.is_ready() => {
                     let shared = Sender::Http2(sender.clone());
                     connections.push(connection);
-                    return Some(HttpConnection { sender: shared, proxy: None, idle_since });
+                    return Some(HttpConnection {
+                        sender: shared,
+                        forwarding_proxy: None,
+                        idle_since,
+                    });
                 }
                 _ => {}
             }

@@ -272,7 +272,11 @@ impl RunRequests {
     pub(super) async fn connect(&self, origin: &Origin) -> Result<HttpConnection, HttpError> {
         if self.is_replay() {
             let idle_since = Instant::now();
-            return Ok(HttpConnection { sender: Sender::Recorded, proxy: None, idle_since });
+            return Ok(HttpConnection {
+                sender: Sender::Recorded,
+                forwarding_proxy: None,
+                idle_since,
+            });
         }
         let caller = self.active.caller_for(origin);
         let connecting = self.egress.dialer.connect(origin, caller, self.request_deadline);

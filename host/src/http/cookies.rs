@@ -36,7 +36,7 @@ pub(super) struct RequestCookies {
     is_https: bool,
     /// Whether the server is not below a path, so that its cookies have the path `/`. The prefix
     /// `__Host-` requires this path.
-    is_whole_host: bool,
+    has_root_path: bool,
 }
 
 impl RequestCookies {
@@ -45,7 +45,7 @@ impl RequestCookies {
         let host = authority(request.headers(), request.uri());
         let is_public_url = public.is_some_and(|url| host == Some(url.authority()));
         let is_https = request_client_of(request).is_https || is_public_url;
-        Self { is_https, is_whole_host: config.path_prefix().is_empty() }
+        Self { is_https, has_root_path: config.path_prefix().is_empty() }
     }
 
     /// The scheme that the browser uses: `https` or `http`.
@@ -84,7 +84,7 @@ impl RequestCookies {
 
     /// The name of a cookie with the prefix.
     fn name(self, cookie: Cookie) -> String {
-        let prefix = match (self.is_https, self.is_whole_host) {
+        let prefix = match (self.is_https, self.has_root_path) {
             (true, true) => "__Host-",
             (true, false) => "__Secure-",
             (false, _) => "",

@@ -80,7 +80,7 @@ pub struct DueLimits {
 pub struct ControlDefect {
     /// The marker that the defect or the comment in the tracker contains.
     pub marker: Marker,
-    /// The defect's key in the tracker, for people.
+    /// The defect's key in the tracker. A search for a comment uses it, too.
     pub key: String,
 }
 

@@ -65,24 +65,26 @@ pub(crate) struct Dialer {
 /// A network connection that is ready for a request.
 pub(crate) struct HttpConnection {
     pub(crate) sender: Sender,
-    /// The header for a proxy to which requests are sent with absolute URLs; absent without a
-    /// proxy, and through a tunnel of the proxy.
-    pub(crate) proxy: Option<ProxyAuth>,
+    /// The proxy that forwards the requests of this connection, so that they need absolute URLs.
+    /// `None` if there is no proxy, or if the proxy only opens a tunnel.
+    pub(crate) forwarding_proxy: Option<ForwardingProxy>,
     /// The time since which no request has used this connection.
     pub(crate) idle_since: Instant,
 }
 
-/// The header `Proxy-Authorization` for a proxy that forwards plain HTTP; absent if the proxy's URL
-/// has no user.
+/// A proxy that forwards plain HTTP.
 #[derive(Clone)]
-pub(crate) struct ProxyAuth(pub(crate) Option<HeaderValue>);
+pub(crate) struct ForwardingProxy {
+    /// The header `Proxy-Authorization`; `None` if the proxy's URL has no user.
+    pub(crate) authorization: Option<HeaderValue>,
+}
 
 impl HttpConnection {
     /// Explains an answer that the proxy itself sent because it refused to forward the request.
     /// Returns `None` for a status other than 407, and without such a proxy.
     pub(crate) fn explain_proxy_refusal(&self, status: u16) -> Option<String> {
-        let proxy = self.proxy.as_ref().filter(|_| status == 407)?;
-        let why = ProxyError::authentication(proxy.0.as_ref());
+        let proxy = self.forwarding_proxy.as_ref().filter(|_| status == 407)?;
+        let why = ProxyError::authentication(proxy.authorization.as_ref());
         Some(format!("the proxy of HTTP_PROXY: {why}"))
     }
 }
@@ -183,14 +185,14 @@ impl Dialer {
         let until = until.min(Instant::now() + CONNECT_TIME_MAX);
         let route = self.route(caller, origin, until).await?;
         let stream = self.open_stream(caller, origin, &route, until).await?;
-        let proxy = match route {
+        let forwarding_proxy = match route {
             Route::Proxy(proxy) if !origin.is_https() => {
-                Some(ProxyAuth(proxy.authorization.clone()))
+                Some(ForwardingProxy { authorization: proxy.authorization.clone() })
             }
             _ => None,
         };
         let sender = self.negotiate(caller, origin, stream, until).await?.sender;
-        Ok(HttpConnection { sender, proxy, idle_since: Instant::now() })
+        Ok(HttpConnection { sender, forwarding_proxy, idle_since: Instant::now() })
     }
 
     /// Chooses the proxy for an origin. Without a proxy, resolves and checks its addresses.

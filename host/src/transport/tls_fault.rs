@@ -5,7 +5,7 @@ use std::io;
 
 use rustls::CertificateError::{
     BadSignature, Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet,
-    NotValidYetContext, UnknownIssuer,
+    NotValidYetContext, UnknownIssuer, UnsupportedSignatureAlgorithmForPublicKeyContext,
 };
 use rustls::Error;
 
@@ -33,8 +33,11 @@ impl TlsFault {
         let cause = error.get_ref()?.downcast_ref::<Error>()?;
         let Error::InvalidCertificate(refused) = cause else { return Some(Self::Handshake) };
         Some(match refused {
-            // `BadSignature`: a trusted authority has the same name, but another key.
-            UnknownIssuer | BadSignature => Self::UnknownAuthority,
+            // The last two: a trusted authority has the same name as the issuer, but did not sign
+            // the certificate.
+            UnknownIssuer
+            | BadSignature
+            | UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => Self::UnknownAuthority,
             NotValidForName | NotValidForNameContext { .. } => Self::OtherName,
             Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. } => {
                 Self::OutsideValidity

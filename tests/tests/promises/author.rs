@@ -209,7 +209,8 @@ fn start_server_with_connector(project: &Project, file: &str) -> TestHost {
     host
 }
 
-/// Checks the answers that `jackfield invoke` gets from the connector with the recording.
+/// Checks the answers of the connector to `jackfield invoke --replay`, where a recording answers
+/// the connector's requests in place of the tracker.
 fn assert_answers_from_recording(project: &Project, file: &str) {
     let answer = |call: &str, options: &[&str]| {
         let recording = format!("recording/{call}");

@@ -181,8 +181,9 @@ impl State {
         }
     }
 
-    /// Replaces each fence by 1 if it equals the row's fence, and by 0 if not. No rule uses more
-    /// than this difference, and without the replacement there would be infinitely many states.
+    /// Replaces each fence by 1 if it equals the row's fence, and by 0 if not. This loses
+    /// nothing, because the model only compares a fence with the row's fence. Without the
+    /// replacement, there would be infinitely many states.
     pub(super) fn normalise_fences(&mut self) {
         let current = std::mem::replace(&mut self.row.fence, 1);
         for runner in &mut self.runners {
