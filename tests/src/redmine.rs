@@ -219,14 +219,17 @@ impl Project {
         self.redmine.client().json("DELETE", &path, &json!({})).assert_status(204);
     }
 
-    /// Closes an issue.
+    /// Closes an issue. Tries again if Redmine fails, because on a busy machine its SQLite database
+    /// may be locked for longer than Redmine waits.
     ///
     /// # Panics
-    /// If Redmine refuses the request.
+    /// If Redmine refuses the request, or fails three times.
     pub fn close(&self, issue: u64) {
         let path = format!("/issues/{issue}.json");
         let body = json!({"issue": {"status_id": 5}});
-        self.redmine.client().json("PUT", &path, &body).assert_status(204);
+        let send = || self.redmine.client().json("PUT", &path, &body);
+        let mut answers = (0..2).map(|_| send()).filter(|answer| answer.status != 500);
+        answers.next().unwrap_or_else(send).assert_status(204);
     }
 }
 
