@@ -41,7 +41,8 @@ impl Cookies {
 
     /// Stores the cookies that an answer sets. A cookie replaces or deletes a stored cookie with
     /// the same name and path. Ignores a cookie if the origin already has `COOKIES_MAX` other
-    /// cookies, or if these and the cookie together exceed `COOKIE_BYTES_MAX`.
+    /// cookies, or if these and the cookie together exceed `COOKIE_BYTES_MAX`. Deleted cookies
+    /// count, too: they stay in memory, so that their values are still redacted.
     pub(super) fn store(&self, origin: &Origin, url: &Url, headers: &HeaderMap) {
         let mut set_cookies = headers.get_all(SET_COOKIE).iter().peekable();
         if set_cookies.peek().is_none() {
@@ -59,7 +60,7 @@ impl Cookies {
             let Ok(cookie) = Cookie::try_from_raw_cookie(&cookie, url) else { continue };
             let bytes = |cookie: &Cookie<'_>| cookie.name().len() + cookie.value().len();
             let others: Vec<_> = jar
-                .iter_unexpired()
+                .iter_any()
                 .filter(|kept| kept.name() != cookie.name() || kept.path != cookie.path)
                 .map(bytes)
                 .collect();
