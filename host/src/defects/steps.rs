@@ -253,7 +253,9 @@ impl<'a> DefectSteps<'a> {
         let tried = self.run_write(step, Call::Attach, run).await;
         let sent_nothing = matches!(tried.end, FollowUpEnd::Again { sent: None, .. });
         if sent_nothing && self.files.is_too_large(&step.name) {
-            return step_given_up("the file is larger than the connection allows".to_owned());
+            return step_given_up(
+                "the file is larger than `file_bytes_max` or a request may be".to_owned(),
+            );
         }
         tried
     }
