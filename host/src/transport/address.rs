@@ -185,7 +185,7 @@ fn classify(ip: IpAddr) -> AddressClass {
 
 fn classify_v4(ip: Ipv4Addr) -> AddressClass {
     match ip.octets() {
-        [0, ..] => AddressClass::Forbidden("it is the unspecified address"),
+        [0, ..] => AddressClass::Forbidden("it is in 0.0.0.0/8, which is no destination"),
         [127, ..] => AddressClass::Loopback,
         [169, 254, ..] => {
             AddressClass::Forbidden("it is a link-local address, where cloud metadata services are")

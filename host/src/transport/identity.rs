@@ -114,10 +114,25 @@ impl PresentedIdentity {
         self.is_requested.load(Ordering::Relaxed)
     }
 
-    /// Returns whether there is a client certificate to present.
-    pub(crate) fn has_certificate(&self) -> bool {
-        self.identity.is_some()
+    /// Returns what the handshake did with the client certificate until now.
+    pub(crate) fn certificate_use(&self) -> CertificateUse {
+        match (self.is_requested(), &self.identity) {
+            (false, _) => CertificateUse::NotRequested,
+            (true, None) => CertificateUse::Missing,
+            (true, Some(_)) => CertificateUse::Presented,
+        }
     }
+}
+
+/// What a handshake did with the client certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CertificateUse {
+    /// The server has not requested a client certificate, so none was sent.
+    NotRequested,
+    /// The server requested a client certificate, and the connection has none.
+    Missing,
+    /// The server requested the client certificate, and the host sent it.
+    Presented,
 }
 
 impl ResolvesClientCert for PresentedIdentity {

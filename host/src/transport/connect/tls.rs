@@ -58,9 +58,7 @@ pub(crate) async fn handshake(
     let presented = Arc::new(PresentedIdentity::new(identity));
     let mut config = config.clone();
     config.client_auth_cert_resolver = Arc::clone(&presented) as _;
-    let failed = |error: io::Error| {
-        TlsError(explain(&error, presented.is_requested(), presented.has_certificate()))
-    };
+    let failed = |error: io::Error| TlsError(explain(&error, presented.certificate_use()));
     let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
     let mut stream = connecting.await.map_err(failed)?;
     let is_certificate_requested = presented.is_requested();

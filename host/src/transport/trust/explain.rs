@@ -7,16 +7,16 @@ use rustls::{
     AlertDescription, CertificateError, Error, InvalidMessage, OtherError, PeerIncompatible,
 };
 
-/// Explains a failed handshake. `is_requested` is true if the server requested a client
-/// certificate, and `was_sent` is true if the connection has a client certificate, which the host
-/// sends only on request.
-pub(crate) fn explain(error: &io::Error, is_requested: bool, was_sent: bool) -> String {
+use crate::transport::identity::CertificateUse;
+
+/// Explains a failed handshake.
+pub(crate) fn explain(error: &io::Error, certificate: CertificateUse) -> String {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
-        return explain_end_of_stream(error, is_requested, was_sent);
+        return explain_end_of_stream(error, certificate);
     };
     match tls {
         Error::InvalidCertificate(CertificateError::Other(OtherError(why))) => why.to_string(),
-        Error::AlertReceived(alert) => explain_alert(*alert, is_requested, was_sent),
+        Error::AlertReceived(alert) => explain_alert(*alert, certificate),
         Error::InvalidMessage(
             InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
         )
@@ -29,7 +29,7 @@ pub(crate) fn explain(error: &io::Error, is_requested: bool, was_sent: bool) -> 
     }
 }
 
-fn explain_alert(alert: AlertDescription, is_requested: bool, was_sent: bool) -> String {
+fn explain_alert(alert: AlertDescription, certificate: CertificateUse) -> String {
     let name = format!("{alert:?}");
     match alert {
         AlertDescription::CertificateRequired => no_client_certificate(),
@@ -41,7 +41,9 @@ fn explain_alert(alert: AlertDescription, is_requested: bool, was_sent: bool) ->
         AlertDescription::ProtocolVersion => {
             format!("the server supports neither TLS 1.2 nor TLS 1.3 (alert {name}); update it")
         }
-        _ if is_requested && !was_sent => format!("{} (alert {name})", no_client_certificate()),
+        _ if certificate == CertificateUse::Missing => {
+            format!("{} (alert {name})", no_client_certificate())
+        }
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::CertificateRevoked
@@ -50,7 +52,7 @@ fn explain_alert(alert: AlertDescription, is_requested: bool, was_sent: bool) ->
         | AlertDescription::UnknownCA
         | AlertDescription::AccessDenied
         | AlertDescription::DecryptError
-            if was_sent =>
+            if certificate == CertificateUse::Presented =>
         {
             format!(
                 "the server refused this connection's client certificate (alert {name}); set one that it \
@@ -83,22 +85,38 @@ fn explain_incompatibility(why: &PeerIncompatible) -> String {
 }
 
 /// Explains a stream that ended without a TLS alert.
-fn explain_end_of_stream(error: &io::Error, is_requested: bool, was_sent: bool) -> String {
+fn explain_end_of_stream(error: &io::Error, certificate: CertificateUse) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof
         | io::ErrorKind::ConnectionReset
         | io::ErrorKind::BrokenPipe => {
-            let certificate = match (is_requested, was_sent) {
-                (true, false) => {
-                    "; it requested a client certificate, and this connection has none"
+            let cause = match certificate {
+                CertificateUse::Missing => {
+                    "it requested a client certificate, and this connection has none"
                 }
-                (true, true) => "; it may have refused this connection's client certificate",
-                _ => {
-                    "; is this the port of https://, and does a firewall or the server allow this machine?"
+                CertificateUse::Presented => {
+                    "it may have refused this connection's client certificate"
+                }
+                CertificateUse::NotRequested => {
+                    "is this the port of https://, and does a firewall or the server allow this machine?"
                 }
             };
-            format!("the server closed the connection during the TLS handshake{certificate}")
+            format!("the server closed the connection during the TLS handshake; {cause}")
         }
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_was_not_requested_is_never_named_as_refused() {
+        let alert = AlertDescription::AccessDenied;
+        let explain = |certificate| explain_alert(alert, certificate);
+        assert!(explain(CertificateUse::NotRequested).contains("ended the handshake"));
+        assert!(explain(CertificateUse::Missing).contains("requires a client certificate"));
+        assert!(explain(CertificateUse::Presented).contains("refused this connection's client"));
     }
 }

@@ -169,9 +169,9 @@ impl SentCertificates<'_> {
 
     fn explain_other_key(&self) -> String {
         format!(
-            "the server's certificate{} is not signed by the key that its issuer, {}, has here; that \
-             may be the key of an older authority with the same name: replace its certificate in \
-             `extra_ca_file`. Supported are {SUPPORTED_ALGORITHMS}",
+            "the server's certificate{} is not signed by the key that its issuer, {}, has in the \
+             trusted certificates; they may contain an older authority with the same name: replace \
+             it in `extra_ca_file`. The supported algorithms are {SUPPORTED_ALGORITHMS}",
             parenthesized_subject(self.server_certificate()),
             self.server_certificate().map_or_else(String::new, Certificate::issuer)
         )
