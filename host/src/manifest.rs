@@ -11,6 +11,7 @@ mod demands;
 mod formats;
 mod grants;
 mod keywords;
+mod pattern;
 mod place;
 mod rules;
 mod schema;

@@ -4,7 +4,7 @@
 //! As in JSON Schema, a keyword applies only to values of its own type. An error describes which
 //! values are allowed. An error never contains the entered value, which may be confidential.
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 use serde_json::{Map, Number, Value};
 
 use super::SchemaError;
@@ -13,9 +13,7 @@ use super::compare::{
 };
 use super::formats::{FORMATS, Format};
 use super::keywords;
-
-/// Maximum memory of one compiled `pattern`, and of its cache of transitions, bytes each.
-const PATTERN_BYTES_MAX: usize = 256 * 1024;
+use super::pattern::compile_pattern;
 
 /// The types that the keyword `type` may contain.
 const JSON_TYPES: &[JsonType] = &[
@@ -96,7 +94,7 @@ impl Rule {
             "enum" => Self::compile_enum(read_array(value)?),
             "const" => Self::Const(value.clone()),
             "format" => Self::Format(read_format(value)?),
-            "pattern" => Self::Pattern(compile_pattern(value)?),
+            "pattern" => Self::Pattern(compile_pattern(read_string(value)?)?),
             "minLength" => Self::MinLength(read_count(value)?),
             "maxLength" => Self::MaxLength(read_count(value)?),
             "minimum" => Self::Minimum(read_number(value)?),
@@ -230,54 +228,6 @@ fn read_format(value: &Value) -> Result<&'static Format, SchemaError> {
         let names: Vec<_> = FORMATS.iter().map(|format| format.name).collect();
         SchemaError::new(format!("must be one of {}", names.join(", ")))
     })
-}
-
-/// Compiles a pattern. The regex crate searches in linear time, and its memory is limited.
-fn compile_pattern(value: &Value) -> Result<Regex, SchemaError> {
-    let regex = RegexBuilder::new(&rewrite_ecma_pattern(read_string(value)?))
-        .size_limit(PATTERN_BYTES_MAX)
-        .dfa_size_limit(PATTERN_BYTES_MAX)
-        .build();
-    regex.map_err(|error| match error {
-        regex::Error::CompiledTooBig(max) => {
-            SchemaError::new(format!("is too large: compiled, it needs more than {max} bytes"))
-        }
-        _ => SchemaError::new(
-            "is not a valid regular expression; look-around and back-references are not supported",
-        ),
-    })
-}
-
-/// Rewrites the parts of a pattern that often mean something else in the dialect of the regex crate
-/// than in ECMA-262, the dialect of JSON Schema. In ECMA-262, `\d` and `\w` match only ASCII, and
-/// `[`, `&` and `~` in a character class are plain characters.
-fn rewrite_ecma_pattern(pattern: &str) -> String {
-    let mut rewritten = String::with_capacity(pattern.len());
-    let mut characters = pattern.chars();
-    let mut is_in_class = false;
-    while let Some(character) = characters.next() {
-        match character {
-            '\\' => match characters.next() {
-                Some('d') => rewritten.push_str("[0-9]"),
-                Some('D') => rewritten.push_str("[^0-9]"),
-                Some('w') => rewritten.push_str("[0-9A-Za-z_]"),
-                Some('W') => rewritten.push_str("[^0-9A-Za-z_]"),
-                escaped => {
-                    rewritten.push('\\');
-                    rewritten.extend(escaped);
-                }
-            },
-            '[' | '&' | '~' if is_in_class => {
-                rewritten.push('\\');
-                rewritten.push(character);
-            }
-            _ => {
-                is_in_class = character == '[' || is_in_class && character != ']';
-                rewritten.push(character);
-            }
-        }
-    }
-    rewritten
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ pub(super) struct DeclaredSetting {
     pub(super) label: String,
     /// The requirements that an entered value must meet.
     pub(super) rules: Rules,
-    /// Whether the value is a base address (`jackfield:origin`).
+    /// Whether the value is an address to which the connector sends requests (`jackfield:origin`).
     pub(super) is_origin: bool,
     /// Whether the schema lists the allowed values (`const`, `enum`), so that a person cannot
     /// choose other values.
