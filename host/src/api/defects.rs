@@ -65,13 +65,16 @@ pub struct DefectRecord {
     pub generation: u32,
     /// The state of the row, such as `created` or `in-doubt`.
     pub state: EnumString<DefectState>,
+    /// Whether a person released the row: the next request for the failed test creates another
+    /// defect, in a row of its own.
+    pub released: bool,
     /// The marker: the search word that the connector stores in the tracker's record.
     pub marker: String,
     /// The defect in the tracker; `null` while no defect is known.
     pub defect: Option<Defect>,
     /// The reason why the create failed or is in doubt; `null` otherwise.
     pub reason: Option<String>,
-    /// The number of write requests that were sent in this generation.
+    /// The number of write requests of this generation that were sent, or may have been.
     pub writes: u32,
     /// The highest class of the write requests of this generation. From the lowest to the highest,
     /// the classes are `refused`, `unclear`, `open` and `acknowledged`. `null` if no request has a
@@ -82,7 +85,7 @@ pub struct DefectRecord {
     /// The decision of a person that the next Create Defect request carries out; `null` if there is
     /// no such decision.
     pub decided: Option<EnumString<DecidedDoubt>>,
-    /// The id of the last event that changed the row.
+    /// The id of the last event that claimed the row for a request or stored an outcome in it.
     pub event: Option<Uuid>,
     /// The time at which the last write request was sent; `null` if the last run sent no write
     /// request.
@@ -93,7 +96,8 @@ pub struct DefectRecord {
     pub created_at: Time,
     /// The time of the last change of the row.
     pub updated_at: Time,
-    /// The end of the current run's lease; `null` if no run leases the row.
+    /// The end of a run's lease, which may be in the past; `null` if no run has leased the row
+    /// since its last outcome or decision.
     pub leased_until: Option<Time>,
     /// The decisions of people about this defect, oldest first.
     pub decisions: Vec<Decision>,
@@ -192,6 +196,7 @@ impl DefectRecord {
             link_to_test_case_log: record.test.link.clone(),
             generation: record.generation,
             state: EnumString(record.state),
+            released: record.is_released,
             marker: record.marker.to_string(),
             defect: record.defect.as_ref().map(Defect::from),
             reason: record.reason.as_deref().map(printable),

@@ -114,7 +114,9 @@ struct DefectPage {
     changed_at: RelativeTime,
     /// The time and a description of each decision about the defect.
     decisions: Vec<(RelativeTime, String)>,
-    /// The buttons for decisions. The store refuses a decision that is not allowed.
+    /// The end of the lease, while a run is working on the defect.
+    in_work_until: Option<RelativeTime>,
+    /// The buttons for the decisions that the store allows.
     actions: Vec<Action>,
 }
 
@@ -132,7 +134,9 @@ pub(super) async fn show_defect(app: App, visitor: Visitor, Id(id): Id) -> Answe
         Action::link(&visitor, Role::Operator, label, href)
     };
     let (release, adopt) = (action(RELEASE, "Release"), action("adopt", "Adopt").primary());
+    let leased_until = record.leased_until.filter(|until| until.0 > visitor.now);
     let actions = match record.state.0 {
+        _ if record.released || leased_until.is_some() => Vec::new(),
         DefectState::Created => vec![release],
         DefectState::Failed if record.needs_person.is_none() => vec![adopt, release],
         DefectState::InDoubt | DefectState::Failed => {
@@ -147,6 +151,7 @@ pub(super) async fn show_defect(app: App, visitor: Visitor, Id(id): Id) -> Answe
         state: state_badge(&record),
         created_at: when(record.created_at.0),
         changed_at: when(record.updated_at.0),
+        in_work_until: leased_until.map(|until| when(until.0)),
         decisions: record.decisions.iter().map(decision_text).collect(),
         actions,
         record,
@@ -154,7 +159,7 @@ pub(super) async fn show_defect(app: App, visitor: Visitor, Id(id): Id) -> Answe
 }
 
 /// Returns the title of a defect's page: the key and the title of the defect in the tracker. If no
-/// defect is known, it is the id of the test case.
+/// defect is known, the title contains the id of the test case.
 fn page_title(record: &DefectRecord) -> String {
     match &record.defect {
         Some(defect) => format!("{} {}", defect.key, defect.title),

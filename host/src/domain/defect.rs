@@ -75,7 +75,8 @@ string_enum! {
     /// A person's decision about a defect in doubt. The decision is valid until the next create.
     pub enum DecidedDoubt {
         /// Do not wait for `create.in_doubt_s`. The next click after the index delay searches, and
-        /// creates the defect if this search finds none, or at once if no search is possible.
+        /// creates the defect if this search finds none. If no search is possible, the next click
+        /// creates the defect at once.
         Retry = "retry",
         /// The tracker does not have the defect. The next click does the same as after
         /// [`Self::Retry`], and also creates the defect if its search fails for a reason that is
@@ -85,7 +86,8 @@ string_enum! {
 }
 
 /// The right to change one row until the instant `until`. Each change passes the fence of the lease
-/// to the store. The store refuses a change with an older fence.
+/// to the store. If the row has a newer fence, the store refuses every change except storing a
+/// known defect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// The row that the lease protects.
@@ -106,8 +108,7 @@ pub enum Claimed {
         lease: Lease,
         /// The search word that the connector stores in the tracker's record.
         marker: Marker,
-        /// The number of the generation: 1, plus 1 for each time that a person requested another
-        /// defect.
+        /// The generation: 1, plus 1 for each time that a person requested another defect.
         generation: u32,
     },
     /// A write was sent, or may have been sent. The caller runs `find` under this lease, and
@@ -198,14 +199,14 @@ pub enum RowEnd {
         /// The row of the first failure, which stores the original defect.
         original: DefectId,
     },
-    /// The run returned no defect.
+    /// The run created no defect, or it is not certain that the run created one.
     NotCreated(NotCreated),
 }
 
-/// The end of a run that returned no defect.
+/// The end of a run without a confirmed defect.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NotCreated {
-    /// Explains why the run returned no defect.
+    /// Explains why the run has no confirmed defect.
     pub refusal: Refusal,
     /// The writes of the run; absent if none was sent.
     pub sent: Option<SentWrites>,
@@ -315,12 +316,14 @@ pub struct DefectRecord {
     pub connection: ConnectionId,
     /// The failed test that the row belongs to.
     pub test: FailedTest,
-    /// The number of the generation: 1, plus 1 for each time that a person requested another
-    /// defect.
+    /// The generation: 1, plus 1 for each time that a person requested another defect.
     pub generation: u32,
     /// The last stored state; a run may be in progress.
     pub state: DefectState,
-    /// The marker that the connector stored in the tracker.
+    /// Whether a person released the row: the next request for the failed test creates another
+    /// defect, in a row of its own.
+    pub is_released: bool,
+    /// The marker that the connector stores in the tracker, in the record or in a comment.
     pub marker: Marker,
     /// The defect in the tracker; absent while it is not known.
     pub defect: Option<Defect>,
@@ -342,7 +345,7 @@ pub struct DefectRecord {
     pub event: Option<EventId>,
     /// The time when the last write was sent; absent if the last run sent none.
     pub sent_at: Option<Timestamp>,
-    /// The time when the last write ended; absent if that is not known.
+    /// When the last write ended, or the latest time at which it may have ended; absent if unknown.
     pub write_ended_at: Option<Timestamp>,
     /// The time of the first claim of the failed test in this generation.
     pub created_at: Timestamp,

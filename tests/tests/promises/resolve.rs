@@ -113,7 +113,13 @@ fn the_page_of_a_defect_offers_only_the_decisions_that_the_store_allows() {
     host.create(&connection, &failed_test()).assert_status(422);
     let failed = host.admin().get("/defects").expect(200)["defects"][0].clone();
     assert_eq!((&failed["state"], &failed["needs_person"]), (&json!("failed"), &Value::Null));
-    assert_eq!(offered_decisions(failed["id"].as_str().expect("an id")), ["adopt", "release"]);
+    let failed_id = failed["id"].as_str().expect("an id");
+    assert_eq!(offered_decisions(failed_id), ["adopt", "release"]);
+    let (succeeded, printed) = host.run_cli(&["defects", "release", failed_id]);
+    assert!(succeeded, "{printed}");
+    let released = host.admin().get(&format!("/defects/{failed_id}")).expect(200);
+    assert_eq!(released["released"], true, "{released}");
+    assert!(offered_decisions(failed_id).is_empty(), "a decision is offered for a released defect");
 
     tracker.set_script(|exchange| {
         if exchange.request.is_post() { Reply::reset() } else { Reply::json(200, "[]") }
@@ -123,5 +129,13 @@ fn the_page_of_a_defect_offers_only_the_decisions_that_the_store_allows() {
         (host.create(&connection, &test).status == 409).then_some(())
     });
     let id = host.defect_in_doubt().expect("a defect in doubt");
+    assert_eq!(offered_decisions(&id), ["adopt", "retry", "give-up"]);
+
+    let gate = tracker.hold_requests(|request| !request.is_post());
+    let search = host.create_in_background(&connection, &test);
+    gate.await_held(1);
+    assert!(offered_decisions(&id).is_empty(), "a decision is offered while a run has the defect");
+    gate.open();
+    search.answer().assert_status(409);
     assert_eq!(offered_decisions(&id), ["adopt", "retry", "give-up"]);
 }

@@ -262,6 +262,7 @@ impl DefectRow {
             connection,
             generation: self.generation,
             state: known_word(&self.state, "its state")?,
+            is_released: self.released,
             marker: Marker::derive(connection, &test, self.generation),
             test,
             defect: self.stored_defect()?,
