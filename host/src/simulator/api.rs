@@ -2,7 +2,7 @@
 //! data.
 //!
 //! The test `the_stand_in_serves_only_the_known_api` compares the table `ROUTES` and the members of
-//! the answers with the known API.
+//! the answers with `known_api.json`, which lists what is known of the real API.
 
 mod artifacts;
 mod cases;
@@ -31,15 +31,15 @@ pub(super) struct Route {
     pub(super) path: &'static str,
     /// The parameters of the query that have an effect. The stand-in ignores other parameters.
     pub(super) parameters: &'static [&'static str],
-    /// The family of scopes that the token must have. If it is empty, any valid token is accepted.
+    /// The token must have a scope of this family. If it is empty, any valid token is accepted.
     pub(super) scope: &'static str,
     /// Answers a request. Returns `None` if a record that the request names does not exist.
     pub(super) answer: fn(&ApiRequest<'_>) -> Option<Reply>,
 }
 
-/// The parameters of a list that can be searched.
+/// The parameters of the query for a list, if a request can search in the list.
 const LIST_PARAMETERS: &[&str] = &["search", "top", "skip", "orderBy"];
-/// The parameters of a list that cannot be searched.
+/// The parameters of the query for a list, if no request can search in the list.
 const PAGE_PARAMETERS: &[&str] = &["top", "skip", "orderBy"];
 
 const fn route(
@@ -248,7 +248,7 @@ pub(super) enum Reply {
     Redirect(String),
 }
 
-/// A request to the API that the token of the request permits.
+/// A request to the API. The token of the request permits it.
 pub(super) struct ApiRequest<'a> {
     pub(super) data_set: &'a DataSet,
     pub(super) faults: &'a Faults,

@@ -24,9 +24,9 @@ const INITIAL_EXECUTIONS: usize = 3;
 /// Maximum number of executions of a project. A project with this number cannot run an execution
 /// again.
 const EXECUTIONS_MAX: usize = 200;
-/// Time between the starts of two executions of a project, seconds.
+/// Time between the starts of two consecutive executions of a project, seconds.
 const EXECUTION_PERIOD_S: i64 = 6 * 3600;
-/// Time between the starts of two tests of an execution, seconds.
+/// Time between the starts of two consecutive tests of an execution, seconds.
 const TEST_PERIOD_S: i64 = 90;
 /// Duration of each test, seconds.
 const TEST_DURATION_S: i64 = 61;

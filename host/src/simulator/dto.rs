@@ -1,7 +1,8 @@
 //! The records of the API. They have the members that public clients of Test Manager declare. In
 //! JSON, the names of the members are in camelCase. As in .NET, a missing value is written as null.
 //!
-//! The test `the_stand_in_serves_only_the_known_api` compares these members with the known API.
+//! The test `the_stand_in_serves_only_the_known_api` compares these members with `known_api.json`,
+//! which lists what is known of the real API.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -166,7 +167,9 @@ pub(super) struct Assertion {
     pub(super) payload: Option<String>,
     pub(super) has_screenshot: bool,
     pub(super) succeeded: bool,
-    pub(super) screenshot_file_size: usize,
+    /// `None`: the answer does not have this member.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) screenshot_file_size: Option<usize>,
     pub(super) screenshot_file_name: Option<String>,
 }
 
@@ -187,7 +190,9 @@ pub(super) struct Attachment {
     pub(super) object_id: Uuid,
     pub(super) object_type: String,
     pub(super) file_name: String,
-    pub(super) file_size: u64,
+    /// `None`: the answer does not have this member.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) file_size: Option<u64>,
     pub(super) content_type: String,
 }
 

@@ -29,7 +29,7 @@ string_enum! {
         TokenHtml403 = "token-html-403",
         /// No test execution exists.
         UnknownExecution = "unknown-execution",
-        /// The logs have other variations than the failed tests.
+        /// The variations of the logs differ from those of the failed tests.
         NoVariation = "no-variation",
         /// Each log of an execution exists twice.
         TwoLogs = "two-logs",
@@ -38,6 +38,8 @@ string_enum! {
         ManyLogs = "many-logs",
         /// Each log has an additional attachment with this number of bytes.
         LargeAttachment = "large-attachment",
+        /// The lists of attachments and assertions contain no sizes of files.
+        NoFileSizes = "no-file-sizes",
         /// Assertions have screenshots, but a download of a screenshot is answered 404.
         ScreenshotGone = "screenshot-gone",
         /// A download of a screenshot is redirected to another origin, which refuses the token.

@@ -16,8 +16,8 @@ enum Cause {
     Report(Value),
 }
 
-/// A template that loops too long, but only for the test case of this test. The server would refuse
-/// to save a template that always loops too long.
+/// A template that loops too long, but not with the example data of the server, whose test case is
+/// SHOP:12. The server renders each template with this data before it saves the template.
 const LOOPING_TEMPLATE: &str = "{% if project.prefix == 'SHOP' and test_case.key != 'SHOP:12' %}\
                      {% for n in range(99999) %}{{ n }}{% endfor %}{% endif %}";
 
@@ -54,7 +54,7 @@ fn each_fault_leaves_an_issue_that_names_what_is_missing() {
     let (host, simulator) = (start_host(), SimulatedTestManager::start(&[]));
     let failed = simulator.failed_tests_named("Checkout with a valid card").remove(0);
     // An empty text means that the host overcomes the fault, so nothing is missing.
-    let rows: [(Cause, &str); 21] = [
+    let rows: [(Cause, &str); 22] = [
         (Fault("wrong-credentials"), "invalid_client"),
         (Fault("expired-token"), ""),
         (Fault("ungranted-scope"), "TM.TestExecutions.Read"),
@@ -66,6 +66,7 @@ fn each_fault_leaves_an_issue_that_names_what_is_missing() {
         (Fault("many-logs"), ""),
         (Fault("many-logs=100000"), "100004 entries"),
         (Fault("large-attachment"), "memory.dmp: the file has 200000000 bytes"),
+        (Fault("no-file-sizes"), ""),
         (Fault("screenshot-gone"), "Test Manager answered 404"),
         (Fault("screenshot-redirect"), "--test-manager-asset-origin"),
         (Fault("clock-skew=0"), "Test Manager answered 401"),

@@ -18,7 +18,11 @@ fn requested_log<'a>(request: &ApiRequest<'a>) -> Option<Cow<'a, TestCaseLog>> {
 }
 
 pub(super) fn list_assertions(request: &ApiRequest<'_>) -> Option<Reply> {
-    request.list_reply(request.data_set.assertions(&*requested_log(request)?))
+    let mut assertions = request.data_set.assertions(&*requested_log(request)?);
+    if request.faults.is_set(FaultName::NoFileSizes) {
+        assertions.iter_mut().for_each(|assertion| assertion.screenshot_file_size = None);
+    }
+    request.list_reply(assertions)
 }
 
 pub(super) fn download_assertions(request: &ApiRequest<'_>) -> Option<Reply> {
@@ -95,9 +99,12 @@ pub(super) fn list_attachments(request: &ApiRequest<'_>) -> Option<Reply> {
             object_id: log.id,
             object_type: "TestCaseLog".to_owned(),
             file_name: "memory.dmp".to_owned(),
-            file_size,
+            file_size: Some(file_size),
             content_type: "application/octet-stream".to_owned(),
         });
+    }
+    if request.faults.is_set(FaultName::NoFileSizes) {
+        files.iter_mut().for_each(|file| file.file_size = None);
     }
     json_reply(&files)
 }

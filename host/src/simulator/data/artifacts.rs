@@ -55,7 +55,7 @@ impl DataSet {
             payload: None,
             has_screenshot: false,
             succeeded: true,
-            screenshot_file_size: 0,
+            screenshot_file_size: Some(0),
             screenshot_file_name: None,
         });
         let failed = log.info.iter().map(|message| {
@@ -67,7 +67,7 @@ impl DataSet {
                 payload: Some(json!({ "Expression": "actual == expected" }).to_string()),
                 has_screenshot: true,
                 succeeded: false,
-                screenshot_file_size: png::screenshot(id.as_u128()).len(),
+                screenshot_file_size: Some(png::screenshot(id.as_u128()).len()),
                 screenshot_file_name: Some(format!("{}.png", id.simple())),
             }
         });
@@ -112,7 +112,7 @@ impl DataSet {
             object_id: log.id,
             object_type: "TestCaseLog".to_owned(),
             file_name: name.clone(),
-            file_size: file_content(id, name).len() as u64,
+            file_size: Some(file_content(id, name).len() as u64),
             content_type: content_type(name).to_owned(),
         };
         file_names(self.seed, case, log).map(attachment).collect()

@@ -80,7 +80,8 @@ impl Simulator {
     }
 
     /// Executes the test set of a log again, with the same results. Returns the id of the log that
-    /// the same test has in the new execution.
+    /// the same test has in the new execution. Returns `None` if the log does not exist, or if its
+    /// project already has the maximum number of executions.
     pub fn fail_again(&self, log: Uuid) -> Option<Uuid> {
         let data_set = &mut self.state().data_set;
         let (_, log) = data_set.log(log)?;

@@ -1,5 +1,5 @@
 //! If a create cannot add attachments to the defect, the server adds each of them later, exactly
-//! once. The tests use a real Redmine.
+//! once, or gives up a file that is too large. The tests use a real Redmine.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -100,4 +100,22 @@ fn attachments_that_the_create_added_are_not_added_again() {
     // The create added every attachment, so no follow-up step is needed.
     assert_eq!(shown_defect(&fixture.host, &test)["follow_ups"], json!([]));
     assert!(attachment_names(&fixture.project.only_issue().id).len() >= 2);
+}
+
+#[test]
+fn an_attachment_that_proves_to_be_too_large_is_given_up_after_one_try() {
+    let simulator = SimulatedTestManager::start(&[]);
+    let fixture = start_with_policy("new");
+    let test = connect_to_simulator(&simulator, &fixture);
+    let policy = json!({ "attachments": { "kinds": ["file"], "file_bytes_max": 1_000_000 } });
+    let edit = json!({ "report": policy });
+    fixture.host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
+    simulator.set_faults(&["no-file-sizes", "large-attachment=2000000"]);
+    fixture.create(&test).assert_status(200);
+    let step = await_step(&fixture.host, &test, "attach", "given-up");
+    assert_eq!((&step["name"], &step["tries"]), (&json!("memory.dmp"), &json!(1)), "{step}");
+    let reason = step["reason"].as_str().expect("a reason");
+    assert!(reason.contains("larger than `file_bytes_max`"), "{reason}");
+    let added_names = attachment_names(&fixture.project.only_issue().id);
+    assert!(!added_names.contains(&"memory.dmp".to_owned()), "{added_names:?}");
 }

@@ -55,6 +55,7 @@ fn a_try_of_a_connection_shows_each_fault_of_the_stand_in() {
         (&["expired-token"], "log", complete),
         (&["server-errors=1"], "log", complete),
         (&["screenshot-gone"], "log", complete),
+        (&["no-file-sizes"], "log", complete),
         (&["many-logs=300"], "log", complete),
         (&["two-logs"], "log", "Failed, with 3 assertions"),
         (&["no-variation"], "log", "failed: "),

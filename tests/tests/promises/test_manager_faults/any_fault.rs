@@ -77,6 +77,7 @@ fn any_faults() -> impl Strategy<Value = Vec<String>> {
         "unknown-execution",
         "no-variation",
         "two-logs",
+        "no-file-sizes",
         "screenshot-gone",
         "screenshot-redirect",
     ];
