@@ -134,7 +134,8 @@ impl Background {
             loop {
                 tokio::select! {
                     () = cancel.cancelled() => {
-                        // Delete the tokens that have expired since the connections were last read.
+                        // Delete the webhook tokens that have expired since the connections were
+                        // last read.
                         background.load_connections().await;
                         return;
                     }

@@ -41,7 +41,7 @@ pub struct CopyResult {
 /// last, so a folder with a database is a complete backup.
 ///
 /// # Errors
-/// The data folder has no database or no key to copy, the target is not empty, or the disk failed.
+/// The database or the key to copy is missing, the target is not empty, or the disk failed.
 pub fn back_up(data: &Path, backup_folder: &Path, with_key: bool) -> anyhow::Result<CopyResult> {
     let (source, target) = (DataFolder::at(data), DataFolder::at(backup_folder));
     let database = source.database();
@@ -78,8 +78,8 @@ pub fn back_up(data: &Path, backup_folder: &Path, with_key: bool) -> anyhow::Res
 /// existing key are kept under other names.
 ///
 /// # Errors
-/// A server runs, `replace` is false and the folder has a database or another key, the backup is
-/// incomplete, unreadable, damaged, newer than this program or sealed with another key, or the disk
+/// A server runs; `replace` is false, and the folder has a database or another key; the backup is
+/// incomplete, unreadable, damaged, newer than this program or sealed with another key; or the disk
 /// failed. The existing database and key are not changed until everything is checked and copied.
 pub async fn restore(
     data: &Path,

@@ -58,7 +58,7 @@ impl ConnectorLoader {
     /// functions.
     ///
     /// # Errors
-    /// The server would not load the file, for this reason.
+    /// The server would not load the file; the error is the reason.
     pub async fn check(&self, file: &Path) -> Result<CheckedFile, PluginError> {
         let (connector, report) = self.load(file).await?;
         let limits = self.config.current().limits_of(connector.name());

@@ -8,8 +8,8 @@ use anyhow::{Context, bail};
 use crate::config::{DataFolder, read_private};
 use crate::secret::{Secret, write_private};
 
-/// Minimum length of an admin token, bytes.
-const ADMIN_TOKEN_BYTES_MIN: usize = 16;
+/// Minimum length of an admin token, characters.
+const ADMIN_TOKEN_CHARS_MIN: usize = 16;
 
 /// Deletes the temporary files of large bodies that an earlier process may not have deleted. The
 /// caller must hold the lock of the data folder.
@@ -31,9 +31,9 @@ pub(super) fn read_or_create_admin_token(folder: &DataFolder) -> anyhow::Result<
             .with_context(error_context)?;
     }
     let text = read_private(&file).context("cannot use the admin token")?;
-    if text.trim().len() < ADMIN_TOKEN_BYTES_MIN {
+    if text.trim().chars().count() < ADMIN_TOKEN_CHARS_MIN {
         bail!(
-            "the admin token in {} has fewer than {ADMIN_TOKEN_BYTES_MIN} characters: delete the \
+            "the admin token in {} has fewer than {ADMIN_TOKEN_CHARS_MIN} characters: delete the \
              file, and the next start creates a new token",
             file.display()
         );
@@ -43,10 +43,10 @@ pub(super) fn read_or_create_admin_token(folder: &DataFolder) -> anyhow::Result<
 
 /// Checks that the admin token from the environment is long enough.
 pub(super) fn check_token_length(token: Secret) -> anyhow::Result<Secret> {
-    if token.reveal().len() < ADMIN_TOKEN_BYTES_MIN {
+    if token.reveal().chars().count() < ADMIN_TOKEN_CHARS_MIN {
         bail!(
             "the admin token in the environment is too short to resist guessing: use at least \
-             {ADMIN_TOKEN_BYTES_MIN} characters, such as those of `openssl rand -hex 32`"
+             {ADMIN_TOKEN_CHARS_MIN} characters, such as those of `openssl rand -hex 32`"
         );
     }
     Ok(token)

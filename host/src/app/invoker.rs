@@ -95,7 +95,8 @@ pub enum TapeResult {
 /// Calls exports of connector files.
 pub struct Invoker {
     loader: ConnectorLoader,
-    /// Records or answers the requests of the calls; `None` if the tracker answers unrecorded.
+    /// Records or answers the requests of the calls. `None`: the tracker answers, and nothing is
+    /// recorded.
     tape: Option<Tape>,
     /// The temporary folder for large bodies, deleted when this value is dropped.
     _folder: TempDir,

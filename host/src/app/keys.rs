@@ -34,8 +34,8 @@ pub struct RotationResult {
 ///
 /// # Errors
 /// A server uses the folder, the old key is missing or wrong, or the disk failed. After an error,
-/// the old key stays valid, unless only a key file could not be moved, or the log of the database
-/// could not be emptied. Then the database is sealed with the new key.
+/// the database is still sealed with the old key, except in two cases: a key file could not be
+/// moved, or the log of the database could not be emptied. Then it is sealed with the new key.
 pub async fn rotate_key(data: &Path) -> anyhow::Result<RotationResult> {
     let folder = DataFolder::at(data);
     let database = folder.database();
@@ -93,14 +93,14 @@ pub(super) fn audit_entry(action: &str) -> AuditEntry {
 /// the key if the folder has neither a key nor a database.
 pub(super) async fn open_sealer(folder: &DataFolder) -> anyhow::Result<Sealer> {
     let variable = Secret::from_variable(KEY_VARIABLE)?;
-    let (file, database) = (folder.secret_key(), folder.database());
+    let file = folder.secret_key();
     finish_rotation(folder).await?;
-    if variable.is_none() && database.exists() && !file.exists() {
+    let has_database = folder.database().exists() || folder.postgres_starts().exists();
+    if variable.is_none() && has_database && !file.exists() {
         bail!(
-            "{} is missing, and the secrets in {} cannot be decrypted with another key: restore the \
-             file, or set {KEY_VARIABLE}",
-            file.display(),
-            database.display()
+            "{} is missing, and the secrets in the database cannot be decrypted with another key: \
+             restore the file, or set {KEY_VARIABLE}",
+            file.display()
         );
     }
     Ok(Sealer::load_or_create(variable.as_ref().map(Secret::reveal), &file)?)

@@ -28,10 +28,10 @@ const CERTIFICATE_CHECK_PERIOD: Duration = Duration::from_secs(5);
 /// The mode of a Unix socket: its owner and its group may connect, other users may not.
 const SOCKET_MODE: u32 = 0o660;
 
-/// Maximum number of connections that the kernel queues until they are accepted. The kernel uses
-/// the lower of this number and its own limit (`net.core.somaxconn`). The standard library's queue
-/// of 128 TCP connections is too short: many unknown clients could fill it, and then the kernel
-/// would drop the connections of known senders.
+/// Maximum number of client connections that the kernel queues until they are accepted. The kernel
+/// uses the lower of this number and its own limit (`net.core.somaxconn`). The standard library's
+/// queue of 128 TCP connections is too short: many unknown clients could fill it, and then the
+/// kernel would drop the connections of known senders.
 const LISTEN_BACKLOG: i32 = 4096;
 
 /// The sockets that the service manager passes to this process.

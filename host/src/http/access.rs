@@ -1,8 +1,8 @@
 //! Routes that need an account. Each route is declared with the lowest role that may use it.
 //!
-//! This module also refuses changes that another site may have sent with a session's cookie (CSRF),
-//! and records changes, and requests of accounts that it refuses, in the audit log. It never
-//! identifies the account: `auth` does that.
+//! This module also refuses changes that another site may have sent with a session's cookie (CSRF).
+//! It records changes and refused requests of accounts in the audit log. It never identifies the
+//! account: `auth` does that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,8 +40,8 @@ const FIRST_FIELD_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Access {
     /// The lowest role that may use the route.
     role: Role,
-    /// Whether an account must see all connections. If so, an account that is limited to some
-    /// connections may not use the route.
+    /// Whether the account must have the right to see all connections. If so, an account that is
+    /// limited to some connections may not use the route.
     needs_all_connections: bool,
 }
 

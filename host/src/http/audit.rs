@@ -21,11 +21,11 @@ use super::client_address::client_of;
 use super::problem::Problem;
 use super::session::Session;
 
-/// The action in the audit log of a request whose login with a token was refused.
+/// The action that the audit log shows for a request whose login with a token was refused.
 pub(super) const USE_TOKEN_ACTION: &str = "token.use";
-/// The action in the audit log of a sign-in.
+/// The action that the audit log shows for a sign-in.
 pub(super) const BEGIN_SESSION_ACTION: &str = "session.begin";
-/// The action in the audit log of a refused request that would change nothing.
+/// The action that the audit log shows for a refused request that would change nothing.
 pub(super) const READ_ACTION: &str = "read";
 /// Maximum length of the object in an entry of the audit log, bytes. A longer object is shortened.
 /// A client may send any text as the object, because it is a part of the request's path.

@@ -2,7 +2,8 @@
 //! proxy, or by the cookie of a session.
 //!
 //! This module never tells the client what is wrong with a token. The rate of failed logins is
-//! limited for each client address. They are logged, but the rate of log lines is limited too.
+//! limited for each client address. Failed logins are logged, but the rate of these lines is
+//! limited too.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -102,22 +103,25 @@ async fn identify(app: &AppState, request: &mut Request) -> Result<bool, Problem
     let Some(cookie) = session::cookie_of(app, request) else { return Ok(false) };
     let client = client_of(request);
     let login = async || Ok(app.services.accounts.session(cookie.reveal()).await?);
-    let Some(session) = try_login(app, client, login).await? else { return Ok(false) };
+    let Some(session) = try_login(app, client, Some(NOT_VALID), login).await? else {
+        return Ok(false);
+    };
     request.extensions_mut().insert(session.account.clone());
     request.extensions_mut().insert(Session::new(session, &cookie));
     Ok(true)
 }
 
+/// The reason of a failed login with a token or a session.
+const NOT_VALID: &str = "the token or the session is not valid";
+
 /// Counts a request as a failed login, because the proxy's secret is missing or wrong. Returns an
 /// error if the client address has too many failed logins.
 async fn count_wrong_proof(app: &AppState, client: IpAddr) -> Result<(), Problem> {
-    if app.rate_limits.login_log_lines.count(&(), Instant::now()).is_ok() {
-        tracing::warn!(
-            "a request names a person whom a proxy signed in, but its header {PROXY_SECRET_HEADER} \
-             does not contain the value of `proxy_secret`"
-        );
-    }
-    try_login(app, client, async || Ok(None::<()>)).await.map(|_| ())
+    let why = format!(
+        "the request names a person whom a proxy signed in, but its header {PROXY_SECRET_HEADER} does \
+         not contain the value of `proxy_secret`"
+    );
+    try_login(app, client, Some(&why), async || Ok(None::<()>)).await.map(|_| ())
 }
 
 /// Finds the account that a token signs in. A client address with many failed logins must wait,
@@ -127,14 +131,16 @@ pub(super) async fn log_in_by_token(
     client: IpAddr,
     token: &str,
 ) -> Result<Option<TokenLogin>, Problem> {
-    try_login(app, client, async || app.services.accounts.by_token(token).await).await
+    let login = async || app.services.accounts.by_token(token).await;
+    try_login(app, client, Some(NOT_VALID), login).await
 }
 
-/// Runs `login`, and counts a failed login if the result is `None`. Refuses a client address with
-/// too many failed logins.
+/// Runs `login`. If the result is `None`, counts a failed login and logs its reason `why`, unless
+/// the caller logs the reason. Refuses a client address with too many failed logins.
 pub(super) async fn try_login<T>(
     app: &AppState,
     client: IpAddr,
+    why: Option<&str>,
     login: impl AsyncFnOnce() -> Result<Option<T>, StoreError>,
 ) -> Result<Option<T>, Problem> {
     let now = Instant::now();
@@ -145,8 +151,10 @@ pub(super) async fn try_login<T>(
     let found = login().await?;
     if found.is_none() {
         let _ = app.rate_limits.failed_logins.count(&key, now);
-        if app.rate_limits.login_log_lines.count(&(), now).is_ok() {
-            tracing::warn!(%client, "a login failed: the token or the session is not valid");
+        if let Some(why) = why
+            && app.rate_limits.login_log_lines.count(&(), now).is_ok()
+        {
+            tracing::warn!(%client, "a login failed: {why}");
         }
     }
     Ok(found)

@@ -58,8 +58,8 @@ pub(super) struct Peer {
     pub(super) is_local: bool,
 }
 
-/// A connection after the header of the PROXY protocol and the TLS handshake, as far as it has
-/// them. The next bytes are HTTP.
+/// A connection after its header of the PROXY protocol and its TLS handshake, if it has them. The
+/// next bytes are HTTP.
 pub(super) struct OpenedConnection {
     pub(super) stream: Box<dyn ByteStream>,
     /// What the connection began with.

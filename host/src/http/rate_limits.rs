@@ -30,8 +30,8 @@ pub(super) struct RateLimits {
     /// All other requests of each connection, except `probes`. They have a separate rate, so that
     /// they never use up the rate of Create Defect requests.
     other_requests: RateLimiter<ConnectionId>,
-    /// Probes whose credential is not checked or not valid, for each connection that requires a
-    /// credential.
+    /// Liveness probes whose credential is not checked or not valid, for each connection that
+    /// requires a credential.
     probes: RateLimiter<ConnectionId>,
     /// Events of each connection for requests that exceed their rate or are not recognised, and
     /// events that store the headers and the body of a refused Create Defect request.
@@ -54,8 +54,8 @@ pub(super) enum RateKind {
     Create,
     /// Any other request, such as Defect KPIs.
     Other,
-    /// A probe whose credential is not checked or not valid, for a connection that requires a
-    /// credential.
+    /// A liveness probe whose credential is not checked or not valid, for a connection that
+    /// requires a credential.
     Probe,
 }
 

@@ -82,7 +82,7 @@ pub(super) async fn finish(
             Ok(None)
         }
     };
-    let account = auth::try_login(&app, client, attempt).await;
+    let account = auth::try_login(&app, client, None, attempt).await;
     audit::record_refused_login(
         &app,
         (client, Via::Console),

@@ -32,7 +32,7 @@ pub(super) struct ConnectionTimeouts {
     /// HTTP/2, until the head of the next request is complete.
     keep_alive_timeout: Duration,
     awaited_part: Mutex<AwaitedPart>,
-    /// Whether the arrival of bytes never starts a time-out.
+    /// Whether arriving bytes are ignored, so that they start no time-out.
     ignores_received_bytes: AtomicBool,
 }
 

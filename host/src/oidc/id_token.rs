@@ -90,7 +90,7 @@ impl Oidc {
         let claims = decode::<Claims>(token.reveal(), &key, &validation).map_err(invalid)?.claims;
         let text_claim = |name: &str| claims.get(name).and_then(|value| value.as_str());
         if !text_claim("nonce").is_some_and(|nonce| login.is_nonce(nonce)) {
-            return Err(OidcError::IdToken("its nonce is that of another sign-in".to_owned()));
+            return Err(OidcError::IdToken("its nonce is missing or wrong".to_owned()));
         }
         if text_claim("azp").is_some_and(|party| party != client_id) {
             return Err(OidcError::IdToken("it was issued for another client".to_owned()));

@@ -64,7 +64,7 @@ impl Login {
         BASE64URL_NOPAD.encode(&TokenHash::of(self.verifier().reveal()).0)
     }
 
-    /// Derives a value from the random value of the sign-in. Each purpose gives another value.
+    /// Derives a value from the random value of the sign-in, a different one for each purpose.
     fn derive(&self, purpose: &str) -> String {
         let text = Secret::new(format!("{purpose} {}", self.0.reveal()));
         BASE64URL_NOPAD.encode(&TokenHash::of(text.reveal()).0)

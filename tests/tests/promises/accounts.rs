@@ -32,7 +32,7 @@ impl Browser {
         Self { host_url: host.url().to_owned(), cookie }
     }
 
-    /// Returns a browser with the same cookie that sends its requests to this server.
+    /// Returns a browser that has the same cookie, and sends its requests to `host`.
     pub(crate) fn with_server(&self, host: &TestHost) -> Self {
         Self { host_url: host.url().to_owned(), cookie: self.cookie.clone() }
     }
@@ -134,7 +134,7 @@ fn a_browser_signs_in_and_out_and_its_cookie_is_protected() {
     for part in ["jackfield=", "; HttpOnly", "; SameSite=Strict", "; Path=/", "; Max-Age=43200"] {
         assert!(cookie.contains(part), "{part} is not in {cookie}");
     }
-    assert!(!cookie.contains("Secure"), "a browser drops it over http: {cookie}");
+    assert!(!cookie.contains("Secure"), "browsers refuse `Secure` over http: {cookie}");
     let over_https = post_token(
         &host,
         &token,
@@ -312,7 +312,7 @@ fn tokens_are_created_listed_and_revoked_by_the_cli() {
     assert!(!succeeded && printed.contains("refused the token"), "{printed}");
 }
 
-/// The lines of the configuration by which a reverse proxy names the account of a request.
+/// The lines of the configuration that let a reverse proxy name the account of a request.
 const PROXY_SIGN_IN: &str = "proxy_user_header = \"X-Remote-User\"
     proxy_role_header = \"X-Remote-Role\"
     proxy_secret = \"env:JACKFIELD_SECRET_PROXY\"";
@@ -351,6 +351,7 @@ fn only_a_trusted_proxy_can_name_the_account() {
             .contains("x-jackfield-proxy-secret does not contain the value of `proxy_secret`")
             .then_some(())
     });
+    assert!(!host.output().contains("the token or the session is not valid"), "{}", host.output());
 
     let pause = |more: &[(&str, &str)]| {
         let headers = [&[proxied, secret, user, role], more].concat();

@@ -76,12 +76,19 @@ fn a_server_with_another_secret_key_does_not_start() {
     let postgres = Postgres::start();
     let mut host = postgres.setup().start();
     host.stop();
-    let key = fs::read(host.data("secret-key")).expect("the key");
-    fs::remove_file(host.data("secret-key")).expect("the key is removed");
+    let key_file = host.data("secret-key");
+    let key = fs::read(&key_file).expect("the key");
+    let moved_file = host.data("moved-key");
+    fs::rename(&key_file, &moved_file).expect("the key is moved");
+    let error = host.refuses_to_start();
+    assert!(error.contains("secret-key is missing") && !key_file.exists(), "{error}");
+    let other_key = if key.starts_with(b"0") { "1" } else { "0" }.repeat(64);
+    fs::copy(&moved_file, &key_file).expect("a file with the same mode");
+    fs::write(&key_file, other_key).expect("another key");
     let error = host.refuses_to_start();
     assert!(error.contains("were sealed with another key"), "{error}");
     assert!(!error.contains(postgres.password()), "{error}");
-    fs::write(host.data("secret-key"), key).expect("the key is restored");
+    fs::rename(&moved_file, &key_file).expect("the key is restored");
     host.restart();
 }
 

@@ -94,8 +94,8 @@ fn describe_missing_recording(app: &AppState, event: &domain::Event) -> String {
     )
 }
 
-/// Handles the webhook request of an event again, in the same way as a new webhook request of an
-/// account. For Create Defect, the claim of the failed test decides whether a write is sent.
+/// Handles the webhook request of an event again, as if an account had sent the request for this
+/// connection. For Create Defect, the claim of the failed test decides whether a write is sent.
 async fn handle_request_again(
     app: &Arc<AppState>,
     event: &domain::Event,

@@ -15,9 +15,9 @@ use crate::domain::Network;
 const IDLE_PER_ADDRESS_MAX: usize = 128;
 /// Maximum time from the start of a connection to its first byte.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum time for the head of a request, from its first byte; for the first request, from the end
-/// of the TLS handshake. The same maximum applies to the header of the PROXY protocol and the TLS
-/// handshake together.
+/// Maximum time for the head of a request, from its first byte; for the first request, from the
+/// beginning of HTTP on the connection. The same maximum applies to the header of the PROXY
+/// protocol and the TLS handshake together.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The limits of one listener on open connections, and on the times that clients may take.
@@ -32,8 +32,8 @@ pub struct ClientLimits {
     /// Maximum time from the start of a connection to its first byte.
     pub first_byte: Duration,
     /// Maximum time for the head of a request, from its first byte; for the first request, from the
-    /// end of the TLS handshake. The same maximum applies to the header of the PROXY protocol and
-    /// the TLS handshake together.
+    /// beginning of HTTP on the connection. The same maximum applies to the header of the PROXY
+    /// protocol and the TLS handshake together.
     pub head: Duration,
     /// Maximum time from the end of an answer until the first byte of the next request; with
     /// HTTP/2, until the head of the next request is complete.

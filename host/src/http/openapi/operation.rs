@@ -266,6 +266,6 @@ fn describe_path_parameter(name: &str) -> &'static str {
     match name {
         "name" => "The name of the connector",
         "path" => "A path below the webhook URL",
-        _ => "The id of the record; for a connection, also its name",
+        _ => "The id of the record; for a connection or a token, its id or its name",
     }
 }

@@ -217,10 +217,14 @@ fn event_operations() -> Vec<Op> {
             "Show the recorded exchanges of an event",
         )
         .with_answer::<EventRecording>(200),
-        Op::post("/events/{id}/replay", "replayEvent", "Replay the recorded runs of an event")
-            .with_body::<ReplayEvent>()
-            .with_answer::<EventReplay>(200)
-            .with_problems(&[409, 422]),
+        Op::post(
+            "/events/{id}/replay",
+            "replayEvent",
+            "Replay an event's runs, or handle it again",
+        )
+        .with_body::<ReplayEvent>()
+        .with_answer::<EventReplay>(200)
+        .with_problems(&[409, 422]),
     ]
 }
 

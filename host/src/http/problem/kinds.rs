@@ -240,9 +240,9 @@ pub(super) static ALL: &[ProblemKind] = &[
     kind(
         OutcomeCode::StoreUnavailable,
         StatusCode::SERVICE_UNAVAILABLE,
-        "The store cannot be written",
-        "Nothing was done. The detail and /readyz describe the error. The server recovers when the \
-         disk works again.",
+        "The store cannot be used",
+        "Unless the detail says otherwise, nothing was done. The detail and /readyz describe the error. The server recovers when the \
+         disk or the database works again.",
     ),
     kind(
         OutcomeCode::OutcomePending,

@@ -2,8 +2,8 @@
 //! before the rate, so that requests of refused senders never use up a rate of the connection.
 //!
 //! This module never reads the body of a request that is certain to be refused. A request without a
-//! valid credential is not certain to be refused if it could be a probe: then its body must be
-//! read, because a probe has an empty body.
+//! valid credential is not certain to be refused if it could be a liveness probe: then its body
+//! must be read, because a probe has an empty body.
 
 use std::net::IpAddr;
 use std::time::Duration;
