@@ -25,6 +25,7 @@ pub use data::{
     Assertion, Attachment, AttachmentKind, CustomField, Execution, Gap, PastResult, Project,
     Requirement, RobotLog, Step, Subject, TestCase, TestCaseLog, TestData, TestSet,
 };
+pub(crate) use data_limits::LOG_LINES_MAX;
 pub use fixed_data::FixedData;
 pub use markup::{Markup, TextLimitTooSmall, markdown_as_html};
 pub use mask::{InvalidMask, Mask, MaskSettings};

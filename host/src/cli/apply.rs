@@ -20,10 +20,10 @@ use super::server::ServerArgs;
 #[derive(Args)]
 #[command(after_help = "\
 The file is TOML, or JSON if its name ends in .json; `jackfield export` writes one. Connections are
-identified by their names; connections that are not in the file stay unchanged. A member that a
-connection in the file lacks gets its default. Only secrets, webhook_auth, and the members of
-test_manager other than project_id keep their value. A secret is a reference that the server reads:
-file:/PATH or env:NAME.
+identified by their names; connections that are not in the file stay unchanged. If the file lacks a
+member of a connection, the member gets its default. Exceptions keep their value: secrets,
+webhook_auth, and the members of test_manager other than project_id. A secret is a reference that
+the server reads: file:/PATH or env:NAME.
 
 Examples:
   jackfield apply -f connections.toml             # shows what differs, and asks
@@ -108,8 +108,7 @@ impl Export {
     }
 }
 
-/// Prints a warning for each connection in the file if the file does not contain all secrets of
-/// this connection.
+/// Prints a warning for each connection in the file whose secrets are not all in the file.
 fn warn_of_omitted_secrets(admin: &Client, file: &ConnectionsFile) -> anyhow::Result<()> {
     let all: Answer<ConnectionList> = admin.get("/connections")?;
     for connection in all.decode()?.connections {

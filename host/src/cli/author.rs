@@ -1,6 +1,6 @@
 //! `jackfield new` creates a connector's project, and `jackfield build` builds it. The crate
-//! `jackfield-author` does the work. A component that the server's own check refuses is never
-//! published.
+//! `jackfield-author` does the work. A component that the server's own check refuses never becomes
+//! NAME.wasm in the project's folder.
 
 use std::path::{Path, PathBuf};
 
@@ -30,8 +30,8 @@ Examples:
 pub(super) struct NewArguments {
     /// The connector's name: a-z, 0-9 and `-`
     name: String,
-    /// The language; `script` is one file of JavaScript that needs no build [default: the first
-    /// language that has the example]
+    /// The language; `script` is one file of JavaScript that needs no build [default with --like:
+    /// the first language that has the example]
     #[arg(long, value_name = "LANGUAGE")]
     #[arg(value_parser = name_parser(Language::ALL.map(Language::name)))]
     #[arg(required_unless_present = "like")]
@@ -40,7 +40,7 @@ pub(super) struct NewArguments {
     #[arg(long, value_name = "TRACKER")]
     #[arg(value_parser = name_parser(Example::ALL.map(Example::name)))]
     like: Option<String>,
-    /// The JavaScript engine; `starlingmonkey` has `fetch` and needs 12 MB
+    /// The JavaScript engine; with `starlingmonkey`, the connector has `fetch` and a file of 12 MB
     #[arg(long, value_name = "ENGINE", value_parser = name_parser(Engine::ALL.map(Engine::name)),
         default_value = Engine::Quickjs.name(), hide_default_value = true)]
     engine: String,
@@ -85,7 +85,7 @@ struct CreatedProject<'a> {
 /// The connector that `jackfield build` built and checked.
 #[derive(Serialize)]
 pub(super) struct BuildReport {
-    /// The published component, NAME.wasm.
+    /// The path of NAME.wasm, the component in the project's folder.
     pub(super) file: PathBuf,
     version: String,
     interfaces: Vec<&'static str>,

@@ -44,7 +44,7 @@ struct Report<'a> {
     summary: &'a str,
     homepage: Option<&'a str>,
     interfaces: Vec<&'static str>,
-    /// The permissions that the connector requests from a connection.
+    /// The permissions that the connector gets when a person creates a connection.
     may: Vec<String>,
     /// What a connection can do with this connector.
     can: Vec<String>,

@@ -63,8 +63,8 @@ Examples:
     },
     /// Record the bodies of requests and answers for a limited time
     #[command(after_help = "\
-The recordings are for `jackfield fixture`. They have no secrets, but may contain personal data.
-They are deleted with their events.
+`jackfield fixture` and `jackfield events replay` read the recordings. Recordings have no secrets,
+but may contain personal data. They are deleted with their events.
 
 Examples:
   jackfield connections record qa --for 1h
@@ -274,7 +274,7 @@ fn print_warnings(warnings: &[String]) {
 }
 
 /// Describes grants in one sentence: the origins that the connector may reach, where its secrets
-/// are sent, and whether it reads test data. If no origin is granted, the sentence says only this.
+/// are sent, and whether it reads test data. If no origin is granted, the sentence omits secrets.
 fn describe_grants(grants: &Grants) -> String {
     let test_data =
         if grants.test_data { "; it may read data of failed tests from Test Manager" } else { "" };

@@ -37,7 +37,8 @@ Examples:
       finds none. With a connector that cannot search, the next click creates the defect.
   jackfield defects resolve ID --give-up
       The tracker does not have the defect. The next click on Create Defect creates it. A connector
-      that can search does a last search before, and creates the defect even if this search fails.")]
+      that can search does a last search before. If this search fails for a reason that is not
+      temporary, the defect is created all the same.")]
     Resolve {
         /// The id of the defect, or its beginning
         id: IdPrefix,

@@ -1,6 +1,6 @@
 //! `jackfield dev`: builds a connector and copies it into the plugins folder of a running server,
-//! first at its start and then at each change. Prints whether the server uses or refuses the new
-//! version, and the connector's events with their logs.
+//! first when the command starts and then at each change of the sources. Prints whether the server
+//! uses or refuses the new version, and the connector's events with their logs.
 //!
 //! If a build fails or the server refuses a version, the previous version stays in use.
 
@@ -155,7 +155,7 @@ impl DevLoop {
         }
     }
 
-    /// Builds the connector, installs it, and waits until the server uses it.
+    /// Builds the connector, installs it, and waits until the server has loaded or refused it.
     fn build_and_install(&self, changed_at: Option<SystemTime>) -> anyhow::Result<()> {
         let start = Instant::now();
         let file = self.target.build_file()?;
@@ -213,7 +213,7 @@ impl DevLoop {
             })));
         }
         print(&format!(
-            "{} {} {} {} after the change (build {}, load {})",
+            "{} {} {} after {} (build {}, load {})",
             printable(&connector.name),
             printable(&version),
             if needs_consent { "is loaded and waits for consent" } else { "is in use" },

@@ -99,7 +99,7 @@ fn fail_finding(check: &'static str, found: impl Into<String>, fix: impl Into<St
     Finding { check, status: Status::Fail, found: found.into(), fix: fix.into() }
 }
 
-/// If the certificate is valid for fewer days, a warning is reported.
+/// A warning is reported if the server's certificate is valid for fewer days than this.
 const CERTIFICATE_DAYS_MIN: i64 = 14;
 
 const FINDING_COLUMNS: [Column<Finding>; 4] = [
@@ -173,7 +173,7 @@ fn check_configuration(file: Option<&Path>) -> (Config, Finding) {
             let finding = fail_finding(
                 CHECK,
                 error_line(&error),
-                "correct the key in the configuration that the message names",
+                "in the configuration, correct the key that the message names",
             );
             (Config::default(), finding)
         }
@@ -194,7 +194,7 @@ fn check_certificate(config: &Config) -> Option<Finding> {
             fail_finding(CHECK, format!("expired: it was valid until {until}"), renew)
         }
         Ok((until, days @ ..CERTIFICATE_DAYS_MIN)) => {
-            warn_finding(CHECK, format!("it is valid until {until}, {days} days"), renew)
+            warn_finding(CHECK, format!("it is valid until {until}: {days} days left"), renew)
         }
         Ok((until, _)) => ok_finding(CHECK, format!("it is valid until {until}")),
     })

@@ -77,7 +77,7 @@ pub(super) struct CallFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     /// The text that a person has typed to search for values of the setting.
     pub(super) search: Option<String>,
-    /// The names of the secrets. A replay needs no values.
+    /// The names of the secrets. A replay does not need their values.
     pub(super) secrets: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     /// Notes for people at the end of the report's texts.

@@ -162,8 +162,8 @@ async fn invoke(
     Invoker::start(config, cache, answer_source)?.invoke(invocation, connection).await
 }
 
-/// Returns the reason why the call failed. An incomplete recording is also a failure, and in a
-/// replay, a request without a recorded answer, even if the guest returned ok.
+/// Returns the reason why the call failed. Two more things are failures, even if the guest returned
+/// ok: an incomplete recording, and a replay in which a request had no recorded answer.
 fn failure_reason(call: &str, result: &InvocationResult) -> Option<anyhow::Error> {
     match &result.tape_result {
         TapeResult::Replayed(Err(why)) => Some(anyhow::anyhow!("{call} cannot be replayed: {why}")),
@@ -177,7 +177,7 @@ fn failure_reason(call: &str, result: &InvocationResult) -> Option<anyhow::Error
     }
 }
 
-/// Returns the names that all calls have on the command line.
+/// Returns the name of each call on the command line.
 pub(super) fn call_names() -> Vec<&'static str> {
     let events = EVENT_CALLS.iter().map(|(name, _)| *name);
     let exports =

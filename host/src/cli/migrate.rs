@@ -22,20 +22,20 @@ const SQLITE_PREFIX: &str = "sqlite:";
 #[derive(Args)]
 #[command(after_help = "\
 Stop the server first, and create an empty database. If the command is interrupted, repeat it. After
-the copy, servers refuse to use the file: set `store` to the address of the database.
+the copy, servers refuse to use the SQLite file: set `store` to the address of the new database.
 
 Examples:
   jackfield migrate --from sqlite:/var/lib/jackfield/jackfield.db \\
       --to postgres://jackfield@db.example.com/jackfield --password file:/etc/jackfield/secrets/db")]
 pub(super) struct Arguments {
-    /// The database file, `sqlite:` and its path
+    /// The SQLite database file, written as sqlite:PATH
     #[arg(long, value_name = "FILE")]
     from: String,
-    /// The address of the database, without its password
+    /// The address of the PostgreSQL database, without its password
     #[arg(long, value_name = "ADDRESS")]
     to: String,
-    /// The password of the database, file:/path or env:NAME [default: `store_password` of the
-    /// configuration]
+    /// The password of the PostgreSQL database, file:/path or env:NAME [default: `store_password`
+    /// of the configuration]
     #[arg(long, value_name = "WHERE")]
     password: Option<String>,
     /// The configuration file [default: jackfield.toml, if it exists]
@@ -69,8 +69,8 @@ impl Arguments {
         let tables = serve::start_runtime()?.block_on(copying)?;
         let rows: Vec<_> = tables.iter().map(|it| format!("{} {}", it.table, it.rows)).collect();
         let sentence = format!(
-            "Copied and counted the rows of each table: {}. Servers refuse to use the file from now on: set \
-             `store` to the address of the database.",
+            "Copied and counted the rows of each table: {}. Servers refuse to use the SQLite file \
+             from now on: set `store` to the address of the new database.",
             rows.join(", ")
         );
         output.print_result(&sentence, &Report { tables });

@@ -75,8 +75,9 @@ impl Output {
         }
     }
 
-    /// Prints an error on stderr in one line. If the error has an event, the JSON contains its id;
-    /// without `--json`, a second line contains the command that shows the event.
+    /// Prints an error on stderr in one line. If the server recorded an event for the request, the
+    /// JSON contains the event's id; without `--json`, a second line contains the command that
+    /// shows the event.
     pub(super) fn print_error(self, error: &anyhow::Error) {
         let refused = error.downcast_ref::<ServerRefusal>();
         let event = refused.and_then(|refused| refused.event);

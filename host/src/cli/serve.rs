@@ -147,8 +147,8 @@ impl Write for LogLines {
 /// occupy one thread for each core, and the host's own work must continue.
 const HOST_THREADS: usize = 2;
 
-/// The number of threads that a start needs besides the worker threads: for the ticker, the
-/// database and the first blocking calls.
+/// The number of threads that a start needs besides the worker threads: for the engine's thread
+/// `ticker`, the database and the first blocking calls.
 const START_THREADS: usize = 8;
 
 /// Starts the async runtime.

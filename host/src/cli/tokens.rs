@@ -127,12 +127,13 @@ struct InvalidLifetime;
 
 fn parse_lifetime_s(text: &str) -> Result<u64, InvalidLifetime> {
     const DAY_S: u64 = 24 * 60 * 60;
-    let invalid = || InvalidLifetime;
-    if let Some(days) = text.strip_suffix('d') {
-        return days.parse().ok().and_then(|days: u64| days.checked_mul(DAY_S)).ok_or_else(invalid);
-    }
-    let duration: SignedDuration = text.parse().map_err(|_| invalid())?;
-    u64::try_from(duration.as_secs()).ok().filter(|seconds| *seconds > 0).ok_or_else(invalid)
+    let lifetime_s = if let Some(days) = text.strip_suffix('d') {
+        days.parse().ok().and_then(|days: u64| days.checked_mul(DAY_S))
+    } else {
+        let duration: Option<SignedDuration> = text.parse().ok();
+        duration.and_then(|duration| u64::try_from(duration.as_secs()).ok())
+    };
+    lifetime_s.filter(|seconds| *seconds > 0).ok_or(InvalidLifetime)
 }
 
 #[cfg(test)]
@@ -144,7 +145,7 @@ mod tests {
         for (text, expected) in [("90d", 7_776_000), ("12h", 43_200), ("1h30m", 5_400)] {
             assert_eq!(parse_lifetime_s(text), Ok(expected), "{text}");
         }
-        for wrong in ["", "d", "-1d", "0s", "-1h", "1", "soon", "99999999999999999d"] {
+        for wrong in ["", "d", "-1d", "0d", "0s", "-1h", "1", "soon", "99999999999999999d"] {
             assert!(parse_lifetime_s(wrong).is_err(), "{wrong}");
         }
     }

@@ -59,7 +59,7 @@ pub(super) async fn show_accounts(State(app): App, visitor: Visitor) -> Answer {
     })
 }
 
-/// The fields of the form that creates a token.
+/// Returns the fields of the form that creates a token.
 fn token_fields() -> Vec<Field> {
     let option = |role: &Role| (role.as_str().to_owned(), format!("{role}: {}", role.summary()));
     let roles = Role::ALL.iter().map(option).collect();

@@ -12,6 +12,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::api::{AuditEntry, AuditList, AuditQuery};
+use crate::domain::OutcomeCode;
 use crate::http::AppState;
 use crate::http::admin::{Params, audit};
 use crate::http::problem::Problem;
@@ -105,7 +106,8 @@ fn outcome_badge(entry: &AuditEntry) -> Badge {
     let Some(code) = entry.outcome.map(|it| it.0) else {
         return Badge::new(Tone::Warn, "unknown");
     };
-    let tone = if code.is_success() { Tone::Ok } else { Tone::Bad };
+    let has_succeeded = code == OutcomeCode::Ok || code.is_success();
+    let tone = if has_succeeded { Tone::Ok } else { Tone::Bad };
     let times =
         if entry.repeats > 0 { format!(", {} times", entry.repeats + 1) } else { String::new() };
     Badge::new(tone, format!("{}{times}", code.to_string().replace('-', " ")))
@@ -114,6 +116,29 @@ fn outcome_badge(entry: &AuditEntry) -> Badge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::{EnumString, Time};
+    use crate::domain::Via;
+
+    #[test]
+    fn a_successful_change_is_shown_as_a_success() {
+        let entry = |outcome| AuditEntry {
+            id: uuid::Uuid::nil(),
+            at: Time(Timestamp::UNIX_EPOCH),
+            account: None,
+            role: None,
+            client: "127.0.0.1".to_owned(),
+            via: EnumString(Via::Api),
+            action: "connection.pause".to_owned(),
+            object: None,
+            outcome: Some(EnumString(outcome)),
+            event: None,
+            repeats: 0,
+        };
+        let tone = |outcome| outcome_badge(&entry(outcome)).tone;
+        assert!(matches!(tone(OutcomeCode::Ok), Tone::Ok));
+        assert!(matches!(tone(OutcomeCode::Created), Tone::Ok));
+        assert!(matches!(tone(OutcomeCode::RoleTooLow), Tone::Bad));
+    }
 
     #[test]
     fn a_filter_includes_its_last_day() {

@@ -103,8 +103,10 @@ struct ConnectorPage {
     layout: Layout,
     connector: Connector,
     status: Badge,
-    /// The grants that the version in use needs. `None` if no version can be used.
+    /// The origins and secrets that the version in use needs. `None` if no version can be used.
     demands: Option<Demands>,
+    /// Whether the version in use needs the grant to read data about failed tests.
+    reads_test_data: bool,
     /// What the version in use can do, one phrase for each ability.
     abilities: Vec<String>,
     /// The settings and secrets that a connection of this connector has.
@@ -164,7 +166,7 @@ pub(super) async fn show_connector(State(app): App, visitor: Visitor, Id(name): 
     let Json(mut connector) =
         connectors::show(State(Arc::clone(&app)), account, Id(name.clone())).await?;
     let mut versions = std::mem::take(&mut connector.versions);
-    // The page does not list the version in use: a roll back to this version would change nothing.
+    // The page does not list the version in use: a rollback to it would change nothing.
     versions.retain(|version| connector.sha256.as_ref() != Some(&version.sha256));
     let remove = format!("/connectors/{name}/remove");
     let remove = Action::link(&visitor, Role::Author, "Remove", remove).danger();
@@ -173,6 +175,7 @@ pub(super) async fn show_connector(State(app): App, visitor: Visitor, Id(name): 
         layout: visitor.layout(Section::Connectors, title),
         status: status_badge(&connector),
         demands: manifest.as_ref().map(|manifest| manifest.demands()),
+        reads_test_data: manifest.as_ref().is_some_and(|manifest| manifest.reads_test_data),
         abilities: describe::abilities(&connector),
         declared_values: manifest.map(|manifest| manifest.declared_values()).unwrap_or_default(),
         usage: connector.recent_usage.as_ref().map(|usage| LimitUsage {

@@ -1,5 +1,6 @@
 //! Reads the fields of a form that a browser sends. This module does not check that the form comes
-//! from a page of the console. The routes have checked the CSRF token of a session before.
+//! from a page of the console: the routes check the CSRF token of a session before they call this
+//! module.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};

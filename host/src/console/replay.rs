@@ -111,7 +111,7 @@ pub(super) async fn run_replay(app: App, visitor: Visitor, Id(id): Id, form: For
     }
 }
 
-/// Converts the form to the request for a dry run that the admin API has.
+/// Converts the form to the admin API's request for a dry run.
 fn replay_request(form: &Form) -> Result<ReplayEvent, Problem> {
     let non_empty = |name: &str| Some(form.get(name).trim()).filter(|it| !it.is_empty());
     let call = non_empty("call").map(|name| {

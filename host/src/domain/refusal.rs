@@ -254,7 +254,8 @@ impl Refusal {
         }
     }
 
-    /// Returns the explanation of an error that a connector may return; `None` for other refusals.
+    /// Returns the explanation of an error that a connector may return; `None` for other refusals,
+    /// and for [`Self::TrackerRateLimited`], which has no [`Reason`].
     #[must_use]
     pub fn reason(&self) -> Option<&Reason> {
         match self {
@@ -263,7 +264,9 @@ impl Refusal {
             | Self::TrackerUnavailable(reason)
             | Self::Unsupported(reason)
             | Self::ConnectorError(reason) => Some(reason),
-            Self::AfterWrite { refusal, .. } => refusal.reason(),
+            Self::AfterWrite { refusal, .. } | Self::EarlierDefect { refusal, .. } => {
+                refusal.reason()
+            }
             _ => None,
         }
     }

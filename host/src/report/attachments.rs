@@ -54,11 +54,11 @@ impl AttachmentPolicy {
             return Some(format!("unknown kind {unknown:?}; the kinds are {kind_names}"));
         }
         if self.files_max > FILES_MAX_CEILING {
-            return Some(format!("`files_max` is at most {FILES_MAX_CEILING}"));
+            return Some(format!("`files_max` must be at most {FILES_MAX_CEILING}"));
         }
         let largest = self.file_bytes_max.max(self.total_bytes_max);
         (largest > BYTES_MAX_CEILING).then(|| {
-            format!("`file_bytes_max` and `total_bytes_max` are at most {BYTES_MAX_CEILING}")
+            format!("`file_bytes_max` and `total_bytes_max` must be at most {BYTES_MAX_CEILING}")
         })
     }
 
@@ -181,7 +181,7 @@ pub fn safe_file_names(files: &mut [Attachment]) {
 }
 
 /// Returns the last part of a path, at most [`FILE_NAME_CHARS_MAX`] characters long and without
-/// characters that file systems or trackers refuse. Returns `file` if no character remains.
+/// characters that file systems or trackers refuse. If no character remains, the name is `file`.
 fn safe_file_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let safe: String = last

@@ -304,7 +304,7 @@ pub struct Attachment {
     pub size: Option<u64>,
 }
 
-/// A file, or some parts of the data, missing or incomplete, and the reason.
+/// A file or parts of the data that are missing or incomplete, and the reason.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gap {

@@ -10,8 +10,8 @@ use super::markup::placeholder;
 const TEXT_BYTES_MAX: usize = 8 * 1024;
 /// Maximum number of items of each list, except the robot's log.
 const ITEMS_MAX: usize = 200;
-/// Maximum number of lines of the robot's log.
-const LOG_LINES_MAX: usize = 500;
+/// Maximum number of lines of the robot's log. The newest lines are kept.
+pub(crate) const LOG_LINES_MAX: usize = 200;
 
 /// Shortens the lists of the data to their maximum lengths.
 pub(super) fn limit_lists(data: &mut TestData) {

@@ -23,8 +23,8 @@ fn pretty_json(text: Value) -> Value {
     pretty.map_or(text, Value::from)
 }
 
-/// Cuts a longer text to `characters_max` characters, at least 1. The last of them is an ellipsis.
-/// Returns any other value unchanged.
+/// Cuts a text that has more than `characters_max` characters to this length, but to no less than 1
+/// character. The last character is then an ellipsis. Returns any other value unchanged.
 fn truncate_text(text: Value, characters_max: usize) -> Value {
     match text.as_str() {
         Some(long) if long.chars().count() > characters_max => {

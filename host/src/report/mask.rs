@@ -1,5 +1,5 @@
-//! Masks secrets in the data of tests: arguments, logs, assertions, steps and custom fields. A
-//! masked value never reaches a template, a tracker or a connector.
+//! Masks secrets in the data of tests: arguments, logs, assertions, steps and custom fields. The
+//! original value never reaches a template, a tracker or a connector.
 
 use std::sync::LazyLock;
 

@@ -42,7 +42,7 @@ pub struct Report {
     data: TestData,
     title: String,
     description: Document,
-    /// The comment for the case that the test fails again.
+    /// The comment that is added to the defect if the test fails again.
     comment: Document,
     fields: Vec<Field>,
     attachments: Vec<Attachment>,
@@ -163,8 +163,8 @@ fn mask_data(settings: &ReportSettings, data: &mut TestData, notes: &mut Vec<Str
         Err(why) => {
             (data.log, data.assertions, data.robot_logs) = (None, Vec::new(), Vec::new());
             (data.steps, data.custom_fields) = (Vec::new(), Vec::new());
-            notes
-                .push(format!("Logs and arguments are left out, as they cannot be masked: {why}."));
+            let omitted = "Logs, arguments, assertions, steps and custom fields are left out";
+            notes.push(format!("{omitted}, because they cannot be masked: {why}."));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The trait through which other rooms read the data of a failed test. The trait never reveals
+//! The trait through which other rooms read the data of a failed test. They do not need to know
 //! where the data comes from.
 
 use std::collections::BTreeSet;

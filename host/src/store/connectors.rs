@@ -74,7 +74,7 @@ pub struct SharedFile {
 pub struct ServerReport {
     /// The id of the server's process.
     pub server: Uuid,
-    /// The name of the server that people see.
+    /// The name under which people see the server.
     pub label: String,
     /// The time of the report.
     pub at: Timestamp,
@@ -85,7 +85,7 @@ pub struct ServerReport {
 /// The operations on the connectors of several servers.
 #[async_trait]
 pub trait ConnectorStore: Send + Sync {
-    /// Subscribes to the changes of other servers. A decision about a connector arrives as
+    /// Subscribes to the changes that other servers make. A decision about a connector arrives as
     /// [`Change::Connectors`](super::Change).
     fn connector_changes(&self) -> Changes;
     /// Returns the number of the last decision about any connector; 0 if there was none.

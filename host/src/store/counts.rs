@@ -80,7 +80,7 @@ pub enum CountsClaimed {
 #[async_trait]
 pub trait CountsStore {
     /// Queues the counts of a project to be stored, like `record_event`. Counts that are older than
-    /// the stored counts are dropped.
+    /// the stored counts are dropped, unless the clock was set back.
     fn record_counts(&self, id: ConnectionId, project: &str, counts: CachedCounts);
     /// Requests the lease on counting a project, so that only one of the servers that share the
     /// store requests the counts at a time. Lazy. If the caller stops waiting, the lease may still

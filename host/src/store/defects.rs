@@ -145,7 +145,7 @@ pub trait DefectStore {
     ) -> Result<Option<DoubtfulDefect>, StoreError>;
     /// Returns rows without a valid lease whose next search is due: rows in doubt, and created rows
     /// for which the tracker may have a second record. The row whose search is overdue for the
-    /// longest time comes first. Before the query, moves rows in `sent` whose lease ended to
+    /// longest time comes first. Before the query, moves rows in `sent` whose lease has ended to
     /// `in-doubt`. Leaves out rows that this process works on, even if their leases seem to have
     /// ended. In a shared database, also marks overdue events as interrupted. Durable.
     async fn due_searches(

@@ -23,13 +23,13 @@ pub enum StoreError {
     /// the next step for the user.
     #[error("{0}")]
     Unusable(String),
-    /// The database engine, its file or a stored value failed.
+    /// The database engine or its file failed, or a stored value cannot be read.
     #[error(transparent)]
     Database(#[from] DatabaseError),
 }
 
-/// A failure of the database engine, of its file or of a stored value. The text contains the
-/// failure, its cause and, if it is known, the next step for the user.
+/// A failure of the database engine or of its file, or a stored value that cannot be read. The text
+/// contains the failure, its cause and, if it is known, the next step for the user.
 ///
 /// The text already contains the cause. So `source` returns the source of the cause, and a printed
 /// chain of errors does not repeat the cause.

@@ -54,7 +54,7 @@ pub struct PostgresSettings {
     pub connect_timeout: Duration,
 }
 
-/// The store in a PostgreSQL database.
+/// Opens and inspects the store in a PostgreSQL database.
 pub struct PostgresStore;
 
 impl PostgresStore {
@@ -91,11 +91,11 @@ impl PostgresStore {
     }
 
     /// Copies the rows of a SQLite file that no server uses into an empty database, and marks the
-    /// file. Returns the number of rows of each table.
+    /// file as moved. Returns the number of rows of each table.
     ///
     /// # Errors
-    /// One of the databases cannot be used, or the target has other rows. A server can still use
-    /// the file if it was not marked.
+    /// One of the databases cannot be used, or the target already has rows that were not copied
+    /// from this file. A server can still use the file, unless the file was marked.
     pub async fn copy_from_sqlite(
         database: PathBuf,
         to: PostgresSettings,
@@ -154,7 +154,8 @@ fn open(
     Ok((store, clock))
 }
 
-/// Refuses a database that is reached through a pool in transaction mode.
+/// Refuses a database that is reached through a connection pool, such as PgBouncer, in transaction
+/// mode.
 fn refuse_pool(session: &Session) -> Result<(), StoreError> {
     let second = Session::new(session.address.clone(), Arc::default())?;
     inspect::refuse_pool(session, &second)?;

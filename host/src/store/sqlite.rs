@@ -27,7 +27,7 @@ use crate::secret::Sealer;
 /// Number of reading threads.
 const READER_THREADS: usize = 4;
 
-/// The store in one SQLite file.
+/// Opens and copies the store in one SQLite file.
 pub struct SqliteStore;
 
 impl SqliteStore {

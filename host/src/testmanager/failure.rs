@@ -14,7 +14,7 @@ const SHOWN_TEXT_BYTES_MAX: usize = 200;
 /// The reason why a part of the data could not be fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// There is no token, so nothing can be fetched.
+    /// There is no token, or no memory for requests, so nothing can be fetched.
     Token(String),
     /// A scope is not granted, so there is no token.
     Scope(String),

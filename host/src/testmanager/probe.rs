@@ -26,7 +26,7 @@ use super::project;
 use super::shared::FetchContext;
 use super::source::TestSource;
 
-/// Maximum time of all steps after the connection tests together.
+/// Maximum time of all steps together, without the first steps, which test the network connections.
 const TRY_TIME_MAX: Duration = Duration::from_secs(20);
 /// Maximum size of the screenshot that is downloaded, bytes.
 const SCREENSHOT_BYTES_MAX: u64 = 8 << 20;
@@ -184,12 +184,14 @@ async fn try_log(context: &Arc<FetchContext>, test: &FailedTest, deadline: Insta
 /// Describes the parts that were found, and the parts that are missing.
 fn describe_data(data: &TestData, log: &Value) -> String {
     let result = text_member(log, &["result"]).unwrap_or_else(|| "no result".to_owned());
+    let count =
+        |count: usize, thing| format!("{count} {thing}{}", if count == 1 { "" } else { "s" });
     let counts = format!(
-        "{}, with {} assertions, {} robot log lines and {} files",
+        "{}, with {}, {} and {}",
         printable(&result),
-        data.assertions.len(),
-        data.robot_logs.len(),
-        data.attachments.len()
+        count(data.assertions.len(), "assertion"),
+        count(data.robot_logs.len(), "robot log line"),
+        count(data.attachments.len(), "file")
     );
     let gaps = data.gaps.iter().map(|gap| format!("; {}: {}", gap.what, gap.why));
     format!("{counts}{}", gaps.collect::<String>())

@@ -5,15 +5,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::domain::FailedTest;
+use crate::report::LOG_LINES_MAX;
 
 use super::client::Client;
 use super::json::text_member;
 use super::pages::{self, Paging};
 use super::parts::{FetchedPart, PartResult, fetch_newest};
 
-/// Maximum number of lines. The newest lines are kept.
-const LINES_MAX: usize = 200;
-/// Maximum number of pages in which lines of one variation are searched.
+/// Maximum number of pages in which lines of one variation are searched for.
 const PAGES_MAX: usize = 10;
 /// The tolerated difference between the clock of a robot and the clock of Test Manager.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
@@ -30,7 +29,7 @@ pub(super) async fn read_robot_logs(
     let path = [project, "orchestrator", "testexecution", &execution, "robotlogs", "paged"];
     let query = [("orderBy", "Timestamp desc"), ("testcaseid", case.as_str())];
     if test.variation_id().is_none() {
-        return fetch_newest(client, &path, &query, LINES_MAX).await;
+        return fetch_newest(client, &path, &query, LOG_LINES_MAX).await;
     }
     if let Some(window) = log.await.ok().and_then(|log| LogWindow::from_log(&log.value)) {
         let found = read_lines_of_log(client, &path, &query, &window).await?;
@@ -40,7 +39,7 @@ pub(super) async fn read_robot_logs(
             return Ok(found);
         }
     }
-    let mut found = fetch_newest(client, &path, &query, LINES_MAX).await?;
+    let mut found = fetch_newest(client, &path, &query, LOG_LINES_MAX).await?;
     found.note = Some("it contains lines of all variations of the test case".to_owned());
     Ok(found)
 }
@@ -53,19 +52,19 @@ async fn read_lines_of_log(
     window: &LogWindow,
 ) -> PartResult {
     let paging = Paging {
-        page_items: LINES_MAX,
+        page_items: LOG_LINES_MAX,
         pages_max: PAGES_MAX,
         is_kept: |line: &Value| window.contains(line),
-        is_enough: |lines: &[Value]| lines.len() > LINES_MAX,
+        is_enough: |lines: &[Value]| lines.len() > LOG_LINES_MAX,
     };
     let mut found = FetchedPart::from(pages::read_pages(client, path, query, paging).await?);
     let lines = found.value.as_array_mut().map_or(0, |lines| {
         let count = lines.len();
-        lines.truncate(LINES_MAX);
+        lines.truncate(LOG_LINES_MAX);
         count
     });
-    if lines > LINES_MAX {
-        found.note = Some(format!("only the newest {LINES_MAX} are listed"));
+    if lines > LOG_LINES_MAX {
+        found.note = Some(format!("only the newest {LOG_LINES_MAX} are listed"));
     }
     Ok(found)
 }

@@ -28,7 +28,7 @@ pub(super) struct FetchContext {
     /// The origins, client secret and token that the requests may use.
     active: Arc<ActiveConnection>,
     pub(super) settings: TestManagerSettings,
-    /// The project to which the connection is pinned.
+    /// The project to which the connection is pinned (limited); `None` if it is not limited to one.
     pub(super) pinned_project: Option<String>,
     /// The state that all failed tests of the connection share.
     pub(super) state: Arc<ApiState>,

@@ -74,8 +74,9 @@ fn heavy_components_with_a_hung_tracker_leave_pool_slots_to_others() {
     }
 }
 
-/// The tracker of one connection hangs. The server still answers other connections of the same
-/// connector, connections of other connectors, and requests for counts of the same connection.
+/// The tracker of one connection hangs. The server still answers events of other connections, of
+/// the same connector and of other connectors. It also answers requests for counts of the
+/// connection whose tracker hangs.
 #[test]
 fn a_connection_with_a_hung_tracker_takes_no_runs_from_others_and_returns_counts() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "3"));
@@ -128,11 +129,13 @@ fn a_connector_uses_at_most_half_of_the_runs_of_the_host() {
     }
 }
 
-/// Other connections of the same connector and of other connectors hang, trap, compute without end
-/// and send floods, all at the same time.
+/// While the server answers good events, trackers of other connections hang, guests of other
+/// connections trap or compute without end, and the test sends a flood of clicks to one more
+/// connection.
 #[test]
 fn a_good_event_is_answered_while_hostile_connections_are_busy() {
-    const BUSY_CONNECTIONS: u64 = 40;
+    /// The number of clicks on the connections `spin-…`, whose guests compute without end.
+    const COMPUTING_RUNS: u64 = 40;
     let (tracker, gate) = start_hanging_tracker();
     let trap_tracker = ScriptedServer::start(|_| Reply::new(200, "bad"));
     let healthy = ScriptedServer::start(|_| Reply::created(2));
@@ -171,9 +174,9 @@ fn a_good_event_is_answered_while_hostile_connections_are_busy() {
         let number = |name: &str| usage[name].as_u64().expect("a number");
         let (waited, polls) = (number("waited_ticks"), number("polls"));
         println!(
-            "waited {waited} ticks in {polls} polls, beside {BUSY_CONNECTIONS} busy connections"
+            "waited {waited} ticks in {polls} polls, beside {COMPUTING_RUNS} runs that compute"
         );
-        assert!(waited <= polls * BUSY_CONNECTIONS, "{usage}");
+        assert!(waited <= polls * COMPUTING_RUNS, "{usage}");
     }
     stop.store(true, Ordering::SeqCst);
     for flood in floods {
@@ -259,7 +262,7 @@ fn a_hung_search_of_the_sweep_does_not_delay_the_deletion_of_old_events() {
 }
 
 /// The name server never answers the look-ups of one connection. These look-ups occupy only a few
-/// threads, and the server still answers other connections.
+/// threads, and the server still answers events of other connections.
 #[test]
 fn a_silent_name_server_delays_only_one_connection() {
     let name = "fairness::a_silent_name_server_delays_only_one_connection";

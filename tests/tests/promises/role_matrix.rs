@@ -202,6 +202,9 @@ fn each_route_has_a_row_in_the_table_of_roles() {
             "{path:?} needs no account and is not in PUBLIC_PATHS"
         );
     }
+    for path in PUBLIC_PATHS {
+        assert!(public.iter().any(|it| it == path), "{path:?} of PUBLIC_PATHS is not a route");
+    }
 }
 
 /// A server with two connections, and a client for each account.
@@ -275,16 +278,16 @@ impl ServerWithAccounts {
             .replace("{*path}", "nothing")
     }
 
-    /// Sends a request as this account, with a body that no route accepts.
+    /// Sends a request as this account. No route accepts its body, so only a deletion changes
+    /// something.
     fn send(&self, account: &str, method: &str, path: &str) -> Answer {
         let method = if method == "ANY" { "POST" } else { method };
-        // No route accepts this body, so only a deletion changes something.
         let headers = [("content-type", "application/json")];
         self.clients[account].send(method, path, &headers, b"{\"no-such-member\":1}")
     }
 }
 
-/// Creates an account token, and returns the token.
+/// Creates a named token, and returns the token.
 fn create_token(host: &TestHost, body: &Value) -> String {
     let created = host.admin().json("POST", "/tokens", body).expect(201);
     created["token"].as_str().expect("a token").to_owned()

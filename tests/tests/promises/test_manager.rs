@@ -9,9 +9,9 @@ use jackfield_tests::{Exchange, Reply, Response, ScriptedServer, Setup, TestHost
 use serde_json::{Value, json};
 
 const CLIENT_SECRET: &str = "the-s3cr3t-of-the-application";
-/// The OAuth token that Test Manager accepts.
+/// The OAuth token that the fake Test Manager accepts.
 pub(crate) const TOKEN: &str = "t0ken-of-test-manager";
-/// The id of the execution of the failed test that is stored in Test Manager.
+/// The id of the execution of the failed test whose data the fake Test Manager has.
 pub(crate) const EXECUTION_ID: &str = "0e000000-0000-0000-0000-00000000000e";
 /// The id of the test case of this failed test.
 pub(crate) const CASE_ID: &str = "0c000000-0000-0000-0000-00000000000c";
@@ -106,8 +106,7 @@ pub(crate) fn answer_without_faults(exchange: &Exchange<'_>, files: &str) -> Rep
     }
 }
 
-/// Starts a Test Manager without faults. This Test Manager redirects requests for screenshots to
-/// `files`.
+/// Starts a fake Test Manager without faults, which redirects requests for screenshots to `files`.
 pub(crate) fn start_test_manager(files: &ScriptedServer) -> ScriptedServer {
     let files = files.url() + "/end.png?sig=1";
     ScriptedServer::start(move |exchange| answer_without_faults(exchange, &files))
@@ -147,7 +146,7 @@ fn a_try_shows_each_step_to_test_manager_and_what_was_found() {
     assert_eq!(steps[0]["origin"], test_manager.url());
     assert_eq!(steps[4]["note"], "SHOP, Shop");
     let (_, _, note) = last_step(&steps);
-    let expected_note = "Failed, with 1 assertions, 1 robot log lines and 1 files";
+    let expected_note = "Failed, with 1 assertion, 1 robot log line and 1 file";
     assert!(note.starts_with(expected_note), "{note}");
     for expected in ["the custom fields: ", "403", "TM.CustomFieldValues.Read"] {
         assert!(note.contains(expected), "{expected} in {note}");

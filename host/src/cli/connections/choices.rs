@@ -1,5 +1,4 @@
-//! `jackfield connections choices`: lists the values that the tracker has for a
-//! setting.
+//! `jackfield connections choices`: lists the values that the tracker has for a setting.
 
 use clap::Args;
 

@@ -1,5 +1,5 @@
-//! `jackfield connections map-path`: sets the kind of the requests to a path that
-//! Jackfield does not recognise.
+//! `jackfield connections map-path`: sets the kind of the requests to a path that Jackfield does
+//! not recognise.
 
 use clap::Args;
 
@@ -26,7 +26,7 @@ impl MapPathArguments {
         let url = format!("{}/paths", admin.connection_path(&name)?);
         let path_text = printable(&path);
         let sentence =
-            format!("requests to {path_text} of the connection {name} are {kind} from now on");
+            format!("{path_text} of the connection {name} receives {kind} requests from now on");
         let body = MapPath { path, kind: EnumString(kind) };
         let answer: Answer<Connection> = admin.post(&url, &body)?;
         output.print_result(&sentence, answer.json());

@@ -1,4 +1,5 @@
-//! `jackfield connections record`: starts and stops the recording of a connection's bodies.
+//! `jackfield connections record`: starts and stops recording the bodies of a connection's requests
+//! and answers.
 
 use clap::Args;
 use jiff::SignedDuration;

@@ -158,7 +158,7 @@ fn describe_preview(preview: &ReportPreview) -> String {
     lines.join("\n")
 }
 
-/// Formats a value as JSON, but a text without its quotes.
+/// Formats a value as JSON. If the value is a text, omits the quotes and the escapes.
 fn text_without_quotes(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

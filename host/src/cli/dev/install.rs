@@ -1,5 +1,5 @@
-//! Installs a connector's file in the plugins folder atomically, and waits until the server uses or
-//! refuses the file. The file with the connector's name is never incomplete.
+//! Installs a connector's file in the plugins folder atomically, and waits until the server has
+//! loaded or refused the file. The file with the connector's name is never incomplete.
 
 use std::fs::{self, Permissions};
 use std::io::Write;
@@ -34,7 +34,7 @@ pub(super) struct PluginsFolder {
 
 /// How the installation of a version ended.
 pub(super) enum InstallResult {
-    /// The server uses the version.
+    /// The server has loaded the version. Connections may still need a person's consent to it.
     InUse(Box<Connector>),
     /// The server refused the version, for this reason.
     Refused(String),
@@ -91,9 +91,9 @@ pub(super) fn current_error(admin: &Client, name: &ConnectorName) -> Option<Stri
     admin.get_by_name::<Connector>("connector", name.as_str()).ok()?.decode().ok()?.error
 }
 
-/// Waits until the server uses or refuses the version, at most [`LOAD_TIMEOUT`]. `error_before` is
-/// the connector's error before the installation. The server reports no SHA-256 of a file that it
-/// cannot read. Then only a different error shows that the server refused the new file.
+/// Waits until the server has loaded or refused the version, at most [`LOAD_TIMEOUT`].
+/// `error_before` is the connector's error before the installation. The server reports no SHA-256
+/// of a file that it cannot read. Then only a different error shows that it refused the new file.
 pub(super) fn wait_for_version(
     admin: &Client,
     name: &ConnectorName,

@@ -27,8 +27,8 @@ pub(super) fn run_checks(config: &Config, is_running: bool) -> Vec<Finding> {
     ]
 }
 
-/// Creates a warning that describes the problem. If `problem` is `None`, creates a finding without
-/// a problem, with the text `ok_text`.
+/// Creates a warning that describes the problem. If `problem` is `None`, creates a finding with the
+/// status `ok` and the text `ok_text`.
 fn problem_finding(
     check: &'static str,
     problem: Option<app::PlatformProblem>,
@@ -99,7 +99,8 @@ fn check_database_disk(config: &Config) -> Finding {
     problem_finding("database disk", app::disk_problem(config), ok)
 }
 
-/// Checks that the program file of the server in this data folder was not replaced since its start.
+/// Checks that the program file of the server that uses this data folder was not replaced since the
+/// server started.
 fn check_program(folder: &DataFolder, is_running: bool) -> Finding {
     let ok_text = match is_running {
         true => "the server runs the installed version",

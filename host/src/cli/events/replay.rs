@@ -22,7 +22,7 @@ pub(in crate::cli) struct Replay {
     /// version that ran]
     #[arg(long, value_name = "HASH")]
     version: Option<String>,
-    /// Only recorded runs of this export [default: all]
+    /// Replay only the recorded runs of this export [default: all runs]
     #[arg(long, value_parser = enum_value_parser::<Call>())]
     call: Option<Call>,
     /// Change a setting for the replay

@@ -71,7 +71,7 @@ pub(in crate::console) async fn look_up_for_stored_connection(
     lookup.answer(found, is_partial_request(&headers), || page(&form))
 }
 
-/// Looks up values for a new connection, with the settings and secrets that the form contains. Or
+/// Looks up values for a new connection, with the settings and secrets that the form contains, or
 /// enters a found value in the form.
 pub(in crate::console) async fn look_up_for_new_connection(
     State(app): App,

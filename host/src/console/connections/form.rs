@@ -99,8 +99,8 @@ impl<'a> TextSource<'a> {
     }
 }
 
-/// Makes the fields for a connection whose connector has this settings schema. `search_href` is the
-/// start of the address that looks up values. The name of the setting follows it.
+/// Makes the fields for a connection whose connector has this settings schema. To look up values of
+/// a setting, the browser sends a request to `search_href`, followed by the name of the setting.
 pub(super) fn form_fields(schema: &Value, texts: TextSource<'_>, search_href: &str) -> FormFields {
     let all = value_declarations(schema);
     let mut settings = Vec::new();

@@ -26,7 +26,7 @@ pub(super) struct ValueDeclaration<'m> {
     pub(super) is_required: bool,
 }
 
-/// The type of a value. A person enters each type with another input element.
+/// The type of a value. It decides how the form shows the value and how the entered text is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ValueKind {
     Text,
@@ -94,9 +94,9 @@ impl<'m> ValueDeclaration<'m> {
         format!("{}{}", if self.is_secret() { SECRET_PREFIX } else { SETTING_PREFIX }, self.name)
     }
 
-    /// Makes the field, with this text. `is_set` is true for a secret that is stored. `search_href`
-    /// is the start of the address that looks up values. The name of the setting follows it. If it
-    /// is empty, no values can be looked up.
+    /// Makes the field, with this text. `is_set` is true for a secret that is stored. To look up
+    /// values, the browser sends a request to `search_href`, followed by the name of the setting.
+    /// If `search_href` is empty, no values can be looked up.
     pub(super) fn field(&self, text: Option<String>, is_set: bool, search_href: &str) -> Field {
         let label =
             Some(self.keyword_text("title")).filter(|it| !it.is_empty()).unwrap_or(self.name);

@@ -37,7 +37,7 @@ struct TryPage {
 /// The result of a try.
 struct TryResult {
     steps: Vec<StepRow>,
-    /// The line that the connector's `check` returned; `None` if `check` failed or was not called.
+    /// The line that the connector's `check` returned; `None` if a step of the try failed.
     success_text: Option<String>,
 }
 

@@ -24,7 +24,7 @@ pub(in crate::console) async fn ask_to_roll_back_connector(
         layout: visitor.layout(Section::Connectors, format!("Roll {name} back")),
         effects: vec![
             format!("The file in the plugins folder is replaced by the version {sha256}."),
-            "Connections that granted what this version asks for use it from their next event on. \
+            "A connection whose grants suffice for this version uses it from its next event on. \
              Runs in progress finish with the current version."
                 .to_owned(),
             "The current version is kept, so you can roll back to it later.".to_owned(),

@@ -67,7 +67,7 @@ fn connection_tasks(app: &AppState, visitor: &Visitor) -> Vec<Task> {
                 "no connector",
                 "has no connector",
                 format!(
-                    "No version of `{}` can be used. Its webhooks are refused.",
+                    "No version of `{}` can be used: the connection cannot create or count defects.",
                     connection.connector
                 ),
                 "",

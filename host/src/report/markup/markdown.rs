@@ -1,7 +1,7 @@
 //! Writes CommonMark for GitHub and GitLab, which extend it. A backslash is put before each
-//! character that they could read as markup. An invisible word joiner is put after each `@` and `#`
-//! before a letter or digit, because GitHub and GitLab search the rendered text for mentions and
-//! references to issues.
+//! character that they could read as markup. An invisible word joiner is put between a `@` or `#`
+//! and a letter or digit after it, because GitHub and GitLab search the rendered text for mentions
+//! and references to issues.
 
 use super::document::{Block, Document, Inline};
 use super::plain::{list_item_prefix, with_line_prefixes};

@@ -111,7 +111,7 @@ fn a_note_reports_each_template_that_failed() {
         "The template of the title failed, and the default was used: line 1, column ",
         "The template of the description failed, and the default was used: line 1, column ",
         "The template of the field P failed, and the field was left out",
-        "Logs and arguments are left out, as they cannot be masked",
+        "Logs, arguments, assertions, steps and custom fields are left out",
     ] {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }

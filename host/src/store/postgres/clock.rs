@@ -19,8 +19,8 @@ const MEASUREMENT_INTERVAL_MS: u64 = 60_000;
 /// A writing thread that is never idle measures the clock this much later, after a batch,
 /// milliseconds.
 const BUSY_DELAY_MS: u64 = 240_000;
-/// The longest exchange that counts as a measurement, milliseconds. The error of a measurement is
-/// at most half of its exchange.
+/// The longest exchange (a query and its answer) that counts as a measurement, milliseconds. The
+/// error of a measurement is at most half of its exchange.
 const EXCHANGE_MS_MAX: u64 = 500;
 /// The shorter time that replaces `MEASUREMENT_INTERVAL_MS` after a slow exchange, milliseconds.
 const RETRY_INTERVAL_MS: u64 = 5_000;
@@ -83,7 +83,8 @@ impl DatabaseClock {
         Err(Error::Protocol(why))
     }
 
-    /// Whether the clock must be measured now by a thread that is idle, or that is not.
+    /// Whether the writing thread must measure the clock now. `is_idle`: whether the thread has
+    /// nothing to write.
     pub(super) fn needs_measurement(&self, is_idle: bool) -> bool {
         self.is_due_at(since_boot_ms(), is_idle)
     }

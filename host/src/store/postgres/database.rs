@@ -1,5 +1,6 @@
-//! Runs the SQL statements of the rules in a PostgreSQL session, and reads the rows that they
-//! return. Repeats only reads. Never repeats a statement that may have changed something.
+//! Runs the SQL statements of the store's rules (`store/sql`) in a PostgreSQL session, and reads
+//! the rows that they return. Repeats only reads. Never repeats a statement that may have changed
+//! something.
 
 use std::borrow::Cow;
 use std::iter;

@@ -1,6 +1,6 @@
-//! Translates the SQL statements of the rules for PostgreSQL: numbers the parameters, and replaces
-//! `*` by the names of columns. Never executes a statement. Functions that PostgreSQL lacks, such
-//! as `min` of two numbers, are defined in the schema.
+//! Translates the SQL statements of the store's rules (`store/sql`) into SQL of PostgreSQL: numbers
+//! the parameters, and replaces `*` by the names of columns. Never executes a statement. Functions
+//! that PostgreSQL lacks, such as `min` of two numbers, are defined in the schema.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

@@ -22,11 +22,11 @@ const NAME_PRIMARY: &str = "let `store` name the primary, and not a standby";
 /// The SQLSTATE codes, and classes of codes, after which a new connection is needed.
 const CODES_THAT_END_A_CONNECTION: [&str; 9] =
     ["57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "08", READ_ONLY, CHANGED_COLUMNS];
-/// SQLSTATE of a feature that is not supported. PostgreSQL also sends it if a newer server added
-/// columns to a table after a statement was prepared.
+/// SQLSTATE of a feature that is not supported. PostgreSQL also sends it if a newer version of
+/// Jackfield added columns to a table after a statement was prepared.
 const CHANGED_COLUMNS: &str = "0A000";
 /// SQLSTATE: the session can only read, for example because the PostgreSQL server became a standby.
-/// The host name may lead to another server now, so a new connection is needed.
+/// The host name may lead to another PostgreSQL server now, so a new connection is needed.
 const READ_ONLY: &str = "25006";
 /// SQLSTATE: another session held a lock for longer than `lock_timeout`.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
@@ -53,15 +53,16 @@ pub(super) fn describe_error(database: &str, error: &Error) -> DatabaseError {
         }
         Some("28000") => ("refuses the user", Some(CHECK_HBA)),
         Some("3D000") => ("does not exist", Some("create it, or correct `store`")),
-        Some("42501") => {
-            ("does not permit the statement", Some("give the user the rights on its schema"))
-        }
+        Some("42501") => (
+            "does not permit the statement",
+            Some("give the user in `store` the rights on the schema"),
+        ),
         Some(LOCK_NOT_AVAILABLE) => {
             ("is busy", Some("`pg_locks` shows which session holds a lock for too long"))
         }
         Some("57014") => ("did not answer within `store_statement_s`", None),
         Some("53100" | "53200" | "53300") => ("is out of resources", None),
-        Some(READ_ONLY) => ("only reads", Some(NAME_PRIMARY)),
+        Some(READ_ONLY) => ("accepts no changes", Some(NAME_PRIMARY)),
         Some(code) if !code_ends_connection(code) => ("failed", None),
         _ => ("cannot be reached", Some(CHECK_SERVER)),
     };
@@ -70,7 +71,7 @@ pub(super) fn describe_error(database: &str, error: &Error) -> DatabaseError {
 
 /// Returns the error for a session that reached a standby, whose data may be out of date.
 pub(super) fn standby_error(database: &str) -> DatabaseError {
-    let failure = format!("the database {database} only reads");
+    let failure = format!("the database {database} accepts no changes");
     DatabaseError::new(failure, "it is a standby", Some(NAME_PRIMARY))
 }
 
@@ -87,7 +88,7 @@ pub(super) fn unknown_outcome_error(database: &str, why: String) -> DatabaseErro
     DatabaseError::new(failure, why, Some("repeat the request to see its outcome"))
 }
 
-/// Converts the error of a statement into the type that the rules use.
+/// Converts the error of a statement into the type that `store/sql` uses.
 pub(super) fn statement_failure(database: &str, error: &Error) -> Failure {
     let violates_constraint = sql_state(error).is_some_and(|code| code.starts_with("23"));
     Failure { violates_constraint, error: describe_error(database, error) }
@@ -122,6 +123,7 @@ pub(super) fn error_text(error: &Error) -> String {
         Error::Database(error) => error.message().to_owned(),
         Error::Io(error) => error.to_string(),
         Error::Tls(error) => error.to_string(),
+        Error::Protocol(text) => text.clone(),
         other => other.to_string(),
     }
 }

@@ -17,7 +17,8 @@ pub struct PostgresFindings {
     /// How far the database's clock is ahead of this machine's clock, milliseconds. Negative if the
     /// database's clock is behind.
     pub clock_ahead_ms: i64,
-    /// Whether a pool lets several clients share one session of PostgreSQL.
+    /// Whether a connection pool, such as PgBouncer, lets several clients share one session of
+    /// PostgreSQL.
     pub is_pooled: bool,
     /// Whether the PostgreSQL server is a standby, which refuses changes.
     pub is_standby: bool,
@@ -39,7 +40,7 @@ pub struct Standbys {
     /// Number of connected standbys whose confirmation counts. `None` if the user has no right to
     /// read this.
     pub confirming: Option<i64>,
-    /// The user of the connection, quoted as an SQL identifier.
+    /// The user of the database connection, quoted as an SQL identifier.
     pub user: String,
 }
 

@@ -50,7 +50,7 @@ impl Listener {
                 Err(error) => {
                     tracing::error!(
                         %error,
-                        "this server does not notice changes of other servers until it restarts"
+                        "this server does not notice changes by other servers until it restarts"
                     );
                     return;
                 }
@@ -66,7 +66,7 @@ impl Listener {
                     let error = describe_error(&self.address.display_url, &lost);
                     tracing::warn!(
                         %error,
-                        "this server does not notice changes of other servers until the database \
+                        "this server does not notice changes by other servers until the database \
                          answers again"
                     );
                 }

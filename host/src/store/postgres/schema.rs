@@ -107,7 +107,7 @@ impl From<StoreError> for PrepareError {
 }
 
 /// Runs `work` in one transaction, under the store's lock. Switches off the time limits of
-/// PostgreSQL, so that only the time limit of the session for an answer remains.
+/// PostgreSQL, so that only the session's own time limit for an answer remains.
 pub(super) fn run_in_transaction<T, E: From<DatabaseError>>(
     session: &Session,
     work: impl FnOnce() -> Result<T, E>,

@@ -24,7 +24,8 @@ use crate::store::{DatabaseError, StoreError};
 pub(super) const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// Maximum pause after a failed attempt to connect.
 pub(super) const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
-/// How long the client waits for an answer after the time limit of PostgreSQL has passed.
+/// How long the client waits for an answer after the time limit of PostgreSQL has passed. Also the
+/// time limit for closing a connection, and for the listener's test query.
 pub(super) const ANSWER_GRACE: Duration = Duration::from_secs(2);
 /// Maximum number of prepared statements of a connection.
 const PREPARED_STATEMENTS_MAX: usize = 256;
@@ -64,7 +65,7 @@ pub(super) struct Session {
     /// Whether a transaction is open. If the connection is lost then, the statements of the
     /// transaction are lost too.
     pub(super) is_in_transaction: Cell<bool>,
-    /// The statements of the rules, and their translations for PostgreSQL.
+    /// The statements of `store/sql`, and their translations for PostgreSQL.
     translations: RefCell<HashMap<String, Arc<str>>>,
     /// Whether to check at each connect that this server can use the schema.
     checks_schema: bool,

@@ -2,7 +2,7 @@
 //! only search for it.
 //!
 //! A claim runs in one transaction. Only one of several concurrent claims gets the lease. Each
-//! lease of a row has another fence.
+//! lease of a row has a larger fence than the lease before.
 
 use jiff::Timestamp;
 use uuid::Uuid;

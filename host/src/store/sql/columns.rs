@@ -1,8 +1,8 @@
 //! Converts values to their form in columns and back: times as milliseconds, ids as 16 bytes,
 //! structured values as JSON.
 //!
-//! A member that an older version of Jackfield did not write gets its default, so that this version
-//! can read the rows of that version.
+//! A JSON member that an older version of Jackfield did not write gets its default, so that this
+//! version can read the rows of that version.
 
 use std::collections::BTreeSet;
 
@@ -108,7 +108,7 @@ pub(super) struct CountsJson {
 
 same_members!(Counts => CountsJson { open, closed, critical, moderate, critical_link });
 
-/// The JSON of the paths at which a connection receives webhooks.
+/// The JSON of the additional paths at which a connection receives webhooks.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct WebhookPathsJson {

@@ -15,7 +15,8 @@ use crate::store::{ServerReport, SharedConnector, SharedVersion, StoreError};
 /// Maximum age of a report, milliseconds. Older reports are deleted when a server stores a report.
 const REPORT_MS_MAX: i64 = 24 * 60 * 60 * 1_000;
 
-/// A connector and one of its versions; the columns of the version are NULL if it has no version.
+/// A connector and one of its versions; the columns of the version are NULL if the connector has no
+/// version.
 struct ConnectorVersionRow {
     name: String,
     revision: i64,

@@ -1,5 +1,5 @@
-//! The interface between the rules and a database engine: the engine runs a statement with its
-//! parameters, and passes on the rows that the statement returns.
+//! The interface between the store's rules and a database engine: the engine runs a statement with
+//! its parameters, and passes on the rows that the statement returns.
 //!
 //! A statement is SQL that each engine can run, with `?` or `?1` for its parameters. (Only
 //! PostgreSQL runs the statements about shared connectors.) A value of a row is copied only if the

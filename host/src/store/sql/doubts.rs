@@ -54,7 +54,7 @@ pub(super) fn claim_search(
 }
 
 /// Returns the rows whose next search is due. Leaves out rows that this process works on. Before
-/// the query, puts rows in doubt that are in `sent` and whose lease has ended.
+/// the query, moves the rows in `sent` whose lease has ended to `in-doubt`.
 pub(super) fn due_searches(
     db: &dyn Database,
     now: Timestamp,
@@ -138,8 +138,8 @@ fn restart_waits_at_start(
     follow_up_rows::restart_waits(db, now, run_ms)
 }
 
-/// Ends the leases whose time has ended, and puts their rows that are in `sent` in doubt. The other
-/// leases stay, because other servers use the database.
+/// Ends the leases whose time has ended, and moves those of their rows that are in `sent` to
+/// `in-doubt`. The other leases stay, because other servers use the database.
 pub(super) fn recover_shared(
     db: &dyn Database,
     now: Timestamp,
@@ -154,8 +154,9 @@ pub(super) fn recover_shared(
     restart_waits_at_start(db, now, run_ms)
 }
 
-/// Marks unfinished events as interrupted that were received at least `run_ms` ago, because their
-/// server has probably crashed. If the server has not crashed, it stores the real outcome later.
+/// Marks the unfinished events that were received at least `run_ms` ago as interrupted, because
+/// their server has probably crashed. If the server has not crashed, it stores the real outcome
+/// later.
 pub(super) fn interrupt_overdue_events(
     db: &dyn Database,
     now: Timestamp,
@@ -164,7 +165,7 @@ pub(super) fn interrupt_overdue_events(
     interrupt_events(db, now.as_millisecond().saturating_sub(to_i64(run_ms)))
 }
 
-/// Marks events as interrupted that are not finished and were received at this time or earlier.
+/// Marks the unfinished events that were received at this time or earlier as interrupted.
 fn interrupt_events(db: &dyn Database, before: i64) -> Result<(), StoreError> {
     db.change(
         "UPDATE events SET outcome = 'interrupted', detail = ?1, defect_id = COALESCE(defect_id, (
@@ -193,8 +194,8 @@ pub(super) fn restart_waits(
     follow_up_rows::restart_waits(db, now, run_ms)
 }
 
-/// Puts all rows in doubt that are in `sent` and whose lease has ended, except those that this
-/// process works on.
+/// Moves all rows in `sent` whose lease has ended to `in-doubt`, except the rows that this process
+/// works on.
 fn put_lost_runs_in_doubt(
     db: &dyn Database,
     now: Timestamp,
@@ -213,7 +214,7 @@ fn put_lost_runs_in_doubt(
     Ok(())
 }
 
-/// Puts a row in doubt that is in `sent` and whose run stored no outcome. Its write counts as not
+/// Moves a row in `sent` whose run stored no outcome to `in-doubt`. The row's write counts as not
 /// answered, and as ended `run_ms` after it was marked.
 pub(super) fn put_lost_run_in_doubt(
     db: &dyn Database,

@@ -25,8 +25,8 @@ pub(super) struct EventQuery<'a> {
     pub(super) search_params: [Value<'a>; 3],
 }
 
-/// Makes a statement that selects events from a table. They meet `$condition` and the conditions of
-/// the parameters 1 to 8.
+/// Makes a statement that selects from `$from` the events that meet `$condition` and the conditions
+/// of the parameters 1 to 8.
 macro_rules! select_events {
     ($from:literal, $condition:literal) => {
         concat!(

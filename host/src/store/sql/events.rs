@@ -301,7 +301,7 @@ pub(super) struct ExcessEvents {
     received_before: Timestamp,
     /// This event and all older events are deleted, because there are too many events.
     newest_excess_event: Option<Uuid>,
-    /// Events of requests that reached no connection: this event and all older events of this kind
+    /// Events of requests that matched no connection: this event and all older events of this kind
     /// are deleted, because there are too many events of this kind.
     newest_excess_no_connection_event: Option<Uuid>,
     /// The oldest events are deleted until all events together have at most this size, bytes.

@@ -1,7 +1,7 @@
 //! Reads and changes the rows of follow-up steps. An attempt at a step changes its row only under
 //! the lease of its defect.
 //!
-//! This file never decides whether a step is done; its caller looks it up in the tracker.
+//! This file never decides whether a step is done; its caller looks the step up in the tracker.
 
 use jiff::Timestamp;
 use uuid::Uuid;

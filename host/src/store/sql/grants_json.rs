@@ -51,8 +51,8 @@ enum PlaceJson {
     Form {
         name: String,
     },
-    /// In older databases, a guest could put the secret anywhere. This is no longer granted,
-    /// because a person must consent to a place.
+    /// A grant of an older version of Jackfield: the guest could put the secret anywhere. This is
+    /// no longer granted, because a person must consent to a place.
     Placeholder,
     ClientCredentials {
         token_url: String,

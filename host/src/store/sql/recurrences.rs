@@ -1,6 +1,6 @@
 //! Decides whether a failed test is a recurrence. It is a recurrence if another failure of its test
-//! case has a defect. While no failure has a known defect, only one failure at a time may create
-//! one.
+//! case, with the same variation, has a defect. While no failure has a known defect, only one
+//! failure at a time may create one.
 //!
 //! These functions are called inside the transaction that grants the right to create. They never
 //! change the state of a row.
@@ -23,8 +23,8 @@ pub(super) enum OtherFailure {
     /// A run works on the failure with this row, or this failure is in doubt. The row does not need
     /// a person.
     Unresolved(DefectId),
-    /// Another failure has this created row. Neither this row nor its original was released. If
-    /// there are several such rows, this row changed last.
+    /// Another failure has this created row. Neither this row nor its original (the row of the
+    /// first failure) was released. If there are several such rows, this row changed last.
     Created(Box<DefectRow>),
 }
 
@@ -118,8 +118,8 @@ pub(super) fn allow_create_anew(
 }
 
 impl DefectRow {
-    /// Converts this row into the recurrence of its defect. `lease` and `marker` belong to the
-    /// failed test that recurs.
+    /// Makes the recurrence of the defect in this row. `lease` and `marker` belong to the failed
+    /// test that recurs.
     pub(super) fn into_recurrence(
         self,
         db: &dyn Database,

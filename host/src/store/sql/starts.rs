@@ -89,8 +89,8 @@ pub(super) fn count_start(
     Ok((starts, restored_at))
 }
 
-/// Puts the rows in `intent` and `failed` in doubt, except released ones, because the database may
-/// have lost the record of a write that was sent.
+/// Moves the rows in `intent` and `failed` to `in-doubt`, except released rows, because the
+/// database may have lost the record of a write that was sent.
 fn put_outdated_rows_in_doubt(db: &dyn Database, now: Timestamp) -> Result<(), StoreError> {
     db.change(
         "UPDATE defects SET state = 'in-doubt', class = 'open', writes = MAX(writes, 1),

@@ -1,4 +1,4 @@
-//! The values of parameters and columns that the rules and the database engines exchange.
+//! The values of parameters and columns that the store's rules and the database engines exchange.
 //!
 //! A value never copies a text or bytes; it borrows them.
 

@@ -148,7 +148,8 @@ impl Drop for Writer {
     }
 }
 
-/// Returns the error of an operation that panicked, or that shared a batch with such an operation.
+/// Returns the error of a read or an operation that panicked, or of an operation that shared a
+/// batch with one that panicked.
 pub(super) fn panicked_error() -> StoreError {
     StoreError::Unusable("the server failed while it used its database; see its log".to_owned())
 }

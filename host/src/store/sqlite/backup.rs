@@ -38,9 +38,9 @@ pub(super) fn copy(database: &Path, copy: &Path) -> Result<Vec<TableRows>, Store
 }
 
 /// Checks a copy, brings its schema up to date, and records the restoration in its audit log.
-/// Ensures that the next start detects that the database at `place` fell behind. After an
-/// error, the caller must discard the copy, because it may already be changed. Returns the number
-/// of rows of each table.
+/// Ensures that the next start detects that the database at `place` fell behind. After an error,
+/// the caller must discard the copy, because it may already be changed. Returns the number of rows
+/// of each table.
 pub(super) fn prepare(
     copy: &Path,
     place: &Path,

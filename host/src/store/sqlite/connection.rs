@@ -1,5 +1,5 @@
-//! Runs the SQL statements of the rules on a connection to the SQLite file, and caches the prepared
-//! statements. Never begins a transaction that writes.
+//! Runs the SQL statements of the store's rules (`store/sql`) on a connection to the SQLite file,
+//! and caches the prepared statements. Never begins a transaction that writes.
 
 use std::str;
 

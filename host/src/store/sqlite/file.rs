@@ -75,9 +75,9 @@ pub(super) fn open(path: &Path, sealer: &Sealer) -> Result<Connection, StoreErro
     Ok(connection)
 }
 
-/// Creates the file if it is missing. Removes the access of users outside the group, if this user
-/// owns the file. The file of another owner is not changed; the data folder already denies access
-/// to other users. SQLite creates its other files with the same mode.
+/// Creates the file if it is missing. Removes the access of users outside the group, if the user
+/// that runs Jackfield owns the file. The file of another owner is not changed; the data folder
+/// already denies access to other users. SQLite creates its other files with the same mode.
 fn make_private(path: &Path) -> Result<(), StoreError> {
     let opened = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
     let closed = opened.and_then(|file| {

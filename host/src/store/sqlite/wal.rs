@@ -13,19 +13,20 @@ use rusqlite::Connection;
 
 use super::file;
 
-/// If the log has this many pages of 4 KiB (together 4 MiB), it is copied when no write is queued.
+/// If the log has this many pages of 4 KiB (together about 4 MiB), it is copied when no write is
+/// queued.
 const IDLE_COPY_PAGES: i32 = 1_000;
-/// If the log has grown by this many pages (32 MiB) since the last attempt to copy it, another
-/// thread copies it even while the writing thread writes.
+/// If the log has grown by this many pages (about 32 MiB) since the last attempt to copy it,
+/// another thread copies it even while the writing thread writes.
 const COPY_PAGES: i32 = 8_000;
-/// If the log has grown by this many pages (64 MiB) since the last attempt to copy it, writes wait
-/// for a copy.
+/// If the log has grown by this many pages (about 64 MiB) since the last attempt to copy it, writes
+/// wait for a copy.
 const BLOCKING_COPY_PAGES: i32 = 16_000;
 /// If at most this many pages were added during a copy, the copying thread ends, and the writing
 /// thread copies the rest.
 const REST_PAGES_MAX: i32 = 64;
-/// Maximum number of copies in a row. Each copy after the first contains only the pages
-/// that the previous copy has not copied.
+/// Maximum number of copies in a row. Each copy after the first contains only the pages that the
+/// previous copy has not copied.
 const COPIES_MAX: u32 = 5;
 
 thread_local! {
@@ -142,7 +143,8 @@ impl CopyResult {
     }
 }
 
-/// Copies the pages that no reader still needs in the log. Never waits for readers or writers.
+/// Copies the pages of the log, except those that were added after the oldest read in progress
+/// began. Never waits for readers or writers.
 fn copy_log(connection: &Connection) -> rusqlite::Result<CopyResult> {
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
         Ok(CopyResult { pages: row.get(1)?, copied_pages: row.get(2)? })

@@ -94,4 +94,6 @@ fn the_page_of_each_language_lists_all_commands_from_new_to_cp() {
         expected.push(format!("cp {file} \"$PLUGINS\""));
         assert_eq!(commands_of(&format!("connectors/{language}.md")), expected);
     }
+    let page_of_c = fs::read_to_string(root().join("docs/connectors/c.md"));
+    assert!(page_of_c.expect("the page of C").contains("For C++, write `--lang cpp`"));
 }

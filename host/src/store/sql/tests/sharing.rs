@@ -1,5 +1,5 @@
 //! Tests with several servers on one database: what the start of a server must not change, how a
-//! server is notified of the changes of other servers, and what is refused.
+//! server is notified of changes by other servers, and what is refused.
 
 use std::time::Duration;
 

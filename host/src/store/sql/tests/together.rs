@@ -34,7 +34,7 @@ fn finished_event(
     }
 }
 
-/// Waits until `connections` of the test's database connections wait for a lock.
+/// Waits until the number of the test's database connections that wait for a lock is `connections`.
 async fn await_lock_waits(folder: &TempDir, connections: i64) {
     let mut observer = PgConnection::connect(&address()).await.unwrap();
     let sql = "SELECT count(*) FROM pg_stat_activity

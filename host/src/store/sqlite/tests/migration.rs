@@ -45,8 +45,8 @@ fn open_database(folder: &TempDir) -> (PathBuf, Database) {
     (path, database)
 }
 
-/// Creates a file of the first schema with a connection, two defects, a decision, and an event
-/// with a run for each of `outcomes`, in their order.
+/// Creates a file of the first schema with a connection, two defects, a decision, and an event with
+/// a run for each of `outcomes`, in their order.
 fn create_old_database(folder: &TempDir, outcomes: &[&str]) {
     let (_, db) = open_database(folder);
     db.execute_batch(MIGRATIONS[0]).unwrap();
