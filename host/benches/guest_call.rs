@@ -12,7 +12,7 @@ use jackfield::runtime::{CallTimes, MeasuredGuest};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Minimum duration of all calls of one round together.
+/// Minimum duration of a round: the round repeats the call until this time has passed.
 const ROUND_TIME: Duration = Duration::from_millis(300);
 
 /// Any error that ends the program.
@@ -21,7 +21,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let usage = "usage: guest_call COMPONENT ROUNDS";
-    // `cargo bench` passes one more argument at the end.
+    // `cargo bench` passes one more argument at the end, which is ignored.
     let (Some(component), Some(rounds)) = (arguments.next(), arguments.next()) else {
         return Err(usage.into());
     };

@@ -212,10 +212,11 @@ impl App {
         AppState::new(Arc::clone(&self.services), base_url, &self.admin_address)
     }
 
-    /// Answers requests until `shutdown` is signalled. Then accepts no more connections, lets
-    /// running work finish, and writes the queued data to the store. Runs that have not ended after
-    /// `drain_ms`, or when `stop_now` is cancelled, are stopped, and their outcomes are stored like
-    /// those of all runs. The next start recovers work that does not end within 10 s after that.
+    /// Answers requests until `shutdown` is signalled. Then accepts no more client connections,
+    /// lets running work finish, and writes the queued data to the store. Runs that have not ended
+    /// after `drain_ms`, or when `stop_now` is cancelled, are stopped, and their outcomes are
+    /// stored like those of all runs. The next start recovers work that does not end within 10 s
+    /// after that.
     ///
     /// # Errors
     /// A listener failed.

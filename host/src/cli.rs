@@ -96,7 +96,7 @@ enum Command {
     Check(check::Arguments),
     /// Call one export of a connector file, without a server; record or replay its requests
     Invoke(Box<invoke::Arguments>),
-    /// Test whether a connector file follows the manual, also when the tracker's answers are faulty
+    /// Test whether a connector follows the manual for connectors, also if the tracker has faults
     Test(Box<test::Arguments>),
     /// Make a recording for `invoke --replay` from a recorded event
     Fixture(fixture::Arguments),

@@ -20,8 +20,8 @@ const WORK_BYTES_MAX: usize = 3 << 10;
 /// Work in progress. The shutdown of the server waits until the work has ended.
 #[must_use = "dropping it moves the work to a separate task"]
 pub(crate) struct Completing<T: Send + 'static> {
-    /// The future of the work; `None` if the work has ended. The future is boxed, because it is
-    /// large and may move to another task.
+    /// The future of the work; `None` if the work has ended. The future is boxed, so that only a
+    /// pointer moves if the work moves to another task.
     work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
     /// Counts the separate tasks that the shutdown waits for.
     tasks: TaskTracker,

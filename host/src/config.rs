@@ -54,7 +54,7 @@ pub struct Config {
     pub store_password: Option<String>,
     /// Maximum number of connections from this server to the database.
     pub store_connections_max: u32,
-    /// Maximum time of a statement of the database that does not change the schema, seconds.
+    /// Maximum duration of an SQL statement that does not change the schema, seconds.
     pub store_statement_s: u32,
     /// Maximum time of an attempt to connect to the database, seconds.
     pub store_connect_s: u32,
@@ -81,7 +81,8 @@ pub struct Config {
     /// The header in which a trusted proxy sends the name of the signed-in person. If it is `None`,
     /// no proxy signs people in.
     pub proxy_user_header: Option<String>,
-    /// The header in which the proxy sends the role of the signed-in person.
+    /// The header in which the proxy sends the role of the signed-in person. If it is `None`, every
+    /// such person is refused.
     pub proxy_role_header: Option<String>,
     /// The reference to the secret that the proxy sends in [`PROXY_SECRET_HEADER`]: `file:/path` or
     /// `env:NAME`.
@@ -106,7 +107,7 @@ pub struct Config {
     /// Maximum size of all temporary files with large bodies together, bytes. The file of a run is
     /// deleted when the run ends.
     pub spool_bytes_max: u64,
-    /// The pause between two scans of the plugins folder without a notification, milliseconds.
+    /// The pause between two scans of the plugins folder if no notification arrives, milliseconds.
     pub rescan_ms: u64,
     /// Size of the stored compiled code above which unused code is deleted, bytes. Code that
     /// versions in use or accepted versions need is never deleted.
@@ -126,14 +127,13 @@ pub struct Config {
     /// after each third of this time.
     pub lease_ms: u64,
     /// The time during which the tracker may still act on a create request that got no answer,
-    /// seconds. If it is `None`, this time has no limit, so a person must resolve each such defect
-    /// that no search finds.
+    /// seconds. If it is `None`, this time has no limit: a defect that no search finds stays in
+    /// doubt until a person resolves it.
     pub in_doubt_s: Option<u32>,
-    /// The time for which running events may continue after the server begins to stop,
-    /// milliseconds.
+    /// The time for which events in progress may continue after the shutdown begins, milliseconds.
     pub drain_ms: u64,
-    /// The maximum age of stored counts that are returned without a request to the tracker,
-    /// milliseconds.
+    /// The maximum age of the stored counts of defects that are returned without a request to the
+    /// tracker, milliseconds.
     pub kpi_fresh_ms: u64,
     /// A PEM file with certificates that are trusted for trackers and the other HTTP servers that
     /// this server calls, in addition to the system's certificates.
@@ -145,18 +145,18 @@ pub struct Config {
     pub secret_env_prefixes: Vec<String>,
     /// The processors for which components are compiled.
     pub compile_for: CompileFor,
-    /// The Jackfield executable that compiles components. If it is `None`, the running executable
-    /// compiles them.
+    /// The Jackfield executable that compiles components; `None`: the running executable.
     pub compiler: Option<PathBuf>,
 }
 
 /// Parts of Test Manager's protocol that are not documented publicly, and the rate of its requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
-    /// Maximum rate of the requests of one connection, requests per second. Create Defect, probes
-    /// without a required credential, and all other requests have separate limits of this size.
+    /// Maximum rate of the requests of one connection, requests per second. Each of these has its
+    /// own limit of this size: Create Defect; liveness probes that have no verified credential
+    /// although the connection requires one; all other requests.
     pub requests_per_s: u32,
-    /// The burst of each limit: the number of requests that are answered at once before it applies.
+    /// The number of requests that each limit accepts at once, before the rate applies.
     pub requests_burst: u32,
     /// Additional paths below the token that are recognised as Create Defect.
     pub create_defect_paths: Vec<String>,

@@ -1,7 +1,7 @@
 //! Creates defects, at most one for each generation of a failed test. The module `create` runs the
 //! steps of a Create Defect event. Three modules work in the background: `sweep` searches for
-//! defects in doubt, `follow_up` adds comments and attachments, and `index_lag` measures how late a
-//! search finds new records.
+//! defects in doubt, `follow_up` opens closed defects again and adds comments and attachments, and
+//! `index_lag` measures how late a search finds new records.
 //!
 //! This room never uses axum, SQL or wasmtime. Its functions return a value or a [`Refusal`].
 

@@ -112,8 +112,8 @@ impl From<ConnectError> for HttpError {
 pub(crate) enum Permission {
     /// The run may send no request (`describe`).
     Nothing,
-    /// The run may send reads and preparations (`find`, `count`, `check`, `choices`, the searches
-    /// of `follow-up`, and the host's own requests).
+    /// The run may send reads and preparations (`find`, `count`, `check`, `choices`, the calls of
+    /// `follow-up` that only read, and the host's own requests).
     Reads,
     /// The run may also send writes. Each write is committed to this journal before it is sent
     /// (`create`, and `comment`, `reopen` and `attach` of `follow-up`).

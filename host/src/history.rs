@@ -74,7 +74,7 @@ impl History {
         self.sender_traces.lock().get(&event).copied()
     }
 
-    /// Returns the trace that the requests to the tracker name in the runs of this event.
+    /// Returns the trace that the runs of this event name in their requests to the tracker.
     #[must_use]
     pub fn trace(&self, event: EventId) -> TraceParent {
         let sender = self.sender_trace(event);

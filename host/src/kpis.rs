@@ -29,8 +29,8 @@ use crate::store::{
 
 use cache::{Cache, RefreshResult, RefreshedCounts};
 
-/// Maximum age of counts that are returned at once. Counts that are not fresh are then refreshed in
-/// the background.
+/// Maximum age of counts that are returned at once. Counts that are older than `kpi_fresh_ms` are
+/// then refreshed in the background.
 const CACHED_AGE_MAX: Duration = Duration::from_secs(10 * 60);
 /// Maximum age of counts that are returned if newer counts cannot be read for a temporary reason.
 const LAST_KNOWN_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -69,7 +69,7 @@ pub struct Kpis {
 pub struct KpiAnswer {
     /// The counts, as the connector returned them.
     pub counts: Counts,
-    /// Time since the tracker returned the counts; zero if this request waited for its answer.
+    /// Time since the tracker returned the counts; zero if this request waited for that answer.
     pub age: Duration,
     /// Whether these are older counts, because the last refresh failed or took too long.
     pub is_stale: bool,

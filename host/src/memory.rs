@@ -85,14 +85,14 @@ pub(crate) struct Charge {
 pub(crate) enum MemoryFull {
     /// The run reached its own limit, `limits.memory_bytes`.
     #[error(
-        "`limits.memory_bytes` = {0}: the run's memory and the bodies that the host stores for it"
+        "`limits.memory_bytes` = {0}: the run and the bodies that the host stores for it need more"
     )]
     Run(u64),
     /// All runs together reached their limit, or the runs of one connection or connector reached
     /// their share.
     #[error(
-        "`memory_bytes_host` = {0}: all runs together use this memory, or those of the connection or \
-         the connector use their share of it; try again later"
+        "`memory_bytes_host` = {0}: all runs together have used up this memory, or the runs of the \
+         connection or the connector have used up their share of it; try again later"
     )]
     Host(u64),
 }

@@ -1,8 +1,8 @@
 //! Loads the connectors in the plugins folder, and chooses the version that a connection uses.
 //!
 //! One task scans the folder and publishes snapshots. Readers use the latest snapshot and never
-//! wait. A snapshot contains only versions that are compiled, linked and described by their
-//! manifest.
+//! wait. A snapshot contains only versions that are compiled and linked, and whose manifest is
+//! valid.
 
 mod attempts;
 mod cache;

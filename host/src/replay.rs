@@ -127,7 +127,7 @@ impl EventReplayer {
     /// Replays the recorded runs of an event, and compares each run with its recording.
     ///
     /// # Errors
-    /// There is no such event or recording, the version cannot be used for it, or the store failed.
+    /// There is no such event or recording, the version cannot be used, or the store failed.
     pub async fn replay(
         &self,
         event: EventId,

@@ -81,8 +81,9 @@ pub trait Store:
     /// its write counts as ended `run_ms` after it was marked. The waits of rows with writes and of
     /// unfinished follow-up steps begin again. Unfinished events become interrupted; in a shared
     /// database, only those that were received at least `run_ms` ago. If the database fell behind,
-    /// for example because an older copy was restored, puts the rows without a defect in doubt, and
-    /// marks the database: from then on, a failed test without a row counts as in doubt. Durable.
+    /// for example because an older copy was restored, moves the rows in `intent` and `failed` to
+    /// `in-doubt`, except released rows, and marks the database: from then on, a failed test
+    /// without a row counts as in doubt. Durable.
     async fn recover(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
     /// Returns the instant since which failed tests without a row count as in doubt, because the
     /// database had fallen behind. `None` if the database has never fallen behind, and before

@@ -85,8 +85,8 @@ impl TestManager {
         Some(Arc::new(TestSource::new(Arc::new(context), test.clone())))
     }
 
-    /// Creates the context for the requests about one failed test, which keeps their results and
-    /// memory. Returns `None` if the connection has no settings for Test Manager.
+    /// Creates the context that all requests about one failed test share. Returns `None` if the
+    /// connection has no settings for Test Manager.
     fn new_fetch_context(
         &self,
         active: &Arc<ActiveConnection>,

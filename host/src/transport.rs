@@ -41,8 +41,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) connection: ConnectionId,
     /// The addresses that the origin may have.
     pub(crate) rules: AddressRules,
-    /// The certificate to present if the server requests a client certificate, or the reason why
-    /// the certificate cannot be used.
+    /// The client certificate to present if the server requests one (`None`: no certificate), or
+    /// the reason why the certificate cannot be used.
     pub(crate) identity: Result<Option<&'a ClientIdentity>, &'a IdentityError>,
     /// Whether to offer HTTP/1.1 only.
     pub(crate) http1_only: bool,

@@ -21,7 +21,7 @@ pub use refusals::RefusedAttempt;
 
 use refusals::RefusalCounts;
 
-/// Maximum number of entries after old entries were deleted, about 200 MiB.
+/// Maximum number of entries that are kept when old entries are deleted. They need about 200 MiB.
 const ENTRIES_MAX: u64 = 1_000_000;
 
 /// Writes and reads the audit log.

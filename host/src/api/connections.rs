@@ -26,7 +26,7 @@ string_enum! {
     pub enum ConnectionStatus {
         /// The webhooks are answered.
         Active = "active",
-        /// A person paused the connection. Webhooks, except probes, are answered with 503.
+        /// A person paused the connection. Webhooks, except liveness probes, are answered with 503.
         Paused = "paused",
         /// The newest version of the connector waits for consent. An accepted version may still be
         /// used.
@@ -37,7 +37,7 @@ string_enum! {
     }
 }
 
-/// A connection as an admin sees it. It never contains the values of secrets.
+/// A connection as the admin API shows it. It never contains the values of secrets.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Connection {
     /// The id of the connection, which never changes.

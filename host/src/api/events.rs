@@ -227,7 +227,7 @@ pub struct Usage {
     pub cpu_ms: u64,
     /// The time from the start of the run to its end, milliseconds.
     pub run_ms: u64,
-    /// The number of requests to the tracker, at most the limit.
+    /// The number of requests of the run, including those that were refused; at most the limit.
     pub outbound_calls: u64,
     /// The size of the largest body of an answer of the tracker after decompression, bytes.
     pub response_body_bytes: u64,

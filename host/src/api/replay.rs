@@ -16,8 +16,8 @@ use super::{EnumString, Header, Run};
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReplayEvent {
-    /// The version of the connector that is replayed: `newest`, or the first digits of its SHA-256.
-    /// If absent, the version of the recorded run is replayed.
+    /// The version of the connector that the replay runs: `newest`, or the first digits of its
+    /// SHA-256. If absent, the version of the recorded run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// The export whose recorded runs are replayed. If absent, all recorded runs are replayed.

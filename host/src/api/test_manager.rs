@@ -24,7 +24,8 @@ pub struct TestManager {
     /// The id of the project of all failed tests; `null` if the link of each failed test names its
     /// project.
     pub project_id: Option<String>,
-    /// Other origins to which a download may be redirected. They receive no credential.
+    /// The origins, besides that of `base_url`, to which a download may be redirected. They receive
+    /// no credential.
     pub asset_origins: Vec<Text<Origin>>,
 }
 
@@ -51,7 +52,8 @@ pub struct EditTestManager {
     /// project.
     #[serde(deserialize_with = "double_option", skip_serializing_if = "Option::is_none")]
     pub project_id: Option<Option<String>>,
-    /// Other origins to which a download may be redirected. They receive no credential.
+    /// The origins, besides that of `base_url`, to which a download may be redirected. They receive
+    /// no credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asset_origins: Option<Vec<String>>,
 }

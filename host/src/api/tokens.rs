@@ -52,7 +52,8 @@ pub struct Token {
     pub created_by: String,
     /// The time at which the token expires; `null` if the token never expires.
     pub expires_at: Option<Time>,
-    /// The time at which the token was last used, to the minute; `null` if it was never used.
+    /// The time of the last use of the token, at most one minute too early; `null` if the token was
+    /// never used.
     pub last_used_at: Option<Time>,
 }
 

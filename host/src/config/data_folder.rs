@@ -44,7 +44,7 @@ impl DataFolder {
         self.0.join(format!("jackfield.db.replaced-{time_ms}"))
     }
 
-    /// Returns the path of a copy of the database that is being written.
+    /// Returns the path that a copy of the database has until the copy is complete.
     #[must_use]
     pub fn incomplete_database(&self) -> PathBuf {
         self.0.join("jackfield.db.incomplete")

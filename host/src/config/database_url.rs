@@ -23,7 +23,7 @@ const PARAMETERS: [&str; 11] = [
     "user",
 ];
 /// The supported values of `sslmode`. The value `allow` of libpq is not supported: with this value,
-/// connections of this server would never be encrypted.
+/// the connections to the database would never be encrypted.
 const SSL_MODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
 
 /// Parses an address. An unsupported parameter is refused, because a misspelled `sslmode` would

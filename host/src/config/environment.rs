@@ -45,8 +45,8 @@ fn variable_name((table, key): TableAndKey) -> String {
 }
 
 /// Reports each variable that looks like a setting but is not one, with the nearest setting. A
-/// variable with one of `secret_prefixes` is a secret and is not reported. Empty variables and
-/// those of Kubernetes are not reported either.
+/// variable whose name begins with one of `secret_prefixes` is a secret and is not reported. Empty
+/// variables and those of Kubernetes are not reported either.
 pub(super) fn unknown_variables(
     env: impl Iterator<Item = (String, String)>,
     secret_prefixes: &[String],

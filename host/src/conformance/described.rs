@@ -1,5 +1,5 @@
 //! Checks that a manifest contains all texts that people need. Does not check that the manifest is
-//! valid: the server has checked this when it loaded the file.
+//! valid: this was checked when the connector file was loaded.
 
 use serde_json::Value;
 

@@ -125,8 +125,8 @@ impl OriginalCall {
         faults
     }
 
-    /// Returns the fault in which another word replaces the marker in the answers to `find`.
-    /// Returns `None` for another call, and if no answer contains the marker.
+    /// Returns the fault in which another word replaces the marker in the tracker's answers.
+    /// Returns `None` unless the scenario is `find` and an answer contains the marker.
     fn foreign_result_fault(&self) -> Option<Fault> {
         let marker = self.replayed_call.marker.as_str();
         let other_word: String = marker.chars().rev().collect();

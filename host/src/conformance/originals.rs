@@ -1,5 +1,5 @@
-//! Replays the recorded calls without faults. The suite compares replays with faults with these
-//! replays. This module replaces no answers.
+//! Replays the recorded calls without faults. The suite compares the replays that have a fault to
+//! these replays. This module replaces no answers.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! Records the calls that the suite replays. The recorded calls reach the tracker. One call creates
-//! a defect there, and one call searches with wrong secrets, unless the connector lacks the export
-//! or has no secrets.
+//! a defect there, and one call searches with wrong secrets. A call is omitted if the connector
+//! lacks the export, or if no wrong secrets can be generated for it.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -70,7 +70,8 @@ pub(super) struct FindingCollector {
     /// The calls that could not be replayed, by the check that uses them and by the reason.
     missing_calls: BTreeMap<(Check, String), Vec<Scenario>>,
     /// [`RefusalText::PassedOn`] if the connector passed on the message of a refusal in at least
-    /// one form. Otherwise the answer of the connector to the first form.
+    /// one form. Otherwise the answer of the connector to the first form. `None` if no such refusal
+    /// was replayed.
     refusal_text: Option<RefusalText>,
 }
 

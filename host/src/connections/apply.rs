@@ -55,7 +55,7 @@ enum PlannedChange {
 impl Connections {
     /// Applies the connections of a file. With `is_dry_run`, only reports what would change. The
     /// whole file is checked before the first change. If a change fails, the earlier changes are
-    /// kept, and the next call makes the remaining changes.
+    /// kept, and the next call makes the remaining changes. For `force`, see [`ConnectionEdit`].
     ///
     /// # Errors
     /// All values that are not valid, with the names of their connections; or the first other
@@ -326,7 +326,7 @@ fn with_connection_name(name: &str, error: SettingError) -> SettingError {
     SettingError { name: format!("{name}.{}", error.name), ..error }
 }
 
-/// Returns the error if a file contains the value of this secret.
+/// Makes the error for a file that contains the value of this secret.
 fn value_in_file_error(name: &str) -> SettingError {
     let why = "a file may contain references to secrets only: write file:/PATH or env:NAME, or omit the \
                secret to keep the stored one";

@@ -1,5 +1,6 @@
-//! Circuit breakers. If a connector fails for several inputs in a row, the same kind of call of
-//! that connection is refused for a while, so that other connections have more capacity.
+//! Circuit breakers. If the calls of one kind fail for several inputs of a connection in a row, the
+//! breaker opens: further calls of this kind are refused for a while, so that other connections
+//! have more capacity. Then one trial run decides whether the breaker closes or opens again.
 //!
 //! A breaker reads no clock; instants are arguments. A breaker counts only traps and exceeded
 //! limits, never failures of a tracker or a person. A breaker counts each input once, so that one
@@ -118,8 +119,8 @@ impl Breakers {
 #[derive(Debug, Default)]
 struct Breaker {
     /// Hashes of the inputs that failed since the last reset; at most [`FAILED_INPUTS_MAX`]. Each
-    /// run resets the breaker, unless it failed by a trap or a limit, or the host stopped or
-    /// refused it.
+    /// run resets the breaker, unless the run failed by a trap or a limit, or the host stopped or
+    /// refused the run.
     failed_inputs: BTreeSet<u64>,
     /// How often the breaker opened since the last reset.
     times_opened: u32,

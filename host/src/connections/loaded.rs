@@ -1,7 +1,7 @@
 //! The connections in memory, ready for runs. A connection is found by token or by id.
 //!
 //! Each load replaces the whole snapshot, even a load of one connection. A secret that cannot be
-//! opened is missing in the snapshot, and the connection shows the reason.
+//! used is missing in the snapshot, and the connection shows the reason.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -62,7 +62,7 @@ pub(super) struct SnapshotEntry {
     secrets: BTreeMap<String, Sealed>,
     /// Whether a secret is a reference (`file:`, `env:`). A reference is read again at each load.
     has_references: bool,
-    /// Descriptions of the secrets that could not be opened or read, with the reasons.
+    /// Descriptions of the secrets that cannot be used, each with its reason.
     pub(super) problems: Vec<String>,
     /// The time of the load that read the connection.
     loaded_at: Timestamp,

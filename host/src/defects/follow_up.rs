@@ -4,7 +4,7 @@
 //!
 //! This work runs in the background and never delays an answer. Before each step, the connector
 //! checks in the tracker whether the step is already done. If the connector cannot check this, the
-//! step is sent at most once.
+//! write of the step is sent at most once.
 
 use std::time::Instant;
 
@@ -27,8 +27,8 @@ use super::steps::{DefectSteps, StepResult};
 const ROUND_LIMITS: DueLimits = DueLimits { total: 16, per_connection: 4 };
 /// Maximum number of defects whose steps run at the same time.
 const CONCURRENT_DEFECTS_MAX: usize = 4;
-/// Maximum number of tries of one step. With the pauses between them, these tries take about half a
-/// day.
+/// Maximum number of attempts at one step. With the pauses between them, these attempts take about
+/// half a day.
 const TRIES_MAX: u32 = 20;
 
 impl Defects {
@@ -71,8 +71,8 @@ impl Defects {
             }
         };
         let claim = event.timed_step(TimedStepKind::Claim, event.arrived, Instant::now());
-        // A row is claimed even if no run can start for it, so that the pause before the next try
-        // of its steps grows.
+        // A row is claimed even if no run can start for it, so that the pause before the next
+        // attempt at its steps grows.
         let lease = due.lease.clone();
         let Some(connector) = self.connector_or_give_back(&active, &lease).await else { return };
         let leased =

@@ -75,7 +75,7 @@ impl LeasedDefect<'_> {
 
     /// Returns how long to wait before a search that finds nothing is trusted. The index delay is
     /// the longest of three values: the delay that the connector declares, the delay that the
-    /// connection sets, and twice the measured lag. `None` if the connector cannot search.
+    /// connection sets, and twice the measured delay. `None` if the connector cannot search.
     pub(super) fn search_waits(&self) -> Option<Waits> {
         let connection = &self.active.connection;
         let declared_s = self.connector.manifest().index_delay_s?.max(connection.index_delay_s);

@@ -38,7 +38,7 @@ pub(super) struct DefectSteps<'a> {
     current: CurrentDefect,
 }
 
-/// The result of one try of a follow-up step.
+/// The result of one attempt at a follow-up step.
 #[derive(Clone)]
 pub(super) struct StepResult {
     /// The result, which decides what is stored for the step.
@@ -51,8 +51,8 @@ pub(super) struct StepResult {
 const DONE: StepResult = StepResult { end: FollowUpEnd::Done, code: OutcomeCode::FollowedUp };
 
 impl<'a> DefectSteps<'a> {
-    /// Reads the defect from the tracker. If no step can be tried, returns `Err` with the result of
-    /// each step.
+    /// Reads the defect from the tracker. If no step can be tried, returns `Err` with the result
+    /// that all steps then have.
     pub(super) async fn start(
         leased: &'a LeasedDefect<'a>,
         due: &'a DueFollowUps,
@@ -254,7 +254,7 @@ impl<'a> DefectSteps<'a> {
         let sent_nothing = matches!(tried.end, FollowUpEnd::Again { sent: None, .. });
         if sent_nothing && self.files.is_too_large(&step.name) {
             return step_given_up(
-                "the file is larger than `file_bytes_max` or a request may be".to_owned(),
+                "the file is larger than `file_bytes_max` or than a request may be".to_owned(),
             );
         }
         tried

@@ -28,7 +28,7 @@ const SECOND_SEARCHES_MAX: u32 = 8;
 const CONCURRENT_SEARCHES_MAX: usize = 4;
 
 impl Defects {
-    /// Searches for defects that are due, for a limited number of them.
+    /// Runs the searches that are due now, for a limited number of defects.
     pub async fn sweep(&self) {
         let deps = &self.deps;
         if let Err(error) = deps.restart_waits_if_clock_stepped().await {
@@ -113,7 +113,7 @@ async fn search_in_doubt(leased: &LeasedDefect<'_>, doubtful: &DoubtfulDefect) -
         }
         DoubtAction::SearchAt(at) => leased.end_search(SearchEnd::SearchBy(at)).await,
         DoubtAction::TryLater => leased.give_back().await,
-        // After a failed search, a row that is unclear is not searched for again; other rows are.
+        // After a failed search, the sweep searches again, unless the write's class is `Unclear`.
         DoubtAction::NeedsPerson(why @ UnresolvableReason::SearchFailed(_)) if !is_unclear => {
             leased.end_search(SearchEnd::Failed(why.to_string())).await;
         }

@@ -13,7 +13,7 @@ string_enum! {
     pub enum Role {
         /// Reads everything except bodies, secrets, tokens and the audit log.
         Viewer = "viewer",
-        /// Keeps the connections running, for example pauses a connection or resolves a defect.
+        /// Operates the connections, for example pauses a connection or resolves a defect.
         Operator = "operator",
         /// Develops connectors.
         Author = "author",
@@ -127,8 +127,8 @@ pub struct AccountToken {
 pub struct Session {
     /// The account that signed in.
     pub account: Account,
-    /// The token that was used to sign in. The session ends when this token ends. `None`: the first
-    /// admin token, or a person whom an identity provider has signed in.
+    /// The token that was used to sign in. The session ends when this token expires or is revoked.
+    /// `None`: the first admin token, or a person whom an identity provider has signed in.
     pub token: Option<TokenId>,
     /// When the browser signed in.
     pub created_at: Timestamp,

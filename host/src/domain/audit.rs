@@ -33,7 +33,7 @@ pub struct AuditEntry {
     pub at: Timestamp,
     /// The name of the account; `None`: the client was not signed in.
     pub account: Option<String>,
-    /// The role of the account at that time.
+    /// The role of the account at that time; `None`: the client was not signed in.
     pub role: Option<Role>,
     /// The address of the client; `0.0.0.0` if the entry counts attempts of several clients.
     pub client: IpAddr,
@@ -42,12 +42,12 @@ pub struct AuditEntry {
     /// The requested action, such as `connection.pause`.
     pub action: String,
     /// The object of the action: the name of a connection, connector or account, or the id of a
-    /// defect.
+    /// defect; `None` if no object is known.
     pub object: Option<String>,
     /// The outcome of the action; `None` while the action runs, and if the server ended or the
     /// store failed before the outcome was stored.
     pub outcome: Option<OutcomeCode>,
-    /// The event that the action caused.
+    /// The event that the action caused; `None` if no event is known.
     pub event: Option<EventId>,
     /// How many times the same attempt was refused again in the same hour.
     pub repeats: u64,

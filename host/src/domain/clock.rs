@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// A source of time. Deadlines and back-off use the runtime's monotonic timer instead.
+/// A source of time. Deadlines of runs and the type `Backoff` use monotonic instants instead.
 pub trait Clock: Send + Sync {
     /// The current instant, UTC. The wall clock may jump forward or back.
     fn now(&self) -> Timestamp;

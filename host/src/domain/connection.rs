@@ -142,7 +142,7 @@ pub struct Connection {
     /// The settings of defect reports: templates, fields, mask, attachments, routing. The room
     /// `report` parses these settings.
     pub report: Settings,
-    /// The policy for a test case that fails again while its defect is open.
+    /// The policy for a test case that fails again after its defect was created.
     pub on_recurrence: OnRecurrence,
     /// What a webhook request needs in addition to the token.
     pub webhook_auth: WebhookAuth,
@@ -204,9 +204,9 @@ pub struct ConnectionRecord {
     pub last_success_at: Option<Timestamp>,
     /// The time and the text of the last error: a refused event, or secrets that cannot be used.
     pub last_error: Option<(Timestamp, String)>,
-    /// The longest measured index delay, milliseconds. A delay is measured if a search does not
-    /// find a new record and a later search finds it: it is the age of the record at the later
-    /// search.
+    /// The longest measured index delay, milliseconds; 0 if none was measured. A delay is measured
+    /// if a search does not find a new record and a later search finds it. The delay is the age of
+    /// the record at the later search.
     pub index_lag_ms: u64,
 }
 

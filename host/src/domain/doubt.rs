@@ -24,7 +24,7 @@ pub struct Doubt {
     /// The time at which the waits start: the end of the last write. After a clock step, a restart
     /// of the server or a person's decision, the waits start again.
     pub wait_from: Timestamp,
-    /// A person's decision that ends the wait, if there is one.
+    /// A person's decision, which ends the wait for `create.in_doubt_s`; `None`: no decision.
     pub decision: Option<DecidedDoubt>,
     /// Whether a search that can be trusted, or a person, has ended the doubt since the last write.
     pub has_ended: bool,
@@ -47,7 +47,7 @@ pub enum DoubtAction {
     Create,
     /// Search again: only a search that begins at this instant or later can be trusted.
     SearchAt(Timestamp),
-    /// A search has no result now. Report this, and search again later.
+    /// The search gave no result that can be used. Report this, and search again later.
     TryLater,
     /// A person must resolve the doubt.
     NeedsPerson(UnresolvableReason),

@@ -41,7 +41,7 @@ string_enum! {
         Unrecognised = "unrecognised",
         /// A request below `/hooks` that matched no connection.
         NoConnection = "no-connection",
-        /// An admin's `try` of a connection.
+        /// A person's `try` of a connection.
         Check = "check",
         /// The background search for a defect in doubt.
         Sweep = "sweep",
@@ -121,7 +121,8 @@ pub struct LogLine {
 /// One request that a run sent, or that the host refused to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboundCall {
-    /// Milliseconds since the run began; negative if the host sent the request before the run.
+    /// When the request began, in milliseconds since the run began; negative if the host sent the
+    /// request before the run.
     pub at_ms: i64,
     /// The HTTP method of the request.
     pub method: String,
@@ -163,7 +164,8 @@ pub struct Usage {
     pub request_body_bytes: u64,
     /// Size of the log, stdout and stderr together, bytes.
     pub log_bytes: u64,
-    /// Peak number of handles, sampled at each epoch tick, at each request and at the end.
+    /// Peak number of resource handles of the guest, sampled at each epoch tick, at each request
+    /// and at the end.
     pub handles: u64,
     /// Number of polls of the guest.
     pub polls: u64,
@@ -204,7 +206,8 @@ pub struct RunReport {
     pub recording: Option<RunRecording>,
 }
 
-/// One webhook request and its answer. The runs that the event caused are stored separately.
+/// One webhook request and its answer, or one background task or `try`. The runs that the event
+/// caused are not in this type.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// The id, which the answer repeats in the header `Jackfield-Event`.
@@ -215,7 +218,7 @@ pub struct Event {
     pub kind: EventKind,
     /// The time when the request arrived or the task began.
     pub received_at: Timestamp,
-    /// Milliseconds from the request to its answer.
+    /// Milliseconds from the request to its answer, or from the beginning of the task to its end.
     pub ms: u64,
     /// The status of the answer; absent if the event has no answer, for example a background
     /// search.

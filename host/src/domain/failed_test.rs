@@ -112,7 +112,7 @@ impl Marker {
 
 /// A text that is not a marker.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a marker: it has 26 lower-case letters and digits, without 0, 1, l and o")]
+#[error("{0:?} is not a marker: use 26 lower-case letters and digits, without 0, 1, l and o")]
 pub struct InvalidMarker(pub String);
 
 impl FromStr for Marker {

@@ -10,7 +10,7 @@ use super::{
 };
 
 string_enum! {
-    /// The policy for a test case that fails again while its defect is open.
+    /// The policy for a test case that fails again after its defect was created.
     pub enum OnRecurrence {
         /// Each failure of the test case gets its own defect.
         New = "new",
@@ -59,7 +59,7 @@ pub struct Recurrence {
     pub marker: Marker,
     /// The row of the first failure, which stores the original defect.
     pub original: DefectId,
-    /// The defect of the test case whose row changed last.
+    /// The latest defect of the test case: the defect whose row changed last.
     pub defect: Defect,
     /// The row that stores `defect`.
     pub latest: DefectId,

@@ -85,7 +85,8 @@ string_enum! {
         SenderRefused = "sender-refused",
         /// The connection does not accept webhooks from the client's address.
         AddressRefused = "address-refused",
-        /// The role of the account, or its limit to some connections, does not allow the request.
+        /// The role of the account is too low for the request, or the account may not see all
+        /// connections.
         RoleTooLow = "role-too-low",
         /// A request with a session's cookie may come from another site.
         CrossSiteRequest = "cross-site-request",
@@ -107,7 +108,7 @@ string_enum! {
 }
 
 impl OutcomeCode {
-    /// Whether the event ended with a defect or counts.
+    /// Whether the event ended with a defect or counts, or did the follow-up steps of a defect.
     #[must_use]
     pub fn is_success(self) -> bool {
         matches!(

@@ -11,7 +11,7 @@ pub struct RecentUsage {
     pub runs: u64,
     /// The time at which the event of the oldest run was received.
     pub since: Timestamp,
-    /// The usage of each limit, by the config key of the limit.
+    /// The usage of each limit in `SHOWN_LIMITS`, by the config key of the limit.
     pub limits: Vec<(&'static str, Percentiles)>,
 }
 
@@ -25,7 +25,7 @@ pub struct Percentiles {
     pub p99: u64,
 }
 
-/// The config key of a limit, and the function that reads a run's usage of it.
+/// The config key of a limit, and the function that reads a run's usage of this limit.
 type ShownLimit = (&'static str, fn(&Usage) -> u64);
 
 /// The limits whose usage is shown.

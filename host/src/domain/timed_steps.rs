@@ -55,8 +55,8 @@ pub struct TimedSteps([Option<TimedStep>; STORED_STEPS_MAX]);
 pub struct RunTimes {
     /// When the run requested its permit.
     pub asked_us: u64,
-    /// When the run got its permit and its memory, and began to make its instance; `None` if it did
-    /// not start.
+    /// When the run got its permit and its memory, and began to make its instance; `None` if the
+    /// run did not start.
     pub started_us: Option<u64>,
     /// When the instance was complete and the export was called; `None` if there was no instance.
     pub called_us: Option<u64>,

@@ -21,12 +21,12 @@ pub struct WebhookPaths {
     pub kpis: Vec<String>,
 }
 
-/// The error in a path of [`WebhookPaths`].
+/// An error in [`WebhookPaths`]: a path that is not valid, or a list with too many paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidPath {
-    /// The member of [`WebhookPaths`] that contains the path.
+    /// The member of [`WebhookPaths`] that has the error.
     pub member: &'static str,
-    /// The reason why the path is not valid, and what is allowed instead.
+    /// The path and the reason why it is not valid, or that the list has too many paths.
     pub why: String,
 }
 
@@ -63,7 +63,7 @@ fn path_problem(path: &str, needs_project: bool) -> Option<&'static str> {
     }
     if path.contains(['?', '#', ' ', '\\']) || !path.chars().all(is_printable) {
         return Some(
-            "a path must not contain a query, a space, a backslash or a control character",
+            "a path must not contain a query, fragment, space, backslash or control character",
         );
     }
     if segments().any(is_dot_segment) || decoded_dots || path.trim_end_matches('/').contains("//") {

@@ -174,8 +174,8 @@ async fn read_body(
 
 /// Decodes a body while it arrives.
 struct BodyDecoder {
-    /// The encodings, each with the data that waits to be decoded. The data of the innermost
-    /// encoding is decoded first, so at most one decoded piece waits for each inner encoding.
+    /// The encodings, the outermost first, each with the data that waits to be decoded. Data of an
+    /// inner encoding is decoded first, so at most one decoded piece waits for an inner encoding.
     layers: Vec<(EncodingLayer, Bytes)>,
     /// How many bytes were decoded from each encoding, in the order of `layers`.
     decoded_bytes: Vec<u64>,

@@ -148,8 +148,8 @@ impl EncodingLayer {
     }
 }
 
-/// Checks whether pieces of data are a text: UTF-8 whose only control characters are tab, line
-/// feed, carriage return and form feed. A piece may end within a character.
+/// Checks whether pieces of data are a text: UTF-8 whose only ASCII control characters are tab,
+/// line feed, carriage return and form feed. A piece may end within a character.
 #[derive(Default)]
 struct TextCheck {
     /// The first bytes of a character whose last bytes have not arrived.

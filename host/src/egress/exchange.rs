@@ -204,9 +204,9 @@ pub(super) async fn exchange(
     }
 }
 
-/// Sends a request and reads its complete response. Stops at the deadline of the run's requests and
-/// when the server shuts down. Only if this succeeds may the connection be used for another
-/// request.
+/// Sends a request and reads its complete response. Stops at the deadline of the run's requests, or
+/// when the server ends all exchanges because it shuts down. After an error, the connection must
+/// not be used for another request.
 pub(super) async fn exchange_with_tracker(
     requests: &RunRequests,
     connection: &mut HttpConnection,

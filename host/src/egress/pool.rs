@@ -33,8 +33,8 @@ const READY_WAIT_MAX: Duration = Duration::from_millis(50);
 #[derive(Default)]
 pub(super) struct Pool {
     idle: Arc<Mutex<IdleConnections>>,
-    /// Origins that answered a request with `HTTP_1_1_REQUIRED`. New connections to them use
-    /// HTTP/1.1.
+    /// Origins that refused a request with the HTTP/2 error code `HTTP_1_1_REQUIRED`. New
+    /// connections to them use HTTP/1.1.
     http1_only: Mutex<BTreeSet<Origin>>,
 }
 
@@ -53,7 +53,7 @@ impl Pool {
         self.idle.lock().connections.remove(origin);
     }
 
-    /// Returns whether this origin answered a request with `HTTP_1_1_REQUIRED`.
+    /// Returns whether this origin refused a request with `HTTP_1_1_REQUIRED`.
     pub(super) fn requires_http1(&self, origin: &Origin) -> bool {
         self.http1_only.lock().contains(origin)
     }

@@ -12,7 +12,7 @@ const CREDENTIAL_WORDS: [&str; 8] =
 /// A parameter with one of these names is a credential.
 const CREDENTIAL_NAMES: [&str; 6] = ["sig", "key", "auth", "authorization", "code", "jwt"];
 
-/// Returns the query with `MASK` instead of each credential.
+/// Returns the query with `MASK` instead of the value of each credential.
 pub(super) fn mask_credentials(query: &str) -> String {
     let pairs = query.split('&').map(|pair| match pair.split_once('=') {
         Some((name, value)) if !value.is_empty() && is_credential(name) => {

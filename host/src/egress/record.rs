@@ -144,7 +144,7 @@ impl Record {
             state.writes.iter().find(|write| write.was_sent() && !write.answer.is_success());
         let Some(write) = failed else { return Ok(()) };
         Err(HttpError::Denied(format!(
-            "an earlier write of this run did not succeed ({}); the write was not sent",
+            "an earlier write of this run did not succeed ({}), so this write was not sent",
             write.request_line
         )))
     }

@@ -107,8 +107,8 @@ impl RunRequests {
         mut call: Call,
         journal: Arc<dyn Journal>,
     ) -> Result<OutboundResponse, HttpError> {
-        // While this token exists, `finish` waits. The token is made before the write is added to
-        // the record, so `finish` waits for each recorded write, up to its own limit.
+        // While `running_write` exists, `finish` waits. `running_write` is made before the write is
+        // added to the record, so `finish` waits for each recorded write, up to its own limit.
         let running_write = self.writes.token();
         let prepared = match self.prepare_write(outbound, &mut call).await {
             Ok(prepared) => prepared,
@@ -223,8 +223,8 @@ impl RunRequests {
     ) -> Result<Answer, ExchangeError> {
         let origin = &write.outbound.origin;
         if connection.idle_since.elapsed() >= IDLE_FOR_WRITE_MAX {
-            // With the time of the commit, the connection was idle for too long. So the tracker may
-            // already be closing the connection.
+            // The connection was idle in the pool and during the commit, together for too long. So
+            // the tracker may already be closing the connection.
             (connection, request) = self.reconnect(write.outbound).await?;
         }
         let mut result = self.send_if_leased(write, &mut connection, request, memory).await;

@@ -140,12 +140,12 @@ impl RequestsBuilder {
         Arc::new(Egress::with_dialer(dialer, spool, OwnServer::default()))
     }
 
-    /// Returns the `RunRequests` of a new connection and its only run.
+    /// Returns the `RunRequests` of the only run of a new connection.
     pub(crate) fn requests_with(&self, permission: Permission) -> Arc<RunRequests> {
         self.requests_of(&self.active(), permission)
     }
 
-    /// Returns the `RunRequests` of another run of the same connection.
+    /// Returns the `RunRequests` of a new run of this connection.
     pub(crate) fn requests_of(
         &self,
         active: &Arc<ActiveConnection>,

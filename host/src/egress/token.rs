@@ -1,9 +1,9 @@
 //! Implements OAuth 2.0 client credentials: fetches the access tokens of a connection, and stores
 //! the newest tokens in memory. Never writes a token to a file.
 //!
-//! A person grants the token endpoint together with the secret. Only the host sends requests to the
-//! endpoint. The guest never gets access to the endpoint. The record of a run contains the requests
-//! for tokens, like the requests of the guest.
+//! A person grants the token endpoint together with the secret. This grant is for the host's
+//! requests for tokens only, and does not allow the guest to reach the endpoint. The record of a
+//! run contains the requests for tokens, like the requests of the guest.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -289,7 +289,7 @@ fn token_deadline_error(token_url: &Url) -> HttpError {
     let endpoint = token_url.origin().ascii_serialization();
     let why = format!(
         "{endpoint} returned no OAuth token before the deadline of the run (`limits.run_ms`) or \
-         the shutdown of this server; the request was not sent"
+         the shutdown of this server; the request that needs the token was not sent"
     );
     HttpError::Unreachable(why)
 }

@@ -1,5 +1,5 @@
-//! Records which files made the compiler process die. A record is for one content of a file and one
-//! engine. So the server does not compile such a file again at each scan and at each start.
+//! Records which files made the compiler process die, so that the server does not compile such a
+//! file again at each scan and at each start. A record is for one content of a file and one engine.
 //!
 //! Each attempt is recorded before it begins. If a container runs out of memory, the kernel may
 //! kill the server together with its compiler; the server then finds the record at its next start.
@@ -137,8 +137,8 @@ impl Record {
         }
     }
 
-    /// Whether the time limit is longer than in the last attempt, or the memory limit at least
-    /// [`RETRY_MEMORY_PERCENT`] percent of the limit in that attempt.
+    /// Whether the time limit in `limits` is longer than that of the last attempt, or the memory
+    /// limit is at least [`RETRY_MEMORY_PERCENT`] percent of that of the last attempt.
     fn had_smaller_limits(&self, limits: &CompileLimits) -> bool {
         limits.time_ms > self.time_ms
             || limits.memory_bytes / 100

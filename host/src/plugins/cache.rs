@@ -4,10 +4,10 @@
 //! the runner of scripts made from it. The folder also contains the connector's file, so that it
 //! can be compiled again for another engine, and the compiled runner, which has no manifest.
 //!
-//! The server runs this code without validating it. So other users must have no access to the
-//! folder. A version is used only if its code and its manifest are byte for byte the ones that this
-//! server stored. The stored files may change, because a power cut may leave zeros in a file, and a
-//! backup may restore files of another server.
+//! The server runs this code without validating it. So users outside the folder's group must not
+//! have access to the folder. A version is used only if its code and its manifest are byte for byte
+//! the ones that this server stored. The stored files may change, because a power cut may leave
+//! zeros in a file, and a backup may restore files of another server.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
@@ -65,10 +65,10 @@ struct ManifestJson {
 }
 
 impl Cache {
-    /// Opens the folder, and deletes all temporary files. Only this user has access to a new one.
+    /// Opens the folder, and deletes all temporary files. A new folder is private to this user.
     ///
     /// # Errors
-    /// The folder cannot be created or read, or other users have access to it.
+    /// The folder cannot be created or read, or users outside its group have access to it.
     pub(super) fn open(folder: PathBuf, sealer: Sealer) -> Result<Self, StartError> {
         Self::open_and_delete_temporary(folder, Duration::ZERO, || Ok(sealer))
     }
@@ -217,10 +217,9 @@ impl Cache {
         fs::File::open(&self.folder)?.sync_all()
     }
 
-    /// Deletes the oldest files until at most `bytes_max` bytes remain. Two kinds of files are
-    /// never deleted. The first kind are files of the versions in `kept_versions` (SHA-256) for
-    /// this engine fingerprint. The second kind are files that were written at `kept_since` or
-    /// later, because they may be needed soon.
+    /// Deletes the oldest files until at most `bytes_max` bytes remain. Manifests are not counted.
+    /// Keeps files of the `kept_versions` (SHA-256) for this engine fingerprint, and files that
+    /// were written at `kept_since` or later, because they may be needed soon.
     pub(super) fn prune(
         &self,
         bytes_max: u64,

@@ -33,17 +33,17 @@ pub struct ConnectorInfo {
     pub status: ConnectorStatus,
     /// SHA-256 of the version in use, hex; `None` if no version is in use.
     pub sha256: Option<String>,
-    /// The manifest of the version in use.
+    /// The manifest of the version in use; `None` if no version is in use.
     pub manifest: Option<Manifest>,
-    /// The interfaces that the version in use exports.
+    /// The interfaces that the version in use exports; none if no version is in use.
     pub interfaces: Interfaces,
     /// The reason why the newest file cannot be used; `None` if it can be used.
     pub error: Option<String>,
     /// SHA-256 of the file that cannot be used, hex, if it could be read.
     pub broken_sha256: Option<String>,
-    /// A warning if all runs of the version in use have failed.
+    /// A warning if all runs of the version in use have failed because of the connector.
     pub warning: Option<String>,
-    /// The time when the version in use was loaded.
+    /// The time when the version in use was loaded; `None` if no version is in use.
     pub loaded_at: Option<Timestamp>,
 }
 

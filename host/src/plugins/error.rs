@@ -32,10 +32,10 @@ pub enum StartError {
         source: io::Error,
     },
     /// Other users may have access to the folder of compiled code.
-    #[error("the server would run code from this folder: {0}")]
+    #[error("cannot use the folder of compiled code, from which the server runs code: {0}")]
     Access(#[from] AccessError),
     /// The key that seals the digests of compiled code cannot be used.
-    #[error("cannot use the key of the compiled code, remove it if it is damaged: {0}")]
+    #[error("cannot use the key of the compiled code; if it is damaged, remove its file: {0}")]
     Key(#[from] SecretError),
     /// The file of this program cannot be found. The server starts this program again as the
     /// compiler.
@@ -147,8 +147,8 @@ pub enum PluginError {
     /// The stored file of a version was changed after it was stored.
     #[error("{} was changed after it was stored: its SHA-256 differs", .0.display())]
     SourceChanged(PathBuf),
-    /// The plugins folder cannot be read or written.
-    #[error("cannot write into the plugins folder: {0}")]
+    /// The plugins folder cannot be read or changed.
+    #[error("cannot read or change the plugins folder: {0}")]
     Folder(#[source] io::Error),
     /// The store does not have the file that the servers share, or has it with another content.
     #[error("the store does not have the file with the SHA-256 {0}, or its content is damaged")]
@@ -168,8 +168,8 @@ impl From<PrepareError> for PluginError {
 }
 
 impl PluginError {
-    /// Whether the state of the machine may be the cause of the error. Then the error may end
-    /// although the file does not change.
+    /// Whether a later attempt with the same file may succeed, for example because the state of the
+    /// machine may be the cause.
     pub(super) fn may_be_temporary(&self) -> bool {
         match self {
             Self::Read(_)

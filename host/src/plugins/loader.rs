@@ -50,7 +50,7 @@ pub(super) struct VersionLoader {
     compile_permits: Semaphore,
     /// Only one script is parsed at the same time. Components do not wait for this permit.
     script_permit: Semaphore,
-    /// The runner of scripts, loaded with the first script.
+    /// The runner of scripts. It is loaded when the first script is loaded.
     runner: OnceCell<ScriptRunner>,
     /// Loaded versions by kind and SHA-256.
     versions: Mutex<BTreeMap<(FileKind, String), Weak<Version>>>,
@@ -89,7 +89,7 @@ impl VersionLoader {
         })
     }
 
-    /// Stores the records of attempts to compile in another folder.
+    /// Uses this folder for the records of attempts to compile.
     pub(super) fn with_attempts_in(self, folder: &Path) -> Self {
         Self { attempts: Attempts::in_folder(folder), ..self }
     }

@@ -29,8 +29,8 @@ use super::watch::watch_folder;
 /// The pause between a notification and the scan that it triggers. All notifications during this
 /// pause trigger only one further scan.
 const NOTIFICATION_PAUSE: Duration = Duration::from_millis(10);
-/// Maximum time of a job without its compilation: reading the file, `describe`, and storing the
-/// code.
+/// Maximum time to load a file, in addition to the maximum compile time: to read the file, to call
+/// `describe` and to store the code.
 const JOB_TIME_MAX: Duration = Duration::from_secs(120);
 
 /// The state of the task that scans the folder.

@@ -34,7 +34,7 @@ pub struct Uploaded {
     pub file: PathBuf,
 }
 
-/// The reason why an uploaded file is not in use.
+/// The reason why an uploaded file is not in use, at this server or at the other servers.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
     /// The file cannot be used. Nothing was changed.
@@ -76,7 +76,7 @@ pub enum UploadError {
 #[derive(Debug, thiserror::Error)]
 pub enum RemoveError {
     /// Neither the plugins folder nor the store that the servers share has this connector.
-    #[error("the plugins folder has no file of `{0}`")]
+    #[error("there is no connector `{0}`, so nothing was removed")]
     Missing(ConnectorName),
     /// The store failed. It is not known whether the other servers still use the connector.
     #[error("cannot remove `{name}` at all servers: {source}")]

@@ -158,11 +158,14 @@ pub enum NoVersion {
     /// No version other than the current one is kept.
     #[error("no other version of the connector is kept")]
     NoOther,
-    /// More than one kept version begins with this text.
+    /// More than one kept version has a SHA-256 that begins with this text.
     #[error("the SHA-256 of more than one version begins with {0:?}: give more characters")]
     Ambiguous(String),
-    /// No kept version begins with this text.
-    #[error("no version that is kept begins with {0:?}; `connectors show` lists them")]
+    /// No kept version has a SHA-256 that begins with this text.
+    #[error(
+        "no kept version has a SHA-256 that begins with {0:?}; `connectors show` lists the kept \
+         versions"
+    )]
     Unknown(String),
 }
 

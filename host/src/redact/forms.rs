@@ -27,8 +27,8 @@ pub(super) enum Form {
     Base64(usize),
 }
 
-/// A part of a text in which secrets are searched. More text may follow, unless `is_last_part` is
-/// true.
+/// A part of a text in which secrets are searched for. More text may follow, unless `is_last_part`
+/// is true.
 #[derive(Clone, Copy)]
 pub(super) struct Window<'t> {
     pub(super) text: &'t [u8],
@@ -36,12 +36,12 @@ pub(super) struct Window<'t> {
 }
 
 impl Form {
-    /// All forms, in which a secret that is not short is searched.
+    /// All forms. The search for a secret that is not short looks for each of them.
     pub(super) const ALL: [Self; 5] =
         [Self::Escaped, Self::Hex, Self::Base64(0), Self::Base64(1), Self::Base64(2)];
 
-    /// The forms in which a short secret is searched. In base64, a short secret is found only if it
-    /// begins at the start of a group of three bytes.
+    /// The forms that the search for a short secret looks for. In base64, a short secret is found
+    /// only if it begins at the start of a group of three bytes.
     pub(super) const OF_SHORT_SECRETS: [Self; 3] = [Self::Escaped, Self::Hex, Self::Base64(0)];
 
     /// Whether a text that contains the secret in this form can begin with this byte.

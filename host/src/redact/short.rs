@@ -14,7 +14,7 @@ const CONTEXT_BYTES: usize = 256;
 /// a part of the name.
 const NAME_DISTANCE_BYTES_MAX: usize = 128;
 
-/// Maximum length of the connection's own texts in which a short secret is searched, bytes.
+/// Maximum length of the connection's own texts that are searched for short secrets, bytes.
 const OWN_TEXT_BYTES_MAX: usize = 1024;
 
 /// A secret of fewer than [`SHORT_SECRET_CHARS`] characters.
@@ -103,8 +103,8 @@ pub(super) fn match_short(
 /// character, and the position where the character begins or ends.
 type ReadNeighbour = fn(&[u8], usize) -> (u8, usize);
 
-/// Whether the occurrence is a whole word: the word continues neither before nor after it. An end
-/// of the secret that is not a letter always ends the word.
+/// Whether the occurrence is a whole word: the word continues neither before nor after it. If the
+/// secret begins or ends with a character that is not a letter, the word always ends there.
 fn is_word(
     secret: &str,
     text: &[u8],
@@ -173,8 +173,8 @@ fn is_quoted(text: &[u8], start: usize, end: usize) -> bool {
     char_before(text, start).0 == b'"' && char_after(text, end).0 == b'"'
 }
 
-/// Returns whether a byte is a part of a letter, a digit or an underscore. Each byte beyond ASCII
-/// counts as a letter.
+/// Returns whether a byte counts as a letter: an ASCII letter or digit, an underscore, or any byte
+/// beyond ASCII.
 fn is_letter(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii()
 }

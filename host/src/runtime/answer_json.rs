@@ -1,4 +1,4 @@
-//! Converts the values that exports return into JSON. A recording contains this JSON. A replay
+//! Converts into JSON the values that exports return. A recording contains this JSON. A replay
 //! compares the JSON of its own result with the recorded JSON. Never redacts a value.
 
 use serde_json::{Value, json};
@@ -10,7 +10,8 @@ use super::sandbox::ExportAnswer;
 
 /// A value that an export returns, and that can be converted into JSON.
 pub trait AnswerJson {
-    /// Returns the value as JSON. The value was redacted before, when it was checked.
+    /// Returns the value as JSON. The texts of the value are already redacted. Only a manifest is
+    /// not redacted, because `describe` cannot read a secret.
     fn json(&self) -> Value;
 }
 

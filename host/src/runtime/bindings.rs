@@ -1,9 +1,9 @@
 //! Contains the Rust types for the WIT contract: the generated bindings, and the conversions of the
 //! arguments and return values of exports.
 //!
-//! This file checks the defects, counts, choices, names and errors that guests return, so no other
-//! file gets them unchecked. Each exported interface is bound separately, so a connector may export
-//! any of them.
+//! This file checks the defects, counts, choices, names of attachments and errors that guests
+//! return, so no other file gets them unchecked. Each exported interface is bound separately, so a
+//! connector may export any of them.
 
 use crate::domain::{
     Choice, ChoicesPage, ConnectorFault, Counts, CurrentDefect, Defect, FailedTest, Reason,

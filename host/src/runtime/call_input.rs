@@ -13,8 +13,8 @@ use super::answer_json::{AnswerJson, outcome_json};
 use super::component::Connector;
 use super::test_report::TestReport;
 
-/// A call of an export, and its arguments in the form for a recording. The guest gets the arguments
-/// separately. An argument is `None` if the export does not have this argument.
+/// A call of an export, and its arguments as a recording stores them. This value is not what the
+/// guest gets. An argument is `None` if the export does not have this argument.
 #[derive(Clone, Copy)]
 pub(super) struct CallInput<'a> {
     pub(super) call: Call,
@@ -26,7 +26,7 @@ pub(super) struct CallInput<'a> {
     pub(super) attachment: Option<u32>,
     /// The Test Manager project.
     pub(super) project: Option<&'a str>,
-    /// The setting, and the search text that a person has typed so far.
+    /// The setting whose values are listed, and the search text that a person has typed so far.
     pub(super) choices_query: Option<(&'a str, &'a str)>,
 }
 
@@ -100,7 +100,7 @@ fn create_defect_body(test: &FailedTest) -> Value {
     members.into_iter().filter(|(_, value)| !value.is_null()).collect()
 }
 
-/// Masks secrets in all strings of a JSON value, except in the names of members.
+/// Redacts all strings of a JSON value, except the names of members.
 fn redact_texts(value: Value, redact: &dyn Fn(String) -> String) -> Value {
     match value {
         Value::String(text) => Value::String(redact(text)),

@@ -142,7 +142,7 @@ pub(crate) fn check_magic_bytes(wasm: &[u8]) -> Result<(), WrongFile> {
 
 /// Runs the child process: sets its limits and compiles. Reports the result in its exit code and on
 /// stderr. `args` are the arguments after the subcommand: input, output, address space in bytes,
-/// time in milliseconds, layout of memories, processors.
+/// time in milliseconds, layout of memories, and the processors for which the code is compiled.
 #[must_use]
 pub fn compile_component_child(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match compile_with_limits(args) {
@@ -157,7 +157,7 @@ pub fn compile_component_child(args: impl IntoIterator<Item = OsString>) -> Exit
 }
 
 /// The reason why the child process cannot compile. The parent process gets only the text of this
-/// error.
+/// error, and the exit code that [`Failure::of`] chooses.
 #[derive(Debug, thiserror::Error)]
 enum ChildError {
     #[error("{SUBCOMMAND} is internal and takes the arguments IN OUT BYTES MS LAYOUT CPU")]

@@ -1,5 +1,5 @@
 //! Contains the types of loaded connectors: a linked component, a version of a connector, and a
-//! connector. A connector has the name of its file and runs one version.
+//! connector. The name of a connector is the stem of its file's name. A connector runs one version.
 //!
 //! These types never load and never run a component.
 
@@ -190,7 +190,7 @@ impl Connector {
         Self { name, version, limits, loaded_at, run_count, fault_count }
     }
 
-    /// Returns a connector with the same version and other limits.
+    /// Returns a connector with the same version and other limits. It counts its own runs from 0.
     #[must_use]
     pub fn with_limits(&self, limits: Limits) -> Self {
         Self::new(self.name.clone(), Arc::clone(&self.version), limits, self.loaded_at)
@@ -244,7 +244,7 @@ impl Connector {
         (faults > 0 && faults == runs).then(|| {
             format!(
                 "this version has failed {faults} of {runs} runs since it was loaded; if the version \
-                 before it worked, `jackfield connectors rollback {}` returns to it",
+                 before it worked, `jackfield connectors rollback {}` restores that version",
                 self.name
             )
         })

@@ -136,10 +136,10 @@ impl Engine {
             unsafe_code,
             reason = "maps code that our own child process compiled; see the cache folder"
         )]
-        // SAFETY: the file comes from the cache folder. Only this user may write to that folder
-        // (checked when it is opened), only the output of the compiler process is renamed into it,
-        // and a version is used again only if the digest of its file equals the digest that was
-        // sealed when the file was stored.
+        // SAFETY: the file comes from the cache folder. Users outside the folder's group cannot
+        // write to that folder (checked when it is opened, if its file system stores modes). Only
+        // the output of the compiler process is renamed into it, and a version is used again only
+        // if the digest of its file equals the digest that was sealed when the file was stored.
         unsafe { Component::deserialize_file(&self.engine, compiled) }.map_err(LoadError::Map)
     }
 
@@ -170,9 +170,9 @@ fn start_with_largest_pool(
         let mut config =
             engine_config(CodeSettings { layout: MemoryLayout::Reserved, compile_for })?;
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool::pool_config(slots)));
-        // If the engine does not start, the address space is probably too small. A problem with
-        // another setting is reported below, because the engine without a pool has the same
-        // settings.
+        // If the engine does not start, the address space is probably too small for this pool. If a
+        // setting is the cause, the engine without a pool, below, does not start either, and its
+        // error is returned.
         if let Ok(engine) = wasmtime::Engine::new(&config)
             && address_space::has_free_address_space(0)
         {

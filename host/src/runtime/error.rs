@@ -160,8 +160,8 @@ impl CompileError {
         }
     }
 
-    /// Returns whether the cause may be temporary. A cause may be temporary if it may be the state
-    /// of the machine, because this state can change without a change of the file.
+    /// Returns whether the state of the machine may be the cause. This state can change, so another
+    /// attempt with the same file may succeed.
     #[must_use]
     pub fn may_be_temporary(&self) -> bool {
         match self {

@@ -91,8 +91,8 @@ pub(super) struct FinishedRun {
     pub(super) calls: Vec<OutboundCall>,
     pub(super) usage: Usage,
     pub(super) writes: Vec<WriteRecord>,
-    /// The limit of the host's memory, if the host refused memory to the run because of this limit
-    /// or of a share of it. Otherwise `None`.
+    /// The limit of the host's memory, bytes, if the host refused memory to the run because of this
+    /// limit or of a share of it. Otherwise `None`.
     pub(super) exceeded_host_memory: Option<u64>,
     /// The cause of the failure, which the guest printed last on stderr. `None` if the run did not
     /// fail or printed no cause.
@@ -297,8 +297,8 @@ impl FinishedRun {
     }
 }
 
-/// Returns the refusal for an error of the engine: an exceeded limit, a trap, or no memory or slot
-/// of the host for the run.
+/// Returns the refusal for an error of the engine: the run exceeded a limit, the guest trapped, or
+/// the host had no memory or no slot left for the run.
 fn refusal_for_engine_error(error: &wasmtime::Error, limits: &Limits) -> Refusal {
     if let Some(exceeded) = error.downcast_ref::<ExceededLimit>() {
         return Refusal::ConnectorFault((*exceeded).into());

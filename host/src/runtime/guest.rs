@@ -34,7 +34,7 @@ const HEADER_LISTS_BYTES_MAX: u64 = 16 << 20;
 
 /// Returns the maximum size of one header list, if a guest may have this number of handles. If the
 /// number is at most 16,384, all lists together do not exceed [`HEADER_LISTS_BYTES_MAX`], even if
-/// all handles are header lists. A list may always have 1 KiB.
+/// all handles are header lists. A list may always have 1 KiB, and never more than 32 KiB.
 fn header_list_bytes_max(handles: u64) -> usize {
     usize::try_from(HEADER_LISTS_BYTES_MAX / handles.max(1))
         .unwrap_or(usize::MAX)

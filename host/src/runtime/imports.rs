@@ -20,7 +20,7 @@ use wasmtime::component::{HasData, Linker};
 use super::bindings;
 use super::guest::Guest;
 
-/// Shows the generated bindings that [`Guest`] implements the imports.
+/// Tells the generated bindings that [`Guest`] implements the imports.
 struct GuestImports;
 
 impl HasData for GuestImports {

@@ -1,8 +1,8 @@
 //! Measures each step of one call into a guest, for the benchmark `guest_call`. The engine and the
 //! instance are the same as in the server, but the call needs no permit and has no deadline.
 //!
-//! The server never uses this module. This module compiles a component in its own process. The
-//! server never compiles a component in its own process.
+//! The server never uses this module, because this module compiles a component in the process that
+//! calls it, and the server compiles components only in child processes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use super::instance::new_store;
 pub struct CallTimes {
     /// The time to create the run's `RunRequests`, log, accounts and store.
     pub prepare: Duration,
-    /// The time to instantiate the component, with the start functions of its modules.
+    /// The time to instantiate the component, including the start functions of its modules.
     pub instantiate: Duration,
     /// The time of the exported function, including the host functions that it calls.
     pub call: Duration,

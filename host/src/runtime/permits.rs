@@ -6,8 +6,8 @@
 //! pool never runs out of slots. A group is a connector, a connection, or one kind of call of a
 //! connection. The permits for runs of each group are limited, so that some permits stay free for
 //! other groups. But for the first run of a kind of call of a connection, only the limit of its
-//! connector applies: a connector with runs must leave as many slots and runs free as it uses. The
-//! next free permit is for the group that uses the fewest slots. Among groups with equally few
+//! connector applies: a connector with runs must leave as many slots free as it uses, and as many
+//! runs, or one less. The next free permit is for the group that uses the fewest slots. Among groups with equally few
 //! slots, it is for the group whose last permit was granted longest ago. This module never reads a
 //! clock: a caller that waits too long drops its receiver.
 
@@ -21,9 +21,9 @@ use tokio::time::timeout;
 
 use crate::domain::{Call, ConnectionId, ConnectorName, Refusal};
 
-/// The number of runs of a connection must be lower than this factor times the number of runs that
-/// its connector has left. A connector has no such factor: it may use as many slots and runs as it
-/// leaves free for other connectors.
+/// A connection gets another run only if the number of its runs is lower than this factor times the
+/// number of runs that its connector may still start. A connector has no such factor: it must
+/// leave as many slots and runs free for other connectors as it uses, or one run less.
 const CONNECTION_SHARE: u32 = 3;
 /// The factor for one kind of call of a connection. This factor is used like [`CONNECTION_SHARE`].
 const CALL_SHARE: u32 = 2;
@@ -36,7 +36,7 @@ pub(super) struct Lane {
     pub(super) call: Call,
 }
 
-/// The request of a run for a permit.
+/// A run's request for a permit.
 #[derive(Debug, Clone)]
 pub(super) struct PermitRequest {
     pub(super) lane: Lane,
@@ -175,7 +175,7 @@ impl Permits {
         PermitAnswer::Waiting(receiver)
     }
 
-    /// Waits for a permit, at most for the time `wait`, and until `stopped` returns a refusal.
+    /// Waits for a permit until the time `wait` has passed or `stopped` returns a refusal.
     ///
     /// # Errors
     /// The refusal of `stopped`; `Overloaded` after the time, or if the queue is full.

@@ -56,8 +56,8 @@ impl RunLog {
         content.push(at_ms, level, message, self.bytes_max);
     }
 
-    /// Adds bytes that were written to stdout or stderr, line by line. Each byte is examined only
-    /// once, even if the guest writes single bytes.
+    /// Splits bytes that the guest wrote to stdout or stderr into lines, and adds the lines to the
+    /// log. Each byte is examined only once, even if the guest writes single bytes.
     pub(super) fn add_output(&self, level: LogLevel, bytes: &[u8]) {
         let at_ms = milliseconds(self.run_started_at.elapsed());
         let mut content = self.content.lock();

@@ -113,7 +113,7 @@ const UNSUPPORTED_IMPORTS: [Unsupported; 11] = [
     },
     Unsupported {
         signs: &["wasi:http/incoming-handler", "wasi:http/proxy", "wasi:http/service"],
-        feature: "a server's side of HTTP",
+        feature: "the server side of HTTP",
         usual_source: "the world wasi:http/proxy",
         fix: "build for a world of wit/connector.wit",
     },
@@ -133,7 +133,7 @@ const UNSUPPORTED_IMPORTS: [Unsupported; 11] = [
         signs: &["wasi:keyvalue/", "wasi:blobstore/", "wasi:messaging/", "wasi:sql/"],
         feature: "a store or a queue of another kind of host",
         usual_source: "a world that includes it",
-        fix: "store nothing between calls; store data that must last in the tracker",
+        fix: "store nothing between calls; if data must last, store it in the tracker",
     },
     Unsupported {
         signs: &["wasi:tls/"],
@@ -155,7 +155,7 @@ const UNSUPPORTED_IMPORTS: [Unsupported; 11] = [
     },
     Unsupported {
         signs: &["wasmcloud:", "fermyon:", "spin:", "fastly:", "golem:", "wasmtime:"],
-        feature: "an interface of another host's product",
+        feature: "an interface that only another product provides",
         usual_source: "a library or a template for that product",
         fix: "leave it out, and build for a world of wit/connector.wit",
     },
@@ -195,7 +195,7 @@ const WASI_DRAFT: Unsupported = Unsupported {
 /// WASI 0.2 that contains the function.
 const WASI_FUNCTION: Unsupported = Unsupported {
     signs: &[],
-    feature: "a function that the host's version of WASI 0.2 does not have, or only as unstable",
+    feature: "a function that the host's version of WASI 0.2 lacks or marks as unstable",
     usual_source: "a newer toolchain, or an `@unstable` function",
     fix: "use a toolchain for WASI 0.2 without unstable functions",
 };
@@ -299,7 +299,7 @@ mod tests {
             ("wasi:keyvalue/store@0.2.0-draft", "a store", "in the tracker"),
             ("wasi:logging/logging@0.1.0-draft", "a log", "jackfield:connector/log"),
             ("wasi:config/store@0.2.0", "settings", "jackfield:connector/settings"),
-            ("wasi:http/incoming-handler@0.2.0", "a server's side", "wit/connector.wit"),
+            ("wasi:http/incoming-handler@0.2.0", "the server side", "wit/connector.wit"),
             ("wasi:other/thing@0.2.0", "an interface of WASI", "leave it out"),
             ("jackfield:connector/log@0.9.0", "another version of the contract", "update"),
             ("fermyon:spin/llm@2.0.0", "product", "leave it out"),

@@ -4,8 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The upper bounds of the buckets, milliseconds. After these buckets, the last bucket has no
-/// bound. The bounds are chosen for durations from a repeated create, a few milliseconds, to a run
-/// that reaches the default limit.
+/// bound. The bounds are chosen for durations from that of a repeated create (a few milliseconds)
+/// to that of a run that reaches the default limit.
 pub(super) const BOUNDS_MS: [u64; 14] =
     [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 60_000, 120_000];
 

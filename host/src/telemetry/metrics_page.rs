@@ -227,8 +227,8 @@ fn connection_labels_and_two<'a>(
 }
 
 impl Page {
-    /// Returns the counts of each connection with its labels. If they are shown, the counts of
-    /// requests that matched no connection follow, with empty labels.
+    /// Returns the counts of each connection with its labels. If `shows_unmatched` is true, the
+    /// counts of requests that matched no connection follow, with empty labels.
     fn counts_with_labels(&self) -> impl Iterator<Item = (&Counts, Labels<'_, 2>)> {
         let connections = self
             .connections

@@ -29,8 +29,8 @@ fn no_route_of_the_admin_api_is_served_without_the_admin_token() {
         let method = if method == "ANY" { "POST" } else { method };
         let path = path.replace("{id}", &connection.id).replace(['{', '}', '*'], "");
         for token in ["", "Bearer ", "Bearer wrong", "Basic dGVzdA=="] {
-            // Each request has another client address. Otherwise the server would refuse the
-            // requests with 429 before it reads the token, because too many wrong tokens came from
+            // The requests to each route have a client address of their own. Otherwise the server
+            // would answer 429 before it reads the token, because too many wrong tokens came from
             // one address.
             let client = format!("203.0.113.{number}");
             let headers = [("authorization", token), ("x-forwarded-for", client.as_str())];

@@ -20,7 +20,8 @@ fn browse(host: &TestHost, scenario: &str, variables: &[(&str, &str)]) {
     let _ = run_script("administration.py", host, scenario, host.admin_token(), variables);
 }
 
-/// Starts a fake tracker for the Redmine connector. It lists two trackers and two priorities.
+/// Starts a fake tracker for the Redmine connector. It lists two of Redmine's "trackers" (kinds of
+/// issues) and two priorities.
 fn start_tracker() -> ScriptedServer {
     ScriptedServer::start(|exchange| {
         let request = exchange.request;

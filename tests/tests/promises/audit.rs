@@ -107,8 +107,8 @@ fn repeated_refusals_are_recorded_in_one_entry_with_their_number() {
     assert!(addresses.iter().all(|address| status_of_wrong_token(address) == 401));
     let all = audit_entries(&host);
     assert!((50..=101).contains(&(all.len() - before)), "{} entries", all.len() - before);
-    // When the limit of entries is reached, all further attempts share one entry. Its address is
-    // 0.0.0.0.
+    // The server stores at most 100 entries of refused attempts in an hour with all details. All
+    // further attempts of this test share one entry, whose address is 0.0.0.0.
     let shared = all.iter().find(|entry| entry["client"] == "0.0.0.0").expect("the shared entry");
     let attempts = all.len() as u64 - before as u64 + shared["repeats"].as_u64().expect("a number");
     assert_eq!(attempts, 300, "an attempt is not counted");

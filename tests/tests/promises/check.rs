@@ -52,8 +52,8 @@ fn compile_wat(name: &str) -> Vec<u8> {
     wat::parse_file(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The name of each refused file, and words of the message about it. The words are the unsupported
-/// feature or import, its usual source, and the fix.
+/// The name of each refused file, and words of the message about it. Most often, the words are the
+/// unsupported feature or import, its usual source, and the fix.
 const REFUSED_FILES: [(&str, [&str; 3]); 18] = [
     ("exceptions", ["WebAssembly exceptions", "C++", "-fno-exceptions"]),
     ("gc", ["GC types", "Kotlin", "language"]),
@@ -150,8 +150,9 @@ fn check_describes_the_permissions_and_the_functions_of_a_connector() {
     assert_eq!(json["missing"], serde_json::json!([]), "{json}");
 }
 
-/// QuickJS exports each interface of the world, even if the script does not export an object for
-/// this interface.
+/// A component on QuickJS exports each interface of the world, even if its JavaScript source does
+/// not export an object for this interface. So the exports of the component do not show what is
+/// missing.
 #[test]
 fn check_reports_an_object_or_a_function_that_a_script_does_not_export() {
     let folder = CheckFolder::new();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// The API key that the fake tracker accepts.
 const TRACKER_KEY: &str = "k3y-of-the-tracker";
 
-/// Starts a fake tracker that lists two trackers.
+/// Starts a fake tracker that lists two of Redmine's "trackers" (kinds of issues).
 fn start_tracker() -> ScriptedServer {
     ScriptedServer::start(|exchange| {
         let request = exchange.request;

@@ -149,7 +149,7 @@ fn show_prints_members_in_the_order_of_the_api_and_times_in_one_format() {
 }
 
 /// A command accepts the first characters of an id. A list shortens its ids, but not so much that
-/// two rows have the same id.
+/// two lines have the same id.
 #[test]
 fn an_event_is_selected_by_the_start_of_its_id_or_by_the_option_last() {
     let host = start_host();

@@ -1,6 +1,6 @@
 //! `jackfield test` and its checks of a connector. For each check, there is one connector that has
-//! exactly one mistake, and fails only this check. A connector that follows the manual passes all
-//! checks.
+//! exactly one mistake, and fails only this check. A connector that follows the manual (the text of
+//! `wit/connector.wit`) passes all checks.
 
 use std::collections::BTreeSet;
 use std::fs;

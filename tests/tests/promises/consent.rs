@@ -11,17 +11,17 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// The build number of `asks-more` that requests another origin, and this origin.
+/// The number of the build of `asks-more` that requests another origin, and this origin.
 const ANOTHER_ORIGIN: (u32, &str) = (2, "http://mirror.test:8080");
-/// The build number that requests another place for its secret, and the name of this place.
+/// The number of the build that requests another place for its secret, and the name of this place.
 const ANOTHER_PLACE: (u32, &str) = (3, "bearer");
-/// The build number that requires another setting, and the name of this setting.
+/// The number of the build that requires another setting, and the name of this setting.
 const ANOTHER_SETTING: (u32, &str) = (4, "team");
-/// The build number that requests no secret.
+/// The number of the build that requests no secret.
 const WITHOUT_SECRET: u32 = 5;
-/// The build number that requests another origin and another setting, with both names.
+/// The number of the build that requests another origin and another setting, with both names.
 const ORIGIN_AND_SETTING: (u32, [&str; 2]) = (8, ["http://mirror.test:8080", "team"]);
-/// The build numbers that request exactly what build 1 requests.
+/// The numbers of the builds that request exactly what build 1 requests.
 const SAME_REQUESTS: [u32; 2] = [6, 7];
 
 /// A server with the test guest `asks-more` as the connector `c`. The connection `old` was created
@@ -81,8 +81,8 @@ impl Upgrade {
         assert!(accepted, "{printed}");
     }
 
-    /// Accepts the newest version for the old connection, as a script does after a person saw this
-    /// version. Returns whether the command succeeded, and what it printed.
+    /// Accepts the newest version for the old connection with `--yes`, so the command asks nothing.
+    /// Returns whether the command succeeded, and what it printed.
     fn try_accept(&self, options: &[&str]) -> (bool, String) {
         let sha256 = self.host.connection("old")["newest_sha256"].clone();
         let sha256 = sha256.as_str().expect("a hash");

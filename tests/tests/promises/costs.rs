@@ -20,7 +20,7 @@ const REPEAT_ALLOCATIONS_MAX: usize = 86;
 const CREATE_INSTRUCTIONS_MAX: u64 = 2_495_000;
 /// The most CPU instructions that a repeat may execute.
 const REPEAT_INSTRUCTIONS_MAX: u64 = 685_000;
-/// The most CPU instructions that a request for counts may execute, if a guest counts for it.
+/// The most CPU instructions that a request for counts may execute, if the counts are not cached.
 const COUNT_INSTRUCTIONS_MAX: u64 = 1_305_000;
 /// The most bytes that `memcpy` and similar functions may copy for a create.
 const CREATE_BYTES_COPIED_MAX: u64 = 812_000;

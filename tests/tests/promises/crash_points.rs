@@ -27,8 +27,8 @@ enum HeldByProxy {
 enum RepeatResult {
     /// The connector runs again and creates the defect.
     Runs,
-    /// The server answers 503 while the tracker may still process the write. Then the connector
-    /// runs again.
+    /// The server answers 503 or 504 while the tracker may still process the write. Then the
+    /// connector runs again.
     Waits,
     /// The issue exists. The host finds the issue by its marker, or the row is already `created`.
     Finds,

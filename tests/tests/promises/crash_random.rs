@@ -1,6 +1,7 @@
 //! Random crashes. The test kills the server repeatedly under load, while several clicks for each
-//! failed test are in progress. The tracker answers writes with many different statuses. In the
-//! end, each failed test has one issue, and no person had to help. An answer 200 never changes.
+//! failed test are in progress. In some rounds, a proxy answers writes in place of the tracker,
+//! with many different statuses. In the end, each failed test has one issue, without a decision of
+//! a person. An answer 200 never changes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -15,8 +16,8 @@ use serde_json::{Value, json};
 fn random_crashes_make_no_second_issue() {
     let rounds = rounds();
     let mut crash_test = CrashTest::start();
-    // The host uses the first defect to check later searches. A search that does not find this
-    // defect does not work.
+    // The host uses the first defect to check later searches: if a search does not find this
+    // defect, the host knows that the tracker's search does not work.
     let first = failed_test();
     crash_test.click_until_created(&first);
     let mut tests = vec![first];
@@ -47,8 +48,8 @@ fn random_crashes_make_no_second_issue() {
     }
 }
 
-/// A server with a connection to a Redmine whose answers fail, and the defects that the server has
-/// returned.
+/// A server with a connection to Redmine, a proxy between them that causes faults, and the defects
+/// that the server has returned.
 struct CrashTest {
     fixture: RedmineFixture,
     /// The first answer 200 to each failed test. The key is the text of the failed test.
@@ -80,7 +81,7 @@ impl CrashTest {
             .collect();
         match &gate {
             Some(gate) => gate.await_held(1),
-            // The server is killed at any moment, so the test waits for no request.
+            // At [`Moment::Any`], the server is killed after a time that varies between the rounds.
             None => std::thread::sleep(Duration::from_millis(u64::from(round * 37 % 200))),
         }
         host.kill();

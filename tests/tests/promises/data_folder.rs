@@ -1,5 +1,5 @@
 //! The data folder. The server uses no file that another user could have put into this folder. It
-//! never changes the mode of a folder that a person named.
+//! never changes the mode of a folder that already exists.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};

@@ -1,6 +1,6 @@
 //! `jackfield demo`, the first command that a new user runs. The command starts a server with a
-//! sample tracker and a connection. It sends one Create Defect request and one request for counts,
-//! and prints each step. Then the server continues to run.
+//! sample tracker and a connection. It sends Create Defect twice for a failed test and once for its
+//! recurrence, then one request for counts, and prints each step. Then the server continues to run.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};

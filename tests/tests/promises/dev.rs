@@ -26,7 +26,7 @@ struct DevProcess {
 }
 
 impl DevProcess {
-    /// Starts the command for a connector's file or project, and with these further arguments.
+    /// Starts the command for a connector's file or project, with these further arguments.
     fn start(host: &TestHost, target: &Path, words: &[&str]) -> Self {
         let mut command = host.cli(&["dev", "--json"]);
         command.arg(target).args(words).stdout(Stdio::piped()).stderr(Stdio::inherit());

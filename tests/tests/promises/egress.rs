@@ -1,5 +1,5 @@
-//! A connector reaches only the origins that its connection grants, through both HTTP interfaces.
-//! No unusual spelling of an address leads to another origin.
+//! A connector reaches only the origins that its connection grants, through both HTTP interfaces
+//! (`http` and `wasi:http`). No unusual spelling of an address leads to another origin.
 
 use std::net::SocketAddr;
 
@@ -122,8 +122,8 @@ fn a_granted_origin_at_a_forbidden_address_is_refused() {
 }
 
 /// A person granted these origins, and allowed private addresses. The host still refuses requests
-/// to these origins. They would come to the server from its own machine, so the server might trust
-/// them as requests of a proxy.
+/// to these origins. Such requests would come from the server's own machine, so the server might
+/// trust them as requests of a proxy.
 #[test]
 fn a_guest_never_reaches_the_server_itself() {
     let host = Setup::new().guests(["calls"]).start();

@@ -1,5 +1,6 @@
-//! The limits on requests and answers of a guest apply to both HTTP interfaces. The same holds for
-//! the limit on CPU time, which also counts the host's work for requests and answers.
+//! The limits on requests and answers of a guest apply to both HTTP interfaces (`http` and
+//! `wasi:http`). The same holds for the limit on CPU time. The CPU time of a run includes the
+//! host's work for its requests and answers.
 
 use std::io::Write;
 

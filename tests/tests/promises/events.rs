@@ -153,7 +153,7 @@ fn steps_of(host: &TestHost, kind: &str, outcome: &str, count: usize) -> Vec<Vec
     events.iter().map(names).collect()
 }
 
-/// The number of comments that the test causes.
+/// The number of comments that the test of comments causes.
 const COMMENTS: usize = 6;
 /// A configuration with a short lease, short waits and short limits.
 const SHORT_WAITS: &str = "lease_ms = 1500\nsweep_ms = 200\n[create]\nin_doubt_s = 1\n[limits]\n\
@@ -188,7 +188,7 @@ fn the_event_of_a_comment_shows_the_steps_claim_and_store() {
 }
 
 /// If a connector declares its write as a read, the journal does not contain the write. Then the
-/// host cannot prevent a second defect. It reports this in the log of the run.
+/// host cannot prevent a second defect, and writes a warning to the log of the run.
 #[test]
 fn a_defect_without_a_journaled_write_is_reported() {
     let host = Setup::new().guests(["instant", "good"]).start();

@@ -150,8 +150,9 @@ fn a_released_defect_allows_exactly_one_more_issue() {
     assert_eq!(fixture.project.issues().len(), 2);
 }
 
-/// The tracker closes each TCP connection after its answer. So the server must not send a write
-/// over a TCP connection that has been idle.
+/// The server sends no write over a TCP connection that was idle for a second or longer, because
+/// the tracker may be closing it. At first, the tracker of this test closes each TCP connection
+/// after its answer. Later, it keeps TCP connections open.
 #[test]
 fn no_write_is_sent_over_a_connection_that_was_idle_for_a_second() {
     let answer = Response::json(201, r#"{"issue":{"id":7}}"#).bytes();

@@ -1,6 +1,5 @@
-//! The listeners of the server, and what each answer has in common: TLS, HTTP/2, a Unix socket,
-//! sockets and notifications of systemd, the PROXY protocol, and security headers. The clients are
-//! curl and openssl.
+//! The listeners of the server: TLS, HTTP/2, a Unix socket, sockets and notifications of systemd,
+//! and the PROXY protocol. Each answer has the security headers. Some clients are curl and openssl.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -126,8 +126,8 @@ pub(crate) fn assert_attack_is_harmless<T>(
     result
 }
 
-/// Returns how many ticks the runs of these events waited for the CPU although they were ready, and
-/// how often these runs were polled.
+/// Returns how many ticks of the engine the runs of these events waited for the CPU although they
+/// were ready, and how often these runs were polled.
 pub(crate) fn waited_ticks_and_polls<'e>(
     host: &TestHost,
     events: impl IntoIterator<Item = &'e String>,

@@ -1,5 +1,6 @@
-//! The tests of the promises, and their helpers. Most of the tests run the built binary. Each
-//! promise has its own file.
+//! The tests of what README.md, SECURITY.md and the manuals promise, and the helpers of these
+//! tests. Most of the tests run the built binary. Each file is about one promise, or contains
+//! helpers.
 
 mod accounts;
 mod admin;

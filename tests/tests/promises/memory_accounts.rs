@@ -1,6 +1,6 @@
-//! The host charges the memory that it uses for a run to this run, before it uses the memory. The
-//! peak of the server's memory stays within the run's limit, and all runs together stay within the
-//! limit of the host.
+//! The host charges the memory that it uses for a run to this run, before it uses the memory.
+//! During a run, the server's memory rises by little more than the run's limit. During several
+//! runs, it rises by little more than the limit of the host.
 
 use jackfield_tests::{
     Answer, Connection, Reply, Response, ScriptedServer, Setup, TestHost, failed_test, wait_for,

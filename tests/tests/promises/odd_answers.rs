@@ -1,6 +1,6 @@
 //! Trackers and their proxies send answers that break the HTTP specification. The host accepts such
 //! an answer if it is complete, and reports an error if it is cut off. Both HTTP interfaces of a
-//! connector behave in the same way.
+//! connector (`http` and `wasi:http`) behave in the same way.
 
 use std::io::Write;
 

@@ -198,7 +198,7 @@ fn a_replay_without_a_recording_is_refused_and_the_error_names_the_command_that_
 
     let recorded = fixture.create();
     let detail = fixture.replay(&recorded, json!({"version": "abc"})).problem(409, "conflict");
-    assert!(detail.contains("no version that is kept begins with"), "{detail}");
+    assert!(detail.contains("no kept version has a SHA-256 that begins with"), "{detail}");
     let detail = fixture.replay(&recorded, json!({"call": "count"})).problem(409, "conflict");
     assert!(detail.contains("`count`; it has create"), "{detail}");
     let refused = fixture.replay(&recorded, json!({"settings": {"url": null}}));

@@ -190,7 +190,8 @@ fn a_preview_shows_data_of_test_manager() {
     for expected in ["## What was expected", "## End of the robot's log", "- Test execution: "] {
         assert!(description.contains(expected), "{expected:?} is not in {description}");
     }
-    // A preview cannot switch the default mask off, because more accounts may see previews.
+    // A preview cannot switch the default mask off, because some accounts may see previews but may
+    // not change the mask.
     let unmasked = json!({"mask": {"defaults": false}});
     for log in &failed_tests {
         let test = json!({

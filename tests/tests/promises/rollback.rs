@@ -80,7 +80,7 @@ fn an_earlier_version_serves_again_after_a_rollback_and_a_restart() {
     assert_eq!(serving_build(&host, &connection), "build 1");
     let (_, printed) = host.run_cli(&["connectors", "rollback", "c", "--to", &kept[2]]);
     assert!(printed.contains(&host.plugin("c").display().to_string()), "{printed}");
-    assert_refused(&host, &["c", "--to", "zz"], "no version that is kept begins with");
+    assert_refused(&host, &["c", "--to", "zz"], "no kept version has a SHA-256 that begins with");
 
     // If the newest file cannot be used, a rollback restores the version that is in use.
     fs::write(host.plugin("c"), "no component").expect("the file is written");

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::test_manager::{CASE_ID, EXECUTION_ID, answer_without_faults, connection_body};
 
-/// Starts a Test Manager whose test cases all have these labels.
+/// Starts a fake Test Manager whose test cases all have these labels.
 fn start_test_manager_with_labels(labels: &'static [&'static str]) -> ScriptedServer {
     ScriptedServer::start(move |exchange| {
         if path_contains(exchange, "/objectlabels/") {
@@ -29,7 +29,7 @@ fn path_contains(exchange: &Exchange<'_>, part: &str) -> bool {
     exchange.request.target.contains(part)
 }
 
-/// Returns the failed test that is stored in Test Manager.
+/// Returns the failed test whose data the fake Test Manager has.
 fn stored_test() -> Value {
     let link = "https://tm.example/SHOP/testexecution-results/1/2";
     merge(
@@ -38,7 +38,7 @@ fn stored_test() -> Value {
     )
 }
 
-/// Returns a new failed test of the project that is stored in Test Manager.
+/// Returns a new failed test, in a project that the fake Test Manager has.
 fn new_test() -> Value {
     merge(failed_test(), json!({"linkToTestCaseLog": stored_test()["linkToTestCaseLog"]}))
 }

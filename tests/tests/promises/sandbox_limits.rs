@@ -201,8 +201,8 @@ fn a_run_that_waits_is_charged_no_cpu_time() {
     assert!(usage["cpu_ms"].as_u64() < Some(200), "{usage}");
 }
 
-/// Busy guests share the CPU with a good guest. Each time the good guest is ready, it waits at most
-/// one tick for each busy guest. The wait is counted in ticks, because the length of a tick varies.
+/// Busy guests yield the CPU at each tick of the engine. Each time the good guest is ready, it
+/// waits at most one tick for each busy guest. Ticks are counted, because their length varies.
 #[test]
 fn a_good_event_waits_at_most_one_tick_for_each_busy_connector() {
     const BUSY_GUESTS: u64 = 6;

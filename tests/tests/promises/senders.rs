@@ -1,6 +1,6 @@
 //! The tests send webhook requests that differ from Test Manager's documentation. Such requests
-//! have ids that are not set, compressed bodies, other content types and character sets, or damaged
-//! texts. The event of a refused create shows the request.
+//! have all-zero ids, compressed bodies, other content types and character sets, or damaged texts.
+//! The event of a refused create shows the request.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

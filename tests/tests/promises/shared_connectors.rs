@@ -15,8 +15,8 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// How many seconds it may take until a decision takes effect at another server that need not
-/// compile a component.
+/// How many seconds it may take until a rollback, a removal or a consent takes effect at another
+/// server, which need not compile a component for this.
 const SHARE_MAX_S: u64 = 30;
 /// How many seconds it may take until another server has compiled a component and uses it.
 const SHARE_AND_COMPILE_MAX_S: u64 = 60;

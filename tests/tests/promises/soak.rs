@@ -156,7 +156,7 @@ fn start_load(
         while !stop.load(Ordering::SeqCst) {
             let answer = client.json("POST", &path, &failed_test());
             assert!(allowed_statuses.contains(&answer.status), "{answer:?}");
-            // While the circuit breaker is open, no connector runs.
+            // While the circuit breaker is open, the answer is 503 and the guest does not run.
             runs += u32::from(answer.status != 503);
         }
         runs

@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use jackfield_tests::{Reply, ScriptedServer, Setup, failed_test};
 use serde_json::json;
 
-/// A system call whose order matters. A sync counts when its system call returns. A write counts
-/// when its system call begins.
+/// A system call whose order matters. A sync is ordered by the moment when its system call returns,
+/// and any other step by the moment when its system call begins.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     /// The server wrote to the write-ahead log.

@@ -1,5 +1,6 @@
-//! Text from a connector, a tracker or a stranger cannot control the operator's terminal. No output
-//! of a command, no problem and no log line contains control or format characters.
+//! Text from a connector, a tracker or a client without a token cannot control the operator's
+//! terminal. No output of a command, no problem and no log line contains control or format
+//! characters.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -10,7 +10,7 @@ use crate::test_manager::{
     CASE_ID, EXECUTION_ID, TOKEN, connection_body, start_file_server, start_test_manager,
 };
 
-/// A server with the connector `reports`, its tracker, and a Test Manager without faults.
+/// A server with the connector `reports`, its tracker, and a fake Test Manager without faults.
 struct ReportsFixture {
     host: TestHost,
     tracker: ScriptedServer,
@@ -39,7 +39,7 @@ impl ReportsFixture {
         Connection::from_json(&created)
     }
 
-    /// Creates the defect of the failed test that is stored in Test Manager. Returns the
+    /// Creates the defect of the failed test whose data the fake Test Manager has. Returns the
     /// description in the answer, and the run of the event.
     #[track_caller]
     fn create(&self, connection: &Connection) -> (String, Value) {

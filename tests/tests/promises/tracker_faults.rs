@@ -117,8 +117,8 @@ fn a_refused_create_makes_no_issue_and_a_repeat_runs_again() {
     let host = start_host();
     for Fault { name, script, status, code, detail } in REFUSALS {
         let redmine = host.add_redmine_connection(name, "redmine", json!({}));
-        // If a search does not find the defect after a 403, this counts only if it finds another
-        // defect of the connection. The search finds this first defect.
+        // After a 403, a search that finds nothing counts only if a search also finds another
+        // defect of the connection. This first defect is the other defect.
         host.create(&redmine.connection, &failed_test()).assert_status(200);
         redmine.proxy.set_script(script);
         let test = failed_test();
@@ -172,8 +172,9 @@ fn a_write_that_created_nothing_needs_no_person() {
     }
 }
 
-/// The API user may create issues but not read them. The search does not even find another defect
-/// of the connection, which proves that the search cannot find defects.
+/// The API user may create issues but not read them. So its search never finds a defect. At first,
+/// the connection has no other defect to test the search with. Later, the search does not find the
+/// other defect.
 #[test]
 fn a_search_without_the_permission_to_read_needs_a_person() {
     let tracker = ScriptedServer::start(|exchange| {

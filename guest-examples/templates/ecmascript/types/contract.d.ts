@@ -21,7 +21,7 @@ declare module 'jackfield:connector/model@0.1.0' {
      */
     variationId?: string,
     /**
-     * Address of the test case log in Test Manager, exactly as Test Manager sent it.
+     * Address of the test case log, exactly as Test Manager sent it. Absent if it sent none.
      */
     link?: string,
   }
@@ -119,7 +119,7 @@ declare module 'jackfield:connector/model@0.1.0' {
     code: ErrorCode,
     /**
      * Shown to a person: say what was requested, what the tracker answered in its own words, and
-     * what to change. The host masks secrets in it and keeps at most 4 KiB.
+     * what to change. The host redacts secrets in it and keeps at most 4 KiB.
      */
     message: string,
     /**
@@ -184,12 +184,12 @@ declare module 'jackfield:connector/plugin@0.1.0' {
      * fill it in, so the connector must apply it too.
      *
      * The name of a setting has 1 to 64 characters of a-z, 0-9 and `-`. These keywords of JSON
-     * Schema are allowed in a setting: `type`, `title`, `description`, `default`, `enum`,
-     * `const`, `format`, `minLength`, `maxLength`, `pattern`, `minimum`, `maximum`, `items`
-     * (with `type` and `enum`), `minItems`, `maxItems`, `uniqueItems`, `examples`. Nested
-     * objects and references are not allowed. A `format` is one of `date`, `date-time`, `email`,
-     * `hostname`, `ipv4`, `ipv6`, `time`, `uri` and `uuid`. A `pattern` cannot look around or
-     * refer back to a group. Jackfield reads these additional keywords:
+     * Schema are allowed in a setting: `type`, `title`, `description`, `default`, `enum`, `const`,
+     * `format`, `minLength`, `maxLength`, `pattern`, `minimum`, `maximum`, `items` (with `type`
+     * and `enum`), `minItems`, `maxItems`, `uniqueItems`, `examples`. Nested objects and
+     * references are not allowed. A `format` is one of `date`, `date-time`, `email`, `hostname`,
+     * `ipv4`, `ipv6`, `time`, `uri` and `uuid`. A `pattern` cannot contain look-around or
+     * back-references. Jackfield reads these additional keywords:
      *
      * - `"jackfield:origin": true`: the setting is a base address. The person who creates the
      *   connection grants its scheme, host and port, and the connector can reach only granted
@@ -259,8 +259,8 @@ declare module 'jackfield:connector/plugin@0.1.0' {
         label: string,
       }
       /**
-       * At most a few hundred choices. `more` is true if the tracker has other values that a longer
-       * search text would show.
+       * Return at most a few hundred choices; the host refuses more than 10,000. `more` is true if a
+       * longer search text would show other values.
        */
       export interface ChoicesPage {
         choices: Array<Choice>,
@@ -342,8 +342,8 @@ declare module 'jackfield:connector/follow-up@0.1.0' {
    */
   export function reopen(key: string): void;
   /**
-   * Attaches one attachment of `report` under its `name`. An upload that only becomes an
-   * attachment by a second request is `prepare`, and that second request is the write. If the
+   * Attaches one attachment of `report` under its `name`. If an upload becomes an attachment only
+   * by a second request, the upload is `prepare` and the second request is the write. If the
    * tracker takes no files, the error of `attach` and `attached` is `unsupported`.
    */
   export function attach(key: string, attachment: number): void;
@@ -459,7 +459,7 @@ declare module 'jackfield:connector/http@0.1.0' {
     fileName?: string,
     /**
      * The part's own Content-Type. If absent, a file has `application/octet-stream`, and a part
-     * that is no file has none, which means text.
+     * that is not a file has none, which means text.
      */
     mediaType?: string,
     content: Content,
@@ -525,8 +525,8 @@ declare module 'jackfield:connector/http@0.1.0' {
      * address `https://host/redmine`, the path `/issues.json` is
      * `https://host/redmine/issues.json`. Percent-encode what people entered, also `/` (`%2F` is
      * sent as it is). A path that could mean another one is `invalid`: with a segment `.` or `..`,
-     * encoded or not, with a backslash or a fragment. This saves work and is no protection: the
-     * connector may send any request to an origin that the connection grants.
+     * encoded or not, with a backslash or a fragment. This finds mistakes, and is not a
+     * protection: the connector may send any request to an origin that the connection grants.
      */
     url: string,
     /**
@@ -563,10 +563,10 @@ declare module 'jackfield:connector/http@0.1.0' {
      */
     headers: Array<[string, string]>,
     /**
-     * The body, decompressed, as text without a byte order mark. The charset of `Content-Type`
-     * decodes it, otherwise UTF-8; what does not fit becomes U+FFFD. Absent if it is not text:
-     * `Content-Type` names neither `text/*` nor JSON, XML, JavaScript or a form, or an unknown
-     * charset, or it is absent and the body is not UTF-8.
+     * The body, decompressed, as text without a byte order mark. It is decoded with the charset of
+     * `Content-Type`, or as UTF-8; invalid bytes become U+FFFD. Absent if the body is not text:
+     * its type is not `text/*`, JSON, XML, JavaScript or a form; or its charset is unknown; or
+     * there is no `Content-Type`, and the body is not UTF-8.
      */
     text?: string,
     /**
@@ -637,8 +637,8 @@ declare module 'jackfield:connector/report@0.1.0' {
    */
   export function comment(markup: string, maxCharacters: number, marker: string): string;
   /**
-   * Returns the fields that the connection configures, in order. Ask the tracker which field has
-   * this name or id; if the tracker has none, return `rejected` before the write.
+   * Returns the fields that the connection configures, in order. If the tracker has no field with
+   * that name or id, note this in the description, or return `rejected` before the write.
    */
   export function fields(): Array<Field>;
   /**
@@ -647,8 +647,8 @@ declare module 'jackfield:connector/report@0.1.0' {
    */
   export function attachments(): Array<Attachment>;
   /**
-   * Returns the content of an attachment, at most 32 MiB. It is rarely needed, because `http`
-   * sends an attachment without it.
+   * Returns the content of an attachment, at most 32 MiB; if it cannot be fetched, the error is
+   * `unavailable`. This function is rarely needed, because `http` sends attachments without it.
    */
   export function read(id: number): Uint8Array;
   export type Error = import('jackfield:connector/model@0.1.0').Error;

@@ -15,7 +15,7 @@ use crate::domain::{AuditId, OutcomeCode, Role, Via};
 /// The length of a period. All repeats of an attempt in one period are counted in the same entry.
 const PERIOD: SignedDuration = SignedDuration::from_hours(1);
 /// Maximum number of different attempts in one period that are stored with all details. Further
-/// attempts are stored without client and object.
+/// attempts are stored without client and object, so that many of them share one entry.
 const ENTRIES_MAX: usize = 100;
 
 /// An attempt that was refused.
@@ -56,8 +56,8 @@ struct RepeatCount {
 }
 
 impl RefusalCounts {
-    /// Counts an attempt. If the attempt is the first of its kind in the period, returns the
-    /// attempt. The caller must store it as a new entry with this id.
+    /// Counts an attempt. If it is the first of its kind in the period, returns the attempt as the
+    /// caller must store it, in a new entry with this `id`.
     pub(super) fn count_attempt(
         &mut self,
         refusal: RefusedAttempt,

@@ -20,8 +20,8 @@ use super::{HttpError, NoAnswer, TapedAnswer, TapedOutcome, TapedRequest};
 pub(super) const EXCHANGES_MAX: usize = 1_000;
 /// The file that describes the recorded call, in a folder that `jackfield fixture` wrote.
 const CALL_FILE: &str = "call.json";
-/// The names of JSON files in the folder of a recording that are not exchanges. These files contain
-/// the input of the recorded call.
+/// The names of those JSON files in the folder of a recording that are not exchanges. These files
+/// contain the input of the recorded call.
 const CALL_FILES: [&str; 5] =
     [CALL_FILE, "event.json", "report.json", "settings.json", "test-data.json"];
 /// Maximum size of all exchanges of a recording together when they are read from files, bytes.

@@ -38,7 +38,7 @@ async fn a_secret_is_sent_only_at_its_granted_place_and_only_to_its_granted_orig
         let received = other.requests().pop().unwrap();
         assert!(!received.contains("s3cr3t") && !received.contains("authorization"), "{received}");
         let (calls, _) = run_requests.finish().await;
-        assert!(calls.iter().all(|call| call.path == "/a"), "the record has no query");
+        assert!(calls.iter().all(|call| call.path == "/a"), "the recorded path has no query");
     }
 }
 

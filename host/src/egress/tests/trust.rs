@@ -74,8 +74,8 @@ async fn a_certificate_in_extra_ca_file_is_trusted_only_for_its_own_name_and_unt
     let error = request_to(old.acceptor(&[], &[]), &[&old]).await.unwrap_err();
     assert!(error.contains("(CN=localhost) expired at 2020-01-02T00:00:00Z; renew"), "{error}");
 
-    // A server certificate in `extra_ca_file` does not make a certificate trusted that its key has
-    // signed.
+    // If `extra_ca_file` contains a server certificate, the certificates that its key has signed
+    // are not trusted.
     let listed = Issuer::self_signed(host_parameters("tracker.example"));
     let signed_by_it = listed.issue(host_parameters("localhost"));
     assert!(request_to(signed_by_it.acceptor(&[], &[]), &[&listed]).await.is_err());

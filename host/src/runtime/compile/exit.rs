@@ -18,7 +18,7 @@ const PANIC_EXIT_CODE: i32 = 101;
 /// on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// The compiler refused the file, or the process failed for any other reason.
+    /// The compiler refused the file, or a step other than writing the result failed.
     Refused = 1,
     /// The compiler could not write the result.
     Output = 3,

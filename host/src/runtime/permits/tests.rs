@@ -1,4 +1,4 @@
-//! Tests that permits are shared fairly, although hostile runs never release their permits.
+//! Tests that permits are shared fairly, even if hostile runs never release their permits.
 
 use uuid::Uuid;
 
@@ -67,7 +67,7 @@ fn hung_runs_that_need_many_slots_never_fill_the_pool() {
 fn a_connection_with_hung_runs_leaves_runs_to_other_connections_and_to_its_other_kinds_of_call() {
     let permits = Permits::new(HOST_CAPACITY);
     let hung = take_all_permits(&permits, &lane("a", 1, Call::Count), 1);
-    assert_eq!(hung.len(), 22, "two thirds of 32, at most");
+    assert_eq!(hung.len(), 22, "about two thirds of 32");
     let creates = take_all_permits(&permits, &lane("a", 1, Call::Create), 1);
     assert!(!creates.is_empty());
     assert!(take_all_permits(&permits, &lane("a", 2, Call::Create), 1).len() > 3);
@@ -110,8 +110,8 @@ fn a_lane_without_competition_gets_most_runs_of_its_connector() {
 }
 
 /// A request of a connection that has no permit gets the next permit that becomes free, although
-/// many requests wait before it. Only if the connection just had a permit, its request may wait
-/// longer.
+/// many requests wait before it. If the connection had a permit a short time ago, its request may
+/// wait longer.
 #[test]
 fn a_request_of_an_idle_connection_gets_the_next_permit_although_many_requests_wait() {
     let permits = Permits::new(CPU_CAPACITY);

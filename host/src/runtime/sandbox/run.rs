@@ -41,8 +41,8 @@ pub struct RunInput {
     pub active: Arc<ActiveConnection>,
     /// When this token is cancelled, the guest is stopped. Writes in progress are still completed.
     pub stop: CancellationToken,
-    /// The start of the times in the run's report. For a run of an event, it is the arrival of the
-    /// event.
+    /// The instant from which the times in the run's report are measured. For a run of an event, it
+    /// is the arrival of the event.
     pub(super) times_from: Instant,
     /// The trace that the header `traceparent` of the run's requests contains. `None` if the
     /// requests have no such header.

@@ -79,8 +79,8 @@ struct QueueCapacity {
     is_dropping: AtomicBool,
 }
 
-/// Sends batches of spans to the collector. Counts the places in the queue that a batch leaves
-/// free.
+/// Sends batches of spans to the collector. Counts the places in the queue that become free when a
+/// batch leaves the queue.
 #[derive(Debug)]
 struct CountingExporter {
     otlp: Otlp,

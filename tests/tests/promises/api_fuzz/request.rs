@@ -211,7 +211,7 @@ impl Operation {
 }
 
 /// Returns a random value that the schema allows. `name` is the name of the member that gets the
-/// value, because some members must refer to an existing object.
+/// value, because the server accepts only some values for some members.
 fn random_value(
     schema: &Value,
     name: &str,
@@ -272,8 +272,8 @@ fn random_object(schema: &Value, random: &mut Random, pools: &Pools, depth: usiz
     Value::Object(members)
 }
 
-/// Returns a value for a member that must refer to an existing object, although its schema does not
-/// require that. Returns `None` for other members.
+/// Returns a value that the server accepts, for a member whose schema also allows other values.
+/// Returns `None` for all other members, and sometimes for these members.
 fn existing_value(name: &str, schema: &Value, random: &mut Random, pools: &Pools) -> Option<Value> {
     if random.one_in(6) {
         return None;

@@ -14,7 +14,7 @@ type TrackerAnswer = (&'static str, &'static str, u16, &'static str, [&'static s
 const SIGN_IN_PAGE: &str = "<html>Please log in</html>";
 /// An answer in which the tracker explains two errors.
 const TRACKER_ERRORS: &str = "{\"errors\":[\"too long\",\"too late\"]}";
-/// An answer whose `Retry-After` is 17 seconds after its `Date`.
+/// The head of an answer whose `Retry-After` is 17 seconds after its `Date`.
 const RETRY_AFTER_DATE: &str = "429\r\nretry-after: Wed, 21 Oct 2015 07:28:17 GMT\r\n\
                      date: Wed, 21 Oct 2015 07:28:00 GMT";
 

@@ -25,8 +25,8 @@ pub(super) enum Rule {
     EndOfLostRun,
     /// After a 201, only a person may allow another create.
     AcknowledgedNeedsPerson,
-    /// If a search does not find the record, this counts only if the search finds another defect,
-    /// which was created with the same settings.
+    /// If there is another defect that was created with the same settings, a search that finds
+    /// nothing counts only if a search finds this other defect.
     PositiveControl,
     /// After a 403, a search that finds nothing counts only if another defect exists to test the
     /// search with.

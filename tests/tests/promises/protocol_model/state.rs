@@ -56,7 +56,8 @@ pub(super) struct Row {
     pub(super) has_marker: bool,
     /// The settings of the run that last marked a write.
     pub(super) last_write_settings: u8,
-    /// Units since the waits began, by the database's clock.
+    /// Units since the waits began, by the database's clock. Negative while a lost run may not have
+    /// ended yet.
     pub(super) units_waited: i8,
     /// Units since `sent` was committed, by the database's clock.
     pub(super) units_since_sent: i8,
@@ -181,9 +182,9 @@ impl State {
         }
     }
 
-    /// Replaces each fence by 1 if it equals the row's fence, and by 0 if not. This loses
-    /// nothing, because the model only compares a fence with the row's fence. Without the
-    /// replacement, there would be infinitely many states.
+    /// Replaces each fence by 1 if it equals the row's fence, and by 0 if not. This loses nothing,
+    /// because the model only compares a fence with the row's fence. Without the replacement, there
+    /// would be infinitely many states. Also sorts the records, because their order has no effect.
     pub(super) fn normalise_fences(&mut self) {
         let current = std::mem::replace(&mut self.row.fence, 1);
         for runner in &mut self.runners {

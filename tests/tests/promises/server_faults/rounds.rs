@@ -36,13 +36,13 @@ pub(super) struct Rounds {
 
 // The paths that all rounds together must take.
 pub(super) const TAKEN_OVER: &str = "another server took over a lease that had ended";
-pub(super) const FENCED: &str = "a server that went on was refused by the fence";
+pub(super) const FENCED: &str = "the fence refused a server after another server took its lease";
 pub(super) const NOT_RENEWED: &str = "a run ended because its lease could not be renewed";
 pub(super) const ADOPTED: &str = "a search found the defect of a run that was lost";
 pub(super) const UNAVAILABLE: &str = "a click was answered 503 while the database was unreachable";
 pub(super) const NOT_READY: &str = "a server that was cut off reported that it is not ready";
 pub(super) const LOST_ANSWER: &str = "the answer to a write was lost or replaced";
-pub(super) const OVERTAKEN: &str = "a server went on while another one created the defect";
+pub(super) const OVERTAKEN: &str = "a suspended server went on while another created the defect";
 pub(super) const PATHS: [&str; 8] =
     [TAKEN_OVER, FENCED, NOT_RENEWED, ADOPTED, UNAVAILABLE, NOT_READY, LOST_ANSWER, OVERTAKEN];
 
@@ -67,8 +67,8 @@ impl Rounds {
             fault_counts: BTreeMap::new(),
             path_counts: PATHS.map(|path| (path, 0)).into(),
         };
-        // If a search does not find the defect that it looks for, this counts only if it finds
-        // another defect. Later searches find this first defect.
+        // A search that finds nothing counts only if a search also finds another defect. For all
+        // later tests, this first defect is the other defect.
         rounds.await_defect(&rounds.tests[0]);
         rounds
     }

@@ -60,23 +60,26 @@ fn check_path(url: &str) -> Result<(), HttpError> {
     Err(HttpError::Invalid(format!("the path {url:?} {why}")))
 }
 
-/// Returns the address in the setting that `base` names, without its query and without a slash at
-/// its end. If only one setting is an address, `base` may be `None`.
+/// Returns the address in the setting that `base` names, without its query, its fragment and the
+/// slashes at its end. If only one setting is an address, `base` may be `None`.
 fn base_address(
     base: Option<&str>,
     base_addresses: &BTreeMap<String, String>,
 ) -> Result<String, HttpError> {
-    let names =
-        || base_addresses.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let settings =
+        || match base_addresses.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>() {
+            names if names.is_empty() => "no setting of this connection is an address".to_owned(),
+            names => format!("the settings that are addresses are: {}", names.join(", ")),
+        };
     let address = match base {
-        Some(name) => base_addresses.get(name).ok_or_else(|| {
-            format!("`base` is {name:?}, but the settings that are addresses are: {}", names())
-        }),
+        Some(name) => base_addresses
+            .get(name)
+            .ok_or_else(|| format!("`base` is {name:?}, but {}", settings())),
         None if base_addresses.len() == 1 => base_addresses.values().next().ok_or_else(String::new),
         None => Err(format!(
             "a path needs an address before it: name a setting in `base`, or use an absolute \
-             address; the settings that are addresses are: {}",
-            names()
+             address; {}",
+            settings()
         )),
     };
     let address = address.map_err(HttpError::Invalid)?;

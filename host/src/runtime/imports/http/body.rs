@@ -70,8 +70,8 @@ pub(super) fn encode(
     }
 }
 
-/// Builds a body whose size is known. Before that, charges to the run the body and the guest's data
-/// from which it is built.
+/// Builds a body whose size is known. First charges the body, and the guest's data from which it is
+/// built, to the run.
 fn build_and_charge_body(
     input_bytes: usize,
     body_bytes: usize,

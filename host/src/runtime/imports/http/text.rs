@@ -18,9 +18,9 @@ pub(super) struct DecodedBody {
     pub(super) charge: Charge,
 }
 
-/// Decodes a body if its `Content-Type` is a text type with a known charset. A body without a
-/// `Content-Type` is decoded if it is UTF-8. `redact` removes the secrets that could not be found
-/// earlier because the body had another charset.
+/// Decodes a body if its `Content-Type` is a text type with a known charset. Without a charset, a
+/// text type counts as UTF-8. A body without a `Content-Type` is decoded if it is UTF-8. `redact`
+/// removes the secrets that could not be found earlier because the body had another charset.
 ///
 /// # Errors
 /// The run does not have enough memory left.
