@@ -47,7 +47,7 @@ fn main() -> Result<(), Failure> {
         print_part("of it: instantiate", part(|it| it.instantiate));
         print_part("of it: guest and host calls", part(|it| it.call));
         print_part("of it: drop and report", part(|it| it.drop));
-        print_part("host calls, watched", watched.iter().map(|it| microseconds(it.host_calls)));
+        print_part("host calls, measured", watched.iter().map(|it| microseconds(it.host_calls)));
         print_part("cached code to first call", reloads.into_iter());
         Ok(())
     })
@@ -56,12 +56,12 @@ fn main() -> Result<(), Failure> {
 /// Makes the calls of one round, and returns the mean duration of each part of a call.
 async fn measure_round(
     guest: &MeasuredGuest,
-    watch_host_calls: bool,
+    measure_host_calls: bool,
 ) -> Result<CallTimes, Failure> {
     let begun = Instant::now();
     let (mut sum, mut calls) = (CallTimes::default(), 0_u32);
     while begun.elapsed() < ROUND_TIME {
-        let times = guest.call(watch_host_calls).await?;
+        let times = guest.call(measure_host_calls).await?;
         sum.prepare += times.prepare;
         sum.instantiate += times.instantiate;
         sum.call += times.call;

@@ -13,13 +13,13 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-/// Maximum size of the future of the work, bytes. The future is copied into its box, so it must be
-/// small.
+/// Maximum size of the future of the work, bytes. The future is copied once, into its box, and the
+/// copy of a larger future would take noticeable time.
 const WORK_BYTES_MAX: usize = 3 << 10;
 
 /// Work in progress. The shutdown of the server waits until the work has ended.
 #[must_use = "dropping it moves the work to a separate task"]
-pub(crate) struct Completing<T: Send + 'static> {
+pub(crate) struct WorkToCompletion<T: Send + 'static> {
     /// The future of the work; `None` if the work has ended. The future is boxed, so that only a
     /// pointer moves if the work moves to another task.
     work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
@@ -36,7 +36,7 @@ pub(crate) struct Completing<T: Send + 'static> {
 #[error("the work panicked: {0}")]
 pub(crate) struct WorkPanicked(String);
 
-impl<T: Send + 'static> Completing<T> {
+impl<T: Send + 'static> WorkToCompletion<T> {
     /// Creates the work without polling it. Call this in a task of the runtime that must complete
     /// the work if the waiting task is cancelled.
     pub(crate) fn new<W>(tasks: &TaskTracker, work: W) -> Self
@@ -50,7 +50,7 @@ impl<T: Send + 'static> Completing<T> {
     }
 }
 
-impl<T: Send + 'static> Future for Completing<T> {
+impl<T: Send + 'static> Future for WorkToCompletion<T> {
     type Output = Result<T, WorkPanicked>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -68,7 +68,7 @@ impl<T: Send + 'static> Future for Completing<T> {
     }
 }
 
-impl<T: Send + 'static> Drop for Completing<T> {
+impl<T: Send + 'static> Drop for WorkToCompletion<T> {
     fn drop(&mut self) {
         if let Some(work) = self.work.take() {
             self.tasks.spawn_on(work, &self.runtime);
@@ -81,12 +81,12 @@ pub(crate) type InFlight<T> = watch::Receiver<Option<T>>;
 
 /// Work whose result several callers need. The first caller starts the work, and the others join
 /// it.
-pub(crate) enum Flight<T: Send + 'static> {
-    Started(Completing<T>),
+pub(crate) enum SharedWork<T: Send + 'static> {
+    Started(WorkToCompletion<T>),
     Joined(InFlight<T>),
 }
 
-impl<T: Clone + Send + Sync + 'static> Flight<T> {
+impl<T: Clone + Send + Sync + 'static> SharedWork<T> {
     /// Joins the work in this slot if it is in progress. Otherwise starts `work`, and stores it in
     /// the slot.
     pub(crate) fn join_or_start<F>(
@@ -106,7 +106,7 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
         // The future is boxed before it is captured, because a future that captures another future
         // would contain it twice.
         let work = Box::pin(work());
-        Self::Started(Completing::new(tasks, async move {
+        Self::Started(WorkToCompletion::new(tasks, async move {
             let result = work.await;
             sender.send_replace(Some(result.clone()));
             result
@@ -150,7 +150,7 @@ mod tests {
         tasks.close();
         let (allow_end, end_allowed) = oneshot::channel::<()>();
         let (report_end, end_reported) = oneshot::channel();
-        let work = Completing::new(&tasks, async move {
+        let work = WorkToCompletion::new(&tasks, async move {
             let _ = end_allowed.await;
             let _ = report_end.send(7);
         });
@@ -165,8 +165,8 @@ mod tests {
     #[tokio::test]
     async fn work_returns_its_result_or_that_it_panicked() {
         let tasks = TaskTracker::new();
-        assert_eq!(Completing::new(&tasks, async { 7 }).await.ok(), Some(7));
-        let panicking = Completing::new(&tasks, async { panic!("on purpose") }).await;
+        assert_eq!(WorkToCompletion::new(&tasks, async { 7 }).await.ok(), Some(7));
+        let panicking = WorkToCompletion::new(&tasks, async { panic!("on purpose") }).await;
         let why = panicking.unwrap_err().to_string();
         assert_eq!(why, "the work panicked: on purpose");
         assert!(tasks.is_empty());

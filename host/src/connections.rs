@@ -11,12 +11,12 @@ mod counted;
 mod edit;
 mod loaded;
 mod report;
+mod requested;
 mod routing;
 mod test_manager;
 mod try_connection;
 mod unstored_connection;
 mod validation;
-mod wanted;
 mod webhook_auth;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,11 +46,11 @@ use loaded::LoadedConnections;
 pub use apply::{Applied, Change};
 pub use breaker::{OpenBreaker, RunRequester};
 pub use report::Preview;
+pub use requested::{ConnectionEdit, IssuedToken, MappedKind, NewConnection};
 pub use routing::{RoutedTest, RoutingRecord};
 pub use test_manager::TestManagerEdit;
 pub use try_connection::TryReport;
 pub use unstored_connection::{UnstoredConnection, activate_unstored};
-pub use wanted::{ConnectionEdit, IssuedToken, MappedKind, NewConnection};
 pub use webhook_auth::WebhookAuthEdit;
 
 /// The parts of the server that [`Connections`] uses.
@@ -144,7 +144,7 @@ impl Connections {
             self.reset_after_edit(id);
         }
         // An event may have ended after its connection was deleted.
-        self.deps.history.retain_counts(|id| self.loaded.by_id(id).is_some());
+        self.deps.history.retain_metrics(|id| self.loaded.by_id(id).is_some());
         Ok(())
     }
 
@@ -164,7 +164,7 @@ impl Connections {
     fn reset_after_edit(&self, id: ConnectionId) {
         self.breakers.reset(id);
         if self.loaded.by_id(id).is_none() {
-            self.deps.history.forget_counts(id);
+            self.deps.history.remove_metrics(id);
         }
     }
 

@@ -78,7 +78,7 @@ pub use printable::{is_printable, printable};
 pub use recent_events::{MinuteOfEvents, RecentEvents};
 pub use recent_usage::{Percentiles, RecentUsage};
 pub use recording::{
-    Difference, RECORD_S_MAX, RECORDED_BODY_BYTES_MAX, RECORDED_EVENT_BYTES_MAX,
+    Difference, RECORD_S_MAX, RECORDED_BODY_BYTES_MAX, RECORDED_RUN_BYTES_MAX,
     RECORDINGS_BYTES_MAX, RecordedRun, RunRecording, is_recording,
 };
 pub use refusal::{ConnectorFault, Reason, Refusal};

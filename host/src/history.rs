@@ -146,12 +146,12 @@ impl History {
     }
 
     /// Removes the metrics of a connection that was deleted.
-    pub fn forget_counts(&self, connection: ConnectionId) {
+    pub fn remove_metrics(&self, connection: ConnectionId) {
         self.metrics.remove_connection(connection);
     }
 
     /// Removes the metrics of connections that no longer exist.
-    pub fn retain_counts(&self, exists: impl Fn(ConnectionId) -> bool) {
+    pub fn retain_metrics(&self, exists: impl Fn(ConnectionId) -> bool) {
         self.metrics.retain_connections(exists);
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use crate::completion::Flight;
+use crate::completion::SharedWork;
 use crate::config::LiveConfig;
 use crate::connections::{Connections, RunRequester};
 use crate::domain::{Call, Clock, ConnectionId, Counts, EventStart, Refusal, after};
@@ -153,9 +153,9 @@ impl Kpis {
         active: &Arc<ActiveConnection>,
         project: &str,
         event: EventStart,
-    ) -> Flight<RefreshResult> {
+    ) -> SharedWork<RefreshResult> {
         self.cache.with_entry(active, project, self.deps.clock.now(), |entry| {
-            Flight::join_or_start(&mut entry.refresh, &self.deps.tasks, || {
+            SharedWork::join_or_start(&mut entry.refresh, &self.deps.tasks, || {
                 let (kpis, active, project) =
                     (self.clone(), Arc::clone(active), project.to_owned());
                 let span = kpis.deps.history.span(event.id);

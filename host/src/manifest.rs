@@ -7,12 +7,12 @@
 //! value slow.
 
 mod compare;
-mod demands;
 mod formats;
 mod grants;
 mod keywords;
 mod pattern;
 mod place;
+mod required_access;
 mod rules;
 mod schema;
 mod schema_error;
@@ -24,9 +24,9 @@ use serde_json::Value;
 
 use crate::domain::{is_printable, is_web_address};
 
-pub use demands::{DeclaredValue, Demands};
 pub use grants::describe_place;
 pub(crate) use grants::missing_grants;
+pub use required_access::{DeclaredValue, RequiredAccess};
 pub use schema_error::SchemaError;
 pub use settings::SettingError;
 
@@ -58,8 +58,8 @@ pub struct Manifest {
     /// Whether the connector reads data about failed tests from Test Manager: whether the connector
     /// imports `report` or `test-manager`. The result of `describe` does not contain this.
     pub reads_test_data: bool,
-    /// The settings and secrets that `settings_schema` declares.
-    schema: Arc<schema::Schema>,
+    /// The settings and secrets that `settings_schema` declares, read once.
+    declared: Arc<schema::Schema>,
 }
 
 /// The reason why the host refuses a manifest.
@@ -159,7 +159,7 @@ impl Manifest {
         if !is_printable_schema(&settings_schema, false) {
             return Err(InvalidManifest::NotPrintable { field: "settings" });
         }
-        let schema = Arc::new(schema::Schema::read(&settings_schema)?);
+        let declared = Arc::new(schema::Schema::read(&settings_schema)?);
         Ok(Self {
             name: raw.name.clone(),
             version,
@@ -168,7 +168,7 @@ impl Manifest {
             settings_schema,
             index_delay_s: raw.index_delay_seconds,
             reads_test_data: false,
-            schema,
+            declared,
         })
     }
 }

@@ -208,7 +208,7 @@ impl Account {
     }
 
     /// Returns how many more bytes may be charged within the run's own limit.
-    pub(crate) fn room(&self) -> u64 {
+    pub(crate) fn bytes_left(&self) -> u64 {
         self.bytes_max.saturating_sub(self.used.load(Ordering::Relaxed))
     }
 
@@ -321,10 +321,10 @@ mod tests {
         drop(body);
         assert_eq!(run.charge(11 * MIB).unwrap_err(), MemoryFull::Run(30 * MIB));
         let mut charge = run.charge(10 * MIB).unwrap();
-        assert_eq!((run.room(), run.refused_by_host()), (0, None));
+        assert_eq!((run.bytes_left(), run.refused_by_host()), (0, None));
         charge.set(2 * MIB).unwrap();
         drop(part);
-        assert_eq!((run.room(), run.peak()), (28 * MIB, 30 * MIB));
+        assert_eq!((run.bytes_left(), run.peak()), (28 * MIB, 30 * MIB));
         drop((charge, run));
         let sums = host.sums.lock();
         assert_eq!((sums.used, sums.connectors.len(), sums.connections.len()), (0, 0, 0));

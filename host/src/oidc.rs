@@ -7,8 +7,8 @@ mod cache;
 mod claims;
 mod client;
 mod id_token;
-mod login;
 mod provider;
+mod sign_in;
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use cache::Cache;
 use client::Client;
 use provider::{Keys, Provider};
 
-pub use login::Login;
+pub use sign_in::SignIn;
 
 /// The parts of the server that requests to the provider use.
 pub struct Dependencies {
@@ -137,16 +137,16 @@ impl Oidc {
     ///
     /// # Errors
     /// The provider's metadata cannot be fetched.
-    pub async fn begin(&self, login: &Login, redirect_uri: &str) -> Result<Url, OidcError> {
+    pub async fn begin(&self, sign_in: &SignIn, redirect_uri: &str) -> Result<Url, OidcError> {
         let mut url = self.provider().await?.authorization_endpoint.clone();
         url.query_pairs_mut()
             .append_pair("response_type", "code")
             .append_pair("client_id", &self.settings.client_id)
             .append_pair("redirect_uri", redirect_uri)
             .append_pair("scope", &self.settings.scopes.join(" "))
-            .append_pair("state", &login.state())
-            .append_pair("nonce", &login.nonce())
-            .append_pair("code_challenge", &login.challenge())
+            .append_pair("state", &sign_in.state())
+            .append_pair("nonce", &sign_in.nonce())
+            .append_pair("code_challenge", &sign_in.challenge())
             .append_pair("code_challenge_method", "S256");
         Ok(url)
     }
@@ -157,11 +157,11 @@ impl Oidc {
     /// The sign-in failed, or the person has no role.
     pub async fn finish(
         &self,
-        login: &Login,
+        sign_in: &SignIn,
         callback: Callback,
         redirect_uri: &str,
     ) -> Result<Account, OidcError> {
-        if !callback.state.is_some_and(|state| login.is_state(&state)) {
+        if !callback.state.is_some_and(|state| sign_in.is_state(&state)) {
             return Err(OidcError::State);
         }
         if let Some(error) = callback.error {
@@ -174,8 +174,8 @@ impl Oidc {
             return Err(OidcError::Refused(why.to_owned()));
         }
         let code = callback.code.ok_or(OidcError::State)?;
-        let token = self.exchange_code(&provider, login, &code, redirect_uri).await?;
-        let claims = self.verify_id_token(&provider, &token, login).await?;
+        let token = self.exchange_code(&provider, sign_in, &code, redirect_uri).await?;
+        let claims = self.verify_id_token(&provider, &token, sign_in).await?;
         claims::account_of(&self.settings, &claims)
     }
 }

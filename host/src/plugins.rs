@@ -9,17 +9,17 @@ mod cache;
 mod catalog;
 mod check;
 mod error;
+mod file_kind;
 mod find_version;
 mod folder;
 mod install;
-mod kind;
 mod loader;
 mod mirror;
 mod peers;
 mod rollback;
 mod scanner;
 mod scripts;
-mod tracked;
+mod tracked_file;
 mod upload;
 mod versions;
 mod watch;
@@ -47,15 +47,15 @@ use loader::VersionLoader;
 use mirror::Mirror;
 use peers::Peers;
 use scanner::Scanner;
-use versions::Versions;
+use versions::KeptVersions;
 
 pub(crate) use attempts::blocked_files;
 pub use catalog::{ConnectorInfo, ConnectorStatus, ConnectorUnavailable, missing_consent};
 pub(crate) use check::load_file;
 pub use check::{CheckReport, CodeCache};
 pub use error::{PluginError, StartError};
+pub use file_kind::FileKind;
 pub use find_version::VersionError;
-pub use kind::FileKind;
 pub use peers::ConnectorDifference;
 pub use rollback::{NotInUse, RollbackError, RolledBack};
 pub use upload::{RemoveError, UploadError, Uploaded};
@@ -76,7 +76,7 @@ pub struct Plugins {
     /// Compiles and loads versions.
     loader: Arc<VersionLoader>,
     /// The copies of files that were in use, for a rollback.
-    versions: Arc<Versions>,
+    versions: Arc<KeptVersions>,
     /// The path of the plugins folder.
     folder: PathBuf,
     /// Locked while a person's request changes a connector's file.
@@ -128,7 +128,7 @@ impl Plugins {
         let loader = VersionLoader::open(loader_config, engine, sandbox, loader_clock, cache)?;
         let loader = Arc::new(loader);
         let catalog = Arc::new(Catalog::default());
-        let versions = Arc::new(Versions::in_folder(data.versions_folder()));
+        let versions = Arc::new(KeptVersions::in_folder(data.versions_folder()));
         let peers = store
             .clone()
             .map(|store| Arc::new(Peers::new(store, Arc::clone(&catalog), Arc::clone(&clock))));
@@ -212,7 +212,7 @@ impl Plugins {
             return Err(unavailable);
         }
         let accepted = connection.accepted_sha256.as_deref();
-        accepted.and_then(|sha256| self.loader.superseded(name, sha256)).ok_or(unavailable)
+        accepted.and_then(|sha256| self.loader.superseded_version(name, sha256)).ok_or(unavailable)
     }
 
     /// Returns the connectors of which the servers of one database use different versions.

@@ -23,7 +23,7 @@ use crate::egress::Replay;
 use crate::plugins::{Plugins, VersionError};
 use crate::report::{FixedData, ReportSettings, TestData, TestDataSource};
 use crate::runtime::{
-    CallArguments, Connector, ExportAnswer, MemoryJournal, RunEnd, RunInput, Sandbox, TestReport,
+    CallArguments, Connector, MemoryJournal, ReturnedValue, RunEnd, RunInput, Sandbox, TestReport,
     outcome_json,
 };
 use crate::secret::Secret;
@@ -201,7 +201,7 @@ impl EventReplayer {
         call: Call,
         input: &RecordedInput,
         limits: &Limits,
-    ) -> Result<RunEnd<ExportAnswer>, ReplayError> {
+    ) -> Result<RunEnd<ReturnedValue>, ReplayError> {
         let test = input.failed_test();
         let marker = match &input.marker {
             Some(marker) => marker.parse().map_err(unreadable_error)?,

@@ -78,21 +78,21 @@ pub trait Store:
     /// Recovers the store after a crash. The server calls this when it starts. Ends all leases; in
     /// a shared database, ends only the leases whose time has ended. A row in `intent` without a
     /// lease may then be claimed at once. A row in `sent` without a lease becomes `in-doubt`, and
-    /// its write counts as ended `run_ms` after it was marked. The waits of rows with writes and of
+    /// its write counts as ended `longest_run_ms` after it was marked. The waits of rows with writes and of
     /// unfinished follow-up steps begin again. Unfinished events become interrupted; in a shared
-    /// database, only those that were received at least `run_ms` ago. If the database fell behind,
+    /// database, only those that were received at least `longest_run_ms` ago. If the database fell behind,
     /// for example because an older copy was restored, moves the rows in `intent` and `failed` to
     /// `in-doubt`, except released rows, and marks the database: from then on, a failed test
     /// without a row counts as in doubt. Durable.
-    async fn recover(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
+    async fn recover(&self, now: Timestamp, longest_run_ms: u64) -> Result<(), StoreError>;
     /// Returns the instant since which failed tests without a row count as in doubt, because the
     /// database had fallen behind. `None` if the database has never fallen behind, and before
     /// [`Self::recover`].
     fn restored_at(&self) -> Option<Timestamp>;
     /// Lets the waits of all rows that have writes but no known defect, and of all unfinished
     /// follow-up steps, begin again. Call this after the clock was changed. A write in progress is
-    /// assumed to end `run_ms` from now. Durable.
-    async fn restart_waits(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
+    /// assumed to end `longest_run_ms` from now. Durable.
+    async fn restart_waits(&self, now: Timestamp, longest_run_ms: u64) -> Result<(), StoreError>;
     /// Whether other servers may also change the database.
     fn is_shared(&self) -> bool;
     /// Subscribes to the changes that are published from now on, mostly changes by other servers.

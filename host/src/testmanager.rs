@@ -56,12 +56,12 @@ pub(crate) struct Dependencies {
 pub struct TestManager {
     deps: Arc<Dependencies>,
     /// The state of each connection in use, which all failed tests of the connection share.
-    states: Mutex<HashMap<ConnectionId, ConnectionState>>,
+    states: Mutex<HashMap<ConnectionId, StateEntry>>,
 }
 
 /// The state of one connection, which is used while the settings and secrets of the connection do
 /// not change.
-struct ConnectionState {
+struct StateEntry {
     /// The settings and secrets for which the state was created.
     active: Weak<ActiveConnection>,
     state: Arc<ApiState>,
@@ -118,8 +118,7 @@ impl TestManager {
             return Arc::clone(&entry.state);
         }
         let state = Arc::<ApiState>::default();
-        let entry =
-            ConnectionState { active: Arc::downgrade(test_manager), state: Arc::clone(&state) };
+        let entry = StateEntry { active: Arc::downgrade(test_manager), state: Arc::clone(&state) };
         states.insert(test_manager.connection.id, entry);
         state
     }

@@ -1,7 +1,7 @@
 //! Connects to servers, such as those of trackers: resolves names, uses proxies and TLS, and
 //! negotiates HTTP. The TLS code of Jackfield's own listeners is here too.
 //!
-//! This module never sends a byte of a request to a tracker and does not depend on guests. No other
+//! This module never sends a byte of a request to a tracker and knows nothing of guests. No other
 //! module uses the TLS library.
 
 mod address;

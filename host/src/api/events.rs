@@ -295,8 +295,8 @@ impl From<domain::RunReport> for Run {
 }
 
 impl From<domain::TimedStep> for Step {
-    fn from(domain::TimedStep { kind, at_us, us }: domain::TimedStep) -> Self {
-        Self { step: EnumString(kind), at_us: at_us.into(), us: us.into() }
+    fn from(domain::TimedStep { kind, at_us, duration_us }: domain::TimedStep) -> Self {
+        Self { step: EnumString(kind), at_us: at_us.into(), us: duration_us.into() }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::manifest::missing_grants;
 use crate::plugins::CodeCache;
 use crate::report::{FixedData, ReportSettings, TestData, TestDataSource};
 use crate::runtime::{
-    CallArguments, Connector, ExportAnswer, MemoryJournal, RunEnd, RunInput, TestReport,
+    CallArguments, Connector, MemoryJournal, ReturnedValue, RunEnd, RunInput, TestReport,
 };
 
 use super::ConnectorLoader;
@@ -66,7 +66,7 @@ pub struct Invocation {
 #[derive(Debug)]
 pub struct InvocationResult {
     /// What the export returned, or the reason why the call failed.
-    pub answer: Result<ExportAnswer, Refusal>,
+    pub answer: Result<ReturnedValue, Refusal>,
     /// The log, the requests and the usage of the run.
     pub report: RunReport,
     /// The limits of the call.
@@ -242,11 +242,11 @@ impl Invoker {
 /// Accepts a returned defect only if the tracker confirmed a write, or if no write was sent. The
 /// server has the same rule.
 fn require_confirmed_write(
-    outcome: Result<ExportAnswer, Refusal>,
+    outcome: Result<ReturnedValue, Refusal>,
     writes: &[WriteRecord],
-) -> Result<ExportAnswer, Refusal> {
+) -> Result<ReturnedValue, Refusal> {
     match outcome {
-        Ok(ExportAnswer::Defect(defect)) if !confirmed_or_nothing_sent(writes) => {
+        Ok(ReturnedValue::Defect(defect)) if !confirmed_or_nothing_sent(writes) => {
             let why = format!(
                 "it returned the defect {:?}, but the tracker confirmed no write",
                 defect.key

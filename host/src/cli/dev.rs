@@ -169,7 +169,7 @@ impl DevLoop {
             InstallResult::Refused(why) => {
                 bail!("the server refuses {}: {why}", display_path(&file))
             }
-            InstallResult::InUse(connector) => {
+            InstallResult::Loaded(connector) => {
                 let total = start.elapsed();
                 let since_change = changed_at.and_then(|at| at.elapsed().ok()).unwrap_or(total);
                 let connections = self.connections_of(&connector);

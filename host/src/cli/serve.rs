@@ -166,16 +166,16 @@ pub(super) fn start_runtime() -> anyhow::Result<Runtime> {
 }
 
 /// The exit code after the third signal: the code that a shell reports for SIGINT.
-const EXIT_CODE_BY_SIGNAL: i32 = 130;
+const THIRD_SIGNAL_EXIT_CODE: i32 = 130;
 /// Maximum time for which the process waits for blocking calls before it exits.
 const BLOCKING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Starts the async runtime, and runs a future on it until the future ends.
 pub(super) fn run_on_new_runtime(
-    server: impl Future<Output = anyhow::Result<()>>,
+    future: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let runtime = start_runtime()?;
-    let result = runtime.block_on(server);
+    let result = runtime.block_on(future);
     runtime.shutdown_timeout(BLOCKING_TIMEOUT);
     result
 }
@@ -201,7 +201,7 @@ pub(super) fn listen_for_shutdown_signals() -> anyhow::Result<Shutdown> {
         tracing::warn!("second signal: stopping all runs now");
         signalled.stop_now.cancel();
         next_signal().await;
-        std::process::exit(EXIT_CODE_BY_SIGNAL);
+        std::process::exit(THIRD_SIGNAL_EXIT_CODE);
     });
     Ok(shutdown)
 }

@@ -265,7 +265,7 @@ mod tests {
     /// The values were recorded on CIFS, mounted with `uid=0,gid=2000,file_mode=0660` and with
     /// `file_mode=0777`.
     #[test]
-    fn an_owner_or_mode_that_also_new_files_get_is_not_an_error() {
+    fn an_owner_or_mode_that_new_files_also_get_is_not_an_error() {
         let path = || PathBuf::from("/data/secret-key");
         let other = AccessError::OtherOwner { path: path(), owner: 0, user: 1_000 };
         let open = AccessError::OpenToOthers { path: path(), mode: 0o777, fix: "chmod 600" };

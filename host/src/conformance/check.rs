@@ -58,13 +58,13 @@ impl Check {
     /// Returns the rule that the check tests, in one line.
     #[must_use]
     pub fn rule(self) -> &'static str {
-        self.statement_and_sentence().0
+        self.rule_and_sentence().0
     }
 
     /// Returns the sentence of the manual that contains the rule.
     #[must_use]
     pub fn manual_sentence(self) -> ManualSentence {
-        ManualSentence::quote(self.statement_and_sentence().1)
+        ManualSentence::quote(self.rule_and_sentence().1)
     }
 
     /// Returns the scenarios whose recorded calls the check can use. The check needs the recorded
@@ -100,14 +100,14 @@ impl Check {
         }
     }
 
-    fn statement_and_sentence(self) -> (&'static str, &'static str) {
-        let row = STATEMENTS.iter().find(|(check, ..)| *check == self);
+    fn rule_and_sentence(self) -> (&'static str, &'static str) {
+        let row = RULES.iter().find(|(check, ..)| *check == self);
         row.map(|(_, statement, sentence)| (*statement, *sentence)).unwrap_or_default()
     }
 }
 
 /// Each check with the rule that it tests, and the sentence of the manual that contains the rule.
-const STATEMENTS: &[(Check, &str, &str)] = &[
+const RULES: &[(Check, &str, &str)] = &[
     (
         Check::DescribesItself,
         "The manifest has a summary, an origin, and a title and a description of each setting.",
@@ -242,7 +242,7 @@ mod tests {
             assert!(
                 check.manual_sentence().line > 0,
                 "{check}: the manual has no {:?}",
-                check.statement_and_sentence().1
+                check.rule_and_sentence().1
             );
             assert!(check.rule().len() < 100, "{check}");
         }

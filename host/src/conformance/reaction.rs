@@ -1,7 +1,7 @@
 //! Checks the reaction of a connector to a fault. This module makes no call itself.
 
 use crate::domain::{Call, Effect, OutboundCall, Refusal};
-use crate::runtime::ExportAnswer;
+use crate::runtime::ReturnedValue;
 
 use super::faults::{Fault, TRACKER_MESSAGE, error_code};
 use super::originals::OriginalCall;
@@ -40,7 +40,7 @@ impl Reaction<'_> {
     /// Checks that `find` did not return a record without the marker.
     fn check_foreign_result(&self, results: &mut FindingCollector) {
         results.mark_made(Check::ForeignResult);
-        if let Ok(ExportAnswer::FoundDefects(found)) = &self.replayed_call.answer
+        if let Ok(ReturnedValue::FoundDefects(found)) = &self.replayed_call.answer
             && let Some(first) = found.first()
         {
             let text = self.describe(&format!("returned the defect {:?}", first.key));
@@ -86,11 +86,11 @@ impl Reaction<'_> {
             results.mark_made(Check::EmptyFind);
         }
         match &replayed_call.answer {
-            Ok(ExportAnswer::FoundDefects(found)) if found.is_empty() => {
+            Ok(ReturnedValue::FoundDefects(found)) if found.is_empty() => {
                 results.add_finding(Check::EmptyFind, self.describe("returned an empty list"));
             }
             // `create` may succeed although a request that prepares the write failed.
-            Ok(_) if self.is_in_preparation() => {}
+            Ok(_) if self.fault_hits_preparation() => {}
             Ok(_) => results.add_finding(fault.check, self.describe("returned ok")),
             Err(Refusal::ConnectorFault(why)) => {
                 results.add_finding(fault.check, self.describe(&shortened(&why.to_string())));
@@ -107,7 +107,7 @@ impl Reaction<'_> {
 
     /// Whether the fault replaces the answer to a request that prepares the write of `create`, such
     /// as an upload.
-    fn is_in_preparation(&self) -> bool {
+    fn fault_hits_preparation(&self) -> bool {
         let request = self.original.replayed_call.requests.get(self.fault.request_index);
         let is_create = self.original.scenario == Scenario::Create;
         is_create && request.is_some_and(|request| request.effect == Effect::Prepare)
@@ -146,7 +146,7 @@ impl Reaction<'_> {
 
 /// Whether an export returned an error. A trap and a violation of the contract are not returned
 /// errors.
-fn is_error(answer: &Result<ExportAnswer, Refusal>) -> bool {
+fn is_error(answer: &Result<ReturnedValue, Refusal>) -> bool {
     matches!(answer, Err(refusal) if !matches!(refusal, Refusal::ConnectorFault(_)))
 }
 

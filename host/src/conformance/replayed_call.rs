@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::connections::UnstoredConnection;
 use crate::domain::{FailedTest, Marker, Refusal, RunReport};
 use crate::egress::{ActiveConnection, Recording, Replay, Reply, SentRequest, Tape, TapeError};
-use crate::runtime::{Connector, ExportAnswer};
+use crate::runtime::{Connector, ReturnedValue};
 use crate::secret::Secret;
 
 use super::{OriginalCall, Scenario, Suite};
@@ -51,7 +51,7 @@ pub(super) struct Replayer {
 pub(super) struct ReplayedCall {
     /// What the export returned, or the reason why the call failed, such as the error that the
     /// export returned.
-    pub(super) answer: Result<ExportAnswer, Refusal>,
+    pub(super) answer: Result<ReturnedValue, Refusal>,
     pub(super) report: RunReport,
     /// The marker with which the export was called.
     pub(super) marker: Marker,

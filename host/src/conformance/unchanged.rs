@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::domain::{Counts, Effect, Limits, Usage};
 use crate::egress::SentRequest;
-use crate::runtime::ExportAnswer;
+use crate::runtime::ReturnedValue;
 
 use super::originals::OriginalCall;
 use super::results::FindingCollector;
@@ -30,17 +30,17 @@ pub(super) fn check_originals(originals: &[OriginalCall], results: &mut FindingC
                 results.mark_made(Check::GoodAnswers);
                 check_create(original, results);
             }
-            (Ok(ExportAnswer::FoundDefects(found)), Scenario::Find) => {
+            (Ok(ReturnedValue::FoundDefects(found)), Scenario::Find) => {
                 check_find(original, found.len(), results)
             }
-            (Ok(ExportAnswer::FoundDefects(found)), Scenario::FindUnknown) => {
+            (Ok(ReturnedValue::FoundDefects(found)), Scenario::FindUnknown) => {
                 results.mark_made(Check::UnknownMarker);
                 if let Some(first) = found.first() {
                     let text = format!("`find-unknown`: returned the defect {:?}", first.key);
                     results.add_finding(Check::UnknownMarker, text);
                 }
             }
-            (Ok(ExportAnswer::Counts(counts)), Scenario::Count) => {
+            (Ok(ReturnedValue::Counts(counts)), Scenario::Count) => {
                 check_count(original, counts, results)
             }
             (Err(refusal), scenario) => {
@@ -149,7 +149,7 @@ fn check_find(original: &OriginalCall, found: usize, results: &mut FindingCollec
 /// wrong secret like a request of an anonymous visitor, without an error.
 fn check_find_refused(original: &OriginalCall, results: &mut FindingCollector) {
     results.mark_made(Check::EmptyFind);
-    if let Ok(ExportAnswer::FoundDefects(found)) = &original.replayed_call.answer {
+    if let Ok(ReturnedValue::FoundDefects(found)) = &original.replayed_call.answer {
         let text = format!("`{}` returned a list of {} defects", original.scenario, found.len());
         results.add_finding(Check::EmptyFind, text);
     }

@@ -62,12 +62,12 @@ impl Connections {
     /// error.
     pub async fn apply(
         &self,
-        wanted: Vec<NewConnection>,
+        file_connections: Vec<NewConnection>,
         is_dry_run: bool,
         force: bool,
     ) -> Result<Vec<Applied>, ConnectionError> {
         let (mut plan, mut errors) = (Vec::new(), Vec::new());
-        for new in wanted {
+        for new in file_connections {
             let name = new.name.clone();
             match self.plan_change(new, force).await {
                 Ok(planned) => plan.push(planned),

@@ -14,11 +14,11 @@ use crate::manifest::SettingError;
 use crate::secret::{Secret, TokenHash};
 use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 
+use super::requested::{ConnectionEdit, IssuedToken, MappedKind, NewConnection};
 use super::test_manager::{self, TestManagerEdit, incomplete_access};
 use super::validation::{
     index_delay_problem, name_problem, path_problems, project_problem, recurrence_problem, validate,
 };
-use super::wanted::{ConnectionEdit, IssuedToken, MappedKind, NewConnection};
 use super::webhook_auth;
 use super::{ConnectionError, Connections, report};
 
@@ -218,7 +218,7 @@ impl Connections {
         self.deps.store.delete_connection(id, force).await?;
         self.loaded.load_one(id, &self.deps).await?;
         self.breakers.reset(id);
-        self.deps.history.forget_counts(id);
+        self.deps.history.remove_metrics(id);
         Ok(())
     }
 

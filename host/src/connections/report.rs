@@ -21,7 +21,7 @@ pub struct Preview {
     /// The rendered report: title, texts, fields and attachments.
     pub report: Report,
     /// The settings that the matching routing rule sets; empty if no rule matches.
-    pub overrides: Settings,
+    pub rule_settings: Settings,
 }
 
 impl Connections {
@@ -56,7 +56,7 @@ impl Connections {
         };
         let notes: Vec<_> = routing.note().into_iter().collect();
         let report = Report::with_notes(&settings, data, &notes);
-        Ok(Preview { report, overrides: routing.settings() })
+        Ok(Preview { report, rule_settings: routing.settings() })
     }
 }
 

@@ -129,7 +129,7 @@ pub(super) async fn first_matching_rule<'r>(
             requested.extend(needed);
             match source {
                 Some(source) => data = source.fetch(&requested, read_until).await,
-                None => data.gaps = vec![no_test_manager_gap()],
+                None => data.gaps = vec![gap_without_test_manager()],
             }
         }
         if rule.matches(&data) {
@@ -140,7 +140,7 @@ pub(super) async fn first_matching_rule<'r>(
 }
 
 /// Returns the gap in the data of a connection that has no settings for Test Manager.
-fn no_test_manager_gap() -> Gap {
+fn gap_without_test_manager() -> Gap {
     let why = "the connection has no settings for Test Manager".to_owned();
     Gap { what: "the data that the rules need".to_owned(), why }
 }

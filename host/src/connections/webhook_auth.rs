@@ -63,8 +63,8 @@ impl Connections {
             Some(None) => connection.webhook_auth = WebhookAuth::default(),
             None => {}
         }
-        let missing = secret_problem(connection);
-        missing.into_iter().chain(self.webhook_secret_problems(stored)).collect()
+        let secret_problem = secret_problem(connection);
+        secret_problem.into_iter().chain(self.webhook_secret_problems(stored)).collect()
     }
 
     /// Returns the signature key that an edit replaces, so that it is stored as the previous key.

@@ -19,7 +19,7 @@ use crate::domain::Role;
 use crate::http::AppState;
 use crate::http::admin::{Id, connectors};
 use crate::http::problem::Problem;
-use crate::manifest::{DeclaredValue, Demands};
+use crate::manifest::{DeclaredValue, RequiredAccess};
 
 use super::frame::Visitor;
 use super::page::{Layout, Section, render};
@@ -104,7 +104,7 @@ struct ConnectorPage {
     connector: Connector,
     status: Badge,
     /// The origins and secrets that the version in use needs. `None` if no version can be used.
-    demands: Option<Demands>,
+    required_access: Option<RequiredAccess>,
     /// Whether the version in use needs the grant to read data about failed tests.
     reads_test_data: bool,
     /// What the version in use can do, one phrase for each ability.
@@ -174,7 +174,7 @@ pub(super) async fn show_connector(State(app): App, visitor: Visitor, Id(name): 
     render(&ConnectorPage {
         layout: visitor.layout(Section::Connectors, title),
         status: status_badge(&connector),
-        demands: manifest.as_ref().map(|manifest| manifest.demands()),
+        required_access: manifest.as_ref().map(|manifest| manifest.required_access()),
         reads_test_data: manifest.as_ref().is_some_and(|manifest| manifest.reads_test_data),
         abilities: describe::abilities(&connector),
         declared_values: manifest.map(|manifest| manifest.declared_values()).unwrap_or_default(),

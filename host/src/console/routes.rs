@@ -35,7 +35,7 @@ fn page_routes(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     let routes = Routes::for_pages(state)
         .get("/", VIEWER, overview::show_overview)
         .post("/sign-out", VIEWER, "session.end", session::sign_out)
-        .post_read("/theme", VIEWER, theme::choose_theme)
+        .post_without_change("/theme", VIEWER, theme::choose_theme)
         .get("/connectors", VIEWER, connectors::list_connectors)
         .get("/connectors/{name}", VIEWER, connectors::show_connector)
         .get("/connectors/{name}/remove", author, connectors::ask_to_remove_connector)
@@ -99,12 +99,20 @@ fn add_connection_routes(routes: Routes) -> Routes {
         .post("/connections/new", server, "connection.create", create::create_connection)
         // The handler writes the audit entry itself, because a request that only enters a found
         // value needs no entry.
-        .post_read("/connections/new/choices", server, choices::look_up_for_new_connection)
+        .post_without_change(
+            "/connections/new/choices",
+            server,
+            choices::look_up_for_new_connection,
+        )
         .get("/connections/{id}", VIEWER, details::show_connection)
         .get("/connections/{id}/edit", ADMIN, edit::show_edit_form)
         .post("/connections/{id}/edit", ADMIN, "connection.edit", edit::save_changes)
-        .post_read("/connections/{id}/choices", ADMIN, choices::look_up_for_stored_connection)
-        .post_read("/connections/{id}/preview", OPERATOR, report::preview_report)
+        .post_without_change(
+            "/connections/{id}/choices",
+            ADMIN,
+            choices::look_up_for_stored_connection,
+        )
+        .post_without_change("/connections/{id}/preview", OPERATOR, report::preview_report)
         .get("/connections/{id}/try", OPERATOR, try_it::show_try_page)
         .post("/connections/{id}/try", OPERATOR, "connection.try", try_it::try_connection)
         .get("/connections/{id}/consent", VIEWER, consent::show_consent_page)

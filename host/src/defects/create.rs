@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use crate::completion::{Flight, InFlight};
+use crate::completion::{InFlight, SharedWork};
 use crate::domain::{
     Connection, Event, EventStart, FailedTest, FailedTestKey, OutcomeCode, Refusal,
 };
@@ -114,7 +114,7 @@ impl CreatesInProgress {
         key: FailedTestKey,
         tasks: &TaskTracker,
         create: impl FnOnce(FailedTestKey) -> F,
-    ) -> Flight<CreateResult>
+    ) -> SharedWork<CreateResult>
     where
         F: Future<Output = CreateResult> + Send + 'static,
     {
@@ -126,7 +126,7 @@ impl CreatesInProgress {
         }
         let mut by_test = self.by_test.lock();
         let slot = by_test.entry(key.clone()).or_default();
-        Flight::join_or_start(slot, tasks, || create(key))
+        SharedWork::join_or_start(slot, tasks, || create(key))
     }
 
     /// Removes a create that has ended.

@@ -11,13 +11,13 @@ pub struct Limit {
     /// The value if nothing is configured.
     pub default: u64,
     /// The maximum that the config may set.
-    pub ceiling: u64,
+    pub maximum: u64,
     /// A short description of the limited resource, for people.
     pub what: &'static str,
 }
 
 macro_rules! limits {
-    ($($(#[doc = $doc:literal])+ $name:ident = $default:expr, up to $ceiling:expr, $what:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident = $default:expr, up to $maximum:expr, $what:literal;)+) => {
         /// The limits of one connector.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub struct Limits { $($(#[doc = $doc])+ pub $name: u64,)+ }
@@ -29,7 +29,7 @@ macro_rules! limits {
         impl Limits {
             /// All limits, in the order of the docs.
             pub const TABLE: &'static [Limit] = &[
-                $(Limit { name: stringify!($name), default: $default, ceiling: $ceiling, what: $what },)+
+                $(Limit { name: stringify!($name), default: $default, maximum: $maximum, what: $what },)+
             ];
 
             /// Returns the value of the limit with this name; `None` if there is no such limit.
@@ -41,15 +41,15 @@ macro_rules! limits {
             /// Sets one limit by its name.
             ///
             /// # Errors
-            /// An unknown name, zero, or a value above the ceiling.
+            /// An unknown name, zero, or a value above the maximum.
             pub fn set(&mut self, name: &str, value: u64) -> Result<(), LimitError> {
                 match name {
-                    $(stringify!($name) if (1..=$ceiling).contains(&value) => {
+                    $(stringify!($name) if (1..=$maximum).contains(&value) => {
                         self.$name = value;
                         Ok(())
                     })+
                     $(stringify!($name) => Err(LimitError::OutOfRange {
-                        name: stringify!($name), value, ceiling: $ceiling,
+                        name: stringify!($name), value, maximum: $maximum,
                     }),)+
                     _ => Err(LimitError::Unknown(name.to_owned())),
                 }
@@ -104,7 +104,7 @@ pub enum LimitError {
         /// The value in the config.
         value: u64,
         /// The maximum that is allowed.
-        ceiling: u64,
+        maximum: u64,
     },
 }
 
@@ -112,8 +112,8 @@ impl fmt::Display for LimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown(name) => write!(f, "unknown limit `{name}`"),
-            Self::OutOfRange { name, value, ceiling } => {
-                write!(f, "`{name}` = {value} is out of range: 1 to {ceiling}")
+            Self::OutOfRange { name, value, maximum } => {
+                write!(f, "`{name}` = {value} is out of range: 1 to {maximum}")
             }
         }
     }
@@ -126,12 +126,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_limit_can_be_set_up_to_its_ceiling() {
+    fn every_limit_can_be_set_up_to_its_maximum() {
         let mut limits = Limits::default();
         for limit in Limits::TABLE {
             assert_eq!(limits.value(limit.name), Some(limit.default));
-            assert_eq!(limits.set(limit.name, limit.ceiling), Ok(()));
-            assert!(limits.set(limit.name, limit.ceiling + 1).is_err());
+            assert_eq!(limits.set(limit.name, limit.maximum), Ok(()));
+            assert!(limits.set(limit.name, limit.maximum + 1).is_err());
             assert!(limits.set(limit.name, 0).is_err());
         }
         assert!(matches!(limits.set("cpu", 1), Err(LimitError::Unknown(_))));

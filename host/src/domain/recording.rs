@@ -13,7 +13,7 @@ pub const RECORD_S_MAX: u32 = 24 * 60 * 60;
 pub const RECORDED_BODY_BYTES_MAX: u64 = 256 << 10;
 /// Maximum size of the recorded exchanges of one run, bytes. All recordings of one event together
 /// may be twice as large, because they are stored as JSON texts, which are longer.
-pub const RECORDED_EVENT_BYTES_MAX: u64 = 2 << 20;
+pub const RECORDED_RUN_BYTES_MAX: u64 = 2 << 20;
 /// Maximum size of all stored recordings together, bytes. The oldest recordings are deleted first.
 pub const RECORDINGS_BYTES_MAX: u64 = 256 << 20;
 

@@ -200,7 +200,7 @@ impl ConnectorFault {
     /// Adds the last text that the guest printed on stderr to a trap or an exceeded limit. This
     /// text usually explains a trap.
     #[must_use]
-    pub fn with_last_words(self, words: &str) -> Self {
+    pub fn with_printed_text(self, words: &str) -> Self {
         match self {
             Self::Trap(why) => Self::Trap(format!("{why}{}", printed_text_suffix(Some(words)))),
             Self::Limit { name, value, .. } => {

@@ -41,7 +41,7 @@ pub struct TimedStep {
     /// The start of the step, in microseconds from the arrival of the request.
     pub at_us: u32,
     /// The duration of the step, microseconds.
-    pub us: u32,
+    pub duration_us: u32,
 }
 
 /// The steps of an event. If there are too many steps, only the first steps and the last step are
@@ -75,8 +75,8 @@ impl EventStart {
     #[must_use]
     pub fn timed_step(&self, kind: TimedStepKind, began: Instant, ended: Instant) -> TimedStep {
         let to_u32 = |us| u32::try_from(us).unwrap_or(u32::MAX);
-        let us = to_u32(microseconds(ended.saturating_duration_since(began)));
-        TimedStep { kind, at_us: to_u32(self.us_until(began)), us }
+        let duration_us = to_u32(microseconds(ended.saturating_duration_since(began)));
+        TimedStep { kind, at_us: to_u32(self.us_until(began)), duration_us }
     }
 
     /// The time that is `us` microseconds after the arrival.
@@ -100,7 +100,7 @@ impl TimedStep {
     /// The end of the step, in microseconds from the arrival of the request.
     #[must_use]
     pub fn end_us(&self) -> u64 {
-        u64::from(self.at_us) + u64::from(self.us)
+        u64::from(self.at_us) + u64::from(self.duration_us)
     }
 }
 
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn if_there_are_too_many_steps_only_the_first_steps_and_the_last_step_are_stored() {
-        let step = |at_us| TimedStep { kind: TimedStepKind::Claim, at_us, us: 1 };
+        let step = |at_us| TimedStep { kind: TimedStepKind::Claim, at_us, duration_us: 1 };
         let mut steps = TimedSteps::default();
         assert!(steps.is_empty());
         (0..9).for_each(|at_us| steps.add(step(at_us)));
@@ -163,7 +163,7 @@ mod tests {
         };
         let at = |us| arrived + Duration::from_micros(us);
         let step = start.timed_step(TimedStepKind::Store, at(250), at(1_000));
-        assert_eq!((step.at_us, step.us, step.end_us()), (250, 750, 1_000));
+        assert_eq!((step.at_us, step.duration_us, step.end_us()), (250, 750, 1_000));
         assert_eq!(start.time_at(1_000).as_microsecond(), 1_000);
         assert_eq!(start.us_until(arrived), 0);
     }

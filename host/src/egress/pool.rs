@@ -43,7 +43,7 @@ pub(super) struct Pool {
 struct IdleConnections {
     connections: HashMap<Origin, Vec<HttpConnection>>,
     /// Whether the task that closes old connections is running.
-    is_reaper_running: bool,
+    is_cleanup_running: bool,
 }
 
 impl Pool {
@@ -117,8 +117,8 @@ impl Pool {
             connections.remove(0);
         }
         connections.push(connection);
-        if !idle.is_reaper_running {
-            idle.is_reaper_running = true;
+        if !idle.is_cleanup_running {
+            idle.is_cleanup_running = true;
             tokio::spawn(close_expired_connections(Arc::downgrade(&self.idle)));
         }
     }
@@ -136,7 +136,7 @@ async fn close_expired_connections(idle: Weak<Mutex<IdleConnections>>) {
         }
         idle.connections.retain(|_, connections| !connections.is_empty());
         if idle.connections.is_empty() {
-            idle.is_reaper_running = false;
+            idle.is_cleanup_running = false;
             return;
         }
     }

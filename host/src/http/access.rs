@@ -37,7 +37,7 @@ const FIRST_FIELD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The rights that an account needs to use a route.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Access {
+pub(crate) struct RequiredRights {
     /// The lowest role that may use the route.
     role: Role,
     /// Whether the account must have the right to see all connections. If so, an account that is
@@ -46,12 +46,12 @@ pub(crate) struct Access {
 }
 
 // `Role::summary` describes what each role may do.
-pub(crate) const VIEWER: Access = Access::for_role(Role::Viewer);
-pub(crate) const OPERATOR: Access = Access::for_role(Role::Operator);
-pub(crate) const AUTHOR: Access = Access::for_role(Role::Author);
-pub(crate) const ADMIN: Access = Access::for_role(Role::Admin);
+pub(crate) const VIEWER: RequiredRights = RequiredRights::for_role(Role::Viewer);
+pub(crate) const OPERATOR: RequiredRights = RequiredRights::for_role(Role::Operator);
+pub(crate) const AUTHOR: RequiredRights = RequiredRights::for_role(Role::Author);
+pub(crate) const ADMIN: RequiredRights = RequiredRights::for_role(Role::Admin);
 
-impl Access {
+impl RequiredRights {
     /// The rights of accounts with this role or a higher one.
     const fn for_role(role: Role) -> Self {
         Self { role, needs_all_connections: false }
@@ -105,7 +105,7 @@ pub(crate) struct Routes {
 struct Route {
     app: Arc<AppState>,
     without_account: WithoutAccount,
-    access: Access,
+    rights: RequiredRights,
     /// The path of the route, with the names of its parameters.
     path: &'static str,
     /// The name of the change in the audit log; `None` if the route changes nothing.
@@ -125,7 +125,7 @@ macro_rules! changing_methods {
         pub(crate) fn $name<H, T>(
             self,
             path: &'static str,
-            access: Access,
+            rights: RequiredRights,
             action: &'static str,
             handler: H,
         ) -> Self
@@ -133,7 +133,7 @@ macro_rules! changing_methods {
             H: Handler<T, Arc<AppState>>,
             T: 'static,
         {
-            self.add(path, access, Some(action), $name(handler))
+            self.add(path, rights, Some(action), $name(handler))
         }
     )+};
 }
@@ -159,22 +159,27 @@ impl Routes {
     }
 
     /// Adds a route for GET.
-    pub(crate) fn get<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    pub(crate) fn get<H, T>(self, path: &'static str, rights: RequiredRights, handler: H) -> Self
     where
         H: Handler<T, Arc<AppState>>,
         T: 'static,
     {
-        self.add(path, access, None, get(handler))
+        self.add(path, rights, None, get(handler))
     }
 
     /// Adds a route for POST that changes nothing. It uses POST because its parameters are too long
     /// for a query.
-    pub(crate) fn post_read<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    pub(crate) fn post_without_change<H, T>(
+        self,
+        path: &'static str,
+        rights: RequiredRights,
+        handler: H,
+    ) -> Self
     where
         H: Handler<T, Arc<AppState>>,
         T: 'static,
     {
-        self.add(path, access, None, post(handler))
+        self.add(path, rights, None, post(handler))
     }
 
     changing_methods!(post put patch delete);
@@ -183,7 +188,7 @@ impl Routes {
     pub(crate) fn any<H, T>(
         mut self,
         path: &'static str,
-        access: Access,
+        rights: RequiredRights,
         action: &'static str,
         handler: H,
     ) -> Self
@@ -191,7 +196,7 @@ impl Routes {
         H: Handler<T, Arc<AppState>>,
         T: 'static,
     {
-        let route = self.new_route(path, access, Some(action));
+        let route = self.new_route(path, rights, Some(action));
         self.router =
             self.router.route(path, any(handler).layer(from_fn_with_state(route, check_and_run)));
         self
@@ -201,20 +206,25 @@ impl Routes {
     fn add(
         mut self,
         path: &'static str,
-        access: Access,
+        rights: RequiredRights,
         action: Option<&'static str>,
         methods: MethodRouter<Arc<AppState>>,
     ) -> Self {
-        let route = self.new_route(path, access, action);
+        let route = self.new_route(path, rights, action);
         let methods = methods.route_layer(from_fn_with_state(route, check_and_run));
         self.router = self.router.route(path, methods);
         self
     }
 
     /// Describes a route for [`check_and_run`].
-    fn new_route(&self, path: &'static str, access: Access, action: Option<&'static str>) -> Route {
+    fn new_route(
+        &self,
+        path: &'static str,
+        rights: RequiredRights,
+        action: Option<&'static str>,
+    ) -> Route {
         let (app, without_account) = (Arc::clone(&self.app), self.without_account);
-        Route { app, without_account, access, path, action }
+        Route { app, without_account, rights, path, action }
     }
 
     /// Converts the list to a router, for the router of the server.
@@ -259,7 +269,7 @@ fn is_change(method: &Method) -> bool {
 impl Route {
     /// Checks whether the account may send the request, and whether another site may have sent it.
     async fn admit(&self, account: &Account, request: Request) -> Result<AdmittedRequest, Problem> {
-        self.access.check(account)?;
+        self.rights.check(account)?;
         let (mut parts, body) = request.into_parts();
         let object = self.find_visible_object(account, &mut parts).await?;
         let session = parts.extensions.get::<Session>().cloned();

@@ -24,7 +24,7 @@ use super::client_address::{
 };
 use super::listener::{OpenedConnection, Peer, Preface};
 use super::timing::ConnectionTimeouts;
-use state::{DisplacedConnection, IdleConnection, OpenConnections, decrement};
+use state::{ConnectionToClose, IdleConnection, OpenConnections, decrement};
 
 pub use limits::{ClientLimits, SharedLimits};
 
@@ -50,7 +50,7 @@ pub(super) struct Client {
     is_known: AtomicBool,
     requests: Mutex<RequestCounts>,
     /// What preceded HTTP; empty until the handshakes are complete.
-    opening: OnceLock<Opening>,
+    opening: OnceLock<BeforeHttp>,
     /// This token is cancelled when the connection must close for a new connection.
     close_token: CancellationToken,
     /// This is notified when the connection becomes idle.
@@ -70,7 +70,7 @@ struct RequestCounts {
 
 /// What preceded HTTP on a connection: a header of the PROXY protocol, a TLS handshake, or both.
 #[derive(Clone, Copy)]
-struct Opening {
+struct BeforeHttp {
     preface: Preface,
     is_tls: bool,
 }
@@ -159,11 +159,11 @@ impl Clients {
     ) -> Admission {
         let mut connections = self.open_connections.lock();
         if connections.open_total >= limits.connections_max {
-            match connections.choose_displaced(limit_key) {
+            match connections.choose_connection_to_close(limit_key) {
                 _ if connections.closing_count > 0 => {}
-                DisplacedConnection::Idle(key) => connections.request_close(key),
-                DisplacedConnection::NoneYet => {}
-                DisplacedConnection::Never => return Admission::Refused,
+                ConnectionToClose::Idle(key) => connections.request_close(key),
+                ConnectionToClose::NoneYet => {}
+                ConnectionToClose::NoneMayClose => return Admission::Refused,
             }
             return Admission::Waits;
         }
@@ -212,7 +212,7 @@ impl Client {
 
     /// Stores what preceded HTTP on the connection.
     pub(super) fn set_opening(&self, opened: &OpenedConnection) {
-        let _ = self.opening.set(Opening { preface: opened.preface, is_tls: opened.is_tls });
+        let _ = self.opening.set(BeforeHttp { preface: opened.preface, is_tls: opened.is_tls });
     }
 
     /// The client that sent a request with these headers. It is the peer, or the client that a
@@ -226,8 +226,8 @@ impl Client {
         &self,
         headers: &HeaderMap,
     ) -> Result<RequestClient, ContradictoryHeaders> {
-        let absent = Opening { preface: Preface::Absent, is_tls: false };
-        let Opening { preface, is_tls } = self.opening.get().copied().unwrap_or(absent);
+        let absent = BeforeHttp { preface: Preface::Absent, is_tls: false };
+        let BeforeHttp { preface, is_tls } = self.opening.get().copied().unwrap_or(absent);
         let limits = self.limits();
         let (address, is_https, is_proxy) = match preface {
             Preface::Absent => (self.peer.address, is_tls, self.is_proxy()),

@@ -241,12 +241,13 @@ mod tests {
         for function in ["fn admin_api(", "fn uploads("] {
             let (_, text) = source.split_once(function).expect("the function");
             let text = text.split(" fn ").next().expect("its text");
-            for declared in ["get", "post", "post_read", "put", "patch", "delete", "any"] {
+            for declared in ["get", "post", "post_without_change", "put", "patch", "delete", "any"]
+            {
                 for call in text.split(&format!(".{declared}(\"")).skip(1) {
                     let path = call.split('"').next().expect("a path").replace("{*", "{");
                     let methods: &[&str] = match declared {
                         "any" => &["get", "post"],
-                        "post_read" => &["post"],
+                        "post_without_change" => &["post"],
                         other => &[other],
                     };
                     routes

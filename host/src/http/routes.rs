@@ -92,9 +92,9 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
             connections::stop_recording,
         )
         .post("/connections/{id}/try", OPERATOR, "connection.try", connections::try_connection)
-        .post_read("/connections/{id}/choices", OPERATOR, choices::list_for_connection)
+        .post_without_change("/connections/{id}/choices", OPERATOR, choices::list_for_connection)
         .post("/connections/{id}/paths", ADMIN, "connection.map-path", connections::map_path)
-        .post_read("/connections/{id}/preview", OPERATOR, report::preview)
+        .post_without_change("/connections/{id}/preview", OPERATOR, report::preview)
         .post("/connections/{id}/accept", ADMIN, "connection.accept", connections::accept)
         .any("/connections/{id}/hook/{*path}", OPERATOR, "connection.trigger", connections::hook)
         .get("/connectors", VIEWER, connectors::list)

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::accounts::{SESSION_S, TokenLogin};
 use crate::domain::Via;
-use crate::oidc::{Callback, Login, Oidc, OidcError};
+use crate::oidc::{Callback, Oidc, OidcError, SignIn};
 use crate::secret::Secret;
 
 use super::client_address::client_of;
@@ -48,12 +48,13 @@ pub(super) async fn begin(
     Query(SignInQuery { next }): Query<SignInQuery>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (oidc, login, next) = (configured_provider(&app)?, Login::fresh(), local_path(&next));
-    let address = match oidc.begin(&login, &redirect_uri(&app, &request)).await {
+    let (oidc, sign_in, next) = (configured_provider(&app)?, SignIn::fresh(), local_path(&next));
+    let address = match oidc.begin(&sign_in, &redirect_uri(&app, &request)).await {
         Ok(address) => address,
         Err(error) => return Ok(failed_response(&app, &next, &error)),
     };
-    let value = format!("{}.{}", login.cookie().reveal(), BASE64URL_NOPAD.encode(next.as_bytes()));
+    let value =
+        format!("{}.{}", sign_in.cookie().reveal(), BASE64URL_NOPAD.encode(next.as_bytes()));
     let cookies = RequestCookies::new(&app.services.config.current(), &request);
     let mut response = redirect(address.as_str());
     let cookie = cookies.set(LOGIN_COOKIE, &Secret::new(value), LOGIN_S_MAX);
@@ -69,13 +70,13 @@ pub(super) async fn finish(
 ) -> Result<Response, Problem> {
     let oidc = configured_provider(&app)?;
     let cookies = RequestCookies::new(&app.services.config.current(), &request);
-    let Some((login, next)) = cookies.get(request.headers(), LOGIN_COOKIE).and_then(parse_cookie)
+    let Some((sign_in, next)) = cookies.get(request.headers(), LOGIN_COOKIE).and_then(parse_cookie)
     else {
         return Ok(failed_response(&app, "/", &OidcError::State));
     };
     let (client, redirect_uri) = (client_of(&request), redirect_uri(&app, &request));
     let mut failure = None;
-    let attempt = async || match oidc.finish(&login, callback, &redirect_uri).await {
+    let attempt = async || match oidc.finish(&sign_in, callback, &redirect_uri).await {
         Ok(account) => Ok(Some(account)),
         Err(error) => {
             failure = Some(error);
@@ -128,10 +129,10 @@ fn redirect_uri(app: &AppState, request: &Request) -> String {
 
 /// Parses the cookie of a sign-in that has begun. Also returns the path to open after the sign-in.
 /// `None` if the cookie is not valid.
-fn parse_cookie(cookie: Secret) -> Option<(Login, String)> {
+fn parse_cookie(cookie: Secret) -> Option<(SignIn, String)> {
     let (random, next) = cookie.reveal().split_once('.')?;
     let next = String::from_utf8(BASE64URL_NOPAD.decode(next.as_bytes()).ok()?).ok()?;
-    Some((Login::from_cookie(Secret::new(random.to_owned())), local_path(&next)))
+    Some((SignIn::from_cookie(Secret::new(random.to_owned())), local_path(&next)))
 }
 
 /// Shows the sign-in page after a failed sign-in, and logs the error.

@@ -22,7 +22,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use tokio::time::Instant;
 
-use crate::completion::Completing;
+use crate::completion::WorkToCompletion;
 use crate::domain::{
     EventId, EventKind, EventStart, OutcomeCode, PROJECT_CHARS_MAX, WebhookCredential, milliseconds,
 };
@@ -50,7 +50,7 @@ pub(super) async fn receive(State(app): State<Arc<AppState>>, request: Request) 
     let (token, path) = request::token_and_path(request.uri().path());
     let active = app.services.connections.by_token(&TokenHash::of(&token));
     let kind = classify_request(&app, active.as_deref(), &request, &path);
-    let target = Target { active, token, path, kind, is_by_admin: false };
+    let target = Target { active, token, path, kind, is_by_account: false };
     handle(app, target, request).await
 }
 
@@ -64,7 +64,7 @@ pub(super) async fn receive_for_connection(
 ) -> Response {
     let kind = classify_request(&app, Some(&active), &request, &path);
     let target =
-        Target { active: Some(active), token: String::new(), path, kind, is_by_admin: true };
+        Target { active: Some(active), token: String::new(), path, kind, is_by_account: true };
     handle(app, target, request).await
 }
 
@@ -110,7 +110,7 @@ struct Target {
     /// The kind of the request by its method and path.
     kind: WebhookKind,
     /// Whether an account sent the request. If so, address, credential and rate are not checked.
-    is_by_admin: bool,
+    is_by_account: bool,
 }
 
 /// Reads and answers a request. If the client disconnects after the request was read, the work
@@ -122,7 +122,7 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
     let (parts, body) = request.into_parts();
     let (headers, extensions, kind) = (&parts.headers, &parts.extensions, &target.kind);
     let WebhookAdmission { body, refusal } = match &target.active {
-        Some(active) if !target.is_by_admin => {
+        Some(active) if !target.is_by_account => {
             let unread = UnreadRequest { active, kind, client, headers, extensions, received_at };
             unread.admit(&app, body).await
         }
@@ -144,7 +144,7 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
         app.services.history.keep_sender_trace(id, sender_trace(&request.headers));
     }
     let tasks = app.services.tasks.clone();
-    let answered = Completing::new(&tasks, async move {
+    let answered = WorkToCompletion::new(&tasks, async move {
         let is_refused = refusal.is_some();
         let (kind, answer) = match (&active, refusal) {
             (Some(_), Some(problem)) => (event_kind(&kind), Answer::problem(id, &problem)),

@@ -21,8 +21,8 @@ impl Manifest {
         let mut grants = Grants { may_read_test_data: self.reads_test_data, ..Grants::default() };
         let mut errors = Vec::new();
         let mut origins = BTreeMap::new();
-        for (name, _) in self.schema.settings.iter().filter(|(_, setting)| setting.is_origin) {
-            let Some(url) = self.schema.effective_text(name, settings) else { continue };
+        for (name, _) in self.declared.settings.iter().filter(|(_, setting)| setting.is_origin) {
+            let Some(url) = self.declared.effective_text(name, settings) else { continue };
             match url.text.parse::<Origin>() {
                 Ok(origin) => {
                     if url.is_from_connector {
@@ -34,9 +34,9 @@ impl Manifest {
                 Err(error) => errors.push(SettingError::new(name, error.why)),
             }
         }
-        for (name, secret) in &self.schema.secrets {
+        for (name, secret) in &self.declared.secrets {
             let Some(origin) = origins.get(secret.place.origin_setting.as_str()) else { continue };
-            match self.schema.resolve_place(&secret.place, settings, &mut grants.fixed_origins) {
+            match self.declared.resolve_place(&secret.place, settings, &mut grants.fixed_origins) {
                 Ok(Some(place)) => {
                     let grant = SecretGrant { origin: origin.clone(), place };
                     grants.secrets.insert(name.clone(), grant);

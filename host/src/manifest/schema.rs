@@ -81,7 +81,7 @@ pub(super) struct DeclaredSetting {
     pub(super) is_origin: bool,
     /// Whether the schema lists the allowed values (`const`, `enum`), so that a person cannot
     /// choose other values.
-    pub(super) is_listed: bool,
+    pub(super) has_listed_values: bool,
     /// The text that the connector uses if no value is entered: its `const` or `default`.
     pub(super) fallback: Option<String>,
 }
@@ -108,9 +108,9 @@ impl Manifest {
     /// setting.
     #[must_use]
     pub(crate) fn addresses(&self, settings: &Settings) -> BTreeMap<String, String> {
-        let origins = self.schema.settings.iter().filter(|(_, setting)| setting.is_origin);
+        let origins = self.declared.settings.iter().filter(|(_, setting)| setting.is_origin);
         let address = |name: &String| {
-            Some((name.clone(), self.schema.effective_text(name, settings)?.text.to_owned()))
+            Some((name.clone(), self.declared.effective_text(name, settings)?.text.to_owned()))
         };
         origins.filter_map(|(name, _)| address(name)).collect()
     }
@@ -126,7 +126,10 @@ impl Schema {
         let setting = self.settings.get(name)?;
         let entered = settings.get(name).and_then(Value::as_str);
         let text = entered.or(setting.fallback.as_deref())?;
-        Some(SettingText { text, is_from_connector: setting.is_listed || entered.is_none() })
+        Some(SettingText {
+            text,
+            is_from_connector: setting.has_listed_values || entered.is_none(),
+        })
     }
 
     /// Reads and checks a settings schema.
@@ -211,13 +214,13 @@ impl DeclaredSetting {
                 ));
             }
         }
-        let is_listed = property.contains_key("const") || property.contains_key("enum");
+        let has_listed_values = property.contains_key("const") || property.contains_key("enum");
         Ok(Self {
             is_required,
             label: title_and_description(property),
             rules,
             is_origin,
-            is_listed,
+            has_listed_values,
             fallback,
         })
     }

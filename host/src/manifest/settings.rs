@@ -74,21 +74,21 @@ impl Manifest {
     /// Returns whether the manifest declares a setting or a secret with this name.
     #[must_use]
     pub fn declares(&self, name: &str) -> bool {
-        self.schema.settings.contains_key(name) || self.schema.secrets.contains_key(name)
+        self.declared.settings.contains_key(name) || self.declared.secrets.contains_key(name)
     }
 
     /// Returns the errors of entered settings that are wrong or unknown.
     fn wrong_settings(&self, settings: &Settings) -> impl Iterator<Item = SettingError> {
         settings.iter().flat_map(|(name, value)| -> Vec<_> {
-            if let Some(setting) = self.schema.settings.get(name) {
+            if let Some(setting) = self.declared.settings.get(name) {
                 let errors = setting.rules.errors(value);
                 return errors.map(|why| SettingError::new(name, why)).collect();
             }
-            let why = if self.schema.secrets.contains_key(name) {
+            let why = if self.declared.secrets.contains_key(name) {
                 format!("this is a secret; {}", describe_how_to_set_secret(name))
             } else {
-                let unknown = explain_unknown_name("setting", name, self.schema.settings.keys());
-                let secrets: Vec<_> = self.schema.secrets.keys().map(String::as_str).collect();
+                let unknown = explain_unknown_name("setting", name, self.declared.settings.keys());
+                let secrets: Vec<_> = self.declared.secrets.keys().map(String::as_str).collect();
                 match secrets.is_empty() {
                     true => unknown,
                     false => format!("{unknown}; its secrets are {}", secrets.join(", ")),
@@ -100,7 +100,7 @@ impl Manifest {
 
     /// Returns an error for each required setting that has no value.
     fn missing_settings(&self, settings: &Settings) -> impl Iterator<Item = SettingError> {
-        let declared = self.schema.settings.iter();
+        let declared = self.declared.settings.iter();
         let missing = declared
             .filter(|(name, setting)| setting.is_required && !settings.contains_key(name.as_str()));
         missing.map(|(name, setting)| {
@@ -112,9 +112,9 @@ impl Manifest {
 
     /// Returns an error for each entered name that is not the name of a secret.
     fn wrong_secrets(&self, entered_secrets: &[String]) -> impl Iterator<Item = SettingError> {
-        let declared = &self.schema.secrets;
+        let declared = &self.declared.secrets;
         entered_secrets.iter().filter(|name| !declared.contains_key(*name)).map(|name| {
-            let why = if self.schema.settings.contains_key(name) {
+            let why = if self.declared.settings.contains_key(name) {
                 format!("this is not a secret; {}", describe_how_to_set(name))
             } else {
                 explain_unknown_name("secret", name, declared.keys())
@@ -125,7 +125,7 @@ impl Manifest {
 
     /// Returns an error for each required secret that has no value.
     fn missing_secrets(&self, entered_secrets: &[String]) -> impl Iterator<Item = SettingError> {
-        let declared = self.schema.secrets.iter();
+        let declared = self.declared.secrets.iter();
         let missing =
             declared.filter(|(name, secret)| secret.is_required && !entered_secrets.contains(name));
         missing.map(|(name, _)| {
@@ -144,7 +144,7 @@ impl Manifest {
         grants: &Grants,
     ) -> Vec<SettingError> {
         let is_unplaced = |name: &&String| {
-            self.schema.secrets.contains_key(*name) && !grants.secrets.contains_key(*name)
+            self.declared.secrets.contains_key(*name) && !grants.secrets.contains_key(*name)
         };
         let why =
             "the settings that define where this secret is sent (its origin, its user) are missing";

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::completion::{Flight, InFlight};
+use crate::completion::{InFlight, SharedWork};
 
 use super::OidcError;
 
@@ -44,7 +44,7 @@ struct CacheState<T> {
 /// A result from the cache, or the fetch that will return the result.
 enum Lookup<T: Send + Sync + 'static> {
     Known(FetchResult<T>),
-    Fetching(Flight<FetchResult<T>>),
+    Fetching(SharedWork<FetchResult<T>>),
 }
 
 impl<T: Send + Sync + 'static> Lookup<T> {
@@ -115,7 +115,7 @@ impl<T: Send + Sync + 'static> Cache<T> {
             return Lookup::Known(Err(error.clone()));
         }
         let shared = Arc::clone(&self.state);
-        let flight = Flight::join_or_start(&mut state.in_flight, &self.tasks, || {
+        let flight = SharedWork::join_or_start(&mut state.in_flight, &self.tasks, || {
             let fetching = fetch();
             async move {
                 let fetched = fetching.await.map(Arc::new);

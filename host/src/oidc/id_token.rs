@@ -8,8 +8,8 @@ use url::form_urlencoded::byte_serialize;
 use crate::secret::Secret;
 
 use super::claims::Claims;
-use super::login::Login;
 use super::provider::Provider;
+use super::sign_in::SignIn;
 use super::{Oidc, OidcError};
 
 /// The accepted signature algorithms, which all use a public key. An algorithm with a shared key is
@@ -37,11 +37,11 @@ impl Oidc {
     pub(super) async fn exchange_code(
         &self,
         provider: &Provider,
-        login: &Login,
+        sign_in: &SignIn,
         code: &str,
         redirect_uri: &str,
     ) -> Result<Secret, OidcError> {
-        let (verifier, client_id) = (login.verifier(), self.settings.client_id.as_str());
+        let (verifier, client_id) = (sign_in.verifier(), self.settings.client_id.as_str());
         let mut form = vec![
             ("grant_type", "authorization_code"),
             ("code", code),
@@ -69,7 +69,7 @@ impl Oidc {
         &self,
         provider: &Provider,
         token: &Secret,
-        login: &Login,
+        sign_in: &SignIn,
     ) -> Result<Claims, OidcError> {
         let invalid = |error: jsonwebtoken::errors::Error| OidcError::IdToken(error.to_string());
         let header = decode_header(token.reveal()).map_err(invalid)?;
@@ -89,7 +89,7 @@ impl Oidc {
         validation.validate_nbf = true;
         let claims = decode::<Claims>(token.reveal(), &key, &validation).map_err(invalid)?.claims;
         let text_claim = |name: &str| claims.get(name).and_then(|value| value.as_str());
-        if !text_claim("nonce").is_some_and(|nonce| login.is_nonce(nonce)) {
+        if !text_claim("nonce").is_some_and(|nonce| sign_in.is_nonce(nonce)) {
             return Err(OidcError::IdToken("its nonce is missing or wrong".to_owned()));
         }
         if text_claim("azp").is_some_and(|party| party != client_id) {

@@ -26,7 +26,7 @@ use crate::runtime::CompiledFiles;
 use crate::secret::{Sealed, Sealer, Secret};
 
 use super::error::StartError;
-use super::kind::FileKind;
+use super::file_kind::FileKind;
 
 /// The prefix of the names of temporary files and folders.
 const TEMPORARY_PREFIX: &str = ".temporary-";

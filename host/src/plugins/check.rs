@@ -17,7 +17,7 @@ use crate::secret::Sealer;
 
 use super::cache::Cache;
 use super::error::{PluginError, StartError};
-use super::kind::FileKind;
+use super::file_kind::FileKind;
 use super::loader::VersionLoader;
 
 /// Maximum size of the compiled code in the cache folder of a user, bytes.

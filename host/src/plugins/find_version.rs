@@ -10,7 +10,7 @@ use crate::domain::ConnectorName;
 use crate::runtime::Connector;
 
 use super::error::PluginError;
-use super::kind::FileKind;
+use super::file_kind::FileKind;
 use super::loader::sha256_of;
 use super::versions::{NoVersion, choose_version};
 use super::{ConnectorUnavailable, Plugins};
@@ -67,7 +67,7 @@ impl Plugins {
         let chosen = choose_version(&versions, None, Some(wanted))
             .map_err(|source| VersionError::NoVersion { name: name.clone(), source })?;
         let sha256 = chosen.sha256.clone();
-        if let Some(connector) = self.loader.superseded(name, &sha256) {
+        if let Some(connector) = self.loader.superseded_version(name, &sha256) {
             return Ok(connector);
         }
         let not_usable = |source| VersionError::NotUsable { sha256: sha256.clone(), source };

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::domain::Limits;
 
 use super::error::PluginError;
-use super::kind::FileKind;
+use super::file_kind::FileKind;
 
 /// Maximum number of connectors in the folder. Files of further connectors are ignored.
 const FILES_MAX: usize = 1_000;

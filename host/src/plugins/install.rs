@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::domain::ConnectorName;
 
-use super::kind::FileKind;
+use super::file_kind::FileKind;
 
 /// The permissions of a new connector file.
 const NEW_FILE_MODE: u32 = 0o644;

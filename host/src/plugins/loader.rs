@@ -26,7 +26,7 @@ use crate::runtime::{
 use super::attempts::Attempts;
 use super::cache::Cache;
 use super::error::{PluginError, StartError};
-use super::kind::FileKind;
+use super::file_kind::FileKind;
 use super::scripts::{self, RUNNER_SHA256, script_text};
 
 /// Maximum number of superseded versions that stay loaded. If it is reached, all are dropped.
@@ -300,7 +300,11 @@ impl VersionLoader {
     }
 
     /// Returns a superseded version if its compiled code is in the cache.
-    pub(super) fn superseded(&self, name: &ConnectorName, sha256: &str) -> Option<Arc<Connector>> {
+    pub(super) fn superseded_version(
+        &self,
+        name: &ConnectorName,
+        sha256: &str,
+    ) -> Option<Arc<Connector>> {
         let key = (name.clone(), sha256.to_owned());
         let mut superseded = self.superseded.lock();
         if let Some(connector) = superseded.get(&key) {

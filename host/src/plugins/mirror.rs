@@ -27,7 +27,7 @@ use crate::store::{Change, Changes, ConnectorStore, SharedConnector, StoreError}
 
 use super::catalog::Catalog;
 use super::error::PluginError;
-use super::versions::Versions;
+use super::versions::KeptVersions;
 
 use local::{FolderId, LocalFile, ScannerState, folder_id, set_mark};
 use rules::{Action, LastAgreement, choose_action};
@@ -56,7 +56,7 @@ const COMPARISONS_MAX: u32 = 3;
 pub(super) struct Mirror {
     store: Arc<dyn ConnectorStore>,
     catalog: Arc<Catalog>,
-    versions: Arc<Versions>,
+    versions: Arc<KeptVersions>,
     config: Arc<LiveConfig>,
     clock: Arc<dyn Clock>,
     /// The path of the plugins folder.
@@ -86,7 +86,7 @@ struct MirrorState {
     is_scanned: bool,
     /// Whether all files that the folder had at the start were compared. A file that appears later
     /// is a change.
-    is_compared: bool,
+    are_initial_files_compared: bool,
     /// The state of each connector that the folder or the store has.
     names: BTreeMap<ConnectorName, ConnectorState>,
 }
@@ -143,7 +143,7 @@ impl From<PluginError> for ActionError {
 /// The parts of the server that the mirror uses: the store, the catalog of loaded versions, the
 /// kept versions, the configuration and the clock.
 pub(super) type MirrorParts =
-    (Arc<dyn ConnectorStore>, Arc<Catalog>, Arc<Versions>, Arc<LiveConfig>, Arc<dyn Clock>);
+    (Arc<dyn ConnectorStore>, Arc<Catalog>, Arc<KeptVersions>, Arc<LiveConfig>, Arc<dyn Clock>);
 
 impl Mirror {
     pub(super) fn new(
@@ -269,7 +269,7 @@ impl Mirror {
         let are_all_compared = state.names.values().all(|name| name.compared_input.is_some());
         if are_all_compared && state.revision == Some(revision) && state.snapshot == Some(snapshot)
         {
-            state.is_compared |= state.is_scanned;
+            state.are_initial_files_compared |= state.is_scanned;
             return Ok(false);
         }
         let shared = self.shared.load_full();
@@ -281,10 +281,10 @@ impl Mirror {
             .chain(state.names.keys().cloned())
             .collect();
         let (mut changed, mut failure) = (false, None);
-        let (folder, is_compared) = (state.folder, state.is_compared);
+        let (folder, are_initial_files_compared) = (state.folder, state.are_initial_files_compared);
         for name in names {
             let new = || ConnectorState {
-                last_agreement: is_compared.then(LastAgreement::without_connector),
+                last_agreement: are_initial_files_compared.then(LastAgreement::without_connector),
                 ..ConnectorState::default()
             };
             let connector_state = state.names.entry(name.clone()).or_insert_with(new);
@@ -310,7 +310,7 @@ impl Mirror {
         }
         state.revision = (!changed).then_some(revision);
         state.snapshot = Some(snapshot);
-        state.is_compared |= state.is_scanned;
+        state.are_initial_files_compared |= state.is_scanned;
         let is_needed = |connector_state: &ConnectorState| {
             connector_state.last_agreement.as_ref().is_some_and(|agreed| agreed.revision > 0)
                 || !connector_state.compared_input.as_ref().is_some_and(ComparisonInput::is_empty)
@@ -347,7 +347,7 @@ impl Mirror {
             );
             state.names.clear();
             state.snapshot = None;
-            state.is_compared = false;
+            state.are_initial_files_compared = false;
             self.mark_folder().await;
         }
         state.folder = Some(found);

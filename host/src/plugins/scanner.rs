@@ -19,11 +19,11 @@ use crate::runtime::{Connector, Version};
 
 use super::catalog::{Catalog, CatalogEntry, Snapshot};
 use super::error::PluginError;
+use super::file_kind::FileKind;
 use super::folder::{FoundFile, list_files, read_file};
-use super::kind::FileKind;
 use super::loader::{VersionLoader, sha256_of};
-use super::tracked::{NextAction, TrackedFile};
-use super::versions::Versions;
+use super::tracked_file::{NextAction, TrackedFile};
+use super::versions::KeptVersions;
 use super::watch::watch_folder;
 
 /// The pause between a notification and the scan that it triggers. All notifications during this
@@ -37,7 +37,7 @@ const JOB_TIME_MAX: Duration = Duration::from_secs(120);
 pub(super) struct Scanner {
     catalog: Arc<Catalog>,
     loader: Arc<VersionLoader>,
-    versions: Arc<Versions>,
+    versions: Arc<KeptVersions>,
     /// The path of the plugins folder.
     folder: PathBuf,
     /// The state of each file in the folder, by the stem of the file name.
@@ -53,7 +53,7 @@ pub(super) struct Scanner {
 }
 
 /// The parts of the server that publish, load and keep versions.
-type ScannerParts = (Arc<Catalog>, Arc<VersionLoader>, Arc<Versions>);
+type ScannerParts = (Arc<Catalog>, Arc<VersionLoader>, Arc<KeptVersions>);
 
 /// The file that a job loads.
 struct JobFile {
@@ -305,13 +305,13 @@ impl Scanner {
 /// code is in the cache. While the file in the folder cannot be used, this version stays in use; a
 /// restart does not change that.
 fn last_used_version(
-    versions: &Versions,
+    versions: &KeptVersions,
     loader: &VersionLoader,
     name: &str,
 ) -> Option<Arc<Connector>> {
     let name = name.parse::<ConnectorName>().ok()?;
     let last = versions.list(&name).into_iter().next()?;
-    let connector = loader.superseded(&name, &last.sha256)?;
+    let connector = loader.superseded_version(&name, &last.sha256)?;
     tracing::info!(connector = %name, sha256 = last.sha256, "the version that was in use before the start stays in use");
     Some(connector)
 }

@@ -16,7 +16,7 @@ use crate::domain::{ConnectorName, Limits};
 use crate::store::StoreError;
 
 use super::error::PluginError;
-use super::kind::FileKind;
+use super::file_kind::FileKind;
 use super::loader::sha256_of;
 use super::mirror::RemoveSharedError;
 use super::rollback::NotInUse;

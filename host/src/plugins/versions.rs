@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 
 use crate::domain::ConnectorName;
 
+use super::file_kind::FileKind;
 use super::install;
-use super::kind::FileKind;
 use super::loader::sha256_of;
 
 /// Maximum number of versions that are kept of each connector.
@@ -38,14 +38,14 @@ pub struct KeptVersion {
 }
 
 /// The folder of kept versions.
-pub(super) struct Versions {
+pub(super) struct KeptVersions {
     /// The path of this folder. It contains a folder for each connector.
     folder: PathBuf,
     /// Locked while files are written or deleted.
     write_lock: Mutex<()>,
 }
 
-impl Versions {
+impl KeptVersions {
     pub(super) fn in_folder(folder: PathBuf) -> Self {
         Self { folder, write_lock: Mutex::default() }
     }
@@ -211,7 +211,7 @@ mod tests {
 
     struct TestFolder {
         folder: tempfile::TempDir,
-        versions: Versions,
+        versions: KeptVersions,
         name: ConnectorName,
     }
 
@@ -219,7 +219,7 @@ mod tests {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             fs::create_dir(folder.path().join("plugins")).unwrap();
-            let versions = Versions::in_folder(folder.path().join("versions"));
+            let versions = KeptVersions::in_folder(folder.path().join("versions"));
             Self { folder, versions, name: "c".parse().unwrap() }
         }
 

@@ -56,7 +56,7 @@ impl Form {
             Self::Hex => hex_digit_value(byte) == Some(first >> 4),
             Self::Base64(offset) => {
                 base64_digit_value(byte)
-                    == Some(sextet(secret, offset, first_own_base64_digit(offset)))
+                    == Some(sextet(secret, offset, first_independent_digit(offset)))
             }
         }
     }
@@ -135,7 +135,7 @@ fn base64_digit_value(byte: u8) -> Option<u8> {
 }
 
 /// Returns the index of the first base64 digit that does not depend on the text before the secret.
-fn first_own_base64_digit(offset: usize) -> usize {
+fn first_independent_digit(offset: usize) -> usize {
     (offset * 8).div_ceil(6)
 }
 
@@ -157,7 +157,7 @@ fn compare_base64(
     at: usize,
     steps_left: &mut usize,
 ) -> FormMatch {
-    let (start, bits) = (first_own_base64_digit(offset), (offset + secret.len()) * 8);
+    let (start, bits) = (first_independent_digit(offset), (offset + secret.len()) * 8);
     let digits = (start..bits / 6).map(|digit| sextet(secret, offset, digit));
     let mut end = match compare_digits(digits, base64_digit_value, window, at, steps_left) {
         FormMatch::To(end) => end,

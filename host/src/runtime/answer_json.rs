@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::domain::{Choice, ChoicesPage, Counts, CurrentDefect, Defect, Refusal};
 use crate::manifest::RawManifest;
 
-use super::sandbox::ExportAnswer;
+use super::sandbox::ReturnedValue;
 
 /// A value that an export returns, and that can be converted into JSON.
 pub trait AnswerJson {
@@ -56,7 +56,7 @@ impl AnswerJson for ChoicesPage {
     }
 }
 
-impl AnswerJson for ExportAnswer {
+impl AnswerJson for ReturnedValue {
     fn json(&self) -> Value {
         match self {
             Self::Manifest(manifest) => {

@@ -23,9 +23,9 @@ use crate::telemetry::TraceParent;
 use super::bindings::model;
 use super::engine::STACK_BYTES;
 use super::exception::replace_panic_by_exception;
+use super::failure_cause::FailureCause;
 use super::guest::{Guest, GuestInput};
 use super::instance::CallResult;
-use super::last_words::LastWords;
 use super::limiter::{ExceededLimit, Limiter};
 use super::run_log::RunLog;
 use super::test_report::TestReport;
@@ -96,7 +96,7 @@ pub(super) struct FinishedRun {
     pub(super) exceeded_host_memory: Option<u64>,
     /// The cause of the failure, which the guest printed last on stderr. `None` if the run did not
     /// fail or printed no cause.
-    last_words: Option<LastWords>,
+    failure_cause: Option<FailureCause>,
 }
 
 impl Execution {
@@ -188,7 +188,7 @@ impl Execution {
             line.message = self.requests.redact(std::mem::take(&mut line.message));
         }
         let cause = || self.log.take_stderr_tail().cause(|text| self.requests.redact(text));
-        let last_words = has_failed.then(cause).flatten();
+        let failure_cause = has_failed.then(cause).flatten();
         let (started_at, called_at) = (self.started_at, self.called_at.get().copied());
         let ended_at = Instant::now();
         let mut usage = Usage {
@@ -215,7 +215,7 @@ impl Execution {
             usage,
             writes,
             exceeded_host_memory,
-            last_words,
+            failure_cause,
         }
     }
 }
@@ -246,15 +246,15 @@ impl FinishedRun {
     /// If the refusal is a trap or an exceeded limit, adds the text that the guest printed last. If
     /// the refusal is a trap and this text is an exception, the exception replaces the trap.
     pub(super) fn add_last_words(&self, refusal: Refusal) -> Refusal {
-        match (refusal, &self.last_words) {
+        match (refusal, &self.failure_cause) {
             (
                 Refusal::ConnectorFault(ConnectorFault::Trap(_)),
-                Some(LastWords::Threw(exception)),
+                Some(FailureCause::Threw(exception)),
             ) => ConnectorFault::Threw(exception.clone()).into(),
             (
                 Refusal::ConnectorFault(fault),
-                Some(LastWords::Threw(words) | LastWords::Printed(words)),
-            ) => fault.with_last_words(words).into(),
+                Some(FailureCause::Threw(words) | FailureCause::Printed(words)),
+            ) => fault.with_printed_text(words).into(),
             (refusal, _) => refusal,
         }
     }

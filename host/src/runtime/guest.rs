@@ -135,7 +135,7 @@ impl Guest {
     /// A body may not be larger than the memory that the run has left.
     pub(super) fn call_bytes_max(&self) -> usize {
         let body_bytes = self.requests.limits().request_body_bytes;
-        let body_bytes = body_bytes.min(self.requests.memory().room());
+        let body_bytes = body_bytes.min(self.requests.memory().bytes_left());
         usize::try_from(body_bytes.saturating_add(HOST_CALL_BYTES_MAX)).unwrap_or(usize::MAX)
     }
 

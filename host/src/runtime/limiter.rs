@@ -140,6 +140,6 @@ mod tests {
             refused.downcast_ref::<ExceededLimit>(),
             Some(&ExceededLimit { name: "memory_bytes", value: 1_000 })
         );
-        assert_eq!((account.peak(), account.room()), (1_000, 0));
+        assert_eq!((account.peak(), account.bytes_left()), (1_000, 0));
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::domain::{LogLevel, LogLine, milliseconds, printable};
 
-use super::last_words::StderrTail;
+use super::failure_cause::StderrTail;
 
 /// The level of lines on stdout.
 pub(super) const STDOUT: LogLevel = LogLevel::Info;

@@ -28,7 +28,7 @@ use super::permits::{Capacity, Permits};
 use super::poll_permits::new_poll_permits;
 use super::test_report::TestReport;
 
-pub use any_call::{CallArguments, ExportAnswer};
+pub use any_call::{CallArguments, ReturnedValue};
 pub use run::{RunEnd, RunInput};
 
 use run::{ExportCall, refuse_unsupported_call};

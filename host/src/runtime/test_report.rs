@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_gap_is_returned_once_if_one_was_found_before_the_report_was_rendered() {
+    async fn each_gap_is_returned_once_even_if_one_was_found_before_the_report_was_rendered() {
         let gap = |what: &str| Gap { what: what.to_owned(), why: "it is missing".to_owned() };
         let gaps = vec![gap("the log"), gap("a screenshot")];
         let data = TestData { gaps, ..TestData::default() };

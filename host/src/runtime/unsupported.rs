@@ -7,7 +7,7 @@
 use wasmparser::{Parser, Payload};
 
 /// If the engine's message contains this word, the component is asynchronous.
-const ASYNC_SIGN: &str = "async";
+const ASYNC_TEXT: &str = "async";
 /// Maximum number of imports that the host reads from a refused component.
 const IMPORTS_MAX: usize = 1_000;
 
@@ -16,7 +16,7 @@ const IMPORTS_MAX: usize = 1_000;
 pub(super) struct Unsupported {
     /// Texts that show that a component uses the feature. For a feature of code, they are parts of
     /// the engine's message. For an import, they are beginnings of its name.
-    signs: &'static [&'static str],
+    matching_texts: &'static [&'static str],
     /// The name of the feature.
     feature: &'static str,
     /// The usual source of the feature in a component.
@@ -28,13 +28,17 @@ pub(super) struct Unsupported {
 /// The unsupported features of code. The engine's message shows which feature a component uses.
 const UNSUPPORTED_CODE_FEATURES: [Unsupported; 10] = [
     Unsupported {
-        signs: &["exceptions proposal", "exceptions support is not enabled", "exception handling"],
+        matching_texts: &[
+            "exceptions proposal",
+            "exceptions support is not enabled",
+            "exception handling",
+        ],
         feature: "WebAssembly exceptions",
         usual_source: "C++ or Swift with exceptions, Kotlin, Dart and OCaml",
         fix: "compile C++ with `-fno-exceptions` and Rust with `panic = \"abort\"`",
     },
     Unsupported {
-        signs: &[
+        matching_texts: &[
             "gc types are disabled",
             "without the gc feature",
             "gc support is not enabled",
@@ -46,49 +50,53 @@ const UNSUPPORTED_CODE_FEATURES: [Unsupported; 10] = [
         fix: "use a language that manages its own memory, such as Rust, JavaScript, Python, C or Go",
     },
     Unsupported {
-        signs: &["threads must be enabled", "threads support is not enabled", "shared-everything"],
+        matching_texts: &[
+            "threads must be enabled",
+            "threads support is not enabled",
+            "shared-everything",
+        ],
         feature: "threads and shared memories",
         usual_source: "`-pthread`, the target wasm32-wasip1-threads, and `+atomics`",
         fix: "compile for one thread: wasm32-wasip2, without `-pthread` and `+atomics`",
     },
     Unsupported {
-        signs: &["memory64 must be enabled", "memory64"],
+        matching_texts: &["memory64 must be enabled", "memory64"],
         feature: "memories with 64-bit addresses (memory64)",
         usual_source: "the target wasm64, `-m64` and `-sMEMORY64`",
         fix: "compile for wasm32",
     },
     Unsupported {
-        signs: &["relaxed SIMD"],
+        matching_texts: &["relaxed SIMD"],
         feature: "relaxed SIMD",
         usual_source: "`-mrelaxed-simd` and `target-feature=+relaxed-simd`",
         fix: "leave that option out; SIMD itself is supported",
     },
     Unsupported {
-        signs: &["stack switching"],
+        matching_texts: &["stack switching"],
         feature: "stack switching",
         usual_source: "compilers that try out coroutines or effect handlers (`cont` types)",
         fix: "switch that option of the compiler off",
     },
     Unsupported {
-        signs: &[ASYNC_SIGN],
+        matching_texts: &[ASYNC_TEXT],
         feature: "asynchronous functions, streams and futures of the component model",
         usual_source: "`componentize-qjs` without `--sync`, `async` functions in the WIT, and WASI 0.3",
         fix: "add `--sync`, use wit/connector.wit unchanged, and build for WASI 0.2",
     },
     Unsupported {
-        signs: &["wide arithmetic"],
+        matching_texts: &["wide arithmetic"],
         feature: "128-bit arithmetic (wide arithmetic)",
         usual_source: "`-mwide-arithmetic` and `target-feature=+wide-arithmetic`",
         fix: "leave that option out",
     },
     Unsupported {
-        signs: &["custom page sizes", "memory control"],
+        matching_texts: &["custom page sizes", "memory control"],
         feature: "memories with pages of another size",
         usual_source: "linkers with `--page-size`, for small devices",
         fix: "leave that option out",
     },
     Unsupported {
-        signs: &["component model 64-bit", "`cm64`"],
+        matching_texts: &["component model 64-bit", "`cm64`"],
         feature: "64-bit components",
         usual_source: "the target wasm64",
         fix: "compile for wasm32",
@@ -99,68 +107,68 @@ const UNSUPPORTED_CODE_FEATURES: [Unsupported; 10] = [
 /// name, the longest beginning counts.
 const UNSUPPORTED_IMPORTS: [Unsupported; 11] = [
     Unsupported {
-        signs: &["wasi:"],
+        matching_texts: &["wasi:"],
         feature: "an interface of WASI that connectors cannot use",
         usual_source: "a library, or a world that includes it",
         fix: "leave it out: of WASI 0.2, the host provides cli, clocks, io, random, outgoing http, \
               a file system without files, and sockets that refuse to connect",
     },
     Unsupported {
-        signs: &["wasi:sockets/"],
+        matching_texts: &["wasi:sockets/"],
         feature: "sockets, which cannot connect on this host in any version of WASI",
         usual_source: "an HTTP client or a database driver that opens its own connections",
         fix: "send requests with `jackfield:connector/http`",
     },
     Unsupported {
-        signs: &["wasi:http/incoming-handler", "wasi:http/proxy", "wasi:http/service"],
+        matching_texts: &["wasi:http/incoming-handler", "wasi:http/proxy", "wasi:http/service"],
         feature: "the server side of HTTP",
         usual_source: "the world wasi:http/proxy",
         fix: "build for a world of wit/connector.wit",
     },
     Unsupported {
-        signs: &["wasi:config/"],
+        matching_texts: &["wasi:config/"],
         feature: "settings of another kind of host",
         usual_source: "a world that includes wasi:config",
         fix: "read settings with `jackfield:connector/settings`",
     },
     Unsupported {
-        signs: &["wasi:logging/"],
+        matching_texts: &["wasi:logging/"],
         feature: "a log of another kind of host",
         usual_source: "a world that includes wasi:logging",
         fix: "write log lines with `jackfield:connector/log`, or to stderr",
     },
     Unsupported {
-        signs: &["wasi:keyvalue/", "wasi:blobstore/", "wasi:messaging/", "wasi:sql/"],
+        matching_texts: &["wasi:keyvalue/", "wasi:blobstore/", "wasi:messaging/", "wasi:sql/"],
         feature: "a store or a queue of another kind of host",
         usual_source: "a world that includes it",
         fix: "store nothing between calls; if data must last, store it in the tracker",
     },
     Unsupported {
-        signs: &["wasi:tls/"],
+        matching_texts: &["wasi:tls/"],
         feature: "a TLS client",
         usual_source: "an HTTP client that makes its own connections",
         fix: "send requests with `jackfield:connector/http`, which uses TLS",
     },
     Unsupported {
-        signs: &["wasi:nn/", "wasi:webgpu/", "wasi:graphics-context/", "wasi:surface/"],
+        matching_texts: &["wasi:nn/", "wasi:webgpu/", "wasi:graphics-context/", "wasi:surface/"],
         feature: "an accelerator",
         usual_source: "a library for machine learning or graphics",
         fix: "leave that library out",
     },
     Unsupported {
-        signs: &["jackfield:connector/"],
+        matching_texts: &["jackfield:connector/"],
         feature: "another version of the contract",
         usual_source: "a WIT file that is not the one of this host",
         fix: "build with wit/connector.wit of this version of Jackfield, or update Jackfield",
     },
     Unsupported {
-        signs: &["wasmcloud:", "fermyon:", "spin:", "fastly:", "golem:", "wasmtime:"],
+        matching_texts: &["wasmcloud:", "fermyon:", "spin:", "fastly:", "golem:", "wasmtime:"],
         feature: "an interface that only another product provides",
         usual_source: "a library or a template for that product",
         fix: "leave it out, and build for a world of wit/connector.wit",
     },
     Unsupported {
-        signs: &["env", "__main_module__", "wasi_snapshot_preview1", "wasi_unstable"],
+        matching_texts: &["env", "__main_module__", "wasi_snapshot_preview1", "wasi_unstable"],
         feature: "an import of a core module",
         usual_source: "a core module that was wrapped without the adapter for WASI preview 1",
         fix: "build for wasm32-wasip2, or give `wasm-tools component new` the reactor adapter",
@@ -169,7 +177,7 @@ const UNSUPPORTED_IMPORTS: [Unsupported; 11] = [
 
 /// The advice for an import that is not in [`UNSUPPORTED_IMPORTS`].
 const OTHER_IMPORT: Unsupported = Unsupported {
-    signs: &[],
+    matching_texts: &[],
     feature: "an interface of another host",
     usual_source: "the world that the component was built for",
     fix: "build for a world of wit/connector.wit",
@@ -177,7 +185,7 @@ const OTHER_IMPORT: Unsupported = Unsupported {
 
 /// The advice for an interface of WASI 0.3.
 const WASI_03: Unsupported = Unsupported {
-    signs: &[],
+    matching_texts: &[],
     feature: "WASI 0.3, which this host does not support yet",
     usual_source: "the target wasm32-wasip3, or a WIT file with `@0.3`",
     fix: "build for WASI 0.2: the target wasm32-wasip2 and packages `@0.2`",
@@ -185,7 +193,7 @@ const WASI_03: Unsupported = Unsupported {
 
 /// The advice for an interface of a draft of WASI.
 const WASI_DRAFT: Unsupported = Unsupported {
-    signs: &[],
+    matching_texts: &[],
     feature: "an unfinished version of WASI, which this host does not support",
     usual_source: "an old toolchain, or a draft of a WIT file",
     fix: "update the toolchain, and use released packages `@0.2`",
@@ -194,7 +202,7 @@ const WASI_DRAFT: Unsupported = Unsupported {
 /// The advice for a function that the host does not provide, although it provides the interface of
 /// WASI 0.2 that contains the function.
 const WASI_FUNCTION: Unsupported = Unsupported {
-    signs: &[],
+    matching_texts: &[],
     feature: "a function that the host's version of WASI 0.2 lacks or marks as unstable",
     usual_source: "a newer toolchain, or an `@unstable` function",
     fix: "use a toolchain for WASI 0.2 without unstable functions",
@@ -252,20 +260,21 @@ impl Unsupported {
     /// Returns the length of the longest sign with which a name begins. Returns `None` if the name
     /// does not begin with a sign.
     fn matching_sign_length(&self, name: &str) -> Option<usize> {
-        let signs = self.signs.iter().filter(|sign| name.starts_with(**sign));
-        signs.map(|sign| sign.len()).max()
+        let matching_texts = self.matching_texts.iter().filter(|text| name.starts_with(**text));
+        matching_texts.map(|text| text.len()).max()
     }
 }
 
 /// Extends the engine's message about a component that it does not compile. If the cause is known,
 /// adds the cause and the fix to the message.
 pub(super) fn explain_refusal(message: &str, wasm: &[u8]) -> String {
-    let is_used = |feature: &&Unsupported| feature.signs.iter().any(|sign| message.contains(sign));
+    let is_used =
+        |feature: &&Unsupported| feature.matching_texts.iter().any(|text| message.contains(text));
     let Some(feature) = UNSUPPORTED_CODE_FEATURES.iter().find(is_used) else {
         return message.to_owned();
     };
     // The engine refuses an asynchronous import before it compares the names of imports.
-    match first_wasi_03_import(wasm).filter(|_| message.contains(ASYNC_SIGN)) {
+    match first_wasi_03_import(wasm).filter(|_| message.contains(ASYNC_TEXT)) {
         Some(import) => format!("{message}. It imports {import}. {}", WASI_03.advice()),
         None => format!("{message}. {}", feature.advice()),
     }

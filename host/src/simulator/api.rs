@@ -32,7 +32,7 @@ pub(super) struct Route {
     /// The parameters of the query that have an effect. The stand-in ignores other parameters.
     pub(super) parameters: &'static [&'static str],
     /// The token must have a scope of this family. If it is empty, any valid token is accepted.
-    pub(super) scope: &'static str,
+    pub(super) scope_family: &'static str,
     /// Answers a request. Returns `None` if a record that the request names does not exist.
     pub(super) answer: fn(&ApiRequest<'_>) -> Option<Reply>,
 }
@@ -45,10 +45,10 @@ const PAGE_PARAMETERS: &[&str] = &["top", "skip", "orderBy"];
 const fn route(
     path: &'static str,
     parameters: &'static [&'static str],
-    scope: &'static str,
+    scope_family: &'static str,
     answer: fn(&ApiRequest<'_>) -> Option<Reply>,
 ) -> Route {
-    Route { path, parameters, scope, answer }
+    Route { path, parameters, scope_family, answer }
 }
 
 const PROJECT_SCOPE: &str = "TM.Projects";

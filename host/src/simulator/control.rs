@@ -76,8 +76,8 @@ async fn clear_requests(State(simulator): State<Arc<Simulator>>) -> StatusCode {
 /// requests to these paths need such ids.
 async fn list_paths(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
     let path = |route: &Route| {
-        let Route { path, parameters, scope, .. } = route;
-        json!({ "method": "GET", "path": path, "parameters": parameters, "scope": scope })
+        let Route { path, parameters, scope_family, .. } = route;
+        json!({ "method": "GET", "path": path, "parameters": parameters, "scope": scope_family })
     };
     let paths: Vec<_> = ROUTES.iter().map(path).collect();
     let state = simulator.state();

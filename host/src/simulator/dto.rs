@@ -176,7 +176,7 @@ pub(super) struct Assertion {
 /// A line in the robot's log.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct RobotLog {
+pub(super) struct RobotLogLine {
     pub(super) time_stamp: String,
     pub(super) level: String,
     pub(super) message: String,

@@ -149,7 +149,7 @@ fn answer_api_request(
 ) -> Response {
     let state = &mut *simulator.state();
     let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    match state.tokens.check_access(header, route.scope, Instant::now(), &mut state.faults) {
+    match state.tokens.check_access(header, route.scope_family, Instant::now(), &mut state.faults) {
         Access::Unauthorized => {
             let challenge = [(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")];
             return (StatusCode::UNAUTHORIZED, challenge).into_response();

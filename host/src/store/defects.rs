@@ -151,7 +151,7 @@ pub trait DefectStore {
     async fn due_searches(
         &self,
         now: Timestamp,
-        run_ms: u64,
+        longest_run_ms: u64,
         rows_in_work: Vec<DefectId>,
         limits: DueLimits,
     ) -> Result<Vec<DueDefect>, StoreError>;
@@ -230,7 +230,7 @@ pub trait DefectStore {
         steps: &[FollowUpKind],
         by: &str,
         now: Timestamp,
-        run_ms: u64,
+        longest_run_ms: u64,
     ) -> Result<DefectRecord, StoreError>;
     /// Returns one defect.
     async fn defect(&self, id: DefectId) -> Result<Option<DefectRecord>, StoreError>;

@@ -19,14 +19,14 @@ pub trait FollowUpStore {
         limits: DueLimits,
     ) -> Result<Vec<DueDefect>, StoreError>;
     /// Leases a defect and returns its steps that are due, in their order. `None` if no step is due
-    /// or the defect is already leased. A write without a stored result counts as ended `run_ms`
+    /// or the defect is already leased. A write without a stored result counts as ended `longest_run_ms`
     /// after it was marked. Durable.
     async fn claim_follow_ups(
         &self,
         id: DefectId,
         now: Timestamp,
         lease_until: Timestamp,
-        run_ms: u64,
+        longest_run_ms: u64,
     ) -> Result<Option<DueFollowUps>, StoreError>;
     /// Stores that a write of a step is about to be sent, and renews the lease. Durable. `Fenced`
     /// if the lease was lost or has ended.

@@ -45,7 +45,7 @@ fn assert_within_bounds(config: &Config) {
     for limits in config.connector_limits.values().chain([&config.limits]) {
         for limit in Limits::TABLE {
             let value = limits.value(limit.name).expect("a limit of the table");
-            assert!((1..=limit.ceiling).contains(&value), "{} = {value}", limit.name);
+            assert!((1..=limit.maximum).contains(&value), "{} = {value}", limit.name);
         }
     }
     assert!((1..=1_000).contains(&config.concurrent_runs_host));

@@ -15,7 +15,7 @@ use jackfield_tests::{
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use request::{Operation, Pools, SECRET};
+use request::{ExistingObjects, Operation, SECRET};
 
 /// Each time after this number of requests, the test calls [`FuzzedServer::repair`].
 const REQUESTS_PER_ROUND: u64 = 100;
@@ -90,7 +90,7 @@ impl FuzzedServer {
 
     /// Creates connections until there are three, and uploads the connectors that requests have
     /// deleted or replaced. Returns the objects that the next requests may name.
-    fn repair(&mut self, round: u64) -> Pools {
+    fn repair(&mut self, round: u64) -> ExistingObjects {
         let admin = self.host.admin();
         for name in ["good", "instant"] {
             let shown = admin.get(&format!("/connectors/{name}"));
@@ -118,7 +118,7 @@ impl FuzzedServer {
             drop(admin.json("POST", &format!("/connections/{id}/hook/defects"), &failed_test()));
             connections.push(id);
         }
-        Pools {
+        ExistingObjects {
             connections,
             connectors: vec!["good".to_owned(), "instant".to_owned()],
             events: self.ids("/events?limit=50", "events", "id"),
@@ -182,11 +182,11 @@ fn each_answer_of_the_admin_api_matches_the_openapi_document() {
     assert!(operations.len() > 30, "{}", operations.len());
     let anonymous = Client::new(&format!("{}/api/v1", server.host.url()), &[]);
     let (mut requests, mut succeeded) = (0_u64, BTreeSet::new());
-    let mut pools = server.repair(0);
+    let mut existing = server.repair(0);
     let (start, duration) = (Instant::now(), api_fuzz_time());
     while start.elapsed() < duration {
         let operation = random.pick(&operations);
-        let request = operation.random_request(&mut random, &pools);
+        let request = operation.random_request(&mut random, &existing);
         let is_signed_in = random.below(20) > 0;
         let client = if is_signed_in { server.host.admin() } else { anonymous.clone() };
         let headers: Vec<_> =
@@ -212,7 +212,7 @@ fn each_answer_of_the_admin_api_matches_the_openapi_document() {
         requests += 1;
         if requests % REQUESTS_PER_ROUND == 0 {
             assert_eq!(server.host.anonymous().get("/healthz").status, 200);
-            pools = server.repair(requests);
+            existing = server.repair(requests);
         }
     }
     println!("{requests} requests to {} operations", operations.len());

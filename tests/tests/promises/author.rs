@@ -4,8 +4,8 @@
 //! prints the error of the language's own tool and keeps the component of the last build.
 
 mod bad_input;
-mod collections;
 mod errors;
+mod garbage_collection;
 pub(crate) mod project;
 mod starlingmonkey;
 

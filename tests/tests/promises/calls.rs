@@ -30,7 +30,7 @@ pub(crate) fn add_connection(
 /// What the guest received when it sent its request.
 pub(crate) struct Received {
     /// The status of the answer, or the kind of error.
-    pub(crate) key: String,
+    pub(crate) result: String,
     /// The headers and the body of the answer, or the reason of the error.
     pub(crate) text: String,
     /// The event of the Create Defect request.
@@ -45,17 +45,17 @@ impl Received {
         let event = host.event_of(answer);
         let defect = answer.expect(200);
         let member = |name: &str| defect[name].as_str().unwrap_or_default().to_owned();
-        Self { key: member("id"), text: member("description"), event }
+        Self { result: member("id"), text: member("description"), event }
     }
 
     /// Returns whether the host refused to send the request.
     pub(crate) fn is_refused(&self) -> bool {
-        ["denied", "invalid"].contains(&self.key.as_str())
+        ["denied", "invalid"].contains(&self.result.as_str())
     }
 
     /// Returns whether the request was answered, with any status.
     pub(crate) fn is_answered(&self) -> bool {
-        self.key.parse::<u16>().is_ok()
+        self.result.parse::<u16>().is_ok()
     }
 }
 

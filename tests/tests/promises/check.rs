@@ -154,7 +154,7 @@ fn check_describes_the_permissions_and_the_functions_of_a_connector() {
 /// not export an object for this interface. So the exports of the component do not show what is
 /// missing.
 #[test]
-fn check_reports_an_object_or_a_function_that_a_script_does_not_export() {
+fn check_reports_an_object_or_a_function_that_a_javascript_source_does_not_export() {
     let folder = CheckFolder::new();
     const DEFECTS_EXPORT: &str = "export const defects = { create, find };";
     let with_exports = |to: &'static str| {

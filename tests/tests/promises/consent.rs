@@ -281,7 +281,7 @@ fn an_edit_prints_where_secrets_are_sent_from_now_on() {
 
 /// The edit succeeds although the connection still has the secret that the new version dropped.
 #[test]
-fn a_connection_can_be_edited_after_a_version_dropped_a_setting() {
+fn a_connection_can_be_edited_after_a_version_dropped_a_secret() {
     let upgrade = Upgrade::start();
     upgrade.install(WITHOUT_SECRET);
     assert_eq!(upgrade.build_used(&upgrade.old_connection), WITHOUT_SECRET);

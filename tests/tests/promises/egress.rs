@@ -16,12 +16,12 @@ fn a_granted_origin_is_reached_by_each_spelling_of_its_address() {
             ["http://127.0.0.1:PORT/a", "http://0x7f.1:PORT/a", "http://2130706433:PORT/a"]
         {
             let received = origins.call(json!({"target": origins.target(target), "via": via}));
-            assert_eq!(received.key, "200", "{via} {target}");
+            assert_eq!(received.result, "200", "{via} {target}");
             assert!(received.text.contains("reached"), "{via} {target}");
         }
     }
     let received = origins.call(json!({"target": "/below?x=1", "via": "http"}));
-    assert_eq!(received.key, "200");
+    assert_eq!(received.result, "200");
     let last = origins.granted.last_request();
     assert_eq!(last.target, "/below?x=1");
     assert_eq!(last.header("host"), Some(origins.granted.address().to_string().as_str()));
@@ -64,12 +64,12 @@ fn an_origin_without_a_grant_is_refused_through_both_interfaces_and_recorded() {
             let received = origins.call(json!({"target": target, "via": via}));
             // HTTP does not send the fragment after `#`, so this request may reach the granted
             // origin.
-            let is_harmless = target.contains('#') && received.key == "200";
+            let is_harmless = target.contains('#') && received.result == "200";
             let is_refused = received.is_refused();
             assert!(
                 is_refused || is_harmless,
                 "{via} {target}: {} {}",
-                received.key,
+                received.result,
                 received.text
             );
         }
@@ -113,7 +113,7 @@ fn a_granted_origin_at_a_forbidden_address_is_refused() {
             let connection =
                 host.add_connection(&format!("{via} {n}"), "calls", settings, json!({}));
             let received = call(&host, &connection);
-            assert_eq!(received.key, "denied", "{via} {origin}: {}", received.text);
+            assert_eq!(received.result, "denied", "{via} {origin}: {}", received.text);
             let why = received.event["runs"][0]["calls"][0]["error"].to_string();
             assert!(why.contains("which is not allowed"), "{via} {origin}: {why}");
         }
@@ -146,7 +146,7 @@ fn a_guest_never_reaches_the_server_itself() {
                 "settings": settings, "allow_private": true});
             let created = host.admin().json("POST", "/connections", &body).expect(201);
             let received = call(&host, &Connection::from_json(&created));
-            assert_eq!(received.key, "denied", "{via} {origin}: {}", received.text);
+            assert_eq!(received.result, "denied", "{via} {origin}: {}", received.text);
             let why = received.event["runs"][0]["calls"][0]["error"].to_string();
             assert!(
                 why.contains("it is an address of this Jackfield server"),
@@ -175,9 +175,9 @@ fn other_schemes_and_paths_that_look_like_hosts_reach_no_other_server() {
         // Some targets look like another host, but are only a path at the granted origin. A
         // backslash counts as a slash.
         let is_path = target.starts_with('/') || target.contains("PORT\\@");
-        let is_harmless = is_path && received.key == "200";
+        let is_harmless = is_path && received.result == "200";
         let is_refused = received.is_refused();
-        assert!(is_refused || is_harmless, "{target}: {} {}", received.key, received.text);
+        assert!(is_refused || is_harmless, "{target}: {} {}", received.result, received.text);
     }
     assert_eq!(origins.other.requests().len(), 0, "{:?}", origins.other.requests());
 }
@@ -208,7 +208,7 @@ fn a_guest_cannot_split_a_request_or_forge_its_headers() {
             let target = origins.target("http://127.0.0.1:PORT/");
             let received = origins.call(json!({"target": target, "via": via, "headers": header}));
             let is_refused = received.is_refused();
-            assert!(is_refused, "{via} {header}: {} {}", received.key, received.text);
+            assert!(is_refused, "{via} {header}: {} {}", received.result, received.text);
         }
         // HTTP libraries of guests set these headers. The host removes them and sends its own
         // headers, which the end of this test checks.
@@ -228,7 +228,7 @@ fn a_guest_cannot_split_a_request_or_forge_its_headers() {
         ] {
             let target = origins.target("http://127.0.0.1:PORT/");
             let received = origins.call(json!({"target": target, "via": via, "headers": header}));
-            assert_eq!(received.key, "200", "{via} {header}: {}", received.text);
+            assert_eq!(received.result, "200", "{via} {header}: {}", received.text);
         }
         let target = origins.target("http://127.0.0.1:PORT/");
         origins.call(json!({"target": target, "via": via, "headers": "Content-Length=5"}));
@@ -238,7 +238,7 @@ fn a_guest_cannot_split_a_request_or_forge_its_headers() {
         ] {
             let received = origins.call(json!({"target": origins.target(target), "via": via}));
             let is_refused = received.is_refused();
-            assert!(is_refused, "{via} {target:?}: {} {}", received.key, received.text);
+            assert!(is_refused, "{via} {target:?}: {} {}", received.result, received.text);
         }
     }
     // The interface `http` has no method CONNECT, so only `wasi:http` is tested.
@@ -246,7 +246,7 @@ fn a_guest_cannot_split_a_request_or_forge_its_headers() {
         let settings =
             json!({"target": origins.target(target), "via": "wasi:http", "method": "CONNECT"});
         let received = origins.call(settings);
-        assert!(received.is_refused(), "{} {}", received.key, received.text);
+        assert!(received.is_refused(), "{} {}", received.result, received.text);
     }
     let target = origins.target("http://127.0.0.1:PORT/");
     origins.call(json!({"target": target, "via": "http"}));
@@ -296,10 +296,10 @@ fn a_redirect_is_followed_only_to_a_granted_origin_and_never_for_a_write() {
     for via in INTERFACES {
         let granted_url = |path: &str| origins.target(&format!("http://127.0.0.1:PORT{path}"));
         let received = origins.call(json!({"target": granted_url("/away"), "via": via}));
-        let is_stopped = received.key == "denied" || received.key == "302";
-        assert!(is_stopped, "{via}: {} {}", received.key, received.text);
+        let is_stopped = received.result == "denied" || received.result == "302";
+        assert!(is_stopped, "{via}: {} {}", received.result, received.text);
         let received = origins.call(json!({"target": granted_url("/home"), "via": via}));
-        assert_eq!(received.key, "200", "{via}: {}", received.text);
+        assert_eq!(received.result, "200", "{via}: {}", received.text);
         assert!(received.text.contains("reached"), "{via}: {}", received.text);
         let before = origins.granted.requests().len();
         origins.call(json!({"target": granted_url("/loop"), "via": via}));

@@ -36,7 +36,7 @@ fn receive_endless_answers(origins: &TwoOrigins, bomb: &[u8]) {
         assert_answer_limited(origins, via, "an answer without a length");
         answer_endlessly("HTTP/1.1 200 OK\r\nx-long: ");
         let received = origins.call(json!({"via": via}));
-        assert!(!received.is_answered(), "{via}, an endless header: {}", received.key);
+        assert!(!received.is_answered(), "{via}, an endless header: {}", received.result);
         let compressed_answer = Response::new(200, bomb).with_header("content-encoding", "gzip");
         origins.granted.set_script(move |_| Reply::Answer(compressed_answer.clone()));
         assert_answer_limited(origins, via, "a bomb");
@@ -83,7 +83,7 @@ fn the_limits_of_a_request_apply_to_both_interfaces() {
             let before = origins.granted.requests().len();
             let received = origins.call(settings);
             let report = received.text.clone() + &received.event["runs"][0]["calls"].to_string();
-            assert!(!received.is_answered(), "{via} {limit}: {}", received.key);
+            assert!(!received.is_answered(), "{via} {limit}: {}", received.result);
             assert!(report.contains(limit), "{via} {limit}: {report}");
             assert_eq!(origins.granted.requests().len() - before, *requests, "{via} {limit}");
         }
@@ -97,7 +97,7 @@ fn work_of_the_host_for_a_request_is_charged_to_the_run_through_both_interfaces(
     answer_with_empty_gzip_streams(&origins, 20_000);
     for (via, method) in INTERFACES.iter().flat_map(|via| [(via, "GET"), (via, "POST")]) {
         let received = origins.call(json!({"via": via, "method": method}));
-        assert_eq!(received.key, "200", "{via} {method}: {}", received.text);
+        assert_eq!(received.result, "200", "{via} {method}: {}", received.text);
         let usage = &received.event["runs"][0]["usage"];
         println!("{via} {method}: {usage}");
         assert!(usage["cpu_ms"].as_u64() > Some(10), "{via} {method}: {usage}");

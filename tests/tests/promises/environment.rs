@@ -41,7 +41,7 @@ fn a_line_break_at_the_end_is_not_part_of_a_token_or_a_secret() {
     for secret in ["env:JACKFIELD_SECRET_OF_QA", "s3cr3t-of-qa\r\n", "env:JACKFIELD_SECRET_OF_QA\n"]
     {
         let connection = add_connection(&host, &tracker, json!({}), json!({"key-bearer": secret}));
-        assert_eq!(call(&host, &connection).key, "200", "{secret:?}");
+        assert_eq!(call(&host, &connection).result, "200", "{secret:?}");
         let sent = tracker.last_request();
         assert_eq!(sent.header("authorization"), Some("Bearer s3cr3t-of-qa"), "{secret:?}");
     }

@@ -222,7 +222,7 @@ fn a_hung_tracker_is_not_reported_as_a_connector_fault() {
             json!({}),
         );
         let received = crate::calls::call(&host, &calls);
-        assert_eq!(received.key, "interrupted", "{via}: {}", received.text);
+        assert_eq!(received.result, "interrupted", "{via}: {}", received.text);
     }
     for round in 0..6 {
         let event = host.kpis(&connection, "1").event();

@@ -22,16 +22,16 @@ fn a_path_is_appended_to_the_url_of_a_setting_and_the_query_is_encoded() {
     let origins = start_origins();
     let url = origins.granted.url() + "/redmine/";
     let settings = json!({"url": url, "target": "/a%2Fb.json?x", "query": "name=a b&c\n~k=ü/?"});
-    assert_eq!(send(&origins, settings, json!({})).key, "200");
+    assert_eq!(send(&origins, settings, json!({})).result, "200");
     let target = "/redmine/a%2Fb.json?x&name=a%20b%26c&~k=%C3%BC%2F%3F";
     assert_eq!(origins.granted.last_request().target, target);
 
     let with_base =
         |base: &str| json!({"other": origins.other.url() + "/api", "target": "/x", "base": base});
-    assert_eq!(send(&origins, with_base("other"), json!({})).key, "200");
+    assert_eq!(send(&origins, with_base("other"), json!({})).result, "200");
     assert_eq!(origins.other.last_request().target, "/api/x");
     let unknown_base = send(&origins, with_base("web"), json!({}));
-    assert_eq!(unknown_base.key, "invalid");
+    assert_eq!(unknown_base.result, "invalid");
     assert!(unknown_base.text.contains("`other`, `url`"), "{}", unknown_base.text);
 }
 
@@ -41,7 +41,7 @@ fn a_path_that_could_leave_the_url_of_a_setting_is_refused_and_recorded() {
     for target in ["/../x", "/%2e%2E/x", "/a/.", "/a\\..\\..\\x"] {
         let url = origins.granted.url() + "/redmine";
         let received = send(&origins, json!({"url": url, "target": target}), json!({}));
-        assert_eq!(received.key, "invalid", "{target}: {}", received.text);
+        assert_eq!(received.result, "invalid", "{target}: {}", received.text);
         let call = &received.event["runs"][0]["calls"][0];
         assert!(call["error"].as_str().is_some_and(|why| why.contains("path")), "{call}");
     }
@@ -54,7 +54,7 @@ fn bodies_are_encoded_and_secrets_replace_their_placeholders() {
     let send_post = |settings: Value, secrets: Value| {
         let post = merge(json!({"method": "POST"}), settings);
         let received = send(&origins, post, secrets);
-        assert_eq!(received.key, "200", "{}", received.text);
+        assert_eq!(received.result, "200", "{}", received.text);
         let request = origins.granted.last_request();
         (request.header("content-type").unwrap_or_default().to_owned(), request.text())
     };
@@ -86,14 +86,14 @@ fn a_multipart_part_that_could_break_its_body_is_refused() {
     let origins = start_origins();
     for body in ["na\"me=x", "a\\.png@=x", ""] {
         let settings = json!({"method": "POST", "body-kind": "multipart", "body": body});
-        assert_eq!(send(&origins, settings, json!({})).key, "invalid", "{body}");
+        assert_eq!(send(&origins, settings, json!({})).result, "invalid", "{body}");
     }
     let own_content_type = json!({"method": "POST", "body-kind": "multipart", "body": "a=b",
         "headers": "Content-Type=multipart/form-data; boundary=mine"});
-    assert_eq!(send(&origins, own_content_type, json!({})).key, "invalid");
+    assert_eq!(send(&origins, own_content_type, json!({})).result, "invalid");
     let with_secret =
         json!({"method": "POST", "body-kind": "multipart", "body": "password={secret}"});
-    assert_eq!(send(&origins, with_secret, json!({"key-form": "s3cr3t-form"})).key, "denied");
+    assert_eq!(send(&origins, with_secret, json!({"key-form": "s3cr3t-form"})).result, "denied");
     assert_eq!(origins.granted.requests().len(), 0);
 }
 

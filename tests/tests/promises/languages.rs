@@ -18,7 +18,7 @@ const SCRIPT_NAME: &str = "redmine-script";
 
 /// All connectors run on one server, because compiling them takes most of the time of this test.
 #[test]
-fn connectors_in_every_language_create_find_and_count_defects() {
+fn connectors_in_three_languages_and_a_script_create_find_and_count_defects() {
     let setup = CONNECTORS
         .iter()
         .fold(Setup::new(), |setup, name| setup.plugin(name, &Guest::example(name)));

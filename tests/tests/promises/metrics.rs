@@ -17,9 +17,9 @@ pub(crate) struct BusyServer {
     /// A connection whose creates and counts succeed.
     pub(crate) qa: Connection,
     /// A connection whose counts fail.
-    pub(crate) failing_counts: Connection,
+    pub(crate) connection_with_failing_counts: Connection,
     /// A connection whose creates fail.
-    pub(crate) failing_creates: Connection,
+    pub(crate) connection_with_failing_creates: Connection,
     /// The tracker of `qa`.
     tracker: ScriptedServer,
     /// A tracker that resets every client connection.
@@ -50,14 +50,15 @@ impl BusyServer {
         let qa = host.add_connection("qa", "good", json!({"url": tracker.url()}), json!({}));
         let ungranted_origin = unreachable_url();
         let target = json!({"url": tracker.url(), "target": format!("{ungranted_origin}/x")});
-        let failing_counts = host.add_connection("calls", "calls", target, json!({}));
-        let failing_creates =
+        let connection_with_failing_counts =
+            host.add_connection("calls", "calls", target, json!({}));
+        let connection_with_failing_creates =
             host.add_connection("deep-recursion", "deep-recursion", json!({}), json!({}));
         let busy = Self {
             host,
             qa,
-            failing_counts,
-            failing_creates,
+            connection_with_failing_counts,
+            connection_with_failing_creates,
             tracker,
             failing_tracker,
             ungranted_origin,
@@ -82,10 +83,10 @@ impl BusyServer {
     fn send_failing_events(&self) {
         let host = &self.host;
         let spins = host.add_connection("spin", "spin", json!({}), json!({}));
-        for connection in [&spins, &self.failing_creates] {
+        for connection in [&spins, &self.connection_with_failing_creates] {
             host.create(connection, &failed_test()).assert_problem(502, "connector-fault");
         }
-        host.create(&self.failing_counts, &failed_test()).assert_status(200);
+        host.create(&self.connection_with_failing_counts, &failed_test()).assert_status(200);
         let settings = json!({"url": self.failing_tracker.url()});
         let lost = host.add_connection("lost", "no-search", settings, json!({}));
         let test = failed_test();

@@ -161,8 +161,9 @@ fn an_odd_but_complete_answer_to_a_write_is_accepted() {
         for interface in INTERFACES {
             let received = origins.call(json!({"via": interface, "method": "POST", "body": "{}"}));
             let body = received.text.split_once("\n\n").map(|(_, body)| body);
-            if received.key != "201" || body != Some(JSON_BODY) {
-                failures.push(format!("{case}, {interface}: {} {}", received.key, received.text));
+            if received.result != "201" || body != Some(JSON_BODY) {
+                failures
+                    .push(format!("{case}, {interface}: {} {}", received.result, received.text));
             }
         }
     }
@@ -222,7 +223,7 @@ fn an_answer_that_is_cut_off_is_an_error() {
             assert!(
                 !received.is_answered(),
                 "{case}, {interface}: {} {}",
-                received.key,
+                received.result,
                 received.text
             );
         }
@@ -235,7 +236,7 @@ fn an_answer_that_is_cut_off_is_an_error() {
         origins.granted.set_script(move |_| Reply::Raw(damaged.clone()));
         for interface in INTERFACES {
             let received = origins.call(json!({"via": interface, "method": "GET"}));
-            assert_eq!(received.key, "interrupted", "{interface}: {}", received.text);
+            assert_eq!(received.result, "interrupted", "{interface}: {}", received.text);
         }
     }
 }
@@ -248,7 +249,7 @@ fn post_put_and_delete_without_a_body_send_content_length_zero() {
         for (method, length) in
             [("POST", Some("0")), ("PUT", Some("0")), ("DELETE", Some("0")), ("GET", None)]
         {
-            assert_eq!(origins.call(json!({"via": interface, "method": method})).key, "200");
+            assert_eq!(origins.call(json!({"via": interface, "method": method})).result, "200");
             let request = origins.granted.last_request();
             assert_eq!(
                 request.header("content-length"),

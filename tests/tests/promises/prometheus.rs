@@ -121,8 +121,9 @@ impl Load {
     fn start(busy: &BusyServer, host: &TestHost) -> Self {
         let should_stop = Arc::new(AtomicBool::new(false));
         let (thread_stop, client) = (Arc::clone(&should_stop), host.anonymous());
-        let create_paths = [&busy.qa, &busy.failing_creates].map(Connection::create_path);
-        let failing_webhook = busy.failing_counts.webhook_path.clone();
+        let create_paths =
+            [&busy.qa, &busy.connection_with_failing_creates].map(Connection::create_path);
+        let failing_webhook = busy.connection_with_failing_counts.webhook_path.clone();
         let kpis_path =
             |webhook_path: &str| format!("{webhook_path}/kpis/project/{PROJECT}/defectstatus");
         let (counts_path, failing_path) =

@@ -34,7 +34,7 @@ use stateright::{Checker, Model, Property};
 
 use self::protocol::{Answer, CreationTime, Protocol, SearchResult};
 use self::rules::Rule;
-use self::state::{Class, Decision, Record, RowState, Runner, State, WAIT_MAX};
+use self::state::{Class, Decision, Record, RowState, State, WAIT_MAX, Worker};
 
 /// One thing that may happen next in the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,13 +43,13 @@ enum Action {
     /// The click that has sent a write, or the sweep, claims the row again, but only to search.
     SearchAgain(usize),
     MarkSent {
-        runner: usize,
+        worker: usize,
         has_marker: bool,
     },
     SendWrite(usize),
     Answer(usize, Answer),
     Finish {
-        runner: usize,
+        worker: usize,
         has_defect: bool,
     },
     EndSearch(usize, SearchResult),
@@ -86,8 +86,8 @@ impl Model for Protocol {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        for i in 0..state.runners.len() {
-            self.runner_actions(state, i, actions);
+        for i in 0..state.workers.len() {
+            self.worker_actions(state, i, actions);
         }
         if !state.delayed.is_empty() {
             actions.extend([Action::CreateLate, Action::DropWrite]);
@@ -108,13 +108,13 @@ impl Model for Protocol {
                 self.claim(&mut state, i, false);
             }
             Action::SearchAgain(i) => self.claim(&mut state, i, true),
-            Action::MarkSent { runner, has_marker } => {
-                self.mark_sent(&mut state, runner, has_marker)
+            Action::MarkSent { worker, has_marker } => {
+                self.mark_sent(&mut state, worker, has_marker)
             }
             Action::SendWrite(i) => self.send_write(&mut state, i),
             Action::Answer(i, answer) => self.receive_answer(&mut state, i, answer),
-            Action::Finish { runner, has_defect } => {
-                self.finish_run(&mut state, runner, has_defect)
+            Action::Finish { worker, has_defect } => {
+                self.finish_run(&mut state, worker, has_defect)
             }
             Action::EndSearch(i, found) => self.end_search(&mut state, i, found),
             Action::CreateLate => {
@@ -128,7 +128,7 @@ impl Model for Protocol {
             Action::PassTime => pass_time(&mut state),
             fault => self.apply_fault(&mut state, fault),
         }
-        state.normalise_fences();
+        state.normalise();
         (state != *last).then_some(state)
     }
 
@@ -168,14 +168,14 @@ impl Model for Protocol {
 }
 
 impl Protocol {
-    /// Adds the actions that the runner `i` may take next.
-    fn runner_actions(&self, state: &State, i: usize, actions: &mut Vec<Action>) {
+    /// Adds the actions that the worker `i` may take next.
+    fn worker_actions(&self, state: &State, i: usize, actions: &mut Vec<Action>) {
         let is_free = !state.row.is_leased && state.row.state != RowState::Created;
-        match state.runners[i] {
-            Runner::Idle => {}
-            Runner::SearchAgain if is_free => actions.push(Action::SearchAgain(i)),
-            Runner::SearchAgain => {}
-            Runner::Searching { .. } => {
+        match state.workers[i] {
+            Worker::Idle => {}
+            Worker::SearchAgain if is_free => actions.push(Action::SearchAgain(i)),
+            Worker::SearchAgain => {}
+            Worker::Searching { .. } => {
                 let (may_see, may_miss) =
                     state.possible_search_results(self.search_settings(state));
                 let can_search = self.can_search(&state.row);
@@ -188,23 +188,23 @@ impl Protocol {
                 );
                 actions.push(Action::EndSearch(i, SearchResult::Failed));
             }
-            Runner::Running(run) => {
+            Worker::Running(run) => {
                 let has_succeeded = run.last_class == Some(Class::Acknowledged);
                 let may_not_write = self.has_rule(Rule::NoWriteAfterFailure) && !has_succeeded;
                 if run.writes == 0 || run.writes == 1 && !may_not_write {
                     let marker_choices =
                         [true, false].into_iter().take(if run.writes == 0 { 2 } else { 1 });
                     actions.extend(
-                        marker_choices.map(|has_marker| Action::MarkSent { runner: i, has_marker }),
+                        marker_choices.map(|has_marker| Action::MarkSent { worker: i, has_marker }),
                     );
                 }
-                actions.push(Action::Finish { runner: i, has_defect: false });
+                actions.push(Action::Finish { worker: i, has_defect: false });
                 if run.class == Some(Class::Acknowledged) {
-                    actions.push(Action::Finish { runner: i, has_defect: true });
+                    actions.push(Action::Finish { worker: i, has_defect: true });
                 }
             }
-            Runner::Marked { .. } => actions.push(Action::SendWrite(i)),
-            Runner::AwaitingAnswer { run, .. } => {
+            Worker::Marked { .. } => actions.push(Action::SendWrite(i)),
+            Worker::AwaitingAnswer { run, .. } => {
                 let answers = [
                     Answer::Refused,
                     Answer::Unclear { created: false },
@@ -224,7 +224,7 @@ impl Protocol {
         }
         if is_free
             && state.clicks > 0
-            && matches!(state.runners[i], Runner::Idle | Runner::SearchAgain)
+            && matches!(state.workers[i], Worker::Idle | Worker::SearchAgain)
         {
             actions.push(Action::Click(i));
         }
@@ -253,7 +253,7 @@ impl Protocol {
             .extend((is_acknowledged && !state.records.is_empty()).then_some(Action::HideRecord));
         // A person decides after looking into the tracker, while no write is in flight. So the
         // person sees each record that a search could find.
-        let in_flight = state.runners.iter().any(|it| matches!(it, Runner::AwaitingAnswer { .. }));
+        let in_flight = state.workers.iter().any(|it| matches!(it, Worker::AwaitingAnswer { .. }));
         let is_unseen =
             |it: &Record| it.is_hidden || !it.has_marker || !row.has_marker || state.is_read_denied;
         let any_unseen = state.records.iter().any(is_unseen);
@@ -297,8 +297,8 @@ impl Protocol {
 
     /// The host is killed: all runs are lost, and writes in flight get no answer.
     fn crash(&self, state: &mut State) {
-        for runner in &mut state.runners {
-            if let Runner::AwaitingAnswer { run, .. } = *runner
+        for worker in &mut state.workers {
+            if let Worker::AwaitingAnswer { run, .. } = *worker
                 && run.class != Some(Class::Acknowledged)
             {
                 state.delayed.push(Record {
@@ -308,7 +308,7 @@ impl Protocol {
                     time_flag: false,
                 });
             }
-            *runner = Runner::Idle;
+            *worker = Worker::Idle;
         }
         state.has_clock_stepped = false;
         let row = &mut state.row;
@@ -325,8 +325,8 @@ impl Protocol {
 /// Ends the leases that runs checked when they committed `sent`. The clock that measures these
 /// leases never steps.
 fn end_checked_leases(state: &mut State) {
-    for runner in &mut state.runners {
-        if let Runner::Marked { is_lease_live, .. } = runner {
+    for worker in &mut state.workers {
+        if let Worker::Marked { is_lease_live, .. } = worker {
             *is_lease_live = false;
         }
     }
@@ -339,8 +339,8 @@ fn pass_time(state: &mut State) {
     if state.row.state == RowState::Sent {
         state.row.units_since_sent = (state.row.units_since_sent + 1).min(WAIT_MAX + 1);
     }
-    for runner in &mut state.runners {
-        if let Runner::AwaitingAnswer { age, .. } = runner {
+    for worker in &mut state.workers {
+        if let Worker::AwaitingAnswer { age, .. } = worker {
             *age += 1;
         }
     }
@@ -373,7 +373,7 @@ fn next_click_returns_defect(protocol: &Protocol, state: &State) -> bool {
     }
     let mut state = state.clone();
     state.is_read_denied = false;
-    state.runners[0] = Runner::Idle;
+    state.workers[0] = Worker::Idle;
     // If the clock stepped, an earlier click has already started the waits again.
     state.has_clock_stepped = false;
     if state.row.state == RowState::Sent {
@@ -392,7 +392,7 @@ fn next_click_returns_defect(protocol: &Protocol, state: &State) -> bool {
         return true;
     }
     protocol.claim(&mut state, 0, false);
-    if matches!(state.runners[0], Runner::Searching { .. }) {
+    if matches!(state.workers[0], Worker::Searching { .. }) {
         let found = if found && state.row.has_marker {
             SearchResult::Record
         } else {

@@ -166,7 +166,7 @@ fn a_request_without_an_answer_is_replayed_as_the_same_error() {
         let connection = add_connection(&host, &tracker, settings, json!({}));
         switch_recording_on(&host);
         let received = call(&host, &connection);
-        assert_eq!(received.key, key, "{}", received.text);
+        assert_eq!(received.result, key, "{}", received.text);
         let event = received.event["id"].as_str().expect("an id");
         run_json(&host, &["fixture", event, "--out", key]);
         let (replayed, stderr) = replay_folder(&host, "plugins/calls.wasm", "create-defect", key);
@@ -276,7 +276,7 @@ fn a_body_over_the_limit_is_left_out_and_reported() {
     let connection = add_connection(&host, &tracker, settings, json!({}));
     switch_recording_on(&host);
     let received = call(&host, &connection);
-    assert_eq!(received.key, "200", "recording changed the run");
+    assert_eq!(received.result, "200", "recording changed the run");
     let event = received.event["id"].as_str().expect("an id");
     let (succeeded, printed) = host.run_cli(&["fixture", event, "--out", "f"]);
     assert!(succeeded && printed.contains("incomplete") && printed.contains("262145"), "{printed}");

@@ -165,7 +165,7 @@ fn a_closed_defect_is_opened_again_or_another_defect_is_created() {
 }
 
 #[test]
-fn connectors_in_each_language_comment_reopen_and_replace_deleted_issues() {
+fn connectors_in_three_languages_comment_reopen_and_replace_deleted_issues() {
     let languages = ["redmine", "javascript", "python"];
     let setup = languages
         .iter()

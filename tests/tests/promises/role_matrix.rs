@@ -160,10 +160,10 @@ pub(crate) fn routes_with_account() -> Vec<Route> {
         ("add_connection_routes", ""),
     ] {
         let text = function_source(&source, name);
-        for verb in ["get", "post", "post_read", "put", "patch", "delete", "any"] {
+        for verb in ["get", "post", "post_without_change", "put", "patch", "delete", "any"] {
             for call in text.split(&format!(".{verb}(\"")).skip(1) {
                 let path = call.split('"').next().expect("a path");
-                let method = if verb == "post_read" { "post" } else { verb };
+                let method = if verb == "post_without_change" { "post" } else { verb };
                 routes.push((method.to_uppercase(), format!("{prefix}{path}")));
             }
         }

@@ -45,7 +45,7 @@ fn the_host_puts_each_secret_into_its_granted_place() {
             let mut settings = settings.clone();
             settings["via"] = json!(interface);
             let connection = add_connection(&host, &tracker, settings, json!({*name: secret}));
-            assert_eq!(call(&host, &connection).key, "200", "{name} {interface}");
+            assert_eq!(call(&host, &connection).result, "200", "{name} {interface}");
             let request = tracker.last_request();
             assert_eq!(request.header(header), Some(expected.as_str()), "{name} {interface}");
         }
@@ -59,7 +59,7 @@ fn the_host_puts_each_secret_into_its_granted_place() {
         let settings = json!({"via": interface, "method": "POST", "headers": JSON_HEADER,
             "body": body.replace(&json!(SECRET).to_string(), "\"{secret}\"")});
         let connection = add_connection(&host, &tracker, settings, json!({"key-json": SECRET}));
-        assert_eq!(call(&host, &connection).key, "200", "{interface}");
+        assert_eq!(call(&host, &connection).result, "200", "{interface}");
         assert_eq!(tracker.last_request().text(), body);
     }
 }
@@ -79,7 +79,7 @@ fn a_secret_is_sent_only_to_its_own_origin() {
                 add_connection(&host, &tracker, settings, json!({name: "s3cr3t-token"}));
             let received = call(&host, &connection);
             let expected = if name == "key-json" { "denied" } else { "200" };
-            assert_eq!(received.key, expected, "{name} {interface}: {}", received.text);
+            assert_eq!(received.result, expected, "{name} {interface}: {}", received.text);
         }
     }
     assert_eq!(
@@ -118,7 +118,10 @@ fn a_guest_can_neither_store_a_secret_elsewhere_nor_read_it_in_pieces() {
                 let connection =
                     add_connection(&host, &tracker, settings.clone(), json!({name: SECRET}));
                 let received = call(&host, &connection);
-                assert_eq!(received.key, "denied", "{interface} {name} {headers} {body} {target}");
+                assert_eq!(
+                    received.result, "denied",
+                    "{interface} {name} {headers} {body} {target}"
+                );
             }
         }
         for name in ["key-json", "key-header", "key-client"] {
@@ -126,7 +129,11 @@ fn a_guest_can_neither_store_a_secret_elsewhere_nor_read_it_in_pieces() {
                 let settings = json!({"via": interface, "headers": header, "client-id": "bot",
                     "token-url": tracker.url() + "/token"});
                 let connection = add_connection(&host, &tracker, settings, json!({name: SECRET}));
-                assert_eq!(call(&host, &connection).key, "denied", "{interface} {name} {header}");
+                assert_eq!(
+                    call(&host, &connection).result,
+                    "denied",
+                    "{interface} {name} {header}"
+                );
             }
         }
     }
@@ -141,7 +148,7 @@ fn a_guest_cannot_set_a_header_that_carries_a_secret() {
             let settings = json!({"headers": headers, "via": interface});
             let secrets = json!({"key-header": SECRET, "key-bearer": "s3cr3t-token"});
             let received = call(&host, &add_connection(&host, &tracker, settings, secrets));
-            assert_eq!(received.key, "denied", "{interface} {headers}: {}", received.text);
+            assert_eq!(received.result, "denied", "{interface} {headers}: {}", received.text);
         }
     }
     assert_eq!(tracker.requests().len(), 0, "a request was sent");
@@ -196,7 +203,7 @@ fn the_host_fetches_tokens_with_a_client_secret_and_hides_them_from_guests() {
             for text in [&answer.body, &received.event.to_string()] {
                 assert!(!text.contains("t0ken-number") && !text.contains("s3cr3t"), "{text}");
             }
-            received.key
+            received.result
         };
         assert_eq!((send(), send()), ("200".to_owned(), "200".to_owned()), "{interface}");
         assert_eq!(
@@ -244,7 +251,7 @@ fn a_repetitive_token_that_would_slow_down_redaction_is_refused() {
         let settings = json!({"via": interface, "client-id": "bot", "token-url": token_url});
         let connection = add_connection(&host, &tracker, settings, json!({"key-client": SECRET}));
         let received = call(&host, &connection);
-        assert_eq!(received.key, "denied", "{interface}");
+        assert_eq!(received.result, "denied", "{interface}");
         let calls = received.event["runs"][0]["calls"].to_string();
         assert!(calls.contains("repeat"), "{interface}: {calls}");
     }
@@ -267,7 +274,7 @@ fn a_repetitive_user_name_does_not_slow_down_redaction() {
     let tracker = ScriptedServer::start(move |_| Reply::new(200, body.as_str()));
     let settings = json!({"user": "a".repeat(4_000)});
     let connection = add_connection(&host, &tracker, settings, json!({"key-basic": SECRET}));
-    assert_eq!(call(&host, &connection).key, "200");
+    assert_eq!(call(&host, &connection).result, "200");
 }
 
 /// The secret is a reference to a file, so a new value takes effect without a restart.
@@ -389,9 +396,9 @@ fn the_redaction_of_a_common_word_damages_neither_answers_nor_links() {
         // so the word in it is not redacted.
         let settings = json!({"via": interface, "method": "POST", "user": "our issue board"});
         let connection = add_connection(&host, &tracker, settings, json!({"key-bearer": "issue"}));
-        let Received { key, text, event } = call(&host, &connection);
+        let Received { result, text, event } = call(&host, &connection);
         let (headers, body) = text.split_once("\n\n").expect("headers and a body");
-        assert_eq!((key.as_str(), body), ("201", expected.as_str()), "{interface}");
+        assert_eq!((result.as_str(), body), ("201", expected.as_str()), "{interface}");
         for line in [
             &format!("location: {}/issue/7", tracker.url()),
             "issue: kept",

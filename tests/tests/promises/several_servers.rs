@@ -3,7 +3,7 @@
 //! killed, suspended or cut off from the database.
 
 mod counts;
-mod lost_claim;
+mod crash_after_claim;
 
 use std::time::{Duration, Instant};
 

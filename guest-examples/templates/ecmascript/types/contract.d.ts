@@ -702,9 +702,9 @@ declare module 'jackfield:connector/test-manager@0.1.0' {
    * `test-execution`, `test-case-log`, `assertions`, `robot-logs`, `attachments`, `requirements`,
    * `labels`, `custom-fields`, `test-set`, `steps` or `history`. Any other name is `unsupported`.
    * A list may be incomplete: it has at most the newest 200 `robot-logs`, the newest 20 of
-   * `history`, and the first 500 `requirements`. Texts that the connection masks are masked. The
-   * members are Test Manager's own and may change with its version: read the members that exist,
-   * and do without the others.
+   * `history`, and the first 500 `requirements`. Texts that the connection masks are masked. Test
+   * Manager decides which members the objects have, and may change them with its version: read the
+   * members that exist, and do without the others.
    *
    * Returns `null` outside `create`, `comment` and `attach`, and if the connection has no
    * credentials for Test Manager. If the data cannot be fetched, the error is `unavailable` and

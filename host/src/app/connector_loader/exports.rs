@@ -20,7 +20,7 @@ use crate::runtime::{CallArguments, Connector, MemoryJournal, RunInput, Sandbox,
 /// other function is called.
 const RUN_MS_MAX: u64 = 3_000;
 /// The key of the defect, the id of the project and the name of the setting in all calls.
-const PLACEHOLDER_KEY: &str = "1";
+const PLACEHOLDER: &str = "1";
 
 /// Calls the functions that a component exports.
 pub(super) struct ExportCalls<'a> {
@@ -104,10 +104,10 @@ impl<'a> ExportCalls<'a> {
         let arguments = CallArguments {
             test: &self.test,
             marker: &marker,
-            key: PLACEHOLDER_KEY,
+            key: PLACEHOLDER,
             attachment: 0,
-            project: PLACEHOLDER_KEY,
-            choices_query: (PLACEHOLDER_KEY, ""),
+            project: PLACEHOLDER,
+            choices_query: (PLACEHOLDER, ""),
             journal: MemoryJournal::new(marker.clone()),
             report: Arc::new(report),
         };

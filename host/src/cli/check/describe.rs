@@ -7,7 +7,7 @@ use crate::runtime::{Connector, Interfaces};
 
 /// Describes the permissions that the connector gets when a person creates a connection.
 pub(super) fn describe_permissions(connector: &Connector) -> Vec<String> {
-    let demands = connector.manifest().demands();
+    let demands = connector.manifest().required_access();
     let origins = demands.origins.iter().map(|origin| format!("send requests to {origin}"));
     let secrets = demands.secrets.iter();
     let secrets =

@@ -35,7 +35,7 @@ pub(super) struct PluginsFolder {
 /// How the installation of a version ended.
 pub(super) enum InstallResult {
     /// The server has loaded the version. Connections may still need a person's consent to it.
-    InUse(Box<Connector>),
+    Loaded(Box<Connector>),
     /// The server refused the version, for this reason.
     Refused(String),
     /// The command was stopped before the server had decided.
@@ -116,7 +116,7 @@ pub(super) fn wait_for_version(
                     return Ok(InstallResult::Refused(connector.error.unwrap_or_default()));
                 }
                 if connector.sha256.as_deref() == Some(sha256) && connector.error.is_none() {
-                    return Ok(InstallResult::InUse(Box::new(connector)));
+                    return Ok(InstallResult::Loaded(Box::new(connector)));
                 }
             }
             // The server has not found the connector yet, or is restarting: try again.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::api::{Defect, LogLine, OutboundCall};
 use crate::app::{Invocation, InvocationResult, TapeResult};
 use crate::domain::{self, Call, Limits, StringEnum, Usage, printable};
-use crate::runtime::ExportAnswer;
+use crate::runtime::ReturnedValue;
 
 /// The result of a call, as `jackfield invoke` prints it.
 #[derive(Serialize)]
@@ -132,10 +132,10 @@ impl Report {
 }
 
 impl ReturnValue {
-    fn new(answer: ExportAnswer) -> Self {
+    fn new(answer: ReturnedValue) -> Self {
         let defect = |defect: &domain::Defect| Defect::from(defect);
         match answer {
-            ExportAnswer::Manifest(manifest) => Self::Manifest {
+            ReturnedValue::Manifest(manifest) => Self::Manifest {
                 name: manifest.name,
                 version: manifest.version.to_string(),
                 summary: manifest.summary,
@@ -143,29 +143,29 @@ impl ReturnValue {
                 index_delay_s: manifest.index_delay_s,
                 settings: manifest.settings_schema,
             },
-            ExportAnswer::CheckText(line) => Self::Line(line),
-            ExportAnswer::Choices(page) => {
+            ReturnedValue::CheckText(line) => Self::Line(line),
+            ReturnedValue::Choices(page) => {
                 let choice = |it: domain::Choice| Choice { value: it.value, label: it.label };
                 let choices = page.choices.into_iter().map(choice).collect();
                 Self::Choices { choices, more: page.has_more }
             }
-            ExportAnswer::Defect(created) => Self::Defect(defect(&created)),
-            ExportAnswer::FoundDefects(found) => Self::Found(found.iter().map(defect).collect()),
-            ExportAnswer::Counts(counts) => Self::Counts {
+            ReturnedValue::Defect(created) => Self::Defect(defect(&created)),
+            ReturnedValue::FoundDefects(found) => Self::Found(found.iter().map(defect).collect()),
+            ReturnedValue::Counts(counts) => Self::Counts {
                 open: counts.open,
                 closed: counts.closed,
                 critical: counts.critical,
                 moderate: counts.moderate,
                 critical_link: counts.critical_link,
             },
-            ExportAnswer::State(state) => Self::State {
+            ReturnedValue::State(state) => Self::State {
                 exists: state.is_some(),
                 open: state.as_ref().map(|state| state.is_open),
                 defect: state.as_ref().map(|state| defect(&state.defect)),
             },
-            ExportAnswer::HasComment(has_comment) => Self::HasComment(has_comment),
-            ExportAnswer::AttachmentNames(names) => Self::Names(names),
-            ExportAnswer::NoValue => Self::Done,
+            ReturnedValue::HasComment(has_comment) => Self::HasComment(has_comment),
+            ReturnedValue::AttachmentNames(names) => Self::Names(names),
+            ReturnedValue::NoValue => Self::Done,
         }
     }
 }

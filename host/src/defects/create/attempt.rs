@@ -301,7 +301,7 @@ impl CreateEvent<'_> {
         };
         match next {
             DoubtAction::Create => match own_refusal {
-                None => self.create_after_search(leased).await,
+                None => self.create_after_doubt(leased).await,
                 Some(refusal) => {
                     leased.end_search(SearchEnd::DoubtEnded).await;
                     Attempt::Done(Err(refusal.clone()))
@@ -330,7 +330,7 @@ impl CreateEvent<'_> {
 
     /// Creates the defect, because the rules about doubts allow it. If the failed test has become a
     /// recurrence in the meantime, continues with the defect of the earlier failure.
-    async fn create_after_search(&self, leased: LeasedDefect<'_>) -> Attempt {
+    async fn create_after_doubt(&self, leased: LeasedDefect<'_>) -> Attempt {
         let (store, now) = (&self.deps.store, self.deps.clock.now());
         let rows_in_work = self.rows_in_work();
         let rows_in_work_if_recurrence =

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::issues::{
-    Filters, ISSUES_MAX, Issue, PRIORITIES, PRIORITY_NORMAL, STATUSES, TRACKERS, TrackerData,
-    find_status,
+    ISSUES_MAX, Issue, PRIORITIES, PRIORITY_NORMAL, QueryParameters, STATUSES, TRACKERS,
+    TrackerData, find_status,
 };
 use super::{CUSTOM_FIELDS, PROJECT, TrackerState, pages};
 
@@ -41,7 +41,7 @@ pub(super) async fn list_priorities() -> Json<Value> {
 
 pub(super) async fn list_issues(
     State(tracker): TrackerState,
-    Query(filters): Query<Filters>,
+    Query(filters): Query<QueryParameters>,
 ) -> Json<Value> {
     let data = tracker.data();
     let mut found: Vec<_> = data.issues.iter().filter(|it| it.matches_filters(&filters)).collect();
@@ -126,7 +126,7 @@ pub(super) async fn create_issue(
 pub(super) async fn show_issue(
     State(tracker): TrackerState,
     Path(file): Path<String>,
-    Query(filters): Query<Filters>,
+    Query(filters): Query<QueryParameters>,
 ) -> Response {
     let data = tracker.data();
     let (id, is_json) = match file.strip_suffix(".json") {
@@ -240,8 +240,9 @@ mod tests {
     async fn an_issue_has_the_values_of_its_creation_and_of_later_changes() {
         let data = Mutex::new(TrackerData::sample());
         let tracker = State(Arc::new(Tracker { api_key: "key".to_owned(), data }));
-        let query =
-            |name: &str, value: &str| Query(Filters::from([(name.to_owned(), value.to_owned())]));
+        let query = |name: &str, value: &str| {
+            Query(QueryParameters::from([(name.to_owned(), value.to_owned())]))
+        };
         let uploaded =
             files::upload_file(tracker.clone(), query("filename", "a.png"), Bytes::from("\u{89}x"))
                 .await;

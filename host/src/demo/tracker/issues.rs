@@ -65,7 +65,7 @@ pub(super) struct Issue {
 
 /// The parameters in the query of a request, by Redmine's names. Most of them filter the issues of
 /// a list.
-pub(super) type Filters = HashMap<String, String>;
+pub(super) type QueryParameters = HashMap<String, String>;
 
 impl TrackerData {
     /// Returns the data at the start. It contains some issues, so that the demo does not show
@@ -104,7 +104,7 @@ impl Issue {
     /// Whether the issue matches the filters that the Redmine connector uses. Two rules are the
     /// same as in Redmine. An unknown filter matches every issue. Without the filter `status_id`,
     /// closed issues do not match.
-    pub(super) fn matches_filters(&self, filters: &Filters) -> bool {
+    pub(super) fn matches_filters(&self, filters: &QueryParameters) -> bool {
         filters.iter().all(|(filter, value)| match filter.as_str() {
             "tracker_id" => filter_contains_id(self.tracker, value),
             "priority_id" => filter_contains_id(self.priority, value),

@@ -9,12 +9,12 @@ use axum::response::{Html, IntoResponse, Response};
 
 use crate::report::markdown_as_html;
 
-use super::issues::{Filters, Issue, PRIORITIES, TRACKERS, TrackerData, find_name};
+use super::issues::{Issue, PRIORITIES, QueryParameters, TRACKERS, TrackerData, find_name};
 use super::{CUSTOM_FIELDS, TrackerState};
 
 pub(super) async fn list_issues(
     State(tracker): TrackerState,
-    Query(mut filters): Query<Filters>,
+    Query(mut filters): Query<QueryParameters>,
 ) -> Html<String> {
     if filters.is_empty() {
         filters.insert("status_id".to_owned(), "*".to_owned());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use crate::domain::{RECORDED_BODY_BYTES_MAX, RECORDED_EVENT_BYTES_MAX, is_recording};
+use crate::domain::{RECORDED_BODY_BYTES_MAX, RECORDED_RUN_BYTES_MAX, is_recording};
 use crate::memory::Charge;
 
 use super::super::RunRequests;
@@ -145,9 +145,9 @@ impl RecorderState {
 
     fn record_in_memory(&mut self, requests: &RunRequests, text: String) -> Result<(), TapeError> {
         let bytes = self.bytes + text.len() as u64;
-        if bytes > RECORDED_EVENT_BYTES_MAX || self.exchange_count >= EXCHANGES_MAX {
+        if bytes > RECORDED_RUN_BYTES_MAX || self.exchange_count >= EXCHANGES_MAX {
             let why = format!(
-                "the recording has more than {RECORDED_EVENT_BYTES_MAX} bytes or {EXCHANGES_MAX} \
+                "the recording has more than {RECORDED_RUN_BYTES_MAX} bytes or {EXCHANGES_MAX} \
                  exchanges"
             );
             return Err(TapeError(why));

@@ -33,15 +33,15 @@ async fn a_large_body_is_redacted_in_its_file_and_charged_only_while_it_is_in_me
     let answer = answer.unwrap();
     assert!(matches!(answer.body, Body::Spooled(_)));
     let limit = Limits::default().memory_bytes;
-    assert_eq!(run_requests.memory().room(), limit, "the body is not charged to the memory");
+    assert_eq!(run_requests.memory().bytes_left(), limit, "the body is not charged to the memory");
     let OutboundResponse { body: redacted, .. } = answer;
     let (redacted, charge) = redacted.into_memory(run_requests.memory()).await.unwrap();
     let expected =
         body.replace(SECRET, "[secret]").replace(&SECRET.replace('/', "\\/"), "[secret]");
     assert!(redacted == expected.as_bytes(), "{} bytes, not {}", redacted.len(), expected.len());
-    assert_eq!(run_requests.memory().room(), limit - expected.len() as u64);
+    assert_eq!(run_requests.memory().bytes_left(), limit - expected.len() as u64);
     drop(charge);
-    assert_eq!(run_requests.memory().room(), limit);
+    assert_eq!(run_requests.memory().bytes_left(), limit);
 }
 
 /// In the body, the short secret is a value, a name and a part of a path.
@@ -76,7 +76,8 @@ async fn a_write_is_not_sent_if_there_is_no_memory_for_its_answer() {
     let journal = TestJournal::allowing();
     let run_requests =
         RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
-    let charge = run_requests.memory().charge(run_requests.memory().room() - (1 << 20)).unwrap();
+    let charge =
+        run_requests.memory().charge(run_requests.memory().bytes_left() - (1 << 20)).unwrap();
     let refused = run_requests.send(post(run_requests.url("/"), "{}")).await.unwrap_err();
     assert!(matches!(&refused, HttpError::Limit(why) if why.contains("`limits.memory_bytes`")));
     assert_eq!((journal.marks().len(), tracker.requests().len()), (0, 0));

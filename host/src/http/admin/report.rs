@@ -53,7 +53,7 @@ pub(crate) fn render_preview(
     markup: Markup,
     characters_max: u32,
 ) -> Result<ReportPreview, Problem> {
-    let Preview { report, overrides } = preview;
+    let Preview { report, rule_settings } = preview;
     let too_small = |error: crate::report::TextLimitTooSmall| {
         Problem::invalid_value("characters_max", error.to_string())
     };
@@ -70,7 +70,7 @@ pub(crate) fn render_preview(
         comment: report.comment(markup, characters_max, None).map_err(too_small)?,
         fields: report.fields().iter().map(to_preview_field).collect(),
         attachments: attachments.collect(),
-        settings: overrides,
+        settings: rule_settings,
     })
 }
 

@@ -33,7 +33,7 @@ pub(super) struct OpenConnections {
 
 /// The connection that is closed for a new connection when too many connections are open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum DisplacedConnection {
+pub(super) enum ConnectionToClose {
     /// The idle connection with this key.
     Idle(u64),
     /// No connection can be closed now. The new connection must wait until another connection ends
@@ -42,7 +42,7 @@ pub(super) enum DisplacedConnection {
     /// The new connection is refused. The connection that would be closed is of another address,
     /// and this other address does not have more open connections than the address of the new
     /// connection.
-    Never,
+    NoneMayClose,
 }
 
 /// An idle connection.
@@ -61,7 +61,10 @@ impl OpenConnections {
     /// a known client. Of several connections, it is the one that has been idle longest. A new
     /// connection never displaces a connection of another address with as many open connections or
     /// fewer. `limit_key` is the address of the new connection; `None` if its peer is a proxy.
-    pub(super) fn choose_displaced(&self, limit_key: Option<IpAddr>) -> DisplacedConnection {
+    pub(super) fn choose_connection_to_close(
+        &self,
+        limit_key: Option<IpAddr>,
+    ) -> ConnectionToClose {
         let new_count = limit_key.map_or(0, |address| self.open_count_of(address));
         let unknown =
             self.unknown_idle.iter().filter_map(|(key, idle)| Some((*key, idle.limit_key?)));
@@ -73,13 +76,13 @@ impl OpenConnections {
                     || new_count < self.open_count_of(address)
                     || limit_key == Some(address) =>
             {
-                DisplacedConnection::Idle(key)
+                ConnectionToClose::Idle(key)
             }
-            Some(_) => DisplacedConnection::Never,
-            None if !self.open_counts.is_empty() => DisplacedConnection::NoneYet,
+            Some(_) => ConnectionToClose::NoneMayClose,
+            None if !self.open_counts.is_empty() => ConnectionToClose::NoneYet,
             None => {
                 let oldest = self.known_idle.keys().next();
-                oldest.map_or(DisplacedConnection::NoneYet, |key| DisplacedConnection::Idle(*key))
+                oldest.map_or(ConnectionToClose::NoneYet, |key| ConnectionToClose::Idle(*key))
             }
         }
     }

@@ -42,18 +42,21 @@ impl WebhookKind {
     }
 }
 
-/// Classifies a request of a connection. `own_paths` are the additional paths of the connection;
+/// Classifies a request of a connection. `additional_paths` are the additional paths of the connection;
 /// `path` is the path of the request below the token, without the query.
 pub(crate) fn classify_for_connection(
-    own_paths: &WebhookPaths,
+    additional_paths: &WebhookPaths,
     method: &Method,
     path: &str,
     config: &Webhook,
 ) -> WebhookKind {
     match classify(method, path, config) {
-        WebhookKind::Unrecognised => {
-            classify_mapped(method, path, &own_paths.create_defect, &own_paths.kpis)
-        }
+        WebhookKind::Unrecognised => classify_by_added_paths(
+            method,
+            path,
+            &additional_paths.create_defect,
+            &additional_paths.kpis,
+        ),
         kind => kind,
     }
 }
@@ -76,12 +79,12 @@ pub(crate) fn classify(method: &Method, path: &str, config: &Webhook) -> Webhook
     {
         return kpi_request(project);
     }
-    classify_mapped(method, path, &config.create_defect_paths, &config.kpi_paths)
+    classify_by_added_paths(method, path, &config.create_defect_paths, &config.kpi_paths)
 }
 
 /// Classifies a request by the paths that a person has configured. The method of Create Defect is
 /// not documented, so here PUT and PATCH are accepted as well as POST.
-fn classify_mapped(
+fn classify_by_added_paths(
     method: &Method,
     path: &str,
     create_paths: &[String],

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use crate::domain::ConnectorName;
 use crate::plugins::error::PluginError;
+use crate::plugins::file_kind::FileKind;
 use crate::plugins::install;
-use crate::plugins::kind::FileKind;
 use crate::store::{SharedConnector, SharedFile, StoreError};
 
 use super::files::file_kind;

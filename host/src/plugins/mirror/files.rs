@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 
 use crate::domain::ConnectorName;
 use crate::plugins::error::PluginError;
-use crate::plugins::kind::FileKind;
+use crate::plugins::file_kind::FileKind;
 use crate::plugins::loader::sha256_of;
 use crate::plugins::versions::KeptVersion;
 use crate::store::SharedVersion;

@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 
 use crate::domain::{ConnectorName, Limits};
 use crate::plugins::catalog::CatalogEntry;
-use crate::plugins::kind::FileKind;
+use crate::plugins::file_kind::FileKind;
 use crate::plugins::loader::sha256_of;
 use crate::plugins::{folder, install};
 use crate::store::SharedConnector;

@@ -3,7 +3,7 @@
 //!
 //! The rules are pure functions: they read neither a file nor the store.
 
-use crate::plugins::kind::FileKind;
+use crate::plugins::file_kind::FileKind;
 use crate::store::SharedConnector;
 
 /// The state of folder and store when they agreed last, or when this server last changed one of

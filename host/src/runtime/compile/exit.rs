@@ -21,12 +21,12 @@ pub(super) enum Failure {
     /// The compiler refused the file, or a step other than writing the result failed.
     Refused = 1,
     /// The compiler could not write the result.
-    Output = 3,
+    CannotWrite = 3,
 }
 
 impl Failure {
     pub(super) fn of(error: &ChildError) -> Self {
-        if matches!(error, ChildError::Write(_)) { Self::Output } else { Self::Refused }
+        if matches!(error, ChildError::Write(_)) { Self::CannotWrite } else { Self::Refused }
     }
 }
 
@@ -71,7 +71,7 @@ pub(super) fn classify_exit(
         None if status.code() == Some(PANIC_EXIT_CODE) => CompileError::Died(status),
         None => match stderr.trim() {
             "" => CompileError::Failed(status),
-            text if status.code() == Some(Failure::Output as i32) => {
+            text if status.code() == Some(Failure::CannotWrite as i32) => {
                 CompileError::Output(text.to_owned())
             }
             text => CompileError::Refused(shortened(text)),
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_about_a_limit_of_the_container_does_not_name_the_config_key() {
+    fn an_error_about_a_limit_of_the_system_does_not_name_the_config_key() {
         for (bound, word) in
             [(MemoryBound::FreeMemory, "container"), (MemoryBound::ProcessLimit, "ulimit -v")]
         {

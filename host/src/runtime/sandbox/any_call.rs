@@ -36,7 +36,7 @@ pub struct CallArguments<'a> {
 
 /// The value that an export returned. Each type of value has its own variant.
 #[derive(Debug)]
-pub enum ExportAnswer {
+pub enum ReturnedValue {
     /// For `describe`: the manifest that the connector returned when it was loaded.
     Manifest(Box<Manifest>),
     /// The result of `check`: a line of text.
@@ -66,8 +66,8 @@ impl Sandbox {
         run: RunInput,
         call: Call,
         arguments: CallArguments<'_>,
-    ) -> RunEnd<ExportAnswer> {
-        use ExportAnswer as Answer;
+    ) -> RunEnd<ReturnedValue> {
+        use ReturnedValue as Answer;
 
         let CallArguments { test, marker, key, journal, report, .. } = arguments;
         match call {

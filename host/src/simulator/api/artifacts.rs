@@ -38,7 +38,7 @@ pub(super) fn download_assertions(request: &ApiRequest<'_>) -> Option<Reply> {
 pub(super) fn download_robot_log(request: &ApiRequest<'_>) -> Option<Reply> {
     let log = requested_log(request)?;
     let lines = request.data_set.robot_logs(request.case(log.test_case_id)?, &log);
-    let line = |line: super::super::dto::RobotLog| {
+    let line = |line: super::super::dto::RobotLogLine| {
         format!("{} {} {}\r\n", line.time_stamp, line.level, line.message)
     };
     Some(text_file("robot.log", "text/plain", lines.into_iter().map(line).collect()))

@@ -5,7 +5,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::super::dto::{Assertion, Attachment, RobotLog, TestCaseLog, TestStep, TestStepLog};
+use super::super::dto::{Assertion, Attachment, RobotLogLine, TestCaseLog, TestStep, TestStepLog};
 use super::super::png;
 use super::super::seed::{Seed, format_time_with_ticks};
 use super::{CaseData, DataSet, ProjectData};
@@ -75,7 +75,11 @@ impl DataSet {
     }
 
     /// Returns the log lines of the robot that ran this test, the oldest first.
-    pub(in super::super) fn robot_logs(&self, case: &CaseData, log: &TestCaseLog) -> Vec<RobotLog> {
+    pub(in super::super) fn robot_logs(
+        &self,
+        case: &CaseData,
+        log: &TestCaseLog,
+    ) -> Vec<RobotLogLine> {
         if log.execution_type == "Manual" {
             return Vec::new();
         }
@@ -96,7 +100,11 @@ impl DataSet {
                 ),
             };
             let offset = i64::try_from(index * 60 / lines.max(1)).unwrap_or_default();
-            RobotLog { time_stamp: format_time_with_ticks(start + offset, index), level, message }
+            RobotLogLine {
+                time_stamp: format_time_with_ticks(start + offset, index),
+                level,
+                message,
+            }
         };
         (0..lines).map(line).collect()
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::columns::{connection_ids_json, from_json, known_word, time, time_opt};
+use super::columns::{connection_ids_json, from_json, parse_stored_enum, time, time_opt};
 use super::database::{Database, from_row, params};
 use super::unreadable::Unreadable;
 use crate::domain::{Account, AccountToken, ConnectionId, StringEnum as _, TokenId};
@@ -93,7 +93,7 @@ pub(super) fn read_account(
 ) -> Result<Account, Unreadable> {
     let ids = connections.map(|text| from_json::<BTreeSet<Uuid>>(text, "its connections"));
     let connections = ids.transpose()?.map(|ids| ids.into_iter().map(ConnectionId).collect());
-    Ok(Account { name, role: known_word(role, "its role")?, connections })
+    Ok(Account { name, role: parse_stored_enum(role, "its role")?, connections })
 }
 
 /// A row of the table `account_tokens`. Times are milliseconds since 1970.

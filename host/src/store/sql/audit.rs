@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::columns::{known_word, time, to_i64};
+use super::columns::{parse_stored_enum, time, to_i64};
 use super::database::{Database, from_row, params};
 use super::unreadable::Unreadable;
 use crate::domain::{AuditEntry, AuditId, EventId, OutcomeCode, Role, StringEnum as _};
@@ -145,13 +145,16 @@ impl AuditEntryRow {
             account: Some(self.account).filter(|name| !name.is_empty()),
             role: Some(self.role)
                 .filter(|role| !role.is_empty())
-                .map(|role| known_word(&role, "its role"))
+                .map(|role| parse_stored_enum(&role, "its role"))
                 .transpose()?,
             client: self.client.parse().map_err(|error| Unreadable::new("its client", error))?,
-            via: known_word(&self.via, "its program")?,
+            via: parse_stored_enum(&self.via, "its program")?,
             action: self.action,
             object: self.object,
-            outcome: self.outcome.map(|code| known_word(&code, "its outcome")).transpose()?,
+            outcome: self
+                .outcome
+                .map(|code| parse_stored_enum(&code, "its outcome"))
+                .transpose()?,
             event: self.event_id.map(EventId),
             repeats: self.repeats,
         })

@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::columns::known_word;
+use super::columns::parse_stored_enum;
 use super::database::{Database, params};
 use super::defect_records::{DefectRow, read_newest_row};
 use super::doubts::{self, SEARCH_WAIT_MS};
@@ -60,7 +60,7 @@ pub(super) fn claim(
             Some(since) => insert_in_doubt(db, claim, generation, since),
         };
     }
-    let state = known_word::<DefectState>(&row.state, "its state")?;
+    let state = parse_stored_enum::<DefectState>(&row.state, "its state")?;
     if state == DefectState::Created {
         let (id, defect) = row.id_and_defect()?;
         return Ok(Claimed::Created { id, defect });

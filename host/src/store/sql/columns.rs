@@ -28,7 +28,10 @@ pub(super) fn time_opt(ms: Option<i64>) -> Result<Option<Timestamp>, Unreadable>
 
 /// Parses the string of an enum value. `what` names the value in the error. Fails if the string is
 /// unknown; a later version of Jackfield may have stored it.
-pub(super) fn known_word<T: StringEnum>(word: &str, what: &'static str) -> Result<T, Unreadable> {
+pub(super) fn parse_stored_enum<T: StringEnum>(
+    word: &str,
+    what: &'static str,
+) -> Result<T, Unreadable> {
     T::parse(word).ok_or_else(|| {
         Unreadable::new(what, format!("`{word}` is unknown to this version of Jackfield"))
     })

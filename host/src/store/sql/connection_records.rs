@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use uuid::Uuid;
 
-use super::columns::{WebhookPathsJson, from_json, known_word, time, time_opt};
+use super::columns::{WebhookPathsJson, from_json, parse_stored_enum, time, time_opt};
 use super::database::{Database, from_row};
 use super::grants_json::GrantsJson;
 use super::test_manager_json::TestManagerJson;
@@ -183,7 +183,7 @@ impl ConnectionRow {
             index_delay_s: self.index_delay_s,
             test_manager: test_manager.transpose()?,
             report: from_json(&self.report, "its report")?,
-            on_recurrence: known_word(&self.on_recurrence, "its policy for recurrences")?,
+            on_recurrence: parse_stored_enum(&self.on_recurrence, "its policy for recurrences")?,
             webhook_auth: webhook_auth.transpose()?.unwrap_or_default(),
             webhook_paths: webhook_paths.transpose()?.unwrap_or_default().into(),
             paused: self.paused,

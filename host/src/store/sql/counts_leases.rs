@@ -85,7 +85,7 @@ pub(super) fn renew(
 pub(super) fn end(
     db: &dyn Database,
     lease: &CountsLease,
-    counted: Option<CachedCounts>,
+    counts: Option<CachedCounts>,
 ) -> Result<bool, StoreError> {
     let (id, project) = (lease.connection, &lease.project);
     let ended = db.change(
@@ -95,8 +95,8 @@ pub(super) fn end(
     if ended == 0 {
         return Ok(false);
     }
-    if let Some(counted) = counted {
-        counts::record(db, id, project, &counted, CLOCK_DIFFERENCE_MS_MAX)?;
+    if let Some(counts) = counts {
+        counts::record(db, id, project, &counts, CLOCK_DIFFERENCE_MS_MAX)?;
         counts::delete_oldest(db, id)?;
     }
     db.notify(&Change::Counts(id, project.clone()))?;

@@ -19,14 +19,14 @@ pub(super) fn decide(
     decision: Decision,
     by: String,
     now: Timestamp,
-    run_ms: u64,
+    longest_run_ms: u64,
 ) -> Result<(), StoreError> {
     let row: Option<DefectRow> =
         db.first_row("SELECT * FROM defects WHERE id = ?", params![id.0])?;
     let row = row.ok_or(StoreError::NotFound("defect"))?;
     check_allowed(&row, &decision, now)?;
     if row.state == "sent" {
-        doubts::put_lost_run_in_doubt(db, row.id, now, run_ms)?;
+        doubts::put_lost_run_in_doubt(db, row.id, now, longest_run_ms)?;
     }
     apply_decision(db, &row, &decision, &by, now)?;
     db.change(

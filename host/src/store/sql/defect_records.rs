@@ -5,7 +5,9 @@
 
 use uuid::Uuid;
 
-use super::columns::{DefectJson, connection_ids_json, from_json, known_word, time, time_opt};
+use super::columns::{
+    DefectJson, connection_ids_json, from_json, parse_stored_enum, time, time_opt,
+};
 use super::database::{Database, from_row, params};
 use super::follow_up_rows;
 use super::unreadable::Unreadable;
@@ -153,12 +155,18 @@ impl DefectRow {
 
     /// Returns the class of the worst write; `None` if no write was classified.
     pub(super) fn class(&self) -> Result<Option<WriteClass>, Unreadable> {
-        self.class.as_deref().map(|word| known_word(word, "the class of its writes")).transpose()
+        self.class
+            .as_deref()
+            .map(|word| parse_stored_enum(word, "the class of its writes"))
+            .transpose()
     }
 
     /// Returns the decision of a person that the next create will carry out.
     fn decided(&self) -> Result<Option<DecidedDoubt>, Unreadable> {
-        self.decided.as_deref().map(|word| known_word(word, "the person's decision")).transpose()
+        self.decided
+            .as_deref()
+            .map(|word| parse_stored_enum(word, "the person's decision"))
+            .transpose()
     }
 
     /// Returns the result of the run that a claim waited for, if that run is the last one that
@@ -171,7 +179,7 @@ impl DefectRow {
             return Ok(None);
         }
         let Some(code) = &self.ended_code else { return Ok(None) };
-        let code = known_word(code, "the outcome of its last run")?;
+        let code = parse_stored_enum(code, "the outcome of its last run")?;
         Ok(Some(Claimed::Ended { code, detail: self.reason.clone().unwrap_or_default() }))
     }
 
@@ -261,7 +269,7 @@ impl DefectRow {
             id: DefectId(self.id),
             connection,
             generation: self.generation,
-            state: known_word(&self.state, "its state")?,
+            state: parse_stored_enum(&self.state, "its state")?,
             is_released: self.released,
             marker: Marker::derive(connection, &test, self.generation),
             test,

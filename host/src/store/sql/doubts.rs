@@ -166,13 +166,13 @@ pub(super) fn interrupt_overdue_events(
 }
 
 /// Marks the unfinished events that were received at this time or earlier as interrupted.
-fn interrupt_events(db: &dyn Database, before: i64) -> Result<(), StoreError> {
+fn interrupt_events(db: &dyn Database, received_by: i64) -> Result<(), StoreError> {
     db.change(
         "UPDATE events SET outcome = 'interrupted', detail = ?1, defect_id = COALESCE(defect_id, (
              SELECT id FROM defects
              WHERE event_id = events.id AND state <> 'created' AND state <> 'failed' LIMIT 1))
          WHERE outcome = 'running' AND received_at <= ?2",
-        params![INTERRUPTED_EVENT_DETAIL, before],
+        params![INTERRUPTED_EVENT_DETAIL, received_by],
     )?;
     Ok(())
 }

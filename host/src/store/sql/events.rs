@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::columns::{
-    ReceivedJson, connection_ids_json, from_json, known_word, time, to_i64, to_json,
+    ReceivedJson, connection_ids_json, from_json, parse_stored_enum, time, to_i64, to_json,
 };
 use super::database::{Database, from_row, params};
 use super::event_search as search;
@@ -405,12 +405,12 @@ impl StoredEvent {
         Ok(Event {
             id: EventId(self.id),
             connection: self.connection_id.map(ConnectionId),
-            kind: known_word(&self.kind, "its kind")?,
+            kind: parse_stored_enum(&self.kind, "its kind")?,
             received_at: time(self.received_at)?,
             ms: u64::try_from(self.ms).unwrap_or_default(),
             status: self.status,
             outcome: Outcome {
-                code: known_word(&self.outcome, "its outcome")?,
+                code: parse_stored_enum(&self.outcome, "its outcome")?,
                 detail: self.detail,
             },
             request: from_json::<ReceivedJson>(&self.request, "its request")?.into(),

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::columns::{from_json, hex_ids, known_word, time, time_opt, to_i64, to_json};
+use super::columns::{from_json, hex_ids, parse_stored_enum, time, time_opt, to_i64, to_json};
 use super::database::{Database, from_row, params};
 use super::defect_records::DefectRow;
 use super::unreadable::Unreadable;
@@ -79,13 +79,13 @@ pub(super) fn list_due(
 
 /// Leases a defect and returns its due steps, in their order. A comment is not due before the step
 /// that opens its defect again. Sets the time of each returned step's next attempt. A write without
-/// a stored result counts as ended `run_ms` after it was marked.
+/// a stored result counts as ended `longest_run_ms` after it was marked.
 pub(super) fn claim(
     db: &dyn Database,
     id: DefectId,
     now: Timestamp,
     lease_until: Timestamp,
-    run_ms: u64,
+    longest_run_ms: u64,
 ) -> Result<Option<DueFollowUps>, StoreError> {
     let now_ms = now.as_millisecond();
     // Postpone a comment to the time of the step that opens its defect again.
@@ -109,7 +109,7 @@ pub(super) fn claim(
              class = CASE class WHEN 'acknowledged' THEN class ELSE 'open' END,
              wait_from = MAX(COALESCE(wait_from, 0), sent_at + ?2)
          WHERE defect_id = ?1 AND state = 'sent'",
-        params![id.0, to_i64(run_ms)],
+        params![id.0, to_i64(longest_run_ms)],
     )?;
     let mut steps: Vec<StepRow> = db.all_rows(
         "SELECT * FROM follow_ups WHERE defect_id = ? AND next_at <= ?
@@ -252,14 +252,14 @@ pub(super) fn control_comments(
 pub(super) fn restart_waits(
     db: &dyn Database,
     now: Timestamp,
-    run_ms: u64,
+    longest_run_ms: u64,
 ) -> Result<(), StoreError> {
     db.change(
         "UPDATE follow_ups SET wait_from = MAX(?1, MIN(COALESCE(wait_from, ?1), ?1 + ?2)),
              sent_at = MIN(sent_at, ?1),
              next_at = MIN(next_at, ?1 + ?3)
          WHERE next_at IS NOT NULL",
-        params![now.as_millisecond(), to_i64(run_ms), RETRY_WAIT_MS],
+        params![now.as_millisecond(), to_i64(longest_run_ms), RETRY_WAIT_MS],
     )?;
     Ok(())
 }
@@ -273,13 +273,13 @@ pub(super) fn parse_records(json: &str) -> Result<Vec<FollowUpRecord>, Unreadabl
     let mut records = Vec::new();
     for (step, name, state, tries, writes, class, reason, next_at) in steps {
         records.push(FollowUpRecord {
-            kind: known_word(&step, "the kind of a follow-up step")?,
+            kind: parse_stored_enum(&step, "the kind of a follow-up step")?,
             name,
-            state: known_word(&state, "the state of a follow-up step")?,
+            state: parse_stored_enum(&state, "the state of a follow-up step")?,
             tries,
             writes,
             class: class
-                .map(|word| known_word(&word, "the write class of a follow-up step"))
+                .map(|word| parse_stored_enum(&word, "the write class of a follow-up step"))
                 .transpose()?,
             reason,
             next_at: time_opt(next_at)?,
@@ -327,7 +327,7 @@ impl StepRow {
     fn into_follow_up(self) -> Result<FollowUp, Unreadable> {
         let class: Option<WriteClass> = self
             .class
-            .map(|word| known_word(&word, "the write class of a follow-up step"))
+            .map(|word| parse_stored_enum(&word, "the write class of a follow-up step"))
             .transpose()?;
         let doubt = Doubt {
             class: class.unwrap_or(WriteClass::Open),
@@ -338,7 +338,7 @@ impl StepRow {
             has_ended: false,
         };
         Ok(FollowUp {
-            kind: known_word(&self.step, "the kind of a follow-up step")?,
+            kind: parse_stored_enum(&self.step, "the kind of a follow-up step")?,
             name: self.name,
             doubt: (self.writes > 0).then_some(doubt),
             tries: self.tries.saturating_add(1),

@@ -23,14 +23,14 @@ use crate::store::{Changes, QueueLengths, Store, StoreError};
 
 #[async_trait]
 impl Store for SqlStore {
-    async fn recover(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
+    async fn recover(&self, now: Timestamp, longest_run_ms: u64) -> Result<(), StoreError> {
         let (file_starts, is_shared) = (self.start_counter.read()?, self.is_shared());
         let (starts, restored_at) = self
             .writer
             .run(Durable, move |db| {
                 match is_shared {
-                    true => doubts::recover_shared(db, now, run_ms),
-                    false => doubts::recover(db, now, run_ms),
+                    true => doubts::recover_shared(db, now, longest_run_ms),
+                    false => doubts::recover(db, now, longest_run_ms),
                 }?;
                 starts::count_start(db, file_starts, now)
             })
@@ -44,8 +44,8 @@ impl Store for SqlStore {
         self.restored_at.get().copied().flatten()
     }
 
-    async fn restart_waits(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
-        self.writer.run(Durable, move |db| doubts::restart_waits(db, now, run_ms)).await
+    async fn restart_waits(&self, now: Timestamp, longest_run_ms: u64) -> Result<(), StoreError> {
+        self.writer.run(Durable, move |db| doubts::restart_waits(db, now, longest_run_ms)).await
     }
 
     fn is_shared(&self) -> bool {

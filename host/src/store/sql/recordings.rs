@@ -5,12 +5,12 @@
 
 use jiff::Timestamp;
 
-use super::columns::{from_json, known_word, to_i64, to_json};
+use super::columns::{from_json, parse_stored_enum, to_i64, to_json};
 use super::connections;
 use super::database::{Database, from_row, params};
 use crate::domain::StringEnum as _;
 use crate::domain::{
-    Call, ConnectionId, EventId, RECORDED_EVENT_BYTES_MAX, RECORDINGS_BYTES_MAX, RecordedRun,
+    Call, ConnectionId, EventId, RECORDED_RUN_BYTES_MAX, RECORDINGS_BYTES_MAX, RecordedRun,
     RunRecording, RunReport, Settings,
 };
 use crate::store::StoreError;
@@ -50,7 +50,7 @@ pub(super) fn store(
                 exchanges,
                 missing,
                 bytes,
-                to_i64(2 * RECORDED_EVENT_BYTES_MAX),
+                to_i64(2 * RECORDED_RUN_BYTES_MAX),
                 answer
             ],
         )?;
@@ -115,7 +115,10 @@ pub(super) fn list(db: &dyn Database, event: EventId) -> Result<Vec<RecordedRun>
         let answer = row.answer.map(|json| from_json(&json, "the answer of a recording"));
         let answer = answer.transpose()?;
         let recording = RunRecording { input, exchanges, answer, missing: row.missing };
-        Ok(RecordedRun { call: known_word(&row.call, "the call of a recording")?, recording })
+        Ok(RecordedRun {
+            call: parse_stored_enum(&row.call, "the call of a recording")?,
+            recording,
+        })
     });
     recorded
         .collect::<Result<_, super::unreadable::Unreadable>>()

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::columns::{known_word, same_members};
+use super::columns::{parse_stored_enum, same_members};
 use super::unreadable::Unreadable;
 use crate::domain::{
     LogLine, OutboundCall, RunReport, RunTimes, StringEnum as _, TimedStep, TimedSteps, Usage,
@@ -37,9 +37,9 @@ pub(super) struct RunJson {
 /// can replace the last bracket of the text. Returns `None` if there are no steps.
 pub(super) fn steps_json(steps: &TimedSteps) -> Option<String> {
     let mut text = String::with_capacity(STEPS_CAPACITY_BYTES);
-    for TimedStep { kind, at_us, us } in steps.iter() {
+    for TimedStep { kind, at_us, duration_us } in steps.iter() {
         let before = if text.is_empty() { '[' } else { ',' };
-        write!(text, "{before}{{\"{}\":[{at_us},{us}]}}", kind.as_str()).ok()?;
+        write!(text, "{before}{{\"{}\":[{at_us},{duration_us}]}}", kind.as_str()).ok()?;
     }
     if text.is_empty() {
         return None;
@@ -55,8 +55,8 @@ pub(super) fn parse_steps(json: &str) -> Result<TimedSteps, Unreadable> {
     let mut read: Vec<_> = read.into_iter().flatten().collect();
     read.sort_by_key(|(_, (at_us, _))| *at_us);
     let mut steps = TimedSteps::default();
-    for (kind, (at_us, us)) in read {
-        steps.add(TimedStep { kind: known_word(&kind, "a step")?, at_us, us });
+    for (kind, (at_us, duration_us)) in read {
+        steps.add(TimedStep { kind: parse_stored_enum(&kind, "a step")?, at_us, duration_us });
     }
     Ok(steps)
 }
@@ -159,12 +159,12 @@ impl TryFrom<RunJson> for RunReport {
 
     fn try_from(run: RunJson) -> Result<Self, Unreadable> {
         let line = |(at_ms, level, message): (u64, String, String)| {
-            let level = known_word(&level, "a log level")?;
+            let level = parse_stored_enum(&level, "a log level")?;
             Ok(LogLine { at_ms, level, message })
         };
         Ok(Self {
-            call: known_word(&run.call, "its call")?,
-            outcome: known_word(&run.outcome, "its outcome")?,
+            call: parse_stored_enum(&run.call, "its call")?,
+            outcome: parse_stored_enum(&run.outcome, "its outcome")?,
             detail: run.detail,
             setting: run.setting,
             connector_version: run.connector_version,
@@ -217,7 +217,7 @@ impl TryFrom<CallJson> for OutboundCall {
             error,
         } = call;
         let at_ms = early_ms.unwrap_or(at_ms);
-        let (effect, span) = (known_word(&effect, "the effect of a call")?, None);
+        let (effect, span) = (parse_stored_enum(&effect, "the effect of a call")?, None);
         Ok(Self { at_ms, method, origin, path, query, effect, status, ms, bytes, error, span })
     }
 }

@@ -22,7 +22,7 @@ const EVENT_WAIT: Duration = Duration::from_secs(3_600);
 /// Minimum number of recorded events whose ids are remembered.
 const RECENT_EVENTS_MIN: usize = 4 * RECORDS_MAX;
 /// Maximum size of all recordings in the queue, bytes. A recording above it loses its exchanges.
-const RECORDINGS_BYTES_MAX: usize = 64 << 20;
+const QUEUED_RECORDINGS_BYTES_MAX: usize = 64 << 20;
 
 /// A record of the history that is queued until it is written.
 pub(in crate::store) enum HistoryRecord {
@@ -151,7 +151,7 @@ impl UnwrittenHistory {
     fn limit_recordings(&mut self, record: &mut HistoryRecord) {
         let HistoryRecord::Event { runs, .. } = record else { return };
         for recording in runs.iter_mut().filter_map(|run| run.recording.as_mut()) {
-            if self.recordings_bytes + recording.bytes() > RECORDINGS_BYTES_MAX {
+            if self.recordings_bytes + recording.bytes() > QUEUED_RECORDINGS_BYTES_MAX {
                 recording.exchanges.clear();
                 recording.missing =
                     Some("the store was too busy to store the recording".to_owned());

@@ -27,7 +27,7 @@ const ODD_TEXTS: [&str; 14] = [
 const OPTIONAL_DEPTH_MAX: usize = 5;
 
 /// The names and ids of existing objects, which the requests use.
-pub(crate) struct Pools {
+pub(crate) struct ExistingObjects {
     /// The ids of connections.
     pub(crate) connections: Vec<String>,
     /// The names of connectors.
@@ -94,25 +94,29 @@ impl Operation {
     }
 
     /// Makes a random request to this operation.
-    pub(crate) fn random_request(&self, random: &mut Random, pools: &Pools) -> Request {
+    pub(crate) fn random_request(
+        &self,
+        random: &mut Random,
+        existing: &ExistingObjects,
+    ) -> Request {
         let has_odd_path = random.one_in(12);
         let mut path = String::new();
         for part in self.path.split_inclusive(['{', '}']) {
             match part.strip_suffix('}') {
                 Some(name) => {
-                    path.push_str(&self.random_path_value(name, has_odd_path, random, pools));
+                    path.push_str(&self.random_path_value(name, has_odd_path, random, existing));
                 }
                 None => path.push_str(part.trim_end_matches('{')),
             }
         }
-        path.push_str(&self.random_query(random, pools));
+        path.push_str(&self.random_query(random, existing));
         let mut headers = vec![("content-type", "application/json".to_owned())];
         let has_if_match = self.parameters().any(|parameter| parameter["name"] == "If-Match");
         if has_if_match && random.one_in(4) {
             let tags = ["*", "\"1\"", "\"2\", \"3\"", "W/\"1\"", "1", "\""];
             headers.push(("if-match", (*random.pick(&tags)).to_owned()));
         }
-        let body = self.random_body(random, pools);
+        let body = self.random_body(random, existing);
         Request { method: self.method.clone(), path, headers, body, has_odd_path }
     }
 
@@ -127,7 +131,7 @@ impl Operation {
         name: &str,
         has_odd_path: bool,
         random: &mut Random,
-        pools: &Pools,
+        existing: &ExistingObjects,
     ) -> String {
         if has_odd_path {
             return match random.below(3) {
@@ -141,17 +145,17 @@ impl Operation {
             return (*random.pick(&paths)).to_owned();
         }
         let pool = match self.path.split('/').nth(1).unwrap_or_default() {
-            "connections" => &pools.connections,
-            "connectors" => &pools.connectors,
-            "events" => &pools.events,
-            "defects" => &pools.defects,
-            _ => &pools.tokens,
+            "connections" => &existing.connections,
+            "connectors" => &existing.connectors,
+            "events" => &existing.events,
+            "defects" => &existing.defects,
+            _ => &existing.tokens,
         };
         if pool.is_empty() { "none".to_owned() } else { random.pick(pool).clone() }
     }
 
     /// Returns a random query with its `?`, or an empty text.
-    fn random_query(&self, random: &mut Random, pools: &Pools) -> String {
+    fn random_query(&self, random: &mut Random, existing: &ExistingObjects) -> String {
         let mut pairs = Vec::new();
         for parameter in self.parameters().filter(|parameter| parameter["in"] == "query") {
             let name = parameter["name"].as_str().unwrap_or_default();
@@ -160,9 +164,9 @@ impl Operation {
             }
             let value = match (name, random.one_in(8)) {
                 (_, true) => (*random.pick(&ODD_TEXTS)).to_owned(),
-                ("connection", _) => random.pick(&pools.connections).clone(),
+                ("connection", _) => random.pick(&existing.connections).clone(),
                 ("limit", _) => (1 + random.below(200)).to_string(),
-                _ => match random_value(&parameter["schema"], name, random, pools, 0) {
+                _ => match random_value(&parameter["schema"], name, random, existing, 0) {
                     Value::String(text) => text,
                     other => other.to_string(),
                 },
@@ -176,14 +180,14 @@ impl Operation {
     }
 
     /// Returns a random body of a request.
-    fn random_body(&self, random: &mut Random, pools: &Pools) -> Vec<u8> {
+    fn random_body(&self, random: &mut Random, existing: &ExistingObjects) -> Vec<u8> {
         let content = &self.description["requestBody"]["content"];
         if content["application/octet-stream"].is_object() {
             return match random.below(8) {
                 0 => random.bytes(300),
                 1 => Vec::new(),
                 2 => b"export const plugin = {".to_vec(),
-                _ => pools.connector_file.clone(),
+                _ => existing.connector_file.clone(),
             };
         }
         let schema = &content["application/json"]["schema"];
@@ -201,7 +205,7 @@ impl Operation {
         let mut body = if self.id == "writeHook" && !random.one_in(5) {
             failed_test()
         } else {
-            random_value(schema, "", random, pools, 0)
+            random_value(schema, "", random, existing, 0)
         };
         if random.one_in(3) {
             insert_mistake(&mut body, random);
@@ -216,10 +220,10 @@ fn random_value(
     schema: &Value,
     name: &str,
     random: &mut Random,
-    pools: &Pools,
+    existing: &ExistingObjects,
     depth: usize,
 ) -> Value {
-    if let Some(value) = existing_value(name, schema, random, pools) {
+    if let Some(value) = accepted_value(name, schema, random, existing) {
         return value;
     }
     if let Some(words) = schema["enum"].as_array() {
@@ -227,7 +231,7 @@ fn random_value(
     }
     if let Some(choices) = schema["anyOf"].as_array() {
         let choice = random.pick(choices).clone();
-        return random_value(&choice, "", random, pools, depth + 1);
+        return random_value(&choice, "", random, existing, depth + 1);
     }
     let types: Vec<&str> = match &schema["type"] {
         Value::String(name) => vec![name],
@@ -235,10 +239,10 @@ fn random_value(
         _ => vec!["string", "integer", "object", "null"],
     };
     match *random.pick(&types) {
-        "object" => random_object(schema, random, pools, depth),
+        "object" => random_object(schema, random, existing, depth),
         "array" => {
             let count = if depth > OPTIONAL_DEPTH_MAX { 0 } else { random.below(3) };
-            let item = |_| random_value(&schema["items"], "", random, pools, depth + 1);
+            let item = |_| random_value(&schema["items"], "", random, existing, depth + 1);
             (0..count).map(item).collect()
         }
         "integer" | "number" => json!(random.pick(&[0, 1, 7, 60, 300, 86_400])),
@@ -254,40 +258,51 @@ fn random_value(
 }
 
 /// Returns a random JSON object that the schema allows.
-fn random_object(schema: &Value, random: &mut Random, pools: &Pools, depth: usize) -> Value {
+fn random_object(
+    schema: &Value,
+    random: &mut Random,
+    existing: &ExistingObjects,
+    depth: usize,
+) -> Value {
     let required = schema["required"].as_array().cloned().unwrap_or_default();
     let mut members = Map::new();
     for (name, member) in schema["properties"].as_object().into_iter().flatten() {
         if required.iter().any(|other| other == name)
             || depth < OPTIONAL_DEPTH_MAX && random.one_in(3)
         {
-            members.insert(name.clone(), random_value(member, name, random, pools, depth + 1));
+            members.insert(name.clone(), random_value(member, name, random, existing, depth + 1));
         }
     }
     let additional = &schema["additionalProperties"];
     if additional.is_object() && depth < OPTIONAL_DEPTH_MAX && random.one_in(2) {
         let name = *random.pick(&["url", "api-key", "x", "title_template"]);
-        members.insert(name.to_owned(), random_value(additional, "", random, pools, depth + 1));
+        members.insert(name.to_owned(), random_value(additional, "", random, existing, depth + 1));
     }
     Value::Object(members)
 }
 
 /// Returns a value that the server accepts, for a member whose schema also allows other values.
 /// Returns `None` for all other members, and sometimes for these members.
-fn existing_value(name: &str, schema: &Value, random: &mut Random, pools: &Pools) -> Option<Value> {
+fn accepted_value(
+    name: &str,
+    schema: &Value,
+    random: &mut Random,
+    existing: &ExistingObjects,
+) -> Option<Value> {
     if random.one_in(6) {
         return None;
     }
     Some(match name {
-        "connector" => json!(random.pick(&pools.connectors)),
-        "settings" => json!({"url": pools.tracker_url}),
+        "connector" => json!(random.pick(&existing.connectors)),
+        "settings" => json!({"url": existing.tracker_url}),
         "secrets" | "report" => json!({}),
         "name" => json!(format!("name-{}", random.below(1_000_000))),
         "connections" if schema["type"] == "object" => {
-            let connection = json!({"connector": "good", "settings": {"url": pools.tracker_url}});
+            let connection =
+                json!({"connector": "good", "settings": {"url": existing.tracker_url}});
             json!({format!("file-{}", random.below(3)): connection})
         }
-        "connections" => json!([random.pick(&pools.connections)]),
+        "connections" => json!([random.pick(&existing.connections)]),
         "test_manager" | "client_cert" | "client_key" | "test_manager_client_secret" => Value::Null,
         "webhook_paths" => json!({"create_defect": ["/new"], "kpis": []}),
         "path" => json!(format!("/path-{}", random.below(15))),

@@ -1,7 +1,7 @@
 //! The transitions of the model. Each transition applies the rules of the protocol that concern it.
 
 use super::rules::Rule;
-use super::state::{Class, Decision, Record, Row, RowState, Run, Runner, State, WAIT_MAX};
+use super::state::{Class, Decision, Record, Row, RowState, Run, State, WAIT_MAX, Worker};
 
 /// The result of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,14 +50,14 @@ impl Protocol {
         !self.has_rule(Rule::Fence) || row.fence == fence
     }
 
-    /// Claims the row for the runner `i`, in one transaction. If the clock has stepped, the waits
+    /// Claims the row for the worker `i`, in one transaction. If the clock has stepped, the waits
     /// begin again before the claim. If `has_written`, the click has already sent a write, and so
     /// it only searches.
     pub(super) fn claim(&self, state: &mut State, i: usize, has_written: bool) {
         self.restart_waits(state);
         let row = &mut state.row;
         if row.state == RowState::Created {
-            state.runners[i] = Runner::Idle;
+            state.workers[i] = Worker::Idle;
             return;
         }
         if row.state == RowState::Sent {
@@ -72,7 +72,7 @@ impl Protocol {
             let skips_search =
                 !has_written && row.decision.is_some() && !self.has_rule(Rule::DecisionSearches);
             if !skips_search {
-                state.runners[i] = Runner::Searching { fence, has_written };
+                state.workers[i] = Worker::Searching { fence, has_written };
                 return;
             }
         }
@@ -110,7 +110,7 @@ impl Protocol {
     fn start_guest(&self, state: &mut State, i: usize, has_written: bool, fence: u8) {
         state.row.state = RowState::Intent;
         state.has_written_twice |= has_written;
-        state.runners[i] = Runner::Running(Run {
+        state.workers[i] = Worker::Running(Run {
             fence,
             class: None,
             last_class: None,
@@ -123,7 +123,7 @@ impl Protocol {
 
     /// Commits `sent`, because the guest asks the host to send a write.
     pub(super) fn mark_sent(&self, state: &mut State, i: usize, has_marker: bool) {
-        let Runner::Running(mut run) = state.runners[i] else { return };
+        let Worker::Running(mut run) = state.workers[i] else { return };
         let row = &mut state.row;
         let may_write = matches!(row.state, RowState::Intent | RowState::Sent);
         if self.has_rule(Rule::SentBeforeWrite) {
@@ -143,14 +143,14 @@ impl Protocol {
         }
         run.has_marker = has_marker;
         run.writes += 1;
-        state.runners[i] = Runner::Marked { run, is_lease_live: true };
+        state.workers[i] = Worker::Marked { run, is_lease_live: true };
     }
 
     /// Sends the write, if the lease has not ended.
     pub(super) fn send_write(&self, state: &mut State, i: usize) {
-        let Runner::Marked { run, is_lease_live } = state.runners[i] else { return };
+        let Worker::Marked { run, is_lease_live } = state.workers[i] else { return };
         if is_lease_live || !self.has_rule(Rule::LeaseBeforeBytes) {
-            state.runners[i] = Runner::AwaitingAnswer { run, age: 0 };
+            state.workers[i] = Worker::AwaitingAnswer { run, age: 0 };
             return;
         }
         // The write was not sent. If the run has marked no other write, the row returns to
@@ -159,12 +159,12 @@ impl Protocol {
         if run.writes == 1 && row.fence == run.fence && row.state == RowState::Sent {
             row.state = RowState::Intent;
         }
-        state.runners[i] = Runner::Running(Run { writes: 2, ..run });
+        state.workers[i] = Worker::Running(Run { writes: 2, ..run });
     }
 
     /// The tracker receives the write, and the run gets the answer.
     pub(super) fn receive_answer(&self, state: &mut State, i: usize, answer: Answer) {
-        let Runner::AwaitingAnswer { mut run, .. } = state.runners[i] else { return };
+        let Worker::AwaitingAnswer { mut run, .. } = state.workers[i] else { return };
         let record = Record {
             settings: run.settings,
             has_marker: run.has_marker,
@@ -189,14 +189,14 @@ impl Protocol {
             Answer::Created => Class::Acknowledged,
         });
         (run.class, run.last_class) = (run.class.max(class), class);
-        state.runners[i] = Runner::Running(run);
+        state.workers[i] = Worker::Running(run);
     }
 
     /// Ends the run. The guest returned a defect if `has_defect`, and otherwise an error.
     pub(super) fn finish_run(&self, state: &mut State, i: usize, has_defect: bool) {
-        let Runner::Running(run) = state.runners[i] else { return };
+        let Worker::Running(run) = state.workers[i] else { return };
         let row = &mut state.row;
-        state.runners[i] = Runner::Idle;
+        state.workers[i] = Worker::Idle;
         let has_fence = self.has_fence(row, run.fence);
         let may_adopt = !row.is_leased && matches!(row.state, RowState::InDoubt | RowState::Failed);
         if has_defect {
@@ -209,7 +209,7 @@ impl Protocol {
         let class = if self.has_rule(Rule::WorstClassKept) { run.class } else { run.last_class };
         let may_have_created = run.class > Some(Class::Refused);
         if may_have_created {
-            state.runners[i] = Runner::SearchAgain;
+            state.workers[i] = Worker::SearchAgain;
         }
         if !has_fence || !matches!(row.state, RowState::Intent | RowState::Sent) {
             return;
@@ -246,15 +246,15 @@ impl Protocol {
 
     /// Ends a search with this result.
     pub(super) fn end_search(&self, state: &mut State, i: usize, found: SearchResult) {
-        let Runner::Searching { fence, has_written } = state.runners[i] else { return };
-        state.runners[i] = if has_written { Runner::SearchAgain } else { Runner::Idle };
+        let Worker::Searching { fence, has_written } = state.workers[i] else { return };
+        state.workers[i] = if has_written { Worker::SearchAgain } else { Worker::Idle };
         if !self.has_fence(&state.row, fence) {
             return;
         }
         if found == SearchResult::Record {
             state.row.state = RowState::Created;
             state.row.is_leased = false;
-            state.runners[i] = Runner::Idle;
+            state.workers[i] = Worker::Idle;
             return;
         }
         let has_stepped = state.has_clock_stepped;

@@ -5,7 +5,7 @@
 pub(super) enum Rule {
     /// The state `sent` is committed before a write is sent to the tracker.
     SentBeforeWrite,
-    /// A run whose lease another runner took over can neither change the row nor mark a write as
+    /// A run whose lease another worker took over can neither change the row nor mark a write as
     /// sent.
     Fence,
     /// A write is sent only while the lease that the commit of `sent` checked has not ended.

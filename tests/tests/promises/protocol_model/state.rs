@@ -1,5 +1,5 @@
-//! The state of the model: the row of one failed test, two runners, the tracker, and how many
-//! clicks and faults may still happen. A runner works on one click at a time.
+//! The state of the model: the row of one failed test, two workers, the tracker, and how many
+//! clicks and faults may still happen. A worker works on one click at a time.
 //!
 //! Time is counted in units. The longest time of a run, the index delay and `in_doubt_s` are one
 //! unit each. An action that takes at most one unit has ended before a second unit has passed.
@@ -44,7 +44,7 @@ pub(super) enum Decision {
 pub(super) struct Row {
     pub(super) state: RowState,
     pub(super) fence: u8,
-    /// Whether a runner has the lease of the row.
+    /// Whether a worker has the lease of the row.
     pub(super) is_leased: bool,
     /// Whether a write was sent, in an earlier run or in this one.
     pub(super) has_written: bool,
@@ -85,14 +85,14 @@ pub(super) struct Run {
     pub(super) settings: u8,
 }
 
-/// What a runner does now. A runner is a click, or the sweep, that works on the row.
+/// What a worker does now. A worker is a click, or the sweep, that works on the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Runner {
+pub(super) enum Worker {
     Idle,
-    /// The click of this runner has sent a write. Next, the runner claims the row again, but only
+    /// The click of this worker has sent a write. Next, the worker claims the row again, but only
     /// to search. The sweep claims a row in the same way.
     SearchAgain,
-    /// The runner searches under this fence. `has_written`: whether its click has sent a write.
+    /// The worker searches under this fence. `has_written`: whether its click has sent a write.
     Searching {
         fence: u8,
         has_written: bool,
@@ -130,7 +130,7 @@ pub(super) struct Record {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct State {
     pub(super) row: Row,
-    pub(super) runners: [Runner; 2],
+    pub(super) workers: [Worker; 2],
     /// The records of the failed test in the tracker.
     pub(super) records: Vec<Record>,
     /// The records that the tracker may still create later, because their writes got no answer or
@@ -142,7 +142,7 @@ pub(super) struct State {
     pub(super) is_read_denied: bool,
     /// The current settings.
     pub(super) settings: u8,
-    /// Whether the clock has stepped, and no runner has noticed the step yet.
+    /// Whether the clock has stepped, and no worker has noticed the step yet.
     pub(super) has_clock_stepped: bool,
     /// Whether one click has sent writes in two runs.
     pub(super) has_written_twice: bool,
@@ -169,7 +169,7 @@ impl State {
                 has_doubt_ended: false,
                 decision: None,
             },
-            runners: [Runner::Idle; 2],
+            workers: [Worker::Idle; 2],
             records: Vec::new(),
             delayed: Vec::new(),
             has_other_defect,
@@ -185,13 +185,13 @@ impl State {
     /// Replaces each fence by 1 if it equals the row's fence, and by 0 if not. This loses nothing,
     /// because the model only compares a fence with the row's fence. Without the replacement, there
     /// would be infinitely many states. Also sorts the records, because their order has no effect.
-    pub(super) fn normalise_fences(&mut self) {
+    pub(super) fn normalise(&mut self) {
         let current = std::mem::replace(&mut self.row.fence, 1);
-        for runner in &mut self.runners {
-            if let Runner::Searching { fence, .. }
-            | Runner::Running(Run { fence, .. })
-            | Runner::Marked { run: Run { fence, .. }, .. }
-            | Runner::AwaitingAnswer { run: Run { fence, .. }, .. } = runner
+        for worker in &mut self.workers {
+            if let Worker::Searching { fence, .. }
+            | Worker::Running(Run { fence, .. })
+            | Worker::Marked { run: Run { fence, .. }, .. }
+            | Worker::AwaitingAnswer { run: Run { fence, .. }, .. } = worker
             {
                 *fence = u8::from(*fence == current);
             }
@@ -200,9 +200,9 @@ impl State {
         self.delayed.sort_unstable();
     }
 
-    /// Whether a runner works on the row now.
+    /// Whether a worker works on the row now.
     pub(super) fn is_in_progress(&self) -> bool {
-        self.runners.iter().any(|it| !matches!(it, Runner::Idle | Runner::SearchAgain))
+        self.workers.iter().any(|it| !matches!(it, Worker::Idle | Worker::SearchAgain))
     }
 
     /// Returns two bools: whether a search with these settings may find a record of the failed
@@ -226,7 +226,7 @@ impl State {
     /// Whether a unit of time may pass. Time may not pass if an action that takes at most one unit
     /// would then take longer.
     pub(super) fn may_time_pass(&self) -> bool {
-        let is_late = |runner: &Runner| matches!(runner, Runner::AwaitingAnswer { age: 1.., .. });
-        !self.runners.iter().any(is_late) && !self.delayed.iter().any(|record| record.time_flag)
+        let is_late = |worker: &Worker| matches!(worker, Worker::AwaitingAnswer { age: 1.., .. });
+        !self.workers.iter().any(is_late) && !self.delayed.iter().any(|record| record.time_flag)
     }
 }

@@ -84,7 +84,7 @@ impl DefectStore for SqlStore {
     async fn due_searches(
         &self,
         now: Timestamp,
-        run_ms: u64,
+        longest_run_ms: u64,
         rows_in_work: Vec<DefectId>,
         limits: DueLimits,
     ) -> Result<Vec<DueDefect>, StoreError> {
@@ -92,9 +92,9 @@ impl DefectStore for SqlStore {
         self.writer
             .run(Durable, move |db| {
                 if is_shared {
-                    doubts::interrupt_overdue_events(db, now, run_ms)?;
+                    doubts::interrupt_overdue_events(db, now, longest_run_ms)?;
                 }
-                doubts::due_searches(db, now, run_ms, rows_in_work, limits)
+                doubts::due_searches(db, now, longest_run_ms, rows_in_work, limits)
             })
             .await
     }
@@ -214,13 +214,13 @@ impl DefectStore for SqlStore {
         steps: &[FollowUpKind],
         by: &str,
         now: Timestamp,
-        run_ms: u64,
+        longest_run_ms: u64,
     ) -> Result<DefectRecord, StoreError> {
         let (decision, steps, by) = (decision.clone(), steps.to_vec(), by.to_owned());
         let decided = self
             .writer
             .run(Durable, move |db| {
-                decisions::decide(db, id, decision, by, now, run_ms)?;
+                decisions::decide(db, id, decision, by, now, longest_run_ms)?;
                 follow_up_rows::add(db, id, &steps, now)?;
                 defect_records::get(db, id)?.ok_or(StoreError::NotFound("defect"))
             })

@@ -26,10 +26,11 @@ impl FollowUpStore for SqlStore {
         id: DefectId,
         now: Timestamp,
         lease_until: Timestamp,
-        run_ms: u64,
+        longest_run_ms: u64,
     ) -> Result<Option<DueFollowUps>, StoreError> {
-        let claim =
-            move |db: &dyn Database| follow_up_rows::claim(db, id, now, lease_until, run_ms);
+        let claim = move |db: &dyn Database| {
+            follow_up_rows::claim(db, id, now, lease_until, longest_run_ms)
+        };
         self.writer.run(Durable, claim).await
     }
 

@@ -123,7 +123,7 @@ async fn a_create_and_its_event_cost_five_statements() {
         moves::store_outcome(db, granted, verdict, &[], event(), at(2)).unwrap();
     });
     let recorded = trace_statements(db, || {
-        let step = TimedStep { kind: TimedStepKind::Store, at_us: 7, us: 9 };
+        let step = TimedStep { kind: TimedStepKind::Store, at_us: 7, duration_us: 9 };
         let row =
             EventRow::new(created_event(connection), &step.into(), vec![create_run()]).unwrap();
         events::store(db, &[&row]).unwrap();

@@ -5,7 +5,7 @@ use tempfile::tempdir;
 use super::*;
 use crate::domain::{
     Call, Counts, Effect, Event, EventKind, EventSearch, LogLevel, LogLine, OutboundCall, Outcome,
-    OutcomeCode, Percentiles, RECORDED_EVENT_BYTES_MAX, ReceivedRequest, RunRecording, RunReport,
+    OutcomeCode, Percentiles, RECORDED_RUN_BYTES_MAX, ReceivedRequest, RunRecording, RunReport,
     RunTimes, Settings, TimedStep, TimedStepKind, TimedSteps, Usage,
 };
 use crate::store::sql::writer::Durability::Lazy;
@@ -78,7 +78,7 @@ fn a_run(call: Call) -> RunReport {
 async fn the_steps_of_an_event_are_stored_in_the_order_of_time() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
-    let step = |kind, at_us| TimedStep { kind, at_us, us: 7 };
+    let step = |kind, at_us| TimedStep { kind, at_us, duration_us: 7 };
     let (claim, stored) = (step(TimedStepKind::Claim, 10), step(TimedStepKind::Store, 900));
     let (second, late) = (step(TimedStepKind::Claim, 300), step(TimedStepKind::Store, 2_000));
     let event = an_event(1, Some(id), OutcomeCode::Created, 200);
@@ -424,7 +424,7 @@ async fn the_size_of_recordings_is_limited_for_each_event_and_for_all_events_tog
     let folder = tempdir().unwrap();
     let (store, connection) = store_with_connection(&folder).await;
     store.set_recording_until(connection, Some(at(9)), false).await.unwrap();
-    let half = "a".repeat(usize::try_from(RECORDED_EVENT_BYTES_MAX).unwrap());
+    let half = "a".repeat(usize::try_from(RECORDED_RUN_BYTES_MAX).unwrap());
     for number in [1, 2] {
         let id = EventId(Uuid::from_u128(number));
         store.record_event(an_event(number, Some(connection), OutcomeCode::Created, 200));
@@ -434,7 +434,7 @@ async fn the_size_of_recordings_is_limited_for_each_event_and_for_all_events_tog
         store.flush().await.unwrap();
         assert_eq!(store.recording(id).await.unwrap().len(), 1, "a second recording is too large");
     }
-    let limit = |db: &dyn Database| recordings::delete_excess(db, RECORDED_EVENT_BYTES_MAX + 1_000);
+    let limit = |db: &dyn Database| recordings::delete_excess(db, RECORDED_RUN_BYTES_MAX + 1_000);
     store.writer.run(Lazy, limit).await.unwrap();
     let count =
         async |number| store.recording(EventId(Uuid::from_u128(number))).await.unwrap().len();

@@ -9,7 +9,7 @@ use super::place::PlaceKind;
 
 /// The origins and secrets that a connector requires, described in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Demands {
+pub struct RequiredAccess {
     /// The origins to which the connector sends requests, as phrases such as
     /// `the address of the setting url`.
     pub origins: Vec<String>,
@@ -35,11 +35,11 @@ pub struct DeclaredValue {
 impl Manifest {
     /// Returns the origins to which the connector sends requests, and the place of each secret.
     #[must_use]
-    pub fn demands(&self) -> Demands {
-        let origins = self.schema.settings.iter().filter(|(_, setting)| setting.is_origin);
+    pub fn required_access(&self) -> RequiredAccess {
+        let origins = self.declared.settings.iter().filter(|(_, setting)| setting.is_origin);
         let mut origins: Vec<_> = origins.map(|(name, _)| self.describe_address(name)).collect();
         let mut secrets = Vec::new();
-        for (name, secret) in &self.schema.secrets {
+        for (name, secret) in &self.declared.secrets {
             let place = match &secret.place.kind {
                 PlaceKind::Fixed(place) => describe_place(place),
                 PlaceKind::BasicPassword { user_setting } => {
@@ -58,7 +58,7 @@ impl Manifest {
             let target = self.describe_address(&secret.place.origin_setting);
             secrets.push((name.clone(), format!("to {target} {place}")));
         }
-        Demands { origins, secrets }
+        RequiredAccess { origins, secrets }
     }
 
     /// Returns the settings and the secrets. Required settings and secrets come first.
@@ -82,10 +82,10 @@ impl Manifest {
                 has_choices: lookup.and_then(Value::as_bool).unwrap_or(false),
             }
         };
-        let settings = self.schema.settings.iter();
+        let settings = self.declared.settings.iter();
         let settings =
             settings.map(|(name, setting)| declared_value(name, setting.is_required, false));
-        let secrets = self.schema.secrets.iter();
+        let secrets = self.declared.secrets.iter();
         let secrets = secrets.map(|(name, secret)| declared_value(name, secret.is_required, true));
         let mut values: Vec<_> = settings.chain(secrets).collect();
         values.sort_by_key(|value| !value.is_required);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn demands_describe_each_origin_and_the_place_of_each_secret() {
+    fn the_required_access_contains_each_origin_and_the_place_of_each_secret() {
         let manifest = manifest_with_schema(
             &json!({"type": "object", "required": ["url", "key"], "properties": {
                 "url": {"type": "string", "jackfield:origin": true, "title": "Address"},
@@ -155,11 +155,11 @@ mod tests {
                     "in": "client-credentials", "tokenUrl": "site", "clientId": "client", "origin": "url"}},
             }}),
         );
-        let demands = manifest.demands();
+        let required_access = manifest.required_access();
         let sites =
             "the address of the setting `site` (one of https://a.example, https://b.example)";
         assert_eq!(
-            demands.origins,
+            required_access.origins,
             [
                 "https://api.example.com",
                 "the address of the setting `url`",
@@ -167,7 +167,7 @@ mod tests {
             ]
         );
         let place_of = |secret: &str| {
-            let found = demands.secrets.iter().find(|(name, _)| name == secret);
+            let found = required_access.secrets.iter().find(|(name, _)| name == secret);
             found.map(|(_, place)| place.as_str()).unwrap_or_default()
         };
         assert_eq!(place_of("key"), "to the address of the setting `url` in the header x-key");

@@ -20,7 +20,7 @@ const PYTHON_PANIC: &str = "Python function threw an unexpected exception";
 
 /// The cause of a failure, as the guest printed it. The text has one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum LastWords {
+pub(super) enum FailureCause {
     /// The guest threw this exception. The text also contains the place in the source, if the guest
     /// printed it.
     Threw(String),
@@ -49,7 +49,7 @@ impl StderrTail {
 
     /// Returns the redacted cause in one line. If the beginning of stderr was dropped, the first
     /// half of the stored text is used only to find secrets, because a secret may begin there.
-    pub(super) fn cause(&self, redact: impl Fn(String) -> String) -> Option<LastWords> {
+    pub(super) fn cause(&self, redact: impl Fn(String) -> String) -> Option<FailureCause> {
         let text = redact(String::from_utf8_lossy(&self.bytes).into_owned());
         let text = match self.is_beginning_dropped {
             true => {
@@ -64,7 +64,7 @@ impl StderrTail {
 
 /// Returns the last cause in a text. Redacts a JavaScript exception again after its escapes are
 /// removed, because an escape may hide a secret.
-fn find_cause(text: &str, redact: impl Fn(String) -> String) -> Option<LastWords> {
+fn find_cause(text: &str, redact: impl Fn(String) -> String) -> Option<FailureCause> {
     let lines = text.lines().map(str::trim_end);
     let mut lines: Vec<_> =
         lines.filter(|line| !line.is_empty() && !line.starts_with("note: ")).collect();
@@ -100,7 +100,7 @@ fn find_cause(text: &str, redact: impl Fn(String) -> String) -> Option<LastWords
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
         None => line,
     };
-    let kind = if is_exception { LastWords::Threw } else { LastWords::Printed };
+    let kind = if is_exception { FailureCause::Threw } else { FailureCause::Printed };
     (!line.is_empty()).then(|| kind(line))
 }
 
@@ -108,7 +108,7 @@ fn find_cause(text: &str, redact: impl Fn(String) -> String) -> Option<LastWords
 mod tests {
     use super::*;
 
-    fn last_words_of(text: &str) -> Option<LastWords> {
+    fn last_words_of(text: &str) -> Option<FailureCause> {
         let mut tail = StderrTail::default();
         tail.add(text.as_bytes());
         tail.cause(|text| text)
@@ -116,8 +116,8 @@ mod tests {
 
     fn cause_of(text: &str) -> Option<String> {
         last_words_of(text).map(|words| match words {
-            LastWords::Threw(cause) => format!("threw {cause}"),
-            LastWords::Printed(cause) => cause,
+            FailureCause::Threw(cause) => format!("threw {cause}"),
+            FailureCause::Printed(cause) => cause,
         })
     }
 
@@ -175,11 +175,11 @@ mod tests {
         assert_eq!(tail.cause(|text| text), None, "the rest of a cut line is shown");
         tail.add(b"\nthe end: s3cret");
         let redact = |text: String| text.replace("s3cret", "[secret]");
-        let printed = |text: &str| Some(LastWords::Printed(text.to_owned()));
+        let printed = |text: &str| Some(FailureCause::Printed(text.to_owned()));
         assert_eq!(tail.cause(redact), printed("the end: [secret]"));
         let escaped = "panicked at x: Exception { message: Some(\"k\\\"ey\") }";
         tail.add(escaped.as_bytes());
-        let threw = LastWords::Threw("[secret]".to_owned());
+        let threw = FailureCause::Threw("[secret]".to_owned());
         assert_eq!(tail.cause(|text| text.replace("k\"ey", "[secret]")), Some(threw));
     }
 }

@@ -11,9 +11,9 @@ use crate::secret::{Secret, TokenHash};
 /// verifier are derived from this value, so the server stores none of the three, and none of the
 /// three reveals another.
 #[derive(Debug, Clone)]
-pub struct Login(Secret);
+pub struct SignIn(Secret);
 
-impl Login {
+impl SignIn {
     /// Begins a sign-in.
     #[must_use]
     pub fn fresh() -> Self {
@@ -77,8 +77,8 @@ mod tests {
 
     #[test]
     fn each_sign_in_has_its_own_state_and_nonce_and_a_verifier_of_valid_length() {
-        let (one, other) = (Login::fresh(), Login::fresh());
-        let continued = Login::from_cookie(one.cookie().clone());
+        let (one, other) = (SignIn::fresh(), SignIn::fresh());
+        let continued = SignIn::from_cookie(one.cookie().clone());
         assert!(one.is_state(&continued.state()) && one.is_nonce(&continued.nonce()));
         assert!(!one.is_state(&other.state()) && !one.is_nonce(&other.nonce()));
         assert!(!one.is_state(&one.nonce()) && !one.is_state(""));
