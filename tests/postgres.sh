@@ -12,7 +12,8 @@
 #   postgres.sh query FOLDER PORT SQL
 #                                   prints the rows of a statement, with | between the columns
 #
-# The server listens on ADDRESS (127.0.0.1) and on a Unix socket in the folder. Root runs it as the user `postgres`.
+# The server listens on ADDRESS (default 127.0.0.1) and on a Unix socket in the folder. If root runs
+# this script, the server runs as the user `postgres`.
 set -eu
 
 action=$1

@@ -54,7 +54,7 @@ export function user() {
 /** Quotes a text for WIQL. @param {string} text */
 export const quoted = (text) => `'${text.replaceAll("'", "''")}'`;
 
-/** Returns the ids of the work items that a query finds. If they are more than 20,000, Azure DevOps refuses the query.
+/** Returns the ids of the work items that a query finds. If there are more than 20,000, Azure DevOps refuses the query.
  * @type {(condition: string, more?: { order?: string, top?: number }) => number[]} */
 export function query(condition, { order = '', top } = {}) {
   const path = `${project()}/_apis/wit/wiql`;

@@ -36,7 +36,10 @@ const TITLE_CHARS_MAX = 255;
 const TEXT_CHARS_MAX = 100_000;
 const NEWEST = 50;
 
-/** Returns the operations that set the fields and attach the files of the report, and a line for each one that failed. */
+/**
+ * Returns the operations that set the fields and attach the files of the report. Also returns a
+ * line of HTML for each field that does not exist, and for each file that could not be uploaded.
+ */
 function reported() {
   const [wanted, operations] = [report.fields(), /** @type {Operation[]} */ ([])];
   const known = wanted.length > 0 ? list(`${typePath()}/fields`) : [];
@@ -159,7 +162,7 @@ export const followUp = {
       return { defect: defect(item), open: isOpen(item) };
     } catch (error) {
       if (/** @type {any} */ (error).status !== 404) throw error;
-      user(); // The work item is deleted, or the token is wrong. Then this request fails.
+      user(); // Fails if the token is wrong. Otherwise the work item no longer exists.
       return undefined;
     }
   },
@@ -189,7 +192,7 @@ export const followUp = {
     const wanted = given()['reopen-state'];
     const state = wanted ?? states().find(({ category }) => category === 'Proposed')?.name;
     if (!state)
-      fail('rejected', `the type ${given().type} has no state to open it again`, { setting: 'reopen-state' });
+      fail('rejected', `the type ${given().type} has no state that opens a work item again`, { setting: 'reopen-state' });
     patch(itemPath(key), 'patch', [set('System.State', state)]);
   },
 

@@ -90,9 +90,9 @@ export const defects: typeof Defects = {
       body,
       ...members,
     });
-    // If the user may not push, GitHub ignores the labels without an error.
+    // If the user is not allowed to push, GitHub ignores the labels without an error.
     const lost = given().labels.filter((label) => !labelsOf(issue).includes(label));
-    if (lost.length > 0) console.warn(`GitHub did not set the labels ${lost.join(', ')}: may the user push?`);
+    if (lost.length > 0) console.warn(`GitHub did not set the labels ${lost.join(', ')}: is the user allowed to push?`);
     return defect(issue);
   },
 
@@ -144,7 +144,7 @@ export const followUp: typeof FollowUp = {
     } catch (error) {
       const { status } = error as { status?: number };
       if (status !== 404 && status !== 410) throw error;
-      github.get(repository(), '/id'); // The issue is deleted, or the token is wrong. Then this request fails.
+      github.get(repository(), '/id'); // Fails if the token is wrong. Otherwise the issue no longer exists.
       return undefined;
     }
   },

@@ -46,9 +46,9 @@ export const github = tracker({
 });
 
 /**
- * Fails if a rate limit refuses the request. If it is the primary limit, the answer has the status 403 or 429, zero remaining
- * requests, and the time when the limit ends. If it is a secondary limit, the answer may only have a message. Then GitHub
- * requires a wait of at least one minute.
+ * Fails if a rate limit refuses the request. If it is the primary limit, the answer has the status
+ * 403 or 429, zero remaining requests, and the time when the limit ends. If it is a secondary limit,
+ * the answer may have only a message that says so. Then GitHub requires a wait of at least one minute.
  */
 function rateLimited({ status, headers, text }: Response, answered: string): void {
   const header = (name: string) => headers.find(([key]) => key === name)?.[1];
@@ -90,7 +90,7 @@ export function defect(issue: Issue): Defects.Defect {
   };
 }
 
-/** Requests a list. Another answer than a list is an error. */
+/** Requests a list. An answer that is not a list is an error. */
 export function list<T>(path: string, query: Record<string, string | number>): T[] {
   const items = github.get(path, '', query);
   return Array.isArray(items)

@@ -194,7 +194,7 @@ func State(key string) (*follow_up.Current, error) {
 	}
 	found, err := complete(jackfield.Get[issue](gitlab, path, "", nil))
 	if jackfield.IsNotFound(err) {
-		_, err = user() // The issue is deleted, or the token is wrong. Then this request fails.
+		_, err = user() // Fails if the token is wrong. Otherwise the issue no longer exists.
 		return nil, err
 	}
 	return &follow_up.Current{Defect: found.defect(), Open: found.State == "opened"}, err

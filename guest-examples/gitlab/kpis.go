@@ -6,7 +6,8 @@ import (
 	"connector/jackfield"
 )
 
-// statistics returns the numbers of open and of closed issues that have all these labels, separated by commas.
+// statistics returns the numbers of open and of closed issues that have all these labels. The
+// parameter contains the labels, separated by commas. If it is empty, all issues are counted.
 func statistics(labels string) (counts struct{ Opened, Closed *uint32 }, err error) {
 	query := jackfield.Pairs{{"labels", labels}, {"scope", "all"}}
 	counts, err = jackfield.Get[struct{ Opened, Closed *uint32 }](

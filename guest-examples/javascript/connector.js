@@ -11,7 +11,7 @@ import * as report from 'jackfield:connector/report@0.1.0';
 
 const namesProperty = (title, value) =>
   ({ type: 'array', items: { type: 'string' }, title, default: value,
-    description: 'Names of priorities. None are counted if it is empty.' });
+    description: 'Names of priorities. If the list is empty, no issue is counted.' });
 const SCHEMA = {
   type: 'object', required: ['url', 'project', 'api-key'], additionalProperties: false,
   properties: {
@@ -20,15 +20,16 @@ const SCHEMA = {
     project: { type: 'string', pattern: '^[a-z0-9_-]+$', title: 'Project',
       description: 'Identifier of the project, as shown in its address: /projects/IDENTIFIER.' },
     tracker: { type: 'string', title: 'Tracker',
-      description: 'Name of the tracker of new and of counted issues. If not set: the first, and all.' },
+      description: 'Name of the tracker of new issues. Only its issues are counted. If not set, new '
+        + 'issues have the first tracker of the project, and all issues are counted.' },
     priority: { type: 'string', title: 'Priority',
       description: 'Name of the priority of new issues. If not set, Redmine chooses it.' },
     'critical-priorities': namesProperty('Critical priorities', ['Urgent', 'Immediate']),
     'moderate-priorities': namesProperty('Moderate priorities', ['High']),
     'marker-field': { type: ['integer', 'string'], title: 'Marker field',
-      description: 'Id of a custom field for the marker. If not set, it is in the description.' },
+      description: 'Id of a custom field for the marker. If not set, the marker is in the description.' },
     markup: { type: 'string', enum: ['textile', 'markdown'], default: 'textile', title: 'Text formatting',
-      description: 'As in Administration, Settings, General. For CommonMark Markdown: markdown.' },
+      description: 'As in Administration, Settings, General. For CommonMark Markdown, choose markdown.' },
     'api-key': { title: 'API key', description: 'Shown on the user\'s page "My account".',
       type: 'string', minLength: 1, writeOnly: true,
       'jackfield:place': { in: 'header', name: 'X-Redmine-API-Key' } },
@@ -76,7 +77,10 @@ const json = (value) => ({ tag: 'json', val: JSON.stringify(value) }); // leaves
 const currentUser = () => get('/users/current.json', 'user');
 const priorities = () => get('/enumerations/issue_priorities.json', 'issue_priorities');
 const project = (part) => get(`/projects/${settings().project}.json`, 'project', ['include', part])[part];
-/** A project only lists the custom fields that were added to it. Each issue contains those for all projects. */
+/**
+ * A project lists only the custom fields that were added to it. Issues also contain the custom
+ * fields for all projects.
+ */
 const customFields = () => [...project('issue_custom_fields'),
   ...get('/issues.json', 'issues', ['status_id', '*'], ['sort', 'id:desc'], ['limit', 25])
     .flatMap((issue) => issue.custom_fields ?? [])];
@@ -174,7 +178,7 @@ export const followUp = {
       return { defect: defect(issue), open: !issue.status.is_closed };
     } catch (error) {
       if (error.status !== 404) throw error;
-      currentUser(); // The issue is deleted, or the key is wrong. Then this request fails.
+      currentUser(); // Fails if the key is wrong. Otherwise the issue no longer exists.
       return undefined;
     }
   },

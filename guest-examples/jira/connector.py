@@ -91,7 +91,7 @@ class FollowUp(exports.FollowUp):
         except Err as failed:
             if not is_not_found(failed):
                 raise
-            user()  # The issue is deleted, or the credentials are wrong. Then this request fails.
+            user()  # Fails if the credentials are wrong. Otherwise the issue no longer exists.
             return None
         return Current(defect(issue), not is_done(part(issue, "/fields/status")))
 

@@ -89,7 +89,8 @@ def update(key, issue): exchange(http.Method.PUT, f"/issues/{key}.json", (), bod
 def priorities(): return get("/enumerations/issue_priorities.json", "issue_priorities")
 
 def custom_fields():
-    """A project only lists the custom fields that were added to it. Each issue contains those for all projects."""
+    """A project lists only the custom fields that were added to it. Issues also contain the custom
+    fields for all projects."""
     newest = get("/issues.json", "issues", ("status_id", "*"), ("sort", "id:desc"), ("limit", 25))
     return project("issue_custom_fields") + [it for issue in newest for it in issue.get("custom_fields", ())]
 
@@ -191,7 +192,7 @@ class FollowUp(exports.FollowUp):
     def state(self, key):
         answer = exchange(http.Method.GET, f"/issues/{key}.json", may_be_gone=True)
         if answer is None:
-            user()  # The issue is deleted, or the key is wrong. Then this request fails.
+            user()  # Fails if the key is wrong. Otherwise the issue no longer exists.
             return None
         issue = member(answer, "issue")
         return exports.follow_up.Current(defect(issue), not issue["status"].get("is_closed"))

@@ -216,7 +216,7 @@ static Result<bool> is_active(const std::string& id) {
 Result<std::optional<Current>> exports::jackfield::connector::follow_up::State(wit::string key) {
   const auto ticket = RT.get(ticket_path(key.get_view()), "");
   if (!ticket && is_not_found(ticket.error())) {
-    TRY(custom_fields());  // The ticket is deleted, or the token is wrong. Then this request fails.
+    TRY(custom_fields());  // Fails if the token is wrong. Otherwise the ticket no longer exists.
     return std::nullopt;
   }
   const json found = TRY(ticket);

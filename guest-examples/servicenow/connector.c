@@ -208,7 +208,7 @@ bool exports_jackfield_connector_follow_up_state(
     ret->val.open = !is_closed(record);
     ret->val.defect = defect(record);
   } else {
-    user();  // The record is deleted, or the credentials are wrong. Then this request fails.
+    user();  // Fails if the credentials are wrong. Otherwise the record no longer exists.
   }
   return finish(error);
 }
@@ -275,7 +275,7 @@ bool exports_jackfield_connector_follow_up_attached(
   yyjson_val *file, *files = get("/api/now/attachment", "/result", PAIRS({"sysparm_query", condition},
       {"sysparm_fields", "file_name"}, {"sysparm_limit", format("%d", LIMIT)}));
   ret->len = yyjson_arr_size(files);
-  if (ret->len == LIMIT) fail(UNAVAILABLE, NULL, "ServiceNow has more than %d files of it", LIMIT - 1);
+  if (ret->len == LIMIT) fail(UNAVAILABLE, NULL, "the record has more than %d files", LIMIT - 1);
   ret->ptr = calloc(ret->len + 1, sizeof *ret->ptr);
   size_t n, count;
   yyjson_arr_foreach(files, n, count, file) ret->ptr[n] = string(needed(file, "/file_name"));

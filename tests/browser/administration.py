@@ -36,7 +36,7 @@ def look_up(window):
 
 
 def senders(window):
-    """Senders must sign. After a change of the key, the old key is accepted, too."""
+    """Senders must sign their requests. After a change of the key, the old key is accepted, too."""
     sign_in(window)
     window.click("link", "Connections")
     window.click("link", "qa")
@@ -127,7 +127,7 @@ def audit(window):
     window.page.get_by_text("No entries").wait_for()
 
 
-# Reads attributes, because the fields of a form can hide its properties.
+# Reads attributes, because a field of a form hides the property of the form that has the same name.
 LINKS = """(all) => all.map((it) => new URL(
   it.getAttribute("href") ?? it.getAttribute("src") ?? it.getAttribute("action"), location.href).href)"""
 

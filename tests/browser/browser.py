@@ -1,7 +1,7 @@
 """A person's browser: Chromium with the checks that every page must pass.
 
 Each page is checked in light and dark colours, and with a width of 1280 and 375 pixels: axe-core finds no
-violation, nothing scrolls sideways, and the page with its files has at most 150 KB.
+violation, and the page is not wider than the window. The page with its files has at most 150 KB.
 """
 
 import os

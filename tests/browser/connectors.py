@@ -4,7 +4,7 @@ import os
 
 from browser import expect, sign_in
 
-# The files that the test made: two versions of a script, and one that is broken.
+# The folder with the files that the test made: scripts, and `broken.js`, which is not a script.
 FILES = os.environ.get("FILES", "")
 
 

@@ -84,7 +84,7 @@ def scenario(window):
 
 
 def without_scripts(window):
-    """Prints the fixture that the console downloads."""
+    """Replays an event in a browser that runs no scripts. Prints the downloaded fixture."""
     sign_in(window)
     open_create(window)
     window.click("link", "Replay")

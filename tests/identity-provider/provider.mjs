@@ -1,5 +1,6 @@
-// An OpenID Connect provider for tests. The header `x-person` of the browser says who signs in there, instead of a
-// password. Prints its issuer when it is ready. Arguments: redirect address, and how the client authenticates.
+// An OpenID Connect provider for tests. The header `x-person` of a request names the person who signs
+// in. No password is needed. Prints its issuer when it is ready. Arguments: the redirect address, and
+// how the client authenticates.
 import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
 
@@ -28,7 +29,7 @@ server.listen(0, '127.0.0.1', () => {
       claims: () => ({ sub: id, email: `${id}@example.com`, groups: GROUPS[id] }),
     }),
     interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
-    // Nobody is asked for consent.
+    // The provider asks no person for consent.
     loadExistingGrant: async ({ oidc }) => {
       const grant = new oidc.provider.Grant({ clientId: oidc.client.clientId, accountId: oidc.session.accountId });
       grant.addOIDCScope('openid email profile');

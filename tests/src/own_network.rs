@@ -63,7 +63,7 @@ impl NameServer {
     /// Starts a name server on port 53.
     ///
     /// # Panics
-    /// If this port cannot be used, as usual outside of the namespace.
+    /// If this port cannot be used. Outside of the namespace, it usually cannot.
     #[must_use]
     pub fn start() -> Self {
         let socket = UdpSocket::bind("127.0.0.1:53").expect("the port of name servers");

@@ -131,7 +131,7 @@ struct ServerState {
     connection_count: usize,
     /// How many connections the client reset, or closed within a body of known length.
     truncated_count: usize,
-    /// Whether the server has been dropped, so that it must stop.
+    /// Whether the [`ScriptedServer`] was dropped, so that its listening thread must end.
     is_closed: bool,
 }
 

@@ -50,7 +50,7 @@ impl Strace {
     /// Kills the process when it makes this system call, before the kernel executes the call.
     ///
     /// # Panics
-    /// If strace is missing or may not attach (another user, Yama's `ptrace_scope`).
+    /// If strace is missing or is not allowed to attach (another user, Yama's `ptrace_scope`).
     #[must_use]
     #[track_caller]
     pub fn kill_at(process: u32, point: &KillPoint) -> Self {
@@ -62,7 +62,7 @@ impl Strace {
     /// had become read-only.
     ///
     /// # Panics
-    /// If strace is missing or may not attach.
+    /// If strace is missing or is not allowed to attach.
     #[must_use]
     #[track_caller]
     pub fn make_read_only(process: u32, files: &[PathBuf]) -> Self {
@@ -73,7 +73,7 @@ impl Strace {
     /// Delays each sync to the disk by `delay`.
     ///
     /// # Panics
-    /// If strace is missing or may not attach.
+    /// If strace is missing or is not allowed to attach.
     #[must_use]
     #[track_caller]
     pub fn delay_syncs(process: u32, delay: Duration) -> Self {

@@ -14,10 +14,10 @@ use lexopt::{Arg, Parser, ValueExt as _};
 /// The Debian packages for the tests. Redmine and Request Tracker are real trackers. strace shows
 /// the host's system calls or makes them fail. valgrind counts instructions. With iproute2, a test
 /// has its own network. libfaketime sets the clock of a process. openssl runs TLS servers with
-/// certificates like those of companies. curl is a client for HTTP/2 and TLS. systemd checks its
-/// unit files. Prometheus scrapes the server, and its promtool checks the alerts. nginx, HAProxy
-/// and Caddy are the reverse proxies of docs/operator.md. PostgreSQL is the second database engine
-/// of the store, and PgBouncer is a connection pool for PostgreSQL.
+/// certificates like those of companies. curl is a client for HTTP/2 and TLS. systemd checks
+/// Jackfield's unit files. Prometheus scrapes the server, and its promtool checks the alerts.
+/// nginx, HAProxy and Caddy are the reverse proxies of docs/operator.md. PostgreSQL is the second
+/// database engine of the store, and PgBouncer is a connection pool for PostgreSQL.
 const DEBIAN_PACKAGES: [&str; 19] = [
     "redmine",
     "redmine-sqlite",

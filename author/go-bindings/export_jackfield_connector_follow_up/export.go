@@ -13,7 +13,8 @@ type failure = jackfield_connector_model.Error
 type current = wit_types.Option[jackfield_connector_follow_up.Current]
 type done = wit_types.Result[wit_types.Unit, failure]
 
-// State returns none if the author's function returns nil. Then the defect no longer exists in the tracker.
+// State returns none if the author's function returns nil without an error. The author's function
+// returns nil if the defect no longer exists in the tracker.
 func State(key string) wit_types.Result[current, failure] {
 	found, err := connector.State(key)
 	if found == nil {

@@ -10,8 +10,9 @@ import (
 
 type result[T any] = wit_types.Result[T, jackfield_connector_model.Error]
 
-// Of returns the value or, if err is not nil, the error. An error with the method Contract is returned with
-// the code of that method's result. Any other error is returned with the code `internal`.
+// Of returns the value or, if err is not nil, the error. If err has the method Contract, the
+// returned error has the code, the setting and the wait of that method's result. Any other error has
+// the code `internal`.
 func Of[T any](value T, err error) result[T] {
 	if err == nil {
 		return wit_types.Ok[T, jackfield_connector_model.Error](value)
@@ -28,7 +29,7 @@ func Of[T any](value T, err error) result[T] {
 	return wit_types.Err[T](failure)
 }
 
-// Done converts the return value of a function that only returns an error.
+// Done converts the return value of a function that returns only an error.
 func Done(err error) result[wit_types.Unit] {
 	return Of(wit_types.Unit{}, err)
 }

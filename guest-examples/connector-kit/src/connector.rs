@@ -23,16 +23,16 @@ pub trait Connector {
     const HOMEPAGE: Option<&'static str> = None;
     /// The JSON Schema of the settings.
     const SCHEMA: &'static str;
-    /// How long the tracker's search may not find a new record. `None` means that the tracker has
-    /// no search.
+    /// The index delay: how long the tracker's search may miss a new record. 0 means that it finds
+    /// the record immediately, and `None` means that the tracker has no search.
     const INDEX_DELAY_SECONDS: Option<u32>;
 
     /// Checks the settings and the credentials with the tracker. Returns a sentence about what it
     /// reached.
     fn check(settings: Self::Settings) -> Result<String, Error>;
 
-    /// Lists the possible values of one setting. Receives no other settings, because they may still
-    /// be missing.
+    /// Lists the possible values of one setting. Receives no settings, because required settings
+    /// may still be missing.
     fn choices(setting: &str, _search: &str) -> Result<plugin::ChoicesPage, Error> {
         Err(Error::unsupported("this setting has no list of values").with_setting(setting))
     }

@@ -1,5 +1,4 @@
-//! Creates the errors of the contract. Also converts an answer that refuses a request to such an
-//! error.
+//! Creates the errors of the contract, also from an answer that refuses a request.
 
 use serde_json::Value;
 
@@ -54,7 +53,8 @@ impl From<HttpError> for Error {
     }
 }
 
-/// Converts an answer that refuses a request to an error. The error says what to do.
+/// Creates the error for an answer that refuses a request. The message contains the tracker's
+/// reasons and, for the statuses 401, 403 and 404, what to check.
 pub(crate) fn refusal_error(tracker: &Tracker, path: &str, response: &Response) -> Error {
     let Response { status, .. } = *response;
     let text = response.text.as_deref().unwrap_or_default().trim();

@@ -60,7 +60,8 @@ pub fn ids_of(
     Ok(ids.collect::<Result<Vec<_>, Error>>()?.join(separator))
 }
 
-/// Converts all records that a setting can name to the list of the setting's possible values.
+/// Returns the list of a setting's possible values. `records` are all records that the setting can
+/// name.
 pub fn to_choices(records: Vec<NamedRecord>) -> ChoicesPage {
     let choices = records.into_iter().map(|it| Choice { value: it.name.clone(), label: it.name });
     ChoicesPage { choices: choices.collect(), more: false }

@@ -23,8 +23,8 @@ pub struct Tracker<'a> {
     /// contain them.
     pub secret: &'a str,
     /// The JSON pointer of the reasons in an answer that refuses a request, such as "/errors". The
-    /// reasons are a text or a list of texts. If the answer is not JSON, its whole text is the
-    /// reason.
+    /// reasons are a text or a list of texts. If the answer is plain text, the beginning of this
+    /// text is the reason.
     pub reasons: &'a str,
 }
 

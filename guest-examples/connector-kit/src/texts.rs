@@ -7,7 +7,7 @@ use crate::bindings::jackfield::connector::model::Error;
 use crate::bindings::jackfield::connector::{log, report};
 use crate::named::NamedRecord;
 
-/// The fields of the report, sorted by the way in which the tracker stores them.
+/// The fields of the report, in groups: the tracker stores the fields of each group in another way.
 #[derive(Default)]
 pub struct SortedFields {
     /// The fields that the tracker identifies by a number, with their values.
@@ -33,8 +33,8 @@ pub fn read_fields(
         match custom_fields.iter().find(|field| field.is_called(&name)) {
             Some(field) => fields.custom.push((field.id, value)),
             None if members.contains(&name.as_str()) => fields.members.push((name, value)),
-            // A tracker may not list all of its fields. So a number is used even if the list does
-            // not contain it.
+            // Some trackers do not list all of their fields. So a number is used even if the list
+            // does not contain it.
             None if name.parse::<u64>().is_ok_and(|id| id > 0) => {
                 fields.custom.extend(name.parse().map(|id| (id, value)));
             }

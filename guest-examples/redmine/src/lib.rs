@@ -27,8 +27,8 @@ impl Connector for Redmine {
     // Redmine searches its database directly, so the search finds a new issue immediately.
     const INDEX_DELAY_SECONDS: Option<u32> = Some(0);
 
-    /// Checks every setting, so that a person notices a mistake now, and not when the first test
-    /// fails.
+    /// Checks each setting that names something in Redmine, so that a person notices a mistake now,
+    /// and not when the first test fails.
     fn check(settings: Settings) -> Result<String, Error> {
         let (user, project) = (current_user()?, settings.fetch_project_member::<String>("name")?);
         let _ = (settings.tracker_id()?, settings.priority_id()?, settings.counted_priorities()?);
@@ -61,7 +61,7 @@ impl Connector for Redmine {
             REDMINE.post("/issues.json").json(json!({"issue": issue})).fetch("/issue")?;
         // The issue exists now, so a missing marker is not an error, but a warning in the event.
         if !issue.contains_marker(marker, &settings) {
-            warn("Redmine did not store the marker: may the user edit the field `marker-field`?");
+            warn("Redmine did not store the marker: is the user allowed to edit the marker field?");
         }
         Ok(issue.into_defect(&settings))
     }

@@ -27,7 +27,7 @@ impl Settings {
         request.query("include", member).fetch(&format!("/project/{member}"))
     }
 
-    /// Requests the custom fields. A project only lists the custom fields that were added to it.
+    /// Requests the custom fields. A project lists only the custom fields that were added to it.
     /// The custom fields for all projects are read from the newest issues.
     pub fn fetch_custom_fields(&self) -> Result<Vec<NamedRecord>, Error> {
         let newest = REDMINE.get("/issues.json").query("status_id", "*").query("sort", "id:desc");

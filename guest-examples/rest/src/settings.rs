@@ -1,5 +1,5 @@
-//! Reads the connection's settings by their names. They have no type of their own, because nearly
-//! all of them are optional texts.
+//! Reads the connection's settings by their names. There is no struct with a field for each
+//! setting, because nearly all settings are optional texts.
 
 use jackfield_connector_kit::*;
 use serde::Deserialize;
@@ -91,6 +91,6 @@ impl Settings {
 
 /// Returns the error for a function that needs a setting without a value.
 fn not_set_error(name: &str) -> Error {
-    Error::unsupported(format!("the setting `{name}` describes this, and it is not set"))
+    Error::unsupported(format!("cannot do this, because the setting `{name}` has no value"))
         .with_setting(name)
 }

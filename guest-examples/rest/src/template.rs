@@ -63,7 +63,9 @@ impl Values {
                 return Err(Error::rejected(format!("`}}}}` is missing after {before:?}")));
             };
             let Value::String(value) = self.get(name)? else {
-                let why = format!("{{{{{name}}}}} is not a text: it must be a whole value");
+                let why = format!(
+                    "{{{{{name}}}}} is not a text, so it must be a whole value of the body"
+                );
                 return Err(Error::rejected(why));
             };
             filled += before;

@@ -34,7 +34,7 @@ void exports_jackfield_connector_plugin_describe(exports_jackfield_connector_plu
       .version = string("0.1.0"),
       .summary = string("Creates, finds and counts issues of a small tracker."),
       .settings = string(SCHEMA),
-      .index_delay_seconds = {true, 0},  // for so many seconds, the search may not find a new issue
+      .index_delay_seconds = {true, 0},  // for how many seconds the search may miss a new issue
   };
 }
 
@@ -45,7 +45,7 @@ bool exports_jackfield_connector_plugin_check(connector_string_t *ret, error_t *
   return finish(error);
 }
 
-// Reads the report first, and sends the only write last. So no issue exists if a step fails.
+// Reads the report, then sends the only write. So no issue exists if an earlier step fails.
 bool exports_jackfield_connector_defects_create(jackfield_connector_model_failed_test_t *,
     connector_string_t *marker, defect_t *ret, error_t *error) {
   yyjson_mut_doc *body = object();

@@ -88,7 +88,7 @@ yyjson_mut_doc *object(void) {
 yyjson_val *part(yyjson_val *answer, const char *path) {
   yyjson_val *found = yyjson_ptr_get(answer, path);
   if (found && !yyjson_is_null(found)) return found;
-  fail(UNAVAILABLE, NULL, "the tracker's answer has no %s; is its address right?", path);
+  fail(UNAVAILABLE, NULL, "the tracker's answer has no %s; is the address right?", path);
   return NULL;
 }
 
@@ -191,8 +191,8 @@ static const char *joined(const char *words, const char *more) {
   return more ? format("%s%s%s", words, *words ? "; " : "", more) : words;
 }
 
-// Returns the tracker's reasons for a refusal. They are a text, a list of texts or an object of texts. If
-// the answer is not JSON, its text is the reason.
+// Returns the tracker's reasons for a refusal. They are a text, a list of texts or an object of
+// texts. If the answer is plain text, the beginning of this text is the reason.
 static const char *words_of(yyjson_val *answer, const char *plain) {
   if (!answer) return *plain == '<' ? "" : format("%.*s", PLAIN_BYTES_MAX, plain);
   yyjson_val *found = yyjson_ptr_get(answer, TRACKER.reasons), *name, *word;
@@ -204,7 +204,7 @@ static const char *words_of(yyjson_val *answer, const char *plain) {
   return words;
 }
 
-// Converts an answer that refuses a request to an error. The error says what to do.
+// Makes the error for an answer that refuses a request. It says what to check for 401, 403 and 404.
 static void refuse(
     const jackfield_connector_http_response_t *response, bool is_page, const char *answered) {
   const uint16_t status = response->status;

@@ -43,7 +43,7 @@ Manifest exports::jackfield::connector::plugin::Describe() {
       .summary = text("Creates, finds and counts issues of a small tracker."),
       .homepage = {},
       .settings = text(SCHEMA),
-      .index_delay_seconds = 0,  // for so many seconds, the search may not find a new issue
+      .index_delay_seconds = 0,  // for how many seconds the search may miss a new issue
   };
 }
 
@@ -57,7 +57,7 @@ Result<ChoicesPage> exports::jackfield::connector::plugin::Choices(wit::string s
   return fail(ErrorCode::kUnsupported, setting.to_string() + " has no list of values");
 }
 
-// Reads the report first, and sends the only write last. So no issue exists if a step fails.
+// Reads the report, then sends the only write. So no issue exists if an earlier step fails.
 Result<Defect> exports::jackfield::connector::defects::Create(FailedTest, wit::string marker) {
   const auto description = TRY(report::Description("markdown", 16'000, marker.get_view()));
   const json issue = {{"description", description.get_view()},

@@ -61,8 +61,8 @@ std::optional<uint32_t> seconds_until(std::string_view wait, std::string_view an
   return static_cast<uint32_t>(std::max<time_t>(0, *until - *now));
 }
 
-// Returns the tracker's reasons for a refusal. They are a text or a list of texts. If the answer is not JSON,
-// its text is the reason.
+// Returns the tracker's reasons for a refusal. They are a text or a list of texts. If the answer is
+// plain text, the beginning of this text is the reason.
 std::string words_of(const json& answer, std::string_view plain, std::string_view path) {
   if (answer.is_discarded()) {
     return plain.starts_with('<') ? "" : std::string(plain.substr(0, PLAIN_BYTES_MAX));
@@ -77,7 +77,7 @@ std::string words_of(const json& answer, std::string_view plain, std::string_vie
   return words;
 }
 
-// Converts an answer that refuses a request to an error. The error says what to do.
+// Makes the error for an answer that refuses a request. It says what to check for 401, 403 and 404.
 Error refused(const Tracker& tracker, const http::Response& response, const std::string& answered) {
   const auto status = response.status;
   const auto error = [](ErrorCode code, std::string_view message, std::string_view setting = {}) {
@@ -145,7 +145,7 @@ json settings(std::string_view schema) {
 template <>
 Result<json> part<json>(const json& answer, std::string_view path) {
   if (const json* found = at(answer, path)) return *found;
-  const auto why = "the tracker's answer has no " + std::string(path) + "; is its address right?";
+  const auto why = "the tracker's answer has no " + std::string(path) + "; is the address right?";
   return fail(ErrorCode::kUnavailable, why);
 }
 

@@ -51,7 +51,7 @@ export function settings(schema) {
  * @returns {any}
  */
 export function part(answer, path) {
-  return at(answer, path) ?? fail('unavailable', `the tracker's answer has no ${path}; is its address right?`);
+  return at(answer, path) ?? fail('unavailable', `the tracker's answer has no ${path}; is the address right?`);
 }
 
 /** @type {(answer: any, path: string) => any} */
@@ -90,7 +90,7 @@ export function idOf(records, name, setting) {
  * @param {string} names.secret The name of the setting that contains the credentials.
  * @param {string | ((refusal: any) => string[])} names.reasons The path of the reasons in a refusal, such as
  *   "/errors", or a function that returns the reasons. The reasons are a text or a list of texts. If a
- *   refusal is not JSON, its text is the reason.
+ *   refusal is plain text, the beginning of this text is the reason.
  * @param {Record<string, string>} [names.headers] The headers of each request.
  * @param {(response: import('jackfield:connector/http@0.1.0').Response, answered: string) => void} [names.inspect]
  *   A function that is called with each answer. It must fail if the answer refuses the request in a way

@@ -45,7 +45,7 @@ func Describe() jackfield.Manifest {
 	return jackfield.Manifest{
 		Name: "Sample tracker", Version: "0.1.0", Settings: schema,
 		Summary:           "Creates, finds and counts issues of a small tracker.",
-		IndexDelaySeconds: jackfield.Some(uint32(0)), // for so many seconds, the search may not find a new issue
+		IndexDelaySeconds: jackfield.Some(uint32(0)), // for how many seconds the search may miss a new issue
 	}
 }
 
@@ -55,7 +55,7 @@ func Check() (string, error) {
 	return fmt.Sprintf("reached as %s, %d open issues", name, counts.Open), cmp.Or(err, failed)
 }
 
-// Create reads the report first, and sends the only write last. So no issue exists if a step fails.
+// Create reads the report, then sends the only write. So no issue exists if an earlier step fails.
 func Create(_ jackfield.FailedTest, marker string) (jackfield.Defect, error) {
 	description, err := report.Description("markdown", 16_000, marker)
 	if err != nil {

@@ -45,7 +45,7 @@ def defect(issue: dict) -> Defect:
 class Plugin(exports.Plugin):
     def describe(self) -> Manifest:
         summary = "Creates, finds and counts issues of a small tracker."
-        # The last value is for how many seconds the tracker's search may not find a new issue.
+        # The last value says for how many seconds the tracker's search may miss a new issue.
         return Manifest("Sample tracker", "0.1.0", summary, None, SCHEMA, 0)
 
     def check(self) -> str:
@@ -57,7 +57,7 @@ class Plugin(exports.Plugin):
 
 class Defects(exports.Defects):
     def create(self, test: FailedTest, marker: str) -> Defect:
-        """Reads the report first, and sends the only write last. So no issue exists if a step fails."""
+        """Reads the report, then sends the only write. So no issue exists if an earlier step fails."""
         issue = {
             "description": report.description("markdown", 16_000, marker),
             "project_id": given()["project"],

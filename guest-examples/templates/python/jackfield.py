@@ -22,8 +22,9 @@ NOT_FOUND = ". It does not exist, or the user of the credentials cannot see it"
 
 
 def is_not_found(failed: Err) -> bool:
-    """Whether the tracker answered with the status 404. An error of the contract must have exactly the
-    class `Err`: an exception of a derived class ends the run."""
+    """Whether the tracker answered with the status 404. The message is read, because an error of the
+    contract has no status. An error must have exactly the class `Err`: an exception of a derived
+    class ends the run."""
     return failed.value.code == ErrorCode.REJECTED and NOT_FOUND in failed.value.message
 
 
@@ -43,7 +44,7 @@ def part(answer: Any, path: str) -> Any:
     the answer is not that of the expected tracker then."""
     found = _at(answer, path)
     if found is None:
-        why = f"the tracker's answer has no {path}; is its address right?"
+        why = f"the tracker's answer has no {path}; is the address right?"
         raise error(ErrorCode.UNAVAILABLE, why)
     return found
 
@@ -78,7 +79,7 @@ class Tracker:
         """`name` is the name of the tracker. `address` and `secret` are the names of the settings that
         contain its address and the credentials. Error messages contain these names. `reasons` is the
         path of the reasons in a refusal, such as "/errors", or a function that returns the reasons.
-        If a refusal is not JSON, its text is the reason."""
+        If a refusal is plain text, the beginning of this text is the reason."""
         self.name, self.address, self.secret, self.reasons = name, address, secret, reasons
 
     def get(self, path: str, wanted: str, **query: Any) -> Any:

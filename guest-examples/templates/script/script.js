@@ -16,8 +16,8 @@ const schema = {
       description: 'Address of the tracker\'s start page, for example https://tracker.example.com.' },
     project: { type: 'string', pattern: '^[a-z0-9_-]+$', title: 'Project', description: 'Identifier of the project.' },
     critical: { type: 'array', items: { type: 'string' }, default: ['Urgent', 'Immediate'], minItems: 1,
-      title: 'Critical priorities', description: 'Their open issues count as critical; the others as moderate.' },
-    'api-key': { type: 'string', minLength: 4, writeOnly: true, title: 'API key', description: 'Of a user who may create issues.',
+      title: 'Critical priorities', description: 'Open issues of these priorities count as critical; all other open issues as moderate.' },
+    'api-key': { type: 'string', minLength: 4, writeOnly: true, title: 'API key', description: 'Key of a user who may create issues.',
       'jackfield:place': { in: 'header', name: 'X-Redmine-API-Key' } },
   },
 };
@@ -70,7 +70,7 @@ export const plugin = {
 
 /** @type {typeof import('jackfield:connector/defects@0.1.0')} */
 export const defects = {
-  /** Reads the report first, and sends the only write last. So no issue exists if a step fails. */
+  /** Reads the report, then sends the only write. So no issue exists if an earlier step fails. */
   create(_test, marker) {
     const issue = { description: description('markdown', 16000, marker), project_id: settings().project, subject: title(255) };
     return defect(ask('post', '/issues.json', 'issue', {}, { issue }));

@@ -37,7 +37,7 @@ export const plugin: typeof Plugin = {
     version: '0.1.0',
     summary: 'Creates, finds and counts issues of a small tracker.',
     settings: JSON.stringify(schema),
-    indexDelaySeconds: 0, // for so many seconds, the search may not find a new issue
+    indexDelaySeconds: 0, // for how many seconds the search may miss a new issue
   }),
 
   check: () => `reached as ${user()}, ${kpis.count('').open} open issues`,
@@ -46,7 +46,7 @@ export const plugin: typeof Plugin = {
 };
 
 export const defects: typeof Defects = {
-  /** Reads the report first, and sends the only write last. So no issue exists if a step fails. */
+  /** Reads the report, then sends the only write. So no issue exists if an earlier step fails. */
   create(_test, marker) {
     const issue = {
       description: report.description('markdown', 16000, marker),

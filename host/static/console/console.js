@@ -20,7 +20,7 @@ document.addEventListener("click", async (event) => {
   }
 });
 
-// The Enter key in a search looks up; otherwise it would send the form.
+// The Enter key in a search field starts the look-up. By default, it would send the form.
 document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && event.target.matches(".search input")) {
     event.preventDefault();
@@ -43,8 +43,10 @@ function takeChoice(choice) {
   field.focus();
 }
 
-// A refused request of a part of a page is shown in its place. A live part waits while text
-// in it is marked: replacing it would take the mark away. (htmx keeps the focus, by ids.)
+// If the server refuses a request of a part of a page, its answer replaces this part. (By default,
+// htmx does not show an answer with a status from 400.) A part that updates itself is not replaced
+// while text in it is selected, because that would remove the selection. (htmx keeps the focus, by
+// ids.)
 document.addEventListener("htmx:beforeSwap", (event) => {
   const part = event.detail.target;
   if (part.matches("[hx-trigger^='every ']") && isMarked(part)) {

@@ -33,7 +33,8 @@ fuzz_target!(|input: &[u8]| {
 
 fn load_config(file: &str, variables: &str) -> Result<Config, ConfigError> {
     let path = FOLDER.path().join("jackfield.toml");
-    // Some file systems flush a file that replaces another file. They do not flush a new file.
+    // Some file systems flush a file that replaces another file, which is slow. They do not flush a
+    // new file.
     let _ = std::fs::remove_file(&path);
     std::fs::write(&path, file).expect("the file is written");
     let variables = variables.lines().filter_map(|line| line.split_once('='));

@@ -86,6 +86,6 @@ fn check_grants(manifest: &Manifest, settings: &Settings, secrets: &[String]) {
         }
     }
     // Each secret has a place in a request. The host would never send a secret without a place, and
-    // no error would tell this to anybody.
+    // no error would say so.
     assert!(secrets.iter().all(|name| grants.secrets.contains_key(name)), "{secrets:?}");
 }

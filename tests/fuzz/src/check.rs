@@ -52,7 +52,8 @@ impl Fixture {
 /// complete, and an error is a short text.
 pub fn check(component: &[u8]) -> CheckResult {
     let fixture = &*FIXTURE;
-    // Some file systems flush a file that replaces another file. They do not flush a new file.
+    // Some file systems flush a file that replaces another file, which is slow. They do not flush a
+    // new file.
     let _ = std::fs::remove_file(fixture.file());
     std::fs::write(fixture.file(), component).expect("the input is written");
     let checked = run_to_completion(fixture.loader.check(&fixture.file()));

@@ -68,7 +68,8 @@ func Try[T any](result wit_types.Result[T, jackfield_connector_model.Error]) (va
 	return result.Ok(), nil
 }
 
-// refused converts an answer that refuses a request to an error. The error says what to do.
+// refused makes the error for an answer that refuses a request. It says what to check for 401, 403
+// and 404.
 func (it Tracker) refused(response jackfield_connector_http.Response, answered string) *Failure {
 	status, location := response.Status, header(response, "location")
 	failure := Fail(Rejected, "%s", answered)

@@ -11,7 +11,7 @@ import (
 	"wit_component/jackfield_connector_http"
 )
 
-// plainBytesMax is how many bytes an error quotes of a refusal that is not JSON.
+// plainBytesMax is the maximum number of bytes that an error quotes of a refusal in plain text.
 const plainBytesMax = 300
 
 // Tracker is a tracker with a JSON API, and the names that error messages contain. The paths of requests are
@@ -51,7 +51,7 @@ func Part[T any](answer json.RawMessage, path string, err error) (part T, _ erro
 	}
 	found := at(answer, path)
 	if found == nil {
-		return part, Fail(Unavailable, "the tracker's answer has no %s; is its address right?", path)
+		return part, Fail(Unavailable, "the tracker's answer has no %s; is the address right?", path)
 	}
 	if err := json.Unmarshal(found, &part); err != nil {
 		return part, Fail(Unavailable, "%s of the tracker's answer is not as expected: %v", path, err)
@@ -74,7 +74,7 @@ func at(answer json.RawMessage, path string) json.RawMessage {
 }
 
 // Request sends a request, and returns the JSON answer. An answer with another status than 2xx is an error. For
-// an answer without a body, it returns an empty message.
+// an answer without a body, it returns an empty json.RawMessage.
 func (it Tracker) Request(method jackfield_connector_http.Method, path string, more More) (json.RawMessage, error) {
 	response, err := send(method, path, more)
 	if err != nil {

@@ -38,7 +38,7 @@ impl Connector for SampleTracker {
         Ok(format!("reached as {}, {} open issues", user()?, Self::count(settings, "")?.open))
     }
 
-    /// Reads the report first, and sends the only write last. So no issue exists if a step fails.
+    /// Reads the report, then sends the only write. So no issue exists if an earlier step fails.
     fn create(settings: Settings, _test: FailedTest, marker: &str) -> Result<Defect, Error> {
         let body = json!({"issue": {"project_id": settings.project,
             "description": report::description("markdown", 16_000, Some(marker))?,

@@ -4,7 +4,8 @@
 //! missed goal is not an error.
 //!
 //! The code calls two kinds of other servers by short names. The native handler is an axum handler
-//! without a sandbox and without a store. Peers are servers that other projects made.
+//! without a sandbox and without a store. Peers are servers with the software of other projects,
+//! such as fastify. The type `servers::Peer` starts both kinds.
 
 mod calls;
 mod chart;

@@ -10,7 +10,7 @@ import (
 	"unsafe"
 )
 
-// Changed: maximum size of the heap, bytes, without a garbage collection.
+// Changed: the bindings collect garbage only if the heap has more than this number of bytes.
 const heapBytesMax = 32 << 20
 
 type Handle struct {
