@@ -1,6 +1,6 @@
 //! Embeds files of the repository in the program, so that an author needs no checkout of the
 //! repository. The files are the templates, the examples, the Rust library `connector-kit`, the
-//! parts of Go's bindings, and the contract in `wit/`.
+//! parts of Go's bindings, and the contract `wit/connector.wit`.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ const EMBEDDED_PATHS: [&str; 15] = [
     "guest-examples/rest",
     "guest-examples/script-runner/prelude.js",
     "guest-examples/templates",
-    "wit",
+    "wit/connector.wit",
 ];
 /// The names of generated files and folders, which are not embedded.
 const GENERATED_NAMES: [&str; 4] = [".build", "__pycache__", "node_modules", "target"];

@@ -25,7 +25,7 @@ use steps::Steps;
 
 /// The result of a build.
 #[derive(Debug)]
-pub enum Built {
+pub enum BuildResult {
     /// A component that is not published yet.
     Component(Component),
     /// The path of a script, which needs no build.
@@ -52,10 +52,10 @@ pub fn build(
     folder: &Path,
     shared_tools: Option<&Path>,
     on_step: &mut dyn FnMut(&Step),
-) -> Result<Built, AuthorError> {
+) -> Result<BuildResult, AuthorError> {
     let project = Project::open(folder)?;
     if project.language == Language::Script {
-        return Ok(Built::Script(project.connector_file()));
+        return Ok(BuildResult::Script(project.connector_file()));
     }
     let build_folder = project.build_folder();
     fs::create_dir_all(&build_folder).map_err(AuthorError::disk_error("create", &build_folder))?;
@@ -70,7 +70,10 @@ pub fn build(
         Language::Go => go::build(&project, shared_tools, &file, &mut steps)?,
         Language::Script => {}
     }
-    Ok(Built::Component(Component { built_file: file, published_file: project.connector_file() }))
+    Ok(BuildResult::Component(Component {
+        built_file: file,
+        published_file: project.connector_file(),
+    }))
 }
 
 impl Component {

@@ -12,7 +12,7 @@ mod new;
 mod project;
 mod template;
 
-pub use build::{Built, Component, Step, build};
+pub use build::{BuildResult, Component, Step, build};
 pub use error::AuthorError;
 pub use language::{Engine, Example, Language};
 pub use new::new;

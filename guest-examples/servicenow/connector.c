@@ -81,12 +81,14 @@ static yyjson_val *found(const char *number) {
   return record;
 }
 
-// Returns the sys_id of the record with this number.
-static const char *sys_id(const char *number) {
+// Returns the record with this number. If there is none, ends the call with the error `rejected`.
+static yyjson_val *existing(const char *number) {
   yyjson_val *record = found(number);
   if (!record) fail(REJECTED, NULL, "ServiceNow has no %s, or the user cannot see it", number);
-  return needed(record, "/sys_id/value");
+  return record;
 }
+
+static const char *sys_id(const char *number) { return needed(existing(number), "/sys_id/value"); }
 
 // Sets the fields of the report. Returns the names of the fields that the answer must contain.
 static const char *set_fields(yyjson_mut_doc *body) {
@@ -139,8 +141,8 @@ bool exports_jackfield_connector_defects_create(jackfield_connector_model_failed
   yyjson_mut_obj_add_str(body, record, "urgency", setting_text("urgency"));
   yyjson_mut_obj_add_str(body, record, "impact", setting_text("impact"));
   const char *category = setting_text("category"), *group = setting_text("assignment-group");
-  if (category) yyjson_mut_obj_add_str(body, record, "category", category);
-  if (group) yyjson_mut_obj_add_str(body, record, "assignment_group", group);
+  if (*category) yyjson_mut_obj_add_str(body, record, "category", category);
+  if (*group) yyjson_mut_obj_add_str(body, record, "assignment_group", group);
   const char *names = set_fields(body);
   yyjson_val *created = part(request((struct request){
       .method = JACKFIELD_CONNECTOR_HTTP_METHOD_POST,
@@ -241,8 +243,7 @@ bool exports_jackfield_connector_follow_up_find_comment(
 }
 
 bool exports_jackfield_connector_follow_up_reopen(connector_string_t *key, error_t *error) {
-  yyjson_val *record = found(chars(*key));
-  if (is_closed(record)) change(chars(*key), "state", setting_text("reopen-state"));
+  if (is_closed(existing(chars(*key)))) change(chars(*key), "state", setting_text("reopen-state"));
   return finish(error);
 }
 

@@ -7,9 +7,9 @@
 //! tracker, in the database, and in `/proc`.
 
 mod answer;
-mod cable;
 mod clicks;
 mod connector_folder;
+mod cuttable_relay;
 mod database;
 mod evidence;
 mod gate;
@@ -41,9 +41,9 @@ pub mod wasm;
 mod wire;
 
 pub use answer::{Answer, Client};
-pub use cable::Cable;
 pub use clicks::{Click, failed_test};
 pub use connector_folder::{ConnectorFolder, EndedCommand};
+pub use cuttable_relay::CuttableRelay;
 pub use database::{age_counts, defect_states, with_database};
 pub use evidence::{Evidence, EvidenceFile, webhook_body};
 pub use gate::Gate;

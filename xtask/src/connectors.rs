@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use jackfield_author::{AuthorError, Built, Engine, Example as ProjectExample};
+use jackfield_author::{AuthorError, BuildResult, Engine, Example as ProjectExample};
 use lexopt::{Arg, Parser, ValueExt as _};
 
 use crate::step::{cargo_command, program_command, run_program, run_step};
@@ -58,7 +58,13 @@ pub(crate) fn build(workspace: &Workspace, examples: &[Example]) -> anyhow::Resu
         let name = example.name();
         let plugin = workspace.plugins_folder().join(format!("{name}.wasm"));
         let hash_file = workspace.guest_target_folder().join(format!("{name}.inputs"));
-        let shared = ["wit", "guest-examples/connector-kit", "guest-examples/templates"];
+        let shared = [
+            "wit",
+            "author/go-bindings",
+            "guest-examples/connector-kit",
+            "guest-examples/script-runner",
+            "guest-examples/templates",
+        ];
         let shared = shared.map(|folder| workspace.root.join(folder));
         let hash = hash_folders(&[&[example.folder(workspace)], &shared[..]].concat())?;
         if plugin.exists() && fs::read_to_string(&hash_file).is_ok_and(|built| built == hash) {
@@ -163,8 +169,8 @@ pub(crate) fn build_project(
     let folder = create_project(parent)?;
     let tools = workspace.target.join("cache/jackfield/tools");
     match jackfield_author::build(&folder, Some(&tools), &mut |_| ())? {
-        Built::Component(component) => Ok(component.publish()?),
-        Built::Script(script) => Ok(script),
+        BuildResult::Component(component) => Ok(component.publish()?),
+        BuildResult::Script(script) => Ok(script),
     }
 }
 

@@ -52,7 +52,8 @@ pub(super) const GO: Tool = Tool {
     program: "go",
     version_arguments: &["version"],
     oldest_version: (1, 27),
-    fix: "install Go 1.27 or later, or Python 3.10 or later with venv and pip, which install it \
+    fix: "install Go 1.27 or later, or Python 3.10 or later with venv and pip, with \
+          which `jackfield build` installs Go \
           (Debian: `apt install python3 python3-venv`)",
 };
 

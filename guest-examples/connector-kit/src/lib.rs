@@ -46,7 +46,7 @@ pub use named::{NamedRecord, id_of, ids_of, optional_id, read_named_records, to_
 pub use request::{Request, Tracker, items, member_texts, page_address, percent_encoded};
 pub use serde_json::{Value, json};
 pub use settings::{Number, TextList, read_settings};
-pub use texts::{SortedFields, find_attachment, read_fields, upload_attachments, warn};
+pub use texts::{GroupedFields, find_attachment, read_fields, upload_attachments, warn};
 
 /// Exports a type as the connector.
 #[macro_export]

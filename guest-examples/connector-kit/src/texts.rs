@@ -9,7 +9,7 @@ use crate::named::NamedRecord;
 
 /// The fields of the report, in groups: the tracker stores the fields of each group in another way.
 #[derive(Default)]
-pub struct SortedFields {
+pub struct GroupedFields {
     /// The fields that the tracker identifies by a number, with their values.
     pub custom: Vec<(u64, Value)>,
     /// The fields that are members of the record itself, with their values.
@@ -25,8 +25,8 @@ pub struct SortedFields {
 pub fn read_fields(
     members: &[&str],
     read_custom_fields: impl FnOnce() -> Result<Vec<NamedRecord>, Error>,
-) -> Result<SortedFields, Error> {
-    let (report_fields, mut fields) = (report::fields(), SortedFields::default());
+) -> Result<GroupedFields, Error> {
+    let (report_fields, mut fields) = (report::fields(), GroupedFields::default());
     let custom_fields = if report_fields.is_empty() { Vec::new() } else { read_custom_fields()? };
     for report::Field { name, value } in report_fields {
         let value = Value::from(value);

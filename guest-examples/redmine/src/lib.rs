@@ -61,7 +61,9 @@ impl Connector for Redmine {
             REDMINE.post("/issues.json").json(json!({"issue": issue})).fetch("/issue")?;
         // The issue exists now, so a missing marker is not an error, but a warning in the event.
         if !issue.contains_marker(marker, &settings) {
-            warn("Redmine did not store the marker: is the user allowed to edit the marker field?");
+            let place =
+                if settings.marker_field.is_some() { "marker field" } else { "description" };
+            warn(&format!("Redmine did not store the marker: may the user edit the {place}?"));
         }
         Ok(issue.into_defect(&settings))
     }

@@ -8,7 +8,7 @@ use serde_json::Map;
 use crate::template::RequestTemplate;
 
 /// The names of the settings that [`Settings::check`] parses. Each of them describes a request.
-const REQUEST_SETTINGS: [&str; 12] = [
+const REQUEST_SETTINGS: [&str; 13] = [
     "check-request",
     "create-request",
     "find-request",
@@ -21,6 +21,7 @@ const REQUEST_SETTINGS: [&str; 12] = [
     "comments-request",
     "reopen-request",
     "attachments-request",
+    "attach-request",
 ];
 
 /// The connection's settings, which `settings.schema.json` describes.

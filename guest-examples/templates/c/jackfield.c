@@ -193,7 +193,7 @@ static const char *joined(const char *words, const char *more) {
 
 // Returns the tracker's reasons for a refusal. They are a text, a list of texts or an object of
 // texts. If the answer is plain text, the beginning of this text is the reason.
-static const char *words_of(yyjson_val *answer, const char *plain) {
+static const char *reasons_of(yyjson_val *answer, const char *plain) {
   if (!answer) return *plain == '<' ? "" : format("%.*s", PLAIN_BYTES_MAX, plain);
   yyjson_val *found = yyjson_ptr_get(answer, TRACKER.reasons), *name, *word;
   if (yyjson_is_str(found)) return yyjson_get_str(found);
@@ -265,7 +265,7 @@ yyjson_val *request(struct request request) {
     }
     return answer;
   }
-  const char *words = words_of(answer, plain);
+  const char *words = reasons_of(answer, plain);
   if (*words) answered = format("%s: %s", answered, words);
   refuse(&response, *plain == '<', answered);
   return NULL;

@@ -63,7 +63,7 @@ std::optional<uint32_t> seconds_until(std::string_view wait, std::string_view an
 
 // Returns the tracker's reasons for a refusal. They are a text or a list of texts. If the answer is
 // plain text, the beginning of this text is the reason.
-std::string words_of(const json& answer, std::string_view plain, std::string_view path) {
+std::string reasons_of(const json& answer, std::string_view plain, std::string_view path) {
   if (answer.is_discarded()) {
     return plain.starts_with('<') ? "" : std::string(plain.substr(0, PLAIN_BYTES_MAX));
   }
@@ -231,7 +231,7 @@ Result<json> Tracker::request(http::Method method, std::string_view path, More m
     const auto why = answered + ", but not with JSON; is this the address of " + name + "?";
     return fail(ErrorCode::kUnavailable, why, address);
   }
-  const std::string words = words_of(answer, plain, this->reasons);
+  const std::string words = reasons_of(answer, plain, this->reasons);
   return std::unexpected(
       refused(*this, response, words.empty() ? answered : answered + ": " + words));
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use jackfield_author::{AuthorError, Built, Component, Engine, Example, Language, Step};
+use jackfield_author::{AuthorError, BuildResult, Component, Engine, Example, Language, Step};
 use serde::Serialize;
 
 use crate::app::CheckedFile;
@@ -113,11 +113,11 @@ impl NewArguments {
 impl BuildArguments {
     pub(super) fn run(self, output: Output) -> anyhow::Result<()> {
         match build(&self.folder)? {
-            Built::Component(component) => {
+            BuildResult::Component(component) => {
                 let report = publish(component, self.config.as_deref())?;
                 output.print_record(&report);
             }
-            Built::Script(file) => {
+            BuildResult::Script(file) => {
                 let file = file.display();
                 let sentence =
                     format!("{file} is a script, which needs no build: copy it to plugins/");
@@ -130,7 +130,7 @@ impl BuildArguments {
 
 /// Builds a project. Tools from PyPI are installed in the user's cache folder, or in the project if
 /// the cache folder is not known.
-pub(super) fn build(folder: &Path) -> Result<Built, AuthorError> {
+pub(super) fn build(folder: &Path) -> Result<BuildResult, AuthorError> {
     let tools = user_cache_folder().map(|cache| cache.join("tools"));
     jackfield_author::build(folder, tools.as_deref(), &mut print_step)
 }

@@ -16,7 +16,7 @@ document.addEventListener("click", async (event) => {
   const choice = event.target.closest("[data-choice]");
   if (choice) {
     event.preventDefault();
-    takeChoice(choice);
+    insertChoice(choice);
   }
 });
 
@@ -29,7 +29,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 // Puts a listed value into its field: as the value, or as another line of a list.
-function takeChoice(choice) {
+function insertChoice(choice) {
   const lookup = choice.closest("[data-lookup]");
   const field = lookup.querySelector("input, textarea");
   const value = choice.dataset.choice;
@@ -49,7 +49,7 @@ function takeChoice(choice) {
 // ids.)
 document.addEventListener("htmx:beforeSwap", (event) => {
   const part = event.detail.target;
-  if (part.matches("[hx-trigger^='every ']") && isMarked(part)) {
+  if (part.matches("[hx-trigger^='every ']") && hasSelection(part)) {
     event.detail.shouldSwap = false;
     return;
   }
@@ -58,7 +58,7 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   }
 });
 
-function isMarked(part) {
+function hasSelection(part) {
   const marked = document.getSelection();
   return !marked.isCollapsed && marked.containsNode(part, true);
 }

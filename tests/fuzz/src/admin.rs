@@ -25,7 +25,7 @@ use crate::{CONNECTOR, run_to_completion};
 const ADMIN_TOKEN: &str = "the-token-of-the-fuzzed-admin";
 /// A period that is longer than the usual time for which a target is fuzzed. So a background task
 /// with this period usually does not run again after the start.
-const NEVER_MS: u64 = 3_600_000;
+const LONG_PERIOD_MS: u64 = 3_600_000;
 /// Time between two checks whether the connector is ready.
 const READINESS_POLL_PERIOD: Duration = Duration::from_millis(10);
 
@@ -121,8 +121,8 @@ async fn start_app(folder: &Path) -> App {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)).into(),
         data: folder.join("data"),
         plugins,
-        rescan_ms: NEVER_MS,
-        sweep_ms: NEVER_MS,
+        rescan_ms: LONG_PERIOD_MS,
+        sweep_ms: LONG_PERIOD_MS,
         ..Config::default()
     };
     let lock = DataLock::acquire(&config.data_folder(), Duration::ZERO).await.expect("the lock");

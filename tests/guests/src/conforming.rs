@@ -18,7 +18,7 @@ use crate::{
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Mistake {
     /// The connector has no mistake.
-    Nothing,
+    NoMistake,
     /// A setting has no description.
     DescribesItself,
     /// `check` always returns an error.

@@ -8,7 +8,7 @@ mod crash_after_claim;
 use std::time::{Duration, Instant};
 
 use jackfield_tests::{
-    Answer, Cable, Connection, Gate, Guest, Postgres, RedmineConnection, Reply, Request,
+    Answer, Connection, CuttableRelay, Gate, Guest, Postgres, RedmineConnection, Reply, Request,
     ScriptedServer, Setup, TestHost, failed_test, wait_for,
 };
 use serde_json::{Value, json};
@@ -224,9 +224,9 @@ fn after_a_kill_another_server_finds_the_defect_without_a_click() {
 #[test]
 fn a_server_that_is_cut_off_stops_its_guests_and_another_server_creates_the_defect() {
     let postgres = Postgres::start();
-    let cable = Cable::to_port(postgres.port());
+    let relay = CuttableRelay::to_port(postgres.port());
     let cut_off_setup = postgres
-        .server_setup_at(cable.port())
+        .server_setup_at(relay.port())
         .config(&short_times(RARE_SWEEPS_MS))
         .guests(["calls"]);
     let (a, b) = (cut_off_setup.start(), setup_with_guests(&postgres).start());
@@ -238,7 +238,7 @@ fn a_server_that_is_cut_off_stops_its_guests_and_another_server_creates_the_defe
     let gate = tracker.hold_requests(|_| true);
     let stopped = a.create_in_background(&connection, &test);
     gate.await_held(1);
-    cable.cut();
+    relay.cut();
     let detail = a.await_readiness(503).problem(503, "store-unavailable");
     assert!(detail.contains("database") || detail.contains("store"), "{detail}");
     assert_eq!(a.anonymous().get("/healthz").status, 200);
@@ -250,7 +250,7 @@ fn a_server_that_is_cut_off_stops_its_guests_and_another_server_creates_the_defe
     assert!([503, 504].contains(&stopped.status), "the run was not stopped: {stopped:?}");
     let stopped_event = stopped.event();
 
-    cable.restore();
+    relay.restore();
     a.await_readiness(200);
     wait_for("an answer of the server that was cut off", 30, || {
         let answer = a.create(&connection, &test);

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::thread;
 
 use jackfield_tests::{
-    Answer, Cable, Connection, Guest, Postgres, Reply, ScriptedServer, Setup, TestHost,
+    Answer, Connection, CuttableRelay, Guest, Postgres, Reply, ScriptedServer, Setup, TestHost,
     failed_test, wait_for,
 };
 use serde_json::{Value, json};
@@ -400,20 +400,20 @@ fn a_consent_at_one_server_takes_effect_at_all_servers_and_a_new_server_has_the_
 #[test]
 fn a_change_during_a_database_outage_reaches_the_other_servers_later() {
     let postgres = Postgres::start();
-    let cable = Cable::to_port(postgres.port());
+    let relay = CuttableRelay::to_port(postgres.port());
     let short_times = "store_statement_s = 1\nstore_connect_s = 1";
-    let a = postgres.server_setup_at(cable.port()).config(short_times).start();
+    let a = postgres.server_setup_at(relay.port()).config(short_times).start();
     let b = postgres.server_setup().start();
     upload(&b, &guest_with_build(1)).assert_status(201);
     await_version(&a, &guest_with_build(1), SHARE_AND_COMPILE_MAX_S);
-    cable.cut();
+    relay.cut();
     a.install("c", &guest_with_build(2));
     // The page of one connector needs the database, but the list does not.
     wait_for("the version to serve", SHARE_AND_COMPILE_MAX_S, || {
         let listed = a.admin().get("/connectors").expect(200);
         (listed["connectors"][0]["sha256"] == guest_with_build(2).sha256()).then_some(())
     });
-    cable.restore();
+    relay.restore();
     await_version(&b, &guest_with_build(2), SHARE_AND_COMPILE_MAX_S);
 }
 

@@ -93,7 +93,7 @@ func (it Tracker) Request(method jackfield_connector_http.Method, path string, m
 	}
 	words := text[:min(len(text), plainBytesMax)]
 	if isJSON {
-		words = wordsOf(at(answer, it.Reasons))
+		words = reasonsOf(at(answer, it.Reasons))
 	} else if isPage(text) {
 		words = ""
 	}
@@ -103,8 +103,8 @@ func (it Tracker) Request(method jackfield_connector_http.Method, path string, m
 	return nil, it.refused(response, answered)
 }
 
-// wordsOf joins the tracker's reasons for a refusal. They are a text, or the texts of a list or an object.
-func wordsOf(found json.RawMessage) string {
+// reasonsOf joins the tracker's reasons for a refusal. They are a text, or the texts of a list or an object.
+func reasonsOf(found json.RawMessage) string {
 	var value any
 	_ = json.Unmarshal(found, &value)
 	return strings.Join(texts(value), "; ")

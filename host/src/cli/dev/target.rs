@@ -62,11 +62,11 @@ impl Target {
 /// Builds a project, and returns its connector's file. Checks the file if it is a component.
 #[cfg(feature = "author")]
 fn build_project(folder: &Path) -> anyhow::Result<PathBuf> {
-    use jackfield_author::Built;
+    use jackfield_author::BuildResult;
 
     match crate::cli::author::build(folder)? {
-        Built::Component(component) => Ok(crate::cli::author::publish(component, None)?.file),
-        Built::Script(file) => Ok(file),
+        BuildResult::Component(component) => Ok(crate::cli::author::publish(component, None)?.file),
+        BuildResult::Script(file) => Ok(file),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use jackfield_tests::{Cable, Postgres, Reply, TestHost, wait_for};
+use jackfield_tests::{CuttableRelay, Postgres, Reply, TestHost, wait_for};
 use serde_json::json;
 
 use super::{CHANGE_MAX_S, RARE_SWEEPS_MS, add_connection, only_number, start_tracker};
@@ -82,22 +82,22 @@ fn one_server_requests_counts_from_the_tracker_and_the_others_answer_with_the_sa
 #[test]
 fn counts_that_arrive_during_a_database_outage_are_answered_and_stored_later() {
     let postgres = Postgres::start();
-    let cable = Cable::to_port(postgres.port());
+    let relay = CuttableRelay::to_port(postgres.port());
     let config = "store_statement_s = 20\nstore_connect_s = 2\n[limits]\nkpi_answer_ms = 8000";
-    let a = postgres.server_setup_at(cable.port()).config(config).guests(["good"]).start();
+    let a = postgres.server_setup_at(relay.port()).config(config).guests(["good"]).start();
     let tracker = start_tracker();
     let connection = add_connection(&a, "good", json!({"url": tracker.url()}));
     let gate = tracker.hold_answers(|request| request.target == "/counts");
     let counts = std::thread::scope(|scope| {
         let kpis = scope.spawn(|| a.kpis(&connection, "QA"));
         gate.await_held(1);
-        cable.cut();
+        relay.cut();
         gate.open();
         kpis.join().expect("an answer").expect(200)
     });
     assert_eq!(counts["openDefects"], 5);
     assert_eq!(postgres.query("SELECT project FROM counts"), [""; 0]);
-    cable.restore();
+    relay.restore();
     wait_for("the counts in the database", 60, || {
         (postgres.query("SELECT project FROM counts") == ["QA"]).then_some(())
     });

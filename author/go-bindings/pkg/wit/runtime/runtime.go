@@ -11,7 +11,7 @@ import (
 )
 
 // Changed: the bindings collect garbage only if the heap has more than this number of bytes.
-const heapBytesMax = 32 << 20
+const collectAboveBytes = 32 << 20
 
 type Handle struct {
 	value int32
@@ -71,7 +71,7 @@ func Allocate(pinner *runtime.Pinner, size, align uintptr) unsafe.Pointer {
 func collect() {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
-	if memory.HeapAlloc > heapBytesMax {
+	if memory.HeapAlloc > collectAboveBytes {
 		runtime.GC()
 	}
 }

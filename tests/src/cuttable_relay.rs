@@ -6,14 +6,14 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use crate::relay::{BytesHook, ConnectionHooks, start_relay};
 
 /// A relay to a server. Dropping this value cuts the relay.
-pub struct Cable {
+pub struct CuttableRelay {
     /// The port on which the relay listens.
     port: u16,
     /// Whether the relay is cut, and the notification of a change.
     is_cut: Arc<(Mutex<bool>, Condvar)>,
 }
 
-impl Cable {
+impl CuttableRelay {
     /// Starts a relay to this port of the loopback address.
     ///
     /// # Panics
@@ -57,7 +57,7 @@ impl Cable {
     }
 }
 
-impl Drop for Cable {
+impl Drop for CuttableRelay {
     fn drop(&mut self) {
         self.cut();
     }
