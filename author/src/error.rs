@@ -80,7 +80,7 @@ pub enum AuthorError {
     },
     /// A tool does not print its version. For example, the `rustc` of rustup prints an error if no
     /// toolchain is installed.
-    #[error("{program} is installed, but printed no version: {fix}")]
+    #[error("{program} is installed, but did not print its version: {fix}")]
     NoVersion {
         /// The name of the program, such as `rustc`.
         program: &'static str,

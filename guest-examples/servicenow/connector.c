@@ -81,7 +81,7 @@ static yyjson_val *found(const char *number) {
   return record;
 }
 
-// Returns the record with this number. If there is none, ends the call with the error `rejected`.
+// Returns the record with this number. If there is none, the call will end with the error `rejected`.
 static yyjson_val *existing(const char *number) {
   yyjson_val *record = found(number);
   if (!record) fail(REJECTED, NULL, "ServiceNow has no %s, or the user cannot see it", number);

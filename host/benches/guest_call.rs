@@ -31,10 +31,10 @@ fn main() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         measure_round(&guest, false).await?; // warms up
-        let (mut plain, mut watched, mut reloads) = (vec![], vec![], vec![]);
+        let (mut plain, mut measured, mut reloads) = (vec![], vec![], vec![]);
         for _ in 0..rounds {
             plain.push(measure_round(&guest, false).await?);
-            watched.push(measure_round(&guest, true).await?);
+            measured.push(measure_round(&guest, true).await?);
             let begun = Instant::now();
             guest.load_again(folder.path())?;
             guest.call(false).await?;
@@ -47,7 +47,7 @@ fn main() -> Result<(), Failure> {
         print_part("of it: instantiate", part(|it| it.instantiate));
         print_part("of it: guest and host calls", part(|it| it.call));
         print_part("of it: drop and report", part(|it| it.drop));
-        print_part("host calls, measured", watched.iter().map(|it| microseconds(it.host_calls)));
+        print_part("host calls, measured", measured.iter().map(|it| microseconds(it.host_calls)));
         print_part("cached code to first call", reloads.into_iter());
         Ok(())
     })

@@ -78,12 +78,12 @@ pub trait Store:
     /// Recovers the store after a crash. The server calls this when it starts. Ends all leases; in
     /// a shared database, ends only the leases whose time has ended. A row in `intent` without a
     /// lease may then be claimed at once. A row in `sent` without a lease becomes `in-doubt`, and
-    /// its write counts as ended `longest_run_ms` after it was marked. The waits of rows with writes and of
-    /// unfinished follow-up steps begin again. Unfinished events become interrupted; in a shared
-    /// database, only those that were received at least `longest_run_ms` ago. If the database fell behind,
-    /// for example because an older copy was restored, moves the rows in `intent` and `failed` to
-    /// `in-doubt`, except released rows, and marks the database: from then on, a failed test
-    /// without a row counts as in doubt. Durable.
+    /// its write counts as ended `longest_run_ms` after it was marked. The waits of rows with
+    /// writes and of unfinished follow-up steps begin again. Unfinished events become interrupted;
+    /// in a shared database, only those that were received at least `longest_run_ms` ago. If the
+    /// database fell behind, for example because an older copy was restored, moves the rows in
+    /// `intent` and `failed` to `in-doubt`, except released rows, and marks the database: from then
+    /// on, a failed test without a row counts as in doubt. Durable.
     async fn recover(&self, now: Timestamp, longest_run_ms: u64) -> Result<(), StoreError>;
     /// Returns the instant since which failed tests without a row count as in doubt, because the
     /// database had fallen behind. `None` if the database has never fallen behind, and before

@@ -150,7 +150,7 @@ def below_a_path(window):
     for name in ("__Secure-jackfield", "jackfield-theme"):
         expect(cookies[name]["path"], "/jackfield")
     window.open("/api/v1/docs")
-    window.click("link", "OpenAPI 3.1")
+    window.click("link", "OpenAPI 3.1 document")
     expect(window.page.url, prefix + "api/v1/openapi.json")
     window.open("/events/none")
     expect(window.heading(), "Not found")

@@ -1,7 +1,7 @@
 //! Chooses the folders into which tools from PyPI are installed. Projects with the same list of
-//! packages and the same Python share a folder. The lists of the templates pin versions, so equal
-//! lists install equal tools. Zig compiles its libraries once for each path of its compiler, and
-//! caches them. So projects with the same folder also share these libraries.
+//! packages and the same Python share a folder. The lists of the templates pin versions and
+//! hashes, so equal lists install equal tools. Zig compiles its libraries once for each path of its
+//! compiler, and caches them. So projects with the same folder also share these libraries.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

@@ -95,12 +95,17 @@ pub(super) async fn open_sealer(folder: &DataFolder) -> anyhow::Result<Sealer> {
     let variable = Secret::from_variable(KEY_VARIABLE)?;
     let file = folder.secret_key();
     finish_rotation(folder).await?;
-    let has_database = folder.database().exists() || folder.postgres_starts().exists();
-    if variable.is_none() && has_database && !file.exists() {
+    // A server with PostgreSQL has no file of a database, but it has stored its starts.
+    let traces_of_database = [folder.database(), folder.postgres_starts()];
+    if let Some(trace) = traces_of_database.iter().find(|trace| trace.exists())
+        && variable.is_none()
+        && !file.exists()
+    {
         bail!(
             "{} is missing, and the secrets in the database cannot be decrypted with another key: \
-             restore the file, or set {KEY_VARIABLE}",
-            file.display()
+             restore the file, or set {KEY_VARIABLE}; if you begin with a new database, remove {}",
+            file.display(),
+            trace.display()
         );
     }
     Ok(Sealer::load_or_create(variable.as_ref().map(Secret::reveal), &file)?)

@@ -114,6 +114,8 @@ struct VersionTimes {
     /// The time from the change of the sources until the server had loaded the version. For the
     /// first build, the time starts with the build.
     since_change: Duration,
+    /// What the time `since_change` begins with: `the change` or, for the first build, `the start`.
+    since_what: &'static str,
     build_time: Duration,
     /// The time from the end of the build until the server had loaded the version.
     load_time: Duration,
@@ -178,6 +180,7 @@ impl DevLoop {
                 });
                 let times = VersionTimes {
                     since_change: since_change.max(total),
+                    since_what: changed_at.map_or("the start", |_| "the change"),
                     build_time,
                     load_time: total.saturating_sub(build_time),
                 };
@@ -213,11 +216,12 @@ impl DevLoop {
             })));
         }
         print(&format!(
-            "{} {} {} after {} (build {}, load {})",
+            "{} {} {} {} after {} (build {}, load {})",
             printable(&connector.name),
             printable(&version),
             if needs_consent { "is loaded and waits for consent" } else { "is in use" },
             format_duration(ms(times.since_change)),
+            times.since_what,
             format_duration(ms(times.build_time)),
             format_duration(ms(times.load_time))
         ));

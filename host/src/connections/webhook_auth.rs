@@ -23,7 +23,7 @@ const USER_CHARS_MAX: usize = 200;
 /// Maximum number of addresses and networks in `allowed_clients`.
 const ALLOWED_CLIENTS_MAX: usize = 200;
 /// Minimum length of a secret that is not a signature key, bytes.
-const SECRET_BYTES_MIN: usize = 8;
+const SECRET_CHARS_MIN: usize = 8;
 
 /// A change of what senders must send. An absent member keeps its stored value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -197,8 +197,8 @@ fn value_problem(credential: Option<&WebhookCredential>, secret: &Secret) -> Opt
     if matches!(credential, Some(WebhookCredential::Signature { .. })) {
         return SigningKey::read(secret).err().map(|error| error.to_string());
     }
-    if text.len() < SECRET_BYTES_MIN {
-        return Some(format!("the secret has fewer than {SECRET_BYTES_MIN} characters"));
+    if text.chars().count() < SECRET_CHARS_MIN {
+        return Some(format!("the secret has fewer than {SECRET_CHARS_MIN} characters"));
     }
     let is_valid = text.trim() == text && text.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
     (!is_valid).then(|| "use ASCII characters, without a space at the start or the end".to_owned())

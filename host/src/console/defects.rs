@@ -116,7 +116,7 @@ struct DefectPage {
     decisions: Vec<(RelativeTime, String)>,
     /// The end of the lease, while a run is working on the defect.
     in_work_until: Option<RelativeTime>,
-    /// The buttons for the decisions that the store allows.
+    /// The buttons for decisions. The store allows each of them.
     actions: Vec<Action>,
 }
 

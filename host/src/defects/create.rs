@@ -88,10 +88,10 @@ impl Defects {
             work.instrument(span)
         };
         let key = test.key_in(active.connection.id);
-        let flight = self.creates_in_progress.join_or_start(key, &self.deps.tasks, start_create);
-        let joined = flight.is_joined();
+        let shared = self.creates_in_progress.join_or_start(key, &self.deps.tasks, start_create);
+        let joined = shared.is_joined();
         // `answer` is `None` if the deadline passed or the run panicked.
-        let answer = timeout_at(deadline.at, flight.result()).await.ok().flatten();
+        let answer = timeout_at(deadline.at, shared.result()).await.ok().flatten();
         let mut answer = answer.unwrap_or_else(|| Err(deadline.refusal()))?;
         if joined {
             answer.code = OutcomeCode::Repeated;

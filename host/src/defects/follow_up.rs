@@ -29,7 +29,7 @@ const ROUND_LIMITS: DueLimits = DueLimits { total: 16, per_connection: 4 };
 const CONCURRENT_DEFECTS_MAX: usize = 4;
 /// Maximum number of attempts at one step. With the pauses between them, these attempts take about
 /// half a day.
-const TRIES_MAX: u32 = 20;
+const ATTEMPTS_MAX: u32 = 20;
 
 impl Defects {
     /// Waits until this process has added follow-up steps.
@@ -59,10 +59,10 @@ impl Defects {
     async fn follow_up_on(&self, DueDefect { id, connection }: DueDefect) {
         let deps = &self.deps;
         let Some(active) = deps.connections.active(connection) else { return };
-        let (now, run_ms) = (deps.clock.now(), deps.config.current().longest_run_ms());
+        let (now, longest_run_ms) = (deps.clock.now(), deps.config.current().longest_run_ms());
         let until = after(now, deps.config.current().lease_ms);
         let event = EventStart { id: EventId::fresh(), received_at: now, arrived: Instant::now() };
-        let due = match deps.store.claim_follow_ups(id, now, until, run_ms).await {
+        let due = match deps.store.claim_follow_ups(id, now, until, longest_run_ms).await {
             Ok(Some(due)) => due,
             Ok(None) => return,
             Err(error) => {
@@ -128,9 +128,9 @@ impl LeasedDefect<'_> {
                 Err(tried) => tried.clone(),
             };
             let end = match end {
-                FollowUpEnd::Again { reason, .. } if step.tries >= TRIES_MAX => {
+                FollowUpEnd::Again { reason, .. } if step.tries >= ATTEMPTS_MAX => {
                     FollowUpEnd::GivenUp(format!(
-                        "the step was tried {TRIES_MAX} times. Last result: {reason}"
+                        "the step was tried {ATTEMPTS_MAX} times. Last result: {reason}"
                     ))
                 }
                 end => end,

@@ -35,9 +35,9 @@ impl Defects {
             tracing::warn!(%error, "cannot restart the waits of defects after a clock change");
             return;
         }
-        let (now, run_ms) = (deps.clock.now(), deps.config.current().longest_run_ms());
+        let (now, longest_run_ms) = (deps.clock.now(), deps.config.current().longest_run_ms());
         let rows_in_work = deps.process_state.rows_in_work();
-        match deps.store.due_searches(now, run_ms, rows_in_work, ROUND_LIMITS).await {
+        match deps.store.due_searches(now, longest_run_ms, rows_in_work, ROUND_LIMITS).await {
             Ok(due) => {
                 futures_util::stream::iter(due)
                     .for_each_concurrent(CONCURRENT_SEARCHES_MAX, |due| self.search_for(due))

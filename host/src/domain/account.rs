@@ -27,7 +27,7 @@ impl Role {
     #[must_use]
     pub fn summary(self) -> &'static str {
         match self {
-            Self::Viewer => "read everything except bodies and secrets",
+            Self::Viewer => "read everything except bodies, secrets, tokens and the audit log",
             Self::Operator => {
                 "read bodies; try and pause connections; replay and trigger events; resolve defects"
             }

@@ -85,8 +85,8 @@ string_enum! {
         SenderRefused = "sender-refused",
         /// The connection does not accept webhooks from the client's address.
         AddressRefused = "address-refused",
-        /// The role of the account is too low for the request, or the account may not see all
-        /// connections.
+        /// The role of the account is too low for the request, or the request is for all
+        /// connections and the account may not see all of them.
         RoleTooLow = "role-too-low",
         /// A request with a session's cookie may come from another site.
         CrossSiteRequest = "cross-site-request",

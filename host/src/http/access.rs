@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 use crate::domain::{Account, Role};
 
-use super::admin::BODY_BYTES_MAX;
+use super::admin::{BODY_BYTES_MAX, BODY_TIMEOUT};
 use super::admin::{defects, events};
 use super::audit::Caller;
 use super::problem::Problem;
@@ -347,7 +347,8 @@ async fn read_csrf_field(headers: &header::HeaderMap, body: Body) -> (Option<Str
             .and_then(|(_, value)| value.split_once("\r\n").map(|(value, _)| value.to_owned()));
         return (value, body);
     }
-    let bytes = to_bytes(body, BODY_BYTES_MAX).await.unwrap_or_default();
+    let read = timeout(BODY_TIMEOUT, to_bytes(body, BODY_BYTES_MAX)).await;
+    let bytes = read.ok().and_then(Result::ok).unwrap_or_default();
     let mut fields = url::form_urlencoded::parse(&bytes);
     let value = fields.find(|(name, _)| name == "csrf").map(|(_, value)| value.into_owned());
     (value, Body::from(bytes))

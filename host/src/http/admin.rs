@@ -46,7 +46,7 @@ use super::{AppState, health};
 /// Maximum size of the body of a request to the admin API, bytes.
 pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Maximum time until the body of a request to the admin API has arrived.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Answers `GET /status`. The version and the number of tasks are for monitoring; the folders are
 /// for CLI commands on the same machine.

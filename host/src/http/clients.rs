@@ -50,7 +50,7 @@ pub(super) struct Client {
     is_known: AtomicBool,
     requests: Mutex<RequestCounts>,
     /// What preceded HTTP; empty until the handshakes are complete.
-    opening: OnceLock<BeforeHttp>,
+    before_http: OnceLock<BeforeHttp>,
     /// This token is cancelled when the connection must close for a new connection.
     close_token: CancellationToken,
     /// This is notified when the connection becomes idle.
@@ -136,7 +136,7 @@ impl Clients {
                         limit_key,
                         is_known: AtomicBool::new(is_proxy),
                         requests: Mutex::new(requests),
-                        opening: OnceLock::new(),
+                        before_http: OnceLock::new(),
                         close_token,
                         became_idle: Notify::new(),
                         timeouts,
@@ -211,8 +211,8 @@ impl Client {
     }
 
     /// Stores what preceded HTTP on the connection.
-    pub(super) fn set_opening(&self, opened: &OpenedConnection) {
-        let _ = self.opening.set(BeforeHttp { preface: opened.preface, is_tls: opened.is_tls });
+    pub(super) fn set_before_http(&self, opened: &OpenedConnection) {
+        let _ = self.before_http.set(BeforeHttp { preface: opened.preface, is_tls: opened.is_tls });
     }
 
     /// The client that sent a request with these headers. It is the peer, or the client that a
@@ -227,7 +227,7 @@ impl Client {
         headers: &HeaderMap,
     ) -> Result<RequestClient, ContradictoryHeaders> {
         let absent = BeforeHttp { preface: Preface::Absent, is_tls: false };
-        let BeforeHttp { preface, is_tls } = self.opening.get().copied().unwrap_or(absent);
+        let BeforeHttp { preface, is_tls } = self.before_http.get().copied().unwrap_or(absent);
         let limits = self.limits();
         let (address, is_https, is_proxy) = match preface {
             Preface::Absent => (self.peer.address, is_tls, self.is_proxy()),
@@ -389,7 +389,7 @@ mod tests {
             let peer = Peer { address: peer.parse().unwrap(), is_local };
             let admitted = clients.admit(peer).await.expect("room");
             let stream = Box::new(tokio::io::empty());
-            admitted.set_opening(&OpenedConnection { stream, preface, is_tls: false });
+            admitted.set_before_http(&OpenedConnection { stream, preface, is_tls: false });
             let found = admitted.request_client(&headers).expect("one header");
             let expected = (client.parse::<IpAddr>().unwrap(), header_sender);
             assert_eq!((found.address, found.header_sender), expected, "{peer:?} {preface:?}");

@@ -27,7 +27,7 @@ pub(super) struct Cookie {
 pub(super) const SESSION_COOKIE: Cookie = Cookie { name: "jackfield", same_site: "Strict" };
 /// The cookie that identifies a sign-in that has begun. The browser must still have this cookie
 /// when the identity provider redirects the browser back.
-pub(super) const LOGIN_COOKIE: Cookie = Cookie { name: "jackfield-login", same_site: "Lax" };
+pub(super) const SIGN_IN_COOKIE: Cookie = Cookie { name: "jackfield-login", same_site: "Lax" };
 
 /// Reads and sets the cookies of one request.
 #[derive(Debug, Clone, Copy)]

@@ -19,7 +19,7 @@ use crate::oidc::{Callback, Oidc, OidcError, SignIn};
 use crate::secret::Secret;
 
 use super::client_address::client_of;
-use super::cookies::{LOGIN_COOKIE, RequestCookies, SESSION_COOKIE};
+use super::cookies::{SIGN_IN_COOKIE, RequestCookies, SESSION_COOKIE};
 use super::problem::Problem;
 use super::same_site::authority;
 use super::session::{self, SignInQuery, local_path, redirect};
@@ -57,7 +57,7 @@ pub(super) async fn begin(
         format!("{}.{}", sign_in.cookie().reveal(), BASE64URL_NOPAD.encode(next.as_bytes()));
     let cookies = RequestCookies::new(&app.services.config.current(), &request);
     let mut response = redirect(address.as_str());
-    let cookie = cookies.set(LOGIN_COOKIE, &Secret::new(value), LOGIN_S_MAX);
+    let cookie = cookies.set(SIGN_IN_COOKIE, &Secret::new(value), LOGIN_S_MAX);
     response.headers_mut().append(SET_COOKIE, cookie);
     Ok(response)
 }
@@ -70,7 +70,7 @@ pub(super) async fn finish(
 ) -> Result<Response, Problem> {
     let oidc = configured_provider(&app)?;
     let cookies = RequestCookies::new(&app.services.config.current(), &request);
-    let Some((sign_in, next)) = cookies.get(request.headers(), LOGIN_COOKIE).and_then(parse_cookie)
+    let Some((sign_in, next)) = cookies.get(request.headers(), SIGN_IN_COOKIE).and_then(parse_cookie)
     else {
         return Ok(failed_response(&app, "/", &OidcError::State));
     };
@@ -94,14 +94,14 @@ pub(super) async fn finish(
     let Some(account) = account? else {
         let error = failure.unwrap_or(OidcError::State);
         let mut response = failed_response(&app, &next, &error);
-        response.headers_mut().append(SET_COOKIE, cookies.remove(LOGIN_COOKIE));
+        response.headers_mut().append(SET_COOKIE, cookies.remove(SIGN_IN_COOKIE));
         return Ok(response);
     };
     let cookie = session::begin(&app, TokenLogin::of_person(account), client).await?;
     let mut response = session::render_page(StatusCode::OK, &SignedInPage { next: &next });
     let headers = response.headers_mut();
     headers.append(SET_COOKIE, cookies.set(SESSION_COOKIE, &cookie, SESSION_S));
-    headers.append(SET_COOKIE, cookies.remove(LOGIN_COOKIE));
+    headers.append(SET_COOKIE, cookies.remove(SIGN_IN_COOKIE));
     Ok(response)
 }
 

@@ -1,5 +1,10 @@
-//! Compiles the patterns of a settings schema for the regex crate, which searches in linear time and
-//! with limited memory. This module never accepts look-around and back-references.
+//! Compiles the patterns of a settings schema with the regex crate, which searches in linear time
+//! and with limited memory. The crate has no look-around and no back-references, so a pattern with
+//! them is refused.
+
+use std::fmt;
+use std::iter::Peekable;
+use std::str::Chars;
 
 use regex::{Regex, RegexBuilder};
 
@@ -8,44 +13,65 @@ use super::schema_error::SchemaError;
 /// Maximum memory of one compiled pattern, and of its cache of transitions, bytes each.
 const PATTERN_BYTES_MAX: usize = 256 * 1024;
 
-/// What the next `-` in a pattern means.
+/// A pattern in the dialect ECMA-262, which is the dialect of JSON Schema.
+#[derive(Debug)]
+pub(super) struct Pattern {
+    /// The pattern as its author wrote it.
+    text: String,
+    regex: Regex,
+}
+
+impl Pattern {
+    pub(super) fn compile(text: &str) -> Result<Self, SchemaError> {
+        let regex = RegexBuilder::new(&rewrite_ecma_pattern(text))
+            .size_limit(PATTERN_BYTES_MAX)
+            .dfa_size_limit(PATTERN_BYTES_MAX)
+            .build();
+        let regex = regex.map_err(|error| match error {
+            regex::Error::CompiledTooBig(max) => {
+                SchemaError::new(format!("is too large: compiled, it needs more than {max} bytes"))
+            }
+            _ => SchemaError::new(
+                "is not a valid regular expression; look-around and back-references are not supported",
+            ),
+        })?;
+        Ok(Self { text: text.to_owned(), regex })
+    }
+
+    /// Returns whether the pattern matches anywhere in a text.
+    pub(super) fn is_match(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// What a `-` at the next place of a pattern means.
 #[derive(Clone, Copy, PartialEq)]
 enum Hyphen {
-    /// A character, because it is not in a character class.
+    /// A character, because the place is not in a character class.
     OutsideClass,
-    /// A character, because no character is before it that can begin a range.
+    /// A character, because the element before it cannot begin a range.
     Character,
-    /// The sign between the first and the last character of a range.
+    /// The sign between the first and the last character of a range, unless nothing that can end a
+    /// range follows.
     Range,
     /// The last character of a range.
     EndOfRange,
 }
 
-/// Compiles a pattern in the dialect ECMA-262, which is the dialect of JSON Schema.
-pub(super) fn compile_pattern(pattern: &str) -> Result<Regex, SchemaError> {
-    let regex = RegexBuilder::new(&rewrite_ecma_pattern(pattern))
-        .size_limit(PATTERN_BYTES_MAX)
-        .dfa_size_limit(PATTERN_BYTES_MAX)
-        .build();
-    regex.map_err(|error| match error {
-        regex::Error::CompiledTooBig(max) => {
-            SchemaError::new(format!("is too large: compiled, it needs more than {max} bytes"))
-        }
-        _ => SchemaError::new(
-            "is not a valid regular expression; look-around and back-references are not supported",
-        ),
-    })
-}
-
 /// Rewrites the parts of a pattern that often mean something else in the dialect of the regex
 /// crate. In ECMA-262, `\d` and `\w` match only ASCII. In a character class, `[`, `&` and `~` are
-/// plain characters, and so is a `-` that is not between two characters.
+/// plain characters, and so is a `-` that is not the sign of a range.
 fn rewrite_ecma_pattern(pattern: &str) -> String {
     let mut rewritten = String::with_capacity(pattern.len());
     let mut characters = pattern.chars().peekable();
     let mut hyphen = Hyphen::OutsideClass;
     while let Some(character) = characters.next() {
-        let ends_class = characters.peek() == Some(&']');
         match character {
             '[' if hyphen == Hyphen::OutsideClass => {
                 rewritten.push('[');
@@ -58,7 +84,7 @@ fn rewrite_ecma_pattern(pattern: &str) -> String {
                 hyphen = Hyphen::OutsideClass;
                 continue;
             }
-            '-' if hyphen == Hyphen::Range && !ends_class => {
+            '-' if hyphen == Hyphen::Range && is_range_end(&characters) => {
                 rewritten.push('-');
                 hyphen = Hyphen::EndOfRange;
                 continue;
@@ -74,6 +100,7 @@ fn rewrite_ecma_pattern(pattern: &str) -> String {
                 }
                 rewritten.push('\\');
                 rewritten.extend(escaped);
+                push_rest_of_escape(escaped, &mut characters, &mut rewritten);
             }
             '[' | '&' | '~' | '-' if hyphen != Hyphen::OutsideClass => {
                 rewritten.push('\\');
@@ -100,5 +127,40 @@ fn ecma_set(letter: char) -> Option<&'static str> {
         's' => Some(r"\s"),
         'S' => Some(r"\S"),
         _ => None,
+    }
+}
+
+/// Returns whether the next element of a character class can be the last character of a range: it
+/// is neither the end of the class nor a set.
+fn is_range_end(characters: &Peekable<Chars<'_>>) -> bool {
+    let mut next = characters.clone();
+    match next.next() {
+        Some(']') | None => false,
+        Some('\\') => next.next().and_then(ecma_set).is_none(),
+        Some(_) => true,
+    }
+}
+
+/// Copies what belongs to an escape after its letter: the digits after `\x` and `\u`, or the braces
+/// after `\u`, `\p` and `\P` with their content.
+fn push_rest_of_escape(
+    letter: Option<char>,
+    characters: &mut Peekable<Chars<'_>>,
+    rewritten: &mut String,
+) {
+    if matches!(letter, Some('u' | 'p' | 'P')) && characters.peek() == Some(&'{') {
+        while let Some(character) = characters.next_if(|it| *it != '}') {
+            rewritten.push(character);
+        }
+        rewritten.extend(characters.next());
+        return;
+    }
+    let digits = match letter {
+        Some('x') => 2,
+        Some('u') => 4,
+        _ => 0,
+    };
+    for _ in 0..digits {
+        rewritten.extend(characters.next_if(char::is_ascii_hexdigit));
     }
 }

@@ -4,7 +4,6 @@
 //! As in JSON Schema, a keyword applies only to values of its own type. An error describes which
 //! values are allowed. An error never contains the entered value, which may be confidential.
 
-use regex::Regex;
 use serde_json::{Map, Number, Value};
 
 use super::SchemaError;
@@ -13,7 +12,7 @@ use super::compare::{
 };
 use super::formats::{FORMATS, Format};
 use super::keywords;
-use super::pattern::compile_pattern;
+use super::pattern::Pattern;
 
 /// The types that the keyword `type` may contain.
 const JSON_TYPES: &[JsonType] = &[
@@ -40,7 +39,7 @@ enum Rule {
     },
     Const(Value),
     Format(&'static Format),
-    Pattern(Regex),
+    Pattern(Pattern),
     MinLength(usize),
     MaxLength(usize),
     Minimum(Number),
@@ -94,7 +93,7 @@ impl Rule {
             "enum" => Self::compile_enum(read_array(value)?),
             "const" => Self::Const(value.clone()),
             "format" => Self::Format(read_format(value)?),
-            "pattern" => Self::Pattern(compile_pattern(read_string(value)?)?),
+            "pattern" => Self::Pattern(Pattern::compile(read_string(value)?)?),
             "minLength" => Self::MinLength(read_count(value)?),
             "maxLength" => Self::MaxLength(read_count(value)?),
             "minimum" => Self::Minimum(read_number(value)?),
@@ -127,7 +126,7 @@ impl Rule {
             (Self::Enum { sorted_values, .. }, _) => contains_value(sorted_values, value),
             (Self::Const(expected), _) => is_equal(expected, value),
             (Self::Format(format), Value::String(text)) => (format.is_valid)(text),
-            (Self::Pattern(regex), Value::String(text)) => regex.is_match(text),
+            (Self::Pattern(pattern), Value::String(text)) => pattern.is_match(text),
             (Self::MinLength(min), Value::String(text)) => text.chars().count() >= *min,
             (Self::MaxLength(max), Value::String(text)) => text.chars().count() <= *max,
             (Self::Minimum(min), Value::Number(number)) => compare_numbers(number, min).is_ge(),
@@ -155,7 +154,7 @@ impl Rule {
                 format!("be {expected}, the only value that the connector allows")
             }
             Self::Format(format) => format!("be {}", format.description),
-            Self::Pattern(regex) => format!("match the pattern {regex}"),
+            Self::Pattern(pattern) => format!("match the pattern {pattern}"),
             Self::MinLength(min) => format!("have at least {min} characters"),
             Self::MaxLength(max) => format!("have at most {max} characters"),
             Self::Minimum(min) => format!("be at least {min}"),

@@ -115,15 +115,15 @@ impl<T: Send + Sync + 'static> Cache<T> {
             return Lookup::Known(Err(error.clone()));
         }
         let shared = Arc::clone(&self.state);
-        let flight = SharedWork::join_or_start(&mut state.in_flight, &self.tasks, || {
-            let fetching = fetch();
+        let fetching = SharedWork::join_or_start(&mut state.in_flight, &self.tasks, || {
+            let fetched = fetch();
             async move {
-                let fetched = fetching.await.map(Arc::new);
+                let fetched = fetched.await.map(Arc::new);
                 shared.lock().store(&fetched);
                 fetched
             }
         });
-        Lookup::Fetching(flight)
+        Lookup::Fetching(fetching)
     }
 }
 

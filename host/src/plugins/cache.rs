@@ -234,7 +234,12 @@ impl Cache {
             let Some((sha256, compiled_for)) = name.to_str().and_then(parse_file_name) else {
                 continue;
             };
-            let metadata = fs::metadata(&entry)?;
+            // Another process may delete a file of a shared folder at the same time.
+            let metadata = match fs::metadata(&entry) {
+                Ok(metadata) => metadata,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
             bytes += metadata.len();
             let compiled_at = metadata.modified()?;
             let is_needed = kept_versions.contains(sha256)
@@ -248,7 +253,7 @@ impl Cache {
             if bytes <= bytes_max {
                 break;
             }
-            fs::remove_file(&file)?;
+            fs::remove_file(&file).or_else(ignore_missing)?;
             fs::remove_file(file.with_extension("json")).or_else(ignore_missing)?;
             bytes -= size;
         }

@@ -58,6 +58,9 @@ static DEFAULT_PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     .collect()
 });
 
+/// How many levels of JSON in a text of JSON are masked value by value.
+const CONTAINED_JSON_DEPTH_MAX: usize = 4;
+
 /// The mask settings of a connection: which values are replaced by `***`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -174,21 +177,23 @@ impl Mask {
     }
 
     /// Masks values in a JSON text. A value is masked if the name of its member is that of a
-    /// secret. Other texts in the JSON, or a text that is not JSON, are masked only where a pattern
-    /// matches.
+    /// secret, also in JSON that a text of the JSON contains. Other texts in the JSON, or a text
+    /// that is not JSON, are masked only where a pattern matches.
     #[must_use]
     pub fn mask_arguments(&self, text: &str) -> String {
         let Ok(mut json) = serde_json::from_str::<Value>(text) else { return self.mask_text(text) };
-        self.mask_json(&mut json);
+        self.mask_json(&mut json, CONTAINED_JSON_DEPTH_MAX);
         json.to_string()
     }
 
     /// Masks values in parsed JSON. The recursion is limited, because serde_json limits how deeply
-    /// a text may be nested.
-    fn mask_json(&self, value: &mut Value) {
+    /// a text may be nested, and JSON in texts is masked only `depth_left` levels deep.
+    fn mask_json(&self, value: &mut Value, depth_left: usize) {
         match value {
-            Value::String(text) => *text = self.mask_text(text),
-            Value::Array(items) => items.iter_mut().for_each(|item| self.mask_json(item)),
+            Value::String(text) => *text = self.mask_text_in_json(text, depth_left),
+            Value::Array(items) => {
+                items.iter_mut().for_each(|item| self.mask_json(item, depth_left));
+            }
             Value::Object(members) => {
                 // An argument may be an object: {"name": "in_Password", "value": "x"}
                 let name = ["name", "Name", "key", "Key"].iter().find_map(|key| members.get(*key));
@@ -199,11 +204,24 @@ impl Mask {
                     if (is_value || self.is_secret_name(name)) && !value.is_null() {
                         *value = Value::String(MASK_TEXT.to_owned());
                     } else {
-                        self.mask_json(value);
+                        self.mask_json(value, depth_left);
                     }
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    /// Masks a text of the JSON. If the text is an object or a list itself, masks the values in it,
+    /// or the whole text if `depth_left` is 0.
+    fn mask_text_in_json(&self, text: &str, depth_left: usize) -> String {
+        match serde_json::from_str::<Value>(text) {
+            Ok(Value::Object(_) | Value::Array(_)) if depth_left == 0 => MASK_TEXT.to_owned(),
+            Ok(mut json @ (Value::Object(_) | Value::Array(_))) => {
+                self.mask_json(&mut json, depth_left - 1);
+                json.to_string()
+            }
+            _ => self.mask_text(text),
         }
     }
 

@@ -245,7 +245,7 @@ impl FinishedRun {
 
     /// If the refusal is a trap or an exceeded limit, adds the text that the guest printed last. If
     /// the refusal is a trap and this text is an exception, the exception replaces the trap.
-    pub(super) fn add_last_words(&self, refusal: Refusal) -> Refusal {
+    pub(super) fn add_failure_cause(&self, refusal: Refusal) -> Refusal {
         match (refusal, &self.failure_cause) {
             (
                 Refusal::ConnectorFault(ConnectorFault::Trap(_)),

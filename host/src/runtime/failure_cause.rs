@@ -108,14 +108,14 @@ fn find_cause(text: &str, redact: impl Fn(String) -> String) -> Option<FailureCa
 mod tests {
     use super::*;
 
-    fn last_words_of(text: &str) -> Option<FailureCause> {
+    fn failure_cause_of(text: &str) -> Option<FailureCause> {
         let mut tail = StderrTail::default();
         tail.add(text.as_bytes());
         tail.cause(|text| text)
     }
 
     fn cause_of(text: &str) -> Option<String> {
-        last_words_of(text).map(|words| match words {
+        failure_cause_of(text).map(|words| match words {
             FailureCause::Threw(cause) => format!("threw {cause}"),
             FailureCause::Printed(cause) => cause,
         })

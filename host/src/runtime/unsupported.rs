@@ -246,20 +246,20 @@ pub(super) fn unsupported_import(name: &str) -> &'static Unsupported {
         }
     }
     let matching =
-        UNSUPPORTED_IMPORTS.iter().filter(|import| import.matching_sign_length(name).is_some());
-    matching.max_by_key(|import| import.matching_sign_length(name)).unwrap_or(&OTHER_IMPORT)
+        UNSUPPORTED_IMPORTS.iter().filter(|import| import.matching_text_length(name).is_some());
+    matching.max_by_key(|import| import.matching_text_length(name)).unwrap_or(&OTHER_IMPORT)
 }
 
 /// Returns whether [`UNSUPPORTED_IMPORTS`] contains advice for this interface of WASI, in addition
 /// to the advice for all of WASI.
 fn has_specific_advice(name: &str) -> bool {
-    UNSUPPORTED_IMPORTS.iter().any(|import| import.matching_sign_length(name) > Some("wasi:".len()))
+    UNSUPPORTED_IMPORTS.iter().any(|import| import.matching_text_length(name) > Some("wasi:".len()))
 }
 
 impl Unsupported {
-    /// Returns the length of the longest sign with which a name begins. Returns `None` if the name
-    /// does not begin with a sign.
-    fn matching_sign_length(&self, name: &str) -> Option<usize> {
+    /// Returns the length of the longest of the texts with which a name begins. Returns `None` if
+    /// the name begins with none of them.
+    fn matching_text_length(&self, name: &str) -> Option<usize> {
         let matching_texts = self.matching_texts.iter().filter(|text| name.starts_with(**text));
         matching_texts.map(|text| text.len()).max()
     }

@@ -97,7 +97,7 @@ pub trait CountsStore {
     async fn end_counts(
         &self,
         lease: &CountsLease,
-        counted: Option<CachedCounts>,
+        counts: Option<CachedCounts>,
     ) -> Result<bool, StoreError>;
     /// Returns the last stored counts of a project. At most 100 projects are stored for each
     /// connection.

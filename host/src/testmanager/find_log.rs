@@ -67,8 +67,9 @@ async fn read_logs(
 fn choose_log(logs: &[Value], test: &FailedTest) -> Option<FetchedPart> {
     let matches: Vec<_> = logs.iter().filter(|log| has_same_variation(log, test)).collect();
     let newest = matches.iter().max_by_key(|log| (has_failed(log), ended_at(log)))?;
+    let chosen = if has_failed(newest) { "newest one that failed" } else { "newest one" };
     let note = (matches.len() > 1)
-        .then(|| format!("{} logs match; this is about the newest one that failed", matches.len()));
+        .then(|| format!("{} logs match; this is about the {chosen}", matches.len()));
     Some(FetchedPart { value: (*newest).clone(), note })
 }
 

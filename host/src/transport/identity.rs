@@ -131,7 +131,7 @@ pub(crate) enum CertificateUse {
     NotRequested,
     /// The server requested a client certificate, and the connection has none.
     Missing,
-    /// The server requested the client certificate, and the host sent it.
+    /// The server requested the client certificate, and the host sent it or was about to send it.
     Presented,
 }
 

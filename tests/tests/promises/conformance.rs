@@ -148,7 +148,8 @@ fn a_connector_that_follows_the_manual_passes_and_a_replay_needs_neither_tracker
     let one_check = run_test(&author, &["--check", "empty-find"]);
     assert_eq!(checks_with_result(&one_check, "passed"), BTreeSet::from(["empty-find".to_owned()]));
     assert!(one_check["checks"].as_array().is_some_and(|checks| checks.len() == 1), "{one_check}");
-    assert!(one_check["calls"].as_u64() < replayed["calls"].as_u64(), "{one_check}");
+    let calls = |report: &Value| report["calls"].as_u64().expect("a number");
+    assert!(calls(&one_check) < calls(&replayed), "{one_check}");
     assert_eq!(author.run(&["test", "connector.wasm", "--check", "none"]).code, Some(2));
 
     // A second recording does not replace the first one.

@@ -70,7 +70,11 @@ async fn misbehave(mut stream: TcpStream, kind: usize) -> std::io::Result<()> {
             }
         }
         // The client requests many answers, and never reads them.
-        4 => stream.write_all(unknown.repeat(50).as_bytes()).await?,
+        4 => {
+            stream.write_all(unknown.repeat(50).as_bytes()).await?;
+            tokio::time::sleep(KEEP_OPEN).await;
+            return Ok(());
+        }
         5 => stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await?,
         // The client sends the preface and the settings of HTTP/2, and then nothing.
         6 => stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await?,

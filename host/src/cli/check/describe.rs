@@ -7,9 +7,9 @@ use crate::runtime::{Connector, Interfaces};
 
 /// Describes the permissions that the connector gets when a person creates a connection.
 pub(super) fn describe_permissions(connector: &Connector) -> Vec<String> {
-    let demands = connector.manifest().required_access();
-    let origins = demands.origins.iter().map(|origin| format!("send requests to {origin}"));
-    let secrets = demands.secrets.iter();
+    let required_access = connector.manifest().required_access();
+    let origins = required_access.origins.iter().map(|origin| format!("send requests to {origin}"));
+    let secrets = required_access.secrets.iter();
     let secrets =
         secrets.map(|(name, place)| format!("use the secret `{name}`, which goes {place}"));
     let test_data =

@@ -80,7 +80,7 @@ fn replay_problem(app: &AppState, event: &domain::Event, error: ReplayError) -> 
 fn describe_missing_recording(app: &AppState, event: &domain::Event) -> String {
     let active = event.connection.and_then(|id| app.services.connections.active(id));
     let Some(active) = active else {
-        return "the event has no recording, because it belongs to no connection".to_owned();
+        return format!("the event has no recording, and {}", describe_missing_connection(event));
     };
     let name = &active.connection.name;
     if active.connection.recording_until.is_some_and(|until| until > app.services.clock.now()) {
@@ -94,6 +94,13 @@ fn describe_missing_recording(app: &AppState, event: &domain::Event) -> String {
     )
 }
 
+fn describe_missing_connection(event: &domain::Event) -> &'static str {
+    match event.connection {
+        Some(_) => "its connection was deleted",
+        None => "it belongs to no connection",
+    }
+}
+
 /// Handles the webhook request of an event again, as if an account had sent the request for this
 /// connection. For Create Defect, the claim of the failed test decides whether a write is sent.
 async fn handle_request_again(
@@ -102,7 +109,8 @@ async fn handle_request_again(
 ) -> Result<RepeatedRequest, Problem> {
     let active = event.connection.and_then(|id| app.services.connections.active(id));
     let active = active.ok_or_else(|| {
-        Problem::conflict("the event belongs to no connection, so its request cannot be repeated")
+        let why = describe_missing_connection(event);
+        Problem::conflict(format!("the request cannot be repeated: {why}"))
     })?;
     let (path, body) = match event.kind {
         EventKind::CreateDefect => ("/defects".to_owned(), create_defect_body(app, event).await?),

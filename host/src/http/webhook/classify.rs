@@ -42,8 +42,8 @@ impl WebhookKind {
     }
 }
 
-/// Classifies a request of a connection. `additional_paths` are the additional paths of the connection;
-/// `path` is the path of the request below the token, without the query.
+/// Classifies a request of a connection. `additional_paths` are the paths that a person mapped for
+/// this connection; `path` is the path of the request below the token, without the query.
 pub(crate) fn classify_for_connection(
     additional_paths: &WebhookPaths,
     method: &Method,

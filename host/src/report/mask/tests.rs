@@ -84,6 +84,20 @@ fn patterns_and_names_of_the_connection_are_masked() {
 }
 
 #[test]
+fn values_in_json_that_a_text_contains_are_masked() {
+    let contain = |json: &str| serde_json::json!({ "payload": json }).to_string();
+    let mut json = r#"{"user":"ann","client_secret":["hunter2",1]}"#.to_owned();
+    for depth in 1..=CONTAINED_JSON_DEPTH_MAX + 2 {
+        json = contain(&json);
+        let masked = default_mask().mask_arguments(&json);
+        assert!(!masked.contains("hunter2"), "{depth}: {masked}");
+        assert_eq!(masked.contains("ann"), depth <= CONTAINED_JSON_DEPTH_MAX, "{depth}: {masked}");
+    }
+    let unchanged = r#"{"text":"[1] is not JSON","number":"12345678901234567890123"}"#;
+    assert_eq!(default_mask().mask_arguments(unchanged), unchanged);
+}
+
+#[test]
 fn invalid_patterns_are_refused_with_the_reason() {
     for (pattern, why) in [
         ("(", "unclosed group"),

@@ -106,6 +106,6 @@ impl Sandbox {
             guest_input,
         };
         let (result, finished) = self.execute(input, call_guest).await;
-        result.map_err(|refusal| finished.add_last_words(refusal))
+        result.map_err(|refusal| finished.add_failure_cause(refusal))
     }
 }

@@ -302,7 +302,7 @@ fn check_outcome<A, T>(
     let outcome = match result {
         Ok(Ok(returned)) => convert(returned, &redact),
         Ok(Err(error)) => Err(bindings::refusal_from(error, &redact)),
-        Err(refusal) => Err(finished.add_last_words(refusal)),
+        Err(refusal) => Err(finished.add_failure_cause(refusal)),
     };
     outcome.map_err(|refusal| finished.replace_by_cause(refusal, limits))
 }

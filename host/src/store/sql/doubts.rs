@@ -58,12 +58,12 @@ pub(super) fn claim_search(
 pub(super) fn due_searches(
     db: &dyn Database,
     now: Timestamp,
-    run_ms: u64,
+    longest_run_ms: u64,
     rows_in_work: Vec<DefectId>,
     limits: DueLimits,
 ) -> Result<Vec<DueDefect>, StoreError> {
     let rows_in_work = to_json(&hex_ids(&rows_in_work))?;
-    put_lost_runs_in_doubt(db, now, run_ms, &rows_in_work)?;
+    put_lost_runs_in_doubt(db, now, longest_run_ms, &rows_in_work)?;
     let rows: Vec<(Uuid, Uuid)> = db.all_rows(
         "SELECT id, connection_id FROM (
              SELECT id, connection_id, next_search_at, ROW_NUMBER() OVER (
@@ -109,14 +109,14 @@ pub(super) fn control_defects(
 
 /// Ends every lease, because no process that had one is still running. A row in `sent` becomes
 /// `in-doubt`, unfinished events become interrupted, and all waits begin again.
-pub(super) fn recover(db: &dyn Database, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
+pub(super) fn recover(db: &dyn Database, now: Timestamp, longest_run_ms: u64) -> Result<(), StoreError> {
     db.change(
         "UPDATE defects SET lease_until = NULL, fence = fence + 1 WHERE lease_until IS NOT NULL",
         params![],
     )?;
     interrupt_events(db, i64::MAX)?;
-    put_lost_runs_in_doubt(db, now, run_ms, "[]")?;
-    restart_waits_at_start(db, now, run_ms)
+    put_lost_runs_in_doubt(db, now, longest_run_ms, "[]")?;
+    restart_waits_at_start(db, now, longest_run_ms)
 }
 
 /// Lets the waits begin again, because the clock may have been changed while the server did not
@@ -125,7 +125,7 @@ pub(super) fn recover(db: &dyn Database, now: Timestamp, run_ms: u64) -> Result<
 fn restart_waits_at_start(
     db: &dyn Database,
     now: Timestamp,
-    run_ms: u64,
+    longest_run_ms: u64,
 ) -> Result<(), StoreError> {
     db.change(
         "UPDATE defects SET wait_from = MAX(?1, MIN(COALESCE(wait_from, ?1), ?1 + ?2)),
@@ -133,9 +133,9 @@ fn restart_waits_at_start(
                  THEN MIN(COALESCE(next_search_at, ?1 + ?3), ?1 + ?3) END
          WHERE state <> 'created'
            AND (state = 'in-doubt' OR state IN ('intent', 'failed') AND writes > 0)",
-        params![now.as_millisecond(), to_i64(run_ms), SEARCH_WAIT_MS],
+        params![now.as_millisecond(), to_i64(longest_run_ms), SEARCH_WAIT_MS],
     )?;
-    follow_up_rows::restart_waits(db, now, run_ms)
+    follow_up_rows::restart_waits(db, now, longest_run_ms)
 }
 
 /// Ends the leases whose time has ended, and moves those of their rows that are in `sent` to
@@ -143,26 +143,26 @@ fn restart_waits_at_start(
 pub(super) fn recover_shared(
     db: &dyn Database,
     now: Timestamp,
-    run_ms: u64,
+    longest_run_ms: u64,
 ) -> Result<(), StoreError> {
-    put_lost_runs_in_doubt(db, now, run_ms, "[]")?;
+    put_lost_runs_in_doubt(db, now, longest_run_ms, "[]")?;
     db.change(
         "UPDATE defects SET lease_until = NULL, fence = fence + 1 WHERE lease_until <= ?1",
         params![now.as_millisecond()],
     )?;
-    interrupt_overdue_events(db, now, run_ms)?;
-    restart_waits_at_start(db, now, run_ms)
+    interrupt_overdue_events(db, now, longest_run_ms)?;
+    restart_waits_at_start(db, now, longest_run_ms)
 }
 
-/// Marks the unfinished events that were received at least `run_ms` ago as interrupted, because
-/// their server has probably crashed. If the server has not crashed, it stores the real outcome
-/// later.
+/// Marks the unfinished events that were received at least `longest_run_ms` ago as interrupted,
+/// because their server has probably crashed. If the server has not crashed, it stores the real
+/// outcome later.
 pub(super) fn interrupt_overdue_events(
     db: &dyn Database,
     now: Timestamp,
-    run_ms: u64,
+    longest_run_ms: u64,
 ) -> Result<(), StoreError> {
-    interrupt_events(db, now.as_millisecond().saturating_sub(to_i64(run_ms)))
+    interrupt_events(db, now.as_millisecond().saturating_sub(to_i64(longest_run_ms)))
 }
 
 /// Marks the unfinished events that were received at this time or earlier as interrupted.
@@ -178,20 +178,20 @@ fn interrupt_events(db: &dyn Database, received_by: i64) -> Result<(), StoreErro
 }
 
 /// Lets all waits begin again, because the clock was changed. A write of a row in `sent` may still
-/// be in progress for `run_ms`, so the wait of this row begins only after that time.
+/// be in progress for `longest_run_ms`, so the wait of this row begins only after that time.
 pub(super) fn restart_waits(
     db: &dyn Database,
     now: Timestamp,
-    run_ms: u64,
+    longest_run_ms: u64,
 ) -> Result<(), StoreError> {
     db.change(
         "UPDATE defects SET wait_from = CASE state WHEN 'sent' THEN ?1 + ?3 ELSE ?1 END,
              next_search_at = MIN(next_search_at, ?1 + ?2)
          WHERE state <> 'created'
            AND (state IN ('sent', 'in-doubt') OR state IN ('intent', 'failed') AND writes > 0)",
-        params![now.as_millisecond(), SEARCH_WAIT_MS, to_i64(run_ms)],
+        params![now.as_millisecond(), SEARCH_WAIT_MS, to_i64(longest_run_ms)],
     )?;
-    follow_up_rows::restart_waits(db, now, run_ms)
+    follow_up_rows::restart_waits(db, now, longest_run_ms)
 }
 
 /// Moves all rows in `sent` whose lease has ended to `in-doubt`, except the rows that this process
@@ -199,7 +199,7 @@ pub(super) fn restart_waits(
 fn put_lost_runs_in_doubt(
     db: &dyn Database,
     now: Timestamp,
-    run_ms: u64,
+    longest_run_ms: u64,
     rows_in_work: &str,
 ) -> Result<(), StoreError> {
     let lost: Vec<Uuid> = db.all_rows(
@@ -209,7 +209,7 @@ fn put_lost_runs_in_doubt(
         params![now.as_millisecond(), rows_in_work],
     )?;
     for id in lost {
-        put_lost_run_in_doubt(db, id, now, run_ms)?;
+        put_lost_run_in_doubt(db, id, now, longest_run_ms)?;
     }
     Ok(())
 }

@@ -68,7 +68,7 @@ async fn the_last_decision_of_any_server_is_valid_for_all_servers_and_they_are_n
     assert_eq!(
         version_numbers(&now),
         ["1", "2"],
-        "a removed connector keeps its versions for a roll back"
+        "a removed connector keeps its versions for a rollback"
     );
     assert!(removed > back && share(&store, 1, 40).await > removed);
     assert!(
