@@ -131,7 +131,8 @@ impl Defects {
             Decision::Adopt(_) => self.steps_after_adoption(id).await?,
             Decision::Retry | Decision::GiveUp | Decision::Release => Vec::new(),
         };
-        let (now, longest_run_ms) = (self.deps.clock.now(), self.deps.config.current().longest_run_ms());
+        let (now, longest_run_ms) =
+            (self.deps.clock.now(), self.deps.config.current().longest_run_ms());
         let decided = self.deps.store.decide(id, decision, &steps, by, now, longest_run_ms).await?;
         self.deps.process_state.follow_up_added.notify_one();
         Ok(decided)

@@ -173,7 +173,7 @@ async fn open_connection(
     let opened = timeout(limits.head, accepted.open(options, client.is_proxy())).await.ok()?;
     match opened {
         Ok(opened) => {
-            client.set_opening(&opened);
+            client.set_before_http(&opened);
             Some(opened.stream)
         }
         Err(error) => {

@@ -19,7 +19,7 @@ use crate::oidc::{Callback, Oidc, OidcError, SignIn};
 use crate::secret::Secret;
 
 use super::client_address::client_of;
-use super::cookies::{SIGN_IN_COOKIE, RequestCookies, SESSION_COOKIE};
+use super::cookies::{RequestCookies, SESSION_COOKIE, SIGN_IN_COOKIE};
 use super::problem::Problem;
 use super::same_site::authority;
 use super::session::{self, SignInQuery, local_path, redirect};
@@ -70,7 +70,8 @@ pub(super) async fn finish(
 ) -> Result<Response, Problem> {
     let oidc = configured_provider(&app)?;
     let cookies = RequestCookies::new(&app.services.config.current(), &request);
-    let Some((sign_in, next)) = cookies.get(request.headers(), SIGN_IN_COOKIE).and_then(parse_cookie)
+    let Some((sign_in, next)) =
+        cookies.get(request.headers(), SIGN_IN_COOKIE).and_then(parse_cookie)
     else {
         return Ok(failed_response(&app, "/", &OidcError::State));
     };

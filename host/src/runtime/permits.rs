@@ -7,9 +7,9 @@
 //! connection. The permits for runs of each group are limited, so that some permits stay free for
 //! other groups. But for the first run of a kind of call of a connection, only the limit of its
 //! connector applies: a connector with runs must leave as many slots free as it uses, and as many
-//! runs, or one less. The next free permit is for the group that uses the fewest slots. Among groups with equally few
-//! slots, it is for the group whose last permit was granted longest ago. This module never reads a
-//! clock: a caller that waits too long drops its receiver.
+//! runs, or one less. The next free permit is for the group that uses the fewest slots. Among
+//! groups with equally few slots, it is for the group whose last permit was granted longest ago.
+//! This module never reads a clock: a caller that waits too long drops its receiver.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -109,7 +109,11 @@ pub(super) fn control_defects(
 
 /// Ends every lease, because no process that had one is still running. A row in `sent` becomes
 /// `in-doubt`, unfinished events become interrupted, and all waits begin again.
-pub(super) fn recover(db: &dyn Database, now: Timestamp, longest_run_ms: u64) -> Result<(), StoreError> {
+pub(super) fn recover(
+    db: &dyn Database,
+    now: Timestamp,
+    longest_run_ms: u64,
+) -> Result<(), StoreError> {
     db.change(
         "UPDATE defects SET lease_until = NULL, fence = fence + 1 WHERE lease_until IS NOT NULL",
         params![],
