@@ -2,13 +2,15 @@
 # Starts and stops a PostgreSQL server for tests, in a folder of its own. Needs Debian's `postgresql`.
 #
 #   postgres.sh start FOLDER PORT [ADDRESS]
-#                                   makes the server if the folder has none; user and database: jackfield,
-#                                   password: that of FOLDER/password; waits until it answers
-#   postgres.sh kill FOLDER         ends it as a crash does, and waits
+#                                   creates a server in the folder if it has none, starts the server, and
+#                                   waits until it answers; its user and its database are `jackfield`, and
+#                                   FOLDER/password contains the password
+#   postgres.sh kill FOLDER         stops the server without a clean shutdown, as a crash does, and waits
+#                                   until it has stopped
 #   postgres.sh standby FOLDER PORT FROM FROM_PORT
 #                                   copies the running server in the folder FROM, and starts the copy as its
 #                                   asynchronous standby
-#   postgres.sh promote FOLDER      makes a standby a primary, and waits until it is
+#   postgres.sh promote FOLDER      makes a standby a primary, and waits until it is one
 #   postgres.sh query FOLDER PORT SQL
 #                                   prints the rows of a statement, with | between the columns
 #

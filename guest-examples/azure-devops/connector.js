@@ -34,6 +34,7 @@ import schema from './settings.schema.json';
 const COMMENTS_VERSION = '7.1-preview.4';
 const TITLE_CHARS_MAX = 255;
 const TEXT_CHARS_MAX = 100_000;
+/** The number of the newest work items that `find` reads without the index. */
 const NEWEST = 50;
 
 /**

@@ -96,7 +96,7 @@ export const defects: typeof Defects = {
     return defect(issue);
   },
 
-  /** Searches, and also reads the newest issues. An issue moves only between repositories of one owner. */
+  /** Searches all repositories of the owner, because an issue can move between them. Also reads the newest issues. */
   find(marker) {
     const { items }: Found = search(`${marker} in:body user:${given().repository.split('/')[0]}`, 5);
     if (!part({ items }, '/items').every((issue: Issue) => issue.body?.includes(marker))) {

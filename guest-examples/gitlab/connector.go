@@ -143,7 +143,8 @@ func Create(_ jackfield.FailedTest, marker string) (jackfield.Defect, error) {
 	return created.defect(), err
 }
 
-// setFields sets the fields of the report. It returns a line of text for each field that GitLab does not have.
+// setFields sets the fields of the report in the body of a new issue. It returns a line of text for each field that
+// GitLab does not have.
 func setFields(body jackfield.Object) (notes string) {
 	labels := given().Labels
 	for _, field := range jackfield_connector_report.Fields() {

@@ -72,7 +72,7 @@ const member = (answer, name) => answer?.[name]
 const get = (path, name, ...query) => member(exchange('get', path, query), name);
 const put = (key, issue) => exchange('put', `/issues/${key}.json`, [], json({ issue }));
 const json = (value) => ({ tag: 'json', val: JSON.stringify(value) }); // leaves out undefined members
-// If the key is wrong, Redmine answers only this request with 401. It answers other requests as requests of
+// If the API key is wrong, Redmine answers only this request with 401. It answers other requests as requests of
 // an anonymous visitor.
 const currentUser = () => get('/users/current.json', 'user');
 const priorities = () => get('/enumerations/issue_priorities.json', 'issue_priorities');
@@ -86,10 +86,10 @@ const customFields = () => [...project('issue_custom_fields'),
     .flatMap((issue) => issue.custom_fields ?? [])];
 const read = (key, include) => get(`/issues/${key}.json`, 'issue', ['include', include]);
 const markup = () => settings().markup ?? SCHEMA.properties.markup.default;
-const TEXT_CHARS_MAX = 16000; // A text of this length fits into the column of every database.
+const TEXT_CHARS_MAX = 16000; // A text of this length fits into the column of every database that Redmine supports.
 const MEMBERS = ['assigned_to_id', 'category_id', 'due_date', 'fixed_version_id'];
 
-/** Returns the id of the record with this name. Redmine would use another record without an error. */
+/** Returns the id of the record with this name. Refuses an unknown name: Redmine would use another record. */
 function idOf(records, name) {
   const found = records.find((record) => record.name.toLowerCase() === name.trim().toLowerCase());
   const names = records.map((record) => record.name).join(', ');
@@ -178,7 +178,7 @@ export const followUp = {
       return { defect: defect(issue), open: !issue.status.is_closed };
     } catch (error) {
       if (error.status !== 404) throw error;
-      currentUser(); // Fails if the key is wrong. Otherwise the issue no longer exists.
+      currentUser(); // Fails if the API key is wrong. Otherwise the issue no longer exists.
       return undefined;
     }
   },

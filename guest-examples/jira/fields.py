@@ -59,7 +59,8 @@ def document(paragraphs: list[str]) -> dict:
 
 
 def mapped() -> tuple[dict, list[str]]:
-    """Returns the fields of the report as Jira stores them, and a line for each field that the type does not have."""
+    """Returns the fields of the report as Jira stores them, and a line for each field that the issue type
+    does not have."""
     given = report.fields()
     known, fields, notes = fields_of_type() if given else [], {}, []
     for name, value in ((it.name, it.value) for it in given):

@@ -18,7 +18,7 @@ from wit_world.imports.model import ErrorCode
 SCHEMA = Path(__file__).with_name("settings.schema.json").read_text()
 PROPERTIES = json.loads(SCHEMA)["properties"]
 
-TEXT_CHARS_MAX = 16_000  # A text of this length fits into the column of every database.
+TEXT_CHARS_MAX = 16_000  # A text of this length fits into the column of every database that Redmine supports.
 MEMBERS = ["assigned_to_id", "category_id", "due_date", "fixed_version_id"]
 
 def setting(name):
@@ -78,7 +78,7 @@ def member(answer, name):
     why = f"the answer has no member {name!r}: is the setting url the address of a Redmine?"
     raise error(ErrorCode.UNAVAILABLE, why)
 
-# If the key is wrong, Redmine answers only the request of user() with 401. It answers other requests as
+# If the API key is wrong, Redmine answers only the request of user() with 401. It answers other requests as
 # requests of an anonymous visitor.
 def get(path, name, *query): return member(exchange(http.Method.GET, path, query), name)
 def user(): return get("/users/current.json", "user")
@@ -95,7 +95,7 @@ def custom_fields():
     return project("issue_custom_fields") + [it for issue in newest for it in issue.get("custom_fields", ())]
 
 def id_of(records, name):
-    """Returns the id of the record with this name. Redmine would use another record without an error."""
+    """Returns the id of the record with this name. Refuses an unknown name: Redmine would use another record."""
     for record in records:
         if record["name"].lower() == name.strip().lower():
             return record["id"]
@@ -192,7 +192,7 @@ class FollowUp(exports.FollowUp):
     def state(self, key):
         answer = exchange(http.Method.GET, f"/issues/{key}.json", may_be_gone=True)
         if answer is None:
-            user()  # Fails if the key is wrong. Otherwise the issue no longer exists.
+            user()  # Fails if the API key is wrong. Otherwise the issue no longer exists.
             return None
         issue = member(answer, "issue")
         return exports.follow_up.Current(defect(issue), not issue["status"].get("is_closed"))

@@ -1,6 +1,7 @@
 //! Measures the duration of a call into a guest, without a server. The usage is `guest_call
-//! COMPONENT ROUNDS`. For each part of a call, it prints one line with the duration in each round,
-//! in microseconds.
+//! COMPONENT ROUNDS`. It prints lines for a whole call, for each part of a call, for the host
+//! functions that the guest calls, and for loading compiled code and making the first call. Each
+//! line contains the duration in each round, in microseconds.
 
 #![expect(clippy::print_stdout, reason = "a command-line tool")]
 
@@ -53,7 +54,8 @@ fn main() -> Result<(), Failure> {
     })
 }
 
-/// Makes the calls of one round, and returns the mean duration of each part of a call.
+/// Makes the calls of one round, and returns the mean duration of each part of a call. With
+/// `measure_host_calls`, also measures the host functions, which makes the calls slower.
 async fn measure_round(
     guest: &MeasuredGuest,
     measure_host_calls: bool,
@@ -83,7 +85,7 @@ fn microseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-/// Prints the name of a part and its duration in each round.
+/// Prints one line: what was measured, and its duration in each round.
 fn print_part(part: &str, rounds: impl Iterator<Item = f64>) {
     let rounds: Vec<_> = rounds.map(|round| format!("{round:.3}")).collect();
     println!("{part}: {}", rounds.join(" "));

@@ -24,8 +24,8 @@ pub use audit::{Audit, Completion, Intent, RefusedAttempt};
 pub const TOKEN_PREFIX: &str = "jackfield_";
 /// How long a session lasts, seconds.
 pub const SESSION_S: u64 = 12 * 60 * 60;
-/// Minimum time between two stored uses of a token, milliseconds. A write for each request would be
-/// too many.
+/// Minimum time between two writes of a token's `last_used_at`, milliseconds. Without this minimum,
+/// each request would write to the store.
 const USE_INTERVAL_MS: u64 = 60_000;
 
 /// Issues, finds and revokes tokens and sessions.
@@ -39,7 +39,7 @@ pub struct Accounts {
     key: DerivationKey,
 }
 
-/// The account that sent a token, and until when the token is valid.
+/// The account that a token or an identity provider signs in, and when the token expires.
 #[derive(Debug, Clone)]
 pub struct TokenLogin {
     /// The account that the token signs in.

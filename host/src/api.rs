@@ -66,7 +66,7 @@ pub const PAGE_ROWS_MAX: u32 = 200;
 /// The prefix of the header `User-Agent` of the CLI, by which the audit log recognises the CLI.
 pub const CLI_USER_AGENT: &str = "jackfield-cli/";
 
-/// The body of a request that has no members. Any member is refused.
+/// An empty JSON object: the body of a request that needs no data. A body with a member is refused.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmptyBody {}

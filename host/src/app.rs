@@ -67,7 +67,7 @@ const STOP_WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     /// When this token is cancelled, the server accepts no more client connections, answers
-    /// requests on open connections for a second, and waits at most `drain_ms` for running work.
+    /// requests on the open ones for a second, and waits at most `drain_ms` for running work.
     pub drain: CancellationToken,
     /// When this token is cancelled during the drain, the server stops the guests at once.
     pub stop_now: CancellationToken,
@@ -191,7 +191,7 @@ impl App {
         self.reloader.clone()
     }
 
-    /// The token of the admin API.
+    /// Returns the first admin token.
     #[must_use]
     pub fn admin_token(&self) -> &Secret {
         &self.admin_token

@@ -75,7 +75,7 @@ Examples:
 enum Command {
     /// Run the server
     Serve(serve::Arguments),
-    /// Run a demonstration: a server, a sample tracker, one defect and its counts
+    /// Run a demonstration: start a server and a sample tracker, create a defect, count the defects
     Demo(demo::Arguments),
     /// Create a connector project from a template; `new --help` lists the languages
     #[cfg(feature = "author")]
@@ -111,9 +111,9 @@ enum Command {
     Connections(Box<connections::Command>),
     /// Create and change connections from a file, after showing the differences and asking
     Apply(apply::Apply),
-    /// Print all connections as a file for `apply`, without secrets
+    /// Print all connections as a file for `apply`, without the values of secrets
     Export(apply::Export),
-    /// List and show connectors
+    /// List, show, upload, remove and roll back connectors
     #[command(subcommand)]
     Connectors(connectors::Command),
     /// List, show and follow events: each webhook request and its outcome

@@ -37,15 +37,15 @@ pub const PROXY_SECRET_HEADER: &str = "x-jackfield-proxy-secret";
 /// All settings of the server. A setting that the operator did not set has its default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// The address at which webhooks are accepted, and everything else unless `admin_listen` is
-    /// set.
+    /// The address of the listener for webhooks, and for all other requests unless `admin_listen`
+    /// is set.
     pub listen: ListenAddress,
     /// The folder for the database, keys, compiled code and temporary files.
     pub data: PathBuf,
     /// The folder from which connectors are loaded.
     pub plugins: PathBuf,
-    /// The source that decides which connectors exist: the folder or the store. If it is `None`,
-    /// the store decides if it is PostgreSQL, and otherwise the folder decides.
+    /// The source that decides which connectors exist: the folder or the store. If this is `None`,
+    /// a PostgreSQL store decides; with a SQLite store, the folder decides.
     pub plugins_source: Option<PluginsSource>,
     /// The address of the PostgreSQL database of the store, without its password. If it is `None`,
     /// the store is a SQLite file in the data folder.
@@ -107,10 +107,10 @@ pub struct Config {
     /// Maximum size of all temporary files with large bodies together, bytes. The file of a run is
     /// deleted when the run ends.
     pub spool_bytes_max: u64,
-    /// The pause between two scans of the plugins folder if no notification arrives, milliseconds.
+    /// The pause between two scans of the plugins folder if no change is noticed, milliseconds.
     pub rescan_ms: u64,
-    /// Size of the stored compiled code above which unused code is deleted, bytes. Code that
-    /// versions in use or accepted versions need is never deleted.
+    /// Size of all stored compiled code above which the oldest unused code is deleted, bytes. Code
+    /// that versions in use or accepted versions need is never deleted.
     pub compiled_bytes_max: u64,
     /// Age above which stored events are deleted in the background, days.
     pub events_days: u32,
@@ -152,15 +152,15 @@ pub struct Config {
 /// Parts of Test Manager's protocol that are not documented publicly, and the rate of its requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
-    /// Maximum rate of the requests of one connection, requests per second. Each of these has its
-    /// own limit of this size: Create Defect; liveness probes that have no verified credential
-    /// although the connection requires one; all other requests.
+    /// Maximum rate of the webhook requests to one connection, requests per second. Each of these
+    /// has its own limit of this size: Create Defect; liveness probes that have no verified
+    /// credential although the connection requires one; all other requests.
     pub requests_per_s: u32,
     /// The number of requests that each limit accepts at once, before the rate applies.
     pub requests_burst: u32,
-    /// Additional paths below the token that are recognised as Create Defect.
+    /// Additional paths below `/hooks/TOKEN` that are recognised as Create Defect.
     pub create_defect_paths: Vec<String>,
-    /// Additional paths below the token that are recognised as Defect KPIs; `{projectId}`
+    /// Additional paths below `/hooks/TOKEN` that are recognised as Defect KPIs; `{projectId}`
     /// matches the id of the project.
     pub kpi_paths: Vec<String>,
     /// Whether the answer to Create Defect contains the tracker's key or a UUID.
@@ -296,8 +296,8 @@ impl Config {
         values::read_store("store", &toml::Value::String(text.to_owned()))
     }
 
-    /// Reports each variable `JACKFIELD_…` that is not a setting, with the nearest setting. Does
-    /// not report empty variables, secrets, and variables that Kubernetes sets for services.
+    /// Returns a message about each variable `JACKFIELD_…` that is not a setting, with the nearest
+    /// setting. Ignores empty variables, secrets, and variables that Kubernetes sets for services.
     #[must_use]
     pub fn unknown_variables(&self, env: impl Iterator<Item = (String, String)>) -> Vec<String> {
         environment::unknown_variables(env, &self.secret_env_prefixes)

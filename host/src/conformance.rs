@@ -1,9 +1,9 @@
 //! The conformance suite of `jackfield test`. It tests whether a connector follows the manual for
 //! connectors. The manual is the comments in `wit/connector.wit`.
 //!
-//! The suite replays recorded calls: first without a fault, then once for each fault, which
-//! replaces an answer of the tracker. It needs no server and no database. It sends requests to a
-//! tracker only while it records the calls.
+//! The suite replays recorded calls: first twice without a fault, then once for each fault. A fault
+//! replaces answers of the tracker. The suite needs no server and no database. It sends requests to
+//! a tracker only while it records the calls.
 
 mod check;
 mod described;
@@ -57,8 +57,8 @@ pub struct Suite {
     pub checks: Vec<Check>,
 }
 
-/// A function that shows the progress. It gets the number of calls that were made with faults, and
-/// the number of all such calls.
+/// A function that shows the progress. It gets the number of calls with faults that were already
+/// made, and the number of all calls with faults that the suite will make.
 pub type Progress<'a> = &'a dyn Fn(usize, usize);
 
 impl Suite {

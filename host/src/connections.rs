@@ -98,13 +98,13 @@ pub enum ConnectionError {
     /// No version of the connector can be used for this connection.
     #[error(transparent)]
     ConnectorUnavailable(#[from] ConnectorUnavailable),
-    /// Another person has changed the connection since this editor read it.
+    /// Another person has changed the connection since the author of this edit read it.
     #[error(
         "another person has changed the connection since you read it, and its revision is now {0}; \
          read it again and repeat your change"
     )]
     Changed(u64),
-    /// A person must consent first, or the version cannot be accepted or is already accepted.
+    /// The version needs a person's consent first, is not the newest one, or is already accepted.
     #[error("{0}")]
     Consent(String),
     /// The store refused or failed.
@@ -143,7 +143,7 @@ impl Connections {
         for id in self.loaded.load(&self.deps).await? {
             self.reset_after_edit(id);
         }
-        // An event may have ended after its connection was deleted.
+        // An event that ended after its connection was deleted may have added metrics again.
         self.deps.history.retain_metrics(|id| self.loaded.by_id(id).is_some());
         Ok(())
     }
@@ -246,7 +246,7 @@ impl Connections {
             .find(|record| Some(record.connection.id) == id || record.connection.name == id_or_name)
     }
 
-    /// Returns the versions that people accepted: connector and SHA-256 of each.
+    /// Returns the versions that the connections accepted: connector and SHA-256 of each.
     #[must_use]
     pub fn accepted_versions(&self) -> BTreeSet<(ConnectorName, String)> {
         self.loaded.accepted_versions()
@@ -261,7 +261,7 @@ impl Connections {
         connector.map_err(|unavailable| Refusal::ConnectorUnavailable(unavailable.to_string()))
     }
 
-    /// Returns the longest measured index delay of the connection, milliseconds; 0 by default.
+    /// Returns the longest measured index delay of the connection, milliseconds; 0: none.
     #[must_use]
     pub fn index_lag_ms(&self, id: ConnectionId) -> u64 {
         self.loaded.by_id(id).map_or(0, |entry| entry.index_lag_ms())
@@ -282,8 +282,8 @@ impl Connections {
         self.breakers.allow(connection.id, connector.sha256(), call, requester, Instant::now())
     }
 
-    /// Records in the circuit breaker how an allowed run ended. `input` names the subject of the
-    /// run: a marker or a project.
+    /// Records in the circuit breaker how an allowed run ended. `input` is the marker or the
+    /// project that was passed to the run.
     pub fn record_outcome<T>(
         &self,
         id: ConnectionId,

@@ -1,4 +1,4 @@
-//! Measures the CPU time of a run, and how long the run waits for its polls.
+//! Measures the CPU time of a run, and how long the run waits after a wake until it is polled.
 //!
 //! The CPU time of a run is the CPU time that threads use while they poll the guest, or a future
 //! that the host runs for it. While a run waits for the tracker, it uses no CPU time.
@@ -12,7 +12,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_util::task::AtomicWaker;
 use rustix::time::{ClockId, clock_gettime};
 
-/// Counts the ticks of the engine. The counter is the clock that measures how long a run waits.
+/// Counts the ticks of the engine, one every 10 ms (`runtime/engine.rs`). The counter is the clock
+/// that measures how long a run waits.
 #[derive(Debug, Default)]
 pub(crate) struct Ticks(AtomicU64);
 
@@ -27,18 +28,19 @@ impl Ticks {
     }
 }
 
-/// Measures the CPU time of a run, its polls, and how long it waited for them.
+/// The measurements of one run: its CPU time, its polls, and how long it waited for them.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     /// The CPU time of all polls that have ended, of the guest and of charged futures, nanoseconds.
     spent_ns: AtomicU64,
-    /// The CPU time of the polling thread when the current poll began; 0 if no poll is running.
+    /// The CPU time of the polling thread when the current poll of the guest began; 0 if the guest
+    /// is not being polled.
     poll_start_ns: AtomicU64,
-    /// The number of polls of the run.
+    /// The number of polls of the guest.
     polls: AtomicU64,
     /// How often the guest yielded to other runs.
     yields: AtomicU64,
-    /// The sum of the ticks between each wake and the next poll.
+    /// The sum of the ticks from the first wake after each poll to the next poll.
     waited_ticks: AtomicU64,
 }
 
@@ -57,7 +59,7 @@ impl Meter {
         self.yields.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns how often the run was polled.
+    /// Returns how often the guest was polled.
     pub(crate) fn polls(&self) -> u64 {
         self.polls.load(Ordering::Relaxed)
     }
@@ -67,7 +69,7 @@ impl Meter {
         self.yields.load(Ordering::Relaxed)
     }
 
-    /// Returns the sum of the ticks between each wake and the next poll.
+    /// Returns the sum of the ticks from the first wake after each poll to the next poll.
     pub(crate) fn waited_ticks(&self) -> u64 {
         self.waited_ticks.load(Ordering::Relaxed)
     }
@@ -89,8 +91,8 @@ fn thread_cpu_ns() -> u64 {
 }
 
 /// A future that the host runs for a guest, outside the polls of the guest. The CPU time of the
-/// future is charged to the run. The future returns [`CpuExhausted`] when the run has used up its
-/// CPU time.
+/// future is charged to the run. If the run has used up its CPU time before a poll, the future
+/// returns [`CpuExhausted`].
 pub(crate) struct CpuCharged<F> {
     future: Pin<Box<F>>,
     meter: Arc<Meter>,

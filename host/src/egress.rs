@@ -1,5 +1,6 @@
-//! Egress sends all HTTP requests of guests. A guest makes its requests with the interface `http`
-//! of the contract or with `wasi:http`.
+//! Egress sends all HTTP requests of guests, and the host's own requests to Test Manager and to
+//! identity providers. A guest makes its requests with the interface `http` of the contract or with
+//! `wasi:http`.
 //!
 //! The steps of a request, in the order of `send.rs`: add a call to the record, authorize, insert
 //! secrets, resolve, connect, journal, send, complete the call in the record, redact. Egress never
@@ -78,22 +79,22 @@ pub struct Egress {
     spool: Arc<Spool>,
     own_server: OwnServer,
     /// Records exchanges, or answers requests from a recording. Only `jackfield invoke` and
-    /// `jackfield test` set it.
+    /// `jackfield test` set it; otherwise `None`.
     tape: Option<Tape>,
     /// The time at which all exchanges end because the server shuts down. `None` before the
     /// shutdown. A run may continue after this time.
     closed_at: watch::Sender<Option<Instant>>,
 }
 
-/// Addresses and headers of this server that egress protects from connectors. No request of a
-/// connection may go to one of these addresses or set one of these headers.
+/// Addresses and headers of this server that egress protects from connectors. Egress refuses each
+/// request of a connection that goes to one of these addresses or sets one of these headers.
 #[derive(Debug, Clone, Default)]
 pub struct OwnServer {
     /// The addresses on which this server listens.
     pub addresses: OwnAddresses,
     /// The names of the headers by which this server recognises a reverse proxy in front of it and
-    /// the people whom that proxy signs in. The headers that every reverse proxy sets are refused
-    /// anyway.
+    /// the people whom that proxy signs in. Egress also refuses the headers that reverse proxies
+    /// usually set, such as `x-forwarded-for`, even if they are not listed here.
     pub headers: Vec<String>,
 }
 
@@ -133,8 +134,9 @@ pub(crate) struct RunAccounts {
 #[derive(Debug, Clone)]
 pub(crate) struct OutboundRequest {
     pub(crate) method: Method,
-    /// The effect that the request may have in the tracker. If the guest declares no effect, GET,
-    /// HEAD and OPTIONS are reads, and all other methods are writes.
+    /// The effect that the request may have in the tracker, as the guest declares it. `None` if the
+    /// guest declares no effect: then GET, HEAD and OPTIONS are reads, and all other methods are
+    /// writes.
     pub(crate) effect: Option<Effect>,
     /// An absolute URL.
     pub(crate) url: String,
@@ -205,7 +207,7 @@ fn not_granted_message(origin: &Origin) -> String {
 impl Egress {
     /// Reads the system's trust store and the variables `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`
     /// once, now. Large bodies are stored in `spool_folder` and may use `spool_bytes_max` bytes
-    /// together. `own_server` is the server that this process runs.
+    /// together. `own_server` describes the server that this process runs.
     ///
     /// # Errors
     /// The file of extra trust anchors cannot be used.

@@ -94,7 +94,8 @@ pub struct Services {
     pub connections: Arc<Connections>,
     /// Lists, uploads, removes and rolls back connectors.
     pub plugins: Arc<Plugins>,
-    /// The store. Handlers use it for lists, for events and for the readiness check.
+    /// The store. Handlers read events, recordings and the rows of defects from it, and check
+    /// whether it can be written.
     pub store: Arc<dyn Store>,
     /// The wall clock and the time since boot.
     pub clock: Arc<dyn Clock>,
@@ -110,7 +111,7 @@ pub struct AppState {
     pub(crate) services: Arc<Services>,
     /// The part of a webhook URL before `/hooks`, without a slash at its end.
     base_url: String,
-    /// The host names for which all requests except webhooks are answered.
+    /// The host names for which requests are answered. Webhooks are answered for every host name.
     allowed_hosts: AllowedHosts,
     readiness_cache: ReadinessCache,
     rate_limits: RateLimits,

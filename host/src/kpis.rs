@@ -231,7 +231,7 @@ impl Kpis {
         LeaseState::Alone
     }
 
-    /// Renews the lease on counting until the tracker has answered.
+    /// Renews the lease on counting until `request` has ended.
     async fn while_renewing<T>(&self, lease: &CountsLease, request: impl Future<Output = T>) -> T {
         tokio::select! {
             biased;

@@ -18,13 +18,13 @@ use crate::domain::{ConnectionId, ConnectorName};
 
 pub(crate) use machine::{default_bytes_max, describe_default, free_bytes, group_limit_bytes};
 
-/// The memory for the stacks, log, record and headers of one run, and for the texts of one call of
-/// a host function, bytes. This fixed amount is charged to the host when a run begins, in addition
-/// to the account of the run.
+/// The memory for the stacks, log, records of calls and headers of one run, and for the texts of
+/// one call of a host function, bytes. When a run begins, this fixed amount is added to the sums of
+/// host, connector and connection, but not to the run's account.
 pub(crate) const FIXED_RUN_BYTES: u64 = 8 << 20;
 /// All runs of one connector together may use at most this many times the memory that is still
-/// free. All runs of one connection together may use at most as much memory as is still free. So
-/// other connections can always get memory.
+/// free. All runs of one connection together may use at most as much memory as is still free. So a
+/// connection leaves memory for other connections, and a connector for other connectors.
 const CONNECTOR_SHARE: u64 = 3;
 
 /// The memory limit of all runs together, and the sums of the memory that they use.
@@ -155,7 +155,7 @@ impl Account {
     /// Opens the account of a run whose limit is `bytes_max`.
     ///
     /// # Errors
-    /// The host or a share of its memory has too little free memory for another run.
+    /// Another run would exceed the host's limit, or the share of the connection or connector.
     pub(crate) fn open(
         host: &Arc<HostMemory>,
         owner: MemoryOwner,

@@ -118,7 +118,7 @@ impl OidcError {
 }
 
 impl Oidc {
-    /// Creates the provider of the configuration. The provider's metadata is fetched at the first
+    /// Makes the client of the configured provider. The provider's metadata is fetched at the first
     /// sign-in.
     #[must_use]
     pub fn new(

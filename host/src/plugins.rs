@@ -66,7 +66,7 @@ pub use versions::{KeptVersion, NoVersion};
 const COMPILE_RETRY: Duration = Duration::from_secs(10);
 /// The maximum of this pause.
 const COMPILE_RETRY_MAX: Duration = Duration::from_secs(60 * 60);
-/// Maximum time to delete this server's report while the server shuts down.
+/// Maximum time to delete this server's report of its connectors while the server shuts down.
 const REPORT_DELETION_MAX: Duration = Duration::from_secs(2);
 
 /// Loads the connectors of one folder, and keeps them up to date until the server stops.
@@ -107,8 +107,8 @@ impl Plugins {
     /// in the background. The folder is scanned again and again until `cancel` is cancelled.
     ///
     /// # Errors
-    /// The plugins folder or the folder of compiled code cannot be used, or the compiler or the
-    /// compiled code cannot be run.
+    /// The plugins folder, the folder of compiled code or its key cannot be used, or the compiler
+    /// or the compiled code cannot be run.
     pub(crate) async fn start(
         deps: Dependencies,
         cancel: CancellationToken,
@@ -164,7 +164,7 @@ impl Plugins {
         })
     }
 
-    /// Returns all connectors, sorted by name.
+    /// Returns all connectors in this server's plugins folder, sorted by name.
     #[must_use]
     pub fn list(&self) -> Vec<ConnectorInfo> {
         self.catalog.list()
@@ -178,7 +178,7 @@ impl Plugins {
             || self.mirror.as_ref().is_some_and(|mirror| mirror.current(name).is_some())
     }
 
-    /// Returns the newest version of a connector that can be used.
+    /// Returns the newest usable version of a connector.
     ///
     /// # Errors
     /// No version can be used. The error contains the reason.
@@ -299,8 +299,8 @@ impl Plugins {
         self.loader.build(name, kind, content, &limits).await.map(drop)
     }
 
-    /// Deletes unused compiled code if all compiled code together is larger than
-    /// `compiled_bytes_max`. Code that a connector uses or that a person accepted is not deleted.
+    /// Deletes the oldest unused code until at most `compiled_bytes_max` bytes of code remain.
+    /// Keeps code that a connector uses or a person accepted, and code younger than 10 minutes.
     pub async fn delete_unused_code(&self, accepted: BTreeSet<String>) {
         let mut used = accepted;
         used.extend(self.list().into_iter().filter_map(|info| info.sha256));

@@ -53,11 +53,11 @@ pub(crate) enum TextKind {
 
 /// Searches texts for all secrets of a set at once.
 pub(crate) struct Redactor {
-    /// The secrets to search for. A short secret also has the data that decide where it is
-    /// redacted.
+    /// The secrets to search for. Each short secret comes with those own texts of the connection in
+    /// which it is not redacted.
     secrets: Vec<(Secret, Option<ShortSecret>)>,
-    /// For each byte, the secrets that may begin with this byte, each with the form in which it
-    /// does.
+    /// For each value of a byte, the indices of the secrets that may begin with this byte, each
+    /// with the form in which the secret may do so.
     candidates_by_byte: Vec<Vec<(usize, Form)>>,
 }
 

@@ -67,7 +67,7 @@ pub struct ReplayOptions {
 pub struct ReplayedRun {
     /// The export that was called.
     pub call: Call,
-    /// The version of the recorded run, from its manifest.
+    /// The connector's version in the recorded run, from its manifest.
     pub recorded_version: String,
     /// SHA-256 of the file of the recorded run.
     pub recorded_sha256: String,
@@ -239,7 +239,7 @@ struct RecordedInput {
     connector: String,
     /// SHA-256 of the file of the recorded run.
     connector_sha256: String,
-    /// The version of the recorded run, from its manifest.
+    /// The connector's version in the recorded run, from its manifest.
     connector_version: String,
     /// The failed test; `None` for calls without one.
     event: Option<RecordedTest>,

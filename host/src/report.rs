@@ -2,7 +2,8 @@
 //!
 //! This module never does I/O. The room `testmanager` fetches the data, and `runtime` passes the
 //! report to guests. Everything that comes from tests is untrusted: it is never read as a template
-//! or as markup. Secrets in logs, arguments, assertions, steps and custom fields are masked first.
+//! or as markup. Secrets in logs, arguments, assertions, steps and custom fields are masked before
+//! a template reads them.
 
 mod attachments;
 mod data;

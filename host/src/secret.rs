@@ -35,8 +35,8 @@ pub const NEW_KEY_VARIABLE: &str = "JACKFIELD_NEW_SECRET_KEY";
 /// Maximum length of a secret, bytes. The length is limited, because each answer of a tracker is
 /// searched for the secret in many encodings.
 pub const SECRET_BYTES_MAX: usize = 16 * 1024;
-/// Minimum length of a secret, bytes. A shorter secret would also match ordinary texts when it is
-/// redacted, and would be easy to guess.
+/// Minimum length of a secret, bytes. Redaction would find a shorter secret in ordinary texts too,
+/// and it would be easy to guess.
 pub const SECRET_BYTES_MIN: usize = 4;
 /// A secret of fewer characters is redacted only as a whole value or word, because it may be a
 /// common word.
@@ -180,8 +180,8 @@ impl Secret {
         if value.0.len() > SECRET_BYTES_MAX { Err(SecretError::TooLong) } else { Ok(value) }
     }
 
-    /// Returns whether the text is a reference to a file or a variable. The value of a reference
-    /// may change.
+    /// Returns whether the text is a reference to a file or a variable. The content of the file or
+    /// variable may change later.
     #[must_use]
     pub fn is_reference(&self) -> bool {
         ["file:", "env:"].iter().any(|scheme| self.0.starts_with(scheme))

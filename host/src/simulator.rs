@@ -1,10 +1,10 @@
 //! The stand-in for Test Manager: `jackfield simulate test-manager`. It is not part of the server.
 //!
-//! The stand-in answers the reading part of Test Manager's REST API with invented data. It also has
-//! a page that sends the two webhooks, Create Defect and Defect KPIs. The paths and the formats of
-//! answers come from public clients of Test Manager. What these clients do not show, such as the
-//! format of errors, is as simple as possible. The credentials of the API are the same in each
-//! stand-in and protect nothing.
+//! The stand-in answers requests to Test Manager's REST API that only read, with invented data. It
+//! also has a page that sends the two webhooks, Create Defect and Defect KPIs. The paths and the
+//! formats of answers come from public clients of Test Manager. What these clients do not show,
+//! such as the format of errors, is as simple as possible. The credentials of the API are the same
+//! in each stand-in and protect nothing.
 
 mod api;
 mod control;

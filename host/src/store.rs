@@ -1,11 +1,12 @@
-//! The store of connections, defects, events, counts, accounts and shared connectors. Only this
-//! room (module) contains SQL.
+//! The store of connections, defects, events, counts, accounts, the audit log and shared
+//! connectors. Only this room (module) contains SQL.
 //!
-//! This room never runs connectors and never uses HTTP. Callers pass times as arguments. A clock is
-//! read only for ids and waits, and to compare it with the clock of PostgreSQL. A method that is
-//! marked *durable* succeeds only after its change is on the disk. A method that is marked *lazy*
-//! may succeed earlier: a power cut or a crash of PostgreSQL may then lose its change, but a crash
-//! of this process does not.
+//! This room never runs connectors and never uses HTTP. Callers pass the current time as an
+//! argument. This room itself reads a clock only to make ids, to time its waits, and to compare the
+//! clock of this machine with the clock of PostgreSQL. A method that is marked *durable* succeeds
+//! only after its change is on the disk. A method that is marked *lazy* may succeed earlier: a
+//! power cut or a crash of PostgreSQL may then lose its change, but a crash of this process does
+//! not.
 
 mod accounts;
 mod changes;
@@ -69,8 +70,8 @@ pub struct QueueLengths {
     pub history: u64,
 }
 
-/// The operations of the store, the same for every database engine. The operations on accounts and
-/// on shared connectors are in separate traits.
+/// The operations of the store, the same for every database engine. The operations on accounts, on
+/// the audit log and on shared connectors are in traits that this trait does not include.
 #[async_trait]
 pub trait Store:
     ConnectionStore + DefectStore + FollowUpStore + EventStore + CountsStore + Send + Sync
@@ -79,19 +80,20 @@ pub trait Store:
     /// a shared database, ends only the leases whose time has ended. A row in `intent` without a
     /// lease may then be claimed at once. A row in `sent` without a lease becomes `in-doubt`, and
     /// its write counts as ended `longest_run_ms` after it was marked. The waits of rows with
-    /// writes and of unfinished follow-up steps begin again. Unfinished events become interrupted;
-    /// in a shared database, only those that were received at least `longest_run_ms` ago. If the
-    /// database fell behind, for example because an older copy was restored, moves the rows in
-    /// `intent` and `failed` to `in-doubt`, except released rows, and marks the database: from then
-    /// on, a failed test without a row counts as in doubt. Durable.
+    /// writes but no known defect, and of unfinished follow-up steps, begin again. Unfinished
+    /// events become interrupted; in a shared database, only those that were received at least
+    /// `longest_run_ms` ago. If the database fell behind (it lost changes that it had stored, for
+    /// example because an older copy was restored), moves the rows in `intent` and `failed` to
+    /// `in-doubt`, except released rows, and marks the database: from then on, a failed test
+    /// without a row counts as in doubt. Durable.
     async fn recover(&self, now: Timestamp, longest_run_ms: u64) -> Result<(), StoreError>;
     /// Returns the instant since which failed tests without a row count as in doubt, because the
     /// database had fallen behind. `None` if the database has never fallen behind, and before
     /// [`Self::recover`].
     fn restored_at(&self) -> Option<Timestamp>;
-    /// Lets the waits of all rows that have writes but no known defect, and of all unfinished
-    /// follow-up steps, begin again. Call this after the clock was changed. A write in progress is
-    /// assumed to end `longest_run_ms` from now. Durable.
+    /// Lets the waits (`domain::Waits`) of all rows that have writes but no known defect, and of
+    /// all unfinished follow-up steps, begin again. Call this after the clock was changed. A write
+    /// in progress is assumed to end `longest_run_ms` from now. Durable.
     async fn restart_waits(&self, now: Timestamp, longest_run_ms: u64) -> Result<(), StoreError>;
     /// Whether other servers may also change the database.
     fn is_shared(&self) -> bool;

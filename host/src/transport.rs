@@ -46,7 +46,7 @@ pub(crate) struct Caller<'a> {
     pub(crate) identity: Result<Option<&'a ClientIdentity>, &'a IdentityError>,
     /// Whether to offer HTTP/1.1 only.
     pub(crate) http1_only: bool,
-    /// For each origin and proxy, the address that accepted the last connection.
+    /// For each origin and proxy, the IP address that accepted the last TCP connection.
     pub(crate) last_addresses: &'a LastAddresses,
 }
 

@@ -24,7 +24,7 @@ def look_up(window):
     window.check("look-up")
     window.click("button", "Bug")
     expect(window.page.get_by_label("Tracker", exact=True).input_value(), "Bug")
-    # The list follows what is typed, and the Enter key does not send the form.
+    # The list follows what is typed, and the Enter key in the search field does not send the form.
     window.page.get_by_label("Search for Critical priorities").press_sequentially("Lo")
     window.page.locator(".choices").get_by_role("button", name="Low").wait_for()
     window.page.get_by_label("Search for Critical priorities").press("Enter")

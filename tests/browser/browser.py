@@ -56,7 +56,7 @@ class Browser:
         self.page.get_by_label(label, exact=True).first.select_option(value)
 
     def type_token(self, token):
-        """Types into the sign-in form without a mouse, as soon as the field has the focus."""
+        """Types a token into the sign-in form without a mouse, as soon as the field has the focus."""
         self.page.locator("#token:focus").wait_for()
         self.page.keyboard.type(token)
         self.page.keyboard.press("Enter")
@@ -73,7 +73,7 @@ class Browser:
         raise AssertionError(f"the Tab key does not reach the {role} {name}")
 
     def check(self, name):
-        """Checks the current page in each colour scheme and width, and saves screenshots."""
+        """Checks the current page in each colour scheme and width. If SHOTS is set, saves screenshots."""
         for colours in ("light", "dark"):
             for size in (WIDE, SMALL):
                 self.page.emulate_media(color_scheme=colours)

@@ -96,7 +96,7 @@ def without_scripts(window):
 
 
 def used_connector(window):
-    """A connector with runs and a connection, and a newest file that cannot be used."""
+    """Removes a connector that has runs and a connection, and whose newest file cannot be used."""
     sign_in(window)
     window.open("/connectors/r")
     text = window.page.locator("main").inner_text()

@@ -1,4 +1,4 @@
-//! A TCP relay that a test can cut. A cut relay does not forward anything and does not close
+//! A TCP relay that a test can cut. A cut relay does not forward anything and does not close TCP
 //! connections, like a network that loses every packet.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use crate::relay::{BytesHook, ConnectionHooks, start_relay};
 pub struct CuttableRelay {
     /// The port on which the relay listens.
     port: u16,
-    /// Whether the relay is cut, and the notification of a change.
+    /// Whether the relay is cut. The condition variable wakes the threads that wait for a change.
     is_cut: Arc<(Mutex<bool>, Condvar)>,
 }
 

@@ -15,7 +15,7 @@ pub struct Gate(Arc<(Mutex<GateState>, Condvar)>);
 /// The state of a gate. The test and the threads of the held requests share it.
 #[derive(Debug, Default)]
 struct GateState {
-    /// How many requests have reached the gate.
+    /// How many requests have reached the gate so far, before and after it was opened.
     held_count: usize,
     is_open: bool,
     /// Whether a request has passed the closed gate because [`HOLD_TIMEOUT`] was over. Then the
@@ -38,7 +38,7 @@ impl Gate {
         state.has_timed_out |= timeout.timed_out();
     }
 
-    /// Returns how many requests have reached the gate.
+    /// Returns how many requests have reached the gate so far, before and after it was opened.
     #[must_use]
     pub fn held_count(&self) -> usize {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner).held_count

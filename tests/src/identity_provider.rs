@@ -13,7 +13,7 @@ const REDIRECTS_MAX: usize = 20;
 /// A running provider. Dropping this value kills the provider.
 pub struct IdentityProvider {
     child: Child,
-    /// The address of the provider.
+    /// The URL of the provider, which is also the issuer in its ID tokens.
     issuer: String,
     /// The pipe of the provider's output. The pipe must stay open, because the provider ends if it
     /// cannot print.
@@ -49,7 +49,7 @@ impl IdentityProvider {
         Self { child, issuer: issuer.trim().to_owned(), _output: output }
     }
 
-    /// Returns the address of the provider.
+    /// Returns the URL of the provider, which is also the issuer in its ID tokens.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.issuer

@@ -14,9 +14,10 @@ use crate::repository::run;
 /// A script that keeps a new namespace until the script's standard input closes. That happens when
 /// the test's process ends, even if the process is killed.
 const KEEP_NAMESPACE: &str = "ip link set lo up; echo ready; read _ || true";
-/// A script that creates a link and gives an address to each of its two ends. `NEAR` is the address
-/// in the test's namespace, `FAR` the address in the other namespace, and `BEHIND` are further
-/// addresses that the other namespace reaches through the link.
+/// A script that creates a link and gives an address to each of its two ends. In the test's
+/// namespace, the end has the name `OUTSIDE` and the address `NEAR`. In the other namespace, which
+/// is that of the process `PROCESS`, the end has the name `LINK` and the address `FAR`. `BEHIND`
+/// contains further addresses that the other namespace reaches through the link.
 const CREATE_LINK: &str = r#"
 ip link add "$OUTSIDE" type veth peer name "$LINK" netns "$PROCESS"
 ip address add "$NEAR/30" dev "$OUTSIDE"

@@ -1,5 +1,6 @@
-//! Runs one test in its own network namespace, with a name server whose answers the test sets. The
-//! new namespace has only a loopback interface, to which all addresses of the test belong.
+//! Runs one test in its own network namespace. There, the test can start a name server and set its
+//! answers. At first, the new namespace has only a loopback interface, to which all addresses of
+//! the test belong.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::process::ExitStatusExt as _;

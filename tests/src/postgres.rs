@@ -136,7 +136,7 @@ impl Postgres {
             let time = |at: usize| fields.get(at)?.parse::<u64>().ok();
             (is_main || is_child).then(|| Some(time(11)? + time(12)?))?
         });
-        // The unit is a hundredth of a second on x86-64 and Arm.
+        // The kernel counts in hundredths of a second on x86-64 and Arm.
         times.map(|ticks| ticks * 10).sum()
     }
 

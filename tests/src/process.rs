@@ -146,7 +146,7 @@ impl Process {
         let stat = std::fs::read_to_string(self.proc_path("stat")).expect("the server runs");
         let after_name = stat.rsplit(')').next().unwrap_or_default();
         let times = after_name.split_whitespace().skip(11).take(2);
-        // The unit is a hundredth of a second on x86-64 and Arm.
+        // The kernel counts in hundredths of a second on x86-64 and Arm.
         times.map(|ticks| ticks.parse::<u64>().expect("a number") * 10).sum()
     }
 

@@ -207,9 +207,8 @@ impl Project {
         created["issue"]["id"].as_u64().expect("an id")
     }
 
-    /// Deletes an issue. First adds another issue: otherwise Redmine's SQLite database would use
-    /// the number of a deleted newest issue again for the next issue, which may belong to another
-    /// test.
+    /// Deletes an issue. Adds another issue first, because Redmine's SQLite database would give the
+    /// number of a deleted newest issue to the next issue, which may belong to another test.
     ///
     /// # Panics
     /// If Redmine refuses the request.

@@ -5,11 +5,11 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 
-/// A function that receives the bytes of one direction of a connection. At the end of the
+/// A function that receives the bytes of one direction of a TCP connection. At the end of the
 /// connection, it is called with an empty slice.
 pub type BytesHook = Box<dyn FnMut(&[u8]) + Send>;
 
-/// The hooks of one connection.
+/// The hooks of one client of the relay.
 pub struct ConnectionHooks {
     /// Receives the bytes that the client sends.
     pub from_client: BytesHook,
@@ -17,9 +17,9 @@ pub struct ConnectionHooks {
     pub from_server: BytesHook,
 }
 
-/// Starts a relay to this port of loopback. The relay runs until the process ends. For each
-/// connection, the relay calls `make_hooks` before it connects to the server. Returns the port of
-/// the relay.
+/// Starts a relay to this port of loopback. The relay runs until the process ends. For each client
+/// that connects, the relay calls `make_hooks` before it connects to the server. Returns the port
+/// of the relay.
 ///
 /// # Panics
 /// If no port is free.
@@ -45,7 +45,7 @@ pub fn start_relay(
     relay_port
 }
 
-/// Forwards bytes in one direction until one of the two connections is closed. Then closes both.
+/// Forwards bytes in one direction until one of the two TCP connections ends. Then closes both.
 fn forward_bytes(mut from: TcpStream, mut to: TcpStream, mut hook: BytesHook) {
     let _ = to.set_nodelay(true);
     let mut buffer = vec![0; 1 << 16];

@@ -16,13 +16,13 @@ const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
 /// The answer of a script to a request.
 #[derive(Debug, Clone)]
 pub enum Reply {
-    /// Send a complete answer. The connection stays open unless the client asks to close it.
+    /// Send a complete answer. The TCP connection stays open unless the client asks to close it.
     Answer(Response),
-    /// Send these bytes, then close the connection.
+    /// Send these bytes, then close the TCP connection.
     Raw(Vec<u8>),
-    /// Send these bytes, then reset the connection.
+    /// Send these bytes, then reset the TCP connection.
     Reset(Vec<u8>),
-    /// Send these bytes, then more blocks of 64 KiB until the client closes the connection.
+    /// Send these bytes, then more blocks of 64 KiB until the client closes the TCP connection.
     Endless(Vec<u8>),
 }
 
@@ -45,7 +45,7 @@ impl Reply {
         Self::json(201, &format!(r#"{{"issue":{{"id":{id}}}}}"#))
     }
 
-    /// Returns the reply that resets the connection without an answer.
+    /// Returns the reply that resets the TCP connection without an answer.
     #[must_use]
     pub fn reset() -> Self {
         Self::Reset(Vec::new())
@@ -75,7 +75,7 @@ impl Exchange<'_> {
         answer
     }
 
-    /// Forwards the request and returns the answer. The connection to the client is closed
+    /// Forwards the request and returns the answer. The TCP connection to the client is closed
     /// afterwards.
     ///
     /// # Panics
@@ -85,7 +85,7 @@ impl Exchange<'_> {
         Reply::Raw(self.forward())
     }
 
-    /// Like [`Self::pass`], but the connection stays open unless the client asks to close it.
+    /// Like [`Self::pass`], but the TCP connection stays open unless the client asks to close it.
     ///
     /// # Panics
     /// If this server is not a proxy, or the upstream server does not answer.
@@ -96,7 +96,7 @@ impl Exchange<'_> {
 }
 
 /// A script for a proxy that loses each POST: the upstream server never receives it, and the
-/// client's connection is reset. All other requests are forwarded.
+/// client's TCP connection is reset. All other requests are forwarded.
 #[must_use]
 pub fn lose_writes(exchange: &Exchange<'_>) -> Reply {
     if exchange.request.is_post() { Reply::reset() } else { exchange.pass() }
@@ -105,8 +105,8 @@ pub fn lose_writes(exchange: &Exchange<'_>) -> Reply {
 /// A function of the test that answers each request.
 type Script = Arc<dyn Fn(&Exchange<'_>) -> Reply + Send + Sync>;
 
-/// A running scripted server. When this value is dropped, the server closes its port. Connections
-/// that are open then are still answered.
+/// A running scripted server. When this value is dropped, the server closes its port. Requests on
+/// TCP connections that are open then are still answered.
 pub struct ScriptedServer {
     /// The address on which the server listens.
     address: SocketAddr,
@@ -127,9 +127,9 @@ struct ServerState {
     requests: Vec<Request>,
     /// How many requests the upstream server has answered.
     forwarded_count: usize,
-    /// On how many connections the server has received a request.
+    /// On how many TCP connections the server has received a request.
     connection_count: usize,
-    /// How many connections the client reset, or closed within a body of known length.
+    /// How many TCP connections a client reset, or closed within a body of known length.
     truncated_count: usize,
     /// Whether the [`ScriptedServer`] was dropped, so that its listening thread must end.
     is_closed: bool,
@@ -277,13 +277,13 @@ impl ScriptedServer {
         self.server.lock().forwarded_count
     }
 
-    /// Returns the number of connections on which the server has received a request.
+    /// Returns the number of TCP connections on which the server has received a request.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.server.lock().connection_count
     }
 
-    /// Returns how many connections the client reset, or closed within a body of known length.
+    /// Returns how many TCP connections a client reset, or closed within a body of known length.
     #[must_use]
     pub fn truncated_requests(&self) -> usize {
         self.server.lock().truncated_count
@@ -303,7 +303,7 @@ impl SharedServer {
     }
 }
 
-/// Answers the requests of one connection by the current script.
+/// Answers the requests of one TCP connection by the current script.
 fn serve_connection(server: &SharedServer, stream: TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let client = stream.peer_addr()?.ip();
@@ -351,7 +351,7 @@ fn serve_connection(server: &SharedServer, stream: TcpStream) -> std::io::Result
     }
 }
 
-/// Returns whether the client reset the connection, or closed it within a body of known length.
+/// Returns whether the client reset the TCP connection, or closed it within a body of known length.
 fn is_truncated(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset)
 }

@@ -131,7 +131,8 @@ impl Setup {
         names.into_iter().fold(self, |setup, name| setup.plugin(name, &Guest::named(name)))
     }
 
-    /// Starts the server and waits until it and its connectors are ready.
+    /// Starts the server and waits until it and its connectors are ready. Does not wait for the
+    /// connectors of [`Self::plugin_that_may_be_replaced`].
     ///
     /// # Panics
     /// If the server does not start, or a connector is not ready after 90 seconds. The end of the

@@ -27,7 +27,7 @@ impl KillPoint {
         Self { calls: "pwrite64,pwritev,write", path: Some(path), nth: 1 }
     }
 
-    /// Selects the next outgoing connection.
+    /// Selects the next call of `connect`, such as that for an outgoing TCP connection.
     #[must_use]
     pub fn outgoing_connection() -> Self {
         Self { calls: "connect", path: None, nth: 1 }

@@ -1,4 +1,4 @@
-//! The usual polling loop of the tests. The loop waits for conditions that no event announces.
+//! The usual polling loop of the tests. It waits for conditions of which tests are not notified.
 
 use std::time::{Duration, Instant};
 

@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
 use std::net::TcpStream;
 
-/// The headers that describe one connection or the length of a body. A forwarded request and a
+/// The headers that describe one TCP connection or the length of a body. A forwarded request and a
 /// parsed answer do not keep them.
 const FRAMING_HEADERS: [&str; 3] = ["connection", "content-length", "transfer-encoding"];
 
@@ -42,7 +42,7 @@ impl Request {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Reads the next request. Returns `None` at the end of the connection.
+    /// Reads the next request. Returns `None` at the end of the TCP connection.
     pub(crate) fn read(stream: &mut BufReader<TcpStream>) -> Result<Option<Self>> {
         let mut line = String::new();
         if stream.read_line(&mut line)? == 0 {

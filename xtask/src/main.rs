@@ -41,7 +41,8 @@ Commands:
   test [--long] [FILTER]
         Install the tools for the tests, build everything, and run all tests or those whose
         name contains FILTER
-        --long          Run the crash, race and load tests longer (200 rounds, 30 minutes)
+        --long          Run more rounds of the crash, race and fault tests, try more generated
+                        inputs, and run `soak` and `api_fuzz` for about 30 minutes each
   connectors [--only NAME]...
         Build the example connectors into plugins/
         --only NAME     Build only this one: redmine, javascript, python (all three for Redmine),
@@ -56,7 +57,8 @@ Commands:
   fuzz [--seconds N] [--seed N] [TARGET [INPUT]]
         Install cargo-fuzz, build the fuzz targets and run all of them, or TARGET
         --seconds N     How long each target runs (default 600)
-        --seed N        Use the same random numbers in each run (default: other numbers)
+        --seed N        Choose the random numbers by N, so that runs with the same N use the same
+                        numbers (default: other numbers in each run)
         INPUT           Run only this input, for example one that failed before
   bench [NAME]... [--quick] [--json FILE] [--markdown FILE] [--svg FILE]
         Build the release, build the programs with which it is compared, measure, and print each

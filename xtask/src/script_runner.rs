@@ -25,7 +25,7 @@ const CONTRACT_FILE: &str = "wit/connector.wit";
 
 /// The arguments of `cargo xtask script-runner`.
 pub(crate) struct Arguments {
-    /// Whether to compare only the hash of the sources, without a build.
+    /// Whether to build nothing, and only to compare the stored hash with that of the sources.
     is_check_only: bool,
     /// The file to which the component is written; `None` for the component's file in the
     /// repository.

@@ -42,7 +42,7 @@ const DEBIAN_PACKAGES: [&str; 19] = [
 
 /// The arguments of `cargo xtask test`.
 pub(crate) struct Arguments {
-    /// Whether the crash, race and load tests run longer.
+    /// Whether tests run more rounds, or for a longer time.
     is_long: bool,
     /// Only tests whose name contains this text run; `None` for all tests.
     filter: Option<String>,

@@ -10,9 +10,9 @@ import (
 
 type result[T any] = wit_types.Result[T, jackfield_connector_model.Error]
 
-// Of returns the value or, if err is not nil, the error. If err has the method Contract, the
-// returned error has the code, the setting and the wait of that method's result. Any other error has
-// the code `internal`.
+// Of returns the value or, if err is not nil, the error. If err, or an error that it wraps, has the
+// method Contract, the returned error has the code, the setting and the wait of that method's result.
+// Any other error has the code `internal`.
 func Of[T any](value T, err error) result[T] {
 	if err == nil {
 		return wit_types.Ok[T, jackfield_connector_model.Error](value)

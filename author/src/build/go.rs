@@ -16,9 +16,9 @@ use super::world::{ConnectorSource, EXPORTS, TEST_DATA, World};
 use crate::template::EMBEDDED_FILES;
 use crate::{AuthorError, Project};
 
-/// The folder of the files that the build adds to the generated bindings. Some files are the
-/// runtime of the bindings. The other files are the exports, which call the functions of the
-/// author's package.
+/// The folder of the repository with the files that the build adds to the generated bindings. Some
+/// files are the runtime of the bindings. The others contain the exported functions, which call the
+/// functions of the author's package.
 const ADDED_BINDINGS_FOLDER: &str = "author/go-bindings/";
 /// The beginning of the declaration of `Choices`. An author may leave out this function of the
 /// interface `plugin`.

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use super::tools::PYTHON;
 
-/// A folder into which tools are installed. While this value exists, no other build changes a
-/// shared folder.
+/// A folder into which tools are installed. If it is a shared folder, no other build changes it
+/// while this value exists.
 pub(super) struct ToolsFolder {
     pub(super) path: PathBuf,
     /// The lock of a shared folder. It is released when this value is dropped. It is `None` for the

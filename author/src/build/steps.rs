@@ -40,7 +40,8 @@ impl<'a> Steps<'a> {
         Ok(result)
     }
 
-    /// Runs a tool as a step. What the tool prints goes to stderr.
+    /// Runs a tool as a step. What the tool prints goes to stderr. If the tool cannot be started,
+    /// the error contains `fix`.
     pub(super) fn run_tool(
         &mut self,
         name: &str,

@@ -59,7 +59,7 @@ pub(super) fn install_tools(
 }
 
 /// Downloads the packages of `sources.txt`, and unpacks them into `.build/sources`. Does nothing if
-/// they are already unpacked there.
+/// they are already unpacked there. `programs` is the folder that [`install_tools`] returned.
 pub(super) fn unpack_libraries(
     project: &Project,
     programs: &Path,

@@ -1,4 +1,4 @@
-//! Converts the fields and the attachments of the report for a tracker. Also adds lines to the
+//! Converts the fields and the attachments of the report for a tracker. Also adds warnings to the
 //! event.
 
 use serde_json::Value;
@@ -7,7 +7,7 @@ use crate::bindings::jackfield::connector::model::Error;
 use crate::bindings::jackfield::connector::{log, report};
 use crate::named::NamedRecord;
 
-/// The fields of the report, in groups: the tracker stores the fields of each group in another way.
+/// The fields of the report, in two groups. A tracker stores the fields of each group differently.
 #[derive(Default)]
 pub struct GroupedFields {
     /// The fields that the tracker identifies by a number, with their values.

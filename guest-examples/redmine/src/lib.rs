@@ -113,7 +113,8 @@ impl Connector for Redmine {
 impl FollowUp for Redmine {
     fn state(settings: Settings, key: &str) -> Result<Option<(bool, Defect)>, Error> {
         match Issue::fetch(key, "") {
-            // The issue is deleted, or the key is wrong. `current_user` fails if the key is wrong.
+            // The issue is deleted, or the API key is wrong. In the second case, `current_user`
+            // fails.
             Err(error) if error.is_not_found() => current_user().map(|_| None),
             found => {
                 found.map(|it| Some((it.status["is_closed"] != true, it.into_defect(&settings))))
@@ -156,7 +157,7 @@ impl FollowUp for Redmine {
     }
 }
 
-/// Returns the login of the user to whom the API key belongs. If the key is wrong, only this
+/// Returns the login of the user to whom the API key belongs. If this key is wrong, only this
 /// request fails: Redmine answers other requests as requests of an anonymous visitor.
 fn current_user() -> Result<String, Error> {
     REDMINE.get("/users/current.json").fetch("/user/login")

@@ -1,7 +1,8 @@
 // A connector for a small tracker. The contract and the manual are in `wit/connector.wit`. After the
 // first build, `.build/bindings/connector.h` contains the contract in C.
 //
-// The host calls the functions whose name begins with `exports_`. Each call has a new instance.
+// The host calls the functions whose name begins with `exports_`. Each call runs in a new instance of the
+// connector.
 #include "report.h"
 
 // The connector never receives the API key: the host adds the key to each request.
@@ -11,7 +12,7 @@ const char SCHEMA[] = {
 #embed "settings.schema.json"
     , 0};
 
-// Returns the user of the key. A tracker may answer other requests even if the key is wrong.
+// Returns the user of the API key. A tracker may answer other requests even if this key is wrong.
 static const char *user(void) {
   return needed(get("/users/current.json", "/user", NULL), "/login");
 }
@@ -64,7 +65,7 @@ bool exports_jackfield_connector_defects_find(connector_string_t *marker,
   yyjson_val *issue, *issues = get("/issues.json", "/issues", query);
   ret->len = yyjson_arr_size(issues);
   ret->ptr = calloc(ret->len + 1, sizeof *ret->ptr);
-  if (ret->len == 0) user();  // The list is also empty if the key is wrong. Then this request fails.
+  if (ret->len == 0) user();  // The list is also empty if the API key is wrong. Then this request fails.
   size_t n, count;
   yyjson_arr_foreach(issues, n, count, issue) {
     if (!strstr(needed(issue, "/description"), chars(*marker))) {

@@ -204,7 +204,7 @@ static const char *reasons_of(yyjson_val *answer, const char *plain) {
   return words;
 }
 
-// Makes the error for an answer that refuses a request. It says what to check for 401, 403 and 404.
+// Makes the error for an answer that refuses a request. For 401, 403 and 404, it says what to check.
 static void refuse(
     const jackfield_connector_http_response_t *response, bool is_page, const char *answered) {
   const uint16_t status = response->status;

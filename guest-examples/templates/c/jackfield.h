@@ -1,9 +1,9 @@
 // A library for connectors in C. Its functions read the settings with their defaults, send requests, read
-// JSON answers, and make errors that say what to do.
+// JSON answers, and create the errors that a call returns. These errors say what to do.
 //
 // The first error of a call is the result of the call, and `fail` stores it. After an error, no request is
-// sent, and each function of this file returns an empty value. So a connector need not check for errors
-// after each step. Each exported function ends with `return finish(error);`.
+// sent, and the functions that return an answer or a part of it return NULL or an empty text. So a connector
+// need not check for errors after each step. Each exported function ends with `return finish(error);`.
 //
 // A connector need not free memory, because all memory is freed at the end of the call. The bindings free
 // the texts that an exported function returns, so make these texts with `string` and `option`.
@@ -79,7 +79,7 @@ yyjson_mut_doc *object(void);
 // answer is not that of the expected tracker then.
 yyjson_val *part(yyjson_val *answer, const char *path);
 // Each of these functions returns the text, or the number as a text, at this path. If it is missing, the
-// first function makes an error, and the second one returns NULL.
+// first function stores an error and returns an empty text, and the second one returns NULL.
 const char *needed(yyjson_val *answer, const char *path);
 const char *text(yyjson_val *answer, const char *path);
 

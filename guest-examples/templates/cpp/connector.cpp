@@ -1,8 +1,8 @@
 // A connector for a small tracker. The contract and the manual are in `wit/connector.wit`. After the
 // first build, `.build/bindings/connector_cpp.h` contains the contract in C++.
 //
-// The host calls the functions in the namespace `exports`. Each call has a new instance. Return `fail(…)`
-// for an error of the contract.
+// The host calls the functions in the namespace `exports`. Each call runs in a new instance of the connector.
+// Return `fail(…)` for an error of the contract.
 #include "jackfield.hpp"
 
 using namespace kit;
@@ -19,7 +19,7 @@ constexpr Tracker TRACKER{
 // Returns a setting. The settings do not contain the API key: the host adds it to each request.
 static std::string setting(const char* name) { return settings(SCHEMA)[name]; }
 
-// Returns the user of the key. A tracker may answer other requests even if the key is wrong.
+// Returns the user of the API key. A tracker may answer other requests even if this key is wrong.
 static Result<std::string> user() {
   return TRACKER.get<std::string>("/users/current.json", "/user/login");
 }
@@ -69,7 +69,7 @@ Result<Defect> exports::jackfield::connector::defects::Create(FailedTest, wit::s
 Result<wit::vector<Defect>> exports::jackfield::connector::defects::Find(wit::string marker) {
   const json issues = TRY(TRACKER.get("/issues.json", "/issues",
       {{"status_id", "*"}, {"limit", "5"}, {"description", "~" + marker.to_string()}}));
-  if (issues.empty()) TRY(user());  // The list is also empty if the key is wrong. Then this request fails.
+  if (issues.empty()) TRY(user());  // The list is also empty if the API key is wrong. Then this request fails.
   std::vector<Defect> found;
   for (const json& issue : issues) {
     if (!issue.value("description", "").contains(marker.get_view())) {

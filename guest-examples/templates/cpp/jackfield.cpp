@@ -77,7 +77,7 @@ std::string reasons_of(const json& answer, std::string_view plain, std::string_v
   return words;
 }
 
-// Makes the error for an answer that refuses a request. It says what to check for 401, 403 and 404.
+// Makes the error for an answer that refuses a request. For 401, 403 and 404, it says what to check.
 Error refused(const Tracker& tracker, const http::Response& response, const std::string& answered) {
   const auto status = response.status;
   const auto error = [](ErrorCode code, std::string_view message, std::string_view setting = {}) {

@@ -1,6 +1,7 @@
 // @ts-check
 // A library for connectors in JavaScript and TypeScript. Its functions read the settings with their
-// defaults, send requests, read JSON answers, and make errors that say what to do.
+// defaults, send requests, read JSON answers, and create the errors that a call returns. These errors say
+// what to do.
 import './prelude.js';
 import { send } from 'jackfield:connector/http@0.1.0';
 import { all } from 'jackfield:connector/settings@0.1.0';
@@ -93,8 +94,8 @@ export function idOf(records, name, setting) {
  *   refusal is plain text, the beginning of this text is the reason.
  * @param {Record<string, string>} [names.headers] The headers of each request.
  * @param {(response: import('jackfield:connector/http@0.1.0').Response, answered: string) => void} [names.inspect]
- *   A function that is called with each answer. It must fail if the answer refuses the request in a way
- *   that only this tracker uses.
+ *   A function that is called with each answer, and with a text about it that an error can contain. It must
+ *   fail if the answer refuses the request in a way that only this tracker uses.
  */
 export function tracker({ name, address, secret, reasons, headers: common, inspect }) {
   /**
@@ -217,7 +218,7 @@ function parsed(text) {
 /**
  * Returns the wait that the header `Retry-After` requests. The header is a number of seconds or a time. A
  * time is compared with the time of the answer, because the clocks of the tracker and of this machine may
- * differ.
+ * differ. If the answer has no time, this machine's clock is used.
  * @param {string | undefined} wait
  * @param {string | undefined} answered
  */

@@ -1,5 +1,5 @@
 // Package connector is a connector for a small tracker. The contract and the manual are in `wit/connector.wit`.
-// Each call of an exported function has a new instance. Return `jackfield.Fail(…)` for an error of the contract.
+// Each call of an exported function runs in a new instance. Return `jackfield.Fail(…)` for an error of the contract.
 package connector
 
 import (
@@ -36,7 +36,7 @@ func (it issue) defect() jackfield.Defect {
 	}
 }
 
-// user returns the user of the key. A tracker may answer other requests even if the key is wrong.
+// user returns the user of the API key. A tracker may answer other requests even if this key is wrong.
 func user() (string, error) {
 	return jackfield.Get[string](tracker, "/users/current.json", "/user/login", nil)
 }
@@ -70,7 +70,7 @@ func Find(marker string) (found []jackfield.Defect, err error) {
 	query := jackfield.Pairs{{"status_id", "*"}, {"limit", "5"}, {"description", "~" + marker}}
 	issues, err := jackfield.Get[[]issue](tracker, "/issues.json", "/issues", query)
 	if err == nil && len(issues) == 0 {
-		_, err = user() // The list is also empty if the key is wrong. Then this request fails.
+		_, err = user() // The list is also empty if the API key is wrong. Then this request fails.
 	}
 	for _, it := range issues {
 		err = cmp.Or(err, tracker.Marked(it.Description, marker))

@@ -16,7 +16,7 @@ const api = tracker({ name: 'The tracker', address: 'url', secret: 'api-key', re
  */
 const given = () => settings(schema);
 
-/** Returns the user of the key. A tracker may answer other requests even if the key is wrong. */
+/** Returns the user of the API key. A tracker may answer other requests even if this key is wrong. */
 const user = () => api.get('/users/current.json', '/user/login');
 
 /** @returns {import('jackfield:connector/model@0.1.0').Defect} */
@@ -59,7 +59,7 @@ export const defects = {
   find(marker) {
     const query = { status_id: '*', limit: 5, description: `~${marker}` };
     const issues = api.get('/issues.json', '/issues', query);
-    if (issues.length === 0) user(); // The list is also empty if the key is wrong. Then this request fails.
+    if (issues.length === 0) user(); // The list is also empty if the API key is wrong. Then this request fails.
     if (!issues.every((issue) => issue.description?.includes(marker))) {
       fail('unsupported', 'the tracker ignores the search for the marker');
     }

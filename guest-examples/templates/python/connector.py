@@ -27,7 +27,7 @@ def given() -> Settings:
 
 
 def user() -> str:
-    """Returns the user of the key. A tracker may answer other requests even if the key is wrong."""
+    """Returns the user of the API key. A tracker may answer other requests even if this key is wrong."""
     return TRACKER.get("/users/current.json", "/user/login")
 
 
@@ -69,7 +69,7 @@ class Defects(exports.Defects):
         issues = TRACKER.get(
             "/issues.json", "/issues", status_id="*", limit=5, description=f"~{marker}")
         if not issues:
-            user()  # The list is also empty if the key is wrong. Then this request fails.
+            user()  # The list is also empty if the API key is wrong. Then this request fails.
         if not all(marker in (issue.get("description") or "") for issue in issues):
             raise error(ErrorCode.UNSUPPORTED, "the tracker ignores the search for the marker")
         return [defect(issue) for issue in issues]

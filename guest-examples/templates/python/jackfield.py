@@ -1,5 +1,5 @@
 """A library for connectors in Python. Its functions read the settings with their defaults, send requests,
-read JSON answers, and make errors that say what to do."""
+read JSON answers, and create the errors that a call returns. These errors say what to do."""
 import json
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -22,9 +22,9 @@ NOT_FOUND = ". It does not exist, or the user of the credentials cannot see it"
 
 
 def is_not_found(failed: Err) -> bool:
-    """Whether the tracker answered with the status 404. The message is read, because an error of the
-    contract has no status. An error must have exactly the class `Err`: an exception of a derived
-    class ends the run."""
+    """Whether the tracker answered with the status 404. Reads the message, because an error of the
+    contract has no member for the status. A class derived from `Err` could have one, but its exceptions
+    would end the run."""
     return failed.value.code == ErrorCode.REJECTED and NOT_FOUND in failed.value.message
 
 
@@ -153,7 +153,7 @@ class Tracker:
 def seconds_until(wait: str | None, answered: str | None) -> int | None:
     """Returns the wait that the header `Retry-After` requests. The header is a number of seconds or a
     time. A time is compared with the time of the answer, because the clocks of the tracker and of this
-    machine may differ."""
+    machine may differ. If the answer has no time, this machine's clock is used."""
     if wait and wait.strip().isdecimal():
         return int(wait)
     until, now = _time(wait), _time(answered) or datetime.now(timezone.utc)

@@ -54,7 +54,7 @@ const seconds = (wait, now) => /^\d+$/.test(wait) ? Number(wait)
   : Math.max(0, Math.round((Date.parse(wait) - Date.parse(now)) / 1000)) || undefined;
 
 const page = (path) => settings().url.replace(/\/+$/, '') + path;
-/** Returns the user of the key. A tracker may answer other requests even if the key is wrong. */
+/** Returns the user of the API key. A tracker may answer other requests even if this key is wrong. */
 const user = () => ask('get', '/users/current.json', 'user').login;
 const defect = ({ id, subject, description, status, priority }) => ({
   key: `${id}`, title: subject, link: page(`/issues/${id}`), status: status?.name, priority: priority?.name, description,
@@ -77,7 +77,7 @@ export const defects = {
   },
   find(marker) {
     const issues = ask('get', '/issues.json', 'issues', { status_id: '*', limit: 5, description: `~${marker}` });
-    if (issues.length === 0) user(); // The list is also empty if the key is wrong. Then this request fails.
+    if (issues.length === 0) user(); // The list is also empty if the API key is wrong. Then this request fails.
     if (issues.every((issue) => issue.description?.includes(marker))) return issues.map(defect);
     return fail('unsupported', 'the tracker ignores the search for the marker');
   },

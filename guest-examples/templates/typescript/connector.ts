@@ -19,7 +19,7 @@ const given = () => settings<Settings>(schema);
 type Named = { id: number; name: string };
 type Issue = { id: number; subject: string; description?: string; status?: Named; priority?: Named };
 
-/** Returns the user of the key. A tracker may answer other requests even if the key is wrong. */
+/** Returns the user of the API key. A tracker may answer other requests even if this key is wrong. */
 const user = (): string => api.get('/users/current.json', '/user/login');
 
 const defect = (issue: Issue): Defects.Defect => ({
@@ -59,7 +59,7 @@ export const defects: typeof Defects = {
   find(marker) {
     const query = { status_id: '*', limit: 5, description: `~${marker}` };
     const issues: Issue[] = api.get('/issues.json', '/issues', query);
-    if (issues.length === 0) user(); // The list is also empty if the key is wrong. Then this request fails.
+    if (issues.length === 0) user(); // The list is also empty if the API key is wrong. Then this request fails.
     if (!issues.every((issue) => issue.description?.includes(marker))) {
       fail('unsupported', 'the tracker ignores the search for the marker');
     }

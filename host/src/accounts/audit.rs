@@ -1,5 +1,5 @@
-//! The audit log: an entry is stored before a change is made, and completed before the answer to
-//! the change is sent. Refused attempts have entries too.
+//! The audit log: an entry is stored before a change is made, and its outcome is added before the
+//! request for the change is answered. Refused attempts have entries too.
 //!
 //! A change is never missing in the log: if the entry cannot be stored, the change is refused. If
 //! the server ends or the store fails during the change, the entry has no outcome.

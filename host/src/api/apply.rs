@@ -21,8 +21,8 @@ pub struct ConnectionsFile {
     pub connections: BTreeMap<String, ConnectionFile>,
 }
 
-/// A connection in a file. An absent setting gets its default. An absent secret keeps its stored
-/// value.
+/// A connection in a file. Absent members get their defaults. Absent secrets, and absent members of
+/// `webhook_auth`, keep their stored values.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectionFile {
@@ -32,7 +32,7 @@ pub struct ConnectionFile {
     /// project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
-    /// Whether host names may resolve to private addresses.
+    /// Whether host names may resolve to private, shared (100.64/10) and loopback addresses.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_private: bool,
     /// Whether only HTTP/1.1 is used with the tracker.
@@ -69,7 +69,8 @@ pub struct ConnectionFile {
     /// References to secrets, by name: `file:/path` or `env:NAME`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, SecretText>,
-    /// Settings for Test Manager; absent if the connection sends no requests to Test Manager.
+    /// Settings for Test Manager; absent if the connection sends no requests to Test Manager. An
+    /// absent `project_id` is removed; other absent members keep their stored values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_manager: Option<EditTestManager>,
     /// How senders of webhooks prove that they know the secret, and from which addresses webhooks
@@ -99,7 +100,7 @@ pub struct ApplyQuery {
 pub struct AppliedConnections {
     /// Whether this was a dry run, which changes nothing.
     pub dry_run: bool,
-    /// The connections of the file, by name.
+    /// The connections of the file, sorted by name.
     pub connections: Vec<AppliedConnection>,
 }
 

@@ -66,7 +66,8 @@ pub struct AuditEntry {
     /// nothing.
     pub action: String,
     /// The object of the change: the name of a connection, connector or account, or the id of a
-    /// defect. `null` if the change has no object.
+    /// defect or event. For a request that was refused before its handler ran, the path of the
+    /// request. `null` if the change has no object.
     pub object: Option<String>,
     /// The outcome of the change; `null` while it is not known, or if it could not be stored.
     pub outcome: Option<EnumString<OutcomeCode>>,

@@ -45,7 +45,7 @@ pub struct ListChoicesOfNew {
     /// The key of the client certificate, as PEM; or a reference to the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_key: Option<SecretText>,
-    /// Whether host names may resolve to private addresses.
+    /// Whether host names may resolve to private, shared (100.64/10) and loopback addresses.
     #[serde(default)]
     pub allow_private: bool,
     /// Whether only HTTP/1.1 is used with the tracker.

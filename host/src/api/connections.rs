@@ -22,9 +22,9 @@ pub struct ConnectionList {
 }
 
 string_enum! {
-    /// Whether the webhooks of a connection are answered, and if not, why.
+    /// Whether a connection uses the newest version of its connector, and if not, why.
     pub enum ConnectionStatus {
-        /// The webhooks are answered.
+        /// Webhooks are answered with the newest version of the connector.
         Active = "active",
         /// A person paused the connection. Webhooks, except liveness probes, are answered with 503.
         Paused = "paused",
@@ -46,7 +46,7 @@ pub struct Connection {
     pub name: String,
     /// The stem of the connector's file.
     pub connector: String,
-    /// Whether the webhooks of the connection are answered.
+    /// Whether webhooks are answered with the connector's newest version, and if not, why.
     pub status: EnumString<ConnectionStatus>,
     /// The revision of the connection: 1 after its creation, and 1 more after each edit, pause and
     /// resume. The header `ETag` of an answer contains the same number, and an edit can send it in
@@ -88,7 +88,7 @@ pub struct Connection {
     /// The only Test Manager project whose Defect KPIs requests are answered; `null`: every
     /// project.
     pub project: Option<String>,
-    /// Whether host names may resolve to private addresses.
+    /// Whether host names may resolve to private, shared (100.64/10) and loopback addresses.
     pub allow_private: bool,
     /// Whether only HTTP/1.1 is used with the tracker.
     pub http1_only: bool,
@@ -253,7 +253,7 @@ pub struct CreateConnection {
     /// project.
     #[serde(default)]
     pub project: Option<String>,
-    /// Whether host names may resolve to private addresses.
+    /// Whether host names may resolve to private, shared (100.64/10) and loopback addresses.
     #[serde(default)]
     pub allow_private: bool,
     /// Whether only HTTP/1.1 is used with the tracker.
@@ -318,7 +318,7 @@ pub struct EditConnection {
     /// project.
     #[serde(deserialize_with = "double_option", skip_serializing_if = "Option::is_none")]
     pub project: Option<Option<String>>,
-    /// Whether host names may resolve to private addresses.
+    /// Whether host names may resolve to private, shared (100.64/10) and loopback addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_private: Option<bool>,
     /// Whether only HTTP/1.1 is used with the tracker.
@@ -389,7 +389,7 @@ impl RotateToken {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecordConnection {
-    /// How long bodies are recorded from now on, 1 to 86,400 seconds.
+    /// How long the bodies of requests and answers are recorded, 1 to 86,400 seconds from now.
     pub for_s: u32,
 }
 

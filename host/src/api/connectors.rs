@@ -64,7 +64,7 @@ pub struct Connector {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken_sha256: Option<String>,
     /// A warning that every run since the version in use was loaded failed because of the
-    /// connector; absent if there was no run, or if one did not fail for this reason.
+    /// connector; absent if there was no run, or if at least one run did not fail for this reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
     /// The time at which the version in use was loaded.

@@ -76,9 +76,11 @@ pub struct DefectRecord {
     pub reason: Option<String>,
     /// The number of write requests of this generation that were sent, or may have been.
     pub writes: u32,
-    /// The highest class of the write requests of this generation. From the lowest to the highest,
-    /// the classes are `refused`, `unclear`, `open` and `acknowledged`. `null` if no request has a
-    /// class.
+    /// What is known of the results of this generation's write requests. Of several requests, the
+    /// one with the highest class counts. From the lowest to the highest: `refused` (the tracker
+    /// created nothing), `unclear` (the answer does not show whether it created something), `open`
+    /// (no complete answer arrived, or the tracker may still carry out the request), `acknowledged`
+    /// (the tracker answered that it created something). `null` if no request has a class.
     pub class: Option<EnumString<WriteClass>>,
     /// The reason why a person must or should resolve the defect; `null` if no person is needed.
     pub needs_person: Option<String>,
@@ -96,8 +98,7 @@ pub struct DefectRecord {
     pub created_at: Time,
     /// The time of the last change of the row.
     pub updated_at: Time,
-    /// The end of a run's lease, which may be in the past; `null` if no run has leased the row
-    /// since its last outcome or decision.
+    /// The end of the lease on the row, which may be in the past; `null` if no lease is stored.
     pub leased_until: Option<Time>,
     /// The decisions of people about this defect, oldest first.
     pub decisions: Vec<Decision>,
@@ -117,16 +118,16 @@ pub struct FollowUp {
     pub name: Option<String>,
     /// The state of the step: `due`, `sent`, `done` or `given-up`.
     pub state: EnumString<FollowUpState>,
-    /// The number of tries of this step so far.
+    /// The number of attempts at this step so far.
     pub tries: u32,
     /// The number of write requests that were sent for this step, or may have been.
     pub writes: u32,
-    /// The highest class of the step's write requests. From the lowest to the highest, the classes
-    /// are `refused`, `unclear`, `open` and `acknowledged`. `null` if no request has a class.
+    /// The highest class of the step's write requests, as in `DefectRecord`. `null` if no request
+    /// has a class.
     pub class: Option<EnumString<WriteClass>>,
     /// The reason why the step is not done yet or was given up; `null` otherwise.
     pub reason: Option<String>,
-    /// The time of the next try; `null` if there is no next try.
+    /// The time of the next attempt; `null` if there is no next attempt.
     pub next_at: Option<Time>,
 }
 

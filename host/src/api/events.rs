@@ -61,8 +61,8 @@ pub struct EventWithRuns {
     /// The event itself, without its runs.
     #[serde(flatten)]
     pub event: Event,
-    /// The steps of the host's own work on the event, in order. They do not include the runs. Only
-    /// the first steps and the last step are stored.
+    /// The steps of the host's own work on the event, in order. They do not include the runs. Of
+    /// many steps, only the first ones and the last one are stored.
     #[serde(default)]
     pub steps: Vec<Step>,
     /// The runs that the event caused, in order.
@@ -75,20 +75,20 @@ pub struct Step {
     /// The kind of step. `claim` reserves the row of the failed test; `store` writes the outcome to
     /// the row.
     pub step: EnumString<TimedStepKind>,
-    /// The time from the arrival of the request to the beginning of the step, microseconds.
+    /// The time from the event's `received_at` to the beginning of the step, microseconds.
     pub at_us: u64,
     /// The duration of the step, microseconds.
     pub us: u64,
 }
 
-/// The times at which the parts of a run began. Each time is measured in microseconds from the
-/// arrival of the request.
+/// The times at which the parts of a run began, in microseconds from the event's `received_at`. The
+/// times of a run without an event, such as a replay, are measured from the start of the run.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 pub struct RunTimes {
     /// The time at which the run requested its permit.
     pub asked_us: u64,
-    /// The time at which the run received its permit and began to make its instance. `at_ms` and
-    /// `run_ms` are measured from this time. `null` if the run received no permit.
+    /// The time at which the run received its permit and began to make its instance; `null` if it
+    /// received no permit. `at_ms` in `log` and `calls`, and `run_ms`, are measured from this time.
     pub started_us: Option<u64>,
     /// The time at which the host called the connector's export; `null` if the host could not make
     /// an instance.
@@ -153,7 +153,7 @@ pub struct Header {
 /// One run: a call into a guest, with its log and its requests.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Run {
-    /// The exported function that was called.
+    /// The connector's export that the host called.
     pub call: EnumString<Call>,
     /// The result of the run, as a code.
     pub outcome: EnumString<OutcomeCode>,
@@ -168,7 +168,7 @@ pub struct Run {
     pub connector_sha256: String,
     /// The lines of the guest's log, stdout and stderr, with secrets masked.
     pub log: Vec<LogLine>,
-    /// The requests that the run sent, and those that the host refused to send.
+    /// The outbound HTTP requests of the run, including those that the host refused to send.
     pub calls: Vec<OutboundCall>,
     /// The resources that the run used.
     pub usage: Usage,
@@ -189,15 +189,15 @@ pub struct LogLine {
     pub message: String,
 }
 
-/// One request that a run sent, or that the host refused to send.
+/// One outbound HTTP request of a run, which the host sent or refused to send.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct OutboundCall {
     /// The time from the start of the run to the request, milliseconds. It is negative if the host
-    /// sent the request before the run, to select the settings for the run.
+    /// sent the request to Test Manager before the run, to evaluate the routing rules.
     pub at_ms: i64,
     /// The method of the HTTP request.
     pub method: String,
-    /// The origin that the request was sent to.
+    /// The origin in the URL of the request.
     pub origin: String,
     /// The path of the request, without the query.
     pub path: String,
@@ -216,8 +216,8 @@ pub struct OutboundCall {
     pub error: Option<String>,
 }
 
-/// The resources that a run used. A member with the name of a configuration key is compared with
-/// that limit.
+/// The resources that a run used. A member that has the name of a limit's configuration key shows
+/// how much of that limit the run used.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Usage {
     /// The peak memory of the run, bytes: the linear memories and tables of the guest, and the
@@ -235,10 +235,10 @@ pub struct Usage {
     pub request_body_bytes: u64,
     /// The size of the guest's log, including stdout and stderr, bytes.
     pub log_bytes: u64,
-    /// The peak number of the guest's handles. The host counts the handles at each epoch tick of 10
-    /// ms, at each request and at the end of the run.
+    /// The peak number of the guest's resource handles. The host counts the handles at each epoch
+    /// tick of 10 ms, at each request and at the end of the run.
     pub handles: u64,
-    /// The number of polls of the guest.
+    /// The number of polls of the guest: how often the host started or continued it.
     pub polls: u64,
     /// The number of times that the guest computed for so long that it had to yield to other tasks.
     pub yields: u64,

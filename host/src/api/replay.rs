@@ -66,7 +66,7 @@ pub struct ReplayedRun {
     pub recorded_version: String,
     /// SHA-256 of the file of the recorded run.
     pub recorded_sha256: String,
-    /// The run of the replay, with its version, outcome, log, calls and usage.
+    /// The run of the replay, with its version, outcome, log, requests and usage.
     pub run: Run,
     /// The limits with which a client can compare `usage`. The key is the configuration key of the
     /// limit.

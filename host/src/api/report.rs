@@ -41,7 +41,8 @@ pub struct ReportPreview {
     /// The comment for a later failure of the same test case, written in the markup that `markup`
     /// names.
     pub comment: String,
-    /// The fields of the tracker that the settings of the report fill, in order.
+    /// The fields of the tracker that the settings of the report fill, in the order of these
+    /// settings.
     pub fields: Vec<PreviewField>,
     /// The files that would be sent to the tracker, without their content.
     pub attachments: Vec<PreviewAttachment>,

@@ -16,8 +16,8 @@ pub struct Account {
     pub name: String,
     /// The role, which determines what the account may do.
     pub role: EnumString<Role>,
-    /// The names of the only connections that the account may see; `null` if the account may see
-    /// all connections.
+    /// The names of the only connections that the account may see, and the ids of those that were
+    /// deleted; `null` if the account may see all connections.
     pub connections: Option<Vec<String>>,
     /// The CSRF token of the session. Each request that changes something must contain it in the
     /// header `X-CSRF-Token` or in the form field `csrf`. `null` if the request was sent with a
@@ -41,8 +41,8 @@ pub struct Token {
     pub name: String,
     /// The role, which determines what the account may do.
     pub role: EnumString<Role>,
-    /// The names of the only connections that the account may see; `null` if the account may see
-    /// all connections.
+    /// The names of the only connections that the account may see, and the ids of those that were
+    /// deleted; `null` if the account may see all connections.
     pub connections: Option<Vec<String>>,
     /// The last four characters of the token.
     pub tail: String,

@@ -180,8 +180,8 @@ impl Background {
         }
     }
 
-    /// Loads the connector versions that a person accepted at another server: each time a
-    /// connector's version changes, and after each pause of `sweep_ms`.
+    /// Loads the connector versions that were accepted at another server: each time a connector's
+    /// version changes, and after each pause of `sweep_ms`.
     fn load_accepted_versions(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
         let (background, cancel) = (Arc::clone(self), cancel.clone());
         let mut versions = self.plugins.changes();

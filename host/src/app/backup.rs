@@ -73,9 +73,9 @@ pub fn back_up(data: &Path, backup_folder: &Path, with_key: bool) -> anyhow::Res
     Ok(CopyResult { tables, connector_files, key, replaced_database: None })
 }
 
-/// Restores a backup to a data folder. The next start takes into account that failed tests may have
-/// defects that are not in the restored database. With `replace`, an existing database and an
-/// existing key are kept under other names.
+/// Restores a backup to a data folder. After the next start, the server searches the tracker before
+/// it creates a defect that the restored database does not contain. With `replace`, an existing
+/// database and an existing key are kept under other names.
 ///
 /// # Errors
 /// A server runs; `replace` is false, and the folder has a database or another key; the backup is
@@ -195,7 +195,7 @@ fn copy_key(key: &Path, target: &DataFolder) -> anyhow::Result<PathBuf> {
 }
 
 /// Copies the connector files that the target does not have, with their modification times, which
-/// show when they were in use. Returns the number of complete files that the source has.
+/// show when each version came into use. Returns the number of complete files that the source has.
 fn copy_versions(source: &DataFolder, target: &DataFolder) -> anyhow::Result<usize> {
     let mut count = 0;
     for connector in list_paths(&source.versions_folder())? {

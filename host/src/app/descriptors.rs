@@ -1,5 +1,5 @@
 //! Divides the file descriptors of the process between client connections and everything else.
-//! Never closes a connection.
+//! Never closes a client connection.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -23,8 +23,8 @@ pub struct Descriptors {
     pub limit: u64,
     /// The number of descriptors reserved for everything except client connections.
     pub reserve: u64,
-    /// Whether the reserve is smaller than the number of descriptors that all runs together could
-    /// need.
+    /// Whether the reserve is smaller than the number of descriptors that the maximum number of
+    /// runs and the other parts of the server need.
     pub is_scarce: bool,
     /// Maximum number of client connections of the main listener.
     pub client_connections_max: usize,
@@ -52,7 +52,8 @@ impl Descriptors {
         let reserve = needed.min(limit / 2);
         let clients = (limit - reserve).min(CLIENT_CONNECTIONS_MAX);
         let admin = if has_admin_listener { ADMIN_CONNECTIONS_MAX.min(clients / 4) } else { 0 };
-        // Reserve one descriptor: a new connection is accepted before the oldest one is closed.
+        // Reserve one descriptor: a new client connection is accepted before the oldest one is
+        // closed.
         let connections = |count: u64| usize::try_from(count.saturating_sub(1)).unwrap_or(1).max(1);
         Self {
             limit,

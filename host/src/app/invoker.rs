@@ -26,7 +26,8 @@ use crate::runtime::{
 
 use super::ConnectorLoader;
 
-/// Where the answers to requests come from, and whether the exchanges are recorded.
+/// Where the answers to the guest's requests come from, and whether the exchanges (the requests
+/// with their answers) are recorded.
 #[derive(Debug)]
 pub enum AnswerSource {
     /// The tracker answers.
@@ -88,7 +89,8 @@ pub enum TapeResult {
     None,
     /// The number of recorded exchanges, or the reason why the recording is incomplete.
     Recorded(Result<usize, TapeError>),
-    /// The recorded files that were not used, or the reason why a request had no answer.
+    /// The names of the recorded files that were not used, or the reason why a request had no
+    /// answer.
     Replayed(Result<Vec<String>, TapeError>),
 }
 

@@ -15,7 +15,8 @@ use crate::config::{DataFolder, check_folder};
 /// The pause between two attempts to take the lock.
 const TRY_LOCK_PERIOD: Duration = Duration::from_millis(200);
 /// The minimum time to wait for the lock. If a server is killed while it starts a compiler process,
-/// this process has inherited the lock file, and holds the lock until it runs its own program.
+/// the compiler process has inherited the open lock file, and holds the lock until it executes its
+/// own program.
 const WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// The lock of a data folder. It is held until this value is dropped.
@@ -25,7 +26,7 @@ pub struct DataLock {
 }
 
 impl DataLock {
-    /// Creates the data folder (mode 0700) if it is missing, checks who else has access to it, and
+    /// Creates the data folder (mode 0700) if it is missing, checks its owner and its mode, and
     /// locks it. `wait` is the maximum time to wait until another process releases the lock; less
     /// than one second counts as one second.
     ///

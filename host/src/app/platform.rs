@@ -2,8 +2,8 @@
 //! server logs some of them at its start, and `jackfield doctor` prints all of them with the same
 //! texts.
 //!
-//! Except for too few threads, these problems do not prevent the start. For other problems that
-//! prevent it, the code that finds them returns an error.
+//! A [`PlatformProblem`] does not prevent the start of the server, except for too few threads.
+//! Every other problem that prevents the start is returned as an error.
 
 use std::fs;
 use std::path::Path;

@@ -143,8 +143,9 @@ fn new_oidc(
     Ok(Some(Oidc::new(settings, secret, dependencies)))
 }
 
-/// Returns the addresses of this server, and the headers of the proxy that signs people in. A
-/// request of a connection must neither go to these addresses nor have these headers.
+/// Returns the addresses of this server, and the headers of the proxy that signs people in. Egress
+/// refuses each request of a connection that goes to one of these addresses or sets one of these
+/// headers.
 pub(super) fn own_server(config: &Config, addresses: OwnAddresses) -> OwnServer {
     let identity_headers = [&config.proxy_user_header, &config.proxy_role_header];
     let identity_headers = identity_headers.into_iter().flatten().cloned();

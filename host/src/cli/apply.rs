@@ -21,9 +21,9 @@ use super::server::ServerArgs;
 #[command(after_help = "\
 The file is TOML, or JSON if its name ends in .json; `jackfield export` writes one. Connections are
 identified by their names; connections that are not in the file stay unchanged. If the file lacks a
-member of a connection, the member gets its default. Exceptions keep their value: secrets,
-webhook_auth, and the members of test_manager other than project_id. A secret is a reference that
-the server reads: file:/PATH or env:NAME.
+member of a connection, the member gets its default. Only these keep their value: secrets, the
+members of webhook_auth, and the members of test_manager other than project_id. Instead of a secret,
+the file contains a reference that the server reads: file:/PATH or env:NAME.
 
 Examples:
   jackfield apply -f connections.toml             # shows what differs, and asks

@@ -52,11 +52,11 @@ Builds the project with the tools of its language, and checks the component as `
 does. If both succeed, the component becomes NAME.wasm in the project's folder; NAME is the name of
 the folder.
 
-The language is that of Cargo.toml (Rust), package.json (JavaScript; TypeScript with tsconfig.json),
-connector.c, connector.cpp, go.mod or requirements.txt (Python). The packages that the project pins
-are installed into its folder. Only the packages of requirements.txt are shared between projects, in
-$XDG_CACHE_HOME/jackfield/tools or ~/.cache/jackfield/tools. Rust projects can share build output
-through CARGO_TARGET_DIR.
+A file in the project's folder determines the language: Cargo.toml (Rust), package.json (JavaScript;
+TypeScript with tsconfig.json), connector.c, connector.cpp, go.mod or requirements.txt (Python). The
+packages that the project pins are installed into its folder. Only the packages of requirements.txt
+are shared between projects, in $XDG_CACHE_HOME/jackfield/tools or ~/.cache/jackfield/tools. Rust
+projects can share build output through CARGO_TARGET_DIR.
 
 Examples:
   jackfield build
@@ -94,7 +94,7 @@ pub(super) struct BuildReport {
 
 impl NewArguments {
     pub(super) fn run(&self, output: Output) -> anyhow::Result<()> {
-        // clap has refused other names already.
+        // clap has already refused unknown names.
         let like = self.like.as_deref().and_then(Example::parse);
         let language = self.lang.as_deref().and_then(Language::parse);
         let language = language.or_else(|| like?.language()).unwrap_or(Language::Rust);
@@ -129,7 +129,7 @@ impl BuildArguments {
 }
 
 /// Builds a project. Tools from PyPI are installed in the user's cache folder, or in the project if
-/// the cache folder is not known.
+/// the cache folder is not known or cannot be written.
 pub(super) fn build(folder: &Path) -> Result<BuildResult, AuthorError> {
     let tools = user_cache_folder().map(|cache| cache.join("tools"));
     jackfield_author::build(folder, tools.as_deref(), &mut print_step)

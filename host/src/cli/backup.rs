@@ -18,8 +18,9 @@ use super::server::ServerArgs;
 #[derive(Args)]
 #[command(after_help = "\
 The backup contains the database and the connector versions that the server used. It contains
-neither the plugins folder nor jackfield.toml. It contains the key that decrypts the secrets only
-with --with-key: store the key in another place, or protect the backup as you protect the key.
+neither the plugins folder nor jackfield.toml. A restore needs the key, which decrypts the secrets.
+Without --with-key, the backup does not contain the key: store the key in another place. With
+--with-key, it contains the key: protect the backup as you protect the key.
 
 Examples:
   jackfield backup /backup/2026-11-29 --data /var/lib/jackfield
@@ -28,7 +29,7 @@ pub(super) struct Backup {
     /// A new folder for the backup
     #[arg(value_name = "FOLDER")]
     to: PathBuf,
-    /// Put the key that decrypts the secrets into the backup
+    /// Also copy the key into the backup; the key decrypts the secrets
     #[arg(long)]
     with_key: bool,
 }
@@ -45,8 +46,8 @@ pub(super) struct Restore {
     /// The folder that `jackfield backup` wrote
     #[arg(value_name = "FOLDER")]
     from: PathBuf,
-    /// Restore even if the data folder has a database or another key; these files are kept under
-    /// other names
+    /// Restore even if the data folder already has a database, or a key that is not the key of the
+    /// backup; these files are kept under other names
     #[arg(long)]
     replace: bool,
 }
@@ -56,7 +57,7 @@ pub(super) struct Restore {
 struct Report {
     /// The number of rows of each table.
     tables: Vec<TableRows>,
-    /// The number of connector files.
+    /// The number of connector files, one for each version that the server keeps.
     versions: usize,
     /// The file to which the key was copied; null if the key was not copied.
     key_file: Option<String>,

@@ -44,14 +44,14 @@ struct Report<'a> {
     summary: &'a str,
     homepage: Option<&'a str>,
     interfaces: Vec<&'static str>,
-    /// The permissions that the connector gets when a person creates a connection.
+    /// The permissions that the connector gets when a person creates a connection, as phrases.
     may: Vec<String>,
     /// What a connection can do with this connector.
     can: Vec<String>,
     /// What a connection cannot do, because the connector lacks an export or a declaration.
     cannot: Vec<String>,
-    /// The objects and functions that the component exports but its script does not contain, as
-    /// sentences.
+    /// Sentences about the objects and functions that the component exports, but that are missing
+    /// in the script from which it was built.
     missing: &'a [String],
     settings: &'a Value,
     index_delay_s: Option<u32>,

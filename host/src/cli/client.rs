@@ -1,4 +1,4 @@
-//! The client of the admin API: sends typed requests, and describes each failure in one line.
+//! Sends typed requests to the admin API and to webhook URLs, and describes a failure in one line.
 //!
 //! Never prints a token, never follows a redirect, never uses a proxy. A proxy would see the admin
 //! token if the server has no TLS. If the server's address is a loopback address, the proxy would
@@ -40,7 +40,7 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 pub(super) struct Answer<T> {
     /// The body of the answer.
     text: String,
-    /// The body as JSON, with its members in their order; null if the body is not JSON.
+    /// The body as JSON, with its members in the order of the text; null if the body is not JSON.
     json: Json,
     /// The event that the server recorded, if the request was a webhook.
     event: Option<Uuid>,
@@ -236,7 +236,7 @@ enum RequestBody {
     Empty,
     /// A JSON text.
     Json(String),
-    /// A change as a JSON text, and the revision that the record must have.
+    /// A change as a JSON text, and the revision that the record must have before the change.
     Edit(String, u64),
     File(File),
 }

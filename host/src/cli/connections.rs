@@ -81,7 +81,7 @@ Examples:
 Example:
   jackfield connections choices qa project payments")]
     Choices(choices::ChoicesArguments),
-    /// Set the kind of an unrecognised request of Test Manager; its event shows this command
+    /// Set the kind of an unrecognised request of Test Manager; the request's event shows how
     #[command(after_help = "\
 Examples:
   jackfield connections map-path qa /api/new-defect --kind create-defect

@@ -37,9 +37,9 @@ Examples:
     #[command(after_help = "\
 The version replaces the file of the connector in the plugins folder, NAME.wasm or NAME.js.
 
-The server keeps the files of the last 5 versions of each connector that it used; `connectors show`
-lists them. Consent is needed as for any version: a connection whose grants do not suffice keeps
-using its previous version.
+The server keeps the files of the last 5 versions of each connector that were in use; `connectors
+show` lists them. Consent is needed as for any version: a connection whose grants do not suffice
+keeps using its previous version.
 
 Examples:
   jackfield connectors rollback redmine              # the version before the current one

@@ -33,12 +33,13 @@ Examples:
   jackfield defects resolve ID --adopt QA-17 --link https://tracker.example.com/browse/QA-17
       The tracker has the defect, under this key.
   jackfield defects resolve ID --retry
-      Do not wait any longer. The next click on Create Defect searches, and creates the defect if it
-      finds none. With a connector that cannot search, the next click creates the defect.
+      Do not wait for the time `create.in_doubt_s`. After the index delay, the next click on Create
+      Defect searches, and creates the defect if it finds none. With a connector that cannot search,
+      the next click creates the defect at once.
   jackfield defects resolve ID --give-up
       The tracker does not have the defect. The next click on Create Defect creates it. A connector
-      that can search does a last search before. If this search fails for a reason that is not
-      temporary, the defect is created all the same.")]
+      that can search does a last search before, after the index delay. If this search fails for a
+      reason that is not temporary, the defect is created all the same.")]
     Resolve {
         /// The id of the defect, or its beginning
         id: IdPrefix,
@@ -95,8 +96,8 @@ pub(super) struct Decision {
     /// The tracker has the defect, under this key
     #[arg(long, value_name = "KEY")]
     adopt: Option<String>,
-    /// Do not wait: the next click on Create Defect searches, and creates the defect if it finds
-    /// none
+    /// Do not wait for `create.in_doubt_s`: after the index delay, the next click on Create Defect
+    /// searches, and creates the defect if it finds none
     #[arg(long)]
     retry: bool,
     /// The tracker does not have the defect: the next click on Create Defect creates it, after a

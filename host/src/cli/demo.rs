@@ -203,7 +203,7 @@ impl Demo {
         Ok(())
     }
 
-    /// Sends a Create Defect request for a failed log.
+    /// Lets the simulated Test Manager send Create Defect for the failed test that has this log.
     fn click_create_defect(&self, log: Uuid) -> anyhow::Result<CreatedDefect> {
         let answer = self.simulator.create_defect(log);
         let answer = answer.context("the simulated Test Manager does not have this log")?;
@@ -281,8 +281,8 @@ impl Demo {
     }
 }
 
-/// Returns the report settings that differ from the defaults: custom fields of the tracker, and the
-/// files of the failed test's log.
+/// Returns the report settings that differ from the defaults: they set custom fields of the sample
+/// tracker, and attach the files of the failed test's log.
 fn report_settings() -> anyhow::Result<serde_json::Map<String, Value>> {
     let [(_, test_case), (_, robot)] = tracker::CUSTOM_FIELDS;
     Ok(serde_json::from_value(json!({

@@ -38,8 +38,8 @@ Needs a running server on this machine: start one with `jackfield serve` in anot
 
 At each change of the project, the connector is built and put into the server's plugins folder. The
 terminal shows the time from the change until the new version is in use, and each event of the
-connector with its log and its calls. If a build fails, the last version stays in use. The command
-runs until you press Ctrl-C; the connector stays in the plugins folder.
+connector with its log and its outbound calls. If a build fails, the previous version stays in use.
+The command runs until you press Ctrl-C; the connector stays in the plugins folder.
 
 Examples:
   jackfield dev

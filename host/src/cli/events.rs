@@ -106,7 +106,7 @@ pub(super) struct EventFilter {
 }
 
 impl EventFilter {
-    /// Returns the query for at most `limit` events of this filter.
+    /// Returns the query for at most `limit` events that match this filter.
     fn into_query(self, limit: u32, cursor: Option<Uuid>) -> EventQuery {
         EventQuery {
             since: self.since,
@@ -174,7 +174,8 @@ fn newest_event_id(admin: &Client, connection: Option<String>) -> anyhow::Result
     page.decode()?.events.first().map(|event| event.id).context("there is no event yet")
 }
 
-/// Prints each event that arrives. Prints an event again when its outcome changes.
+/// Prints each event that arrives after the start of the command. Prints an event again when its
+/// outcome changes, even if it arrived before the start.
 fn tail(admin: &Client, filter: EventFilter, output: Output) -> anyhow::Result<()> {
     let path = with_query("/events", &filter.into_query(TAIL_EVENTS_MAX, None))?;
     let mut printed: Option<HashSet<(Uuid, OutcomeCode)>> = None;

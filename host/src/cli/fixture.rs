@@ -132,7 +132,7 @@ impl Fixture {
         let text = fs::read_to_string(&file);
         let text = text.with_context(|| format!("cannot read {}", file.display()))?;
         let call = serde_json::from_str(&text);
-        let call = call.with_context(|| format!("{} is not a call", file.display()))?;
+        let call = call.with_context(|| format!("{} does not describe a call", file.display()))?;
         let existing = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
         Ok(Some(Self {
             call,

@@ -67,8 +67,9 @@ impl IdPrefix {
     /// Returns a complete id unchanged. Otherwise returns the only id that begins with these
     /// digits. `kind` is `event` or `defect`.
     pub(super) fn resolve(&self, admin: &Client, kind: &str) -> anyhow::Result<Uuid> {
-        // Do not search for a complete id: the page that the server returns does not contain the id
-        // of its cursor.
+        // The last id that can begin with these digits is the cursor: the server lists the ids
+        // below the cursor, the last one first. So a complete id is not looked up, because the list
+        // would not contain it.
         let last: Uuid = format!("{:f<ID_DIGITS$}", self.digits).parse()?;
         if self.digits.len() == ID_DIGITS {
             return Ok(last);

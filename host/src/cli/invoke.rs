@@ -162,8 +162,8 @@ async fn invoke(
     Invoker::start(config, cache, answer_source)?.invoke(invocation, connection).await
 }
 
-/// Returns the reason why the call failed. Two more things are failures, even if the guest returned
-/// ok: an incomplete recording, and a replay in which a request had no recorded answer.
+/// Returns the reason why the call failed; `None` if it succeeded. An incomplete recording, and a
+/// replay in which a request had no recorded answer, are failures even if the guest returned ok.
 fn failure_reason(call: &str, result: &InvocationResult) -> Option<anyhow::Error> {
     match &result.tape_result {
         TapeResult::Replayed(Err(why)) => Some(anyhow::anyhow!("{call} cannot be replayed: {why}")),

@@ -34,8 +34,8 @@ pub(super) struct Arguments {
     /// The address of the PostgreSQL database, without its password
     #[arg(long, value_name = "ADDRESS")]
     to: String,
-    /// The password of the PostgreSQL database, file:/path or env:NAME [default: `store_password`
-    /// of the configuration]
+    /// Where to read the password of the PostgreSQL database: file:/PATH or env:NAME [default: the
+    /// place that `store_password` of the configuration names]
     #[arg(long, value_name = "WHERE")]
     password: Option<String>,
     /// The configuration file [default: jackfield.toml, if it exists]

@@ -101,7 +101,8 @@ impl Output {
         }
     }
 
-    /// Prints `sentence`, or with `--json` the server's answer.
+    /// Prints `sentence`, or with `--json` the `answer`: the answer of the server, or the result of
+    /// a command that uses no server.
     pub(super) fn print_result(self, sentence: &str, answer: &impl Serialize) {
         if self.is_json { print_json(answer) } else { print(sentence) }
     }
@@ -141,8 +142,8 @@ pub(super) fn table(headings: Vec<String>, rows: Vec<Vec<String>>) -> String {
     table.trim_fmt()
 }
 
-/// Prints lines to stdout. The caller must make each text from outside [`printable`] before it is
-/// inserted into `text`. Otherwise a line break in the text from outside would begin a new line.
+/// Prints lines to stdout. Before a caller inserts a text from outside into `text`, it must pass
+/// that text through [`printable`]. Otherwise a line break in that text would begin a new line.
 pub(super) fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", printable_lines(text));
 }

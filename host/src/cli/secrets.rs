@@ -33,7 +33,7 @@ Examples:
 struct Report {
     /// The number of secrets that were encrypted again.
     secrets: usize,
-    /// The file that contains the new key; `None` if the new key came from the environment.
+    /// The file that contains the new key; null if the new key came from the environment.
     key_file: Option<String>,
 }
 

@@ -65,8 +65,8 @@ impl Arguments {
     }
 }
 
-/// The options of the command: the configuration file, and values that override the configuration
-/// at the start and at each reload.
+/// The options of the command: the path of the configuration file, and values that override the
+/// configuration at the start and at each reload.
 struct ConfigOverrides {
     listen: Option<ListenAddress>,
     plugins: Option<PathBuf>,
@@ -75,8 +75,8 @@ struct ConfigOverrides {
 }
 
 impl ConfigOverrides {
-    /// Reads the configuration and applies the overrides. Also returns a warning for each variable
-    /// `JACKFIELD_…` that is not a setting.
+    /// Reads the configuration and applies the overrides. Also returns a warning for each
+    /// environment variable `JACKFIELD_…` that Jackfield does not know.
     fn read(&self) -> anyhow::Result<(Config, Vec<String>)> {
         let (config, unknown_variables) = read_config(self.config.as_deref())?;
         let config = Config {
@@ -89,8 +89,8 @@ impl ConfigOverrides {
     }
 }
 
-/// Reads the configuration. Also returns a warning for each variable `JACKFIELD_…` that is not a
-/// setting.
+/// Reads the configuration. Also returns a warning for each environment variable `JACKFIELD_…` that
+/// Jackfield does not know.
 pub(super) fn read_config(file: Option<&Path>) -> anyhow::Result<(Config, Vec<String>)> {
     let default = Path::new(CONFIG_FILE);
     let file = file.or_else(|| default.exists().then_some(default));
@@ -123,8 +123,8 @@ pub(super) fn log_filter_from_environment() -> Option<String> {
     std::env::var("RUST_LOG").ok().filter(|filter| !filter.trim().is_empty())
 }
 
-/// Writes the log to stderr. Each log event arrives as one write and becomes one printable line,
-/// because the event may contain text from a tracker, a connector or an unknown sender.
+/// Writes the log to stderr. Each entry of the log arrives as one write and becomes one printable
+/// line, because it may contain text from a tracker, a connector or an unknown sender.
 struct LogLines {
     is_json: bool,
 }

@@ -31,8 +31,8 @@ pub(super) struct ServerArgs {
         value_name = "URL"
     )]
     base: Option<String>,
-    /// Read the admin token from this file [default: the token is the value of
-    /// JACKFIELD_ADMIN_TOKEN, or is read from the file admin-token of the data folder]
+    /// Read the token from this file: the admin token or a named token [default: the value of
+    /// JACKFIELD_ADMIN_TOKEN, or else the file admin-token in the data folder]
     #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// The data folder of the server [default: data; for demo a temporary folder]
@@ -50,7 +50,7 @@ pub(super) fn token_from_environment() -> anyhow::Result<Option<Secret>> {
 }
 
 impl ServerArgs {
-    /// Creates a client of the admin API, with the admin token.
+    /// Creates a client of the admin API, with the admin token or the named token of the options.
     pub(super) fn admin_client(&self) -> anyhow::Result<Client> {
         let token = match &self.token_file {
             Some(file) => read_token(file)?,

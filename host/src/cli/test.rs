@@ -229,7 +229,7 @@ impl<'a> JsonCheck<'a> {
         }
     }
 
-    /// Returns the lines of the check's cell in the table.
+    /// Returns the lines of the check's cell in the column WHAT of the table.
     fn table_lines(&self) -> Vec<String> {
         let mut lines: Vec<_> = self.findings.iter().take(FINDINGS_SHOWN_MAX).cloned().collect();
         let more = self.findings.len().saturating_sub(FINDINGS_SHOWN_MAX);

@@ -33,8 +33,8 @@ pub(super) fn format_event(event: &EventWithRuns) -> String {
     text
 }
 
-/// Formats an event in a few lines: its outcome, then the log and the calls of each run, ordered by
-/// time.
+/// Formats an event in a few lines: its outcome, then the log and the outbound calls of each run,
+/// ordered by time.
 pub(super) fn format_summary(event_with_runs: &EventWithRuns) -> String {
     let event = &event_with_runs.event;
     let answer = event.status.map(|it| format!(", HTTP {it} after {}", format_duration(event.ms)));

@@ -26,7 +26,7 @@ Examples:
   jackfield trigger create-defect --connection qa --variation 'row 7'
   jackfield trigger create-defect --url URL --webhook-auth signature --webhook-secret=env:KEY")]
     CreateDefect(CreateDefect),
-    /// Send a Defect KPIs request, as a dashboard does
+    /// Send a Defect KPIs request, as Test Manager does for a dashboard
     #[command(after_help = "\
 Examples:
   jackfield trigger kpis --url http://127.0.0.1:8080/hooks/TOKEN

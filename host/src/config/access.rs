@@ -1,6 +1,7 @@
 //! Checks which other users have access to a folder or a file of the server. A folder may be shared
 //! with its group, like the volumes of container platforms. A file with a key or a token should be
-//! accessible only to the server. A warning is logged if its group has access.
+//! accessible only to the server; if its group has access, a warning is logged. Access of users
+//! outside the group is an error.
 //!
 //! This module never changes the mode of a file or folder, because a person may have configured the
 //! wrong folder.
@@ -160,8 +161,8 @@ fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), AccessError> {
     Err(AccessError::OtherOwner { path: path.to_owned(), owner, user })
 }
 
-/// Returns an error if users outside the group have access, or a warning if modes have no effect.
-/// May create a temporary file in `folder`, to find out whether file modes have an effect there.
+/// Returns an error if users outside the group have access, or only a warning if modes have no
+/// effect in `folder`. May create a temporary file there to find this out.
 fn check_access_of_others(
     path: &Path,
     folder: &Path,
@@ -194,8 +195,9 @@ fn warn_if_no_modes(
     }
 }
 
-/// Returns whether a new file, which this user created with mode 0600, has the same error. If so,
-/// the file system does not store owners or modes, like some file systems of Windows.
+/// Returns whether a new file, which `user` created with mode 0600 and which now has this `owner`
+/// and `mode`, has the same error. If so, the file system does not store owners or modes, like some
+/// file systems of Windows.
 fn new_file_has_same_error(error: &AccessError, owner: u32, mode: u32, user: u32) -> bool {
     match error {
         AccessError::OtherOwner { owner: other, .. } => owner == *other && owner != user,

@@ -31,7 +31,8 @@ impl DataFolder {
         self.0.join("jackfield.db")
     }
 
-    /// Returns the path of the file that counts the starts with a PostgreSQL database.
+    /// Returns the path of the file in which a server with a PostgreSQL database stores the number
+    /// of starts of all its servers.
     #[must_use]
     pub fn postgres_starts(&self) -> PathBuf {
         self.0.join("postgres.starts")
@@ -50,7 +51,7 @@ impl DataFolder {
         self.0.join("jackfield.db.incomplete")
     }
 
-    /// Returns the path of the file with the token of the admin API.
+    /// Returns the path of the file with the first admin token.
     #[must_use]
     pub fn admin_token(&self) -> PathBuf {
         self.0.join("admin-token")

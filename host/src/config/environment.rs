@@ -44,9 +44,9 @@ fn variable_name((table, key): TableAndKey) -> String {
     format!("{VARIABLE_PREFIX}{table}{separator}{key}").to_ascii_uppercase()
 }
 
-/// Reports each variable that looks like a setting but is not one, with the nearest setting. A
-/// variable whose name begins with one of `secret_prefixes` is a secret and is not reported. Empty
-/// variables and those of Kubernetes are not reported either.
+/// Returns a message about each variable that looks like a setting but is not one, with the nearest
+/// setting. A variable whose name begins with one of `secret_prefixes` is a secret and is not
+/// reported. Empty variables and those of Kubernetes are not reported either.
 pub(super) fn unknown_variables(
     env: impl Iterator<Item = (String, String)>,
     secret_prefixes: &[String],

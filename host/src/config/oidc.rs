@@ -43,7 +43,7 @@ pub struct Oidc {
     pub name_claim: String,
     /// The claim whose values decide which role a person gets.
     pub role_claim: String,
-    /// Each role with the values of the claim that grant it.
+    /// Each role, with the values of the claim `role_claim` that grant it.
     pub roles: Vec<(Role, Vec<String>)>,
 }
 

@@ -106,8 +106,8 @@ const EVENTS_RANGE: RangeInclusive<u64> = 1..=1_000_000_000;
 const EVENTS_BYTES_RANGE: RangeInclusive<u64> = 1 << 20..=1 << 40;
 /// The range of `requests_per_s` and `requests_burst`.
 const REQUESTS_RANGE: RangeInclusive<u64> = 1..=1_000_000;
-/// The range of `keep_alive_s`. The maximum is an hour, because some load balancers keep
-/// connections for ten minutes.
+/// The range of `keep_alive_s`. The maximum is an hour, because the value must be longer than the
+/// idle time-out of a load balancer, which may be ten minutes.
 const KEEP_ALIVE_S_RANGE: RangeInclusive<u64> = 1..=3_600;
 /// The range of `rescan_ms` and `sweep_ms`: 50 ms to an hour.
 const PERIOD_MS_RANGE: RangeInclusive<u64> = 50..=3_600_000;

@@ -15,7 +15,7 @@ use super::Config;
 #[derive(Debug)]
 pub struct LiveConfig {
     current: ArcSwap<Config>,
-    /// The keys whose value in the file needs a restart.
+    /// The keys whose configured value is used only after a restart.
     keys_that_need_restart: Mutex<Vec<&'static str>>,
 }
 
@@ -41,7 +41,7 @@ impl LiveConfig {
         self.current.load_full()
     }
 
-    /// Returns the keys whose value in the file needs a restart.
+    /// Returns the keys whose configured value is used only after a restart.
     #[must_use]
     pub fn keys_that_need_restart(&self) -> Vec<&'static str> {
         self.keys_that_need_restart.lock().clone()

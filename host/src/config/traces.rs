@@ -1,7 +1,8 @@
 //! Reads the section `[traces]` of the configuration: where traces are exported to, and what share
 //! of them.
 //!
-//! Never contains a secret: the values of headers are references to files or environment variables.
+//! The section never contains a secret: the values of headers are references to files or
+//! environment variables.
 
 use http::HeaderName;
 use toml::{Table, Value};

@@ -10,8 +10,8 @@ use crate::domain::{CompileFor, Network, PluginsSource, StringEnum};
 
 use super::{DefectIdKind, InvalidListenAddress, ListenAddress, database_url};
 
-/// Describes the error in the value of a key. The caller adds the name of the file or of the
-/// variable.
+/// The description of the error in the value of a key. The caller adds the name of the file or of
+/// the variable.
 pub(super) type KeyError = String;
 
 /// Reads a whole number. The error contains the allowed range.

@@ -9,7 +9,7 @@ use super::manual::ManualSentence;
 string_enum! {
     /// A check. The name of a check never changes, because programs select checks by name.
     pub enum Check {
-        /// Whether the manifest contains all texts that people need.
+        /// Whether the manifest has a summary and an origin, and describes each setting.
         DescribesItself = "describes-itself",
         /// Whether `check` and `create` succeed with the recorded answers.
         GoodAnswers = "good-answers",
@@ -25,7 +25,7 @@ string_enum! {
         NoAnswer = "no-answer",
         /// The reaction to an answer that is not the expected JSON.
         UnexpectedAnswer = "unexpected-answer",
-        /// Whether an error contains the tracker's explanation.
+        /// Whether the error after a 422 contains the tracker's explanation.
         TrackerWords = "tracker-words",
         /// Whether the write of `create` contains the marker.
         MarkerWritten = "marker-written",

@@ -1,4 +1,5 @@
-//! Checks that a manifest contains all texts that people need. Does not check that the manifest is
+//! Checks that a manifest contains the texts that people need, and that its settings schema has an
+//! origin, required settings and `additionalProperties: false`. Does not check that the manifest is
 //! valid: this was checked when the connector file was loaded.
 
 use serde_json::Value;

@@ -24,7 +24,7 @@ const NUMBER_WAIT_S: u32 = 17;
 /// The wait in a header `Retry-After` that contains a date, seconds.
 const DATE_WAIT_S: u32 = 7_200;
 /// The maximum difference between [`DATE_WAIT_S`] and the wait that the connector returns, seconds.
-/// It is large, because the suite fixes the date before it makes the calls.
+/// It is large, because the suite computes the date once, before it makes all calls.
 const DATE_WAIT_TOLERANCE_S: u32 = 3_600;
 
 // The error codes of the WIT contract.

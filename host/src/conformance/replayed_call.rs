@@ -19,8 +19,9 @@ use crate::secret::Secret;
 
 use super::{OriginalCall, Scenario, Suite};
 
-/// The value of a secret that a person did not enter. Any value can be used, because recordings
-/// contain no credentials, and requests are compared without credentials.
+/// The value of a secret that a person did not enter. Any value can be used in a replay, because
+/// recordings contain no credentials, and requests are compared without credentials. The recording
+/// of `find-wrong-secret` uses this value as a wrong secret.
 const PLACEHOLDER_SECRET: &str = "secret-of-the-conformance-test";
 /// Maximum size of a placeholder for a secret, bytes.
 const SECRET_BYTES_MAX: usize = 16 << 10;

@@ -67,7 +67,7 @@ pub(super) struct FindingCollector {
     made_checks: BTreeSet<Check>,
     findings: BTreeMap<Check, Vec<String>>,
     notes: BTreeMap<Check, Vec<String>>,
-    /// The calls that could not be replayed, by the check that uses them and by the reason.
+    /// The recorded calls that a check could not use, by the check and by the reason.
     missing_calls: BTreeMap<(Check, String), Vec<Scenario>>,
     /// [`RefusalText::PassedOn`] if the connector passed on the message of a refusal in at least
     /// one form. Otherwise the answer of the connector to the first form. `None` if no such refusal
@@ -105,7 +105,7 @@ impl FindingCollector {
     }
 
     /// Records whether the connector passed on the message of a refusal in one form. Each tracker
-    /// has its own form, so the connector must pass on the message in only one form.
+    /// has its own form, so it is enough if the connector passes on the message in one form.
     pub(super) fn record_refusal_text(&mut self, text: RefusalText) {
         if text == RefusalText::PassedOn || self.refusal_text.is_none() {
             self.refusal_text = Some(text);
@@ -120,7 +120,7 @@ impl FindingCollector {
         }
     }
 
-    /// Records why a call was not replayed, for each check that uses this call.
+    /// Records why a recorded call cannot be used, for each check that uses this call.
     pub(super) fn note_missing_call(&mut self, scenario: Scenario, why: &str) {
         let uses_scenario = |check: &Check| check.scenarios().contains(&scenario);
         for check in Check::ALL.iter().copied().filter(uses_scenario) {
@@ -128,8 +128,9 @@ impl FindingCollector {
         }
     }
 
-    /// Records that a call sent other requests than the recorded ones. This is always a finding,
-    /// because a check that was not made must not pass.
+    /// Records that a call sent other requests than the recorded ones. This is always a finding: of
+    /// `same-requests` or, if it was not chosen, of each chosen check that uses the call. Otherwise
+    /// `jackfield test` would succeed although these checks were not made.
     pub(super) fn add_unreplayable_call(&mut self, scenario: Scenario, why: String) {
         if self.chosen_checks.contains(&Check::SameRequests) {
             self.add_finding(Check::SameRequests, why);

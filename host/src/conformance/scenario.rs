@@ -16,7 +16,7 @@ string_enum! {
         Find = "find",
         /// `find` with a marker that no defect has.
         FindUnknown = "find-unknown",
-        /// `find` with a marker that no defect has, and with a wrong secret.
+        /// `find` with a marker that no defect has, and with a wrong value of each secret.
         FindRefused = "find-wrong-secret",
         /// `count` for one project.
         Count = "kpis",

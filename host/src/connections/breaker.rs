@@ -80,8 +80,8 @@ impl Breakers {
         breakers.by_call.entry(call).or_default().allow(requester, now)
     }
 
-    /// Records how an allowed run ended. `input` names the subject of the run: a marker or a
-    /// project.
+    /// Records how an allowed run ended. `input` is the marker or the project that was passed to
+    /// the run.
     pub(super) fn record(
         &self,
         id: ConnectionId,

@@ -162,8 +162,8 @@ impl Connections {
         self.store_edit(&stored, false).await
     }
 
-    /// Starts recording the bodies of a connection for `for_s` seconds; `None` stops the recording.
-    /// With `erase`, also deletes the recorded bodies. The change is logged.
+    /// Starts recording the bodies of a connection's requests and answers for `for_s` seconds;
+    /// `None` stops this. With `erase`, also deletes the recorded bodies. The change is logged.
     ///
     /// # Errors
     /// No such connection, or the store failed.

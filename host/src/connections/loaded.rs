@@ -144,7 +144,7 @@ impl LoadedConnections {
         self.snapshot.load().entries.get(&id).cloned()
     }
 
-    /// Returns the versions that people accepted: connector and SHA-256 of each.
+    /// Returns the versions that the connections accepted: connector and SHA-256 of each.
     pub(super) fn accepted_versions(&self) -> BTreeSet<(ConnectorName, String)> {
         let snapshot = self.snapshot.load();
         let all = snapshot.entries.values().map(|entry| &entry.record.connection);

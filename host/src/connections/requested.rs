@@ -23,7 +23,8 @@ pub struct NewConnection {
     pub secrets: BTreeMap<String, Secret>,
     /// The only Test Manager project whose KPIs are answered; absent: all projects.
     pub project: Option<String>,
-    /// Whether host names may resolve to private, shared and loopback addresses.
+    /// Whether the host names to which requests are sent may resolve to private, shared and
+    /// loopback addresses.
     pub allow_private: bool,
     /// Whether requests to the tracker use only HTTP/1.1.
     pub http1_only: bool,
@@ -56,7 +57,8 @@ pub struct ConnectionEdit {
     pub secrets: BTreeMap<String, Option<Secret>>,
     /// Restricts the connection to one Test Manager project, or removes the restriction.
     pub project: Option<Option<String>>,
-    /// Whether host names may resolve to private, shared and loopback addresses.
+    /// Whether the host names to which requests are sent may resolve to private, shared and
+    /// loopback addresses.
     pub allow_private: Option<bool>,
     /// Whether requests to the tracker use only HTTP/1.1.
     pub http1_only: Option<bool>,

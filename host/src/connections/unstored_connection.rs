@@ -24,13 +24,15 @@ pub struct UnstoredConnection {
     pub settings: Settings,
     /// Values of secrets, by name; `file:/path` and `env:NAME` are references.
     pub secrets: BTreeMap<String, Secret>,
-    /// Whether host names may resolve to private, shared and loopback addresses.
+    /// Whether the host names to which requests are sent may resolve to private, shared and
+    /// loopback addresses.
     pub allow_private: bool,
     /// Whether requests to the tracker use only HTTP/1.1.
     pub http1_only: bool,
     /// The settings of the report of a failed test.
     pub report: Settings,
-    /// Whether required settings and secrets may be missing: a person is still entering them.
+    /// Whether required settings and secrets may be missing, because a person is still entering
+    /// them.
     pub may_be_incomplete: bool,
 }
 

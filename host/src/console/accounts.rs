@@ -124,7 +124,8 @@ pub(super) async fn ask_to_revoke_token(State(app): App, visitor: Visitor, Id(id
         effects: vec![
             format!("The token that ends in {} stops working at once.", token.tail),
             "Every person who signed in with the token is signed out.".to_owned(),
-            "Decisions and the audit log still show the name of the token.".to_owned(),
+            "The audit log and the decisions about defects still show the name of the token."
+                .to_owned(),
         ],
         fields: Vec::new(),
         hidden_fields: Vec::new(),

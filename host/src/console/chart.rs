@@ -18,9 +18,9 @@ pub(super) struct Chart {
     bars: Vec<Bar>,
     /// The largest number of events in one minute; 1 if there are no events.
     max_events: u64,
-    /// The number of events of the hour that were answered.
+    /// The number of events of the hour that were answered with a status below 400.
     answered_events: u64,
-    /// The number of events of the hour that failed.
+    /// The number of events of the hour that were answered with a status of 400 or higher.
     failed_events: u64,
 }
 

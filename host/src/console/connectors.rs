@@ -109,7 +109,7 @@ struct ConnectorPage {
     reads_test_data: bool,
     /// What the version in use can do, one phrase for each ability.
     abilities: Vec<String>,
-    /// The settings and secrets that a connection of this connector has.
+    /// The settings and secrets that the connector declares for its connections.
     declared_values: Vec<DeclaredValue>,
     /// How much of the limits the recent runs used. `None` if no run is stored that the account may
     /// see.

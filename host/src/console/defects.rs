@@ -194,8 +194,8 @@ const DECISIONS: [Decision; 4] = [
         title: "Retry",
         button_label: "Retry at the next click",
         effects: &[
-            "Jackfield no longer waits: the next click in Test Manager searches the tracker, and creates the \
-             defect if the search does not find it.",
+            "Jackfield no longer waits for `create.in_doubt_s`: after the index delay, the next click in \
+             Test Manager searches the tracker, and creates the defect if the search does not find it.",
             "If the tracker has the defect but the search does not find it, a second defect is created.",
         ],
     },

@@ -49,7 +49,7 @@ struct RunPart {
 /// How much of one limit a run used.
 pub(super) struct UsedLimit {
     pub(super) limit_name: &'static str,
-    /// The used amount, in the unit of the limit; at most `limit`.
+    /// The used amount, in the unit of the limit; at most `limit`, where the bar of the page ends.
     pub(super) used: u64,
     pub(super) limit: u64,
     /// The used amount and the limit with their units.

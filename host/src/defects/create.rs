@@ -30,16 +30,17 @@ use attempt::{CreateEvent, answer_with_stored_defect};
 /// A wait for another run ends this long before the answer deadline, so that there is time to send
 /// a refusal as the answer.
 const ANSWER_MARGIN: Duration = Duration::from_millis(50);
-/// Maximum size of the future of a create. The future is moved into a box, and each move copies the
-/// whole future.
+/// Maximum size of the future of a create, bytes. The future is moved into a box, and each move
+/// copies the whole future.
 const CREATE_FUTURE_BYTES_MAX: usize = 10 << 10;
 
 impl Defects {
     /// Answers one Create Defect event with the defect, or with the reason why there is none.
     /// Answers no later than the answer deadline; a run that has not finished by then continues in
     /// the background. Unless the connection is paused or the answer is in memory, `event` is
-    /// queued before the run starts. It is stored before the first write is sent, so that people
-    /// find the event even if the server crashes, unless the history cannot be written.
+    /// queued for the history before the run starts. It is stored before the first write is sent,
+    /// so that people find the event even if the server crashes, unless the history cannot be
+    /// written.
     ///
     /// # Errors
     /// No defect was created or found; the refusal contains the reason.

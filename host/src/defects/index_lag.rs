@@ -1,6 +1,6 @@
 //! Measures how late a tracker's search finds new records (the lag), by searching for records that
-//! the host itself created. Without this measurement, the host would trust a search too early if a
-//! connector declared an index delay that is too short.
+//! the connector has just created. Without this measurement, the host would trust a search too
+//! early if a connector declared an index delay that is too short.
 //!
 //! The background work searches for one record of each connection at a time. A lag is measured only
 //! if at least one search did not find the record.

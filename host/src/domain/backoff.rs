@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-/// The pauses after failed attempts, each at most as long as a maximum.
+/// The pauses after failed attempts. Each is twice as long as the pause before, up to `max`.
 #[derive(Debug, Clone, Copy)]
 pub struct Backoff {
     /// The pause after the first failure.

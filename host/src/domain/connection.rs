@@ -122,13 +122,16 @@ pub struct Connection {
     pub settings: Settings,
     /// Names of the secrets that have a value; the values are not in this type.
     pub secrets_set: Vec<String>,
-    /// The origins that the connector may reach, and the place of each secret in a request.
+    /// What a person allowed: the origins that the connector may reach, the place of each secret in
+    /// a request, and whether test data may be read.
     pub grants: Grants,
-    /// SHA-256 of the last connector file that a person accepted.
+    /// SHA-256 of the last connector file that was accepted: by a person, or by the host because
+    /// the file asks for nothing that is not granted.
     pub accepted_sha256: Option<String>,
     /// The only Test Manager project whose KPIs are answered; absent: every project.
     pub project: Option<String>,
-    /// Whether host names may resolve to private, shared (100.64/10) and loopback addresses.
+    /// Whether the host names to which requests are sent may resolve to private, shared (100.64/10)
+    /// and loopback addresses.
     pub allow_private: bool,
     /// Whether only HTTP/1.1 is used with the tracker.
     pub http1_only: bool,
@@ -210,8 +213,8 @@ pub struct ConnectionRecord {
     pub index_lag_ms: u64,
 }
 
-/// The rights that a person granted by creating the connection or accepting a newer connector
-/// version.
+/// The rights that a person granted by creating or editing the connection, or by accepting a newer
+/// connector version.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grants {
     /// Origins that the connector may reach.

@@ -75,12 +75,12 @@ string_enum! {
     /// A person's decision about a defect in doubt. The decision is valid until the next create.
     pub enum DecidedDoubt {
         /// Do not wait for `create.in_doubt_s`. The next click after the index delay searches, and
-        /// creates the defect if this search finds none. If no search is possible, the next click
-        /// creates the defect at once.
+        /// creates the defect if this search finds none. If the connector cannot search or the
+        /// first write had no marker, the next click creates the defect at once.
         Retry = "retry",
-        /// The tracker does not have the defect. The next click does the same as after
-        /// [`Self::Retry`], and also creates the defect if its search fails for a reason that is
-        /// not temporary.
+        /// The person states that the tracker does not have the defect. The next click does the
+        /// same as after [`Self::Retry`], and also creates the defect if its search fails for a
+        /// reason that is not temporary.
         GiveUp = "give-up",
     }
 }
@@ -121,19 +121,19 @@ pub enum Claimed {
         /// The stored defect, which the caller returns in its answer.
         defect: Defect,
     },
-    /// The test case failed before, and the store has the defect of that failure. The row is in
-    /// `intent` under a lease.
+    /// The test case failed before, and the store has the defect of that failure. The row of the
+    /// new failure is in `intent` under a lease.
     Recurs(Box<Recurrence>),
     /// The caller must wait for another failure of the same test case, whose row has this id. The
     /// defect of that row is being created or is in doubt. The claim granted no lease, and the row
     /// of the failed test keeps its state.
     WaitsForFirst(DefectId),
-    /// Another run has leased the row.
+    /// Another event has leased the row.
     Busy {
         /// The leased row.
         defect: DefectId,
-        /// The fence of the other run's lease. If the caller passes this fence to its next claim,
-        /// and the other run has ended without a defect, that claim returns [`Self::Ended`].
+        /// The fence of the other event's lease. If the caller passes it to its next claim, and the
+        /// run under this lease has ended without a defect, that claim returns [`Self::Ended`].
         fence: i64,
     },
     /// The run that the caller waited for ended without a defect.
@@ -338,8 +338,7 @@ pub struct DefectRecord {
     /// The reason why a person should resolve the defect; absent if no person is needed. If a
     /// search failed, a later search may still resolve the defect.
     pub needs_person: Option<String>,
-    /// A person's decision that the next create will carry out; `None` if there is no such
-    /// decision.
+    /// A person's decision that the next create will carry out; `None`: no decision.
     pub decided: Option<DecidedDoubt>,
     /// The last event that stored an outcome in the row, or claimed the row for a request.
     pub event: Option<EventId>,
@@ -351,7 +350,8 @@ pub struct DefectRecord {
     pub created_at: Timestamp,
     /// The time of the last write, outcome, decision, or claim by a request.
     pub updated_at: Timestamp,
-    /// The end of the lease, which may be in the past; absent if no run has leased the row.
+    /// The end of the lease, which may be in the past; absent if no event has leased the row, or if
+    /// the last lease was given back.
     pub leased_until: Option<Timestamp>,
     /// The decisions of people (when, who, what), oldest first.
     pub decisions: Vec<(Timestamp, String, String)>,

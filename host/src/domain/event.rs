@@ -1,5 +1,5 @@
-//! An event: one webhook request and everything that resulted from the request. This file never
-//! stores an event.
+//! An event: one webhook request, background task or `try`, and everything that resulted from it.
+//! This file never stores an event.
 
 use std::fmt;
 
@@ -37,7 +37,7 @@ string_enum! {
         Kpis = "kpis",
         /// A request that only tests whether the server answers.
         Probe = "probe",
-        /// A request with a valid token whose method or path the host does not know.
+        /// A request with a valid token, but with a method or path that the host does not know.
         Unrecognised = "unrecognised",
         /// A request below `/hooks` that matched no connection.
         NoConnection = "no-connection",

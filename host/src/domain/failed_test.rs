@@ -43,7 +43,7 @@ impl FailedTest {
         }
     }
 
-    /// Returns the id of the variation, which is never empty.
+    /// Returns the id of the variation, which is never empty; `None` if there is no variation.
     #[must_use]
     pub fn variation_id(&self) -> Option<&str> {
         self.variation_id.as_deref()

@@ -83,7 +83,7 @@ pub struct FollowUp {
 /// The due follow-up steps of one defect, and the lease under which they run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DueFollowUps {
-    /// The lease on the defect's row. Only a run that has the lease may change the steps.
+    /// The lease on the defect's row. Only the event that has the lease may change the steps.
     pub lease: Lease,
     /// The failed test that the row belongs to.
     pub test: FailedTest,

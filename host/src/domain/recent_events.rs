@@ -1,18 +1,21 @@
 //! Counts of recent events. This file never reads the store.
 
-/// The number of answered events in each minute of the last hour. Two further numbers count the
-/// requests of the last day that matched no connection, or whose method or path is unknown.
+/// The number of stored events with an answer, for each minute of the last hour. For the last day,
+/// the number of stored unrecognised requests, and the number of stored requests that matched no
+/// connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecentEvents {
     /// The minutes that have events, the oldest first.
     pub minutes: Vec<MinuteOfEvents>,
-    /// Requests in the last day with a valid token whose method or path the host does not know.
+    /// Stored requests of the last day with a valid token, but with a method or path that the host
+    /// does not know.
     pub unrecognised: u64,
-    /// Requests in the last day that matched no connection.
+    /// Stored requests of the last day that matched no connection.
     pub no_connection: u64,
 }
 
-/// The answered events of one minute. Requests that matched no connection do not count.
+/// The stored events of one minute that have an answer. Requests that matched no connection do not
+/// count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MinuteOfEvents {
     /// Minutes since 1970.

@@ -31,17 +31,17 @@ pub struct ActiveConnection {
     pub(super) credentials: Arc<Credentials>,
     /// The idle HTTP connections to the tracker. Another connection of Jackfield never uses them.
     pub(super) pool: Arc<Pool>,
-    /// For each origin and proxy, the address that accepted the last connection.
+    /// For each origin and proxy, the IP address that accepted the last TCP connection.
     last_addresses: Arc<LastAddresses>,
     /// The client certificate, if the connection has one, or the reason why it cannot be used.
     identity: Result<Option<ClientIdentity>, IdentityError>,
-    /// The connection that the host's own requests to Test Manager use. A guest's run never gets
-    /// it. `None` if this connection has no usable settings for Test Manager.
+    /// The separate state that the host's own requests to Test Manager use. A guest's run never
+    /// gets it. `None` if this connection has no usable settings for Test Manager.
     pub(super) test_manager: Option<Arc<Self>>,
-    /// The webhook secrets, the newest first. If the connection requires a credential of senders, a
-    /// sender must use one of these secrets. No run gets them.
+    /// The webhook secrets, the newest first. If the connection requires a credential of senders,
+    /// the host refuses a credential that matches none of these secrets. No run gets them.
     webhook_secrets: Arc<[Secret]>,
-    /// All secret values from which this value was built, including the host's own secrets.
+    /// All secrets that [`Self::new`] received, including the secrets that only the host uses.
     pub(super) all_secrets: Arc<BTreeMap<String, Secret>>,
     /// The recording that answers the requests of the runs. `None` if this connection has no
     /// recording; then the tape of [`Egress`](super::Egress) applies.
@@ -76,7 +76,7 @@ impl ActiveConnection {
     }
 
     /// Returns the webhook secrets, the newest first. If the connection requires a credential of
-    /// senders, a sender must use one of these secrets.
+    /// senders, the host refuses a credential that matches none of these secrets.
     #[must_use]
     pub fn webhook_secrets(&self) -> &[Secret] {
         &self.webhook_secrets

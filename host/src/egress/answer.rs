@@ -20,8 +20,8 @@ use super::exchange::error_with_causes;
 use super::spool::SpoolError;
 use super::{HttpError, OutboundResponse, RunRequests};
 
-/// The memory that is charged for one exchange: the part of the body that is in memory, its
-/// redacted copy, and the buffers of the connection.
+/// The memory that is charged for one exchange: the part of the response body that is in memory,
+/// its redacted copy, and the buffers of the HTTP connection.
 const EXCHANGE_MEMORY_BYTES_MAX: u64 = 2 * MEMORY_BYTES_MAX as u64 + (512 << 10);
 
 /// Maximum number of compressed bytes that are decoded at once. The number is small because deflate
@@ -67,7 +67,7 @@ impl AnswerMemory {
 /// The reason why the body of a response cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
-    /// The connection or the HTTP/2 stream ended early, or the framing is invalid.
+    /// The HTTP connection or the HTTP/2 stream ended early, or the framing is invalid.
     #[error("the response ended early: {}", error_with_causes(.0))]
     Incomplete(#[source] hyper::Error),
     /// The body exceeds its limit. The host did not read the rest of the body.
@@ -326,7 +326,7 @@ impl OutboundResponse {
 }
 
 impl HttpError {
-    /// Removes the secrets from the error before the guest gets it.
+    /// Masks the secrets in the error before the guest gets it.
     pub(super) fn redacted(self, redactor: &Redactor) -> Self {
         match self {
             Self::NotGranted(origin)

@@ -294,8 +294,8 @@ fn check_headers(
                 "only the host may set the header `{name}`; remove it from the request"
             )));
         }
-        // A header `jackfield-…` is for the host, for example the effect of a wasi:http request. So
-        // the host does not send it.
+        // With a header `jackfield-…`, the guest tells the host something, such as the effect of a
+        // wasi:http request. The host does not send this header.
         let is_dropped =
             ["jackfield-", "proxy-"].iter().any(|prefix| name.as_str().starts_with(prefix));
         if is_dropped || FRAMING_HEADERS.contains(&name.as_str()) {

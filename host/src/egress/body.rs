@@ -46,7 +46,7 @@ pub(crate) struct SpooledBody {
 pub(super) struct BodyWriter {
     run_spool: Arc<RunSpool>,
     redactor: Arc<Redactor>,
-    /// The context bytes, which are already redacted and in the file, and after them the bytes that
+    /// The context bytes, whose redacted copy is already in the file, and after them the bytes that
     /// are not yet redacted and written.
     buffer: Vec<u8>,
     /// How many bytes at the start of `buffer` are already in the file. These bytes stay in the
@@ -95,8 +95,8 @@ impl BodyWriter {
         Ok(Body::Spooled(SpooledBody { run_spool: self.run_spool, blocks: self.blocks, bytes }))
     }
 
-    /// Redacts the bytes in memory and writes them to the file. Last bytes that may be the
-    /// beginning of a secret stay in memory, unless the body ends with them (`is_last`).
+    /// Redacts the bytes in memory and writes them to the file. Bytes at the end that may be the
+    /// beginning of a secret stay in memory, unless no more data follows (`is_last`).
     async fn spool(&mut self, is_last: bool) -> Result<(), SpoolError> {
         let mut redacted = Vec::with_capacity(self.buffer.len());
         let from = self.context_bytes;

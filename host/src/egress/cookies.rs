@@ -52,8 +52,8 @@ impl Cookies {
         let jar = jars.entry(origin.clone()).or_default();
         for cookie in set_cookies.filter_map(|value| std::str::from_utf8(value.as_bytes()).ok()) {
             let Ok(mut cookie) = RawCookie::parse(cookie) else { continue };
-            // A tracker behind a reverse proxy may name another domain. The tracker may also set
-            // `Secure` although its address is an http URL.
+            // Ignore `Domain` and `Secure`: a tracker behind a reverse proxy may name another
+            // domain, and may set `Secure` although its address is an http URL.
             cookie.unset_domain();
             cookie.set_secure(false);
             // An error means that the cookie is not valid for this URL.
@@ -98,12 +98,12 @@ impl Cookies {
         }
     }
 
-    /// Removes the values of cookies from a body.
+    /// In a body, masks those values of cookies that may be credentials.
     pub(super) fn redact_bytes(&self, body: Bytes) -> Bytes {
         self.redactor.load().redact_bytes(body)
     }
 
-    /// Removes the values of cookies from a text for people.
+    /// In a text for people, masks those values of cookies that may be credentials.
     pub(super) fn redact(&self, text: String) -> String {
         self.redactor.load().redact(TextKind::ForPeople, text)
     }

@@ -30,7 +30,8 @@ pub(super) struct Credentials {
     /// The placeholders, by the name of their secret: the texts that the guest gets instead of the
     /// secrets whose place is in a body.
     pub(super) placeholders: BTreeMap<String, String>,
-    /// The connection's origins and settings. A short secret is not redacted in these texts.
+    /// The connection's origins and settings. Where another text repeats one of them, a short
+    /// secret that is a part of it is not redacted.
     own_texts: Vec<String>,
     /// The fetched OAuth tokens.
     pub(super) tokens: Tokens,

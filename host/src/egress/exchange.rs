@@ -44,7 +44,8 @@ pub(super) enum ExchangeError {
     /// without processing it.
     #[error("the server did not process the request: {}", error_with_causes(.0))]
     NotSent(#[source] hyper::Error),
-    /// The tracker refused its HTTP/2 stream: it processes this request in HTTP/1.1 only.
+    /// The tracker refused the HTTP/2 stream of the request, because it processes this request in
+    /// HTTP/1.1 only.
     #[error("the server answers this request in HTTP/1.1 only: {}", error_with_causes(.0))]
     Http1Required(#[source] hyper::Error),
     /// A recording answers the requests of the run. The recording has no answer to this request, or
@@ -54,7 +55,7 @@ pub(super) enum ExchangeError {
     /// The proxy answered instead of the tracker, and refused the request.
     #[error("{0}")]
     RefusedByProxy(String),
-    /// The connection or the HTTP/2 stream ended before a response began. The request may have
+    /// The HTTP connection or the HTTP/2 stream ended before a response began. The request may have
     /// arrived.
     #[error("the connection ended before a response: {}", error_with_causes(.0))]
     Dropped(#[source] hyper::Error),
@@ -86,8 +87,8 @@ pub(super) enum ExchangeError {
 
 impl ExchangeError {
     /// Returns `false` if it is certain that the tracker did not process the request. A request
-    /// that a proxy refused counts as sent. For a replay, the result is about the recorded
-    /// exchange.
+    /// that a proxy refused counts as sent. In a replay, the recorded or simulated failure decides,
+    /// and a request without a recorded exchange counts as not sent.
     pub(super) fn was_sent(&self) -> bool {
         match self {
             Self::NotStarted(_) | Self::NotSent(_) | Self::Http1Required(_) => false,
@@ -128,7 +129,8 @@ impl From<ExchangeError> for HttpError {
     }
 }
 
-/// Builds an HTTP request in the form that the connection needs (HTTP/1.1, HTTP/2, or a proxy).
+/// Builds an HTTP request in the form that the HTTP connection needs (HTTP/1.1, HTTP/2, or a
+/// proxy).
 pub(super) fn build_request(
     outbound: &CheckedRequest,
     connection: &HttpConnection,
@@ -205,8 +207,8 @@ pub(super) async fn exchange(
 }
 
 /// Sends a request and reads its complete response. Stops at the deadline of the run's requests, or
-/// when the server ends all exchanges because it shuts down. After an error, the connection must
-/// not be used for another request.
+/// when the server ends all exchanges because it shuts down. After an error, the caller must not
+/// use the HTTP connection for another request.
 pub(super) async fn exchange_with_tracker(
     requests: &RunRequests,
     connection: &mut HttpConnection,

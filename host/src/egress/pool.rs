@@ -1,9 +1,10 @@
 //! Stores the idle HTTP connections of one [`ActiveConnection`](super::ActiveConnection), by
 //! origin.
 //!
-//! Never shares an HTTP connection between two connections of Jackfield. A read may use an HTTP
-//! connection that was idle for less than 30 seconds. Any other request may use only an HTTP
-//! connection that was idle for less than a second.
+//! Never shares an HTTP connection between two connections of Jackfield. In the other sentences of
+//! this file, a connection is an HTTP connection. A read may use a connection that was idle for
+//! less than 30 seconds. Any other request may use only a connection that was idle for less than a
+//! second.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;

@@ -1,6 +1,6 @@
 //! Sends reads and preparations, which are the requests that do not create or change a defect. The
-//! host follows redirects of a read only. Only a read is sent again after its connection was
-//! dropped. Never sends a write.
+//! host follows redirects of a read only. If a reused HTTP connection ends before a response
+//! begins, the host sends a read again, but not a preparation. Never sends a write.
 
 use http::header::LOCATION;
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use super::{HttpError, OutboundResponse, RunRequests, tape, token};
 use crate::redact::TextKind;
 use crate::transport::HttpConnection;
 
-/// Maximum number of redirects that one read follows.
+/// Maximum number of redirects that the host follows for one read.
 const REDIRECTS_MAX: u32 = 5;
 /// Maximum number of attempts for one request, for example on an idle connection, on a new
 /// connection, and on a new connection with HTTP/1.1.
@@ -82,10 +82,10 @@ fn follow_redirect(
     Ok(next)
 }
 
-/// Sends a request on an idle connection, or on a new connection if it may use no idle connection.
-/// Sends the request again if the tracker certainly did not process it. Also sends a read again if
-/// its connection was reused and ended before a response began. Makes at most [`ATTEMPTS_MAX`]
-/// attempts.
+/// Sends a request on an idle HTTP connection, or on a new one if the pool has none that the
+/// request may use. Sends the request again if the tracker certainly did not process it. Also sends
+/// a read again if its connection was reused and ended before a response began. Makes at most
+/// [`ATTEMPTS_MAX`] attempts.
 async fn send_with_retries(
     requests: &RunRequests,
     outbound: &CheckedRequest,
@@ -117,8 +117,8 @@ async fn send_with_retries(
     }
 }
 
-/// Makes one exchange on the idle connection, if there is one, or on a new connection. After a
-/// complete answer, puts the connection into the pool.
+/// Makes one exchange on the idle HTTP connection, if there is one, or on a new one. After a
+/// complete answer, puts the HTTP connection into the pool.
 async fn exchange_once(
     requests: &RunRequests,
     idle_connection: Option<HttpConnection>,

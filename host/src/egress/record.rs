@@ -70,7 +70,7 @@ pub(super) struct Call {
     index: usize,
     /// The index of the write in the record, if the call is a write.
     write_index: Option<usize>,
-    /// The address of the request, without secrets.
+    /// The URL of the request before secrets are inserted; empty until it is recorded.
     url: String,
     started_at: Instant,
     is_ended: bool,
@@ -177,7 +177,7 @@ impl Record {
         (state.calls.clone(), state.writes.clone())
     }
 
-    /// Returns the calls that are recorded so far, with their times measured from this instant.
+    /// Returns the calls that are recorded so far, with `at_ms` measured from this instant.
     pub(super) fn calls_measured_from(&self, instant: Instant) -> Vec<OutboundCall> {
         let offset_ms = ms_between(instant, self.started_at);
         let with_offset = |call: &OutboundCall| {

@@ -33,9 +33,9 @@ use crate::transport::{HttpConnection, Sender};
 /// placeholders are replaced, in addition to the size of the body.
 const REPLACEMENT_BYTES: u64 = 256 << 10;
 
-/// A write that is ready for the journal: it has the lock for writes, its secrets and a connection.
-/// The write can still fail before its first byte is sent, for example because the journal refuses
-/// it or because the lease ends.
+/// A write that is ready for the journal: it has the lock for writes, its secrets and an HTTP
+/// connection. The write can still fail before its first byte is sent, for example because the
+/// journal refuses it or because the lease ends.
 struct PreparedWrite {
     /// The request with its secrets.
     outbound: CheckedRequest,
@@ -185,8 +185,8 @@ impl RunRequests {
         let request = build_request(outbound, &connection)?;
         let memory = AnswerMemory::reserve(self, self.limits.response_body_bytes)?;
         // `add_unsent_write` checked this too, but after that check the write waited for the lock,
-        // a token and a connection. The run may have ended meanwhile, and no write may begin after
-        // the end of its run.
+        // a token and an HTTP connection. The run may have ended meanwhile, and no write may begin
+        // after the end of its run.
         if self.record.is_closed() {
             return Err(HttpError::Denied("the run has ended; the write was not sent".to_owned()));
         }
@@ -212,8 +212,8 @@ impl RunRequests {
         }
     }
 
-    /// Sends a write that is in the journal. If the connection was idle for a second or longer,
-    /// makes a new connection first.
+    /// Sends a write that is in the journal. If the HTTP connection was idle for a second or
+    /// longer, makes a new one first.
     async fn send_journaled_write(
         &self,
         write: &WriteInTask<'_>,
@@ -223,8 +223,8 @@ impl RunRequests {
     ) -> Result<Answer, ExchangeError> {
         let origin = &write.outbound.origin;
         if connection.idle_since.elapsed() >= IDLE_FOR_WRITE_MAX {
-            // The connection was idle in the pool and during the commit, together for too long. So
-            // the tracker may already be closing the connection.
+            // The HTTP connection was idle in the pool and during the commit, together for too
+            // long. So the tracker may already be closing the connection.
             (connection, request) = self.reconnect(write.outbound).await?;
         }
         let mut result = self.send_if_leased(write, &mut connection, request, memory).await;
@@ -288,8 +288,8 @@ impl RunRequests {
         Ok(self.until_deadline(connecting).await.ok_or_else(no_connection)??)
     }
 
-    /// Makes a new connection. Also builds the request again, because its form depends on the
-    /// connection.
+    /// Makes a new HTTP connection, and builds the request again, because its form depends on the
+    /// HTTP connection.
     async fn reconnect(
         &self,
         outbound: &CheckedRequest,

@@ -49,7 +49,7 @@ pub struct TapedRequest {
     pub url: String,
     /// The headers, without credentials and without the length.
     pub headers: Vec<(String, String)>,
-    /// The body. A secret that the host inserted is redacted.
+    /// The body, redacted like the other members.
     pub body: Bytes,
 }
 
@@ -72,7 +72,7 @@ string_enum! {
         Denied = "denied",
         /// A limit was exceeded.
         Limit = "limit",
-        /// No connection was made, or the tracker did not process the request.
+        /// No HTTP connection was made, or the tracker did not process the request.
         Unreachable = "unreachable",
         /// The request may have been sent, and no complete and usable answer arrived.
         Interrupted = "interrupted",
@@ -95,7 +95,7 @@ pub(super) enum TapedOutcome {
 pub enum Tape {
     /// Records the exchanges with the tracker.
     Record(Arc<Recorder>),
-    /// Answers each request from a recording. No connection to the tracker is made.
+    /// Answers each request from a recording. The host does not connect to the tracker.
     Replay(Arc<Replay>),
 }
 

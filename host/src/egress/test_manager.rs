@@ -91,7 +91,7 @@ impl RunRequests {
         })
     }
 
-    /// Returns the calls of this run that are recorded so far, with their times measured from
+    /// Returns the calls of this run that are recorded so far, with `at_ms` measured from
     /// `measured_from`.
     pub(crate) fn calls(&self, measured_from: Instant) -> Vec<OutboundCall> {
         self.record.calls_measured_from(measured_from)

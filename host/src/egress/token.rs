@@ -32,8 +32,8 @@ use super::{ActiveConnection, HttpError, RunRequests};
 const DEFAULT_LIFETIME_S: u64 = 300;
 /// The host uses a token at most this long, even if the response states a longer time.
 const LIFETIME_MAX_S: u64 = 24 * 3600;
-/// A request replaces a token that expires in less than this time. A token with a lifetime of less
-/// than twice this time is used for half of its lifetime instead.
+/// Before a request, the host replaces a token that expires in less than this time. A token with a
+/// lifetime of less than twice this time is used for half of its lifetime instead.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
 /// Maximum size of a response of a token endpoint, bytes.
 const RESPONSE_BYTES_MAX: u64 = 64 * 1024;
@@ -262,7 +262,7 @@ async fn fetch_token(
     Ok(Token { value, fetched_at, use_until })
 }
 
-/// Sends a token request on a new connection. Closes the connection afterwards, because tokens are
+/// Sends a token request on a new HTTP connection, and closes it afterwards, because tokens are
 /// fetched rarely.
 async fn send_token_request(
     requests: &RunRequests,

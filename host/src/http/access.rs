@@ -202,7 +202,7 @@ impl Routes {
         self
     }
 
-    /// Adds a route whose requests are checked. `action` is `None` if the route changes nothing.
+    /// Adds a route behind [`check_and_run`]. `action` is `None` if the route changes nothing.
     fn add(
         mut self,
         path: &'static str,
@@ -307,8 +307,8 @@ impl Route {
         match self.app.services.connections.find(&id) {
             Some(found) if account.sees(found.connection.id) => Ok(Some(found.connection.name)),
             // No connection has this name or id, so the handler will answer 404. But an account
-            // that is limited to some connections is refused here, because such a connection may be
-            // created before the handler runs.
+            // that is limited to some connections is refused here, because a connection with this
+            // name may be created before the handler runs.
             None if account.connections.is_none() => Ok(Some(id)),
             Some(_) | None => Err(Problem::no_such("connection", &id)),
         }

@@ -103,8 +103,8 @@ pub(crate) async fn run_to_completion(
     response.unwrap_or_else(IntoResponse::into_response)
 }
 
-/// Runs the rest of a handler in a separate task, so that the work is completed even if the client
-/// disconnects.
+/// Runs `work`, which is a handler or the last part of one, in a separate task, so that the work is
+/// completed even if the client disconnects.
 async fn complete_in_task<T: Send + 'static>(
     app: &AppState,
     work: impl Future<Output = T> + Send + 'static,

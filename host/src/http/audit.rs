@@ -36,7 +36,7 @@ const OBJECT_BYTES_MAX: usize = 200;
 pub(crate) struct CreatedObject(pub(crate) String);
 
 /// Runs a request that changes something, and records it in the audit log. If the entry cannot be
-/// stored, the request does not run.
+/// stored, the request does not run. `change` is the name of the change, and its object.
 pub(super) async fn run(
     app: &AppState,
     account: &Account,

@@ -102,9 +102,10 @@ pub(super) fn limit_key(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The client whose request a trusted proxy forwards. It is the right-most entry that is not the
-/// address of a trusted proxy; if there is none, the left-most entry. If that entry is not an
-/// address, the client is [`UNKNOWN_CLIENT`]. Returns `None` if neither header has an entry.
+/// The client whose request a trusted proxy forwards, as `X-Forwarded-For` or `Forwarded` names it.
+/// It is the right-most entry of the header that is not the address of a trusted proxy; if there is
+/// none, the left-most entry. If that entry is not an address, the client is [`UNKNOWN_CLIENT`].
+/// Returns `None` if neither header has an entry.
 ///
 /// # Errors
 /// `X-Forwarded-For` and `Forwarded` both exist, and name different clients.

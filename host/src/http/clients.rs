@@ -148,9 +148,9 @@ impl Clients {
         }
     }
 
-    /// If fewer than the maximum number are open, counts a new connection, and asks the oldest idle
-    /// connection of its address to close if there are too many of them. Otherwise asks an idle
-    /// connection to close, unless one is already closing or the new connection is refused.
+    /// If fewer than the maximum number are open, counts a new connection; if its address has too
+    /// many idle ones, asks the oldest of these to close. If the maximum number are open, asks an
+    /// idle connection to close, unless one is already closing or the new connection is refused.
     fn try_admit(
         &self,
         limits: &ClientLimits,

@@ -96,8 +96,8 @@ impl Socket {
     pub(super) fn into_queued_connections(
         self,
     ) -> Box<dyn Iterator<Item = (AcceptedConnection, Peer)> + Send> {
-        // Use a socket of `std`, because it asks the kernel. A socket of tokio only returns
-        // connections that the driver of tokio has already noticed.
+        // Use a socket of `std`, because its `accept` asks the kernel. The `accept` of tokio only
+        // returns connections that the driver of tokio has already noticed.
         match self {
             Self::Tcp(listener) => Box::new(accept_until_empty(listener.into_std(), |listener| {
                 let (stream, peer) = listener.accept()?;

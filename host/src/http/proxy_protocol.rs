@@ -1,5 +1,5 @@
 //! Reads the header of the PROXY protocol, version 1 or 2. With this header, a proxy names the
-//! client of a connection.
+//! client whose connection it forwards.
 //!
 //! Source: <https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>. This module never reads a
 //! byte after the header.

@@ -30,8 +30,9 @@ pub(super) struct RateLimits {
     /// All other requests of each connection, except `probes`. They have a separate rate, so that
     /// they never use up the rate of Create Defect requests.
     other_requests: RateLimiter<ConnectionId>,
-    /// Liveness probes whose credential is not checked or not valid, for each connection that
-    /// requires a credential.
+    /// Liveness probes of each connection that requires a credential, if no valid credential is
+    /// known. This is the case if the request is a probe by its method and path, because its
+    /// credential is then not checked, or if its body is empty and its credential is not valid.
     probes: RateLimiter<ConnectionId>,
     /// Events of each connection for requests that exceed their rate or are not recognised, and
     /// events that store the headers and the body of a refused Create Defect request.
@@ -54,8 +55,8 @@ pub(super) enum RateKind {
     Create,
     /// Any other request, such as Defect KPIs.
     Other,
-    /// A liveness probe whose credential is not checked or not valid, for a connection that
-    /// requires a credential.
+    /// A liveness probe of a connection that requires a credential, if the credential was not
+    /// checked (the request is a probe by its method and path) or is not valid.
     Probe,
 }
 

@@ -37,9 +37,10 @@ pub(super) struct RequestBody {
 /// The part of a body that the handler did not read.
 pub(super) struct UnreadBody(Mutex<Rest>);
 
-/// The rest of a body after its handler has returned.
+/// What is left of a body for [`UnreadBody::discard_rest`].
 enum Rest {
-    /// The rest cannot be read, because the handler still has the body or reading the body failed.
+    /// The rest cannot be read: the handler still has the body, reading the body failed, or the
+    /// rest was already taken.
     Unavailable,
     /// There is no rest: the handler has read the body to its end.
     Nothing,

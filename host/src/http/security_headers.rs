@@ -1,5 +1,5 @@
-//! Adds security headers to every answer. They forbid browsers to load, run or frame anything that
-//! a handler does not explicitly allow.
+//! Adds security headers to every answer. They forbid browsers to load or run anything, and to show
+//! the answer in a frame, unless a handler explicitly allows it.
 //!
 //! This module never replaces a header that a handler has set.
 

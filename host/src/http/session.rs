@@ -159,7 +159,7 @@ pub(super) fn local_path(requested: &str) -> String {
 struct SignInPage<'a> {
     /// The path to open after the sign-in.
     next: &'a str,
-    /// Why the sign-in has failed; `None` before the first try.
+    /// Why the sign-in has failed; `None` before the first attempt.
     error: Option<&'a str>,
     /// The path that begins a sign-in with the identity provider; `None` if no provider is
     /// configured.

@@ -59,7 +59,7 @@ fn is_uri(text: &str) -> bool {
 }
 
 /// Accepts an e-mail address in ASCII, except an address with a quoted name, such as
-/// `"a b"@example.com`, and an address with an IP address.
+/// `"a b"@example.com`, and an address with an IP address in brackets, such as `a@[192.0.2.1]`.
 fn is_email(text: &str) -> bool {
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
     let Some((name, host)) = text.rsplit_once('@') else { return false };

@@ -49,7 +49,8 @@ impl Manifest {
     }
 }
 
-/// Returns the needed grants that are missing, as phrases such as `reach https://tracker.example`.
+/// Returns the required grants that are not granted, as phrases such as
+/// `reach https://tracker.example`.
 pub(crate) fn missing_grants(granted: &Grants, required: &Grants) -> Vec<String> {
     let origins = required
         .origins
@@ -96,9 +97,8 @@ pub fn describe_place(place: &SecretPlace) -> String {
 
 impl Schema {
     /// Replaces the names of settings in a place by the values of the settings. Returns `None` if
-    /// one of the settings has no value, and an error if the address that issues tokens is not a
-    /// URL with an origin. If the connector chose the origin that issues tokens, adds this origin
-    /// to `fixed`.
+    /// one of the settings has no value, and an error if the token URL is not a URL with an origin.
+    /// If the connector itself chose the token URL, adds its origin to `fixed`.
     fn resolve_place(
         &self,
         template: &PlaceTemplate,

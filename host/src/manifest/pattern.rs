@@ -55,7 +55,7 @@ impl fmt::Display for Pattern {
 enum Hyphen {
     /// A character, because the place is not in a character class.
     OutsideClass,
-    /// A character, because the element before it cannot begin a range.
+    /// A character, because no element that can begin a range is before it.
     Character,
     /// The sign between the first and the last character of a range, unless nothing that can end a
     /// range follows.
@@ -64,9 +64,9 @@ enum Hyphen {
     EndOfRange,
 }
 
-/// Rewrites the parts of a pattern that often mean something else in the dialect of the regex
-/// crate. In ECMA-262, `\d` and `\w` match only ASCII. In a character class, `[`, `&` and `~` are
-/// plain characters, and so is a `-` that is not the sign of a range.
+/// Rewrites common parts of a pattern that have another meaning in the dialect of the regex crate.
+/// In ECMA-262, `\d` and `\w` match only ASCII. In a character class, `[`, `&` and `~` are plain
+/// characters, and so is a `-` that is not the sign of a range.
 fn rewrite_ecma_pattern(pattern: &str) -> String {
     let mut rewritten = String::with_capacity(pattern.len());
     let mut characters = pattern.chars().peekable();
@@ -117,7 +117,8 @@ fn rewrite_ecma_pattern(pattern: &str) -> String {
     rewritten
 }
 
-/// Returns the set of characters that a letter after `\` names in ECMA-262.
+/// Returns the characters that `\` and this letter match in ECMA-262, in the dialect of the regex
+/// crate. Returns `None` if the letter names no set of characters.
 fn ecma_set(letter: char) -> Option<&'static str> {
     match letter {
         'd' => Some("[0-9]"),

@@ -11,7 +11,8 @@ use super::SchemaError;
 use super::keywords::{quote_name, read_required_string, read_string, refuse_unsupported};
 use super::schema::DeclaredSetting;
 
-/// Headers that control the HTTP exchange itself. A secret must not replace one of these headers.
+/// Headers that control the HTTP exchange itself. The host refuses a schema that puts a secret into
+/// one of these headers.
 const EXCHANGE_HEADERS: &[&str] =
     &["host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade"];
 

@@ -141,8 +141,8 @@ impl Rule {
         }
     }
 
-    /// Describes the requirement of the keyword, as a sentence whose subject is `subject`. The
-    /// keyword `items` has sentences about each item instead.
+    /// Describes the requirement of the keyword, as a sentence whose subject is `subject`. For the
+    /// keyword `items`, the subject of each sentence is `each item` instead.
     fn requirement(&self, subject: &str) -> String {
         let requirement = match self {
             Self::Type(types) => {

@@ -82,7 +82,7 @@ pub(super) struct DeclaredSetting {
     /// Whether the schema lists the allowed values (`const`, `enum`), so that a person cannot
     /// choose other values.
     pub(super) has_listed_values: bool,
-    /// The text that the connector uses if no value is entered: its `const` or `default`.
+    /// The text that the connector uses if no value is entered: the keyword `const` or `default`.
     pub(super) fallback: Option<String>,
 }
 
@@ -99,7 +99,8 @@ pub(super) struct DeclaredSecret {
 pub(super) struct SettingText<'a> {
     pub(super) text: &'a str,
     /// Whether the connector chose the text, by listing it in the schema or as the fallback. If
-    /// such a text is an address, the address must be public.
+    /// such a text is the address of an origin, egress connects directly only to public IP
+    /// addresses of the origin.
     pub(super) is_from_connector: bool,
 }
 

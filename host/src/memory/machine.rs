@@ -60,8 +60,8 @@ struct GroupFiles {
     limits: &'static [&'static str],
     /// The file with the memory that the group uses.
     used: &'static str,
-    /// The name of the line with the inactive file pages of the group and its child groups. The
-    /// kernel drops these pages before it kills a process.
+    /// The name of the line of `memory.stat` with the size of the inactive file pages of the group
+    /// and its child groups. The kernel drops these pages before it kills a process.
     inactive_file_line: &'static str,
 }
 
@@ -86,7 +86,7 @@ impl Groups {
     }
 
     /// Parses `list`, the content of `/proc/self/cgroup`. The parent groups are included, because
-    /// in a container only the topmost folder may be visible.
+    /// their limits apply too, and because in a container only the topmost folder may be visible.
     fn from_list(list: &str, root: &Path) -> Self {
         let groups = list.lines().filter_map(|line| {
             let mut fields = line.splitn(3, ':').skip(1);

@@ -24,7 +24,7 @@ const UNFINISHED_MAX: u32 = 2;
 /// A file whose compiler died is compiled again if the time limit is now longer, or if the memory
 /// limit is now at least this percentage of the limit in the last attempt.
 const RETRY_MEMORY_PERCENT: u64 = 150;
-/// Maximum number of stored records before a new record is written.
+/// Before a new record is written, the oldest records are deleted until at most this many remain.
 const RECORDS_MAX: usize = 200;
 
 /// The records of attempts, in the folder of compiled code.
@@ -90,7 +90,7 @@ impl Attempts {
         Ok(Attempt { file, record_before, record, has_ended: false })
     }
 
-    /// Deletes the oldest records if there are more than [`RECORDS_MAX`].
+    /// Deletes the oldest records until at most [`RECORDS_MAX`] remain.
     fn delete_oldest_records(&self) -> io::Result<()> {
         let mut records = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
@@ -147,8 +147,9 @@ impl Record {
 }
 
 impl Attempt {
-    /// Records how the attempt ended. An attempt without a result of the compiler does not count.
-    /// If the compiler ended without dying, the record is deleted.
+    /// Records how the attempt ended. If the compiler died, stores the reason. If the compiler did
+    /// not die, but the state of the machine may be the cause of the failure, the attempt does not
+    /// count: restores the record from before the attempt. Otherwise, deletes the record.
     pub(super) fn end<T>(mut self, result: &Result<T, CompileError>) {
         self.has_ended = true;
         let recorded = match result {

@@ -35,8 +35,8 @@ const ABANDONED_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The number of bytes that are read at once to compute the digest of a file.
 const DIGEST_BUFFER_BYTES: usize = 64 * 1024;
 
-/// The folder of compiled code. Only users who may have access to the data folder may have access
-/// to this folder.
+/// The folder of compiled code. Users outside the folder's group must not have access to it;
+/// opening the folder checks this.
 pub(super) struct Cache {
     folder: PathBuf,
     /// Seals the digests, so that only a process that has the folder's key can create a valid
@@ -73,8 +73,8 @@ impl Cache {
         Self::open_and_delete_temporary(folder, Duration::ZERO, || Ok(sealer))
     }
 
-    /// Opens a folder that other processes may use at the same time. The key is read after the
-    /// folder was created.
+    /// Opens a folder that other processes may use at the same time, so only temporary files of
+    /// killed processes are deleted. `sealer` is called after the folder was created.
     ///
     /// # Errors
     /// The errors of [`Self::open`], or the key cannot be used.
@@ -128,8 +128,8 @@ impl Cache {
         self.folder.join(format!("{sha256}-{fingerprint}.json"))
     }
 
-    /// Returns the manifest of a version that was compiled and described before. Returns `None` if
-    /// the code or the manifest has changed since.
+    /// Returns the stored manifest of a version. Returns `None` if the version is not stored for
+    /// this engine, or if its code or its manifest has changed since it was stored.
     pub(super) fn manifest(
         &self,
         kind: FileKind,
@@ -147,7 +147,7 @@ impl Cache {
         })
     }
 
-    /// Whether a version was compiled before and its code has not changed since.
+    /// Whether the code of a version is stored for this engine, and has not changed since.
     pub(super) fn has_code(&self, kind: FileKind, sha256: &str, fingerprint: &str) -> bool {
         self.read_if_unchanged(kind, sha256, fingerprint).is_some()
     }
@@ -217,9 +217,9 @@ impl Cache {
         fs::File::open(&self.folder)?.sync_all()
     }
 
-    /// Deletes the oldest files until at most `bytes_max` bytes remain. Manifests are not counted.
-    /// Keeps files of the `kept_versions` (SHA-256) for this engine fingerprint, and files that
-    /// were written at `kept_since` or later, because they may be needed soon.
+    /// Deletes the oldest files until at most `bytes_max` bytes remain, not counting manifests.
+    /// Keeps the connectors' files and this engine's code of the `kept_versions` (SHA-256). Also
+    /// keeps files that were written at `kept_since` or later, because they may be needed soon.
     pub(super) fn prune(
         &self,
         bytes_max: u64,
@@ -271,7 +271,7 @@ impl Cache {
     }
 }
 
-/// Computes the SHA-256 of a version's code and of its manifest.
+/// Returns the SHA-256 of a version's code, followed by the SHA-256 of its manifest.
 fn compute_digest(code: &Path, manifest: Option<&ManifestJson>) -> io::Result<String> {
     let mut code = fs::File::open(code)?;
     let (mut hash, mut buffer) = (Sha256::new(), vec![0; DIGEST_BUFFER_BYTES]);
@@ -315,9 +315,8 @@ fn delete_temporary(folder: &Path, age: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the SHA-256 in a file name, which is that of the version to which the file belongs. If
-/// the file is compiled code, also returns the fingerprint of its engine. Returns `None` for other
-/// files.
+/// Returns the SHA-256 in the name of a connector's file or of compiled code. For compiled code,
+/// also returns the fingerprint of its engine. Returns `None` for other files.
 fn parse_file_name(file: &str) -> Option<(&str, Option<&str>)> {
     let (stem, extension) = file.rsplit_once('.')?;
     if FileKind::ALL.iter().any(|kind| extension == kind.extension()) {

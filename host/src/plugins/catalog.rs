@@ -24,7 +24,7 @@ pub enum ConnectorStatus {
     Broken,
 }
 
-/// A connector as the admin API shows it.
+/// The state of a connector, as the admin API shows it.
 #[derive(Debug, Clone)]
 pub struct ConnectorInfo {
     /// The stem of the file's name; not always a [`ConnectorName`], as the name may be invalid.
@@ -39,9 +39,10 @@ pub struct ConnectorInfo {
     pub interfaces: Interfaces,
     /// The reason why the newest file cannot be used; `None` if it can be used.
     pub error: Option<String>,
-    /// SHA-256 of the file that cannot be used, hex, if it could be read.
+    /// SHA-256 of the newest file, hex, if this file cannot be used but could be read.
     pub broken_sha256: Option<String>,
-    /// A warning if all runs of the version in use have failed because of the connector.
+    /// A warning if the version in use has run since it was loaded, and each run ended with a fault
+    /// of the connector; otherwise `None`.
     pub warning: Option<String>,
     /// The time when the version in use was loaded; `None` if no version is in use.
     pub loaded_at: Option<Timestamp>,
@@ -72,7 +73,8 @@ pub enum ConnectorUnavailable {
         /// The name of the connector.
         name: ConnectorName,
     },
-    /// The connector needs more than the connection granted.
+    /// The newest version needs a person's consent, and there is no accepted version that can be
+    /// used.
     #[error(
         "the connector `{name}` needs what this connection has not granted: {}; \
          to grant it, run `jackfield connections accept {connection}`", .unapproved.join("; ")
@@ -97,7 +99,7 @@ pub(super) struct CatalogEntry {
     pub(super) newest_loaded: Option<Arc<Connector>>,
     /// The reason why the newest file cannot be used; `None` if it can be used.
     pub(super) error: Option<String>,
-    /// SHA-256 of the file that cannot be used, hex.
+    /// SHA-256 of the newest file, hex, if this file cannot be used but could be read.
     pub(super) broken_sha256: Option<String>,
 }
 

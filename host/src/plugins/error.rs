@@ -129,7 +129,7 @@ pub enum PluginError {
     /// The content of the file keeps changing.
     #[error("the file keeps changing: copy it under another name, then rename it")]
     KeepsChanging,
-    /// The task that loads the file panicked or took too long.
+    /// The task that loads the file panicked or took too long. The text says which of them.
     #[error("loading the file {0}; the server tries again")]
     Unfinished(&'static str),
     /// The compiled component cannot be loaded.
@@ -150,7 +150,7 @@ pub enum PluginError {
     /// The plugins folder cannot be read or changed.
     #[error("cannot read or change the plugins folder: {0}")]
     Folder(#[source] io::Error),
-    /// The store does not have the file that the servers share, or has it with another content.
+    /// The store does not have the file with this SHA-256, or the content has another SHA-256.
     #[error("the store does not have the file with the SHA-256 {0}, or its content is damaged")]
     NotStored(String),
     /// The loader of versions cannot start.
@@ -168,8 +168,8 @@ impl From<PrepareError> for PluginError {
 }
 
 impl PluginError {
-    /// Whether a later attempt with the same file may succeed, for example because the state of the
-    /// machine may be the cause.
+    /// Whether a later attempt with the same file may succeed, because the cause may be temporary,
+    /// for example too little memory.
     pub(super) fn may_be_temporary(&self) -> bool {
         match self {
             Self::Read(_)

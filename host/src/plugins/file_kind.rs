@@ -68,7 +68,7 @@ impl FileKind {
         }
     }
 
-    /// The maximum size of a file.
+    /// Returns the maximum size of a file of this kind, bytes.
     pub(super) fn bytes_max(self, limits: &Limits) -> u64 {
         match self {
             Self::Component => limits.component_bytes,

@@ -1,5 +1,5 @@
-//! Reads the plugins folder: which files it has, whether the files changed, and their content.
-//! Blocking calls run outside the threads of the async runtime.
+//! Reads the plugins folder: finds its files, shows whether they may have changed, and reads their
+//! content. Blocking calls run outside the threads of the async runtime.
 //!
 //! This file never interprets the content of a connector.
 
@@ -43,7 +43,7 @@ pub(super) struct FileStamp {
     inode: u64,
     /// The kind of the error if the metadata cannot be read; otherwise `None`.
     unreadable: Option<io::ErrorKind>,
-    /// Whether a file with the same stem was found before.
+    /// Whether a file with the same stem was found before. Then neither file can be used.
     has_same_stem: bool,
 }
 
@@ -77,7 +77,8 @@ impl FoundFile {
         self.stamp.clone()
     }
 
-    /// Checks the type and the size of the file before it is read.
+    /// Checks, before the file is read, that no other file has its stem, that it is a regular file,
+    /// and that it is not too large.
     ///
     /// # Errors
     /// The file cannot be used. The error contains the reason.

@@ -29,7 +29,7 @@ use super::error::{PluginError, StartError};
 use super::file_kind::FileKind;
 use super::scripts::{self, RUNNER_SHA256, script_text};
 
-/// Maximum number of superseded versions that stay loaded. If it is reached, all are dropped.
+/// Maximum number of loaded superseded versions. Before one more is added, all are dropped.
 const SUPERSEDED_MAX: usize = 100;
 /// Maximum number of compiler processes at the same time.
 const COMPILERS_MAX: u32 = 2;
@@ -54,7 +54,7 @@ pub(super) struct VersionLoader {
     runner: OnceCell<ScriptRunner>,
     /// Loaded versions by kind and SHA-256.
     versions: Mutex<BTreeMap<(FileKind, String), Weak<Version>>>,
-    /// Earlier versions that were requested, by connector and SHA-256.
+    /// Superseded versions that stay loaded, by connector and SHA-256.
     superseded: Mutex<BTreeMap<(ConnectorName, String), Arc<Connector>>>,
 }
 
@@ -99,7 +99,7 @@ impl VersionLoader {
         SystemTime::from(self.clock.now())
     }
 
-    /// Deletes unused compiled code if there is more code than `bytes_max`.
+    /// Deletes the oldest unused compiled code until at most `bytes_max` bytes of code remain.
     pub(super) fn delete_unused_code_above(
         &self,
         bytes_max: u64,
@@ -137,7 +137,7 @@ impl VersionLoader {
     }
 
     /// Loads a script that the runner has parsed before. Returns `None` if the runner must be
-    /// compiled first, or if another runner parsed the script.
+    /// compiled first, or if another version of the runner parsed the script.
     fn cached_script(&self, code: &Path) -> Option<LoadedComponent> {
         let script = scripts::read_program(code)?;
         let runner = match self.runner.get() {
@@ -318,7 +318,7 @@ impl VersionLoader {
         Some(connector)
     }
 
-    /// Deletes unused compiled code if there is more code than `compiled_bytes_max`.
+    /// Deletes the oldest unused compiled code until at most `compiled_bytes_max` bytes remain.
     pub(super) fn delete_unused(&self, used: BTreeSet<String>) -> io::Result<()> {
         self.delete_unused_code_above(self.config.current().compiled_bytes_max, used)
     }

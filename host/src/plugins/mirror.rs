@@ -1,6 +1,6 @@
 //! Keeps the plugins folder equal to the connectors that the servers of one database share. The
-//! mirror writes the decisions of other servers into the folder, and shares files that the scanner
-//! accepted.
+//! mirror applies the decisions of other servers to the folder: another version of a connector, or
+//! its removal. It shares files that the scanner accepted.
 //!
 //! The mirror never decides which version is in use: the scanner decides, as for any file. A file
 //! is shared only after this server has loaded it, so a broken file never reaches other servers.
@@ -41,15 +41,15 @@ const POLL_PERIOD: Duration = Duration::from_secs(2);
 /// The time after which folder and store are compared again while a file of the folder waits for a
 /// decision.
 const POLL_PERIOD_UNDECIDED: Duration = Duration::from_millis(500);
-/// The pause after a file could not be read, written or fetched, or was not loaded yet.
+/// The pause before a connector is compared again, after its file could not be read, written or
+/// fetched, or was not loaded yet.
 const FILE_RETRY: Duration = Duration::from_secs(30);
 /// The pause before a connector is compared again after the store failed. The pause doubles at each
 /// further failure.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 /// The longest pause after failures of the store.
 const STORE_RETRY_MAX: Duration = Duration::from_secs(60);
-/// Maximum number of comparisons in a row. All connectors are compared again after a change of the
-/// store.
+/// Maximum number of comparisons of all connectors in a row, if each one changes the store.
 const COMPARISONS_MAX: u32 = 3;
 
 /// Keeps a plugins folder equal to the store.

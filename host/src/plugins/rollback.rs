@@ -22,7 +22,8 @@ use super::{ConnectorInfo, Plugins, mirror};
 const ERROR_AGE_MIN: Duration = Duration::from_secs(1);
 /// The time after which the state is checked again although no change was published.
 const CHECK_PERIOD: Duration = Duration::from_secs(1);
-/// Maximum time until a restored version is in use, in addition to the maximum compile time.
+/// Maximum time until a restored or uploaded version is in use, in addition to the maximum compile
+/// time.
 const ACTIVATION_MAX: Duration = Duration::from_secs(60);
 
 /// The result of a rollback: the versions before and after it.

@@ -63,7 +63,7 @@ struct JobFile {
     sha256: String,
 }
 
-/// The result of loading a file; `None` if the file changed before it was read.
+/// The result of a job; `None` if the file was changed or removed before the job read it.
 type JobResult = Result<Option<Arc<Version>>, PluginError>;
 
 impl Scanner {

@@ -22,8 +22,8 @@ const CHANGES_MAX: u32 = 10;
 const REREAD_WAIT: Duration = Duration::from_secs(3);
 /// The longest wait before a file is read again without a hint.
 const REREAD_WAIT_MAX: Duration = Duration::from_secs(300);
-/// After this many false hints, hints are ignored, and the longest wait is
-/// [`REREAD_WAIT_UNRELIABLE_MAX`].
+/// After this many false hints (changes of the stamp without a change of the content), hints are
+/// ignored, and the longest wait is [`REREAD_WAIT_UNRELIABLE_MAX`].
 const FALSE_HINTS_MAX: u32 = 10;
 /// The longest wait before a file is read again if its hints are ignored.
 const REREAD_WAIT_UNRELIABLE_MAX: Duration = Duration::from_secs(30);

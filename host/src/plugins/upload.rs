@@ -1,5 +1,5 @@
-//! Puts a connector's file that a person uploaded into the plugins folder, and removes a
-//! connector's file from the folder.
+//! Puts uploaded files of connectors into the plugins folder, and removes files of connectors from
+//! it.
 //!
 //! An uploaded file is first checked like a file in the folder. A file that cannot be used changes
 //! nothing.

@@ -2,7 +2,7 @@
 //! files are `NAME/SHA256.wasm` or `NAME/SHA256.js` in a folder of the data folder.
 //!
 //! At most [`VERSIONS_MAX`] versions of a connector are kept. If all kept versions together are
-//! larger than [`BYTES_MAX`], the oldest versions are deleted.
+//! larger than [`BYTES_MAX`], the oldest versions are deleted until the rest fits.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -31,7 +31,8 @@ pub struct KeptVersion {
     /// The size of the file, bytes.
     pub bytes: u64,
     /// The last time at which the version came into use, or at which the server started with it. If
-    /// the servers share the version: the time when it was chosen last.
+    /// the servers share the version, this is the time at which it was last chosen as the version
+    /// that all servers use.
     pub used_from: SystemTime,
     /// The path of the kept file.
     pub file: PathBuf,
@@ -87,7 +88,7 @@ impl KeptVersions {
         self.folder.join(name.as_str()).join(sha256).with_extension(kind.extension())
     }
 
-    /// Adds a version that another server has used.
+    /// Adds a version whose content was fetched from the store that the servers share.
     pub(super) fn add(
         &self,
         name: &ConnectorName,
@@ -129,8 +130,8 @@ impl KeptVersions {
         install::write_connector_file(plugins, name, kind, &content)
     }
 
-    /// Deletes the oldest versions if there are more than [`VERSIONS_MAX`] versions of this
-    /// connector, or if all kept versions are larger than [`BYTES_MAX`].
+    /// Deletes the oldest versions of this connector until at most [`VERSIONS_MAX`] remain. Then
+    /// deletes the oldest versions of all connectors until at most [`BYTES_MAX`] bytes remain.
     fn delete_surplus(&self, name: &ConnectorName) -> io::Result<()> {
         self.list(name)
             .into_iter()

@@ -1,5 +1,5 @@
-//! Compares escaped forms of a secret with a text: each byte is raw, or escaped as percent, JSON or
-//! HTML, in every mixture.
+//! Compares escaped forms of a secret with a text: each byte is written raw, or as a percent, JSON
+//! or HTML escape, in every mixture.
 
 use super::forms::{FormMatch, Window, hex_digit_value};
 

@@ -19,7 +19,7 @@ pub(super) enum FormMatch {
 /// One form in which a text may contain a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// Each byte of the secret is raw, or escaped as percent, JSON or HTML, in every mixture.
+    /// Each byte is written raw, or as a percent, JSON or HTML escape, in every mixture.
     Escaped,
     Hex,
     /// The secret is a part of a text in base64. In the text before the encoding, the secret begins

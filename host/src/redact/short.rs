@@ -103,8 +103,9 @@ pub(super) fn match_short(
 /// character, and the position where the character begins or ends.
 type ReadNeighbour = fn(&[u8], usize) -> (u8, usize);
 
-/// Whether the occurrence is a whole word: the word continues neither before nor after it. If the
-/// secret begins or ends with a character that is not a letter, the word always ends there.
+/// Whether the occurrence is a whole word: the word continues neither before nor after it.
+/// `continues` checks one of the two ends. If the secret's character at an end is not a letter, the
+/// word never continues there.
 fn is_word(
     secret: &str,
     text: &[u8],

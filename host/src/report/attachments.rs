@@ -68,7 +68,7 @@ impl AttachmentPolicy {
         !self.kinds.is_empty() && self.files_max > 0
     }
 
-    /// Returns the parts of the data that list the files of the chosen kinds.
+    /// Returns the parts of the data that list the files of the allowed kinds.
     pub(super) fn subjects(&self) -> BTreeSet<Subject> {
         let subject = |kind: AttachmentKind| match kind {
             AttachmentKind::Screenshot => Subject::Assertions,

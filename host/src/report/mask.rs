@@ -11,7 +11,7 @@ use super::TestData;
 
 /// The text in place of a masked value.
 const MASK_TEXT: &str = "***";
-/// Maximum number of patterns of a connection, and maximum number of names.
+/// Maximum number of patterns in the mask settings, and maximum number of names.
 const PATTERNS_MAX: usize = 50;
 /// Maximum length of a pattern in characters, and of a normalized name in bytes.
 const PATTERN_CHARS_MAX: usize = 500;

@@ -52,8 +52,8 @@ pub struct Report {
 
 impl Report {
     /// Masks the data and renders the templates. If the template of a text fails, the default
-    /// replaces the template. If that of a field fails, the field is left out. A note in the
-    /// description and the comment reports this.
+    /// template is used instead. If the template of a field fails, the field is left out. A note in
+    /// the description and in the comment reports each failure.
     #[must_use]
     pub fn new(settings: &ReportSettings, data: TestData) -> Self {
         Self::with_notes(settings, data, &[])
@@ -136,8 +136,8 @@ impl Report {
         &self.fields
     }
 
-    /// Returns the files for the tracker. [`Self::robot_log`] is the content of the kind
-    /// `RobotLog`.
+    /// Returns the files for the tracker. [`Self::robot_log`] returns the content of the file of
+    /// the kind `RobotLog`.
     #[must_use]
     pub fn attachments(&self) -> &[Attachment] {
         &self.attachments

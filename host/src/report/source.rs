@@ -48,6 +48,6 @@ pub trait TestDataSource: Send + Sync {
     ) -> Result<Bytes, DownloadError>;
 
     /// Returns the requests that were sent to Test Manager so far, so that the event can store
-    /// them. The time of each request is measured from `measured_from`.
+    /// them. Their `at_ms` is measured from `measured_from`.
     fn calls(&self, measured_from: Instant) -> Vec<OutboundCall>;
 }

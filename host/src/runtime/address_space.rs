@@ -1,7 +1,7 @@
 //! Finds out how much address space the process has. Usually the address space is large enough for
 //! a pool that reserves 4 GiB for each guest memory. The address space is smaller if a limit
-//! applies (`ulimit -v`), on machines with 39-bit addresses, and in some sandboxes. Never keeps
-//! address space reserved.
+//! applies (`ulimit -v`), on machines with 39-bit addresses, and in some sandboxes. The check
+//! reserves address space only for a moment.
 
 use std::ptr;
 
@@ -17,8 +17,8 @@ pub(super) const ON_DEMAND_MEMORY_BYTES: u64 = 128 << 20;
 /// The address space that is reserved for further growth when a memory grows beyond
 /// [`ON_DEMAND_MEMORY_BYTES`], bytes. Without this reserve, each growth would move the memory.
 pub(super) const GROWTH_RESERVE_BYTES: u64 = 32 << 20;
-/// The address space that is planned for one slot if there is no pool, bytes: one memory, the
-/// tables and the stack.
+/// The address space that is counted for one slot if there is no pool, bytes: for one memory, and
+/// for the tables and the stack that belong to it.
 const ON_DEMAND_RUN_BYTES: u64 = ON_DEMAND_MEMORY_BYTES + (4 << 20);
 /// The address space that must stay free for the server's heap, threads, compiled code and
 /// database, bytes.
@@ -57,7 +57,7 @@ impl AddressSpace {
         Self { slots, layout: MemoryLayout::OnDemand }
     }
 
-    /// Returns whether the process has less address space than Jackfield is designed for.
+    /// Returns whether the address space of the process is too small for the largest pool.
     #[must_use]
     pub fn is_small(self) -> bool {
         self != Self { slots: pool::SLOT_COUNTS[0], layout: MemoryLayout::Reserved }
@@ -73,7 +73,8 @@ pub(super) fn has_free_address_space(bytes: u64) -> bool {
         unsafe_code,
         reason = "only a mapping shows how much is free, because limits differ between systems"
     )]
-    // SAFETY: a new mapping without access at an address that the system chooses, removed at once.
+    // SAFETY: the mapping is new, at an address that the system chooses. It allows no access, and
+    // is removed at once.
     unsafe {
         mmap_anonymous(ptr::null_mut(), length, ProtFlags::empty(), flags)
             .and_then(|mapped| munmap(mapped, length))

@@ -3,7 +3,7 @@
 //!
 //! This file checks the defects, counts, choices, names of attachments and errors that guests
 //! return, so no other file gets them unchecked. Each exported interface is bound separately, so a
-//! connector may export any of them.
+//! connector need not export all of them.
 
 use crate::domain::{
     Choice, ChoicesPage, ConnectorFault, Counts, CurrentDefect, Defect, FailedTest, Reason,
@@ -88,7 +88,8 @@ const CHOICES_MAX: usize = 10_000;
 const DESCRIPTION_BYTES_MAX: usize = 65_536;
 /// Maximum length of the name of a setting in an error, bytes.
 const SETTING_NAME_BYTES_MAX: usize = 64;
-/// The wait after the error `rate-limited` if the connector does not return a wait, seconds.
+/// The wait that a refusal names if the connector returns the error `rate-limited` without a wait,
+/// seconds.
 const DEFAULT_RETRY_AFTER_S: u32 = 60;
 
 /// Redacts a defect that the guest returned, and checks it against the contract.

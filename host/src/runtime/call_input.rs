@@ -13,8 +13,8 @@ use super::answer_json::{AnswerJson, outcome_json};
 use super::component::Connector;
 use super::test_report::TestReport;
 
-/// A call of an export, and its arguments as a recording stores them. This value is not what the
-/// guest gets. An argument is `None` if the export does not have this argument.
+/// A call of an export, and its arguments as a recording stores them. The guest gets its arguments
+/// separately. An argument is `None` if the export does not have this argument.
 #[derive(Clone, Copy)]
 pub(super) struct CallInput<'a> {
     pub(super) call: Call,

@@ -72,7 +72,8 @@ impl Compiler {
         Ok(Self { program, settings: engine.code_settings() })
     }
 
-    /// Compiles a component into `folder`.
+    /// Compiles a component. Writes the component and its machine code into `folder`, and returns
+    /// the paths of both files.
     ///
     /// # Errors
     /// The component was not compiled. If the compiler exceeded a limit, the error names the limit.
@@ -85,8 +86,8 @@ impl Compiler {
         let files =
             CompiledFiles { source: folder.join("in.wasm"), code: folder.join("out.cwasm") };
         tokio::fs::write(&files.source, wasm).await.map_err(CompileError::Input)?;
-        // A fuzzer observes only the branches of its own process. A fuzzer would also be slow if it
-        // started a child process for each input.
+        // A fuzzer compiles in its own process. It observes only the branches of this process, and
+        // would be slow if it started a child process for each input.
         if cfg!(fuzzing) {
             let compiled = compile_file(&files.source, &files.code, self.settings);
             compiled.map_err(|error| CompileError::Refused(error.to_string()))?;
@@ -126,8 +127,8 @@ impl Compiler {
     }
 }
 
-/// Checks whether a file begins with the bytes with which each component begins. The check does not
-/// need the compiler.
+/// Checks whether the first bytes of a file are those of a component. The check does not need the
+/// compiler.
 ///
 /// # Errors
 /// The file is not a component. Each common mistake has its own error.

@@ -87,11 +87,12 @@ pub struct Connector {
     loaded_at: Timestamp,
     /// The number of runs that have ended since this value was created.
     run_count: AtomicU64,
-    /// The number of these runs that trapped, exceeded a limit or violated the contract.
+    /// The number of these runs that ended with a fault of the connector.
     fault_count: AtomicU64,
 }
 
-/// If all runs have failed, the log reports this after each of these numbers of failed runs.
+/// If all runs so far ended with a fault of the connector, a warning is logged at each of these
+/// numbers of runs.
 const REPORTED_FAULT_COUNTS: [u64; 3] = [1, 3, 10];
 
 impl LoadedComponent {
@@ -236,7 +237,7 @@ impl Connector {
         self.loaded_at
     }
 
-    /// Returns a warning if all runs since the version was loaded failed because of the connector.
+    /// Returns a warning if there were runs, and all of them ended with a fault of the connector.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let (runs, faults) =
@@ -250,8 +251,8 @@ impl Connector {
         })
     }
 
-    /// Counts a run that has ended. If every run so far was a fault of the connector, and the
-    /// number of runs is in [`REPORTED_FAULT_COUNTS`], logs a warning.
+    /// Counts a run that has ended. If every run so far ended with a fault of the connector, and
+    /// the number of runs is in [`REPORTED_FAULT_COUNTS`], logs a warning.
     pub(super) fn count_run<T>(&self, outcome: &Result<T, Refusal>) {
         self.run_count.fetch_add(1, Ordering::Relaxed);
         let Err(Refusal::ConnectorFault(fault)) = outcome else { return };

@@ -64,7 +64,7 @@ impl Engine {
     /// Starts the engine and its ticker thread. The thread ends when the engine is dropped.
     ///
     /// # Errors
-    /// The machine does not support a setting.
+    /// The machine does not support a setting of the engine.
     pub(crate) fn start(compile_for: CompileFor) -> Result<Self, EngineError> {
         let (engine, address_space) = start_with_largest_pool(compile_for)?;
         let linker = imports::build_linker(&engine).map_err(EngineError)?;
@@ -79,7 +79,7 @@ impl Engine {
     /// code that this engine compiles.
     ///
     /// # Errors
-    /// The machine does not support a setting.
+    /// The machine does not support a setting of the engine.
     pub(super) fn for_compiling(settings: CodeSettings) -> Result<wasmtime::Engine, EngineError> {
         wasmtime::Engine::new(&engine_config(settings)?).map_err(EngineError)
     }
@@ -138,8 +138,8 @@ impl Engine {
         )]
         // SAFETY: the file comes from the cache folder. Users outside the folder's group cannot
         // write to that folder (checked when it is opened, if its file system stores modes). Only
-        // the output of the compiler process is renamed into it, and a version is used again only
-        // if the digest of its file equals the digest that was sealed when the file was stored.
+        // the output of the compiler process is moved into it, and a version is used again only if
+        // the digest of its file equals the digest that was sealed when the file was stored.
         unsafe { Component::deserialize_file(&self.engine, compiled) }.map_err(LoadError::Map)
     }
 

@@ -205,7 +205,7 @@ pub enum LoadError {
          wit/connector.wit; {}", describe_exports(.0)
     )]
     NoPlugin(Vec<String>),
-    /// One run of the component would need too much of the engine's pool.
+    /// The component has more memories or tables than one run may have.
     #[error("has {count} {what}; a component may have at most {max}")]
     TooMany {
         /// `memories` or `tables`.
@@ -245,7 +245,7 @@ fn describe_exports(exports: &[String]) -> String {
     format!("it exports {}{hint}", shortened(&names))
 }
 
-/// Shortens a text to `QUOTED_CHARS_MAX` characters.
+/// Shortens a text to at most `QUOTED_CHARS_MAX` characters.
 pub(crate) fn shortened(text: &str) -> String {
     text.chars().take(QUOTED_CHARS_MAX).collect()
 }

@@ -1,6 +1,6 @@
 //! Executes one run in three steps. `start` creates the `RunRequests`, the log and the counters.
 //! `run_until_stopped` runs the call until it returns, is stopped or reaches its deadline. `finish`
-//! collects the log, the calls and the usage. Never waits for a permit (`sandbox/run.rs`).
+//! collects the log, the calls and the usage. Never waits for a permit: `sandbox/run.rs` does.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -45,7 +45,7 @@ pub(super) struct Execution {
     limits: Limits,
     meter: Arc<Meter>,
     memory: Arc<Account>,
-    /// The highest number of handles that the guest had.
+    /// The highest number of handles that the guest had at the same time.
     handles_peak: Arc<AtomicU64>,
     log: Arc<RunLog>,
     requests: Arc<RunRequests>,
@@ -95,7 +95,7 @@ pub(super) struct FinishedRun {
     /// limit or of a share of it. Otherwise `None`.
     pub(super) exceeded_host_memory: Option<u64>,
     /// The cause of the failure, which the guest printed last on stderr. `None` if the run did not
-    /// fail or printed no cause.
+    /// fail, or if the guest printed no cause.
     failure_cause: Option<FailureCause>,
 }
 

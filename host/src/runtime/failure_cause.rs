@@ -47,8 +47,9 @@ impl StderrTail {
         }
     }
 
-    /// Returns the redacted cause in one line. If the beginning of stderr was dropped, the first
-    /// half of the stored text is used only to find secrets, because a secret may begin there.
+    /// Returns the redacted cause in one line. If the beginning of stderr was dropped, the stored
+    /// text may begin within a secret, which redaction then does not find. So the first half of the
+    /// text is redacted, but never returned.
     pub(super) fn cause(&self, redact: impl Fn(String) -> String) -> Option<FailureCause> {
         let text = redact(String::from_utf8_lossy(&self.bytes).into_owned());
         let text = match self.is_beginning_dropped {

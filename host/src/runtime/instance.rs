@@ -31,7 +31,7 @@ pub(super) struct GuestInstance {
 }
 
 impl GuestInstance {
-    /// Instantiates a component in a new store. The start functions of the component's modules also
+    /// Instantiates a component in this store. The start functions of the component's modules also
     /// run now.
     pub(super) async fn new(
         mut store: Store<Guest>,

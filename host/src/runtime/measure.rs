@@ -77,8 +77,8 @@ impl MeasuredGuest {
     }
 
     /// Calls `kpis.count` once in a new instance. All requests of the guest are refused. If
-    /// `measure_host_calls` is true, the measurement makes the call slower, and replaces the hook
-    /// that charges copied bytes.
+    /// `measure_host_calls` is true, also measures the time in host functions, which makes the call
+    /// slower, and replaces the hook that charges copied bytes.
     ///
     /// # Errors
     /// The component does not export `kpis`, or the call failed.

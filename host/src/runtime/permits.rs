@@ -5,11 +5,12 @@
 //! A permit for a run reserves as many slots of the engine's pool as the component needs, so the
 //! pool never runs out of slots. A group is a connector, a connection, or one kind of call of a
 //! connection. The permits for runs of each group are limited, so that some permits stay free for
-//! other groups. But for the first run of a kind of call of a connection, only the limit of its
-//! connector applies: a connector with runs must leave as many slots free as it uses, and as many
-//! runs, or one less. The next free permit is for the group that uses the fewest slots. Among
-//! groups with equally few slots, it is for the group whose last permit was granted longest ago.
-//! This module never reads a clock: a caller that waits too long drops its receiver.
+//! other groups. A connector's first run needs only free slots. With each further run, it must
+//! leave free at least as many slots as it then uses, and at least as many runs as it had before.
+//! For the first run of a kind of call of a connection, no other limit applies. The next free
+//! permit is for the group that uses the fewest slots. Among groups with equally few slots, it is
+//! for the group whose last permit was granted longest ago. This module never reads a clock: a
+//! caller that waits too long drops its receiver.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,8 +23,7 @@ use tokio::time::timeout;
 use crate::domain::{Call, ConnectionId, ConnectorName, Refusal};
 
 /// A connection gets another run only if the number of its runs is lower than this factor times the
-/// number of runs that its connector may still start. A connector has no such factor: it must
-/// leave as many slots and runs free for other connectors as it uses, or one run less.
+/// number of runs that its connector may still start.
 const CONNECTION_SHARE: u32 = 3;
 /// The factor for one kind of call of a connection. This factor is used like [`CONNECTION_SHARE`].
 const CALL_SHARE: u32 = 2;

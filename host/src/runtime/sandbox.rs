@@ -33,7 +33,8 @@ pub use run::{RunEnd, RunInput};
 
 use run::{ExportCall, refuse_unsupported_call};
 
-/// Maximum number of runs of one lane that wait for a permit at the same time.
+/// Maximum number of runs of one lane (one kind of call of a connection) that wait for a permit at
+/// the same time.
 const WAITING_RUNS_MAX: usize = 256;
 
 /// Runs connectors. Each call uses a new instance.
@@ -47,7 +48,7 @@ pub struct Sandbox {
     poll_permits: Arc<Permits>,
     /// When the server shuts down, this token is cancelled, which stops all runs.
     server_stop: CancellationToken,
-    /// The account for the memory of all runs.
+    /// The memory that all runs use, and the limit on it.
     memory: Arc<HostMemory>,
 }
 
@@ -81,8 +82,8 @@ impl Sandbox {
         }
     }
 
-    /// Returns the account for the memory of all runs. The host's own requests are charged to it
-    /// too.
+    /// Returns the memory that all runs use, and the limit on it. The host's own requests are
+    /// charged to it too.
     pub(crate) fn host_memory(&self) -> &Arc<HostMemory> {
         &self.memory
     }

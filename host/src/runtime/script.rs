@@ -2,9 +2,9 @@
 //! The runner is a component of this project. The runner parses the script once, and evaluates the
 //! script in each run, in the same sandbox as any other component.
 //!
-//! The runner finds the imports and exports of a script in its text. A script that deceives the
-//! runner gains nothing, because an import never gives access to more than the data and requests of
-//! the run.
+//! The runner finds the imports and exports of a script in its text. A script that hides an import
+//! from the runner gains nothing: the run gets data of Test Manager only if the runner found the
+//! import that reads it, and only grants of the connection allow requests.
 
 use std::sync::Arc;
 

@@ -37,11 +37,11 @@ pub struct TestReport {
     taken_call_count: AtomicUsize,
     /// The ids of the attachments that the tracker has accepted.
     sent_attachments: Mutex<BTreeSet<u32>>,
-    /// Gaps that are not in the rendered report, because single files or subjects could not be
-    /// fetched.
+    /// Gaps that are not in the rendered report: single files or subjects that the guest requested
+    /// and that could not be fetched.
     gaps_after_rendering: Mutex<Vec<Gap>>,
-    /// The numbers of gaps of the rendered report and of later gaps that [`Self::take_gaps`] has
-    /// already returned.
+    /// How many gaps [`Self::take_gaps`] has already returned: first those of the rendered report,
+    /// then those in `gaps_after_rendering`.
     taken_gap_counts: [AtomicUsize; 2],
     /// The names of the attachments whose content had more bytes than allowed.
     too_large_files: Mutex<BTreeSet<String>>,
@@ -166,7 +166,7 @@ impl TestReport {
     /// Returns the content of an attachment.
     ///
     /// # Errors
-    /// The content is larger than `bytes_max`, could not be fetched, or has no source.
+    /// The content is larger than allowed or could not be fetched, or the report has no source.
     pub(super) async fn attachment_content(
         &self,
         attachment: &Attachment,
@@ -282,7 +282,7 @@ mod tests {
 
     use super::*;
 
-    /// A source whose files all have more bytes than may be read. It stores the limits.
+    /// A source that refuses each download, and stores its limit. Only `large.zip` is too large.
     #[derive(Default)]
     struct LargeFiles(Mutex<Vec<u64>>);
 

@@ -257,8 +257,8 @@ fn has_specific_advice(name: &str) -> bool {
 }
 
 impl Unsupported {
-    /// Returns the length of the longest of the texts with which a name begins. Returns `None` if
-    /// the name begins with none of them.
+    /// Returns the length of the longest of the `matching_texts` with which a name begins. Returns
+    /// `None` if the name begins with none of them.
     fn matching_text_length(&self, name: &str) -> Option<usize> {
         let matching_texts = self.matching_texts.iter().filter(|text| name.starts_with(**text));
         matching_texts.map(|text| text.len()).max()

@@ -2,8 +2,8 @@
 //! passes them to [`RunRequests`], which has the same rules for them as for requests of
 //! `jackfield:connector/http`. This module never sends a request itself.
 //!
-//! The run's memory is charged for requests that the guest is still writing and for responses that
-//! the guest has not read. The guest may declare the effect of a request in the header
+//! Requests that the guest is still writing, and responses that it has not read, are charged to the
+//! run's memory account. The guest may declare the effect of a request in the header
 //! `jackfield-effect`. Timeouts that a guest sets are ignored, because the limits of the run apply.
 
 use std::future::Future;

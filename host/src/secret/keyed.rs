@@ -17,7 +17,7 @@ use super::{Secret, TokenHash};
 pub struct DerivationKey(Zeroizing<[u8; 32]>);
 
 impl DerivationKey {
-    /// Derives the key from random bytes that are also used for another purpose.
+    /// Derives the key from the random bytes of the sealing key, which also encrypts secrets.
     pub(super) fn from_random(random: &[u8; 32]) -> Self {
         Self(Zeroizing::new(hmac_of_parts(random, &["jackfield derivation key"])))
     }

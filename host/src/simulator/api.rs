@@ -31,7 +31,7 @@ pub(super) struct Route {
     pub(super) path: &'static str,
     /// The parameters of the query that have an effect. The stand-in ignores other parameters.
     pub(super) parameters: &'static [&'static str],
-    /// The token must have a scope of this family. If it is empty, any valid token is accepted.
+    /// The family of scopes of which the token must have one; empty if any valid token is accepted.
     pub(super) scope_family: &'static str,
     /// Answers a request. Returns `None` if a record that the request names does not exist.
     pub(super) answer: fn(&ApiRequest<'_>) -> Option<Reply>,
@@ -248,7 +248,7 @@ pub(super) enum Reply {
     Redirect(String),
 }
 
-/// A request to the API. The token of the request permits it.
+/// A request to the API whose token was checked and permits the request.
 pub(super) struct ApiRequest<'a> {
     pub(super) data_set: &'a DataSet,
     pub(super) faults: &'a Faults,

@@ -27,7 +27,7 @@ string_enum! {
         Html403 = "html-403",
         /// The token endpoint answers 403 with an HTML page, as a firewall does.
         TokenHtml403 = "token-html-403",
-        /// No test execution exists.
+        /// The API answers 404 to each request whose path names a test execution.
         UnknownExecution = "unknown-execution",
         /// The variations of the logs differ from those of the failed tests.
         NoVariation = "no-variation",

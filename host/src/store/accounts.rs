@@ -34,12 +34,13 @@ pub trait AccountStore: Send + Sync {
     /// Records when a token was used. Lazy.
     async fn record_token_use(&self, id: TokenId, at: Timestamp) -> Result<(), StoreError>;
 
-    /// Adds a session, and ends the sessions above the maximum numbers. Durable. `NotFound` if its
-    /// token has been revoked.
+    /// Adds a session; `hash` is the hash of its cookie. If there are then too many sessions, ends
+    /// those with the earliest expiry. Durable. `NotFound` if the token of the session has been
+    /// revoked.
     async fn create_session(&self, session: &Session, hash: TokenHash) -> Result<(), StoreError>;
-    /// Returns the session with this hash, even if it has expired.
+    /// Returns the session whose cookie has this hash, even if the session has expired.
     async fn session(&self, hash: TokenHash) -> Result<Option<Session>, StoreError>;
-    /// Ends a session. Durable.
+    /// Ends the session whose cookie has this hash. Durable.
     async fn end_session(&self, hash: TokenHash) -> Result<(), StoreError>;
 
     /// Deletes the sessions whose expiry is at this instant or earlier. Lazy.
@@ -81,8 +82,8 @@ pub struct AuditRetention {
 pub trait AuditStore: Send + Sync {
     /// Adds an entry. Durable.
     async fn add_audit(&self, entry: AuditEntry) -> Result<(), StoreError>;
-    /// Completes an entry with the outcome of its action. If `object` is `None`, the entry keeps
-    /// its object. Durable.
+    /// Completes an entry with the outcome of its action, and with the event that the action
+    /// caused. If `object` is `None`, the entry keeps its object. Durable.
     async fn complete_audit(
         &self,
         id: AuditId,
@@ -90,7 +91,7 @@ pub trait AuditStore: Send + Sync {
         outcome: OutcomeCode,
         event: Option<EventId>,
     ) -> Result<(), StoreError>;
-    /// Adds a number of repeated attempts to an entry. Lazy.
+    /// Adds `repeats` to the number of repeated attempts that an entry counts. Lazy.
     async fn count_audit_repeats(&self, id: AuditId, repeats: u64) -> Result<(), StoreError>;
     /// Returns the entries that meet the conditions, newest first.
     async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, StoreError>;

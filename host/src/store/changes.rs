@@ -21,7 +21,8 @@ const UNREAD_MAX: usize = 1_024;
 pub enum Change {
     /// A connection was created, changed or deleted.
     Connection(ConnectionId),
-    /// The connectors of the store were changed.
+    /// A server chose the version of a connector that all servers should use, or removed a
+    /// connector.
     Connectors,
     /// A server has finished counting the defects of this project, with or without new counts. The
     /// server that has counted publishes this change to its own subscribers too.
@@ -83,7 +84,8 @@ pub(super) struct Publisher {
     subscribers: broadcast::Sender<Change>,
     /// Whether several servers share the database. The database then sends the notifications.
     is_shared: bool,
-    /// Cancelled when the store is closed or dropped. The listener of PostgreSQL then ends.
+    /// Cancelled when the store is closed or dropped. The thread that receives the notifications of
+    /// PostgreSQL then ends.
     pub(super) closed: CancellationToken,
 }
 

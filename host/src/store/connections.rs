@@ -36,13 +36,13 @@ pub struct StoredToken {
 pub struct TokenExpiry {
     /// The instant of the expiry.
     pub at: Timestamp,
-    /// The grace period, milliseconds, which began when the token was replaced. A server never
-    /// accepts the token for longer than this after it has read the token, even if its clock is
-    /// wrong.
+    /// The grace period, milliseconds, which began when the token was replaced. A server accepts
+    /// the token for at most this long after the server has read this expiry from the store, even
+    /// if the clock of the server is wrong.
     pub grace_ms: u64,
 }
 
-/// The connections of the store, with their tokens.
+/// The operations on connections and on their webhook tokens.
 #[async_trait]
 pub trait ConnectionStore {
     /// Returns all connections.
@@ -55,7 +55,8 @@ pub trait ConnectionStore {
     /// not change the tokens, the last success and the last error. If the connector or the settings
     /// change, deletes the counts. Durable. `Conflict` if another connection has this name, or if
     /// the connection was edited since it was read. Also `Conflict` if an origin is removed while
-    /// creates are running or in doubt (except after an `unclear` write), unless `force` is true.
+    /// creates are running, or are in doubt after an `open` or `acknowledged` write (`WriteClass`),
+    /// unless `force` is true.
     async fn update_connection(
         &self,
         edited: &StoredConnection,
@@ -63,12 +64,12 @@ pub trait ConnectionStore {
     ) -> Result<(), StoreError>;
     /// Records the connector version that a connection uses from now on. Lazy.
     async fn accept_version(&self, id: ConnectionId, sha256: &str) -> Result<(), StoreError>;
-    /// Stores the age that a new record had when a search found it, if this age is larger than the
-    /// stored one. Durable.
+    /// Stores the age that a new record of the tracker had when a search found it, if this age is
+    /// larger than the stored one. Durable.
     async fn record_index_lag(&self, id: ConnectionId, lag_ms: u64) -> Result<(), StoreError>;
-    /// Hides a connection and deletes its tokens, secrets and counts. `prune` deletes its events
-    /// and defects later. Durable. `Conflict` if creates are running or in doubt (except after an
-    /// `unclear` write), unless `force` is true.
+    /// Hides a connection and deletes its tokens, secrets and counts. `EventStore::prune` deletes
+    /// its events and defects later. Durable. `Conflict` if creates are running, or are in doubt
+    /// after an `open` or `acknowledged` write, unless `force` is true.
     async fn delete_connection(&self, id: ConnectionId, force: bool) -> Result<(), StoreError>;
     /// Adds a token and stores its last characters. If the grace period is zero, deletes the older
     /// tokens; otherwise, the older tokens get this expiry, unless they expire earlier. Durable.

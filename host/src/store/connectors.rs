@@ -1,5 +1,6 @@
 //! The operations on connectors that several servers share: their files by SHA-256, the version of
-//! each connector that is in use, and the versions that each server has loaded.
+//! each connector that is in use, and the versions that each server has loaded. A decision is a
+//! stored change that sets the version in use of a connector or removes the connector.
 //!
 //! Only PostgreSQL has these operations, because a SQLite file is used by only one server.
 
@@ -13,7 +14,8 @@ use super::{Changes, StoreError};
 
 /// Maximum number of versions that are kept of each connector.
 pub const SHARED_VERSIONS_MAX: usize = 5;
-/// Maximum size of all versions that are not in use, including those of removed connectors, bytes.
+/// Maximum size of all versions together that are not in use, including those of removed
+/// connectors, bytes.
 pub const SHARED_BYTES_MAX: u64 = 2 << 30;
 /// Maximum number of removed connectors whose versions are still stored.
 pub const REMOVED_CONNECTORS_MAX: usize = 1_000;
@@ -43,8 +45,8 @@ pub struct SharedVersion {
     pub bytes: u64,
     /// The number of the last decision that chose this version.
     pub revision: i64,
-    /// When this version was chosen last. If another version of the same connector is chosen later,
-    /// it gets a later time.
+    /// When this version was chosen last. A version of the same connector that is chosen later
+    /// always gets a later time, even if the clock was set back.
     pub at: Timestamp,
 }
 
@@ -56,7 +58,7 @@ impl SharedConnector {
     }
 }
 
-/// The file of a connector that all servers use from now on.
+/// A file of a connector, which all servers should use from now on.
 #[derive(Debug, Clone)]
 pub struct SharedFile {
     /// The name of the connector.

@@ -131,9 +131,10 @@ pub trait DefectStore {
         connection: ConnectionId,
         test: &FailedTest,
     ) -> Result<Option<(DefectId, Defect)>, StoreError>;
-    /// Claims a failed test in one transaction: inserts its row, leases a row without a valid
-    /// lease, or returns the state of the row. Lazy: if a power cut loses the claim, the run has
-    /// not sent a write yet, because marking a write is durable and makes the claim durable too.
+    /// Claims a failed test in one transaction: inserts and leases a new row, leases the existing
+    /// row if it has no valid lease, or returns the state of the row. Lazy: if a power cut loses
+    /// the claim, the run has not sent a write yet, because marking a write is durable and makes
+    /// the claim durable too.
     async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError>;
     /// Leases a row that is due for a background search. `None` if the row is no longer due or is
     /// already leased. Durable.
@@ -147,7 +148,8 @@ pub trait DefectStore {
     /// for which the tracker may have a second record. The row whose search is overdue for the
     /// longest time comes first. Before the query, moves rows in `sent` whose lease has ended to
     /// `in-doubt`. Leaves out rows that this process works on, even if their leases seem to have
-    /// ended. In a shared database, also marks overdue events as interrupted. Durable.
+    /// ended. In a shared database, also marks unfinished events that were received at least
+    /// `longest_run_ms` ago as interrupted. Durable.
     async fn due_searches(
         &self,
         now: Timestamp,
@@ -209,10 +211,11 @@ pub trait DefectStore {
     ) -> Result<(), StoreError>;
     /// Releases a lease without changing the row's state. Durable. `Fenced` if the lease was lost.
     async fn give_back(&self, lease: &Lease) -> Result<(), StoreError>;
-    /// Allows a leased row to create another defect, because the defect of the row `closed_row` is
-    /// closed, deleted or out of reach. Returns false if another row has the latest defect of the
-    /// test case, or if another failure was allowed to create one and has not finished. The caller
-    /// must then claim again. Durable. `Fenced` if the lease was lost.
+    /// Allows the event that has this lease to create another defect, because the defect of the row
+    /// `closed_row` is closed or deleted, or is in a tracker to which the connection no longer has
+    /// access. Returns false if another row has the latest defect of the test case, or if another
+    /// failure was allowed to create one and has not finished. The caller must then claim again.
+    /// Durable. `Fenced` if the lease was lost.
     async fn allow_create_anew(
         &self,
         lease: &Lease,

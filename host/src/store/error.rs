@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// The reason why the store refused or failed an operation.
+/// Why an operation of the store was refused or failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The store has nothing of this kind with the requested id. The text is the kind, such as

@@ -17,7 +17,8 @@ use super::StoreError;
 pub struct WholeEvent {
     /// The event itself.
     pub event: Event,
-    /// The claims and stores of the event with their times, in the order of time.
+    /// When the event claimed a row or stored its outcome, and how long this took, in the order of
+    /// time.
     pub steps: TimedSteps,
     /// The runs of the event, in the order in which they were recorded.
     pub runs: Vec<RunReport>,
@@ -65,12 +66,12 @@ pub struct Retention {
     pub events_bytes_max: u64,
 }
 
-/// The events of the store, with their runs and recordings.
+/// The operations on events, their runs and their recordings.
 #[async_trait]
 pub trait EventStore {
-    /// Queues an event to be stored, with the last success or the last error of its connection.
-    /// Returns at once: a crash of the process may lose the event. If the queue is full or closed,
-    /// the event is dropped.
+    /// Queues an event to be stored. The store then also updates the last success or the last error
+    /// of the event's connection. Returns at once: a crash of the process may lose the event. If
+    /// the queue is full or closed, the event is dropped.
     fn record_event(&self, event: Event);
     /// Queues steps of an event, like `record_event`. The event itself may be recorded later.
     fn record_timed_steps(&self, event: EventId, steps: TimedSteps);
@@ -81,8 +82,8 @@ pub trait EventStore {
     /// Returns the events that meet the conditions, newest first. An event that cannot be read is
     /// logged and left out.
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError>;
-    /// Counts the events of the last hour by minute, and the unrecognised requests and the requests
-    /// without a connection of the last day.
+    /// Counts the events of each minute of the last hour. For the last day, counts the unrecognised
+    /// requests, and the requests that matched no connection.
     async fn recent_events(&self, now: Timestamp) -> Result<RecentEvents, StoreError>;
     /// Returns how much of their limits the newest runs of these connections used. Reads at most
     /// 2,000 events in total, and only events of the first 100 connections. `None` if these events
@@ -93,8 +94,9 @@ pub trait EventStore {
     ) -> Result<Option<RecentUsage>, StoreError>;
     /// Returns one event with its steps and its runs.
     async fn event(&self, id: EventId) -> Result<Option<WholeEvent>, StoreError>;
-    /// Sets until when the bodies of a connection are recorded. `None`: they are not recorded. If
-    /// `erase` is true, also deletes the recordings of the connection. Durable.
+    /// Sets until when the runs of a connection are recorded, with the bodies of their requests and
+    /// answers. `None`: they are not recorded. If `erase` is true, also deletes the recordings of
+    /// the connection. Durable.
     async fn set_recording_until(
         &self,
         id: ConnectionId,

@@ -18,9 +18,9 @@ pub trait FollowUpStore {
         rows_in_work: Vec<DefectId>,
         limits: DueLimits,
     ) -> Result<Vec<DueDefect>, StoreError>;
-    /// Leases a defect and returns its steps that are due, in their order. `None` if no step is due
-    /// or the defect is already leased. A write without a stored result counts as ended
-    /// `longest_run_ms` after it was marked. Durable.
+    /// Leases a defect and returns its steps that are due, in the order in which to carry them out.
+    /// `None` if no step is due or the defect is already leased. A write without a stored result
+    /// counts as ended `longest_run_ms` after it was marked. Durable.
     async fn claim_follow_ups(
         &self,
         id: DefectId,

@@ -39,7 +39,7 @@ use crate::secret::{Sealer, Secret};
 /// The time limit of a statement that changes the schema or copies rows.
 const LONG_STATEMENT_TIMEOUT: Duration = Duration::from_secs(3_600);
 
-/// The address of a database, and the time limits for it.
+/// The address and the password of a database, and the limits for its use.
 #[derive(Debug, Clone)]
 pub struct PostgresSettings {
     /// The address, `postgres://user@host/database`.
@@ -54,14 +54,14 @@ pub struct PostgresSettings {
     pub connect_timeout: Duration,
 }
 
-/// Opens and inspects the store in a PostgreSQL database.
+/// Opens and inspects the store in a PostgreSQL database, and copies a SQLite file into it.
 pub struct PostgresStore;
 
 impl PostgresStore {
     /// Connects to the database, updates its schema, and checks the key that seals the secrets.
-    /// `starts` is the path of a file in which this server counts its starts; the extension of the
-    /// path is replaced. This count shows whether the database was replaced by an older copy. The
-    /// returned clock follows the clock of the database.
+    /// `starts` is the path of a file; its extension is replaced by `starts`. In this file, this
+    /// server stores the number of starts of all servers, which shows whether the database was
+    /// replaced by an older copy. The returned clock follows the clock of the database.
     ///
     /// # Errors
     /// The database cannot be used; the error contains the reason and, if it is known, the next
@@ -95,7 +95,8 @@ impl PostgresStore {
     ///
     /// # Errors
     /// One of the databases cannot be used, or the target already has rows that were not copied
-    /// from this file. A server can still use the file, unless the file was marked.
+    /// from this file. After an error, a server can still use the file, unless the file was already
+    /// marked as moved.
     pub async fn copy_from_sqlite(
         database: PathBuf,
         to: PostgresSettings,
@@ -182,8 +183,8 @@ fn connection_address(settings: &PostgresSettings) -> Result<Address, StoreError
     } else {
         options.application_name("jackfield")
     };
-    // Set a mode even if the address has none: otherwise the driver reads the environment variable
-    // PGSSLMODE.
+    // Set `sslmode` even if the address does not contain it: otherwise the driver reads the
+    // environment variable PGSSLMODE.
     let options =
         if has_parameter("sslmode") { options } else { options.ssl_mode(PgSslMode::Prefer) };
     let options = options.extra_float_digits(None).disable_statement_logging();

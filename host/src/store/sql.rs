@@ -2,9 +2,9 @@
 //! Only PostgreSQL runs the SQL of shared connectors.
 //!
 //! [`operations`] implements the traits of the store, and decides which thread runs each operation.
-//! Every change of a running server goes through [`writer`]. Most changes of a defect's row are in
-//! [`claims`], [`moves`], [`doubts`] and [`decisions`]. The rules never ask which engine runs the
-//! SQL.
+//! A running server changes the database only through [`writer`]. Most changes of a defect's row
+//! are in [`claims`], [`moves`], [`doubts`] and [`decisions`]. The rules never ask which engine
+//! runs the SQL.
 
 mod account_tokens;
 pub(super) mod audit;

@@ -51,8 +51,9 @@ impl SqliteStore {
     /// old key sealed are overwritten in the file, and the write-ahead log is emptied.
     ///
     /// # Errors
-    /// As [`Self::open`], or a secret cannot be opened. In both cases no secret is changed. If the
-    /// log cannot be emptied, all secrets are already sealed with the new key.
+    /// As [`Self::open`], or a secret cannot be opened. In both cases no secret is changed. It is
+    /// also an error if the write-ahead log cannot be emptied. All secrets are then already sealed
+    /// with the new key.
     pub fn reseal(
         path: &Path,
         old: &Sealer,
@@ -65,7 +66,7 @@ impl SqliteStore {
         let transaction = connection.transaction()?;
         let count = reseal::reseal(&*transaction, old, new, entry)?;
         transaction.commit()?;
-        // The log still contains the secrets under the old key.
+        // The write-ahead log still contains the secrets that the old key sealed.
         let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
         let reason = match connection.query_row(checkpoint, [], |row| row.get::<_, bool>(0)) {
             Ok(false) => None,
@@ -124,8 +125,10 @@ impl SqliteStore {
         backup::copy(database, copy)
     }
 
-    /// Prepares a copy that will replace the database at `place`: checks the copy, and ensures that
-    /// after the next start the tracker is searched for defects that the copy does not contain.
+    /// Prepares a copy that will replace the database at `place`: checks the copy, brings its
+    /// schema up to date, and adds this entry to its audit log. Ensures that after the next start,
+    /// the server searches the tracker before it creates a defect that the copy does not contain.
+    /// Returns the number of rows of each table.
     ///
     /// # Errors
     /// The copy cannot be used: for example, it is damaged, a newer version of Jackfield wrote it,

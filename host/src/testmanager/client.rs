@@ -97,8 +97,8 @@ impl Client {
         self.read_body(answer).await
     }
 
-    /// Fetches a token, unless a valid token is stored. The first call of a context does this;
-    /// later calls return the same result, even if it is a failure.
+    /// Fetches a token, unless a valid token is stored. Only the first call for a context does
+    /// this. Later calls return the same result, even if it is a failure.
     pub(super) async fn ensure_token(&self) -> Result<(), Failure> {
         let origin = Origin::of(&self.context.settings.base_url);
         let origin = origin.map_err(|error| Failure::Token(error.to_string()))?;

@@ -118,7 +118,7 @@ enum NextStep {
     Page,
     /// Begin another round, because the pages have another size than expected.
     Round,
-    /// Stop: the list is complete, or the kept items are enough.
+    /// Stop: the list is complete, the page is a repeated page, or the kept items are enough.
     End,
 }
 

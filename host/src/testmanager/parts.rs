@@ -91,7 +91,7 @@ impl Parts {
         id.ok_or_else(|| Failure::Project("Test Manager's project has no id".to_owned()))
     }
 
-    /// Returns the id of the test's log. The paths of the parts of the log contain it.
+    /// Returns the id of the test's log. The requests for the other parts of the log contain it.
     pub(super) async fn log_id(&self, client: &Client) -> Result<String, Failure> {
         let log = self.get_or_fetch(client, Subject::TestCaseLog).await?;
         let id = text_member(&log.value, &["id", "testCaseLogId"]);

@@ -35,9 +35,9 @@ const SCREENSHOT_BYTES_MAX: u64 = 8 << 20;
 type StepResult = Result<Option<String>, Failure>;
 
 impl TestManager {
-    /// Runs the steps of a try in order, up to the first step that fails. Returns no steps if the
-    /// connection has no settings for Test Manager. If a failed test is given, the last step reads
-    /// all data of the test.
+    /// Runs the steps of a try in order, up to and including the first step that fails. Returns no
+    /// steps if the connection has no settings for Test Manager. If a failed test is given, the
+    /// last step reads all data of the test.
     pub async fn try_steps(
         &self,
         active: &Arc<ActiveConnection>,

@@ -80,7 +80,8 @@ async fn pinned_or_last_counted_project(client: &Client) -> Option<String> {
     })
 }
 
-/// Requests a project, unless the project that this request found before is stored.
+/// Returns the stored project that an earlier request to this path found. If no recent one is
+/// stored, requests the project and stores it.
 async fn read_project(client: &Client, path: &[&str]) -> Result<Value, Failure> {
     let key = path.join("/");
     if let Some(project) = client.context.state.recent_project(&key) {

@@ -38,7 +38,7 @@ pub(super) struct FetchContext {
     account: OnceLock<Arc<Account>>,
     /// The memory charges for JSON, which are released when this context is dropped.
     charges: Mutex<Vec<Charge>>,
-    /// The requests of each client.
+    /// The [`RunRequests`] of each client, which record its requests.
     requests: Mutex<Vec<Arc<RunRequests>>>,
     /// The result of fetching a token. Empty until the first fetch has ended.
     pub(super) token: OnceCell<Result<(), Failure>>,
@@ -71,8 +71,7 @@ impl FetchContext {
         &self.active
     }
 
-    /// Returns the requests that were sent so far. The time of each request is measured from
-    /// `measured_from`.
+    /// Returns the requests that were sent so far. Their `at_ms` is measured from `measured_from`.
     pub(super) fn calls(&self, measured_from: Instant) -> Vec<OutboundCall> {
         self.requests.lock().iter().flat_map(|requests| requests.calls(measured_from)).collect()
     }

@@ -89,7 +89,7 @@ pub(crate) async fn resolve(
 }
 
 /// Refuses `localhost` and `*.localhost` with a port of this server, because a proxy on this
-/// machine would connect to this server. All other names are resolved by the proxy.
+/// machine would connect to this server. The host cannot check names that the proxy resolves.
 pub(crate) fn refuse_own_server_via_proxy(
     origin: &Origin,
     own_addresses: &OwnAddresses,
@@ -103,7 +103,7 @@ pub(crate) fn refuse_own_server_via_proxy(
     Ok(())
 }
 
-/// Returns whether a connection to this address may reach this server.
+/// Returns whether a TCP connection to this address may reach this server.
 fn is_own_address(address: SocketAddr, own_addresses: &OwnAddresses) -> bool {
     let embedded = match address.ip() {
         IpAddr::V6(ip) => embedded_v4(ip).map(IpAddr::V4),

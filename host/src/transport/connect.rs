@@ -1,8 +1,9 @@
-//! Makes network connections to trackers: connects to a resolved address or through a proxy, then
-//! starts TLS and HTTP/2 or HTTP/1.1.
+//! Makes network connections to trackers and other servers: connects to a resolved address or
+//! through a proxy, then starts TLS and HTTP/2 or HTTP/1.1.
 //!
 //! This module never sends a byte of a request to a tracker. If an origin is reached through a
-//! proxy, the proxy resolves the name, and the address rules apply only to an IP address.
+//! proxy, the proxy resolves the name, and the address rules apply only if the host of the origin
+//! is an IP address.
 
 mod proxy;
 mod race;
@@ -45,8 +46,8 @@ pub(crate) const RESPONSE_HEADERS_MAX: usize = 128;
 /// Maximum size of the status line and headers of a response together, bytes.
 pub(crate) const RESPONSE_HEAD_BYTES_MAX: u32 = 64 * 1024;
 
-/// Maximum size of each buffer of a connection, bytes. The memory that is charged for an exchange
-/// includes a read buffer and a write buffer.
+/// Maximum size of each buffer of an HTTP connection, bytes. The memory that is charged for an
+/// exchange includes a read buffer and a write buffer.
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// The HTTP/2 flow-control window: how many bytes a server may send before the host reads them.
 const WINDOW_BYTES: u32 = 256 * 1024;
@@ -81,7 +82,7 @@ pub(crate) struct ForwardingProxy {
 
 impl HttpConnection {
     /// Explains an answer that the proxy itself sent because it refused to forward the request.
-    /// Returns `None` for a status other than 407, and without such a proxy.
+    /// Returns `None` for a status other than 407, and if no proxy forwards the requests.
     pub(crate) fn explain_proxy_refusal(&self, status: u16) -> Option<String> {
         let proxy = self.forwarding_proxy.as_ref().filter(|_| status == 407)?;
         let why = ProxyError::authentication(proxy.authorization.as_ref());
@@ -93,11 +94,11 @@ impl HttpConnection {
 pub(crate) enum Sender {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
-    /// There is no connection, because a recording answers the requests.
+    /// There is no network connection, because a recording answers the requests.
     Recorded,
 }
 
-/// The reason why no connection was made. No byte of the request was sent.
+/// The reason why no network connection was made. No byte of the request was sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
     /// The name cannot be resolved, or one of its addresses is not allowed.
@@ -109,7 +110,7 @@ pub(crate) enum ConnectError {
     /// The value of the proxy's environment variable cannot be used.
     #[error(transparent)]
     ProxyVariable(#[from] InvalidProxy),
-    /// The connection through the proxy failed.
+    /// The network connection through the proxy failed.
     #[error("the proxy {proxy}: {source}")]
     Proxy {
         /// The URL of the proxy, without credentials, and the variable that names the proxy.
@@ -117,16 +118,17 @@ pub(crate) enum ConnectError {
         /// The cause of the failure.
         source: ProxyError,
     },
-    /// The connection's client certificate cannot be used.
+    /// The client certificate of Jackfield's connection cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// The TLS handshake failed.
     #[error("{0}")]
     Tls(#[from] TlsError),
-    /// HTTP could not be started on the connection.
+    /// HTTP could not be started on the network connection.
     #[error("{0}")]
     Http(#[source] hyper::Error),
-    /// The connection was not made within [`CONNECT_TIME_MAX`] or before the deadline of the run.
+    /// The network connection was not made within [`CONNECT_TIME_MAX`] or before the deadline of
+    /// the run.
     #[error("timed out")]
     TimedOut(TryStep),
 }
@@ -159,7 +161,7 @@ pub(crate) enum Route {
     Proxy(Arc<Proxy>),
 }
 
-/// A connection on which HTTP was negotiated.
+/// A network connection on which HTTP was negotiated.
 pub(crate) struct NegotiatedConnection {
     pub(crate) sender: Sender,
     /// Whether the server requested a client certificate.
@@ -174,8 +176,8 @@ impl Dialer {
         Self { tls, resolver, proxies: Proxies::from_env(), own_addresses }
     }
 
-    /// Connects to an origin under the rules of `caller`. Fails if the connection is not made
-    /// before `until` and within [`CONNECT_TIME_MAX`].
+    /// Connects to an origin under the rules of `caller`. Fails if connecting does not end before
+    /// `until`, or takes longer than [`CONNECT_TIME_MAX`].
     pub(crate) async fn connect(
         &self,
         origin: &Origin,
@@ -195,7 +197,8 @@ impl Dialer {
         Ok(HttpConnection { sender, forwarding_proxy, idle_since: Instant::now() })
     }
 
-    /// Chooses the proxy for an origin. Without a proxy, resolves and checks its addresses.
+    /// Chooses the proxy for an origin, if there is one. Resolves and checks the addresses of the
+    /// origin, unless the proxy resolves its name.
     pub(crate) async fn route(
         &self,
         caller: Caller<'_>,
@@ -217,7 +220,8 @@ impl Dialer {
         Ok(Route::Direct(addresses))
     }
 
-    /// Opens a stream to the origin, or to the proxy that forwards requests to the origin.
+    /// Opens a stream to the origin, directly or through a tunnel of the proxy. For an http origin
+    /// with a proxy, opens a stream to the proxy, which forwards the requests.
     pub(crate) async fn open_stream(
         &self,
         caller: Caller<'_>,

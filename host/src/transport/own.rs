@@ -15,8 +15,8 @@ impl OwnAddresses {
         Self(listening)
     }
 
-    /// Whether a connection to an address may reach this server: whether the port is a port of this
-    /// server, and the address belongs to this machine. The listening address alone does not
+    /// Whether a TCP connection to an address may reach this server: whether the port is a port of
+    /// this server, and the address belongs to this machine. The listening address alone does not
     /// decide, because the machine may redirect ports.
     pub(crate) fn may_reach_this_server(&self, address: SocketAddr) -> bool {
         let ip = address.ip().to_canonical();

@@ -26,7 +26,8 @@ const LOOKUPS_MAX: usize = 256;
 /// Finds the addresses of a name. Tests use other implementations.
 #[async_trait]
 pub(crate) trait Resolver: Send + Sync {
-    /// Returns all addresses of a name that a connection needs.
+    /// Returns all addresses of a name. `connection` is the connection of Jackfield that needs
+    /// them.
     async fn resolve(&self, connection: ConnectionId, name: &str) -> io::Result<Vec<IpAddr>>;
 }
 

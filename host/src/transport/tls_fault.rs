@@ -1,5 +1,5 @@
-//! Classifies the TLS error of a connection that another crate made. This module never explains an
-//! error to people.
+//! Classifies the TLS error of a network connection that another crate made, such as the client of
+//! PostgreSQL. This module never explains an error to people.
 
 use std::io;
 
@@ -33,8 +33,8 @@ impl TlsFault {
         let cause = error.get_ref()?.downcast_ref::<Error>()?;
         let Error::InvalidCertificate(refused) = cause else { return Some(Self::Handshake) };
         Some(match refused {
-            // The last two: a trusted authority has the same name as the issuer, but did not sign
-            // the certificate.
+            // The last two errors mean that a trusted authority has the same name as the issuer,
+            // but did not sign the certificate.
             UnknownIssuer
             | BadSignature
             | UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => Self::UnknownAuthority,

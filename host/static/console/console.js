@@ -1,6 +1,6 @@
-// What pages need beyond htmx: copy buttons, taking a value that a connector listed, and files that
-// are dropped beside the input for them.
-// Every page works without this file.
+// Adds to pages what htmx cannot do: copies a text, enters in its field a value that a connector
+// found, and accepts a file that a person drops beside the file input.
+// Without this file, a person can still make every change.
 "use strict";
 
 document.addEventListener("click", async (event) => {
@@ -28,7 +28,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// Puts a listed value into its field: as the value, or as another line of a list.
+// Enters a found value in its field. If the field contains a list, adds the value as another line.
 function insertChoice(choice) {
   const lookup = choice.closest("[data-lookup]");
   const field = lookup.querySelector("input, textarea");
@@ -43,10 +43,10 @@ function insertChoice(choice) {
   field.focus();
 }
 
-// If the server refuses a request of a part of a page, its answer replaces this part. (By default,
-// htmx does not show an answer with a status from 400.) A part that updates itself is not replaced
-// while text in it is selected, because that would remove the selection. (htmx keeps the focus, by
-// ids.)
+// If the server answers a request for a part of a page with a status from 400 to 499, this answer
+// replaces the part. (By default, htmx does not show an answer with a status of 400 or higher.) A
+// part that updates itself is not replaced while text in it is selected, because that would remove
+// the selection. (htmx keeps the focus: it finds the element that had the focus by its id.)
 document.addEventListener("htmx:beforeSwap", (event) => {
   const part = event.detail.target;
   if (part.matches("[hx-trigger^='every ']") && hasSelection(part)) {
@@ -63,7 +63,7 @@ function hasSelection(part) {
   return !marked.isCollapsed && marked.containsNode(part, true);
 }
 
-// A file that is dropped anywhere on a form goes into its input.
+// A file that a person drops anywhere on a form is set in the file input of the form.
 for (const form of document.querySelectorAll("[data-drop]")) {
   const over = (is) => form.classList.toggle("over", is);
   form.addEventListener("dragover", (event) => {

@@ -1,6 +1,6 @@
 //! Fuzzes the URL, method, headers and body of a guest's request, for several kinds of connections.
 //! A header line `=>: 302 LOCATION` in the input is not a header: it is a redirect that answers the
-//! request. Nothing is sent.
+//! request. `{p}` in the input stands for the placeholder of the secret `p`. Nothing is sent.
 #![no_main]
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! A server whose routes the fuzz targets call directly, without a connection to its listener.
+//! A server whose routes the fuzz targets call directly, without a TCP connection to its listener.
 //!
 //! The server never reaches a tracker, because its only connector, `tiny`, sends no requests.
 

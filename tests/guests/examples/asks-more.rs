@@ -1,4 +1,4 @@
-//! A connector whose later builds have other settings than build 1. Build 2 also has a second
+//! A connector of which some builds have other settings than build 1. Build 2 also has a second
 //! origin. Build 3 puts its secret at another place of the request. Build 4 also has a second
 //! required setting. Build 5 has no secret. Build 8 has the second origin and the second required
 //! setting. All other builds have the settings of build 1.

@@ -19,6 +19,7 @@ struct SendsConfiguredRequest;
 impl Behaviour for SendsConfiguredRequest {
     const SETTINGS: &'static str = include_str!("calls/settings.json");
 
+    /// Sends the request too, and returns the key of the defect as an error.
     fn count(_project: String) -> Result<Counts, Error> {
         Err(error(ErrorCode::Internal, Self::create(empty_test(), String::new())?.key))
     }

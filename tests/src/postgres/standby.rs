@@ -37,7 +37,7 @@ impl Postgres {
         self.run_script("promote");
     }
 
-    /// Kills the server, and starts it at the port of another server, which must have ended.
+    /// Kills this server, and starts it again at the port of `other`, which must have ended.
     ///
     /// # Panics
     /// If the server does not start.
@@ -59,8 +59,8 @@ impl Postgres {
         self.await_row("the setting", &format!("SHOW {name}"), value);
     }
 
-    /// Replaces pg_hba.conf, and waits until the server has read it. Connections by Unix sockets
-    /// stay allowed, because the tests use them.
+    /// Replaces pg_hba.conf, and waits until the server has read it. Database connections by Unix
+    /// sockets stay allowed, because [`Self::query`] uses them.
     ///
     /// # Panics
     /// If a line is not valid.

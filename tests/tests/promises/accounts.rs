@@ -134,7 +134,7 @@ fn a_browser_signs_in_and_out_and_its_cookie_is_protected() {
     for part in ["jackfield=", "; HttpOnly", "; SameSite=Strict", "; Path=/", "; Max-Age=43200"] {
         assert!(cookie.contains(part), "{part} is not in {cookie}");
     }
-    assert!(!cookie.contains("Secure"), "browsers refuse `Secure` over http: {cookie}");
+    assert!(!cookie.contains("Secure"), "browsers refuse a `Secure` cookie over http: {cookie}");
     let over_https = post_token(
         &host,
         &token,
@@ -341,7 +341,7 @@ fn only_a_trusted_proxy_can_name_the_account() {
     let twice = get(&[proxied, secret, user, ("x-remote-user", "eve"), role]);
     twice.assert_problem(400, "bad-request");
 
-    // Without the secret, any program on this machine could send the other headers.
+    // If the server did not check the secret, any program on this machine could name an account.
     get(&[proxied, user, role]).assert_problem(401, "unauthorized");
     let wrong_secret = (SECRET_HEADER, &PROXY_SECRET[..20]);
     get(&[proxied, wrong_secret, user, role]).assert_problem(401, "unauthorized");
@@ -420,8 +420,8 @@ fn an_account_that_signs_in_often_ends_only_its_own_sessions() {
     assert_eq!(admin.get("/connections").status, 200);
 }
 
-/// If a request without an account has a large body, the server refuses the request before the body
-/// arrives, or after a few kilobytes. So the body uses little memory.
+/// If a client without an account sends a large body, the server refuses the request before the
+/// body arrives, or after it has read a few kilobytes. So the body uses little memory.
 #[test]
 fn the_body_of_a_request_without_an_account_is_not_read() {
     let host = Setup::new().start();
@@ -445,8 +445,8 @@ fn the_body_of_a_request_without_an_account_is_not_read() {
     }
 }
 
-/// Only an admin of the whole server may name files and environment variables as secrets. Only such
-/// an admin may allow private addresses.
+/// Only an admin who is not limited to some connections may let a connection read its secrets from
+/// files or environment variables, or reach private addresses.
 #[test]
 fn a_limited_admin_may_not_use_files_environment_variables_or_private_addresses() {
     let folder = tempfile::tempdir().expect("a folder");

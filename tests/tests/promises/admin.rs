@@ -292,7 +292,7 @@ fn an_error_about_a_setting_names_the_setting_in_problem_run_and_try() {
     let answer = host.create(&connection, &failed_test());
     let run = host.run_of(&answer);
     let detail = answer.problem(422, "rejected");
-    assert!(detail.contains(": a setting does not fit: "), "the tracker was not asked: {detail}");
+    assert!(detail.contains(": a setting does not fit: "), "no setting was refused: {detail}");
     let errors = &answer.json()["errors"];
     assert_eq!(errors[0]["name"], "priority", "{errors}");
     assert!(errors[0]["why"].to_string().contains("does not exist"), "{errors}");

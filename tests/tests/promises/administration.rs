@@ -1,6 +1,7 @@
-//! The pages of the console for admins, in a browser with JavaScript and without it. The tests use
-//! the form of a connection, look-ups of values in the tracker, the credential of senders, two
-//! edits at the same time, unrecognised requests, and the audit log.
+//! The pages of the console for admins, in a browser with JavaScript and without it. In the tests,
+//! admins look up values in the tracker, set the key with which senders must sign, edit a
+//! connection at the same time as another person, map the paths of unrecognised requests, and read
+//! the audit log.
 
 use data_encoding::BASE64;
 use jackfield_tests::{
@@ -175,7 +176,8 @@ fn two_people_who_edit_one_connection_do_not_overwrite_each_others_changes() {
     assert_eq!(refused.status, 400, "{refused:?}");
 }
 
-/// Sends a failed test to a path below the webhook path. Returns the status of the answer.
+/// Sends a failed test in a PUT request, with a credential, to a path below the webhook path.
+/// Returns the status of the answer.
 fn send_put(host: &TestHost, connection: &Connection, path: &str) -> u16 {
     let body = failed_test().to_string();
     let path = format!("{}{path}", connection.webhook_path);

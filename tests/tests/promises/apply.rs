@@ -1,14 +1,15 @@
 //! `jackfield apply` with a file of connections. The command shows the differences before it
-//! changes anything. The second call with the same file changes nothing. If a call was interrupted,
-//! the next call with the same file makes the missing changes. An exported file contains no value
-//! of a secret.
+//! changes anything. If the same file is applied a second time, nothing changes. If the command was
+//! interrupted, the next `apply` of the same file makes the missing changes. The file that
+//! `jackfield export` prints contains no value of a secret.
 
 use std::fs;
 
 use jackfield_tests::{Guest, Setup, TestHost};
 use serde_json::{Value, json};
 
-/// A value of a secret, which no file may contain.
+/// The value of a secret. `apply` refuses a file that contains it, and no exported file contains
+/// it.
 const SECRET: &str = "k3y-that-is-in-no-file";
 
 fn start_host() -> TestHost {

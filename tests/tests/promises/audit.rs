@@ -1,6 +1,6 @@
 //! The audit log. Every change by API, CLI or console has an entry in the log. The entry contains
-//! the account, the object and the outcome, but no secret. The server makes no change without its
-//! entry.
+//! the account, the object and the outcome, but no secret. If the server cannot store the entry, it
+//! does not make the change.
 
 use jackfield_tests::{Client, Setup, TestHost, failed_test, with_database};
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ fn each_change_is_recorded_with_account_and_object_and_without_secrets() {
 
     let before = audit_entries(&host).len();
     ann.get("/connections").assert_status(200);
-    assert_eq!(audit_entries(&host).len(), before, "a read is not a change");
+    assert_eq!(audit_entries(&host).len(), before, "a read was recorded as a change");
 
     let all = host.admin().get("/audit?limit=200").body;
     let webhook = connection.webhook_path.trim_start_matches("/hooks/");
@@ -107,8 +107,8 @@ fn repeated_refusals_are_recorded_in_one_entry_with_their_number() {
     assert!(addresses.iter().all(|address| status_of_wrong_token(address) == 401));
     let all = audit_entries(&host);
     assert!((50..=101).contains(&(all.len() - before)), "{} entries", all.len() - before);
-    // The server stores at most 100 entries of refused attempts in an hour with all details. All
-    // further attempts of this test share one entry, whose address is 0.0.0.0.
+    // Of the attempts that the server refuses in an hour, at most 100 different ones have an entry
+    // with all details. All further attempts of this test share one entry with the address 0.0.0.0.
     let shared = all.iter().find(|entry| entry["client"] == "0.0.0.0").expect("the shared entry");
     let attempts = all.len() as u64 - before as u64 + shared["repeats"].as_u64().expect("a number");
     assert_eq!(attempts, 300, "an attempt is not counted");
@@ -186,10 +186,11 @@ fn each_connection_that_a_file_changes_gets_its_own_audit_entry() {
     assert_eq!(newest_entry(&host, "connection.edit")["object"], "old");
     let before = audit_entries(&host).len();
     host.admin().json("POST", "/apply", &file).assert_status(200);
-    assert_eq!(audit_entries(&host).len(), before + 1, "nothing differed");
+    assert_eq!(audit_entries(&host).len(), before + 1, "an unchanged connection has an entry");
 }
 
-/// A request can have a long path, and a client needs no account to send such a request.
+/// Even a client without an account can send requests with long paths. Such requests must not fill
+/// the audit log.
 #[test]
 fn an_audit_entry_is_small_even_if_the_path_of_the_request_is_long() {
     let host = Setup::new().start();

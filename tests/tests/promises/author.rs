@@ -1,7 +1,8 @@
 //! The steps of a connector's author in each language, in a project outside the repository. The
-//! author runs `new`, `build`, `check`, `invoke` with the recording, `test` and `trigger`. The last
-//! command creates and counts defects in a real Redmine. If the source has a mistake, `build`
-//! prints the error of the language's own tool and keeps the component of the last build.
+//! author runs `new`, `build`, `check`, `invoke` with the project's recording, `test` and
+//! `trigger`. With `trigger`, a server creates and counts defects in a real Redmine. If the source
+//! has a mistake, `build` prints the error of the language's own tool and keeps the component of
+//! the last build.
 
 mod bad_input;
 mod errors;
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 
 use project::Project;
 
-/// The options of `jackfield invoke` that contain the settings and the secret.
+/// The options of `jackfield invoke` that name the files with the settings and with the secret.
 const CONNECTION_OPTIONS: [&str; 4] =
     ["--settings", "settings.json", "--secret", "api-key=@api-key.txt"];
 
@@ -164,8 +165,8 @@ fn assert_size_at_most(bytes_max: u64, built: &Value) {
     assert!(built["bytes"].as_u64().is_some_and(|bytes| bytes <= bytes_max), "{built}");
 }
 
-/// Checks the connector with the recording, with `jackfield test`, with a real Redmine, and then
-/// with a fake tracker that answers with errors.
+/// Checks the connector with `jackfield check`, with the project's recording, with
+/// `jackfield test`, with a real Redmine, and then with a fake tracker that answers with errors.
 fn assert_works(project: &Project, file: &str) {
     let checked = project.json("check", &[file]);
     assert_eq!(checked["interfaces"], json!(["defects", "kpis"]), "{checked}");

@@ -165,7 +165,7 @@ fn an_unknown_token_is_answered_like_an_unknown_path() {
         bodies.push(body);
         assert_recorded(&host, &answer);
     }
-    // The same request with a valid token, to an unknown path.
+    // A request with a valid token to an unknown path must get the same answer.
     let path = format!("{}/no/such/path", connection.webhook_path);
     let answer = host.anonymous().json("POST", &path, &failed_test());
     answer.assert_problem(404, "not-found");

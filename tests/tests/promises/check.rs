@@ -16,7 +16,7 @@ impl CheckFolder {
         Self(tempfile::tempdir().expect("a temporary folder"))
     }
 
-    /// Writes these bytes to a new file `NAME.wasm`.
+    /// Writes these bytes to a file with this name and the extension `wasm`.
     fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let file = self.0.path().join(format!("{name}.wasm"));
         std::fs::write(&file, bytes).expect("the file is written");

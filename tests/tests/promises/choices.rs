@@ -1,6 +1,6 @@
 //! The values that a tracker offers for a setting. The server looks them up for a stored
-//! connection, and also for a connection that is not stored yet. It sends secrets only to the
-//! places that the connector declares.
+//! connection, and also for a connection that is not stored yet. In a look-up, it sends a secret
+//! only in the place that the connector declares for this secret, such as a header.
 
 use jackfield_tests::{Guest, Reply, ScriptedServer, Setup, TestHost};
 use serde_json::{Value, json};
@@ -29,7 +29,8 @@ fn start_host() -> TestHost {
     Setup::new().guests(["instant"]).plugin("redmine", &Guest::example("redmine")).start()
 }
 
-/// Returns the body of a request for the choices of a setting. The connection is not stored yet.
+/// Returns the body of a request for the choices of a setting of a connection that is not stored
+/// yet.
 fn choices_body(tracker: &ScriptedServer, setting: &str, key: &str) -> Value {
     let settings = json!({"url": tracker.url()});
     json!({"setting": setting, "settings": settings, "secrets": {"api-key": key}})
@@ -64,8 +65,8 @@ fn a_connection_that_is_not_stored_yet_lists_choices_with_the_entered_secret() {
     assert_eq!(tracker.requests().len(), before, "a refused request reached the tracker");
     assert_eq!(host.admin().get("/connections").expect(200)["connections"], json!([]));
 
-    // A look-up sends secrets that no connection stores. So the audit log has an entry for each
-    // look-up.
+    // Such a look-up sends secrets that a person has just entered and that no connection stores. So
+    // the audit log has an entry for each request for such a look-up, even if it was refused.
     let audit = host.admin().get("/audit").expect(200);
     let entries = audit["entries"].as_array().expect("a list").iter();
     let look_ups = entries.filter(|entry| entry["action"] == "connector.look-up");

@@ -28,7 +28,7 @@ fn run_ok(host: &TestHost, arguments: &[&str]) -> String {
     stdout
 }
 
-/// Runs a command with `--json`, which must succeed, and returns the JSON that it printed.
+/// Runs a command, which must succeed, with `--json`, and returns the JSON that it printed.
 #[track_caller]
 fn run_ok_json(host: &TestHost, arguments: &[&str]) -> Value {
     let stdout = run_ok(host, &[arguments, &["--json"]].concat());

@@ -1,5 +1,6 @@
-//! Connectors are compiled in a child process with limits on time and memory. A file that exceeds a
-//! limit becomes `broken`, the host continues to serve, and no child process remains.
+//! Connectors are compiled in a child process with limits on time and memory. If the compilation of
+//! a file exceeds a limit, the file becomes `broken`, the host continues to serve, and no child
+//! process remains.
 
 use jackfield_tests::wasm::{leb128, push_section};
 use jackfield_tests::{Guest, Setup};
@@ -24,10 +25,10 @@ fn a_file_that_takes_too_much_memory_to_compile_is_broken() {
     }
 }
 
-/// Sets this limit for two connectors with the module of [`giant_functions`]. Checks that each of
-/// them becomes `broken`, and that its error contains the name of the limit. The test compares the
-/// server's memory only for the second connector, because the memory that a first compilation maps
-/// stays mapped.
+/// Sets this limit for two connectors with the module of [`giant_functions`], and installs one
+/// after the other. Checks that each of them becomes `broken`, and that its error contains the name
+/// of the limit. The server's memory before and after is compared only for the second connector,
+/// because the memory that a first compilation maps stays mapped.
 fn assert_broken_by(limit: &str, name: &str) {
     let limits = format!("[connectors.first.limits]\n{limit}\n[connectors.bomb.limits]\n{limit}");
     let host = with_good_connector(Setup::new().config(&limits)).start();
@@ -44,8 +45,8 @@ fn assert_broken_by(limit: &str, name: &str) {
 }
 
 /// Returns a core module with four functions. Each function has a hundred locals and a million
-/// additions. Its body has 7 MB, which is near the largest valid size. The compilation of the
-/// module takes seconds, and 380 to 400 MB of memory.
+/// additions. The body of each function has 7 MB; Wasmtime accepts at most 7.65 MB. The
+/// compilation of the module takes seconds, and 380 to 400 MB of memory.
 pub(crate) fn giant_functions() -> Vec<u8> {
     let mut body = vec![1, 100, 0x7f];
     for n in 0..1_000_000_u32 {

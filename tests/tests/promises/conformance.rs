@@ -59,7 +59,7 @@ fn answer_as_tracker(exchange: &Exchange<'_>, texts: &mut Vec<String>) -> Reply 
     let request = exchange.request;
     let target = request.target.split("random=").next().unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    // A request without the right token comes from a visitor. A visitor sees no issue.
+    // The tracker treats a client without the right token as a visitor, and shows it no issue.
     let is_visitor = request.header("authorization") != Some("Bearer s3cr3t-token");
     let issue =
         |(id, text): (usize, &String)| json!({"id": id, "title": "A test failed", "text": text});
@@ -129,7 +129,7 @@ fn a_connector_that_follows_the_manual_passes_and_a_replay_needs_neither_tracker
     let author = ConnectorFolder::new(&Guest::named("conforming"), &settings, "s3cr3t-token");
     let recorded = run_test(&author, &RECORD_OPTIONS);
     assert_all_passed(&recorded);
-    assert_eq!(tracker.posts(), 1, "a fault was sent to the tracker");
+    assert_eq!(tracker.posts(), 1, "a check sent a second write to the tracker");
     drop(tracker);
 
     let replayed = run_test(&author, &[]);

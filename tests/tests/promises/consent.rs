@@ -163,7 +163,7 @@ fn a_new_required_setting_must_be_set_before_the_version_serves() {
     assert_eq!(
         upgrade.build_used(&upgrade.old_connection),
         build,
-        "setting the value did not accept the version"
+        "the value is set, but the version does not serve"
     );
 }
 
@@ -214,8 +214,8 @@ fn only_the_version_that_a_person_saw_is_accepted() {
     assert_eq!(upgrade.build_used(&upgrade.old_connection), ANOTHER_ORIGIN.0);
 }
 
-/// The command shows the new permissions and asks for consent. The consent applies only to the
-/// version that the command showed.
+/// `connections accept` shows the new permissions and asks for consent. The consent applies only to
+/// the version that the command showed.
 #[test]
 fn consent_applies_only_to_the_version_that_the_command_showed() {
     let upgrade = Upgrade::start();
@@ -279,7 +279,7 @@ fn an_edit_prints_where_secrets_are_sent_from_now_on() {
     );
 }
 
-/// The edit succeeds although the connection still has the secret that the new version dropped.
+/// The edit succeeds although the connection has a secret that the new version does not request.
 #[test]
 fn a_connection_can_be_edited_after_a_version_dropped_a_secret() {
     let upgrade = Upgrade::start();
@@ -294,8 +294,8 @@ fn a_connection_can_be_edited_after_a_version_dropped_a_secret() {
     assert!(answer.body.contains("nonsense"), "{answer:?}");
 }
 
-/// A new engine cannot use code that the old engine compiled. So the host compiles the stored file
-/// of the accepted version again.
+/// A new engine cannot use code of the old one, so the host compiles the stored file of the
+/// accepted version again. Instead of changing the engine, the test deletes the compiled code.
 #[test]
 fn an_accepted_version_survives_a_change_of_the_engine() {
     let mut upgrade = Upgrade::start();

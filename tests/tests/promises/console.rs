@@ -120,7 +120,8 @@ fn the_first_page_takes_at_most_50_ms_with_a_million_events() {
     assert!(fastest <= Duration::from_millis(50), "{fastest:?}");
 }
 
-/// Starts a server with build 1 of the connector `asks-more`, and a connection `old` that uses it.
+/// Starts a server with build 1 of the guest `asks-more` as the connector `c`, and a connection
+/// `old`.
 fn host_with_old_connection() -> TestHost {
     let host = Setup::new().plugin("c", &Guest::named("asks-more").with_build(1)).start();
     let settings = json!({"url": "http://127.0.0.1:9"});

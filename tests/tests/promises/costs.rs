@@ -6,7 +6,7 @@ use std::fs;
 use jackfield_tests::{Answer, Connection, Setup, TestHost, failed_test};
 use serde_json::json;
 
-/// The number of requests in one measurement.
+/// The number of requests in one measurement. Some measurements send a multiple of this number.
 const REQUESTS: usize = 50;
 // When the limits of allocations, instructions and copied bytes were set, they were 10 % above the
 // measured numbers. Instructions and copied bytes are measured in the debug build. The measured
@@ -28,10 +28,10 @@ const CREATE_BYTES_COPIED_MAX: u64 = 812_000;
 const REPEAT_BYTES_COPIED_MAX: u64 = 243_000;
 /// The most waits of threads in 100 creates that follow each other on one TCP connection. A thread
 /// waits for another thread or for the next request. The limit is a third above the highest number
-/// on a busy machine.
+/// that was measured on a busy machine.
 const CREATE_WAITS_PER_100_MAX: usize = 1_600;
-/// The most waits of threads in 100 repeats that follow each other on one TCP connection. The
-/// limit is a third above the highest number on a busy machine.
+/// The most waits of threads in 100 repeats that follow each other on one TCP connection. The limit
+/// is a third above the highest number that was measured on a busy machine.
 const REPEAT_WAITS_PER_100_MAX: usize = 430;
 
 /// Measures the cost of an event up to three times, and checks that at least one of the
@@ -43,8 +43,9 @@ fn assert_costs(what: &str, limit: u64, measure: impl Fn() -> u64) {
     assert!(costs.any(|cost| cost <= limit), "three times more than {limit} {what}");
 }
 
-/// Records these system calls of a server while it answers the requests and stops. Returns one line
-/// of strace for each call. The line contains the path of the file that the call uses.
+/// Starts a server, sends it the requests and stops it. Returns one line of strace for each of
+/// these system calls that the server made. The line contains the path of the file that the call
+/// uses.
 fn system_calls(calls: &str, requests: impl Fn(&TestHost, &Connection)) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let trace = folder.path().join("trace").display().to_string();
@@ -58,14 +59,14 @@ fn system_calls(calls: &str, requests: impl Fn(&TestHost, &Connection)) -> Vec<S
     trace.lines().map(str::to_owned).collect()
 }
 
-/// Counts how often a server syncs the write-ahead log of its database while it answers the
+/// Counts how often a server syncs the write-ahead log of its database while it starts, answers the
 /// requests and stops.
 fn count_syncs(requests: impl Fn(&TestHost, &Connection)) -> usize {
     let calls = system_calls("fdatasync,fsync", requests);
     calls.iter().filter(|call| call.contains("-wal>")).count()
 }
 
-/// Counts the allocations of a server while it answers the requests and stops. The server's
+/// Counts the allocations of a server while it starts, answers the requests and stops. The server's
 /// allocator reports their number when the server ends.
 fn count_allocations(requests: impl Fn(&TestHost, &Connection)) -> usize {
     let report = "stats_print:true,stats_print_opts:gdablx";
@@ -74,17 +75,18 @@ fn count_allocations(requests: impl Fn(&TestHost, &Connection)) -> usize {
     requests(&host, &connection);
     assert!(host.stop().success());
     let output = host.output();
-    // The columns of jemalloc: bytes, `nmalloc` and its rate, `ndalloc` and its rate, `nrequests`.
+    // jemalloc prints bytes, `nmalloc` and its rate, `ndalloc` and its rate, and then `nrequests`.
     let total = output.lines().find_map(|line| line.trim_start().strip_prefix("total:"));
     let total = total.unwrap_or_else(|| panic!("no report of the allocator:\n{output}"));
     let count = total.split_whitespace().nth(5).expect("a sixth column");
     count.parse().expect("a number")
 }
 
-/// Runs a server under a tool of valgrind while it answers the requests and stops. Returns what the
-/// server and the tool printed. The limit on the address space disables the server's pool of
-/// instances, which valgrind cannot run. `compile_for` is `any-cpu`, because valgrind does not
-/// support all instructions of new processors.
+/// Runs a server under a tool of valgrind while it starts, answers the requests and stops. Returns
+/// what the server and the tool printed. The limit on the address space makes the server run
+/// without a pool of instances, because a server with this pool cannot run under valgrind.
+/// `compile_for` is `any-cpu`, because valgrind does not support all instructions of new
+/// processors.
 fn run_under_valgrind(tool: &[&str], requests: impl Fn(&TestHost, &Connection)) -> String {
     let limited = ["prlimit", "--as=25769803776"];
     let setup = Setup::new().config("compile_for = \"any-cpu\"").run_under(&limited);
@@ -99,7 +101,7 @@ fn run_under_valgrind(tool: &[&str], requests: impl Fn(&TestHost, &Connection)) 
     host.output()
 }
 
-/// Counts the CPU instructions of a server while it answers the requests and stops.
+/// Counts the CPU instructions of a server while it starts, answers the requests and stops.
 fn count_instructions(requests: impl Fn(&TestHost, &Connection)) -> u64 {
     let tool = ["--tool=callgrind", "--callgrind-out-file=/dev/null"];
     let output = run_under_valgrind(&tool, requests);
@@ -109,7 +111,7 @@ fn count_instructions(requests: impl Fn(&TestHost, &Connection)) -> u64 {
 }
 
 /// Counts the bytes that a server copies with `memcpy`, `memmove` and similar functions while it
-/// answers the requests and stops.
+/// starts, answers the requests and stops.
 fn count_copied_bytes(requests: impl Fn(&TestHost, &Connection)) -> u64 {
     let tool = ["--tool=dhat", "--mode=copy", "--dhat-out-file=/dev/null"];
     let output = run_under_valgrind(&tool, requests);
@@ -258,7 +260,8 @@ fn an_event_causes_at_most_its_limit_of_waits_of_threads() {
     };
     for (is_repeat, limit) in [(false, CREATE_WAITS_PER_100_MAX), (true, REPEAT_WAITS_PER_100_MAX)]
     {
-        // Other work on the machine only adds waits, so the lowest count is compared.
+        // Other work on the machine only adds waits, so the test compares the lowest of ten counts
+        // with the limit.
         let least = (0..10).map(|_| waits(is_repeat)).min().unwrap_or_default();
         assert!(least <= limit, "{least} waits instead of {limit}; repeat: {is_repeat}");
     }

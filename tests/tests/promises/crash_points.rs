@@ -1,7 +1,8 @@
 //! Crashes at each step of a Create Defect event. The program strace kills the server at the system
-//! call that begins the next step. After the restart, a repeated click returns the defect. If the
-//! tracker may still receive the interrupted write, the click must wait first. Redmine never has
-//! two issues for one failed test.
+//! call that begins the next step; at one step, the test kills the server while a proxy holds the
+//! write. After the restart, a repeated click returns the defect. If the tracker may still receive
+//! the interrupted write, the click must wait first. Redmine never has two issues for one failed
+//! test.
 
 use jackfield_tests::{
     Guest, KillPoint, RedmineFixture, Request, Setup, TestHost, defect_states, failed_test,
@@ -105,7 +106,7 @@ fn next_commit(host: &TestHost) -> Option<KillPoint> {
     Some(KillPoint::write_to(host.data("jackfield.db-wal")))
 }
 
-/// Starts a server with short waits and a connection to Redmine.
+/// Starts a server with a connection to Redmine. Short waits make the test fast.
 fn start_fixture(connector: &str, guest: &Guest, settings: Value) -> RedmineFixture {
     Setup::new()
         .config(

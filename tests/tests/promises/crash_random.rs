@@ -1,7 +1,7 @@
 //! Random crashes. The test kills the server repeatedly under load, while several clicks for each
 //! failed test are in progress. In some rounds, a proxy answers writes in place of the tracker,
 //! with many different statuses. In the end, each failed test has one issue, without a decision of
-//! a person. An answer 200 never changes.
+//! a person. All answers 200 to clicks for the same failed test are equal.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -57,7 +57,7 @@ struct CrashTest {
 }
 
 impl CrashTest {
-    /// Starts the server with short waits and a connection to Redmine.
+    /// Starts the server and creates the connection to Redmine. Short waits make the test fast.
     fn start() -> Self {
         let settings = json!({"priority": "High"}); // makes the connector read before it writes
         let fixture = Setup::new()
@@ -118,7 +118,7 @@ impl CrashTest {
     fn check_same_answer(&mut self, test: &Value, answer: &Answer) {
         if answer.status == 200 {
             let first = self.answers.entry(test.to_string()).or_insert_with(|| answer.json());
-            assert_eq!(*first, answer.json(), "an answer 200 changed");
+            assert_eq!(*first, answer.json(), "two answers 200 to one failed test differ");
         }
     }
 }

@@ -15,7 +15,8 @@ fn stopped_host() -> TestHost {
         host.create(&connection, &failed_test()).assert_status(200);
     }
     assert!(host.stop().success());
-    // Moves all content into jackfield.db. So damage to this file is damage to the defects.
+    // The checkpoint moves all content into jackfield.db. So damage to this file damages the
+    // defects.
     with_database(&host.data_folder(), |database| {
         database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     });

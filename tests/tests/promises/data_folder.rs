@@ -16,7 +16,8 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("the mode is set");
 }
 
-/// Returns the permission bits of a file or folder, and its bits for set-id and sticky.
+/// Returns the permission bits of a file or folder, with the set-user-id, set-group-id and sticky
+/// bits.
 fn mode(path: &Path) -> u32 {
     path.metadata().expect("the path exists").permissions().mode() & 0o7777
 }

@@ -1,6 +1,6 @@
 //! `jackfield dev` puts each new build of a connector into use on a running server, and shows the
-//! events of the connector. The command never replaces a working version by a file that does not
-//! work.
+//! events of the connector. If a new build does not work, the server continues to use the previous
+//! version.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! A disk that becomes full or read-only while the server runs. `/readyz` reports the problem, and
-//! the server recovers without a restart. It then completes each create, and creates no second
-//! defect.
+//! the server recovers without a restart. Then repeated clicks return the defects, and no second
+//! defect is created.
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -13,7 +13,7 @@ use crate::calls::INTERFACES;
 /// An address that stands for all public addresses. In the test's own network, this address belongs
 /// to this machine.
 const PUBLIC_ADDRESS: Ipv4Addr = Ipv4Addr::new(5, 5, 5, 5);
-/// Addresses to which the server never sends a request, even if the name is granted.
+/// Addresses that a granted name must not lead to if the connection does not have `allow_private`.
 const FORBIDDEN_ADDRESSES: [Ipv4Addr; 4] = [
     Ipv4Addr::LOCALHOST,
     Ipv4Addr::new(10, 5, 5, 5),

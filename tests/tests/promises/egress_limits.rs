@@ -43,7 +43,8 @@ fn receive_endless_answers(origins: &TwoOrigins, bomb: &[u8]) {
     }
 }
 
-/// Checks that the host ends the current answer of the granted origin at the limit of its body.
+/// Makes the guest send a request to the granted origin, which answers as its script says. Checks
+/// that the host ends this answer at the limit on the size of a body.
 fn assert_answer_limited(origins: &TwoOrigins, via: &str, what: &str) {
     let connection = origins.add_connection(json!({"via": via}));
     let answer = origins.host.create(&connection, &failed_test());
@@ -104,7 +105,8 @@ fn work_of_the_host_for_a_request_is_charged_to_the_run_through_both_interfaces(
     }
 }
 
-/// A run ends in the same way at too much work of the host and at too much work of the guest.
+/// If the host does too much work for a run, the run ends in the same way as after too much work of
+/// the guest.
 #[test]
 fn work_of_the_host_ends_at_the_cpu_limit_through_both_interfaces() {
     let origins = TwoOrigins::start(Setup::new().config("[limits]\ncpu_ms = 100"));

@@ -92,8 +92,8 @@ fn the_oldest_events_are_deleted_when_there_are_too_many() {
     assert_eq!(host.admin().get(&format!("/events/{}", created[19])).status, 404);
 }
 
-/// The steps follow each other: the claim, the instantiation, the guest with its requests, and the
-/// store. The last step ends before the event ends.
+/// The steps follow each other: the claim of the row, the instantiation, the guest with its
+/// requests, and the storage of the outcome. The last step ends before the event ends.
 #[test]
 fn an_event_shows_when_each_of_its_steps_began_and_ended() {
     let mut host = Setup::new().guests(["good"]).start();
@@ -188,7 +188,8 @@ fn the_event_of_a_comment_shows_the_steps_claim_and_store() {
 }
 
 /// If a connector declares its write as a read, the journal does not contain the write. Then the
-/// host cannot prevent a second defect, and writes a warning to the log of the run.
+/// host cannot prevent a second defect, and writes a warning to the log of the run. In this test,
+/// the guest `instant` returns a defect without any request.
 #[test]
 fn a_defect_without_a_journaled_write_is_reported() {
     let host = Setup::new().guests(["instant", "good"]).start();

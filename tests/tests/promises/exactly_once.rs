@@ -11,7 +11,7 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// Starts a server with short waits and a connection to Redmine.
+/// Starts a server with a connection to Redmine. Short waits make the tests fast.
 fn start_fixture(settings: Value) -> RedmineFixture {
     Setup::new()
         .config(
@@ -170,6 +170,6 @@ fn no_write_is_sent_over_a_connection_that_was_idle_for_a_second() {
     assert_eq!(
         tracker.connections() - before,
         2,
-        "the write after a second did not open a new connection"
+        "the write after a second did not open a new TCP connection"
     );
 }

@@ -1,6 +1,7 @@
-//! Fair shares of the server's resources. No connector and no connection can block another one. The
-//! tests run hung trackers, heavy components, floods, traps and computing guests. At the same time,
-//! the server must answer all events of a good connection.
+//! Fair shares of the server's resources. No connector and no connection can block another one. In
+//! the tests, trackers hang, components need many tables or memories, guests trap or compute
+//! without end, and a client sends a flood of clicks. At the same time, the server must answer all
+//! events of a good connection.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -18,8 +19,8 @@ use crate::calls::INTERFACES;
 /// The longest time in which the server must answer an event of a good connection.
 const GOOD_EVENT_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// Sends a Create Defect request to a good connection, and checks that it is answered in time.
-/// Returns the usage of its run.
+/// Sends a Create Defect request to a good connection. Checks that it is answered in time, and that
+/// at most one other waiting run got a permit before its run. Returns the usage of its run.
 #[track_caller]
 fn send_good_event(host: &TestHost, good: &Connection) -> Value {
     let started = Instant::now();
@@ -45,7 +46,8 @@ fn start_clicks(host: &TestHost, connection: &Connection, count: usize) -> Vec<C
 }
 
 /// Two components have many tables or memories, and their tracker hangs. Their runs leave slots of
-/// the pool to other connectors. A run that finds no free slot waits.
+/// the engine's pool, from which runs get tables and memories, to other connectors. A run that
+/// finds no free slot waits.
 #[test]
 fn heavy_components_with_a_hung_tracker_leave_pool_slots_to_others() {
     let (tracker, gate) = start_hanging_tracker();
@@ -74,9 +76,9 @@ fn heavy_components_with_a_hung_tracker_leave_pool_slots_to_others() {
     }
 }
 
-/// The tracker of one connection hangs. The server still answers events of other connections, of
-/// the same connector and of other connectors. It also answers requests for counts of the
-/// connection whose tracker hangs.
+/// The tracker of one connection does not answer writes. The server still answers events of other
+/// connections, with the same connector and with another one. It also answers requests for counts
+/// of the first connection.
 #[test]
 fn a_connection_with_a_hung_tracker_takes_no_runs_from_others_and_returns_counts() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "3"));
@@ -189,8 +191,8 @@ fn a_good_event_is_answered_while_hostile_connections_are_busy() {
     }
 }
 
-/// The test sends repeated clicks for a failed test with which the connector traps. The connector
-/// still creates defects for other failed tests.
+/// The connector traps at each of several clicks for one failed test, because the tracker answers
+/// `bad`. It still creates a defect for another failed test, for which the tracker answers `good`.
 #[test]
 fn a_failed_test_that_makes_the_connector_trap_does_not_block_others() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "bad"));

@@ -1,5 +1,5 @@
 //! The listeners of the server: TLS, HTTP/2, a Unix socket, sockets and notifications of systemd,
-//! and the PROXY protocol. Each answer has the security headers. Some clients are curl and openssl.
+//! and the PROXY protocol. Each answer has the security headers. Some tests use curl and openssl.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -132,8 +132,8 @@ fn a_listener_serves_https_and_loads_a_changed_certificate() {
 
     let first = certificate_serial(&address);
     assert!(first.starts_with("serial="), "{first}");
-    // The server does not use the new certificate before the key of this certificate is in its
-    // file.
+    // The server does not use the new certificate until the key file contains the key of this
+    // certificate.
     fs::copy(path("two.pem"), path("live.pem")).expect("a copy");
     std::thread::sleep(Duration::from_secs(6));
     assert_eq!(certificate_serial(&address), first);
@@ -185,8 +185,8 @@ fn a_unix_socket_is_open_to_its_group_and_is_replaced_after_a_crash() {
     assert!(get().1.contains("HTTP/1.1 200"), "{:?}", get());
 }
 
-/// Python code that starts the server as systemd does: file descriptor 3 is a socket that listens
-/// on 127.0.0.77.
+/// Python code that starts the server with `--listen 0.0.0.0:9`, and as systemd does: file
+/// descriptor 3 is a socket that listens on 127.0.0.77.
 const SOCKET_ACTIVATION: &str = "\
 import os, socket, sys
 s = socket.socket()
@@ -273,7 +273,7 @@ fn a_trusted_proxy_names_the_client_by_the_proxy_protocol() {
     let answer = send(&[v2, &unknown[..]].concat());
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
     assert!(answer.contains("strict-transport-security"), "the client used TLS: {answer}");
-    assert_eq!(send(&unknown), "", "a connection without the header was answered");
+    assert_eq!(send(&unknown), "", "a client without the header was answered");
     // `admin_listen` is a Unix socket, which needs no header of the PROXY protocol.
     let bearer = format!("authorization: Bearer {ADMIN_TOKEN}");
     let url = "http://localhost/api/v1/events";
@@ -342,7 +342,7 @@ fn a_proxy_needs_no_secret_to_name_a_person_through_a_unix_socket() {
     };
     let signed_in = get(&["--header", "x-forwarded-for: 203.0.113.9"]);
     assert!(signed_in.contains("HTTP/1.1 200") && signed_in.contains("proxy:ann"), "{signed_in}");
-    assert!(get(&[]).contains("HTTP/1.1 401"), "no proxy named the client");
+    assert!(get(&[]).contains("HTTP/1.1 401"), "accepted, although no proxy named the client");
 }
 
 #[test]

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use jackfield_tests::{Connection, Reply, ScriptedServer, Setup, TestHost, failed_test, wait_for};
 use serde_json::json;
 
-/// How many events of the good connector are checked after an attack.
+/// After an attack, this number of the good connector's last events is checked.
 const CHECKED_EVENTS: usize = 50;
-/// How many events fill the server's caches before its memory is first compared.
+/// How many events fill the server's caches before its memory is first measured.
 const WARM_UP_EVENTS: usize = 300;
 /// The longest time that an event of the good connector may take.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -43,7 +43,7 @@ impl GoodConnector {
     }
 }
 
-/// A thread that sends one event after another to the good connector.
+/// A thread that sends one Create Defect request after another to the good connector.
 struct Load {
     should_stop: Arc<AtomicBool>,
     answer_count: Arc<AtomicUsize>,

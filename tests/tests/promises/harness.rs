@@ -23,7 +23,7 @@ fn redmine_projects_do_not_share_issues() {
 fn a_scripted_server_can_forward_reset_and_hold_requests() {
     let server = ScriptedServer::start(|_| Reply::json(201, "{}"));
     let proxy = ScriptedServer::proxy_to(&server.address().to_string());
-    // The proxy closes the connection after an answer, so the client must not use it again.
+    // The proxy closes the TCP connection after an answer, so the client must not use it again.
     let client = Client::new(&proxy.url(), &[("connection", "close")]);
     client.send("POST", "/a", &[], b"body").assert_status(201);
     assert_eq!(server.requests()[0].body, b"body");

@@ -1,6 +1,7 @@
-//! 2,000 slow or hostile clients connect at the same time as 100 known senders. The server answers
-//! every request of a known sender at its first attempt, closes no connection of a known sender,
-//! and runs no guest for a hostile client.
+//! 2,000 slow or hostile clients connect at the same time as 100 known senders, which send Create
+//! Defect requests with a valid webhook token. The server answers every request of a known sender
+//! at its first attempt, closes no TCP connection of a known sender, and runs no guest for a
+//! hostile client.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,9 +19,9 @@ const HOSTILE_CLIENTS: usize = 2_000;
 const KNOWN_SENDERS: usize = 100;
 /// The number of requests of each known sender while the hostile clients are connected.
 const REQUESTS_PER_SENDER: usize = 8;
-/// The longest time that a hostile client waits for the server to close the connection.
+/// The longest time that a hostile client waits for the server to close the TCP connection.
 const KEEP_OPEN: Duration = Duration::from_secs(5);
-/// The pause of a hostile client between two connections. Without this pause, the result of the
+/// The pause of a hostile client between two TCP connections. Without this pause, the result of the
 /// test would depend on the speed of the machine.
 const PAUSE: Duration = Duration::from_secs(3);
 
@@ -38,7 +39,7 @@ fn post_request_text(path: &str, headers: &str, body: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n{headers}\r\n{body}")
 }
 
-/// Reads one answer. Returns `None` if the connection ends before the answer is complete.
+/// Reads one answer. Returns `None` if the TCP connection ends before the answer is complete.
 async fn read_answer(stream: &mut TcpStream) -> Option<(u16, String)> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -52,7 +53,7 @@ async fn read_answer(stream: &mut TcpStream) -> Option<(u16, String)> {
     Some((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
-/// Uses a connection in one of ten hostile ways, which `kind` selects.
+/// Uses a TCP connection in one of ten hostile ways. The last digit of `kind` selects the way.
 async fn misbehave(mut stream: TcpStream, kind: usize) -> std::io::Result<()> {
     let unknown = post_request_text("/hooks/unknown/defects", "", "{}");
     let login =
@@ -92,7 +93,7 @@ async fn misbehave(mut stream: TcpStream, kind: usize) -> std::io::Result<()> {
         }
         _ => return Ok(()),
     }
-    // Waits until the server closes the connection, but at most `KEEP_OPEN`.
+    // Reads until the server closes the TCP connection, but at most for the time `KEEP_OPEN`.
     let _ = tokio::time::timeout(KEEP_OPEN, stream.read_to_end(&mut Vec::new())).await;
     Ok(())
 }
@@ -112,8 +113,8 @@ async fn send_create(stream: &mut TcpStream, path: &str) -> Option<String> {
     }
 }
 
-/// The kernel queues the connections that a busy server does not accept yet, and drops none of
-/// them. The server of this test is stopped, so it accepts no connection.
+/// The kernel queues the TCP connections that a busy server does not accept yet, and drops none of
+/// them. The test suspends the server with SIGSTOP, so that it accepts no TCP connection.
 #[test]
 fn a_busy_server_loses_no_connection() {
     let host = Setup::new().start();
@@ -143,8 +144,8 @@ fn hostile_clients_do_not_affect_known_senders() {
     let runtime = runtime.expect("a runtime");
     let hostile_connections = Arc::new(AtomicUsize::new(0));
     runtime.block_on(async {
-        // Half of the known senders keep their connection. The others open a connection for each
-        // request.
+        // Half of the known senders keep their TCP connection. The others open a new TCP connection
+        // for each request.
         let mut kept_connections = Vec::new();
         for number in 0..KNOWN_SENDERS / 2 {
             let mut stream = connect(server, 3, number).await.expect("a connection");

@@ -1,4 +1,4 @@
-//! `jackfield invoke` makes one call of a connector file without a server. A tracker or a recording
+//! `jackfield invoke` calls one function of a connector without a server. A tracker or a recording
 //! answers the requests of the connector.
 
 use std::fs;
@@ -17,7 +17,7 @@ fn invoke(author: &ConnectorFolder, call: &str, options: &[&str]) -> EndedComman
     author.run(&[&command[..], options].concat())
 }
 
-/// Invokes a call that must succeed, and returns its report.
+/// Runs `jackfield invoke`, which must succeed, and returns its report.
 #[track_caller]
 fn invoke_ok(author: &ConnectorFolder, call: &str, options: &[&str]) -> Value {
     let ended = invoke(author, call, &[options, &["--json"]].concat());
@@ -25,8 +25,8 @@ fn invoke_ok(author: &ConnectorFolder, call: &str, options: &[&str]) -> Value {
     serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error} in {}", ended.out))
 }
 
-/// Invokes a call that must fail. The error on stderr must be one line that contains these words.
-/// Returns what the command printed on stdout.
+/// Runs `jackfield invoke`, which must fail. The error on stderr must be one line that contains
+/// these words. Returns what the command printed on stdout.
 #[track_caller]
 fn assert_fails(author: &ConnectorFolder, call: &str, options: &[&str], words: &[&str]) -> String {
     let EndedCommand { code, out, err } = invoke(author, call, options);
@@ -231,7 +231,7 @@ fn invoke_renders_a_report_from_the_test_data_in_a_file() {
     );
 }
 
-/// The first call stores the compiled code, and the second call uses the stored code.
+/// The first command stores the compiled code, and the second command uses the stored code.
 #[test]
 fn a_second_call_of_the_same_file_does_not_compile_it_again() {
     let author = ConnectorFolder::new(&Guest::named("instant"), &json!({}), "");
@@ -253,10 +253,10 @@ fn a_second_call_of_the_same_file_does_not_compile_it_again() {
     assert_eq!(
         compiled_files("cache/jackfield/compiled"),
         compiled,
-        "the second call compiled the file again"
+        "the second command compiled the file again"
     );
 
-    // Compiled code that was changed is not run. The file is compiled again.
+    // The command does not run compiled code that was changed, but compiles the connector again.
     fs::write(&compiled[0].0, "no code").expect("the code is damaged");
     invoke_ok(&author, "describe", &[]);
     assert_ne!(compiled_files("cache/jackfield/compiled"), compiled);

@@ -106,7 +106,8 @@ fn after_a_rotation_only_the_new_key_opens_the_secrets() {
     server.assert_secret_is_sent();
 }
 
-/// When the rotation is interrupted, the database is still encrypted with the old key.
+/// When the rotation is interrupted, the secrets in the database are still encrypted with the old
+/// key.
 #[test]
 fn a_rotation_interrupted_before_the_database_changed_is_undone() {
     for next in ["17".repeat(32), "17".repeat(5), String::new()] {
@@ -121,8 +122,8 @@ fn a_rotation_interrupted_before_the_database_changed_is_undone() {
     }
 }
 
-/// When the rotation is interrupted, the database is already encrypted with the new key, but the
-/// key file still contains the old key.
+/// When the rotation is interrupted, the secrets in the database are already encrypted with the new
+/// key, but the key file still contains the old key.
 #[test]
 fn a_rotation_interrupted_after_the_database_changed_is_finished() {
     let mut server = ServerWithSecret::start(Setup::new());

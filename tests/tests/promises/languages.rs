@@ -98,8 +98,8 @@ fn assert_issue_contains_the_report(
     }
 }
 
-/// Checks that each attached file equals the file of Test Manager, and that the robot's log equals
-/// the log of Test Manager with masked passwords.
+/// Checks that each attached file equals the file of Test Manager. The attached log of the robot
+/// must equal Test Manager's log, except that passwords are masked.
 fn assert_files_equal_test_manager(attached: &[IssueFile], evidence: &Evidence) {
     let names: Vec<_> = attached.iter().map(|file| file.name.as_str()).collect();
     assert_eq!(attached.len(), evidence.files.len() + 1, "{names:?}");
@@ -132,8 +132,9 @@ fn assert_404_is_a_returned_error(host: &TestHost, name: &str) {
     assert!(detail.contains("404"), "{name}: {detail}");
 }
 
-/// Checks that the detail of a problem contains the message and the place of an exception, which
-/// ended the run. Checks nothing for the connector in Rust, which has no exceptions.
+/// Makes the connector throw an exception. Checks that the detail of the problem names the place in
+/// the source where it was thrown. Checks nothing for the connector in Rust, which has no
+/// exceptions.
 fn assert_detail_names_the_exception(host: &TestHost, name: &str) {
     let place = match name {
         "javascript" => "connector.js:",

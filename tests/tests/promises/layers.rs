@@ -196,7 +196,7 @@ fn imports_of_the_host(source: &Path) -> Vec<Import> {
     imports
 }
 
-/// Returns the Rust sources below a folder, without folders of built or downloaded files.
+/// Returns the Rust sources below a folder, except those in folders `target` and `node_modules`.
 pub(crate) fn source_files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder");
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();

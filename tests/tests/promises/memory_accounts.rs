@@ -1,6 +1,6 @@
-//! The host charges the memory that it uses for a run to this run, before it uses the memory.
-//! During a run, the server's memory rises by little more than the run's limit. During several
-//! runs, it rises by little more than the limit of the host.
+//! The host charges the memory that it uses for a run to this run, before it uses the memory. So
+//! during one run, the server's memory rises at most a little above the run's memory limit. During
+//! several runs together, it rises at most a little above `memory_bytes_host`.
 
 use jackfield_tests::{
     Answer, Connection, Reply, Response, ScriptedServer, Setup, TestHost, failed_test, wait_for,
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 const MIB: u64 = 1 << 20;
 /// The default of `limits.memory_bytes`, the memory limit of a run.
 const RUN_LIMIT: u64 = 128 * MIB;
-/// How many bytes the server's memory may rise above the limit that a test checks.
+/// By how many bytes the rise of the server's memory may exceed the limit that a test checks.
 const OVERHEAD_MAX: u64 = 32 * MIB;
 
 /// With this CPU limit, no run ends before it has used the memory that the test checks.
@@ -122,8 +122,8 @@ fn a_full_spool_refuses_further_bodies_and_names_its_limit() {
     let connection = add_hoard_connection(&host, &tracker, "answers", 0, json!({}));
     let description = |answer: &Answer| answer.expect(200)["description"].to_string();
     for _ in 0..2 {
-        // A run may use a quarter of the spool: 16 MiB. This is enough for two answers if they
-        // arrive one after the other.
+        // A run may use a quarter of the spool: 16 MiB. Of its 30 answers, which it requests at the
+        // same time, at most two fit. Fewer fit if incomplete answers use the rest.
         let answer = host.create(&connection, &failed_test());
         assert!(
             ["\"0 a", "\"1 a", "\"2 a"].contains(&&description(&answer)[..4]),

@@ -1,5 +1,6 @@
 //! `/metrics` counts events, runs and requests. No label contains a text of a sender, a guest or a
-//! tracker. The operator's manual explains each metric. An account sees only its connections.
+//! tracker. The operator's manual explains each metric. An account sees only the metrics of the
+//! connections that it may see.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -24,7 +25,7 @@ pub(crate) struct BusyServer {
     tracker: ScriptedServer,
     /// A tracker that resets every client connection.
     failing_tracker: ScriptedServer,
-    /// An origin that a connector requested, and that the connection does not grant.
+    /// An origin to which a guest tried to send a request without a grant of its connection.
     ungranted_origin: String,
 }
 
@@ -36,7 +37,7 @@ impl BusyServer {
         Self::start_with_setup(Setup::new())
     }
 
-    /// Starts a server with this setup, and causes the events.
+    /// Starts a server with this setup, and causes the counted events.
     pub(crate) fn start_with_setup(setup: Setup) -> Self {
         let tracker = ScriptedServer::start(|exchange| match exchange.request.is_post() {
             true => Reply::created(1),
@@ -79,7 +80,7 @@ impl BusyServer {
         }
     }
 
-    /// Causes events of most kinds of failures that are counted.
+    /// Causes most kinds of failures that the metrics count.
     fn send_failing_events(&self) {
         let host = &self.host;
         let spins = host.add_connection("spin", "spin", json!({}), json!({}));
@@ -119,7 +120,8 @@ impl BusyServer {
     }
 }
 
-/// Creates a named token, with which Prometheus may read `/metrics`.
+/// Creates a named token with this JSON body, and returns the token. Prometheus reads `/metrics`
+/// with such a token.
 pub(crate) fn create_token(host: &TestHost, account: &serde_json::Value) -> String {
     let created = host.admin().json("POST", "/tokens", account).expect(201);
     created["token"].as_str().expect("a token").to_owned()

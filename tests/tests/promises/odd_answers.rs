@@ -260,8 +260,8 @@ fn post_put_and_delete_without_a_body_send_content_length_zero() {
     }
 }
 
-/// The tracker sets a cookie and redirects. The next request of the same run sends the cookie to
-/// the same origin. Requests of other runs do not send it.
+/// The tracker's answer sets two cookies and redirects. The redirected request sends only the
+/// cookie whose `Path` matches the new address. Requests of other runs do not send this cookie.
 #[test]
 fn a_cookie_lasts_for_the_run_and_stays_with_its_origin() {
     const SESSION: &str = "s3ss10n-0123456789abcdef";

@@ -60,7 +60,7 @@ fn is_root() -> bool {
 }
 
 /// Returns the setup of a server that starts after `script` has run. If the test runs as root,
-/// `script_of_root` runs before that, and the server runs as another user.
+/// `script_of_root` runs before `script`, and the server runs as another user.
 fn as_other_user(script: &str, script_of_root: &str) -> Setup {
     let script = match is_root() {
         true => format!("{script_of_root}; {script}; {AS_OTHER_USER}"),
@@ -88,7 +88,7 @@ fn a_kubernetes_volume_with_an_fs_group_works_at_each_start() {
             assert_eq!(
                 mode(name) & 0o777,
                 expected,
-                "{name} does not have the mode that the platform set"
+                "{name} has a wrong mode after {restarts} restarts"
             );
         }
         assert_eq!(mode("") & 0o7777, 0o2770);
@@ -213,8 +213,8 @@ fn a_system_that_forbids_compiled_code_is_named_at_the_start_and_by_doctor() {
     assert_eq!(status, "ok");
 }
 
-/// Starts another server on the data folder of a running server. The new server waits this many
-/// seconds for the lock of the folder.
+/// Starts another server on the data folder of a running server. The new server waits at most this
+/// many seconds for the lock of the folder.
 fn start_waiting_server(host: &TestHost, seconds: &str) -> Child {
     let arguments =
         ["serve", "--listen", "127.0.0.1:0", "--data", "data", "--wait-for-lock", seconds];

@@ -1,7 +1,7 @@
-//! Tests each way to run PostgreSQL that docs/postgresql.md describes: a user without further
-//! rights, TLS, a password file, PgBouncer, and standbys. Other tests are about a failover, and
-//! about a server with a read-only plugins folder. If a setup cannot work, the server refuses to
-//! start; its error is one line and contains the fix.
+//! Tests each way to run PostgreSQL that docs/postgresql.md describes: a user who only owns the
+//! server's database and has no other rights, TLS, a password file, PgBouncer, and standbys. Other
+//! tests are about a failover, and about a server with a read-only plugins folder. If a setup
+//! cannot work, the server refuses to start; its error is one line and contains the fix.
 
 mod password;
 mod pool;

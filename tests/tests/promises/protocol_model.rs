@@ -1,6 +1,6 @@
 //! Checks a model of the protocol "one failed test, one defect". A model checker tries every order
-//! of the events: clicks at two servers, crashes, lost leases, steps of the clock, edits of the
-//! settings, and decisions of a person. In the model, a search may take long, find nothing, or
+//! of what may happen: clicks at two servers, crashes, lost leases, steps of the clock, edits of
+//! the settings, and decisions of a person. In the model, a search may take long, find nothing, or
 //! fail. An answer to a write may prove nothing, and the tracker may create the record later.
 //!
 //! The model repeats the protocol and does not call the host's code; `crash_points.rs` and
@@ -12,8 +12,8 @@
 //!
 //! - A write creates its record within `in_doubt_s` after its exchange ended, or never. Nothing
 //!   between host and tracker repeats a request.
-//! - A search finds each record, at the latest after the index delay. A record that the tracker
-//!   confirmed with 201 may disappear, if the row stores this confirmation.
+//! - A search finds each record, at the latest after the index delay. If the row stores that the
+//!   tracker confirmed a record with 201, searches may stop finding this record.
 //! - The user of a search may lack the permission to read. In this case, there is another defect to
 //!   test the search with, or the tracker has answered a write with 403.
 //! - If the tracker answers a write with a status of the class "refused", this write creates
@@ -216,7 +216,7 @@ impl Protocol {
                     Answer::Open(CreationTime::Delayed),
                     Answer::Created,
                 ];
-                // After a successful write, further writes of the guest create nothing.
+                // After a successful write, further writes create nothing (the first four answers).
                 let possible =
                     if run.class == Some(Class::Acknowledged) { 4 } else { answers.len() };
                 actions.extend(answers.iter().take(possible).map(|it| Action::Answer(i, *it)));
@@ -359,10 +359,10 @@ fn is_unchanged_by_time(state: &State) -> bool {
     later == *state
 }
 
-/// Returns whether one more click returns the defect, if the tracker works and the search finds all
-/// records. Returns true also where only a person can decide: after a 201 whose record no search
-/// finds, after a first write without the marker, and after a 403 without another defect to test
-/// the search with.
+/// Whether one more click returns the defect, if the tracker works and the search finds all
+/// records. Also true while something is in progress, and where only a person can decide: after a
+/// 201 whose record no search finds, after a first write without the marker, and after a 403
+/// without another defect to test the search with.
 fn next_click_returns_defect(protocol: &Protocol, state: &State) -> bool {
     if state.is_in_progress()
         || !state.delayed.is_empty()
@@ -374,7 +374,7 @@ fn next_click_returns_defect(protocol: &Protocol, state: &State) -> bool {
     let mut state = state.clone();
     state.is_read_denied = false;
     state.workers[0] = Worker::Idle;
-    // If the clock stepped, an earlier click has already started the waits again.
+    // Assumes that an earlier click noticed each step of the clock, and that the waits are over.
     state.has_clock_stepped = false;
     if state.row.state == RowState::Sent {
         protocol.doubt_lost_run(&mut state.row);

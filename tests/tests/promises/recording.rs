@@ -259,8 +259,8 @@ fn no_recording_contains_a_secret_or_a_token() {
     for hidden in secrets.chain([TOKEN]) {
         assert!(!stored.contains(hidden), "{hidden} is in the database");
     }
-    // The guest may read the cookie and may put it into its defect. So only the recordings in the
-    // database must not contain the cookie.
+    // The guest may read the cookie and may put it into its defect. So other tables of the database
+    // may contain the cookie, but the recordings must not.
     let with_cookie: u32 = with_database(&host.data_folder(), |database| {
         let count = "SELECT COUNT(*) FROM recordings WHERE instr(input || exchanges, ?) > 0";
         database.query_row(count, [COOKIE], |row| row.get(0))

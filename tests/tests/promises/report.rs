@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 const EXECUTION_ID: &str = "5b8f5c4e-7c1d-4e0b-9a43-0c2d8a6f1e01";
 const CASE_ID: &str = "5b8f5c4e-7c1d-4e0b-9a43-0c2d8a6f1e02";
 
-/// Returns a failed test in the form that requests to the admin API have.
+/// Returns a failed test as the member `failed_test` of a preview request contains it.
 fn failed_test() -> Value {
     json!({"test_execution_id": EXECUTION_ID, "test_case_id": CASE_ID})
 }
@@ -269,8 +269,8 @@ fn commands_set_and_preview_the_report_from_files() {
     );
 }
 
-/// Runs the commands of the Redmine example in the operator's manual unchanged, as an operator
-/// would copy them.
+/// Runs the commands of the Redmine example in the operator's manual, as an operator would copy
+/// them. Only the word `UUID` is replaced by ids.
 #[test]
 fn the_redmine_example_of_the_manual_can_be_copied() {
     let host = start_host();

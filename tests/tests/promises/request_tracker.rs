@@ -67,7 +67,7 @@ fn a_failed_test_gets_one_ticket_and_the_tickets_are_counted() {
     assert_eq!(defect["link"], format!("{}/Ticket/Display.html?id={id}", fixture.proxy.url()));
     assert_eq!(fixture.create(&test), defect, "a repeat got another defect");
 
-    // Request Tracker creates the ticket, but the proxy drops its answer.
+    // Request Tracker creates the ticket, but the proxy drops the tracker's answer.
     fixture.proxy.set_script(|exchange| {
         let answer = exchange.pass();
         if exchange.request.is_post() { Reply::reset() } else { answer }

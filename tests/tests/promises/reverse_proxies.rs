@@ -116,7 +116,7 @@ impl Drop for RunningProcess {
     }
 }
 
-/// A server with the documented configuration, which is reached below a path of the proxy.
+/// A server that clients reach through a proxy, below a path of the proxy.
 struct ServerBehindProxy {
     host: TestHost,
     /// The tracker of `open_connection`.

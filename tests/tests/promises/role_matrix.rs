@@ -278,8 +278,8 @@ impl ServerWithAccounts {
             .replace("{*path}", "nothing")
     }
 
-    /// Sends a request as this account. No route accepts its body, so only a deletion changes
-    /// something.
+    /// Sends a request as this account. No route accepts its body, so only a route that ignores
+    /// the body, such as a deletion, changes something.
     fn send(&self, account: &str, method: &str, path: &str) -> Answer {
         let method = if method == "ANY" { "POST" } else { method };
         let headers = [("content-type", "application/json")];
@@ -313,7 +313,7 @@ fn each_role_may_use_exactly_its_routes() {
         for (account, expected) in ["none"].iter().chain(&ROLES).zip(&roles) {
             let target = server.fill_path(&path, &server.own_connection);
             let answer = server.send(account, &method, &target);
-            // Without an account, a page redirects to the page that signs in.
+            // Without an account, a page redirects to the sign-in page.
             let is_page = !path.starts_with("/api/") && path != "/metrics";
             let status_without_account = if is_page { 303 } else { 401 };
             let refusal = if *account == "none" { status_without_account } else { 403 };

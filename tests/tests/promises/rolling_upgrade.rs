@@ -16,8 +16,8 @@ const CLICK_THREADS: usize = 3;
 /// How many clicks must be answered before the next step of the upgrade.
 const CLICKS_PER_STEP: usize = 20;
 /// Changes the schema as a next version could. The change only adds columns and tables. The
-/// transaction takes the lock of the store, and waits at most two seconds for locks of other
-/// servers.
+/// transaction takes the lock of the store, and then waits at most two seconds for the lock of each
+/// table.
 const SCHEMA_CHANGE_SQL: &str = "
 BEGIN;
 SELECT pg_advisory_xact_lock(hashtext('jackfield'), hashtext(current_schema()));
@@ -66,7 +66,7 @@ impl Clicks {
                 let sent = Client::new(url, &[]).send_or_be_refused(&self.path, &test);
                 sent.unwrap_or_else(|error| panic!("a click was lost at {url}: {error:?}"))
             });
-            let answer = answer.expect("one of the servers accepts connections");
+            let answer = answer.expect("one of the servers accepts the client connection");
             clicked.push((test, answer.expect(200)));
             self.answer_count.fetch_add(1, Ordering::Relaxed);
         }

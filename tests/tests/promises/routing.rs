@@ -99,7 +99,7 @@ fn a_rule_sends_a_defect_to_another_project_of_the_tracker() {
         "{run}"
     );
 
-    // Only the calls of this run are counted, because follow-up steps in the background send
+    // Only the requests of this run are counted, because follow-up steps in the background send
     // requests to Test Manager, too.
     let calls = run["calls"].as_array().expect("calls").iter();
     let calls = calls.filter(|call| call["origin"] == test_manager.url());

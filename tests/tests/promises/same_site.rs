@@ -1,5 +1,6 @@
-//! A page of another site can make a browser send a request whose host name resolves to this
-//! machine, or a change with the cookie of a session. The server refuses both kinds of requests.
+//! A page of another site can make a browser send a request with the host name of that site, after
+//! the site has made this name resolve to the server. Such a page can also make a browser request a
+//! change with the cookie of a session. The server refuses both kinds of requests.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,7 +11,7 @@ use serde_json::json;
 /// Sends a request with this host name. Returns the status of the answer.
 fn status_for(host: &TestHost, name: &str, path: &str) -> String {
     let address = host.url().trim_start_matches("http://");
-    let mut stream = TcpStream::connect(address).expect("a connection");
+    let mut stream = TcpStream::connect(address).expect("a TCP connection");
     let token = host.admin_token();
     let request = format!(
         "GET {path} HTTP/1.1\r\nhost: {name}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"

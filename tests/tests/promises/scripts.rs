@@ -345,7 +345,7 @@ function called() {
         detail.contains(expected_detail) && detail.contains(&format!("s.js:{first_line}:")),
         "{detail}"
     );
-    assert_eq!(tracker.requests().len(), 3, "an optional member may not be absent");
+    assert_eq!(tracker.requests().len(), 3, "an absent or null optional member was refused");
     let event = host.event_of(&answer);
     let log = event["runs"][0]["log"].as_array().expect("the log");
     for (i, (expression, expected_error)) in wrong_calls.iter().enumerate() {

@@ -74,8 +74,8 @@ fn without_a_search_a_person_decides_and_a_retry_creates_the_defect() {
     edit().assert_status(200);
 }
 
-/// A person edits the setting after the write. The search still uses the setting of the write,
-/// because the issue is in the old project.
+/// After the write, a person changes the project in the settings. The search still uses the
+/// settings of the write, because the issue is in the old project.
 #[test]
 fn a_search_uses_the_settings_of_the_write() {
     let tracker = ScriptedServer::start(|exchange| match exchange.request.is_post() {
@@ -183,8 +183,8 @@ fn a_second_record_in_the_tracker_is_reported() {
     assert!(detail.contains("2 and 1"), "{event}");
 }
 
-/// No click is repeated. In the second round, the server crashes during the write. The sweep finds
-/// the issue, and an event reports that it did.
+/// The sweep finds the issue before the click is repeated, and an event reports this. In the second
+/// round, the server is killed during the write.
 #[test]
 fn the_sweep_adopts_an_issue_without_another_click() {
     for with_crash in [false, true] {

@@ -1,5 +1,5 @@
-//! No secret appears in a guest, a log, an event, an error or a file. Each secret is sent only to
-//! the granted origin, and only in the granted place.
+//! No guest gets a secret, and no log, event, error or file contains a secret. Each secret is sent
+//! only to the granted origin, and only in the granted place.
 
 use std::fs;
 use std::sync::Arc;
@@ -234,8 +234,8 @@ fn the_host_fetches_tokens_with_a_client_secret_and_hides_them_from_guests() {
     assert!(authorization.is_some_and(|value| value.starts_with("Basic ")), "{request:?}");
 }
 
-/// The tracker chooses a token of one repeated character. The tracker's answers almost contain this
-/// token, which would slow down the search for the token.
+/// The tracker chooses a token of one repeated character. The tracker's answers contain all but the
+/// end of this token many times, which would slow down the search for the token.
 #[test]
 fn a_repetitive_token_that_would_slow_down_redaction_is_refused() {
     let host = start_host();

@@ -230,7 +230,7 @@ fn a_client_connection_stays_open_for_keep_alive_s_between_requests() {
     let (host, connection) =
         Setup::new().config("keep_alive_s = 2").start_with_guest("instant", json!({}));
     let address = host.url().trim_start_matches("http://").to_owned();
-    let mut stream = TcpStream::connect(address).expect("a connection");
+    let mut stream = TcpStream::connect(address).expect("a TCP connection");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
     let request = format!("GET {} HTTP/1.1\r\nhost: x\r\n\r\n", connection.webhook_path);
     let mut answer = [0; 4_096];

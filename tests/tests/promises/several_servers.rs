@@ -67,7 +67,7 @@ fn post(host: &TestHost, path: &str, body: &Value) -> Answer {
     answer
 }
 
-/// Waits until a click at a server has this status.
+/// Waits until a server answers a click with this status.
 #[track_caller]
 fn await_status(host: &TestHost, connection: &Connection, test: &Value, status: u16) {
     wait_for(&format!("a click to be answered {status}"), CHANGE_MAX_S, || {

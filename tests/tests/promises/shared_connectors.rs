@@ -69,7 +69,7 @@ fn serving_build(host: &TestHost, connection: &Connection) -> String {
     defect["name"].as_str().expect("a name").to_owned()
 }
 
-/// Returns how many of its own decisions a server has shared with the other servers.
+/// Returns how many of its own changes of connectors a server has shared with the other servers.
 fn count_shared_decisions(host: &TestHost) -> usize {
     host.output().matches("a connector is shared with the other servers").count()
 }
@@ -408,7 +408,7 @@ fn a_change_during_a_database_outage_reaches_the_other_servers_later() {
     await_version(&a, &guest_with_build(1), SHARE_AND_COMPILE_MAX_S);
     relay.cut();
     a.install("c", &guest_with_build(2));
-    // The page of one connector needs the database, but the list does not.
+    // The admin API needs the database to show one connector, but not to list all connectors.
     wait_for("the version to serve", SHARE_AND_COMPILE_MAX_S, || {
         let listed = a.admin().get("/connectors").expect(200);
         (listed["connectors"][0]["sha256"] == guest_with_build(2).sha256()).then_some(())

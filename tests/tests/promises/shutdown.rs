@@ -1,6 +1,6 @@
-//! Tests the shutdown after SIGTERM: the server accepts no new connections, answers the requests
-//! that clients have sent, finishes the runs in progress, and exits with code 0. Another test
-//! checks that the admin token is in a file that only the owner can read.
+//! Tests the shutdown after SIGTERM: the server accepts no new client connections, answers the
+//! requests that clients have sent, finishes the runs in progress, and exits with code 0. Another
+//! test checks that the admin token is in a file that only the owner can read.
 
 mod http2;
 mod transports;
@@ -27,7 +27,7 @@ fn a_run_in_progress_is_finished_and_answered() {
     gate.await_held(1);
     host.terminate();
     let client = Client::new(host.url(), &[]);
-    wait_for("the server to refuse connections", 20, || {
+    wait_for("the server to refuse client connections", 20, || {
         client.attempt("GET", "/healthz", &[], b"").is_none().then_some(())
     });
     gate.open();
@@ -39,8 +39,8 @@ fn a_run_in_progress_is_finished_and_answered() {
     assert_eq!(tracker.requests().len(), 1);
 }
 
-/// A client with an open connection cannot know that the server ends, so the client still sends a
-/// request.
+/// A client with an open TCP connection cannot know that the server ends, so the client still sends
+/// a request.
 #[test]
 fn a_click_on_a_connection_that_was_open_before_the_signal_is_answered() {
     let (mut host, connection) = Setup::new().start_with_guest("instant", json!({}));
@@ -157,7 +157,7 @@ fn a_second_signal_ends_the_drain() {
     });
     host.terminate();
     let client = Client::new(host.url(), &[]);
-    wait_for("the server to refuse connections", 20, || {
+    wait_for("the server to refuse client connections", 20, || {
         client.attempt("GET", "/healthz", &[], b"").is_none().then_some(())
     });
     assert_eq!(stop_within(&mut host, 20), Some(0));

@@ -27,7 +27,8 @@ fn compile_bomb() -> Guest {
     Guest::named("instant").with_module(&giant_functions(), 0)
 }
 
-/// Many runs use memory in small control groups. Runs get the default share of the memory.
+/// Many runs use memory in small control groups. `memory_bytes_host` is not set, so the runs may
+/// use the default share of the group's memory.
 #[test]
 fn the_server_refuses_runs_before_the_kernel_kills_it() {
     for limit in [512, 256] {

@@ -1,6 +1,6 @@
 //! Good and hostile guests run under load, and a connector is reloaded about every two seconds. At
-//! the end, the server uses not clearly more memory, file descriptors, threads and tasks than
-//! before, and has no child process. The good connector has answered every event.
+//! the end, the server's memory, file descriptors, threads and tasks have not clearly increased,
+//! and the server has no child process. The good connector has answered every event.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

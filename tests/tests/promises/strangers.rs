@@ -15,7 +15,7 @@ async fn open_idle_connections(server: SocketAddr, count: usize) -> Vec<TcpStrea
         let socket = TcpSocket::new_v4().expect("a socket");
         let last_byte = u8::try_from(number / 50 + 2).expect("a few addresses");
         socket.bind(SocketAddr::from(([127, 0, 0, last_byte], 0))).expect("a loopback address");
-        open.push(socket.connect(server).await.expect("a connection"));
+        open.push(socket.connect(server).await.expect("a TCP connection"));
     }
     open
 }

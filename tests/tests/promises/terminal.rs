@@ -81,7 +81,7 @@ fn no_command_problem_or_log_line_contains_an_escape_sequence() {
 /// sequences. Returns the id of the event.
 fn send_escapes_without_token(host: &TestHost) -> String {
     let mut stream =
-        TcpStream::connect(host.url().trim_start_matches("http://")).expect("a connection");
+        TcpStream::connect(host.url().trim_start_matches("http://")).expect("a TCP connection");
     let request = "POST /hooks/unknown/\u{9b}2J\u{202e}x HTTP/1.1\r\nhost: x\r\nuser-agent: \u{9b}2J\u{202e}\r\n\
                    content-length: 0\r\nconnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).expect("the request is sent");

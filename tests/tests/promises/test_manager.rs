@@ -179,7 +179,7 @@ fn a_try_shows_each_step_to_test_manager_and_what_was_found() {
     let failed_step = "test-manager-project";
     assert!(
         !succeeded && printed.contains(failed_step),
-        "the simulated server has no list of projects: {printed}"
+        "the step did not fail, but the fake Test Manager lists no projects: {printed}"
     );
 }
 

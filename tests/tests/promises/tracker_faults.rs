@@ -131,8 +131,8 @@ fn a_refused_create_makes_no_issue_and_a_repeat_runs_again() {
     }
 }
 
-/// Statuses of answers to a write that created nothing. The tracker sends these answers, or a proxy
-/// in front of the tracker.
+/// Names and statuses of answers to a write that created nothing. The tracker sends these answers,
+/// or a proxy in front of the tracker.
 const NOTHING_CREATED: [(&str, u16); 9] = [
     ("moved permanently", 308),
     ("moved", 307),

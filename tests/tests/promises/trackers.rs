@@ -108,7 +108,7 @@ const CONNECTORS: [Connector; 8] = [
 const COMPONENT_FILE: &str = "my-tracker.wasm";
 
 impl Connector {
-    /// Creates a project from the connector and copies the built component into it.
+    /// Creates a project from the connector, with the built component and with report settings.
     fn create_project(&self) -> Project {
         let project = Project::like(self.name);
         let component = project.path(&format!("{NAME}.wasm"));
@@ -118,8 +118,8 @@ impl Connector {
         project
     }
 
-    /// Calls an export of the connector. A folder of the recording contains the answers of the
-    /// tracker.
+    /// Calls an export of the connector. The answers of the tracker come from this folder of the
+    /// recording.
     fn replay(&self, project: &Project, call: &str, folder: &str, arguments: &[&str]) -> Value {
         let [settings, recording] = self.settings_and_recording;
         let (folder, secret) =

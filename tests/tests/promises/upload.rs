@@ -88,7 +88,7 @@ fn an_interrupted_upload_leaves_no_file() {
     let host = Setup::new().plugin("c", &guest_with_build(1)).start();
     let content = guest_with_build(2).bytes;
     let address = host.url().trim_start_matches("http://");
-    let mut client = TcpStream::connect(address).expect("a connection");
+    let mut client = TcpStream::connect(address).expect("a TCP connection");
     let head = format!(
         "PUT /api/v1/connectors/c HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
          content-length: {}\r\n\r\n",

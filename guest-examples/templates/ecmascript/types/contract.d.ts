@@ -28,9 +28,8 @@ declare module 'jackfield:connector/model@0.1.0' {
   /**
    * The tracker's record of a failed test. Test Manager shows it beside the test case log.
    *
-   * The title, link, status and priority have at most 4 KiB each, the description at most 64
-   * KiB. A defect that exceeds these sizes, or breaks a rule below, counts as a fault of the
-   * connector.
+   * The title, link, status and priority have at most 4 KiB each, the description at most 64 KiB.
+   * A defect that exceeds these sizes, or breaks a rule below, counts as a fault of the connector.
    */
   export interface Defect {
     /**
@@ -80,7 +79,7 @@ declare module 'jackfield:connector/model@0.1.0' {
     criticalLink?: string,
   }
   /**
-   * The kind of an error. The number is the status that the webhook's caller receives.
+   * The kind of an error. The number is the HTTP status that the sender of the webhook receives.
    * # Variants
    *
    * ## `"rejected"`
@@ -109,11 +108,11 @@ declare module 'jackfield:connector/model@0.1.0' {
    * The reason why the connector could not do what the host requested.
    *
    * After `create` returns an error, the host decides from its own record of the writes that were
-   * sent, not from this error, whether a defect may exist. If no write was sent, the next click
-   * runs `create` again. If each one was refused by its status (400, 401, 405, 407, 411, 413,
-   * 414, 415, 422, 429 or 431), the next click runs `find` and then `create`. After any other
-   * answer, or none, the defect is in doubt: `find` must find nothing, some time after the write,
-   * before `create` runs again.
+   * sent, not from this error, whether a defect may exist. If no write was sent, the next Create
+   * Defect request runs `create` again. If the tracker refused each write with one of the statuses
+   * 400, 401, 405, 407, 411, 413, 414, 415, 422, 429 and 431, the next request runs `find` and
+   * then `create`. After any other answer, or none, the defect is in doubt: before `create` runs
+   * again, `find` must run some time after the write and find nothing.
    */
   export interface Error {
     code: ErrorCode,
@@ -148,10 +147,10 @@ declare module 'jackfield:connector/plugin@0.1.0' {
    */
   export function check(): string;
   /**
-   * Returns possible values of a setting that is marked `jackfield:lookup`, based on the
-   * settings so far; other settings may still be missing. `search` is what a person typed so
-   * far, or empty. Pass it to a tracker that has thousands of values; if the list is short, it may
-   * be ignored. Forms and the CLI show the values. Writes are denied.
+   * Returns possible values of a setting that is marked `jackfield:lookup`, based on the settings
+   * that have a value already; others may still be missing. `search` is the text that a person
+   * typed to find a value, or empty. Pass it to a tracker that has thousands of values; if the
+   * list is short, you may ignore it. Forms and the CLI show the values. Writes are denied.
    */
   export function choices(setting: string, search: string): ChoicesPage;
   export type Error = import('jackfield:connector/model@0.1.0').Error;
@@ -160,8 +159,8 @@ declare module 'jackfield:connector/plugin@0.1.0' {
    */
   export interface Manifest {
     /**
-     * A name for people. Connections use the name of the file: `plugins/redmine.wasm` is
-     * `redmine`. At most 100 bytes.
+     * A name for people. Connections refer to the connector by the name of its file instead:
+     * `redmine` for `plugins/redmine.wasm`. At most 100 bytes.
      */
     name: string,
     /**
@@ -177,11 +176,11 @@ declare module 'jackfield:connector/plugin@0.1.0' {
      */
     homepage?: string,
     /**
-     * JSON Schema (2020-12) of a connection's settings: one flat object of at most 100 settings
-     * and 64 KiB. Jackfield validates entered values with it, and forms and the CLI show its
-     * texts. So give each setting a `title` and a `description`, list the `required` settings,
-     * and write `"additionalProperties": false`. Forms show a `default`, but the host does not
-     * fill it in, so the connector must apply it too.
+     * JSON Schema (2020-12) of a connection's settings, with at most 64 KiB. It describes one flat
+     * object of at most 100 settings. Jackfield validates entered values with it, and forms and
+     * the CLI show its texts. So give each setting a `title` and a `description`, list the
+     * `required` settings, and write `"additionalProperties": false`. Forms show a `default`, but
+     * the host does not fill it in, so the connector must apply it too.
      *
      * The name of a setting has 1 to 64 characters of a-z, 0-9 and `-`. These keywords of JSON
      * Schema are allowed in a setting: `type`, `title`, `description`, `default`, `enum`, `const`,
@@ -212,7 +211,8 @@ declare module 'jackfield:connector/plugin@0.1.0' {
      *     denied. If the tracker supports another place, use that place: it hides the secret
      *     better.
      *   - `{"in":"client-credentials","tokenUrl":"token-url","clientId":"client-id",
-     *     "scope":"defects"}`: OAuth 2.0. `tokenUrl` and `clientId` are names of settings.
+     *     "scope":"defects"}`: OAuth 2.0: with the secret, the host gets a token and sends it as
+     *     with `bearer`. `tokenUrl` and `clientId` are names of settings.
      *
      *   If there are several origins, add `"origin":"url"`: the name of the setting whose origin
      *   receives the secret.
@@ -259,8 +259,8 @@ declare module 'jackfield:connector/plugin@0.1.0' {
         label: string,
       }
       /**
-       * Return at most a few hundred choices; the host refuses more than 10,000. `more` is true if a
-       * longer search text would show other values.
+       * Return at most a few hundred choices; the host refuses more than 10,000. `more` is true if the
+       * tracker has more values, which a more specific search text finds.
        */
       export interface ChoicesPage {
         choices: Array<Choice>,
@@ -273,10 +273,10 @@ declare module 'jackfield:connector/defects@0.1.0' {
    * Creates the defect of a failed test.
    *
    * The marker has 26 lower-case letters and digits, is one word for a search, and is unique to
-   * this defect. Store it, by the request that creates the defect, where `find` can search for
-   * it: in a custom field, a label, or the description. The host searches before it calls
-   * `create` again for the same failed test. So the connector must neither search first nor
-   * retry.
+   * this defect. Store it, by the request that creates the defect, where `find` can search for it:
+   * in a custom field, a label, or the description. Once a write was sent for a failed test, the
+   * host searches before it calls `create` again for this test. So the connector must neither
+   * search first nor retry.
    *
    * Start with the steps that may fail, such as looking up ids and checking settings, and send
    * the only write last. Once the tracker has answered that write with success, return ok, even
@@ -290,9 +290,9 @@ declare module 'jackfield:connector/defects@0.1.0' {
    *
    * This answer decides whether a second defect is created. So an empty list must mean: the
    * tracker was searched with valid credentials that have all the rights they need, and it does
-   * not have the defect. Some trackers answer a wrong key, or a filter that they do not know,
+   * not have the defect. Some trackers answer a wrong API key, or a filter that they do not know,
    * with status 200. So check that the results contain the marker and, if there are no results,
-   * that the credentials are valid. An incomplete answer of the tracker is an error. If the
+   * that the credentials are valid. If the tracker's answer is incomplete, return an error. If the
    * tracker cannot search at all, leave `index-delay-seconds` of the manifest absent. Writes are
    * denied.
    */
@@ -323,34 +323,34 @@ declare module 'jackfield:connector/follow-up@0.1.0' {
    */
   export function state(key: string): Current | undefined;
   /**
-   * Adds a comment that says that the test failed again: `report.comment`, or at least the ids
-   * and the link of `test`. The marker belongs to this comment, not to the defect, and must be in
-   * the request that adds it, so that `find-comment` finds it. Like `create`, do not search
-   * first, do not retry, and return ok once the tracker has answered with success.
+   * Adds a comment that says that the test failed again. Its text is `report.comment`, or has at
+   * least the ids and the link of `test`. The marker belongs to this comment, not to the defect,
+   * and must be in the request that adds it, so that `find-comment` finds it. Like `create`, do
+   * not search first, do not retry, and return ok once the tracker has answered with success.
    */
   export function comment(key: string, test: FailedTest, marker: string): void;
   /**
-   * Returns whether the defect has a comment that contains the marker. An incomplete answer of
-   * the tracker is an error, because the host adds the comment again if this returns false. If
-   * comments cannot be read, the error is `unsupported`: a comment is then sent at most once.
-   * Writes are denied.
+   * Returns whether the defect has a comment that contains the marker. If the tracker's answer is
+   * incomplete, return an error, because the host adds the comment again if this returns false. If
+   * the connector cannot read comments, return `unsupported`: the host then sends each comment at
+   * most once. Writes are denied.
    */
   export function findComment(key: string, marker: string): boolean;
   /**
-   * Opens a closed defect again; does nothing if it is open. It may be called again after an
-   * answer that was lost.
+   * Opens a closed defect again; does nothing if it is open. The host may call it again after the
+   * tracker's answer was lost.
    */
   export function reopen(key: string): void;
   /**
-   * Attaches one attachment of `report` under its `name`. If an upload becomes an attachment only
-   * by a second request, the upload is `prepare` and the second request is the write. If the
-   * tracker takes no files, the error of `attach` and `attached` is `unsupported`.
+   * Attaches the attachment of `report` with this id under its `name`. If an upload becomes an
+   * attachment only by a second request, the upload is `prepare` and the second request is the
+   * write. If the tracker takes no files, the error of `attach` and `attached` is `unsupported`.
    */
   export function attach(key: string, attachment: number): void;
   /**
-   * Returns the names of the defect's attachments, at most 10,000 names of at most 4 KiB. The
-   * host attaches again every file that is missing in this list, so an incomplete answer is an
-   * error. Writes are denied.
+   * Returns the names of the defect's attachments, at most 10,000 names of at most 4 KiB. The host
+   * attaches every file that is missing in this list, so return an error if the tracker's answer
+   * is incomplete. Writes are denied.
    */
   export function attached(key: string): Array<string>;
   export type FailedTest = import('jackfield:connector/model@0.1.0').FailedTest;
@@ -373,9 +373,9 @@ declare module 'jackfield:connector/follow-up@0.1.0' {
 
 declare module 'jackfield:connector/settings@0.1.0' {
   /**
-   * Returns one setting: a text unchanged, any other value as JSON text. Absent if it is not
-   * set. A secret is always absent, except that a secret with the place `json` or `form` returns
-   * its placeholder.
+   * Returns the setting with this name: a text unchanged, any other value as JSON text. Absent if
+   * it is not set. A secret is always absent, except that a secret with the place `json` or `form`
+   * returns its placeholder.
    */
   export function get(key: string): string | undefined;
   /**
@@ -413,7 +413,7 @@ declare module 'jackfield:connector/http@0.1.0' {
    * ## `"read"`
    *
    * Changes nothing, such as a search by POST. Follows up to 5 redirects; the connection must
-   * grant each one.
+   * grant the origin of each one.
    * ## `"prepare"`
    *
    * Creates something that is not a defect yet, such as a login or an upload. Follows no
@@ -421,10 +421,10 @@ declare module 'jackfield:connector/http@0.1.0' {
    * ## `"write"`
    *
    * May create or change a defect. Before the first byte is sent, the host stores durably that
-   * this request is about to be sent. It follows no redirect and is never sent twice. Denied
-   * outside `create`, `comment`, `reopen` and `attach`, and after a write of the same call that
-   * was not answered 2xx. The first write must contain the marker: without it, a defect in doubt
-   * cannot be searched for.
+   * this request is about to be sent. A write follows no redirect and is never sent twice.
+   * Denied outside `create`, `comment`, `reopen` and `attach`, and after a write of the same
+   * call that the tracker did not answer with 2xx. The first write must contain the marker:
+   * without it, a defect in doubt cannot be searched for.
    */
   export type Effect = 'read' | 'prepare' | 'write';
   export type Content = ContentBytes | ContentText | ContentAttachment;
@@ -454,7 +454,7 @@ declare module 'jackfield:connector/http@0.1.0' {
   export interface Part {
     name: string,
     /**
-     * Makes the part a file. Any characters of UTF-8; without a path.
+     * Makes the part a file. A name without a path; characters beyond ASCII are sent as UTF-8.
      */
     fileName?: string,
     /**
@@ -489,8 +489,8 @@ declare module 'jackfield:connector/http@0.1.0' {
     val: Array<[string, string]>,
   }
   /**
-   * `multipart/form-data`, at most 1,000 parts in this order. The host writes the frame and
-   * chooses a boundary that no part contains, so a header `Content-Type` is `invalid`.
+   * `multipart/form-data`, at most 1,000 parts in this order. The host chooses a boundary that
+   * no part contains and sets `Content-Type`; a request with this header is `invalid`.
    */
   export interface BodyMultipart {
     tag: 'multipart',
@@ -514,8 +514,8 @@ declare module 'jackfield:connector/http@0.1.0' {
      */
     effect?: Effect,
     /**
-     * The name of the setting (marked `jackfield:origin`) that a path in `url` is below. If
-     * absent, it is the connection's only such setting that has a value.
+     * The name of the setting (marked `jackfield:origin`) to whose address the host appends a path
+     * in `url`. If absent, it is the connection's only such setting that has a value.
      */
     base?: string,
     /**
@@ -524,8 +524,8 @@ declare module 'jackfield:connector/http@0.1.0' {
      * A path is appended to the address of the setting `base`, whose own path is kept: with the
      * address `https://host/redmine`, the path `/issues.json` is
      * `https://host/redmine/issues.json`. Percent-encode what people entered, also `/` (`%2F` is
-     * sent as it is). A path that could mean another one is `invalid`: with a segment `.` or `..`,
-     * encoded or not, with a backslash or a fragment. This finds mistakes, and is not a
+     * sent as it is). A path that could mean another one is `invalid`: a path that has a segment
+     * `.` or `..`, encoded or not, a backslash or a fragment. This finds mistakes, and is not a
      * protection: the connector may send any request to an origin that the connection grants.
      */
     url: string,
@@ -537,8 +537,8 @@ declare module 'jackfield:connector/http@0.1.0' {
     query: Array<[string, string]>,
     /**
      * At most 64 headers of 32 KiB in total (through wasi:http, 16 KiB). Denied: `Authorization`,
-     * each header in which the host puts a secret, and, if the connection has secrets, `Range`
-     * and `If-Range`. Dropped without an error: headers that control the connection or the
+     * each header in which the host puts a secret, and, if the connection has secrets, `Range` and
+     * `If-Range`. Dropped without an error: headers that control the HTTP connection or the
      * framing, because the host sets them itself (`Host`, `Connection`, `Content-Length`,
      * `Transfer-Encoding`, `Accept-Encoding`, `Expect`, `Keep-Alive`, `TE`, `Trailer`, `Upgrade`,
      * `HTTP2-Settings`), and every header whose name begins with `proxy-` or `jackfield-`.
@@ -580,7 +580,7 @@ declare module 'jackfield:connector/http@0.1.0' {
    */
   export type HttpError = HttpErrorDenied | HttpErrorLimit | HttpErrorUnreachable | HttpErrorInterrupted | HttpErrorInvalid;
   /**
-   * The connection does not allow this request; the text says why. Usually `internal`.
+   * The host does not allow this request; the text says why. Usually `internal`.
    */
   export interface HttpErrorDenied {
     tag: 'denied',
@@ -594,7 +594,7 @@ declare module 'jackfield:connector/http@0.1.0' {
     val: string,
   }
   /**
-   * Nothing was sent: the name has no address, or the connection or TLS failed. Usually
+   * Nothing was sent: the host name has no address, or connecting or TLS failed. Usually
    * `unavailable`.
    */
   export interface HttpErrorUnreachable {

@@ -68,8 +68,8 @@ func Try[T any](result wit_types.Result[T, jackfield_connector_model.Error]) (va
 	return result.Ok(), nil
 }
 
-// refused makes the error for an answer that refuses a request. It says what to check for 401, 403
-// and 404.
+// refused makes the error for an answer that refuses a request. For 401, 403 and 404, the error says
+// what to check.
 func (it Tracker) refused(response jackfield_connector_http.Response, answered string) *Failure {
 	status, location := response.Status, header(response, "location")
 	failure := Fail(Rejected, "%s", answered)

@@ -1,5 +1,5 @@
 // Package jackfield is a library for connectors in Go. Its functions read the settings with their defaults,
-// send requests, read JSON answers, and make errors that say what to do.
+// send requests, read JSON answers, and create the errors that a call returns. These errors say what to do.
 package jackfield
 
 import (

@@ -50,7 +50,7 @@ impl Connector for SampleTracker {
         let list = TRACKER.get("/issues.json").query("status_id", "*").query("limit", 5);
         let found: Vec<Issue> = list.query("description", format!("~{marker}")).fetch("/issues")?;
         if found.is_empty() {
-            user()?; // The list is also empty if the key is wrong. Then this request fails.
+            user()?; // The list is also empty if the API key is wrong. Then this request fails.
         }
         if !found.iter().all(|issue| issue.description.contains(marker)) {
             return Err(Error::unsupported("the tracker ignores the search for the marker"));
@@ -93,7 +93,7 @@ impl Issue {
     }
 }
 
-/// Returns the user of the key. A tracker may answer other requests even if the key is wrong.
+/// Returns the user of the API key. A tracker may answer other requests even if this key is wrong.
 fn user() -> Result<String, Error> {
     TRACKER.get("/users/current.json").fetch("/user/login")
 }

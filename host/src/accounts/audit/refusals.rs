@@ -29,7 +29,8 @@ pub struct RefusedAttempt {
     pub via: Via,
     /// The name of the change that was requested.
     pub action: String,
-    /// The name or id of the object that the request names.
+    /// The name or id of the object that the request names; absent if it names none, or if the
+    /// entry counts several clients.
     pub object: Option<String>,
     /// The reason of the refusal.
     pub outcome: OutcomeCode,

@@ -124,7 +124,8 @@ enum MissingExport {
     Function(String),
 }
 
-/// Finds the error message of the JavaScript runtime (QuickJS) in the detail of a run.
+/// Returns the missing export that an error message of the JavaScript runtime (QuickJS) names;
+/// `None` if `detail`, the text of a fault, contains no such message.
 fn parse_missing_export(detail: &str) -> Option<MissingExport> {
     if detail.contains("interface 'jackfield:connector/") && detail.contains("' not found") {
         return Some(MissingExport::Object);

@@ -96,7 +96,8 @@ fn describe_search(manifest: &Manifest) -> String {
         Some(seconds) => format!("after at most {seconds} s"),
     };
     format!(
-        "search for a defect whose answer was lost; the tracker's search finds a new defect {after}"
+        "search for a defect if the answer to its create is lost; the tracker's search finds a new \
+         defect {after}"
     )
 }
 

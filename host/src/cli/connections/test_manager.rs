@@ -66,8 +66,8 @@ impl SetTestManager {
             .transpose()
     }
 
-    /// Returns the member `test_manager` of an edit. `Some(None)` removes the settings of Test
-    /// Manager.
+    /// Returns the member `test_manager` of an edit. `None` changes nothing. `Some(None)` removes
+    /// the settings of Test Manager.
     pub(super) fn to_edit(&self, unset: &UnsetTestManager) -> Option<Option<EditTestManager>> {
         if unset.no_test_manager {
             return Some(None);

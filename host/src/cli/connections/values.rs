@@ -55,8 +55,9 @@ pub(super) struct ConnectionValues {
     /// too few
     #[arg(long, value_name = "SECONDS")]
     pub(super) index_delay_s: Option<u32>,
-    /// What happens if a test case fails again while its defect is open: `new` creates another
-    /// defect, `comment` adds a comment, `reopen` also opens a closed defect again
+    /// What happens if a test case with a defect fails again: `new` creates another defect;
+    /// `comment` adds a comment, or creates another defect if the defect is closed; `reopen` adds a
+    /// comment, and opens a closed defect again first
     #[arg(long, value_name = "POLICY", value_parser = enum_value_parser::<OnRecurrence>())]
     pub(super) on_recurrence: Option<OnRecurrence>,
     #[command(flatten)]

@@ -23,8 +23,8 @@ pub(super) struct SetWebhookAuth {
     #[arg(long, value_name = "SECONDS")]
     webhook_tolerance_s: Option<u32>,
     /// The secret that senders must know: =@FILE from a file, =- from stdin, no value for a prompt;
-    /// or a reference that the server reads, =file:/PATH or =env:NAME. With `signature`, an edit
-    /// keeps accepting the secret that it replaces, until --no-webhook-secret-previous
+    /// or a reference that the server reads, =file:/PATH or =env:NAME. With `signature`, the secret
+    /// that an edit replaces is still accepted, until --no-webhook-secret-previous
     #[arg(long, value_name = "@FILE", num_args = 0..=1, require_equals = true)]
     webhook_secret: Option<Option<String>>,
     /// The earlier secret, which is accepted too while senders change to the new one
@@ -81,7 +81,8 @@ impl SetWebhookAuth {
         source.map(read).transpose()
     }
 
-    /// Returns the member `webhook_auth` of an edit. `Some(None)` removes all requirements.
+    /// Returns the member `webhook_auth` of an edit. `None` changes nothing. `Some(None)` removes
+    /// all requirements.
     pub(super) fn to_edit(&self, unset: &UnsetWebhookAuth) -> Option<Option<EditWebhookAuth>> {
         if unset.no_webhook_auth {
             return Some(None);

@@ -27,7 +27,7 @@ pub(in crate::cli) struct Upload {
 pub(in crate::cli) struct Remove {
     /// The name of the connector
     name: ConnectorName,
-    /// Remove the connector even if connections use it; they then answer 503
+    /// Remove the connector even if connections use it; their webhooks are then answered with 503
     #[arg(long)]
     force: bool,
 }

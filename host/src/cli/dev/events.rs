@@ -1,4 +1,5 @@
-//! Prints the events of one connector when they end, with the log and the calls of each run.
+//! Prints the events of one connector when they end, with the log and the outbound calls of each
+//! run.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The checks of `doctor` for problems of the machine, its file systems and its containers. Never
-//! changes anything.
+//! The checks of `doctor` for problems of the machine, its file systems and its containers. They
+//! may write a temporary file, and change nothing else.
 
 use std::fs::{self, DirEntry, File};
 

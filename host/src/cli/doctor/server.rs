@@ -14,8 +14,8 @@ use crate::config::{Config, ListenAddress};
 
 use super::{Finding, fail_finding, ok_finding, warn_finding};
 
-/// Returns the status of the running server. Returns `None` if no server answers our requests, or
-/// if its folders are not on this machine.
+/// Returns the status of the running server. Returns `None` if no server answers, if the server
+/// refuses the token, or if its folders are not on this machine.
 pub(super) fn running_server_status(server: &ServerArgs) -> Option<Status> {
     let admin = server.admin_client().ok().filter(Client::is_healthy)?;
     let status: Status = admin.get("/status").ok()?.decode().ok()?;
@@ -25,7 +25,7 @@ pub(super) fn running_server_status(server: &ServerArgs) -> Option<Status> {
 /// Reports the keys of the configuration whose new values need a restart.
 pub(super) fn check_restart(running: &Status) -> Option<Finding> {
     let keys = running.needs_restart.join(", ");
-    let found = format!("the file has new values of {keys}, which are not in use");
+    let found = format!("the configuration file has new values of {keys}, which are not in use");
     (!keys.is_empty()).then(|| warn_finding("reload", found, "restart the server"))
 }
 
@@ -72,7 +72,7 @@ pub(super) fn check_server(server: &ServerArgs, config: &Config, has_folders: bo
 }
 
 /// Reports connectors and connections for which a person must do something. Returns no finding if
-/// no server answers, or if we have no token.
+/// no server answers, or if the token cannot be read.
 pub(super) fn check_pending_actions(server: &ServerArgs) -> Vec<Finding> {
     let Some(admin) = server.admin_client().ok().filter(Client::is_healthy) else {
         return Vec::new();

@@ -81,8 +81,8 @@ fn describe_database(found: &PostgresFindings) -> Vec<Finding> {
         }
     });
     if found.is_pooled {
-        let shown =
-            "two connections share one session of PostgreSQL: they use a pool in transaction mode";
+        let shown = "two database connections share one session of PostgreSQL: a pool in \
+                     transaction mode is between Jackfield and PostgreSQL";
         let fix = "let PgBouncer use session mode, or let `store` name PostgreSQL itself";
         findings.push(fail_finding("database pool", shown, fix));
     }

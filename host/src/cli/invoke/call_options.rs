@@ -35,7 +35,7 @@ pub(super) struct CallOptions {
     /// attached
     #[arg(long)]
     pub(super) key: Option<String>,
-    /// The attachment of the report, for attach [default: 0]
+    /// The id of an attachment in the report, for attach [default: 0]
     #[arg(long, value_name = "ID")]
     pub(super) attachment: Option<u32>,
     /// The Test Manager project, for kpis [default: random]

@@ -8,8 +8,9 @@ use crate::cli::user_cache::user_cache_folder;
 use crate::config::DataFolder;
 use crate::plugins::CodeCache;
 
-/// Chooses the cache of compiled code: in the folder of `--data`, or else in the user's cache
-/// folder. If this folder is not known, compiled code is not stored.
+/// Chooses the place where compiled code is stored: the folder of `--data`, or else the user's
+/// cache folder. If `--data` is not given and the user's cache folder is not known, compiled code
+/// is not stored.
 pub(super) fn choose_code_cache(data: Option<PathBuf>) -> anyhow::Result<CodeCache> {
     if let Some(data) = data {
         if !data.is_dir() {

@@ -154,8 +154,9 @@ struct Lookup {
 }
 
 impl Lookup {
-    /// Makes the answer to the request. A partial request gets only the found values or the
-    /// problem. Any other request gets the whole form, with the found values or with the errors.
+    /// Makes the answer to the request. A partial request, which htmx sends for a part of the page,
+    /// gets only the found values or the problem. Any other request gets the whole form, with the
+    /// found values or with the errors.
     fn answer(
         self,
         found: LookupResult,

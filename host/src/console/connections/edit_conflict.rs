@@ -51,7 +51,8 @@ impl SeenState {
     }
 
     /// Reads the state from the hidden fields of a form. Returns `None` if the form does not have
-    /// these fields, or if their values are not valid: then a page of the console did not send it.
+    /// these fields, or if their values are not valid. Such a form does not come from a page of the
+    /// console.
     pub(super) fn from_form(form: &Form) -> Option<Self> {
         let revision = form.get(REVISION_FIELD).parse().ok()?;
         let shown_texts = serde_json::from_str(form.get(SHOWN_TEXTS_FIELD)).ok()?;

@@ -26,8 +26,8 @@ struct FirstEventPage {
     /// The path of the connection's page.
     connection_path: String,
     connection_name: String,
-    /// The newest event that Test Manager caused, and its time. `None` if the 20 newest events of
-    /// the connection contain no such event.
+    /// The newest event that a webhook request caused, and its time. `None` if the 20 newest events
+    /// of the connection contain no such event.
     event: Option<(Event, RelativeTime)>,
     /// Whether the event was answered with a defect. The page then stops waiting.
     has_defect: bool,

@@ -1,5 +1,6 @@
 //! The page with the form that creates or edits a connection. The connector's manifest declares the
-//! fields for settings and secrets. An error is shown at its field, or at the top if it has none.
+//! fields for settings and secrets. An error is shown at its field, or at the top of the page if it
+//! belongs to no field.
 
 use askama::Template;
 use serde_json::Value;
@@ -63,7 +64,7 @@ const CHANGE_BYTES_MAX: usize = 300;
 const BOTH_CHANGED_TEXT: &str =
     "Another person changed this value, too. The form shows your value and will save it.";
 
-/// The source of the texts in the fields: the form that a person sent. If no form was sent, the
+/// The source of the texts in the fields: the form that a person sent or, without such a form, the
 /// stored connection. If there is neither, a field is empty or has the default of the setting.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TextSource<'a> {
@@ -100,7 +101,7 @@ impl<'a> TextSource<'a> {
 }
 
 /// Makes the fields for a connection whose connector has this settings schema. To look up values of
-/// a setting, the browser sends a request to `search_href`, followed by the name of the setting.
+/// the setting NAME, the browser sends a request to `search_href`, followed by `setting=NAME`.
 pub(super) fn form_fields(schema: &Value, texts: TextSource<'_>, search_href: &str) -> FormFields {
     let all = value_declarations(schema);
     let mut settings = Vec::new();
@@ -142,16 +143,16 @@ fn more_options_fields(texts: TextSource<'_>) -> Vec<Field> {
     let secret = |is_set| Control::Secret { is_set };
     let recurrence = texts.text("on_recurrence", |it| it.on_recurrence.to_string());
     let reactions = [
-        (OnRecurrence::New, "create a new defect"),
-        (OnRecurrence::Comment, "comment on the open defect"),
-        (OnRecurrence::Reopen, "comment, and open a closed defect again"),
+        (OnRecurrence::New, "create another defect"),
+        (OnRecurrence::Comment, "comment on the defect, or create another one if it is closed"),
+        (OnRecurrence::Reopen, "comment on the defect, and open it again first if it is closed"),
     ];
     let options = reactions.map(|(it, text)| (it.as_str().to_owned(), text.to_owned())).to_vec();
     let has_certificate = texts.stored_connection.is_some_and(|it| it.has_client_cert);
     vec![
         Field::new(
             "on_recurrence",
-            "When a test case fails again while its defect is open",
+            "When a test case with a defect fails again",
             Control::Select { value: recurrence, options },
         ),
         check("allow_private", "The tracker has a private address", |it| it.allow_private)
@@ -162,8 +163,8 @@ fn more_options_fields(texts: TextSource<'_>) -> Vec<Field> {
         Field::text("project", "Only this Test Manager project", project)
             .help("Defect counts are answered only for this project id. Empty: for all projects."),
         Field::text("index_delay_s", "Index delay, seconds", delay).help(
-            "How long the tracker's search may not find a new record. 0 means the time that the connector \
-             declares.",
+            "How long the tracker's search may not find a new record yet. 0 means the time that the \
+             connector declares.",
         ),
         Field::new("client_cert", "Client certificate", secret(has_certificate))
             .help("Only if the tracker requires one: PEM text, file:/path or env:NAME."),

@@ -1,5 +1,5 @@
 //! Converts the form of a connection to a request of the admin API, so that the same code handles
-//! both.
+//! forms and such requests.
 
 use std::collections::BTreeMap;
 

@@ -95,8 +95,8 @@ impl<'m> ValueDeclaration<'m> {
     }
 
     /// Makes the field, with this text. `is_set` is true for a secret that is stored. To look up
-    /// values, the browser sends a request to `search_href`, followed by the name of the setting.
-    /// If `search_href` is empty, no values can be looked up.
+    /// values, the browser sends a request to `search_href`, followed by `setting=` and the name of
+    /// the setting. If `search_href` is empty, no values can be looked up.
     pub(super) fn field(&self, text: Option<String>, is_set: bool, search_href: &str) -> Field {
         let label =
             Some(self.keyword_text("title")).filter(|it| !it.is_empty()).unwrap_or(self.name);

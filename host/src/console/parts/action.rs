@@ -47,7 +47,7 @@ impl Action {
     }
 
     /// Disables the button for an account that is limited to some connections, because the button
-    /// changes the whole server.
+    /// changes something that does not belong to one of these connections.
     pub(in crate::console) fn for_all_connections(self, visitor: &Visitor) -> Self {
         let is_limited = visitor.account.connections.is_some();
         let refusal_reason = is_limited.then(|| "needs an account for all connections".to_owned());

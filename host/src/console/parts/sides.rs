@@ -12,8 +12,8 @@ const CONTEXT_LINES: usize = 3;
 const ROWS_MAX: usize = 400;
 /// Maximum length of a line that is shown, characters.
 const LINE_CHARS_MAX: usize = 4_000;
-/// Maximum duration of the comparison of all lines, and of the words of two lines. What was not
-/// compared in this time is shown as different.
+/// Maximum duration of one comparison: of all lines of two texts, or of the words of two lines.
+/// What was not compared in this time is shown as different.
 const DIFF_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A comparison of a recorded and a replayed text.
@@ -37,8 +37,8 @@ enum ComparisonRow {
     Different(Option<ComparedLine>, Option<ComparedLine>),
 }
 
-/// A line as a list of pieces. A piece is a text, and whether the opposite line does not have the
-/// text. A line without an opposite line is one piece with `false`.
+/// A line as a list of pieces: `true` if the opposite line does not have the text of the piece, and
+/// this text. A line without an opposite line is one piece with `false`.
 type ComparedLine = Vec<(bool, String)>;
 
 impl TextComparison {

@@ -31,8 +31,8 @@ const CLAIM_WAIT_MAX: Duration = Duration::from_secs(3);
 /// Maximum time to wait for the notification that another run has ended. After that the row is
 /// claimed again, because the server of that run may have crashed.
 const RUN_WAIT_MAX: Duration = Duration::from_secs(2);
-/// The header `Retry-After` of the refusal while an earlier failure of the test case is in progress
-/// or in doubt, seconds.
+/// The value of `Retry-After` in the refusal while the defect of an earlier failure of the test
+/// case is being created or is in doubt, seconds.
 const EARLIER_FAILURE_RETRY_AFTER_S: u32 = 5;
 
 /// The result of one attempt.
@@ -58,7 +58,7 @@ pub(super) struct CreateEvent<'a> {
     test: &'a FailedTest,
     event: EventStart,
     deadline: AnswerDeadline,
-    /// The fence of the run that this event waits for. Another event or the sweep started it.
+    /// The fence of another event's lease on the row. This event waits for the run under it.
     awaited_fence: Option<i64>,
     /// The times of the claims. The times are recorded once, when the event ends, because each
     /// recording may need an SQL statement.
@@ -169,16 +169,16 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Whether the open defect of an earlier failure can be the answer: the policy must not be
-    /// `new`, and the connector must export `follow-up`.
+    /// Whether the defect of an earlier failure can be the answer: the policy must not be `new`,
+    /// and the connector must export `follow-up`.
     fn allows_recurrence(&self) -> bool {
         self.active.connection.on_recurrence != OnRecurrence::New
             && self.connector.interfaces().exports_follow_up
     }
 
     /// The rows that this process works on. After a step of the clock, their leases may seem to
-    /// have ended. Empty if a recurrence is not allowed, because the claim then reads no other
-    /// rows.
+    /// have ended, so the claim must know these rows. Empty if a recurrence is not allowed, because
+    /// the claim then reads no other rows.
     fn rows_in_work(&self) -> Vec<DefectId> {
         if self.allows_recurrence() { self.deps.process_state.rows_in_work() } else { Vec::new() }
     }
@@ -215,7 +215,7 @@ impl CreateEvent<'_> {
 
     /// Creates another defect, because the defect of the earlier failure is closed or deleted, or
     /// is in a tracker to which the connection no longer has access. If another failure of the test
-    /// case already has a newer defect or is creating one, this event waits for that failure.
+    /// case already has or gets a newer defect, this event tries again later.
     async fn create_instead_of_closed(
         &self,
         leased: LeasedDefect<'_>,
@@ -425,8 +425,8 @@ async fn wait_for_run(changes: &mut Changes, defect: DefectId, until: Instant) {
     let _ = timeout_at(until, ended).await;
 }
 
-/// Returns the result of an attempt that must wait for another failure of the test case, because
-/// its defect is being created, is in doubt or was created just now. This event tries again later.
+/// Returns the result of an attempt that must wait: the defect of another failure of the test case
+/// is being created, is in doubt or was created just now. This event tries again later.
 fn attempt_after_earlier_failure(first: Option<DefectId>) -> Attempt {
     let named = first.map(|id| format!(", defect {id}")).unwrap_or_default();
     let reason = format!("it was for an earlier failure of the same test case{named}");

@@ -1,5 +1,5 @@
-//! Answers the part of Redmine's REST API that the Redmine connector uses. It answers no other
-//! requests of this API.
+//! Answers the requests to Redmine's REST API that the Redmine connector sends, and no other
+//! requests to this API.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -177,7 +177,7 @@ pub(super) async fn update_issue(
     if !body.issue.notes.is_empty() {
         issue.comments.push(body.issue.notes.clone());
     }
-    // Redmine ignores a status that the workflow does not allow.
+    // An unknown status is ignored, as Redmine ignores a status that its workflow does not allow.
     if let Some((id, ..)) = body.issue.status_id.and_then(find_status) {
         issue.status = id;
     }

@@ -101,8 +101,8 @@ impl TrackerData {
 }
 
 impl Issue {
-    /// Whether the issue matches the filters that the Redmine connector uses. Two rules are the
-    /// same as in Redmine. An unknown filter matches every issue. Without the filter `status_id`,
+    /// Whether the issue matches the filters that the Redmine connector uses. Two rules are those
+    /// of Redmine: an unknown filter matches every issue, and without the filter `status_id`,
     /// closed issues do not match.
     pub(super) fn matches_filters(&self, filters: &QueryParameters) -> bool {
         filters.iter().all(|(filter, value)| match filter.as_str() {

@@ -18,7 +18,7 @@ use super::{HttpError, NoAnswer, TapedAnswer, TapedOutcome, TapedRequest};
 
 /// Maximum number of exchanges in a recording.
 pub(super) const EXCHANGES_MAX: usize = 1_000;
-/// The file that describes the recorded call, in a folder that `jackfield fixture` wrote.
+/// The file in a folder of `jackfield fixture` that describes the recorded call into the connector.
 const CALL_FILE: &str = "call.json";
 /// The names of those JSON files in the folder of a recording that are not exchanges. These files
 /// contain the input of the recorded call.
@@ -74,10 +74,10 @@ pub enum InvalidExchange {
     /// The text has both a response and an error, or it has neither of them.
     #[error("give exactly one of `response` or `error`")]
     ResponseOrError,
-    /// The error is not a case that a guest can get.
+    /// `error.case` is not a case of `http-error` in the contract.
     #[error("`error.case` = {0:?} is not a case of `http-error`")]
     UnknownCase(String),
-    /// The status is not the status of a final answer.
+    /// The status is not a number from 200 to 999, the range of final answers.
     #[error("`status` = {0} is not the status of an answer: give 200 to 999")]
     Status(u16),
     /// The body is given both as text and as base64.

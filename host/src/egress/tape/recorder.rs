@@ -22,7 +22,8 @@ pub struct Recorder {
 enum Destination {
     /// Exchanges are recorded in the files of this folder.
     Folder(PathBuf),
-    /// Exchanges are recorded in memory until this time, within the limits of a stored recording.
+    /// Exchanges are recorded in memory until this time, with limits for their sizes and their
+    /// number.
     Memory(Timestamp),
 }
 
@@ -51,6 +52,7 @@ impl Recorder {
     }
 
     /// Writes all following exchanges to another folder, which must not have recorded exchanges.
+    /// The count of exchanges begins at 0 again.
     ///
     /// # Errors
     /// The folder cannot be used.

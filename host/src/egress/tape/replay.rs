@@ -88,7 +88,7 @@ struct ReplayState {
     accepts_similar: bool,
     /// The requests since the run began.
     sent_requests: Vec<SentRequest>,
-    /// Each request, and the index of the exchange that answered it.
+    /// Each request, and the index of the exchange that answered it (`None`: no exchange).
     matched_exchanges: Vec<(TapedRequest, Option<usize>)>,
     /// The indices of the exchanges that were used.
     used_indices: Vec<usize>,
@@ -184,7 +184,7 @@ impl Replay {
     /// Returns the names of the files whose exchanges were not used.
     ///
     /// # Errors
-    /// At least one request was answered by no exchange.
+    /// At least one request matched no exchange of the recording.
     pub fn unused_files(&self) -> Result<Vec<String>, TapeError> {
         let state = self.state.lock();
         if let Some(error) = &state.first_unanswered_error {
@@ -282,7 +282,7 @@ impl ReplayState {
         let problem = format!("no recorded exchange answers {} {}", request.method, request.url);
         let exchanges = self.recording.0.iter().enumerate();
         let nearest = exchanges.max_by_key(|(index, exchange)| {
-            // The last element chooses the first of several equally similar exchanges.
+            // The last element prefers the first of several equally similar exchanges.
             (
                 !self.used_indices.contains(index),
                 similarity(&exchange.request, request),

@@ -24,15 +24,15 @@ impl Resolver for FakeResolver {
 /// A tracker on loopback. A function of the test answers the requests of each HTTP connection.
 pub(crate) struct FakeTracker {
     pub(crate) address: SocketAddr,
-    /// The number of accepted connections.
+    /// The number of accepted TCP connections.
     pub(crate) connections: Arc<AtomicUsize>,
     /// The received requests. Each text contains the head and the body.
     pub(crate) requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl FakeTracker {
-    /// Starts a tracker that calls `script` for each connection. The first argument is the number
-    /// of the connection, from 0.
+    /// Starts a tracker that calls `script` for each TCP connection. The first argument is the
+    /// number of the TCP connection, from 0.
     pub(crate) async fn scripted<F, Fut>(script: F) -> Self
     where
         F: Fn(usize, TcpStream, RequestLog) -> Fut + Send + 'static,
@@ -128,7 +128,7 @@ pub(crate) fn answer(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec
     [head.as_bytes(), b"\r\n", body].concat()
 }
 
-/// Closes a connection with a TCP reset.
+/// Closes a TCP connection with a reset.
 pub(crate) fn reset(stream: TcpStream) {
     stream.set_zero_linger().unwrap();
     drop(stream);
@@ -149,9 +149,9 @@ pub(crate) fn marker() -> Marker {
 
 /// A journal that commits when the test allows it. The journal records its marks.
 pub(crate) struct TestJournal {
-    /// Contains one permit for each commit that may still succeed.
+    /// This semaphore has one permit for each commit that may still succeed.
     pub(crate) allowed_commits: Semaphore,
-    /// Contains one permit for each commit that was requested.
+    /// This semaphore gets one permit for each commit that is requested.
     pub(crate) requested_commits: Semaphore,
     /// Whether the journal refuses commits.
     pub(crate) refuses_commits: AtomicBool,

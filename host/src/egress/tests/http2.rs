@@ -68,7 +68,8 @@ async fn tracker_that_refuses_http2(authority: &Authority, frames: Vec<u8>) -> F
     .await
 }
 
-/// Returns a builder for a connection to this tracker that trusts the certificate authority.
+/// Returns a builder for a connection that grants this tracker's origin and trusts the certificate
+/// authority.
 fn builder(authority: &Authority, tracker: &FakeTracker) -> RequestsBuilder {
     let origin = format!("https://localhost:{}", tracker.address.port());
     let mut builder = RequestsBuilder::granting(&[&origin]);

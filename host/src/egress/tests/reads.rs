@@ -74,7 +74,7 @@ async fn the_status_of_a_redirect_decides_whether_a_post_becomes_a_get() {
     let received = tracker.requests().pop().unwrap();
     assert!(received.starts_with("POST /done ") && received.ends_with("\r\n\r\nq"), "{received}");
     // The host does not follow the redirect of a preparation, for example of a login. The guest
-    // needs this response, because it sets the cookie.
+    // needs this response, because the response sets the cookie.
     let login = with_effect(post(tracker.url("/303"), "q"), Effect::Prepare);
     let answer = run_requests.send(login).await.unwrap();
     assert_eq!(answer.status, 303);

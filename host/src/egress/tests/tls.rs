@@ -163,8 +163,9 @@ async fn an_https_request_uses_a_tunnel_through_the_proxy() {
         let _ = tokio::io::copy_bidirectional(&mut stream, &mut to_tracker).await;
     })
     .await;
-    // The host never uses a proxy for `localhost`, and the certificate is valid only for
-    // `localhost`. So the TLS handshake fails, and this test checks only the tunnel.
+    // The host never uses a proxy for `localhost`, so the tracker has another name here. The
+    // certificate is valid only for `localhost`, so the TLS handshake fails. This test checks only
+    // the tunnel.
     let mut builder = RequestsBuilder::granting(&["https://tracker.example"]);
     builder.proxy = proxy.origin();
     builder.extra_ca = Some(authority.pem_file.path().to_owned());

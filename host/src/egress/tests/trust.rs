@@ -17,7 +17,7 @@ async fn request_to(acceptor: TlsAcceptor, listed: &[&Issuer]) -> Result<(), Str
     request_at(tracker.address, listed).await
 }
 
-/// Sends a request to the server at this address of `localhost`. Returns the TLS error, if there is
+/// Sends a request to `localhost` at the port of this address. Returns the TLS error, if there is
 /// one.
 async fn request_at(address: SocketAddr, listed: &[&Issuer]) -> Result<(), String> {
     let mut builder =
@@ -46,7 +46,7 @@ async fn a_certificate_in_extra_ca_file_is_trusted_for_its_own_name() {
         let server = Issuer::self_signed(parameters);
         request_to(server.acceptor(&[], &[]), &[&server]).await.unwrap();
     }
-    // `extra_ca_file` does not contain the issuer of this server certificate.
+    // `extra_ca_file` contains this server certificate, but not its issuer.
     let server = Issuer::root("a").issue(host_parameters("localhost"));
     request_to(server.acceptor(&[], &[]), &[&server]).await.unwrap();
 }

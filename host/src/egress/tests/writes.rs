@@ -6,7 +6,7 @@ use crate::domain::WriteAnswer;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// Sends a write in a separate task, which is the guest's side of the request.
+/// Sends a write in a separate task. The task represents the guest, which waits for the answer.
 fn spawn_write(run_requests: &Arc<RunRequests>) -> JoinHandle<Result<OutboundResponse, HttpError>> {
     let run_requests = Arc::clone(run_requests);
     tokio::spawn(async move { run_requests.send(post(run_requests.url("/"), "{}")).await })
@@ -273,7 +273,7 @@ async fn a_write_does_not_use_an_idle_connection_that_was_closed() {
 struct ClosingJournal {
     inner: Arc<TestJournal>,
     close: Mutex<Option<oneshot::Sender<()>>>,
-    /// How many writes are journaled before the write whose connection is closed.
+    /// How many writes are journaled before the write whose HTTP connection is closed.
     earlier_writes: usize,
 }
 
@@ -300,8 +300,8 @@ impl Journal for ClosingJournal {
     }
 }
 
-/// Sends the request that `first` makes. After it, sends a write whose connection is closed before
-/// a byte is sent. Returns the marks of the journal and the answers in the record.
+/// Sends the request that `first` makes. After it, sends a write whose HTTP connection is closed
+/// before a byte is sent. Returns the marks of the journal and the answers in the record.
 async fn send_first_then_a_write_that_fails(
     first: fn(String) -> OutboundRequest,
 ) -> (Vec<&'static str>, Vec<WriteAnswer>) {

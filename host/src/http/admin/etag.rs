@@ -1,6 +1,6 @@
 //! Entity tags (RFC 9110). The header `ETag` of an answer contains the revision of a connection.
-//! The header `If-Match` of an edit lists the revisions to which the edit may be made. This module
-//! never compares revisions: `connections` does that.
+//! The header `If-Match` of an edit lists revisions: the edit is made only if the connection has
+//! one of them. This module never compares revisions: `connections` does that.
 
 use std::collections::BTreeSet;
 
@@ -28,8 +28,8 @@ impl IntoResponse for ConnectionWithEtag {
     }
 }
 
-/// The revisions of a connection to which an edit may be made. `None` allows every revision, like
-/// `If-Match: *`.
+/// An edit is made only if the connection has one of these revisions. `None` allows every revision,
+/// like `If-Match: *`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct IfMatch(pub(super) Option<BTreeSet<u64>>);
 

@@ -45,7 +45,8 @@ pub(crate) async fn replay(
     let event = stored.id;
     if body.for_real {
         if body.version.is_some() || body.call.is_some() || !body.settings.is_empty() {
-            let why = "with `for_real`, send no `version`, `call` or `settings`: the connection has its own";
+            let why = "with `for_real`, send no `version`, `call` or `settings`: the request is \
+                       handled like a new webhook request of the connection";
             return Err(Problem::bad_request(why));
         }
         let for_real = Some(handle_request_again(&app, &stored).await?);

@@ -9,9 +9,9 @@ use arc_swap::ArcSwap;
 
 use crate::domain::Network;
 
-/// If unknown clients have this number of idle connections from one address, a new connection from
-/// the address closes the oldest of them. This is also the maximum number of forwarded or HTTP/2
-/// requests of one client address whose bodies are still arriving.
+/// If unknown clients have this number of idle connections from one address, the server closes the
+/// oldest of them for a new connection from the address. This is also the maximum number of
+/// forwarded or HTTP/2 requests of one client address whose bodies are still arriving.
 const IDLE_PER_ADDRESS_MAX: usize = 128;
 /// Maximum time from the start of a connection to its first byte.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,9 +25,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct ClientLimits {
     /// Maximum number of open connections.
     pub connections_max: usize,
-    /// If unknown clients have this number of idle connections from one address, a new connection
-    /// from the address closes the oldest of them. This is also the maximum number of forwarded or
-    /// HTTP/2 requests of one client address whose bodies are still arriving.
+    /// If unknown clients have this number of idle connections from one address, the server closes
+    /// the oldest of them for a new connection from the address. This is also the maximum number of
+    /// forwarded or HTTP/2 requests of one client address whose bodies are still arriving.
     pub idle_per_address_max: usize,
     /// Maximum time from the start of a connection to its first byte.
     pub first_byte: Duration,

@@ -59,8 +59,9 @@ impl OpenConnections {
     /// is an idle connection of an unknown client, from the address with the most open connections
     /// of unknown clients. If no unknown client has an open connection, it is an idle connection of
     /// a known client. Of several connections, it is the one that has been idle longest. A new
-    /// connection never closes a connection of another address with as many open connections or
-    /// fewer. `limit_key` is the address of the new connection; `None` if its peer is a proxy.
+    /// connection never closes a connection of another address that has at most as many open
+    /// connections as its own address. `limit_key` is the address of the new connection; `None` if
+    /// its peer is a proxy.
     pub(super) fn choose_connection_to_close(
         &self,
         limit_key: Option<IpAddr>,

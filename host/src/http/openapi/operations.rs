@@ -42,7 +42,7 @@ fn server_operations() -> Vec<Op> {
             .with_answer::<serde_json::Value>(200),
         Op::get("/export", "exportConnections", "Show all connections as a file, without secrets")
             .with_answer::<ConnectionsFile>(200),
-        Op::post("/apply", "applyConnections", "Apply a file of connections")
+        Op::post("/apply", "applyConnections", "Create and change connections to match a file")
             .with_query::<ApplyQuery>()
             .with_body::<ConnectionsFile>()
             .with_answer::<AppliedConnections>(200)
@@ -115,10 +115,14 @@ fn connection_actions() -> Vec<Op> {
         )
         .with_answer::<Connection>(200)
         .with_problems(&[409]),
-        Op::post("/connections/{id}/record", "startRecording", "Record bodies for a limited time")
-            .with_body::<RecordConnection>()
-            .with_answer::<Connection>(200)
-            .with_problems(&[422]),
+        Op::post(
+            "/connections/{id}/record",
+            "startRecording",
+            "Record the bodies of requests and answers for a limited time",
+        )
+        .with_body::<RecordConnection>()
+        .with_answer::<Connection>(200)
+        .with_problems(&[422]),
         Op::delete("/connections/{id}/record", "stopRecording", "Stop recording bodies")
             .with_query::<EraseQuery>()
             .with_answer::<Connection>(200),
@@ -220,7 +224,7 @@ fn event_operations() -> Vec<Op> {
         Op::post(
             "/events/{id}/replay",
             "replayEvent",
-            "Replay an event's runs, or handle it again",
+            "Replay an event's runs, or handle its request again",
         )
         .with_body::<ReplayEvent>()
         .with_answer::<EventReplay>(200)

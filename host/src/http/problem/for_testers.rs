@@ -13,7 +13,8 @@ pub(super) fn first_sentence(code: OutcomeCode) -> Option<&'static str> {
             "The tracker rejected the request. Please tell the administrator of Jackfield."
         }
         Code::CredentialsRefused => {
-            "Jackfield could not sign in to the tracker. Please tell its administrator."
+            "Jackfield could not sign in to the tracker. Please tell the administrator of \
+             Jackfield."
         }
         Code::TrackerUnavailable | Code::TrackerRateLimited => {
             "The tracker does not answer at the moment. Please try again later."
@@ -25,7 +26,7 @@ pub(super) fn first_sentence(code: OutcomeCode) -> Option<&'static str> {
         | Code::CircuitOpen
         | Code::CountTooLarge
         | Code::InternalError => {
-            "Jackfield could not handle the request. Please tell its administrator."
+            "Jackfield could not handle the request. Please tell the administrator of Jackfield."
         }
         Code::Paused => {
             "The connection to the tracker is paused. Please ask the administrator of Jackfield."
@@ -37,8 +38,8 @@ pub(super) fn first_sentence(code: OutcomeCode) -> Option<&'static str> {
             "Jackfield does not know yet whether the defect was created. Please try again later."
         }
         Code::InDoubt => {
-            "Jackfield does not know whether the defect was created. Please tell its administrator, \
-             who can check the tracker."
+            "Jackfield does not know whether the defect was created. Please tell the administrator \
+             of Jackfield, who can check the tracker."
         }
         Code::DeadlineExceeded => {
             "The request takes longer than usual and still runs. Please try again in a minute."

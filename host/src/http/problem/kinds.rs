@@ -175,14 +175,14 @@ pub(super) static ALL: &[ProblemKind] = &[
         OutcomeCode::ConnectorFault,
         StatusCode::BAD_GATEWAY,
         "The connector failed",
-        "The event shows the connector's log and calls. If a limit was exceeded, the detail names \
-         the limit, and an operator may raise it.",
+        "The event shows the connector's log and requests. If a limit was exceeded, the detail \
+         names the limit, and an operator may raise it.",
     ),
     kind(
         OutcomeCode::ConnectorError,
         StatusCode::BAD_GATEWAY,
         "The connector reports an error",
-        "The detail is the connector's message. The event shows its log and calls.",
+        "The detail is the connector's message. The event shows its log and requests.",
     ),
     kind(
         OutcomeCode::WrongProject,

@@ -81,7 +81,7 @@ impl Answer {
     /// project in the tracker.
     ///
     /// # Errors
-    /// A count is larger than Test Manager's int32.
+    /// A count does not fit into an int32, the type that Test Manager expects.
     pub(super) fn counted(
         counted: &KpiAnswer,
         config: &Webhook,

@@ -1,6 +1,6 @@
 //! Reads the body of a webhook, and parses the body of a Create Defect request.
 //!
-//! This module never keeps more than [`BODY_BYTES_MAX`] of the bytes of a body as they were sent.
+//! This module never keeps more than [`BODY_BYTES_MAX`] bytes of a body as it was sent.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! Classifies a request below a webhook URL by its method and path, and by whether its body is
 //! empty. The functions of this module never have side effects.
 //!
-//! Source: UiPath documents neither the method nor the path of Create Defect, so several methods
-//! and paths are accepted. The configuration (`webhook.create_defect_paths`, `webhook.kpi_paths`)
-//! and a connection may add more paths.
+//! UiPath documents neither the method nor the path of Create Defect, so this module accepts
+//! several methods and paths. The configuration (`webhook.create_defect_paths`,
+//! `webhook.kpi_paths`) and a connection may add more paths.
 
 use axum::http::Method;
 use percent_encoding::percent_decode_str;

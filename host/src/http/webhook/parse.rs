@@ -99,8 +99,9 @@ impl<'de> Visitor<'de> for UsedMembersVisitor {
     }
 }
 
-/// Matches one JSON escape sequence, or two that form a surrogate pair. Group 1 matches only a lone
-/// surrogate.
+/// Matches a backslash with what follows it in JSON: the two escape sequences of a surrogate pair,
+/// the one of a lone surrogate (group 1), or the first two characters of any other escape sequence.
+/// The last alternative ensures that no match begins at the second backslash of `\\`.
 #[expect(clippy::expect_used, reason = "a constant pattern, covered by the tests below")]
 static ESCAPE: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = r"(?xs) \\u[dD][89abAB][[:xdigit:]]{2} \\u[dD][c-fC-F][[:xdigit:]]{2}

@@ -87,7 +87,7 @@ pub(super) fn check_address(active: &ActiveConnection, client: IpAddr) -> Result
 /// `None` if the credential is valid or none is required.
 ///
 /// # Errors
-/// The credential is missing, wrong or outside its time, or the server cannot read the secret.
+/// The credential is missing or wrong, its time is too far from `now`, or no secret can be read.
 pub(super) fn check_headers(
     active: &ActiveConnection,
     headers: &HeaderMap,

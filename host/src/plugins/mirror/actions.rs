@@ -105,9 +105,9 @@ impl Mirror {
         Ok(revision)
     }
 
-    /// Removes a connector at all servers after its file was deleted here. Before that, checks that
-    /// the folder still has the mark file: if its file system is no longer mounted, the folder is
-    /// empty.
+    /// Removes a connector at all servers after its file has been missing here for [`MISSING_MIN`].
+    /// Before that, checks that the folder still has the mark file: if its file system is no longer
+    /// mounted, the folder is empty.
     pub(super) async fn remove_missing(
         &self,
         name: &ConnectorName,

@@ -135,7 +135,7 @@ impl LocalFile {
         }
     }
 
-    /// Returns the input of the rules about this file.
+    /// Returns what the rules need to know about this file.
     pub(super) fn to_folder_file(&self, scanned: Option<&ScannerState>) -> FolderFile {
         match self {
             Self::Nothing => FolderFile::Nothing,

@@ -91,7 +91,7 @@ pub(super) fn choose_action(
     if agree {
         return Action::Agree;
     }
-    // Without an earlier agreement, the folder may be old, so the store decides.
+    // Without an earlier agreement, the file in the folder may be old, so the store decides.
     let has_newer_decision = agreed.is_none_or(|agreed| agreed.revision < shared.revision);
     match (agreed, folder_file) {
         (Some(LastAgreement { sha256: Some(_), .. }), FolderFile::Nothing)
@@ -118,9 +118,9 @@ pub(super) fn choose_action(
     }
 }
 
-/// Whether a file of the folder was shared after the last agreement. This server may have shared
-/// the file without receiving the answer of the database. Another decision has replaced the file
-/// since then.
+/// Whether a file of the folder was shared after the last agreement. This happens if this server
+/// shared the file but did not receive the answer of the database. If the servers use another
+/// version now, a later decision has replaced the file, so the file is not shared again.
 fn was_shared_since(agreed: &LastAgreement, sha256: &str, shared: &SharedConnector) -> bool {
     let is_this_file = |version: &&crate::store::SharedVersion| version.sha256 == sha256;
     let version = shared.versions.iter().find(is_this_file);

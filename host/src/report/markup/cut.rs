@@ -31,8 +31,8 @@ pub(super) fn longest_accepted(
     Some(longest)
 }
 
-/// Returns a document with the first `characters` of the blocks, then an ellipsis, then all notes.
-/// Characters are counted as in [`blocks_size`].
+/// Returns a document with the first `characters` characters of the blocks, then an ellipsis, then
+/// all notes. Characters are counted as in [`blocks_size`].
 fn cut_document(document: &Document, characters: usize) -> Document {
     let mut remaining = RemainingSpace { characters, is_cut: false };
     let mut blocks = remaining.cut_blocks(&document.blocks);

@@ -161,8 +161,8 @@ impl<'v> DocumentBuilder<'v> {
             Event::SoftBreak => self.add_text(" "),
             Event::HardBreak => self.add_inline(Inline::Break),
             Event::Rule => self.add_block(Block::Rule),
-            // The end of an element that is not in `open_elements`, or an extension that is not
-            // enabled.
+            // This is the end of an element that is not in `open_elements`, or an event of an
+            // extension that is not enabled.
             _ => {}
         }
     }

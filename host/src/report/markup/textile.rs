@@ -5,8 +5,8 @@ use super::document::{Document, Inline};
 use super::entities::{break_tags, escape, push_between};
 use super::flat::{self, FlatBlock};
 
-/// The beginnings of tags that Redmine reads as the end of code or as nested code. Redmine reads
-/// them in any case.
+/// The beginnings of tags that Redmine reads as the end of code or as nested code. Redmine ignores
+/// their case.
 const CODE_TAGS: [&str; 8] =
     ["<pre", "</pre", "<code", "</code", "<kbd", "</kbd", "<notextile", "</notextile"];
 /// Characters that inline code may contain in addition to letters and digits. Inline code with

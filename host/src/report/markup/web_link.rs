@@ -3,7 +3,8 @@
 
 use url::Url;
 
-/// Maximum length of an address before its percent-encoding, bytes.
+/// Maximum length of an address as the URL parser writes it, bytes. The percent-encoding that this
+/// file adds is not counted.
 const ADDRESS_BYTES_MAX: usize = 2_000;
 /// Punctuation that is not markup inside the address of a link, in any of the supported markups.
 const SAFE_PUNCTUATION: &[u8] = b"-._~:/?#@&=+%,;$";

@@ -57,10 +57,11 @@ pub(super) fn output_bytes_max() -> u64 {
     capped_by_hard_limit(Resource::Fsize, OUTPUT_BYTES_MAX)
 }
 
-/// Returns the limit on a compiler's CPU time, in seconds, and whether this limit is lower than the
-/// configuration allows. The server limits the elapsed time of the compiler. The limit on CPU time
-/// ends the compiler if the server does not end it. Unless the hard limit of this process is lower,
-/// the limit on CPU time is high enough for one thread on each core that computes all the time.
+/// Returns the limit on a compiler's CPU time, in seconds, and whether the hard limit of this
+/// process makes it lower than the configuration allows. Usually, the server ends a slow compiler
+/// first, because the server limits the elapsed time. The limit on CPU time ends the compiler if
+/// the server does not. Unless the hard limit is lower, the limit on CPU time allows one thread on
+/// each core to compute all the time.
 pub(super) fn cpu_limit_s(time_ms: u64) -> (u64, bool) {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     let wanted = time_ms.div_ceil(1_000).saturating_mul(cores);

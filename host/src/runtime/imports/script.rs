@@ -1,5 +1,5 @@
 //! Implements `jackfield:script/source`: returns the script of the run to the runner of scripts.
-//! Another component can never import this interface.
+//! Only the runner can import this interface.
 
 use crate::runtime::bindings::source;
 use crate::runtime::guest::Guest;

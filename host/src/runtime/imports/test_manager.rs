@@ -2,7 +2,7 @@
 //! test, as JSON.
 //!
 //! The guest gets `null` outside `create`, `comment` and `attach`, and if the connection does not
-//! read from Test Manager. The guest never gets an unmasked value.
+//! read from Test Manager. Secrets in the data are masked before the guest gets it.
 
 use crate::domain::StringEnum;
 use crate::report::Subject;

@@ -18,7 +18,7 @@ use super::{RunEnd, RunInput, Sandbox};
 pub struct CallArguments<'a> {
     /// The failed test.
     pub test: &'a FailedTest,
-    /// The marker of the defect for the failed test.
+    /// The marker that `create` and `comment` store, and that `find` and `find-comment` search for.
     pub marker: &'a Marker,
     /// The key of a defect in the tracker.
     pub key: &'a str,

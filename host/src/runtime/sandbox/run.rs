@@ -83,7 +83,7 @@ pub struct RunEnd<T> {
     pub writes: Vec<WriteRecord>,
 }
 
-/// A call of an export, and the requests that the connector may send during the call.
+/// A call of an export, the requests that it may send, and the report that it may read.
 pub(super) struct ExportCall<'a> {
     pub(super) call_input: CallInput<'a>,
     pub(super) permission: Permission,

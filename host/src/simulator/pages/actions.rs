@@ -1,5 +1,5 @@
-//! Handles the buttons and the form of the pages. After each successful action, it redirects the
-//! browser to the overview, which shows the result.
+//! Handles the buttons and the form of the pages. After each successful action, the browser is
+//! redirected to the overview, which shows the result.
 
 use std::sync::Arc;
 

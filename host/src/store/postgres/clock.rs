@@ -39,15 +39,16 @@ pub struct DatabaseClock {
 
 impl DatabaseClock {
     /// Reads the database's time. Assumes that the database read its clock in the middle of the
-    /// exchange. So a slow exchange does not count, because the process may have been stopped
-    /// during the exchange. If every exchange is slow, an earlier measurement stays in use.
+    /// exchange. In a slow exchange, for example while this process was stopped, this assumption
+    /// can be far from the truth, so a slow exchange does not count. If every exchange is slow, an
+    /// earlier measurement stays in use.
     ///
     /// # Errors
     /// A statement failed, or every exchange was slow and there is no earlier measurement.
     pub(super) async fn measure(&self, connection: &mut PgConnection) -> Result<(), Error> {
         let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-        // Do not prepare the statement: a pool in transaction mode would fail here, before the
-        // check that reports such a pool.
+        // Do not prepare the statement: behind a pool in transaction mode, a prepared statement
+        // could fail here, before the check that reports such a pool.
         let read_time = async || sqlx::raw_sql(sql).fetch_one(&mut *connection).await?.try_get(0);
         self.measure_with(read_time, since_boot_ms).await
     }

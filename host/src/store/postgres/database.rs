@@ -112,8 +112,8 @@ impl Database for Session {
             on_row(row)
         };
         let mut read = self.fetch(Arc::clone(&sql), make_arguments()?, note_row);
-        // Repeat a read that has returned no row, if it is not in a transaction. A read changes
-        // nothing.
+        // If the connection ended before the first row, repeat the read, but not in a transaction.
+        // A read changes nothing.
         if let Err(error) = &read
             && !has_row
             && !self.is_in_transaction.get()

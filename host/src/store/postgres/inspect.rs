@@ -100,7 +100,8 @@ fn read_standbys(session: &Session) -> Result<Standbys, DatabaseError> {
 }
 
 /// Refuses a pool that assigns a session to each transaction, because the settings, prepared
-/// statements and notifications of this server would reach the sessions of other clients.
+/// statements and notifications of this server belong to a session. Such a pool would give this
+/// session also to other clients.
 pub(super) fn refuse_pool(session: &Session, second: &Session) -> Result<(), DatabaseError> {
     let error = is_pooled(session, second)?.then(|| pool_error(&session.address.display_url));
     error.map_or(Ok(()), Err)
@@ -128,8 +129,8 @@ fn backend_process_id(session: &Session) -> Result<i32, DatabaseError> {
     row.try_get(0).map_err(|error| describe_error(&session.address.display_url, &error))
 }
 
-/// Returns the first row of a query. Does not prepare the statement: in a pool, a prepared
-/// statement may be missing, or may already exist.
+/// Returns the first row of a query. Does not prepare the statement: in the session that a pool
+/// assigns, a prepared statement may be missing, or may already exist.
 fn query_row(session: &Session, sql: &'static str) -> Result<PgRow, DatabaseError> {
     let row =
         session.with_connection(async |connection| sqlx::raw_sql(sql).fetch_one(connection).await);

@@ -22,9 +22,9 @@ use crate::store::{DatabaseError, StoreError};
 pub(super) struct WritingLink(pub(super) Session);
 
 impl WritingLink {
-    /// Runs changes in the transaction, each in a savepoint of its own, and commits. Undoes a
-    /// change that failed. A single change needs no savepoint: if it fails, the whole transaction
-    /// is rolled back.
+    /// Runs changes in the open transaction, and commits. Each change has a savepoint of its own,
+    /// to undo this change if it failed. With `is_single`, there is only one change and no
+    /// savepoint: if the change failed, the whole transaction is rolled back.
     fn run_and_commit<W: FnOnce(&dyn Database) -> bool>(
         &self,
         is_single: bool,

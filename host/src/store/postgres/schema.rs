@@ -45,8 +45,8 @@ const MIGRATIONS: [Migration; 1] = [Migration {
 }];
 
 /// Takes the store's lock until the end of the transaction. Only one of the servers that share a
-/// store has this lock at a time. Only this server may change the store, except that every server
-/// may write its history.
+/// store has this lock at a time. Only the server that has the lock may change the store, except
+/// that every server may write its history.
 pub(super) const TAKE_STORE_LOCK: &str =
     "SELECT pg_advisory_xact_lock(hashtext('jackfield'), hashtext(current_schema()))";
 

@@ -24,8 +24,9 @@ use crate::store::{DatabaseError, StoreError};
 pub(super) const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// Maximum pause after a failed attempt to connect.
 pub(super) const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
-/// How long the client waits for an answer after the time limit of PostgreSQL has passed. Also the
-/// time limit for closing a connection, and for the listener's test query.
+/// How long this server still waits for an answer after PostgreSQL should have ended the statement
+/// at its time limit. Also the time limit for closing a connection, and for the listener's test
+/// query.
 pub(super) const ANSWER_GRACE: Duration = Duration::from_secs(2);
 /// Maximum number of prepared statements of a connection.
 const PREPARED_STATEMENTS_MAX: usize = 256;

@@ -1,5 +1,5 @@
-//! Converts values to their form in columns and back: times as milliseconds, ids as 16 bytes,
-//! structured values as JSON.
+//! Converts values to their form in columns and parameters, and back: times as milliseconds, lists
+//! of ids as hexadecimal texts, structured values as JSON.
 //!
 //! A JSON member that an older version of Jackfield did not write gets its default, so that this
 //! version can read the rows of that version.

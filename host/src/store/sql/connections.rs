@@ -136,8 +136,8 @@ pub(super) fn accept_version(
     notify(db, id)
 }
 
-/// Stores the age that a new record had when a search found it, if this age is larger than the
-/// stored one.
+/// Stores the age that a new record of the tracker had when a search found it, if this age is
+/// larger than the stored one.
 pub(super) fn record_index_lag(
     db: &dyn Database,
     id: ConnectionId,
@@ -207,8 +207,8 @@ fn granted_origins(db: &dyn Database, id: ConnectionId) -> Result<Vec<Origin>, S
     Ok(Grants::try_from(from_json::<GrantsJson>(&grants, "its grants")?)?.origins)
 }
 
-/// Refuses a change while creates are running or in doubt (except after an `unclear` write): after
-/// the change, Jackfield could not find out whether these creates succeeded.
+/// Refuses a change while creates are running, or are in doubt after an `open` or `acknowledged`
+/// write: after the change, Jackfield could not find out whether these creates succeeded.
 fn refuse_while_unresolved(
     db: &dyn Database,
     id: ConnectionId,
@@ -317,7 +317,7 @@ pub(super) fn notify(db: &dyn Database, id: ConnectionId) -> Result<(), StoreErr
     Ok(db.notify(&Change::Connection(id))?)
 }
 
-/// Fails if a statement found no row of a connection.
+/// Fails if a statement changed no row, because the connection does not exist or was deleted.
 fn require_existing_connection(rows: usize) -> Result<(), StoreError> {
     if rows == 0 { Err(StoreError::NotFound("connection")) } else { Ok(()) }
 }

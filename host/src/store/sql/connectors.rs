@@ -16,7 +16,7 @@ use crate::store::{ServerReport, SharedConnector, SharedVersion, StoreError};
 const REPORT_MS_MAX: i64 = 24 * 60 * 60 * 1_000;
 
 /// A connector and one of its versions; the columns of the version are NULL if the connector has no
-/// version.
+/// version. Times are milliseconds since 1970.
 struct ConnectorVersionRow {
     name: String,
     revision: i64,

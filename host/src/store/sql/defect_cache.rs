@@ -1,8 +1,8 @@
 //! A cache of created defects in memory, so that a repeat is answered without reading the database.
 //!
-//! The cache is used only if one process changes the database. [`DefectCache::clear`] is called
-//! after each operation that can make a cached defect outdated: a decision about a defect, and the
-//! deletion of a connection.
+//! The cache is used only if no other process changes the database. [`DefectCache::clear`] is
+//! called after each operation that can make a cached defect outdated: a decision about a defect,
+//! and the deletion of a connection.
 
 use std::collections::HashMap;
 

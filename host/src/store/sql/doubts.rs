@@ -107,8 +107,9 @@ pub(super) fn control_defects(
     rows.into_iter().map(control).collect()
 }
 
-/// Ends every lease, because no process that had one is still running. A row in `sent` becomes
-/// `in-doubt`, unfinished events become interrupted, and all waits begin again.
+/// Recovers a database that is not shared. Ends every lease, because no process that had one is
+/// still running. A row in `sent` becomes `in-doubt`, unfinished events become interrupted, and all
+/// waits begin again.
 pub(super) fn recover(
     db: &dyn Database,
     now: Timestamp,
@@ -142,8 +143,9 @@ fn restart_waits_at_start(
     follow_up_rows::restart_waits(db, now, longest_run_ms)
 }
 
-/// Ends the leases whose time has ended, and moves those of their rows that are in `sent` to
-/// `in-doubt`. The other leases stay, because other servers use the database.
+/// Recovers a shared database. Ends the leases whose time has ended, and moves those of their rows
+/// that are in `sent` to `in-doubt`. The other leases stay, because other servers may have them.
+/// Unfinished events that are old enough become interrupted, and all waits begin again.
 pub(super) fn recover_shared(
     db: &dyn Database,
     now: Timestamp,

@@ -1,7 +1,7 @@
 //! Stores, lists and deletes events with their runs.
 //!
-//! Never delays a request for long: deletes only a few events in one operation. A power cut may
-//! lose the newest events, but never a defect.
+//! Never delays a request for long: one operation deletes at most [`DELETES_MAX`] events. A power
+//! cut may lose the newest events, but never a defect.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -299,10 +299,10 @@ pub(super) fn get(db: &dyn Database, id: EventId) -> Result<Option<WholeEvent>, 
 pub(super) struct ExcessEvents {
     /// Events that were received before this instant are deleted.
     received_before: Timestamp,
-    /// This event and all older events are deleted, because there are too many events.
+    /// Set if there are too many events: this event and all older events are deleted.
     newest_excess_event: Option<Uuid>,
-    /// Events of requests that matched no connection: this event and all older events of this kind
-    /// are deleted, because there are too many events of this kind.
+    /// Set if there are too many events of requests that matched no connection: this event and all
+    /// older events of this kind are deleted.
     newest_excess_no_connection_event: Option<Uuid>,
     /// The oldest events are deleted until all events together have at most this size, bytes.
     events_bytes_max: u64,

@@ -228,8 +228,8 @@ pub(super) fn end_attempt(
     require_changed_row(stored)
 }
 
-/// Returns the newest comments of a connection. A search for comments must find them if the search
-/// works.
+/// Returns comments on the newest defects of a connection. A search for comments must find them if
+/// the search works.
 pub(super) fn control_comments(
     db: &dyn Database,
     connection: ConnectionId,

@@ -149,8 +149,8 @@ fn store_defect(
     if is_stored { Ok(false) } else { Err(StoreError::Fenced) }
 }
 
-/// Stores the end of a run without a confirmed defect. The row keeps the latest end of all writes
-/// of its generation.
+/// Stores the end of a run that created no defect, or of which it is not known whether it created
+/// one. The row keeps the latest end of all writes of its generation.
 fn store_failure(
     db: &dyn Database,
     lease: Lease,

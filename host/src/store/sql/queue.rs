@@ -26,7 +26,7 @@ const OPERATIONS_MAX: usize = 4_096;
 const BATCH_OPERATIONS_MAX: usize = 512;
 /// How long the oldest record of the history waits for further records before all are written.
 const HISTORY_WAIT: Duration = Duration::from_millis(20);
-/// If this many records of the history are queued, they are written at once.
+/// If this many records of the history are queued, they are written without a wait.
 const HISTORY_RECORDS_WRITTEN_AT_ONCE: usize = 512;
 /// The pause after a batch whose records of the history were not written. The pause doubles after
 /// each failure, up to `UNWRITTEN_PAUSE_MAX`.

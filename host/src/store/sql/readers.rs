@@ -16,7 +16,8 @@ use crate::store::{DatabaseError, StoreError};
 /// Maximum number of queued reads.
 const QUEUED_READS_MAX: usize = 4_096;
 
-/// A queued read. It is called with the database, or with the error of the connection.
+/// A queued read. It is called with the open connection to the database, or with the error if there
+/// is none.
 type Read = Box<dyn FnOnce(Result<&dyn Database, StoreError>) + Send>;
 
 /// A reading thread's connection to a database.

@@ -77,8 +77,8 @@ pub(super) fn delete_excess(db: &dyn Database, bytes_max: u64) -> Result<(), Sto
     Ok(())
 }
 
-/// Sets until when the bodies of a connection are recorded. If `erase` is true, also deletes the
-/// recordings of the connection.
+/// Sets until when the runs of a connection are recorded, with the bodies of their requests and
+/// answers. If `erase` is true, also deletes the recordings of the connection.
 pub(super) fn set_recording_until(
     db: &dyn Database,
     id: ConnectionId,

@@ -78,9 +78,10 @@ fn read_latest_created_row(
     )?)
 }
 
-/// Allows a leased row to create another defect, because the defect of the row `closed_row` is
-/// closed, deleted or out of reach. Returns false if another row has the latest defect of the test
-/// case, or if another failure was allowed to create one and has not finished.
+/// Allows the event that has this lease to create another defect, because the defect of the row
+/// `closed_row` is closed or deleted, or is in a tracker to which the connection no longer has
+/// access. Returns false if another row has the latest defect of the test case, or if another
+/// failure was allowed to create one and has not finished.
 pub(super) fn allow_create_anew(
     db: &dyn Database,
     lease: &Lease,

@@ -33,8 +33,9 @@ pub(super) struct RunJson {
     times: Option<TimesJson>,
 }
 
-/// Writes the steps of an event, with start and duration: `[{"claim":[300,700]},…]`. Later steps
-/// can replace the last bracket of the text. Returns `None` if there are no steps.
+/// Writes the steps of an event, each with its start and its duration in microseconds:
+/// `[{"claim":[300,700]},…]`. The SQL in `events.rs` appends later steps: it removes the last
+/// bracket of the stored text. Returns `None` if there are no steps.
 pub(super) fn steps_json(steps: &TimedSteps) -> Option<String> {
     let mut text = String::with_capacity(STEPS_CAPACITY_BYTES);
     for TimedStep { kind, at_us, duration_us } in steps.iter() {
@@ -120,7 +121,7 @@ struct UsageJson {
     permits_before: u64,
 }
 
-/// The JSON of the four times of a run, in the order of time.
+/// The JSON of the four times of a run, microseconds, in the order of the fields of [`RunTimes`].
 #[derive(Serialize, Deserialize)]
 struct TimesJson(u64, Option<u64>, Option<u64>, u64);
 

@@ -28,7 +28,7 @@ pub(in crate::store) struct StartCounter {
 }
 
 impl StartCounter {
-    /// Makes the counter for the file with the path of the database and the extension `starts`.
+    /// Makes the counter for the file that has the path `database`, but the extension `starts`.
     pub(in crate::store) fn with_file_beside(database: &Path) -> Self {
         Self { path: database.with_extension("starts") }
     }

@@ -1,4 +1,4 @@
-//! Copies a database while a server may write to it, and prepares a copy for its restoration.
+//! Copies a database while a server may write to it, and prepares a copy that will be restored.
 //!
 //! The database that is copied is never changed.
 
@@ -66,8 +66,9 @@ pub(super) fn prepare(
     audit::add(&connection, entry)?;
     let counter = StartCounter::with_file_beside(place);
     let stored = starts::stored_starts(&connection)?;
-    // The counter is written before the database is replaced. If the replacement then fails, the
-    // next start with the old database searches the tracker without need, which is harmless.
+    // Write the counter before the database is replaced. If the replacement then fails, a server
+    // with the old database also searches the tracker before it creates defects. This is not
+    // necessary, but harmless.
     counter.write(counter.read()?.max(stored.saturating_add(1)))?;
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     connection.close().map_err(|(_, error)| error)?;

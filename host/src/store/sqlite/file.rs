@@ -1,7 +1,8 @@
 //! Opens the database file: sets its permissions, migrates its schema, and checks its key.
 //!
 //! A file is refused, and its content is not changed, if damage is found, if a newer Jackfield
-//! wrote it, if it was moved into another database, or if its secrets were sealed with another key.
+//! wrote it, if its rows were moved into another database, or if its secrets were sealed with
+//! another key.
 
 use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -61,6 +62,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    // In bytes: when SQLite begins to overwrite the write-ahead log, it truncates a larger file.
     connection.pragma_update_and_check(None, "journal_size_limit", 67_108_864, |_| Ok(()))?;
     wal::count_pages(&connection);
     Ok(connection)
@@ -75,9 +77,10 @@ pub(super) fn open(path: &Path, sealer: &Sealer) -> Result<Connection, StoreErro
     Ok(connection)
 }
 
-/// Creates the file if it is missing. Removes the access of users outside the group, if the user
-/// that runs Jackfield owns the file. The file of another owner is not changed; the data folder
-/// already denies access to other users. SQLite creates its other files with the same mode.
+/// Creates the file if it is missing. Removes the access of users outside the file's group, if the
+/// user that runs Jackfield owns the file. The file of another owner is not changed; the data
+/// folder already denies access to other users. SQLite creates its other files, such as the
+/// write-ahead log, with the same mode.
 fn make_private(path: &Path) -> Result<(), StoreError> {
     let opened = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
     let closed = opened.and_then(|file| {

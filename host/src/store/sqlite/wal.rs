@@ -1,5 +1,5 @@
-//! Decides when the write-ahead log is copied into the database file (a checkpoint). A thread of
-//! its own copies most of the log.
+//! Decides when the write-ahead log is copied into the database file (a checkpoint). A separate
+//! thread copies most of the log.
 //!
 //! By default, SQLite copies the log during a commit, and the callers of that commit wait. SQLite
 //! overwrites the log from its start only after the whole log was copied. So the writing thread
@@ -72,8 +72,8 @@ impl LogCopier {
         match self.copy_thread.take() {
             Some(copying) if copying.is_finished() || added >= BLOCKING_COPY_PAGES => {
                 let _ = copying.join();
-                // If no write came during the copy, SQLite has already begun to overwrite the log,
-                // which is short now.
+                // If the whole log was copied and no batch came during the copy, the batch after
+                // the copy has already begun to overwrite the log, which is short now.
                 if pages >= IDLE_COPY_PAGES {
                     self.copy_rest(connection);
                 }

@@ -57,7 +57,7 @@ impl Client {
             request = request.header(name, value.reveal());
         }
         let (head, mut body) = self.agent.run(request.body(body)?)?.into_parts();
-        // Read the whole answer, so that the connection can be used for the next request.
+        // Read the whole answer, so that its HTTP connection can be used for the next request.
         let body = body.with_config().limit(ANSWER_BYTES_MAX).read_to_vec()?;
         Ok(Response::from_parts(head, body.into()))
     }

@@ -1,6 +1,6 @@
 //! Connects by TCP to one of several addresses (RFC 8305). If an address has not answered after a
 //! quarter of a second, the next address is tried in addition. The address that accepted the last
-//! connection is tried first. This module never resolves a name.
+//! TCP connection is tried first. This module never resolves a name.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -27,7 +27,7 @@ const SHOWN_ADDRESSES_MAX: usize = 4;
 #[derive(Debug, Default)]
 pub(crate) struct LastAddresses(Mutex<HashMap<Origin, IpAddr>>);
 
-/// The error if no address accepted a connection: the addresses that were tried, each with its
+/// The error if no address accepted a TCP connection: the addresses that were tried, each with its
 /// error.
 #[derive(Debug)]
 pub(crate) struct NoAddressReached(Vec<(SocketAddr, io::Error)>);
@@ -68,9 +68,9 @@ impl LastAddresses {
     }
 }
 
-/// Orders the addresses. The address that accepted the last connection is the first. After it, IPv6
-/// and IPv4 addresses alternate. If none of the addresses accepted the last connection, the first
-/// address has the same family as the resolver's first address.
+/// Orders the addresses. The address that accepted the last TCP connection is the first. After it,
+/// IPv6 and IPv4 addresses alternate. If none of the addresses accepted the last TCP connection,
+/// the first address has the same family as the resolver's first address.
 fn order_addresses(addresses: &[SocketAddr], last_address: Option<IpAddr>) -> Vec<SocketAddr> {
     let (last_accepted, others): (Vec<_>, Vec<_>) =
         addresses.iter().copied().partition(|address| Some(address.ip()) == last_address);
@@ -96,8 +96,9 @@ async fn connect_to_accepting_address(
     addresses: Vec<SocketAddr>,
     until: Instant,
 ) -> Result<TcpStream, NoAddressReached> {
-    // If there are more addresses than attempts at a time, each attempt gets an equal share of the
-    // remaining time.
+    // If there are more addresses than attempts at a time, the attempts need several rounds. Each
+    // attempt gets the remaining time divided by the number of rounds, so that every address is
+    // tried.
     let rounds =
         u32::try_from(addresses.len().div_ceil(ATTEMPTS_AT_ONCE_MAX)).unwrap_or(u32::MAX).max(1);
     let time_of_attempt = until.saturating_duration_since(Instant::now()) / rounds;

@@ -28,7 +28,7 @@ impl Certificate {
     }
 
     /// Returns whether the certificate may issue other certificates. Certificates of version 1
-    /// cannot state this, so each of them may issue others.
+    /// cannot state this, so each of them counts as an issuer.
     pub(super) fn may_issue(&self) -> bool {
         let tbs = &self.0.tbs_certificate;
         match tbs.get::<BasicConstraints>() {

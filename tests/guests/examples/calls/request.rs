@@ -39,7 +39,8 @@ pub fn parse_pairs(text: &str) -> Vec<(String, String)> {
 
 /// Makes a body of this kind from a text that may contain `{secret}`. An unknown kind means
 /// `bytes`. If the kind is `form`, each line of the text is a field, `name=value`. If the kind is
-/// `multipart`, each line is a part, `name=value`; a name that ends with `@` is the name of a file.
+/// `multipart`, each line is a part, `name=value`. If the name ends with `@`, the part is a file,
+/// and the rest of the name is the file name.
 pub fn make_body(kind: &str, text: &str) -> Body {
     let text = with_placeholder(text);
     match kind {
@@ -50,7 +51,8 @@ pub fn make_body(kind: &str, text: &str) -> Body {
     }
 }
 
-/// Makes a part of a multipart body. A name that ends with `@` is the name of a file.
+/// Makes a part of a multipart body. If the name ends with `@`, the part is a file, and the rest of
+/// the name is the file name.
 fn make_part((name, value): (String, String)) -> Part {
     let (media_type, content) = (None, Content::Bytes(value.clone().into_bytes()));
     match name.strip_suffix('@') {

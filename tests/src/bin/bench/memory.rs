@@ -17,8 +17,8 @@ use crate::servers::{add_connection, read_guest, start_with_versions};
 const MEASUREMENT: &str = "memory";
 /// Maximum number of idle clients that connect from one loopback address.
 const IDLE_CLIENTS_PER_ADDRESS: u32 = 100;
-/// Number of runs that wait for a tracker at the same time. A connection may have more concurrent
-/// runs, so the server refuses none of them.
+/// Number of runs that wait for a tracker at the same time. By default, a connector may have more
+/// concurrent runs than this, so the server refuses none of them.
 const CONCURRENT_RUNS: usize = 16;
 
 pub(crate) fn run(effort: Effort) -> Vec<Figure> {
@@ -54,8 +54,8 @@ impl ProcessMemory {
         Self { resident_kb: value("Rss:"), anonymous_kb: value("Anonymous:") }
     }
 
-    /// Returns the memory that each added thing needs. `after` was measured after `count` things
-    /// were added.
+    /// Returns the memory that each added connector, connection, client or run needs. `after` was
+    /// measured after `count` of them were added.
     fn growth_per_thing(self, after: Self, count: u32) -> Self {
         let divide = |before, after| (after - before) / f64::from(count);
         let resident_kb = divide(self.resident_kb, after.resident_kb);
@@ -90,7 +90,7 @@ fn measure_called_connectors(language: &str, guest: &Guest, added: u32) -> [Figu
     ]
 }
 
-/// Measures how much memory each of `added` additional connections needs.
+/// Measures how much memory each of `added` additional connections needs, after a create at each.
 fn measure_stored_connection(added: u32) -> Figure {
     let memory = |count: u32| {
         let mut host = Setup::new().plugin("c", &read_guest("instant")).start();

@@ -68,7 +68,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// Sends all requests over [`CLIENT_CONNECTIONS`] connections.
+    /// Sends all requests over [`CLIENT_CONNECTIONS`] client connections.
     async fn send_all(self, load: Arc<Load>) -> Outcome {
         let (start, next) =
             (Instant::now() + Duration::from_millis(50), Arc::new(AtomicU64::new(0)));
@@ -97,8 +97,8 @@ impl Pace {
         Outcome { requests, seconds, p50_ms, p99_ms, p999_ms, failed }
     }
 
-    /// Sends requests over one connection, each at its planned time. Returns the latencies of these
-    /// requests. `next` is the number of the next request of all connections.
+    /// Sends requests over one client connection, each at its planned time. Returns the latencies
+    /// of these requests. `next` is the number of the next request that any client sends.
     async fn run_client(
         self,
         load: &Load,

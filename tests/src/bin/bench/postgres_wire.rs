@@ -26,7 +26,7 @@ struct Counters {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct WireCounts {
     pub(crate) statements: u64,
-    /// How many messages Sync or Query the clients have sent. PostgreSQL answers each of them.
+    /// How many Sync and Query messages the clients have sent. PostgreSQL answers each of them.
     pub(crate) round_trips: u64,
 }
 
@@ -106,8 +106,8 @@ impl MessageCounter {
         }
     }
 
-    /// Counts a message by its type. A message Execute or Query runs a statement. A message Sync or
-    /// Query requests an answer.
+    /// Counts a message by its type. An Execute or Query message runs a statement. A Sync or Query
+    /// message requests an answer.
     fn count_message(&self, kind: u8) {
         let add = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         if matches!(kind, b'E' | b'Q') {

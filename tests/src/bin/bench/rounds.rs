@@ -30,7 +30,8 @@ impl Effort {
     }
 }
 
-/// A server that is put under load in each round.
+/// A server and the load that it gets in each round. Several contenders may be the same server with
+/// different loads.
 pub(crate) struct Contender {
     /// The name of the contender in figures.
     pub(crate) name: &'static str,
@@ -98,8 +99,8 @@ impl Rounds {
     }
 }
 
-/// Returns the requests per second. The figure's note contains the latencies, each as a median of
-/// all rounds, and the number of failed requests if it is not 0.
+/// Returns the requests per second as a figure. The figure's note contains the latencies, each as a
+/// median of all rounds, and the number of failed requests if it is not 0.
 pub(crate) fn rate_figure(measurement: &'static str, name: &str, rounds: &[Outcome]) -> Figure {
     let figure = |unit, value: fn(&Outcome) -> f64| {
         Figure::from_rounds(measurement, name, unit, rounds.iter().map(value).collect())

@@ -151,7 +151,7 @@ fn compare_connections(effort: Effort) -> Vec<Figure> {
     compare_cpu_per_event(&name, &start_with_connections(1), &start_with_connections(many), effort)
 }
 
-/// Compares a server without stored events at the start and a server with many stored events.
+/// Compares a server that has no stored events at first and a server that has many stored events.
 fn compare_events(effort: Effort) -> Vec<Figure> {
     let many = effort.pick(1_000_000, 20_000);
     let (empty, filled) = (start_with_connections(1), start_with_connections(1));

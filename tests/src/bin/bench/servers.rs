@@ -13,8 +13,8 @@ use crate::load::{Load, RequestKind};
 /// The number of the core on which the servers run, except in measurements of several cores.
 pub(crate) const SERVER_CORE: &str = "0";
 
-/// Prepares a Jackfield server on one core. Its limits for the rate of webhook requests are a
-/// million, and its other settings have their defaults.
+/// Prepares a Jackfield server on one core. It accepts a million webhook requests per second for
+/// each connection, and its other settings have their defaults.
 pub(crate) fn setup_on_server_core() -> Setup {
     setup_on_cores(SERVER_CORE)
 }
@@ -38,7 +38,7 @@ pub(crate) fn read_guest(name: &str) -> Guest {
 
 /// Starts a server and installs `count` versions of a guest, as connectors `c0`, `c1` and so on.
 /// They are installed one after the other, because the compilation of many versions would last
-/// longer than a start may last. Returns the server and the names of the connectors.
+/// longer than [`Setup::start`] waits. Returns the server and the names of the connectors.
 pub(crate) fn start_with_versions(
     setup: Setup,
     guest: &Guest,

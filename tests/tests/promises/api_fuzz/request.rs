@@ -1,4 +1,4 @@
-//! Makes random requests to an operation from its description in the OpenAPI document. Most
+//! Makes random requests from the descriptions of the operations in the OpenAPI document. Most
 //! requests match the description, and some have mistakes. This module never sends a request.
 
 use jackfield_tests::{Random, failed_test};
@@ -26,7 +26,7 @@ const ODD_TEXTS: [&str; 14] = [
 /// A JSON value at this depth of nesting, or deeper, has no optional members.
 const OPTIONAL_DEPTH_MAX: usize = 5;
 
-/// The names and ids of existing objects, which the requests use.
+/// The names and ids of objects that exist on the server. The requests use them.
 pub(crate) struct ExistingObjects {
     /// The ids of connections.
     pub(crate) connections: Vec<String>,
@@ -215,7 +215,7 @@ impl Operation {
 }
 
 /// Returns a random value that the schema allows. `name` is the name of the member that gets the
-/// value, because the server accepts only some values for some members.
+/// value: for some members, the server accepts only some of the values that the schema allows.
 fn random_value(
     schema: &Value,
     name: &str,

@@ -86,8 +86,8 @@ const TOOLS: [(&str, &str, &str); 7] = [
     ("go", "go", "install Go 1.27"),
 ];
 
-/// Builds the project. The PATH contains only these programs, which are shell scripts. A program
-/// has a name and a text.
+/// Builds the project. The PATH contains only these programs, which are shell scripts. Each entry
+/// of `programs` is the name and the text of a program.
 fn build_with_programs(project: &Project, programs: &[(&str, &str)]) -> EndedCommand {
     let path = tempfile::tempdir().expect("a temporary folder");
     for (name, script) in programs {
@@ -96,7 +96,7 @@ fn build_with_programs(project: &Project, programs: &[(&str, &str)]) -> EndedCom
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("a program");
     }
     let mut build = Command::new(binary());
-    // An empty cache contains no downloaded tool.
+    // The new cache folder contains no tool that an earlier build downloaded.
     build.arg("build").env("PATH", path.path()).env("XDG_CACHE_HOME", path.path());
     run(&mut build, &project.path(""))
 }

@@ -12,7 +12,7 @@ type TrackerAnswer = (&'static str, &'static str, u16, &'static str, [&'static s
 
 /// A page of HTML, which is not the expected JSON.
 const SIGN_IN_PAGE: &str = "<html>Please log in</html>";
-/// An answer in which the tracker explains two errors.
+/// The body of an answer in which the tracker explains two errors.
 const TRACKER_ERRORS: &str = "{\"errors\":[\"too long\",\"too late\"]}";
 /// The head of an answer whose `Retry-After` is 17 seconds after its `Date`.
 const RETRY_AFTER_DATE: &str = "429\r\nretry-after: Wed, 21 Oct 2015 07:28:17 GMT\r\n\
@@ -40,8 +40,8 @@ const TRACKER_ANSWERS: [TrackerAnswer; 12] = [
     ("409", "[]", 422, "rejected", ["409", "/users/current.json"]),
 ];
 
-/// Requests counts while a fake tracker sends each of [`TRACKER_ANSWERS`], and checks the problems
-/// with which the webhook answers.
+/// Sends a request for counts for each of [`TRACKER_ANSWERS`], while a fake tracker sends this
+/// answer to the connector. Checks the problem with which the webhook answers.
 pub(super) fn assert_errors_say_what_to_do(host: &TestHost) {
     let tracker = ScriptedServer::start(|_| Reply::reset());
     let settings = json!({"url": tracker.url(), "project": "qa"});

@@ -135,8 +135,8 @@ impl EndedCommand {
             .unwrap_or_else(|error| panic!("{error} in {stdout}\n{stderr}"))
     }
 
-    /// Checks that the command failed with exit code 1, and that its last line is the error.
-    /// Returns what it wrote to stderr.
+    /// Checks that the command failed with exit code 1 and wrote nothing to stdout, and that its
+    /// last line on stderr is the error. Returns what it wrote to stderr.
     #[track_caller]
     pub(crate) fn assert_failure(self) -> String {
         assert_eq!(self.code, Some(1), "{}\n{}", self.stdout, self.stderr);

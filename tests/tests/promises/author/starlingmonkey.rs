@@ -1,13 +1,14 @@
-//! A JavaScript connector on the engine StarlingMonkey. The template works unchanged. Requests of
-//! `fetch` follow the rules of the interface `http`.
+//! A JavaScript connector on the engine StarlingMonkey. The template works unchanged. A connector
+//! can also send its requests with `fetch`; the host adds the secret to such a request, too.
 
 use jackfield_tests::{Reply, ScriptedServer};
 use serde_json::json;
 
 use super::project::{NAME, Project};
 
-/// JavaScript code of a function `count` that uses `fetch`. The function that the template contains
-/// gets the name `counted`.
+/// JavaScript code that replaces the first line of the template's function `count`: a function
+/// `count` that uses `fetch`, and a new first line that renames the template's function to
+/// `counted`.
 const COUNT_WITH_FETCH: &str = "\
   async count(_project) {
     const address = new URL('users/fetched.json', given().url);

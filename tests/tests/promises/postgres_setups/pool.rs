@@ -1,5 +1,5 @@
-//! Servers connect to PostgreSQL through PgBouncer. PgBouncer works in the mode `session`; its
-//! modes `transaction` and `statement` are refused.
+//! Servers connect to PostgreSQL through PgBouncer. They work with its mode `session`, and refuse
+//! to start with its modes `transaction` and `statement`.
 
 use std::fs;
 use std::net::TcpListener;
@@ -114,6 +114,8 @@ fn transaction_mode_is_refused_and_doctor_recommends_session_mode() {
     for mode in ["transaction", "statement"] {
         let pool = PgBouncer::start(&postgres, mode);
         let home = CommandFolder::new(&pool.config());
+        // PgBouncer keeps its sessions at PostgreSQL. So the second start gets sessions that the
+        // first start has used.
         for _ in 0..2 {
             let refusal = home.start_refusal();
             let words = ["a pool in transaction mode", "let PgBouncer use session mode"];

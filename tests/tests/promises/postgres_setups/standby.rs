@@ -156,7 +156,7 @@ fn each_click_gets_its_defect_after_a_failover_to_a_synchronous_standby() {
     fixture.click_while(CLICKS_PER_THREAD, |clicks| {
         fixture.await_posts(clicks / 2);
         primary.kill();
-        // The address of the primary now leads to the standby, which only reads.
+        // The standby now has the address of the primary, but accepts only reads.
         standby.move_to_port_of(&primary);
         wait_for("the server to refuse the standby", 20, || {
             let answer = fixture.host.anonymous().get("/readyz");

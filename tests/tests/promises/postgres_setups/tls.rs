@@ -29,7 +29,8 @@ fn start_with_tls() -> (Postgres, Authority) {
     (postgres, authority)
 }
 
-/// Turns on TLS in PostgreSQL. `name` names the certificate, which is a file of the authority.
+/// Turns on TLS in PostgreSQL, with the certificate `NAME.pem` and the key `NAME.key` in the
+/// authority's folder.
 fn enable_tls(postgres: &Postgres, authority: &Authority, name: &str) {
     let folder = postgres.data_folder();
     let owner = fs::metadata(&folder).expect("the folder").uid();
@@ -42,7 +43,8 @@ fn enable_tls(postgres: &Postgres, authority: &Authority, name: &str) {
     postgres.set("ssl", "on");
 }
 
-/// Returns the query of an address that makes a server check the certificate and the host name.
+/// Returns the query of a database URL. With this query, a server checks the certificate and the
+/// host name of PostgreSQL.
 fn verify_full_query(authority: &Authority) -> String {
     format!("sslmode=verify-full&sslrootcert={}", authority.file("ca.pem"))
 }

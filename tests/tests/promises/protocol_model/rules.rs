@@ -35,7 +35,7 @@ pub(super) enum Rule {
     OneCreatePerClick,
     /// After a write that was not answered with 2xx, the run may not send another write.
     NoWriteAfterFailure,
-    /// The row keeps the worst class of its writes (the last one in the order of `Class`), not the
+    /// The row keeps the worst class of its writes (the greatest in the order of `Class`), not the
     /// class of its last write. This class decides whether another create may follow.
     WorstClassKept,
     /// If the first write lacks the marker, a search that finds nothing does not count.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{await_step, is_put, shown_defect, start_with_policy};
 
 /// Lets the connection read from the stand-in for Test Manager. Returns a failed test of the
-/// stand-in that has a screenshot.
+/// stand-in that has a screenshot and at least one more attachment.
 fn connect_to_simulator(simulator: &SimulatedTestManager, fixture: &RedmineFixture) -> Value {
     let edit = json!({
         "test_manager": {

@@ -72,7 +72,7 @@ pub(super) struct Observed {
     pub(super) stopped_without_database: usize,
 }
 
-/// The gates at which the proxy holds requests during a fault.
+/// The gates at which the proxy holds requests during a fault, and a count of lost answers.
 pub(super) struct Gates {
     /// Holds requests or answers of the server at the moment of the fault.
     pub(super) victim: Gate,
@@ -84,7 +84,8 @@ pub(super) struct Gates {
 }
 
 impl PlannedFault {
-    /// Whether the server goes on while another server creates the same defect.
+    /// Whether the victim, after it was suspended, goes on while another server creates the same
+    /// defect.
     pub(super) fn is_overtaken(self) -> bool {
         self.fault == Fault::Suspend && self.moment == Moment::BeforeWrite
     }

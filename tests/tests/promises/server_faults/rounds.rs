@@ -14,12 +14,12 @@ use super::cluster::{Cluster, Row};
 use super::fault::{Fault, PlannedFault};
 use super::leases;
 
-/// For how many seconds clicks are repeated after a fault, before the next round.
+/// For at most how many seconds clicks are repeated after a fault, before the next round begins.
 const REPEAT_S: u64 = 4;
 /// How many failed tests are clicked in each round.
 const TESTS_PER_ROUND: usize = 3;
 
-/// The servers, their answers, and what the rounds have reached so far.
+/// The servers, their answers, and how often each fault and each path has happened so far.
 pub(super) struct Rounds {
     pub(super) cluster: Cluster,
     pub(super) answers: Answers,
@@ -73,7 +73,7 @@ impl Rounds {
         rounds
     }
 
-    /// Adds to the number of times that a path was taken.
+    /// Adds `count` to the number of times that a path was taken.
     fn count_path(&mut self, path: &'static str, count: usize) {
         *self.path_counts.entry(path).or_default() += u32::try_from(count).unwrap_or(u32::MAX);
     }
@@ -221,7 +221,7 @@ impl Rounds {
         servers.iter().map(|it| leases::count_refused(postgres, it.address_at_database())).sum()
     }
 
-    /// Counts the paths that only the database and the events show.
+    /// Counts the paths that the database, the events and the collected answers show.
     fn count_paths(&mut self) {
         let taken_over = leases::count_taken_over(&self.cluster.postgres);
         let refused = self.refusals();
@@ -239,7 +239,7 @@ impl Rounds {
     }
 }
 
-/// Returns how many runs a server has stopped because they lost their lease.
+/// Returns how many runs a server has stopped because their lease could not be renewed.
 pub(super) fn count_stopped_runs(host: &TestHost) -> usize {
     let page = host.metrics(host.admin_token());
     let stopped = page.sum("jackfield_runs_total", &[("outcome", "run-stopped")]);

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::{CHANGE_MAX_S, RARE_SWEEPS_MS, add_connection, only_number, start_tracker};
 
-/// The configured duration of a lease. A server may wait for the counts of another server. Without
-/// a notification, it tries again when the lease of the other server would end.
+/// The configured duration of a lease. A server that waits for the counts of another server tries
+/// again to get the lease after this time, or as soon as a notification reports the counts.
 const LEASE: Duration = Duration::from_secs(10);
 
 /// Returns how often a server has requested counts from the tracker.
@@ -51,8 +51,8 @@ fn one_server_requests_counts_from_the_tracker_and_the_others_answer_with_the_sa
         let opened = Instant::now();
         gate.open();
         let answers = [first, second].map(|it| it.join().expect("an answer").expect(200));
-        // The first server renews its lease after a third of the duration. So without a
-        // notification, the second server would try again after two thirds of the duration.
+        // The first server has just renewed its lease, after a third of the duration. So without a
+        // notification, the second server would wait two thirds of the duration longer.
         assert!(opened.elapsed() < LEASE / 2, "{:?}", opened.elapsed());
         answers.map(|answer| answer["openDefects"].clone())
     });

@@ -31,8 +31,8 @@ fn a_rollback_takes_effect_at_other_servers_sooner_than_they_poll() {
         upload(&a, &guest_with_build(number)).assert_status(status);
         await_version(&b, &guest_with_build(number), SHARE_AND_COMPILE_MAX_S);
     }
-    // Each rollback begins right after the other server has read the decisions. So the next poll of
-    // the other server is two seconds later.
+    // Each rollback except the first begins right after the other server has read the decisions. So
+    // the next poll of the other server is two seconds later.
     let times: Vec<_> = (0..6)
         .map(|_| {
             let restored = roll_back(&a)["sha256"].as_str().expect("a hash").to_owned();

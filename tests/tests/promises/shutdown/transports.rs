@@ -82,15 +82,15 @@ impl Fixture {
         socket.into()
     }
 
-    /// Opens a connection, and sends what precedes the first request.
+    /// Opens a TCP connection, and sends what precedes the first request.
     fn open_client(&self, transport: Transport) -> Client {
         Client::new(transport, self.connect(transport), self.connection.create_path())
     }
 
-    /// Waits until the server, which has received the signal, refuses connections.
+    /// Waits until the server, which has received the signal, refuses TCP connections.
     fn await_refusal(&self) {
         let address = self.address();
-        wait_for("the server to refuse connections", 20, || TcpStream::connect(address).err());
+        wait_for("the server to refuse TCP connections", 20, || TcpStream::connect(address).err());
     }
 
     /// Checks that the server ends without an error, and that the tracker received this number of
@@ -102,7 +102,7 @@ impl Fixture {
     }
 }
 
-/// A client with one connection.
+/// A client with one TCP connection.
 struct Client {
     transport: Transport,
     writer: Box<dyn Write>,
@@ -229,7 +229,7 @@ impl Client {
         Ok(read)
     }
 
-    /// Waits until the server ends the connection. The server must neither send more bytes nor
+    /// Waits until the server ends the TCP connection. The server must neither send more bytes nor
     /// reset the connection.
     #[track_caller]
     fn assert_ends(&mut self) {
@@ -286,7 +286,7 @@ impl Drop for Client {
     }
 }
 
-/// Returns a second handle of the same connection.
+/// Returns a second handle of the same TCP connection.
 fn other_handle(stream: &TcpStream) -> TcpStream {
     stream.try_clone().expect("another handle")
 }
@@ -309,8 +309,8 @@ fn a_click_in_progress_is_answered_on_each_kind_of_connection() {
     }
 }
 
-/// Two clients click after the signal. The first client has received an answer on its connection,
-/// but has not read yet that the server ends. The second client has only connected.
+/// Two clients click after the signal. The first client has received an answer before, but has not
+/// read yet that the server ends. The second client has only opened its TCP connection.
 #[test]
 fn a_click_that_is_sent_after_the_signal_is_answered_on_each_kind_of_connection() {
     for transport in TRANSPORTS {

@@ -65,7 +65,7 @@ fn a_token_endpoint_hangs_without_an_answer() {
     let simulator = SimulatedTestManager::start(&["--fault", "token-hangs"]);
     let address =
         simulator.printed_field("page_url").trim_start_matches("http://").trim_end_matches('/');
-    let mut stream = TcpStream::connect(address).expect("a connection");
+    let mut stream = TcpStream::connect(address).expect("a TCP connection");
     stream.set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout");
     let head =
         "POST /sample/identity_/connect/token HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";

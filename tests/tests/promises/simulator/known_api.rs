@@ -23,7 +23,9 @@ impl KnownApi {
         list.iter().map(|name| name.as_str().expect("a name").to_owned()).collect()
     }
 
-    /// Checks that all members of a record are known, and marks the path as answered.
+    /// Checks that all members of a record are known, and that the record has an id. Only the
+    /// records with three known members, ServerInfo and RobotLog, have no id. Marks the path as
+    /// answered.
     fn check_record(&mut self, path: &str, record: &str, value: &Value) {
         let known_members = [&self.api["records"][record], &self.api["assumed_records"][record]];
         let known_members: Vec<_> =

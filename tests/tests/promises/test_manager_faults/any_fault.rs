@@ -170,8 +170,8 @@ fn check_case(host: &TestHost, name: &str, case: &Case) -> Result<(), String> {
     require(redmine.project.issues().len() == 1, || "the repeat made an issue".to_owned())
 }
 
-/// Returns the data of the failed test without faults. If the case has two matching logs, returns
-/// the data of each.
+/// Returns the data of the failed test as the stand-in has it without faults. If two logs match the
+/// failed test because of the fault `two-logs`, returns the data of each log.
 fn expected_evidence(
     simulator: &SimulatedTestManager,
     failed: &Value,

@@ -15,8 +15,9 @@ use crate::egress::{HttpError, URL_BYTES_MAX};
 const ENCODED_CHARACTERS: AsciiSet =
     NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Returns the address of a request. A path is appended to the address in a setting.
-/// `base_addresses` are those settings of the connection that contain addresses.
+/// Returns the address of a request, with its query. If `url` is a path, it is appended to the
+/// address in the setting that `base` names. `base_addresses` are the settings of the connection
+/// that contain addresses, by name.
 ///
 /// # Errors
 /// Returns `Invalid` with the reason.

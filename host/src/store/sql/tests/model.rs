@@ -217,7 +217,7 @@ impl World {
     }
 
     /// Changes a row under a lease. If a newer lease exists, the store must refuse this change,
-    /// except a known defect. If the store allows the change, the model is changed too.
+    /// unless it stores a known defect. If the store allows the change, the model is changed too.
     async fn move_row(&mut self, host: usize, index: usize, step: Step) {
         let (now, store) = (self.clock(host), &self.stores[host]);
         let lease = self.model.granted_leases[index].lease.clone();

@@ -62,8 +62,8 @@ async fn two_servers_that_write_their_histories_do_not_deadlock() {
     let ids = [shop, bank.record.connection.id];
     let mut holder = PgConnection::connect(&address()).await.unwrap();
     let hold = format!("BEGIN; SELECT 1 FROM {}.connections FOR NO KEY UPDATE", schema(&folder));
-    // A single round could pass by chance, because in half of the rounds both servers change the
-    // two rows in the same order.
+    // A single round could pass by chance: even if the servers did not sort the rows, both would
+    // change the two rows in the same order in half of the rounds.
     for round in 0..8 {
         holder.execute(sqlx::raw_sql(AssertSqlSafe(hold.clone()))).await.unwrap();
         for id in ids {

@@ -145,7 +145,8 @@ async fn the_rows_of_a_restored_file_can_be_moved_only_after_a_server_has_starte
             Ok(())
         })
     };
-    // After a restoration, the file counts more starts than the database.
+    // After a restoration, the file `jackfield.starts` contains a larger number of starts than the
+    // database.
     StartCounter::with_file_beside(&database_path(&folder)).write(9).unwrap();
     let refused = move_rows().unwrap_err().to_string();
     assert!(refused.contains("start the server with it once"), "{refused}");
