@@ -190,6 +190,9 @@ export const followUp = {
     const open = allowed.find((it) => !it.is_closed);
     put(key, { status_id: (open ?? fail('rejected', 'the workflow does not allow to open this issue again')).id });
   },
-  attach(key, id) { put(key, { uploads: [upload(report.attachments().find((it) => it.id === id))] }); },
+  attach(key, id) {
+    const file = report.attachments().find((it) => it.id === id) ?? fail('rejected', `the report has no attachment ${id}`);
+    put(key, { uploads: [upload(file)] });
+  },
   attached: (key) => read(key, 'attachments').attachments.map(({ filename }) => filename),
 };

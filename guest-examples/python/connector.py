@@ -212,7 +212,9 @@ class FollowUp(exports.FollowUp):
             update(key, {"status_id": allowed[0]})
 
     def attach(self, key, attachment):
-        found = next(it for it in report.attachments() if it.id == attachment)
+        found = next((it for it in report.attachments() if it.id == attachment), None)
+        if found is None:
+            raise error(ErrorCode.REJECTED, f"the report has no attachment {attachment}")
         update(key, {"uploads": [upload(found)]})
 
     def attached(self, key):

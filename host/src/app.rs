@@ -267,10 +267,13 @@ impl App {
     async fn stop_after_drain(&self, shutdown: &Shutdown) {
         shutdown.drain.cancelled().await;
         self.background_cancel.cancel();
-        let drain_ms = self.config.current().drain_ms;
-        let drain = Duration::from_millis(drain_ms).max(http::LAST_REQUESTS_TIME);
+        let drain = Duration::from_millis(self.config.current().drain_ms);
+        let drain = drain.max(http::LAST_REQUESTS_TIME);
         if shutdown.stop_now.run_until_cancelled(sleep(drain)).await.is_some() {
-            tracing::warn!("some runs did not end within `drain_ms` = {drain_ms}; stopping them");
+            let drain_ms = drain.as_millis();
+            tracing::warn!(
+                "some runs did not end within {drain_ms} ms (`drain_ms`); stopping them"
+            );
         }
         self.sandbox.stop();
         sleep(STOP_WAIT).await;

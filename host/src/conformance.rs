@@ -111,8 +111,9 @@ fn plan_faults<'o>(
     let faults_of_original = |original: &'o OriginalCall| {
         original.possible_faults(now).into_iter().map(move |fault| (original, fault))
     };
-    let is_usable =
-        |original: &&OriginalCall| original.is_ok() && original.scenario != Scenario::FindRefused;
+    let is_usable = |original: &&OriginalCall| {
+        original.is_ok() && original.scenario != Scenario::FindWrongSecret
+    };
     let faults = originals.iter().filter(is_usable).flat_map(faults_of_original);
     faults
         .filter(|(original, fault)| {

@@ -16,7 +16,7 @@ pub struct Gate(Arc<(Mutex<GateState>, Condvar)>);
 #[derive(Debug, Default)]
 struct GateState {
     /// How many requests have reached the gate so far, before and after it was opened.
-    held_count: usize,
+    arrived_count: usize,
     is_open: bool,
     /// Whether a request has passed the closed gate because [`HOLD_TIMEOUT`] was over. Then the
     /// result of the test has no meaning.
@@ -30,7 +30,7 @@ impl Gate {
     pub fn hold(&self) {
         let (lock, changed) = &*self.0;
         let mut state = lock.lock().unwrap_or_else(PoisonError::into_inner);
-        state.held_count += 1;
+        state.arrived_count += 1;
         changed.notify_all();
         let (mut state, timeout) = changed
             .wait_timeout_while(state, HOLD_TIMEOUT, |state| !state.is_open)
@@ -40,8 +40,8 @@ impl Gate {
 
     /// Returns how many requests have reached the gate so far, before and after it was opened.
     #[must_use]
-    pub fn held_count(&self) -> usize {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).held_count
+    pub fn arrived_count(&self) -> usize {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).arrived_count
     }
 
     /// Opens the gate for the held requests and for all later requests.
@@ -69,9 +69,9 @@ impl Gate {
         let (lock, changed) = &*self.0;
         let state = lock.lock().unwrap_or_else(PoisonError::into_inner);
         let (state, timeout) = changed
-            .wait_timeout_while(state, ARRIVAL_TIMEOUT, |state| state.held_count < count)
+            .wait_timeout_while(state, ARRIVAL_TIMEOUT, |state| state.arrived_count < count)
             .unwrap_or_else(PoisonError::into_inner);
-        let (held, has_timed_out) = (state.held_count, state.has_timed_out);
+        let (held, has_timed_out) = (state.arrived_count, state.has_timed_out);
         drop(state);
         assert!(!has_timed_out, "a request passed the closed gate after {HOLD_TIMEOUT:?}");
         assert!(!timeout.timed_out(), "timeout: {held} of {count} requests reached the gate");

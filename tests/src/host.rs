@@ -333,9 +333,9 @@ impl TestHost {
     /// # Panics
     /// If the server still runs after 20 seconds, ends in another way, or prints more on stderr.
     #[track_caller]
-    pub fn refuses_to_start(&mut self) -> String {
+    pub fn start_refusal(&mut self) -> String {
         self.process.kill();
-        Process::refuses_to_start(&self.setup, self.folder.path())
+        Process::start_refusal(&self.setup, self.folder.path())
     }
 
     /// Returns the server's process id.

@@ -50,7 +50,7 @@ impl Process {
     /// Starts a server. Checks that it ends with exit code 1 and prints one line to stderr. Returns
     /// this line.
     #[track_caller]
-    pub(crate) fn refuses_to_start(setup: &Setup, folder: &Path) -> String {
+    pub(crate) fn start_refusal(setup: &Setup, folder: &Path) -> String {
         let mut child = spawn(setup, folder);
         let output = Arc::new(Mutex::new(String::new()));
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());

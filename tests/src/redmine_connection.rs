@@ -64,7 +64,7 @@ impl RedmineConnection {
     /// # Panics
     /// If Redmine does not have exactly one new issue, or Jackfield returns another issue.
     #[track_caller]
-    pub fn find_defect_whose_answer_was_lost(&self, host: &TestHost) {
+    pub fn assert_defect_is_found_after_lost_answer(&self, host: &TestHost) {
         let before = self.project.issues().len();
         self.proxy.set_script(|exchange| {
             let answer = exchange.pass();

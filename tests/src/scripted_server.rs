@@ -128,7 +128,7 @@ struct ServerState {
     /// How many requests the upstream server has answered.
     forwarded_count: usize,
     /// On how many TCP connections the server has received a request.
-    connection_count: usize,
+    tcp_connection_count: usize,
     /// How many TCP connections a client reset, or closed within a body of known length.
     truncated_count: usize,
     /// Whether the [`ScriptedServer`] was dropped, so that its listening thread must end.
@@ -174,7 +174,7 @@ impl ScriptedServer {
             script,
             requests: Vec::new(),
             forwarded_count: 0,
-            connection_count: 0,
+            tcp_connection_count: 0,
             truncated_count: 0,
             is_closed: false,
         };
@@ -279,13 +279,13 @@ impl ScriptedServer {
 
     /// Returns the number of TCP connections on which the server has received a request.
     #[must_use]
-    pub fn connections(&self) -> usize {
-        self.server.lock().connection_count
+    pub fn tcp_connections(&self) -> usize {
+        self.server.lock().tcp_connection_count
     }
 
     /// Returns how many TCP connections a client reset, or closed within a body of known length.
     #[must_use]
-    pub fn truncated_requests(&self) -> usize {
+    pub fn truncated_connections(&self) -> usize {
         self.server.lock().truncated_count
     }
 }
@@ -321,7 +321,7 @@ fn serve_connection(server: &SharedServer, stream: TcpStream) -> std::io::Result
         };
         let script = {
             let mut state = server.lock();
-            state.connection_count += usize::from(std::mem::take(&mut is_first));
+            state.tcp_connection_count += usize::from(std::mem::take(&mut is_first));
             state.requests.push(request.clone());
             Arc::clone(&state.script)
         };

@@ -6,6 +6,7 @@
 
 mod refusals;
 
+use std::iter;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,9 +126,13 @@ impl Audit {
 
     /// Stores how often refused attempts were repeated.
     async fn store_repeats(&self) -> Result<(), StoreError> {
-        let repeat_counts = self.refusals.lock().take_unstored();
-        for (id, repeats) in repeat_counts {
-            self.store.count_audit_repeats(id, repeats).await?;
+        let mut repeat_counts = self.refusals.lock().take_unstored().into_iter();
+        while let Some((id, repeats)) = repeat_counts.next() {
+            if let Err(error) = self.store.count_audit_repeats(id, repeats).await {
+                let unstored = iter::once((id, repeats)).chain(repeat_counts);
+                self.refusals.lock().add_unstored(unstored);
+                return Err(error);
+            }
         }
         Ok(())
     }

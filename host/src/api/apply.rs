@@ -45,7 +45,7 @@ pub struct ConnectionFile {
     /// connector states.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub index_delay_s: u32,
-    /// The reaction to a test case that fails again while its defect is open; `new` if absent.
+    /// The reaction to a test case that has a defect and fails again; `new` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_recurrence: Option<EnumString<OnRecurrence>>,
     /// A reference to the client certificate that the tracker requires.

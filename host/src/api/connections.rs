@@ -101,7 +101,7 @@ pub struct Connection {
     /// member has its default.
     #[serde(default)]
     pub report: Settings,
-    /// The reaction to a test case that fails again while its defect is open.
+    /// The reaction to a test case that has a defect and fails again.
     pub on_recurrence: EnumString<OnRecurrence>,
     /// Additional paths of the connection's webhook requests.
     #[serde(default)]
@@ -270,7 +270,7 @@ pub struct CreateConnection {
     /// `fields`, `mask`, `attachments`, `routing`.
     #[serde(default)]
     pub report: Settings,
-    /// The reaction to a test case that fails again while its defect is open; `new` if absent.
+    /// The reaction to a test case that has a defect and fails again; `new` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_recurrence: Option<EnumString<OnRecurrence>>,
     /// Additional paths of the connection's webhook requests.
@@ -334,7 +334,7 @@ pub struct EditConnection {
     /// The settings of the report to change, by name; `null` removes a setting.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub report: BTreeMap<String, Option<Value>>,
-    /// The reaction to a test case that fails again while its defect is open.
+    /// The reaction to a test case that has a defect and fails again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_recurrence: Option<EnumString<OnRecurrence>>,
     /// The additional paths of the connection's webhook requests. They replace all earlier

@@ -86,7 +86,7 @@ pub struct Step {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 pub struct RunTimes {
     /// The time at which the run requested its permit.
-    pub asked_us: u64,
+    pub requested_us: u64,
     /// The time at which the run received its permit and began to make its instance; `null` if it
     /// received no permit. `at_ms` in `log` and `calls`, and `run_ms`, are measured from this time.
     pub started_us: Option<u64>,
@@ -302,8 +302,8 @@ impl From<domain::TimedStep> for Step {
 
 impl From<domain::RunTimes> for RunTimes {
     fn from(times: domain::RunTimes) -> Self {
-        let domain::RunTimes { asked_us, started_us, called_us, ended_us } = times;
-        Self { asked_us, started_us, called_us, ended_us }
+        let domain::RunTimes { requested_us, started_us, called_us, ended_us } = times;
+        Self { requested_us, started_us, called_us, ended_us }
     }
 }
 

@@ -104,12 +104,12 @@ fn parts_with_times(run: &Run) -> Vec<TimelinePart<'_>> {
     let Some(started_us) = times.started_us else {
         return vec![part_between(
             TimelineWork::WaitForPermit(run),
-            times.asked_us,
+            times.requested_us,
             times.ended_us,
         )];
     };
-    if started_us.saturating_sub(times.asked_us) >= PERMIT_WAIT_US_MIN {
-        parts.push(part_between(TimelineWork::WaitForPermit(run), times.asked_us, started_us));
+    if started_us.saturating_sub(times.requested_us) >= PERMIT_WAIT_US_MIN {
+        parts.push(part_between(TimelineWork::WaitForPermit(run), times.requested_us, started_us));
     }
     let called_us = times.called_us.unwrap_or(times.ended_us);
     parts.push(part_between(TimelineWork::Instantiate(run), started_us, called_us));
@@ -204,8 +204,7 @@ mod tests {
             {"step": "claim", "at_us": 300, "us": 700},
             {"step": "store", "at_us": 31_000, "us": 2_000},
         ]);
-        let times =
-            json!({"asked_us": 1_100, "started_us": 1_200, "called_us": 1_900, "ended_us": 30_000});
+        let times = json!({"requested_us": 1_100, "started_us": 1_200, "called_us": 1_900, "ended_us": 30_000});
         // The first request was sent before the run, and the second one in its first millisecond.
         let calls = json!([request_json(-1, 1), request_json(0, 3), request_json(4, 90)]);
         let created = event_with(&steps, &[run_json("create", &times, &calls)]);
@@ -226,10 +225,9 @@ mod tests {
 
     #[test]
     fn a_wait_for_a_permit_is_a_part_even_if_the_run_received_no_permit() {
-        let waited = json!({"asked_us": 1_000, "started_us": 9_000, "called_us": null,
+        let waited = json!({"requested_us": 1_000, "started_us": 9_000, "called_us": null,
             "ended_us": 9_500});
-        let refused =
-            json!({"asked_us": 10_000, "started_us": null, "called_us": null, "ended_us": 90_000});
+        let refused = json!({"requested_us": 10_000, "started_us": null, "called_us": null, "ended_us": 90_000});
         let [waited, refused] = [waited, refused].map(|times| run_json("find", &times, &json!([])));
         let refused = event_with(&json!([]), &[waited, refused]);
         assert_eq!(

@@ -185,7 +185,7 @@ impl Demo {
         if self.click_create_defect(log)?.link == defect.link {
             print("   A second click on the same failed test returned the same defect.");
         }
-        let later_log = self.simulator.fail_again(log).context("the test set cannot run again")?;
+        let later_log = self.simulator.run_again(log).context("the test set cannot run again")?;
         if self.click_create_defect(later_log)?.link == defect.link {
             print(&format!(
                 "6. The same test failed in a later execution: Create Defect returned {label}, which \

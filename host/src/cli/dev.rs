@@ -125,7 +125,8 @@ impl DevLoop {
     /// Builds and installs the connector at the start and at each change, until `stop` is
     /// cancelled.
     fn run(self) -> anyhow::Result<()> {
-        let mut events = EventFollower::start(Arc::clone(&self.admin), self.plugins.name())?;
+        let mut events =
+            EventFollower::skip_existing(Arc::clone(&self.admin), self.plugins.name())?;
         let (stop, output) = (self.stop.clone(), self.output);
         std::thread::spawn(move || events.follow(output, &stop));
         let mut sources = Sources::watch(self.target.path());

@@ -117,10 +117,8 @@ pub(super) struct ListRow<T> {
 /// least [`LIST_ID_CHARS_MIN`].
 pub(super) fn with_short_ids<T>(records: Vec<T>, id: impl Fn(&T) -> Uuid) -> Vec<ListRow<T>> {
     let mut ids: Vec<_> = records.iter().map(|it| id(it).to_string()).collect();
-    let chars =
-        (LIST_ID_CHARS_MIN..=SHORT_ID_CHARS).find(|chars| are_valid_short_ids(&ids, *chars));
-    let chars = chars
-        .or_else(|| (SHORT_ID_CHARS..).take(ID_DIGITS).find(|it| are_valid_short_ids(&ids, *it)));
+    let mut lengths = (LIST_ID_CHARS_MIN..).take(ID_DIGITS);
+    let chars = lengths.find(|chars| are_valid_short_ids(&ids, *chars));
     ids.iter_mut().for_each(|id| id.truncate(chars.unwrap_or(usize::MAX)));
     ids.into_iter().zip(records).map(|(short_id, record)| ListRow { short_id, record }).collect()
 }

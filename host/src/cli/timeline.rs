@@ -222,7 +222,7 @@ mod tests {
                     {"at_ms": 1_000, "method": "GET", "origin": "https://tracker", "path": "/x",
                     "effect": "read", "status": null, "ms": 3, "bytes": 0, "error": "reset"}],
                 "usage": usage,
-                "times": {"asked_us": 1_900, "started_us": 2_000, "called_us": 2_500,
+                "times": {"requested_us": 1_900, "started_us": 2_000, "called_us": 2_500,
                     "ended_us": 1_250_000},
             }],
         }))

@@ -80,7 +80,7 @@ impl Check {
             | Self::Effects => &[Scenario::Create],
             Self::MarkerFound | Self::ForeignResult => &[Scenario::Find],
             Self::UnknownMarker => &[Scenario::FindUnknown],
-            Self::EmptyFind => &[Scenario::Find, Scenario::FindUnknown, Scenario::FindRefused],
+            Self::EmptyFind => &[Scenario::Find, Scenario::FindUnknown, Scenario::FindWrongSecret],
             Self::GoodAnswers => &[Scenario::Check, Scenario::Create],
             Self::Counts => &[Scenario::Count],
             Self::RefusedCredentials

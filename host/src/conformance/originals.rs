@@ -45,11 +45,11 @@ pub(super) async fn replay_recordings(
     let mut originals = Vec::new();
     for scenario in Scenario::ALL.iter().copied() {
         if !scenario.is_exported_by(replayer.connector.interfaces()) {
-            results.note_missing_call(scenario, "the connector does not export its interface");
+            results.note_unusable_call(scenario, "the connector does not export its interface");
             continue;
         }
         let Some(recording) = read_recording(folder, scenario)? else {
-            results.note_missing_call(scenario, &not_recorded_hint(folder, scenario));
+            results.note_unusable_call(scenario, &not_recorded_hint(folder, scenario));
             continue;
         };
         let replayed_call = replayer.replay(active, scenario, &recording, BTreeMap::new()).await?;
@@ -62,7 +62,7 @@ pub(super) async fn replay_recordings(
         match &replayed_call.missing_answer {
             // The folder contains the exchanges of other calls, but not those of this call.
             Some(_) if !folder.join(scenario.as_str()).is_dir() => {
-                results.note_missing_call(scenario, &not_recorded_hint(folder, scenario));
+                results.note_unusable_call(scenario, &not_recorded_hint(folder, scenario));
             }
             Some(why) => {
                 let text = format!(
@@ -84,7 +84,7 @@ pub(super) async fn replay_recordings(
 fn read_recording(folder: &Path, scenario: Scenario) -> Result<Option<Recording>, RecordingError> {
     let own_folder: PathBuf = folder.join(scenario.as_str());
     let has_own_folder = own_folder.is_dir();
-    if !has_own_folder && scenario == Scenario::FindRefused {
+    if !has_own_folder && scenario == Scenario::FindWrongSecret {
         return Ok(None);
     }
     match Recording::read(if has_own_folder { &own_folder } else { folder }) {

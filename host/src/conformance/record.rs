@@ -54,8 +54,8 @@ pub async fn record_calls(
             wait_for_index(caller.connector.manifest().index_delay_s, progress).await;
         }
         let active = match (scenario, &wrong_values) {
-            (Scenario::FindRefused, None) => continue,
-            (Scenario::FindRefused, Some(wrong)) => {
+            (Scenario::FindWrongSecret, None) => continue,
+            (Scenario::FindWrongSecret, Some(wrong)) => {
                 &caller.invoker.new_connection(&caller.connector, wrong.clone())?
             }
             _ => &active,

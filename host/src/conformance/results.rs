@@ -68,7 +68,7 @@ pub(super) struct FindingCollector {
     findings: BTreeMap<Check, Vec<String>>,
     notes: BTreeMap<Check, Vec<String>>,
     /// The recorded calls that a check could not use, by the check and by the reason.
-    missing_calls: BTreeMap<(Check, String), Vec<Scenario>>,
+    unusable_calls: BTreeMap<(Check, String), Vec<Scenario>>,
     /// [`RefusalText::PassedOn`] if the connector passed on the message of a refusal in at least
     /// one form. Otherwise the answer of the connector to the first form. `None` if no such refusal
     /// was replayed.
@@ -83,7 +83,7 @@ impl FindingCollector {
             made_checks: BTreeSet::new(),
             findings: BTreeMap::new(),
             notes: BTreeMap::new(),
-            missing_calls: BTreeMap::new(),
+            unusable_calls: BTreeMap::new(),
             refusal_text: None,
         }
     }
@@ -121,10 +121,10 @@ impl FindingCollector {
     }
 
     /// Records why a recorded call cannot be used, for each check that uses this call.
-    pub(super) fn note_missing_call(&mut self, scenario: Scenario, why: &str) {
+    pub(super) fn note_unusable_call(&mut self, scenario: Scenario, why: &str) {
         let uses_scenario = |check: &Check| check.scenarios().contains(&scenario);
         for check in Check::ALL.iter().copied().filter(uses_scenario) {
-            self.missing_calls.entry((check, why.to_owned())).or_default().push(scenario);
+            self.unusable_calls.entry((check, why.to_owned())).or_default().push(scenario);
         }
     }
 
@@ -134,7 +134,7 @@ impl FindingCollector {
     pub(super) fn add_unreplayable_call(&mut self, scenario: Scenario, why: String) {
         if self.chosen_checks.contains(&Check::SameRequests) {
             self.add_finding(Check::SameRequests, why);
-            return self.note_missing_call(scenario, "its requests are not the recorded requests");
+            return self.note_unusable_call(scenario, "its requests are not the recorded requests");
         }
         let uses_scenario = |check: &Check| check.scenarios().contains(&scenario);
         for check in self.chosen_checks.clone().into_iter().filter(uses_scenario) {
@@ -158,7 +158,7 @@ impl FindingCollector {
             Some(RefusalText::Lost(what)) => self.add_finding(Check::TrackerWords, what),
             None => {}
         }
-        for ((check, why), scenarios) in std::mem::take(&mut self.missing_calls) {
+        for ((check, why), scenarios) in std::mem::take(&mut self.unusable_calls) {
             let scenarios: Vec<_> =
                 scenarios.iter().map(|scenario| format!("`{scenario}`")).collect();
             self.add_note(check, format!("not checked with {}: {why}", scenarios.join(", ")));
@@ -213,8 +213,8 @@ mod tests {
         results.mark_made(Check::Counts);
         results.add_finding(Check::Effects, "not chosen".to_owned());
         (0..25).for_each(|n| results.add_finding(Check::Limits, format!("finding {n}")));
-        results.note_missing_call(Scenario::Create, "it is not recorded");
-        results.note_missing_call(Scenario::Count, "it is not recorded");
+        results.note_unusable_call(Scenario::Create, "it is not recorded");
+        results.note_unusable_call(Scenario::Count, "it is not recorded");
         assert!(results.needs_any_of(&[Check::Limits, Check::Effects]));
         assert!(!results.needs_any_of(&[Check::Effects]));
         let check_results = results.into_results();

@@ -17,7 +17,7 @@ string_enum! {
         /// `find` with a marker that no defect has.
         FindUnknown = "find-unknown",
         /// `find` with a marker that no defect has, and with a wrong value of each secret.
-        FindRefused = "find-wrong-secret",
+        FindWrongSecret = "find-wrong-secret",
         /// `count` for one project.
         Count = "kpis",
     }
@@ -32,7 +32,7 @@ impl Scenario {
         match self {
             Self::Check => Call::Check,
             Self::Create => Call::Create,
-            Self::Find | Self::FindUnknown | Self::FindRefused => Call::Find,
+            Self::Find | Self::FindUnknown | Self::FindWrongSecret => Call::Find,
             Self::Count => Call::Count,
         }
     }
@@ -40,7 +40,7 @@ impl Scenario {
     /// Returns the marker with which the export is called. Returns `None` if this is the marker of
     /// the failed test.
     pub(super) fn marker(self) -> Option<Marker> {
-        let is_unknown = matches!(self, Self::FindUnknown | Self::FindRefused);
+        let is_unknown = matches!(self, Self::FindUnknown | Self::FindWrongSecret);
         is_unknown.then(|| UNKNOWN_MARKER.parse().ok()).flatten()
     }
 
@@ -48,7 +48,7 @@ impl Scenario {
     pub(super) fn is_exported_by(self, interfaces: Interfaces) -> bool {
         match self {
             Self::Check => true,
-            Self::Create | Self::Find | Self::FindUnknown | Self::FindRefused => {
+            Self::Create | Self::Find | Self::FindUnknown | Self::FindWrongSecret => {
                 interfaces.exports_defects
             }
             Self::Count => interfaces.exports_kpis,

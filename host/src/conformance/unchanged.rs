@@ -24,7 +24,7 @@ pub(super) fn check_originals(originals: &[OriginalCall], results: &mut FindingC
             results.add_finding(Check::Limits, format!("`{}` {text}", original.scenario));
         }
         match (&original.replayed_call.answer, original.scenario) {
-            (_, Scenario::FindRefused) => check_find_refused(original, results),
+            (_, Scenario::FindWrongSecret) => check_find_refused(original, results),
             (Ok(_), Scenario::Check) => results.mark_made(Check::GoodAnswers),
             (Ok(_), Scenario::Create) => {
                 results.mark_made(Check::GoodAnswers);
@@ -51,7 +51,7 @@ pub(super) fn check_originals(originals: &[OriginalCall], results: &mut FindingC
                     Scenario::Count => Check::Counts,
                     _ => Check::GoodAnswers,
                 };
-                results.note_missing_call(scenario, "it failed with the recorded answers");
+                results.note_unusable_call(scenario, "it failed with the recorded answers");
                 results.add_finding(check, why);
             }
             _ => {}

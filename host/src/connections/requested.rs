@@ -36,7 +36,7 @@ pub struct NewConnection {
     pub test_manager: Option<TestManagerEdit>,
     /// The settings of the report of a failed test, as an admin writes them.
     pub report: Settings,
-    /// The reaction to a test case that fails again while its defect is open.
+    /// The reaction to a test case that has a defect and fails again.
     pub on_recurrence: OnRecurrence,
     /// What senders of webhooks must send in addition to the token.
     pub webhook_auth: WebhookAuthEdit,
@@ -71,7 +71,7 @@ pub struct ConnectionEdit {
     pub test_manager: Option<Option<TestManagerEdit>>,
     /// Members of the report's settings to set (`Some`) or remove (`None`).
     pub report: BTreeMap<String, Option<serde_json::Value>>,
-    /// The new reaction to a test case that fails again while its defect is open.
+    /// The new reaction to a test case that has a defect and fails again.
     pub on_recurrence: Option<OnRecurrence>,
     /// Changes what senders of webhooks must send. `Some(None)` removes all requirements and the
     /// secrets.

@@ -54,7 +54,7 @@ pub struct TimedSteps([Option<TimedStep>; STORED_STEPS_MAX]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunTimes {
     /// When the run requested its permit.
-    pub asked_us: u64,
+    pub requested_us: u64,
     /// When the run got its permit and its memory, and began to make its instance; `None` if the
     /// run did not start.
     pub started_us: Option<u64>,
@@ -92,7 +92,7 @@ impl RunTimes {
     /// end.
     #[must_use]
     pub fn permit_ms(&self) -> u64 {
-        self.started_us.unwrap_or(self.ended_us).saturating_sub(self.asked_us) / 1_000
+        self.started_us.unwrap_or(self.ended_us).saturating_sub(self.requested_us) / 1_000
     }
 }
 

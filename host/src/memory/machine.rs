@@ -23,7 +23,7 @@ pub(crate) fn describe_default() -> (u64, String) {
 /// Returns the lower of the machine's memory and the limit of the control groups, in bytes, and the
 /// name of the lower value. If both are unknown, returns an assumed value.
 fn allowed_bytes() -> (u64, &'static str) {
-    let group = Groups::of_this_process().limit();
+    let group = ControlGroups::of_this_process().limit();
     let group = group.map(|bytes| (bytes, "the limit of the control group"));
     let total = read_meminfo("MemTotal:").map(|bytes| (bytes, "the machine's memory"));
     let lowest = group.into_iter().chain(total).min_by_key(|(bytes, _)| *bytes);
@@ -34,20 +34,20 @@ fn allowed_bytes() -> (u64, &'static str) {
 /// Returns how much memory is free now, bytes. This is the lower one of the values of the machine
 /// and of the control groups. Returns `None` if neither value is known.
 pub(crate) fn free_bytes() -> Option<u64> {
-    Groups::of_this_process().free().into_iter().chain(read_meminfo("MemAvailable:")).min()
+    ControlGroups::of_this_process().free().into_iter().chain(read_meminfo("MemAvailable:")).min()
 }
 
 /// Returns the lowest memory limit of the process's control groups; `None` if there is no limit.
 pub(crate) fn group_limit_bytes() -> Option<u64> {
-    Groups::of_this_process().limit()
+    ControlGroups::of_this_process().limit()
 }
 
 /// The control groups that limit the memory of the process (version 1 or 2), with their parent
 /// groups.
-struct Groups(Vec<Group>);
+struct ControlGroups(Vec<ControlGroup>);
 
 /// One control group.
-struct Group {
+struct ControlGroup {
     /// The folder with the files of the group.
     folder: PathBuf,
     /// The names of these files, which depend on the version of control groups.
@@ -79,7 +79,7 @@ const CGROUP_V2: GroupFiles = GroupFiles {
     inactive_file_line: "inactive_file",
 };
 
-impl Groups {
+impl ControlGroups {
     fn of_this_process() -> Self {
         let list = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         Self::from_list(&list, Path::new("/sys/fs/cgroup"))
@@ -100,7 +100,7 @@ impl Groups {
             };
             let group = base.join(path.trim_start_matches('/'));
             let folders = group.ancestors().take_while(|folder| folder.starts_with(&base));
-            let group_at = |folder: &Path| Group { folder: folder.to_owned(), files };
+            let group_at = |folder: &Path| ControlGroup { folder: folder.to_owned(), files };
             Some(folders.map(group_at).collect::<Vec<_>>())
         });
         Self(groups.flatten().collect())
@@ -108,16 +108,16 @@ impl Groups {
 
     /// Returns the lowest limit of all groups.
     fn limit(&self) -> Option<u64> {
-        self.0.iter().filter_map(Group::limit).min()
+        self.0.iter().filter_map(ControlGroup::limit).min()
     }
 
     /// Returns the free memory of the group that has the least.
     fn free(&self) -> Option<u64> {
-        self.0.iter().filter_map(Group::free).min()
+        self.0.iter().filter_map(ControlGroup::free).min()
     }
 }
 
-impl Group {
+impl ControlGroup {
     /// Returns the lowest limit of the group; `None` if the group has no limit.
     fn limit(&self) -> Option<u64> {
         let limits = self.files.limits.iter();
@@ -173,7 +173,7 @@ mod tests {
         write(root, "a/b/memory.max", "max\n");
         write(root, "a/memory.max", "3000\n");
         write(root, "memory.max", "4000\n");
-        let group_bytes = |list: &str, root: &Path| Groups::from_list(list, root).limit();
+        let group_bytes = |list: &str, root: &Path| ControlGroups::from_list(list, root).limit();
         assert_eq!(group_bytes("0::/a/b\n", root), Some(3_000));
         assert_eq!(group_bytes("0::/\n", root), Some(4_000));
         assert_eq!(group_bytes("0::/not/visible/here\n", root), Some(4_000));
@@ -190,7 +190,7 @@ mod tests {
     fn file_pages_that_can_be_dropped_count_as_free() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
-        let free = |list: &str| Groups::from_list(list, root).free();
+        let free = |list: &str| ControlGroups::from_list(list, root).free();
         write(root, "pod/memory.max", "536870912\n");
         write(root, "pod/memory.current", "436870912\n");
         write(root, "pod/memory.stat", "anon 90000000\nfile 330000000\ninactive_file 300000000\n");

@@ -12,9 +12,9 @@ use super::TestData;
 /// The text in place of a masked value.
 const MASK_TEXT: &str = "***";
 /// Maximum number of patterns in the mask settings, and maximum number of names.
-const PATTERNS_MAX: usize = 50;
+const LIST_ITEMS_MAX: usize = 50;
 /// Maximum length of a pattern in characters, and of a normalized name in bytes.
-const PATTERN_CHARS_MAX: usize = 500;
+const ITEM_LENGTH_MAX: usize = 500;
 /// Maximum memory of a compiled pattern, and of its cache of transitions, bytes each.
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
 /// The value of an argument, JSON member or custom field is masked if its name contains one of
@@ -118,13 +118,13 @@ impl Mask {
     /// # Errors
     /// The settings have too many patterns or names, or one of them cannot be used.
     pub fn new(settings: &MaskSettings) -> Result<Self, InvalidMask> {
-        if settings.patterns.len() > PATTERNS_MAX || settings.names.len() > PATTERNS_MAX {
+        if settings.patterns.len() > LIST_ITEMS_MAX || settings.names.len() > LIST_ITEMS_MAX {
             return invalid_mask(format!(
-                "give at most {PATTERNS_MAX} patterns and {PATTERNS_MAX} names"
+                "give at most {LIST_ITEMS_MAX} patterns and {LIST_ITEMS_MAX} names"
             ));
         }
         let names: Vec<_> = settings.names.iter().map(|name| normalize(name)).collect();
-        if names.iter().any(|name| name.is_empty() || name.len() > PATTERN_CHARS_MAX) {
+        if names.iter().any(|name| name.is_empty() || name.len() > ITEM_LENGTH_MAX) {
             return invalid_mask("a name has no letter or digit, or is too long");
         }
         let patterns = settings.patterns.iter().map(|pattern| compile_pattern(pattern));
@@ -252,8 +252,8 @@ fn mask_match(captures: &Captures<'_>) -> String {
 /// Compiles a pattern. Refuses a pattern that is empty, too long, not valid or too large, or that
 /// matches an empty text.
 fn compile_pattern(pattern: &str) -> Result<Regex, InvalidMask> {
-    if pattern.is_empty() || pattern.chars().count() > PATTERN_CHARS_MAX {
-        return invalid_mask(format!("a pattern must have 1 to {PATTERN_CHARS_MAX} characters"));
+    if pattern.is_empty() || pattern.chars().count() > ITEM_LENGTH_MAX {
+        return invalid_mask(format!("a pattern must have 1 to {ITEM_LENGTH_MAX} characters"));
     }
     let mut builder = RegexBuilder::new(pattern);
     let regex = builder.size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX).build();

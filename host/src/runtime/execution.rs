@@ -24,7 +24,7 @@ use super::bindings::model;
 use super::engine::STACK_BYTES;
 use super::exception::replace_panic_by_exception;
 use super::failure_cause::FailureCause;
-use super::guest::{Guest, GuestInput};
+use super::guest::{Guest, ImportData};
 use super::instance::CallResult;
 use super::limiter::{ExceededLimit, Limiter};
 use super::run_log::RunLog;
@@ -138,7 +138,7 @@ impl Execution {
     }
 
     /// Creates the data of the run's wasmtime store.
-    pub(super) fn new_guest(&self, input: GuestInput) -> Guest {
+    pub(super) fn new_guest(&self, input: ImportData) -> Guest {
         let limiter = Limiter::new(self.limits, self.memory.empty_charge());
         let (requests, log) = (Arc::clone(&self.requests), Arc::clone(&self.log));
         let handles_peak = Arc::clone(&self.handles_peak);
@@ -226,7 +226,7 @@ impl FinishedRun {
     pub(super) fn times(&self, times_from: Instant, requested_at: Instant) -> RunTimes {
         let since_event_us = |at: Instant| microseconds(at.saturating_duration_since(times_from));
         RunTimes {
-            asked_us: since_event_us(requested_at),
+            requested_us: since_event_us(requested_at),
             started_us: Some(since_event_us(self.started_at)),
             called_us: self.called_at.map(since_event_us),
             ended_us: since_event_us(self.ended_at),

@@ -54,7 +54,7 @@ fn request_text_bytes(request: &HostOutgoingRequest) -> u64 {
 
 /// The data of the run that the functions imported by the guest use.
 #[derive(Default)]
-pub(super) struct GuestInput {
+pub(super) struct ImportData {
     /// The addresses in the connection's settings, by the name of the setting.
     pub(super) base_addresses: BTreeMap<String, String>,
     /// The report of the failed test. Only the calls `create`, `comment` and `attach` have a
@@ -82,7 +82,7 @@ pub(super) struct Guest {
     /// The charge for the data that the current call of a host function returns. The charge ends
     /// when the data is in the guest's memory.
     pub(super) returned_charge: Option<Charge>,
-    pub(super) input: GuestInput,
+    pub(super) input: ImportData,
 }
 
 impl Guest {
@@ -92,7 +92,7 @@ impl Guest {
         limiter: Limiter,
         unsent_requests_charge: Charge,
         handles_peak: Arc<AtomicU64>,
-        input: GuestInput,
+        input: ImportData,
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(limiter.handles_max()).unwrap_or(usize::MAX));

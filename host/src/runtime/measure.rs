@@ -18,7 +18,7 @@ use crate::memory::{Account, HostMemory, MemoryOwner};
 use super::component::LoadedComponent;
 use super::engine::Engine;
 use super::execution::Execution;
-use super::guest::GuestInput;
+use super::guest::ImportData;
 use super::instance::new_store;
 
 /// The time of each part of a call.
@@ -92,7 +92,7 @@ impl MeasuredGuest {
         let account = Account::open(&self.memory, owner, limits.memory_bytes)?;
         let (egress, active) = (Arc::clone(&self.egress), Arc::clone(&self.active));
         let clock = Arc::new(SystemClock);
-        let (permission, input) = (Permission::Nothing, GuestInput::default());
+        let (permission, input) = (Permission::Nothing, ImportData::default());
         let execution = Execution::start(egress, active, permission, None, limits, clock, account);
         let mut store =
             new_store(&self.engine, execution.new_guest(input), &limits, execution.meter());

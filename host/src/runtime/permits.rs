@@ -58,7 +58,7 @@ pub(super) struct Capacity {
     /// Maximum number of waiting requests of one lane. Further requests of this lane are refused.
     pub(super) waiting_max: usize,
     /// Whether some permits stay free for groups that have no permit yet.
-    pub(super) has_reserve: bool,
+    pub(super) keeps_reserve: bool,
 }
 
 /// The slots and runs of all permits that are in use, and the number of requests that wait.
@@ -285,7 +285,7 @@ impl PermitsState {
         if request.slots > free_slots || free_runs == 0 {
             return false;
         }
-        if !capacity.has_reserve {
+        if !capacity.keeps_reserve {
             return true;
         }
         let [connector, connection, call] = self.usage_of(&request.lane);

@@ -21,8 +21,12 @@ const WAITING_GUESTS_MAX: usize = 2_000;
 pub(super) fn new_poll_permits() -> Arc<Permits> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let cores = u32::try_from(cores).unwrap_or(u32::MAX);
-    let capacity =
-        Capacity { slots: cores, runs: cores, waiting_max: WAITING_GUESTS_MAX, has_reserve: false };
+    let capacity = Capacity {
+        slots: cores,
+        runs: cores,
+        waiting_max: WAITING_GUESTS_MAX,
+        keeps_reserve: false,
+    };
     Permits::new(capacity)
 }
 

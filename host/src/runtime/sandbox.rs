@@ -67,7 +67,7 @@ impl Sandbox {
             slots: engine.address_space().slots,
             runs: runs_max,
             waiting_max: WAITING_RUNS_MAX,
-            has_reserve: true,
+            keeps_reserve: true,
         });
         let server_stop = CancellationToken::new();
         let memory = HostMemory::new(memory_bytes);

@@ -39,9 +39,9 @@ pub struct TestReport {
     sent_attachments: Mutex<BTreeSet<u32>>,
     /// Gaps that are not in the rendered report: single files or subjects that the guest requested
     /// and that could not be fetched.
-    gaps_after_rendering: Mutex<Vec<Gap>>,
+    gaps_of_requests: Mutex<Vec<Gap>>,
     /// How many gaps [`Self::take_gaps`] has already returned: first those of the rendered report,
-    /// then those in `gaps_after_rendering`.
+    /// then those in `gaps_of_requests`.
     taken_gap_counts: [AtomicUsize; 2],
     /// The names of the attachments whose content had more bytes than allowed.
     too_large_files: Mutex<BTreeSet<String>>,
@@ -64,8 +64,7 @@ impl TestReport {
         read_until: Instant,
     ) -> Self {
         let (notes, rendered, taken_call_count, sent_attachments) = Default::default();
-        let (gaps_after_rendering, taken_gap_counts, too_large_files, first_gap) =
-            Default::default();
+        let (gaps_of_requests, taken_gap_counts, too_large_files, first_gap) = Default::default();
         Self {
             test,
             settings,
@@ -75,7 +74,7 @@ impl TestReport {
             rendered,
             taken_call_count,
             sent_attachments,
-            gaps_after_rendering,
+            gaps_of_requests,
             taken_gap_counts,
             too_large_files,
             first_gap,
@@ -244,7 +243,7 @@ impl TestReport {
     /// Stores a gap that is not in the rendered report, unless the same gap or `GAPS_MAX` gaps are
     /// stored already.
     fn record_gap(&self, gap: &Gap) {
-        let mut later = self.gaps_after_rendering.lock();
+        let mut later = self.gaps_of_requests.lock();
         if later.len() < GAPS_MAX && !later.contains(gap) {
             later.push(gap.clone());
         }
@@ -255,7 +254,7 @@ impl TestReport {
     /// because the host writes them.
     pub(super) fn take_gaps(&self, at_ms: u64, redact: impl Fn(String) -> String) -> Vec<LogLine> {
         let report_gaps = self.rendered.get().map(|report| report.data().gaps.as_slice());
-        let later = self.gaps_after_rendering.lock();
+        let later = self.gaps_of_requests.lock();
         let [report_count, later_count] = &self.taken_gap_counts;
         let new_of = |gaps: &[Gap], taken_count: &AtomicUsize| {
             let taken_before = taken_count.swap(gaps.len(), Ordering::Relaxed);

@@ -83,7 +83,7 @@ impl Traces {
         let at = |us| event.0.time_at(us);
         let started_us = times.started_us.unwrap_or(times.ended_us);
         let (start, end) = (at(started_us), at(times.ended_us));
-        self.exporter.send(trace.child(SpanKind::Internal, "queue", at(times.asked_us), start));
+        self.exporter.send(trace.child(SpanKind::Internal, "queue", at(times.requested_us), start));
         let name = format!("guest {}", report.call);
         let mut run = trace.child(SpanKind::Internal, name, start, end);
         let id = run.span_context.span_id();

@@ -66,7 +66,7 @@ async fn read_logs(
 /// failed, or else the newest one.
 fn choose_log(logs: &[Value], test: &FailedTest) -> Option<FetchedPart> {
     let matches: Vec<_> = logs.iter().filter(|log| has_same_variation(log, test)).collect();
-    let newest = matches.iter().max_by_key(|log| (has_failed(log), ended_at(log)))?;
+    let newest = matches.iter().max_by_key(|log| (has_failed(log), time_of_log(log)))?;
     let chosen = if has_failed(newest) { "newest one that failed" } else { "newest one" };
     let note = (matches.len() > 1)
         .then(|| format!("{} logs match; this is about the {chosen}", matches.len()));
@@ -116,7 +116,7 @@ fn has_failed(log: &Value) -> bool {
 }
 
 /// Returns the end of the test, or else its start, or else the time of the log's last change.
-fn ended_at(log: &Value) -> Option<Timestamp> {
+fn time_of_log(log: &Value) -> Option<Timestamp> {
     ["executionEnd", "executionStart", "updated"]
         .iter()
         .find_map(|name| text_member(log, &[name])?.parse().ok())

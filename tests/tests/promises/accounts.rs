@@ -372,7 +372,7 @@ fn only_a_trusted_proxy_can_name_the_account() {
     refused.assert_problem(401, "unauthorized");
 
     host.set_env("JACKFIELD_SECRET_PROXY", "guessable-15-ch");
-    let line = host.refuses_to_start();
+    let line = host.start_refusal();
     assert!(line.contains("proxy_secret") && line.contains("16 characters"), "{line}");
 }
 

@@ -188,7 +188,7 @@ fn assert_works(project: &Project, file: &str) {
     let issue = redmine.project.only_issue();
     assert_eq!(defect["id"], issue.id, "{defect}");
     assert_eq!(defect["name"], issue.subject, "{defect}");
-    redmine.find_defect_whose_answer_was_lost(&host);
+    redmine.assert_defect_is_found_after_lost_answer(&host);
     redmine.project.add(5);
     redmine.project.close(redmine.project.add(1));
     let counts = trigger("kpis");

@@ -212,6 +212,6 @@ fn a_crash_in_the_middle_of_a_write_makes_no_second_issue() {
     );
     assert_eq!(row_state.as_deref(), Some("sent"));
     assert_eq!(fixture.proxy.posts(), before, "the write arrived completely");
-    assert_eq!(fixture.proxy.truncated_requests(), 1, "the write was not begun");
+    assert_eq!(fixture.proxy.truncated_connections(), 1, "the write was not begun");
     assert_one_issue(&fixture, &test, RepeatResult::Waits);
 }

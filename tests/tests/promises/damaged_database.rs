@@ -51,7 +51,7 @@ fn read_files(host: &TestHost) -> BTreeMap<String, Vec<u8>> {
 #[track_caller]
 fn assert_refuses_to_start(host: &mut TestHost, words: &[&str]) {
     let before = read_files(host);
-    let line = host.refuses_to_start();
+    let line = host.start_refusal();
     for word in words {
         assert!(line.contains(word), "{word:?} is missing in: {line}");
     }

@@ -60,7 +60,7 @@ fn a_name_that_changes_its_address_reaches_only_allowed_addresses() {
     }
     assert_eq!(granted.requests().len(), 2 * FORBIDDEN_ADDRESSES.len());
     for server in forbidden {
-        assert_eq!(server.connections(), 0, "{}", server.address());
+        assert_eq!(server.tcp_connections(), 0, "{}", server.address());
     }
 }
 

@@ -118,7 +118,7 @@ fn a_granted_origin_at_a_forbidden_address_is_refused() {
             assert!(why.contains("which is not allowed"), "{via} {origin}: {why}");
         }
     }
-    assert_eq!(server_on_all_addresses.connections(), 0);
+    assert_eq!(server_on_all_addresses.tcp_connections(), 0);
 }
 
 /// A person granted these origins, and allowed private addresses. The host still refuses requests
@@ -364,5 +364,5 @@ fn idle_tcp_connections_are_reused_only_by_the_same_connection() {
     for connection in [&one, &other, &one, &other] {
         origins.host.create(connection, &failed_test()).assert_status(200);
     }
-    assert_eq!(origins.granted.connections(), 2);
+    assert_eq!(origins.granted.tcp_connections(), 2);
 }

@@ -106,7 +106,7 @@ fn an_event_shows_when_each_of_its_steps_began_and_ended() {
     assert_eq!(names, ["claim", "store"], "{event}");
     let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("no number: {event}"));
     let run = &event["runs"][0];
-    let times = ["asked_us", "started_us", "called_us", "ended_us"];
+    let times = ["requested_us", "started_us", "called_us", "ended_us"];
     let times = times.map(|name| number(&run["times"][name]));
     let [claim, store] = [0, 1].map(|i| (number(&steps[i]["at_us"]), number(&steps[i]["us"])));
     let moments =

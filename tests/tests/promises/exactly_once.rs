@@ -162,13 +162,13 @@ fn no_write_is_sent_over_a_connection_that_was_idle_for_a_second() {
         host.create(&connection, &failed_test()).assert_status(200);
     }
     tracker.set_script(|_| Reply::created(8));
-    let before = tracker.connections();
+    let before = tracker.tcp_connections();
     host.create(&connection, &failed_test()).assert_status(200);
     // The TCP connection must be idle for more than a second.
     std::thread::sleep(Duration::from_millis(1_200));
     host.create(&connection, &failed_test()).assert_status(200);
     assert_eq!(
-        tracker.connections() - before,
+        tracker.tcp_connections() - before,
         2,
         "the write after a second did not open a new TCP connection"
     );

@@ -71,7 +71,7 @@ impl ServerWithSecret {
     /// Checks that the server refuses to start, because its key does not open the secrets.
     #[track_caller]
     fn assert_refuses_key(&mut self) {
-        let line = self.host.refuses_to_start();
+        let line = self.host.start_refusal();
         assert!(line.contains("jackfield.db") && line.contains("key"), "{line}");
     }
 }

@@ -32,7 +32,7 @@ fn connectors_in_three_languages_and_a_script_create_find_and_count_defects() {
             "moderate-priorities": ["High"]});
         let redmine = host.add_redmine_connection(connector, connector, settings);
         assert_one_issue_per_failed_test(&host, &redmine);
-        redmine.find_defect_whose_answer_was_lost(&host);
+        redmine.assert_defect_is_found_after_lost_answer(&host);
         assert_counts_equal_redmine(&host, &redmine);
         assert_issue_contains_the_report(&host, &simulator, &redmine, connector);
         assert_detail_names_the_exception(&host, connector);

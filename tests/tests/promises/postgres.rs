@@ -80,12 +80,12 @@ fn a_server_with_another_secret_key_does_not_start() {
     let key = fs::read(&key_file).expect("the key");
     let moved_file = host.data("moved-key");
     fs::rename(&key_file, &moved_file).expect("the key is moved");
-    let error = host.refuses_to_start();
+    let error = host.start_refusal();
     assert!(error.contains("secret-key is missing") && !key_file.exists(), "{error}");
     let other_key = if key.starts_with(b"0") { "1" } else { "0" }.repeat(64);
     fs::copy(&moved_file, &key_file).expect("a file with the same mode");
     fs::write(&key_file, other_key).expect("another key");
-    let error = host.refuses_to_start();
+    let error = host.start_refusal();
     assert!(error.contains("were sealed with another key"), "{error}");
     assert!(!error.contains(postgres.password()), "{error}");
     fs::rename(&moved_file, &key_file).expect("the key is restored");
@@ -130,7 +130,7 @@ fn after_a_migration_from_sqlite_a_repeat_gets_the_same_defect() {
     assert_eq!((row_count("defects"), row_count("connections")), (json!(1), json!(1)));
     let (succeeded_again, second_report) = migrate();
     assert!(!succeeded_again && second_report.contains("was moved to"), "{second_report}");
-    let error = fixture.host.refuses_to_start();
+    let error = fixture.host.start_refusal();
     assert!(error.contains("was moved to"), "the server used the SQLite file: {error}");
 
     let config_file = fixture.host.folder().join("jackfield.toml");

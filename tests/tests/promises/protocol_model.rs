@@ -408,7 +408,7 @@ fn next_click_returns_defect(protocol: &Protocol, state: &State) -> bool {
 }
 
 #[test]
-fn in_every_order_of_events_there_is_at_most_one_record() {
+fn in_every_order_of_actions_there_is_at_most_one_record() {
     let protocol = Protocol { removed_rule: None, clicks: 2, faults: 2 };
     let checked = protocol.checker().threads(2).spawn_bfs().join();
     println!("{} states were checked", checked.unique_state_count());

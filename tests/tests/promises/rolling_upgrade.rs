@@ -146,6 +146,6 @@ fn servers_are_replaced_one_after_another_without_a_lost_click() {
     let (test, answer) = &clicked[0];
     assert_eq!(first.create(&redmine.connection, test).expect(200)["id"], answer["id"]);
     postgres.query("UPDATE schema_version SET usable_by = version");
-    let refused = second.refuses_to_start();
+    let refused = second.start_refusal();
     assert!(refused.contains("was written by a newer Jackfield"), "{refused}");
 }

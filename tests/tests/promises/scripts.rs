@@ -245,7 +245,7 @@ fn a_run_of_a_script_is_limited_and_its_errors_name_lines_of_the_script() {
         assert_eq!(count(project).expect(200)["openDefects"], open, "{project}");
     }
     let logged = host.run_cli(&["events", "show", "--last", "--connection", "log"]).1;
-    assert!(logged.contains("seen {\"a\":1}") || logged.contains("seen {"), "{logged}");
+    assert!(logged.contains("seen {"), "{logged}");
     let random = host.add_connection("random", "s", json!({}), json!({}));
     let first = host.kpis(&random, "random").expect(200)["openDefects"].clone();
     let other_run = host.add_connection("again", "s", json!({}), json!({}));

@@ -170,7 +170,7 @@ fn a_guest_can_read_no_secret_and_no_data_of_the_machine() {
     assert!(findings.contains("header=None hidden=jackfield-secret-"), "{findings}");
     let nothing = "environment=[] arguments=[] files=[] written=[] sockets=[]";
     assert!(findings.ends_with(nothing), "{findings}");
-    assert_eq!(server.connections(), 0, "a socket reached the granted origin");
+    assert_eq!(server.tcp_connections(), 0, "a socket reached the granted origin");
 }
 
 /// With OAuth 2.0, the host fetches a token, caches it and redacts it. After the tracker has

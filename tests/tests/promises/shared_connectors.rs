@@ -70,7 +70,7 @@ fn serving_build(host: &TestHost, connection: &Connection) -> String {
 }
 
 /// Returns how many of its own changes of connectors a server has shared with the other servers.
-fn count_shared_decisions(host: &TestHost) -> usize {
+fn count_shared_changes(host: &TestHost) -> usize {
     host.output().matches("a connector is shared with the other servers").count()
 }
 
@@ -95,7 +95,7 @@ fn an_upload_or_a_rollback_at_one_server_takes_effect_at_all_servers() {
     upload(&a, &guest_with_build(1)).assert_status(201);
     await_version(&b, &guest_with_build(1), SHARE_AND_COMPILE_MAX_S);
     assert_eq!(
-        (count_shared_decisions(&a), count_shared_decisions(&b)),
+        (count_shared_changes(&a), count_shared_changes(&b)),
         (1, 0),
         "a server shared again what it got from the store"
     );
@@ -116,7 +116,7 @@ fn an_upload_or_a_rollback_at_one_server_takes_effect_at_all_servers() {
     await_version(&a, &guest_with_build(2), SHARE_MAX_S);
     assert_eq!(fs::read(a.plugin("c")).expect("the file"), guest_with_build(2).bytes);
     wait_for("two decisions of each", SHARE_MAX_S, || {
-        ((count_shared_decisions(&a), count_shared_decisions(&b)) == (2, 2)).then_some(())
+        ((count_shared_changes(&a), count_shared_changes(&b)) == (2, 2)).then_some(())
     });
     // Each server reports a moment later to the other servers which versions it has loaded.
     wait_for("no difference between the servers", SHARE_MAX_S, || {
@@ -317,7 +317,7 @@ fn a_server_that_starts_later_has_all_connectors_and_their_versions() {
     a.install("gone", &guest_with_build(4));
     a.await_connector("gone", "ready", None);
     wait_for("the connector to be shared", SHARE_MAX_S, || {
-        (count_shared_decisions(&a) == 4).then_some(())
+        (count_shared_changes(&a) == 4).then_some(())
     });
     a.admin().send("DELETE", "/connectors/gone", &[], b"").assert_status(204);
 
@@ -468,7 +468,7 @@ fn with_folders_as_the_source_different_versions_at_two_servers_are_reported() {
 fn with_sqlite_the_store_cannot_be_the_source() {
     let mut host = Setup::new().start();
     host.set_env("JACKFIELD_PLUGINS_SOURCE", "store");
-    let error = host.refuses_to_start();
+    let error = host.start_refusal();
     assert!(error.contains("needs a database that servers share"), "{error}");
     assert!(error.contains("`store`"), "{error}");
     host.set_env("JACKFIELD_PLUGINS_SOURCE", "folder");

@@ -334,6 +334,6 @@ fn a_server_refuses_to_start_if_it_cannot_read_the_secret_of_a_header() {
     let config = "[traces]\nendpoint = \"http://127.0.0.1:9/v1/traces\"\n\
                   headers = [\"authorization=env:JACKFIELD_SECRET_MISSING\"]";
     std::fs::write(host.folder().join("jackfield.toml"), config).expect("a file");
-    let line = host.refuses_to_start();
+    let line = host.start_refusal();
     assert!(line.contains("traces.headers") && line.contains("JACKFIELD_SECRET_MISSING"), "{line}");
 }

@@ -91,6 +91,16 @@ impl RefusalCounts {
         let counts: Vec<_> = counts.collect();
         std::mem::take(&mut self.earlier_counts).into_iter().chain(counts).collect()
     }
+
+    /// Takes back counts that [`Self::take_unstored`] has returned and that could not be stored.
+    pub(super) fn add_unstored(&mut self, unstored: impl Iterator<Item = (AuditId, u64)>) {
+        for (id, repeats) in unstored {
+            match self.counts.values_mut().find(|count| count.id == id) {
+                Some(count) => count.unstored_repeats += repeats,
+                None => self.earlier_counts.push((id, repeats)),
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -142,5 +152,7 @@ mod tests {
         assert_eq!(stored.len(), ENTRIES_MAX + 1);
         assert_eq!(stored.last().unwrap().client, IpAddr::from(Ipv4Addr::UNSPECIFIED));
         assert_eq!(refusals.take_unstored(), [(id(100), 899)]);
+        refusals.add_unstored([(id(100), 899), (id(5_000), 1)].into_iter());
+        assert_eq!(refusals.take_unstored(), [(id(5_000), 1), (id(100), 899)]);
     }
 }

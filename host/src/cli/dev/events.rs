@@ -33,7 +33,10 @@ pub(super) struct EventFollower {
 impl EventFollower {
     /// Creates a follower. It prints an event that the server already has only if the outcome of
     /// the event changes.
-    pub(super) fn start(admin: Arc<Client>, connector: &ConnectorName) -> anyhow::Result<Self> {
+    pub(super) fn skip_existing(
+        admin: Arc<Client>,
+        connector: &ConnectorName,
+    ) -> anyhow::Result<Self> {
         let mut follower =
             Self { admin, connector: connector.clone(), handled_events: HashSet::new() };
         follower.handled_events = follower.newest_events()?.iter().map(event_key).collect();

@@ -150,7 +150,7 @@ mod tests {
             "error": null});
         let run = json!({"call": "create", "outcome": "ok", "detail": "", "connector_version": "1",
             "connector_sha256": "", "log": [], "calls": [call], "usage": usage,
-            "times": {"asked_us": 1_000, "started_us": 3_000, "called_us": 4_000,
+            "times": {"requested_us": 1_000, "started_us": 3_000, "called_us": 4_000,
                 "ended_us": 30_000}});
         let steps = json!([{"step": "claim", "at_us": 400, "us": 550},
             {"step": "store", "at_us": 36_000, "us": 4_000}]);

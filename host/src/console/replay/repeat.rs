@@ -93,8 +93,8 @@ fn describe_create(defect: Option<&DefectRecord>) -> String {
         (_, _, Some(DecidedDoubt::Retry | DecidedDoubt::GiveUp)) | (DefectState::Failed, ..)
             if record.writes > 0 =>
         {
-            "The tracker is searched for the defect. If the search does not find it, a new defect is \
-             created."
+            "The tracker is searched for the defect. If the search does not find it, although its \
+             index delay has passed, a new defect is created."
                 .to_owned()
         }
         _ => "The failed test has no defect yet: the tracker gets a new one.".to_owned(),

@@ -101,13 +101,9 @@ fn connection_operations() -> Vec<Op> {
 
 fn connection_actions() -> Vec<Op> {
     vec![
-        Op::post(
-            "/connections/{id}/pause",
-            "pauseConnection",
-            "Pause a connection, so that its webhooks are answered with 503",
-        )
-        .with_answer::<Connection>(200)
-        .with_problems(&[409]),
+        Op::post("/connections/{id}/pause", "pauseConnection", "Pause a connection")
+            .with_answer::<Connection>(200)
+            .with_problems(&[409]),
         Op::post(
             "/connections/{id}/resume",
             "resumeConnection",

@@ -176,7 +176,7 @@ async fn a_connection_without_a_next_request_is_closed_after_the_keep_alive_time
 }
 
 #[tokio::test]
-async fn a_full_server_closes_the_connection_that_was_idle_longest() {
+async fn a_full_server_closes_the_longest_idle_connection_of_the_address_with_most() {
     let server = start_server(limits(3)).await;
     let mut oldest = server.connect("").await;
     let mut incomplete = server.connect(&request("/", "content-length: 9\r\n", "half")).await;

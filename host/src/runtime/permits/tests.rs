@@ -6,10 +6,10 @@ use super::*;
 
 /// A capacity like the capacity of a host: 256 runs in a pool of 1,000 slots.
 const HOST_CAPACITY: Capacity =
-    Capacity { slots: 1_000, runs: 256, waiting_max: 256, has_reserve: true };
+    Capacity { slots: 1_000, runs: 256, waiting_max: 256, keeps_reserve: true };
 /// A capacity like the capacity of a CPU with two cores.
 const CPU_CAPACITY: Capacity =
-    Capacity { slots: 2, runs: 2, waiting_max: 1_000, has_reserve: false };
+    Capacity { slots: 2, runs: 2, waiting_max: 1_000, keeps_reserve: false };
 
 fn lane(connector: &str, connection: u128, call: Call) -> Lane {
     let connector = connector.parse().unwrap();
@@ -147,7 +147,8 @@ fn take_granted_permit(waiting: &mut Vec<oneshot::Receiver<Permit>>) -> Permit {
 
 #[test]
 fn permits_alternate_between_connectors_connections_and_kinds_of_call() {
-    let permits = Permits::new(Capacity { slots: 1, runs: 1, waiting_max: 10, has_reserve: false });
+    let permits =
+        Permits::new(Capacity { slots: 1, runs: 1, waiting_max: 10, keeps_reserve: false });
     let lanes = [
         lane("a", 1, Call::Create),
         lane("a", 1, Call::Count),
@@ -172,7 +173,7 @@ fn permits_alternate_between_connectors_connections_and_kinds_of_call() {
 
 #[test]
 fn a_caller_that_gives_up_does_not_keep_a_permit_and_too_many_requests_are_refused() {
-    let permits = Permits::new(Capacity { slots: 1, runs: 1, waiting_max: 2, has_reserve: true });
+    let permits = Permits::new(Capacity { slots: 1, runs: 1, waiting_max: 2, keeps_reserve: true });
     let ask = |connection| permits.request_permit(request(lane("a", connection, Call::Create), 1));
     let running = granted_permit(ask(1)).unwrap();
     let (gives_up, stays) = (waiting_receiver(ask(1)), waiting_receiver(ask(1)));

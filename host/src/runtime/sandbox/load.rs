@@ -11,7 +11,7 @@ use crate::egress::{ActiveConnection, Permission};
 use crate::manifest::RawManifest;
 use crate::runtime::bindings::model;
 use crate::runtime::component::LoadedComponent;
-use crate::runtime::guest::GuestInput;
+use crate::runtime::guest::ImportData;
 use crate::runtime::instance::{CallResult, GuestInstance};
 use crate::runtime::permits::PermitRequest;
 use crate::runtime::script::{PrepareError, Script, ScriptRunner};
@@ -42,7 +42,7 @@ impl Sandbox {
     ) -> Result<RawManifest, Refusal> {
         let limits =
             Limits { run_ms: limits.run_ms.min(milliseconds(DESCRIBE_TIME_MAX)), ..*limits };
-        let input = GuestInput { script: loaded.script_of_run(name), ..GuestInput::default() };
+        let input = ImportData { script: loaded.script_of_run(name), ..ImportData::default() };
         let export = loaded.plugin.clone();
         let call = |guest: GuestInstance| guest.describe(export);
         self.run_without_connection(loaded, limits, input, call).await?.map_err(|_| {
@@ -68,7 +68,7 @@ impl Sandbox {
         let (export, file) = (runner.preparation.clone(), format!("{name}.js"));
         let call = |guest: GuestInstance| guest.prepare(export, file, text);
         let prepared = self
-            .run_without_connection(&runner.loaded, limits, GuestInput::default(), call)
+            .run_without_connection(&runner.loaded, limits, ImportData::default(), call)
             .await?;
         match prepared {
             Ok(prepared) => prepared.map(Script::from),
@@ -82,7 +82,7 @@ impl Sandbox {
         &self,
         loaded: &LoadedComponent,
         limits: Limits,
-        guest_input: GuestInput,
+        import_data: ImportData,
         call_guest: impl FnOnce(GuestInstance) -> F,
     ) -> Result<Result<A, model::Error>, Refusal> {
         let active = Arc::new(ActiveConnection::without_grants());
@@ -103,7 +103,7 @@ impl Sandbox {
             stop,
             lane,
             memory,
-            guest_input,
+            import_data,
         };
         let (result, finished) = self.execute(input, call_guest).await;
         result.map_err(|refusal| finished.add_failure_cause(refusal))

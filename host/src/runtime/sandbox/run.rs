@@ -20,7 +20,7 @@ use crate::runtime::bindings::{self, Redact, model};
 use crate::runtime::call_input::CallInput;
 use crate::runtime::component::{Connector, LoadedComponent};
 use crate::runtime::execution::{Execution, FinishedRun, StopSignals};
-use crate::runtime::guest::GuestInput;
+use crate::runtime::guest::ImportData;
 use crate::runtime::instance::{CallResult, GuestInstance, new_store};
 use crate::runtime::permits::{Lane, Permit, PermitRequest};
 use crate::runtime::poll_permits::PermittedPolls;
@@ -109,7 +109,7 @@ pub(super) struct ExecutionInput<'a> {
     pub(super) stop: StopSignals<'a>,
     pub(super) lane: Lane,
     pub(super) memory: Arc<Account>,
-    pub(super) guest_input: GuestInput,
+    pub(super) import_data: ImportData,
 }
 
 impl Sandbox {
@@ -139,7 +139,7 @@ impl Sandbox {
             stop: self.stop_signals(&run.stop),
             lane: lane_of(&run.active, call_input.call),
             memory,
-            guest_input: GuestInput { base_addresses, report: test_report.clone(), script },
+            import_data: ImportData { base_addresses, report: test_report.clone(), script },
         };
         // The future is large, so it is boxed: otherwise each caller would have to move it.
         let (result, mut finished) = Box::pin(self.execute(input, call_guest)).await;
@@ -201,7 +201,7 @@ impl Sandbox {
             Execution::start(egress, active, permission, trace, limits, clock, input.memory);
         let store = new_store(
             &self.engine,
-            execution.new_guest(input.guest_input),
+            execution.new_guest(input.import_data),
             &limits,
             execution.meter(),
         );
@@ -253,8 +253,8 @@ pub(super) fn refuse_unsupported_call<T>(run: &RunInput, call: Call, interface: 
 fn refuse_run<T>(run: &RunInput, call: Call, requested_at: Instant, refusal: Refusal) -> RunEnd<T> {
     let outcome = Err(refusal);
     let since_event_us = |at: Instant| microseconds(at.saturating_duration_since(run.times_from));
-    let (asked_us, ended_us) = (since_event_us(requested_at), since_event_us(Instant::now()));
-    let times = RunTimes { asked_us, started_us: None, called_us: None, ended_us };
+    let (requested_us, ended_us) = (since_event_us(requested_at), since_event_us(Instant::now()));
+    let times = RunTimes { requested_us, started_us: None, called_us: None, ended_us };
     let report = report_without_details(&run.connector, call, times, &outcome);
     RunEnd { outcome, report, writes: Vec::new() }
 }

@@ -82,7 +82,7 @@ impl Simulator {
     /// Executes the test set of a log again, with the same results. Returns the id of the log that
     /// the same test has in the new execution. Returns `None` if the log does not exist, or if its
     /// project already has the maximum number of executions.
-    pub fn fail_again(&self, log: Uuid) -> Option<Uuid> {
+    pub fn run_again(&self, log: Uuid) -> Option<Uuid> {
         let data_set = &mut self.state().data_set;
         let (_, log) = data_set.log(log)?;
         let (case, variation) = (log.test_case_id, log.variation_id.clone());

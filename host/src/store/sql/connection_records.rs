@@ -70,7 +70,8 @@ fn read_in_snapshot(
         })?;
         let hash = TokenHash(hash);
         let grace_ms = grace_ms.unwrap_or_default();
-        let expiry = time_opt(expires_at)?.map(|at| TokenExpiry { at, grace_ms });
+        let expiry = time_opt(expires_at).map_err(|it| it.in_row("connection", connection))?;
+        let expiry = expiry.map(|at| TokenExpiry { at, grace_ms });
         let token = StoredToken { hash, expiry };
         tokens.entry(connection).or_default().push(token);
     }

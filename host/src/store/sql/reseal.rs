@@ -41,6 +41,7 @@ pub(in crate::store) fn reseal(
 }
 
 fn reseal_error(place: &str, error: SecretError) -> StoreError {
-    let failure = format!("the secret {place} cannot be sealed with the new key");
-    DatabaseError::new(failure, error, Some("nothing was changed")).into()
+    let failure =
+        format!("the secret {place} cannot be sealed with the new key, so nothing was changed");
+    DatabaseError::new(failure, error, None).into()
 }

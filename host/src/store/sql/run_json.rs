@@ -127,13 +127,13 @@ struct TimesJson(u64, Option<u64>, Option<u64>, u64);
 
 impl From<RunTimes> for TimesJson {
     fn from(times: RunTimes) -> Self {
-        Self(times.asked_us, times.started_us, times.called_us, times.ended_us)
+        Self(times.requested_us, times.started_us, times.called_us, times.ended_us)
     }
 }
 
 impl From<TimesJson> for RunTimes {
-    fn from(TimesJson(asked_us, started_us, called_us, ended_us): TimesJson) -> Self {
-        Self { asked_us, started_us, called_us, ended_us }
+    fn from(TimesJson(requested_us, started_us, called_us, ended_us): TimesJson) -> Self {
+        Self { requested_us, started_us, called_us, ended_us }
     }
 }
 

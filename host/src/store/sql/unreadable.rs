@@ -30,9 +30,9 @@ impl Unreadable {
     }
 
     /// Adds the name of the row that contains the value.
-    pub(super) fn in_row(self, table: &str, id: impl Display) -> StoreError {
+    pub(super) fn in_row(self, kind: &str, id: impl Display) -> StoreError {
         DatabaseError::new(
-            format!("the stored {table} {id} cannot be read"),
+            format!("the stored {kind} {id} cannot be read"),
             self,
             Some(UPDATE_OR_RESTORE),
         )

@@ -94,7 +94,7 @@ impl Writer {
         F: FnOnce(&dyn Database) -> Result<T, StoreError> + Send + 'static,
     {
         let (caller, answer) = oneshot::channel();
-        let pending = PendingCall { operation: Some(operation), result: None, caller };
+        let pending = PendingOperation { operation: Some(operation), result: None, caller };
         self.queue.push(Box::new(pending), durability)?;
         answer.await.unwrap_or_else(|_| Err(panicked_error()))
     }
@@ -160,7 +160,7 @@ pub(super) fn closed_error() -> StoreError {
 }
 
 /// An operation that waits for its commit, and the channel to its caller.
-struct PendingCall<T, F> {
+struct PendingOperation<T, F> {
     /// `None` after the operation has run.
     operation: Option<F>,
     /// `None` until the operation has run.
@@ -168,7 +168,7 @@ struct PendingCall<T, F> {
     caller: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<T, F> Operation for PendingCall<T, F>
+impl<T, F> Operation for PendingOperation<T, F>
 where
     T: Send,
     F: FnOnce(&dyn Database) -> Result<T, StoreError> + Send,
@@ -206,6 +206,7 @@ impl WriterThread {
             // error.
             let result = catch_unwind(AssertUnwindSafe(|| self.write(batch, queue)));
             if result.is_err() {
+                tracing::error!("a bug: a batch failed, and the events in it were not stored");
                 queue.end_batch(false, Vec::new());
                 self.link.disconnect();
             }

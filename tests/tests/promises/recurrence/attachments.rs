@@ -103,7 +103,7 @@ fn attachments_that_the_create_added_are_not_added_again() {
 }
 
 #[test]
-fn an_attachment_that_proves_to_be_too_large_is_given_up_after_one_try() {
+fn an_attachment_that_proves_to_be_too_large_is_given_up_after_one_attempt() {
     let simulator = SimulatedTestManager::start(&[]);
     let fixture = start_with_policy("new");
     let test = connect_to_simulator(&simulator, &fixture);

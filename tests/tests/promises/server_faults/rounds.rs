@@ -147,9 +147,9 @@ impl Rounds {
             let clicks = click_all();
             wait_for("a request at the gate, or all answers", seconds, || {
                 let ended = clicks.iter().all(Click::is_finished);
-                (gate.held_count() > 0 || ended).then_some(())
+                (gate.arrived_count() > 0 || ended).then_some(())
             });
-            if gate.held_count() > 0 {
+            if gate.arrived_count() > 0 {
                 return Some(clicks);
             }
             self.add_answers(planned.victim, tests, clicks);
@@ -263,7 +263,7 @@ fn count_overtaken(cluster: &Cluster, victim: usize, rows: &[Row], others: &Gate
             |row: &Row| row.test == old_row.test && row.fence > old_row.fence && row.is_leased;
         current_rows.iter().any(is_newer)
     };
-    leased.iter().filter(is_overtaken).count().min(others.held_count())
+    leased.iter().filter(is_overtaken).count().min(others.arrived_count())
 }
 
 /// Returns the runs of an event, as a server's admin API shows them.

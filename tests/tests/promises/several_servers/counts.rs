@@ -13,7 +13,7 @@ use super::{CHANGE_MAX_S, RARE_SWEEPS_MS, add_connection, only_number, start_tra
 const LEASE: Duration = Duration::from_secs(10);
 
 /// Returns how often a server has requested counts from the tracker.
-fn count_runs(host: &TestHost) -> f64 {
+fn runs_of_count(host: &TestHost) -> f64 {
     let page = host.metrics(host.admin_token());
     page.sum("jackfield_runs_total", &[("call", "count")]).unwrap_or_default()
 }
@@ -57,7 +57,7 @@ fn one_server_requests_counts_from_the_tracker_and_the_others_answer_with_the_sa
         answers.map(|answer| answer["openDefects"].clone())
     });
     assert_eq!(answers, [json!(5), json!(5)]);
-    assert_eq!((count_runs(&a), count_runs(&b)), (1.0, 0.0));
+    assert_eq!((runs_of_count(&a), runs_of_count(&b)), (1.0, 0.0));
 
     // At this third server, counts are fresh for one second only. So this server requests new
     // counts from the tracker. The other two servers get the new counts without such a request.
@@ -73,7 +73,7 @@ fn one_server_requests_counts_from_the_tracker_and_the_others_answer_with_the_sa
         });
     }
     assert_eq!(
-        (count_runs(&a), count_runs(&b)),
+        (runs_of_count(&a), runs_of_count(&b)),
         (1.0, 0.0),
         "another server requested counts from the tracker, too"
     );

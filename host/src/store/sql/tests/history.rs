@@ -65,7 +65,7 @@ fn a_run(call: Call) -> RunReport {
         }],
         usage: Usage { memory_bytes: 65_536, polls: 3, ..Usage::default() },
         times: Some(RunTimes {
-            asked_us: 900,
+            requested_us: 900,
             started_us: Some(1_000),
             called_us: None,
             ended_us: 2_000,
