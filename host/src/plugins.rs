@@ -116,7 +116,7 @@ impl Plugins {
         let Dependencies { config, engine, sandbox, clock, store } = deps;
         let current_config = config.current();
         let folder = current_config.plugins.clone();
-        if let Err(source) = std::fs::create_dir_all(&folder) {
+        if let Err(source) = install::prepare_folder(&folder) {
             return Err(StartError::CreateFolder { folder, source });
         }
         let data = current_config.data_folder();

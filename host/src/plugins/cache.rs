@@ -27,6 +27,7 @@ use crate::secret::{Sealed, Sealer, Secret};
 
 use super::error::StartError;
 use super::file_kind::FileKind;
+use super::install;
 
 /// The prefix of the names of temporary files and folders.
 const TEMPORARY_PREFIX: &str = ".temporary-";
@@ -97,7 +98,7 @@ impl Cache {
             return Err(StartError::CreateFolder { folder, source });
         }
         check_folder(&folder)?;
-        if let Err(source) = delete_temporary(&folder, abandoned_age) {
+        if let Err(source) = install::delete_temporary(&folder, TEMPORARY_PREFIX, abandoned_age) {
             return Err(StartError::ReadFolder { folder, source });
         }
         Ok(Self { folder, sealer: sealer()? })
@@ -294,25 +295,6 @@ pub(super) fn temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFil
 /// version.
 fn seal_context(sha256: &str, fingerprint: &str) -> String {
     format!("compiled/{sha256}-{fingerprint}")
-}
-
-/// Deletes temporary files and folders of at least this age, and all of them if the age is zero.
-fn delete_temporary(folder: &Path, age: Duration) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let is_old = || {
-            let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
-            modified.is_some_and(|at| at.elapsed().is_ok_and(|file_age| file_age >= age))
-        };
-        let is_temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX);
-        if is_temporary && (age.is_zero() || is_old()) {
-            match entry.file_type()?.is_dir() {
-                true => fs::remove_dir_all(entry.path())?,
-                false => fs::remove_file(entry.path())?,
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Returns the SHA-256 in the name of a connector's file or of compiled code. For compiled code,

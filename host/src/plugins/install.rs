@@ -7,11 +7,14 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::domain::ConnectorName;
 
 use super::file_kind::FileKind;
 
+/// The beginning of the name of a file that is being written. The scanner ignores such a file.
+pub(super) const UNFINISHED_PREFIX: &str = ".version-";
 /// The permissions of a new connector file.
 const NEW_FILE_MODE: u32 = 0o644;
 
@@ -53,11 +56,49 @@ pub(super) fn remove_connector_files(plugins: &Path, name: &ConnectorName) -> io
     Ok(removed)
 }
 
+/// Creates the plugins folder if it does not exist. Deletes unfinished files that a killed process
+/// left in it a day ago or earlier; a younger one may belong to a process that still writes it.
+///
+/// # Errors
+/// The folder cannot be created.
+pub(super) fn prepare_folder(plugins: &Path) -> io::Result<()> {
+    fs::create_dir_all(plugins)?;
+    delete_unfinished(plugins, Duration::from_secs(24 * 60 * 60));
+    Ok(())
+}
+
+/// Deletes unfinished files of at least this age. Only logs an error.
+pub(super) fn delete_unfinished(folder: &Path, age: Duration) {
+    if let Err(error) = delete_temporary(folder, UNFINISHED_PREFIX, age) {
+        tracing::warn!(%error, folder = %folder.display(), "cannot delete unfinished files");
+    }
+}
+
+/// Deletes files and folders whose names begin with `prefix` and that are at least this old, and
+/// all of them if the age is zero.
+pub(super) fn delete_temporary(folder: &Path, prefix: &str, age: Duration) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let is_old = || {
+            let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+            modified.is_some_and(|at| at.elapsed().is_ok_and(|file_age| file_age >= age))
+        };
+        let is_temporary = entry.file_name().to_string_lossy().starts_with(prefix);
+        if is_temporary && (age.is_zero() || is_old()) {
+            match entry.file_type()?.is_dir() {
+                true => fs::remove_dir_all(entry.path())?,
+                false => fs::remove_file(entry.path())?,
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Writes a file completely or not at all, and syncs it to the disk.
 pub(super) fn write_atomically(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
     let mut builder = tempfile::Builder::new();
-    let builder = builder.prefix(".version-").permissions(Permissions::from_mode(mode));
+    let builder = builder.prefix(UNFINISHED_PREFIX).permissions(Permissions::from_mode(mode));
     let mut file = builder.tempfile_in(folder)?;
     file.write_all(content)?;
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
@@ -78,6 +119,26 @@ fn remove_file(path: &Path) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn unfinished_files_of_a_killed_process_are_deleted() {
+        let home = tempfile::tempdir().unwrap();
+        let file = |name: &str| home.path().join(name);
+        for name in [".version-old", ".version-new", "c.wasm"] {
+            fs::write(file(name), "").unwrap();
+        }
+        for name in [".version-old", "c.wasm"] {
+            let file = File::options().write(true).open(file(name)).unwrap();
+            let two_days = Duration::from_secs(2 * 24 * 60 * 60);
+            file.set_modified(file.metadata().unwrap().modified().unwrap() - two_days).unwrap();
+        }
+        let existing =
+            || [".version-old", ".version-new", "c.wasm"].map(|name| file(name).exists());
+        prepare_folder(home.path()).unwrap();
+        assert_eq!(existing(), [false, true, true]);
+        delete_unfinished(home.path(), Duration::ZERO);
+        assert_eq!(existing(), [false, false, true]);
+    }
 
     #[test]
     fn a_file_replaces_the_connectors_file_of_either_kind() {

@@ -8,7 +8,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
@@ -47,7 +47,11 @@ pub(super) struct KeptVersions {
 }
 
 impl KeptVersions {
+    /// Opens the folder, and deletes unfinished files of a killed server.
     pub(super) fn in_folder(folder: PathBuf) -> Self {
+        for connector in fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok) {
+            install::delete_unfinished(&connector.path(), Duration::ZERO);
+        }
         Self { folder, write_lock: Mutex::default() }
     }
 
@@ -206,8 +210,6 @@ fn versions_in(folder: &Path) -> Vec<KeptVersion> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     struct TestFolder {
