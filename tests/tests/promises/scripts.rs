@@ -240,7 +240,7 @@ fn a_run_of_a_script_is_limited_and_its_errors_name_lines_of_the_script() {
     }
     let detail = count("error").problem(422, "rejected");
     assert!(detail.contains("no such project") && detail.contains("`url`"), "{detail}");
-    println!("deletes: {:?}", count("deletes"));
+    count("deletes").assert_problem(502, "connector-fault");
     for (project, open) in [("utf8", 3), ("query", 7), ("log", 1)] {
         assert_eq!(count(project).expect(200)["openDefects"], open, "{project}");
     }
