@@ -1,6 +1,7 @@
 //! Embeds files of the repository in the program, so that an author needs no checkout of the
-//! repository. The files are the templates, the examples, the Rust library `connector-kit`, the
-//! parts of Go's bindings, and the contract `wit/connector.wit`.
+//! repository. The files are the templates, the examples, the Rust library `connector-kit`, files
+//! for the bindings of Go, `prelude.js` of the script runner, and the contract
+//! `wit/connector.wit`.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

@@ -47,7 +47,8 @@ pub struct Component {
 /// The tools print to stderr.
 ///
 /// # Errors
-/// The folder is not a project, a tool is missing or too old, or a step failed.
+/// The folder is not a project, a file of the project is wrong or cannot be read or written, a tool
+/// is missing or too old, or a step failed.
 pub fn build(
     folder: &Path,
     shared_tools: Option<&Path>,

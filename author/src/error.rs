@@ -32,7 +32,7 @@ pub enum AuthorError {
     NoEngine {
         /// The chosen engine.
         engine: Engine,
-        /// The chosen language, for which this engine does not exist.
+        /// The chosen language.
         language: Language,
     },
     /// The folder contains no file that shows the language of a project.
@@ -117,8 +117,8 @@ pub enum AuthorError {
 }
 
 impl AuthorError {
-    /// Returns a function for `map_err`. It adds the failed operation and the path to an error of
-    /// the file system.
+    /// Returns a function for `map_err`. The function adds the failed operation and the path to an
+    /// error of the file system.
     pub(crate) fn disk_error(
         action: &'static str,
         path: impl Into<PathBuf>,

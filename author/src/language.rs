@@ -140,7 +140,7 @@ impl Example {
         Self::ALL.into_iter().find(|example| example.name() == name)
     }
 
-    /// Returns the first language in which the example exists.
+    /// Returns the first language of [`Language::ALL`] in which the example exists.
     #[must_use]
     pub fn language(self) -> Option<Language> {
         Language::ALL.into_iter().find(|language| self.repository_folder(*language).is_some())
@@ -171,7 +171,8 @@ impl Example {
         }
     }
 
-    /// Whether the example uses the helper library of its language's template.
+    /// Whether the example uses the files of its language's template that contain helper functions,
+    /// such as `jackfield.js`.
     pub(crate) const fn uses_library(self) -> bool {
         !matches!(self, Self::Redmine)
     }

@@ -54,7 +54,7 @@ impl Project {
         Ok(Self { folder, name, language })
     }
 
-    /// The path of the connector's file, which is the published component or the script itself.
+    /// The path of the connector's file: `NAME.wasm` or, for a script, `NAME.js`.
     #[must_use]
     pub fn connector_file(&self) -> PathBuf {
         let extension = if self.language == Language::Script { "js" } else { "wasm" };

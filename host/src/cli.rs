@@ -4,8 +4,8 @@
 //! request. Commands that need the data folder itself, such as `serve`, `secrets rotate`, `backup`
 //! and `restore`, call `app`. This room opens no database, except that `doctor` inspects a
 //! PostgreSQL database. Exit codes: 0 success, 1 refused or failed, 2 wrong usage. A failure is
-//! reported in one line on stderr, with `--json` as JSON; `doctor` and `test` print their findings
-//! on stdout.
+//! reported in one line on stderr, with `--json` as JSON; a second line may show the recorded
+//! event. `doctor` and `test` print their findings on stdout.
 
 mod apply;
 mod audit;
@@ -116,7 +116,7 @@ enum Command {
     /// List, show, upload, remove and roll back connectors
     #[command(subcommand)]
     Connectors(connectors::Command),
-    /// List, show and follow events: each webhook request and its outcome
+    /// List, show and follow events, such as webhook requests, with their outcomes
     #[command(subcommand)]
     Events(events::Command),
     /// List and show defects, and resolve those in doubt

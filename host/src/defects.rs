@@ -3,7 +3,8 @@
 //! defects in doubt, `follow_up` opens closed defects again and adds comments and attachments, and
 //! `index_lag` measures how late a search finds new records.
 //!
-//! This room never uses axum, SQL or wasmtime. Its functions return a value or a [`Refusal`].
+//! This room never uses axum, SQL or wasmtime. Its functions return a value, a [`Refusal`] or a
+//! [`StoreError`].
 
 mod create;
 mod follow_up;

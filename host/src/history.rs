@@ -1,5 +1,6 @@
 //! The history is the only way to record an event or a run of an event. When an event or a run has
 //! ended, it is stored, counted for `/metrics`, and exported as a trace if traces are configured.
+//! Events that are too frequent are only counted.
 //!
 //! Recording never waits, because the store writes later.
 
@@ -118,8 +119,8 @@ impl History {
         self.store.record_event(event);
     }
 
-    /// Counts an event that has ended. Does not store the event, because events of some kinds are
-    /// too frequent.
+    /// Counts an event that has ended, but does not store it. Some events are too frequent to be
+    /// stored.
     pub fn count_end(
         &self,
         connection: Option<ConnectionId>,

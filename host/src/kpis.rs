@@ -203,13 +203,13 @@ impl Kpis {
         cached.map(|cached| RefreshedCounts { cached, is_from_other_server: false })
     }
 
-    /// Waits while another server requests the counts from the tracker. If the store does not
-    /// report in time whether another server requests the counts, this server requests them.
+    /// Waits while another server requests the counts from the tracker. If the store fails, or does
+    /// not report in time, this server requests them.
     async fn await_lease(&self, active: &Arc<ActiveConnection>, lease: &CountsLease) -> LeaseState {
         let store = &self.deps.store;
         let lease_ms = self.deps.config.current().lease_ms;
-        // If there is no revision, the connection was just edited. The counts for the earlier
-        // settings are then not stored.
+        // If there is no revision, the connection was just edited or deleted. The counts for the
+        // earlier settings are then not stored.
         while let Some(revision) = self.deps.connections.revision_of(active) {
             let (mut changes, now) = (store.subscribe_to_changes(), self.deps.clock.now());
             let fresh_ms = Duration::from_millis(self.deps.config.current().kpi_fresh_ms);
@@ -254,7 +254,7 @@ impl Kpis {
     }
 
     /// Gives the lease back in the background, and stores the counts in the same step. If the store
-    /// fails, the counts wait in memory together with the history.
+    /// fails or never granted the lease, the counts are queued with the history.
     fn release_lease(&self, lease: CountsLease, state: &LeaseState, counted: Option<CachedCounts>) {
         let store = Arc::clone(&self.deps.store);
         let is_granted = matches!(state, LeaseState::Granted);
@@ -391,7 +391,7 @@ async fn wait_for_counts(changes: &mut Changes, lease: &CountsLease) {
 /// Returns the age of counts. The clocks of two servers may differ: counts from the near future
 /// have the age zero. If counts are from further in the future, the clock was set back, so their
 /// age is unknown. The returned age is then just above [`CACHED_AGE_MAX`], so these counts are used
-/// only if the tracker does not answer.
+/// only if newer counts cannot be read.
 fn age(cached: &CachedCounts, now: Timestamp) -> Duration {
     let unknown_age = CACHED_AGE_MAX + Duration::from_secs(1);
     let age = now.duration_since(cached.counted_at);

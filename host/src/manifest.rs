@@ -56,7 +56,7 @@ pub struct Manifest {
     /// find the defect. Absent if the connector cannot search.
     pub index_delay_s: Option<u32>,
     /// Whether the connector reads data about failed tests from Test Manager: whether the connector
-    /// imports `report` or `test-manager`. The result of `describe` does not contain this.
+    /// imports `report` or `test-manager`. The result of `describe` does not contain this value.
     pub reads_test_data: bool,
     /// The settings and secrets that `settings_schema` declares, read once.
     declared: Arc<schema::Schema>,

@@ -83,13 +83,13 @@ pub(crate) struct Charge {
 /// The reason why a charge is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum MemoryFull {
-    /// The run reached its own limit, `limits.memory_bytes`.
+    /// The run would exceed its own limit, `limits.memory_bytes`.
     #[error(
         "`limits.memory_bytes` = {0}: the run and the bodies that the host stores for it need more"
     )]
     Run(u64),
-    /// All runs together reached their limit, or the runs of one connection or connector reached
-    /// their share.
+    /// All runs together would exceed their limit, or the runs of one connection or connector would
+    /// exceed their share.
     #[error(
         "`memory_bytes_host` = {0}: all runs together have used up this memory, or the runs of the \
          connection or the connector have used up their share of it; try again later"
@@ -155,7 +155,7 @@ impl Account {
     /// Opens the account of a run whose limit is `bytes_max`.
     ///
     /// # Errors
-    /// Another run would exceed the host's limit, or the share of the connection or connector.
+    /// The run's [`FIXED_RUN_BYTES`] would exceed the host's limit or a share of it.
     pub(crate) fn open(
         host: &Arc<HostMemory>,
         owner: MemoryOwner,

@@ -1,8 +1,8 @@
 //! Loads the connectors in the plugins folder, and chooses the version that a connection uses.
 //!
 //! One task scans the folder and publishes snapshots. Readers use the latest snapshot and never
-//! wait. A snapshot contains only versions that are compiled and linked, and whose manifest is
-//! valid.
+//! wait for a scan. A snapshot contains only versions that are compiled and linked, and whose
+//! manifest is valid.
 
 mod attempts;
 mod cache;
@@ -61,10 +61,10 @@ pub use rollback::{NotInUse, RollbackError, RolledBack};
 pub use upload::{RemoveError, UploadError, Uploaded};
 pub use versions::{KeptVersion, NoVersion};
 
-/// The shortest pause before an accepted version is compiled again after a failure. The pause
-/// doubles at each further failure.
+/// The first pause before a version that a person accepted for a connection is compiled again after
+/// a failure. The pause doubles at each further failure.
 const COMPILE_RETRY: Duration = Duration::from_secs(10);
-/// The maximum of this pause.
+/// The longest pause before a version is compiled again after failures.
 const COMPILE_RETRY_MAX: Duration = Duration::from_secs(60 * 60);
 /// Maximum time to delete this server's report of its connectors while the server shuts down.
 const REPORT_DELETION_MAX: Duration = Duration::from_secs(2);
@@ -73,7 +73,6 @@ const REPORT_DELETION_MAX: Duration = Duration::from_secs(2);
 pub struct Plugins {
     /// The latest snapshot of the folder.
     catalog: Arc<Catalog>,
-    /// Compiles and loads versions.
     loader: Arc<VersionLoader>,
     /// The copies of files that were in use, for a rollback.
     versions: Arc<KeptVersions>,
@@ -91,7 +90,7 @@ pub struct Plugins {
     peers: Option<Arc<Peers>>,
 }
 
-/// The parts of the server that load and run connectors.
+/// The parts of the server that this module needs to load and run connectors.
 pub(crate) struct Dependencies {
     pub(crate) config: Arc<LiveConfig>,
     pub(crate) engine: Arc<Engine>,
@@ -187,7 +186,7 @@ impl Plugins {
     }
 
     /// Returns the version that a connection uses: the newest version, or the accepted version if
-    /// the newest version cannot be used or needs more than the connection grants.
+    /// the newest version cannot be used or needs a person's consent.
     ///
     /// # Errors
     /// No version can be used. The error contains the reason.
@@ -299,8 +298,9 @@ impl Plugins {
         self.loader.build(name, kind, content, &limits).await.map(drop)
     }
 
-    /// Deletes the oldest unused code until at most `compiled_bytes_max` bytes of code remain.
-    /// Keeps code that a connector uses or a person accepted, and code younger than 10 minutes.
+    /// Deletes the oldest unused files in the folder of compiled code until at most
+    /// `compiled_bytes_max` bytes remain. Keeps versions that a connector uses or a person
+    /// accepted, and files younger than 10 minutes.
     pub async fn delete_unused_code(&self, accepted: BTreeSet<String>) {
         let mut used = accepted;
         used.extend(self.list().into_iter().filter_map(|info| info.sha256));

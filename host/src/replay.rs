@@ -104,7 +104,7 @@ pub enum ReplayError {
     /// The requested version does not exist or cannot be used.
     #[error(transparent)]
     Version(#[from] VersionError),
-    /// The version does not accept the recorded settings.
+    /// The version does not accept the recorded settings with the requested changes.
     #[error(transparent)]
     Settings(#[from] ConnectionError),
     /// The store failed.

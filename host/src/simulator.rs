@@ -1,4 +1,5 @@
-//! The stand-in for Test Manager: `jackfield simulate test-manager`. It is not part of the server.
+//! The stand-in for Test Manager, for `jackfield simulate test-manager` and `jackfield demo`. It is
+//! not part of the server.
 //!
 //! The stand-in answers requests to Test Manager's REST API that only read, with invented data. It
 //! also has a page that sends the two webhooks, Create Defect and Defect KPIs. The paths and the
@@ -59,18 +60,18 @@ pub struct Options {
     pub webhook_url: Option<String>,
 }
 
-/// The sockets of a stand-in: one for the API and the pages, and one for files. So files have
-/// another origin than the API.
+/// The sockets of a stand-in: one for the API and the pages, and one for redirected screenshots. So
+/// redirected screenshots have another origin than the API.
 pub struct Listeners {
     /// The socket for the API and the pages.
     main_listener: TcpListener,
-    /// The socket for files.
+    /// The socket for screenshots, if the fault `screenshot-redirect` is active.
     files_listener: TcpListener,
 }
 
 impl Listeners {
-    /// Listens on this address for the API and the pages. For files, listens on another port of the
-    /// same IP address.
+    /// Listens on this address for the API and the pages. For redirected screenshots, listens on a
+    /// free port of the same IP address.
     ///
     /// # Errors
     /// An address cannot be bound.
@@ -84,7 +85,7 @@ impl Listeners {
 /// The addresses of a running stand-in.
 #[derive(Debug, Clone)]
 pub struct Addresses {
-    /// The address of the page with the executions and the dashboard.
+    /// The address of the page with the executions and the dashboards.
     pub page_url: String,
     /// The base URL of Test Manager, which a connection needs.
     pub base_url: String,
@@ -108,7 +109,7 @@ struct State {
     faults: Faults,
     tokens: IssuedTokens,
     rates: RateCounters,
-    /// The last requests that were received, the oldest first.
+    /// The last requests to the API and the token endpoint, the oldest first.
     requests: VecDeque<ReceivedRequest>,
     page_state: PageState,
     /// The defects that answers to Create Defect contained, by their ids in the stand-in.

@@ -66,7 +66,8 @@ pub struct TableRows {
 pub struct QueueLengths {
     /// Number of operations that wait for their commit.
     pub operations: u64,
-    /// Number of records of the history, without runs and steps that wait for their event.
+    /// Number of records of the history (events with their runs, and counts), without runs and
+    /// steps that wait for their event.
     pub history: u64,
 }
 
@@ -100,8 +101,8 @@ pub trait Store:
     /// Subscribes to the changes that are published from now on, mostly changes by other servers.
     /// In a database that is not shared, only [`Change::Defect`] and [`Change::Missed`] arrive.
     fn subscribe_to_changes(&self) -> Changes;
-    /// Requests that the queued history is written, and waits for this. Runs and steps whose event
-    /// was not recorded yet stay in the queue.
+    /// Writes the queued history, and waits until it is written. Runs and steps whose event was not
+    /// recorded yet stay in the queue.
     async fn flush(&self) -> Result<(), StoreError>;
     /// Returns how many operations, and how many records of the history, are not written yet.
     fn queue_lengths(&self) -> QueueLengths;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// Maximum time for a request of a client that has no other time-out.
+/// Maximum time for each request of a client that [`Client::new`] creates.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A complete answer of a server.
@@ -37,10 +37,10 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
-    /// Checks the status and returns the body as JSON. An empty body is null.
+    /// Checks the status and returns the body as JSON, or null if the body is empty.
     ///
     /// # Panics
-    /// If the answer has another status, or the body is not JSON.
+    /// If the answer has another status, or a body that is neither empty nor JSON.
     #[track_caller]
     #[must_use]
     pub fn expect(&self, status: u16) -> Value {
@@ -57,8 +57,9 @@ impl Answer {
         assert_eq!(self.status, status, "{self:?}");
     }
 
-    /// Checks that the answer is a complete problem of RFC 9457 with this status and this code.
-    /// Returns the `detail` of the problem. The code is the last part of the problem's `type`.
+    /// Checks that the answer is a problem of RFC 9457 with all five members of this RFC, and with
+    /// this status and this code. The code is the last part of the member `type`. Returns the
+    /// member `detail`.
     ///
     /// # Panics
     /// If the answer is not such a problem.
@@ -81,7 +82,7 @@ impl Answer {
         body["detail"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// Checks that the answer is a complete problem of RFC 9457 with this status and this code.
+    /// Checks the answer as [`Self::problem`] does.
     ///
     /// # Panics
     /// If the answer is not such a problem.
@@ -104,7 +105,7 @@ impl Answer {
     }
 }
 
-/// A client of one server. It does not follow redirects.
+/// A client of one server.
 #[derive(Debug, Clone)]
 pub struct Client {
     agent: ureq::Agent,
@@ -115,7 +116,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Creates a client for URLs that start with `base_url`. It adds `headers` to each request.
+    /// Creates a client for URLs that start with `base_url`. The client adds `headers` to each
+    /// request.
     #[must_use]
     pub fn new(base_url: &str, headers: &[(&str, &str)]) -> Self {
         Self::with_timeout(base_url, headers, REQUEST_TIMEOUT)
@@ -158,7 +160,7 @@ impl Client {
     }
 
     /// Sends a POST request with the header `connection: close`, so that the next request needs a
-    /// new TCP connection. Returns `None` if the server refuses the connection.
+    /// new TCP connection. Returns `None` if the server refuses the TCP connection.
     ///
     /// # Errors
     /// If there is no complete answer for another reason.

@@ -1,5 +1,6 @@
 //! A folder such as the author of a connector has. It contains the connector's file and the files
-//! that `jackfield test` and `jackfield invoke` read. The commands in this folder use no server.
+//! that `jackfield test` and `jackfield invoke` read. The commands that a test runs in this folder
+//! use no Jackfield server.
 
 use std::fs;
 use std::path::PathBuf;
@@ -27,8 +28,8 @@ pub struct EndedCommand {
 }
 
 impl ConnectorFolder {
-    /// Creates a temporary folder that contains this connector, these settings, this secret and an
-    /// event.
+    /// Creates a temporary folder that contains this connector, these settings, this secret, and
+    /// the body of a Create Defect request (`event.json`).
     ///
     /// # Panics
     /// If a file cannot be written.

@@ -1,4 +1,4 @@
-//! Reads the data of a failed test from the stand-in for Test Manager, by its API. A test compares
+//! Reads the data of a failed test by the API of the stand-in for Test Manager. A test compares
 //! this data with the created defect.
 
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::SimulatedTestManager;
 pub struct Evidence {
     /// The name of the test case.
     pub name: String,
-    /// The remark of the log. The failed assertion of the log has the same message.
+    /// The member `info` of the log, which says why the test failed.
     pub info: String,
     /// The screenshots of assertions, and the files of the log.
     pub files: Vec<EvidenceFile>,
@@ -44,7 +44,7 @@ impl SimulatedTestManager {
     /// Returns the failed tests of the project SHOP whose test case has this name.
     ///
     /// # Panics
-    /// If a log cannot be read.
+    /// If the project has no failed test, or a log cannot be read.
     #[must_use]
     #[track_caller]
     pub fn failed_tests_named(&self, name: &str) -> Vec<Value> {
@@ -130,7 +130,7 @@ pub fn webhook_body(failed: &Value) -> Value {
     })
 }
 
-/// Returns a member of a JSON object that contains an id.
+/// Returns the id in this member of a JSON object.
 fn id<'a>(value: &'a Value, member: &str) -> &'a str {
     value[member].as_str().expect("an id")
 }

@@ -1,11 +1,11 @@
-//! Stops requests or answers of a scripted server until the test opens a gate.
+//! Holds requests to a scripted server, or the answers of this server, until the test opens a gate.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Maximum time for which a request is held at a closed gate.
 const HOLD_TIMEOUT: Duration = Duration::from_secs(120);
-/// Maximum time that a test waits for a request.
+/// Maximum time that [`Gate::await_held`] waits.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A gate, which is closed until [`Self::open`] is called.
@@ -24,9 +24,9 @@ struct GateState {
 }
 
 impl Gate {
-    /// Blocks the calling thread until the gate is open. A script calls this function for a request
-    /// that it holds. After two minutes, the request passes the closed gate, and the test's next
-    /// call of [`Self::open`] or [`Self::await_held`] panics.
+    /// Blocks the calling thread until the gate is open. A thread of the scripted server calls this
+    /// function for a request that the server must hold. After two minutes, the request passes the
+    /// closed gate, and the test's next call of [`Self::open`] or [`Self::await_held`] panics.
     pub fn hold(&self) {
         let (lock, changed) = &*self.0;
         let mut state = lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,8 +62,8 @@ impl Gate {
     /// Waits until `count` requests have reached the gate.
     ///
     /// # Panics
-    /// If the requests do not arrive within a minute, or one of them was held for more than two
-    /// minutes.
+    /// If the requests do not arrive within a minute, or if a request has passed the closed gate,
+    /// because it was held for more than two minutes.
     #[track_caller]
     pub fn await_held(&self, count: usize) {
         let (lock, changed) = &*self.0;

@@ -12,10 +12,10 @@ use sha2::{Digest, Sha256};
 use crate::repository::{cargo, root, run, target, xtask};
 use crate::wasm::{count_core_modules, leb128, push_section};
 
-/// A connector's component file, in memory.
+/// A connector's file, in memory: a component or a script.
 #[derive(Debug, Clone)]
 pub struct Guest {
-    /// The bytes of the component.
+    /// The bytes of the file.
     pub bytes: Vec<u8>,
 }
 
@@ -32,8 +32,8 @@ impl Guest {
         Self { bytes }
     }
 
-    /// Returns the guest with another build number. Its bytes and its version differ. Some guests
-    /// also write the number into the titles of their defects.
+    /// Returns the guest with this build number. With another number, the file has other bytes, so
+    /// it is another version. Some guests also write the number into the titles of their defects.
     ///
     /// # Panics
     /// If the file has no build number.
@@ -47,8 +47,8 @@ impl Guest {
         self
     }
 
-    /// Returns the guest with an additional custom section. The host ignores it, but the file has
-    /// another hash.
+    /// Returns the guest with an additional custom section. The host ignores the section, but the
+    /// file has another hash.
     #[must_use]
     pub fn with_custom_section(mut self, number: u32) -> Self {
         let content = number.to_be_bytes();
@@ -102,7 +102,7 @@ impl Guest {
     /// `redmine`.
     ///
     /// # Panics
-    /// If the example does not build.
+    /// If the example does not build, or its file cannot be read.
     #[must_use]
     pub fn example(name: &str) -> Self {
         static BUILD_LOCK: Mutex<()> = Mutex::new(());

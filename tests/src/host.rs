@@ -13,9 +13,9 @@ use crate::{Answer, Client, Guest, KillPoint, Setup, Strace, binary, wait_for};
 /// The admin token of servers, unless [`Setup::without_admin_token`] is used.
 pub(crate) const ADMIN_TOKEN: &str = "test-admin-token-0123456789abcdef";
 
-/// A running server, with its own data and plugins folders. Dropping it kills the server.
+/// A running server, with its own data and plugins folders. Dropping this value kills the server.
 pub struct TestHost {
-    /// How the server was started. The next start uses the same setup.
+    /// The setup that the next start of the server uses.
     setup: Setup,
     /// The folder with `data`, `plugins` and `jackfield.toml`.
     folder: TempDir,
@@ -98,7 +98,7 @@ impl TestHost {
         self.data_folder().join(name)
     }
 
-    /// Returns the path of a connector's file.
+    /// Returns the path of the component `NAME.wasm` in the plugins folder.
     #[must_use]
     pub fn plugin(&self, name: &str) -> PathBuf {
         self.folder().join("plugins").join(format!("{name}.wasm"))
@@ -134,7 +134,7 @@ impl TestHost {
         command
     }
 
-    /// Runs a command of the `jackfield` binary. Returns whether it succeeded, and what it
+    /// Runs a command of the `jackfield` binary. Returns whether the command succeeded, and what it
     /// printed.
     ///
     /// # Panics
@@ -157,7 +157,7 @@ impl TestHost {
         std::fs::rename(temporary, self.plugin(name)).expect("the connector is renamed");
     }
 
-    /// Puts a connector into the plugins folder and waits until it is ready.
+    /// Puts a connector into the plugins folder and waits until the connector is ready.
     ///
     /// # Panics
     /// If the file cannot be written, or the connector is not ready after 90 seconds.
@@ -168,7 +168,7 @@ impl TestHost {
     }
 
     /// Waits until a connector has this status and, if `sha256` is not `None`, this version. Prints
-    /// each change of its status or error. Returns the connector's record in the admin API.
+    /// each change of the status or the error. Returns the connector's record in the admin API.
     ///
     /// # Panics
     /// If this takes more than 90 seconds.
@@ -226,7 +226,7 @@ impl TestHost {
         self.anonymous().get(&path)
     }
 
-    /// Waits until the event of an answer is stored, and returns it.
+    /// Waits until the event of an answer is stored, and returns the event.
     ///
     /// # Panics
     /// If the event is not stored within ten seconds.
@@ -236,7 +236,7 @@ impl TestHost {
         self.event(&answer.event())
     }
 
-    /// Waits until the event of an answer is stored, and returns its first run.
+    /// Waits until the event of an answer is stored, and returns the first run of the event.
     ///
     /// # Panics
     /// If the event is not stored within ten seconds.
@@ -246,7 +246,7 @@ impl TestHost {
         self.event_of(answer)["runs"][0].clone()
     }
 
-    /// Waits until the event with this id is stored, and returns it.
+    /// Waits until the event with this id is stored, and returns the event.
     ///
     /// # Panics
     /// If the event is not stored within ten seconds.
@@ -321,7 +321,7 @@ impl TestHost {
         self.restart();
     }
 
-    /// Sets an environment variable for the next start.
+    /// Sets an environment variable for the next start and all later starts.
     pub fn set_env(&mut self, name: &str, value: &str) {
         self.setup.env.retain(|(variable, _)| variable != name);
         self.setup.env.push((name.to_owned(), value.to_owned()));
@@ -331,7 +331,7 @@ impl TestHost {
     /// prints one line on stderr. Returns this line.
     ///
     /// # Panics
-    /// If the server still runs after 20 seconds, ends in another way, or prints more on stderr.
+    /// If the server still runs after 20 seconds, ends in another way, or does not print one line.
     #[track_caller]
     pub fn start_refusal(&mut self) -> String {
         self.process.kill();
@@ -377,8 +377,8 @@ impl TestHost {
         self.process.threads()
     }
 
-    /// Returns how often the server's running threads, except `ticker`, have waited: the number of
-    /// their voluntary context switches.
+    /// Returns how often the server's running threads, except the thread `ticker`, have waited: the
+    /// number of their voluntary context switches.
     ///
     /// # Panics
     /// If the server does not run.

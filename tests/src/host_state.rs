@@ -57,7 +57,7 @@ impl TestHost {
     }
 }
 
-/// Returns a client for URLs that start with `url`. It sends this token with each request.
+/// Returns a client for URLs that start with `url`. The client sends this token with each request.
 fn client_with_token(url: &str, token: &str) -> Client {
     Client::new(url, &[("authorization", &format!("Bearer {token}"))])
 }

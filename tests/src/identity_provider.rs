@@ -77,9 +77,7 @@ impl IdentityProvider {
             let is_path = target.starts_with('/');
             address = if is_path { self.issuer.clone() + target } else { target.to_owned() };
         }
-        panic!(
-            "the provider redirects more than {REDIRECTS_MAX} times, the last time to {address}"
-        );
+        panic!("the provider redirected {REDIRECTS_MAX} times, the last time to {address}");
     }
 }
 

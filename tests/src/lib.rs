@@ -1,10 +1,10 @@
-//! The test harness. It runs the built server as a child process, a real Redmine, and servers with
-//! scripted answers, and it builds the connectors that the tests run.
+//! The test harness. It runs the built server as a child process, real servers such as Redmine and
+//! PostgreSQL, and servers with scripted answers. It also builds the connectors that the tests run.
 //!
 //! The servers listen on loopback, on ports that the system chooses, so that tests can run in
 //! parallel. A test that needs fixed addresses or ports runs in a network namespace of its own. The
-//! harness never calls the server's code. It observes the server by HTTP, by its commands, in the
-//! tracker, in the database, and in `/proc`.
+//! harness never calls the server's code. It observes the server by HTTP, by commands, by the
+//! server's output, in the tracker, in the database, and in `/proc`.
 
 mod answer;
 mod clicks;

@@ -13,8 +13,8 @@ pub struct MemoryGroup {
 }
 
 impl MemoryGroup {
-    /// Creates a group with this memory limit, in bytes. With version 1, it is below the group of
-    /// the test's own process. With version 2, it is directly in `/sys/fs/cgroup`.
+    /// Creates a group with this memory limit, in bytes. A group of version 1 is below the group of
+    /// the test's own process. A group of version 2 is directly in `/sys/fs/cgroup`.
     ///
     /// # Panics
     /// If the group cannot be created. The test must run as root, and the system needs a memory
@@ -34,8 +34,8 @@ impl MemoryGroup {
             }
             None => {
                 let parent = PathBuf::from("/sys/fs/cgroup");
-                // If the memory controller cannot be enabled, the write of the limit below fails,
-                // too. So the result of this write is ignored.
+                // The result of this write is ignored, because the write of the limit below also
+                // fails if the memory controller cannot be enabled.
                 let _ = fs::write(parent.join("cgroup.subtree_control"), "+memory");
                 (parent, "memory.max", "memory.events")
             }

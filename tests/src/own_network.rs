@@ -64,7 +64,7 @@ impl NameServer {
     /// Starts a name server on port 53.
     ///
     /// # Panics
-    /// If this port cannot be used. Outside of the namespace, it usually cannot.
+    /// If this port cannot be used, which is usual outside of the namespace.
     #[must_use]
     pub fn start() -> Self {
         let socket = UdpSocket::bind("127.0.0.1:53").expect("the port of name servers");
@@ -89,8 +89,9 @@ impl NameServer {
 }
 
 /// Builds a DNS answer (RFC 1035, section 4) to a query with one question. Returns `None` if the
-/// query is incomplete. The tests use no DNS library. A library would enable other features of the
-/// host's dependencies, and cargo would build these dependencies a second time.
+/// query is incomplete, or if there are more than 255 addresses. The tests use no DNS library. A
+/// library would enable other features of the host's dependencies, and cargo would build these
+/// dependencies a second time.
 fn dns_answer(query: &[u8], addresses: &[Ipv4Addr]) -> Option<Vec<u8>> {
     const DNS_HEADER_BYTES: usize = 12;
     let id = query.get(..2)?;

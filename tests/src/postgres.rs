@@ -63,7 +63,7 @@ impl Postgres {
         self.url_with_port(self.port)
     }
 
-    /// Returns the URL with another port, such as that of a relay.
+    /// Returns the URL with this port: that of the database, or that of a relay to it.
     fn url_with_port(&self, port: u16) -> String {
         format!("postgres://jackfield@{}:{port}/jackfield", self.address)
     }
@@ -80,7 +80,7 @@ impl Postgres {
         self.config_with_port(self.port)
     }
 
-    /// Returns the lines of `jackfield.toml` with another port of the database.
+    /// Returns the lines of `jackfield.toml` that make a server use the database through this port.
     fn config_with_port(&self, port: u16) -> String {
         let url = self.url_with_port(port);
         format!("store = \"{url}\"\nstore_password = \"env:{PASSWORD_VARIABLE}\"\n")
@@ -98,7 +98,7 @@ impl Postgres {
         self.setup_with_port(self.port)
     }
 
-    /// Prepares a Jackfield server that connects to the database through another port.
+    /// Prepares a Jackfield server that connects to the database through this port.
     fn setup_with_port(&self, port: u16) -> Setup {
         Setup::new().env(PASSWORD_VARIABLE, PASSWORD).config(&self.config_with_port(port))
     }

@@ -305,7 +305,7 @@ fn start_redmine() -> Redmine {
 }
 
 /// Returns the path of a folder with a migrated and seeded database. The folder is in Cargo's
-/// target folder. The first call creates the folder.
+/// target folder. If the folder does not exist, this function creates it.
 fn seeded_folder() -> PathBuf {
     let version = run(Command::new("dpkg-query").args(["-W", "-f", "${Version}", "redmine"]));
     let seed_hash = sha256(SEED_SCRIPT.as_bytes());

@@ -58,8 +58,8 @@ impl TestHost {
 }
 
 impl RedmineConnection {
-    /// Sends a Create Defect request. The proxy loses Redmine's answer to the write. Repeats the
-    /// request if it fails, and checks that Jackfield returns the issue that Redmine created.
+    /// Sends a Create Defect request. The proxy loses Redmine's answer to the write. Repeats a
+    /// failed request once, and checks that Jackfield returns the issue that Redmine created.
     ///
     /// # Panics
     /// If Redmine does not have exactly one new issue, or Jackfield returns another issue.
@@ -137,7 +137,7 @@ impl RedmineFixture {
     /// Manager do. In the end, the function checks that each failed test has one issue.
     ///
     /// # Panics
-    /// If a failed test has no issue or several issues.
+    /// If a failed test has no issue or several issues, or if its defect is in doubt.
     #[track_caller]
     pub fn click_while(&self, clicks: usize, meanwhile: impl FnOnce(usize)) {
         let click = || {

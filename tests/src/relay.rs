@@ -5,8 +5,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 
-/// A function that receives the bytes of one direction of a TCP connection. At the end of the
-/// connection, it is called with an empty slice.
+/// A function that receives the bytes of one direction of a TCP connection. At the end of the TCP
+/// connection, the function is called with an empty slice.
 pub type BytesHook = Box<dyn FnMut(&[u8]) + Send>;
 
 /// The hooks of one client of the relay.

@@ -1,6 +1,6 @@
-//! An HTTP/1.1 server. A function of the test, the script, answers each request. The server is a
-//! fake tracker, or a proxy in front of a real tracker. A proxy can lose, delay or change requests
-//! and answers.
+//! An HTTP/1.1 server. A function of the test, the script, answers each request. The server is, for
+//! example, a fake tracker, or a proxy in front of a real tracker. A proxy can lose, delay or
+//! change requests and answers.
 
 use std::io::{BufReader, ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -115,7 +115,7 @@ pub struct ScriptedServer {
 
 /// The part of a server that its threads share.
 struct SharedServer {
-    /// The `host:port` of the server to which a proxy forwards requests; `None` for a fake tracker.
+    /// The `host:port` to which a proxy forwards requests; `None` if this server is not a proxy.
     upstream: Option<String>,
     state: Mutex<ServerState>,
 }

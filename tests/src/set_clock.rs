@@ -1,5 +1,5 @@
-//! A wall clock for one server and its child processes, which a test can set while the server runs.
-//! The server's monotonic clock and the clock of the machine do not change.
+//! A wall clock for one server and its child processes. A test can set this clock while the server
+//! runs. The server's monotonic clock and the clock of the machine do not change.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ fn library_path() -> String {
     format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH)
 }
 
-/// The wall clock of a server, which a test can set.
+/// A wall clock that a test can set.
 #[derive(Debug)]
 pub struct WallClock(NamedTempFile);
 

@@ -1,5 +1,5 @@
 //! Reads and writes the part of HTTP/1.1 that a scripted server needs. The module uses a raw socket
-//! instead of an HTTP library, so that a script can end an answer after any byte.
+//! instead of an HTTP library, so that a test can end an answer after any byte.
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
 use std::net::TcpStream;
@@ -63,7 +63,8 @@ impl Request {
         Ok(Some(request))
     }
 
-    /// Reads the body, which has a content length or is sent in chunks.
+    /// Reads the body, which has a content length or is sent in chunks. Otherwise, the body is
+    /// empty.
     fn read_body(&self, stream: &mut BufReader<TcpStream>) -> Result<Vec<u8>> {
         let mut body = Vec::new();
         if let Some(length) = self.header("content-length").and_then(|text| text.parse().ok()) {
@@ -105,7 +106,7 @@ impl Request {
     }
 }
 
-/// A complete answer of a script.
+/// A complete answer of a scripted server.
 #[derive(Debug, Clone)]
 pub struct Response {
     /// The status code.

@@ -40,7 +40,8 @@ struct Counts {
     critical_defects_link: Option<String>,
 }
 
-/// Returns the defect of a failed test as JSON. Returns `None` if the body is not a failed test.
+/// Returns the defect of a failed test as JSON. Returns `None` if the body is not a failed test, or
+/// if the id of its execution has fewer than 26 bytes.
 pub(crate) fn create(body: &[u8]) -> Option<Vec<u8>> {
     let test: FailedTest = serde_json::from_slice(body).ok()?;
     let key = test.test_execution_id.get(..26)?;

@@ -203,7 +203,7 @@ struct FuzzFolders<'a> {
     workspace: &'a Workspace,
     /// The folder for the built targets and for new inputs: `target/fuzz`.
     fuzz_folder: &'a Path,
-    /// The folder of the built targets.
+    /// The folder below `fuzz_folder` that contains the programs of the built targets.
     program_folder: PathBuf,
 }
 

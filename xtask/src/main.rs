@@ -1,6 +1,6 @@
 //! The project's own commands: `cargo xtask COMMAND`. Each command is in the file with its name.
-//! `workspace` finds the folders, `step` runs programs and prints their duration, and `tools`
-//! installs other tools.
+//! `workspace` finds the folders of the checkout, `step` runs programs and prints the duration of
+//! each step, and `tools` installs packages that the commands need.
 //!
 //! xtask installs packages of npm, PyPI and cargo below `target/`, not into the user's home folder.
 //! Only a missing Rust target (by rustup) and Debian packages (for tests and benchmarks) are
@@ -63,8 +63,8 @@ Commands:
   bench [NAME]... [--quick] [--json FILE] [--markdown FILE] [--svg FILE]
         Build the release, build the programs with which it is compared, measure, and print each
         result with its goal. Without NAME, run all benchmarks: throughput, peers (throughput of
-        other programs), calls, cold, memory, languages (the template's connector in each
-        language), scaling, postgres
+        other programs), calls, cold, memory, languages (the connector of `jackfield new` in
+        each language), scaling, postgres
         --quick         Run fewer and shorter rounds, for a first impression
         --json FILE     Also write the results to this file; --markdown and --svg likewise
 ";

@@ -70,8 +70,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     })
 }
 
-/// Bundles the sources and the parser into one JavaScript module. Then builds a component from this
-/// module and QuickJS.
+/// Bundles the sources and the JavaScript parser acorn into one module. Then builds a component
+/// from this module and QuickJS.
 fn build(workspace: &Workspace, folder: &Path, component: &Path) -> anyhow::Result<()> {
     let build_folder = workspace.guest_target_folder().join("script-runner");
     let modules = tools::install_node_modules(folder, &build_folder)?;
@@ -98,7 +98,7 @@ fn build(workspace: &Workspace, folder: &Path, component: &Path) -> anyhow::Resu
 }
 
 /// Returns a custom section of 8 KiB, which the host ignores. A test replaces the component inside
-/// the program with a rebuilt component, which may be some bytes larger. The section is the room
+/// the program with a rebuilt component, which may be some bytes larger. The section leaves space
 /// for these bytes.
 fn padding_section() -> Vec<u8> {
     /// The id of a custom section, the size of the rest of the section (8,189 in LEB128), the

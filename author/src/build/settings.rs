@@ -12,8 +12,8 @@ pub(super) struct Settings {
     /// The name of a world of the contract. If it is `None`, the build chooses the world by the
     /// exports and imports.
     pub(super) world: Option<String>,
-    /// Paths of source files that are compiled, too, such as those of a library. The source files
-    /// of the project's folder itself are not listed here.
+    /// Paths of more source files in C or C++, such as those of a library. The source files of the
+    /// project's folder itself are not listed here. The build of a project in Go ignores this list.
     #[serde(default)]
     pub(super) sources: Vec<String>,
 }

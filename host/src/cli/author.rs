@@ -20,7 +20,7 @@ use super::user_cache::user_cache_folder;
 #[derive(Args)]
 #[command(after_help = "\
 Creates the folder NAME with a connector that works, its settings, a failed test, and a recording of
-a tracker's answers. README.md in it has the next commands. NAME is the connector's name.
+a tracker's answers. The folder's README.md has the next commands. NAME is the connector's name.
 
 Examples:
   jackfield new my-tracker --lang rust
@@ -40,7 +40,7 @@ pub(super) struct NewArguments {
     #[arg(long, value_name = "TRACKER")]
     #[arg(value_parser = name_parser(Example::ALL.map(Example::name)))]
     like: Option<String>,
-    /// The JavaScript engine; with `starlingmonkey`, the connector has `fetch` and a file of 12 MB
+    /// The JavaScript engine; `starlingmonkey` has `fetch`, and makes a connector file of 12 MB
     #[arg(long, value_name = "ENGINE", value_parser = name_parser(Engine::ALL.map(Engine::name)),
         default_value = Engine::Quickjs.name(), hide_default_value = true)]
     engine: String,

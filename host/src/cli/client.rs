@@ -29,7 +29,7 @@ use super::server::ADMIN_TOKEN_VARIABLE;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(660);
 /// Timeout of a health check.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
-/// Timeout of a connection attempt.
+/// Timeout of one attempt to connect to the server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum size of an answer, bytes. A page of 200 events, the longest page of a list, is several
 /// times smaller.
@@ -256,7 +256,7 @@ struct Response {
     event: Option<Uuid>,
 }
 
-/// The error for an answer with an error status.
+/// The error for an answer whose status is not 2xx.
 #[derive(Debug, thiserror::Error)]
 #[error("{line}")]
 pub(super) struct ServerRefusal {

@@ -319,9 +319,9 @@ impl Edit {
         };
         let query = ForceQuery { force: self.unset_values.force };
         let path = with_query(&format!("/connections/{}", before.id), &query)?;
-        // The types of the settings and the earlier grants were read above. Send the revision that
-        // was read with them, so that the server refuses the edit if the connection was changed
-        // meanwhile.
+        // The edit depends on the connection that was read above: on its connector and its grants.
+        // Send the revision of that connection, so that the server refuses the edit if the
+        // connection was changed meanwhile.
         let answer: Answer<Connection> = admin.patch(&path, &body, before.revision)?;
         let edited = answer.decode()?;
         let grants = describe_grants(&edited.grants);

@@ -43,12 +43,12 @@ pub(super) struct Arguments {
     plugins: Option<PathBuf>,
 }
 
-/// The result of a check.
+/// How serious a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Status {
     /// No problem was found.
     Ok,
-    /// The server works, but a person should fix a problem.
+    /// The server can work, but a person should read the finding.
     Warn,
     /// The server does not work or is not safe until a person fixes the problem.
     Fail,

@@ -174,8 +174,9 @@ fn newest_event_id(admin: &Client, connection: Option<String>) -> anyhow::Result
     page.decode()?.events.first().map(|event| event.id).context("there is no event yet")
 }
 
-/// Prints each event that arrives after the start of the command. Prints an event again when its
-/// outcome changes, even if it arrived before the start.
+/// Prints the events that arrive after the start of the command, at most [`TAIL_EVENTS_MAX`] in
+/// each period. Prints an event again when its outcome changes, even if it arrived before the
+/// start.
 fn tail(admin: &Client, filter: EventFilter, output: Output) -> anyhow::Result<()> {
     let path = with_query("/events", &filter.into_query(TAIL_EVENTS_MAX, None))?;
     let mut printed: Option<HashSet<(Uuid, OutcomeCode)>> = None;

@@ -19,7 +19,7 @@ pub(super) struct PageArguments {
     /// Print at most this many rows, 1 to 200
     #[arg(long, value_name = "N", default_value_t = PAGE_ROWS, value_parser = row_count_parser())]
     pub(super) limit: u32,
-    /// Print the next page: give the cursor that the page before printed
+    /// Print the next page: give the cursor that was printed with the previous page
     #[arg(long, value_name = "CURSOR")]
     pub(super) cursor: Option<Uuid>,
 }

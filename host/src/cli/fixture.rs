@@ -46,7 +46,7 @@ pub(super) struct Arguments {
     /// The new folder
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
-    /// The call whose last run is written [default: the only call of the event, or the call of the
+    /// The call whose last run is written [default: the call of the only run, or the call of the
     /// event's kind]
     #[arg(long, value_parser = PossibleValuesParser::new(call_names()))]
     call: Option<String>,
@@ -194,8 +194,8 @@ fn not_recorded_error(admin: &Client, event: &EventWithRuns) -> anyhow::Error {
     anyhow::anyhow!("event {} has no recording: {how}", event.id)
 }
 
-/// Chooses the last run of `wanted_call`. If it is `None`, chooses the only run. If there are
-/// several runs, chooses the last run of the call that belongs to the event's kind.
+/// Chooses the last run of `wanted_call`. If `wanted_call` is `None`, chooses the only run, or of
+/// several runs the last one of the call that belongs to the event's kind.
 fn choose_run(
     runs: Vec<RecordedRun>,
     wanted_call: Option<Call>,

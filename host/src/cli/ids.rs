@@ -33,7 +33,7 @@ pub(super) struct IdPrefix {
     digits: String,
 }
 
-/// The reason why an argument is neither an id nor the beginning of an id.
+/// The reason why an argument is not accepted as an id or as the beginning of an id.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InvalidId {
     #[error("not an id: give its 32 hexadecimal digits, or the first of them")]

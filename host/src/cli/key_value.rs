@@ -1,7 +1,7 @@
 //! Parses the options `--set KEY=VALUE` and `--secret KEY=…` into settings and secrets.
 //!
-//! Never accepts a secret's value on the command line, where other users of the machine and the
-//! shell's history could see it. Never repeats a secret in an error.
+//! Never accepts a secret's value on the command line, because other users of the machine could see
+//! it there, and the shell's history would contain it. Never repeats a secret in an error.
 
 use std::cell::LazyCell;
 use std::collections::BTreeMap;

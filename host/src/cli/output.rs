@@ -1,5 +1,4 @@
-//! Prints the output of commands: tables for people, JSON for programs, one line on stderr for a
-//! failure.
+//! Prints the output of commands: tables for people, JSON for programs, and failures on stderr.
 //!
 //! Never panics when the reader closes the output (`jackfield events list | head`). Except for line
 //! breaks, never prints a control or format character, because texts come from trackers, connectors

@@ -65,7 +65,7 @@ impl Arguments {
     }
 }
 
-/// The options of the command: the path of the configuration file, and values that override the
+/// The options about the configuration: the path of its file, and values that override the
 /// configuration at the start and at each reload.
 struct ConfigOverrides {
     listen: Option<ListenAddress>,

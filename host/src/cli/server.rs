@@ -1,5 +1,5 @@
-//! The options that every command has: which server to use, and where its admin token and its data
-//! folder are.
+//! The options that every command has: which server to use, with which token, and where its data
+//! folder is.
 //!
 //! Never prints a token.
 
@@ -13,13 +13,13 @@ use crate::secret::Secret;
 
 use super::client::Client;
 
-/// The heading of these options in `--help`.
+/// The heading of the global options in `--help`.
 pub(super) const GLOBAL_OPTIONS: &str = "Global options";
 
-/// The environment variable that contains the admin token.
+/// The environment variable that contains the admin token or a named token.
 pub(super) const ADMIN_TOKEN_VARIABLE: &str = "JACKFIELD_ADMIN_TOKEN";
 
-/// Which server to use, and with which token.
+/// Which server to use, with which token, and where its data folder is.
 #[derive(Args)]
 pub(super) struct ServerArgs {
     /// The address of the server [default: http://127.0.0.1:8080]
@@ -43,14 +43,14 @@ pub(super) struct ServerArgs {
 /// The address of the server, unless `--server` or JACKFIELD_URL sets another address.
 const DEFAULT_BASE_URL: &str = "http://127.0.0.1:8080";
 
-/// Reads the admin token from the environment. Returns `None` if the variable is not set or is
-/// empty.
+/// Reads the token from the environment. Returns `None` if the variable is not set or is empty.
 pub(super) fn token_from_environment() -> anyhow::Result<Option<Secret>> {
     Ok(Secret::from_variable(ADMIN_TOKEN_VARIABLE)?.map(Secret::trimmed))
 }
 
 impl ServerArgs {
-    /// Creates a client of the admin API, with the admin token or the named token of the options.
+    /// Creates a client of the admin API. The token comes from `--token-file`, from
+    /// JACKFIELD_ADMIN_TOKEN, or from the data folder.
     pub(super) fn admin_client(&self) -> anyhow::Result<Client> {
         let token = match &self.token_file {
             Some(file) => read_token(file)?,

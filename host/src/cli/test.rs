@@ -32,9 +32,9 @@ the manual, wit/connector.wit, that the connector breaks. docs/conformance.md li
 
 In the folder of FILE, settings.json, event.json and the folder recording are used if they exist. A
 recording has a folder for each call: check, create-defect, find, find-unknown, find-wrong-secret
-and kpis. --record makes all of them with a real tracker: it creates one defect there, and sends one
-request with a wrong secret. Without a recording, only the manifest is checked. A replay needs no
-credentials: a required secret without a value gets a placeholder.
+and kpis. --record makes these recordings with a real tracker: it creates one defect there, and
+searches once with wrong secrets. Without a recording, only the manifest is checked. A replay needs
+no credentials: a required secret without a value gets a placeholder.
 
 The exit code is 0 if no check found anything, otherwise 1.
 
@@ -83,8 +83,8 @@ impl Arguments {
         Ok(if json.findings > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
-    /// Builds the suite. A missing argument gets the file with the default name in the
-    /// connector's folder, if this file exists.
+    /// Builds the suite. If `--settings`, `--event` or `--replay` is missing, uses `settings.json`,
+    /// `event.json` or the folder `recording` in the connector's folder, if it exists.
     fn into_suite(mut self) -> anyhow::Result<Suite> {
         let folder = self.file.parent().unwrap_or(Path::new("")).to_owned();
         let default_file = |name: &str| Some(folder.join(name)).filter(|path| path.exists());

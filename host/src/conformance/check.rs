@@ -37,9 +37,10 @@ string_enum! {
         UnknownMarker = "unknown-marker",
         /// Whether `find` returns an empty list only if it searched the tracker.
         EmptyFind = "empty-find",
-        /// Whether `create` sends exactly one write.
+        /// Whether `create` sends no second write.
         OneWrite = "one-write",
-        /// Whether `create` does not search before its write, and does not repeat the write.
+        /// Whether `create` does not search for the marker before its write, and does not repeat
+        /// the write.
         CreateOnce = "create-once",
         /// The result of `create` if a request after the write fails.
         OkAfterWrite = "ok-after-write",
@@ -49,7 +50,7 @@ string_enum! {
         Counts = "counts",
         /// Whether two replays of a call send the same requests, which are the recorded ones.
         SameRequests = "same-requests",
-        /// Whether each call uses at most half of each default limit.
+        /// Whether each call uses at most half of each default limit except `run_ms`.
         Limits = "limits",
     }
 }
@@ -225,7 +226,7 @@ const RULES: &[(Check, &str, &str)] = &[
     ),
     (
         Check::Limits,
-        "Each call uses at most half of each default limit.",
+        "Each call uses at most half of each default limit except `run_ms`.",
         "**Limits** of one call, with their defaults.",
     ),
 ];

@@ -1,5 +1,5 @@
 //! The faults. A fault is what a tracker or the network may do instead of the recorded answer. Each
-//! fault has the error that the connector must then return. This module sends nothing.
+//! fault has the errors that the connector may then return. This module sends nothing.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ const NUMBER_WAIT_S: u32 = 17;
 /// The wait in a header `Retry-After` that contains a date, seconds.
 const DATE_WAIT_S: u32 = 7_200;
 /// The maximum difference between [`DATE_WAIT_S`] and the wait that the connector returns, seconds.
-/// It is large, because the suite computes the date once, before it makes all calls.
+/// It is large, because the suite computes the date once, before the calls with faults.
 const DATE_WAIT_TOLERANCE_S: u32 = 3_600;
 
 // The error codes of the WIT contract.
@@ -35,7 +35,7 @@ const RATE_LIMITED: &str = "rate-limited";
 const UNSUPPORTED: &str = "unsupported";
 const INTERNAL: &str = "internal";
 
-/// The error that the connector must return.
+/// The errors that the connector may return.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ExpectedError {
     /// An error with one of these codes.
@@ -58,7 +58,7 @@ pub(super) struct Fault {
     pub(super) description: String,
     /// The replies that replace recorded answers, by the index of the request.
     pub(super) replies: BTreeMap<usize, Reply>,
-    /// The error that the connector must return.
+    /// The errors that the connector may return.
     pub(super) expected_error: ExpectedError,
 }
 

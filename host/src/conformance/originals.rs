@@ -80,7 +80,8 @@ pub(super) async fn replay_recordings(
 }
 
 /// Reads the recording of a call from the folder of the call. If this folder does not exist, reads
-/// it from the folder that contains the exchanges of all calls.
+/// the recording from `folder`, which then contains the exchanges of all calls. Returns `None` if
+/// the call is not recorded.
 fn read_recording(folder: &Path, scenario: Scenario) -> Result<Option<Recording>, RecordingError> {
     let own_folder: PathBuf = folder.join(scenario.as_str());
     let has_own_folder = own_folder.is_dir();

@@ -91,7 +91,7 @@ fn with_wrong_secrets(
     Some(UnstoredConnection { secrets, ..values.clone() })
 }
 
-/// Waits until the tracker's search is certain to find the new defect.
+/// Waits for the index delay, so that the tracker's search finds the new defect.
 async fn wait_for_index(index_delay_s: Option<u32>, progress: &dyn Fn(&str)) {
     if let Some(seconds) = index_delay_s.filter(|seconds| *seconds > 0) {
         progress(&format!("waiting {seconds} s for the index of the tracker"));

@@ -10,7 +10,7 @@ use super::{Check, Scenario};
 /// Maximum number of findings of one check in the report.
 const FINDINGS_MAX: usize = 20;
 
-/// The result of a run of the suite.
+/// The report of the suite about one connector.
 #[derive(Debug)]
 pub struct Report {
     /// The name of the connector: the stem of its file.
@@ -69,9 +69,9 @@ pub(super) struct FindingCollector {
     notes: BTreeMap<Check, Vec<String>>,
     /// The recorded calls that a check could not use, by the check and by the reason.
     unusable_calls: BTreeMap<(Check, String), Vec<Scenario>>,
-    /// [`RefusalText::PassedOn`] if the connector passed on the message of a refusal in at least
-    /// one form. Otherwise the answer of the connector to the first form. `None` if no such refusal
-    /// was replayed.
+    /// The replayed refusals contain the tracker's message in different members or as a text.
+    /// [`RefusalText::PassedOn`] if the connector passed on the message of at least one of them.
+    /// Otherwise the answer of the connector to the first of them. `None` if none was replayed.
     refusal_text: Option<RefusalText>,
 }
 
@@ -104,8 +104,8 @@ impl FindingCollector {
         self.findings.entry(check).or_default().push(text);
     }
 
-    /// Records whether the connector passed on the message of a refusal in one form. Each tracker
-    /// has its own form, so it is enough if the connector passes on the message in one form.
+    /// Records whether the connector passed on the message of one refusal. Each tracker has its own
+    /// format for the message, so it is enough if the connector passes on one message.
     pub(super) fn record_refusal_text(&mut self, text: RefusalText) {
         if text == RefusalText::PassedOn || self.refusal_text.is_none() {
             self.refusal_text = Some(text);

@@ -202,7 +202,7 @@ fn total_with_parts(numbers: &Value) -> Option<u64> {
     TOTAL_MEMBER_NAMES.iter().find_map(|name| number(name))
 }
 
-/// Returns a text for each limit of which a call used more than half.
+/// Returns a text for each default limit except `run_ms` of which a call used more than half.
 fn limits_over_half(usage: &Usage) -> Vec<String> {
     let limits = Limits::default();
     let used = [

@@ -1,4 +1,4 @@
-//! The page `/defects` lists the defect of each failed test. Defects that need a decision are
+//! The page `/defects` lists the defects of failed tests. Defects that need a decision are
 //! first. On the page of a defect, a person makes the decision.
 
 use std::sync::Arc;
@@ -114,7 +114,7 @@ struct DefectPage {
     changed_at: RelativeTime,
     /// The time and a description of each decision about the defect.
     decisions: Vec<(RelativeTime, String)>,
-    /// The end of the lease, while a run is working on the defect.
+    /// The end of the lease; `None` if no event has a valid lease.
     in_work_until: Option<RelativeTime>,
     /// The buttons for decisions. The store allows each of them.
     actions: Vec<Action>,

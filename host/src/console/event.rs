@@ -85,7 +85,7 @@ pub(super) async fn show_event(
 }
 
 /// Returns the limits that the connection of an event has now. The limits may have been different
-/// when the event ran. Without a connection, returns the defaults.
+/// at the time of the event. Without a connection, returns the defaults.
 fn current_limits(app: &AppState, event: &Event) -> Limits {
     let connections = &app.services.connections;
     let active = event.connection.and_then(|id| connections.active(ConnectionId(id)));

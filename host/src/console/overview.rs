@@ -1,5 +1,5 @@
-//! The overview page, `/`. It first shows the tasks that need a person, then the events per minute
-//! and the health of the connections.
+//! The overview page, `/`. It shows, in this order: the tasks that need a person, the first steps
+//! on a new server, the events per minute, and the health of the connections.
 
 use std::sync::Arc;
 

@@ -46,8 +46,8 @@ impl NewRecord {
 }
 
 impl NewRecords {
-    /// Adds a new record of a connection, which the next rounds search for. Does nothing if another
-    /// record of the connection is already searched for.
+    /// Adds a new record of a connection, for which [`Defects::measure_index_lags`] then searches.
+    /// Does nothing if another record of the connection is already searched for.
     pub(super) fn add_record(
         &self,
         connection: &Connection,

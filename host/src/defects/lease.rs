@@ -203,7 +203,7 @@ impl LeasedDefect<'_> {
         Ok(())
     }
 
-    /// Records in the event that an outcome was stored between `began` and now.
+    /// Records in the event that storing an outcome took the time from `began` until now.
     fn record_store(&self, began: Instant) {
         let (began, ended) = (began.into_std(), Instant::now().into_std());
         let step = self.event.timed_step(TimedStepKind::Store, began, ended);

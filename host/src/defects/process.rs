@@ -1,5 +1,5 @@
-//! State of this process that the store does not contain: the rows that this process works on, and
-//! whether the wall clock stepped.
+//! State of this process that the store does not contain, such as the rows that this process works
+//! on. Also detects that the wall clock stepped.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -79,8 +79,9 @@ impl ProcessState {
 }
 
 impl Dependencies {
-    /// Restarts the waits of all defects in doubt if the wall clock stepped, because the clock then
-    /// no longer shows how long the waits have lasted. Returns whether the clock stepped.
+    /// Restarts the waits of defects and of follow-up steps if the wall clock stepped, because the
+    /// clock then no longer shows how long the waits have lasted. Returns whether the clock
+    /// stepped.
     pub(super) async fn restart_waits_if_clock_stepped(&self) -> Result<bool, StoreError> {
         let restart = async || {
             tracing::warn!(

@@ -19,8 +19,8 @@ use super::lease::LeasedDefect;
 
 /// The result of a search.
 pub(super) enum SearchResult {
-    /// The oldest defect that contains the marker, which the connector returns first, and the keys
-    /// of the other defects that contain it.
+    /// The oldest defect that contains the marker (the connector returns this defect first), and
+    /// the keys of the other defects that contain the marker.
     Found(Defect, Vec<String>),
     /// No defect was found. The values are the next step and, if the search failed, the reason.
     NotFound(DoubtAction, Option<Refusal>),
@@ -95,8 +95,8 @@ impl LeasedDefect<'_> {
         active: &Arc<ActiveConnection>,
         indexed_by: Timestamp,
     ) -> SearchResult {
-        // Rows that an earlier version of Jackfield wrote, and rows of a restored database, have no
-        // snapshot.
+        // Rows that an earlier version of Jackfield wrote, and rows of a restored database, may
+        // have no snapshot.
         let run_snapshot = doubtful.snapshot.clone().unwrap_or_else(|| self.snapshot_now());
         let id = self.active.connection.id;
         let controls = match self.deps.store.control_defects(id, &run_snapshot, indexed_by).await {
@@ -127,7 +127,7 @@ impl LeasedDefect<'_> {
         is_granted.then(|| self.with_snapshot(run_snapshot))
     }
 
-    /// Whether the connection still grants all origins of an earlier run.
+    /// Whether all origins of an earlier run are still granted to the connection.
     fn grants_all(&self, run_snapshot: &ConnectionSnapshot) -> bool {
         let granted = &self.active.connection.grants.origins;
         run_snapshot.origins.iter().all(|origin| granted.contains(origin))

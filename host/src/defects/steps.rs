@@ -228,7 +228,7 @@ impl<'a> DefectSteps<'a> {
         }
     }
 
-    /// Adds the comment of this failure to the defect `key`.
+    /// Adds the comment about the failed test to the defect `key`.
     async fn comment(&self, step: &FollowUp, key: &str) -> StepResult {
         let (due, sandbox) = (self.due, &self.leased.deps.sandbox);
         let run = |run, journal| {

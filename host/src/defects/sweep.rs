@@ -1,4 +1,5 @@
-//! Searches in the background for defects in doubt, and for second records of created defects.
+//! The sweep: searches in the background for defects in doubt, and for second records of created
+//! defects.
 //!
 //! The sweep only calls the connector's `find`, so it never creates a defect. The sweep adopts a
 //! defect, ends a doubt, or stores when it searches again or why a person is needed.
@@ -47,7 +48,8 @@ impl Defects {
         }
     }
 
-    /// Claims one row that is due, runs its search and records the event.
+    /// Claims one row that is due and runs its search. Records the event if there is an outcome to
+    /// report.
     async fn search_for(&self, DueDefect { id, connection }: DueDefect) {
         let Some(active) = self.deps.connections.active(connection) else { return };
         let now = self.deps.clock.now();
@@ -113,7 +115,8 @@ async fn search_in_doubt(leased: &LeasedDefect<'_>, doubtful: &DoubtfulDefect) -
         }
         DoubtAction::SearchAt(at) => leased.end_search(SearchEnd::SearchBy(at)).await,
         DoubtAction::TryLater => leased.give_back().await,
-        // After a failed search, the sweep searches again, unless the write's class is `Unclear`.
+        // After a search that failed permanently, the sweep searches again, unless the write's
+        // class is `Unclear`.
         DoubtAction::NeedsPerson(why @ UnresolvableReason::SearchFailed(_)) if !is_unclear => {
             leased.end_search(SearchEnd::Failed(why.to_string())).await;
         }
@@ -124,7 +127,7 @@ async fn search_in_doubt(leased: &LeasedDefect<'_>, doubtful: &DoubtfulDefect) -
     refusal.map(|refusal| Outcome::from(&refusal))
 }
 
-/// Searches once more after a defect in doubt was created again, because the first write may have
+/// Searches for a second record of a created defect, because an earlier write in doubt may have
 /// created a record after all. Reports a second record; a person decides which record stays.
 async fn search_second_record(
     leased: &LeasedDefect<'_>,

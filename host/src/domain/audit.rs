@@ -1,4 +1,5 @@
-//! The entries of the audit log: who changed what. This file never stores an entry.
+//! The entries of the audit log: who changed what, and which attempts were refused. This file never
+//! stores an entry.
 
 use std::net::IpAddr;
 

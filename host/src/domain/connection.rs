@@ -131,7 +131,7 @@ pub struct Connection {
     /// The only Test Manager project whose KPIs are answered; absent: every project.
     pub project: Option<String>,
     /// Whether the host names to which requests are sent may resolve to private, shared (100.64/10)
-    /// and loopback addresses.
+    /// and loopback addresses. The name `localhost` may always resolve to a loopback address.
     pub allow_private: bool,
     /// Whether only HTTP/1.1 is used with the tracker.
     pub http1_only: bool,
@@ -197,13 +197,13 @@ impl Connection {
 /// A connection with the status that the API and the CLI show.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConnectionRecord {
-    /// The number of the last edit, from 1.
+    /// The number of the last edit. The creation of the connection is number 1.
     pub revision: u64,
     /// The connection as people configured it.
     pub connection: Connection,
     /// Last four characters of the newest webhook token, by which people recognise the token.
     pub token_tail: String,
-    /// The time of the last event that ended with a defect or counts.
+    /// The time of the last event that ended with a defect or counts, or did follow-up steps.
     pub last_success_at: Option<Timestamp>,
     /// The time and the text of the last error: a refused event, or secrets that cannot be used.
     pub last_error: Option<(Timestamp, String)>,
@@ -242,7 +242,7 @@ pub struct SecretGrant {
 pub enum SecretPlace {
     /// The header `Authorization: Bearer …`.
     Bearer,
-    /// A header of any name. A fixed text may precede the secret.
+    /// A header that the manifest names. A fixed text may precede the secret.
     Header {
         /// Lower-case header name.
         name: String,

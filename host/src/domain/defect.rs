@@ -65,8 +65,8 @@ string_enum! {
         /// The last run ended without a defect. The next Create Defect request may create a defect.
         /// If a write was sent, that request searches first.
         Failed = "failed",
-        /// A write was sent and its outcome is unknown. A Create Defect request must not create a
-        /// defect yet.
+        /// A write was or may have been sent, and its outcome is unknown. [`Doubt`] decides when a
+        /// Create Defect request may create a defect.
         InDoubt = "in-doubt",
     }
 }
@@ -86,8 +86,8 @@ string_enum! {
 }
 
 /// The right to change one row until the instant `until`. Each change passes the fence of the lease
-/// to the store. If the row has a newer fence, the store refuses every change except storing a
-/// known defect.
+/// to the store. If the row has a newer fence, the store refuses every change; only a known defect
+/// may still be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// The row that the lease protects.
@@ -154,15 +154,15 @@ pub struct DoubtfulDefect {
     pub marker: Marker,
     /// The facts about the row's writes. These facts decide what happens after the search.
     pub doubt: Doubt,
-    /// The settings and connector of the last run that sent a write; absent in rows that an earlier
-    /// version of Jackfield wrote, and after a database was restored.
+    /// The settings and connector of the last run that sent a write; absent if none is stored, for
+    /// example in a row that an earlier version of Jackfield wrote.
     pub snapshot: Option<ConnectionSnapshot>,
     /// An explanation for a person why the defect is in doubt.
     pub reason: String,
     /// The key of the defect, if the row is in `created`. The search then only looks for a second
     /// record.
     pub created: Option<String>,
-    /// Number of background searches so far.
+    /// Number of background searches since a run or a search last stored an outcome.
     pub searches: u32,
 }
 
@@ -174,14 +174,14 @@ impl DoubtfulDefect {
     }
 }
 
-/// The state of the connection during a run of `create`.
+/// The state of the connection during a run of `create`, or when a person adopted the defect.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConnectionSnapshot {
     /// The settings of the connection, as JSON text.
     pub settings: String,
     /// The origins that were granted to the connection.
     pub origins: Vec<Origin>,
-    /// SHA-256 of the connector's file, hex.
+    /// SHA-256 of the connector's file, hex; empty if a person adopted the defect.
     pub connector_sha256: String,
 }
 
@@ -259,14 +259,14 @@ pub struct SentWrites {
     pub forbidden: bool,
     /// The time when the last write ended.
     pub ended_at: Timestamp,
-    /// The answer to the worst write, as a text for people.
+    /// The result of the worst write, as a text for people.
     pub reason: String,
 }
 
 /// The result of a search that found nothing, or failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SearchEnd {
-    /// The search can be trusted. The next Create Defect request searches again, and then may
+    /// The doubt has ended. The next Create Defect request searches again if it can, and then may
     /// create the defect.
     DoubtEnded,
     /// A person must resolve the doubt, for this reason.
@@ -312,7 +312,7 @@ impl Decision {
 pub struct DefectRecord {
     /// The id by which people name the row in the CLI.
     pub id: DefectId,
-    /// The connection that received the failed test.
+    /// The connection at which the defect was requested.
     pub connection: ConnectionId,
     /// The failed test that the row belongs to.
     pub test: FailedTest,
@@ -348,7 +348,7 @@ pub struct DefectRecord {
     pub write_ended_at: Option<Timestamp>,
     /// The time of the first claim of the failed test in this generation.
     pub created_at: Timestamp,
-    /// The time of the last write, outcome, decision, or claim by a request.
+    /// The time of the last change, such as a write, outcome, decision or claim by a request.
     pub updated_at: Timestamp,
     /// The end of the lease, which may be in the past; absent if no event has leased the row, or if
     /// the last lease was given back.

@@ -152,8 +152,8 @@ impl Doubt {
         self.class == WriteClass::Refused || self.decision == Some(DecidedDoubt::GiveUp)
     }
 
-    /// Decides after the search for the defect found nothing, and control searches did not find any
-    /// of the defects `keys`. `keys` is empty if there is no other defect to search for.
+    /// Decides after the search for the defect and the searches for the known defects `keys` found
+    /// nothing. `keys` is empty if no known defect can be searched for.
     #[must_use]
     pub fn action_after_control_search(&self, keys: Vec<String>) -> DoubtAction {
         match (keys.is_empty(), self.forbidden) {

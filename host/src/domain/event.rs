@@ -43,7 +43,7 @@ string_enum! {
         NoConnection = "no-connection",
         /// A person's `try` of a connection.
         Check = "check",
-        /// The background search for a defect in doubt.
+        /// A background search for a defect in doubt, or for a second record of a created defect.
         Sweep = "sweep",
         /// Follow-up steps of a created defect: opening it again, comments and attachments.
         FollowUp = "follow-up",
@@ -99,9 +99,11 @@ string_enum! {
 pub struct ReceivedRequest {
     /// The HTTP method of the request.
     pub method: String,
-    /// The path after the token, with the masked query. The token itself is never recorded.
+    /// The path after the token, with the masked query; of a request that matched no connection,
+    /// the whole path with long segments replaced. The token itself is never recorded.
     pub path: String,
-    /// Headers; only of unrecognised requests, refused creates and requests of refused senders.
+    /// Headers; only of unrecognised requests, refused creates, requests of refused senders, and
+    /// liveness probes of connections that require a credential.
     pub headers: Vec<(String, String)>,
     /// The first 4 KiB of the body as text; only if `headers` are stored.
     pub body: Option<String>,
@@ -126,7 +128,7 @@ pub struct OutboundCall {
     pub at_ms: i64,
     /// The HTTP method of the request.
     pub method: String,
-    /// The origin that the request was sent to, in canonical form; empty if it is not known.
+    /// The origin of the request's address, in canonical form; empty if it is not known.
     pub origin: String,
     /// The path without its query.
     pub path: String,
@@ -164,8 +166,8 @@ pub struct Usage {
     pub request_body_bytes: u64,
     /// Size of the log, stdout and stderr together, bytes.
     pub log_bytes: u64,
-    /// Peak number of resource handles of the guest, sampled at each epoch tick, at each request
-    /// and at the end.
+    /// Peak number of resource handles of the guest, sampled at each epoch tick (every 10 ms), at
+    /// each request and at the end.
     pub handles: u64,
     /// Number of polls of the guest.
     pub polls: u64,

@@ -68,7 +68,7 @@ impl FailedTest {
 /// The identity of a failed test in a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FailedTestKey {
-    /// The connection that received the failed test.
+    /// The connection at which the defect was requested.
     connection: ConnectionId,
     /// The id of the test execution.
     execution: Uuid,

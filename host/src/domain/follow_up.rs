@@ -1,6 +1,7 @@
 //! The types of the follow-up steps that the host does after a defect was created. If the same test
-//! case fails again, the host may open the defect again, and adds a comment. The host also attaches
-//! files that are still missing. This file never decides when a step is due.
+//! case fails again, the policy ([`OnRecurrence`]) decides whether the host opens the defect again
+//! and adds a comment. The host also attaches files that are still missing. This file never decides
+//! when a step is due.
 
 use jiff::Timestamp;
 
@@ -83,7 +84,7 @@ pub struct FollowUp {
 /// The due follow-up steps of one defect, and the lease under which they run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DueFollowUps {
-    /// The lease on the defect's row. Only the event that has the lease may change the steps.
+    /// The lease on the defect's row. Only the event that has the lease may run the steps.
     pub lease: Lease,
     /// The failed test that the row belongs to.
     pub test: FailedTest,

@@ -26,8 +26,8 @@ string_enum! {
         Refused = "refused",
         /// The answer shows neither that a defect was created nor that none was created.
         Unclear = "unclear",
-        /// No complete answer arrived, or the answer means that the tracker may still carry out the
-        /// request.
+        /// No complete answer arrived, the tracker may still carry out the request, or the guest
+        /// failed after an answer with 2xx other than 201.
         Open = "open",
         /// The tracker answered that it created something.
         Acknowledged = "acknowledged",

@@ -1,9 +1,9 @@
-//! All limits of the sandbox. The name of a limit ends in its unit, if it has one. Each limit has a
-//! default and a maximum. This file never enforces a limit.
+//! The limits of a connector, its runs and its answers. The name of a limit ends in its unit, if it
+//! has one. Each limit has a default and a maximum. This file never enforces a limit.
 
 use std::fmt;
 
-/// A limit of the sandbox, as the docs list it.
+/// A limit of a connector, as the docs list it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
     /// The config key under `[limits]`. The key ends in the unit, if the limit has a unit.

@@ -14,7 +14,7 @@ string_enum! {
         Ok = "ok",
         /// This event created the defect.
         Created = "created",
-        /// The defect was already created by an earlier event.
+        /// The defect was already stored, or another event was already creating it.
         Repeated = "repeated",
         /// A search found the defect by its marker.
         Adopted = "adopted",
@@ -42,7 +42,7 @@ string_enum! {
         Unsupported = "unsupported",
         /// Test Manager could not be read.
         TestManagerUnavailable = "test-manager-unavailable",
-        /// The connector trapped, hit a limit, or violated the contract.
+        /// The connector trapped, threw an exception, exceeded a limit, or violated the contract.
         ConnectorFault = "connector-fault",
         /// The connector returned the error `internal`, which means a mistake in the connector.
         ConnectorError = "connector-error",
@@ -56,8 +56,7 @@ string_enum! {
         ConnectorUnavailable = "connector-unavailable",
         /// The connector failed repeatedly, and its circuit breaker is open.
         CircuitOpen = "circuit-open",
-        /// No further run can start, because too many runs are in progress or they use too much
-        /// memory.
+        /// Too many runs are in progress, or the runs use too much memory.
         Overloaded = "overloaded",
         /// The run was stopped because its lease could not be renewed.
         RunStopped = "run-stopped",

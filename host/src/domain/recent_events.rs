@@ -20,7 +20,7 @@ pub struct RecentEvents {
 pub struct MinuteOfEvents {
     /// Minutes since 1970.
     pub minute: i64,
-    /// Number of events with an answer below 400.
+    /// Number of events whose answer has a status below 400.
     pub answered: u64,
     /// Number of events with any other answer.
     pub failed: u64,

@@ -54,13 +54,13 @@ pub struct RecordedRun {
 string_enum! {
     /// How a request of a replay differs from the recorded request.
     pub enum Difference {
-        /// Both runs sent the same request.
+        /// Both runs made the same request.
         Same = "same",
-        /// Both runs sent the request, but query, headers or body differ.
+        /// Both runs made the request, but query, headers or body differ.
         Changed = "changed",
-        /// Only the replay sent the request. It got no answer.
+        /// Only the replay made the request. The recording has no answer to it.
         Added = "added",
-        /// Only the recorded run sent the request.
+        /// Only the recorded run made the request.
         Missing = "missing",
     }
 }

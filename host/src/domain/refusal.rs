@@ -42,16 +42,16 @@ pub enum Refusal {
     /// The tracker limits the rate of requests.
     #[error("the tracker limits the rate of requests; wait {retry_after_s} s: {why}")]
     TrackerRateLimited {
-        /// The explanation of the connector.
+        /// The connector's explanation.
         why: String,
         /// Seconds to wait before the next request.
         retry_after_s: u32,
     },
-    /// The connector reports that the tracker does not support this, or the connector does not
-    /// export the interface.
+    /// The connector reports that the tracker does not support the operation, or the connector does
+    /// not export the interface.
     #[error("the connector does not support this: {0}")]
     Unsupported(Reason),
-    /// The connector trapped, hit a limit, or violated the contract.
+    /// The connector trapped, threw an exception, exceeded a limit, or violated the contract.
     #[error(transparent)]
     ConnectorFault(#[from] ConnectorFault),
     /// The connector returned the error `internal`, which means a mistake in the connector.
@@ -67,8 +67,8 @@ pub enum Refusal {
     /// The connection is paused.
     #[error("the connection is paused; run `jackfield connections resume NAME` to resume it")]
     Paused,
-    /// No version of the connector can be used for the event: it is missing, broken, being
-    /// compiled, or waits for consent.
+    /// No version of the connector can be used for the event. For example, the connector is missing
+    /// or broken, is being compiled, or waits for consent.
     #[error("{0}")]
     ConnectorUnavailable(String),
     /// The connector failed repeatedly, and its circuit breaker is open.
@@ -142,7 +142,7 @@ pub enum Refusal {
          {retry_after_s} s"
     )]
     OutcomePending {
-        /// Seconds until the next search.
+        /// Seconds to wait before the next request.
         retry_after_s: u32,
         /// The known facts about the write, for a person.
         reason: String,
@@ -254,8 +254,9 @@ impl Refusal {
         }
     }
 
-    /// Returns the explanation of an error that a connector may return; `None` for other refusals,
-    /// and for [`Self::TrackerRateLimited`], which has no [`Reason`].
+    /// Returns the explanation of an error that a connector may return, even if another refusal
+    /// contains this error. `None` for all other refusals, and for [`Self::TrackerRateLimited`],
+    /// which has no [`Reason`].
     #[must_use]
     pub fn reason(&self) -> Option<&Reason> {
         match self {

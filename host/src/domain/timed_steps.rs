@@ -1,5 +1,5 @@
-//! When the parts of an event began and how long they lasted, in microseconds from the arrival of
-//! its request. The console, the CLI and traces show these times.
+//! When the steps and the runs of an event began, in microseconds from the arrival of its request,
+//! and how long they lasted. The console, the CLI and traces show these times.
 //!
 //! This file reads no clock; its callers pass the instants.
 
@@ -12,14 +12,14 @@ use super::{EventId, string_enum};
 /// Maximum number of stored steps of one event.
 const STORED_STEPS_MAX: usize = 4;
 
-/// The start of an event, from which the times of its parts are measured.
+/// The start of an event, from which the times of its steps and runs are measured.
 #[derive(Debug, Clone, Copy)]
 pub struct EventStart {
     /// The id of the event.
     pub id: EventId,
-    /// The time when the request arrived.
+    /// The time when the request arrived or the task began.
     pub received_at: Timestamp,
-    /// The instant at which the request arrived, on a monotonic clock.
+    /// The instant at which the request arrived or the task began, on a monotonic clock.
     pub arrived: Instant,
 }
 
@@ -50,7 +50,8 @@ pub struct TimedStep {
 pub struct TimedSteps([Option<TimedStep>; STORED_STEPS_MAX]);
 
 /// When a run reached each of its phases, in microseconds from the arrival of its event's request.
-/// The times of a run without an event are measured from the start of the run.
+/// The times of a run without an event are measured from the instant at which the host prepared the
+/// run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunTimes {
     /// When the run requested its permit.
@@ -88,8 +89,8 @@ impl EventStart {
 }
 
 impl RunTimes {
-    /// How long the run waited for its permit, milliseconds. If the run did not start: until its
-    /// end.
+    /// How long the run waited for its permit, milliseconds. If the run did not start, this is the
+    /// time until its end.
     #[must_use]
     pub fn permit_ms(&self) -> u64 {
         self.started_us.unwrap_or(self.ended_us).saturating_sub(self.requested_us) / 1_000

@@ -50,7 +50,7 @@ string_enum! {
         Bearer = "bearer",
         /// A user and a password.
         Basic = "basic",
-        /// A header of any name.
+        /// A header that contains the secret.
         ApiKey = "api-key",
         /// A signature of Standard Webhooks.
         Signature = "signature",

@@ -35,7 +35,8 @@ pub(super) struct Cache {
 
 /// The cached projects of one connection.
 struct ConnectionEntry {
-    /// The connection to whose settings the counts belong. An edit replaces the connection.
+    /// The connection to whose settings the counts belong. An edit replaces this
+    /// [`ActiveConnection`].
     active: Weak<ActiveConnection>,
     /// The entries, by the id of the project.
     projects: HashMap<String, ProjectEntry>,

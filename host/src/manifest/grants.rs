@@ -1,6 +1,6 @@
 //! Derives the grants that a connector needs for the settings of one connection: origins, a place
-//! for each secret, and whether it may read test data. This module never grants anything; only a
-//! person does.
+//! for each secret, and whether the connector may read test data. This module never grants
+//! anything; only a person does.
 
 use std::collections::BTreeMap;
 
@@ -98,7 +98,7 @@ pub fn describe_place(place: &SecretPlace) -> String {
 impl Schema {
     /// Replaces the names of settings in a place by the values of the settings. Returns `None` if
     /// one of the settings has no value, and an error if the token URL is not a URL with an origin.
-    /// If the connector itself chose the token URL, adds its origin to `fixed`.
+    /// If the connector itself chose the token URL, adds the origin of this URL to `fixed`.
     fn resolve_place(
         &self,
         template: &PlaceTemplate,

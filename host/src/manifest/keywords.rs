@@ -23,7 +23,7 @@ pub(super) fn refuse_unsupported(
     }
 }
 
-/// Reads a keyword that is true or false. An absent keyword counts as false.
+/// Reads a keyword whose value is true or false. An absent keyword counts as false.
 pub(super) fn read_boolean(
     object: &Map<String, Value>,
     keyword: &str,
@@ -35,7 +35,7 @@ pub(super) fn read_boolean(
     }
 }
 
-/// Reads a keyword that is a string. Returns `None` if the keyword is absent.
+/// Reads a keyword whose value is a string. Returns `None` if the keyword is absent.
 pub(super) fn read_string<'o>(
     object: &'o Map<String, Value>,
     keyword: &str,
@@ -47,7 +47,7 @@ pub(super) fn read_string<'o>(
     }
 }
 
-/// Reads a keyword that must be a string of at least one character.
+/// Reads a required keyword, whose value is a string of at least one character.
 pub(super) fn read_required_string<'o>(
     object: &'o Map<String, Value>,
     keyword: &str,

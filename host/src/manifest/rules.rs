@@ -1,8 +1,9 @@
 //! The validation keywords of one setting. The keywords are compiled once, and then applied to
 //! entered values.
 //!
-//! As in JSON Schema, a keyword applies only to values of its own type. An error describes which
-//! values are allowed. An error never contains the entered value, which may be confidential.
+//! As in JSON Schema, a keyword such as `minLength` applies only to values of one type. An error
+//! describes which values are allowed. An error never contains the entered value, which may be
+//! confidential.
 
 use serde_json::{Map, Number, Value};
 

@@ -54,8 +54,8 @@ const SETTING_KEYWORDS: &[&str] = &[
     "jackfield:origin",
     "jackfield:lookup",
 ];
-/// Keywords that a secret must not have: they would show its value or possible values, or apply
-/// only to values that the connector reads.
+/// Keywords that a secret must not have: they would show the secret or its possible values, or
+/// apply only to values that the connector reads.
 const KEYWORDS_REFUSED_FOR_SECRETS: &[&str] =
     &["default", "const", "enum", "items", "examples", "jackfield:origin", "jackfield:lookup"];
 
@@ -98,15 +98,15 @@ pub(super) struct DeclaredSecret {
 /// The text of a setting, and whether the connector chose it.
 pub(super) struct SettingText<'a> {
     pub(super) text: &'a str,
-    /// Whether the connector chose the text, by listing it in the schema or as the fallback. If
-    /// such a text is the address of an origin, egress connects directly only to public IP
-    /// addresses of the origin.
+    /// Whether the connector chose the text: the schema lists it, or it is the fallback. If the
+    /// connector chose the address of an origin, egress connects directly only to public IP
+    /// addresses of this origin.
     pub(super) is_from_connector: bool,
 }
 
 impl Manifest {
-    /// Returns the addresses of the settings that are origins and have a value, by the name of the
-    /// setting.
+    /// Returns the addresses in the settings that are origins, entered or as a fallback, by the
+    /// name of the setting.
     #[must_use]
     pub(crate) fn addresses(&self, settings: &Settings) -> BTreeMap<String, String> {
         let origins = self.declared.settings.iter().filter(|(_, setting)| setting.is_origin);

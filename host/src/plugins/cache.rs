@@ -1,13 +1,13 @@
-//! The folder of compiled code. For each version and each engine, it contains the code and the
-//! manifest. With both, the server loads a version without the compiler and without a call of
-//! `describe`. The code of a component is machine code; the code of a script is the program that
-//! the runner of scripts made from it. The folder also contains the connector's file, so that it
-//! can be compiled again for another engine, and the compiled runner, which has no manifest.
+//! The folder of compiled code. For each engine for which a version was compiled, it contains the
+//! code and the manifest. With both, the server loads a version without the compiler and without a
+//! call of `describe`. The code of a component is machine code; the code of a script is the program
+//! that the runner of scripts made from it. The folder also contains the connector's file, for a
+//! compilation for another engine, and the compiled runner without a manifest.
 //!
 //! The server runs this code without validating it. So users outside the folder's group must not
 //! have access to the folder. A version is used only if its code and its manifest are byte for byte
-//! the ones that this server stored. The stored files may change, because a power cut may leave
-//! zeros in a file, and a backup may restore files of another server.
+//! the ones that were stored with the key of the folder. The stored files may change, because a
+//! power cut may leave zeros in a file, and a backup may restore files of another server.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
@@ -286,7 +286,7 @@ fn compute_digest(code: &Path, manifest: Option<&ManifestJson>) -> io::Result<St
     Ok(HEXLOWER.encode(&hash.finalize()) + &HEXLOWER.encode(&manifest))
 }
 
-/// Creates a temporary file. Dropping the returned value deletes it, unless it was renamed.
+/// Creates a temporary file. Dropping the returned value deletes the file unless it was renamed.
 pub(super) fn temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder)
 }

@@ -1,6 +1,6 @@
 //! The latest snapshot of the plugins folder: each connector's status and the version in use.
 //!
-//! Only the scanner publishes a snapshot. Readers never wait for a lock.
+//! Only the scanner publishes a snapshot. Readers never wait for the scanner.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub struct ConnectorInfo {
 /// The reason why no version of a connector can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectorUnavailable {
-    /// The plugins folder has no file of this name.
+    /// The plugins folder has no file of this connector.
     #[error(
         "there is no connector `{name}`: copy {name}.wasm or {name}.js into the plugins folder"
     )]

@@ -1,5 +1,4 @@
-//! Loads one connector file in the same way as the server, for `jackfield check` and `jackfield
-//! invoke`.
+//! Loads one connector file in the same way as the server, for commands such as `jackfield check`.
 //!
 //! This file never uses the plugins folder. Compiled code of a server is used only if a person
 //! selects the folder of that server.
@@ -54,11 +53,11 @@ pub struct CheckReport {
     pub compile_ms: u64,
     /// The manifest that `describe` returned.
     pub manifest: Manifest,
-    /// The connector interfaces that the component exports.
+    /// The interfaces of the contract that the connector exports.
     pub interfaces: Interfaces,
-    /// The names of everything that the component imports.
+    /// The names of everything that the component or script imports.
     pub imports: Vec<String>,
-    /// The names of everything that the component exports.
+    /// The names of everything that the component or script exports.
     pub exports: Vec<String>,
 }
 

@@ -1,7 +1,7 @@
 //! The reasons why the server cannot run connectors, or cannot use one connector's file.
 //!
-//! The log, the admin API and `jackfield check` show these errors. Texts that come from a connector
-//! are shortened, because a connector is untrusted.
+//! The log, the admin API and commands such as `jackfield check` show these errors. Texts that come
+//! from a connector are shortened, because a connector is untrusted.
 
 use std::io;
 use std::path::PathBuf;
@@ -31,7 +31,8 @@ pub enum StartError {
         /// The error of the operating system.
         source: io::Error,
     },
-    /// Other users may have access to the folder of compiled code.
+    /// The folder of compiled code is not safe to use, for example because other users have access
+    /// to it.
     #[error("cannot use the folder of compiled code, from which the server runs code: {0}")]
     Access(#[from] AccessError),
     /// The key that seals the digests of compiled code cannot be used.
@@ -64,7 +65,7 @@ pub enum PluginError {
          is loaded"
     )]
     TwoFiles,
-    /// The file cannot be read.
+    /// The file cannot be read from the folder or from the store.
     #[error("cannot read the file: {0}")]
     Read(#[source] io::Error),
     /// The path names a folder or a device.
@@ -98,10 +99,10 @@ pub enum PluginError {
     /// Parsing the script, or running its top-level code, exceeded a limit or failed.
     #[error("loading the script failed: {}", shortened(&.0.to_string()))]
     Prepare(#[source] Refusal),
-    /// The component cannot be compiled.
+    /// The component, or the runner of scripts, cannot be compiled.
     #[error(transparent)]
     Compile(#[from] CompileError),
-    /// The compiler died in an earlier attempt to compile the file.
+    /// The compiler exceeded a limit or died in an earlier attempt to compile the file.
     #[error(
         "{reason}; the file is compiled again only with more time, with 1.5 times the memory, or after {} \
          is deleted", .file.display()
@@ -113,7 +114,7 @@ pub enum PluginError {
         /// attempt.
         file: PathBuf,
     },
-    /// The server was killed while it compiled the file.
+    /// The server was killed in several attempts to compile the file.
     #[error(
         "the server was killed {times} times while it compiled this file; the kernel does that when \
          memory runs out: give the machine or the container more memory, or delete {} to try again",
@@ -132,16 +133,16 @@ pub enum PluginError {
     /// The task that loads the file panicked or took too long. The text says which of them.
     #[error("loading the file {0}; the server tries again")]
     Unfinished(&'static str),
-    /// The compiled component cannot be loaded.
+    /// The compiled connector cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The component's `describe` failed.
+    /// The connector's `describe` failed.
     #[error("its `describe` failed: {}", shortened(&.0.to_string()))]
     Describe(#[source] Refusal),
     /// The manifest that `describe` returned is invalid.
     #[error("{}", shortened(&.0.to_string()))]
     Manifest(#[from] InvalidManifest),
-    /// The compiled code cannot be stored.
+    /// The compiled code, or the record of an attempt to compile, cannot be stored.
     #[error("cannot store the compiled code: {0}")]
     Store(#[source] io::Error),
     /// The stored file of a version was changed after it was stored.
@@ -153,7 +154,8 @@ pub enum PluginError {
     /// The store does not have the file with this SHA-256, or the content has another SHA-256.
     #[error("the store does not have the file with the SHA-256 {0}, or its content is damaged")]
     NotStored(String),
-    /// The loader of versions cannot start.
+    /// A command such as `jackfield check` cannot load any file, for example because the key of the
+    /// compiled code cannot be used. The server itself never returns this error.
     #[error(transparent)]
     Start(#[from] StartError),
 }

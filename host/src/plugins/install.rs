@@ -57,7 +57,7 @@ pub(super) fn remove_connector_files(plugins: &Path, name: &ConnectorName) -> io
 }
 
 /// Creates the plugins folder if it does not exist. Deletes unfinished files that a killed process
-/// left in it a day ago or earlier; a younger one may belong to a process that still writes it.
+/// left in it a day ago or earlier; a younger file may belong to a process that still writes it.
 ///
 /// # Errors
 /// The folder cannot be created.

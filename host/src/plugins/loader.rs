@@ -29,9 +29,10 @@ use super::error::{PluginError, StartError};
 use super::file_kind::FileKind;
 use super::scripts::{self, RUNNER_SHA256, script_text};
 
-/// Maximum number of loaded superseded versions. Before one more is added, all are dropped.
+/// Maximum number of superseded versions (older than the newest one) that stay loaded. Before one
+/// more is added, all are dropped.
 const SUPERSEDED_MAX: usize = 100;
-/// Maximum number of compiler processes at the same time.
+/// Maximum number of connectors that are compiled at the same time, besides the runner of scripts.
 const COMPILERS_MAX: u32 = 2;
 /// Compiled code that is younger than this is not deleted, because a connection may need it soon.
 const UNUSED_MIN_AGE: Duration = Duration::from_secs(600);
@@ -44,9 +45,8 @@ pub(super) struct VersionLoader {
     sandbox: Arc<Sandbox>,
     cache: Cache,
     compiler: Compiler,
-    /// The records of attempts to compile.
     attempts: Attempts,
-    /// Limits the number of compiler processes.
+    /// Limits the number of connectors that are compiled at the same time.
     compile_permits: Semaphore,
     /// Only one script is parsed at the same time. Components do not wait for this permit.
     script_permit: Semaphore,
@@ -99,7 +99,7 @@ impl VersionLoader {
         SystemTime::from(self.clock.now())
     }
 
-    /// Deletes the oldest unused compiled code until at most `bytes_max` bytes of code remain.
+    /// Deletes the oldest unused files of the cache until at most `bytes_max` bytes remain.
     pub(super) fn delete_unused_code_above(
         &self,
         bytes_max: u64,
@@ -137,7 +137,7 @@ impl VersionLoader {
     }
 
     /// Loads a script that the runner has parsed before. Returns `None` if the runner must be
-    /// compiled first, or if another version of the runner parsed the script.
+    /// compiled first, or if this runner did not make the file.
     fn cached_script(&self, code: &Path) -> Option<LoadedComponent> {
         let script = scripts::read_program(code)?;
         let runner = match self.runner.get() {
@@ -162,10 +162,10 @@ impl VersionLoader {
         self.engine.load_runner(&self.cache.code_path(kind, &RUNNER_SHA256, fingerprint)).ok()
     }
 
-    /// Waits for a permit to compile a component or to parse a script. A caller must wait for the
-    /// permit before it reads the file, so that few files are in memory at the same time, and must
-    /// keep the permit during [`VersionLoader::build`]. If the machine has little free memory, only
-    /// one compiler runs at the same time.
+    /// Waits for a permit to compile a component or to parse a script. The caller must keep the
+    /// permit during [`VersionLoader::build`]. The scanner waits for the permit before it reads a
+    /// file, so that few files are in memory at the same time. If the machine has little free
+    /// memory, only one component is compiled at the same time.
     pub(super) async fn build_permit(
         &self,
         kind: FileKind,

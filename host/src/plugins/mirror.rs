@@ -1,9 +1,10 @@
 //! Keeps the plugins folder equal to the connectors that the servers of one database share. The
 //! mirror applies the decisions of other servers to the folder: another version of a connector, or
-//! its removal. It shares files that the scanner accepted.
+//! its removal. The mirror also shares files that the scanner has loaded.
 //!
 //! The mirror never decides which version is in use: the scanner decides, as for any file. A file
-//! is shared only after this server has loaded it, so a broken file never reaches other servers.
+//! is shared only after this server has loaded it, so a file that this server cannot load never
+//! reaches the other servers.
 
 mod actions;
 mod files;
@@ -38,8 +39,8 @@ pub(super) use local::has_other_file;
 /// The time after which the store is read again for decisions of other servers, if no notification
 /// arrives.
 const POLL_PERIOD: Duration = Duration::from_secs(2);
-/// The time after which folder and store are compared again while a file of the folder waits for a
-/// decision.
+/// The time after which folder and store are compared again while a connector needs another
+/// comparison. A connector whose file failed does not count.
 const POLL_PERIOD_UNDECIDED: Duration = Duration::from_millis(500);
 /// The pause before a connector is compared again, after its file could not be read, written or
 /// fetched, or was not loaded yet.
@@ -63,7 +64,7 @@ pub(super) struct Mirror {
     folder: PathBuf,
     /// The connectors that the store had when it was last read.
     shared: ArcSwap<BTreeMap<ConnectorName, SharedConnector>>,
-    /// Locked while folder and store are compared.
+    /// Locked while folder and store are compared, and while a person's request changes a file.
     state: Mutex<MirrorState>,
 }
 
@@ -85,7 +86,7 @@ struct MirrorState {
     /// Whether the scanner has scanned the folder.
     is_scanned: bool,
     /// Whether all files that the folder had at the start were compared. A file that appears later
-    /// is a change.
+    /// counts as a change by a person.
     are_initial_files_compared: bool,
     /// The state of each connector that the folder or the store has.
     names: BTreeMap<ConnectorName, ConnectorState>,
@@ -103,7 +104,7 @@ struct ConnectorState {
     missing_since: Option<Instant>,
     /// The input of the comparison whose action failed, and the instant of the failure.
     failed_comparison: Option<(ComparisonInput, Instant)>,
-    /// The input of the comparison in which the scanner had not loaded the file, and its instant.
+    /// The input and the instant of the comparison in which the scanner had not loaded the file.
     pending_comparison: Option<(ComparisonInput, Instant)>,
     /// The pause after failures of the store for this connector.
     store_failures: Option<Backoff>,
@@ -154,8 +155,8 @@ impl Mirror {
         Self { store, catalog, versions, config, clock, folder, shared, state }
     }
 
-    /// Writes the mark file and the connectors that the servers share into the folder. Call this
-    /// function before the folder is scanned.
+    /// Writes the mark file (`local.rs`) and the connectors that the servers share into the folder.
+    /// Call this function before the folder is scanned.
     pub(super) async fn prepare_folder(&self) {
         self.mark_folder().await;
         self.state.lock().await.folder = self.folder_id().await;
@@ -468,7 +469,6 @@ async fn connectors_changed(changes: &mut Changes) {
     while !matches!(changes.next().await, Change::Connectors | Change::Missed) {}
 }
 
-/// Runs a blocking call to the file system on a thread for blocking work.
 async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, PluginError> {

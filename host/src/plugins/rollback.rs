@@ -1,6 +1,6 @@
 //! Rolls a connector back to an earlier version, and waits until this version is in use.
 //!
-//! This file never deletes a kept version.
+//! This file never deletes a kept version: the copy, in the data folder, of a file that was in use.
 
 use std::io;
 use std::path::PathBuf;
@@ -56,15 +56,15 @@ pub enum RollbackError {
         /// The error of the store.
         source: StoreError,
     },
-    /// The kept version cannot be read, or was changed.
+    /// The kept version cannot be fetched from the store, or was changed.
     #[error("cannot use the kept version {}: {source}; choose another one with --to", .from.display())]
     NotUsable {
         /// The path of the kept version.
         from: PathBuf,
-        /// The error of the operating system.
+        /// The error of the operating system or of the store.
         source: std::io::Error,
     },
-    /// The plugins folder cannot be written.
+    /// The plugins folder cannot be written, or the kept version cannot be read.
     #[error(
         "cannot write {to} ({source}): copy the version as a user who may write into that folder: \
          cp {from} {to}", to = .to.display(), from = .from.display()

@@ -321,7 +321,7 @@ async fn next_ended_job(jobs: &mut JoinSet<JobResult>) -> (Id, JobResult) {
     match jobs.join_next_with_id().await {
         Some(Ok(ended)) => ended,
         Some(Err(error)) => {
-            tracing::error!(%error, "a compile job panicked");
+            tracing::error!(%error, "the task that loads a connector's file panicked");
             (error.id(), Err(PluginError::Unfinished("failed")))
         }
         None => pending().await,

@@ -44,13 +44,13 @@ pub(super) enum NextAction {
 /// The progress of loading the content that was read last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ContentState {
-    /// The content changed at this instant, and may be incomplete.
+    /// The content was first seen or changed at this instant, and may be incomplete.
     New(Instant),
     /// A job is loading the content.
     Loading,
     /// The content is in use or broken. No action is needed until the content changes.
     Processed,
-    /// The content could not be loaded. Loading is tried again at this instant.
+    /// The content could not be read or loaded. The scanner tries again at this instant.
     Failed(Instant),
 }
 
@@ -185,7 +185,7 @@ impl TrackedFile {
         self.state = ContentState::New(now);
     }
 
-    /// Records that the content could not be loaded, and that the cause may be temporary.
+    /// Records that the content could not be read or loaded, and that the cause may be temporary.
     pub(super) fn set_failed(&mut self, now: Instant) {
         self.state = ContentState::Failed(now + self.retry_wait);
         self.retry_wait = (self.retry_wait * 2).min(RETRY_WAIT_MAX);

@@ -149,7 +149,7 @@ impl Plugins {
     }
 
     /// Returns the text of a connector's file if the connector is a script, even if the script
-    /// cannot be used. The text of a script that is larger than a script may be is cut.
+    /// cannot be used. A text that is longer than the maximum size of a script is cut.
     pub async fn script_source(&self, name: &ConnectorName) -> Option<String> {
         let file = install::connector_file_path(&self.folder, name, FileKind::Script);
         let limits = self.loader.config.current().limits_of(name);

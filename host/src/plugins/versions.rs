@@ -1,8 +1,9 @@
 //! Keeps the files of versions that were in use, so that a person can roll back to one of them. The
 //! files are `NAME/SHA256.wasm` or `NAME/SHA256.js` in a folder of the data folder.
 //!
-//! At most [`VERSIONS_MAX`] versions of a connector are kept. If all kept versions together are
-//! larger than [`BYTES_MAX`], the oldest versions are deleted until the rest fits.
+//! When a version of a connector comes into use, the connector's oldest versions are deleted until
+//! at most [`VERSIONS_MAX`] remain. Then the oldest versions of all connectors are deleted until at
+//! most [`BYTES_MAX`] bytes remain.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;

@@ -22,8 +22,8 @@ const RESERVED_CHARACTERS: &str = "/\\<>:\"|?*";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AttachmentPolicy {
-    /// The kinds of files that may be sent, in order of preference: `screenshot`, `robot-log`,
-    /// `file`.
+    /// The kinds of files that may be sent, the preferred kind first. Each kind is `screenshot`,
+    /// `robot-log` or `file`.
     pub kinds: Vec<String>,
     /// The maximum number of files.
     pub files_max: usize,
@@ -89,9 +89,9 @@ impl AttachmentPolicy {
         kinds
     }
 
-    /// Selects the files for the tracker, and returns a gap for each other file of the allowed
-    /// kinds. `robot_log_bytes` is the size of the robot's log as a file; 0 if there is no log. A
-    /// file of unknown size counts as 0 bytes.
+    /// Selects the files for the tracker, and returns a gap for each file of the allowed kinds that
+    /// is not selected. `robot_log_bytes` is the size of the robot's log as a file; 0 if there is
+    /// no log. A file of unknown size counts as 0 bytes.
     pub(super) fn select(
         &self,
         data: &TestData,
@@ -142,7 +142,7 @@ fn available_files(data: &TestData, robot_log_bytes: u64) -> Vec<Attachment> {
             });
         }
     }
-    // The screenshots of passed assertions come last, because people need the others more.
+    // The screenshots of passed assertions come last, because people need the other files more.
     let has_succeeded = |id: &str| {
         data.assertions.iter().any(|assertion| assertion.id == id && assertion.succeeded)
     };

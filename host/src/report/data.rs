@@ -1,8 +1,8 @@
 //! The data of a failed test, as templates read it. The names of all values are in snake_case. A
 //! value that Test Manager does not return is absent or empty.
 //!
-//! Source: public code of Test Manager's clients declares these data types. All texts are
-//! untrusted: people and tests wrote them.
+//! Source: most fields come from the data types in public code of Test Manager's clients. All texts
+//! are untrusted: people and tests wrote them.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::domain::{FailedTest, StringEnum as _, string_enum};
 
 string_enum! {
-    /// A part of the data of a failed test. Each part is fetched only if a template, a rule, the
-    /// attachment policy, a connector or another part needs it.
+    /// A part of the data of a failed test. Each part is fetched only if a template, a routing
+    /// rule, the attachment policy, a connector or another part needs it.
     pub enum Subject {
         /// The project that the failed test belongs to.
         Project = "project",
@@ -19,13 +19,13 @@ string_enum! {
         TestCase = "test-case",
         /// The test execution in which the test case failed.
         TestExecution = "test-execution",
-        /// The log of this failed test: result, times, arguments.
+        /// The test case log of this failed test, with its result, times and arguments.
         TestCaseLog = "test-case-log",
-        /// The assertions of the log, passed and failed.
+        /// The assertions of the test case log, passed and failed.
         Assertions = "assertions",
         /// The lines that the robot logged during this test.
         RobotLogs = "robot-logs",
-        /// The files that are attached to the log, and the screenshots of assertions.
+        /// The files that are attached to the test case log, and the screenshots of assertions.
         Attachments = "attachments",
         /// The requirements that the test case is assigned to.
         Requirements = "requirements",
@@ -33,7 +33,7 @@ string_enum! {
         Labels = "labels",
         /// The custom fields of the test case.
         CustomFields = "custom-fields",
-        /// The test set of the execution.
+        /// The test set of the test execution.
         TestSet = "test-set",
         /// The results of manual steps.
         Steps = "steps",
@@ -62,9 +62,9 @@ pub struct TestData {
     pub execution: Option<Execution>,
     /// The test set that was executed.
     pub test_set: Option<TestSet>,
-    /// The log of the failed test: result, times, arguments.
+    /// The test case log of the failed test, with its result, times and arguments.
     pub log: Option<TestCaseLog>,
-    /// The assertions of the log, passed and failed.
+    /// The assertions of the test case log, passed and failed.
     pub assertions: Vec<Assertion>,
     /// The lines that the robot logged during the test, oldest first.
     pub robot_logs: Vec<RobotLog>,
@@ -78,7 +78,7 @@ pub struct TestData {
     pub custom_fields: Vec<CustomField>,
     /// Earlier results of the test case, newest first.
     pub history: Vec<PastResult>,
-    /// The files of the log and the screenshots of assertions, without their content.
+    /// The files of the failed test, without their content. A report lists only selected files.
     pub attachments: Vec<Attachment>,
     /// The parts and files that are missing or incomplete, each with the reason.
     pub gaps: Vec<Gap>,
@@ -132,7 +132,7 @@ pub struct TestCase {
     pub automation_test_case: Option<String>,
 }
 
-/// One execution of a test set in Test Manager.
+/// A test execution in Test Manager.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Execution {
@@ -190,7 +190,7 @@ pub struct TestCaseLog {
     pub input_arguments: Option<String>,
     /// The arguments that the test returned, as JSON text.
     pub output_arguments: Option<String>,
-    /// A page with more details: Test Manager's page of the log, or the page of the robot's job.
+    /// The address of a page with more details: of the log in Test Manager, or of the robot's job.
     pub detail_link: Option<String>,
     /// The id of the defect that Test Manager already has for this log.
     pub defect_id: Option<String>,
@@ -222,7 +222,7 @@ pub struct RobotLog {
     pub at: Option<String>,
     /// The log level, such as "Error" or "Warn".
     pub level: Option<String>,
-    /// The text of the line. Secrets in it are masked before a template reads it.
+    /// The text of the line. Secrets in the text are masked before a template reads the text.
     pub message: String,
 }
 
@@ -279,9 +279,9 @@ string_enum! {
     pub enum AttachmentKind {
         /// The screenshot of an assertion.
         Screenshot = "screenshot",
-        /// The robot's log as a text file, written by the host.
+        /// The robot's log as a text file, which the host writes.
         RobotLog = "robot-log",
-        /// A file that is attached to the log.
+        /// A file that is attached to the test case log.
         File = "file",
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn template_context<T: Serialize>(data: &T) -> TemplateContext {
     Value::from(Serde(data))
 }
 
-/// Expands the template with the text `source`.
+/// Expands the template whose text is `source`.
 ///
 /// # Errors
 /// The template is not valid, fails, or needs more than [`TEMPLATE_FUEL`].

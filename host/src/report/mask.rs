@@ -1,5 +1,5 @@
-//! Masks secrets in the data of tests: arguments, logs, assertions, steps and custom fields. The
-//! original value never reaches a template, a tracker or a connector.
+//! Masks secrets in the data of tests: arguments, logs, assertions, steps and custom fields.
+//! Templates and connectors get these data only after they are masked.
 
 use std::sync::LazyLock;
 
@@ -58,7 +58,8 @@ static DEFAULT_PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     .collect()
 });
 
-/// How many levels of JSON in a text of JSON are masked value by value.
+/// A text in JSON may itself be JSON. At most this many such levels are masked value by value; a
+/// text of JSON at a deeper level is masked as a whole.
 const CONTAINED_JSON_DEPTH_MAX: usize = 4;
 
 /// The mask settings of a connection: which values are replaced by `***`.
@@ -176,9 +177,10 @@ impl Mask {
         *text = text.take().map(|text| self.mask_text(&text));
     }
 
-    /// Masks values in a JSON text. A value is masked if the name of its member is that of a
-    /// secret, also in JSON that a text of the JSON contains. Other texts in the JSON, or a text
-    /// that is not JSON, are masked only where a pattern matches.
+    /// Masks values in a JSON text. A value is masked if its member has the name of a secret. The
+    /// member `value` is also masked if the member `name` or `key` of the same object contains the
+    /// name of a secret. JSON in a text of the JSON is masked in the same way. In all other texts,
+    /// only the matches of patterns are masked.
     #[must_use]
     pub fn mask_arguments(&self, text: &str) -> String {
         let Ok(mut json) = serde_json::from_str::<Value>(text) else { return self.mask_text(text) };
@@ -212,8 +214,8 @@ impl Mask {
         }
     }
 
-    /// Masks a text of the JSON. If the text is an object or a list itself, masks the values in it,
-    /// or the whole text if `depth_left` is 0.
+    /// Masks a text in JSON. If the text is itself the JSON of an object or a list, masks the
+    /// values in this JSON, or the whole text if `depth_left` is 0.
     fn mask_text_in_json(&self, text: &str, depth_left: usize) -> String {
         match serde_json::from_str::<Value>(text) {
             Ok(Value::Object(_) | Value::Array(_)) if depth_left == 0 => MASK_TEXT.to_owned(),

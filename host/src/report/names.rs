@@ -52,7 +52,8 @@ pub(super) fn subjects(names: &[String]) -> BTreeSet<Subject> {
     subjects
 }
 
-/// Finds the first name that the data never contains. `example` contains every allowed name.
+/// Finds the first of the `names` that the data never contains. `example` contains every allowed
+/// name.
 pub(super) fn find_unknown_name(
     source: &str,
     names: &[String],

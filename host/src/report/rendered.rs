@@ -21,7 +21,7 @@ pub struct Field {
     /// The name that a person configured. The connector finds the field of the tracker by this
     /// name.
     pub name: String,
-    /// The rendered value, which is never empty or null.
+    /// The rendered value: a text that is not empty, or JSON that is not null.
     pub value: FieldValue,
 }
 
@@ -129,8 +129,8 @@ impl Report {
         markup::render(&self.comment, markup, characters_max, marker)
     }
 
-    /// Returns the fields that the connection configures, in the configured order. Fields with an
-    /// empty or null value are left out.
+    /// Returns the fields that the connection configures, in the configured order. A field is left
+    /// out if its text is empty, its JSON is null, or its template failed.
     #[must_use]
     pub fn fields(&self) -> &[Field] {
         &self.fields
@@ -169,7 +169,7 @@ fn mask_data(settings: &ReportSettings, data: &mut TestData, notes: &mut Vec<Str
     }
 }
 
-/// Describes the first gaps for people, one text for each, and the number of the others.
+/// Describes the first gaps for people, one text for each, and then the number of further gaps.
 fn gap_lines(gaps: &[Gap]) -> Vec<String> {
     let line = |gap: &Gap| {
         let text = clean_text(&format!("{}: {}", gap.what, gap.why));
@@ -294,7 +294,8 @@ fn shows_gaps(template: &str) -> bool {
     engine::used_names(template).is_ok_and(|names| names.iter().any(is_gaps))
 }
 
-/// Reads the value of a field from an expanded template. Returns `None` for an empty text or null.
+/// Reads the value of a field from an expanded template. Returns `None` for an empty text, and for
+/// the JSON value null.
 fn parse_field_value(text: &str, mode: OutputMode) -> serde_json::Result<Option<FieldValue>> {
     if mode != OutputMode::Json {
         let text = text.trim();

@@ -12,7 +12,7 @@ use super::{Subject, TestData};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RoutingRule {
-    /// The prefix of the test's project, such as "SHOP". Like all conditions, it ignores case.
+    /// The prefix of the test's project, such as "SHOP". All conditions ignore case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
     /// The key or the name of the test set that was executed.

@@ -1,5 +1,5 @@
-//! The trait through which other rooms read the data of a failed test. They do not need to know
-//! where the data comes from.
+//! The trait through which other rooms read the data of a failed test. These rooms do not need to
+//! know where the data comes from.
 
 use std::collections::BTreeSet;
 
@@ -47,7 +47,7 @@ pub trait TestDataSource: Send + Sync {
         read_until: Instant,
     ) -> Result<Bytes, DownloadError>;
 
-    /// Returns the requests that were sent to Test Manager so far, so that the event can store
-    /// them. Their `at_ms` is measured from `measured_from`.
+    /// Returns the requests that were sent to Test Manager so far, so that they can be stored with
+    /// the event. Their `at_ms` is measured from `measured_from`.
     fn calls(&self, measured_from: Instant) -> Vec<OutboundCall>;
 }

@@ -1,7 +1,7 @@
 //! Finds out how much address space the process has. Usually the address space is large enough for
 //! a pool that reserves 4 GiB for each guest memory. The address space is smaller if a limit
-//! applies (`ulimit -v`), on machines with 39-bit addresses, and in some sandboxes. The check
-//! reserves address space only for a moment.
+//! applies (`ulimit -v`), on machines with 39-bit addresses, and under some container runtimes. The
+//! check reserves address space only for a moment.
 
 use std::ptr;
 

@@ -66,11 +66,12 @@ pub(crate) struct LoadedComponent {
     pub(super) follow_up: Option<follow_up::GuestIndices>,
     /// The script that each run evaluates, if the component is the runner of scripts.
     pub(super) script: Option<Arc<Script>>,
-    /// The number of slots of the engine's pool that one instance needs.
+    /// The number of slots of the engine's pool (`pool.rs`) that one instance needs.
     pub(super) slots: u32,
 }
 
-/// The loaded content of a connector's file. Files with the same content share one version.
+/// The loaded content of a connector's file. Files with the same kind and content share one
+/// version.
 pub(crate) struct Version {
     /// SHA-256 of the file, hex.
     pub(crate) sha256: String,
@@ -191,7 +192,8 @@ impl Connector {
         Self { name, version, limits, loaded_at, run_count, fault_count }
     }
 
-    /// Returns a connector with the same version and other limits. It counts its own runs from 0.
+    /// Returns a connector with the same version and other limits. The new connector counts its own
+    /// runs from 0.
     #[must_use]
     pub fn with_limits(&self, limits: Limits) -> Self {
         Self::new(self.name.clone(), Arc::clone(&self.version), limits, self.loaded_at)

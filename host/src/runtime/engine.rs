@@ -75,8 +75,8 @@ impl Engine {
         Ok(Self { engine, address_space, compile_for, linker, script_linker, fingerprint, ticks })
     }
 
-    /// Creates an engine for the compiler process, without a pool. The server's engine can run the
-    /// code that this engine compiles.
+    /// Creates an engine for the compiler process, without a pool (`pool.rs`). The server's engine
+    /// can run the code that this engine compiles.
     ///
     /// # Errors
     /// The machine does not support a setting of the engine.

@@ -1,5 +1,4 @@
-//! Contains the errors of `runtime`: why a file is not compiled or loaded, and why the engine does
-//! not start.
+//! Contains the errors of the engine's start and of compiling and loading a file.
 //!
 //! Never shows a long text from a connector's file: such texts are shortened, because the file is
 //! untrusted.
@@ -215,8 +214,8 @@ pub enum LoadError {
         /// The maximum number for one run.
         max: u32,
     },
-    /// The component imports a core module, so the host cannot compute how much of the pool it
-    /// needs.
+    /// The component imports a core module, so the host cannot compute how many memories and tables
+    /// a run needs.
     #[error("imports a core module, which the host does not provide")]
     ImportsModule,
     /// The component exports no interface that answers events.

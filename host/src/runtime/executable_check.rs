@@ -8,7 +8,7 @@ use std::ptr;
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
 
-/// The size of the mapping that the check creates, bytes. A memory page is not larger than this on
+/// The size of each mapping that the check creates, bytes. A memory page is not larger than this on
 /// any supported system.
 const MAPPING_BYTES: usize = 64 << 10;
 

@@ -114,7 +114,8 @@ impl Guest {
     }
 
     /// Returns the state for WASI, and the handles of the guest. The guest gets no folder,
-    /// environment, arguments or usable sockets. Its stdout and stderr are added to the log.
+    /// environment, arguments or usable sockets. The guest's stdout and stderr are added to the
+    /// log.
     pub(super) fn wasi(&mut self) -> WasiCtxView<'_> {
         let log = &self.log;
         let ctx = self.wasi.get_or_insert_with(|| {

@@ -8,7 +8,8 @@ use crate::memory::{Charge, MemoryFull};
 
 /// Size of a table element in the host, in bytes.
 const TABLE_ELEMENT_BYTES: usize = 8;
-/// Maximum number of elements of one table. The pool reserves space for this number.
+/// Maximum number of elements of one table. The engine's pool (`pool.rs`) reserves space for this
+/// number.
 pub(super) const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// Maximum number of core instances of one component. Language runtimes use a few dozen of them.
 pub(super) const INSTANCES_MAX: u32 = 256;

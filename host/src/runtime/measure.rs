@@ -24,7 +24,7 @@ use super::instance::new_store;
 /// The time of each part of a call.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CallTimes {
-    /// The time to create the run's `RunRequests`, log, accounts and store.
+    /// The time to create the run's `RunRequests`, log, accounts and wasmtime store.
     pub prepare: Duration,
     /// The time to instantiate the component, including the start functions of its modules.
     pub instantiate: Duration,
@@ -37,7 +37,7 @@ pub struct CallTimes {
     pub drop: Duration,
 }
 
-/// A component whose export `kpis.count` can be called.
+/// A loaded component, and what is needed to call its export `kpis.count`.
 pub struct MeasuredGuest {
     engine: Engine,
     egress: Arc<Egress>,
@@ -78,7 +78,7 @@ impl MeasuredGuest {
 
     /// Calls `kpis.count` once in a new instance. All requests of the guest are refused. If
     /// `measure_host_calls` is true, also measures the time in host functions, which makes the call
-    /// slower, and replaces the hook that charges copied bytes.
+    /// slower, and replaces the hook that limits copied bytes.
     ///
     /// # Errors
     /// The component does not export `kpis`, or the call failed.

@@ -2,15 +2,15 @@
 //! host uses this module for two kinds of permits: permits to start a run, and permits to poll a
 //! guest.
 //!
-//! A permit for a run reserves as many slots of the engine's pool as the component needs, so the
-//! pool never runs out of slots. A group is a connector, a connection, or one kind of call of a
-//! connection. The permits for runs of each group are limited, so that some permits stay free for
-//! other groups. A connector's first run needs only free slots. With each further run, it must
-//! leave free at least as many slots as it then uses, and at least as many runs as it had before.
-//! For the first run of a kind of call of a connection, no other limit applies. The next free
-//! permit is for the group that uses the fewest slots. Among groups with equally few slots, it is
-//! for the group whose last permit was granted longest ago. This module never reads a clock: a
-//! caller that waits too long drops its receiver.
+//! A permit for a run reserves as many slots of the engine's pool (`pool.rs`) as the component
+//! needs, so the pool never runs out of slots. A group is a connector, a connection, or one kind of
+//! call of a connection. The permits for runs of each group are limited, so that some permits stay
+//! free for other groups. For a connector's first run, only the limits on all permits together
+//! apply. With each further run, the connector must leave free at least as many slots as it then
+//! uses, and at least as many runs as it had before. For the first run of a kind of call of a
+//! connection, no other limit applies; its further runs are also limited by [`CONNECTION_SHARE`]
+//! and [`CALL_SHARE`]. The next free permit is for the group that uses the fewest slots. Among
+//! groups with equally few slots, it is for the group whose last permit was granted longest ago.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use tokio::time::timeout;
 
 use crate::domain::{Call, ConnectionId, ConnectorName, Refusal};
 
-/// A connection gets another run only if the number of its runs is lower than this factor times the
-/// number of runs that its connector may still start.
+/// A connection gets a further run of a kind of call only if the number of all its runs is lower
+/// than this factor times the number of runs that its connector may still start.
 const CONNECTION_SHARE: u32 = 3;
 /// The factor for one kind of call of a connection. This factor is used like [`CONNECTION_SHARE`].
 const CALL_SHARE: u32 = 2;
@@ -40,8 +40,7 @@ pub(super) struct Lane {
 #[derive(Debug, Clone)]
 pub(super) struct PermitRequest {
     pub(super) lane: Lane,
-    /// The number of slots that the run needs. The number is never higher than the number of slots
-    /// of the pool.
+    /// The number of slots that the run needs. The number is never higher than [`Capacity::slots`].
     pub(super) slots: u32,
     /// Maximum number of runs of the connector at the same time. The first run of a lane may exceed
     /// this maximum.
@@ -94,7 +93,6 @@ pub(super) struct Permits {
     state: Mutex<PermitsState>,
 }
 
-/// The permits in use and the waiting requests.
 #[derive(Default)]
 struct PermitsState {
     /// The usage of all permits together.
@@ -140,10 +138,10 @@ struct Waiter {
     grants_after_wait_at_arrival: u64,
 }
 
-/// The rank of a waiting request. The request with the lowest rank gets the next permit. The
-/// connectors are compared first, then the connections, then the kinds of call. Each of them is
-/// compared by its slots in use and then by its last grant. If all of this is equal, the earlier
-/// arrival has the lower rank.
+/// The rank of a waiting request. Among the requests that can get a permit now, the one with the
+/// lowest rank gets it. The connectors are compared first, then the connections, then the kinds of
+/// call. Each of them is compared by its slots in use and then by its last grant. If all of this is
+/// equal, the earlier arrival has the lower rank.
 type WaiterRank = ([(u32, u64); 3], u64);
 
 impl Permits {

@@ -22,7 +22,7 @@ pub(super) const STDERR: LogLevel = LogLevel::Warn;
 const BYTES_PER_LINE: u64 = 16;
 
 /// Collects lines until `bytes_max` is reached. Drops further lines, and adds one last line that
-/// reports this.
+/// names the limit.
 pub(super) struct RunLog {
     run_started_at: Instant,
     /// The value of `limits.log_bytes`.

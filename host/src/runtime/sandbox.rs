@@ -1,8 +1,8 @@
 //! Runs connectors. The sandbox has one function for each export of a guest. Each call uses a new
 //! instance with its own limits.
 //!
-//! This module keeps no data of a guest between runs, and never uses the store. The [`Journal`] of
-//! a run that may write records each write before the write is sent.
+//! This module keeps no data of a guest between runs, and never uses the room `store`. The
+//! [`Journal`] of a run that may write records each write before the write is sent.
 
 mod any_call;
 mod follow_up;
@@ -82,8 +82,8 @@ impl Sandbox {
         }
     }
 
-    /// Returns the memory that all runs use, and the limit on it. The host's own requests are
-    /// charged to it too.
+    /// Returns the memory that all runs use, and the limit on it. Requests of the host itself are
+    /// charged to this memory too.
     pub(crate) fn host_memory(&self) -> &Arc<HostMemory> {
         &self.memory
     }

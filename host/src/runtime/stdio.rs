@@ -1,8 +1,8 @@
 //! Writes a guest's stdout and stderr into the log of its run, line by line. Never writes to the
 //! server's own stdout or stderr.
 //!
-//! A text is added to the log while the guest writes it, so the CPU time for this is charged to the
-//! guest's run.
+//! A text is added to the log during the guest's call that writes it, so the run is charged for the
+//! CPU time.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Fetches and renders the report of the failed test of a run. The data for its texts is fetched
 //! and rendered only once, when the report is first used. Never decides what the report contains:
-//! `report.rs` decides it.
+//! the module `report` decides it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub struct TestReport {
     source: Option<Arc<dyn TestDataSource>>,
     /// Data may be fetched from Test Manager until this time.
     read_until: Instant,
-    /// Notes for people, which are added at the end of the texts.
+    /// Notes for people, which are added at the end of the description and of the comment.
     notes: Vec<String>,
     /// The rendered report. The cell is empty until the report is first used.
     rendered: OnceCell<Report>,
@@ -81,7 +81,7 @@ impl TestReport {
         }
     }
 
-    /// Adds notes for people at the end of the texts.
+    /// Sets the notes for people at the end of the description and of the comment.
     #[must_use]
     pub fn with_notes(self, notes: Vec<String>) -> Self {
         Self { notes, ..self }
@@ -92,8 +92,8 @@ impl TestReport {
         &self.notes
     }
 
-    /// Returns the masked data of Test Manager that was rendered, as JSON. Returns `None` if no
-    /// data was rendered.
+    /// Returns the masked data of Test Manager that was rendered, as JSON. Returns `None` if the
+    /// report has no source or was not rendered.
     pub(super) fn data_json(&self) -> Option<Value> {
         self.source.as_ref()?;
         let mut data = self.rendered.get()?.data().clone();
@@ -281,7 +281,7 @@ mod tests {
 
     use super::*;
 
-    /// A source that refuses each download, and stores its limit. Only `large.zip` is too large.
+    /// Refuses each download, and stores its size limit. Only `large.zip` is too large.
     #[derive(Default)]
     struct LargeFiles(Mutex<Vec<u64>>);
 

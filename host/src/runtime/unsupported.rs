@@ -6,7 +6,7 @@
 
 use wasmparser::{Parser, Payload};
 
-/// If the engine's message contains this word, the component is asynchronous.
+/// If the engine's message contains this word, the component uses asynchronous functions.
 const ASYNC_TEXT: &str = "async";
 /// Maximum number of imports that the host reads from a refused component.
 const IMPORTS_MAX: usize = 1_000;

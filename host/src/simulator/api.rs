@@ -20,9 +20,9 @@ use super::data::{CaseData, DataSet, File, ProjectData};
 use super::dto::RequestedPage;
 use super::faults::Faults;
 
-/// Number of items in one answer, if the request has no parameter `top`.
+/// Number of items on a page of a list, if the request has no parameter `top`.
 const DEFAULT_PAGE_ITEMS: usize = 50;
-/// Maximum number of items in one answer.
+/// Maximum number of items on a page of a list.
 const PAGE_ITEMS_MAX: usize = 1000;
 
 /// One path of the API, and the function that answers it.
@@ -33,7 +33,7 @@ pub(super) struct Route {
     pub(super) parameters: &'static [&'static str],
     /// The family of scopes of which the token must have one; empty if any valid token is accepted.
     pub(super) scope_family: &'static str,
-    /// Answers a request. Returns `None` if a record that the request names does not exist.
+    /// Answers a request. `None` is the answer 404, usually for a record that does not exist.
     pub(super) answer: fn(&ApiRequest<'_>) -> Option<Reply>,
 }
 
@@ -241,7 +241,7 @@ pub(super) enum Reply {
     Json(Value),
     /// A file with its content.
     File(File),
-    /// A file with this name and number of bytes. The stand-in generates its content in chunks,
+    /// A file with this name and number of bytes. The file's content is generated in chunks,
     /// because the file may be larger than the memory.
     LargeFile(String, u64),
     /// A redirect to this address.
@@ -254,7 +254,7 @@ pub(super) struct ApiRequest<'a> {
     pub(super) faults: &'a Faults,
     /// The defects that answers to Create Defect contained, by their ids in the stand-in.
     pub(super) defects: &'a BTreeMap<Uuid, super::dto::Defect>,
-    /// The origin of the files, for redirects.
+    /// The origin to which downloads of screenshots are redirected.
     pub(super) files_url: &'a str,
     /// The segments of the path that are parameters, by name.
     path_segments: HashMap<String, String>,

@@ -29,7 +29,7 @@ string_enum! {
         TokenHtml403 = "token-html-403",
         /// The API answers 404 to each request whose path names a test execution.
         UnknownExecution = "unknown-execution",
-        /// The variations of the logs differ from those of the failed tests.
+        /// The logs of an execution have other variations than the failed tests.
         NoVariation = "no-variation",
         /// Each log of an execution exists twice.
         TwoLogs = "two-logs",

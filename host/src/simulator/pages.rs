@@ -56,9 +56,10 @@ pub(super) fn routes() -> Router<Arc<Simulator>> {
         .layer(middleware::from_fn(require_same_origin))
 }
 
-/// Refuses requests from pages of other origins. Without this check, any page in a browser could
-/// send a form to the stand-in (CSRF). A page could also read answers if its own host name resolves
-/// to this machine (DNS rebinding).
+/// Refuses a request whose host is neither an IP address nor `localhost`, and a change that a page
+/// of another origin requests. Without these checks, any page in a browser could read answers if
+/// its own host name resolves to this machine (DNS rebinding), or send a form to the stand-in
+/// (CSRF).
 pub(super) async fn require_same_origin(request: Request, next: Next) -> Response {
     if !has_local_host_name(request.headers()) {
         let error = "open the stand-in by its IP address, such as http://127.0.0.1:8090/";

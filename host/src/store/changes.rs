@@ -27,8 +27,8 @@ pub enum Change {
     /// A server has finished counting the defects of this project, with or without new counts. The
     /// server that has counted publishes this change to its own subscribers too.
     Counts(ConnectionId, String),
-    /// The lease on this defect may have been released, by another server or by this server. In a
-    /// shared database, this is published only if a claim waits for the release.
+    /// The lease on this defect may have been given back, by another server or by this server. In a
+    /// shared database, this is published only if a claim waits for the end of the lease.
     Defect(DefectId),
     /// Notifications were lost, so any object may have changed.
     Missed,
@@ -90,7 +90,7 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Makes a publisher for a database that no other process uses.
+    /// Makes a publisher for a database that only one server uses.
     pub(super) fn for_unshared_database() -> Self {
         Self::new(false)
     }

@@ -1,5 +1,5 @@
-//! The operations on connections, and the stored form of a connection, with its sealed secrets and
-//! the hashes of its tokens.
+//! The operations on connections, and the stored form of a connection, with its sealed (encrypted)
+//! secrets and the hashes of its tokens.
 
 use std::collections::BTreeMap;
 

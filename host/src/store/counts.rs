@@ -43,7 +43,7 @@ pub struct CountsClaim {
 /// at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CountsLease {
-    /// The connection to the tracker.
+    /// The connection whose counts are requested.
     pub connection: ConnectionId,
     /// The project that is counted.
     pub project: String,
@@ -79,7 +79,7 @@ pub enum CountsClaimed {
 /// The operations on counts of projects, and on the lease on counting.
 #[async_trait]
 pub trait CountsStore {
-    /// Queues the counts of a project to be stored, like `record_event`. Counts that are older than
+    /// Queues the counts of a project to be stored, and returns at once. Counts that are older than
     /// the stored counts are dropped, unless the clock was set back.
     fn record_counts(&self, id: ConnectionId, project: &str, counts: CachedCounts);
     /// Requests the lease on counting a project, so that only one of the servers that share the

@@ -80,7 +80,7 @@ pub struct DueLimits {
 pub struct ControlDefect {
     /// The marker that the defect or the comment in the tracker contains.
     pub marker: Marker,
-    /// The defect's key in the tracker. A search for a comment uses it, too.
+    /// The defect's key in the tracker. A search for the comment needs this key.
     pub key: String,
 }
 
@@ -102,7 +102,7 @@ pub struct DefectFilter {
     pub limit: u32,
 }
 
-/// How many defects of a connection are in doubt.
+/// How many defects of a connection are in doubt, and how many need a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DoubtCounts {
     /// The connection whose defects are counted.
@@ -117,8 +117,8 @@ pub struct DoubtCounts {
 /// lease.
 #[async_trait]
 pub trait DefectStore {
-    /// Returns the created defect of a failed test if the defect is in memory. Most repeats are
-    /// answered this way. `None` in a shared database.
+    /// Returns the created defect of a failed test if the defect is in memory. Most repeated clicks
+    /// are answered this way. `None` in a shared database.
     fn cached_defect(
         &self,
         connection: ConnectionId,
@@ -190,9 +190,9 @@ pub trait DefectStore {
     /// Undoes the last `mark_sending`. Call this only if it is certain that the tracker did not
     /// process that write. Lazy.
     async fn unmark_sending(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;
-    /// Ends a run: changes the row according to `end`, adds the follow-up steps, and releases the
-    /// lease. If the lease was lost, stores only a known defect, and only if the row is in doubt or
-    /// failed and has no lease; otherwise `Fenced`. Durable.
+    /// Ends a run: changes the row according to `end`, adds the follow-up steps, and gives the
+    /// lease back. If the lease was lost, stores only a known defect, and only if the row is in
+    /// doubt or failed and has no lease; otherwise `Fenced`. Durable.
     async fn store_outcome(
         &self,
         lease: &Lease,
@@ -201,15 +201,16 @@ pub trait DefectStore {
         event: EventId,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Ends a search that did not find the defect, and releases the lease. Durable. `Fenced` if the
-    /// lease was lost.
+    /// Ends a search that did not find the defect, and gives the lease back. Durable. `Fenced` if
+    /// the lease was lost.
     async fn end_search(
         &self,
         lease: &Lease,
         end: SearchEnd,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Releases a lease without changing the row's state. Durable. `Fenced` if the lease was lost.
+    /// Gives a lease back without changing the row's state. Durable. `Fenced` if the lease was
+    /// lost.
     async fn give_back(&self, lease: &Lease) -> Result<(), StoreError>;
     /// Allows the event that has this lease to create another defect, because the defect of the row
     /// `closed_row` is closed or deleted, or is in a tracker to which the connection no longer has

@@ -41,8 +41,8 @@ pub trait FollowUpStore {
     /// Undoes the last `mark_follow_up`. Call this only if it is certain that the tracker did not
     /// process that write. Lazy.
     async fn unmark_follow_up(&self, lease: &Lease, step: &FollowUp) -> Result<(), StoreError>;
-    /// Stores the result of one attempt at a step. Does not release the lease. Durable. `Fenced` if
-    /// the lease was lost.
+    /// Stores the result of one attempt at a step. Does not give the lease back. Durable. `Fenced`
+    /// if the lease was lost.
     async fn end_follow_up(
         &self,
         lease: &Lease,

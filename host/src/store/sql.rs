@@ -67,7 +67,7 @@ pub struct SqlStore {
     cache: Option<DefectCache>,
     start_counter: StartCounter,
     /// The instant since which failed tests without a row count as in doubt; `None` if the database
-    /// has never fallen behind. `recover` sets the value.
+    /// was never restored and never lost commits. `recover` sets the value.
     restored_at: OnceLock<Option<Timestamp>>,
     publisher: Publisher,
 }

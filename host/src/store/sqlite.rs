@@ -27,7 +27,7 @@ use crate::secret::Sealer;
 /// Number of reading threads.
 const READER_THREADS: usize = 4;
 
-/// Opens and copies the store in one SQLite file.
+/// Opens, copies, reseals and moves the store in one SQLite file.
 pub struct SqliteStore;
 
 impl SqliteStore {
@@ -117,7 +117,7 @@ impl SqliteStore {
     }
 
     /// Writes the current content of the file `database` to the new file `copy`. A server may write
-    /// to `database` during this. Returns the number of rows of each table.
+    /// to `database` during the copy. Returns the number of rows of each table.
     ///
     /// # Errors
     /// The file cannot be read or was moved into another database, or the copy cannot be written.

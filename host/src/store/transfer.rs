@@ -1,8 +1,8 @@
 //! Copies the rows of a SQLite file into an empty PostgreSQL database.
 //!
-//! The rows are never copied partly: one transaction adds all rows, and then the file is marked. If
-//! the copy is interrupted, the next call copies all rows again. If all rows were copied and only
-//! the mark is missing, the next call only sets the mark.
+//! The rows are never copied partly: one transaction adds all rows, and then the file is marked as
+//! moved. If the copy is interrupted, the next call copies all rows again. If all rows were copied
+//! and only the mark is missing, the next call only sets the mark.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;

@@ -1,5 +1,5 @@
-//! Accounts. The server shows a named token once and stores it as a hash. A browser signs in with a
-//! token and gets a session cookie. Scripts of a page cannot read the cookie, and other sites
+//! Accounts. The server shows a named token once and stores only its hash. A browser signs in with
+//! a token and gets a session cookie. Scripts of a page cannot read the cookie, and other sites
 //! cannot use it. An account that is limited to some connections sees only these connections.
 
 use std::io::{Read as _, Write as _};
@@ -23,7 +23,7 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// Signs in with a token, as the form of the page does.
+    /// Signs in with a token, as the form on the sign-in page does.
     pub(crate) fn sign_in(host: &TestHost, token: &str) -> Self {
         let signed_in = post_token(host, token, "/", &[]);
         assert_eq!(signed_in.status, 303, "{signed_in:?}");
@@ -55,8 +55,8 @@ impl Browser {
     }
 }
 
-/// Sends the form of the page to sign in. `next` is the path to which the server redirects the
-/// browser afterwards.
+/// Sends the form of the sign-in page. `next` is the path to which the server redirects the browser
+/// afterwards.
 fn post_token(host: &TestHost, token: &str, next: &str, headers: &[(&str, &str)]) -> Answer {
     let form = format!("token={token}&next={next}");
     let content_type = [("content-type", "application/x-www-form-urlencoded")];
@@ -421,7 +421,7 @@ fn an_account_that_signs_in_often_ends_only_its_own_sessions() {
 }
 
 /// If a client without an account sends a large body, the server refuses the request before the
-/// body arrives, or after it has read a few kilobytes. So the body uses little memory.
+/// body arrives, or after the server has read a few kilobytes. So the body uses little memory.
 #[test]
 fn the_body_of_a_request_without_an_account_is_not_read() {
     let host = Setup::new().start();

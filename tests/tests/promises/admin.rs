@@ -1,6 +1,6 @@
 //! Connections in the admin API. A refusal names each wrong setting and the allowed values. An edit
 //! changes only the settings that it contains. A webhook token is rotated with a grace period. No
-//! answer contains a secret.
+//! answer contains the value of a connection's secret.
 
 use jackfield_tests::{
     Connection, Guest, Redmine, Reply, ScriptedServer, Setup, TestHost, failed_test, merge,
@@ -280,8 +280,8 @@ fn a_connection_shows_its_last_success_and_its_last_error() {
     });
 }
 
-/// A connector's error names the wrong setting, so that a form can show the error beside the field
-/// of this setting.
+/// If a setting is wrong, the connector's error names the setting, so that a form can show the
+/// error beside the field of this setting.
 #[test]
 fn an_error_about_a_setting_names_the_setting_in_problem_run_and_try() {
     let redmine = Redmine::shared();

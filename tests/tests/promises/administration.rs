@@ -55,7 +55,7 @@ fn a_person_chooses_values_that_the_tracker_lists() {
     assert_eq!(created["settings"]["critical-priorities"], json!(["Urgent", "Immediate", "Low"]));
 }
 
-/// Returns a client that sends the admin token with each request. It needs no session.
+/// Returns a client that sends the admin token with each request, and so needs no session.
 fn admin_client(host: &TestHost) -> Client {
     host.client_as(host.admin_token())
 }

@@ -1,7 +1,8 @@
 //! Fuzzes the admin API. The test makes valid and invalid requests from the OpenAPI document. It
-//! checks that the document describes every answer, that no answer is an internal error or contains
-//! a secret, and that the server continues to run. The test prints its seed. With the same seed in
-//! `TEST_SEED`, it makes the same random choices again.
+//! checks that the document describes every answer, that no answer is an internal error, that no
+//! answer contains a secret or a token that an earlier answer issued, and that the server continues
+//! to run. The test prints its seed. With the same seed in `TEST_SEED`, it makes the same random
+//! choices again.
 
 mod request;
 

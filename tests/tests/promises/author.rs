@@ -1,8 +1,8 @@
 //! The steps of a connector's author in each language, in a project outside the repository. The
 //! author runs `new`, `build`, `check`, `invoke` with the project's recording, `test` and
 //! `trigger`. With `trigger`, a server creates and counts defects in a real Redmine. If the source
-//! has a mistake, `build` prints the error of the language's own tool and keeps the component of
-//! the last build.
+//! has a mistake, `build` prints the error, often that of the language's own tool, and keeps the
+//! component of the last build.
 
 mod bad_input;
 mod errors;

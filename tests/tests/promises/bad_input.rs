@@ -1,5 +1,6 @@
 //! Requests that Test Manager should never send, and unusual requests that it may send. Each
-//! request gets an answer and an event, and the server continues to run.
+//! request gets an answer and an event, and the server continues to run. One test installs files
+//! that are not connectors.
 
 use jackfield_tests::{
     Answer, Connection, Guest, Reply, ScriptedServer, Setup, TestHost, failed_test,

@@ -1,6 +1,6 @@
 //! The test guest `calls`. The settings of its connection describe one request. The guest sends
-//! this request through one of the two HTTP interfaces of a connector. This file contains no tests.
-//! The tests of egress and of secrets use it.
+//! this request through one of the two HTTP interfaces of a connector. This file contains no tests,
+//! only code that tests in several other files use.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -31,7 +31,8 @@ pub(crate) fn add_connection(
 pub(crate) struct Received {
     /// The status of the answer, or the kind of error.
     pub(crate) result: String,
-    /// The headers and the body of the answer, or the reason of the error.
+    /// The URL, the headers and the first 10,000 bytes of the body of the answer, or the reason of
+    /// the error.
     pub(crate) text: String,
     /// The event of the Create Defect request.
     pub(crate) event: Value,
@@ -48,7 +49,7 @@ impl Received {
         Self { result: member("id"), text: member("description"), event }
     }
 
-    /// Returns whether the host refused to send the request.
+    /// Returns whether the host denied the request, or found that the request is not valid.
     pub(crate) fn is_refused(&self) -> bool {
         ["denied", "invalid"].contains(&self.result.as_str())
     }
@@ -67,12 +68,12 @@ pub(crate) fn call(host: &TestHost, connection: &Connection) -> Received {
 }
 
 /// A Jackfield server with the guest `calls`, and two servers to which the guest sends requests.
-/// The connections grant the origin of only one of these servers.
+/// The connections have a grant for the origin of only one of these servers.
 pub(crate) struct TwoOrigins {
     pub(crate) host: TestHost,
-    /// The server whose origin the connections grant.
+    /// The server for whose origin the connections have a grant.
     pub(crate) granted: ScriptedServer,
-    /// The server whose origin no connection grants.
+    /// The server for whose origin no connection has a grant.
     pub(crate) other: ScriptedServer,
 }
 

@@ -8,7 +8,7 @@ use jackfield_tests::{Guest, Setup, binary, root};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A temporary folder with the files that `jackfield check` reads. No server runs.
+/// A temporary folder with the files that `jackfield check` reads.
 struct CheckFolder(TempDir);
 
 impl CheckFolder {

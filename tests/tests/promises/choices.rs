@@ -1,6 +1,6 @@
 //! The values that a tracker offers for a setting. The server looks them up for a stored
-//! connection, and also for a connection that is not stored yet. In a look-up, it sends a secret
-//! only in the place that the connector declares for this secret, such as a header.
+//! connection, and also for a connection that is not stored yet. In a look-up, the server sends a
+//! secret only in the place that the connector declares for this secret, such as a header.
 
 use jackfield_tests::{Guest, Reply, ScriptedServer, Setup, TestHost};
 use serde_json::{Value, json};
@@ -65,8 +65,9 @@ fn a_connection_that_is_not_stored_yet_lists_choices_with_the_entered_secret() {
     assert_eq!(tracker.requests().len(), before, "a refused request reached the tracker");
     assert_eq!(host.admin().get("/connections").expect(200)["connections"], json!([]));
 
-    // Such a look-up sends secrets that a person has just entered and that no connection stores. So
-    // the audit log has an entry for each request for such a look-up, even if it was refused.
+    // A look-up for a connection that is not stored yet sends secrets that a person has just
+    // entered. So the audit log has an entry for each request for such a look-up, even for a
+    // refused request.
     let audit = host.admin().get("/audit").expect(200);
     let entries = audit["entries"].as_array().expect("a list").iter();
     let look_ups = entries.filter(|entry| entry["action"] == "connector.look-up");

@@ -68,8 +68,8 @@ impl Upgrade {
         build
     }
 
-    /// Returns the permissions that a person must accept for the old connection, as the API lists
-    /// them.
+    /// Returns what a person must accept or set before the newest version serves the old
+    /// connection, as the API lists it.
     fn needs_consent(&self) -> Value {
         self.host.connection("old")["needs_consent"].clone()
     }
@@ -294,8 +294,8 @@ fn a_connection_can_be_edited_after_a_version_dropped_a_secret() {
     assert!(answer.body.contains("nonsense"), "{answer:?}");
 }
 
-/// A new engine cannot use code of the old one, so the host compiles the stored file of the
-/// accepted version again. Instead of changing the engine, the test deletes the compiled code.
+/// A new version of Wasmtime cannot use code that an old one compiled, so the host compiles the
+/// stored file of the accepted version again. Here, the test only deletes the compiled code.
 #[test]
 fn an_accepted_version_survives_a_change_of_the_engine() {
     let mut upgrade = Upgrade::start();

@@ -1,6 +1,6 @@
 //! The console. A person with a browser sets up an empty server and creates a defect in a tracker.
-//! The scenarios in tests/browser check that a person can use every page with a keyboard, on a
-//! small screen and with a screen reader.
+//! The scenarios in tests/browser use only the keyboard for some steps. They check pages with
+//! axe-core, which finds accessibility problems, and check that the pages fit on a small screen.
 
 mod connectors;
 mod defects;

@@ -1,16 +1,19 @@
 //! The costs of events. The tests measure counts, such as CPU instructions, which do not depend on
 //! the speed of the machine. A commit that needs a higher limit must raise the limit in this file.
+//! A "create" is a Create Defect request for a new failed test. A "repeat" is a Create Defect
+//! request for a failed test that already has a defect.
 
 use std::fs;
 
 use jackfield_tests::{Answer, Connection, Setup, TestHost, failed_test};
 use serde_json::json;
 
-/// The number of requests in one measurement. Some measurements send a multiple of this number.
+/// Each measurement computes the cost of this number of requests, or of a multiple of it.
 const REQUESTS: usize = 50;
 // When the limits of allocations, instructions and copied bytes were set, they were 10 % above the
-// measured numbers. Instructions and copied bytes are measured in the debug build. The measured
-// creates send no write to a tracker. The numbers include the storage of the events.
+// measured numbers. Each of these limits applies to the average of the measured requests.
+// Instructions and copied bytes are measured in the debug build. The measured creates send no write
+// to a tracker. The numbers include the storage of the events.
 
 /// The most allocations that a create may cause.
 const CREATE_ALLOCATIONS_MAX: usize = 234;
@@ -40,12 +43,12 @@ const REPEAT_WAITS_PER_100_MAX: usize = 430;
 /// higher.
 fn assert_costs(what: &str, limit: u64, measure: impl Fn() -> u64) {
     let mut costs = (0..3).map(|_| measure()).inspect(|cost| println!("{cost} {what}"));
-    assert!(costs.any(|cost| cost <= limit), "three times more than {limit} {what}");
+    assert!(costs.any(|cost| cost <= limit), "each of three measurements is above {limit} {what}");
 }
 
-/// Starts a server, sends it the requests and stops it. Returns one line of strace for each of
-/// these system calls that the server made. The line contains the path of the file that the call
-/// uses.
+/// Starts a server, sends it the requests and stops it. Returns the lines that strace printed about
+/// the system calls in `calls`, such as `fdatasync,fsync`. If a call uses an open file, a line
+/// about the call contains the path of the file.
 fn system_calls(calls: &str, requests: impl Fn(&TestHost, &Connection)) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let trace = folder.path().join("trace").display().to_string();
@@ -83,10 +86,9 @@ fn count_allocations(requests: impl Fn(&TestHost, &Connection)) -> usize {
 }
 
 /// Runs a server under a tool of valgrind while it starts, answers the requests and stops. Returns
-/// what the server and the tool printed. The limit on the address space makes the server run
-/// without a pool of instances, because a server with this pool cannot run under valgrind.
-/// `compile_for` is `any-cpu`, because valgrind does not support all instructions of new
-/// processors.
+/// what the server and the tool printed. A server with Wasmtime's pool of instances cannot run
+/// under valgrind. With the limit on the address space, the server has no such pool. `compile_for`
+/// is `any-cpu`, because valgrind does not support all instructions of new processors.
 fn run_under_valgrind(tool: &[&str], requests: impl Fn(&TestHost, &Connection)) -> String {
     let limited = ["prlimit", "--as=25769803776"];
     let setup = Setup::new().config("compile_for = \"any-cpu\"").run_under(&limited);
@@ -241,7 +243,7 @@ fn a_create_requests_no_random_numbers_from_the_system() {
     };
     // From time to time, the random number generator of a thread requests a new seed.
     let more = count(6 * REQUESTS).saturating_sub(count(REQUESTS));
-    assert!(more < REQUESTS, "{more} more for {} creates", 5 * REQUESTS);
+    assert!(more < REQUESTS, "{more} more calls of getrandom for {} more creates", 5 * REQUESTS);
 }
 
 #[test]
@@ -263,6 +265,6 @@ fn an_event_causes_at_most_its_limit_of_waits_of_threads() {
         // Other work on the machine only adds waits, so the test compares the lowest of ten counts
         // with the limit.
         let least = (0..10).map(|_| waits(is_repeat)).min().unwrap_or_default();
-        assert!(least <= limit, "{least} waits instead of {limit}; repeat: {is_repeat}");
+        assert!(least <= limit, "{least} waits, which is more than {limit}; repeat: {is_repeat}");
     }
 }

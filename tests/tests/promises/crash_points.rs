@@ -26,7 +26,7 @@ enum HeldByProxy {
 /// The result of the repeated click after the restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RepeatResult {
-    /// The connector runs again and creates the defect.
+    /// The connector runs, for the first or the second time, and creates the defect.
     Runs,
     /// The server answers 503 or 504 while the tracker may still process the write. Then the
     /// connector runs again.
@@ -116,8 +116,9 @@ fn start_fixture(connector: &str, guest: &Guest, settings: Value) -> RedmineFixt
         .start_with_redmine(connector, guest, settings)
 }
 
-/// Sends a click, kills the server at the kill point, and starts the server again. Returns the
-/// state that the row had after the kill.
+/// Sends a click, kills the server at the kill point, and starts the server again. Without a kill
+/// point, kills the server while the proxy holds the write. Returns the state that the row had
+/// after the kill; `None` if the row is not stored.
 fn click_and_crash(
     fixture: &mut RedmineFixture,
     test: &Value,
@@ -162,7 +163,7 @@ fn click_and_crash(
 }
 
 /// Repeats the click until the answer is the defect. Checks that the repeated click has this
-/// result, and that Redmine has one issue.
+/// result, and that Redmine has one issue for the failed test.
 fn assert_one_issue(fixture: &RedmineFixture, test: &Value, repeat_result: RepeatResult) {
     let issues = || fixture.project.issues_of(test).into_iter().map(|issue| issue.id);
     let writes = fixture.proxy.posts();

@@ -1,7 +1,7 @@
-//! Random crashes. The test kills the server repeatedly under load, while several clicks for each
-//! failed test are in progress. In some rounds, a proxy answers writes in place of the tracker,
-//! with many different statuses. In the end, each failed test has one issue, without a decision of
-//! a person. All answers 200 to clicks for the same failed test are equal.
+//! Random crashes. In each round, the test sends two clicks for each of three new failed tests, and
+//! kills the server. In some rounds, a proxy answers some of the writes in place of the tracker,
+//! with unusual statuses. In the end, each failed test has one issue, without a decision of a
+//! person. All answers 200 to clicks for the same failed test are equal.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 fn random_crashes_make_no_second_issue() {
     let rounds = rounds();
     let mut crash_test = CrashTest::start();
-    // The host uses the first defect to check later searches: if a search does not find this
-    // defect, the host knows that the tracker's search does not work.
+    // If a search finds nothing, the host searches for a known defect, to check whether the
+    // tracker's search works. So the test creates a defect before the crashes.
     let first = failed_test();
     crash_test.click_until_created(&first);
     let mut tests = vec![first];
@@ -124,7 +124,8 @@ impl CrashTest {
 }
 
 /// Sets the proxy's script so that the proxy holds requests or answers at this moment. Returns the
-/// gate at which they are held; `None` for [`Moment::Any`].
+/// gate at which they are held. At [`Moment::Any`], the proxy holds nothing and answers some writes
+/// in place of the tracker, and the function returns `None`.
 fn hold_requests_at(proxy: &ScriptedServer, moment: Moment) -> Option<Gate> {
     proxy.forward_all();
     match moment {

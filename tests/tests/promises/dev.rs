@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Maximum time to wait for an expected line of the command.
+/// Maximum time to wait for the next line of the command.
 const LINE_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A running `jackfield dev --json`. Dropping this value kills the process.
@@ -44,8 +44,8 @@ impl DevProcess {
         Self { child, lines }
     }
 
-    /// Waits for the next line for which `is_wanted` returns true, and returns this line. If that
-    /// takes too long, the error contains `what`.
+    /// Waits for the next line for which `is_wanted` returns true, and returns this line. If no
+    /// line arrives within [`LINE_TIMEOUT`], the error contains `what`.
     #[track_caller]
     fn next_line(&self, what: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
         loop {

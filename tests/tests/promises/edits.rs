@@ -36,8 +36,8 @@ fn an_edit_of_an_outdated_state_is_refused_and_changes_nothing() {
         (json!(7), second.clone())
     );
 
-    // Other changes by a person also change the entity tag. Events and recordings do not change
-    // the entity tag.
+    // A change by a person that is not an edit, such as a pause, also changes the entity tag.
+    // Events and recordings do not change the entity tag.
     host.admin().json("POST", "/connections/qa/pause", &json!({})).assert_status(200);
     patch(&host, &[&second], &json!({"index_delay_s": 9}))
         .assert_problem(412, "precondition-failed");

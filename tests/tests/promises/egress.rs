@@ -1,5 +1,5 @@
-//! A connector reaches only the origins that its connection grants, through both HTTP interfaces
-//! (`http` and `wasi:http`). No unusual spelling of an address leads to another origin.
+//! A connector reaches only the origins for which its connection has a grant, through both HTTP
+//! interfaces (`http` and `wasi:http`). No unusual spelling of an address leads to another origin.
 
 use std::net::SocketAddr;
 
@@ -27,8 +27,8 @@ fn a_granted_origin_is_reached_by_each_spelling_of_its_address() {
     assert_eq!(last.header("host"), Some(origins.granted.address().to_string().as_str()));
 }
 
-/// URLs that must not lead to an origin that the connection does not grant. Their spelling looks
-/// like that of a granted origin, or would pass an incomplete check.
+/// URLs that must not lead to an origin without a grant. Their spelling looks like that of a
+/// granted origin, or would pass an incomplete check.
 const FORBIDDEN_URLS: [&str; 23] = [
     "http://127.0.0.1:OTHER/",
     "http://localhost:OTHER/",
@@ -182,8 +182,8 @@ fn other_schemes_and_paths_that_look_like_hosts_reach_no_other_server() {
     assert_eq!(origins.other.requests().len(), 0, "{:?}", origins.other.requests());
 }
 
-/// A guest cannot set headers that only the host may set. It also cannot insert a line break, after
-/// which another header would begin.
+/// A guest cannot set headers that only the host may set. The guest also cannot insert a line
+/// break, after which another header would begin.
 #[test]
 fn a_guest_cannot_split_a_request_or_forge_its_headers() {
     let setup = Setup::new().env("JACKFIELD_SECRET_PROXY", "the-secret-of-the-reverse-proxy");

@@ -63,7 +63,8 @@ fn gzip_of_zeros(length: usize) -> Vec<u8> {
     encoder.finish().expect("writing to memory does not fail")
 }
 
-/// The limits in this test are small, so that requests of usual sizes exceed them.
+/// In this test, the limits on the size of a body and on the number of outbound calls are small, so
+/// that usual requests exceed them.
 #[test]
 fn the_limits_of_a_request_apply_to_both_interfaces() {
     let limits = "[limits]\nrequest_body_bytes = 1000\noutbound_calls = 1";

@@ -1,5 +1,5 @@
-//! Unusual environment variables: a value with a line break at the end, an empty value, or a name
-//! that Kubernetes uses for another purpose.
+//! Unusual environment variables: a value with a line break at the end, an empty value, a value
+//! that is not UTF-8, a misspelled name, or a name that Kubernetes uses for another purpose.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};

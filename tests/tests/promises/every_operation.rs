@@ -22,7 +22,7 @@ struct Scenario {
 }
 
 /// Returns whether a path matches a template of the OpenAPI document. A `{path}` at the end of the
-/// template matches several segments.
+/// template matches one or more segments.
 fn matches_template(template: &str, path: &str) -> bool {
     let path = path.split('?').next().unwrap_or_default();
     let (mut expected, mut segments) = (template.split('/').peekable(), path.split('/'));

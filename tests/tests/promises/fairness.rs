@@ -19,8 +19,9 @@ use crate::calls::INTERFACES;
 /// The longest time in which the server must answer an event of a good connection.
 const GOOD_EVENT_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// Sends a Create Defect request to a good connection. Checks that it is answered in time, and that
-/// at most one other waiting run got a permit before its run. Returns the usage of its run.
+/// Sends a Create Defect request to a good connection. Checks that the request is answered in time,
+/// and that at most one other waiting run got a permit before its run. Returns the usage of its
+/// run.
 #[track_caller]
 fn send_good_event(host: &TestHost, good: &Connection) -> Value {
     let started = Instant::now();
@@ -64,8 +65,7 @@ fn heavy_components_with_a_hung_tracker_leave_pool_slots_to_others() {
         let connection = host.add_connection(name, name, json!({"url": tracker.url()}), json!({}));
         hung.extend(start_clicks(&host, &connection, 30));
     }
-    // The slots are enough for 20 runs of the first component, which is its share, and for 11 runs
-    // of the second component.
+    // The share of each component is so large that at least 25 of the 60 runs get slots.
     gate.await_held(25);
     for _ in 0..5 {
         send_good_event(&host, &good);
@@ -107,8 +107,8 @@ fn a_connection_with_a_hung_tracker_takes_no_runs_from_others_and_returns_counts
     }
 }
 
-/// A connector gets at most half of the host's runs. The other half always remains for other
-/// connectors.
+/// The server allows four runs at the same time. One connector gets only two of them. The other two
+/// remain for other connectors.
 #[test]
 fn a_connector_uses_at_most_half_of_the_runs_of_the_host() {
     let (tracker, gate) = start_hanging_tracker();
@@ -192,7 +192,8 @@ fn a_good_event_is_answered_while_hostile_connections_are_busy() {
 }
 
 /// The connector traps at each of several clicks for one failed test, because the tracker answers
-/// `bad`. It still creates a defect for another failed test, for which the tracker answers `good`.
+/// `bad`. Then the tracker answers `good`, and the connector creates a defect for another failed
+/// test.
 #[test]
 fn a_failed_test_that_makes_the_connector_trap_does_not_block_others() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "bad"));
@@ -206,8 +207,8 @@ fn a_failed_test_that_makes_the_connector_trap_does_not_block_others() {
     host.create(&connection, &failed_test()).assert_status(200);
 }
 
-/// The runs end with `tracker-unavailable`, the circuit breaker stays closed, and the server
-/// answers with the last known counts.
+/// The runs for counts end with `tracker-unavailable`, the circuit breaker stays closed, and the
+/// server answers with the last known counts.
 #[test]
 fn a_hung_tracker_is_not_reported_as_a_connector_fault() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "7"));

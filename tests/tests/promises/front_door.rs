@@ -216,7 +216,7 @@ fn systemd_passes_a_socket_and_is_notified_of_start_and_stop() {
     };
     assert_eq!(receive(), "READY=1");
     // The socket of systemd has a loopback address, although `listen` is 0.0.0.0. So the server
-    // refuses other host names.
+    // refuses the host name `evil.example`.
     let headers = [("host", "evil.example")];
     let refused = host.anonymous().send("GET", "/healthz", &headers, b"");
     refused.assert_problem(421, "host-not-allowed");
@@ -224,8 +224,8 @@ fn systemd_passes_a_socket_and_is_notified_of_start_and_stop() {
     assert_eq!(receive(), "STOPPING=1");
 }
 
-/// Starts a server whose connection `qa` refuses every client. Each refusal contains the address
-/// that the server uses for the client.
+/// Starts a server whose connection `qa` refuses every client except 192.0.2.1. Each refusal
+/// contains the address that the server uses for the client.
 fn host_that_names_clients(config: &str) -> (TestHost, Connection) {
     let host = Setup::new().config(config).guests(["instant"]).start();
     let body = json!({"name": "qa", "connector": "instant",

@@ -1,6 +1,6 @@
 //! Version 0.1.0 of the contract is frozen. Its types and names and their order never change. Every
 //! later host must run the connectors that were built with this version. `tests/components/`
-//! contains one such connector for each language.
+//! contains such connectors: at least one for each language.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -86,8 +86,8 @@ fn a_connector_of_contract_0_1_0_in_each_language_creates_finds_and_counts() {
         .iter()
         .fold(Setup::new(), |setup, name| setup.plugin(name, &stored_component(name)))
         .script("script", &script);
-    // The connector `later` looks like one that was built with a later version, and uses only
-    // interfaces of version 0.1.0.
+    // The connector `later` looks like one that was built with a later version of the contract. It
+    // uses only interfaces of version 0.1.0.
     let host = setup.plugin("later", &later_version(stored_component("c"))).start();
     for connector in LANGUAGES.into_iter().chain(["script", "later"]) {
         println!("--- {connector}");
@@ -182,8 +182,8 @@ fn answer_as_redmine(exchange: &Exchange<'_>, issues: &mut Vec<Value>) -> Reply 
     Reply::json(status, &body.to_string())
 }
 
-/// The stored connector `redmine` exports and imports every interface of the contract. The test
-/// runs it with a real Redmine.
+/// The stored connector `redmine` imports `report` and exports `follow-up`, which the connectors of
+/// the other tests in this file need not do. The test runs `redmine` with a real Redmine.
 #[test]
 fn a_connector_of_contract_0_1_0_attaches_files_and_comments_when_a_test_fails_again() {
     let simulator = SimulatedTestManager::start(&[]);

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use jackfield_tests::{Connection, Reply, ScriptedServer, Setup, TestHost, failed_test, wait_for};
 use serde_json::json;
 
-/// After an attack, this number of the good connector's last events is checked.
+/// The number of the good connector's last events whose waits for the CPU are checked after an
+/// attack.
 const CHECKED_EVENTS: usize = 50;
 /// How many events fill the server's caches before its memory is first measured.
 const WARM_UP_EVENTS: usize = 300;
 /// The longest time that an event of the good connector may take.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
-/// The name of the good connector.
+/// The name of the good connector and of the connection to it.
 const GOOD_NAME: &str = "good";
 
 /// Adds the good connector to a setup.
@@ -89,10 +90,11 @@ impl Load {
 }
 
 /// Runs the attack while the good connector serves events. The caller must have run the same attack
-/// once before: the memory that the first run of a connector maps stays mapped.
+/// once before, because the memory that a first attack maps stays mapped.
 ///
 /// # Panics
-/// If an event was not answered, a run waited too long, or resident memory was not released.
+/// If an event was not answered in time, a run waited too long for the CPU, the runs of the good
+/// connector were polled too rarely, or resident memory was not released.
 pub(crate) fn assert_attack_is_harmless<T>(
     host: &TestHost,
     good: &GoodConnector,

@@ -39,7 +39,8 @@ fn post_request_text(path: &str, headers: &str, body: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n{headers}\r\n{body}")
 }
 
-/// Reads one answer. Returns `None` if the TCP connection ends before the answer is complete.
+/// Reads one answer. Returns `None` if the TCP connection ends before the answer is complete, or if
+/// the answer has no status or no `Content-Length`.
 async fn read_answer(stream: &mut TcpStream) -> Option<(u16, String)> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -109,12 +110,12 @@ async fn send_create(stream: &mut TcpStream, path: &str) -> Option<String> {
     match read_answer(stream).await {
         Some((200, _)) => None,
         Some((status, body)) => Some(format!("{status} {body}")),
-        None => Some("the connection ended".to_owned()),
+        None => Some("the TCP connection ended".to_owned()),
     }
 }
 
-/// The kernel queues the TCP connections that a busy server does not accept yet, and drops none of
-/// them. The test suspends the server with SIGSTOP, so that it accepts no TCP connection.
+/// The test suspends the server with SIGSTOP, so that the server accepts no TCP connection.
+/// Meanwhile, the kernel queues 500 TCP connections for the server, and drops none of them.
 #[test]
 fn a_busy_server_loses_no_connection() {
     let host = Setup::new().start();
@@ -190,7 +191,7 @@ fn hostile_clients_do_not_affect_known_senders() {
                 for _ in 0..REQUESTS_PER_SENDER {
                     match connect(server, 3, number).await {
                         Some(mut stream) => failures.extend(send_create(&mut stream, &path).await),
-                        None => failures.push("no connection".to_owned()),
+                        None => failures.push("no TCP connection".to_owned()),
                     }
                 }
                 failures

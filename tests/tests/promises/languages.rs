@@ -133,8 +133,8 @@ fn assert_404_is_a_returned_error(host: &TestHost, name: &str) {
 }
 
 /// Makes the connector throw an exception. Checks that the detail of the problem names the place in
-/// the source where it was thrown. Checks nothing for the connector in Rust, which has no
-/// exceptions.
+/// the source where the exception was thrown. Checks nothing for the connector in Rust, which has
+/// no exceptions.
 fn assert_detail_names_the_exception(host: &TestHost, name: &str) {
     let place = match name {
         "javascript" => "connector.js:",

@@ -93,7 +93,7 @@ impl Import {
         self.file.split('/').next().unwrap_or_default().trim_end_matches(".rs")
     }
 
-    /// The imported room. `None` if a foreign crate is imported.
+    /// The imported room. `None` if the path does not begin with `crate` and a room.
     fn imported_room(&self) -> Option<&str> {
         match self.path.as_slice() {
             [root, room, ..] if root == "crate" => Some(room),
@@ -107,7 +107,6 @@ impl Import {
     }
 }
 
-/// Returns the index of the room's layer.
 fn layer_index(room: &str) -> Option<usize> {
     LAYERS.iter().position(|rooms| rooms.contains(&room))
 }
@@ -121,7 +120,7 @@ fn violations(imports: &[Import]) -> Vec<String> {
     violations
 }
 
-/// Returns the violation of the layer rule by this import, if any.
+/// Returns the violation of `LAYERS` or `RESTRICTED_ROOMS` by this import, if any.
 fn room_violation(import: &Import) -> Option<String> {
     let (from, to) = (import.room(), import.imported_room()?);
     if from == to || from == "lib" {
@@ -152,7 +151,9 @@ fn crate_violation(import: &Import) -> Option<String> {
     (!rooms.contains(&import.room())).then(|| import.violation(&rule))
 }
 
-/// Returns one message for each import that belongs to a circle of rooms.
+/// Returns a message for each two rooms of which the first imports the second, and the second
+/// imports the first, directly or through other rooms. The message names one import of the second
+/// room by the first.
 fn circle_violations<'i>(imports: impl Iterator<Item = &'i Import>) -> Vec<String> {
     let mut graph: BTreeMap<&str, BTreeMap<&str, &Import>> = BTreeMap::new();
     for import in imports {
@@ -209,7 +210,6 @@ pub(crate) fn source_files(folder: &Path) -> Vec<PathBuf> {
     files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 
-/// Returns the imports of one source file.
 fn imports_in(file: &str, text: &str) -> Vec<Import> {
     let tokens: TokenStream = text.parse().unwrap_or_else(|e| panic!("host/src/{file}: {e}"));
     let module = file.trim_end_matches(".rs").split('/').map(str::to_owned).collect();

@@ -1,6 +1,6 @@
 //! The host charges the memory that it uses for a run to this run, before it uses the memory. So
 //! during one run, the server's memory rises at most a little above the run's memory limit. During
-//! several runs together, it rises at most a little above `memory_bytes_host`.
+//! several runs, the server's memory rises at most a little above `memory_bytes_host`.
 
 use jackfield_tests::{
     Answer, Connection, Reply, Response, ScriptedServer, Setup, TestHost, failed_test, wait_for,
@@ -13,7 +13,7 @@ const RUN_LIMIT: u64 = 128 * MIB;
 /// By how many bytes the rise of the server's memory may exceed the limit that a test checks.
 const OVERHEAD_MAX: u64 = 32 * MIB;
 
-/// With this CPU limit, no run ends before it has used the memory that the test checks.
+/// A CPU limit that is so high that it ends no run of these tests.
 const HIGH_CPU_LIMIT: &str = "[limits]\ncpu_ms = 60000\n";
 
 /// Each case names what the guest `hoard` makes the host store, and how many MiB of its own memory
@@ -123,7 +123,7 @@ fn a_full_spool_refuses_further_bodies_and_names_its_limit() {
     let description = |answer: &Answer| answer.expect(200)["description"].to_string();
     for _ in 0..2 {
         // A run may use a quarter of the spool: 16 MiB. Of its 30 answers, which it requests at the
-        // same time, at most two fit. Fewer fit if incomplete answers use the rest.
+        // same time, at most two fit. Fewer fit if incomplete answers use a part of the 16 MiB.
         let answer = host.create(&connection, &failed_test());
         assert!(
             ["\"0 a", "\"1 a", "\"2 a"].contains(&&description(&answer)[..4]),

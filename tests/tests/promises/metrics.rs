@@ -12,7 +12,8 @@ use jackfield_tests::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-/// A server on which most kinds of counted events have happened, with its connections and trackers.
+/// A server on which most of what the metrics count has happened, with its connections and
+/// trackers.
 pub(crate) struct BusyServer {
     pub(crate) host: TestHost,
     /// A connection whose creates and counts succeed.
@@ -25,7 +26,7 @@ pub(crate) struct BusyServer {
     tracker: ScriptedServer,
     /// A tracker that resets every client connection.
     failing_tracker: ScriptedServer,
-    /// An origin to which a guest tried to send a request without a grant of its connection.
+    /// An origin to which a guest tried to send a request without a grant.
     ungranted_origin: String,
 }
 
@@ -37,7 +38,7 @@ impl BusyServer {
         Self::start_with_setup(Setup::new())
     }
 
-    /// Starts a server with this setup, and causes the counted events.
+    /// Starts a server with this setup, and causes most of what the metrics count.
     pub(crate) fn start_with_setup(setup: Setup) -> Self {
         let tracker = ScriptedServer::start(|exchange| match exchange.request.is_post() {
             true => Reply::created(1),

@@ -1,6 +1,6 @@
 //! Trackers and their proxies send answers that break the HTTP specification. The host accepts such
-//! an answer if it is complete, and reports an error if it is cut off. Both HTTP interfaces of a
-//! connector (`http` and `wasi:http`) behave in the same way.
+//! an answer if it is complete, and reports an error if it is cut off or if its length is not
+//! clear. Both HTTP interfaces of a connector (`http` and `wasi:http`) behave in the same way.
 
 use std::io::Write;
 
@@ -260,8 +260,9 @@ fn post_put_and_delete_without_a_body_send_content_length_zero() {
     }
 }
 
-/// The tracker's answer sets two cookies and redirects. The redirected request sends only the
-/// cookie whose `Path` matches the new address. Requests of other runs do not send this cookie.
+/// The tracker's answer sets two cookies and redirects. Of these two cookies, the redirected
+/// request sends only the one whose `Path` matches the new address. Requests of other runs do not
+/// send this cookie.
 #[test]
 fn a_cookie_lasts_for_the_run_and_stays_with_its_origin() {
     const SESSION: &str = "s3ss10n-0123456789abcdef";

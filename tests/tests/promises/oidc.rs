@@ -15,8 +15,8 @@ struct OidcFixture {
 }
 
 impl OidcFixture {
-    /// Starts both. The server must authenticate at the provider by the method
-    /// `client_authentication`, such as `client_secret_basic`.
+    /// Starts the provider and the server. The server must authenticate at the provider by the
+    /// method `client_authentication`, such as `client_secret_basic`.
     fn start(client_authentication: &str) -> Self {
         let callback_url = format!("{SERVER_URL}/sign-in/oidc/callback");
         let provider = IdentityProvider::start(&callback_url, client_authentication);

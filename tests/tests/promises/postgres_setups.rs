@@ -91,8 +91,8 @@ impl CommandFolder {
         error
     }
 
-    /// Runs `doctor`. Returns the status of one check, and what it found with the fix. Returns
-    /// `None` if `doctor` reports nothing about this check.
+    /// Runs `doctor`. Returns the status of one check, and its finding with the fix. Returns `None`
+    /// if `doctor` reports nothing about this check.
     #[track_caller]
     fn diagnose(&self, check: &str) -> Option<(String, String)> {
         let (_, printed, error) = self.run(&["doctor", "--json"]);
@@ -103,8 +103,8 @@ impl CommandFolder {
         Some((field("status"), format!("{}; {}", field("found"), field("fix"))))
     }
 
-    /// Checks that a server refuses to start, and that `doctor` reports a failure. Both texts must
-    /// contain all of these words.
+    /// Checks that a server refuses to start, and that `doctor` reports a failure. The error of the
+    /// server and the finding of `doctor` must both contain all of these words.
     #[track_caller]
     fn assert_refused(&self, words: &[&str]) {
         let (refusal, diagnosis) = (self.start_refusal(), self.diagnose("database"));

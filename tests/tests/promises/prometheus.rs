@@ -110,8 +110,8 @@ impl Drop for Prometheus {
     }
 }
 
-/// A thread that sends requests to a server until this value is dropped. The requests exceed the
-/// rate limit of a connection.
+/// A thread that sends requests to a server until this value is dropped. At the [`BusyServer`], the
+/// requests exceed the rate limit of each connection.
 struct Load {
     should_stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -173,7 +173,7 @@ fn query_without_threshold(query: &str) -> &str {
 
 /// Returns for each server how many defects it has created for the connection `qa`.
 const CREATED_QUERY: &str = r#"jackfield_events_total{connection="qa",outcome="created"}"#;
-/// Counts the events of the connection `qa` in the database that created a defect.
+/// Counts the stored events of the connection `qa` that created a defect.
 const STORED_CREATED_SQL: &str = "
 SELECT count(*) FROM events JOIN connections ON connections.id = connection_id
 WHERE name = 'qa' AND outcome = 'created'";

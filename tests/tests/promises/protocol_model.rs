@@ -24,7 +24,7 @@
 //!   truthfully.
 //! - No acknowledged commit is lost.
 //!
-//! Other defects of the connection, routing and recurrence are not part of the model.
+//! Clicks for other failed tests, routing and recurrences are not part of the model.
 
 mod protocol;
 mod rules;
@@ -40,7 +40,7 @@ use self::state::{Class, Decision, Record, RowState, State, WAIT_MAX, Worker};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Action {
     Click(usize),
-    /// The click that has sent a write, or the sweep, claims the row again, but only to search.
+    /// A click that has sent a write, or a background sweep, claims the row again, only to search.
     SearchAgain(usize),
     MarkSent {
         worker: usize,

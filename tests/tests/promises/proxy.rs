@@ -1,5 +1,5 @@
-//! Environment variables may name a proxy. No command sends a token through such a proxy, and
-//! `ALL_PROXY` does not switch off the address rules of the server.
+//! Environment variables may name a proxy. No command sends a token through such a proxy. The
+//! server uses the proxies of `HTTP_PROXY` and `HTTPS_PROXY` for trackers, and ignores `ALL_PROXY`.
 
 use jackfield_tests::{Reply, ScriptedServer, Setup, TestHost, failed_test};
 use serde_json::json;

@@ -1,5 +1,5 @@
-//! If a test case fails again while its defect is open, each execution adds exactly one comment to
-//! this defect, also if the server or the tracker fails in between. The tests use a real Redmine.
+//! If a test case fails again while its defect is open, each further failure adds exactly one
+//! comment, also if the server or the tracker fails in between. The tests use a real Redmine.
 
 mod attachments;
 
@@ -68,7 +68,7 @@ fn comments_on(id: &str) -> Vec<String> {
     notes.filter(|notes| !notes.is_empty()).collect()
 }
 
-/// Checks that an issue has exactly one comment for each of these failed tests.
+/// Checks that an issue has exactly one comment for each of these failed tests, and no other.
 fn assert_one_comment_each(id: &str, tests: &[Value]) {
     let comments = comments_on(id);
     for test in tests {
@@ -83,13 +83,13 @@ fn is_put(request: &Request) -> bool {
     request.method == "PUT"
 }
 
-/// A script of the proxy. The tracker adds each comment, but the proxy drops the tracker's answer.
+/// Lets the tracker add each comment, and makes the proxy drop the tracker's answer to it.
 fn lose_answers_to_comments(exchange: &Exchange<'_>) -> Reply {
     let answer = exchange.pass();
     if is_put(exchange.request) { Reply::reset() } else { answer }
 }
 
-/// A script of the proxy. The proxy drops each request that would add a comment.
+/// Makes the proxy drop each request that would add a comment.
 fn lose_comments(exchange: &Exchange<'_>) -> Reply {
     if is_put(exchange.request) { Reply::reset() } else { exchange.pass() }
 }
@@ -395,7 +395,7 @@ fn random_crashes_make_no_second_comment() {
             new_tests.iter().map(|test| host.create_in_background(connection, test)).collect();
         match &gate {
             Some(gate) => gate.await_held(1),
-            // The moment is arbitrary, so there is no event to wait for.
+            // The moment is arbitrary, so there is no request to wait for.
             None => {
                 std::thread::sleep(std::time::Duration::from_millis(u64::from(round * 37 % 200)))
             }

@@ -226,7 +226,8 @@ fn an_event_that_is_handled_for_real_creates_no_second_record() {
     let detail = fixture.replay(&probe, json!({"for_real": true})).problem(409, "conflict");
     assert!(detail.contains("only Create Defect"), "{detail}");
 
-    // After the defect is released, the event creates another record, as a click would.
+    // After the defect is released, the event that is handled again creates another record, as a
+    // click would.
     let defect = fixture.host.event(&event)["defect"].as_str().expect("a defect").to_owned();
     let admin = fixture.host.admin();
     admin.json("POST", &format!("/defects/{defect}/release"), &json!({})).assert_status(200);

@@ -278,8 +278,8 @@ impl ServerWithAccounts {
             .replace("{*path}", "nothing")
     }
 
-    /// Sends a request as this account. No route accepts its body, so only a route that ignores
-    /// the body, such as a deletion, changes something.
+    /// Sends a request as this account. No route accepts the body of the request, so only a route
+    /// that ignores the body, such as a deletion, changes something.
     fn send(&self, account: &str, method: &str, path: &str) -> Answer {
         let method = if method == "ANY" { "POST" } else { method };
         let headers = [("content-type", "application/json")];

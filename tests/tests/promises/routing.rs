@@ -291,8 +291,8 @@ fn a_rule_whose_data_is_missing_does_not_match_and_the_defect_reports_this() {
     assert!(previewed["description"].to_string().contains("could not be checked"), "{previewed}");
 }
 
-/// If Test Manager does not answer, the rules take at most half of the time of the create. Then the
-/// defect is created with the connection's own settings.
+/// If Test Manager does not answer, the rules take at most half of the time until the answer
+/// deadline. Then the defect is created with the connection's own settings.
 #[test]
 fn a_test_manager_that_hangs_delays_a_rule_and_prevents_no_defect() {
     let test_manager = start_test_manager_with_labels(&["checkout"]);

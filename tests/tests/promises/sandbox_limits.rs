@@ -88,8 +88,8 @@ fn a_file_that_is_hostile_when_it_is_loaded_is_broken_with_the_reason() {
     assert_eq!(host.children(), 0, "a compiler process still runs");
 }
 
-/// A component may have 20 memories. If more of its runs are requested at once than fit into the
-/// pool, the runs wait for each other.
+/// This component has 20 memories, fewer than the limit. If more of its runs are requested at once
+/// than the server's pool of guest memories has room for, some of the runs wait.
 #[test]
 fn many_runs_at_once_of_a_component_with_twenty_memories_succeed() {
     let tracker = ScriptedServer::start(|_| Reply::created(1));

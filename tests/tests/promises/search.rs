@@ -1,6 +1,6 @@
 //! If the outcome of a write is unknown, only the tracker's search or a person decides about the
 //! defect. The host waits for the index delay of the search. If the connector cannot search, only a
-//! person decides. The sweep also searches, without a click.
+//! person decides. The server's regular sweep also searches, without a click.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -12,8 +12,8 @@ use jackfield_tests::{
 };
 use serde_json::json;
 
-/// Starts a tracker that creates the issue and does not answer. The tracker's search finds the
-/// issue three seconds later.
+/// Starts a tracker that creates the issue and does not answer the write. The tracker's search
+/// finds the issue three seconds later.
 fn start_silent_tracker_with_index_delay() -> ScriptedServer {
     let created_at = Mutex::new(None::<Instant>);
     ScriptedServer::start(move |exchange| {

@@ -1,5 +1,5 @@
-//! No guest gets a secret, and no log, event, error or file contains a secret. Each secret is sent
-//! only to the granted origin, and only in the granted place.
+//! No guest gets a secret. No log, no event, no error and no file in the data folder contains a
+//! secret. Each secret is sent only to the granted origin, and only in the granted place.
 
 use std::fs;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ fn start_host() -> TestHost {
     Setup::new().guests(["calls"]).start()
 }
 
-/// A script of the tracker, which answers each request with the text `reached`.
+/// Answers each request to the tracker with the text `reached`.
 fn answer_reached(_: &Exchange<'_>) -> Reply {
     Reply::new(200, "reached")
 }

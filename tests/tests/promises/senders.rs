@@ -236,12 +236,12 @@ fn a_client_connection_stays_open_for_keep_alive_s_between_requests() {
     let mut answer = [0; 4_096];
     for _ in 0..3 {
         std::thread::sleep(Duration::from_millis(800));
-        stream.write_all(request.as_bytes()).expect("the connection is open");
+        stream.write_all(request.as_bytes()).expect("the TCP connection is open");
         let length = stream.read(&mut answer).expect("an answer");
         assert!(answer[..length].starts_with(b"HTTP/1.1 200"), "{length} bytes");
     }
     let last_answer_at = Instant::now();
-    stream.read_to_end(&mut Vec::new()).expect("the end of the connection");
+    stream.read_to_end(&mut Vec::new()).expect("the end of the TCP connection");
     let open_for = last_answer_at.elapsed();
     assert!(
         open_for >= Duration::from_secs(1) && open_for < Duration::from_secs(15),

@@ -17,8 +17,8 @@ use crate::accounts::Browser;
 
 /// The longest time until a change takes effect at the other servers, in seconds.
 const CHANGE_MAX_S: u64 = 10;
-/// The time between two sweeps, longer than a test. Servers read connections again at each sweep,
-/// so with rare sweeps only a notification can tell them of a change in time.
+/// The time between two sweeps, longer than a test. Servers read connections again at each sweep.
+/// So with rare sweeps, a server learns of a change only by a notification.
 const RARE_SWEEPS_MS: u64 = 600_000;
 /// How long a claim waits for a notification about another server's run before it reads the row
 /// again.

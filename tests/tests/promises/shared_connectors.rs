@@ -56,7 +56,7 @@ fn await_removed(host: &TestHost, within_s: u64) {
     wait_for("the removal", within_s, || shown_connector(host).is_none().then_some(()));
 }
 
-/// Rolls the connector `c` back to the version before it. Returns the answer.
+/// Rolls the connector `c` back to its previous version. Returns the answer.
 #[track_caller]
 fn roll_back(host: &TestHost) -> Value {
     host.admin().json("POST", "/connectors/c/rollback", &json!({})).expect(200)
@@ -115,7 +115,7 @@ fn an_upload_or_a_rollback_at_one_server_takes_effect_at_all_servers() {
     assert_eq!(rolled_forward["sha256"], guest_with_build(2).sha256(), "{rolled_forward}");
     await_version(&a, &guest_with_build(2), SHARE_MAX_S);
     assert_eq!(fs::read(a.plugin("c")).expect("the file"), guest_with_build(2).bytes);
-    wait_for("two decisions of each", SHARE_MAX_S, || {
+    wait_for("two shared changes of each server", SHARE_MAX_S, || {
         ((count_shared_changes(&a), count_shared_changes(&b)) == (2, 2)).then_some(())
     });
     // Each server reports a moment later to the other servers which versions it has loaded.
@@ -227,12 +227,12 @@ fn a_dangling_link_removes_the_connector_at_no_server() {
         .expect("a link");
     fs::rename(a.folder().join("link"), a.plugin("c")).expect("the link is moved");
     a.await_connector("c", "broken", Some(&guest_with_build(1).sha256()));
-    // The other server has received a later decision of the server with the link, so it would also
+    // The other server has received a later change from the server with the link, so it would also
     // have received a removal.
     a.install("other", &guest_with_build(3));
     b.await_connector("other", "ready", Some(&guest_with_build(3).sha256()));
     b.await_connector("c", "ready", Some(&guest_with_build(1).sha256()));
-    assert!(a.plugin("c").is_symlink(), "the link was replaced without a decision");
+    assert!(a.plugin("c").is_symlink(), "the link was replaced before the connector was changed");
     upload(&b, &guest_with_build(2)).assert_status(200);
     await_version(&a, &guest_with_build(2), SHARE_AND_COMPILE_MAX_S);
 }

@@ -60,7 +60,7 @@ fn a_click_on_a_connection_that_was_open_before_the_signal_is_answered() {
     }
     for mut stream in streams {
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("the answer, and then the end of the connection");
+        stream.read_to_string(&mut answer).expect("the answer, and then the end of the stream");
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     }
     assert_eq!(host.stop().code(), Some(0));

@@ -1,6 +1,6 @@
 //! Tests `jackfield simulate test-manager`, the stand-in for Test Manager. The stand-in has only
-//! the known parts of Test Manager's API, and refuses what Test Manager refuses. The stand-in
-//! simulates the faults that its user selects, and its page sends the two webhooks.
+//! the known parts of Test Manager's API, and refuses wrong tokens and all other paths. The
+//! stand-in simulates the faults that its user selects, and its page sends the two webhooks.
 
 mod client;
 mod faults;

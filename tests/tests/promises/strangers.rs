@@ -98,8 +98,8 @@ fn events_are_deleted_by_total_size_and_by_age() {
     assert!(!is_deleted(&host, &events[39]), "the newest event was deleted");
     host.kill();
     with_database(&host.data_folder(), |database| {
-        // The second event is two days old. Without an event that is more than a day old, the
-        // server assumes that the clock stepped, and deletes nothing by age.
+        // `events[38]` becomes two days old, but must be kept. Without a kept event that is at
+        // least a day old, the server assumes that the clock stepped, and deletes nothing by age.
         let days = "UPDATE events SET received_at = received_at - 86400000 *
              CASE WHEN id = unhex(?, '-') THEN 6
                  WHEN id = unhex(?, '-') THEN 2 ELSE 0 END";

@@ -13,7 +13,7 @@ const CLIENT_SECRET: &str = "the-s3cr3t-of-the-application";
 pub(crate) const TOKEN: &str = "t0ken-of-test-manager";
 /// The id of the execution of the failed test whose data the fake Test Manager has.
 pub(crate) const EXECUTION_ID: &str = "0e000000-0000-0000-0000-00000000000e";
-/// The id of the test case of this failed test.
+/// The id of the test case of the failed test whose data the fake Test Manager has.
 pub(crate) const CASE_ID: &str = "0c000000-0000-0000-0000-00000000000c";
 
 /// Starts a server with the connector `calls`, and its tracker.

@@ -21,9 +21,10 @@ enum Cause {
 const LOOPING_TEMPLATE: &str = "{% if project.prefix == 'SHOP' and test_case.key != 'SHOP:12' %}\
                      {% for n in range(99999) %}{{ n }}{% endfor %}{% endif %}";
 
-/// Starts a server that has the connector for Redmine under two names. With `quick`, it waits for
-/// Test Manager for 3 seconds only, so that faults without an answer end soon. With `redmine`, it
-/// waits longer than by default, because a test build needs seconds to read 10,000 logs.
+/// Starts a server that has the connector for Redmine under two names. With `quick`, the server
+/// waits for Test Manager for 3 seconds only, so that faults without an answer end soon. With
+/// `redmine`, the server waits longer than by default, because a test build needs seconds to read
+/// 10,000 logs.
 fn start_host() -> TestHost {
     let redmine = Guest::example("redmine");
     let limits = "[connectors.quick.limits]\ncreate_answer_ms = 6000\n\

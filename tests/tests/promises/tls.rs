@@ -1,5 +1,6 @@
-//! The server connects to trackers with TLS. The certificates are issued by a company's own
-//! authority. OpenSSL creates the certificates, and the test server of OpenSSL is the tracker.
+//! The server connects to trackers with TLS. The trackers' certificates are self-signed, or issued
+//! by a company's own authority. OpenSSL creates the certificates, and the test server of OpenSSL
+//! is the tracker.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;

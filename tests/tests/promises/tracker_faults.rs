@@ -1,6 +1,6 @@
 //! A tracker may refuse requests, fail, or be slow. A proxy between a real connector and a real
-//! Redmine causes these faults. The server answers each fault with its own problem, and no fault
-//! leads to a second issue.
+//! Redmine causes these faults. For each kind of fault, the server answers with a certain problem.
+//! No fault leads to a second issue.
 
 use jackfield_tests::{
     Connection, Exchange, Guest, Redmine, RedmineConnection, Reply, Response, ScriptedServer,
@@ -55,7 +55,7 @@ const REFUSALS: [Fault; 5] = [
     ),
 ];
 
-/// Answers that show that the tracker does not work.
+/// Faults that show that the tracker does not work.
 const FAILURES: [Fault; 3] = [
     fault("500", |_| Reply::new(500, "internal error"), (503, "tracker-unavailable", "500")),
     fault(
@@ -172,8 +172,8 @@ fn a_write_that_created_nothing_needs_no_person() {
     }
 }
 
-/// The API user may create issues but not read them. So its search never finds a defect. At first,
-/// the connection has no other defect to test the search with. Later, the search does not find the
+/// The API user may create issues but not read them. So no search finds a defect. At first, the
+/// connection has no other defect to test the search with. Later, the search does not find the
 /// other defect.
 #[test]
 fn a_search_without_the_permission_to_read_needs_a_person() {

@@ -1,8 +1,8 @@
-//! Tests the connectors with recorded answers, because the tests cannot run most of these trackers.
-//! Each connector is a project that `jackfield new --like` creates. It passes the conformance
-//! suite, comments on defects, reopens them, and attaches files. The answers in its recording
-//! follow the vendor's public reference. If the vendor publishes an OpenAPI file, the tests compare
-//! the requests with this file.
+//! Tests connectors with recorded answers of trackers, because the tests cannot run most of these
+//! trackers. Each connector is copied into a project with `jackfield new --like`. The connector
+//! passes the conformance suite, comments on defects, reopens them, and attaches files if the
+//! tracker accepts files. The recorded answers follow the vendor's public reference. If the vendor
+//! publishes an OpenAPI file, the tests compare the requests with this file.
 
 mod openapi;
 mod refusals;

@@ -1,6 +1,6 @@
 //! A connection may require a credential and an allowed client address of the senders of its
 //! webhooks, in addition to the URL. The event of a refused request names what was missing or
-//! wrong, but no value. A refused request does not use up the connection's rate.
+//! wrong, but not its value. A refused request does not use up the connection's rate.
 
 use std::fs;
 use std::process::Command;
@@ -305,8 +305,8 @@ fn start_host_with_low_rate() -> (TestHost, Connection) {
     (host, Connection::from_json(&created))
 }
 
-/// Anyone can send a probe, because it needs no credential. So a probe must not change the
-/// `last_error` of a connection.
+/// Anyone who knows the webhook URL can send a probe, because a probe needs no credential. So a
+/// probe must not change the `last_error` of a connection.
 #[test]
 fn a_probe_over_its_rate_is_stored_as_a_probe() {
     let (host, connection) = start_host_with_low_rate();
@@ -369,7 +369,7 @@ fn a_secret_in_a_file_is_read_again_and_an_unusable_secret_refuses_every_sender(
     fs::write(&file, OLD_SECRET).expect("the secret is written");
     wait_for("the new value to be accepted", 10, || (status(OLD_SECRET) == 200).then_some(()));
     assert_eq!(status(NEW_SECRET), 401);
-    // While a program overwrites the file, the file is empty for a moment.
+    // While a program overwrites the file, the file may be empty for a moment.
     fs::write(&file, "").expect("the file is empty");
     wait_for("the empty value to be refused", 10, || (status(OLD_SECRET) == 401).then_some(()));
     for bearer in ["Bearer", "Bearer ", "bearer  "] {

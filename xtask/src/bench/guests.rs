@@ -1,5 +1,5 @@
 //! Builds the connectors for the benchmarks into `target/bench/guests`: connectors that answer at
-//! once, a realistic connector in Rust, and the template's connector in each language.
+//! once, a realistic connector in Rust, and the connector of `jackfield new` in each language.
 
 use std::fs;
 use std::path::Path;
@@ -51,7 +51,7 @@ pub(super) fn build_javascript_and_python_connectors(
     Ok(())
 }
 
-/// Builds the template's connector in each language, with the author's tool.
+/// Builds the connector of `jackfield new` in each language.
 pub(super) fn build_template_connectors(
     workspace: &Workspace,
     folder: &Path,

@@ -67,7 +67,7 @@ pub(super) struct ConnectionValues {
 #[derive(Args)]
 pub(super) struct SetValues {
     /// Set a setting; a JSON list, a number, true and false keep their type if the connector allows
-    /// it, every other value is text
+    /// it, every other value is text; if the connector requires a list, commas separate its items
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
     /// Set a secret: KEY=@FILE from a file, KEY=- from stdin, KEY for a prompt; or a reference

@@ -87,8 +87,7 @@ impl EventFollower {
     }
 }
 
-/// Returns what identifies a printed event: its id and its outcome. An event is printed again when
-/// its outcome changes.
+/// Returns what identifies a handled event: its id and its outcome.
 fn event_key(event: &Event) -> (Uuid, OutcomeCode) {
     (event.id, event.outcome.0)
 }

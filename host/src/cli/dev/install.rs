@@ -86,14 +86,15 @@ impl PluginsFolder {
 }
 
 /// Returns the error that the server now reports for the connector. Returns `None` if the connector
-/// has no error, or if the server does not answer.
+/// has no error, if the server does not know the connector yet, or if the request fails.
 pub(super) fn current_error(admin: &Client, name: &ConnectorName) -> Option<String> {
     admin.get_by_name::<Connector>("connector", name.as_str()).ok()?.decode().ok()?.error
 }
 
 /// Waits until the server has loaded or refused the version, at most [`LOAD_TIMEOUT`].
 /// `error_before` is the connector's error before the installation. The server reports no SHA-256
-/// of a file that it cannot read. Then only a different error shows that it refused the new file.
+/// of a file that it cannot read. Then only a different error shows that the server refused the new
+/// file.
 pub(super) fn wait_for_version(
     admin: &Client,
     name: &ConnectorName,

@@ -14,8 +14,8 @@ use crate::config::{Config, ListenAddress};
 
 use super::{Finding, fail_finding, ok_finding, warn_finding};
 
-/// Returns the status of the running server. Returns `None` if no server answers, if the server
-/// refuses the token, or if its folders are not on this machine.
+/// Returns the status of the running server. Returns `None` if no server answers, if the token
+/// cannot be read or is refused, or if the server's folders are not on this machine.
 pub(super) fn running_server_status(server: &ServerArgs) -> Option<Status> {
     let admin = server.admin_client().ok().filter(Client::is_healthy)?;
     let status: Status = admin.get("/status").ok()?.decode().ok()?;

@@ -19,7 +19,8 @@ pub(super) struct CallOptions {
     /// A file with the body of a Create Defect request [default: random ids]
     #[arg(long, value_name = "FILE")]
     pub(super) event: Option<PathBuf>,
-    /// Fill the report with sample data; without it, the report has only the ids of the failed test
+    /// Fill the report with sample data; without --sample-data and --test-data, the report has only
+    /// the ids of the failed test
     #[arg(long, conflicts_with = "test_data")]
     pub(super) sample_data: bool,
     /// Fill the report with the data of this JSON file

@@ -3,7 +3,7 @@
 /// Explains grants, recordings and test data, and gives examples.
 pub(super) const AFTER_HELP: &str = r#"The connector gets the grants that it requests for these settings, as if a connection were
 created. Prints what the export returned, the log, the requests, and the use of each limit. The
-exit code is 0 if the export returned ok, otherwise 1.
+exit code is 0 if the export returned ok and the recording or replay is complete, otherwise 1.
 
 With --record, each exchange with the tracker is stored in a folder, without credentials. With
 --replay, requests are answered from that folder by method, URL and body, without network. So the
@@ -26,7 +26,7 @@ JSON object. Its members have the names that templates use; each may be missing:
    "gaps": [{"what": "the robot's log", "why": "Test Manager answered 403"}]}
 
 The compiled connector is cached for the next call: in the data folder of --data, or else in
-$XDG_CACHE_HOME/jackfield or ~/.cache/jackfield, at most 1 GiB.
+$XDG_CACHE_HOME/jackfield or ~/.cache/jackfield, which gets at most 1 GiB of compiled connectors.
 
 Examples:
   jackfield invoke redmine.wasm check --settings settings.json --secret api-key=@key-file

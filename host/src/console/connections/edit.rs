@@ -36,8 +36,8 @@ pub(in crate::console) async fn show_edit_form(
     render(&form_page(&app, &visitor, &record, None)?)
 }
 
-/// Makes the page with the form. The fields contain the texts of `form`. If it is `None`, they
-/// contain the stored values.
+/// Makes the page with the form. The fields contain the texts of `form`. If `form` is `None`, the
+/// fields contain the stored values.
 pub(super) fn form_page(
     app: &AppState,
     visitor: &Visitor,
@@ -61,8 +61,8 @@ pub(super) fn form_page(
         report_form: Some(ReportForm::new(texts, format!("{path}/preview"))),
         back_link: (path, stored.name.clone()),
     };
-    // A form that a person sends again contains in its hidden fields the state that the person saw
-    // first.
+    // The hidden fields of a sent form contain the state that the person saw. The form keeps this
+    // state if it is shown again.
     let seen = form.and_then(SeenState::from_form);
     let seen = seen.unwrap_or_else(|| SeenState::new(record.revision, page.all_fields()));
     page.hidden_fields = seen.hidden_fields().to_vec();

@@ -123,7 +123,7 @@ pub(super) fn form_fields(schema: &Value, texts: TextSource<'_>, search_href: &s
     }
     let name = Field::text("name", "Name", texts.text("name", |it| it.name.clone()));
     let name =
-        name.help("Any name, for example that of the Test Manager project and of the tracker.");
+        name.help("Any name, such as the names of the Test Manager project and of the tracker.");
     FormFields {
         name: vec![name.required(true)],
         settings,

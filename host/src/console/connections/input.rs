@@ -61,8 +61,8 @@ pub(super) fn read_new_connection(
     })
 }
 
-/// Converts a form to the request that edits a connection. The request contains only settings that
-/// differ from `stored`, and report settings that differ from `report`.
+/// Converts a form to the request that edits a connection. The request omits settings that are
+/// equal in `stored`, and report settings that are equal in `report`.
 ///
 /// # Errors
 /// A field that must contain a number or JSON contains another text.
@@ -231,7 +231,7 @@ pub(super) fn read_report_settings(form: &Form) -> Result<Settings, Vec<SettingE
 
 /// Reads the rows of the field map. Skips rows without the name of a field of the tracker.
 pub(super) fn read_field_rows(form: &Form) -> Vec<Value> {
-    // The form has two empty rows more than fields. The check of the settings refuses too many.
+    // The form ends in two empty rows. The check of the settings refuses too many fields.
     (0..FIELD_ROWS_MAX + 2).filter_map(|row| read_field_row(form, row)).collect()
 }
 

@@ -111,7 +111,7 @@ fn scheme_options() -> Vec<(String, String)> {
 pub(super) fn read_webhook_auth(form: &Form) -> Result<Option<EditWebhookAuth>, SettingError> {
     let Some(scheme) = form.find("webhook_auth.scheme") else { return Ok(None) };
     let scheme = WebhookScheme::parse(scheme);
-    // Only the members that belong to the chosen scheme are read.
+    // A member that belongs to one scheme is read only if this scheme is chosen.
     let member_of = |owner, member: &str| {
         (scheme == Some(owner))
             .then(|| form.get(&format!("webhook_auth.{member}")).trim().to_owned())

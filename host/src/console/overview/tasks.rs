@@ -1,4 +1,5 @@
-//! Lists the tasks that need a person, the most urgent first.
+//! Lists the tasks that need a person, in this order: defects in doubt, connections, connector
+//! files, servers with different versions, unrecognised requests.
 
 use crate::api::ConnectionStatus;
 use crate::console::frame::Visitor;

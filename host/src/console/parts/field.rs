@@ -69,7 +69,7 @@ pub(in crate::console) struct FoundValues {
     pub(in crate::console) search_text: String,
     /// Each value with its label; `None` before the first search.
     pub(in crate::console) values: Option<Vec<(String, String)>>,
-    /// Whether the tracker has more values. Only a longer search text can find them.
+    /// Whether the tracker has more values. A search with another text can find them.
     pub(in crate::console) has_more: bool,
 }
 

@@ -61,7 +61,7 @@ impl ReplayPart {
         };
         let mut limits = Limits::default();
         for (name, value) in &replayed.limits {
-            // Ignore the names of limits that this version does not have.
+            // Ignore the names of limits that this version of Jackfield does not have.
             let _ = limits.set(name, *value);
         }
         let new_text = pretty_json(&replayed.answer);

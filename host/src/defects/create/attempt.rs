@@ -45,8 +45,8 @@ enum Attempt {
     /// Try again when the run of the row `defect` has ended, at this server or another one.
     AfterRun { refusal: Refusal, defect: DefectId },
     /// This event's own run sent a write, but no defect is known; the refusal contains the reason.
-    /// From now on this event only searches for the defect. The refusal is its answer unless a
-    /// search finds the defect.
+    /// From now on this event only searches for the defect. The refusal is its answer unless it
+    /// still gets a defect.
     SearchAfterWrite(Refusal),
 }
 
@@ -58,7 +58,7 @@ pub(super) struct CreateEvent<'a> {
     test: &'a FailedTest,
     event: EventStart,
     deadline: AnswerDeadline,
-    /// The fence of another event's lease on the row. This event waits for the run under it.
+    /// The fence of another event's lease on the row. This event waits for that event's run.
     awaited_fence: Option<i64>,
     /// The times of the claims. The times are recorded once, when the event ends, because each
     /// recording may need an SQL statement.
@@ -183,8 +183,8 @@ impl CreateEvent<'_> {
         if self.allows_recurrence() { self.deps.process_state.rows_in_work() } else { Vec::new() }
     }
 
-    /// Answers with the defect of an earlier failure, if that defect is open or may be opened
-    /// again. Otherwise creates another defect. The comment is added later, in the background.
+    /// Answers with the defect of an earlier failure. Creates another defect if that defect is
+    /// closed and may not be opened again. Refuses if its state cannot be read.
     async fn answer_with_earlier_defect(
         &self,
         leased: LeasedDefect<'_>,

@@ -31,8 +31,8 @@ pub(super) struct UploadedFile {
 }
 
 impl UploadedFile {
-    /// Returns the media type of an image that pages can show. Returns `None` for any other file. A
-    /// browser can only download such a file.
+    /// Returns the media type of an image that pages can show. Returns `None` for any other file,
+    /// which a browser can only download.
     pub(super) fn image_type(&self) -> Option<&'static str> {
         match self.bytes.get(..4)? {
             b"\x89PNG" => Some("image/png"),

@@ -115,8 +115,9 @@ impl Mirror {
     ) -> Result<Action, ActionError> {
         let folder = self.folder.clone();
         if !run_blocking(move || has_mark(&folder)).await? {
-            tracing::warn!(connector = %name, "the plugins folder has no mark file any more: it was \
-                replaced, or its files were deleted; the connectors of the store are written into it");
+            tracing::warn!(connector = %name, "the plugins folder has no file .shared-connectors any \
+                more: the folder was replaced, or its files were deleted; the connectors of the store are \
+                written into the folder");
             connector_state.last_agreement = None;
             return Ok(Action::CompareAgain);
         }

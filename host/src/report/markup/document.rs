@@ -48,7 +48,7 @@ pub(super) enum Inline {
 }
 
 impl Document {
-    /// Parses a canonical text.
+    /// Parses an expanded template: CommonMark with placeholders instead of values.
     pub(in crate::report) fn parse(canonical: &ExpandedTemplate) -> Self {
         let mut builder = DocumentBuilder::new(&canonical.values);
         Parser::new_ext(&canonical.text, Options::empty())
@@ -111,7 +111,7 @@ struct OpenElement {
     /// If the element is a list: its items that have ended.
     items: Vec<Vec<Block>>,
     inlines: Vec<Inline>,
-    /// Text that the next event may continue.
+    /// Text that the next event of the parser may continue.
     text: String,
 }
 
@@ -183,7 +183,7 @@ impl<'v> DocumentBuilder<'v> {
             _ => None,
         };
         let kind = kind.filter(|kind| {
-            // An item is always added to its list, even below the maximum depth.
+            // An item is always added to its list, even if it is nested too deeply.
             let is_in_list = matches!(
                 self.open_elements.last(),
                 Some(OpenElement { kind: ElementKind::List(_), .. })

@@ -18,7 +18,7 @@ pub(super) fn escape(text: &str, is_line_start: bool) -> String {
         let is_first_in_line = is_line_start && previous.is_none();
         let is_alphanumeric = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
         let is_safe = match c {
-            // Redmine links `r12` to a revision. `r12ab` is only a word. It is not escaped, because
+            // Redmine links `r12` to a revision. `r12ab` is only a word and is not escaped, because
             // a marker may begin like this, and a marker must stay unchanged.
             'r' => previous.is_some_and(continues_word) || !begins_with_number(chars.clone()),
             // The full stop in `h1. ` and `bq. ` begins a block.

@@ -1,6 +1,6 @@
-//! Placeholders, which replace values in a canonical text until the text is parsed. A placeholder
-//! consists of the number of the value between two private-use characters, which CommonMark reads
-//! as parts of a word.
+//! Placeholders, which replace values in the text of an expanded template until the text is parsed.
+//! A placeholder consists of the number of the value between two private-use characters, which
+//! CommonMark reads as parts of a word.
 
 const PLACEHOLDER_BEGIN: char = '\u{e000}';
 const PLACEHOLDER_END: char = '\u{e001}';

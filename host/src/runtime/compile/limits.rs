@@ -1,6 +1,6 @@
 //! Determines and sets the limits of one compiler process. A limit comes from the configuration or
-//! is fixed. If the machine, its control group or the service allows less, the lower limit applies.
-//! Never sets a limit of the server.
+//! is fixed. If the free memory, or a limit of the server's process, allows less, the lower limit
+//! applies. Never sets a limit of the server.
 
 use rustix::io;
 use rustix::process::{

@@ -3,7 +3,7 @@
 //!
 //! Outside `create`, `comment` and `attach`, all texts and lists are empty. If Test Manager returns
 //! an error, the texts name the data that could not be fetched. In this interface, only `read`
-//! returns such an error to the guest.
+//! returns an error of Test Manager to the guest.
 
 use std::sync::Arc;
 

@@ -122,7 +122,7 @@ fn a_request_of_an_idle_connection_gets_the_next_permit_although_many_requests_w
     let mut flood: Vec<_> = (0..100).map(|n| waiting_receiver(ask("a", 1 + n % 3))).collect();
     flood.extend((0..100).map(|_| waiting_receiver(ask("b", 10))));
     for _ in 0..20 {
-        // Two requests of the flood get permits.
+        // Two requests of `flood` get permits.
         for _ in 0..2 {
             running.remove(0);
             running.push(take_granted_permit(&mut flood));

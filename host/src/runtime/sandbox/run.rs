@@ -1,5 +1,5 @@
-//! Executes one run from its permit to its report: waits for the permit, calls the guest in a new
-//! instance, and makes the report. Never stores the report.
+//! Executes one run from its permit to its [`RunReport`]: waits for the permit, calls the guest in
+//! a new instance, and makes the report. Never stores the report.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,7 +83,7 @@ pub struct RunEnd<T> {
     pub writes: Vec<WriteRecord>,
 }
 
-/// A call of an export, the requests that it may send, and the report that it may read.
+/// A call of an export, the requests that it may send, and the test report that it may read.
 pub(super) struct ExportCall<'a> {
     pub(super) call_input: CallInput<'a>,
     pub(super) permission: Permission,

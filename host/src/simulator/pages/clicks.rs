@@ -58,7 +58,7 @@ pub trait Webhooks: Send + Sync {
     /// Sends Defect KPIs for a project, and returns each member of the answer.
     ///
     /// # Errors
-    /// The answer contains no counts. The error contains the reason.
+    /// The request failed, or its answer was an error. The error contains the reason.
     fn counts(&self, url: &str, project: Uuid) -> Result<Counts, WebhookError>;
 }
 

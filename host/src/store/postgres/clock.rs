@@ -47,8 +47,8 @@ impl DatabaseClock {
     /// A statement failed, or every exchange was slow and there is no earlier measurement.
     pub(super) async fn measure(&self, connection: &mut PgConnection) -> Result<(), Error> {
         let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-        // Do not prepare the statement: behind a pool in transaction mode, a prepared statement
-        // could fail here, before the check that reports such a pool.
+        // Do not prepare the statement: behind a connection pool in transaction mode, a prepared
+        // statement could fail here, before the check that reports such a pool.
         let read_time = async || sqlx::raw_sql(sql).fetch_one(&mut *connection).await?.try_get(0);
         self.measure_with(read_time, since_boot_ms).await
     }

@@ -43,8 +43,8 @@ pub(super) fn translate_insert(sql: &str) -> String {
 
 /// Replaces `*` by the names of the columns, because PostgreSQL refuses a prepared `SELECT *` after
 /// a newer server has added a column. Does not change statements about `events` and the view
-/// `defect_records`, because not all of these statements read the same columns. These statements
-/// run outside transactions, where a refused read is repeated.
+/// `defect_records`, because not all of these statements read the same columns. Most of these
+/// statements run outside transactions, where a refused read is repeated.
 fn name_columns<'s>(sql: &'s str, columns: &str) -> Cow<'s, str> {
     let columns = columns.trim_end_matches(", ");
     let (select, returning) = ("SELECT * FROM ", "RETURNING *");

@@ -75,7 +75,7 @@ pub(super) fn standby_error(database: &str) -> DatabaseError {
     DatabaseError::new(failure, "it is a standby", Some(NAME_PRIMARY))
 }
 
-/// Returns the error for a database that is reached through a pool in transaction mode.
+/// Returns the error for a database that is reached through a connection pool in transaction mode.
 pub(super) fn pool_error(database: &str) -> DatabaseError {
     let failure = format!("the database {database} cannot be used");
     let fix = "let PgBouncer use session mode, or let `store` name PostgreSQL itself";

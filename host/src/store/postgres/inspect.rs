@@ -1,5 +1,5 @@
 //! Inspects a PostgreSQL database: its version, its clock and its standbys, and whether it is
-//! reached through a pool. Never changes the database.
+//! reached through a connection pool. Never changes the database.
 
 use sqlx::postgres::PgRow;
 use sqlx::{Error, Row as _};

@@ -1,5 +1,5 @@
-//! Updates the schema, and checks that the secrets in the database were sealed with the server's
-//! key.
+//! Updates the schema, and checks that the secrets in the database were sealed (encrypted) with the
+//! server's key.
 //!
 //! Never changes a database that it refuses. Servers that start at the same time wait for each
 //! other.

@@ -1,5 +1,5 @@
-//! A session with PostgreSQL, which belongs to one thread. It connects again after a failure, and
-//! limits the time of each wait.
+//! A session with PostgreSQL. Only one thread uses a session. The session connects again after a
+//! failure, and limits the time of each wait.
 //!
 //! Never repeats a statement that may have had an effect.
 
@@ -25,8 +25,8 @@ pub(super) const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// Maximum pause after a failed attempt to connect.
 pub(super) const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long this server still waits for an answer after PostgreSQL should have ended the statement
-/// at its time limit. Also the time limit for closing a connection, and for the listener's test
-/// query.
+/// at its time limit. Also the time limit for closing a connection, and for the test query of the
+/// thread that receives notifications.
 pub(super) const ANSWER_GRACE: Duration = Duration::from_secs(2);
 /// Maximum number of prepared statements of a connection.
 const PREPARED_STATEMENTS_MAX: usize = 256;
@@ -35,7 +35,7 @@ const PREPARED_STATEMENTS_MAX: usize = 256;
 const COMMIT: &str = "SAVEPOINT operation; COMMIT";
 /// Maximum time from one statement of a transaction to the next, milliseconds. A server that stops
 /// during a transaction, or loses its network, delays the other servers for at most this time. The
-/// transaction that updates the schema has no such limit.
+/// transactions that update the schema or copy a SQLite file have no such limit.
 const IDLE_TRANSACTION_MS: u64 = 5_000;
 
 /// The address of a database, with the options and time limits of its connections.

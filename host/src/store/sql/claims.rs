@@ -81,8 +81,8 @@ pub(super) fn claim(
     }
 }
 
-/// If the claim must wait for a run, requests a notification for when the lease of that run is
-/// released.
+/// If the claim must wait for a run, requests a notification about the end of the lease of that
+/// run.
 pub(super) fn request_lease_end_notice(
     db: &dyn Database,
     claimed: &Claimed,
@@ -177,7 +177,7 @@ fn insert_row(db: &dyn Database, claim: &Claim, generation: u32) -> Result<Lease
     Ok(Lease { defect: id, fence: 1, until: claim.lease_until })
 }
 
-/// Whether a connection exists and is not being deleted.
+/// Whether a connection exists and was not deleted.
 fn connection_exists(db: &dyn Database, id: ConnectionId) -> Result<bool, StoreError> {
     let exists = "SELECT EXISTS (SELECT 1 FROM connections WHERE id = ? AND NOT deleted)";
     Ok(db.required_row(exists, params![id.0])?)

@@ -1,4 +1,4 @@
-//! Reads connections with their tokens and sealed secrets.
+//! Reads connections with their tokens and sealed (encrypted) secrets.
 //!
 //! Secrets are never opened: sealed bytes and hashes are returned as they were stored.
 

@@ -1,4 +1,4 @@
-//! Changes connections, their tokens and their sealed secrets.
+//! Changes connections, their tokens and their sealed (encrypted) secrets.
 //!
 //! This file never opens a secret and never gets a token; it stores sealed bytes and hashes.
 

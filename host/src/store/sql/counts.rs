@@ -46,7 +46,8 @@ pub(super) fn record(
     Ok(())
 }
 
-/// Deletes the oldest counts of a connection that has too many. Call this after [`record`].
+/// Deletes the oldest counts of a connection that has counts of too many projects. Call this after
+/// [`record`].
 pub(super) fn delete_oldest(db: &dyn Database, id: ConnectionId) -> Result<(), StoreError> {
     let sql = "SELECT COUNT(*) FROM counts WHERE connection_id = ?";
     let stored: i64 = db.required_row(sql, params![id.0])?;

@@ -14,7 +14,7 @@ use crate::store::{
 };
 
 /// Returns stored counts that are fresh enough; otherwise grants the lease, or reports that another
-/// server has it. Ignores counts whose time is in the future, and replaces leases that end later
+/// caller has it. Ignores counts whose time is in the future, and replaces leases that end later
 /// than a new lease could, because such times show that the clock of the database was set back. If
 /// the connection was edited or deleted after `claim.revision`, and there is no valid lease,
 /// returns `Count` without granting the lease.
@@ -65,7 +65,7 @@ fn is_leased(
     Ok(db.required_row(sql, params![id.0, project, now.as_millisecond()])?)
 }
 
-/// Extends the lease, even if its time has ended. Does nothing if another server has the lease now,
+/// Extends the lease, even if its time has ended. Does nothing if another caller has the lease now,
 /// or if the lease was deleted.
 pub(super) fn renew(
     db: &dyn Database,

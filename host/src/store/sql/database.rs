@@ -24,8 +24,8 @@ pub(in crate::store) trait Database {
     }
     /// Calls `on_row` for each row of a query, until `on_row` returns `Break` or an error.
     fn query(&self, sql: &str, params: &[Value<'_>], on_row: OnRow<'_>) -> Result<(), Failure>;
-    /// Notifies the servers that use the database of a change, as soon as the change is committed.
-    /// Does nothing if only one server can use the database.
+    /// Sends a notification of a change to the servers that use the database, as soon as the change
+    /// is committed. Does nothing if only one server can use the database.
     fn notify(&self, _: &Change) -> Result<(), Failure> {
         Ok(())
     }

@@ -49,7 +49,7 @@ fn check_allowed(row: &DefectRow, decision: &Decision, now: Timestamp) -> Result
             "a run is working on this defect until {until}; try again after that"
         ));
     }
-    // A row in `sent` without a lease is in doubt, even if the sweep has not moved it yet.
+    // A row in `sent` without a lease is in doubt, even if no background search has moved it yet.
     let is_allowed = match decision {
         Decision::Adopt(_) => matches!(row.state.as_str(), "in-doubt" | "sent" | "failed"),
         Decision::Retry | Decision::GiveUp => {

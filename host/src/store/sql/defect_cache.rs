@@ -1,4 +1,5 @@
-//! A cache of created defects in memory, so that a repeat is answered without reading the database.
+//! A cache of created defects in memory, so that a repeated click is answered without reading the
+//! database.
 //!
 //! The cache is used only if no other process changes the database. [`DefectCache::clear`] is
 //! called after each operation that can make a cached defect outdated: a decision about a defect,
@@ -26,8 +27,8 @@ struct CacheState {
     epoch: Epoch,
 }
 
-/// The number of the period since the last call of [`DefectCache::clear`]. A defect that was read
-/// in an earlier period may be outdated.
+/// The number of a period. Each call of [`DefectCache::clear`] begins a new period. A defect that
+/// was read in an earlier period may be outdated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Epoch(u64);
 

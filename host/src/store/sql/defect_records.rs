@@ -103,7 +103,8 @@ pub(super) struct DefectRow {
     pub(super) wait_from: Option<i64>,
     /// Whether the doubt has ended since the last write, or the last run sent no write.
     pub(super) settled: bool,
-    /// Number of background searches, which makes the waits between them longer.
+    /// Number of background searches since a run or a search last stored an outcome. The waits
+    /// between the searches grow with this number.
     pub(super) searches: u32,
     /// Why a person should resolve the defect.
     pub(super) needs_person: Option<String>,
@@ -169,8 +170,8 @@ impl DefectRow {
             .transpose()
     }
 
-    /// Returns the result of the run that a claim waited for, if that run is the last one that
-    /// ended without a defect.
+    /// Returns the result of the run with this fence, for which the caller of a claim waited, if
+    /// that run is the last one that ended without a defect.
     pub(super) fn result_of_awaited_run(
         &self,
         awaited_fence: Option<i64>,

@@ -1,5 +1,6 @@
-//! Finds the defects in doubt that are due for a search, and the known defects that show whether a
-//! search works. At the start of a server, recovers the rows of runs that did not end.
+//! Finds the rows that are due for a background search, and the known defects that show whether a
+//! search works. Counts the defects in doubt. At the start of a server, recovers the rows of runs
+//! that did not end.
 //!
 //! This file never decides that nothing was created. Only a search or a person decides this.
 
@@ -13,8 +14,8 @@ use super::follow_up_rows;
 use crate::domain::{ConnectionId, ConnectionSnapshot, DefectId, DoubtfulDefect, Lease, Marker};
 use crate::store::{ControlDefect, DoubtCounts, DueDefect, DueLimits, StoreError};
 
-/// The wait before the first and before the second background search, milliseconds. Each further
-/// wait is twice as long, up to `SEARCH_WAIT_MS_MAX`.
+/// The wait before the second background search, and in most cases before the first, milliseconds.
+/// Each further wait is twice as long, up to `SEARCH_WAIT_MS_MAX`.
 pub(super) const SEARCH_WAIT_MS: i64 = 15_000;
 /// Maximum wait before the next background search, milliseconds.
 const SEARCH_WAIT_MS_MAX: i64 = 3_600_000;

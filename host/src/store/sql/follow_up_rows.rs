@@ -346,7 +346,7 @@ impl StepRow {
     }
 }
 
-/// Fails if no row was changed: the lease was lost or has ended, or the step does not exist.
+/// Fails if no row was changed, for example because the lease was lost or has ended.
 fn require_changed_row(changed: usize) -> Result<(), StoreError> {
     if changed == 1 { Ok(()) } else { Err(StoreError::Fenced) }
 }

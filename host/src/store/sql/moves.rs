@@ -1,7 +1,7 @@
-//! The changes of a defect's row by the run that has leased it.
+//! The changes of a defect's row by the event that has leased the row.
 //!
 //! Each change passes the fence of the lease, and changes nothing if the row has a newer fence. So
-//! a run that lost its lease can never change the row again. There is one exception:
+//! an event that lost its lease can never change the row again. There is one exception:
 //! [`store_outcome`] may still store a known defect.
 
 use jiff::Timestamp;
@@ -75,8 +75,8 @@ pub(super) fn unmark_sending(
     require_changed_row(moved)
 }
 
-/// Stores the outcome of a run, or of a search that found the defect, and releases the lease. Adds
-/// the follow-up steps.
+/// Stores the outcome of a run, or of a search that found the defect, and gives the lease back.
+/// Adds the follow-up steps.
 pub(super) fn store_outcome(
     db: &dyn Database,
     lease: Lease,
@@ -107,9 +107,9 @@ pub(super) fn store_outcome(
 
 /// Stores a known defect. If the lease was lost, stores it only if the row is in doubt or failed
 /// and has no lease. If a run created the defect after an earlier write that was not refused,
-/// schedules one more search for a second record. Returns false if an earlier commit of this run
-/// has already stored a defect with this key. This happens if the run did not learn that this
-/// commit succeeded.
+/// schedules a search for a second record. Returns false if an earlier commit of this run has
+/// already stored a defect with this key. This happens if the run did not learn that this commit
+/// succeeded.
 fn store_defect(
     db: &dyn Database,
     lease: Lease,
@@ -239,7 +239,7 @@ pub(super) fn move_back_to_intent(
     }
 }
 
-/// Ends a search that did not find the defect, and releases the lease.
+/// Ends a search that did not find the defect, and gives the lease back.
 pub(super) fn end_search(
     db: &dyn Database,
     lease: Lease,
@@ -279,7 +279,7 @@ pub(super) fn end_search(
     require_changed_row(moved)
 }
 
-/// Releases the lease without changing the state.
+/// Gives the lease back without changing the state.
 pub(super) fn give_back(db: &dyn Database, lease: Lease) -> Result<(), StoreError> {
     let moved = db.change(
         "UPDATE defects SET lease_until = NULL WHERE id = ?1 AND fence = ?2",

@@ -1,5 +1,5 @@
 //! The queue of the writing thread. It contains operations, whose callers wait for the commit, and
-//! records of the history, for which no caller waits.
+//! records of the history (events with their runs, and counts), for which no caller waits.
 //!
 //! An operation is written at once. The records of the history are written when the oldest has
 //! waited for [`HISTORY_WAIT`]. They are written earlier if many records are queued, or if a caller

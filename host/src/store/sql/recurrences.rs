@@ -1,6 +1,6 @@
-//! Decides whether a failed test is a recurrence. It is a recurrence if another failure of its test
-//! case, with the same variation, has a defect. While no failure has a known defect, only one
-//! failure at a time may create one.
+//! Decides whether a failed test is a recurrence: whether another failure of its test case, with
+//! the same variation, has a defect. While no failure has a known defect, only one failure at a
+//! time may create one.
 //!
 //! These functions are called inside the transaction that grants the right to create. They never
 //! change the state of a row.

@@ -1,6 +1,6 @@
-//! Seals every secret of a database with another key.
+//! Seals (encrypts) every secret of a database with another key.
 //!
-//! This is called inside a transaction, so that the database never contains secrets that were
+//! [`reseal`] is called inside a transaction, so that the database never contains secrets that were
 //! sealed with different keys.
 
 use uuid::Uuid;

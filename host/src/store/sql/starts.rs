@@ -57,8 +57,7 @@ impl StartCounter {
         written().map_err(|error| self.file_error("written", error))
     }
 
-    /// Returns the error for a file that cannot be read or written. `what` is one of these two
-    /// words.
+    /// Returns the error for a file that cannot be read or written. `what` is "read" or "written".
     fn file_error(&self, what: &str, error: std::io::Error) -> StoreError {
         let failure = format!("the file {} cannot be {what}", self.path.display());
         let fix = "check that it belongs to the user that runs Jackfield";

@@ -15,7 +15,7 @@ const UPDATE_OR_RESTORE: &str = "run the newer Jackfield that wrote it, if there
 #[derive(Debug, thiserror::Error)]
 #[error("{value_name} is not valid: {cause}")]
 pub(super) struct Unreadable {
-    /// The words for the value that people see; for example, `its grants`.
+    /// The name of the value in the error, for example `its grants`.
     value_name: &'static str,
     /// Why the value cannot be read.
     cause: Box<dyn Error + Send + Sync>,

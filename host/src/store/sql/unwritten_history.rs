@@ -21,7 +21,7 @@ const WAITING_EVENTS_MAX: usize = 512;
 const EVENT_WAIT: Duration = Duration::from_secs(3_600);
 /// Minimum number of recorded events whose ids are remembered.
 const RECENT_EVENTS_MIN: usize = 4 * RECORDS_MAX;
-/// Maximum size of the queued recordings, bytes. If it is reached, new ones lose their exchanges.
+/// Maximum size of the queued recordings, bytes. Further recordings lose their exchanges.
 const QUEUED_RECORDINGS_BYTES_MAX: usize = 64 << 20;
 
 /// A record of the history that is queued until it is written.

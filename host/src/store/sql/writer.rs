@@ -105,8 +105,8 @@ impl Writer {
         self.queue.record(record);
     }
 
-    /// Requests that the queued history is written, and waits for this. Runs and steps that wait
-    /// for their event stay in the queue.
+    /// Writes the queued history, and waits until it is written. Runs and steps that wait for their
+    /// event stay in the queue.
     pub(super) async fn flush(&self) -> Result<(), StoreError> {
         self.queue.write_history_with_next_batch();
         self.run(Durability::Lazy, |_| Ok(())).await

@@ -1,8 +1,8 @@
 //! Opens the database file: sets its permissions, migrates its schema, and checks its key.
 //!
 //! A file is refused, and its content is not changed, if damage is found, if a newer Jackfield
-//! wrote it, if its rows were moved into another database, or if its secrets were sealed with
-//! another key.
+//! wrote it, if its rows were moved into another database, or if its secrets were sealed
+//! (encrypted) with another key.
 
 use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -62,7 +62,8 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
-    // In bytes: when SQLite begins to overwrite the write-ahead log, it truncates a larger file.
+    // When SQLite begins to overwrite the write-ahead log, it truncates a log of more than this
+    // many bytes.
     connection.pragma_update_and_check(None, "journal_size_limit", 67_108_864, |_| Ok(()))?;
     wal::count_pages(&connection);
     Ok(connection)

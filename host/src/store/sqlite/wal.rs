@@ -25,8 +25,8 @@ const BLOCKING_COPY_PAGES: i32 = 16_000;
 /// If at most this many pages were added during a copy, the copying thread ends, and the writing
 /// thread copies the rest.
 const REST_PAGES_MAX: i32 = 64;
-/// Maximum number of copies in a row. Each copy after the first contains only the pages that the
-/// previous copy has not copied.
+/// Maximum number of copies that the copying thread makes, one after the other. Each copy after the
+/// first contains only the pages that the previous copy has not copied.
 const COPIES_MAX: u32 = 5;
 
 thread_local! {

@@ -1,5 +1,6 @@
 //! Draws the chart of the README as SVG, for light and for dark pages. Each bar of the chart shows
-//! a ratio: the requests per second of one contender, divided by those of the native handler.
+//! a ratio: the requests per second of one contender (see `rounds::Contender`), divided by those of
+//! the native handler (see `main.rs`).
 
 use std::fmt::Write as _;
 
@@ -37,7 +38,7 @@ const STYLE: &str = "
 struct Bar<'f> {
     /// The text beside the bar.
     name: &'f str,
-    /// The figure whose median is the length of the bar. Above 1.1, the bar does not get longer.
+    /// The figure whose median is the length of the bar. A median above 1.1 is drawn as 1.1.
     figure: &'f Figure,
     /// Whether the bar shows Jackfield. Otherwise it shows another server.
     is_jackfield: bool,

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 /// The number of the core on which wrk usually runs. The servers usually run on core 0.
 pub(crate) const LOAD_GENERATOR_CORE: &str = "1";
-/// Number of client connections of most loads. Most goals are defined for this number.
+/// Number of client connections of most loads. Most goals of the measurements `throughput` and
+/// `peers` are valid for this number.
 pub(crate) const CLIENT_CONNECTIONS: usize = 64;
 
 /// Describes the requests that are sent to one server.

@@ -18,7 +18,7 @@ const MEASUREMENT: &str = "memory";
 /// Maximum number of idle clients that connect from one loopback address.
 const IDLE_CLIENTS_PER_ADDRESS: u32 = 100;
 /// Number of runs that wait for a tracker at the same time. By default, a connector may have more
-/// concurrent runs than this, so the server refuses none of them.
+/// concurrent runs, so the server refuses none of them.
 const CONCURRENT_RUNS: usize = 16;
 
 pub(crate) fn run(effort: Effort) -> Vec<Figure> {
@@ -90,7 +90,8 @@ fn measure_called_connectors(language: &str, guest: &Guest, added: u32) -> [Figu
     ]
 }
 
-/// Measures how much memory each of `added` additional connections needs, after a create at each.
+/// Measures how much memory each of `added` additional connections needs. One create is sent to
+/// each connection before the measurement.
 fn measure_stored_connection(added: u32) -> Figure {
     let memory = |count: u32| {
         let mut host = Setup::new().plugin("c", &read_guest("instant")).start();
@@ -122,7 +123,7 @@ fn measure_idle_client(count: u32) -> Figure {
         socket.connect(&server.into()).expect("the server accepts");
         socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n").expect("the request is sent");
         let read = socket.read(&mut [0; 4096]).expect("an answer");
-        assert!(read > 0, "the server closed the connection");
+        assert!(read > 0, "the server closed the TCP connection");
         socket
     };
     let first = client(0);

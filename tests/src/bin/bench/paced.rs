@@ -98,7 +98,7 @@ impl Pace {
     }
 
     /// Sends requests over one client connection, each at its planned time. Returns the latencies
-    /// of these requests. `next` is the number of the next request that any client sends.
+    /// of these requests. All clients share `next`, the number of the next request.
     async fn run_client(
         self,
         load: &Load,

@@ -60,8 +60,8 @@ impl CountingRelay {
     }
 }
 
-/// The major protocol version, 1234, in a client's first message if this message requests an
-/// encrypted connection. Such a message does not start a session.
+/// The major protocol version, 1234, in a client's first message if this message does not start a
+/// session, but requests encryption.
 const ENCRYPTION_REQUEST: [u8; 2] = 1234_u16.to_be_bytes();
 
 /// Counts the statements and round trips of one client, from the bytes that the client sends.
@@ -71,7 +71,7 @@ struct MessageCounter {
     /// Whether the message that starts the session was read. This message, and requests for
     /// encryption before it, have no type.
     has_started: bool,
-    /// The bytes of a message's head that have been read so far. It is emptied when the head is
+    /// The bytes of a message's head that have been read so far. They are removed when the head is
     /// complete.
     head: Vec<u8>,
     /// How many bytes of a message's body have not been read yet.

@@ -10,11 +10,11 @@ use serde_json::json;
 
 use crate::load::{Load, RequestKind};
 
-/// The number of the core on which the servers run, except in measurements of several cores.
+/// The number of the core on which a server runs if it is measured on one core.
 pub(crate) const SERVER_CORE: &str = "0";
 
-/// Prepares a Jackfield server on one core. It accepts a million webhook requests per second for
-/// each connection, and its other settings have their defaults.
+/// Prepares a Jackfield server on one core, which accepts a million webhook requests per second for
+/// each connection.
 pub(crate) fn setup_on_server_core() -> Setup {
     setup_on_cores(SERVER_CORE)
 }
@@ -57,7 +57,7 @@ pub(crate) fn start_with_versions(
     (host, names)
 }
 
-/// Creates a connection without settings.
+/// Creates a connection without settings and secrets.
 pub(crate) fn add_connection(host: &TestHost, name: &str, connector: &str) -> Connection {
     host.add_connection(name, connector, json!({}), json!({}))
 }

@@ -1,4 +1,4 @@
-//! Makes random requests from the descriptions of the operations in the OpenAPI document. Most
+//! Makes random requests from the descriptions of the operations in the OpenAPI document. Some
 //! requests match the description, and some have mistakes. This module never sends a request.
 
 use jackfield_tests::{Random, failed_test};
@@ -214,8 +214,8 @@ impl Operation {
     }
 }
 
-/// Returns a random value that the schema allows. `name` is the name of the member that gets the
-/// value: for some members, the server accepts only some of the values that the schema allows.
+/// Returns a random value of a type that the schema allows. `name` is the name of the member that
+/// gets the value: for some members, the server accepts only some of the allowed values.
 fn random_value(
     schema: &Value,
     name: &str,
@@ -257,7 +257,7 @@ fn random_value(
     }
 }
 
-/// Returns a random JSON object that the schema allows.
+/// Returns a JSON object with all required members and random other members of the schema.
 fn random_object(
     schema: &Value,
     random: &mut Random,

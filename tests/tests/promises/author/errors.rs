@@ -1,5 +1,5 @@
-//! Checks the errors that the helper libraries return for a tracker's answers. The errors are the
-//! same in each language, and say what to do.
+//! Checks the errors that the helper libraries of the project templates return for a tracker's
+//! answers. The errors are the same in each language, and say what to do.
 
 use jackfield_tests::{Reply, ScriptedServer, TestHost};
 use serde_json::json;
@@ -40,8 +40,9 @@ const TRACKER_ANSWERS: [TrackerAnswer; 12] = [
     ("409", "[]", 422, "rejected", ["409", "/users/current.json"]),
 ];
 
-/// Sends a request for counts for each of [`TRACKER_ANSWERS`], while a fake tracker sends this
-/// answer to the connector. Checks the problem with which the webhook answers.
+/// Sends a request for counts while a fake tracker resets the connector's TCP connection, and then
+/// one for each of [`TRACKER_ANSWERS`], while the tracker sends this answer. Checks the problem
+/// with which the webhook answers.
 pub(super) fn assert_errors_say_what_to_do(host: &TestHost) {
     let tracker = ScriptedServer::start(|_| Reply::reset());
     let settings = json!({"url": tracker.url(), "project": "qa"});

@@ -16,8 +16,7 @@ const THREADS: usize = 4;
 /// The size of the text in each large answer.
 const ANSWER_BYTES: usize = 1 << 20;
 
-/// Go code that reads more than 4 MiB, so that the bindings collect garbage. Then the code collects
-/// garbage explicitly.
+/// Go code that reads more than 4 MiB, and then collects garbage twice.
 const GO_CREATE: &str = "\
 	for range 4 {
 		if _, err := tracker.Request(http.MethodGet, \"/large.json\", jackfield.More{}); err != nil {

@@ -1,5 +1,5 @@
-//! Servers connect to PostgreSQL through PgBouncer. They work with its mode `session`, and refuse
-//! to start with its modes `transaction` and `statement`.
+//! Servers connect to PostgreSQL through PgBouncer. The servers work with PgBouncer's mode
+//! `session`, and refuse to start with the modes `transaction` and `statement`.
 
 use std::fs;
 use std::net::TcpListener;

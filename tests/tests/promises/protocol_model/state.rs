@@ -46,7 +46,7 @@ pub(super) struct Row {
     pub(super) fence: u8,
     /// Whether a worker has the lease of the row.
     pub(super) is_leased: bool,
-    /// Whether a write was sent, in an earlier run or in this one.
+    /// Whether a run has marked a write as sent.
     pub(super) has_written: bool,
     /// The worst class of all writes.
     pub(super) class: Option<Class>,
@@ -85,7 +85,8 @@ pub(super) struct Run {
     pub(super) settings: u8,
 }
 
-/// What a worker does now. A worker is a click, or the sweep, that works on the row.
+/// What a worker does now. A worker is a click, or a background sweep of the server, that works on
+/// the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Worker {
     Idle,
@@ -144,7 +145,7 @@ pub(super) struct State {
     pub(super) settings: u8,
     /// Whether the clock has stepped, and no worker has noticed the step yet.
     pub(super) has_clock_stepped: bool,
-    /// Whether one click has sent writes in two runs.
+    /// Whether a click that had sent a write has begun a second create.
     pub(super) has_written_twice: bool,
     /// How many clicks may still happen.
     pub(super) clicks: u8,

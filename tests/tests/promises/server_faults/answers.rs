@@ -24,7 +24,7 @@ pub(super) struct Answers(Mutex<Collected>);
 struct Collected {
     /// The first answer with status 200 for each failed test, by the id of its test execution.
     defects: HashMap<String, Value>,
-    /// How often each problem was answered, by its code.
+    /// How often each problem with the status 503 or 504 was answered, by its code.
     problems: BTreeMap<String, u32>,
     broken_promises: Vec<BrokenPromise>,
 }
@@ -95,7 +95,7 @@ impl Answers {
         self.lock().broken_promises.clone()
     }
 
-    /// Returns how often each problem was answered, by its code.
+    /// Returns how often each problem with the status 503 or 504 was answered, by its code.
     pub(super) fn problems(&self) -> BTreeMap<String, u32> {
         self.lock().problems.clone()
     }

@@ -90,7 +90,7 @@ impl PlannedFault {
         self.fault == Fault::Suspend && self.moment == Moment::BeforeWrite
     }
 
-    /// Sets the proxy's script, which holds the requests at the moment of the fault.
+    /// Makes the proxy hold requests, or the answers to them, at the moment of the fault.
     pub(super) fn install_gates(self, cluster: &Cluster) -> Gates {
         let (victim_gate, lost_answers) = (Gate::default(), Arc::new(AtomicU32::new(0)));
         let other_gate = self.is_overtaken().then(Gate::default);

@@ -239,7 +239,8 @@ impl Rounds {
     }
 }
 
-/// Returns how many runs a server has stopped because their lease could not be renewed.
+/// Returns how many runs a server has stopped, because their lease could not be renewed, or because
+/// another run or a person took the row.
 pub(super) fn count_stopped_runs(host: &TestHost) -> usize {
     let page = host.metrics(host.admin_token());
     let stopped = page.sum("jackfield_runs_total", &[("outcome", "run-stopped")]);

@@ -7,8 +7,8 @@ use serde_json::json;
 #[test]
 fn after_a_crash_of_the_database_no_two_servers_have_the_same_fence() {
     let postgres = Postgres::start();
-    // With this setting, PostgreSQL may write a commit that does not wait for the disk 10 s later.
-    // The crash happens earlier, so PostgreSQL would lose such a commit.
+    // With this setting, PostgreSQL may need 10 s to write a commit that does not wait for the
+    // disk. The crash happens earlier, so PostgreSQL would lose such a commit.
     postgres.query("ALTER SYSTEM SET wal_writer_delay = '10s'");
     postgres.query("SELECT pg_reload_conf()");
     wait_for("the setting", 30, || {

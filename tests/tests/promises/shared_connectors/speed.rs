@@ -1,5 +1,6 @@
-//! Tests how soon a decision about a connector takes effect at the other servers. Servers read new
-//! decisions every two seconds. So if a decision takes effect sooner, a notification was sent.
+//! Tests how soon a change of a connector, such as a rollback, takes effect at the other servers.
+//! Servers read new changes every two seconds. So if a change takes effect sooner, a notification
+//! was sent.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use super::{
     shown_connector, start_two_servers, upload,
 };
 
-/// How often a server reads the decisions of the other servers, if it gets no notification.
+/// After how much time a server reads the changes of the other servers, if it gets no notification.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Waits until a server uses the version with this hash. Returns how long this took.
@@ -31,7 +32,7 @@ fn a_rollback_takes_effect_at_other_servers_sooner_than_they_poll() {
         upload(&a, &guest_with_build(number)).assert_status(status);
         await_version(&b, &guest_with_build(number), SHARE_AND_COMPILE_MAX_S);
     }
-    // Each rollback except the first begins right after the other server has read the decisions. So
+    // Each rollback except the first begins right after the other server has read the changes. So
     // the next poll of the other server is two seconds later.
     let times: Vec<_> = (0..6)
         .map(|_| {
@@ -42,7 +43,7 @@ fn a_rollback_takes_effect_at_other_servers_sooner_than_they_poll() {
     println!("{times:?}");
     assert!(
         times[1..].iter().any(|it| *it < POLL_INTERVAL / 2),
-        "no rollback was sent by a notification: {times:?}"
+        "no notification announced a rollback: {times:?}"
     );
 }
 
@@ -60,5 +61,5 @@ fn an_upload_is_ready_at_other_servers_soon_after_the_first_server() {
         .collect();
     println!("{times:?}");
     let is_notified = times[1..].iter().any(|it| *it < POLL_INTERVAL * 3 / 4);
-    assert!(is_notified, "no upload was sent by a notification, or the server is slow: {times:?}");
+    assert!(is_notified, "no notification announced an upload, or the server is slow: {times:?}");
 }

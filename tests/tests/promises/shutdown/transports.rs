@@ -243,7 +243,7 @@ impl Client {
             },
             Transport::Tls | Transport::ProxyHeader => self.reader.read_to_end(&mut Vec::new()),
         };
-        assert_eq!(ended.expect("the end of the connection"), 0, "bytes after the answer");
+        assert_eq!(ended.expect("the end of the TCP connection"), 0, "bytes after the answer");
         if let Some(mut tls) = self.tls.take() {
             let ended = tls.server_copy.join().expect("no panic");
             ended.expect("the server ends the connection without a reset");

@@ -1,5 +1,5 @@
-//! The server's client for Test Manager reads from the stand-in, with every fault that a try of a
-//! connection can show.
+//! The server's client for Test Manager reads from the stand-in, without a fault and with many of
+//! the faults that the stand-in can simulate.
 
 use jackfield_tests::{ScriptedServer, Setup, SimulatedTestManager, TestHost, merge};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Tests each fault of the stand-in for Test Manager. A fault is set when the stand-in starts, or
+//! Tests the faults of the stand-in for Test Manager. A fault is set when the stand-in starts, or
 //! while it runs.
 
 use std::io::{ErrorKind, Read, Write};

@@ -1,6 +1,6 @@
 //! Tests creates with random data and random faults of Test Manager and of the tracker. A create
 //! makes at most one issue. The issue contains the data that could be fetched, and names what is
-//! missing. Without an issue, the answer is a problem that names the failed step.
+//! missing. Without an issue, the answer is a problem that contains the tracker's reason.
 //!
 //! `TEST_SEED` selects the random cases. A failure prints the seed and the smallest failing case.
 

@@ -1,5 +1,5 @@
-//! A connector that does realistic work without a tracker: it parses a page of issues with serde
-//! and counts them in a map, like a connector does with a tracker's answer.
+//! A connector that does realistic work without a tracker: it parses a page of issues with serde,
+//! and `count` also counts them in maps, like a connector does with a tracker's answer.
 
 use std::collections::HashMap;
 

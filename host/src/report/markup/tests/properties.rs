@@ -75,7 +75,7 @@ fn any_value() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         4 => proptest::sample::select(MARKUP_SAMPLES.as_slice()).prop_map(str::to_owned),
         2 => "[a-zA-Z0-9 .,:_-]{1,6}",
-        1 => any::<char>().prop_filter("the host removes these characters", |c| {
+        1 => any::<char>().prop_filter("the host removes or adds these characters", |c| {
             !c.is_control() && !('\u{e000}'..='\u{e001}').contains(c) && *c != '\u{2060}'
         }).prop_map(String::from),
     ];

@@ -40,8 +40,8 @@ impl DefectStore for SqlStore {
 
     async fn claim(&self, mut claim: Claim) -> Result<Claimed, StoreError> {
         let is_shared = self.is_shared();
-        // In a shared database, most repeats are answered by a read, which needs no lock. The read
-        // returns the claim, so that the failed test is not copied.
+        // In a shared database, most repeated clicks are answered by a read, which needs no lock.
+        // The read returns the claim, so that the failed test is not copied.
         if is_shared {
             let read = move |db: &dyn Database| {
                 let created = claims::created_defect(db, claim.connection, &claim.test)?;

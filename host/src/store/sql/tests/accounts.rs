@@ -85,7 +85,7 @@ async fn the_numbers_of_tokens_and_sessions_are_limited() {
     assert_eq!(
         store.session(hash("own0")).await.unwrap(),
         None,
-        "the account's session with the earliest expiry"
+        "the account's session with the earliest expiry is still stored"
     );
     let sessions = number(&store, "SELECT COUNT(*) FROM sessions").await;
     assert_eq!(sessions, ACCOUNT_SESSIONS_MAX as i64 + 1, "a session of another account was ended");

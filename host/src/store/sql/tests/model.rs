@@ -1,5 +1,5 @@
-//! A model test: two hosts with different clocks use one database and crash at any point. It checks
-//! that no defect is created twice and that a row never has two valid leases.
+//! A model test: two hosts with different clocks use one database and crash at any point. The test
+//! checks that no defect is created twice and that a row never has two valid leases.
 
 use std::collections::HashMap;
 
@@ -75,7 +75,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 /// A lease that the store granted to a host.
 struct GrantedLease {
     lease: Lease,
-    /// Whether the lease was released or replaced. The store must then refuse most changes.
+    /// Whether the lease was given back or replaced. The store must then refuse most changes.
     is_over: bool,
 }
 
@@ -222,7 +222,7 @@ impl World {
         let (now, store) = (self.clock(host), &self.stores[host]);
         let lease = self.model.granted_leases[index].lease.clone();
         let until = now + jiff::SignedDuration::from_millis(LEASE_MS);
-        // A step `StoreOutcome` without a verdict only releases the lease.
+        // A step `StoreOutcome` without a verdict only gives the lease back.
         let verdict = match &step {
             Step::StoreOutcome { verdict: 0, .. } => Some(RowEnd::Created(defect("1"))),
             Step::StoreOutcome { verdict: 1, .. } => {

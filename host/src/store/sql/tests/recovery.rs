@@ -108,7 +108,7 @@ async fn a_database_that_an_operator_marked_counts_as_restored_even_with_a_new_d
     let folder = tempdir().unwrap();
     let (store, _) = store_with_connection(&folder).await;
     store.recover(at(0), RUN_MS).await.unwrap();
-    // The operator stores this number, as docs/postgresql.md says. Without its file, a server has
+    // The operator stores the number -1, as docs/postgresql.md says. Without its file, a server has
     // the count 0, which is larger.
     let mark = |db: &dyn Database| meta::write(db, "starts", b"-1".to_vec());
     store.writer.run(Durability::Durable, mark).await.unwrap();

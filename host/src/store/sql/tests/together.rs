@@ -34,7 +34,7 @@ fn finished_event(
     }
 }
 
-/// Waits until the number of the test's database connections that wait for a lock is `connections`.
+/// Waits until exactly `connections` database connections of the test wait for a lock.
 async fn await_lock_waits(folder: &TempDir, connections: i64) {
     let mut observer = PgConnection::connect(&address()).await.unwrap();
     let sql = "SELECT count(*) FROM pg_stat_activity
