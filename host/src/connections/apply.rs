@@ -26,7 +26,7 @@ pub struct Applied {
     /// The name of the connection.
     pub name: String,
     /// The values that differed from the file; empty if no value differed.
-    pub changes: Vec<Change>,
+    pub changes: Vec<ChangedValue>,
     /// The connection with its token, if it was created.
     pub created: Option<IssuedToken>,
     /// Whether the file creates the connection.
@@ -36,7 +36,7 @@ pub struct Applied {
 /// A value that differs between the stored connection and the file. A secret is shown as its
 /// reference, or as `set`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Change {
+pub struct ChangedValue {
     /// The path of the value, such as `settings.project`.
     pub member: String,
     /// The value before the change; absent if there was none.
@@ -310,10 +310,10 @@ fn references_as_json(secrets: &BTreeMap<String, Secret>) -> BTreeMap<String, Va
 fn compare_values(
     before: &BTreeMap<String, Value>,
     after: &BTreeMap<String, Value>,
-) -> Vec<Change> {
+) -> Vec<ChangedValue> {
     let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     let differing = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
-    let change = |member: &String| Change {
+    let change = |member: &String| ChangedValue {
         member: member.clone(),
         before: before.get(member).cloned(),
         after: after.get(member).cloned(),

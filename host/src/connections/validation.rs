@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::config::Config;
 use crate::domain::{
-    CLIENT_CERT, Connection, Grants, InvalidPath, OnRecurrence, PROJECT_CHARS_MAX, WebhookPaths,
+    CLIENT_CERT, Connection, Grants, WebhookPathsError, OnRecurrence, PROJECT_CHARS_MAX, WebhookPaths,
     is_client_identity, is_host_secret, is_printable, is_webhook_secret, shown_secret_name,
 };
 use crate::manifest::{INDEX_DELAY_S_MAX, Manifest, SettingError};
@@ -82,7 +82,7 @@ pub(super) fn index_delay_problem(seconds: u32) -> Option<SettingError> {
 /// Returns the errors in the additional paths of a connection's webhook requests.
 pub(super) fn path_problems(paths: &WebhookPaths) -> Vec<SettingError> {
     let error =
-        |InvalidPath { member, why }| SettingError { name: format!("webhook_paths.{member}"), why };
+        |WebhookPathsError { member, why }| SettingError { name: format!("webhook_paths.{member}"), why };
     paths.problems().into_iter().map(error).collect()
 }
 

@@ -23,7 +23,7 @@ pub struct WebhookPaths {
 
 /// An error in [`WebhookPaths`]: a path that is not valid, or a list with too many paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidPath {
+pub struct WebhookPathsError {
     /// The member of [`WebhookPaths`] that has the error.
     pub member: &'static str,
     /// The path and the reason why it is not valid, or that the list has too many paths.
@@ -33,15 +33,15 @@ pub struct InvalidPath {
 impl WebhookPaths {
     /// Returns an error for each path that is not valid, and for each list with too many paths.
     #[must_use]
-    pub fn problems(&self) -> Vec<InvalidPath> {
-        let problems_of = |member, paths: &[String], needs_project| -> Vec<InvalidPath> {
+    pub fn problems(&self) -> Vec<WebhookPathsError> {
+        let problems_of = |member, paths: &[String], needs_project| -> Vec<WebhookPathsError> {
             let invalid =
                 paths.iter().filter_map(|path| Some((path, path_problem(path, needs_project)?)));
             let too_many = (paths.len() > PATHS_MAX).then(|| {
                 format!("there are {} paths; at most {PATHS_MAX} are allowed", paths.len())
             });
             let invalid = invalid.map(|(path, why)| format!("{path:?}: {why}"));
-            too_many.into_iter().chain(invalid).map(|why| InvalidPath { member, why }).collect()
+            too_many.into_iter().chain(invalid).map(|why| WebhookPathsError { member, why }).collect()
         };
         let mut problems = problems_of("create_defect", &self.create_defect, false);
         problems.extend(problems_of("kpis", &self.kpis, true));

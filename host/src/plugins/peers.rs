@@ -20,7 +20,7 @@ use super::catalog::Catalog;
 /// The time between two reports of a server's loaded connectors, if no connector changes.
 const REPORT_PERIOD: Duration = Duration::from_secs(10);
 /// Minimum time between two reports.
-const REPORT_GAP: Duration = Duration::from_millis(200);
+const REPORT_PERIOD_MIN: Duration = Duration::from_millis(200);
 /// If a server has not reported for this time, it counts as shut down.
 const REPORT_AGE_MAX: SignedDuration = SignedDuration::from_secs(25);
 /// A difference is logged only if it lasts longer than this. Shorter differences are normal: files
@@ -76,7 +76,7 @@ impl Peers {
                     tracing::debug!(%error, "cannot read the reports of the servers' connectors")
                 }
             }
-            sleep(REPORT_GAP).await;
+            sleep(REPORT_PERIOD_MIN).await;
             tokio::select! {
                 Ok(()) = snapshots.changed() => {}
                 () = sleep(REPORT_PERIOD) => {}

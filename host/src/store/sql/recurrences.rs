@@ -36,7 +36,7 @@ pub(super) fn find_other_failure(
     rows_in_work: &[DefectId],
     now: Timestamp,
 ) -> Result<OtherFailure, StoreError> {
-    if let Some(row) = read_latest_created_row(db, connection, test)? {
+    if let Some(row) = read_created_row_of_other_failure(db, connection, test)? {
         return Ok(OtherFailure::Created(Box::new(row)));
     }
     let (execution, case, variation) = test.key();
@@ -61,7 +61,7 @@ pub(super) fn find_other_failure(
 
 /// Returns the created row of another failure of the test case. Ignores released rows and
 /// recurrences of them. If there are several, returns the row that changed last.
-fn read_latest_created_row(
+fn read_created_row_of_other_failure(
     db: &dyn Database,
     connection: ConnectionId,
     test: &FailedTest,
@@ -94,7 +94,7 @@ pub(super) fn allow_create_anew(
         params![lease.defect.0, lease.fence],
     )?;
     let row = row.ok_or(StoreError::Fenced)?;
-    let latest = read_latest_created_row(db, ConnectionId(row.connection_id), &row.test())?;
+    let latest = read_created_row_of_other_failure(db, ConnectionId(row.connection_id), &row.test())?;
     if latest.is_some_and(|latest| latest.id != closed_row.0) {
         return Ok(false);
     }
