@@ -43,7 +43,7 @@ use crate::testmanager::TestManager;
 use breaker::Breakers;
 use loaded::LoadedConnections;
 
-pub use apply::{Applied, Change};
+pub use apply::{Applied, ChangedValue};
 pub use breaker::{OpenBreaker, RunRequester};
 pub use report::Preview;
 pub use requested::{ConnectionEdit, IssuedToken, MappedKind, NewConnection};

@@ -168,9 +168,9 @@ pub trait DefectStore {
         stored_by: Timestamp,
     ) -> Result<Vec<ControlDefect>, StoreError>;
     /// Moves a row whose doubt has ended back to `intent`. `rows_in_work_if_recurrence` is that of
-    /// [`Claim`]. Returns what such a claim would return: `Create`, `Recurs` or `WaitsForFirst`. If it is
-    /// `WaitsForFirst`, the row is not changed. Durable. `Fenced` if the lease was lost or has
-    /// ended.
+    /// [`Claim`]. Returns what such a claim would return: `Create`, `Recurs` or `WaitsForFirst`. If
+    /// it is `WaitsForFirst`, the row is not changed. Durable. `Fenced` if the lease was lost or
+    /// has ended.
     async fn move_back_to_intent(
         &self,
         lease: &Lease,
