@@ -270,10 +270,7 @@ impl App {
         let drain = Duration::from_millis(self.config.current().drain_ms);
         let drain = drain.max(http::LAST_REQUESTS_TIME);
         if shutdown.stop_now.run_until_cancelled(sleep(drain)).await.is_some() {
-            let drain_ms = drain.as_millis();
-            tracing::warn!(
-                "some runs did not end within {drain_ms} ms (`drain_ms`); stopping them"
-            );
+            tracing::warn!("some runs did not end within {drain:?}; stopping them");
         }
         self.sandbox.stop();
         sleep(STOP_WAIT).await;

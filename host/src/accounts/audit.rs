@@ -6,7 +6,6 @@
 
 mod refusals;
 
-use std::iter;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,19 +119,20 @@ impl Audit {
             repeats,
         };
         if let Err(error) = self.store.add_audit(entry).await {
+            self.refusals.lock().forget(id);
             tracing::error!(%error, "cannot store a refused attempt in the audit log");
         }
     }
 
     /// Stores how often refused attempts were repeated.
     async fn store_repeats(&self) -> Result<(), StoreError> {
-        let mut repeat_counts = self.refusals.lock().take_unstored().into_iter();
-        while let Some((id, repeats)) = repeat_counts.next() {
-            if let Err(error) = self.store.count_audit_repeats(id, repeats).await {
-                let unstored = iter::once((id, repeats)).chain(repeat_counts);
-                self.refusals.lock().add_unstored(unstored);
-                return Err(error);
-            }
+        let mut unstored = UnstoredRepeats {
+            refusals: &self.refusals,
+            counts: self.refusals.lock().take_unstored(),
+        };
+        while let Some((id, repeats)) = unstored.counts.last().copied() {
+            self.store.count_audit_repeats(id, repeats).await?;
+            unstored.counts.pop();
         }
         Ok(())
     }
@@ -172,5 +172,17 @@ impl Audit {
             event: None,
             repeats: 0,
         }
+    }
+}
+/// Repeats that are not stored yet. Dropping this value gives them back, also if the request that
+/// reads the audit log is cancelled.
+struct UnstoredRepeats<'a> {
+    refusals: &'a Mutex<RefusalCounts>,
+    counts: Vec<(AuditId, u64)>,
+}
+
+impl Drop for UnstoredRepeats<'_> {
+    fn drop(&mut self) {
+        self.refusals.lock().add_unstored(self.counts.drain(..));
     }
 }

@@ -96,16 +96,16 @@ pub(super) async fn open_sealer(folder: &DataFolder) -> anyhow::Result<Sealer> {
     let file = folder.secret_key();
     finish_rotation(folder).await?;
     // A server with PostgreSQL has no file of a database, but it has stored its starts.
-    let traces_of_database = [folder.database(), folder.postgres_starts()];
-    if let Some(trace) = traces_of_database.iter().find(|trace| trace.exists())
-        && variable.is_none()
-        && !file.exists()
-    {
+    let (database, starts) = (folder.database(), folder.postgres_starts());
+    if variable.is_none() && (database.exists() || starts.exists()) && !file.exists() {
+        let for_a_new_database = match database.exists() {
+            true => String::new(),
+            false => format!("; if the database is new and empty, remove {}", starts.display()),
+        };
         bail!(
             "{} is missing, and the secrets in the database cannot be decrypted with another key: \
-             restore the file, or set {KEY_VARIABLE}; if you begin with a new database, remove {}",
-            file.display(),
-            trace.display()
+             restore the file, or set {KEY_VARIABLE}{for_a_new_database}",
+            file.display()
         );
     }
     Ok(Sealer::load_or_create(variable.as_ref().map(Secret::reveal), &file)?)

@@ -22,7 +22,7 @@ const TOLERANCE_S_MAX: u32 = 3_600;
 const USER_CHARS_MAX: usize = 200;
 /// Maximum number of addresses and networks in `allowed_clients`.
 const ALLOWED_CLIENTS_MAX: usize = 200;
-/// Minimum length of a secret that is not a signature key, bytes.
+/// Minimum length of a secret that is not a signature key, characters.
 const SECRET_CHARS_MIN: usize = 8;
 
 /// A change of what senders must send. An absent member keeps its stored value.

@@ -19,7 +19,7 @@ use axum::routing::{MethodRouter, any, delete, get, patch, post, put};
 use bytes::BytesMut;
 use futures_util::{StreamExt as _, stream};
 use http_body_util::BodyExt as _;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::domain::{Account, Role};
 
@@ -356,9 +356,9 @@ async fn read_csrf_field(headers: &header::HeaderMap, body: Body) -> (Option<Str
 
 /// Reads the first bytes of a body, and also returns the complete body.
 async fn read_first_bytes(mut body: Body) -> (Bytes, Body) {
-    let mut first = BytesMut::new();
+    let (mut first, deadline) = (BytesMut::new(), Instant::now() + FIRST_FIELD_TIMEOUT);
     while first.len() < FIRST_FIELD_BYTES_MAX {
-        match timeout(FIRST_FIELD_TIMEOUT, body.frame()).await {
+        match timeout_at(deadline, body.frame()).await {
             Ok(Some(Ok(frame))) => first.extend_from_slice(&frame.into_data().unwrap_or_default()),
             _ => break,
         }

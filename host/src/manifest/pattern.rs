@@ -57,10 +57,12 @@ enum Hyphen {
     OutsideClass,
     /// A character, because no element that can begin a range is before it.
     Character,
-    /// The sign between the first and the last character of a range, unless nothing that can end a
-    /// range follows.
+    /// The sign between the first and the last character of a range, unless the end of the class or
+    /// a set follows.
     Range,
-    /// The last character of a range.
+    /// A character. The element before it is a set, so the element after it begins no range.
+    AfterSet,
+    /// The last character of a range, or a character at its place.
     EndOfRange,
 }
 
@@ -84,8 +86,11 @@ fn rewrite_ecma_pattern(pattern: &str) -> String {
                 hyphen = Hyphen::OutsideClass;
                 continue;
             }
-            '-' if hyphen == Hyphen::Range && is_range_end(&characters) => {
-                rewritten.push('-');
+            '-' if matches!(hyphen, Hyphen::Range | Hyphen::AfterSet)
+                && characters.peek() != Some(&']') =>
+            {
+                let is_range = hyphen == Hyphen::Range && !is_set(&characters);
+                rewritten.push_str(if is_range { "-" } else { r"\-" });
                 hyphen = Hyphen::EndOfRange;
                 continue;
             }
@@ -93,9 +98,11 @@ fn rewrite_ecma_pattern(pattern: &str) -> String {
                 let escaped = characters.next();
                 if let Some(set) = escaped.and_then(ecma_set) {
                     rewritten.push_str(set);
-                    if hyphen != Hyphen::OutsideClass {
-                        hyphen = Hyphen::Character;
-                    }
+                    hyphen = match hyphen {
+                        Hyphen::OutsideClass => Hyphen::OutsideClass,
+                        Hyphen::EndOfRange => Hyphen::Character,
+                        Hyphen::Character | Hyphen::Range | Hyphen::AfterSet => Hyphen::AfterSet,
+                    };
                     continue;
                 }
                 rewritten.push('\\');
@@ -111,7 +118,7 @@ fn rewrite_ecma_pattern(pattern: &str) -> String {
         hyphen = match hyphen {
             Hyphen::OutsideClass => Hyphen::OutsideClass,
             Hyphen::EndOfRange => Hyphen::Character,
-            Hyphen::Character | Hyphen::Range => Hyphen::Range,
+            Hyphen::Character | Hyphen::Range | Hyphen::AfterSet => Hyphen::Range,
         };
     }
     rewritten
@@ -131,15 +138,10 @@ fn ecma_set(letter: char) -> Option<&'static str> {
     }
 }
 
-/// Returns whether the next element of a character class can be the last character of a range: it
-/// is neither the end of the class nor a set.
-fn is_range_end(characters: &Peekable<Chars<'_>>) -> bool {
+/// Returns whether the next element of a pattern is a set.
+fn is_set(characters: &Peekable<Chars<'_>>) -> bool {
     let mut next = characters.clone();
-    match next.next() {
-        Some(']') | None => false,
-        Some('\\') => next.next().and_then(ecma_set).is_none(),
-        Some(_) => true,
-    }
+    next.next() == Some('\\') && next.next().and_then(ecma_set).is_some()
 }
 
 /// Copies what belongs to an escape after its letter: the digits after `\x` and `\u`, or the braces

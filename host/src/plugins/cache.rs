@@ -27,12 +27,10 @@ use crate::secret::{Sealed, Sealer, Secret};
 
 use super::error::StartError;
 use super::file_kind::FileKind;
-use super::install;
+use super::install::{self, ABANDONED_AGE, ignore_missing};
 
 /// The prefix of the names of temporary files and folders.
 const TEMPORARY_PREFIX: &str = ".temporary-";
-/// A temporary file of at least this age belongs to a process that was killed.
-const ABANDONED_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The number of bytes that are read at once to compute the digest of a file.
 const DIGEST_BUFFER_BYTES: usize = 64 * 1024;
 
@@ -98,7 +96,7 @@ impl Cache {
             return Err(StartError::CreateFolder { folder, source });
         }
         check_folder(&folder)?;
-        if let Err(source) = install::delete_temporary(&folder, TEMPORARY_PREFIX, abandoned_age) {
+        if let Err(source) = delete_temporary(&folder, abandoned_age) {
             return Err(StartError::ReadFolder { folder, source });
         }
         Ok(Self { folder, sealer: sealer()? })
@@ -297,6 +295,22 @@ fn seal_context(sha256: &str, fingerprint: &str) -> String {
     format!("compiled/{sha256}-{fingerprint}")
 }
 
+/// Deletes temporary files and folders of at least this age, and all of them if the age is zero.
+fn delete_temporary(folder: &Path, age: Duration) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let is_temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX);
+        if is_temporary && install::is_older(&entry, age) {
+            let deleted = match entry.file_type()?.is_dir() {
+                true => fs::remove_dir_all(entry.path()),
+                false => fs::remove_file(entry.path()),
+            };
+            deleted.or_else(ignore_missing)?;
+        }
+    }
+    Ok(())
+}
+
 /// Returns the SHA-256 in the name of a connector's file or of compiled code. For compiled code,
 /// also returns the fingerprint of its engine. Returns `None` for other files.
 fn parse_file_name(file: &str) -> Option<(&str, Option<&str>)> {
@@ -309,10 +323,6 @@ fn parse_file_name(file: &str) -> Option<(&str, Option<&str>)> {
     Some((sha256, Some(fingerprint)))
 }
 
-/// Ignores the error of deleting a file that does not exist.
-fn ignore_missing(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
-}
 
 #[cfg(test)]
 mod tests;

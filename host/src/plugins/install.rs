@@ -3,7 +3,8 @@
 //! A file is written completely or not at all. This module never decides which version is in use:
 //! the scanner decides.
 
-use std::fs::{self, File, Permissions};
+use std::ffi::OsStr;
+use std::fs::{self, DirEntry, File, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,11 @@ use crate::domain::ConnectorName;
 use super::file_kind::FileKind;
 
 /// The beginning of the name of a file that is being written. The scanner ignores such a file.
-pub(super) const UNFINISHED_PREFIX: &str = ".version-";
+const UNFINISHED_PREFIX: &str = ".version-";
+/// How many random characters follow [`UNFINISHED_PREFIX`].
+const RANDOM_CHARS: usize = 6;
+/// The age from which no process writes a temporary file any more.
+pub(super) const ABANDONED_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The permissions of a new connector file.
 const NEW_FILE_MODE: u32 = 0o644;
 
@@ -63,43 +68,59 @@ pub(super) fn remove_connector_files(plugins: &Path, name: &ConnectorName) -> io
 /// The folder cannot be created.
 pub(super) fn prepare_folder(plugins: &Path) -> io::Result<()> {
     fs::create_dir_all(plugins)?;
-    delete_unfinished(plugins, Duration::from_secs(24 * 60 * 60));
+    delete_unfinished(plugins, ABANDONED_AGE);
     Ok(())
 }
 
 /// Deletes unfinished files of at least this age. Only logs an error.
 pub(super) fn delete_unfinished(folder: &Path, age: Duration) {
-    if let Err(error) = delete_temporary(folder, UNFINISHED_PREFIX, age) {
+    let deleted = fs::read_dir(folder).and_then(|mut entries| {
+        entries.try_for_each(|entry| {
+            let entry = entry?;
+            let is_ours = entry.file_type()?.is_file() && is_unfinished_name(&entry.file_name());
+            if is_ours && is_older(&entry, age) {
+                fs::remove_file(entry.path()).or_else(ignore_missing)?;
+            }
+            Ok(())
+        })
+    });
+    if let Err(error) = deleted {
         tracing::warn!(%error, folder = %folder.display(), "cannot delete unfinished files");
     }
 }
 
-/// Deletes files and folders whose names begin with `prefix` and that are at least this old, and
-/// all of them if the age is zero.
-pub(super) fn delete_temporary(folder: &Path, prefix: &str, age: Duration) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let is_old = || {
-            let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
-            modified.is_some_and(|at| at.elapsed().is_ok_and(|file_age| file_age >= age))
-        };
-        let is_temporary = entry.file_name().to_string_lossy().starts_with(prefix);
-        if is_temporary && (age.is_zero() || is_old()) {
-            match entry.file_type()?.is_dir() {
-                true => fs::remove_dir_all(entry.path())?,
-                false => fs::remove_file(entry.path())?,
-            }
-        }
-    }
-    Ok(())
+/// Returns whether a name has the form that [`write_atomically`] gives to an unfinished file. A
+/// person's file may only begin like it.
+fn is_unfinished_name(name: &OsStr) -> bool {
+    let random = name.to_str().and_then(|name| name.strip_prefix(UNFINISHED_PREFIX));
+    random.is_some_and(|it| {
+        it.len() == RANDOM_CHARS && it.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
+
+/// Returns whether a file was changed last at least this time ago. Any file is if the age is zero.
+pub(super) fn is_older(entry: &DirEntry, age: Duration) -> bool {
+    let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+    age.is_zero() || modified.is_some_and(|at| at.elapsed().is_ok_and(|elapsed| elapsed >= age))
+}
+
+/// Ignores the error of deleting a file that does not exist.
+pub(super) fn ignore_missing(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+/// Returns a builder of files that are being written.
+pub(super) fn unfinished_file() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(UNFINISHED_PREFIX).rand_bytes(RANDOM_CHARS);
+    builder
 }
 
 /// Writes a file completely or not at all, and syncs it to the disk.
 pub(super) fn write_atomically(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    let builder = builder.prefix(UNFINISHED_PREFIX).permissions(Permissions::from_mode(mode));
-    let mut file = builder.tempfile_in(folder)?;
+    let mut builder = unfinished_file();
+    let mut file = builder.permissions(Permissions::from_mode(mode)).tempfile_in(folder)?;
     file.write_all(content)?;
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
@@ -121,23 +142,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unfinished_files_of_a_killed_process_are_deleted() {
+    fn only_unfinished_files_of_a_killed_process_are_deleted() {
+        const OURS: [&str; 2] = [".version-oldOLD", ".version-newNEW"];
+        const OTHERS: [&str; 3] = [".version-notes.txt", ".version-a.b.c.", "c.wasm"];
         let home = tempfile::tempdir().unwrap();
         let file = |name: &str| home.path().join(name);
-        for name in [".version-old", ".version-new", "c.wasm"] {
+        for name in OURS.iter().chain(&OTHERS) {
             fs::write(file(name), "").unwrap();
         }
-        for name in [".version-old", "c.wasm"] {
-            let file = File::options().write(true).open(file(name)).unwrap();
-            let two_days = Duration::from_secs(2 * 24 * 60 * 60);
-            file.set_modified(file.metadata().unwrap().modified().unwrap() - two_days).unwrap();
-        }
-        let existing =
-            || [".version-old", ".version-new", "c.wasm"].map(|name| file(name).exists());
+        fs::create_dir(file(".version-folder")).unwrap();
+        let old = File::options().write(true).open(file(OURS[0])).unwrap();
+        let two_days = Duration::from_secs(2 * 24 * 60 * 60);
+        old.set_modified(old.metadata().unwrap().modified().unwrap() - two_days).unwrap();
         prepare_folder(home.path()).unwrap();
-        assert_eq!(existing(), [false, true, true]);
+        assert_eq!(OURS.map(|name| file(name).exists()), [false, true]);
         delete_unfinished(home.path(), Duration::ZERO);
-        assert_eq!(existing(), [false, false, true]);
+        assert!(!file(OURS[1]).exists());
+        assert!(OTHERS.iter().all(|name| file(name).exists()));
+        assert!(file(".version-folder").exists());
     }
 
     #[test]

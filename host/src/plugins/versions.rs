@@ -50,9 +50,9 @@ pub(super) struct KeptVersions {
 impl KeptVersions {
     /// Opens the folder, and deletes unfinished files of a killed server.
     pub(super) fn in_folder(folder: PathBuf) -> Self {
-        for connector in fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok) {
-            install::delete_unfinished(&connector.path(), Duration::ZERO);
-        }
+        let entries = fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok);
+        let folders = entries.filter(|it| it.file_type().is_ok_and(|kind| kind.is_dir()));
+        folders.for_each(|it| install::delete_unfinished(&it.path(), Duration::ZERO));
         Self { folder, write_lock: Mutex::default() }
     }
 

@@ -10,9 +10,9 @@ use crate::domain::{StringEnum as _, is_printable, printable};
 use super::{Attachment, AttachmentKind, Gap, Subject, TestData};
 
 /// The largest `files_max` that a policy may have.
-const FILES_MAX_MAXIMUM: usize = 50;
+const FILES_LIMIT_MAX: usize = 50;
 /// The largest `file_bytes_max` and `total_bytes_max` that a policy may have, bytes.
-const BYTES_MAX_MAXIMUM: u64 = 256 * 1024 * 1024;
+const BYTES_LIMIT_MAX: u64 = 256 * 1024 * 1024;
 /// Maximum length of a file name before a number makes the name unique, characters.
 const FILE_NAME_CHARS_MAX: usize = 100;
 /// Characters that file systems or trackers refuse in a file name.
@@ -53,12 +53,12 @@ impl AttachmentPolicy {
             let kind_names = kind_names.collect::<Vec<_>>().join(", ");
             return Some(format!("unknown kind {unknown:?}; the kinds are {kind_names}"));
         }
-        if self.files_max > FILES_MAX_MAXIMUM {
-            return Some(format!("`files_max` must be at most {FILES_MAX_MAXIMUM}"));
+        if self.files_max > FILES_LIMIT_MAX {
+            return Some(format!("`files_max` must be at most {FILES_LIMIT_MAX}"));
         }
         let largest = self.file_bytes_max.max(self.total_bytes_max);
-        (largest > BYTES_MAX_MAXIMUM).then(|| {
-            format!("`file_bytes_max` and `total_bytes_max` must be at most {BYTES_MAX_MAXIMUM}")
+        (largest > BYTES_LIMIT_MAX).then(|| {
+            format!("`file_bytes_max` and `total_bytes_max` must be at most {BYTES_LIMIT_MAX}")
         })
     }
 

@@ -179,13 +179,24 @@ impl Mask {
 
     /// Masks values in a JSON text. A value is masked if its member has the name of a secret. The
     /// member `value` is also masked if the member `name` or `key` of the same object contains the
-    /// name of a secret. JSON in a text of the JSON is masked in the same way. In all other texts,
-    /// only the matches of patterns are masked.
+    /// name of a secret. JSON in a text of the JSON is masked in the same way. Of all other texts,
+    /// numbers and names, only the matches of patterns are masked.
     #[must_use]
     pub fn mask_arguments(&self, text: &str) -> String {
-        let Ok(mut json) = serde_json::from_str::<Value>(text) else { return self.mask_text(text) };
-        self.mask_json(&mut json, CONTAINED_JSON_DEPTH_MAX);
-        json.to_string()
+        match serde_json::from_str::<Value>(text) {
+            Ok(json) => self.mask_json_text(text, &json, CONTAINED_JSON_DEPTH_MAX),
+            Err(_) => self.mask_text(text),
+        }
+    }
+
+    /// Masks values in `json`, which is the parsed `text`. If nothing is masked, the text stays as
+    /// it is: parsed JSON has lost the order of its members, and digits of long numbers.
+    fn mask_json_text(&self, text: &str, json: &Value, depth_left: usize) -> String {
+        let mut masked = json.clone();
+        self.mask_json(&mut masked, depth_left);
+        // Parsed JSON has also lost members with the same name, which were not checked.
+        let is_unchanged = masked == *json && has_same_characters(text, &json.to_string());
+        if is_unchanged { text.to_owned() } else { masked.to_string() }
     }
 
     /// Masks values in parsed JSON. The recursion is limited, because serde_json limits how deeply
@@ -201,29 +212,39 @@ impl Mask {
                 let name = ["name", "Name", "key", "Key"].iter().find_map(|key| members.get(*key));
                 let has_secret_name =
                     name.and_then(Value::as_str).is_some_and(|name| self.is_secret_name(name));
-                for (name, value) in members {
+                let masked = std::mem::take(members).into_iter().map(|(name, mut value)| {
                     let is_value = has_secret_name && name.eq_ignore_ascii_case("value");
-                    if (is_value || self.is_secret_name(name)) && !value.is_null() {
-                        *value = Value::String(MASK_TEXT.to_owned());
+                    if (is_value || self.is_secret_name(&name)) && !value.is_null() {
+                        value = Value::String(MASK_TEXT.to_owned());
                     } else {
-                        self.mask_json(value, depth_left);
+                        self.mask_json(&mut value, depth_left);
                     }
+                    (self.mask_text(&name), value)
+                });
+                *members = masked.collect();
+            }
+            Value::Number(number) => {
+                let digits = number.to_string();
+                let masked = self.mask_text(&digits);
+                if masked != digits {
+                    *value = Value::String(masked);
                 }
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            Value::Null | Value::Bool(_) => {}
         }
     }
 
-    /// Masks a text in JSON. If the text is itself the JSON of an object or a list, masks the
-    /// values in this JSON, or the whole text if `depth_left` is 0.
+    /// Masks a text in JSON. If the text is JSON itself, masks the values in it, or the whole text
+    /// if `depth_left` is 0. Then masks the matches of patterns in the text as a whole.
     fn mask_text_in_json(&self, text: &str, depth_left: usize) -> String {
-        match serde_json::from_str::<Value>(text) {
-            Ok(Value::Object(_) | Value::Array(_)) if depth_left == 0 => MASK_TEXT.to_owned(),
-            Ok(mut json @ (Value::Object(_) | Value::Array(_))) => {
-                self.mask_json(&mut json, depth_left - 1);
-                json.to_string()
-            }
-            _ => self.mask_text(text),
+        let Ok(json @ (Value::Object(_) | Value::Array(_) | Value::String(_))) =
+            serde_json::from_str(text)
+        else {
+            return self.mask_text(text);
+        };
+        match depth_left.checked_sub(1) {
+            Some(depth_left) => self.mask_text(&self.mask_json_text(text, &json, depth_left)),
+            None => MASK_TEXT.to_owned(),
         }
     }
 
@@ -240,12 +261,26 @@ fn normalize(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// Masks the group `value` of a match. If the match has no such group, masks the whole match.
+/// Returns whether two texts have the same characters in any order, without white space.
+fn has_same_characters(one: &str, other: &str) -> bool {
+    let sorted = |text: &str| {
+        let mut bytes: Vec<u8> = text.bytes().filter(|it| !it.is_ascii_whitespace()).collect();
+        bytes.sort_unstable();
+        bytes
+    };
+    sorted(one) == sorted(other)
+}
+
+/// Masks the group `value` of a match. If the match has no such group, masks the whole match. A value
+/// that is masked already stays as it is, with its quotation marks.
 fn mask_match(captures: &Captures<'_>) -> String {
     let (Some(whole), Some(value)) = (captures.get(0), captures.name("value")) else {
         return MASK_TEXT.to_owned();
     };
     let text = whole.as_str();
+    if value.as_str().trim_matches(|c: char| !c.is_alphanumeric() && c != '*') == MASK_TEXT {
+        return text.to_owned();
+    }
     let before = text.get(..value.start() - whole.start()).unwrap_or_default();
     let after = text.get(value.end() - whole.start()..).unwrap_or_default();
     format!("{before}{MASK_TEXT}{after}")

@@ -92,6 +92,12 @@ impl RefusalCounts {
         std::mem::take(&mut self.earlier_counts).into_iter().chain(counts).collect()
     }
 
+    /// Forgets the attempt of an entry that could not be stored, so that its next repeat is stored
+    /// in a new entry.
+    pub(super) fn forget(&mut self, id: AuditId) {
+        self.counts.retain(|_, count| count.id != id);
+    }
+
     /// Takes back counts that [`Self::take_unstored`] has returned and that could not be stored.
     pub(super) fn add_unstored(&mut self, unstored: impl Iterator<Item = (AuditId, u64)>) {
         for (id, repeats) in unstored {
@@ -132,6 +138,8 @@ mod tests {
         assert_eq!(refusals.count_attempt(attempt_from(1), id(2), start), None);
         assert_eq!(refusals.count_attempt(attempt_from(1), id(3), start), None);
         assert_eq!(refusals.count_attempt(attempt_from(2), id(4), start), Some(attempt_from(2)));
+        refusals.forget(id(4));
+        assert_eq!(refusals.count_attempt(attempt_from(2), id(7), start), Some(attempt_from(2)));
         assert_eq!(refusals.take_unstored(), [(id(1), 2)]);
         assert_eq!(refusals.take_unstored(), []);
         assert_eq!(refusals.count_attempt(attempt_from(1), id(5), start), None);

@@ -231,8 +231,8 @@ pub(super) fn read_report_settings(form: &Form) -> Result<Settings, Vec<SettingE
 
 /// Reads the rows of the field map. Skips rows without the name of a field of the tracker.
 pub(super) fn read_field_rows(form: &Form) -> Vec<Value> {
-    // The form ends in two empty rows. The check of the settings refuses too many fields.
-    (0..FIELD_ROWS_MAX + 2).filter_map(|row| read_field_row(form, row)).collect()
+    // The form has more rows than fields. The check of the settings refuses too many fields.
+    (0..2 * FIELD_ROWS_MAX).filter_map(|row| read_field_row(form, row)).collect()
 }
 
 /// Reads a row of the field map: the name of the tracker's field, and the template of its value.

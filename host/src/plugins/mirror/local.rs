@@ -203,8 +203,7 @@ pub(super) fn keep_copies(plugins: &Path, name: &ConnectorName) -> io::Result<Ve
         };
         // The file may be larger than the limit for a connector's file, so it is not read into
         // memory.
-        let mut written =
-            tempfile::Builder::new().prefix(install::UNFINISHED_PREFIX).tempfile_in(plugins)?;
+        let mut written = install::unfinished_file().tempfile_in(plugins)?;
         let sha256 = copy_and_hash(&mut source, &mut written)?;
         written.as_file().set_permissions(source.metadata()?.permissions())?;
         written.as_file().sync_all()?;

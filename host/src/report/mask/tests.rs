@@ -93,8 +93,39 @@ fn values_in_json_that_a_text_contains_are_masked() {
         assert!(!masked.contains("hunter2"), "{depth}: {masked}");
         assert_eq!(masked.contains("ann"), depth <= CONTAINED_JSON_DEPTH_MAX, "{depth}: {masked}");
     }
-    let unchanged = r#"{"number":"12345678901234567890123","text":"[1] is not JSON"}"#;
-    assert_eq!(default_mask().mask_arguments(unchanged), unchanged);
+    let quoted = contain(&serde_json::json!(r#"{"client_secret":["hunter2"]}"#).to_string());
+    assert!(!default_mask().mask_arguments(&quoted).contains("hunter2"), "{quoted}");
+}
+
+#[test]
+fn json_stays_as_it_is_if_nothing_is_masked() {
+    for json in [
+        r#"{"text":"[1] is not JSON","number":"12345678901234567890123"}"#,
+        r#"{ "b": 1, "a": [ 2 ] }"#,
+        r#"{"payload":"{ \"b\": 1, \"a\": [ 2 ] }"}"#,
+    ] {
+        assert_eq!(default_mask().mask_arguments(json), json);
+    }
+    let two_members_of_a_name = r#"{"client_secret":["hunter2"],"client_secret":null}"#;
+    assert!(!default_mask().mask_arguments(two_members_of_a_name).contains("hunter2"));
+}
+
+#[test]
+fn patterns_match_numbers_names_and_their_context_in_json() {
+    let patterns = [r"\b\d{16}\b", r#""pin"\s*:\s*(?<value>\d+)"#].map(str::to_owned).to_vec();
+    let settings = MaskSettings { patterns, ..MaskSettings::default() };
+    let mask = Mask::new(&settings).expect("a mask");
+    for json in [
+        r#"{"card":4111111111111111}"#,
+        r#"{"4111111111111111":1}"#,
+        r#"{"payload":"{\"pin\": 4111, \"card\": 4111111111111111}"}"#,
+        r#"{"payload":"{\"https://u:4111@host\":1}"}"#,
+    ] {
+        let masked = mask.mask_arguments(json);
+        assert!(!masked.contains("4111"), "{masked}");
+    }
+    let masked = mask.mask_arguments(r#"{"payload":"{\"password\":\"x\"}"}"#);
+    assert_eq!(masked, r#"{"payload":"{\"password\":\"***\"}"}"#);
 }
 
 #[test]

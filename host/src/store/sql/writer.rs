@@ -206,7 +206,7 @@ impl WriterThread {
             // error.
             let result = catch_unwind(AssertUnwindSafe(|| self.write(batch, queue)));
             if result.is_err() {
-                tracing::error!("a bug: a batch failed, and the events in it were not stored");
+                tracing::error!("a bug: the writing thread panicked; its operations failed, and events may be missing");
                 queue.end_batch(false, Vec::new());
                 self.link.disconnect();
             }
