@@ -91,4 +91,4 @@ pub use try_step::{TryStep, TryStepResult};
 pub use webhook_auth::{
     WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS, WebhookAuth, WebhookCredential, WebhookScheme,
 };
-pub use webhook_paths::{WebhookPathsError, PROJECT_ID, WebhookPaths};
+pub use webhook_paths::{PROJECT_ID, WebhookPaths, WebhookPathsError};

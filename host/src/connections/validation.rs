@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::config::Config;
 use crate::domain::{
-    CLIENT_CERT, Connection, Grants, WebhookPathsError, OnRecurrence, PROJECT_CHARS_MAX, WebhookPaths,
-    is_client_identity, is_host_secret, is_printable, is_webhook_secret, shown_secret_name,
+    CLIENT_CERT, Connection, Grants, OnRecurrence, PROJECT_CHARS_MAX, WebhookPaths,
+    WebhookPathsError, is_client_identity, is_host_secret, is_printable, is_webhook_secret,
+    shown_secret_name,
 };
 use crate::manifest::{INDEX_DELAY_S_MAX, Manifest, SettingError};
 use crate::runtime::Connector;
@@ -81,8 +82,10 @@ pub(super) fn index_delay_problem(seconds: u32) -> Option<SettingError> {
 
 /// Returns the errors in the additional paths of a connection's webhook requests.
 pub(super) fn path_problems(paths: &WebhookPaths) -> Vec<SettingError> {
-    let error =
-        |WebhookPathsError { member, why }| SettingError { name: format!("webhook_paths.{member}"), why };
+    let error = |WebhookPathsError { member, why }| SettingError {
+        name: format!("webhook_paths.{member}"),
+        why,
+    };
     paths.problems().into_iter().map(error).collect()
 }
 

@@ -41,7 +41,11 @@ impl WebhookPaths {
                 format!("there are {} paths; at most {PATHS_MAX} are allowed", paths.len())
             });
             let invalid = invalid.map(|(path, why)| format!("{path:?}: {why}"));
-            too_many.into_iter().chain(invalid).map(|why| WebhookPathsError { member, why }).collect()
+            too_many
+                .into_iter()
+                .chain(invalid)
+                .map(|why| WebhookPathsError { member, why })
+                .collect()
         };
         let mut problems = problems_of("create_defect", &self.create_defect, false);
         problems.extend(problems_of("kpis", &self.kpis, true));

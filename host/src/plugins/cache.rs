@@ -323,6 +323,5 @@ fn parse_file_name(file: &str) -> Option<(&str, Option<&str>)> {
     Some((sha256, Some(fingerprint)))
 }
 
-
 #[cfg(test)]
 mod tests;

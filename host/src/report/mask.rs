@@ -271,8 +271,8 @@ fn has_same_characters(one: &str, other: &str) -> bool {
     sorted(one) == sorted(other)
 }
 
-/// Masks the group `value` of a match. If the match has no such group, masks the whole match. A value
-/// that is masked already stays as it is, with its quotation marks.
+/// Masks the group `value` of a match. If the match has no such group, masks the whole match. A
+/// value that is masked already stays as it is, with its quotation marks.
 fn mask_match(captures: &Captures<'_>) -> String {
     let (Some(whole), Some(value)) = (captures.get(0), captures.name("value")) else {
         return MASK_TEXT.to_owned();

@@ -94,7 +94,8 @@ pub(super) fn allow_create_anew(
         params![lease.defect.0, lease.fence],
     )?;
     let row = row.ok_or(StoreError::Fenced)?;
-    let latest = read_created_row_of_other_failure(db, ConnectionId(row.connection_id), &row.test())?;
+    let latest =
+        read_created_row_of_other_failure(db, ConnectionId(row.connection_id), &row.test())?;
     if latest.is_some_and(|latest| latest.id != closed_row.0) {
         return Ok(false);
     }

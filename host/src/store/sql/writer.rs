@@ -206,7 +206,9 @@ impl WriterThread {
             // error.
             let result = catch_unwind(AssertUnwindSafe(|| self.write(batch, queue)));
             if result.is_err() {
-                tracing::error!("a bug: the writing thread panicked; its operations failed, and events may be missing");
+                tracing::error!(
+                    "a bug: the writing thread panicked; its operations failed, and events may be missing"
+                );
                 queue.end_batch(false, Vec::new());
                 self.link.disconnect();
             }
