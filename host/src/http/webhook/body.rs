@@ -115,14 +115,21 @@ impl ReadBody {
 /// The content type of a body that cannot be JSON; `None` if the body may be JSON. Some senders
 /// declare JSON as plain text (.NET's `StringContent`) or as bytes, or send no content type.
 fn non_json_content_type(headers: &HeaderMap) -> Option<String> {
-    let content_type = String::from_utf8_lossy(headers.get(CONTENT_TYPE)?.as_bytes()).into_owned();
-    let first = content_type.split([';', ',']).next().unwrap_or_default();
-    let may_be_json = match first.trim().to_ascii_lowercase().as_str() {
-        "" | "application/json" | "text/json" | "application/x-json" | "text/x-json" => true,
-        "text/plain" | "application/octet-stream" => true,
-        other => other.ends_with("+json"),
-    };
-    (!may_be_json).then_some(content_type)
+    const TYPES_OF_JSON: [&str; 7] = [
+        "",
+        "application/json",
+        "text/json",
+        "application/x-json",
+        "text/x-json",
+        "text/plain",
+        "application/octet-stream",
+    ];
+    let content_type = String::from_utf8_lossy(headers.get(CONTENT_TYPE)?.as_bytes());
+    let first = content_type.split([';', ',']).next().unwrap_or_default().trim();
+    let suffix = first.rsplit_once('+').map_or("", |(_, suffix)| suffix);
+    let may_be_json = suffix.eq_ignore_ascii_case("json")
+        || TYPES_OF_JSON.iter().any(|it| first.eq_ignore_ascii_case(it));
+    (!may_be_json).then(|| content_type.into_owned())
 }
 
 /// Describes which content type to send instead of `found`.

@@ -103,12 +103,11 @@ fn decode_charset(headers: &HeaderMap, bytes: &[u8]) -> (String, Option<BodyErro
 
 /// The character set that the content type names; `None` if it is missing or unknown.
 fn declared_charset(headers: &HeaderMap) -> Option<&'static Encoding> {
-    let content_type = headers.get(CONTENT_TYPE)?.as_bytes().to_ascii_lowercase();
-    let content_type = String::from_utf8_lossy(&content_type).into_owned();
+    let content_type = String::from_utf8_lossy(headers.get(CONTENT_TYPE)?.as_bytes());
     let mut parameters =
         content_type.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
-    let (_, name) = parameters.find(|(name, _)| name.trim() == "charset")?;
-    Encoding::for_label(name.trim().trim_matches(['"', '\'']).as_bytes())
+    let (_, label) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))?;
+    Encoding::for_label(label.trim().trim_matches(['"', '\'']).as_bytes())
 }
 
 /// Detects whether a body is UTF-16 or UTF-8. The default is UTF-8 (RFC 8259). JSON begins with an
