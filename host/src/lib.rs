@@ -1,7 +1,7 @@
 //! Jackfield receives the webhooks of UiPath Test Manager and answers them by running a sandboxed
 //! connector. ARCHITECTURE.md calls the modules below rooms, and has a drawing of them.
 //!
-//! The modules are listed by layer, the lowest layer first. A room imports only rooms of its own
+//! Each group of modules below is a layer, the lowest layer first. A room imports only rooms of its own
 //! layer or of lower layers, and never in a circle. The test `layers` checks this for all rooms
 //! except `fuzz`.
 
@@ -12,6 +12,7 @@ pub mod secret;
 mod completion;
 mod cpu_time;
 mod memory;
+
 mod redact;
 pub mod telemetry;
 pub mod transport;
@@ -30,6 +31,7 @@ pub mod plugins;
 
 pub mod accounts;
 pub mod connections;
+
 pub mod defects;
 pub mod kpis;
 pub mod replay;

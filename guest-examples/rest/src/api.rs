@@ -57,8 +57,8 @@ impl<'a> Api<'a> {
         })
     }
 
-    /// Sends a request, and returns a part of the complete answer. An answer that is only the first
-    /// of several pages is an error.
+    /// Sends a request, and returns the part of the JSON answer to which `pointer` points. It is an
+    /// error if the answer is only the first of several pages.
     pub fn fetch_complete<T: serde::de::DeserializeOwned>(
         &self,
         request: &FilledRequest<'_>,

@@ -15,7 +15,8 @@ use crate::store::{PostgresSettings, PostgresStore, TableRows};
 ///
 /// # Errors
 /// A server runs, a key is missing or wrong, the target has rows, or one of the databases failed.
-/// After an error, the database in the folder can still be used, and the command can be repeated.
+/// After an error, the command can be repeated, and the database in the folder can still be used
+/// unless it was already marked.
 pub async fn move_to_postgres(data: &Path, to: PostgresSettings) -> anyhow::Result<Vec<TableRows>> {
     let folder = DataFolder::at(data);
     let database = folder.database();

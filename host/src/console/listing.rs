@@ -15,7 +15,7 @@ use crate::http::problem::Problem;
 use super::frame::Visitor;
 use super::parts::{Control, Field, Pager};
 
-/// The name of the query value with the position at which a page of the list begins.
+/// The name of the query value with the id of the last row of the page before.
 const CURSOR: &str = "cursor";
 
 /// The names and values in the query of an address.
@@ -52,7 +52,7 @@ impl Listing {
         self.query.is_empty()
     }
 
-    /// Returns the position at which the requested page begins; `None` for the first page.
+    /// Returns the id of the last row of the page before the requested one; `None` for the first page.
     pub(super) fn cursor(&self) -> Result<Option<Uuid>, Problem> {
         let cursor = self.get(CURSOR).map(str::parse);
         cursor.transpose().map_err(|_| Problem::bad_request("`cursor` is not an id"))

@@ -151,7 +151,7 @@ pub enum PluginError {
     /// The plugins folder cannot be read or changed.
     #[error("cannot read or change the plugins folder: {0}")]
     Folder(#[source] io::Error),
-    /// The store does not have the file with this SHA-256, or the content has another SHA-256.
+    /// The store has no file with this SHA-256, or its copy of the file is damaged.
     #[error("the store does not have the file with the SHA-256 {0}, or its content is damaged")]
     NotStored(String),
     /// A command such as `jackfield check` cannot load any file, for example because the key of the

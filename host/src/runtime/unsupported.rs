@@ -17,7 +17,7 @@ pub(super) struct Unsupported {
     /// Texts that show that a component uses the feature. For a feature of code, they are parts of
     /// the engine's message. For an import, they are beginnings of its name.
     matching_texts: &'static [&'static str],
-    /// The name of the feature.
+    /// The feature, as the words that follow `It uses` in the advice.
     feature: &'static str,
     /// The usual source of the feature in a component.
     usual_source: &'static str,

@@ -116,7 +116,7 @@ impl DataSet {
     }
 
     /// Adds the next execution of a test set, with a log for each test. Returns the id of the
-    /// execution. The tests run one after the other.
+    /// execution. Each test begins after the one before it.
     fn add_execution(&self, project: &mut ProjectData, set: &TestSet) -> Uuid {
         let number = project.executions.len();
         let key = format!("{}/{number}", project.dto.project_prefix);

@@ -52,8 +52,8 @@ pub(super) fn copy_all_rows(
     let earlier = meta::read(to, COPY_ID)?;
     if earlier.as_deref() == Some(id.as_slice()) {
         // An earlier call copied all rows, but the file was not marked. A server may have changed
-        // the copy since, so do not compare the numbers of rows. Write a row, so that the commit
-        // waits until a synchronous standby has the copy.
+        // the copy since, so do not compare the numbers of rows. Only the commit of a change waits
+        // for a synchronous standby, so write a row: then the standby has the copy.
         meta::write(to, COPY_ID, id)?;
         return TABLES
             .iter()

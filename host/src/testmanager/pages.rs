@@ -56,11 +56,7 @@ where
     K: Fn(&Value) -> bool,
     E: Fn(&[Value]) -> bool,
 {
-    let mut progress = ListProgress {
-        page_items: paging.page_items,
-        list: ListItems::default(),
-        ..ListProgress::default()
-    };
+    let mut progress = ListProgress { page_items: paging.page_items, ..ListProgress::default() };
     let mut pages_left = paging.pages_max;
     // Each round begins after the items that were read, with the page size that Test Manager uses.
     while pages_left > 0 {

@@ -2,7 +2,7 @@
 //! number.
 //!
 //! A guest implements [`Behaviour`], overrides the functions that a test needs, and passes its type
-//! to [`guest!`]. The code in this file is never hostile.
+//! to [`guest!`]. Some guests attack the host on purpose; the code in this file never does.
 
 #[allow(missing_docs)]
 pub mod bindings {

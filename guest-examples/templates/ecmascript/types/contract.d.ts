@@ -21,7 +21,7 @@ declare module 'jackfield:connector/model@0.1.0' {
      */
     variationId?: string,
     /**
-     * Address of the test case log, exactly as Test Manager sent it. Absent if it sent none.
+     * Address of the test case log, as Test Manager sent it. Absent if it sent none.
      */
     link?: string,
   }

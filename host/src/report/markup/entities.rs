@@ -55,8 +55,8 @@ fn continues_word(c: char) -> bool {
     c.is_alphabetic() || c.is_ascii_digit()
 }
 
-/// Whether the next characters are digits, and no letter follows the digits. (`²` also ends a
-/// number.)
+/// Whether the next characters are digits, and no letter follows the digits. Any other character
+/// may follow, also `²`, which is no ASCII digit.
 fn begins_with_number(rest: impl Iterator<Item = char>) -> bool {
     let mut rest = rest.peekable();
     rest.peek().is_some_and(char::is_ascii_digit)

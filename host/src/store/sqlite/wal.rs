@@ -47,7 +47,7 @@ pub(super) fn count_pages(connection: &Connection) {
 /// Copies the write-ahead log for the writing thread, and starts the thread that copies most of it.
 #[derive(Default)]
 pub(super) struct LogCopier {
-    /// The thread that copies the log; `None` if none is running.
+    /// The thread that copies the log, or has copied it and was not joined yet.
     copy_thread: Option<JoinHandle<()>>,
     /// The length of the log at the last attempt of the writing thread to copy it, in pages. The
     /// log does not become shorter while a reader still needs its pages.

@@ -65,7 +65,8 @@ impl ProxyError {
 
 impl Dialer {
     /// Opens a stream to a proxy, or, for https, a tunnel through the proxy to the origin. The
-    /// proxy never receives a client certificate.
+    /// proxy never receives a client certificate. `caller` is the connection of Jackfield for which
+    /// the stream is opened, with its network options.
     pub(crate) async fn open_stream_via_proxy(
         &self,
         caller: Caller<'_>,

@@ -177,7 +177,7 @@ impl Rounds {
         }
     }
 
-    /// Clicks at one server after another until the answer is the defect.
+    /// Clicks at one server after another until the answer is the defect, or a promise is broken.
     fn await_defect(&self, test: &Value) {
         let clicker = self.clicker();
         let mut servers = (0..self.cluster.servers.len()).cycle();
