@@ -270,7 +270,7 @@ impl App {
         let drain = Duration::from_millis(self.config.current().drain_ms);
         let drain = drain.max(http::LAST_REQUESTS_TIME);
         if shutdown.stop_now.run_until_cancelled(sleep(drain)).await.is_some() {
-            tracing::warn!("some runs did not end within {drain:?}; stopping them");
+            tracing::warn!("some runs did not end within {drain:?} (`drain_ms`); stopping them");
         }
         self.sandbox.stop();
         sleep(STOP_WAIT).await;

@@ -130,9 +130,13 @@ impl Audit {
             refusals: &self.refusals,
             counts: self.refusals.lock().take_unstored(),
         };
-        while let Some((id, repeats)) = unstored.counts.last().copied() {
-            self.store.count_audit_repeats(id, repeats).await?;
-            unstored.counts.pop();
+        while let Some((id, repeats)) = unstored.counts.pop() {
+            // If this request is cancelled, the store adds the repeats nevertheless.
+            let stored = self.store.count_audit_repeats(id, repeats).await;
+            if stored.is_err() {
+                unstored.counts.push((id, repeats));
+            }
+            stored?;
         }
         Ok(())
     }
@@ -174,6 +178,7 @@ impl Audit {
         }
     }
 }
+
 /// Repeats that are not stored yet. Dropping this value gives them back, also if the request that
 /// reads the audit log is cancelled.
 struct UnstoredRepeats<'a> {

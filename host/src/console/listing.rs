@@ -52,7 +52,8 @@ impl Listing {
         self.query.is_empty()
     }
 
-    /// Returns the id of the last row of the page before the requested one; `None` for the first page.
+    /// Returns the id of the last row of the page before the requested one; `None` for the first
+    /// page.
     pub(super) fn cursor(&self) -> Result<Option<Uuid>, Problem> {
         let cursor = self.get(CURSOR).map(str::parse);
         cursor.transpose().map_err(|_| Problem::bad_request("`cursor` is not an id"))

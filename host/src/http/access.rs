@@ -32,7 +32,7 @@ use super::{AppState, audit, same_site};
 
 /// After this number of bytes, no more of a multipart form is read to find its first field.
 const FIRST_FIELD_BYTES_MAX: usize = 1_024;
-/// Maximum time until the next part of the first field arrives.
+/// Maximum time for which the first field of a multipart form is read.
 const FIRST_FIELD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The rights that an account needs to use a route.

@@ -89,8 +89,7 @@ pub(super) fn delete_unfinished(folder: &Path, age: Duration) {
     }
 }
 
-/// Returns whether a name has the form that [`write_atomically`] gives to an unfinished file. A
-/// person's file may only begin like it.
+/// Returns whether a name has the form of the names that [`unfinished_file`] chooses.
 fn is_unfinished_name(name: &OsStr) -> bool {
     let random = name.to_str().and_then(|name| name.strip_prefix(UNFINISHED_PREFIX));
     random.is_some_and(|it| {

@@ -1,11 +1,13 @@
 //! Masks secrets in the data of tests: arguments, logs, assertions, steps and custom fields.
-//! Templates and connectors get these data only after they are masked.
+//! Templates and connectors get these data only after they are masked. This module never masks the
+//! secrets of a connection: the room `redact` does.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use regex::{Captures, Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::TestData;
 
@@ -165,12 +167,17 @@ impl Mask {
     /// Masks the matches of the patterns in a text.
     #[must_use]
     pub fn mask_text(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        let defaults = DEFAULT_PATTERNS.iter().filter(|_| self.uses_defaults);
-        for pattern in defaults.chain(&self.patterns) {
-            text = pattern.replace_all(&text, mask_match).into_owned();
+        let mut masked = Cow::Borrowed(text);
+        for pattern in self.all_patterns() {
+            if let Cow::Owned(text) = pattern.replace_all(&masked, mask_match) {
+                masked = Cow::Owned(text);
+            }
         }
-        text
+        masked.into_owned()
+    }
+
+    fn all_patterns(&self) -> impl Iterator<Item = &Regex> {
+        DEFAULT_PATTERNS.iter().filter(|_| self.uses_defaults).chain(&self.patterns)
     }
 
     fn mask_optional_text(&self, text: &mut Option<String>) {
@@ -179,23 +186,14 @@ impl Mask {
 
     /// Masks values in a JSON text. A value is masked if its member has the name of a secret. The
     /// member `value` is also masked if the member `name` or `key` of the same object contains the
-    /// name of a secret. JSON in a text of the JSON is masked in the same way. Of all other texts,
-    /// numbers and names, only the matches of patterns are masked.
+    /// name of a secret. JSON in a text of the JSON is masked in the same way. Of all other texts
+    /// and numbers, only the matches of patterns are masked.
     #[must_use]
     pub fn mask_arguments(&self, text: &str) -> String {
-        match serde_json::from_str::<Value>(text) {
-            Ok(json) => self.mask_json_text(text, &json, CONTAINED_JSON_DEPTH_MAX),
-            Err(_) => self.mask_text(text),
-        }
-    }
-
-    /// Masks values in `json`, which is the parsed `text`. If nothing is masked, the text stays as
-    /// it is: parsed JSON has lost the order of its members, and digits of long numbers.
-    fn mask_json_text(&self, text: &str, json: &Value, depth_left: usize) -> String {
+        let Ok(json) = serde_json::from_str::<Value>(text) else { return self.mask_text(text) };
         let mut masked = json.clone();
-        self.mask_json(&mut masked, depth_left);
-        // Parsed JSON has also lost members with the same name, which were not checked.
-        let is_unchanged = masked == *json && has_same_characters(text, &json.to_string());
+        self.mask_json(&mut masked, CONTAINED_JSON_DEPTH_MAX);
+        let is_unchanged = masked == json && has_same_bytes(text, &json.to_string());
         if is_unchanged { text.to_owned() } else { masked.to_string() }
     }
 
@@ -212,40 +210,62 @@ impl Mask {
                 let name = ["name", "Name", "key", "Key"].iter().find_map(|key| members.get(*key));
                 let has_secret_name =
                     name.and_then(Value::as_str).is_some_and(|name| self.is_secret_name(name));
-                let masked = std::mem::take(members).into_iter().map(|(name, mut value)| {
+                for (name, value) in members {
                     let is_value = has_secret_name && name.eq_ignore_ascii_case("value");
-                    if (is_value || self.is_secret_name(&name)) && !value.is_null() {
-                        value = Value::String(MASK_TEXT.to_owned());
+                    if (is_value || self.is_secret_name(name)) && !value.is_null() {
+                        *value = Value::String(MASK_TEXT.to_owned());
                     } else {
-                        self.mask_json(&mut value, depth_left);
+                        self.mask_json(value, depth_left);
                     }
-                    (self.mask_text(&name), value)
-                });
-                *members = masked.collect();
+                }
             }
             Value::Number(number) => {
                 let digits = number.to_string();
-                let masked = self.mask_text(&digits);
-                if masked != digits {
-                    *value = Value::String(masked);
+                if self.patterns.iter().any(|pattern| pattern.is_match(&digits)) {
+                    *value = Value::String(self.mask_text(&digits));
                 }
             }
             Value::Null | Value::Bool(_) => {}
         }
     }
 
-    /// Masks a text in JSON. If the text is JSON itself, masks the values in it, or the whole text
-    /// if `depth_left` is 0. Then masks the matches of patterns in the text as a whole.
+    /// Masks a text in JSON. If the text is itself JSON with a value to mask, returns this JSON
+    /// with masked values, or `***` if it is too deep. Otherwise only masks the matches of
+    /// patterns.
     fn mask_text_in_json(&self, text: &str, depth_left: usize) -> String {
         let Ok(json @ (Value::Object(_) | Value::Array(_) | Value::String(_))) =
             serde_json::from_str(text)
         else {
             return self.mask_text(text);
         };
-        match depth_left.checked_sub(1) {
-            Some(depth_left) => self.mask_text(&self.mask_json_text(text, &json, depth_left)),
-            None => MASK_TEXT.to_owned(),
+        let Some(depth_left) = depth_left.checked_sub(1) else { return MASK_TEXT.to_owned() };
+        let mut masked = json.clone();
+        self.mask_json(&mut masked, depth_left);
+        if masked != json {
+            return self.mask_matches_of(text, masked.to_string());
         }
+        // Of members with the same name, parsing keeps the last one. The others were not checked.
+        let canonical = json.to_string();
+        let may_hide_secret = self.is_secret_name(text) && !has_same_bytes(text, &canonical);
+        self.mask_text(if may_hide_secret { &canonical } else { text })
+    }
+
+    /// Masks in `masked` what a pattern of the connection matches in `text`, the same JSON before
+    /// its values were masked. The members of `masked` may have another order and other white space
+    /// between them, and long numbers have fewer digits.
+    fn mask_matches_of(&self, text: &str, mut masked: String) -> String {
+        for found in self.patterns.iter().flat_map(|pattern| pattern.captures_iter(text)) {
+            let Some(value) = found.name("value").or_else(|| found.get(0)) else { continue };
+            let value = value.as_str().trim_matches(|c: char| !c.is_alphanumeric());
+            let parsed_number = value.parse().ok().and_then(Number::from_f64);
+            let as_number = parsed_number.map(|number| number.to_string());
+            for value in [Some(value.to_owned()), as_number].into_iter().flatten() {
+                if !["", "null", "true", "false"].contains(&value.as_str()) {
+                    masked = masked.replace(&value, MASK_TEXT);
+                }
+            }
+        }
+        masked
     }
 
     /// Whether a value with this name is a secret.
@@ -261,26 +281,26 @@ fn normalize(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// Returns whether two texts have the same characters in any order, without white space.
-fn has_same_characters(one: &str, other: &str) -> bool {
-    let sorted = |text: &str| {
-        let mut bytes: Vec<u8> = text.bytes().filter(|it| !it.is_ascii_whitespace()).collect();
-        bytes.sort_unstable();
-        bytes
+/// Returns whether two texts have the same bytes in any order, without white space.
+fn has_same_bytes(one: &str, other: &str) -> bool {
+    let count = |text: &str| {
+        let mut counts = vec![0_usize; 256];
+        for byte in text.bytes().filter(|byte| !byte.is_ascii_whitespace()) {
+            if let Some(count) = counts.get_mut(usize::from(byte)) {
+                *count += 1;
+            }
+        }
+        counts
     };
-    sorted(one) == sorted(other)
+    count(one) == count(other)
 }
 
-/// Masks the group `value` of a match. If the match has no such group, masks the whole match. A
-/// value that is masked already stays as it is, with its quotation marks.
+/// Masks the group `value` of a match. If the match has no such group, masks the whole match.
 fn mask_match(captures: &Captures<'_>) -> String {
     let (Some(whole), Some(value)) = (captures.get(0), captures.name("value")) else {
         return MASK_TEXT.to_owned();
     };
     let text = whole.as_str();
-    if value.as_str().trim_matches(|c: char| !c.is_alphanumeric() && c != '*') == MASK_TEXT {
-        return text.to_owned();
-    }
     let before = text.get(..value.start() - whole.start()).unwrap_or_default();
     let after = text.get(value.end() - whole.start()..).unwrap_or_default();
     format!("{before}{MASK_TEXT}{after}")

@@ -10,7 +10,8 @@
 //! uses, and at least as many runs as it had before. For the first run of a kind of call of a
 //! connection, no other limit applies; its further runs are also limited by [`CONNECTION_SHARE`]
 //! and [`CALL_SHARE`]. The next free permit is for the group that uses the fewest slots. Among
-//! groups with equally few slots, it is for the group whose last permit was granted longest ago.
+//! groups with equally few slots, it is for the group whose last permit was granted longest ago. A
+//! caller that waits too long drops its receiver.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -101,7 +101,7 @@ fn connection_operations() -> Vec<Op> {
 
 fn connection_actions() -> Vec<Op> {
     vec![
-        Op::post("/connections/{id}/pause", "pauseConnection", "Pause a connection (503)")
+        Op::post("/connections/{id}/pause", "pauseConnection", "Answer webhooks with 503")
             .with_answer::<Connection>(200)
             .with_problems(&[409]),
         Op::post(

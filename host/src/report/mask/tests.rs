@@ -102,30 +102,45 @@ fn json_stays_as_it_is_if_nothing_is_masked() {
     for json in [
         r#"{"text":"[1] is not JSON","number":"12345678901234567890123"}"#,
         r#"{ "b": 1, "a": [ 2 ] }"#,
-        r#"{"payload":"{ \"b\": 1, \"a\": [ 2 ] }"}"#,
+        r#"{"payload":"{ \"b\": 12345678901234567890123, \"a\": [ 1.10 ] }"}"#,
+        r#"{"Basic information":1,"Basic attributes":2}"#,
     ] {
         assert_eq!(default_mask().mask_arguments(json), json);
     }
-    let two_members_of_a_name = r#"{"client_secret":["hunter2"],"client_secret":null}"#;
-    assert!(!default_mask().mask_arguments(two_members_of_a_name).contains("hunter2"));
+    for json in [
+        r#"{"client_secret":["hunter2"],"client_secret":null}"#,
+        r#"{"payload":"{\"client_secret\":[\"hunter2\"],\"client_secret\":null}"}"#,
+    ] {
+        let masked = default_mask().mask_arguments(json);
+        assert!(!masked.contains("hunter2"), "{masked}");
+    }
 }
 
 #[test]
-fn patterns_match_numbers_names_and_their_context_in_json() {
-    let patterns = [r"\b\d{16}\b", r#""pin"\s*:\s*(?<value>\d+)"#].map(str::to_owned).to_vec();
-    let settings = MaskSettings { patterns, ..MaskSettings::default() };
-    let mask = Mask::new(&settings).expect("a mask");
-    for json in [
-        r#"{"card":4111111111111111}"#,
-        r#"{"4111111111111111":1}"#,
-        r#"{"payload":"{\"pin\": 4111, \"card\": 4111111111111111}"}"#,
-        r#"{"payload":"{\"https://u:4111@host\":1}"}"#,
+fn in_contained_json_patterns_match_as_in_any_text() {
+    for (pattern, contained) in [
+        (r#""pin": (?<value>\d+)"#, r#"{"pin": 4111, "password": "x"}"#),
+        (
+            r#""kind":"pin","digits":(?<value>\d+)"#,
+            r#"{"kind":"pin","digits":4111,"a_password":"x"}"#,
+        ),
+        (r#""user":"\w+","pin":(?<value>\d+)"#, r#"{"user":"ann","pin":4111,"note":"\u00e4"}"#),
+        (r"\b\d{20,}\b", r#"{"id":41111111111111111111111}"#),
+        (r"\b\d{20,}\b", r#"{"id":41111111111111111111111,"password":"x"}"#),
+        (r"\b\d{16}\b", r#"{"card":4111111111111111,"token":["x"]}"#),
+        (r"\bunused\b", r#"{"https://u:4111@host":1}"#),
     ] {
-        let masked = mask.mask_arguments(json);
-        assert!(!masked.contains("4111"), "{masked}");
+        let settings =
+            MaskSettings { patterns: vec![pattern.to_owned()], ..MaskSettings::default() };
+        let mask = Mask::new(&settings).expect("a mask");
+        let masked = mask.mask_arguments(&serde_json::json!({ "payload": contained }).to_string());
+        assert!(!masked.contains("4111"), "{pattern}: {masked}");
     }
-    let masked = mask.mask_arguments(r#"{"payload":"{\"password\":\"x\"}"}"#);
-    assert_eq!(masked, r#"{"payload":"{\"password\":\"***\"}"}"#);
+    let card = r#"{"card":4111111111111111}"#;
+    let settings =
+        MaskSettings { patterns: vec![r"\b\d{16}\b".to_owned()], ..MaskSettings::default() };
+    let mask = Mask::new(&settings).expect("a mask");
+    assert_eq!(mask.mask_arguments(card), r#"{"card":"***"}"#);
 }
 
 #[test]
