@@ -241,8 +241,8 @@ pub(super) static ALL: &[ProblemKind] = &[
         OutcomeCode::StoreUnavailable,
         StatusCode::SERVICE_UNAVAILABLE,
         "The store cannot be used",
-        "Unless the detail says otherwise, nothing was done. The detail and /readyz describe the error. The server recovers when the \
-         disk or the database works again.",
+        "Unless the detail says otherwise, nothing was done. The detail and /readyz describe the \
+         error. The server recovers when the disk or the database works again.",
     ),
     kind(
         OutcomeCode::OutcomePending,

@@ -87,11 +87,15 @@ fn patterns_and_names_of_the_connection_are_masked() {
 fn values_in_json_that_a_text_contains_are_masked() {
     let contain = |json: &str| serde_json::json!({ "payload": json }).to_string();
     let mut json = r#"{"user":"ann","client_secret":["hunter2",1]}"#.to_owned();
-    for depth in 1..=CONTAINED_JSON_DEPTH_MAX + 2 {
+    for depth in 1..=json::CONTAINED_JSON_DEPTH_MAX + 2 {
         json = contain(&json);
         let masked = default_mask().mask_arguments(&json);
         assert!(!masked.contains("hunter2"), "{depth}: {masked}");
-        assert_eq!(masked.contains("ann"), depth <= CONTAINED_JSON_DEPTH_MAX, "{depth}: {masked}");
+        assert_eq!(
+            masked.contains("ann"),
+            depth <= json::CONTAINED_JSON_DEPTH_MAX,
+            "{depth}: {masked}"
+        );
     }
     let quoted = contain(&serde_json::json!(r#"{"client_secret":["hunter2"]}"#).to_string());
     assert!(!default_mask().mask_arguments(&quoted).contains("hunter2"), "{quoted}");
@@ -136,6 +140,13 @@ fn in_contained_json_patterns_match_as_in_any_text() {
         let masked = mask.mask_arguments(&serde_json::json!({ "payload": contained }).to_string());
         assert!(!masked.contains("4111"), "{pattern}: {masked}");
     }
+    let many: Vec<_> =
+        (0..=json::CHECKED_MATCHES_MAX).map(|number| format!("id-{number}")).collect();
+    let many = serde_json::json!({ "password": "x", "ids": many }).to_string();
+    let settings = MaskSettings { patterns: vec![r"id-\d+".to_owned()], ..MaskSettings::default() };
+    let mask = Mask::new(&settings).expect("a mask");
+    let masked = mask.mask_arguments(&serde_json::json!({ "payload": many }).to_string());
+    assert_eq!(masked, r#"{"payload":"***"}"#);
     let card = r#"{"card":4111111111111111}"#;
     let settings =
         MaskSettings { patterns: vec![r"\b\d{16}\b".to_owned()], ..MaskSettings::default() };
