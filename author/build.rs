@@ -1,13 +1,10 @@
 //! Embeds files of the repository in the program, so that an author needs no checkout of the
-//! repository. The files are the templates, the examples, the Rust library `connector-kit`, files
-//! for the bindings of Go, `prelude.js` of the script runner, and the contract
-//! `wit/connector.wit`.
+//! repository.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::{env, fs, io};
 
-/// The folders and files of the repository that are embedded.
 const EMBEDDED_PATHS: [&str; 15] = [
     "guest-examples/request-tracker",
     "guest-examples/servicenow",

@@ -1,5 +1,5 @@
-//! Passes two values to the program that the program cannot find out itself: wasmtime's version,
-//! from Cargo.lock, and the target for which the program is compiled. Generates no code.
+//! Passes wasmtime's version, from Cargo.lock, and the target of the compilation to the program.
+//! Generates no code.
 
 use std::error::Error;
 
@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Finds the version of a package in the text of Cargo.lock: it is in the line after the name.
+/// The version is in the line after the name.
 fn find_version<'a>(package: &str, lock: &'a str) -> Option<&'a str> {
     let name = format!("name = \"{package}\"");
     let mut lines = lock.lines().skip_while(|line| *line != name);

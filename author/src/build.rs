@@ -1,5 +1,5 @@
-//! Builds the component of a project. Only [`Component::publish`] replaces the project's
-//! `NAME.wasm`. It renames the new file to `NAME.wasm`, so `NAME.wasm` is never incomplete.
+//! Builds the component of a project. The project's `NAME.wasm` is never incomplete, because
+//! [`Component::publish`] renames the finished file.
 
 mod c;
 mod contract;
@@ -35,9 +35,7 @@ pub enum BuildResult {
 /// A built component that is not published yet.
 #[derive(Debug)]
 pub struct Component {
-    /// The built file, in the project's folder for generated files.
     built_file: PathBuf,
-    /// The project's `NAME.wasm`, which [`Self::publish`] replaces.
     published_file: PathBuf,
 }
 

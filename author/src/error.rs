@@ -127,7 +127,6 @@ impl AuthorError {
         move |source| Self::Disk { action, path, source }
     }
 
-    /// Makes an error about the content of a file of the project.
     pub(crate) fn error_in_file(file: &str, why: impl Into<String>) -> Self {
         Self::File { file: file.to_owned(), why: why.into() }
     }

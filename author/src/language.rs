@@ -146,7 +146,6 @@ impl Example {
         Language::ALL.into_iter().find(|language| self.repository_folder(*language).is_some())
     }
 
-    /// The name of the tracker, for people.
     pub(crate) const fn tracker_name(self) -> &'static str {
         match self {
             Self::Redmine => "Redmine",
@@ -177,13 +176,11 @@ impl Example {
         !matches!(self, Self::Redmine)
     }
 
-    /// The example's folder in the repository. It is `None` if the example does not exist in this
-    /// language.
+    /// It is `None` if the example does not exist in this language.
     pub(crate) const fn repository_folder(self, language: Language) -> Option<&'static str> {
         match (self, language) {
             (Self::Redmine, Language::Rust) => Some("guest-examples/redmine"),
-            // The source of this example imports only the contract. So the source also works as a
-            // script.
+            // The source imports only the contract, so it also works as a script.
             (Self::Redmine, Language::Javascript | Language::Script) => {
                 Some("guest-examples/javascript")
             }

@@ -1,9 +1,8 @@
 //! The tool for authors of connectors. `new` creates a project from a template, and `build` builds
-//! the connector's component. The tool needs no checkout of the repository: the templates, the
-//! examples, the Rust library `connector-kit` and the contract are embedded in the program.
+//! the connector's component. The tool needs no checkout of the repository.
 //!
 //! This crate does not depend on the server, and does not check whether the server would load a
-//! component. The caller of this crate checks that.
+//! component.
 
 mod build;
 mod error;

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use crate::{AuthorError, Language};
 
-/// The maximum length of a connector's name, bytes.
 const NAME_BYTES_MAX: usize = 64;
 
 /// The project of a connector.
@@ -21,8 +20,7 @@ pub struct Project {
 }
 
 impl Project {
-    /// Opens the project in `folder`. The name of the folder is the connector's name, and the names
-    /// of its files show the language.
+    /// Opens the project in `folder`.
     ///
     /// # Errors
     /// The folder cannot be read, its name is not valid for a connector, or it contains no file
@@ -61,19 +59,17 @@ impl Project {
         self.folder.join(format!("{}.{extension}", self.name))
     }
 
-    /// The project's folder for generated files. No file in it is written by a person.
+    /// The project's folder for generated files.
     pub(crate) fn build_folder(&self) -> PathBuf {
         self.folder.join(".build")
     }
 
-    /// Reads a file of the project as text.
     pub(crate) fn read(&self, file: &str) -> Result<String, AuthorError> {
         let path = self.folder.join(file);
         fs::read_to_string(&path).map_err(AuthorError::disk_error("read", path))
     }
 }
 
-/// Refuses a name that is not valid for the file of a connector.
 pub(crate) fn check_name(name: &str) -> Result<(), AuthorError> {
     let is_allowed = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
     match name.bytes().all(is_allowed) && (1..=NAME_BYTES_MAX).contains(&name.len()) {

@@ -7,7 +7,6 @@ use crate::{AuthorError, Engine, Example, Language};
 
 include!(concat!(env!("OUT_DIR"), "/files.rs"));
 
-/// The folder of the repository that contains the templates.
 const TEMPLATES: &str = "guest-examples/templates";
 /// The folder of the Rust library `connector-kit` in a project. The library refers to the contract
 /// by a relative path, which is correct in this folder.
@@ -16,7 +15,7 @@ const KIT_FOLDER: &str = "lib/connector-kit";
 /// The contents of files by their paths in the project.
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// Adds the files that an engine other than QuickJS needs. QuickJS needs no additional files.
+/// QuickJS needs no additional files.
 fn add_engine_files(
     files: &mut Files,
     language: Language,
@@ -31,8 +30,6 @@ fn add_engine_files(
     Ok(())
 }
 
-/// Returns the files of a new project. They are the files of the template and, if an example is
-/// chosen, the files of the example.
 pub(crate) fn project_files(
     name: &str,
     language: Language,
@@ -151,7 +148,7 @@ fn rename_file(files: &mut Files, from: &str, to: &str) {
     }
 }
 
-/// Replaces a text in the content of a file. A file that is not UTF-8 does not change.
+/// A file that is not UTF-8 does not change.
 fn replace_text(content: &mut Vec<u8>, from: &str, to: &str) {
     if let Ok(text) = std::str::from_utf8(content) {
         *content = text.replace(from, to).into_bytes();

@@ -78,7 +78,6 @@ func contains(list []string, text string) bool {
 	return false
 }
 
-// projectPath returns the API path of the connection's project.
 func projectPath() string { return "/api/v4/projects/" + url.PathEscape(given().Project) }
 
 // issuePath returns the API path of an issue whose key is "group/project#12".
@@ -218,7 +217,6 @@ func addNote(key, text string) error {
 	return err
 }
 
-// notes returns all notes of an issue.
 func notes(key string) (bodies []string, err error) {
 	path, err := issuePath(key)
 	for page := 1; err == nil; page++ {

@@ -1,5 +1,4 @@
-// Redmine connector in JavaScript (QuickJS). The Rust example explains each decision in more
-// detail.
+// Redmine connector in JavaScript (QuickJS).
 //
 // The contract in JavaScript: each exported interface is an exported object. A name in kebab-case becomes
 // camelCase. An option without a value is undefined. To return an error of the contract, throw

@@ -1,4 +1,4 @@
-"""Redmine connector in Python. The Rust example explains each decision in more detail.
+"""Redmine connector in Python.
 
 The contract in Python: each exported interface is a class. A name in kebab-case becomes snake_case, or
 CamelCase for a class. Raise and catch an error of the contract as Err(…). Any other exception ends the

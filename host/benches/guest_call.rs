@@ -1,7 +1,5 @@
-//! Measures the duration of a call into a guest, without a server. The usage is `guest_call
-//! COMPONENT ROUNDS`. It prints lines for a whole call, for each part of a call, for the host
-//! functions that the guest calls, and for loading compiled code and making the first call. Each
-//! line contains the duration in each round, in microseconds.
+//! Measures the duration of a call into a guest and of its parts, without a server. Each line of
+//! the output contains the duration in each round, in microseconds.
 
 #![expect(clippy::print_stdout, reason = "a command-line tool")]
 
@@ -9,14 +7,13 @@ use std::time::{Duration, Instant};
 
 use jackfield::runtime::{CallTimes, MeasuredGuest};
 
-/// The allocator, which is the same as in the server.
+/// The same allocator as in the server.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Minimum duration of a round: the round repeats the call until this time has passed.
+/// A round repeats the call until this time has passed.
 const ROUND_TIME: Duration = Duration::from_millis(300);
 
-/// Any error that ends the program.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<(), Failure> {
@@ -54,8 +51,7 @@ fn main() -> Result<(), Failure> {
     })
 }
 
-/// Makes the calls of one round, and returns the mean duration of each part of a call. With
-/// `measure_host_calls`, also measures the host functions, which makes the calls slower.
+/// Returns the mean duration of each part of a call. `measure_host_calls` makes the calls slower.
 async fn measure_round(
     guest: &MeasuredGuest,
     measure_host_calls: bool,
@@ -85,7 +81,7 @@ fn microseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-/// Prints one line: what was measured, and its duration in each round.
+/// Prints what was measured, and its duration in each round.
 fn print_part(part: &str, rounds: impl Iterator<Item = f64>) {
     let rounds: Vec<_> = rounds.map(|round| format!("{round:.3}")).collect();
     println!("{part}: {}", rounds.join(" "));

@@ -1,8 +1,7 @@
 //! Accounts: the first admin token, named tokens, the sessions of browsers, and the audit log of
 //! what accounts change.
 //!
-//! This room stores only hashes of the tokens and cookies that it issues, and never reports why a
-//! token is refused. This room does not check roles: each route declares the role that it needs.
+//! Tokens and cookies are stored as hashes, never in full. This room does not check roles.
 
 mod audit;
 
@@ -24,8 +23,8 @@ pub use audit::{Audit, Completion, Intent, RefusedAttempt};
 pub const TOKEN_PREFIX: &str = "jackfield_";
 /// How long a session lasts, seconds.
 pub const SESSION_S: u64 = 12 * 60 * 60;
-/// Minimum time between two writes of a token's `last_used_at`, milliseconds. Without this minimum,
-/// each request would write to the store.
+/// Minimum time between two writes of a token's `last_used_at`, milliseconds, so that not every
+/// request writes to the store.
 const USE_INTERVAL_MS: u64 = 60_000;
 
 /// Issues, finds and revokes tokens and sessions.
@@ -34,26 +33,23 @@ pub struct Accounts {
     clock: Arc<dyn Clock>,
     /// The first admin token, which is not in the store.
     admin_token: Secret,
-    /// The key for the hashes of cookies and for CSRF tokens. The key is also derived from the
-    /// admin token, so a new admin token ends every session.
+    /// This key is also derived from the admin token, so a new admin token ends every session.
     key: DerivationKey,
 }
 
 /// The account that a token or an identity provider signs in, and when the token expires.
 #[derive(Debug, Clone)]
 pub struct TokenLogin {
-    /// The account that the token signs in.
+    /// The account that signs in.
     pub account: Account,
-    /// The named token; `None` for the first admin token, and for a person whom an identity
-    /// provider has signed in.
+    /// `None` for the first admin token, and for a person whom an identity provider has signed in.
     token: Option<TokenId>,
     /// When the token expires; `None`: never.
     expires_at: Option<Timestamp>,
 }
 
 impl TokenLogin {
-    /// Makes the login of a person whom an identity provider has signed in, without a token of this
-    /// server.
+    /// Makes the login of a person whom an identity provider has signed in.
     #[must_use]
     pub fn of_person(account: Account) -> Self {
         Self { account, token: None, expires_at: None }
@@ -93,9 +89,8 @@ pub enum AccountError {
 }
 
 impl Accounts {
-    /// Uses the accounts in a store, and the account of the first admin token. `key` must be
-    /// random: the admin token may be guessable, so no value that is shown or stored is derived
-    /// from it alone.
+    /// Uses the accounts in a store. `key` must be random: the admin token may be guessable, so no
+    /// value that is shown or stored is derived from it alone.
     #[must_use]
     pub fn new(
         store: Arc<dyn AccountStore>,
@@ -107,12 +102,10 @@ impl Accounts {
         Self { store, clock, admin_token, key }
     }
 
-    /// Finds the account that a token signs in. Returns `None` if the token is unknown, revoked or
-    /// expired.
+    /// Finds the account that a token signs in; `None` if the token is not valid.
     ///
     /// # Errors
-    /// The store failed. For the first admin token, there is no error, because this token is not in
-    /// the store.
+    /// The store failed. The first admin token is accepted without the store.
     pub async fn by_token(&self, token: &str) -> Result<Option<TokenLogin>, StoreError> {
         if self.admin_token.matches(token) {
             let account = Account::admin();
@@ -229,8 +222,7 @@ impl Accounts {
         self.store.end_session(self.session_hash(cookie)).await
     }
 
-    /// Returns the CSRF token of a person whom a proxy signs in, and who therefore has no session
-    /// here.
+    /// Returns the CSRF token of a person whom a proxy signs in. Such a person has no session here.
     #[must_use]
     pub fn csrf_of_person(&self, name: &str) -> String {
         self.key.derive_text("csrf", &[name])
@@ -244,7 +236,6 @@ impl Accounts {
         self.store.delete_expired_sessions(self.clock.now()).await
     }
 
-    /// Returns the hash with which the store finds the session of a cookie.
     fn session_hash(&self, cookie: &str) -> TokenHash {
         self.key.derive_hash("session", &[cookie])
     }

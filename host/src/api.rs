@@ -1,8 +1,7 @@
-//! The types of requests and answers of the admin API. Both `http` and `cli` use these types, so
-//! that server and client agree. This module never sends or receives anything.
+//! The types of requests and answers of the admin API. `http` and `cli` share these types, so that
+//! server and client agree. This module never sends or receives anything.
 //!
-//! The name of each field is the name of the JSON member, unless `serde` renames the member. The
-//! server refuses a request with an unknown member. Later versions may add members to answers.
+//! The server refuses a request with an unknown member. Later versions may add members to answers.
 
 mod apply;
 mod audit;

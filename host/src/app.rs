@@ -1,5 +1,4 @@
-//! Creates the parts of the program, connects them, runs them, and shuts them down in order. The
-//! server, `check`, `invoke` and `test` start their parts here.
+//! Creates the parts of the program, connects them, runs them, and shuts them down in order.
 //!
 //! This room contains no rules: decisions belong in the rooms below it.
 
@@ -66,8 +65,8 @@ const STOP_WAIT: Duration = Duration::from_secs(10);
 /// The two signals that end the server.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
-    /// When this token is cancelled, the server accepts no more client connections, answers
-    /// requests on the open ones for a second, and waits at most `drain_ms` for running work.
+    /// When this token is cancelled, the server accepts no more client connections, and lets
+    /// running work finish.
     pub drain: CancellationToken,
     /// When this token is cancelled during the drain, the server stops the guests at once.
     pub stop_now: CancellationToken,
@@ -81,7 +80,6 @@ pub struct App {
     limits: ListenerLimits,
     /// The open listeners; `None` after [`Self::run_until`] has taken them.
     listeners: Option<Listeners>,
-    /// The address of the main listener: a URL, or `unix:` and the path of a socket.
     url: String,
     /// The address at which everything except `/hooks` is served.
     admin_address: ListenAddress,
@@ -95,7 +93,7 @@ pub struct App {
     _lock: DataLock,
 }
 
-/// The parts that run guests. A server has one instance of each part.
+/// The parts that run guests.
 struct GuestRuntime {
     engine: Arc<Engine>,
     egress: Arc<Egress>,
@@ -202,7 +200,6 @@ impl App {
         http::routers(self.state(), console::routes)
     }
 
-    /// Creates the state that the routes need.
     fn state(&self) -> AppState {
         let base_url = match &self.config.current().public_url {
             Some(url) => url.as_str().trim_end_matches('/').to_owned(),
@@ -214,9 +211,8 @@ impl App {
 
     /// Answers requests until `shutdown` is signalled. Then accepts no more client connections,
     /// lets running work finish, and writes the queued data to the store. Runs that have not ended
-    /// after `drain_ms`, or when `stop_now` is cancelled, are stopped, and their outcomes are
-    /// stored like those of all runs. The next start recovers work that does not end within 10 s
-    /// after that.
+    /// after `drain_ms` (at least a second), or when `stop_now` is cancelled, are stopped. The next
+    /// start recovers work that does not end within 10 s after that.
     ///
     /// # Errors
     /// A listener failed.

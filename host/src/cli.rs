@@ -1,11 +1,9 @@
-//! The command line: reads arguments, prints tables or JSON, and returns an exit code.
+//! The command line: reads arguments, prints tables or JSON, and returns an exit code: 0 success, 1
+//! refused or failed, 2 wrong usage.
 //!
-//! Commands that act on a running server use its admin API; `trigger --url` sends a webhook
-//! request. Commands that need the data folder itself, such as `serve`, `secrets rotate`, `backup`
-//! and `restore`, call `app`. This room opens no database, except that `doctor` inspects a
-//! PostgreSQL database. Exit codes: 0 success, 1 refused or failed, 2 wrong usage. A failure is
-//! reported in one line on stderr, with `--json` as JSON; a second line may show the recorded
-//! event. `doctor` and `test` print their findings on stdout.
+//! This room itself opens no database, except that `doctor` inspects a PostgreSQL database. A
+//! failure is reported in one line on stderr, with `--json` as JSON; a second line may show the
+//! recorded event.
 
 mod apply;
 mod audit;

@@ -23,9 +23,7 @@ pub(crate) struct WorkToCompletion<T: Send + 'static> {
     /// The future of the work; `None` if the work has ended. The future is boxed, so that only a
     /// pointer moves if the work moves to another task.
     work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
-    /// Counts the separate tasks that the shutdown waits for.
     tasks: TaskTracker,
-    /// The runtime of the separate task, if one is needed.
     runtime: Handle,
     /// The shutdown waits until this token is dropped.
     _token: TaskTrackerToken,
@@ -129,7 +127,6 @@ impl<T: Clone + Send + Sync + 'static> SharedWork<T> {
     }
 }
 
-/// Returns the message of a panic, if it is a text.
 fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()

@@ -1,8 +1,6 @@
-//! The configuration of the server. The server reads and validates it at the start and at each
-//! reload. The result contains only plain values.
+//! The configuration of the server, as plain values that are read and validated together.
 //!
-//! This module never guesses: an unknown key or a value out of range is an error. The error
-//! contains the file or the variable, the key, and what is allowed.
+//! This module never guesses: an unknown key or a value out of range is an error.
 
 mod access;
 mod data_folder;
@@ -34,7 +32,7 @@ pub use traces::Traces;
 /// The header in which the proxy that signs people in sends `proxy_secret`.
 pub const PROXY_SECRET_HEADER: &str = "x-jackfield-proxy-secret";
 
-/// All settings of the server. A setting that the operator did not set has its default.
+/// All settings of the server, with defaults for those that the operator did not set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The address of the listener for webhooks, and for all other requests unless `admin_listen`
@@ -44,8 +42,8 @@ pub struct Config {
     pub data: PathBuf,
     /// The folder from which connectors are loaded.
     pub plugins: PathBuf,
-    /// The source that decides which connectors exist: the folder or the store. If this is `None`,
-    /// a PostgreSQL store decides; with a SQLite store, the folder decides.
+    /// What decides which connectors exist. If this is `None`, a PostgreSQL store decides; with a
+    /// SQLite store, the folder decides.
     pub plugins_source: Option<PluginsSource>,
     /// The address of the PostgreSQL database of the store, without its password. If it is `None`,
     /// the store is a SQLite file in the data folder.
@@ -101,16 +99,14 @@ pub struct Config {
     pub connector_limits: BTreeMap<ConnectorName, Limits>,
     /// Maximum number of concurrent runs of all connectors together.
     pub concurrent_runs_host: u32,
-    /// Maximum memory of all runs together, bytes. If it is `None`, the maximum is 60 % of the
+    /// Maximum memory of all runs together, bytes. If it is `None`, the maximum depends on the
     /// memory that the machine and the control group allow.
     pub memory_bytes_host: Option<u64>,
-    /// Maximum size of all temporary files with large bodies together, bytes. The file of a run is
-    /// deleted when the run ends.
+    /// Maximum size of all temporary files with large bodies together, bytes.
     pub spool_bytes_max: u64,
     /// The pause between two scans of the plugins folder if no change is noticed, milliseconds.
     pub rescan_ms: u64,
-    /// Size of all stored compiled code above which the oldest unused code is deleted, bytes. Code
-    /// that versions in use or accepted versions need is never deleted.
+    /// Size of all stored compiled code above which the oldest unused code is deleted, bytes.
     pub compiled_bytes_max: u64,
     /// Age above which stored events are deleted in the background, days.
     pub events_days: u32,
@@ -123,12 +119,10 @@ pub struct Config {
     /// The pause before each repetition of the background work, such as the search for defects in
     /// doubt, milliseconds.
     pub sweep_ms: u64,
-    /// Duration of a lease on a defect's row, milliseconds. During a run, the lease is renewed
-    /// after each third of this time.
+    /// Duration of a lease on a defect's row, milliseconds.
     pub lease_ms: u64,
     /// The time during which the tracker may still act on a create request that got no answer,
-    /// seconds. If it is `None`, this time has no limit: a defect that no search finds stays in
-    /// doubt until a person resolves it.
+    /// seconds. If it is `None`, this time has no limit.
     pub in_doubt_s: Option<u32>,
     /// The time for which events in progress may continue after the shutdown begins, milliseconds.
     pub drain_ms: u64,
@@ -140,8 +134,7 @@ pub struct Config {
     pub extra_ca_file: Option<PathBuf>,
     /// Folders that may contain the files of `file:` secrets.
     pub secret_file_roots: Vec<PathBuf>,
-    /// The names of the environment variables of `env:` secrets must begin with one of these
-    /// prefixes.
+    /// The name of each environment variable of an `env:` secret must begin with one of these.
     pub secret_env_prefixes: Vec<String>,
     /// The processors for which components are compiled.
     pub compile_for: CompileFor,
@@ -152,9 +145,7 @@ pub struct Config {
 /// Parts of Test Manager's protocol that are not documented publicly, and the rate of its requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
-    /// Maximum rate of the webhook requests to one connection, requests per second. Each of these
-    /// has its own limit of this size: Create Defect; liveness probes that have no verified
-    /// credential although the connection requires one; all other requests.
+    /// Maximum rate of webhook requests of one kind to one connection, requests per second.
     pub requests_per_s: u32,
     /// The number of requests that each limit accepts at once, before the rate applies.
     pub requests_burst: u32,
@@ -165,9 +156,9 @@ pub struct Webhook {
     pub kpi_paths: Vec<String>,
     /// Whether the answer to Create Defect contains the tracker's key or a UUID.
     pub defect_id_kind: DefectIdKind,
-    /// The texts for `status` in the answer to Defect KPIs: if there are no critical or moderate
-    /// defects, if there are moderate but no critical ones, and if there are critical ones. UiPath
-    /// does not document these texts. If they are `None`, the answer has no `status`.
+    /// The texts for `status` in the answer to Defect KPIs: without critical and moderate defects,
+    /// with moderate but no critical ones, and with critical ones. UiPath does not document these
+    /// texts. If they are `None`, the answer has no `status`.
     pub kpi_status: Option<[String; 3]>,
 }
 
@@ -187,7 +178,7 @@ pub enum DefectIdKind {
 pub struct ConfigError {
     /// The file or the environment variable that contains the error.
     pub location: String,
-    /// Names the key, describes the error, and lists the allowed values.
+    /// Names the key and describes the error.
     pub why: String,
 }
 
@@ -275,8 +266,7 @@ impl Config {
     /// Reads the configuration. The environment overrides the file, and the file overrides the
     /// defaults. The variables are `JACKFIELD_<KEY>` for a key of the top level, and
     /// `JACKFIELD_<TABLE>_<KEY>` for the tables `webhook`, `create`, `limits`, `oidc` and `traces`.
-    /// Items of lists are separated by commas. An empty variable counts as not set. All other
-    /// variables of the environment are ignored.
+    /// Items of lists are separated by commas. An empty variable counts as not set.
     ///
     /// # Errors
     /// The file cannot be read or is not TOML, or a key, a value or a combination is not allowed.
@@ -297,14 +287,13 @@ impl Config {
     }
 
     /// Returns a message about each variable `JACKFIELD_…` that is not a setting, with the nearest
-    /// setting. Ignores empty variables, secrets, and variables that Kubernetes sets for services.
+    /// setting.
     #[must_use]
     pub fn unknown_variables(&self, env: impl Iterator<Item = (String, String)>) -> Vec<String> {
         environment::unknown_variables(env, &self.secret_env_prefixes)
     }
 
-    /// Returns the path of `public_url` without a slash at its end; empty if `public_url` has no
-    /// path.
+    /// Returns the path of `public_url` without a slash at its end.
     #[must_use]
     pub fn path_prefix(&self) -> &str {
         self.public_url.as_ref().map_or("", |url| url.path().trim_end_matches('/'))
@@ -323,8 +312,7 @@ impl Config {
         connector_limits.fold(self.limits.run_ms, u64::max)
     }
 
-    /// Returns the limits that apply to one connector: the limits that are configured for this
-    /// connector, or else the limits of all connectors.
+    /// Returns the limits that apply to one connector.
     #[must_use]
     pub fn limits_of(&self, connector: &ConnectorName) -> Limits {
         self.connector_limits.get(connector).copied().unwrap_or(self.limits)

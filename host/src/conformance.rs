@@ -1,9 +1,8 @@
 //! The conformance suite of `jackfield test`. It tests whether a connector follows the manual for
-//! connectors. The manual is the comments in `wit/connector.wit`.
+//! connectors: the comments in `wit/connector.wit`.
 //!
-//! The suite replays recorded calls: first twice without a fault, then once for each fault. A fault
-//! replaces answers of the tracker. The suite needs no server and no database. It sends requests to
-//! a tracker only while it records the calls.
+//! The suite replays recorded calls without and with faults. A fault replaces answers of the
+//! tracker. The suite sends requests to a tracker only while it records the calls.
 
 mod check;
 mod described;
@@ -53,12 +52,11 @@ pub struct Suite {
     /// The folder with the recorded calls. If it is `None`, only the checks that need no recorded
     /// call are made.
     pub recording_folder: Option<PathBuf>,
-    /// The chosen checks. The suite makes no other checks.
+    /// The checks whose results are reported.
     pub checks: Vec<Check>,
 }
 
-/// A function that shows the progress. It gets the number of calls with faults that were already
-/// made, and the number of all calls with faults that the suite will make.
+/// Gets the number of calls with faults that were already made, and the number of all of them.
 pub type Progress<'a> = &'a dyn Fn(usize, usize);
 
 impl Suite {
@@ -98,11 +96,10 @@ impl Suite {
     }
 }
 
-/// The reason why checks were not made, if no recording was passed.
 const NO_RECORDING_HINT: &str =
     "pass a recording with --replay FOLDER, or create one with --record FOLDER and a tracker";
 
-/// Returns each fault that a chosen check needs, with the recorded call in which the fault occurs.
+/// Returns each fault that a chosen check needs, with its recorded call.
 fn plan_faults<'o>(
     originals: &'o [OriginalCall],
     now: Timestamp,

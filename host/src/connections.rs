@@ -57,15 +57,15 @@ pub use webhook_auth::WebhookAuthEdit;
 pub struct Dependencies {
     /// The store of connections and their secrets.
     pub store: Arc<dyn Store>,
-    /// Records the events of `try`.
+    /// The history of events, with the metrics of connections.
     pub history: Arc<History>,
     /// The connectors that the connections use.
     pub plugins: Arc<Plugins>,
-    /// Runs `check` and `choices`.
+    /// Runs connectors.
     pub sandbox: Arc<Sandbox>,
-    /// Connects to trackers in the first steps of a `try`.
+    /// Connects to trackers.
     pub egress: Arc<Egress>,
-    /// Reads from Test Manager for routing, previews and reports, and in the last steps of a `try`.
+    /// Reads from Test Manager.
     pub test_manager: Arc<TestManager>,
     /// Opens and seals the secrets of connections.
     pub sealer: Sealer,
@@ -78,9 +78,7 @@ pub struct Dependencies {
 /// All connections, ready for runs, with their circuit breakers.
 pub struct Connections {
     deps: Dependencies,
-    /// The connections in memory.
     loaded: LoadedConnections,
-    /// The circuit breakers of all connections.
     breakers: Breakers,
     /// Locked during an edit, because an edit reads the whole connection and writes it back.
     edit_lock: Mutex<()>,
@@ -134,8 +132,8 @@ impl Connections {
         }
     }
 
-    /// Reads the connections from the store. This function is called at the start and then
-    /// regularly, because secrets that are stored elsewhere (`file:`, `env:`) may change.
+    /// Reads the connections from the store. Call this function regularly, because secrets that are
+    /// stored elsewhere (`file:`, `env:`) may change.
     ///
     /// # Errors
     /// The store failed; the connections in memory are not changed.
@@ -261,7 +259,8 @@ impl Connections {
         connector.map_err(|unavailable| Refusal::ConnectorUnavailable(unavailable.to_string()))
     }
 
-    /// Returns the longest measured index delay of the connection, milliseconds; 0: none.
+    /// Returns the longest measured index delay of the connection, milliseconds; 0 if none was
+    /// measured.
     #[must_use]
     pub fn index_lag_ms(&self, id: ConnectionId) -> u64 {
         self.loaded.by_id(id).map_or(0, |entry| entry.index_lag_ms())
@@ -320,7 +319,6 @@ impl Connections {
     }
 }
 
-/// Whether the connector asks for test data and the connection grants it.
 fn reads_test_data(active: &ActiveConnection, connector: &Connector) -> bool {
     active.connection.grants.may_read_test_data && connector.manifest().reads_test_data
 }

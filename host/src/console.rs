@@ -1,10 +1,8 @@
 //! The console: web pages for people, rendered by the server. A person can make all changes without
-//! JavaScript. Pages that update themselves, previews of reports and copy buttons need JavaScript.
+//! JavaScript.
 //!
 //! The console never makes decisions of its own. To make a change, a page calls the same functions
-//! as the handlers of the admin API, and shows the result. `frame` finds out which account requests
-//! a page. `page` contains the layout of every page, `parts` contains building blocks, and `routes`
-//! lists every page.
+//! as the handlers of the admin API.
 
 mod accounts;
 mod audit;

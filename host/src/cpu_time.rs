@@ -1,7 +1,7 @@
-//! Measures the CPU time of a run, and how long the run waits after a wake until it is polled.
+//! Measures the CPU time of a run, and how long a run that could continue waits for its next poll.
 //!
 //! The CPU time of a run is the CPU time that threads use while they poll the guest, or a future
-//! that the host runs for it. While a run waits for the tracker, it uses no CPU time.
+//! that is charged to the run.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -12,13 +12,11 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_util::task::AtomicWaker;
 use rustix::time::{ClockId, clock_gettime};
 
-/// Counts the ticks of the engine, one every 10 ms (`runtime/engine.rs`). The counter is the clock
-/// that measures how long a run waits.
+/// Counts the ticks of the engine, which are the clock for the waits of runs.
 #[derive(Debug, Default)]
 pub(crate) struct Ticks(AtomicU64);
 
 impl Ticks {
-    /// Counts one tick.
     pub(crate) fn count_tick(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
@@ -28,7 +26,6 @@ impl Ticks {
     }
 }
 
-/// The measurements of one run: its CPU time, its polls, and how long it waited for them.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     /// The CPU time of all polls that have ended, of the guest and of charged futures, nanoseconds.
@@ -36,17 +33,15 @@ pub(crate) struct Meter {
     /// The CPU time of the polling thread when the current poll of the guest began; 0 if the guest
     /// is not being polled.
     poll_start_ns: AtomicU64,
-    /// The number of polls of the guest.
     polls: AtomicU64,
-    /// How often the guest yielded to other runs.
     yields: AtomicU64,
     /// The sum of the ticks from the first wake after each poll to the next poll.
     waited_ticks: AtomicU64,
 }
 
 impl Meter {
-    /// Returns the CPU time so far, milliseconds. During a poll, the result includes the current
-    /// poll, and this function may be called only on the polling thread.
+    /// Returns the CPU time so far, milliseconds. During a poll, only the polling thread may call
+    /// this function.
     pub(crate) fn spent_ms(&self) -> u64 {
         let start_ns = self.poll_start_ns.load(Ordering::Relaxed);
         let current_poll_ns =
@@ -54,27 +49,23 @@ impl Meter {
         (self.spent_ns.load(Ordering::Relaxed) + current_poll_ns) / 1_000_000
     }
 
-    /// Counts one yield.
     pub(crate) fn count_yield(&self) {
         self.yields.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns how often the guest was polled.
     pub(crate) fn polls(&self) -> u64 {
         self.polls.load(Ordering::Relaxed)
     }
 
-    /// Returns how often the guest yielded to other runs.
     pub(crate) fn yields(&self) -> u64 {
         self.yields.load(Ordering::Relaxed)
     }
 
-    /// Returns the sum of the ticks from the first wake after each poll to the next poll.
     pub(crate) fn waited_ticks(&self) -> u64 {
         self.waited_ticks.load(Ordering::Relaxed)
     }
 
-    /// Calls `poll`, and adds the CPU time of this call to the CPU time of the run.
+    /// Adds the CPU time of `poll` to the CPU time of the run.
     fn charge<T>(&self, poll: impl FnOnce() -> T) -> T {
         let start_ns = thread_cpu_ns();
         let polled = poll();
@@ -83,16 +74,14 @@ impl Meter {
     }
 }
 
-/// Returns the CPU time of this thread, nanoseconds. Unlike a wall clock, this time does not
-/// advance while only other threads run.
+/// The CPU time of this thread, nanoseconds. It does not advance while only other threads run.
 fn thread_cpu_ns() -> u64 {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
-/// A future that the host runs for a guest, outside the polls of the guest. The CPU time of the
-/// future is charged to the run. If the run has used up its CPU time before a poll, the future
-/// returns [`CpuExhausted`].
+/// A future that the host runs for a guest, outside the polls of the guest. Its CPU time is charged
+/// to the run. It is polled only while the run has CPU time left.
 pub(crate) struct CpuCharged<F> {
     future: Pin<Box<F>>,
     meter: Arc<Meter>,
@@ -100,12 +89,10 @@ pub(crate) struct CpuCharged<F> {
     cpu_ms: u64,
 }
 
-/// The error that the run has used up its CPU time.
 #[derive(Debug)]
 pub(crate) struct CpuExhausted;
 
 impl<F: Future> CpuCharged<F> {
-    /// Charges a future to a run. `cpu_ms` is the CPU time that the run may use in total.
     pub(crate) fn with_cpu_limit(future: F, meter: Arc<Meter>, cpu_ms: u64) -> Self {
         Self { future: Box::pin(future), meter, cpu_ms }
     }
@@ -123,27 +110,21 @@ impl<F: Future> Future for CpuCharged<F> {
     }
 }
 
-/// Charges a future's CPU time to a run. The future completes even if the run has used up its CPU
-/// time.
+/// Charges a future's CPU time to a run, without a limit.
 pub(crate) async fn run_to_completion<F: Future>(future: F, meter: Arc<Meter>) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|cx| meter.charge(|| future.as_mut().poll(cx))).await
 }
 
-/// The future of a guest. The meter counts its polls, and measures their CPU time and the wait
-/// before each poll.
+/// The future of a guest, whose polls are measured.
 pub(crate) struct Metered<F> {
     future: Pin<Box<F>>,
     meter: Arc<Meter>,
-    /// Records the wakes of the run.
     wakes: Arc<WakeRecorder>,
-    /// The waker for the future of the guest. It calls `wakes`.
     waker: Waker,
 }
 
-/// Records when a run was woken, and then wakes the task of the run.
 struct WakeRecorder {
-    /// The clock for the times of wakes.
     ticks: Arc<Ticks>,
     /// The tick of the first wake since the last poll, plus one; 0 if the run was not woken.
     woken_at: AtomicU64,
@@ -158,14 +139,14 @@ impl Wake for WakeRecorder {
 
     fn wake_by_ref(self: &Arc<Self>) {
         let now = self.ticks.now() + 1;
-        // Only the first wake counts, because the run is ready to be polled from then on.
+        // The run is ready to be polled from the first wake on.
         let _ = self.woken_at.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
         self.task.wake();
     }
 }
 
 impl WakeRecorder {
-    /// Returns the ticks since the run was first woken after its last poll, and forgets this wake.
+    /// Returns the ticks since the first wake after the last poll, and forgets this wake.
     fn take_waited_ticks(&self) -> u64 {
         match self.woken_at.swap(0, Ordering::Relaxed) {
             0 => 0,

@@ -3,8 +3,7 @@
 //! defects in doubt, `follow_up` opens closed defects again and adds comments and attachments, and
 //! `index_lag` measures how late a search finds new records.
 //!
-//! This room never uses axum, SQL or wasmtime. Its functions return a value, a [`Refusal`] or a
-//! [`StoreError`].
+//! This room never uses axum, SQL or wasmtime.
 
 mod create;
 mod follow_up;
@@ -88,14 +87,10 @@ impl CreateAnswer {
     }
 }
 
-/// Returns the outcome of an event that adopted a defect. If the tracker has other records of the
-/// failed test, the outcome tells a person to close one of the records.
 fn adoption_outcome(key: &str, others: &[String]) -> Outcome {
     if others.is_empty() { OutcomeCode::Adopted.into() } else { second_record_outcome(key, others) }
 }
 
-/// Returns the outcome for a failed test with more than one record in the tracker, and logs a
-/// warning.
 fn second_record_outcome(key: &str, others: &[String]) -> Outcome {
     let others = others.join(", ");
     tracing::warn!(key, others, "the tracker has more than one record of a failed test");
@@ -139,8 +134,6 @@ impl Defects {
         Ok(decided)
     }
 
-    /// Returns the follow-up steps that are needed after a person adopted a defect. If the
-    /// connector can attach files, the missing files are attached.
     async fn steps_after_adoption(&self, id: DefectId) -> Result<Vec<FollowUpKind>, StoreError> {
         let connections = &self.deps.connections;
         let record = self.deps.store.defect(id).await?.ok_or(StoreError::NotFound("defect"))?;

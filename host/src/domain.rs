@@ -1,7 +1,6 @@
-//! The terms of ARCHITECTURE.md as types: plain values, and the traits `Clock` and `Journal`.
+//! The terms of ARCHITECTURE.md as types.
 //!
-//! This room never does I/O, and has no wire format (no serde). Only [`SystemClock`] and
-//! [`EventId::fresh`] read a clock.
+//! This room never does I/O. Only [`SystemClock`] and [`EventId::fresh`] read a clock.
 
 mod account;
 mod audit;

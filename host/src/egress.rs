@@ -1,12 +1,10 @@
-//! Egress sends all HTTP requests of guests, and the host's own requests to Test Manager and to
-//! identity providers. A guest makes its requests with the interface `http` of the contract or with
+//! Sends all HTTP requests of guests, and the host's own requests to Test Manager and to identity
+//! providers. A guest makes its requests with the interface `http` of the contract or with
 //! `wasi:http`.
 //!
-//! The steps of a request, in the order of `send.rs`: add a call to the record, authorize, insert
-//! secrets, resolve, connect, journal, send, complete the call in the record, redact. Egress never
-//! sends a write again that the tracker may have processed. Egress redacts secrets from everything
-//! that it returns to a guest. `run_requests.rs` contains the state that the requests of one run
-//! share.
+//! The steps of a write: add a call to the record, authorize, insert secrets, connect, journal,
+//! send, complete the call in the record, redact. Never sends a write again that the tracker may
+//! have processed.
 
 mod active;
 mod answer;
@@ -72,29 +70,26 @@ pub(crate) use secrets::insert_secrets;
 /// The time for which exchanges may continue after [`Egress::close`].
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
-/// Sends the requests of all runs. All runs share its trust anchors, resolver, proxies and folder
-/// for large bodies.
+/// Sends the requests of all runs.
 pub struct Egress {
     dialer: Dialer,
     spool: Arc<Spool>,
     own_server: OwnServer,
-    /// Records exchanges, or answers requests from a recording. Only `jackfield invoke` and
-    /// `jackfield test` set it; otherwise `None`.
+    /// Records exchanges, or answers requests from a recording, if it is set.
     tape: Option<Tape>,
     /// The time at which all exchanges end because the server shuts down. `None` before the
-    /// shutdown. A run may continue after this time.
+    /// shutdown.
     closed_at: watch::Sender<Option<Instant>>,
 }
 
-/// Addresses and headers of this server that egress protects from connectors. Egress refuses each
-/// request of a connection that goes to one of these addresses or sets one of these headers.
+/// Addresses and headers of this server. Egress refuses each request of a connection that goes to
+/// one of these addresses or sets one of these headers.
 #[derive(Debug, Clone, Default)]
 pub struct OwnServer {
     /// The addresses on which this server listens.
     pub addresses: OwnAddresses,
     /// The names of the headers by which this server recognises a reverse proxy in front of it and
-    /// the people whom that proxy signs in. Egress also refuses the headers that reverse proxies
-    /// usually set, such as `x-forwarded-for`, even if they are not listed here.
+    /// the people whom that proxy signs in.
     pub headers: Vec<String>,
 }
 
@@ -111,22 +106,18 @@ impl From<ConnectError> for HttpError {
 /// Which requests a run may send.
 #[derive(Clone)]
 pub(crate) enum Permission {
-    /// The run may send no request (`describe`).
+    /// The run may send no request.
     Nothing,
-    /// The run may send reads and preparations (`find`, `count`, `check`, `choices`, the calls of
-    /// `follow-up` that only read, and the host's own requests).
+    /// The run may send reads and preparations.
     Reads,
-    /// The run may also send writes. Each write is committed to this journal before it is sent
-    /// (`create`, and `comment`, `reopen` and `attach` of `follow-up`).
+    /// The run may also send writes. Each write is committed to this journal before it is sent.
     Writes(Arc<dyn Journal>),
 }
 
 /// The accounts to which the host charges the work that it does for a run.
 #[derive(Clone)]
 pub(crate) struct RunAccounts {
-    /// The account for CPU time.
     pub(crate) meter: Arc<Meter>,
-    /// The account for memory.
     pub(crate) memory: Arc<Account>,
 }
 
@@ -135,8 +126,7 @@ pub(crate) struct RunAccounts {
 pub(crate) struct OutboundRequest {
     pub(crate) method: Method,
     /// The effect that the request may have in the tracker, as the guest declares it. `None` if the
-    /// guest declares no effect: then GET, HEAD and OPTIONS are reads, and all other methods are
-    /// writes.
+    /// guest declares no effect.
     pub(crate) effect: Option<Effect>,
     /// An absolute URL.
     pub(crate) url: String,
@@ -148,12 +138,10 @@ pub(crate) struct OutboundRequest {
 #[derive(Debug)]
 pub(crate) struct OutboundResponse {
     pub(crate) status: u16,
-    /// The URL of the request that was answered. After redirects, it is the URL to which the last
-    /// redirect led.
+    /// The URL that was answered. After redirects, it is the URL to which the last one led.
     pub(crate) url: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Body,
-    /// The charge for the memory that the response uses.
     pub(crate) charge: Charge,
 }
 
@@ -177,7 +165,6 @@ pub(crate) enum HttpError {
 }
 
 impl HttpError {
-    /// Returns the case of this error in the WIT, and its text.
     pub(crate) fn into_parts(self) -> (NoAnswer, String) {
         match self {
             Self::Denied(text) => (NoAnswer::Denied, text),
@@ -207,7 +194,7 @@ fn not_granted_message(origin: &Origin) -> String {
 impl Egress {
     /// Reads the system's trust store and the variables `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`
     /// once, now. Large bodies are stored in `spool_folder` and may use `spool_bytes_max` bytes
-    /// together. `own_server` describes the server that this process runs.
+    /// together.
     ///
     /// # Errors
     /// The file of extra trust anchors cannot be used.
@@ -225,8 +212,7 @@ impl Egress {
         Self { dialer, spool, own_server, tape: None, closed_at: watch::Sender::new(None) }
     }
 
-    /// Makes all runs use this tape, which records the exchanges or answers requests from a
-    /// recording.
+    /// Makes runs use this tape, unless their connection has one.
     #[must_use]
     pub fn with_tape(self, tape: Tape) -> Self {
         Self { tape: Some(tape), ..self }

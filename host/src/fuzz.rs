@@ -1,8 +1,6 @@
-//! Entry points for the fuzz targets in `tests/fuzz`. All functions except [`secret_placeholder`]
-//! pass untrusted input to the private code that parses this input, and return the result.
+//! Entry points for the fuzz targets in `tests/fuzz`.
 //!
-//! This module is compiled only by cargo-fuzz (`cfg(fuzzing)`). Its functions make no decisions,
-//! and never open a network connection.
+//! Only cargo-fuzz compiles this module (`cfg(fuzzing)`). It never opens a network connection.
 
 use std::error::Error;
 
@@ -28,17 +26,16 @@ use crate::runtime::build_request_address;
 pub struct ReadWebhook {
     /// The part of the path where a token is expected.
     pub token: String,
-    /// The project, if the method and the path are those of a request for counts.
+    /// The project, if the request is one for counts.
     pub project: Option<String>,
     /// The failed test, or the HTTP status and the detail of the problem.
     pub test: Result<FailedTest, (u16, String)>,
-    /// The event that the host would store if the path were not recognised. For events of this
-    /// kind, the host stores the most data.
+    /// The event that the host would store if the path were not recognised. For such events, the
+    /// host stores the most data.
     pub event: Event,
 }
 
-/// Reads a webhook request, and builds the event that the host would store if the path were not
-/// recognised.
+/// Reads a webhook request, and builds the event for a path that is not recognised.
 pub async fn read_webhook(request: Request<Vec<u8>>, config: &Webhook) -> ReadWebhook {
     let (parts, body) = request.into_parts();
     let (token, path) = token_and_path(parts.uri.path());
@@ -58,7 +55,7 @@ pub async fn read_webhook(request: Request<Vec<u8>>, config: &Webhook) -> ReadWe
     ReadWebhook { token, project, test, event }
 }
 
-/// The parts of a guest's request, in the form in which the host sends them.
+/// A guest's request as the host sends it.
 #[derive(Debug)]
 pub struct SentRequest {
     /// The HTTP method.
@@ -84,12 +81,12 @@ pub struct AuthorizedRequest {
     pub with_secrets: SentRequest,
 }
 
-/// The path of the base address at each granted origin. If the URL of a request begins with `/`,
-/// [`authorize_guest_request`] appends the URL to this path.
+/// The path of the base address at each granted origin. A request whose URL begins with `/` goes to
+/// a path below it.
 pub const BASE_PATH: &str = "/base";
 
-/// Authorizes a guest's request. If `redirect` (status and location) is present, also authorizes
-/// the request that follows the redirect, and returns this second request.
+/// Authorizes a guest's request and, with `redirect` (status and location), the request after this
+/// redirect. Returns the last one.
 ///
 /// # Errors
 /// The reason why the request is refused.
@@ -128,8 +125,7 @@ impl SentRequest {
     }
 }
 
-/// Returns the placeholder that the guest sees instead of a secret; `None` if the secret is not
-/// placed in a body, or has no value.
+/// Returns the placeholder that the guest sees instead of a secret, if the secret has one.
 #[must_use]
 pub fn secret_placeholder<'a>(active: &'a ActiveConnection, secret: &str) -> Option<&'a str> {
     active.placeholder(secret)

@@ -1,6 +1,5 @@
-//! The history is the only way to record an event or a run of an event. When an event or a run has
-//! ended, it is stored, counted for `/metrics`, and exported as a trace if traces are configured.
-//! Events that are too frequent are only counted.
+//! The history is the only way to record an event or a run of an event: it stores, counts and
+//! traces them. Events that are too frequent are only counted.
 //!
 //! Recording never waits, because the store writes later.
 
@@ -35,8 +34,7 @@ pub struct History {
 }
 
 impl History {
-    /// Makes a history that stores in `store`, counts in `metrics`, and exports to `traces` if that
-    /// is set.
+    /// Makes a history from its parts.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>, traces: Option<Arc<Traces>>) -> Self {
         let (sender_traces, has_sender_traces) = Default::default();
@@ -67,7 +65,6 @@ impl History {
         span
     }
 
-    /// Returns the trace that the sender of an event named in its request.
     fn sender_trace(&self, event: EventId) -> Option<TraceParent> {
         if !self.has_sender_traces.load(Ordering::Relaxed) {
             return None;
@@ -99,13 +96,12 @@ impl History {
         self.store.record_timed_steps(event.id, steps);
     }
 
-    /// Drops the runs and steps of an event that found nothing new and is therefore not recorded.
+    /// Drops the runs and steps of an event that is not recorded.
     pub fn discard(&self, event: EventStart) {
         self.store.discard_event(event.id);
     }
 
-    /// Queues an event that has begun. The event is stored before the first write of its run is
-    /// sent, so that people can find it even if the server crashes.
+    /// Queues an event that has begun, so that people can find it while it is in progress.
     pub fn record_begin(&self, event: Event) {
         self.store.record_event(event);
     }
@@ -119,8 +115,7 @@ impl History {
         self.store.record_event(event);
     }
 
-    /// Counts an event that has ended, but does not store it. Some events are too frequent to be
-    /// stored.
+    /// Counts an event that has ended, but does not store it.
     pub fn count_end(
         &self,
         connection: Option<ConnectionId>,

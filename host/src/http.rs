@@ -1,8 +1,7 @@
 //! The HTTP interface of the server: webhooks, the admin API, health checks, and the sign-in of
-//! browsers. Only this module chooses the status codes of problems.
+//! browsers.
 //!
-//! This module decides nothing about defects: it reads requests, calls the module that handles
-//! them, and writes the answers. `routes` declares every route except those of the console.
+//! This module decides nothing about defects.
 
 pub(crate) mod access;
 pub(crate) mod admin;
@@ -70,11 +69,12 @@ pub(crate) use webhook::{WebhookKind, WebhookRequest, classify, read, token_and_
 pub struct Services {
     /// Identifies the account that sent a request, and issues tokens.
     pub accounts: Arc<Accounts>,
-    /// Writes and reads the audit log: which account changed what, and which requests were refused.
+    /// Writes and reads the audit log.
     pub audit: Arc<Audit>,
     /// The identity provider with which browsers sign in, if one is configured.
     pub oidc: Option<Oidc>,
-    /// The secret by which a reverse proxy proves that it signed a person in, if one is configured.
+    /// The secret by which a reverse proxy proves that it wrote the headers of a request, if one is
+    /// configured.
     pub proxy_secret: Option<Secret>,
     /// Creates defects, and carries out people's decisions about them.
     pub defects: Arc<Defects>,
@@ -84,18 +84,17 @@ pub struct Services {
     pub replayer: EventReplayer,
     /// Records events and their runs.
     pub history: Arc<History>,
-    /// Counts events, runs and reloads since the start of the server, for Prometheus.
+    /// The counts for `/metrics`.
     pub metrics: Arc<Metrics>,
-    /// Exports traces, if an export is configured. Shutdown stops the export.
+    /// Exports traces, if an export is configured.
     pub traces: Option<Arc<Traces>>,
-    /// Runs connectors. `/metrics` shows the resources that all runs together use.
+    /// Runs connectors.
     pub sandbox: Arc<Sandbox>,
     /// Finds, changes and tries connections.
     pub connections: Arc<Connections>,
     /// Lists, uploads, removes and rolls back connectors.
     pub plugins: Arc<Plugins>,
-    /// The store. Handlers read events, recordings and the rows of defects from it, and check
-    /// whether it can be written.
+    /// The store.
     pub store: Arc<dyn Store>,
     /// The wall clock and the time since boot.
     pub clock: Arc<dyn Clock>,
@@ -107,11 +106,9 @@ pub struct Services {
 
 /// The state that axum passes to the handlers.
 pub struct AppState {
-    /// The parts of the server that handlers call.
     pub(crate) services: Arc<Services>,
-    /// The part of a webhook URL before `/hooks`, without a slash at its end.
     base_url: String,
-    /// The host names for which requests are answered. Webhooks are answered for every host name.
+    /// The host names for which requests that are not webhooks are answered.
     allowed_hosts: AllowedHosts,
     readiness_cache: ReadinessCache,
     rate_limits: RateLimits,
@@ -128,14 +125,13 @@ impl AppState {
         Self { services, base_url, allowed_hosts, readiness_cache, rate_limits }
     }
 
-    /// The path of the folder that contains the connectors: absolute, unless the current folder of
-    /// the process cannot be read.
+    /// The folder of the connectors: absolute, unless the current folder of the process cannot be
+    /// read.
     pub(crate) fn plugins_folder(&self) -> PathBuf {
         let folder = self.services.config.current().plugins.clone();
         std::path::absolute(&folder).unwrap_or(folder)
     }
 
-    /// The webhook URL that Test Manager calls. It contains the token.
     fn webhook_url(&self, token: &Secret) -> String {
         format!("{}/hooks/{}", self.base_url, token.reveal())
     }

@@ -1,5 +1,4 @@
-//! Answers Defect KPIs requests with counts from a cache that is refreshed in the background. Two
-//! refreshes of a project run at the same time only after an edit, or if the store fails.
+//! Answers Defect KPIs requests with counts from a cache that is refreshed in the background.
 //!
 //! A caller does not wait for the tracker while the cache has counts of the last ten minutes.
 //! Counts that are older than a day are never returned.
@@ -69,7 +68,8 @@ pub struct Kpis {
 pub struct KpiAnswer {
     /// The counts, as the connector returned them.
     pub counts: Counts,
-    /// Time since the tracker returned the counts; zero if this request waited for that answer.
+    /// Time since the tracker returned the counts; zero if this server requested them for this
+    /// answer.
     pub age: Duration,
     /// Whether these are older counts, because the last refresh failed or took too long.
     pub is_stale: bool,
@@ -231,7 +231,6 @@ impl Kpis {
         LeaseState::Alone
     }
 
-    /// Renews the lease on counting until `request` has ended.
     async fn while_renewing<T>(&self, lease: &CountsLease, request: impl Future<Output = T>) -> T {
         tokio::select! {
             biased;
@@ -240,8 +239,6 @@ impl Kpis {
         }
     }
 
-    /// Renews the lease regularly and never returns. If the lease is lost, the counts are not
-    /// stored.
     async fn renew_forever(&self, lease: &CountsLease) -> Infallible {
         let lease_ms = self.deps.config.current().lease_ms;
         loop {
@@ -287,7 +284,6 @@ impl Kpis {
         self.cache.with_entry(&active, project, now, |entry| entry.take_over(counted, now));
     }
 
-    /// Runs the connector's `count`.
     async fn run_count(
         &self,
         active: &Arc<ActiveConnection>,
@@ -327,9 +323,8 @@ impl Kpis {
         });
     }
 
-    /// Returns the last counts if they are at most a day old and the refusal is temporary: the
-    /// tracker is unavailable or slow, or the host is overloaded. Any other refusal is returned,
-    /// because a person must solve the problem.
+    /// Returns the last counts if they are at most a day old and the refusal is temporary;
+    /// otherwise returns the refusal.
     async fn last_known_or_refusal(
         &self,
         active: &Arc<ActiveConnection>,
@@ -363,19 +358,19 @@ impl Kpis {
 
 /// Which server requests the counts from the tracker.
 enum LeaseState {
-    /// No server requests the counts now. Another server requested them recently and got these
-    /// counts.
+    /// Another server requested the counts recently and got these.
     CountedByOther(CachedCounts),
-    /// This server requests the counts, and the other servers wait.
+    /// This server requests the counts. It has the lease, unless the connection was edited or
+    /// deleted.
     Granted,
-    /// This server requests the counts. The store gave no answer, and may still grant the lease.
+    /// This server requests the counts. The store failed or did not answer in time, and may still
+    /// grant the lease.
     Unknown,
     /// This server requests the counts. No other server uses the store, or the connection changed.
     Alone,
 }
 
-/// Waits until the server that has the lease has stored the counts or has given the lease back
-/// without counts, or until notifications were lost.
+/// Waits until the server that has the lease has ended its count, or until notifications were lost.
 async fn wait_for_counts(changes: &mut Changes, lease: &CountsLease) {
     loop {
         match changes.next().await {

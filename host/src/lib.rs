@@ -2,8 +2,7 @@
 //! connector. ARCHITECTURE.md calls the modules below rooms, and has a drawing of them.
 //!
 //! Each group of modules below is a layer, the lowest layer first. A room imports only rooms of its
-//! own layer or of lower layers, and never in a circle. The test `layers` checks this for all rooms
-//! except `fuzz`.
+//! own layer or of lower layers, and never in a circle.
 
 pub mod config;
 pub mod domain;

@@ -1,17 +1,14 @@
-//! The `jackfield` program: selects the memory allocator and calls `cli`, which does everything
-//! else.
+//! The `jackfield` program: selects the memory allocator and calls `cli`.
 
 use std::process::ExitCode;
 
-/// jemalloc returns free memory to the system within seconds, including memory that the host
-/// allocated because of a hostile connector. The system's allocator could retain that memory in the
-/// arenas of its threads.
+/// jemalloc returns free memory to the system within seconds. The system's allocator could retain
+/// memory of a hostile connector in the arenas of its threads.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// The settings of jemalloc, which reads them before `main`. These settings allow only one
-/// background thread: if the system refused another thread, jemalloc would retry and report the
-/// failure forever.
+/// jemalloc reads these settings before `main`. They allow only one background thread: if the
+/// system refused another thread, jemalloc would retry and report the failure forever.
 #[expect(unsafe_code, reason = "jemalloc finds its settings by the symbol's name")]
 // SAFETY: the only other symbol with this name is jemalloc's own, which is weak. The first word of
 // a `&[u8]` is a pointer to its bytes, and these bytes end with zero.

@@ -1,10 +1,8 @@
-//! A connector's manifest: its name and version, and a JSON Schema that declares which settings,
-//! secrets and origins the connector needs. This module never runs a guest and never stores
-//! anything.
+//! A connector's manifest: its name and version, and a JSON Schema of the settings, secrets and
+//! origins that the connector needs. This module never runs a guest.
 //!
-//! The host must not trust the result of `describe`. Therefore every text has a maximum length, and
-//! only supported keywords of JSON Schema are accepted: other keywords could make the check of a
-//! value slow.
+//! The host must not trust the result of `describe`. Therefore texts have maximum lengths, and only
+//! some keywords of JSON Schema are accepted: others could make the check of a value slow.
 
 mod compare;
 mod formats;
@@ -39,7 +37,7 @@ const SUMMARY_BYTES_MAX: usize = 500;
 /// Maximum index delay of a tracker's search, seconds.
 pub const INDEX_DELAY_S_MAX: u32 = 24 * 60 * 60;
 
-/// A connector's manifest, read once from the result of `describe` and checked.
+/// A connector's manifest, read from the result of `describe` and checked.
 #[derive(Debug, Clone)]
 pub struct Manifest {
     /// The connector's name for people, which may differ from the name of the connector's file.
@@ -52,13 +50,12 @@ pub struct Manifest {
     pub homepage: Option<String>,
     /// The settings schema: JSON Schema 2020-12 of one flat object.
     pub settings_schema: Value,
-    /// The index delay in seconds: the time after a write until the tracker's search is certain to
-    /// find the defect. Absent if the connector cannot search.
+    /// The time in seconds after a write until the tracker's search is certain to find the defect.
+    /// Absent if the connector cannot search.
     pub index_delay_s: Option<u32>,
-    /// Whether the connector reads data about failed tests from Test Manager: whether the connector
-    /// imports `report` or `test-manager`. The result of `describe` does not contain this value.
+    /// Whether the connector imports `report` or `test-manager`, to read data about failed tests.
+    /// The result of `describe` does not contain this value.
     pub reads_test_data: bool,
-    /// The settings and secrets that `settings_schema` declares, read once.
     declared: Arc<schema::Schema>,
 }
 
@@ -122,7 +119,6 @@ pub(crate) struct RawManifest {
     pub(crate) homepage: Option<String>,
     /// The settings schema, as JSON text.
     pub(crate) settings: String,
-    /// The index delay of the tracker's search; absent if the connector cannot search.
     pub(crate) index_delay_seconds: Option<u32>,
 }
 
@@ -130,8 +126,7 @@ impl Manifest {
     /// Reads and checks the result of `describe`.
     ///
     /// # Errors
-    /// Returns the error of the first field that is refused. The text of the error describes what
-    /// is allowed.
+    /// The first error that is found.
     pub(crate) fn read(raw: &RawManifest) -> Result<Self, InvalidManifest> {
         check_line("name", &raw.name, NAME_BYTES_MAX)?;
         check_line("version", &raw.version, NAME_BYTES_MAX)?;
@@ -173,8 +168,6 @@ impl Manifest {
     }
 }
 
-/// Checks that a text has at most `bytes_max` bytes, and that all its characters can be printed in
-/// one line.
 fn check_line(field: &'static str, text: &str, bytes_max: usize) -> Result<(), InvalidManifest> {
     check_length(field, text, bytes_max)?;
     if !text.chars().all(is_printable) {
@@ -183,9 +176,8 @@ fn check_line(field: &'static str, text: &str, bytes_max: usize) -> Result<(), I
     Ok(())
 }
 
-/// Returns whether all texts in a settings schema are printable: without characters that change how
-/// text is displayed. Line breaks and tabs are allowed only in a default, a description and an
-/// example.
+/// Whether no text in a settings schema has characters that change how text is displayed. Line
+/// breaks and tabs are allowed in a default, a description and an example.
 fn is_printable_schema(schema: &Value, allows_line_breaks: bool) -> bool {
     let is_printable_text = |text: &str, allows_line_breaks| {
         text.chars().all(|c| is_printable(c) || (allows_line_breaks && matches!(c, '\n' | '\t')))
@@ -204,7 +196,6 @@ fn is_printable_schema(schema: &Value, allows_line_breaks: bool) -> bool {
     }
 }
 
-/// Checks that a text has at most `bytes_max` bytes.
 fn check_length(field: &'static str, text: &str, bytes_max: usize) -> Result<(), InvalidManifest> {
     let bytes = text.len();
     if bytes > bytes_max {

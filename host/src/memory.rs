@@ -1,8 +1,7 @@
 //! Counts the memory that the host uses for runs: one account for each run, a sum for each
 //! connection and each connector, and one sum for the whole host.
 //!
-//! All memory whose size a guest or its tracker can choose is charged to the run: linear memories
-//! and tables, bodies, test data, recordings, and buffers of HTTP connections.
+//! All memory whose size a guest or its tracker can choose is charged to the run.
 
 mod machine;
 
@@ -18,37 +17,30 @@ use crate::domain::{ConnectionId, ConnectorName};
 
 pub(crate) use machine::{default_bytes_max, describe_default, free_bytes, group_limit_bytes};
 
-/// The memory for the stacks, log, records of calls and headers of one run, and for the texts of
-/// one call of a host function, bytes. When a run begins, this fixed amount is added to the sums of
-/// host, connector and connection, but not to the run's account.
+/// The memory for the stacks, log and records of a run, and for other small amounts that are not
+/// counted one by one, bytes. It is in the sums of host, connector and connection, but not in the
+/// run's account.
 pub(crate) const FIXED_RUN_BYTES: u64 = 8 << 20;
 /// All runs of one connector together may use at most this many times the memory that is still
-/// free. All runs of one connection together may use at most as much memory as is still free. So a
-/// connection leaves memory for other connections, and a connector for other connectors.
+/// free, and all runs of one connection at most as much as is still free.
 const CONNECTOR_SHARE: u64 = 3;
 
 /// The memory limit of all runs together, and the sums of the memory that they use.
 #[derive(Debug)]
 pub(crate) struct HostMemory {
-    /// The limit of all runs together.
     bytes_max: u64,
-    /// The memory that all runs use now.
     sums: Mutex<Sums>,
 }
 
 /// Sums of charged bytes.
 #[derive(Debug, Default)]
 struct Sums {
-    /// The sum of all runs.
     used: u64,
-    /// The sum of the runs of each connector.
     connectors: HashMap<ConnectorName, u64>,
-    /// The sum of the runs of each connection.
     connections: HashMap<ConnectionId, u64>,
 }
 
-/// The connector and the connection of a run. The runs of one connector or of one connection may
-/// use only a share of the host's memory.
+/// The connector and the connection whose sums contain a run.
 #[derive(Debug, Clone)]
 pub(crate) struct MemoryOwner {
     pub(crate) connector: ConnectorName,
@@ -59,28 +51,22 @@ pub(crate) struct MemoryOwner {
 #[derive(Debug)]
 pub(crate) struct Account {
     host: Arc<HostMemory>,
-    /// The connector and the connection of the run.
     owner: MemoryOwner,
-    /// The bytes that are charged to the run now.
     used: AtomicU64,
-    /// The highest value of `used` so far.
     peak: AtomicU64,
-    /// The limit of the run, `limits.memory_bytes`.
+    /// `limits.memory_bytes`.
     bytes_max: u64,
-    /// Whether a charge was refused because of the host's limit or a share of this limit, and not
-    /// because of the run's own limit.
+    /// Whether a charge was refused because of the host's limit or a share of it.
     was_refused_by_host: AtomicBool,
 }
 
-/// A number of bytes that is charged to an account. Dropping the charge releases the bytes.
+/// Bytes that are charged to an account until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Charge {
-    /// The account of the run that uses the bytes.
     account: Arc<Account>,
     bytes: u64,
 }
 
-/// The reason why a charge is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum MemoryFull {
     /// The run would exceed its own limit, `limits.memory_bytes`.
@@ -102,18 +88,14 @@ impl HostMemory {
         Arc::new(Self { bytes_max, sums: Mutex::default() })
     }
 
-    /// Returns the memory limit of all runs together.
     pub(crate) fn bytes_max(&self) -> u64 {
         self.bytes_max
     }
 
-    /// Returns the bytes that are charged to all runs now.
     pub(crate) fn used(&self) -> u64 {
         self.sums.lock().used
     }
 
-    /// Adds bytes to all sums of an owner. If a limit or a share would be exceeded, adds nothing
-    /// and returns an error.
     fn add(&self, owner: &MemoryOwner, bytes: u64) -> Result<(), MemoryFull> {
         let mut sums = self.sums.lock();
         let of_connector = sums.connectors.get(&owner.connector).copied().unwrap_or_default();
@@ -132,7 +114,6 @@ impl HostMemory {
         Ok(())
     }
 
-    /// Subtracts bytes from all sums of an owner.
     fn release(&self, owner: &MemoryOwner, bytes: u64) {
         let mut sums = self.sums.lock();
         sums.used = sums.used.saturating_sub(bytes);
@@ -141,7 +122,6 @@ impl HostMemory {
     }
 }
 
-/// Subtracts from a sum, and removes the sum if it is zero.
 fn subtract<K: Hash + Eq>(sums: &mut HashMap<K, u64>, key: &K, bytes: u64) {
     if let Some(sum) = sums.get_mut(key) {
         *sum = sum.saturating_sub(bytes);
@@ -152,7 +132,7 @@ fn subtract<K: Hash + Eq>(sums: &mut HashMap<K, u64>, key: &K, bytes: u64) {
 }
 
 impl Account {
-    /// Opens the account of a run whose limit is `bytes_max`.
+    /// Opens the account of a run.
     ///
     /// # Errors
     /// The run's [`FIXED_RUN_BYTES`] would exceed the host's limit or a share of it.
@@ -182,7 +162,7 @@ impl Account {
         Self::open(&HostMemory::new(u64::MAX), owner, bytes_max).unwrap()
     }
 
-    /// Charges this many bytes to the run and to the host.
+    /// Charges bytes to the run and to the host.
     ///
     /// # Errors
     /// The charge would exceed the run's own limit, the host's limit, or the share of the
@@ -193,7 +173,6 @@ impl Account {
         Ok(charge)
     }
 
-    /// Creates a charge of zero bytes, which can grow.
     pub(crate) fn empty_charge(self: &Arc<Self>) -> Charge {
         Charge { account: Arc::clone(self), bytes: 0 }
     }
@@ -207,7 +186,7 @@ impl Account {
         Ok(charge.bind_to_body(body.into()))
     }
 
-    /// Returns how many more bytes may be charged within the run's own limit.
+    /// Returns how many more bytes the run's own limit allows.
     pub(crate) fn bytes_left(&self) -> u64 {
         self.bytes_max.saturating_sub(self.used.load(Ordering::Relaxed))
     }
@@ -218,7 +197,6 @@ impl Account {
         self.was_refused_by_host.load(Ordering::Relaxed).then_some(self.host.bytes_max)
     }
 
-    /// Returns the highest number of bytes that were charged to the run at the same time.
     pub(crate) fn peak(&self) -> u64 {
         self.peak.load(Ordering::Relaxed)
     }
@@ -260,7 +238,6 @@ impl Charge {
         Ok(())
     }
 
-    /// Releases some bytes of the charge.
     pub(crate) fn shrink(&mut self, bytes: u64) {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
@@ -268,7 +245,7 @@ impl Charge {
         self.account.host.release(&self.account.owner, bytes);
     }
 
-    /// Binds this charge to a body. The bytes are released when every part of the body is dropped.
+    /// Releases the bytes only when every part of the body is dropped.
     pub(crate) fn bind_to_body(self, body: Bytes) -> Bytes {
         Bytes::from_owner(ChargedBody { body, _charge: self })
     }
@@ -280,7 +257,6 @@ impl Drop for Charge {
     }
 }
 
-/// A body, and the charge that is released when the body is dropped.
 struct ChargedBody {
     body: Bytes,
     _charge: Charge,
@@ -292,8 +268,7 @@ impl AsRef<[u8]> for ChargedBody {
     }
 }
 
-/// Adds bytes to a sum, and returns the new sum. If the new sum would exceed the maximum, adds
-/// nothing and returns `None`.
+/// Returns the new sum. If it would exceed the maximum, adds nothing and returns `None`.
 fn add_within(sum: &AtomicU64, bytes: u64, max: u64) -> Option<u64> {
     let add = |before: u64| before.checked_add(bytes).filter(|sum| *sum <= max);
     sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).ok().map(|before| before + bytes)

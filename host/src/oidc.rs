@@ -1,7 +1,6 @@
 //! OpenID Connect: signs people in with an identity provider (authorization code flow with PKCE).
 //!
-//! This room never receives the password of a person. The claims of the provider's ID token and the
-//! configuration determine the role of a person. A person without a role gets no account.
+//! This room never receives the password of a person. A person without a role gets no account.
 
 mod cache;
 mod claims;
@@ -28,15 +27,15 @@ use provider::{Keys, Provider};
 
 pub use sign_in::SignIn;
 
-/// The parts of the server that requests to the provider use.
+/// What the requests to the provider need.
 pub struct Dependencies {
     /// Sends the requests.
     pub egress: Arc<Egress>,
-    /// The memory of the host, to which the answers are charged.
+    /// The answers are charged to this memory.
     pub(crate) memory: Arc<HostMemory>,
-    /// The wall clock, for the times in the record of requests.
+    /// The clock for the times in the record of requests.
     pub clock: Arc<dyn Clock>,
-    /// The tasks of fetches that continue when their callers no longer wait.
+    /// The tasks of fetches.
     pub tasks: TaskTracker,
 }
 
@@ -45,9 +44,7 @@ pub struct Oidc {
     settings: config::Oidc,
     client: Arc<Client>,
     client_secret: Option<Secret>,
-    /// The metadata of the provider.
     provider: Cache<Provider>,
-    /// The public keys of the provider.
     keys: Cache<Keys>,
 }
 
@@ -65,9 +62,8 @@ pub struct Callback {
     error_description: Option<String>,
 }
 
-/// The reason why a sign-in failed, for the log. The text of the reason may contain addresses and
-/// answers from the company's network. The person who tried to sign in sees only
-/// [`OidcError::public_message`].
+/// The reason why a sign-in failed, for the log. The text may contain addresses and answers from
+/// the company's network, so the person sees only [`OidcError::public_message`].
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OidcError {
     /// The provider cannot be reached, or its answer cannot be used.
@@ -96,8 +92,8 @@ pub enum OidcError {
 }
 
 impl OidcError {
-    /// Returns the message for the person who tried to sign in. The message contains no details of
-    /// the network, because anybody may try to sign in.
+    /// Returns the message for the person who tried to sign in. It contains no details of the
+    /// network, because anybody may try to sign in.
     #[must_use]
     pub fn public_message(&self) -> String {
         match self {
@@ -118,8 +114,7 @@ impl OidcError {
 }
 
 impl Oidc {
-    /// Makes the client of the configured provider. The provider's metadata is fetched at the first
-    /// sign-in.
+    /// Makes the client of the configured provider, without a request to the provider.
     #[must_use]
     pub fn new(
         settings: config::Oidc,

@@ -61,17 +61,15 @@ pub use rollback::{NotInUse, RollbackError, RolledBack};
 pub use upload::{RemoveError, UploadError, Uploaded};
 pub use versions::{KeptVersion, NoVersion};
 
-/// The first pause before a version that a person accepted for a connection is compiled again after
-/// a failure. The pause doubles at each further failure.
+/// The pause after the first failure to compile a version that a person accepted. The pause doubles
+/// at each further failure, up to [`COMPILE_RETRY_MAX`].
 const COMPILE_RETRY: Duration = Duration::from_secs(10);
-/// The longest pause before a version is compiled again after failures.
 const COMPILE_RETRY_MAX: Duration = Duration::from_secs(60 * 60);
 /// Maximum time to delete this server's report of its connectors while the server shuts down.
 const REPORT_DELETION_MAX: Duration = Duration::from_secs(2);
 
 /// Loads the connectors of one folder, and keeps them up to date until the server stops.
 pub struct Plugins {
-    /// The latest snapshot of the folder.
     catalog: Arc<Catalog>,
     loader: Arc<VersionLoader>,
     /// The copies of files that were in use, for a rollback.
@@ -85,8 +83,7 @@ pub struct Plugins {
     /// Keeps the folder equal to the store; `None` if only the folder decides which connectors
     /// exist.
     mirror: Option<Arc<Mirror>>,
-    /// Compares the connectors of the servers of one database; `None` if servers cannot share the
-    /// database.
+    /// `None` if servers cannot share the database.
     peers: Option<Arc<Peers>>,
 }
 
@@ -96,14 +93,13 @@ pub(crate) struct Dependencies {
     pub(crate) engine: Arc<Engine>,
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// The data that the servers of one database share; `None` if servers cannot share the
-    /// database.
+    /// `None` if servers cannot share the database.
     pub(crate) store: Option<Arc<dyn ConnectorStore>>,
 }
 
 impl Plugins {
-    /// Scans the folder, uses versions that were compiled before, and compiles the other versions
-    /// in the background. The folder is scanned again and again until `cancel` is cancelled.
+    /// Scans the folder again and again, and compiles versions in the background, until `cancel` is
+    /// cancelled.
     ///
     /// # Errors
     /// The plugins folder, the folder of compiled code or its key cannot be used, or the compiler
@@ -163,7 +159,7 @@ impl Plugins {
         })
     }
 
-    /// Returns all connectors in this server's plugins folder, sorted by name.
+    /// Returns the connectors in this server's plugins folder, sorted by name.
     #[must_use]
     pub fn list(&self) -> Vec<ConnectorInfo> {
         self.catalog.list()
@@ -238,7 +234,7 @@ impl Plugins {
     /// still be used after an upgrade of the host. If this server does not have the file of a
     /// version, the file is fetched from the store that the servers share.
     pub async fn recompile_accepted(&self, accepted: BTreeSet<(ConnectorName, String)>) {
-        // The scanner compiles most accepted versions, so wait until it has finished.
+        // The scanner compiles the newest versions, so wait until it has finished.
         let mut changes = self.changes();
         while self.list().iter().any(|info| info.status == ConnectorStatus::Compiling) {
             if changes.changed().await.is_err() {
@@ -284,7 +280,6 @@ impl Plugins {
         self.mirror.is_some()
     }
 
-    /// Fetches the file of a version from the store, and compiles it.
     async fn fetch_and_compile(
         &self,
         mirror: &Mirror,
@@ -314,8 +309,7 @@ impl Plugins {
         }
     }
 
-    /// Returns a receiver of the number of snapshots so far. The number changes whenever a
-    /// connector changes.
+    /// Returns a receiver of a number that changes whenever a connector changes.
     #[must_use]
     pub fn changes(&self) -> watch_channel::Receiver<u64> {
         self.catalog.changes()

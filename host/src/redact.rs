@@ -1,15 +1,12 @@
 //! Finds secrets in texts and replaces them. A secret is found in the usual forms of an echo: raw,
 //! in base64, in hex, and with every mixture of percent, JSON and HTML escapes.
 //!
-//! A secret of fewer than 12 characters may be a common word. Such a secret is redacted only where
-//! it is a whole value or word, and not in the connection's own origins and settings
-//! (`redact/short.rs`).
+//! A short secret (fewer than 12 characters) may be a common word. It is redacted only where it is
+//! a whole value or word, and not in the connection's own origins and settings.
 //!
-//! The search compares the secrets with the text in place and builds no automaton, so it needs
-//! hardly any memory besides the secrets and an index of their first bytes. If the search of a text
-//! would take too long, the whole text counts as a secret. The redactor protects against echoes,
-//! but not against a tracker that cooperates with a malicious connector: such a tracker can write a
-//! secret in a form that is not searched.
+//! If the search of a text would take too long, the whole text counts as a secret. The redactor
+//! protects against echoes, but not against a tracker that cooperates with a malicious connector:
+//! such a tracker can write a secret in a form that is not searched.
 
 mod escapes;
 mod forms;
@@ -27,18 +24,16 @@ use crate::secret::Secret;
 use forms::{Form, FormMatch, Window};
 use short::{ShortMatch, ShortSecret, match_short};
 
-/// The text that replaces each secret.
 pub(crate) const MASK: &str = "[secret]";
 
-/// The search of a text compares at most this many bytes of secrets for each byte of the text on
-/// average, and 65,536 more. An ordinary text needs less than one comparison for each byte. Only a
-/// text with many beginnings of a secret needs more comparisons.
+/// The search of a text may make this many comparisons for each byte of the text, and 65,536 more.
+/// An ordinary text needs less than one for each byte.
 const STEPS_PER_BYTE_MAX: usize = 8;
 
 /// The kind of a text, which decides where in the text a short secret is redacted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TextKind {
-    /// A text for people: a short secret is redacted in each place where it is a whole word.
+    /// A text for people: a short secret is redacted where it is a whole word.
     ForPeople,
     /// The body or a header of an answer, which the guest reads: a short secret is redacted where
     /// it is a whole word, but not in the name of a JSON member, element, attribute or parameter,
@@ -53,17 +48,14 @@ pub(crate) enum TextKind {
 
 /// Searches texts for all secrets of a set at once.
 pub(crate) struct Redactor {
-    /// The secrets to search for. Each short secret comes with those own texts of the connection in
-    /// which it is not redacted.
+    /// The secrets to search for; a short secret with a [`ShortSecret`].
     secrets: Vec<(Secret, Option<ShortSecret>)>,
-    /// For each value of a byte, the indices of the secrets that may begin with this byte, each
-    /// with the form in which the secret may do so.
+    /// For each byte, the indices of the secrets that may begin with it, each with the form.
     candidates_by_byte: Vec<Vec<(usize, Form)>>,
 }
 
 /// The result of a search in a text.
 enum SearchResult {
-    /// The text contains no secret.
     None,
     /// A secret begins and ends at these positions.
     At(usize, usize),
@@ -76,7 +68,7 @@ enum SearchResult {
 
 impl Redactor {
     /// Makes a redactor for these secrets. `own_texts` are the connection's own origins and
-    /// settings. A short secret is not redacted where it is a part of one of them.
+    /// settings. A short secret is not redacted as a part of one of them.
     pub(crate) fn new<'a>(
         secrets: impl IntoIterator<Item = &'a Secret>,
         own_texts: &[String],
@@ -127,10 +119,10 @@ impl Redactor {
     }
 
     /// Redacts the next part of a long body, and appends the result to `out`. The first `done`
-    /// bytes of `text` were processed by an earlier call and serve only as context. The bytes after
-    /// them are new. Returns the position in `text` up to which the body is now processed. Unless
-    /// this was the last part, the caller must pass the remaining bytes again, together with the
-    /// next bytes. Returns `None` if the whole body counts as a secret.
+    /// bytes of `text` were processed by an earlier call and serve only as context. Returns the
+    /// position in `text` up to which the body is now processed. The caller must pass the bytes
+    /// after it again, together with the next bytes. Returns `None` if the whole body counts as a
+    /// secret.
     pub(crate) fn redact_part(
         &self,
         text: &[u8],
@@ -175,8 +167,7 @@ impl Redactor {
         }
     }
 
-    /// Masks the secrets in a text. Returns the text itself if it contains no secret. Masks the
-    /// whole text if the search would take too long.
+    /// Masks the secrets in a text, or the whole text if the search would take too long.
     fn redact_to_cow<'t>(&self, text: &'t [u8], kind: TextKind) -> Cow<'t, [u8]> {
         let window = Window { text, is_last_part: true };
         match self.search(window, kind, 0, &mut steps_max(text)) {
@@ -235,7 +226,6 @@ impl Redactor {
     }
 }
 
-/// Returns the maximum number of comparisons for a search in this text.
 fn steps_max(text: &[u8]) -> usize {
     text.len().saturating_mul(STEPS_PER_BYTE_MAX).saturating_add(1 << 16)
 }

@@ -1,8 +1,8 @@
 //! Replays recorded events: calls each recorded export again, in the same or another version of its
 //! connector, and compares the requests and the answer with the recording.
 //!
-//! A replay sends nothing and changes no row of the store: requests are answered from the
-//! recording, and secrets are replaced by random texts.
+//! A replay sends nothing and records nothing: requests are answered from the recording, and
+//! secrets are replaced by random texts.
 
 mod difference;
 
@@ -112,7 +112,6 @@ pub enum ReplayError {
     Store(#[from] StoreError),
 }
 
-/// Converts the error of a recording that cannot be parsed.
 fn unreadable_error(error: impl std::fmt::Display) -> ReplayError {
     ReplayError::Unreadable(error.to_string())
 }
@@ -155,7 +154,6 @@ impl EventReplayer {
         Ok(replayed)
     }
 
-    /// Replays one recorded run, and compares the replay with the recording.
     async fn replay_run(
         &self,
         RecordedRun { call, recording }: RecordedRun,
@@ -194,7 +192,6 @@ impl EventReplayer {
         })
     }
 
-    /// Calls the export with the recorded arguments.
     async fn call_export(
         &self,
         run: RunInput,
@@ -230,18 +227,13 @@ impl EventReplayer {
     }
 }
 
-/// The input of a recorded run: the connector and its version, the connection's settings and the
-/// names of its secrets, the arguments of the call, and what the report was made from.
+/// The input of a recorded run.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 struct RecordedInput {
-    /// The name of the connector.
     connector: String,
-    /// SHA-256 of the file of the recorded run.
     connector_sha256: String,
-    /// The connector's version in the recorded run, from its manifest.
     connector_version: String,
-    /// The failed test; `None` for calls without one.
     event: Option<RecordedTest>,
     /// The marker of the defect or of the comment; `None` for calls without a marker.
     marker: Option<String>,
@@ -261,7 +253,7 @@ struct RecordedInput {
     report: Settings,
     /// The names of the secrets.
     secrets: Vec<String>,
-    /// The data about the failed test, from which the report was made.
+    /// The data from which the report was made.
     test_data: Option<TestData>,
     /// The notes in the report, for example about routing rules.
     notes: Vec<String>,
@@ -278,7 +270,6 @@ struct RecordedTest {
 }
 
 impl RecordedInput {
-    /// Parses the input of a recorded run.
     fn parse(input: Settings) -> Result<Self, ReplayError> {
         serde_json::from_value(Value::Object(input)).map_err(unreadable_error)
     }
@@ -314,8 +305,7 @@ impl RecordedInput {
         }
     }
 
-    /// Returns the failed test of the call. If the call has none, returns a failed test whose ids
-    /// are nil.
+    /// Returns the failed test of the call, or one whose ids are nil if the call has none.
     fn failed_test(&self) -> FailedTest {
         let nil = uuid::Uuid::nil();
         self.event.as_ref().map_or_else(
@@ -330,7 +320,6 @@ impl RecordedInput {
     }
 }
 
-/// Returns the text of an argument; empty if the call has no such argument.
 fn text_or_empty(argument: Option<&String>) -> &str {
     argument.map_or("", String::as_str)
 }

@@ -1,9 +1,8 @@
 //! The report of a failed test: the data about the test, and the texts and files for the tracker.
 //!
-//! This module never does I/O. The room `testmanager` fetches the data, and `runtime` passes the
-//! report to guests. Everything that comes from tests is untrusted: it is never read as a template
-//! or as markup. Secrets in logs, arguments, assertions, steps and custom fields are masked before
-//! a template reads them.
+//! This module never does I/O. Everything that comes from tests is untrusted: it is never read as a
+//! template or as markup. Secrets in logs, arguments, assertions, steps and custom fields are
+//! masked before a template reads them.
 
 mod attachments;
 mod data;

@@ -1,8 +1,7 @@
 //! Runs connectors. Contains the engine, the compiler process, the sandbox in which each run is
 //! executed, and the functions that a guest imports.
 //!
-//! No other module uses wasmtime. This module never uses the room `store`: the
-//! [`crate::domain::Journal`] of a run records each write before the write is sent.
+//! No other module uses wasmtime. This module never uses the room `store`.
 
 mod address_space;
 mod answer_json;

@@ -1,5 +1,4 @@
-//! Secrets and tokens, which cannot be printed. The store contains secrets only encrypted (sealed),
-//! and tokens only as hashes.
+//! Secrets and tokens, which cannot be printed.
 //!
 //! Never logs or serialises a secret. Only [`Secret::reveal`] returns the whole value, so all its
 //! uses are easy to find.
@@ -35,16 +34,14 @@ pub const NEW_KEY_VARIABLE: &str = "JACKFIELD_NEW_SECRET_KEY";
 /// Maximum length of a secret, bytes. The length is limited, because each answer of a tracker is
 /// searched for the secret in many encodings.
 pub const SECRET_BYTES_MAX: usize = 16 * 1024;
-/// Minimum length of a secret, bytes. Redaction would find a shorter secret in ordinary texts too,
-/// and it would be easy to guess.
+/// Minimum length of a secret, bytes. Redaction would find a shorter secret in ordinary texts too.
 pub const SECRET_BYTES_MIN: usize = 4;
 /// A secret of fewer characters is redacted only as a whole value or word, because it may be a
 /// common word.
 pub const SHORT_SECRET_CHARS: usize = 12;
-/// A secret and each of its prefixes may have at most this many borders. A border of a text is a
-/// proper, non-empty suffix of the text that is also a prefix of the text. A text of one repeated
-/// letter has almost as many borders as letters. A search for a secret may need as many comparisons
-/// as the length of the searched text multiplied by the number of borders.
+/// Maximum number of borders of a secret, and of each of its prefixes. A border is a proper,
+/// non-empty suffix that is also a prefix. With more borders, a search for the secret may need more
+/// comparisons.
 const BORDERS_MAX: usize = 16;
 
 /// The reason why a secret cannot be sealed, opened or read.
@@ -70,7 +67,7 @@ pub enum SecretError {
     /// The file is outside the folders of `secret_file_roots`.
     #[error("{0} is not in a folder that `secret_file_roots` allows")]
     FileNotAllowed(PathBuf),
-    /// The name of the variable does not begin with a prefix of `secret_env_prefixes`.
+    /// The variable may not be read as a secret.
     #[error("the name of the variable {0} does not begin with a prefix of `secret_env_prefixes`")]
     EnvNotAllowed(String),
     /// The secret is longer than [`SECRET_BYTES_MAX`].
@@ -165,8 +162,7 @@ impl Secret {
         self.resolve_unredacted(file_roots, env_prefixes)?.checked()
     }
 
-    /// Like [`Self::resolve`], for a value that is never sent to a tracker unchanged. Answers are
-    /// not searched for such a value, so it may be short.
+    /// Like [`Self::resolve`], without the check that the value can be redacted.
     ///
     /// # Errors
     /// The reference is not allowed or cannot be read, or the value is too long.
@@ -180,8 +176,7 @@ impl Secret {
         if value.0.len() > SECRET_BYTES_MAX { Err(SecretError::TooLong) } else { Ok(value) }
     }
 
-    /// Returns whether the text is a reference to a file or a variable. The content of the file or
-    /// variable may change later.
+    /// Returns whether the text is a reference to a file or a variable.
     #[must_use]
     pub fn is_reference(&self) -> bool {
         ["file:", "env:"].iter().any(|scheme| self.0.starts_with(scheme))
@@ -204,8 +199,7 @@ impl Secret {
         }
     }
 
-    /// Returns the value that a reference names. A text that is not a reference is the value
-    /// itself.
+    /// A text that is not a reference is the value itself.
     fn dereference(
         &self,
         file_roots: &[PathBuf],
@@ -224,9 +218,7 @@ impl Secret {
     }
 }
 
-/// Counts the borders of the text and of each of its prefixes, and returns the largest count. A
-/// border is a proper, non-empty suffix that is also a prefix. [`BORDERS_MAX`] limits the count, so
-/// that the search for secrets stays fast.
+/// Returns the largest number of borders that the text or one of its prefixes has.
 #[expect(
     clippy::indexing_slicing,
     reason = "a border is shorter than its text, so each index is in range"
@@ -284,8 +276,8 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     }
 }
 
-/// The SHA-256 hash of a token. The store contains only this hash, and looks up a token by its
-/// hash, so the time of a look-up reveals nothing about the token.
+/// The hash of a token. The store looks up a token by its hash, so the time of the look-up reveals
+/// nothing about the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash(pub [u8; 32]);
 

@@ -1,11 +1,10 @@
 //! The stand-in for Test Manager, for `jackfield simulate test-manager` and `jackfield demo`. It is
 //! not part of the server.
 //!
-//! The stand-in answers requests to Test Manager's REST API that only read, with invented data. It
-//! also has a page that sends the two webhooks, Create Defect and Defect KPIs. The paths and the
-//! formats of answers come from public clients of Test Manager. What these clients do not show,
-//! such as the format of errors, is as simple as possible. The credentials of the API are the same
-//! in each stand-in and protect nothing.
+//! The stand-in answers reading requests to Test Manager's REST API with invented data, and its
+//! page sends the two webhooks. The paths and the formats of answers come from public clients of
+//! Test Manager. What these clients do not show, such as the format of errors, is as simple as
+//! possible. The credentials of the API are the same in each stand-in and protect nothing.
 
 mod api;
 mod control;
@@ -41,9 +40,8 @@ pub use faults::{Fault, FaultName, InvalidFault};
 pub use pages::{Counts, CreatedDefect, FailedTest, WebhookError, Webhooks};
 pub use tokens::{CLIENT_ID, CLIENT_SECRET};
 
-/// The path of the organisation in Test Manager's addresses.
 const ORGANIZATION: &str = "/sample";
-/// The path of the tenant in Test Manager's addresses.
+/// The organisation and the tenant in the paths of Test Manager's addresses.
 const TENANT: &str = "/sample/DefaultTenant";
 /// Maximum size of a request body, bytes.
 const REQUEST_BYTES_MAX: usize = 64 << 10;
@@ -51,27 +49,25 @@ const REQUEST_BYTES_MAX: usize = 64 << 10;
 /// The options of a stand-in.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// The seed of the data. Stand-ins with the same seed have the same data, except the address in
-    /// links.
+    /// The seed of the data. The same seed gives the same data, except the address in links.
     pub seed: u64,
     /// The faults that are active when the stand-in starts.
     pub faults: Vec<Fault>,
-    /// The URL to which webhooks are sent. A person can also set the URL on the page.
+    /// The URL to which webhooks are sent. A person can change it on the page.
     pub webhook_url: Option<String>,
 }
 
-/// The sockets of a stand-in: one for the API and the pages, and one for redirected screenshots. So
-/// redirected screenshots have another origin than the API.
+/// The sockets of a stand-in. Redirected screenshots need another origin than the API.
 pub struct Listeners {
     /// The socket for the API and the pages.
     main_listener: TcpListener,
-    /// The socket for screenshots, if the fault `screenshot-redirect` is active.
+    /// The socket for redirected screenshots.
     files_listener: TcpListener,
 }
 
 impl Listeners {
-    /// Listens on this address for the API and the pages. For redirected screenshots, listens on a
-    /// free port of the same IP address.
+    /// Listens on this address for the API and the pages, and on a free port of the same IP address
+    /// for redirected screenshots.
     ///
     /// # Errors
     /// An address cannot be bound.
@@ -95,10 +91,9 @@ pub struct Addresses {
     pub files_url: String,
 }
 
-/// A stand-in with its data, its state and its addresses.
+/// A stand-in for Test Manager.
 pub struct Simulator {
     addresses: Addresses,
-    /// Sends the webhooks.
     webhooks: Arc<dyn Webhooks>,
     state: Mutex<State>,
 }
@@ -117,7 +112,7 @@ struct State {
 }
 
 impl Simulator {
-    /// Creates a stand-in and its data. `webhooks` sends the webhooks of the stand-in.
+    /// Creates a stand-in and its data.
     ///
     /// # Errors
     /// The address of a listener cannot be read.
@@ -172,7 +167,6 @@ impl Simulator {
     }
 }
 
-/// Returns the origin by which programs on this machine reach the address of a listener.
 fn listener_origin(address: SocketAddr) -> String {
     match address.ip().is_unspecified() {
         true => format!("http://localhost:{}", address.port()),

@@ -2,11 +2,9 @@
 //! connectors. Only this room (module) contains SQL.
 //!
 //! This room never runs connectors and never uses HTTP. Callers pass the current time as an
-//! argument. This room itself reads a clock only to make ids, to time its waits, and to compare the
-//! clock of this machine with the clock of PostgreSQL. A method that is marked *durable* succeeds
-//! only after its change is on the disk. A method that is marked *lazy* may succeed earlier: a
-//! power cut or a crash of PostgreSQL may then lose its change, but a crash of this process does
-//! not.
+//! argument. A method that is marked *durable* succeeds only after its change is on the disk. A
+//! method that is marked *lazy* may succeed earlier: a power cut or a crash of PostgreSQL may then
+//! lose its change, but a crash of this process does not.
 
 mod accounts;
 mod changes;
@@ -72,20 +70,17 @@ pub struct QueueLengths {
 }
 
 /// The operations of the store, the same for every database engine. The operations on accounts, on
-/// the audit log and on shared connectors are in traits that this trait does not include.
+/// the audit log and on shared connectors are in other traits.
 #[async_trait]
 pub trait Store:
     ConnectionStore + DefectStore + FollowUpStore + EventStore + CountsStore + Send + Sync
 {
-    /// Recovers the store after a crash. The server calls this when it starts. Ends all leases; in
-    /// a shared database, ends only the leases whose time has ended. A row in `intent` without a
-    /// lease may then be claimed at once. A row in `sent` without a lease becomes `in-doubt`, and
-    /// its write counts as ended `longest_run_ms` after it was marked. The waits of rows with
-    /// writes but no known defect, and of unfinished follow-up steps, begin again. Unfinished
-    /// events become interrupted; in a shared database, only those that were received at least
-    /// `longest_run_ms` ago. If the database fell behind (it lost changes that it had stored, for
-    /// example because an older copy was restored), moves the rows in `intent` and `failed` to
-    /// `in-doubt`, except released rows, and marks the database: from then on, a failed test
+    /// Recovers the store after a crash, at the start of a server. Ends all leases, moves rows in
+    /// `sent` without a lease to `in-doubt`, lets waits begin again, and marks unfinished events as
+    /// interrupted. In a shared database, leaves the leases that have not ended, and the events
+    /// that were received less than `longest_run_ms` ago. If the database fell behind (it lost
+    /// changes that it had stored, for example because an older copy was restored), moves the rows
+    /// in `intent` and `failed` that were not released to `in-doubt`; from then on, a failed test
     /// without a row counts as in doubt. Durable.
     async fn recover(&self, now: Timestamp, longest_run_ms: u64) -> Result<(), StoreError>;
     /// Returns the instant since which failed tests without a row count as in doubt, because the
@@ -94,7 +89,7 @@ pub trait Store:
     fn restored_at(&self) -> Option<Timestamp>;
     /// Lets the waits (`domain::Waits`) of all rows that have writes but no known defect, and of
     /// all unfinished follow-up steps, begin again. Call this after the clock was changed. A write
-    /// in progress is assumed to end `longest_run_ms` from now. Durable.
+    /// in progress is assumed to end within `longest_run_ms`. Durable.
     async fn restart_waits(&self, now: Timestamp, longest_run_ms: u64) -> Result<(), StoreError>;
     /// Whether other servers may also change the database.
     fn is_shared(&self) -> bool;
@@ -106,8 +101,7 @@ pub trait Store:
     async fn flush(&self) -> Result<(), StoreError>;
     /// Returns how many operations, and how many records of the history, are not written yet.
     fn queue_lengths(&self) -> QueueLengths;
-    /// Makes a small durable change, to check that the store can be written now. If this fails, the
-    /// error contains the reason.
+    /// Makes a small durable change, to check that the store can be written now.
     async fn check_writable(&self) -> Result<(), StoreError>;
     /// Writes the queued changes, then closes the store. Reads and changes that are requested
     /// afterwards fail.

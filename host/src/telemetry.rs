@@ -1,9 +1,7 @@
-//! Counts events, runs and reloads for Prometheus, and makes traces for OpenTelemetry. No other
-//! room uses prometheus-client or opentelemetry.
+//! Counts events, runs and reloads for Prometheus, and makes traces for OpenTelemetry.
 //!
-//! No memory is allocated for an event whose connection and kind were counted before. A text that a
-//! sender, a guest or a tracker chooses never becomes a label: the labels are names of connections
-//! and connectors, origins that a person granted, and words of fixed lists.
+//! A text that a sender, a guest or a tracker chooses never becomes a label: the labels are names
+//! of connections and connectors, origins that a person granted, and words of fixed lists.
 
 mod counts;
 mod histogram;
@@ -29,9 +27,7 @@ pub use traces::{TraceError, TraceSettings, Traces};
 #[derive(Debug, Default)]
 pub struct Metrics {
     connections: RwLock<HashMap<ConnectionId, Arc<Counts>>>,
-    /// The counts of requests that matched no connection.
     unmatched_requests: Counts,
-    /// Reloads of the configuration that were applied.
     reloads: AtomicU64,
     refused_reloads: AtomicU64,
 }
@@ -51,8 +47,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a run of a connection and the requests of the run. `refusal` is the reason why the
-    /// run failed, if it failed.
+    /// Counts a run and its requests. `refusal` is the reason why the run failed.
     pub fn count_run(
         &self,
         connection: &Connection,
@@ -77,8 +72,8 @@ impl Metrics {
         self.connections.write().remove(&id);
     }
 
-    /// Removes the counts of connections that do not exist. An event that ends after its connection
-    /// was deleted causes such counts.
+    /// Removes the counts of connections that do not exist, such as those of an event that ends
+    /// after its connection was deleted.
     pub fn retain_connections(&self, exists: impl Fn(ConnectionId) -> bool) {
         let has_deleted = self.connections.read().keys().any(|id| !exists(*id));
         if has_deleted {
@@ -86,7 +81,6 @@ impl Metrics {
         }
     }
 
-    /// Returns the counts of a connection, and creates them at the first call.
     fn counts_of(&self, id: ConnectionId) -> Arc<Counts> {
         if let Some(counts) = self.connections.read().get(&id) {
             return Arc::clone(counts);

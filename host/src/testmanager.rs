@@ -2,7 +2,7 @@
 //!
 //! This room never changes data in Test Manager, and has no HTTP client of its own: it sends every
 //! request through `egress`, with the rules of the connection. Data that cannot be fetched becomes
-//! a gap, never an error.
+//! a gap.
 
 mod address;
 mod client;
@@ -42,7 +42,6 @@ use state::ApiState;
 
 /// The parts of the server that requests to Test Manager use.
 pub(crate) struct Dependencies {
-    /// Sends the requests.
     pub(crate) egress: Arc<Egress>,
     /// The store, which contains the project whose defects were counted last.
     pub(crate) store: Arc<dyn Store>,
@@ -52,7 +51,7 @@ pub(crate) struct Dependencies {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// Reads from Test Manager for all connections. Stores an `ApiState` for each connection in use.
+/// Reads from Test Manager for all connections.
 pub struct TestManager {
     deps: Arc<Dependencies>,
     /// The state of each connection in use, which all failed tests of the connection share.
@@ -85,8 +84,7 @@ impl TestManager {
         Some(Arc::new(TestSource::new(Arc::new(context), test.clone())))
     }
 
-    /// Creates the context that all requests about one failed test share. Returns `None` if the
-    /// connection has no settings for Test Manager.
+    /// Creates the context that all requests about one failed test share.
     fn new_fetch_context(
         &self,
         active: &Arc<ActiveConnection>,

@@ -1,8 +1,7 @@
-//! Connects to servers, such as those of trackers: resolves names, uses proxies and TLS, and
-//! negotiates HTTP. The TLS code of Jackfield's own listeners is here too.
+//! Connects to servers, such as those of trackers: names, proxies, TLS and HTTP. The TLS code of
+//! Jackfield's own listeners is here too.
 //!
-//! This module never sends a byte of a request to a tracker and knows nothing of guests. No other
-//! module uses the TLS library.
+//! This module never sends a byte of a request to a tracker.
 
 mod address;
 mod connect;
@@ -33,31 +32,26 @@ pub(crate) use trust::{client_config, crypto_provider, file_certificates, system
 #[cfg(test)]
 pub(crate) use {proxies::Proxies, resolver::Resolver};
 
-/// The connection of Jackfield that needs a network connection, and the options of the network
-/// connection.
+/// The connection of Jackfield that needs a network connection, with its options.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caller<'a> {
     /// The connection of Jackfield, not a network connection.
     pub(crate) connection: ConnectionId,
     /// The addresses that the origin may have.
     pub(crate) rules: AddressRules,
-    /// The client certificate to present if the server requests one (`None`: no certificate), or
-    /// the reason why the certificate cannot be used.
+    /// The client certificate, if the connection has one, or the reason why it cannot be used.
     pub(crate) identity: Result<Option<&'a ClientIdentity>, &'a IdentityError>,
-    /// Whether to offer HTTP/1.1 only.
     pub(crate) http1_only: bool,
-    /// For each origin and proxy, the IP address that accepted the last TCP connection.
     pub(crate) last_addresses: &'a LastAddresses,
 }
 
-/// Returns the value `Basic …` of an `Authorization` header. If there is no user, the secret is the
-/// user name.
+/// Returns the value `Basic …` of an `Authorization` header. Without a user, the secret is the user
+/// name.
 pub(crate) fn basic_authorization(user: Option<&str>, secret: &str) -> String {
     format!("Basic {}", BASE64.encode(basic_credentials(user, secret).as_bytes()))
 }
 
-/// Returns the text that [`basic_authorization`] encodes: user, colon, secret. Without a user:
-/// secret, colon.
+/// Returns the text that [`basic_authorization`] encodes.
 pub(crate) fn basic_credentials(user: Option<&str>, secret: &str) -> String {
     user.map_or_else(|| format!("{secret}:"), |user| format!("{user}:{secret}"))
 }

@@ -1,12 +1,10 @@
-//! A small HTTP client for the tests. A test checks an answer with the methods of [`Answer`]. The
-//! client never follows a redirect.
+//! A small HTTP client for the tests. It never follows a redirect.
 
 use std::io::ErrorKind;
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// Maximum time for each request of a client that [`Client::new`] creates.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A complete answer of a server.
@@ -28,9 +26,6 @@ impl Answer {
     }
 
     /// Returns the body as JSON.
-    ///
-    /// # Panics
-    /// If the body is not JSON.
     #[track_caller]
     #[must_use]
     pub fn json(&self) -> Value {
@@ -38,9 +33,6 @@ impl Answer {
     }
 
     /// Checks the status and returns the body as JSON, or null if the body is empty.
-    ///
-    /// # Panics
-    /// If the answer has another status, or a body that is neither empty nor JSON.
     #[track_caller]
     #[must_use]
     pub fn expect(&self, status: u16) -> Value {
@@ -49,20 +41,13 @@ impl Answer {
     }
 
     /// Checks the status.
-    ///
-    /// # Panics
-    /// If the answer has another status.
     #[track_caller]
     pub fn assert_status(&self, status: u16) {
         assert_eq!(self.status, status, "{self:?}");
     }
 
-    /// Checks that the answer is a problem of RFC 9457 with all five members of this RFC, and with
-    /// this status and this code. The code is the last part of the member `type`. Returns the
-    /// member `detail`.
-    ///
-    /// # Panics
-    /// If the answer is not such a problem.
+    /// Checks that the answer is a problem of RFC 9457 with this status and this code, the last
+    /// part of the member `type`. Returns the member `detail`.
     #[track_caller]
     #[must_use]
     pub fn problem(&self, status: u16, code: &str) -> String {
@@ -83,19 +68,12 @@ impl Answer {
     }
 
     /// Checks the answer as [`Self::problem`] does.
-    ///
-    /// # Panics
-    /// If the answer is not such a problem.
     #[track_caller]
     pub fn assert_problem(&self, status: u16, code: &str) {
         let _ = self.problem(status, code);
     }
 
-    /// Returns the id of the event that the server recorded for the request. The id is in the
-    /// header `jackfield-event`.
-    ///
-    /// # Panics
-    /// If the answer does not have this header.
+    /// Returns the header `jackfield-event`: the id of the event that the server recorded.
     #[track_caller]
     #[must_use]
     pub fn event(&self) -> String {
@@ -109,9 +87,7 @@ impl Answer {
 #[derive(Debug, Clone)]
 pub struct Client {
     agent: ureq::Agent,
-    /// The URL that precedes the path of each request.
     base_url: String,
-    /// The headers that the client adds to each request.
     headers: Vec<(String, String)>,
 }
 
@@ -146,7 +122,6 @@ impl Client {
         self.try_send(method, path, headers, body).ok()
     }
 
-    /// Sends a request, and returns the answer with its body as text.
     fn try_send(
         &self,
         method: &str,
@@ -178,9 +153,6 @@ impl Client {
     }
 
     /// Downloads a file.
-    ///
-    /// # Panics
-    /// If there is no complete answer with the status 200.
     #[track_caller]
     #[must_use]
     pub fn download(&self, path: &str) -> Vec<u8> {
@@ -216,10 +188,7 @@ impl Client {
         Ok((Answer { status, headers, body: String::new() }, body))
     }
 
-    /// Sends a request.
-    ///
-    /// # Panics
-    /// If there is no complete answer.
+    /// Sends a request. Panics if there is no complete answer.
     #[track_caller]
     #[must_use]
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {

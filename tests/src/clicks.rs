@@ -1,5 +1,4 @@
-//! Sends Create Defect requests to a server, as Test Manager does. Also sends the decisions of a
-//! person about a defect in doubt.
+//! Sends Create Defect requests, and the decisions of a person about a defect in doubt.
 
 use std::thread::JoinHandle;
 
@@ -24,19 +23,13 @@ pub struct Click(JoinHandle<Option<Answer>>);
 
 impl Click {
     /// Waits for the end of the request. Returns `None` if there was no complete answer.
-    ///
-    /// # Panics
-    /// If the thread panicked.
     #[must_use]
     #[track_caller]
     pub fn finish(self) -> Option<Answer> {
         self.0.join().expect("the thread of the request ends without a panic")
     }
 
-    /// Waits for the answer.
-    ///
-    /// # Panics
-    /// If there is no answer.
+    /// Waits for the answer. Panics if there is none.
     #[must_use]
     #[track_caller]
     pub fn answer(self) -> Answer {
@@ -44,9 +37,6 @@ impl Click {
     }
 
     /// Waits for the end of the request, and checks that it was not answered.
-    ///
-    /// # Panics
-    /// If the request was answered.
     #[track_caller]
     pub fn assert_unanswered(self) {
         let answer = self.finish();
@@ -76,13 +66,11 @@ impl TestHost {
         Click(std::thread::spawn(send))
     }
 
-    /// Repeats a Create Defect request while the answer is 503 or 504. Returns the defect.
+    /// Repeats a Create Defect request while the answer is 503 or 504, for at most 90 seconds.
+    /// Returns the defect.
     ///
     /// # Errors
     /// If the defect is in doubt: the detail of the answer with the status 409.
-    ///
-    /// # Panics
-    /// After 90 seconds without a final answer, or at an unexpected answer.
     #[track_caller]
     pub fn create_until_final(
         &self,
@@ -116,9 +104,6 @@ impl TestHost {
     }
 
     /// Sends the decision to retry a defect in doubt to the admin API.
-    ///
-    /// # Panics
-    /// If no defect is in doubt, or the server refuses the decision.
     #[track_caller]
     pub fn retry_by_api(&self) {
         let id = self.defect_in_doubt().expect("a defect in doubt");
@@ -128,9 +113,6 @@ impl TestHost {
 
     /// Runs `jackfield defects resolve ID --retry`. `detail` is the detail of an answer with the
     /// status 409, which contains the id of the defect.
-    ///
-    /// # Panics
-    /// If the detail does not contain an id, or the command fails.
     #[track_caller]
     pub fn retry_by_cli(&self, detail: &str) {
         let words = detail.split(|c: char| !c.is_ascii_hexdigit() && c != '-');

@@ -1,6 +1,5 @@
 //! A folder such as the author of a connector has. It contains the connector's file and the files
-//! that `jackfield test` and `jackfield invoke` read. The commands that a test runs in this folder
-//! use no Jackfield server.
+//! that `jackfield test` and `jackfield invoke` read.
 
 use std::fs;
 use std::path::PathBuf;
@@ -30,9 +29,6 @@ pub struct EndedCommand {
 impl ConnectorFolder {
     /// Creates a temporary folder that contains this connector, these settings, this secret, and
     /// the body of a Create Defect request (`event.json`).
-    ///
-    /// # Panics
-    /// If a file cannot be written.
     #[must_use]
     #[track_caller]
     pub fn new(guest: &Guest, settings: &Value, secret: &str) -> Self {
@@ -51,19 +47,12 @@ impl ConnectorFolder {
     }
 
     /// Writes a file in the folder.
-    ///
-    /// # Panics
-    /// If the file cannot be written.
     #[track_caller]
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         fs::write(self.path(name), content).expect("the file is written");
     }
 
-    /// Runs `jackfield` with these arguments in the folder. The command uses a cache folder below
-    /// this folder.
-    ///
-    /// # Panics
-    /// If the program cannot be started.
+    /// Runs `jackfield` with these arguments in the folder.
     #[must_use]
     #[track_caller]
     pub fn run(&self, arguments: &[&str]) -> EndedCommand {

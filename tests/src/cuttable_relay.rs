@@ -7,17 +7,12 @@ use crate::relay::{BytesHook, ConnectionHooks, start_relay};
 
 /// A relay to a server. Dropping this value cuts the relay.
 pub struct CuttableRelay {
-    /// The port on which the relay listens.
     port: u16,
-    /// Whether the relay is cut. The condition variable wakes the threads that wait for a change.
     is_cut: Arc<(Mutex<bool>, Condvar)>,
 }
 
 impl CuttableRelay {
     /// Starts a relay to this port of the loopback address.
-    ///
-    /// # Panics
-    /// If no port is free.
     #[must_use]
     pub fn to_port(port: u16) -> Self {
         let is_cut = Arc::<(Mutex<bool>, Condvar)>::default();
@@ -49,7 +44,6 @@ impl CuttableRelay {
         self.set_cut(false);
     }
 
-    /// Cuts the relay or restores it.
     fn set_cut(&self, is_cut: bool) {
         let (lock, changed) = &*self.is_cut;
         *lock.lock().unwrap_or_else(PoisonError::into_inner) = is_cut;
@@ -63,7 +57,6 @@ impl Drop for CuttableRelay {
     }
 }
 
-/// Blocks the calling thread until the relay is not cut.
 fn await_restored(is_cut: &(Mutex<bool>, Condvar)) {
     let (lock, changed) = is_cut;
     let state = lock.lock().unwrap_or_else(PoisonError::into_inner);

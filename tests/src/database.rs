@@ -6,12 +6,11 @@ use std::path::Path;
 use rusqlite::{Connection, Row};
 use uuid::Uuid;
 
-/// Returns the state of each defect at the last commit. The keys are the ids of test executions.
-/// The function reads a copy of the database, so it does not change the server's files.
+/// Returns the state of each defect at the last commit, by the id of its test execution. Reads a
+/// copy, so that the server's files do not change.
 ///
 /// # Panics
-/// If the database or its write-ahead log cannot be read. A server that is stopped may have deleted
-/// the write-ahead log.
+/// If the write-ahead log does not exist. A stopped server may have deleted it.
 #[must_use]
 pub fn defect_states(data: &Path) -> HashMap<String, String> {
     let copy = tempfile::tempdir().expect("a temporary folder");
@@ -27,9 +26,6 @@ pub fn defect_states(data: &Path) -> HashMap<String, String> {
 }
 
 /// Makes all stored counts of a stopped server `by_ms` milliseconds older.
-///
-/// # Panics
-/// If the data folder has no database of a server.
 pub fn age_counts(data: &Path, by_ms: u64) {
     let by = i64::try_from(by_ms).expect("a duration below 300 million years");
     with_database(data, |database| {
@@ -38,9 +34,6 @@ pub fn age_counts(data: &Path, by_ms: u64) {
 }
 
 /// Runs `work` on the database in the data folder of a stopped server.
-///
-/// # Panics
-/// If the database cannot be opened, or `work` fails.
 pub fn with_database<T>(data: &Path, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> T {
     let database = Connection::open(data.join("jackfield.db")).expect("the database opens");
     let result = work(&database).expect("the statement succeeds");

@@ -1,5 +1,4 @@
-//! Reads the data of a failed test by the API of the stand-in for Test Manager. A test compares
-//! this data with the created defect.
+//! Reads the data of a failed test from the API of the stand-in for Test Manager.
 
 use serde_json::{Value, json};
 
@@ -14,7 +13,7 @@ pub struct Evidence {
     pub info: String,
     /// The screenshots of assertions, and the files of the log.
     pub files: Vec<EvidenceFile>,
-    /// The text of the robot's log, without `\r`. The text is empty if no robot ran the test.
+    /// The text of the robot's log, without `\r`; empty if no robot ran the test.
     pub robot_log: String,
 }
 
@@ -42,9 +41,6 @@ impl SimulatedTestManager {
     }
 
     /// Returns the failed tests of the project SHOP whose test case has this name.
-    ///
-    /// # Panics
-    /// If the project has no failed test, or a log cannot be read.
     #[must_use]
     #[track_caller]
     pub fn failed_tests_named(&self, name: &str) -> Vec<Value> {
@@ -58,9 +54,6 @@ impl SimulatedTestManager {
     }
 
     /// Reads the data of a failed test's log.
-    ///
-    /// # Panics
-    /// If a part of the data cannot be read.
     #[must_use]
     #[track_caller]
     pub fn evidence(&self, failed: &Value) -> Evidence {
@@ -69,9 +62,6 @@ impl SimulatedTestManager {
 
     /// Reads the data of each log that belongs to a failed test. If a log was copied, several logs
     /// belong to the failed test.
-    ///
-    /// # Panics
-    /// If a part of the data cannot be read.
     #[must_use]
     #[track_caller]
     pub fn evidence_of_matches(&self, failed: &Value) -> Vec<Evidence> {
@@ -89,7 +79,6 @@ impl SimulatedTestManager {
         matching.map(|log| self.evidence_of_log(project, id(log, "id"))).collect()
     }
 
-    /// Reads the data of the log with this id.
     fn evidence_of_log(&self, project: &str, log: &str) -> Evidence {
         let (api, base) = (self.api(""), format!("/api/v2/{project}"));
         let record = api.get(&format!("{base}/testcaselogs/{log}")).expect(200);
@@ -130,7 +119,6 @@ pub fn webhook_body(failed: &Value) -> Value {
     })
 }
 
-/// Returns the id in this member of a JSON object.
 fn id<'a>(value: &'a Value, member: &str) -> &'a str {
     value[member].as_str().expect("an id")
 }

@@ -3,30 +3,25 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Maximum time for which a request is held at a closed gate.
 const HOLD_TIMEOUT: Duration = Duration::from_secs(120);
-/// Maximum time that [`Gate::await_held`] waits.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A gate, which is closed until [`Self::open`] is called.
 #[derive(Debug, Clone, Default)]
 pub struct Gate(Arc<(Mutex<GateState>, Condvar)>);
 
-/// The state of a gate. The test and the threads of the held requests share it.
 #[derive(Debug, Default)]
 struct GateState {
-    /// How many requests have reached the gate so far, before and after it was opened.
     arrived_count: usize,
     is_open: bool,
-    /// Whether a request has passed the closed gate because [`HOLD_TIMEOUT`] was over. Then the
-    /// result of the test has no meaning.
+    /// Whether a request has passed the closed gate after [`HOLD_TIMEOUT`]. Then the result of the
+    /// test has no meaning.
     has_timed_out: bool,
 }
 
 impl Gate {
-    /// Blocks the calling thread until the gate is open. A thread of the scripted server calls this
-    /// function for a request that the server must hold. After two minutes, the request passes the
-    /// closed gate, and the test's next call of [`Self::open`] or [`Self::await_held`] panics.
+    /// Blocks the calling thread until the gate is open, or for two minutes. After a timeout, the
+    /// test's next call of [`Self::open`] or [`Self::await_held`] panics.
     pub fn hold(&self) {
         let (lock, changed) = &*self.0;
         let mut state = lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,7 +42,7 @@ impl Gate {
     /// Opens the gate for the held requests and for all later requests.
     ///
     /// # Panics
-    /// If a request has passed the closed gate, because it was held for more than two minutes.
+    /// If a request has passed the closed gate after two minutes.
     #[track_caller]
     pub fn open(&self) {
         let (lock, changed) = &*self.0;
@@ -62,8 +57,8 @@ impl Gate {
     /// Waits until `count` requests have reached the gate.
     ///
     /// # Panics
-    /// If the requests do not arrive within a minute, or if a request has passed the closed gate,
-    /// because it was held for more than two minutes.
+    /// If the requests do not arrive within a minute, or a request has passed the closed gate after
+    /// two minutes.
     #[track_caller]
     pub fn await_held(&self, count: usize) {
         let (lock, changed) = &*self.0;

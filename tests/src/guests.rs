@@ -1,6 +1,5 @@
-//! Builds the connectors that the tests run: the test guests and the example connectors. A test
-//! makes another version of a connector by changing the build number in its file, or by adding a
-//! custom section or a core module.
+//! Builds the connectors that the tests run: the test guests and the example connectors. Also makes
+//! other versions of them.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -22,9 +21,6 @@ pub struct Guest {
 impl Guest {
     /// Returns the test guest with this name: an example in `tests/guests/examples`, such as
     /// `spin-host-call`.
-    ///
-    /// # Panics
-    /// If the guests do not build, or no guest has this name.
     #[must_use]
     pub fn named(name: &str) -> Self {
         let path = guest_folder().join(format!("{}.wasm", name.replace('-', "_")));
@@ -32,11 +28,8 @@ impl Guest {
         Self { bytes }
     }
 
-    /// Returns the guest with this build number. With another number, the file has other bytes, so
-    /// it is another version. Some guests also write the number into the titles of their defects.
-    ///
-    /// # Panics
-    /// If the file has no build number.
+    /// Returns the guest with this build number. Each number makes another version. Panics if the
+    /// file has no build number.
     #[must_use]
     pub fn with_build(mut self, number: u32) -> Self {
         const BUILD_NUMBER_PREFIX: &[u8] = b"jackfield-build-";
@@ -58,9 +51,6 @@ impl Guest {
 
     /// Returns the guest with the additional core module `tests/guests/wat/NAME.wat`. The guest
     /// instantiates this module `times` times.
-    ///
-    /// # Panics
-    /// If the file does not exist or is not a module.
     #[must_use]
     pub fn with_core_module(self, name: &str, times: u32) -> Self {
         let path = root().join("tests/guests/wat").join(format!("{name}.wat"));
@@ -84,7 +74,7 @@ impl Guest {
         self
     }
 
-    /// Returns the file's SHA-256, in lower-case hex, as the admin API shows it.
+    /// Returns the file's SHA-256, in lower-case hex.
     #[must_use]
     pub fn sha256(&self) -> String {
         sha256(&self.bytes)
@@ -100,9 +90,6 @@ pub fn sha256(bytes: &[u8]) -> String {
 impl Guest {
     /// Returns the connector with this name that `cargo xtask connectors` builds, such as
     /// `redmine`.
-    ///
-    /// # Panics
-    /// If the example does not build, or its file cannot be read.
     #[must_use]
     pub fn example(name: &str) -> Self {
         static BUILD_LOCK: Mutex<()> = Mutex::new(());
@@ -121,9 +108,6 @@ impl Guest {
 impl Guest {
     /// Builds the JavaScript example from a changed source, with the tools of the example. If
     /// `is_sync` is false, the component uses the asynchronous ABI.
-    ///
-    /// # Panics
-    /// If the example does not build.
     #[must_use]
     pub fn javascript(change: impl FnOnce(String) -> String, is_sync: bool) -> Self {
         // The build of the example installs the tools.

@@ -10,14 +10,12 @@ use tempfile::TempDir;
 use crate::process::Process;
 use crate::{Answer, Client, Guest, KillPoint, Setup, Strace, binary, wait_for};
 
-/// The admin token of servers, unless [`Setup::without_admin_token`] is used.
 pub(crate) const ADMIN_TOKEN: &str = "test-admin-token-0123456789abcdef";
 
 /// A running server, with its own data and plugins folders. Dropping this value kills the server.
 pub struct TestHost {
     /// The setup that the next start of the server uses.
     setup: Setup,
-    /// The folder with `data`, `plugins` and `jackfield.toml`.
     folder: TempDir,
     process: Process,
     /// The strace that will kill the server, see [`TestHost::kill_at`].
@@ -35,9 +33,6 @@ pub struct Connection {
 
 impl Connection {
     /// Parses an answer of the admin API that contains the webhook URL of a connection.
-    ///
-    /// # Panics
-    /// If the answer does not contain an id and a webhook URL.
     #[must_use]
     #[track_caller]
     pub fn from_json(json: &Value) -> Self {
@@ -84,9 +79,6 @@ impl TestHost {
     }
 
     /// Returns the paths and contents of the readable files in the data folder and its subfolders.
-    ///
-    /// # Panics
-    /// If a folder cannot be read.
     #[must_use]
     pub fn files_in_data_folder(&self) -> Vec<(String, Vec<u8>)> {
         files_below(&self.data_folder())
@@ -136,9 +128,6 @@ impl TestHost {
 
     /// Runs a command of the `jackfield` binary. Returns whether the command succeeded, and what it
     /// printed.
-    ///
-    /// # Panics
-    /// If the binary does not start.
     #[must_use]
     pub fn run_cli(&self, arguments: &[&str]) -> (bool, String) {
         let output = self.cli(arguments).output().expect("the binary starts");
@@ -146,32 +135,23 @@ impl TestHost {
         (output.status.success(), text(&output.stdout) + &text(&output.stderr))
     }
 
-    /// Puts a connector into the plugins folder. The server never sees an incomplete file, because
-    /// the file gets its name after all bytes are written.
-    ///
-    /// # Panics
-    /// If the file cannot be written.
+    /// Puts a connector into the plugins folder. The server never sees an incomplete file.
     pub fn install(&self, name: &str, guest: &Guest) {
         let temporary = self.folder().join("plugins").join(format!("{name}.part"));
         std::fs::write(&temporary, &guest.bytes).expect("the connector is written");
         std::fs::rename(temporary, self.plugin(name)).expect("the connector is renamed");
     }
 
-    /// Puts a connector into the plugins folder and waits until the connector is ready.
-    ///
-    /// # Panics
-    /// If the file cannot be written, or the connector is not ready after 90 seconds.
+    /// Puts a connector into the plugins folder, and waits at most 90 seconds until the connector
+    /// is ready.
     #[track_caller]
     pub fn replace(&self, name: &str, guest: &Guest) {
         self.install(name, guest);
         self.await_connector(name, "ready", Some(&guest.sha256()));
     }
 
-    /// Waits until a connector has this status and, if `sha256` is not `None`, this version. Prints
-    /// each change of the status or the error. Returns the connector's record in the admin API.
-    ///
-    /// # Panics
-    /// If this takes more than 90 seconds.
+    /// Waits at most 90 seconds until a connector has this status and, if `sha256` is not `None`,
+    /// this version. Returns the connector's record in the admin API.
     #[track_caller]
     pub fn await_connector(&self, name: &str, status: &str, sha256: Option<&str>) -> Value {
         let admin = self.admin();
@@ -193,9 +173,6 @@ impl TestHost {
     }
 
     /// Creates a connection by the admin API.
-    ///
-    /// # Panics
-    /// If the server refuses the request.
     #[track_caller]
     pub fn add_connection(
         &self,
@@ -210,9 +187,6 @@ impl TestHost {
     }
 
     /// Returns a connection's record in the admin API, by name or id.
-    ///
-    /// # Panics
-    /// If there is no such connection.
     #[must_use]
     #[track_caller]
     pub fn connection(&self, name: &str) -> Value {
@@ -226,30 +200,21 @@ impl TestHost {
         self.anonymous().get(&path)
     }
 
-    /// Waits until the event of an answer is stored, and returns the event.
-    ///
-    /// # Panics
-    /// If the event is not stored within ten seconds.
+    /// Waits at most ten seconds until the event of an answer is stored, and returns the event.
     #[must_use]
     #[track_caller]
     pub fn event_of(&self, answer: &Answer) -> Value {
         self.event(&answer.event())
     }
 
-    /// Waits until the event of an answer is stored, and returns the first run of the event.
-    ///
-    /// # Panics
-    /// If the event is not stored within ten seconds.
+    /// Returns the first run of the event of an answer. Waits like [`Self::event_of`].
     #[must_use]
     #[track_caller]
     pub fn run_of(&self, answer: &Answer) -> Value {
         self.event_of(answer)["runs"][0].clone()
     }
 
-    /// Waits until the event with this id is stored, and returns the event.
-    ///
-    /// # Panics
-    /// If the event is not stored within ten seconds.
+    /// Waits at most ten seconds until the event with this id is stored, and returns the event.
     #[track_caller]
     pub fn event(&self, id: &str) -> Value {
         let admin = self.admin();
@@ -274,27 +239,21 @@ impl TestHost {
         self.process.resume();
     }
 
-    /// Attaches strace to the server, and waits until strace is attached. When the server makes
-    /// this system call, strace kills the server.
+    /// Attaches strace to the server. When the server makes this system call, strace kills the
+    /// server.
     #[track_caller]
     pub fn kill_at(&mut self, point: &KillPoint) {
         self.killing_strace = Some(Strace::kill_at(self.process.id(), point));
     }
 
-    /// Waits until strace has killed the server, see [`Self::kill_at`].
-    ///
-    /// # Panics
-    /// If the server still runs after a minute, or ended in another way.
+    /// Waits at most a minute until strace has killed the server, see [`Self::kill_at`].
     #[track_caller]
     pub fn await_kill(&mut self) {
         self.process.await_kill();
         self.killing_strace = None;
     }
 
-    /// Sends SIGTERM and waits until the process has ended.
-    ///
-    /// # Panics
-    /// If the server still runs after a minute.
+    /// Sends SIGTERM, and waits at most a minute until the process has ended.
     #[track_caller]
     pub fn stop(&mut self) -> ExitStatus {
         self.terminate();
@@ -327,11 +286,8 @@ impl TestHost {
         self.setup.env.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Kills the server and starts it again. Checks that the server ends with exit code 1 and
-    /// prints one line on stderr. Returns this line.
-    ///
-    /// # Panics
-    /// If the server still runs after 20 seconds, ends in another way, or does not print one line.
+    /// Kills the server and starts it again. Checks that the new process ends within 20 seconds
+    /// with exit code 1, and prints one line on stderr. Returns this line.
     #[track_caller]
     pub fn start_refusal(&mut self) -> String {
         self.process.kill();
@@ -350,8 +306,8 @@ impl TestHost {
         self.process.resident_bytes()
     }
 
-    /// Runs `work` and measures the resident memory of the server. Returns the result of `work`,
-    /// and by how many bytes the peak during `work` exceeded the memory before `work`.
+    /// Runs `work`. Returns its result, and by how many bytes the peak of the server's resident
+    /// memory exceeded the memory before `work`.
     pub fn rise_of_peak<T>(&self, work: impl FnOnce() -> T) -> (T, u64) {
         self.process.reset_peak();
         let before = self.process.resident_bytes();
@@ -379,9 +335,6 @@ impl TestHost {
 
     /// Returns how often the server's running threads, except the thread `ticker`, have waited: the
     /// number of their voluntary context switches.
-    ///
-    /// # Panics
-    /// If the server does not run.
     #[must_use]
     pub fn waits(&self) -> u64 {
         self.process.waits()
@@ -394,16 +347,12 @@ impl TestHost {
     }
 
     /// Returns the number of tasks of the server's async runtime.
-    ///
-    /// # Panics
-    /// If `/status` does not return their number.
     #[must_use]
     pub fn tasks(&self) -> u64 {
         self.admin().get("/status").expect(200)["tasks"].as_u64().expect("a number")
     }
 }
 
-/// Returns the paths and contents of the readable files in a folder and its subfolders.
 fn files_below(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder") {

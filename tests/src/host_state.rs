@@ -1,11 +1,9 @@
-//! Reads the metrics of a running server with the token of any account. Also waits until the
-//! server is ready, or has loaded a connection.
+//! Reads the metrics of a running server. Waits until the server is ready, or has loaded a
+//! connection.
 
 use crate::{Answer, Client, MetricsPage, TestHost, wait_for};
 
-/// Maximum time until `/readyz` has the expected status, seconds.
 const READINESS_TIMEOUT_S: u64 = 60;
-/// Maximum time until a server has loaded a connection, seconds.
 const CONNECTION_TIMEOUT_S: u64 = 30;
 
 impl TestHost {
@@ -22,19 +20,13 @@ impl TestHost {
     }
 
     /// Returns the metrics that the account with this token may see.
-    ///
-    /// # Panics
-    /// If the server refuses the request.
     #[must_use]
     #[track_caller]
     pub fn metrics(&self, token: &str) -> MetricsPage {
         MetricsPage::read(&self.client_as(token).get("/metrics"))
     }
 
-    /// Waits until `/readyz` has this status, and returns its answer.
-    ///
-    /// # Panics
-    /// If this takes more than a minute.
+    /// Waits at most a minute until `/readyz` has this status, and returns its answer.
     #[track_caller]
     pub fn await_readiness(&self, status: u16) -> Answer {
         let client = self.anonymous();
@@ -44,10 +36,7 @@ impl TestHost {
         })
     }
 
-    /// Waits until the server has loaded the connection with this name.
-    ///
-    /// # Panics
-    /// If this takes more than half a minute.
+    /// Waits at most 30 seconds until the server has loaded the connection with this name.
     #[track_caller]
     pub fn await_connection(&self, name: &str) {
         let (admin, path) = (self.admin(), format!("/connections/{name}"));
@@ -57,7 +46,6 @@ impl TestHost {
     }
 }
 
-/// Returns a client for URLs that start with `url`. The client sends this token with each request.
 fn client_with_token(url: &str, token: &str) -> Client {
     Client::new(url, &[("authorization", &format!("Bearer {token}"))])
 }

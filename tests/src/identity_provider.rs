@@ -7,16 +7,13 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::{Answer, Client, root, target};
 
-/// Maximum number of redirects that a browser follows.
 const REDIRECTS_MAX: usize = 20;
 
 /// A running provider. Dropping this value kills the provider.
 pub struct IdentityProvider {
     child: Child,
-    /// The URL of the provider, which is also the issuer in its ID tokens.
     issuer: String,
-    /// The pipe of the provider's output. The pipe must stay open, because the provider ends if it
-    /// cannot print.
+    /// The pipe must stay open, because the provider ends if it cannot print.
     _output: BufReader<ChildStdout>,
 }
 
@@ -26,9 +23,6 @@ impl IdentityProvider {
 
     /// Starts a provider that redirects browsers to `redirect_uri`. The client `jackfield` must
     /// authenticate by the method `auth_method`.
-    ///
-    /// # Panics
-    /// If the provider does not start. `cargo xtask test` installs the provider.
     #[must_use]
     pub fn start(redirect_uri: &str, auth_method: &str) -> Self {
         let folder = target().join("identity-provider");
@@ -57,9 +51,6 @@ impl IdentityProvider {
 
     /// Opens an address of the provider like a browser, and signs in as this person. Returns the
     /// address of Jackfield to which the provider redirects the browser.
-    ///
-    /// # Panics
-    /// If the provider does not redirect the browser to Jackfield.
     #[must_use]
     pub fn sign_in(&self, address: &str, person: &str) -> String {
         let browser = Client::new("", &[("x-person", person)]);
@@ -81,7 +72,6 @@ impl IdentityProvider {
     }
 }
 
-/// Stores the cookies that an answer of the provider sets.
 fn store_cookies(cookies: &mut BTreeMap<String, String>, answer: &Answer) {
     let set_cookies = answer.headers.iter().filter(|(name, _)| name == "set-cookie");
     for (name, value) in

@@ -1,10 +1,8 @@
 //! The test harness. It runs the built server as a child process, real servers such as Redmine and
-//! PostgreSQL, and servers with scripted answers. It also builds the connectors that the tests run.
+//! PostgreSQL, and servers with scripted answers. It never calls the server's code.
 //!
-//! The servers listen on loopback, on ports that the system chooses, so that tests can run in
-//! parallel. A test that needs fixed addresses or ports runs in a network namespace of its own. The
-//! harness never calls the server's code. It observes the server by HTTP, by commands, by the
-//! server's output, in the tracker, in the database, and in `/proc`.
+//! By default, servers listen on ports that the system chooses, so that tests can run in parallel.
+//! By default, a function panics if one of its steps fails, so that the test fails.
 
 mod answer;
 mod clicks;

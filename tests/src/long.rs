@@ -1,16 +1,15 @@
-//! The number of rounds and the duration of crash, race and soak tests. The tests are short, unless
-//! the environment variable `TEST_LONG` is set.
+//! The number of rounds and the duration of crash, race and soak tests. Both are larger if the
+//! environment variable `TEST_LONG` is set.
 
 use std::time::Duration;
 
-/// Returns whether `TEST_LONG` is set. Then the tests run longer.
+/// Returns whether `TEST_LONG` is set.
 #[must_use]
 pub fn is_long() -> bool {
     std::env::var_os("TEST_LONG").is_some()
 }
 
-/// Returns the number of rounds of a test. In each round, the test kills the server or replaces a
-/// connector.
+/// Returns the number of rounds of a test.
 #[must_use]
 pub fn rounds() -> u32 {
     if is_long() { 200 } else { 20 }

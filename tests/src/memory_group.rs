@@ -1,4 +1,4 @@
-//! A control group with a memory limit. A container is limited in the same way.
+//! A control group with a memory limit, as a container has.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,17 +8,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// processes of the group have ended.
 pub struct MemoryGroup {
     folder: PathBuf,
-    /// The name of the file in which the kernel counts the killed processes.
     kills_file: &'static str,
 }
 
 impl MemoryGroup {
-    /// Creates a group with this memory limit, in bytes. A group of version 1 is below the group of
-    /// the test's own process. A group of version 2 is directly in `/sys/fs/cgroup`.
+    /// Creates a group with this memory limit, in bytes.
     ///
     /// # Panics
-    /// If the group cannot be created. The test must run as root, and the system needs a memory
-    /// controller.
+    /// If the test does not run as root, or the system has no memory controller.
     #[must_use]
     pub fn with_limit(bytes: u64) -> Self {
         static GROUP_COUNT: AtomicU32 = AtomicU32::new(0);
@@ -58,9 +55,6 @@ impl MemoryGroup {
     }
 
     /// Returns the number of processes that the kernel has killed because of the memory limit.
-    ///
-    /// # Panics
-    /// If the kernel does not report the number.
     #[must_use]
     pub fn kills(&self) -> u64 {
         let text = fs::read_to_string(self.folder.join(self.kills_file))

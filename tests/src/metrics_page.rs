@@ -1,4 +1,4 @@
-//! Parses the page `/metrics` that the server writes for Prometheus.
+//! Parses the server's page `/metrics`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,6 @@ pub struct MetricsPage {
     pub types: BTreeMap<String, String>,
 }
 
-/// One line of the page: a value of a metric, with the labels of this value.
 #[derive(Debug)]
 struct Series {
     name: String,
@@ -23,9 +22,6 @@ struct Series {
 
 impl MetricsPage {
     /// Parses the answer of `/metrics`.
-    ///
-    /// # Panics
-    /// If the answer is not a complete page.
     #[must_use]
     #[track_caller]
     pub fn read(answer: &Answer) -> Self {
@@ -81,7 +77,6 @@ impl MetricsPage {
 }
 
 impl Series {
-    /// Parses one line of the page.
     fn parse(line: &str) -> Self {
         let (series, value) = line.rsplit_once(' ').expect("a series and a value");
         let value = value.parse().unwrap_or_else(|_| panic!("{line}"));

@@ -1,9 +1,8 @@
-//! Network namespaces for the servers of a test. Links connect each namespace with the namespace of
-//! the test. The test can cut the links.
+//! Network namespaces for the servers of a test. Links connect each namespace with that of the
+//! test, and the test can cut the links.
 //!
-//! Only a test inside [`run_in_own_network`](crate::run_in_own_network) can use these namespaces.
-//! So they never change the network of the machine, and the kernel removes them when the test's
-//! process ends.
+//! The test must run inside [`run_in_own_network`](crate::run_in_own_network), so the namespaces
+//! never change the network of the machine. The kernel removes them when the test's process ends.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::Ipv4Addr;
@@ -14,10 +13,10 @@ use crate::repository::run;
 /// A script that keeps a new namespace until the script's standard input closes. That happens when
 /// the test's process ends, even if the process is killed.
 const KEEP_NAMESPACE: &str = "ip link set lo up; echo ready; read _ || true";
-/// A script that creates a link and gives an address to each of its two ends. In the test's
-/// namespace, the end has the name `OUTSIDE` and the address `NEAR`. In the other namespace, which
-/// is that of the process `PROCESS`, the end has the name `LINK` and the address `FAR`. `BEHIND`
-/// contains further addresses that the other namespace reaches through the link.
+/// A script that creates a link. `OUTSIDE` and `NEAR` are the name and the address of its end in
+/// the test's namespace, `LINK` and `FAR` those of its other end, which is in the namespace of the
+/// process `PROCESS`. `BEHIND` contains further addresses that this namespace reaches through the
+/// link.
 const CREATE_LINK: &str = r#"
 ip link add "$OUTSIDE" type veth peer name "$LINK" netns "$PROCESS"
 ip address add "$NEAR/30" dev "$OUTSIDE"
@@ -31,9 +30,7 @@ nsenter --net="/proc/$PROCESS/ns/net" -- sh -eu -c '
 
 /// A link between the test's namespace and another namespace.
 struct Link {
-    /// The name that the test uses for the link.
     name: &'static str,
-    /// The name of the network interface in the test's namespace.
     test_interface: String,
     /// The address of the link's end in the other namespace.
     far_address: Ipv4Addr,
@@ -44,7 +41,6 @@ struct Link {
 pub struct Namespace {
     /// The process that keeps the namespace until its standard input closes.
     keeper: Child,
-    /// The standard input of the keeper.
     keeper_input: Option<ChildStdin>,
     links: Vec<Link>,
 }
@@ -53,9 +49,6 @@ impl Namespace {
     /// Creates a namespace. `number` must be unique in the test. `links` contains, for each link,
     /// a name of at most 8 characters and some addresses of the test's namespace. The new namespace
     /// reaches these addresses through the link.
-    ///
-    /// # Panics
-    /// If the test does not run in its own network, or iproute2 is not installed.
     #[must_use]
     pub fn new(number: u8, links: &[(&'static str, &[Ipv4Addr])]) -> Self {
         let mut keeper = Command::new("unshare")
@@ -76,7 +69,6 @@ impl Namespace {
         namespace
     }
 
-    /// Creates a link between the test's namespace and this namespace.
     fn add_link(
         &mut self,
         number: u8,
@@ -106,31 +98,21 @@ impl Namespace {
     }
 
     /// Returns the address that this namespace has on a link.
-    ///
-    /// # Panics
-    /// If there is no such link.
     #[must_use]
     pub fn address(&self, link: &str) -> Ipv4Addr {
         self.link_named(link).far_address
     }
 
     /// Cuts a link. All packets are lost, and TCP connections through the link are not closed.
-    ///
-    /// # Panics
-    /// If there is no such link.
     pub fn cut(&self, link: &str) {
         self.set_link_state(link, "down");
     }
 
     /// Restores a link that was cut.
-    ///
-    /// # Panics
-    /// If there is no such link.
     pub fn restore(&self, link: &str) {
         self.set_link_state(link, "up");
     }
 
-    /// Sets the test's end of a link to the state `up` or `down`.
     fn set_link_state(&self, link: &str, state: &str) {
         let interface = &self.link_named(link).test_interface;
         run(Command::new("ip").args(["link", "set", interface, state]));

@@ -1,16 +1,13 @@
 //! Runs one test in its own network namespace. There, the test can start a name server and set its
-//! answers. At first, the new namespace has only a loopback interface, to which all addresses of
-//! the test belong.
+//! answers.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The environment variable that is set if the test runs inside the namespace.
 const INSIDE_VARIABLE: &str = "JACKFIELD_TEST_INSIDE";
-/// A script that sets up the network, configures the test's name server as the only name server,
-/// and executes the test.
+/// Sets up the network, makes the test's name server the only one, and executes the test.
 const SET_UP_NETWORK: &str = r#"
 ip link set lo up
 for address in $ADDRESSES; do ip address add "$address/32" dev lo; done
@@ -19,10 +16,9 @@ mount --bind "$FOLDER/nsswitch.conf" /etc/nsswitch.conf
 exec "$@"
 "#;
 
-/// Runs the test with this full name again, in a process in a new network namespace. In the
-/// namespace, these addresses belong to the loopback interface. In the process inside the
-/// namespace, this function returns true. In the process outside the namespace, it returns false
-/// after the test has passed inside.
+/// Runs the test with this full name again, in a process in a new network namespace, whose loopback
+/// interface has these addresses. Returns true inside the namespace. Outside, returns false after
+/// the test has passed inside.
 ///
 /// # Panics
 /// If the test fails inside, or the machine does not allow a network namespace.
@@ -62,9 +58,6 @@ pub struct NameServer(Arc<Mutex<Vec<Ipv4Addr>>>);
 
 impl NameServer {
     /// Starts a name server on port 53.
-    ///
-    /// # Panics
-    /// If this port cannot be used, which is usual outside of the namespace.
     #[must_use]
     pub fn start() -> Self {
         let socket = UdpSocket::bind("127.0.0.1:53").expect("the port of name servers");
@@ -88,10 +81,9 @@ impl NameServer {
     }
 }
 
-/// Builds a DNS answer (RFC 1035, section 4) to a query with one question. Returns `None` if the
-/// query is incomplete, or if there are more than 255 addresses. The tests use no DNS library. A
-/// library would enable other features of the host's dependencies, and cargo would build these
-/// dependencies a second time.
+/// Builds a DNS answer (RFC 1035, section 4) to a query with one question. The tests use no DNS
+/// library, because it would enable other features of the host's dependencies, and cargo would
+/// build these dependencies a second time.
 fn dns_answer(query: &[u8], addresses: &[Ipv4Addr]) -> Option<Vec<u8>> {
     const DNS_HEADER_BYTES: usize = 12;
     let id = query.get(..2)?;

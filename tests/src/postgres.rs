@@ -10,13 +10,9 @@ use tempfile::TempDir;
 use crate::repository::run;
 use crate::{Setup, root};
 
-/// The environment variable that contains the password of the database.
 const PASSWORD_VARIABLE: &str = "JACKFIELD_SECRET_DATABASE";
-/// The password of the database's user.
 const PASSWORD: &str = "test-database-password";
 
-/// The environment variable that contains the key by which secrets are encrypted. All servers that
-/// share a database need the same key.
 const KEY_VARIABLE: &str = "JACKFIELD_SECRET_KEY";
 /// The key of all servers that share a database: 32 bytes in hex.
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -25,16 +21,12 @@ const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1
 pub struct Postgres {
     /// The folder with the server's files and its log.
     folder: TempDir,
-    /// The address on which the server listens.
     address: Ipv4Addr,
     port: u16,
 }
 
 impl Postgres {
     /// Starts a server with an empty database, and waits until it answers.
-    ///
-    /// # Panics
-    /// If PostgreSQL is not installed, or does not start.
     #[must_use]
     #[track_caller]
     pub fn start() -> Self {
@@ -42,9 +34,6 @@ impl Postgres {
     }
 
     /// Like [`Self::start`], but the server listens on this address of the machine.
-    ///
-    /// # Panics
-    /// If PostgreSQL is not installed, or does not start.
     #[must_use]
     #[track_caller]
     pub fn start_at(address: Ipv4Addr) -> Self {
@@ -63,7 +52,6 @@ impl Postgres {
         self.url_with_port(self.port)
     }
 
-    /// Returns the URL with this port: that of the database, or that of a relay to it.
     fn url_with_port(&self, port: u16) -> String {
         format!("postgres://jackfield@{}:{port}/jackfield", self.address)
     }
@@ -80,7 +68,6 @@ impl Postgres {
         self.config_with_port(self.port)
     }
 
-    /// Returns the lines of `jackfield.toml` that make a server use the database through this port.
     fn config_with_port(&self, port: u16) -> String {
         let url = self.url_with_port(port);
         format!("store = \"{url}\"\nstore_password = \"env:{PASSWORD_VARIABLE}\"\n")
@@ -98,7 +85,6 @@ impl Postgres {
         self.setup_with_port(self.port)
     }
 
-    /// Prepares a Jackfield server that connects to the database through this port.
     fn setup_with_port(&self, port: u16) -> Setup {
         Setup::new().env(PASSWORD_VARIABLE, PASSWORD).config(&self.config_with_port(port))
     }
@@ -118,9 +104,6 @@ impl Postgres {
     }
 
     /// Returns the CPU time of all running processes of PostgreSQL, milliseconds.
-    ///
-    /// # Panics
-    /// If PostgreSQL does not run.
     #[must_use]
     pub fn cpu_ms(&self) -> u64 {
         let pid_file = self.folder.path().join("data/postmaster.pid");
@@ -147,27 +130,18 @@ impl Postgres {
     }
 
     /// Returns the server's log since its first start.
-    ///
-    /// # Panics
-    /// If the log cannot be read.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("server.log")).expect("the log")
     }
 
     /// Kills the server, as in a crash.
-    ///
-    /// # Panics
-    /// If the server does not end.
     #[track_caller]
     pub fn kill(&self) {
         self.run_script("kill");
     }
 
     /// Starts the server again with the same database.
-    ///
-    /// # Panics
-    /// If the server does not start.
     #[track_caller]
     pub fn start_again(&self) {
         self.run_script("start");
@@ -175,18 +149,12 @@ impl Postgres {
 
     /// Runs an SQL statement as the superuser `jackfield`. Returns the rows, with `|` between the
     /// columns.
-    ///
-    /// # Panics
-    /// If the statement fails.
     #[track_caller]
     pub fn query(&self, sql: &str) -> Vec<String> {
         run(self.script_command("query").arg(sql)).lines().map(str::to_owned).collect()
     }
 
     /// Runs an SQL statement that PostgreSQL must refuse. Returns the error.
-    ///
-    /// # Panics
-    /// If PostgreSQL does not refuse the statement.
     #[must_use]
     #[track_caller]
     pub fn refuses(&self, sql: &str) -> String {
@@ -195,7 +163,6 @@ impl Postgres {
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
-    /// Runs `tests/postgres.sh` with this action, which must succeed.
     #[track_caller]
     fn run_script(&self, action: &str) {
         let mut command = self.script_command(action);
@@ -206,7 +173,6 @@ impl Postgres {
         assert!(status.success(), "postgres.sh {action} ended with {status}");
     }
 
-    /// Returns the command that runs `tests/postgres.sh` with this action for this server.
     fn script_command(&self, action: &str) -> Command {
         let mut command = Command::new(root().join("tests/postgres.sh"));
         command.arg(action).arg(self.folder.path()).arg(self.port.to_string());

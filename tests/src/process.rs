@@ -17,7 +17,6 @@ use crate::{Client, Setup, binary, wait_for};
 /// server's output is printed then.
 pub(crate) struct Process {
     child: Child,
-    /// The base URL that the server printed.
     url: String,
     /// All lines that the server has printed to stdout and stderr.
     output: Arc<Mutex<String>>,
@@ -76,57 +75,47 @@ impl Process {
         error
     }
 
-    /// Returns the server's base URL.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// Returns the process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Returns everything that the server printed.
     pub(crate) fn output(&self) -> String {
         self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sends SIGKILL and waits until the process has ended.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Sends SIGTERM, without waiting for the end of the process.
     pub(crate) fn terminate(&self) {
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
     }
 
-    /// Sends SIGSTOP: the process is suspended.
     pub(crate) fn suspend(&self) {
         kill_process(Pid::from_child(&self.child), Signal::STOP).expect("the process runs");
     }
 
-    /// Sends SIGCONT: the process continues.
     pub(crate) fn resume(&self) {
         kill_process(Pid::from_child(&self.child), Signal::CONT).expect("the process is suspended");
     }
 
-    /// Waits until the process has ended.
     #[track_caller]
     pub(crate) fn await_end(&mut self) -> ExitStatus {
         let child = &mut self.child;
         wait_for("the server to end", 60, || child.try_wait().expect("a child to wait for"))
     }
 
-    /// Waits until the process has ended, and checks that SIGKILL ended it.
     #[track_caller]
     pub(crate) fn await_kill(&mut self) {
         let end = self.await_end();
         assert_eq!(end.signal(), Some(Signal::KILL.as_raw()), "{end:?}");
     }
 
-    /// Returns the resident memory, bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
         self.status_bytes("VmRSS:")
     }
@@ -136,12 +125,10 @@ impl Process {
         self.status_bytes("VmHWM:")
     }
 
-    /// Resets the peak of resident memory to the current resident memory.
     pub(crate) fn reset_peak(&self) {
         std::fs::write(self.proc_path("clear_refs"), "5").expect("the kernel resets the peak");
     }
 
-    /// Returns the CPU time so far, milliseconds.
     pub(crate) fn cpu_ms(&self) -> u64 {
         let stat = std::fs::read_to_string(self.proc_path("stat")).expect("the server runs");
         let after_name = stat.rsplit(')').next().unwrap_or_default();
@@ -150,7 +137,6 @@ impl Process {
         times.map(|ticks| ticks.parse::<u64>().expect("a number") * 10).sum()
     }
 
-    /// Reads a size from `/proc/PID/status`, in bytes.
     fn status_bytes(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(self.proc_path("status")).expect("the server runs");
         let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -158,12 +144,10 @@ impl Process {
         kib.expect("a number of kB") * 1024
     }
 
-    /// Returns the number of open file descriptors.
     pub(crate) fn open_files(&self) -> usize {
         std::fs::read_dir(self.proc_path("fd")).expect("the server runs").count()
     }
 
-    /// Returns the number of threads.
     pub(crate) fn threads(&self) -> usize {
         std::fs::read_dir(self.proc_path("task")).expect("the server runs").count()
     }
@@ -183,7 +167,6 @@ impl Process {
         waits.sum()
     }
 
-    /// Returns the number of child processes.
     pub(crate) fn children(&self) -> usize {
         let threads = std::fs::read_dir(self.proc_path("task")).expect("the server runs");
         let children = |thread: std::io::Result<std::fs::DirEntry>| {
@@ -192,7 +175,6 @@ impl Process {
         threads.filter_map(children).map(|list| list.split_whitespace().count()).sum()
     }
 
-    /// Returns the path of a file of the process in `/proc`.
     fn proc_path(&self, file: &str) -> String {
         format!("/proc/{}/{file}", self.child.id())
     }
@@ -210,7 +192,6 @@ impl Drop for Process {
     }
 }
 
-/// Spawns `jackfield serve`, with its output in pipes.
 fn spawn(setup: &Setup, folder: &Path) -> Child {
     let mut command_line = setup.run_under.iter().map(OsStr::new).chain([binary().as_os_str()]);
     let mut command = Command::new(command_line.next().expect("at least the binary"));
@@ -231,8 +212,7 @@ fn spawn(setup: &Setup, folder: &Path) -> Child {
         .args(["--config", "jackfield.toml"])
         .args(&setup.arguments)
         .current_dir(folder)
-        // Tests send requests faster than people, so the rate limit must not refuse them. The test
-        // of the rate limit sets its own value.
+        // Tests send requests faster than people, so the rate limit must not refuse them.
         .env("JACKFIELD_WEBHOOK_REQUESTS_BURST", "1000000")
         .envs(setup.env.iter().cloned())
         .stdin(Stdio::null())

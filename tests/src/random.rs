@@ -41,9 +41,6 @@ impl Random {
     }
 
     /// Returns a random item.
-    ///
-    /// # Panics
-    /// If `items` is empty.
     pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
         &items[self.below(items.len())]
     }

@@ -1,6 +1,5 @@
 //! Runs a real Redmine from Debian's packages: one server for each test process, and one project
-//! for each connection. The tests check issues by Redmine's own API, and do not rely on Jackfield's
-//! answers.
+//! for each connection.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -13,10 +12,8 @@ use serde_json::{Value, json};
 use crate::repository::{run, target};
 use crate::{Client, sha256};
 
-/// The folder in which Debian's package installs Redmine.
 const REDMINE_FOLDER: &str = "/usr/share/redmine";
 
-/// The command that installs Redmine.
 const INSTALL_COMMAND: &str = "apt-get install --no-install-recommends redmine redmine-sqlite puma";
 
 /// A running Redmine that all tests of the process share.
@@ -43,9 +40,6 @@ pub struct Issue {
 
 impl Issue {
     /// Returns whether the description contains the execution id of this failed test.
-    ///
-    /// # Panics
-    /// If the test has no id.
     #[must_use]
     pub fn is_about(&self, test: &Value) -> bool {
         self.description.contains(test["testExecutionId"].as_str().expect("a uuid"))
@@ -68,16 +62,11 @@ pub struct IssueFile {
 pub struct Project {
     /// The project's identifier in Redmine's URLs.
     pub id: String,
-    /// The server with the project.
     redmine: &'static Redmine,
 }
 
 impl Redmine {
     /// Returns the Redmine of this test process. The first call starts it.
-    ///
-    /// # Panics
-    /// If Redmine is not installed (the message names the command that installs it) or does not
-    /// start.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Redmine> = OnceLock::new();
         SHARED.get_or_init(start_redmine)
@@ -90,9 +79,6 @@ impl Redmine {
     }
 
     /// Creates a project for one test.
-    ///
-    /// # Panics
-    /// If Redmine refuses the request.
     #[must_use]
     pub fn project(&'static self) -> Project {
         static NEXT_PROJECT_NUMBER: AtomicU32 = AtomicU32::new(1);
@@ -110,9 +96,6 @@ impl Redmine {
     }
 
     /// Returns the id of a custom field of issues.
-    ///
-    /// # Panics
-    /// If no custom field has this name.
     #[must_use]
     pub fn custom_field(&self, name: &str) -> u64 {
         let fields = self.client().get("/custom_fields.json").expect(200)["custom_fields"].take();
@@ -136,9 +119,6 @@ impl Project {
     }
 
     /// Returns all issues of the project, oldest first.
-    ///
-    /// # Panics
-    /// If Redmine does not list them.
     #[must_use]
     pub fn issues(&self) -> Vec<Issue> {
         let mut issues = Vec::new();
@@ -158,9 +138,6 @@ impl Project {
     }
 
     /// Returns the only issue of the project.
-    ///
-    /// # Panics
-    /// If the project has no issue or several issues.
     #[must_use]
     #[track_caller]
     pub fn only_issue(&self) -> Issue {
@@ -170,9 +147,6 @@ impl Project {
     }
 
     /// Downloads the files of an issue.
-    ///
-    /// # Panics
-    /// If Redmine does not list or send the files.
     #[must_use]
     pub fn files(&self, issue: &str) -> Vec<IssueFile> {
         let client = self.redmine.client();
@@ -188,9 +162,6 @@ impl Project {
     }
 
     /// Returns the issues whose description names this failed test.
-    ///
-    /// # Panics
-    /// If Redmine does not list the issues.
     #[must_use]
     pub fn issues_of(&self, test: &Value) -> Vec<Issue> {
         self.issues().into_iter().filter(|issue| issue.is_about(test)).collect()
@@ -198,9 +169,6 @@ impl Project {
 
     /// Creates an open issue with this priority (1 is Low, 5 is Immediate), without Jackfield.
     /// Returns the number of the issue.
-    ///
-    /// # Panics
-    /// If Redmine refuses the request.
     pub fn add(&self, priority: u32) -> u64 {
         let body = json!({"issue": {"project_id": self.id, "subject": "without Jackfield", "priority_id": priority}});
         let created = self.redmine.client().json("POST", "/issues.json", &body).expect(201);
@@ -209,9 +177,6 @@ impl Project {
 
     /// Deletes an issue. Adds another issue first, because Redmine's SQLite database would give the
     /// number of a deleted newest issue to the next issue, which may belong to another test.
-    ///
-    /// # Panics
-    /// If Redmine refuses the request.
     pub fn delete(&self, issue: &str) {
         self.add(1);
         let path = format!("/issues/{issue}.json");
@@ -220,9 +185,6 @@ impl Project {
 
     /// Closes an issue. Tries again if Redmine fails, because on a busy machine its SQLite database
     /// may be locked for longer than Redmine waits.
-    ///
-    /// # Panics
-    /// If Redmine refuses the request, or fails three times.
     pub fn close(&self, issue: u64) {
         let path = format!("/issues/{issue}.json");
         let body = json!({"issue": {"status_id": 5}});
@@ -232,8 +194,7 @@ impl Project {
     }
 }
 
-/// Returns a Textile text as Redmine shows it. Numeric character references such as `&#42;` are
-/// decoded.
+/// Decodes the numeric character references, such as `&#42;`, in a Textile text.
 #[must_use]
 pub fn as_shown(textile: &str) -> String {
     let mut parts = textile.split("&#");
@@ -249,7 +210,6 @@ pub fn as_shown(textile: &str) -> String {
     })
 }
 
-/// Reads an issue from a record of Redmine's API.
 fn parse_issue(json: Value) -> Issue {
     let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
     Issue {
@@ -260,9 +220,8 @@ fn parse_issue(json: Value) -> Issue {
     }
 }
 
-/// Starts the web server puma with a copy of the seeded database. A shell starts puma and reads
-/// from a pipe. The pipe closes when this process ends, even if it is killed. Then the shell kills
-/// puma.
+/// Starts the web server puma with a copy of the seeded database. A shell kills puma when the pipe
+/// from this process to the shell closes, at the end of this process.
 fn start_redmine() -> Redmine {
     assert!(
         Path::new(REDMINE_FOLDER).join("config.ru").exists(),
@@ -304,8 +263,7 @@ fn start_redmine() -> Redmine {
     Redmine { url: url.unwrap_or_else(|| panic!("puma did not start: {printed}")), key }
 }
 
-/// Returns the path of a folder with a migrated and seeded database. The folder is in Cargo's
-/// target folder. If the folder does not exist, this function creates it.
+/// Returns a folder with a migrated and seeded database, which later test runs use again.
 fn seeded_folder() -> PathBuf {
     let version = run(Command::new("dpkg-query").args(["-W", "-f", "${Version}", "redmine"]));
     let seed_hash = sha256(SEED_SCRIPT.as_bytes());
@@ -348,8 +306,8 @@ admin.save!
 File.write(ENV.fetch('KEY_FILE'), admin.api_key)
 ";
 
-/// Creates the folders and files of a Redmine instance. Debian's package uses the term instance for
-/// a Redmine with its own database and settings.
+/// Creates the folders and files of an instance: Debian's term for a Redmine with its own database
+/// and settings.
 fn create_instance(home: &Path) {
     for name in ["config", "log", "tmp", "files", "public"] {
         std::fs::create_dir_all(home.join(name)).expect("the folder is created");
@@ -364,8 +322,7 @@ fn create_instance(home: &Path) {
 }
 
 /// Returns the environment variables of an instance. Debian's Redmine expects the path of an
-/// instance relative to a fixed folder. With enough `../` in the path, any folder can be an
-/// instance.
+/// instance relative to a fixed folder, so the path begins with enough `../` to reach the root.
 fn environment(home: &Path) -> [(&'static str, String); 4] {
     let to_root = "../".repeat(12);
     let below_root = home.strip_prefix("/").expect("an absolute path").display();

@@ -1,5 +1,4 @@
-//! A connection to a real Redmine through a proxy that can lose or delay requests. Most tests of
-//! defects use such a connection.
+//! A connection to a real Redmine through a proxy that can lose or delay requests.
 
 use std::thread;
 
@@ -37,9 +36,6 @@ pub struct RedmineFixture {
 
 impl TestHost {
     /// Creates a connection to a new project of the shared Redmine, through a new proxy.
-    ///
-    /// # Panics
-    /// If Redmine does not start, or the server refuses the connection.
     #[must_use]
     #[track_caller]
     pub fn add_redmine_connection(
@@ -60,9 +56,6 @@ impl TestHost {
 impl RedmineConnection {
     /// Sends a Create Defect request. The proxy loses Redmine's answer to the write. Repeats a
     /// failed request once, and checks that Jackfield returns the issue that Redmine created.
-    ///
-    /// # Panics
-    /// If Redmine does not have exactly one new issue, or Jackfield returns another issue.
     #[track_caller]
     pub fn assert_defect_is_found_after_lost_answer(&self, host: &TestHost) {
         let before = self.project.issues().len();
@@ -85,9 +78,6 @@ impl RedmineConnection {
 
 impl Setup {
     /// Starts a server with one connector and a connection `qa` to Redmine.
-    ///
-    /// # Panics
-    /// If the server or Redmine does not start, or the server refuses the connection.
     #[must_use]
     #[track_caller]
     pub fn start_with_redmine(
@@ -111,19 +101,13 @@ impl RedmineFixture {
         self.host.create(&self.connection, test)
     }
 
-    /// Repeats a Create Defect request while the answer is 503 or 504. Returns the defect.
-    ///
-    /// # Errors
-    /// If the defect is in doubt: the detail of the answer with the status 409.
+    /// Calls [`TestHost::create_until_final`] for this connection.
     #[track_caller]
     pub fn create_until_final(&self, test: &Value) -> Result<Value, String> {
         self.host.create_until_final(&self.connection, test)
     }
 
     /// Checks that a failed test has the defect with this id, and exactly one issue in Redmine.
-    ///
-    /// # Panics
-    /// If the failed test has another defect, no issue or several issues.
     #[track_caller]
     pub fn assert_one_issue(&self, test: &Value, id: &Value) {
         let defect = self.create_until_final(test).expect("the defect");
@@ -132,12 +116,8 @@ impl RedmineFixture {
     }
 
     /// Sends Create Defect requests for new failed tests while `meanwhile` runs. Several threads
-    /// click, each of them `clicks` times. The argument of `meanwhile` is the number of the clicks
-    /// of all threads. A thread repeats a click until the answer is the defect, as users of Test
-    /// Manager do. In the end, the function checks that each failed test has one issue.
-    ///
-    /// # Panics
-    /// If a failed test has no issue or several issues, or if its defect is in doubt.
+    /// send `clicks` requests each. The argument of `meanwhile` is the number of requests of all
+    /// threads. Checks in the end that each failed test has exactly one issue.
     #[track_caller]
     pub fn click_while(&self, clicks: usize, meanwhile: impl FnOnce(usize)) {
         let click = || {
@@ -155,11 +135,7 @@ impl RedmineFixture {
         clicked.iter().for_each(|(test, id)| self.assert_one_issue(test, id));
     }
 
-    /// Waits until the proxy has received this many POST requests. The connectors create an issue
-    /// by a POST request.
-    ///
-    /// # Panics
-    /// If the requests do not arrive within a minute.
+    /// Waits at most a minute until the proxy has received this many POST requests.
     #[track_caller]
     pub fn await_posts(&self, posts: usize) {
         wait_for("POST requests to Redmine", 60, || (self.proxy.posts() >= posts).then_some(()));
@@ -167,9 +143,6 @@ impl RedmineFixture {
 }
 
 /// Merges two JSON objects. A member of `more` replaces a member of `base` with the same name.
-///
-/// # Panics
-/// If a value is not an object.
 #[must_use]
 #[track_caller]
 pub fn merge(mut base: Value, more: Value) -> Value {

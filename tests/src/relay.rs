@@ -20,9 +20,6 @@ pub struct ConnectionHooks {
 /// Starts a relay to this port of loopback. The relay runs until the process ends. For each client
 /// that connects, the relay calls `make_hooks` before it connects to the server. Returns the port
 /// of the relay.
-///
-/// # Panics
-/// If no port is free.
 #[must_use]
 pub fn start_relay(
     port: u16,

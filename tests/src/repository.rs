@@ -13,9 +13,6 @@ pub fn root() -> PathBuf {
 }
 
 /// Returns Cargo's target folder: `target/`, or another folder if Cargo is configured to use one.
-///
-/// # Panics
-/// If the program of the test is not in Cargo's target folder.
 #[must_use]
 pub fn target() -> PathBuf {
     let exe = std::env::current_exe().expect("the test knows its own path");
@@ -27,8 +24,7 @@ pub fn target() -> PathBuf {
 /// `TEST_BIN`, or else the binary in the target folder of the test.
 ///
 /// # Panics
-/// If `TEST_BIN` is not set, and the binary is missing or older than `host/src`. The message names
-/// the command that builds it.
+/// If `TEST_BIN` is not set, and the binary is missing or older than `host/src`.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
@@ -46,12 +42,10 @@ pub fn binary() -> &'static Path {
     })
 }
 
-/// Returns the time of the last change of a file.
 fn modified_at(path: &Path) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|meta| meta.modified()).ok()
 }
 
-/// Returns the time of the newest change of a file in a folder and its subfolders.
 fn newest_change_below(folder: &Path) -> SystemTime {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let paths = entries.map(|entry| entry.expect("a readable folder").path());
@@ -66,22 +60,15 @@ fn newest_change_below(folder: &Path) -> SystemTime {
 }
 
 /// Runs `cargo xtask` with these arguments.
-///
-/// # Panics
-/// If the command fails. The message contains its output.
 pub fn xtask(arguments: &[&str]) {
     run(Command::new(cargo()).arg("xtask").args(arguments).current_dir(root()));
 }
 
-/// Returns the path of the Cargo that runs the tests. If Cargo does not run them, returns `cargo`.
 pub(crate) fn cargo() -> PathBuf {
     std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
 }
 
-/// Runs a command until it ends, and returns its output.
-///
-/// # Panics
-/// If the command fails. The message contains its output.
+/// Runs a command until it ends, and returns its stdout. Panics with its output if it fails.
 #[track_caller]
 pub(crate) fn run(command: &mut Command) -> String {
     let command_line = format!("{command:?}");

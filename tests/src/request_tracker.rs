@@ -1,5 +1,4 @@
-//! Runs a real Request Tracker from Debian's packages, with its own database. Each test process
-//! starts at most one Request Tracker, which ends together with the process.
+//! Runs a real Request Tracker from Debian's packages, at most one for each test process.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -11,14 +10,11 @@ use serde_json::{Value, json};
 use crate::repository::run;
 use crate::{Client, wait_for};
 
-/// The program of the server in Debian's package.
 const SERVER: &str = "/usr/share/request-tracker5/libexec/rt-server";
-/// The command that installs Request Tracker.
 const INSTALL_COMMAND: &str = "apt-get install request-tracker5 rt5-standalone rt5-db-sqlite";
 
 /// A running Request Tracker.
 pub struct RequestTracker {
-    /// The host and port.
     address: String,
     /// A token of the user `root`.
     token: String,
@@ -26,9 +22,6 @@ pub struct RequestTracker {
 
 impl RequestTracker {
     /// Returns the Request Tracker of this test process. The first call starts it.
-    ///
-    /// # Panics
-    /// If Request Tracker is not installed or does not start.
     #[must_use]
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<RequestTracker> = OnceLock::new();
@@ -48,9 +41,6 @@ impl RequestTracker {
     }
 
     /// Creates a queue, and returns its name.
-    ///
-    /// # Panics
-    /// If Request Tracker refuses the request.
     #[must_use]
     pub fn queue(&self) -> String {
         let name = format!("qa {}", uuid::Uuid::new_v4().simple());
@@ -59,9 +49,6 @@ impl RequestTracker {
     }
 
     /// Creates a ticket with a priority, and returns its number.
-    ///
-    /// # Panics
-    /// If Request Tracker refuses the request.
     pub fn add(&self, queue: &str, priority: u32) -> String {
         let ticket = json!({"Queue": queue, "Subject": "added by hand", "Priority": priority});
         let added = self.client().json("POST", "/ticket", &ticket).expect(201);
@@ -69,9 +56,6 @@ impl RequestTracker {
     }
 
     /// Changes the status of a ticket.
-    ///
-    /// # Panics
-    /// If Request Tracker refuses the request.
     pub fn set_status(&self, ticket: &str, status: &str) {
         let path = format!("/ticket/{ticket}");
         let answer = self.client().json("PUT", &path, &json!({"Status": status})).expect(200);
@@ -79,18 +63,12 @@ impl RequestTracker {
     }
 
     /// Returns the ticket with this number.
-    ///
-    /// # Panics
-    /// If no ticket has this number.
     #[must_use]
     pub fn ticket(&self, id: &str) -> Value {
         self.client().get(&format!("/ticket/{id}")).expect(200)
     }
 
     /// Returns the oldest tickets of a queue, at most 100, the oldest first.
-    ///
-    /// # Panics
-    /// If Request Tracker refuses the request.
     #[must_use]
     pub fn tickets(&self, queue: &str) -> Vec<Value> {
         let query = format!("Queue%20%3D%20%27{}%27", queue.replace(' ', "%20"));
@@ -100,24 +78,20 @@ impl RequestTracker {
     }
 
     /// Returns the subjects and file names of the texts and files of a ticket, at most 100.
-    ///
-    /// # Panics
-    /// If there is no such ticket.
     #[must_use]
     pub fn attachments(&self, id: &str) -> Vec<Value> {
         let path = format!("/ticket/{id}/attachments?fields=Subject,Filename&per_page=100");
         self.client().get(&path).expect(200)["items"].as_array().expect("a list").clone()
     }
 
-    /// Returns a client of Request Tracker's REST API.
     fn client(&self) -> Client {
         let url = format!("http://{}/REST/2.0", self.address);
         Client::new(&url, &[("Authorization", &format!("token {}", self.token))])
     }
 }
 
-/// Creates a database and starts the server. A shell starts the server and reads from a pipe. The
-/// pipe closes when this process ends, even if it is killed. Then the shell kills the server.
+/// Creates a database and starts the server. A shell kills the server when the pipe from this
+/// process to the shell closes, at the end of this process.
 fn start_request_tracker() -> RequestTracker {
     assert!(Path::new(SERVER).exists(), "Request Tracker is not installed: {INSTALL_COMMAND}");
     let home = tempfile::tempdir().expect("a temporary folder").keep();
@@ -153,7 +127,6 @@ fn start_request_tracker() -> RequestTracker {
     tracker
 }
 
-/// Returns the content of the file with Request Tracker's settings.
 fn settings_file(home: &Path, port: u16) -> String {
     let database = home.join("rt.sqlite");
     format!(

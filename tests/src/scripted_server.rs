@@ -1,6 +1,5 @@
-//! An HTTP/1.1 server. A function of the test, the script, answers each request. The server is, for
-//! example, a fake tracker, or a proxy in front of a real tracker. A proxy can lose, delay or
-//! change requests and answers.
+//! An HTTP/1.1 server. A function of the test, the script, answers each request. The server can be
+//! a fake tracker, or a proxy that loses, delays or changes requests and answers.
 
 use std::io::{BufReader, ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,7 +9,6 @@ use std::time::Duration;
 use crate::Gate;
 use crate::wire::{Request, Response};
 
-/// The loopback address with any free port.
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// The answer of a script to a request.
@@ -58,15 +56,11 @@ pub struct Exchange<'a> {
     pub request: &'a Request,
     /// The address of the client.
     pub client: IpAddr,
-    /// The server that received the request.
     server: &'a SharedServer,
 }
 
 impl Exchange<'_> {
     /// Forwards the request to the upstream server and returns the bytes of its answer.
-    ///
-    /// # Panics
-    /// If this server is not a proxy, or the upstream server does not answer.
     #[must_use]
     pub fn forward(&self) -> Vec<u8> {
         let upstream = self.server.upstream.as_deref().expect("this server is not a proxy");
@@ -77,18 +71,12 @@ impl Exchange<'_> {
 
     /// Forwards the request and returns the answer. The TCP connection to the client is closed
     /// afterwards.
-    ///
-    /// # Panics
-    /// If this server is not a proxy, or the upstream server does not answer.
     #[must_use]
     pub fn pass(&self) -> Reply {
         Reply::Raw(self.forward())
     }
 
     /// Like [`Self::pass`], but the TCP connection stays open unless the client asks to close it.
-    ///
-    /// # Panics
-    /// If this server is not a proxy, or the upstream server does not answer.
     #[must_use]
     pub fn pass_and_keep_open(&self) -> Reply {
         Reply::Answer(Response::read(&self.forward()).expect("the upstream server speaks HTTP"))
@@ -102,34 +90,26 @@ pub fn lose_writes(exchange: &Exchange<'_>) -> Reply {
     if exchange.request.is_post() { Reply::reset() } else { exchange.pass() }
 }
 
-/// A function of the test that answers each request.
 type Script = Arc<dyn Fn(&Exchange<'_>) -> Reply + Send + Sync>;
 
 /// A running scripted server. When this value is dropped, the server closes its port. Requests on
 /// TCP connections that are open then are still answered.
 pub struct ScriptedServer {
-    /// The address on which the server listens.
     address: SocketAddr,
     server: Arc<SharedServer>,
 }
 
-/// The part of a server that its threads share.
 struct SharedServer {
     /// The `host:port` to which a proxy forwards requests; `None` if this server is not a proxy.
     upstream: Option<String>,
     state: Mutex<ServerState>,
 }
 
-/// The script of a running server, and what the server has received.
 struct ServerState {
     script: Script,
-    /// All received requests, in the order of their arrival.
     requests: Vec<Request>,
-    /// How many requests the upstream server has answered.
     forwarded_count: usize,
-    /// On how many TCP connections the server has received a request.
     tcp_connection_count: usize,
-    /// How many TCP connections a client reset, or closed within a body of known length.
     truncated_count: usize,
     /// Whether the [`ScriptedServer`] was dropped, so that its listening thread must end.
     is_closed: bool,
@@ -165,8 +145,6 @@ impl ScriptedServer {
         Self::serve(address, Some(upstream.to_owned()), Arc::new(pass))
     }
 
-    /// Starts a server that listens on this address. `upstream` is the server to which a proxy
-    /// forwards requests.
     fn serve(address: SocketAddr, upstream: Option<String>, script: Script) -> Self {
         let listener = TcpListener::bind(address).expect("a free port");
         let address = listener.local_addr().expect("the listener has an address");
@@ -215,7 +193,7 @@ impl ScriptedServer {
     }
 
     /// Makes the server hold each request for which `is_held` returns true, until the returned gate
-    /// opens. The script answers the request after the gate has opened.
+    /// opens.
     #[must_use]
     pub fn hold_requests(
         &self,
@@ -233,8 +211,7 @@ impl ScriptedServer {
     }
 
     /// Makes the server hold the answer to each request for which `is_held` returns true, until the
-    /// returned gate opens. The script returns the answer before the server holds it. So the
-    /// upstream server of a proxy has already executed the request.
+    /// returned gate opens. The upstream server of a proxy has then already executed the request.
     #[must_use]
     pub fn hold_answers(&self, is_held: impl Fn(&Request) -> bool + Send + Sync + 'static) -> Gate {
         let (gate, script) = (Gate::default(), Arc::clone(&self.server.lock().script));
@@ -256,9 +233,6 @@ impl ScriptedServer {
     }
 
     /// Returns the last received request.
-    ///
-    /// # Panics
-    /// If there was no request.
     #[must_use]
     #[track_caller]
     pub fn last_request(&self) -> Request {
@@ -303,7 +277,6 @@ impl SharedServer {
     }
 }
 
-/// Answers the requests of one TCP connection by the current script.
 fn serve_connection(server: &SharedServer, stream: TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let client = stream.peer_addr()?.ip();

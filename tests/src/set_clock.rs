@@ -7,7 +7,6 @@ use tempfile::NamedTempFile;
 
 use crate::Setup;
 
-/// Returns the path of the library in Debian's package libfaketime.
 fn library_path() -> String {
     format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH)
 }
@@ -18,9 +17,6 @@ pub struct WallClock(NamedTempFile);
 
 impl WallClock {
     /// Creates a clock that shows the real time until a test sets it.
-    ///
-    /// # Panics
-    /// If no file can be created.
     #[must_use]
     pub fn new() -> Self {
         let clock = Self(NamedTempFile::new().expect("a temporary file"));
@@ -29,9 +25,6 @@ impl WallClock {
     }
 
     /// Sets the clock to the real time plus this number of seconds, which may be negative.
-    ///
-    /// # Panics
-    /// If the file cannot be replaced.
     pub fn set_ahead(&self, seconds: i64) {
         // A rename replaces the file, so the server never reads an incomplete value.
         let new = self.path().with_extension("new");

@@ -14,7 +14,6 @@ use crate::{Connection, Guest, TestHost};
 pub struct Setup {
     /// The content of `jackfield.toml`.
     pub(crate) config: String,
-    /// The names and values of additional environment variables.
     pub(crate) env: Vec<(String, String)>,
     /// The command that executes the server, see [`Self::run_under`].
     pub(crate) run_under: Vec<String>,
@@ -26,14 +25,10 @@ pub struct Setup {
     plugins: Vec<PluginFile>,
 }
 
-/// A file of the plugins folder.
 #[derive(Debug, Clone)]
 struct PluginFile {
-    /// The name of the connector.
     name: String,
-    /// The end of the file name: `wasm` or `js`.
     extension: &'static str,
-    /// The bytes of the file.
     content: Guest,
     /// Whether [`Setup::start`] waits until the connector is ready.
     is_awaited: bool,
@@ -113,7 +108,6 @@ impl Setup {
         self
     }
 
-    /// Adds a file to the plugins folder.
     fn add_plugin(
         &mut self,
         name: &str,
@@ -133,10 +127,6 @@ impl Setup {
 
     /// Starts the server and waits until it and its connectors are ready. Does not wait for the
     /// connectors of [`Self::plugin_that_may_be_replaced`].
-    ///
-    /// # Panics
-    /// If the server does not start, or a connector is not ready after 90 seconds. The end of the
-    /// server's output is printed.
     #[track_caller]
     #[must_use]
     pub fn start(self) -> TestHost {
@@ -161,9 +151,6 @@ impl Setup {
     }
 
     /// Starts a server with one test guest and a connection `qa` to it, without secrets.
-    ///
-    /// # Panics
-    /// If the server does not start, or refuses the connection.
     #[track_caller]
     #[must_use]
     pub fn start_with_guest(self, guest: &str, settings: Value) -> (TestHost, Connection) {
@@ -174,9 +161,6 @@ impl Setup {
 }
 
 /// Creates a folder that contains the empty folders `data` and `plugins`. No server is started.
-///
-/// # Panics
-/// If the folders cannot be created.
 #[must_use]
 pub fn empty_home() -> tempfile::TempDir {
     let home = tempfile::tempdir().expect("a temporary folder");

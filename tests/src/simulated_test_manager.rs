@@ -10,15 +10,11 @@ use crate::{Answer, Client, binary};
 /// A running stand-in for Test Manager. Dropping this value kills the stand-in.
 pub struct SimulatedTestManager {
     child: Child,
-    /// The JSON that the stand-in printed at its start.
     start_output: Value,
 }
 
 impl SimulatedTestManager {
     /// Starts `jackfield simulate test-manager` with these arguments, on a free port.
-    ///
-    /// # Panics
-    /// If the stand-in does not start.
     #[must_use]
     #[track_caller]
     pub fn start(arguments: &[&str]) -> Self {
@@ -42,9 +38,6 @@ impl SimulatedTestManager {
     }
 
     /// Returns a field of the JSON that the stand-in printed at its start, such as `base_url`.
-    ///
-    /// # Panics
-    /// If the JSON has no such field.
     #[must_use]
     #[track_caller]
     pub fn printed_field(&self, member: &str) -> &str {
@@ -82,9 +75,6 @@ impl SimulatedTestManager {
     }
 
     /// Returns a token with these scopes. An empty text requests all available scopes.
-    ///
-    /// # Panics
-    /// If the stand-in refuses the request.
     #[must_use]
     #[track_caller]
     pub fn token(&self, scope: &str) -> String {
@@ -101,9 +91,6 @@ impl SimulatedTestManager {
     }
 
     /// Replaces the faults that the stand-in simulates.
-    ///
-    /// # Panics
-    /// If the stand-in refuses the faults.
     #[track_caller]
     pub fn set_faults(&self, faults: &[&str]) {
         self.page()
@@ -113,9 +100,6 @@ impl SimulatedTestManager {
 
     /// Returns the failed tests of a project, the newest first. Each one has the ids `project`,
     /// `execution`, `case`, `variation` and `log`, and a `link` to the log.
-    ///
-    /// # Panics
-    /// If the project has no failed test.
     #[must_use]
     #[track_caller]
     pub fn failed_tests(&self, prefix: &str) -> Vec<Value> {
@@ -128,9 +112,6 @@ impl SimulatedTestManager {
 
     /// Returns the last requests that the stand-in's API and token endpoint have received, at most
     /// 1,000, the oldest first. Each one is a text `METHOD status path`.
-    ///
-    /// # Panics
-    /// If the answer is not a list of requests.
     #[must_use]
     #[track_caller]
     pub fn requests(&self) -> Vec<String> {

@@ -1,6 +1,5 @@
-//! Causes faults at a chosen system call of a running server. strace attaches to every thread of
-//! the server. When a thread makes the call, strace kills the process, makes the call fail, or
-//! delays it. The server's binary is not changed.
+//! Causes faults at a chosen system call of a running server: strace kills the process, makes the
+//! call fail, or delays it.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -60,9 +59,6 @@ impl Strace {
 
     /// Makes each write, truncation and sync of these files fail with EROFS, as if the file system
     /// had become read-only.
-    ///
-    /// # Panics
-    /// If strace is missing or is not allowed to attach.
     #[must_use]
     #[track_caller]
     pub fn make_read_only(process: u32, files: &[PathBuf]) -> Self {
@@ -71,9 +67,6 @@ impl Strace {
     }
 
     /// Delays each sync to the disk by `delay`.
-    ///
-    /// # Panics
-    /// If strace is missing or is not allowed to attach.
     #[must_use]
     #[track_caller]
     pub fn delay_syncs(process: u32, delay: Duration) -> Self {

@@ -1,4 +1,4 @@
-//! The usual polling loop of the tests. It waits for conditions of which tests are not notified.
+//! The usual polling loop of the tests.
 
 use std::time::{Duration, Instant};
 

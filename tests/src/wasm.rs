@@ -1,10 +1,6 @@
-//! Reads and writes parts of the WebAssembly binary format. So the tests can make files that no
-//! compiler generates.
+//! Reads and writes parts of the WebAssembly binary format, for files that no compiler generates.
 
 /// Appends a section with this id to a module or a component.
-///
-/// # Panics
-/// If the payload is 4 GiB or larger.
 pub fn push_section(file: &mut Vec<u8>, id: u8, payload: &[u8]) {
     file.push(id);
     file.extend(leb128(u32::try_from(payload.len()).expect("a section below 4 GiB")));

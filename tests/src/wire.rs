@@ -15,8 +15,7 @@ pub struct Request {
     pub method: String,
     /// The path with the query.
     pub target: String,
-    /// The headers in the order in which they were received. Upper and lower case in the names of
-    /// headers are not changed.
+    /// The headers as received: in their order, with the case of their names.
     pub headers: Vec<(String, String)>,
     /// The complete body, without chunk framing.
     pub body: Vec<u8>,
@@ -30,7 +29,7 @@ impl Request {
         header.map(|(_, value)| value.as_str())
     }
 
-    /// Returns whether the method is POST. The connectors of the tests create defects by POST.
+    /// Returns whether the method is POST.
     #[must_use]
     pub fn is_post(&self) -> bool {
         self.method == "POST"
@@ -118,8 +117,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// Parses an answer. All bytes after its head are its body. Returns `None` if the bytes are not
-    /// HTTP.
+    /// Parses an answer. All bytes after its head are its body.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
         let head = String::from_utf8_lossy(bytes.get(..end)?).into_owned();

@@ -1,6 +1,5 @@
-//! The work that every compared program does for a request: it parses a failed test and returns a
-//! defect, or returns the counts of a project, as JSON in Test Manager's format. The programs in
-//! Rust include this file.
+//! The work that the compared programs do for a request: they parse a failed test and return a
+//! defect, or return the counts of a project, as JSON in Test Manager's format.
 
 use alloc::format;
 use alloc::string::String;
@@ -40,8 +39,7 @@ struct Counts {
     critical_defects_link: Option<String>,
 }
 
-/// Returns the defect of a failed test as JSON. Returns `None` if the body is not a failed test, or
-/// if the id of its execution has fewer than 26 bytes.
+/// Returns the defect of a failed test as JSON.
 pub(crate) fn create(body: &[u8]) -> Option<Vec<u8>> {
     let test: FailedTest = serde_json::from_slice(body).ok()?;
     let key = test.test_execution_id.get(..26)?;
@@ -57,7 +55,6 @@ pub(crate) fn create(body: &[u8]) -> Option<Vec<u8>> {
     serde_json::to_vec(&defect).ok()
 }
 
-/// Returns the counts of a project as JSON.
 pub(crate) fn count(project: &str) -> Option<Vec<u8>> {
     let open = i32::try_from(project.len()).ok()?;
     let counts = Counts {

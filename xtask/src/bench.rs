@@ -16,11 +16,9 @@ use crate::step::{cargo_command, program_command, run_program, run_step};
 use crate::tools;
 use crate::workspace::Workspace;
 
-/// The names of the benchmarks.
 const BENCHMARKS: [&str; 8] =
     ["throughput", "peers", "calls", "cold", "memory", "languages", "scaling", "postgres"];
 
-/// The arguments of `cargo xtask bench`.
 pub(crate) struct Arguments {
     /// The names of the benchmarks that run. If it is empty, all benchmarks run.
     benchmark_names: Vec<String>,
@@ -50,7 +48,6 @@ impl Arguments {
         Ok(Self { benchmark_names, options })
     }
 
-    /// Returns whether at least one of these benchmarks runs.
     fn runs_any(&self, benchmarks: &[&str]) -> bool {
         self.benchmark_names.is_empty()
             || self.benchmark_names.iter().any(|name| benchmarks.contains(&name.as_str()))
@@ -100,7 +97,6 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     run_program(&mut bench, "")
 }
 
-/// Builds the program that measures calls without a server, and returns its path.
 fn build_guest_call(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     let messages = run_step("build of the benchmark `guest_call`", || {
         let mut build = cargo_command(&workspace.root);

@@ -8,7 +8,6 @@ use crate::workspace::Workspace;
 /// not used.
 pub(crate) const DEBIAN_PACKAGES: [&str; 2] = ["chromium", "fonts-dejavu-core"];
 
-/// Installs Playwright for Python and axe-core.
 pub(crate) fn install(workspace: &Workspace) -> anyhow::Result<()> {
     let folder = workspace.root.join("tests/browser");
     let tools = workspace.target.join("tools");

@@ -16,7 +16,6 @@ use crate::step::{cargo_command, program_command, run_program, run_step};
 use crate::tools;
 use crate::workspace::Workspace;
 
-/// The arguments of `cargo xtask connectors`.
 pub(crate) struct Arguments {
     /// The connectors that are built. If it is empty, all connectors are built.
     examples: Vec<Example>,
@@ -111,12 +110,10 @@ impl Example {
         }
     }
 
-    /// Returns the folder of the connector's sources.
     fn folder(self, workspace: &Workspace) -> PathBuf {
         workspace.root.join("guest-examples").join(self.name())
     }
 
-    /// Builds the component and returns its path.
     fn build_component(self, workspace: &Workspace) -> anyhow::Result<PathBuf> {
         let folder = self.folder(workspace);
         match self {
@@ -153,8 +150,8 @@ fn build_example_project(
     })
 }
 
-/// Creates a project and builds it with the author's tool, like an author does. `create_project`
-/// creates the project in the folder `parent`. Returns the path of the built connector.
+/// Creates a project and builds it with the author's tool, like an author does. Returns the path of
+/// the built connector.
 pub(crate) fn build_project(
     workspace: &Workspace,
     parent: &Path,

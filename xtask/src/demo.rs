@@ -8,10 +8,8 @@ use crate::connectors::{self, Example};
 use crate::step::{cargo_command, program_command, run_program, run_step};
 use crate::workspace::Workspace;
 
-/// The arguments of `cargo xtask demo`.
 pub(crate) struct Arguments {
     is_build_only: bool,
-    /// The arguments that are passed on to `jackfield demo`.
     demo_arguments: Vec<OsString>,
 }
 

@@ -1,8 +1,7 @@
 //! `cargo xtask fuzz`: builds the fuzz targets of `tests/fuzz` and runs them one after the other.
 //!
 //! The inputs in the repository are only read, as seeds. New inputs are written below
-//! `target/fuzz`. An input that fails is stored in `tests/fuzz/artifacts`. Then xtask prints the
-//! command that runs this input again.
+//! `target/fuzz`. An input that fails is stored in `tests/fuzz/artifacts`.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -16,19 +15,15 @@ use crate::step::{cargo_command, program_command, run_program, run_step};
 use crate::test::{build_test_guests, test_guests_folder};
 use crate::workspace::Workspace;
 
-/// The version of cargo-fuzz that is installed.
 const CARGO_FUZZ_VERSION: &str = "0.13.2";
-/// Maximum time that a target may need for one input, seconds. A longer time counts as a failure.
-/// The limit is high enough for slow machines.
+/// Maximum time that a target may need for one input, seconds. The limit is high enough for slow
+/// machines.
 const INPUT_SECONDS_MAX: u32 = 60;
-/// Maximum memory of a fuzz target, MiB.
 const MEMORY_MIB_MAX: u32 = 4_096;
 /// The test guests that are used as seeds. They are small, and small inputs can be mutated fast.
 const GUEST_SEEDS: [&str; 2] = ["spin.wasm", "memory_bomb.wasm"];
 
-/// The arguments of `cargo xtask fuzz`.
 pub(crate) struct Arguments {
-    /// How long each target runs, seconds.
     seconds_per_target: u32,
     /// The seed of libFuzzer's random numbers; `None` for a random seed.
     random_seed: Option<u32>,
@@ -59,7 +54,6 @@ impl Arguments {
     }
 }
 
-/// A fuzz target of `tests/fuzz/fuzz_targets`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Target {
     WebhookBody,
@@ -120,8 +114,7 @@ fn build(workspace: &Workspace, folder: &Path, target: Option<Target>) -> anyhow
     })
 }
 
-/// Installs cargo-fuzz below `target/`, unless this version is already installed. Returns the
-/// folder of its program.
+/// Installs cargo-fuzz below `target/`, unless this version is already installed.
 fn install_cargo_fuzz(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     let tools = workspace.target.join("tools");
     let binaries = tools.join("bin");
@@ -198,7 +191,6 @@ impl Target {
     }
 }
 
-/// The folders that a run of the fuzzer uses.
 struct FuzzFolders<'a> {
     workspace: &'a Workspace,
     /// The folder for the built targets and for new inputs: `target/fuzz`.
@@ -256,7 +248,6 @@ impl FuzzFolders<'_> {
         Ok(Some(format!("  cargo xtask fuzz {name} tests/fuzz/artifacts/{name}/{input}")))
     }
 
-    /// Returns the folders with the inputs from which the fuzzer starts.
     fn seed_folders(&self, target: Target) -> anyhow::Result<Vec<PathBuf>> {
         let committed = self.workspace.root.join("tests/fuzz/corpus").join(target.name());
         let mut seeds = vec![committed];

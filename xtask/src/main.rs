@@ -1,6 +1,4 @@
 //! The project's own commands: `cargo xtask COMMAND`. Each command is in the file with its name.
-//! `workspace` finds the folders of the checkout, `step` runs programs and prints the duration of
-//! each step, and `tools` installs packages that the commands need.
 //!
 //! xtask installs packages of npm, PyPI and cargo below `target/`, not into the user's home folder.
 //! Only a missing Rust target (by rustup) and Debian packages (for tests and benchmarks) are
@@ -28,7 +26,6 @@ use lexopt::{Arg, Parser};
 
 use workspace::Workspace;
 
-/// The text that `cargo xtask --help` prints.
 const HELP: &str = "\
 The project's own commands
 

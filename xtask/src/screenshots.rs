@@ -10,7 +10,7 @@ use crate::workspace::Workspace;
 
 /// The filter for the browser tests of the console.
 const TEST_FILTER: &str = "console::";
-/// The names of the screenshots that the README shows. The others are not copied.
+/// The names of the screenshots that the README shows.
 const README_SCREENSHOTS: [&str; 3] =
     ["overview-in-doubt-light-1280", "replay-different-light-1280", "connector-used-dark-1280"];
 /// Maximum size of a screenshot in the repository, bytes.

@@ -18,12 +18,10 @@ use crate::step::{program_command, run_program, run_step};
 use crate::tools;
 use crate::workspace::Workspace;
 
-/// The folder of the component and its sources.
 const RUNNER_FOLDER: &str = "guest-examples/script-runner";
 /// The file of the contract. The component is built from this file, too.
 const CONTRACT_FILE: &str = "wit/connector.wit";
 
-/// The arguments of `cargo xtask script-runner`.
 pub(crate) struct Arguments {
     /// Whether to build nothing, and only to compare the stored hash with that of the sources.
     is_check_only: bool,

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 
-/// Prints the name of a step, and runs the step. If the step succeeds, prints how long it took.
 pub(crate) fn run_step<T>(
     name: &str,
     work: impl FnOnce() -> anyhow::Result<T>,
@@ -20,7 +19,6 @@ pub(crate) fn run_step<T>(
     Ok(result)
 }
 
-/// Returns a command that runs a program in a folder.
 pub(crate) fn program_command(name: impl AsRef<OsStr>, folder: &Path) -> Command {
     let mut command = Command::new(name);
     command.current_dir(folder);

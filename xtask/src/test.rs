@@ -40,9 +40,7 @@ const DEBIAN_PACKAGES: [&str; 19] = [
     "pgbouncer",
 ];
 
-/// The arguments of `cargo xtask test`.
 pub(crate) struct Arguments {
-    /// Whether tests run more rounds, or for a longer time.
     is_long: bool,
     /// Only tests whose name contains this text run; `None` for all tests.
     filter: Option<String>,
@@ -116,9 +114,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
 /// The PostgreSQL server for the store's unit tests. Dropping this value ends the server and
 /// deletes its folder.
 struct Postgres {
-    /// The script that starts and kills the server.
     script: PathBuf,
-    /// The server's folder for its data and its socket.
     folder: PathBuf,
     /// The address of the database, in the format of the key `store`.
     url: String,
@@ -139,7 +135,6 @@ impl Postgres {
         Ok(server)
     }
 
-    /// Returns the command that runs an action of the script, such as `start`.
     fn script_command(&self, action: &str) -> Command {
         let mut command = Command::new(&self.script);
         command.arg(action).arg(&self.folder);
@@ -154,7 +149,6 @@ impl Drop for Postgres {
     }
 }
 
-/// Builds the guests that the tests run.
 pub(crate) fn build_test_guests(workspace: &Workspace) -> anyhow::Result<()> {
     let folder = workspace.root.join("tests/guests");
     if !folder.is_dir() {
@@ -174,7 +168,6 @@ pub(crate) fn build_test_guests(workspace: &Workspace) -> anyhow::Result<()> {
     })
 }
 
-/// Returns the folder that contains the built test guests.
 pub(crate) fn test_guests_folder(workspace: &Workspace) -> std::path::PathBuf {
     workspace.guest_target_folder().join(tools::WASM_TARGET).join("release/examples")
 }

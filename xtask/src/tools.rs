@@ -11,11 +11,8 @@ use anyhow::{Context, bail};
 use crate::step::{program_command, run_program, run_step};
 use crate::workspace::Workspace;
 
-/// The Rust target of the guests.
 pub(crate) const WASM_TARGET: &str = "wasm32-wasip2";
-/// Describes what to do if Node.js or npm cannot be run.
 pub(crate) const NODE_FIX: &str = "install Node.js 20 or later with npm (Debian: nodejs npm)";
-/// Describes what to do if Python cannot be run.
 pub(crate) const PYTHON_FIX: &str =
     "install Python 3.10 or later with venv (Debian: python3 python3-venv)";
 

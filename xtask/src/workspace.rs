@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// The folders of this checkout.
 pub(crate) struct Workspace {
-    /// The root folder of the checkout.
     pub(crate) root: PathBuf,
     /// Cargo's target folder. `CARGO_TARGET_DIR` can move it outside the checkout.
     pub(crate) target: PathBuf,
@@ -30,7 +28,6 @@ impl Workspace {
         self.target.join("guests")
     }
 
-    /// Returns the plugins folder, which the host watches.
     pub(crate) fn plugins_folder(&self) -> PathBuf {
         self.root.join("plugins")
     }

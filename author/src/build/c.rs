@@ -1,6 +1,6 @@
-//! Builds projects in C and C++. Zig's compiler compiles the project together with generated
-//! bindings of the contract. This compiler is clang with a standard library for WebAssembly. The
-//! build installs the compiler, and the libraries that `sources.txt` lists, as packages of PyPI.
+//! Builds projects in C and C++ with Zig's compiler, which is clang with a standard library for
+//! WebAssembly. The build installs the compiler, and the libraries that `sources.txt` lists, as
+//! packages of PyPI.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,16 +22,13 @@ use crate::{AuthorError, Language, Project};
 /// clear 16 MiB more after each call.
 const EXTRA_FLAGS: [&str; 5] =
     ["-mexec-model=reactor", "-Os", "-flto", "-s", "-Wl,-z,stack-size=65536"];
-/// The folder of the generated bindings, relative to the project's folder.
 const BINDINGS_FOLDER: &str = ".build/bindings";
 
 /// The values that differ between builds in C and builds in C++.
 struct Dialect {
     /// The argument of `zig` that chooses the compiler.
     compiler: &'static str,
-    /// The extension of source files, without a dot.
     extension: &'static str,
-    /// Creates the generator of the bindings.
     bindings_generator: fn() -> Box<dyn WorldGenerator>,
     /// The beginning of each name that belongs to an exported interface.
     export_prefix: &'static str,
@@ -96,8 +93,7 @@ pub(super) fn build(
 }
 
 /// Writes the header `connector_cpp.h`, which sources in C++ include. This header only includes the
-/// generated header, whose name contains the name of the world. Writes nothing for C, or if the
-/// generated header itself has the name `connector_cpp.h`.
+/// generated header, whose name contains the name of the world.
 fn write_common_header(bindings: &Path, dialect: &Dialect, world: &str) -> Result<(), AuthorError> {
     let header = bindings.join("connector_cpp.h");
     let world_header = format!("{}_cpp.h", snake_case(world));
@@ -123,7 +119,6 @@ fn list_generated_sources(bindings: &Path, dialect: &Dialect) -> Result<Vec<Path
     Ok(files)
 }
 
-/// Returns the name of the world for which the connector is built.
 fn choose_world(
     project: &Project,
     dialect: &Dialect,
@@ -153,7 +148,6 @@ fn choose_world(
         .map_err(|why| AuthorError::error_in_file(&file, why.to_string()))
 }
 
-/// Converts the name of an interface to its name in C and C++, such as `follow_up`.
 fn snake_case(interface: &str) -> String {
     interface.replace('-', "_")
 }

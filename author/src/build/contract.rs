@@ -15,9 +15,7 @@ use crate::{AuthorError, Project};
 
 /// The contract in the project's folder `wit/`, with one chosen world.
 pub(super) struct Contract {
-    /// All parsed types, interfaces and worlds of the contract.
     resolve: Resolve,
-    /// The world for which the connector is built.
     world: WorldId,
 }
 

@@ -56,7 +56,6 @@ pub(super) fn build(
     }
 }
 
-/// Returns the engine that `package.json` chooses. If it chooses none, returns QuickJS.
 fn chosen_engine(settings: &JackfieldSettings) -> Result<Engine, AuthorError> {
     let Some(name) = &settings.engine else { return Ok(Engine::Quickjs) };
     Engine::parse(name).ok_or_else(|| {
@@ -83,7 +82,6 @@ fn install_packages(project: &Project, steps: &mut Steps) -> Result<(), AuthorEr
     fs::write(&stamp, package_files).map_err(AuthorError::disk_error("create", stamp))
 }
 
-/// Returns the command that runs a program in `node_modules/.bin`.
 fn tool_command(project: &Project, name: &str) -> Result<Command, AuthorError> {
     let program = project.folder.join("node_modules/.bin").join(name);
     if !program.exists() {
@@ -98,7 +96,6 @@ fn tool_command(project: &Project, name: &str) -> Result<Command, AuthorError> {
     Ok(command)
 }
 
-/// The part of `package.json` that the build reads.
 #[derive(Deserialize)]
 struct PackageFile {
     #[serde(default)]
@@ -114,7 +111,7 @@ struct JackfieldSettings {
     engine: Option<String>,
 }
 
-/// The part of esbuild's metafile that the build reads. esbuild describes its output in this file.
+/// The part of esbuild's metafile that the build reads.
 #[derive(Deserialize)]
 struct Metafile {
     /// The bundled files by their paths. The build bundles all sources into one file.
@@ -124,7 +121,6 @@ struct Metafile {
 #[derive(Default, Deserialize)]
 struct BundledFile {
     imports: Vec<Import>,
-    /// The names of the exported values.
     exports: Vec<String>,
 }
 
@@ -134,7 +130,6 @@ struct Import {
     path: String,
 }
 
-/// Returns the name of the world for which the connector is built.
 fn choose_world(
     project: &Project,
     settings: &JackfieldSettings,
@@ -167,7 +162,6 @@ fn read_json<T: DeserializeOwned>(project: &Project, file: &str) -> Result<T, Au
     })
 }
 
-/// Converts the name of an interface to its name in JavaScript, such as `followUp`.
 fn camel_case(name: &str) -> String {
     match name.split_once('-') {
         Some((first, rest)) => {

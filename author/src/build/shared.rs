@@ -1,7 +1,6 @@
 //! Chooses the folders into which tools from PyPI are installed. Projects with the same list of
-//! packages and the same Python share a folder. The lists of the templates pin versions and
-//! hashes, so equal lists install equal tools. Zig compiles its libraries once for each path of its
-//! compiler, and caches them. So projects with the same folder also share these libraries.
+//! packages and the same Python share a folder. The lists of the templates pin versions and hashes,
+//! so equal lists install equal tools.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -13,8 +12,7 @@ use super::tools::PYTHON;
 /// while this value exists.
 pub(super) struct ToolsFolder {
     pub(super) path: PathBuf,
-    /// The lock of a shared folder. It is released when this value is dropped. It is `None` for the
-    /// project's own folder, which needs no lock.
+    /// The lock of a shared folder. It is `None` for the project's own folder, which needs no lock.
     _lock: Option<File>,
 }
 
@@ -29,8 +27,7 @@ pub(super) fn choose_tools_folder(
     locked.unwrap_or(ToolsFolder { path: own_folder, _lock: None })
 }
 
-/// Chooses the folder below `shared` for this list and waits for its lock. Returns `None` if
-/// `shared` or the lock's file cannot be created, or the file cannot be locked.
+/// Waits for the lock of the folder below `shared` for this list.
 fn lock_shared_folder(shared: &Path, list: &str) -> Option<ToolsFolder> {
     let mut hasher = DefaultHasher::new();
     // A virtual environment works only with the version of Python that created it.

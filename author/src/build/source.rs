@@ -5,7 +5,6 @@ use std::fs;
 
 use crate::{AuthorError, Project};
 
-/// Lists the names of the files that have this extension and are in the project's folder.
 pub(super) fn source_files(project: &Project, extension: &str) -> Result<Vec<String>, AuthorError> {
     let disk = || AuthorError::disk_error("read", &project.folder);
     let mut files = Vec::new();

@@ -17,7 +17,6 @@ pub struct Step {
     pub took: Option<Duration>,
 }
 
-/// Runs steps, and passes their reports to the caller.
 pub(super) struct Steps<'a> {
     on_step: &'a mut dyn FnMut(&Step),
 }
@@ -27,7 +26,6 @@ impl<'a> Steps<'a> {
         Self { on_step }
     }
 
-    /// Runs a closure as a step.
     pub(super) fn run_closure<T>(
         &mut self,
         name: &str,
@@ -73,7 +71,6 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// Runs a tool, and returns its exit status and what it printed.
 pub(super) fn collect_output(
     command: &mut Command,
     fix: &'static str,

@@ -8,17 +8,13 @@ use crate::AuthorError;
 
 /// A program that a build needs.
 pub(super) struct Tool {
-    /// The name of the program, such as `rustc`.
     program: &'static str,
-    /// The arguments with which the program prints its version.
     version_arguments: &'static [&'static str],
     /// The first two numbers of the oldest version with which a build works.
     oldest_version: (u32, u32),
-    /// An instruction that installs or updates the program.
     pub(super) fix: &'static str,
 }
 
-/// The arguments with which most programs print their version.
 const VERSION_ARGUMENTS: &[&str] = &["--version"];
 
 /// rustc is checked instead of cargo, because the version of rustc decides whether a project

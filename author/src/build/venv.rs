@@ -1,6 +1,5 @@
-//! Installs packages of PyPI for a project. Tools are installed into a virtual environment.
-//! Libraries that the project compiles are downloaded and unpacked. Two files of the project pin
-//! the packages.
+//! Installs packages of PyPI for a project: tools into a virtual environment, and libraries as
+//! sources that the project compiles. Two files of the project pin the packages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +15,6 @@ pub(super) const TOOLS_FILE: &str = "requirements.txt";
 /// The file that lists the libraries that a project compiles.
 const LIBRARIES_FILE: &str = "sources.txt";
 
-/// A Python program that unpacks each archive of a folder into another folder.
 const UNPACK_ARCHIVES: &str = "\
 import os, shutil, sys
 source, target = sys.argv[1:]
@@ -59,7 +57,7 @@ pub(super) fn install_tools(
 }
 
 /// Downloads the packages of `sources.txt`, and unpacks them into `.build/sources`. Does nothing if
-/// they are already unpacked there. `programs` is the folder that [`install_tools`] returned.
+/// they are already unpacked there.
 pub(super) fn unpack_libraries(
     project: &Project,
     programs: &Path,
@@ -85,19 +83,16 @@ pub(super) fn unpack_libraries(
     package_list.mark_installed()
 }
 
-/// Returns a command of the virtual environment's pip, which runs in the project's folder.
 fn pip_command(project: &Project, programs: &Path, command: &str) -> Command {
     let mut pip = Command::new(programs.join("pip"));
     pip.args([command, "--quiet", "--disable-pip-version-check"]).current_dir(&project.folder);
     pip
 }
 
-/// A list of packages that must be installed into a folder. After the installation, the list is
-/// stored in that folder. So the next build can see whether the project's list has changed.
+/// A list of packages that must be installed into a folder. The folder stores the installed list,
+/// so that the next build can see whether the project's list has changed.
 struct PackageList {
-    /// The file in the folder that stores the list.
     installed_file: PathBuf,
-    /// The content of the project's list.
     list: String,
 }
 

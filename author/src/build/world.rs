@@ -2,11 +2,9 @@
 //! chooses the world. Reports a missing export. Without this check, some toolchains would build a
 //! component without the export, and the first create would fail.
 
-/// A world of the contract.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct World {
     pub(super) name: &'static str,
-    /// The interfaces that a connector of this world exports.
     exports: &'static [&'static str],
     /// Whether a connector of this world can import the interfaces of [`TEST_DATA`].
     has_test_data: bool,
@@ -24,7 +22,6 @@ const WORLDS: [World; 9] = [
     world("follow-up-defects-connector", &["plugin", "defects", "follow-up"], true),
     world("kpis-connector", &["plugin", "kpis"], false),
 ];
-/// The interfaces that a connector can export.
 pub(super) const EXPORTS: [&str; 4] = ["plugin", "defects", "kpis", "follow-up"];
 /// The interfaces from which a connector imports data of the failed test.
 pub(super) const TEST_DATA: [&str; 2] = ["report", "test-manager"];
@@ -64,7 +61,6 @@ pub(super) enum WorldError {
 }
 
 impl World {
-    /// Whether a connector of this world exports this interface.
     pub(super) fn exports(&self, interface: &str) -> bool {
         self.exports.contains(&interface)
     }
@@ -81,7 +77,6 @@ pub(super) struct ConnectorSource<'a> {
     pub(super) chosen_world: Option<&'a str>,
     /// The name of the project's file that can choose the world.
     pub(super) settings_file: &'a str,
-    /// The interfaces that the source exports.
     pub(super) exports: Vec<&'static str>,
     /// Whether the source imports an interface of [`TEST_DATA`].
     pub(super) uses_test_data: bool,
@@ -90,10 +85,6 @@ pub(super) struct ConnectorSource<'a> {
 }
 
 impl ConnectorSource<'_> {
-    /// Returns the world for which the connector is built.
-    ///
-    /// # Errors
-    /// No world fits the source, or the world that the project chooses does not fit.
     pub(super) fn choose_world(&self) -> Result<&'static World, WorldError> {
         match self.chosen_world {
             Some(name) => self.check_chosen(name),
@@ -101,7 +92,6 @@ impl ConnectorSource<'_> {
         }
     }
 
-    /// Returns the world that the project chooses, if it fits the source.
     fn check_chosen(&self, name: &str) -> Result<&'static World, WorldError> {
         let world = WORLDS.iter().find(|world| world.name == name).ok_or_else(|| {
             let settings_file = self.settings_file.to_owned();

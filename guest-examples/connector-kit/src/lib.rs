@@ -1,6 +1,5 @@
 //! A library for Jackfield connectors in Rust. It implements the exports, sends requests and reads
 //! their JSON answers, reads settings into a type, and creates the errors that a call returns.
-//! These errors say what to do. The author writes only the code for their own tracker.
 //!
 //! Implement [`Connector`] for one type, and pass this type to [`connector!`]. With the feature
 //! `follow-up`, implement [`FollowUp`] for the type, too. `wit/connector.wit` is the contract with

@@ -31,7 +31,6 @@ pub struct Tracker<'a> {
 /// A request that is built with the functions of this type, and then sent.
 pub struct Request<'a> {
     tracker: &'a Tracker<'a>,
-    /// The request as the contract describes it.
     request: http::Request,
 }
 

@@ -40,15 +40,14 @@ impl Settings {
             .collect())
     }
 
-    /// Returns the id of the Redmine tracker that the settings name, such as Bug. Returns `None` if
-    /// the settings name no tracker. A tracker that the project does not have is an error, because
-    /// Redmine would use another tracker without an error.
+    /// Returns the id of the Redmine tracker that the settings name, such as Bug. A tracker that
+    /// the project does not have is an error, because Redmine would use another tracker without an
+    /// error.
     pub fn tracker_id(&self) -> Result<Option<u64>, Error> {
         optional_id(&self.tracker, "tracker", || self.fetch_project_member("trackers"))
     }
 
-    /// Returns the id of the priority that the settings name. Returns `None` if they name no
-    /// priority.
+    /// Returns the id of the priority that the settings name.
     pub fn priority_id(&self) -> Result<Option<u64>, Error> {
         optional_id(&self.priority, "priority", fetch_priorities)
     }
@@ -62,7 +61,6 @@ impl Settings {
     }
 }
 
-/// Requests the priorities that issues can have.
 pub fn fetch_priorities() -> Result<Vec<NamedRecord>, Error> {
     REDMINE.get("/enumerations/issue_priorities.json").fetch("/issue_priorities")
 }

@@ -39,7 +39,6 @@ impl<'a> Api<'a> {
         Ok(self.build_request(request)?.effect(Effect::Write))
     }
 
-    /// Adds the headers and the body to a request.
     fn build_request(&self, filled: &FilledRequest<'_>) -> Result<Request<'_>, Error> {
         let request = self.tracker.request(filled.method, filled.path.as_str());
         let headers = self.settings.headers()?;
@@ -153,8 +152,7 @@ impl<'a> Api<'a> {
         })
     }
 
-    /// Returns the complete address of a page. An address that is only a path is appended to the
-    /// tracker's address.
+    /// An address that is only a path is appended to the tracker's address.
     fn complete_address(&self, address: &str) -> String {
         match address.starts_with("http") {
             true => address.to_owned(),

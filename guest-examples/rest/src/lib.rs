@@ -22,8 +22,7 @@ impl Connector for Rest {
     const SUMMARY: &str =
         "Works with any tracker that has a REST API; settings describe its requests.";
     const SCHEMA: &str = include_str!("../settings.schema.json");
-    // The tracker can be any tracker. So the delay is long enough for a tracker that indexes new
-    // records in the background.
+    // The delay is long enough for a tracker that indexes new records in the background.
     const INDEX_DELAY_SECONDS: Option<u32> = Some(600);
 
     /// Also sends the requests for the search and for the counts, so that a person notices a

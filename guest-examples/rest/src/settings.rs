@@ -41,7 +41,7 @@ impl Settings {
         }
     }
 
-    /// Returns the value of a setting. Returns `None` if it has no value, or is not a text.
+    /// Returns the value of a setting that is a text.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name)?.as_str()
     }
@@ -52,7 +52,6 @@ impl Settings {
         self.text(name).ok_or_else(|| not_set_error(name))
     }
 
-    /// Parses a setting that describes a request.
     pub fn request_template<'a>(&'a self, name: &'a str) -> Result<RequestTemplate<'a>, Error> {
         RequestTemplate::parse(name, self.required_text(name)?)
     }
@@ -90,7 +89,6 @@ impl Settings {
     }
 }
 
-/// Returns the error for a function that needs a setting without a value.
 fn not_set_error(name: &str) -> Error {
     Error::unsupported(format!("cannot do this, because the setting `{name}` has no value"))
         .with_setting(name)

@@ -9,12 +9,10 @@ use jackfield_connector_kit::*;
 pub struct Values(Vec<(&'static str, Value)>);
 
 impl Values {
-    /// The values of requests for the defect with this key.
     pub fn of_key(key: &str) -> Self {
         Self::default().with_value("key", key)
     }
 
-    /// The values of requests for a failed test.
     pub fn of_test(test: &FailedTest, marker: &str) -> Self {
         Self::default()
             .with_value("marker", marker)
@@ -24,12 +22,10 @@ impl Values {
             .with_value("test-case-log", test.link.as_deref().unwrap_or_default())
     }
 
-    /// The values of the search for a marker.
     pub fn of_marker(marker: &str) -> Self {
         Self::default().with_value("marker", marker)
     }
 
-    /// Adds a value.
     pub fn with_value(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         self.0.push((name, value.into()));
         self
@@ -98,7 +94,6 @@ impl Values {
 
 /// A request whose path and body may contain `{{name}}`.
 pub struct RequestTemplate<'a> {
-    /// The name of the setting that describes the request.
     setting: &'a str,
     method: Method,
     path: &'a str,
@@ -152,7 +147,6 @@ impl<'a> RequestTemplate<'a> {
 
 /// A request in which values have replaced each `{{name}}`.
 pub struct FilledRequest<'a> {
-    /// The name of the setting that describes the request.
     setting: &'a str,
     pub method: Method,
     pub path: String,

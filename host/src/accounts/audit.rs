@@ -1,8 +1,8 @@
-//! The audit log: an entry is stored before a change is made, and its outcome is added before the
-//! request for the change is answered. Refused attempts have entries too.
+//! The audit log. [`Audit::begin`] stores an entry before a change, and [`Audit::complete`] adds
+//! its outcome. Refused attempts have entries too.
 //!
-//! A change is never missing in the log: if the entry cannot be stored, the change is refused. If
-//! the server ends or the store fails during the change, the entry has no outcome.
+//! If the entry cannot be stored, the caller must not make the change. An entry stays without an
+//! outcome if the server ends, or the store fails, during the change.
 
 mod refusals;
 
@@ -28,9 +28,7 @@ const ENTRIES_MAX: u64 = 1_000_000;
 pub struct Audit {
     store: Arc<dyn AuditStore>,
     clock: Arc<dyn Clock>,
-    /// How long entries are kept.
     retention: Duration,
-    /// Counts the attempts that were refused in the current hour.
     refusals: Mutex<RefusalCounts>,
 }
 
@@ -61,7 +59,7 @@ pub struct Completion {
 }
 
 impl Audit {
-    /// Uses the audit log in a store. Entries are kept for `days`.
+    /// Uses the audit log in a store. [`Self::prune`] deletes entries that are older than `days`.
     #[must_use]
     pub fn new(store: Arc<dyn AuditStore>, clock: Arc<dyn Clock>, days: u32) -> Self {
         let retention = Duration::from_secs(u64::from(days) * 24 * 60 * 60);
@@ -82,7 +80,7 @@ impl Audit {
     /// Adds the outcome to an entry.
     ///
     /// # Errors
-    /// The entry cannot be changed, so the entry stays without an outcome.
+    /// The entry stays without an outcome.
     pub async fn complete(&self, id: AuditId, completion: Completion) -> Result<(), StoreError> {
         let Completion { object, outcome, event } = completion;
         self.store.complete_audit(id, object, outcome, event).await
@@ -97,8 +95,7 @@ impl Audit {
         self.store.add_audit(entry).await
     }
 
-    /// Records an attempt that was refused. If the entry cannot be stored, the error is only
-    /// logged.
+    /// Records a refused attempt. If the entry cannot be stored, the error is only logged.
     pub async fn record_refusal(&self, refusal: RefusedAttempt) {
         let (id, now) = (AuditId(Uuid::now_v7()), self.clock.now());
         let Some(refusal) = self.refusals.lock().count_attempt(refusal, id, now) else { return };
@@ -124,7 +121,6 @@ impl Audit {
         }
     }
 
-    /// Stores how often refused attempts were repeated.
     async fn store_repeats(&self) -> Result<(), StoreError> {
         let mut unstored = UnstoredRepeats {
             refusals: &self.refusals,
@@ -160,7 +156,6 @@ impl Audit {
         self.store.prune_audit(AuditRetention { since, entries_max: ENTRIES_MAX }).await
     }
 
-    /// Makes an entry without an outcome.
     fn entry(&self, intent: Intent<'_>) -> AuditEntry {
         let Intent { account, client, via, action, object } = intent;
         AuditEntry {
@@ -179,8 +174,7 @@ impl Audit {
     }
 }
 
-/// Repeats that are not stored yet. Dropping this value gives them back, also if the request that
-/// reads the audit log is cancelled.
+/// Repeats that are not stored yet. Dropping this value gives them back to `refusals`.
 struct UnstoredRepeats<'a> {
     refusals: &'a Mutex<RefusalCounts>,
     counts: Vec<(AuditId, u64)>,

@@ -143,7 +143,6 @@ pub struct AppliedChange {
     pub after: Option<Value>,
 }
 
-/// Whether a number of seconds is left out of the JSON because it is 0.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(seconds: &u32) -> bool {
     *seconds == 0

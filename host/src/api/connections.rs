@@ -1,5 +1,5 @@
 //! Types of `/connections`, which lists, creates, edits and tries connections. No answer contains a
-//! secret. The only exceptions are the answers that issue a webhook URL.
+//! secret, except the answers that issue a webhook URL.
 
 use std::collections::BTreeMap;
 

@@ -13,20 +13,20 @@ pub struct Problem {
     pub title: String,
     /// The HTTP status of the answer.
     pub status: u16,
-    /// The cause of this problem, and what a person can do about the problem.
+    /// An explanation of this problem, as a text for people.
     pub detail: String,
     /// The path of the event. If there is no event, the path of the request.
     pub instance: String,
-    /// The values of the request that are not valid, each with its name.
+    /// The values of the request, or of the connection's settings, that are not valid.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<SettingError>,
 }
 
-/// A value of a request that is not valid.
+/// A value that is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SettingError {
     /// The name of the value, such as the name of a setting or of a secret.
     pub name: String,
-    /// The reason why the value is not valid, and the allowed values.
+    /// The reason why the value is not valid.
     pub why: String,
 }

@@ -1,6 +1,5 @@
-//! Types that wrap a value and write it as a JSON string. They never change the value, except that
-//! a `Time` is written in whole milliseconds. This module also describes parse errors without
-//! repeating values of a wrong type.
+//! Types that wrap a value and write it as a JSON string. This module also describes parse errors
+//! without repeating values of a wrong type.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -56,7 +55,6 @@ impl<T: StringEnum> fmt::Display for EnumString<T> {
 #[derive(Debug, thiserror::Error)]
 #[error("it must be one of {}", .allowed.join(", "))]
 pub struct UnknownWord {
-    /// All strings of the enum.
     allowed: Vec<&'static str>,
 }
 
@@ -115,8 +113,7 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-/// A secret in a request, or in the answer that issues the secret. `Debug` does not print its
-/// value.
+/// A secret in a request, or in the answer that issues the secret. `Debug` does not print it.
 #[derive(Debug, Clone)]
 pub struct SecretText(pub Secret);
 

@@ -1,5 +1,5 @@
 //! Computes the timeline of an event: the parts of the event in the order in which they began. The
-//! console draws the timeline, and the CLI prints it. The timeline is never part of the JSON.
+//! timeline is never part of the JSON.
 
 use super::{EventWithRuns, OutboundCall, Run, Step};
 
@@ -92,12 +92,10 @@ pub fn write_duration(us: u64, ms_unit: &str, write_ms: impl FnOnce(u64) -> Stri
     }
 }
 
-/// A part that begins and ends at these times, in microseconds from the arrival of the request.
 fn part_between(work: TimelineWork<'_>, from_us: u64, to_us: u64) -> TimelinePart<'_> {
     TimelinePart { work, at_us: from_us, us: to_us.saturating_sub(from_us) }
 }
 
-/// The parts of a run whose times are stored.
 fn parts_with_times(run: &Run) -> Vec<TimelinePart<'_>> {
     let Some(times) = run.times else { return Vec::new() };
     let mut parts = Vec::new();
@@ -129,8 +127,7 @@ fn parts_with_times(run: &Run) -> Vec<TimelinePart<'_>> {
     parts
 }
 
-/// The parts of a run whose times are not stored: only its duration is known. The run is placed at
-/// `from_us`.
+/// The parts of a run of which only the duration is known. The run is placed at `from_us`.
 fn parts_without_times(run: &Run, from_us: u64) -> Vec<TimelinePart<'_>> {
     let to_us = from_us.saturating_add(run.usage.run_ms.saturating_mul(1_000));
     let mut parts = vec![part_between(TimelineWork::Guest(run), from_us, to_us)];
@@ -142,7 +139,6 @@ fn parts_without_times(run: &Run, from_us: u64) -> Vec<TimelinePart<'_>> {
     parts
 }
 
-/// Adds `ms` milliseconds, which may be negative, to a time of `us` microseconds.
 fn shifted_by_ms(us: u64, ms: i64) -> u64 {
     us.saturating_add_signed(ms.saturating_mul(1_000))
 }
@@ -153,7 +149,6 @@ mod tests {
 
     use super::*;
 
-    /// An event that was answered after 40 ms, with these steps and runs.
     fn event_with(steps: &Value, runs: &[Value]) -> EventWithRuns {
         serde_json::from_value(json!({
             "id": "01a2b3c4-d5e6-7000-8000-000000000001", "connection": null,
@@ -166,7 +161,6 @@ mod tests {
         .expect("an event")
     }
 
-    /// The JSON of a run of 20 ms with these times and requests.
     fn run_json(call: &str, times: &Value, calls: &Value) -> Value {
         let usage = json!({"memory_bytes": 0, "cpu_ms": 0, "run_ms": 20, "outbound_calls": 0,
             "response_body_bytes": 0, "request_body_bytes": 0, "log_bytes": 0, "handles": 0,
@@ -175,7 +169,6 @@ mod tests {
             "connector_sha256": "", "log": [], "calls": calls, "usage": usage, "times": times})
     }
 
-    /// The JSON of a request of a run.
     fn request_json(at_ms: i64, ms: u64) -> Value {
         json!({"at_ms": at_ms, "method": "GET", "origin": "https://tracker", "path": "/x",
             "effect": "read", "status": 200, "ms": ms, "bytes": 0, "error": null})
@@ -193,7 +186,6 @@ mod tests {
         event.timeline().iter().map(|part| (name(part.work), part.at_us, part.end_us())).collect()
     }
 
-    /// Converts expected parts to the form that [`named_parts`] returns.
     fn expected<const N: usize>(parts: [(&str, u64, u64); N]) -> Vec<(String, u64, u64)> {
         parts.map(|(name, from, to)| (name.to_owned(), from, to)).to_vec()
     }

@@ -1,8 +1,5 @@
-//! The work that the server does without a request: it searches for defects in doubt, adds comments
-//! and attachments to created defects, measures index delays, reads the connections again, moves
-//! them to new versions of connectors, and deletes old events, ended sessions, old entries of the
-//! audit log and unused compiled code. If several servers share the store, it also follows the
-//! changes of the other servers.
+//! The work that the server does without a request. If several servers share the store, this work
+//! also follows the changes of the other servers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +31,6 @@ const CLOCK_CONFIRMED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// If the change of another server could not be read, the pause before it is read again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// The parts of the server that the background work uses.
 pub(super) struct Background {
     accounts: Arc<Accounts>,
     audit: Arc<Audit>,
@@ -147,7 +143,6 @@ impl Background {
         });
     }
 
-    /// Applies the changes that other servers make in a shared store.
     fn follow_other_servers(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
         let (background, cancel) = (Arc::clone(self), cancel.clone());
         let mut changes = self.store.subscribe_to_changes();
@@ -160,7 +155,6 @@ impl Background {
         }));
     }
 
-    /// Applies one change that another server made in the shared store.
     async fn apply_change(&self, change: Change) {
         let mut read = match change {
             Change::Connection(id) => self.connections.reload_changed(id).await,
@@ -169,8 +163,7 @@ impl Background {
                 self.kpis.take_over_counts(id, &project).await;
                 return;
             }
-            // Other tasks follow these changes: callers that wait for a defect, and the room
-            // `plugins`.
+            // Other parts of the server follow these changes.
             Change::Defect(_) | Change::Connectors => return,
         };
         while let Err(error) = read {
@@ -180,8 +173,8 @@ impl Background {
         }
     }
 
-    /// Loads the connector versions that were accepted at another server: each time a connector's
-    /// version changes, and after each pause of `sweep_ms`.
+    /// Loads accepted connector versions, because another server may have accepted one: each time a
+    /// connector's version changes, and after each pause of `sweep_ms`.
     fn load_accepted_versions(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
         let (background, cancel) = (Arc::clone(self), cancel.clone());
         let mut versions = self.plugins.changes();
@@ -199,7 +192,6 @@ impl Background {
         }));
     }
 
-    /// The pause between two repetitions of background work.
     fn sweep_pause(&self) -> Duration {
         Duration::from_millis(self.config.current().sweep_ms)
     }

@@ -28,7 +28,7 @@ const INCOMPLETE_EXTENSION: &str = "incomplete";
 pub struct CopyResult {
     /// The number of rows of each table.
     pub tables: Vec<TableRows>,
-    /// The number of connector files in the source. These files are or were in use.
+    /// The number of connector files in the source.
     pub connector_files: usize,
     /// The file to which the key was copied; `None` if the key was not copied.
     pub key: Option<PathBuf>,
@@ -221,7 +221,6 @@ fn copy_versions(source: &DataFolder, target: &DataFolder) -> anyhow::Result<usi
     Ok(count)
 }
 
-/// Returns the paths of the entries of a folder; no paths if the folder does not exist.
 fn list_paths(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let read_context = || format!("cannot read {}", folder.display());
     match fs::read_dir(folder) {
@@ -253,7 +252,6 @@ fn write_copy(source: &mut File, incomplete: &Path) -> io::Result<()> {
     copied.sync_all()
 }
 
-/// Removes the incomplete copy that an interrupted backup or restoration may have left.
 fn remove_incomplete(copy: &Path) -> anyhow::Result<()> {
     match fs::remove_file(copy) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -263,7 +261,7 @@ fn remove_incomplete(copy: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Renames a file. Returns whether the file existed.
+/// Returns whether the file existed.
 fn rename_if_exists(file: &Path, new_name: &Path) -> io::Result<bool> {
     match fs::rename(file, new_name) {
         Ok(()) => Ok(true),

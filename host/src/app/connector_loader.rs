@@ -1,5 +1,4 @@
-//! Loads connector files for the commands that run a connector without a server and without a
-//! database (`check`, `build`, `invoke`, `test`). Starts an engine and a sandbox for each command.
+//! Loads connector files for commands that run a connector without a server and without a database.
 
 mod exports;
 
@@ -30,7 +29,6 @@ pub struct CheckedFile {
 pub struct ConnectorLoader {
     pub(super) config: Arc<LiveConfig>,
     pub(super) guest_runtime: GuestRuntime,
-    /// Where compiled code is stored.
     cache: CodeCache,
 }
 
@@ -43,8 +41,7 @@ impl ConnectorLoader {
         Self::start_with_cache(config, CodeCache::Temporary, None)
     }
 
-    /// Does the same as [`Self::start`], but stores compiled code in `cache`. `tape` records or
-    /// answers the requests of guests.
+    /// `tape` records or answers the requests of guests.
     pub(super) fn start_with_cache(
         config: Config,
         cache: CodeCache,
@@ -67,7 +64,6 @@ impl ConnectorLoader {
         Ok(CheckedFile { report, missing_functions, connector })
     }
 
-    /// Compiles, links and describes a connector file.
     pub(super) async fn load(
         &self,
         file: &Path,

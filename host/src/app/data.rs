@@ -8,11 +8,9 @@ use anyhow::{Context, bail};
 use crate::config::{DataFolder, read_private};
 use crate::secret::{Secret, write_private};
 
-/// Minimum length of an admin token, characters.
 const ADMIN_TOKEN_CHARS_MIN: usize = 16;
 
-/// Deletes the temporary files of large bodies that an earlier process may not have deleted. The
-/// caller must hold the lock of the data folder.
+/// Deletes the temporary files of large bodies that an earlier process may not have deleted.
 pub(super) fn clear_spool(folder: &DataFolder) -> anyhow::Result<()> {
     match std::fs::remove_dir_all(folder.spool_folder()) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -22,7 +20,6 @@ pub(super) fn clear_spool(folder: &DataFolder) -> anyhow::Result<()> {
     }
 }
 
-/// Reads the admin token in the data folder. Creates the token if it is missing.
 pub(super) fn read_or_create_admin_token(folder: &DataFolder) -> anyhow::Result<Secret> {
     let file = folder.admin_token();
     let error_context = || format!("cannot use the admin token in {}", file.display());
@@ -41,7 +38,6 @@ pub(super) fn read_or_create_admin_token(folder: &DataFolder) -> anyhow::Result<
     Ok(Secret::new(text.trim().to_owned()))
 }
 
-/// Checks that the admin token from the environment is long enough.
 pub(super) fn check_token_length(token: Secret) -> anyhow::Result<Secret> {
     if token.reveal().chars().count() < ADMIN_TOKEN_CHARS_MIN {
         bail!(

@@ -13,7 +13,7 @@ const CLIENT_CONNECTIONS_MAX: u64 = 4_096;
 const ADMIN_CONNECTIONS_MAX: u64 = 128;
 /// Descriptors reserved for the database, logs, the plugins folder and compiling.
 const RESERVED_DESCRIPTORS: u64 = 128;
-/// Descriptors reserved for the tracker connections of one run. Most runs need fewer.
+/// Descriptors reserved for the tracker connections of one run.
 const RESERVED_DESCRIPTORS_PER_RUN: u64 = 4;
 
 /// How the file descriptors of the process are divided.
@@ -46,7 +46,6 @@ impl Descriptors {
         Self::divide(limit, config.concurrent_runs_host, config.admin_listen.is_some())
     }
 
-    /// Divides `limit` descriptors between clients and the reserve.
     fn divide(limit: u64, runs: u32, has_admin_listener: bool) -> Self {
         let needed = RESERVED_DESCRIPTORS + u64::from(runs) * RESERVED_DESCRIPTORS_PER_RUN;
         let reserve = needed.min(limit / 2);

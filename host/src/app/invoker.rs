@@ -97,8 +97,7 @@ pub enum TapeResult {
 /// Calls exports of connector files.
 pub struct Invoker {
     loader: ConnectorLoader,
-    /// Records or answers the requests of the calls. `None`: the tracker answers, and nothing is
-    /// recorded.
+    /// Records or answers the requests of the calls.
     tape: Option<Tape>,
     /// The temporary folder for large bodies, deleted when this value is dropped.
     _folder: TempDir,
@@ -241,8 +240,7 @@ impl Invoker {
     }
 }
 
-/// Accepts a returned defect only if the tracker confirmed a write, or if no write was sent. The
-/// server has the same rule.
+/// Accepts a returned defect only if the tracker confirmed a write, or if no write was sent.
 fn require_confirmed_write(
     outcome: Result<ReturnedValue, Refusal>,
     writes: &[WriteRecord],
@@ -259,8 +257,6 @@ fn require_confirmed_write(
     }
 }
 
-/// Creates the report of the failed test: from the test data of the call, or only from the ids of
-/// the failed test.
 fn new_test_report(
     invocation: &Invocation,
     active: &ActiveConnection,

@@ -1,5 +1,4 @@
-//! The lock of a data folder. The lock ensures that only one server uses the folder. During a
-//! rolling update, the new server waits until the old server releases the lock.
+//! The lock of a data folder. The lock ensures that only one server uses the folder.
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::Write;
@@ -12,7 +11,6 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::{DataFolder, check_folder};
 
-/// The pause between two attempts to take the lock.
 const TRY_LOCK_PERIOD: Duration = Duration::from_millis(200);
 /// The minimum time to wait for the lock. If a server is killed while it starts a compiler process,
 /// the compiler process has inherited the open lock file, and holds the lock until it executes its
@@ -55,8 +53,6 @@ impl DataLock {
     }
 }
 
-/// Acquires the lock. If another process holds it, waits at most `wait`, or [`WAIT_MIN`] if that is
-/// longer.
 async fn lock_or_wait(file: &File, data: &Path, wait: Duration) -> anyhow::Result<()> {
     let (folder, start) = (data.display(), Instant::now());
     let mut is_logged = false;

@@ -1,9 +1,6 @@
-//! Problems of the machine, its file systems and the container, described for the operator. The
-//! server logs some of them at its start, and `jackfield doctor` prints all of them with the same
-//! texts.
+//! Problems of the machine, its file systems and the container, described for the operator.
 //!
 //! A [`PlatformProblem`] does not prevent the start of the server, except for too few threads.
-//! Every other problem that prevents the start is returned as an error.
 
 use std::fs;
 use std::path::Path;
@@ -37,7 +34,7 @@ impl PlatformProblem {
 }
 
 /// The recommended memory of a compiler process, bytes. Compiling a typical connector in JavaScript
-/// or Python needs this much. If a compiler would get less, a warning is logged at the start.
+/// or Python needs this much.
 const COMPILE_BYTES_RECOMMENDED: u64 = 512 << 20;
 
 /// Returns the address space that a new engine gets.
@@ -189,8 +186,7 @@ pub fn blocked_files_problem(folder: &DataFolder) -> Option<PlatformProblem> {
     })
 }
 
-/// Logs the problems that are found at the start of the server. Access problems are not logged
-/// here, but by the code that checks access.
+/// Logs the problems that are found at the start of the server.
 pub(super) fn log_problems(config: &Config, space: AddressSpace) {
     let problems =
         [address_space_problem(space), disk_problem(config), memory_problem(&config.limits)];

@@ -25,9 +25,7 @@ pub struct Reloader {
 #[derive(Clone)]
 pub(super) struct ListenerLimits {
     descriptors: Descriptors,
-    /// The limits on the clients of the main listener.
     pub(super) main: SharedLimits,
-    /// The limits on the clients of the admin listener, if there is one.
     pub(super) admin: SharedLimits,
 }
 
@@ -43,7 +41,6 @@ impl ListenerLimits {
         }
     }
 
-    /// Applies the limits of a changed configuration.
     fn update(&self, config: &Config) {
         self.main.store(new_client_limits(config, self.descriptors.client_connections_max));
         self.admin.store(new_client_limits(config, self.descriptors.admin_connections_max));

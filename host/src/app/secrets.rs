@@ -8,7 +8,6 @@ use crate::secret::Secret;
 /// Minimum length of `proxy_secret`, characters. A shorter secret could be guessed.
 const PROXY_SECRET_CHARS_MIN: usize = 16;
 
-/// Reads the secret to which a key of the configuration refers.
 pub(super) fn read_secret(config: &Config, reference: &str, key: &str) -> anyhow::Result<Secret> {
     let (roots, prefixes) = (&config.secret_file_roots, &config.secret_env_prefixes);
     let secret = Secret::new(reference.to_owned()).resolve_unredacted(roots, prefixes);

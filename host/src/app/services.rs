@@ -28,7 +28,6 @@ use crate::transport::OwnAddresses;
 use super::GuestRuntime;
 use super::secrets::{read_proxy_secret, read_secret};
 
-/// Opens the store, and creates the services that the HTTP handlers call.
 pub(super) async fn create_services(
     live: &Arc<LiveConfig>,
     guest_runtime: GuestRuntime,
@@ -92,8 +91,6 @@ pub(super) async fn create_services(
     })
 }
 
-/// Scans the plugins folder once, and begins to watch it. New versions are compiled in the
-/// background.
 async fn start_plugins(
     live: &Arc<LiveConfig>,
     engine: Arc<Engine>,
@@ -107,7 +104,6 @@ async fn start_plugins(
     Ok(Arc::new(Plugins::start(deps, background_cancel.clone()).await?))
 }
 
-/// Shares the store with the accounts and with the audit log.
 fn share_store(
     store: Arc<SqlStore>,
     clock: &Arc<dyn Clock>,
@@ -122,7 +118,6 @@ fn share_store(
     (store, Arc::new(accounts), Arc::new(audit))
 }
 
-/// Creates the client of the identity provider, if one is configured.
 fn new_oidc(
     config: &Config,
     egress: &Arc<Egress>,
@@ -143,9 +138,8 @@ fn new_oidc(
     Ok(Some(Oidc::new(settings, secret, dependencies)))
 }
 
-/// Returns the addresses of this server, and the headers of the proxy that signs people in. Egress
-/// refuses each request of a connection that goes to one of these addresses or sets one of these
-/// headers.
+/// Returns the addresses of this server, and the headers of the proxy that signs people in.
+/// Requests of connections must not go to these addresses or set these headers.
 pub(super) fn own_server(config: &Config, addresses: OwnAddresses) -> OwnServer {
     let identity_headers = [&config.proxy_user_header, &config.proxy_role_header];
     let identity_headers = identity_headers.into_iter().flatten().cloned();
@@ -155,7 +149,6 @@ pub(super) fn own_server(config: &Config, addresses: OwnAddresses) -> OwnServer 
     }
 }
 
-/// Creates the history, which records events.
 fn new_history(
     store: &Arc<dyn Store>,
     metrics: &Arc<Metrics>,
@@ -165,7 +158,6 @@ fn new_history(
     Arc::new(History::new(store, metrics, traces.cloned()))
 }
 
-/// Starts the export of traces, if it is configured.
 fn start_traces(config: &Config) -> anyhow::Result<Option<Arc<Traces>>> {
     let Some(settings) = &config.traces else { return Ok(None) };
     let header = |(name, reference): &(String, String)| {
@@ -181,8 +173,6 @@ fn start_traces(config: &Config) -> anyhow::Result<Option<Arc<Traces>>> {
     Ok(Some(Arc::new(traces.context("cannot export traces")?)))
 }
 
-/// Creates the service that counts defects. It uses the same parts as the service that creates
-/// defects.
 fn new_kpis(deps: &defects::Dependencies) -> Kpis {
     let deps = deps.clone();
     Kpis::new(kpis::Dependencies {
@@ -196,7 +186,6 @@ fn new_kpis(deps: &defects::Dependencies) -> Kpis {
     })
 }
 
-/// Creates the service that replays recorded events.
 fn new_replayer(
     store: &Arc<dyn Store>,
     plugins: &Arc<Plugins>,
@@ -213,7 +202,6 @@ fn new_replayer(
     })
 }
 
-/// Creates the client for Test Manager. It uses the same egress, memory and clock as the runs.
 fn new_test_manager(
     egress: &Arc<Egress>,
     store: &Arc<dyn Store>,

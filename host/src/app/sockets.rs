@@ -1,7 +1,7 @@
 //! Opens the sockets on which the server listens, with their TLS: the sockets of the configuration,
 //! or the sockets that systemd passes.
 //!
-//! This module never accepts a client connection; the room `http` does.
+//! This module never accepts a client connection.
 
 use std::fs::Permissions;
 use std::io::{self, ErrorKind};
@@ -29,9 +29,8 @@ const CERTIFICATE_CHECK_PERIOD: Duration = Duration::from_secs(5);
 const SOCKET_MODE: u32 = 0o660;
 
 /// Maximum number of client connections that the kernel queues until they are accepted. The kernel
-/// uses the lower of this number and its own limit (`net.core.somaxconn`). The standard library's
-/// queue of 128 TCP connections is too short: many unknown clients could fill it, and then the
-/// kernel would drop the connections of known senders.
+/// uses the lower of this number and its own limit (`net.core.somaxconn`). Unknown clients could
+/// fill a short queue, and then the kernel would drop the connections of known senders.
 const LISTEN_BACKLOG: i32 = 4096;
 
 /// The sockets that the service manager passes to this process.
@@ -123,7 +122,6 @@ pub(super) async fn follow_certificate(tls: Arc<ServerTls>, end: CancellationTok
     }
 }
 
-/// Reads the certificate again, and logs the result.
 pub(super) fn reload_certificate(tls: &ServerTls) {
     match tls.reload() {
         Ok(true) => tracing::info!("the new certificate of the server is in use"),
@@ -162,7 +160,6 @@ fn own_addresses(listening: [Option<&ListenAddress>; 2]) -> OwnAddresses {
     OwnAddresses::new(addresses.collect())
 }
 
-/// Takes one of the sockets that systemd passes.
 fn take_socket(passed: &mut ListenFd, index: usize) -> anyhow::Result<Socket> {
     if let Ok(Some(listener)) = passed.take_unix_listener(index) {
         listener.set_nonblocking(true)?;
@@ -177,7 +174,7 @@ fn take_socket(passed: &mut ListenFd, index: usize) -> anyhow::Result<Socket> {
     Ok(Socket::Tcp(TcpListener::from_std(listener)?))
 }
 
-/// Listens on an address. `key` is the configuration key of the address, for the error message.
+/// `key` is the configuration key of the address, for the error message.
 async fn bind_socket(address: &ListenAddress, key: &str) -> anyhow::Result<Socket> {
     let bound = match address {
         ListenAddress::Tcp(address) => bind_tcp(address).await.map(Socket::Tcp),

@@ -81,7 +81,7 @@ impl Apply {
         Ok(())
     }
 
-    /// Sends the file to the server. With `dry_run`, the server only reports what differs.
+    /// With `dry_run`, the server only reports what differs.
     fn send_file(
         &self,
         admin: &Client,
@@ -183,7 +183,7 @@ fn describe_change(change: &AppliedChange) -> String {
     }
 }
 
-/// Asks the user to confirm the changes. Returns an error unless the answer is `y` or `yes`.
+/// Returns an error unless the user answers `y` or `yes`.
 fn confirm() -> anyhow::Result<()> {
     eprint("Apply these changes? [y/N]");
     let mut answer = String::new();

@@ -70,7 +70,6 @@ pub(super) struct BuildArguments {
     config: Option<PathBuf>,
 }
 
-/// Returns a parser that accepts only these names.
 fn name_parser(names: impl IntoIterator<Item = &'static str>) -> PossibleValuesParser {
     PossibleValuesParser::new(names)
 }

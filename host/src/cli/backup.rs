@@ -55,9 +55,8 @@ pub(super) struct Restore {
 /// The result of a backup or a restore, for `--json`.
 #[derive(Serialize)]
 struct Report {
-    /// The number of rows of each table.
     tables: Vec<TableRows>,
-    /// The number of connector files, one for each version that the server keeps.
+    /// The number of connector files.
     versions: usize,
     /// The file to which the key was copied; null if the key was not copied.
     key_file: Option<String>,

@@ -81,7 +81,6 @@ impl Arguments {
     }
 }
 
-/// Loads a connector file as the server does.
 pub(super) async fn check_file(file: &Path, config: Config) -> anyhow::Result<CheckedFile> {
     let checked = ConnectorLoader::start(config)?.check(file).await;
     checked.with_context(|| format!("the server would not load {}", file.display()))
@@ -112,7 +111,6 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Formats the report for people.
     fn describe(&self, checked: &CheckedFile) -> String {
         let manifest = &checked.report.manifest;
         let mut text = format!("{} {}", printable(self.name), self.version);

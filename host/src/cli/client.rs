@@ -31,14 +31,12 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(660);
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Timeout of one attempt to connect to the server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum size of an answer, bytes. A page of 200 events, the longest page of a list, is several
-/// times smaller.
+/// Maximum size of an answer, bytes.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// A successful answer of the server, which can be decoded as `T`. The JSON that the server sent is
 /// kept for `--json`.
 pub(super) struct Answer<T> {
-    /// The body of the answer.
     text: String,
     /// The body as JSON, with its members in the order of the text; null if the body is not JSON.
     json: Json,
@@ -48,17 +46,14 @@ pub(super) struct Answer<T> {
 }
 
 impl<T: DeserializeOwned> Answer<T> {
-    /// Returns the JSON as the server sent it.
     pub(super) fn json(&self) -> &Json {
         &self.json
     }
 
-    /// Returns the event that the server recorded, if the request was a webhook.
     pub(super) fn event(&self) -> Option<Uuid> {
         self.event
     }
 
-    /// Decodes the answer as a value of its type.
     pub(super) fn decode(&self) -> anyhow::Result<T> {
         serde_json::from_str(&self.text).context(
             "cannot read the server's answer: use the same version of jackfield as the server, or \
@@ -67,7 +62,7 @@ impl<T: DeserializeOwned> Answer<T> {
     }
 }
 
-/// A client of the admin API of one server.
+/// A client of the admin API of one server. The paths that callers pass are below `/api/v1`.
 pub(super) struct Client {
     base_url: String,
     token: Secret,
@@ -80,18 +75,15 @@ impl Client {
         Self { base_url, token, agent: new_agent(REQUEST_TIMEOUT) }
     }
 
-    /// Sends GET to a path below `/api/v1`.
     pub(super) fn get<T>(&self, path: &str) -> anyhow::Result<Answer<T>> {
         require_success(self.send(Method::GET, path, RequestBody::Empty)?)
     }
 
-    /// Sends POST to a path below `/api/v1`.
     pub(super) fn post<B: Serialize, T>(&self, path: &str, body: &B) -> anyhow::Result<Answer<T>> {
         require_success(self.send(Method::POST, path, RequestBody::json(body)?)?)
     }
 
-    /// Sends PATCH to a path below `/api/v1`. The server refuses the change if the record has a
-    /// revision other than `revision`.
+    /// The server refuses the change if the record has a revision other than `revision`.
     pub(super) fn patch<B: Serialize, T>(
         &self,
         path: &str,
@@ -102,17 +94,14 @@ impl Client {
         require_success(self.send(Method::PATCH, path, content)?)
     }
 
-    /// Sends a file with PUT to a path below `/api/v1`.
     pub(super) fn put_file<T>(&self, path: &str, file: File) -> anyhow::Result<Answer<T>> {
         require_success(self.send(Method::PUT, path, RequestBody::File(file))?)
     }
 
-    /// Sends DELETE to a path below `/api/v1`.
     pub(super) fn delete<T>(&self, path: &str) -> anyhow::Result<Answer<T>> {
         require_success(self.send(Method::DELETE, path, RequestBody::Empty)?)
     }
 
-    /// Returns whether the server answers a health check with status 200.
     pub(super) fn is_healthy(&self) -> bool {
         is_healthy(&self.base_url)
     }
@@ -133,13 +122,12 @@ impl Client {
         require_success(response)
     }
 
-    /// Returns the path of the connection with this name or id. The path is below `/api/v1`.
+    /// Returns the path of the connection with this name or id.
     pub(super) fn connection_path(&self, name: &str) -> anyhow::Result<String> {
         Ok(format!("/connections/{}", self.get_connection(name)?.decode()?.id))
     }
 
-    /// Sends a request to a path below `/api/v1`. Returns an error if no complete answer comes, or
-    /// if the server refuses the token.
+    /// Returns an error if no complete answer comes, or if the server refuses the token.
     fn send(&self, method: Method, path: &str, body: RequestBody) -> anyhow::Result<Response> {
         let url = format!("{}/api/v1{path}", self.base_url);
         let response = send_request(&self.agent, method, &url, &[bearer_header(&self.token)], body)
@@ -231,10 +219,8 @@ fn tls_config() -> TlsConfig {
     tls.root_certs(roots).build()
 }
 
-/// The body of a request.
 enum RequestBody {
     Empty,
-    /// A JSON text.
     Json(String),
     /// A change as a JSON text, and the revision that the record must have before the change.
     Edit(String, u64),
@@ -250,7 +236,6 @@ impl RequestBody {
 /// An answer of the server, with any status.
 struct Response {
     status: u16,
-    /// The body.
     text: String,
     /// The event that the server recorded, if the request was a webhook.
     event: Option<Uuid>,
@@ -260,7 +245,6 @@ struct Response {
 #[derive(Debug, thiserror::Error)]
 #[error("{line}")]
 pub(super) struct ServerRefusal {
-    /// Describes the problem in one line.
     line: String,
     pub(super) status: u16,
     /// The body as JSON, usually problem details (RFC 9457); null if the body is not JSON.
@@ -270,7 +254,6 @@ pub(super) struct ServerRefusal {
 }
 
 impl Response {
-    /// Parses the problem details in the body. Returns `None` if the body has no problem details.
     fn problem(&self) -> Option<Problem> {
         serde_json::from_str(&self.text).ok()
     }
@@ -308,7 +291,6 @@ fn send_request(
     Ok(Response { status, text, event })
 }
 
-/// Returns the answer if its status is 2xx, otherwise the problem as an error.
 fn require_success<T>(response: Response) -> anyhow::Result<Answer<T>> {
     if (200..300).contains(&response.status) {
         let json = Json::parse(&response.text);

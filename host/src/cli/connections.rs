@@ -273,8 +273,6 @@ fn print_warnings(warnings: &[String]) {
     warnings.iter().for_each(|warning| eprint(&format!("warning: {}", printable(warning))));
 }
 
-/// Describes grants in one sentence: the origins that the connector may reach, where its secrets
-/// are sent, and whether it reads test data. If no origin is granted, the sentence omits secrets.
 fn describe_grants(grants: &Grants) -> String {
     let test_data =
         if grants.test_data { "; it may read data of failed tests from Test Manager" } else { "" };
@@ -319,8 +317,7 @@ impl Edit {
         };
         let query = ForceQuery { force: self.unset_values.force };
         let path = with_query(&format!("/connections/{}", before.id), &query)?;
-        // The edit depends on the connection that was read above: on its connector and its grants.
-        // Send the revision of that connection, so that the server refuses the edit if the
+        // Send the revision that was read above, so that the server refuses the edit if the
         // connection was changed meanwhile.
         let answer: Answer<Connection> = admin.patch(&path, &body, before.revision)?;
         let edited = answer.decode()?;

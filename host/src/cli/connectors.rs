@@ -61,8 +61,6 @@ const CONNECTOR_COLUMNS: [Column<Connector>; 5] = [
     ("ERROR", |it| problem_text(it, shortened)),
 ];
 
-/// Describes the problem of a connector: its newest file cannot be used, or each run since its
-/// version was loaded failed because of the connector. Returns an empty text if it has no problem.
 fn problem_text(connector: &Connector, format_error: fn(&str) -> String) -> String {
     match (&connector.error, &connector.version) {
         (None, _) => text_or_empty(connector.warning.as_ref()),

@@ -1,6 +1,5 @@
-//! `jackfield demo`: runs a server, a sample tracker and the stand-in for Test Manager. The
-//! stand-in sends Create Defect twice for a failed test and once for its recurrence, then one
-//! Defect KPIs request. The demo prints each step, and runs until Ctrl-C.
+//! `jackfield demo`: runs a server, a sample tracker and the stand-in for Test Manager, which sends
+//! some webhook requests. The demo prints each step, and runs until Ctrl-C.
 //!
 //! Reads no configuration file, because the demo must behave in the same way on each machine.
 
@@ -33,13 +32,10 @@ use super::output::{eprint, print};
 use super::serve;
 use super::simulate::WebhookSender;
 
-/// The name of the connector that the demo uses.
 const CONNECTOR_NAME: &str = "redmine";
-/// The name of the connection that the demo creates.
 const CONNECTION_NAME: &str = "demo";
 /// Maximum time until the connector is ready. The first start compiles the connector.
 const READY_TIMEOUT: Duration = Duration::from_secs(180);
-/// The pause between two requests for the status of the connector.
 const POLL_PERIOD: Duration = Duration::from_millis(100);
 
 #[derive(Args)]
@@ -124,20 +120,17 @@ struct Tracker {
     api_key: String,
 }
 
-/// The parts that the steps of the demo use.
 struct Demo {
     admin: Client,
-    /// The address of the server.
     base_url: String,
     tracker: Tracker,
     simulator: Arc<Simulator>,
-    /// The data folder of the server.
     data: PathBuf,
     shutdown: CancellationToken,
 }
 
 impl Demo {
-    /// Runs all steps. If a step fails, shuts the server down.
+    /// If a step fails, shuts the server down.
     fn run(&self) -> anyhow::Result<()> {
         self.run_steps().inspect_err(|_| self.shutdown.cancel())
     }
@@ -203,14 +196,13 @@ impl Demo {
         Ok(())
     }
 
-    /// Lets the simulated Test Manager send Create Defect for the failed test that has this log.
     fn click_create_defect(&self, log: Uuid) -> anyhow::Result<CreatedDefect> {
         let answer = self.simulator.create_defect(log);
         let answer = answer.context("the simulated Test Manager does not have this log")?;
         answer.map_err(|why| anyhow!(why))
     }
 
-    /// Waits until the connector is ready. Returns false if the demo is shut down first.
+    /// Returns false if the demo is shut down before the connector is ready.
     fn wait_for_connector(&self) -> anyhow::Result<bool> {
         let deadline = Instant::now() + READY_TIMEOUT;
         while !self.shutdown.is_cancelled() {
@@ -237,8 +229,8 @@ impl Demo {
         Ok(false)
     }
 
-    /// Creates the connection and returns its webhook URL. First deletes the connection of an
-    /// earlier demo, because the sample tracker of that demo no longer runs.
+    /// Returns the webhook URL. First deletes the connection of an earlier demo, because the sample
+    /// tracker of that demo no longer runs.
     fn create_connection(&self) -> anyhow::Result<String> {
         if let Ok(path) = self.admin.connection_path(CONNECTION_NAME) {
             let query = ForceQuery { force: true };
@@ -294,7 +286,6 @@ fn report_settings() -> anyhow::Result<serde_json::Map<String, Value>> {
     }))?)
 }
 
-/// Describes the commands that the demo suggests at its end.
 fn describe_next_steps(base_url: &str, webhook_url: &str, data: &Path) -> String {
     let server = format!("--server {base_url} --data {}", data.display());
     let jackfield = program_path();

@@ -82,7 +82,6 @@ impl Arguments {
     }
 }
 
-/// Returns the folder of `--plugins`, or else the plugins folder that the server reports.
 fn plugins_folder(option: Option<PathBuf>, admin: &Client) -> anyhow::Result<PathBuf> {
     if let Some(folder) = option {
         return Ok(folder);
@@ -98,10 +97,8 @@ fn plugins_folder(option: Option<PathBuf>, admin: &Client) -> anyhow::Result<Pat
     Ok(status.plugins)
 }
 
-/// Builds and installs the connector at the start, and each time its sources change.
 struct DevLoop {
     target: Target,
-    /// The plugins folder of the server.
     plugins: PluginsFolder,
     admin: Arc<Client>,
     output: Output,
@@ -197,14 +194,13 @@ impl DevLoop {
         }
     }
 
-    /// Returns the connections that use a connector.
     fn connections_of(&self, connector: &Connector) -> anyhow::Result<Vec<Connection>> {
         let all: ConnectionList = self.admin.get("/connections")?.decode()?;
         Ok(all.connections.into_iter().filter(|it| it.connector == connector.name).collect())
     }
 
-    /// Prints a loaded version. `needs_consent` is true if the connector has connections, and all
-    /// of them wait for a person's consent to the version.
+    /// `needs_consent` is true if the connector has connections, and all of them wait for a
+    /// person's consent to the version.
     fn print_version(&self, connector: &Connector, needs_consent: bool, times: &VersionTimes) {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let version = connector.version.clone().unwrap_or_default();
@@ -264,8 +260,7 @@ impl DevLoop {
         }
     }
 
-    /// Prints why a version was not built, not installed or not loaded. The previous version stays
-    /// in use.
+    /// Prints why a version was not built, not installed or not loaded.
     fn print_failure(&self, error: &anyhow::Error) {
         let name = self.plugins.name();
         let text = format!("{}; the version of {name} in use is unchanged", error_line(error));
@@ -279,7 +274,6 @@ impl DevLoop {
     }
 }
 
-/// Returns the text of a path for an error message.
 fn display_path(path: &Path) -> String {
     path.display().to_string()
 }

@@ -22,8 +22,7 @@ use super::output::{Column, Output, cells, error_line, print, print_json, table}
 use super::serve::read_config;
 use super::server::ServerArgs;
 
-/// The oldest wasmtime version without a published security advisory for a feature that Jackfield
-/// uses.
+/// Older versions of wasmtime have a security advisory for a feature that Jackfield uses.
 const WASMTIME_VERSION_MIN: Version = Version::new(48, 0, 8);
 /// From this version on, the kernel reports which memory pages were written (PAGEMAP_SCAN). With
 /// this report, the server resets the memory of a guest faster.
@@ -73,10 +72,8 @@ impl Serialize for Status {
 /// The result of one check, with texts for people.
 #[derive(Serialize)]
 struct Finding {
-    /// The name of the check.
     check: &'static str,
     status: Status,
-    /// Describes what the check found.
     found: String,
     /// Describes what a person should do; empty if nothing, or if `found` contains the advice.
     fix: String,
@@ -180,8 +177,6 @@ fn check_configuration(file: Option<&Path>) -> (Config, Finding) {
     }
 }
 
-/// Checks that the server's certificate can be used and is still valid. Returns `None` if no
-/// certificate is configured.
 fn check_certificate(config: &Config) -> Option<Finding> {
     const CHECK: &str = "certificate";
     let renew = "renew the certificate; the server reads the new files without a restart";
@@ -289,7 +284,7 @@ fn check_plugins_folder(folder: &Path) -> Finding {
 }
 
 /// Checks that this user can write into the plugins folder, if the store decides which connectors
-/// exist. Returns `None` if there is no problem.
+/// exist.
 fn check_shared_folder(config: &Config) -> Option<Finding> {
     let is_shared = config.plugins_source() == PluginsSource::Store && config.plugins.exists();
     let error = is_shared.then(|| tempfile::tempfile_in(&config.plugins).err()).flatten()?;
@@ -316,7 +311,6 @@ fn check_descriptors(config: &Config) -> Finding {
     warn_finding(CHECK, found, fix)
 }
 
-/// Reports how much memory the runs of all connectors may use together.
 fn describe_memory(config: &Config) -> Finding {
     let (bytes, source) = match config.memory_bytes_host {
         Some(bytes) => (bytes, "`memory_bytes_host`".to_owned()),

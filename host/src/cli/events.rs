@@ -23,10 +23,9 @@ use super::output::{
 use super::server::ServerArgs;
 use super::{timeline, units};
 
-/// The pause between two requests of `events tail`.
 const TAIL_PERIOD: Duration = Duration::from_secs(1);
 /// Maximum number of events in the answer to a request of `events tail`. If more events arrive
-/// within one period, `events tail` does not print the oldest of them. `events list` prints them.
+/// within one period, `events tail` does not print the oldest of them.
 const TAIL_EVENTS_MAX: u32 = 100;
 
 #[derive(Subcommand)]
@@ -106,7 +105,6 @@ pub(super) struct EventFilter {
 }
 
 impl EventFilter {
-    /// Returns the query for at most `limit` events that match this filter.
     fn into_query(self, limit: u32, cursor: Option<Uuid>) -> EventQuery {
         EventQuery {
             since: self.since,
@@ -167,7 +165,6 @@ impl Show {
     }
 }
 
-/// Returns the id of the newest event of a connection, or of all events if `connection` is `None`.
 fn newest_event_id(admin: &Client, connection: Option<String>) -> anyhow::Result<Uuid> {
     let query = EventQuery { connection, limit: Some(1), ..EventQuery::default() };
     let page: Answer<EventList> = admin.get(&with_query("/events", &query)?)?;

@@ -67,7 +67,6 @@ pub(super) struct CallFile {
     /// The key of a defect in the tracker.
     pub(super) key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    /// The id of an attachment.
     pub(super) attachment: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) project: Option<String>,
@@ -86,7 +85,6 @@ pub(super) struct CallFile {
 
 /// The arguments of a recorded call: the files of the recording's folder, without the exchanges.
 pub(super) struct Fixture {
-    /// The content of the file `call.json`.
     pub(super) call: CallFile,
     pub(super) event_file: Option<PathBuf>,
     pub(super) settings_file: Option<PathBuf>,
@@ -176,8 +174,6 @@ impl Arguments {
     }
 }
 
-/// Creates the error for an event without a recording. If the event belongs to a connection, the
-/// error describes how to record later events.
 fn not_recorded_error(admin: &Client, event: &EventWithRuns) -> anyhow::Error {
     let event = &event.event;
     let Some(name) = &event.connection_name else {
@@ -215,7 +211,6 @@ fn choose_run(
     last_run(runs, call)
 }
 
-/// Returns the last recorded run of a call.
 fn last_run(runs: Vec<RecordedRun>, call: Call) -> anyhow::Result<RecordedRun> {
     let names: Vec<_> = runs.iter().map(|run| call_name(run.call.0)).collect();
     let found = runs.into_iter().rev().find(|run| run.call.0 == call);

@@ -13,7 +13,6 @@ use super::ordered::Json;
 
 /// Minimum number of hexadecimal digits of an id in an argument.
 const ID_DIGITS_MIN: usize = 4;
-/// Number of hexadecimal digits of a complete id.
 const ID_DIGITS: usize = 32;
 /// Minimum length of an id in a list, in characters. Ids begin with their creation time, and ids of
 /// the same period of 65 s have these characters in common.
@@ -27,13 +26,11 @@ const CANDIDATES_MAX: usize = 10;
 /// An argument that is an id, or the beginning of an id.
 #[derive(Clone)]
 pub(super) struct IdPrefix {
-    /// The argument as the user wrote it.
     text: String,
     /// The hexadecimal digits in lower case, without hyphens.
     digits: String,
 }
 
-/// The reason why an argument is not accepted as an id or as the beginning of an id.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InvalidId {
     #[error("not an id: give its 32 hexadecimal digits, or the first of them")]
@@ -102,7 +99,6 @@ fn record_id(record: &Json) -> Option<Uuid> {
     id.parse().ok()
 }
 
-/// Returns the short form of an id that is printed alone.
 pub(super) fn short_id(id: Uuid) -> String {
     id.to_string().chars().take(SHORT_ID_CHARS).collect()
 }

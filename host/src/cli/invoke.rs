@@ -177,7 +177,6 @@ fn failure_reason(call: &str, result: &InvocationResult) -> Option<anyhow::Error
     }
 }
 
-/// Returns the name of each call on the command line.
 pub(super) fn call_names() -> Vec<&'static str> {
     let events = EVENT_CALLS.iter().map(|(name, _)| *name);
     let exports =
@@ -191,14 +190,13 @@ pub(super) fn call_name(call: Call) -> &'static str {
     event.map_or(call.as_str(), |(name, _)| *name)
 }
 
-/// Returns the call with this name. clap has already refused unknown names.
+/// clap has already refused unknown names.
 pub(super) fn call_by_name(name: &str) -> Call {
     let event = EVENT_CALLS.iter().find(|(event, _)| *event == name).map(|(_, call)| *call);
     event.or_else(|| Call::parse(name)).unwrap_or(Call::Describe)
 }
 
 impl ConnectionArguments {
-    /// Returns the connection that these options describe.
     pub(super) fn to_unstored_connection(&self, call: Call) -> anyhow::Result<UnstoredConnection> {
         let mut settings =
             self.settings.as_deref().map_or(Ok(Settings::new()), read_json_object)?;

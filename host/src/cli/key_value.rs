@@ -56,12 +56,10 @@ fn requires_text(schema: &Value, name: &str, value: &Value) -> bool {
         && !types_of_value.iter().any(|type_name| allows(type_name))
 }
 
-/// Returns whether the value is text, and the schema allows a list for the setting, but no text.
 fn requires_list(schema: &Value, name: &str, value: &Value) -> bool {
     value.is_string() && allows_type(schema, name, "array") && !allows_type(schema, name, "string")
 }
 
-/// Returns whether the schema allows values of a type for a setting.
 fn allows_type(schema: &Value, name: &str, type_name: &str) -> bool {
     let setting = schema.get("properties").and_then(|settings| settings.get(name));
     match setting.and_then(|setting| setting.get("type")) {
@@ -71,12 +69,10 @@ fn allows_type(schema: &Value, name: &str, type_name: &str) -> bool {
     }
 }
 
-/// Splits a text at its commas into a list, without empty items.
 fn split_list(text: &str) -> Value {
     text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
 }
 
-/// Converts the text of an argument to a value. The form of the text decides the type of the value.
 fn typed_value(text: &str) -> Value {
     match serde_json::from_str(text) {
         Ok(value @ (Value::Array(_) | Value::Number(_) | Value::Bool(_))) => value,

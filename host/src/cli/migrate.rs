@@ -16,7 +16,6 @@ use crate::store::TableRows;
 use super::output::Output;
 use super::serve::{self, read_config};
 
-/// The beginning of the value of `--from`, before the path of the file.
 const SQLITE_PREFIX: &str = "sqlite:";
 
 #[derive(Args)]
@@ -46,7 +45,6 @@ pub(super) struct Arguments {
 /// The result of the copy, for `--json`.
 #[derive(Serialize)]
 struct Report {
-    /// The number of rows of each table.
     tables: Vec<TableRows>,
 }
 

@@ -7,7 +7,6 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-/// A JSON value whose members are in the order of the text.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Json {
     /// Null, a boolean, a number or a text.
@@ -17,18 +16,17 @@ pub(super) enum Json {
 }
 
 impl Json {
-    /// Converts a value to JSON. Returns null if the value cannot be serialized.
+    /// Returns null if the value cannot be serialized.
     pub(super) fn from_value(value: &impl Serialize) -> Self {
         serde_json::to_string(value).map_or(Self::Scalar(Value::Null), |text| Self::parse(&text))
     }
 
-    /// Parses a text. Returns null if the text is not JSON.
+    /// Returns null if the text is not JSON.
     pub(super) fn parse(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or(Self::Scalar(Value::Null))
     }
 
-    /// Returns the items of the member with this name. Returns no items if the member is missing or
-    /// is not a list.
+    /// Returns no items if the member is missing or is not a list.
     pub(super) fn list_items(&self, name: &str) -> &[Self] {
         let Self::Members(members) = self else { return &[] };
         match members.iter().find(|(member, _)| member == name) {

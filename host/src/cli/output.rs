@@ -22,11 +22,9 @@ use super::ordered::Json;
 use record::{members_table, value_text};
 
 /// Maximum length of a text that is shortened for a list, characters. Without this limit, an error
-/// that contains the last output of a guest would fill the screen. `--json` and `show` print the
-/// complete text.
+/// that contains the last output of a guest would fill the screen.
 const LIST_TEXT_CHARS_MAX: usize = 240;
 
-/// How the output of a command is printed.
 #[derive(Clone, Copy)]
 pub(super) struct Output {
     /// Whether `--json` was given: JSON is printed instead of tables and sentences.
@@ -63,7 +61,6 @@ impl Output {
         Ok(())
     }
 
-    /// Prints one record with all its members.
     pub(super) fn print_record(self, record: &impl Serialize) {
         if self.is_json {
             return print_json(record);
@@ -107,12 +104,10 @@ impl Output {
     }
 }
 
-/// Returns the printable text of each cell of one row.
 pub(super) fn cells<R>(columns: &[Column<R>], row: &R) -> Vec<String> {
     columns.iter().map(|(_, cell)| printable(&cell(row))).collect()
 }
 
-/// Returns the text of a value, or an empty text if the value is missing.
 pub(super) fn text_or_empty<T: ToString>(value: Option<&T>) -> String {
     value.map(T::to_string).unwrap_or_default()
 }
@@ -127,7 +122,6 @@ pub(super) fn shortened(text: &str) -> String {
     }
 }
 
-/// Formats a table. The table has no heading line if `headings` is empty.
 pub(super) fn table(headings: Vec<String>, rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -177,7 +171,6 @@ pub(super) fn print_json_line(value: &Json) {
     let _ = writeln!(std::io::stdout(), "{}", printable_json(&json_text(value)));
 }
 
-/// Prints JSON to stderr in one line.
 fn eprint_json(value: &impl Serialize) {
     let text = serde_json::to_string(value).unwrap_or_default();
     let _ = writeln!(std::io::stderr(), "{}", printable_json(&text));
@@ -205,7 +198,6 @@ pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Makes each line of a text printable.
 fn printable_lines(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }

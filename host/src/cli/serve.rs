@@ -75,8 +75,7 @@ struct ConfigOverrides {
 }
 
 impl ConfigOverrides {
-    /// Reads the configuration and applies the overrides. Also returns a warning for each
-    /// environment variable `JACKFIELD_…` that Jackfield does not know.
+    /// Like [`read_config`], but also applies the overrides.
     fn read(&self) -> anyhow::Result<(Config, Vec<String>)> {
         let (config, unknown_variables) = read_config(self.config.as_deref())?;
         let config = Config {
@@ -118,7 +117,6 @@ pub(super) fn start_log(is_json: bool) {
     let _ = if is_json { log.json().try_init() } else { log.with_ansi(false).try_init() };
 }
 
-/// Returns the value of RUST_LOG. Returns `None` if it is not set or empty.
 pub(super) fn log_filter_from_environment() -> Option<String> {
     std::env::var("RUST_LOG").ok().filter(|filter| !filter.trim().is_empty())
 }
@@ -151,7 +149,6 @@ const HOST_THREADS: usize = 2;
 /// `ticker`, the database and the first blocking calls.
 const START_THREADS: usize = 8;
 
-/// Starts the async runtime.
 pub(super) fn start_runtime() -> anyhow::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     // The runtime panics if it cannot start its threads.
@@ -170,7 +167,6 @@ const THIRD_SIGNAL_EXIT_CODE: i32 = 130;
 /// Maximum time for which the process waits for blocking calls before it exits.
 const BLOCKING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Starts the async runtime, and runs a future on it until the future ends.
 pub(super) fn run_on_new_runtime(
     future: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {

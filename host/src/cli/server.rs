@@ -13,7 +13,6 @@ use crate::secret::Secret;
 
 use super::client::Client;
 
-/// The heading of the global options in `--help`.
 pub(super) const GLOBAL_OPTIONS: &str = "Global options";
 
 /// The environment variable that contains the admin token or a named token.
@@ -40,17 +39,13 @@ pub(super) struct ServerArgs {
     pub(super) data: Option<PathBuf>,
 }
 
-/// The address of the server, unless `--server` or JACKFIELD_URL sets another address.
 const DEFAULT_BASE_URL: &str = "http://127.0.0.1:8080";
 
-/// Reads the token from the environment. Returns `None` if the variable is not set or is empty.
 pub(super) fn token_from_environment() -> anyhow::Result<Option<Secret>> {
     Ok(Secret::from_variable(ADMIN_TOKEN_VARIABLE)?.map(Secret::trimmed))
 }
 
 impl ServerArgs {
-    /// Creates a client of the admin API. The token comes from `--token-file`, from
-    /// JACKFIELD_ADMIN_TOKEN, or from the data folder.
     pub(super) fn admin_client(&self) -> anyhow::Result<Client> {
         let token = match &self.token_file {
             Some(file) => read_token(file)?,
@@ -62,7 +57,7 @@ impl ServerArgs {
         Ok(Client::new(self.base_url(), token))
     }
 
-    /// Returns the address of the server. An empty JACKFIELD_URL counts as not set.
+    /// An empty JACKFIELD_URL counts as not set.
     pub(super) fn base_url(&self) -> &str {
         self.base
             .as_deref()
@@ -71,7 +66,6 @@ impl ServerArgs {
             .unwrap_or(DEFAULT_BASE_URL)
     }
 
-    /// Returns the data folder: from `--data`, from JACKFIELD_DATA, or the default.
     pub(super) fn data_folder(&self) -> PathBuf {
         let from_environment = || {
             let text = std::env::var("JACKFIELD_DATA").ok()?;

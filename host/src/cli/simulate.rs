@@ -95,7 +95,6 @@ async fn simulate(arguments: Arguments, output: Output) -> anyhow::Result<()> {
     }
 }
 
-/// Prints the addresses of the stand-in, and the credentials that it accepts.
 fn print_addresses(simulator: &Simulator, seed: u64, output: Output) {
     let addresses = simulator.addresses();
     if output.is_json {

@@ -143,7 +143,6 @@ fn print_progress(finished: usize, total: usize) {
     }
 }
 
-/// The report as JSON, for programs.
 #[derive(Serialize)]
 struct JsonReport<'a> {
     connector: &'a str,
@@ -152,20 +151,15 @@ struct JsonReport<'a> {
     version: &'a str,
     sha256: &'a str,
     checks: Vec<JsonCheck<'a>>,
-    /// The number of checks that passed.
     passed: usize,
     /// The number of checks that found something.
     findings: usize,
-    /// The number of checks that were not run.
     not_run: usize,
-    /// The number of calls that the suite made.
     calls: usize,
 }
 
-/// The result of one check.
 #[derive(Serialize)]
 struct JsonCheck<'a> {
-    /// The name of the check.
     check: &'static str,
     /// The rule that the check tests.
     statement: &'static str,

@@ -1,6 +1,5 @@
-//! Formats an event for people: its request, its outcome, its timeline, and its runs. Each run is
-//! shown with its outbound calls, its log and its use of the limits. This module never prints
-//! anything.
+//! Formats an event for people: its request, its outcome, its timeline, and its runs. This module
+//! never prints anything.
 
 use crate::api::{
     Event, EventWithRuns, LogLine, OutboundCall, Run, TimelinePart, TimelineWork, Usage,
@@ -10,10 +9,8 @@ use crate::domain::printable;
 use super::output::table;
 use super::units::{format_duration, format_fine_duration, format_size, format_time};
 
-/// The number of characters of a file's SHA-256 that are shown.
 const HASH_CHARS: usize = 12;
 
-/// Formats the complete event.
 pub(super) fn format_event(event: &EventWithRuns) -> String {
     let mut text = table(Vec::new(), event_rows(&event.event));
     let timeline: Vec<_> = event.timeline().iter().map(timeline_row).collect();
@@ -58,7 +55,6 @@ pub(super) fn format_summary(event_with_runs: &EventWithRuns) -> String {
     text
 }
 
-/// Returns a row for each fact about the event. A fact without a value has no row.
 fn event_rows(event: &Event) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     let mut row = |name: &str, value: String| {
@@ -150,7 +146,6 @@ fn call_row(call: &OutboundCall) -> Vec<String> {
     ]
 }
 
-/// Formats the start time of an outbound call, relative to the start of its run.
 fn call_start_text(at_ms: i64) -> String {
     let sign = if at_ms < 0 { "-" } else { "+" };
     format!("{sign}{}", format_duration(at_ms.unsigned_abs()))
@@ -161,8 +156,8 @@ fn log_row(line: &LogLine) -> Vec<String> {
     vec![at, line.level.to_string(), printable(&line.message)]
 }
 
-/// Returns one row for each limit: the name of its configuration key, and how much of the limit the
-/// run used. The last row is the time for which the run waited to start.
+/// Returns rows with the configuration key of a limit, and how much of the limit the run used. The
+/// last row is the time for which the run waited to start.
 fn usage_rows(usage: &Usage) -> Vec<Vec<String>> {
     [
         ("run_ms", format_duration(usage.run_ms)),

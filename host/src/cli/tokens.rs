@@ -120,7 +120,6 @@ impl Create {
     }
 }
 
-/// The error for a text that is not a lifetime of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("give a time such as 12h or 90d")]
 struct InvalidLifetime;

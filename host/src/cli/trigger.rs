@@ -1,5 +1,5 @@
-//! `jackfield trigger`: sends the same requests as Test Manager, to test a connection without Test
-//! Manager.
+//! `jackfield trigger`: sends a request like those of Test Manager, to test a connection without
+//! Test Manager.
 
 mod credential;
 
@@ -87,7 +87,6 @@ impl Command {
     }
 }
 
-/// Prints an answer. If the server recorded an event, also prints the command that shows the event.
 fn print_answer<T: DeserializeOwned>(answer: &Answer<T>, output: Output) {
     output.print_record(answer.json());
     answer.event().into_iter().for_each(|event| output.print_event_id(event));
@@ -151,7 +150,6 @@ fn send_create_defect_with_credential(
     post_webhook(append_path(url, &["defects"])?.as_str(), body, &headers)
 }
 
-/// Appends the segments of a path to a webhook URL.
 fn append_path(webhook_url: &str, segments: &[&str]) -> anyhow::Result<url::Url> {
     let mut address: url::Url = webhook_url
         .parse()

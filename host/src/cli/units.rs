@@ -5,12 +5,10 @@ use jiff::Timestamp;
 
 use crate::api;
 
-/// Formats a time in UTC.
 pub(super) fn format_time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// Formats a duration with its unit.
 pub(super) fn format_duration(ms: u64) -> String {
     match ms {
         ..1_000 => format!("{ms}ms"),
@@ -19,12 +17,10 @@ pub(super) fn format_duration(ms: u64) -> String {
     }
 }
 
-/// Formats a duration that was measured in microseconds.
 pub(super) fn format_fine_duration(us: u64) -> String {
     api::write_duration(us, "ms", format_duration)
 }
 
-/// Formats a size with its unit.
 pub(super) fn format_size(bytes: u64) -> String {
     let tenths =
         |unit: u64| format!("{}.{}", bytes / unit, (bytes % unit).saturating_mul(10) / unit);

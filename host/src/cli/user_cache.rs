@@ -4,8 +4,7 @@
 use std::path::PathBuf;
 
 /// Returns `$XDG_CACHE_HOME/jackfield`, or else `$HOME/.cache/jackfield`. A variable that is empty,
-/// and an `XDG_CACHE_HOME` that is not an absolute path, count as not set. Returns `None` if
-/// neither variable is set.
+/// and an `XDG_CACHE_HOME` that is not an absolute path, count as not set.
 pub(super) fn user_cache_folder() -> Option<PathBuf> {
     let path_variable =
         |name| std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);

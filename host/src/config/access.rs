@@ -1,7 +1,6 @@
 //! Checks which other users have access to a folder or a file of the server. A folder may be shared
-//! with its group, like the volumes of container platforms. A file with a key or a token should be
-//! accessible only to the server; if its group has access, a warning is logged. Access of users
-//! outside the group is an error.
+//! with its group, like the volumes of container platforms. If the group has access to a file with
+//! a key or a token, a warning is logged.
 //!
 //! This module never changes the mode of a file or folder, because a person may have configured the
 //! wrong folder.
@@ -19,7 +18,7 @@ pub enum AccessError {
     /// The path is not a folder.
     #[error("{} is not a folder: move this file to another place", .0.display())]
     NotAFolder(PathBuf),
-    /// Another user owns the folder or file. The owner may have created it, and may change it.
+    /// Another user owns the folder or file, and may change it.
     #[error(
         "{} belongs to user {owner}, not to user {user}: move it to another place, \
          or run `chown {user} {}` if you trust its content", .path.display(), .path.display()
@@ -55,7 +54,7 @@ pub enum AccessError {
     },
 }
 
-/// A risk that is reported, but does not prevent the use of the folder or file.
+/// A risk that does not prevent the use of the folder or file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccessWarning {
     /// The file contains a key or a token, and its group has access to the file.
@@ -90,11 +89,11 @@ impl AccessWarning {
     }
 }
 
-/// Checks that a folder belongs to this user or root, and that other users have no access. Its
-/// group may have access. If the file system stores no owners or modes, logs a warning instead.
+/// Checks that a folder belongs to this user or root, and that users outside its group have no
+/// access. If the file system stores no owners or modes, logs a warning instead.
 ///
 /// # Errors
-/// The folder is not safe to use; the error describes how to fix this.
+/// The folder is not safe to use, or cannot be examined.
 pub fn check_folder(path: &Path) -> Result<(), AccessError> {
     inspect_folder(path).map(|warning| warning.iter().for_each(AccessWarning::log))
 }
@@ -102,10 +101,10 @@ pub fn check_folder(path: &Path) -> Result<(), AccessError> {
 /// Checks a folder like [`check_folder`], but returns the warning instead of logging it.
 ///
 /// # Errors
-/// The same as those of [`check_folder`].
+/// The errors of [`check_folder`].
 pub fn inspect_folder(path: &Path) -> Result<Option<AccessWarning>, AccessError> {
     let metadata = fs::symlink_metadata(path).map_err(|source| io_error(path, source))?;
-    // The path may be a symbolic link: check the folder to which it points.
+    // Check the folder to which a symbolic link points.
     let metadata = if metadata.is_symlink() { fs::metadata(path) } else { Ok(metadata) };
     let metadata = metadata.map_err(|source| io_error(path, source))?;
     if !metadata.is_dir() {
@@ -118,11 +117,11 @@ pub fn inspect_folder(path: &Path) -> Result<Option<AccessWarning>, AccessError>
     }
 }
 
-/// Reads a file with a key or a token. The file must belong to this user, and other users must have
-/// no access. Logs a warning if its group has access, or if the file system stores no modes.
+/// Reads a file with a key or a token. Logs a warning if its group has access, or if the file
+/// system stores no modes.
 ///
 /// # Errors
-/// The file is not safe to use, or cannot be read; the error describes how to fix this.
+/// The file is not safe to use, or cannot be read.
 pub fn read_private(path: &Path) -> Result<Zeroizing<String>, AccessError> {
     let (mut file, warning) = open_private(path)?;
     warning.iter().for_each(AccessWarning::log);
@@ -134,12 +133,11 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<String>, AccessError> {
 /// Checks a file like [`read_private`], but returns only the warning.
 ///
 /// # Errors
-/// The same as those of [`read_private`].
+/// The errors of [`read_private`].
 pub fn inspect_private(path: &Path) -> Result<Option<AccessWarning>, AccessError> {
     open_private(path).map(|(_, warning)| warning)
 }
 
-/// Opens a file with a key or a token, and checks its owner and mode.
 fn open_private(path: &Path) -> Result<(File, Option<AccessWarning>), AccessError> {
     let failed = |source| io_error(path, source);
     let file = File::open(path).map_err(failed)?;
@@ -161,8 +159,7 @@ fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), AccessError> {
     Err(AccessError::OtherOwner { path: path.to_owned(), owner, user })
 }
 
-/// Returns an error if users outside the group have access, or only a warning if modes have no
-/// effect in `folder`. May create a temporary file there to find this out.
+/// May create a temporary file in `folder`, to find out whether modes have an effect there.
 fn check_access_of_others(
     path: &Path,
     folder: &Path,
@@ -178,8 +175,7 @@ fn check_access_of_others(
     }
 }
 
-/// Turns an error into a warning if the file system of `folder` does not store owners or modes. On
-/// such a file system, they do not show who has access, and no command can change them.
+/// Turns an error into a warning if the file system of `folder` does not store owners or modes.
 fn warn_if_no_modes(
     folder: &Path,
     error: AccessError,
@@ -195,9 +191,8 @@ fn warn_if_no_modes(
     }
 }
 
-/// Returns whether a new file, which `user` created with mode 0600 and which now has this `owner`
-/// and `mode`, has the same error. If so, the file system does not store owners or modes, like some
-/// file systems of Windows.
+/// Whether a new file, which `user` created with mode 0600 and which now has this `owner` and
+/// `mode`, has the same error. If so, the file system does not store owners or modes.
 fn new_file_has_same_error(error: &AccessError, owner: u32, mode: u32, user: u32) -> bool {
     match error {
         AccessError::OtherOwner { owner: other, .. } => owner == *other && owner != user,
@@ -286,8 +281,6 @@ mod tests {
         }
     }
 
-    /// If root runs this test, the test creates a file of another user. Otherwise the test uses an
-    /// existing file of root.
     #[test]
     fn files_and_folders_of_another_user_are_refused() {
         let home = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The layout of the data folder: the path of each file. Never opens a file.
+//! The path of each file in the data folder. Never opens a file.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ impl DataFolder {
         &self.0
     }
 
-    /// Returns the path of the lock file, which is locked by the server that uses the folder.
+    /// Returns the path of the file that the server locks.
     #[must_use]
     pub fn lock(&self) -> PathBuf {
         self.0.join("lock")
@@ -31,15 +31,13 @@ impl DataFolder {
         self.0.join("jackfield.db")
     }
 
-    /// Returns the path of the file in which a server with a PostgreSQL database stores the number
-    /// of starts of all its servers.
+    /// Returns the path of the file with the number of starts of a PostgreSQL store.
     #[must_use]
     pub fn postgres_starts(&self) -> PathBuf {
         self.0.join("postgres.starts")
     }
 
-    /// Returns the path to which a database is renamed when a restored backup replaces it. The path
-    /// contains the time in milliseconds.
+    /// Returns the path to which a database is renamed when a restored backup replaces it.
     #[must_use]
     pub fn replaced_database(&self, time_ms: i64) -> PathBuf {
         self.0.join(format!("jackfield.db.replaced-{time_ms}"))
@@ -63,7 +61,7 @@ impl DataFolder {
         self.0.join("secret-key")
     }
 
-    /// Returns the path of the file with the new sealing key, which exists only during a rotation.
+    /// Returns the path of the file with the new sealing key during a rotation.
     #[must_use]
     pub fn next_secret_key(&self) -> PathBuf {
         self.0.join("secret-key.next")
@@ -95,16 +93,14 @@ impl DataFolder {
         self.0.join("compiled-key")
     }
 
-    /// Returns the folder for compiled code, and for the connector files from which it was
-    /// compiled.
+    /// Returns the folder for compiled code.
     #[must_use]
     pub fn compiled_folder(&self) -> PathBuf {
         self.0.join("compiled")
     }
 }
 
-/// Returns the two files that SQLite keeps beside a database: the write-ahead log, whose changes
-/// are not in the database yet, and the index of this log.
+/// Returns the two files that SQLite keeps beside a database: the write-ahead log and its index.
 #[must_use]
 pub fn database_logs(database: &Path) -> [PathBuf; 2] {
     ["-wal", "-shm"].map(|suffix| {

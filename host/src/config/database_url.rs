@@ -1,6 +1,6 @@
-//! Checks the address of a PostgreSQL database. The address may have parameters of libpq.
+//! Checks the address of a PostgreSQL database, which may have parameters of libpq.
 //!
-//! An error never contains the address, because the address may contain a password.
+//! An error never contains the address, because it may contain a password.
 
 use std::collections::BTreeSet;
 
@@ -22,12 +22,12 @@ const PARAMETERS: [&str; 11] = [
     "sslrootcert",
     "user",
 ];
-/// The supported values of `sslmode`. The value `allow` of libpq is not supported: with this value,
-/// the connections to the database would never be encrypted.
+/// The value `allow` is not supported: with it, sqlx would never encrypt the connections to the
+/// database.
 const SSL_MODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
 
-/// Parses an address. An unsupported parameter is refused, because a misspelled `sslmode` would
-/// disable the check of the certificate.
+/// An unsupported parameter is refused, because a misspelled `sslmode` would disable the check of
+/// the certificate.
 pub(super) fn parse(key: &str, text: &str) -> Result<Url, KeyError> {
     let is_valid =
         |url: &Url| matches!(url.scheme(), "postgres" | "postgresql") && url.fragment().is_none();
@@ -49,8 +49,7 @@ pub(super) fn parse(key: &str, text: &str) -> Result<Url, KeyError> {
     let mut parameters = BTreeSet::new();
     for (name, value) in url.query_pairs() {
         check_parameter(key, &name, &value)?;
-        // If a parameter occurred twice, the last value would be used, but a person may notice only
-        // the first value.
+        // The last value would be used, but a person may notice only the first one.
         if !parameters.insert(name.clone()) {
             return Err(format!("`{key}`: the parameter `{name}` occurs more than once"));
         }

@@ -2,7 +2,7 @@
 //! settings.
 //!
 //! An unknown variable never prevents the start of the server, because platforms, images and
-//! scripts set variables that are not meant for the server. Unknown variables are reported instead.
+//! scripts set variables that are not meant for the server.
 
 use std::sync::LazyLock;
 
@@ -18,15 +18,13 @@ const VARIABLE_PREFIX: &str = "JACKFIELD_";
 const OTHER_VARIABLES: [&str; 4] =
     ["JACKFIELD_ADMIN_TOKEN", "JACKFIELD_NEW_SECRET_KEY", "JACKFIELD_SECRET_KEY", "JACKFIELD_URL"];
 
-/// The name of a table of the configuration ("" for the top level), and a key in this table.
+/// The name of a table ("" for the top level), and a key in this table.
 pub(super) type TableAndKey = (&'static str, &'static str);
 
-/// Returns the key that a variable sets; `None` if it sets no key.
 pub(super) fn key_of_variable(name: &str) -> Option<TableAndKey> {
     all_keys().find(|key| variable_name(*key).eq_ignore_ascii_case(name))
 }
 
-/// Returns every key that a variable can set.
 fn all_keys() -> impl Iterator<Item = TableAndKey> {
     let table = |table| move |key| (table, key);
     TOP_LEVEL_KEYS
@@ -44,9 +42,8 @@ fn variable_name((table, key): TableAndKey) -> String {
     format!("{VARIABLE_PREFIX}{table}{separator}{key}").to_ascii_uppercase()
 }
 
-/// Returns a message about each variable that looks like a setting but is not one, with the nearest
-/// setting. A variable whose name begins with one of `secret_prefixes` is a secret and is not
-/// reported. Empty variables and those of Kubernetes are not reported either.
+/// A variable whose name begins with one of `secret_prefixes` is a secret and is not reported.
+/// Empty variables and those of Kubernetes are not reported either.
 pub(super) fn unknown_variables(
     env: impl Iterator<Item = (String, String)>,
     secret_prefixes: &[String],
@@ -79,14 +76,14 @@ pub(super) fn unknown_variables(
     reports
 }
 
-/// Returns whether this variable looks like one that a container platform sets for a service whose
-/// name begins with `jackfield`.
+/// Whether a variable looks like one that a container platform sets for a service whose name begins
+/// with `jackfield`.
 fn is_kubernetes_service(name: &str, text: &str) -> bool {
     SERVICE_VARIABLE_NAME.is_match(name) || name.ends_with("_PORT") && text.contains("://")
 }
 
-/// Matches the names of the variables that Kubernetes sets for a service. Source: the section
-/// "Environment variables" on the page "Service" of the Kubernetes documentation.
+/// Source: the section "Environment variables" on the page "Service" of the Kubernetes
+/// documentation.
 #[expect(clippy::expect_used, reason = "a constant pattern, covered by the tests below")]
 static SERVICE_VARIABLE_NAME: LazyLock<Regex> = LazyLock::new(|| {
     let pattern =

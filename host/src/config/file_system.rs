@@ -1,10 +1,9 @@
 //! Detects file systems on which the database should not be: SQLite needs locks and shared memory,
-//! which network file systems and shared folders do not provide reliably. Never writes to a file
-//! system.
+//! which network file systems and shared folders do not provide reliably.
 
 use std::path::Path;
 
-/// File systems on which the database should not be, each with the number that `statfs` returns.
+/// Each with the number that `statfs` returns.
 const UNSUITABLE_FILE_SYSTEMS: [(u32, &str); 13] = [
     (0x0000_6969, "NFS"),
     (0xff53_4d42, "CIFS (SMB)"),
@@ -27,8 +26,7 @@ pub fn unsuitable_file_system(folder: &Path) -> Option<&'static str> {
     name_if_unsuitable(i128::from(rustix::fs::statfs(folder).ok()?.f_type))
 }
 
-/// Returns the name of an unsuitable file system by its number. The number has 32 bits, but its
-/// integer type, and so its sign, differs between systems.
+/// The number has 32 bits, but its integer type, and so its sign, differs between systems.
 fn name_if_unsuitable(kind: i128) -> Option<&'static str> {
     let is_same_number = |number: &u32| kind & i128::from(u32::MAX) == i128::from(*number);
     UNSUITABLE_FILE_SYSTEMS.iter().find(|(number, _)| is_same_number(number)).map(|(_, name)| *name)
@@ -38,7 +36,7 @@ fn name_if_unsuitable(kind: i128) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    /// The numbers were recorded with `stat -f -c %t`, which prints them in hexadecimal.
+    /// The numbers were recorded with `stat -f -c %t`.
     #[test]
     fn network_file_systems_are_recognised() {
         let name_of =
@@ -50,7 +48,7 @@ mod tests {
         for local in ["ef53", "58465342", "9123683e", "1021994", "794c7630", "2fc12fc1"] {
             assert_eq!(name_of(local), None, "{local}");
         }
-        // This is the number of CIFS as a signed 32-bit integer.
+        // The number of CIFS as a signed 32-bit integer.
         assert_eq!(
             name_if_unsuitable(i128::from(0xff53_4d42_u32.cast_signed())),
             Some("CIFS (SMB)")

@@ -1,5 +1,4 @@
-//! The address on which the server listens: an IP address and a port, or a Unix socket. This module
-//! never opens a socket.
+//! The address on which the server listens. This module never opens a socket.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,7 +14,7 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
-/// The error for a text that is not the address of a listener. Contains the text.
+/// A text that is not the address of a listener.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not an address: write an IP address and a port, like 127.0.0.1:8080, or a socket, like unix:/run/jackfield/http.sock"

@@ -10,7 +10,6 @@ use crate::domain::Role;
 use super::read::unknown_key;
 use super::values::{KeyError, read_secret_reference, read_text, read_texts};
 
-/// The keys of the section `[oidc]`.
 pub(super) const KEYS: [&str; 10] = [
     "issuer",
     "client_id",
@@ -23,18 +22,17 @@ pub(super) const KEYS: [&str; 10] = [
     "authors",
     "admins",
 ];
-/// The keys of the section whose values are lists.
+/// The keys whose values are lists.
 pub(super) const LIST_KEYS: [&str; 5] = ["scopes", "viewers", "operators", "authors", "admins"];
 
 /// The identity provider with which browsers sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Oidc {
-    /// The URL of the issuer. Its metadata is at `/.well-known/openid-configuration` below this
-    /// URL.
+    /// The URL of the issuer.
     pub issuer: Url,
     /// The client id of this server at the provider.
     pub client_id: String,
-    /// The reference to the client's secret: `file:/path` or `env:NAME`. It is `None` for a public
+    /// The reference to the client's secret, `file:/path` or `env:NAME`; `None` for a public
     /// client.
     pub client_secret: Option<String>,
     /// The OAuth scopes that are requested when a person signs in.
@@ -47,7 +45,6 @@ pub struct Oidc {
     pub roles: Vec<(Role, Vec<String>)>,
 }
 
-/// Reads the section `[oidc]`.
 pub(super) fn read(table: Table) -> Result<Oidc, KeyError> {
     let (mut issuer, mut client_id, mut client_secret) = (None, None, None);
     let mut scopes = ["openid", "profile", "email"].map(str::to_owned).to_vec();

@@ -1,5 +1,4 @@
-//! Reads the configuration: first the TOML file, then the environment. Each value is checked when
-//! it is read.
+//! Reads the configuration: first the TOML file, then the environment.
 //!
 //! This module never guesses: an unknown key or a wrong value is an error.
 
@@ -20,7 +19,6 @@ use super::values::{
 };
 use super::{Config, ConfigError, ListenAddress, PROXY_SECRET_HEADER, oidc, traces};
 
-/// The top-level keys whose value is a single value or a list.
 pub(super) const TOP_LEVEL_KEYS: [&str; 38] = [
     "listen",
     "data",
@@ -61,9 +59,7 @@ pub(super) const TOP_LEVEL_KEYS: [&str; 38] = [
     "secret_file_roots",
     "secret_env_prefixes",
 ];
-/// The names of the tables in the configuration file.
 const TABLE_NAMES: [&str; 6] = ["webhook", "create", "limits", "connectors", "oidc", "traces"];
-/// The keys of the section `[webhook]`.
 pub(super) const WEBHOOK_KEYS: [&str; 6] = [
     "requests_per_s",
     "requests_burst",
@@ -72,7 +68,6 @@ pub(super) const WEBHOOK_KEYS: [&str; 6] = [
     "defect_id",
     "kpi_status",
 ];
-/// The keys of the section `[create]`.
 pub(super) const CREATE_KEYS: [&str; 1] = ["in_doubt_s"];
 /// The keys at the top level and in `[webhook]` whose values are lists.
 const LIST_KEYS: [&str; 7] = [
@@ -85,50 +80,36 @@ const LIST_KEYS: [&str; 7] = [
     "kpi_status",
 ];
 
-/// The range of `concurrent_runs_host`. The engine's pool has at most 1,000 slots, and each run
-/// needs at least one.
+/// The engine's pool has at most 1,000 slots, and each run needs at least one.
 const RUNS_RANGE: RangeInclusive<u64> = 1..=1_000;
-/// The range of `compiled_bytes_max`. The minimum is enough for a few of the largest connectors.
-/// The maximum is a terabyte.
+/// The minimum is enough for a few of the largest connectors.
 const COMPILED_BYTES_RANGE: RangeInclusive<u64> = 256 << 20..=1 << 40;
-/// The range of `memory_bytes_host`. The minimum is enough for a few small runs. The maximum is a
-/// terabyte.
+/// The minimum is enough for a few small runs.
 const HOST_MEMORY_BYTES_RANGE: RangeInclusive<u64> = 64 << 20..=1 << 40;
-/// The range of `spool_bytes_max`. The minimum is enough for a few large bodies. The maximum is a
-/// terabyte.
+/// The minimum is enough for a few large bodies.
 const SPOOL_BYTES_RANGE: RangeInclusive<u64> = 16 << 20..=1 << 40;
-/// The range of `events_days` and `audit_days`.
 const DAYS_RANGE: RangeInclusive<u64> = 1..=3_650;
-/// The range of `events_max`.
 const EVENTS_RANGE: RangeInclusive<u64> = 1..=1_000_000_000;
-/// The range of `events_bytes_max`. The minimum is enough for a few of the largest events. The
-/// maximum is a terabyte.
+/// The minimum is enough for a few of the largest events.
 const EVENTS_BYTES_RANGE: RangeInclusive<u64> = 1 << 20..=1 << 40;
-/// The range of `requests_per_s` and `requests_burst`.
 const REQUESTS_RANGE: RangeInclusive<u64> = 1..=1_000_000;
-/// The range of `keep_alive_s`. The maximum is an hour, because the value must be longer than the
-/// idle time-out of a load balancer, which may be ten minutes.
+/// The value must be longer than the idle time-out of a load balancer, which may be ten minutes.
 const KEEP_ALIVE_S_RANGE: RangeInclusive<u64> = 1..=3_600;
-/// The range of `rescan_ms` and `sweep_ms`: 50 ms to an hour.
+/// The range of `rescan_ms` and `sweep_ms`.
 const PERIOD_MS_RANGE: RangeInclusive<u64> = 50..=3_600_000;
-/// The range of `lease_ms`. The minimum is longer than the time of a write to a slow disk. The
-/// maximum limits how long a crash blocks the repetition of a create.
+/// The minimum is longer than a write to a slow disk takes. The maximum limits how long a crash
+/// blocks the repetition of a create.
 const LEASE_MS_RANGE: RangeInclusive<u64> = 1_000..=600_000;
-/// The range of `create.in_doubt_s`. The maximum is a week. The value "never" removes the limit.
+/// The maximum is a week. The value "never" removes the limit.
 const IN_DOUBT_S_RANGE: RangeInclusive<u64> = 1..=604_800;
-/// The range of `drain_ms`. The maximum is ten minutes. Service managers often kill a process that
-/// has not ended after 90 seconds.
 const DRAIN_MS_RANGE: RangeInclusive<u64> = 0..=600_000;
-/// The range of `store_connections_max`. The minimum is three: one connection writes, one receives
-/// notifications, and at least one reads. By default, PostgreSQL allows 100 connections of all
-/// clients together.
+/// One connection writes, one receives notifications, and at least one reads, so the minimum is
+/// three. By default, PostgreSQL allows 100 connections of all clients together.
 const STORE_CONNECTIONS_RANGE: RangeInclusive<u64> = 3..=64;
 /// The range of `store_statement_s` and `store_connect_s`.
 const STORE_TIME_S_RANGE: RangeInclusive<u64> = 1..=60;
-/// The range of `kpi_fresh_ms`.
 const KPI_FRESH_MS_RANGE: RangeInclusive<u64> = 0..=3_600_000;
 
-/// Reads the configuration from the file, and then from the environment variables.
 pub(super) fn load(
     file: Option<&Path>,
     env: impl Iterator<Item = (String, String)>,
@@ -141,7 +122,7 @@ pub(super) fn load(
         None => Table::new(),
     };
     let connectors = table.remove("connectors");
-    // These tables are read at the end, because the environment may add keys to them.
+    // Read at the end, because the environment may add keys to these tables.
     let mut take_table =
         |name| table.remove(name).map(|value| require_table(name, value)).transpose();
     let mut oidc_table = take_table("oidc").map_err(in_file)?;
@@ -183,8 +164,8 @@ pub(super) fn load(
     Ok(config)
 }
 
-/// Returns the text of a variable without line ends, because a file of variables may have CR LF.
-/// Returns `None` for an empty variable, which counts as not set.
+/// Removes line ends, because a file of variables may have CR LF. An empty variable counts as not
+/// set.
 fn variable_text(text: &str) -> Option<&str> {
     let text = text.trim_end_matches(['\r', '\n']);
     (!text.trim().is_empty()).then_some(text)
@@ -202,7 +183,7 @@ fn parse_file(path: &Path) -> Result<Table, KeyError> {
 }
 
 impl Config {
-    /// Reads all keys of the file, except `[connectors]`, `[oidc]` and `[traces]`.
+    /// Reads the keys of the file, except `[connectors]`, `[oidc]` and `[traces]`.
     fn read_table(&mut self, table: Table) -> Result<(), KeyError> {
         for (key, value) in table {
             match key.as_str() {
@@ -217,7 +198,6 @@ impl Config {
         Ok(())
     }
 
-    /// Reads one environment variable.
     fn read_variable(
         &mut self,
         name: &str,
@@ -235,7 +215,6 @@ impl Config {
         result.map_err(|why| one_line_error(&format!("${name}"), &why))
     }
 
-    /// Sets a key of the top level.
     fn set_key(&mut self, key: &str, value: &Value) -> Result<(), KeyError> {
         match key {
             "listen" => self.listen = read_address(key, value)?,
@@ -296,7 +275,7 @@ impl Config {
     }
 
     /// Checks that only the proxy can send the headers that name a signed-in person. For a Unix
-    /// socket, the mode of its file decides which programs can send them.
+    /// socket, the mode of its file decides who can send them.
     fn check_proxy_sign_in(&self) -> Result<(), KeyError> {
         let is_local = matches!(self.admin_address(), ListenAddress::Unix(_));
         let needs = |what: &str| Err(format!("`proxy_user_header` needs {what}"));
@@ -315,7 +294,6 @@ impl Config {
         }
     }
 
-    /// Reads the section `[create]`.
     fn read_create(&mut self, table: Table) -> Result<(), KeyError> {
         for (key, value) in table {
             if key != "in_doubt_s" {
@@ -329,7 +307,6 @@ impl Config {
         Ok(())
     }
 
-    /// Reads the section `[webhook]`.
     fn read_webhook(&mut self, table: Table) -> Result<(), KeyError> {
         let webhook = &mut self.webhook;
         for (key, value) in table {
@@ -359,8 +336,7 @@ impl Config {
     }
 }
 
-/// Reads the section `[connectors]`. A limit that a connector does not set has its value in
-/// `default_limits`.
+/// A limit that a connector does not set has its value in `default_limits`.
 fn read_connectors(
     value: Value,
     default_limits: Limits,
@@ -383,7 +359,7 @@ fn read_connectors(
     Ok(limits_by_connector)
 }
 
-/// Reads a section of limits. `prefix` is the name of the section.
+/// `prefix` is the name of the section.
 fn read_limits(limits: &mut Limits, table: Table, prefix: &str) -> Result<(), KeyError> {
     for (name, value) in table {
         check_limit_name(&name, prefix)?;
@@ -395,7 +371,6 @@ fn read_limits(limits: &mut Limits, table: Table, prefix: &str) -> Result<(), Ke
     Ok(())
 }
 
-/// Returns an error if no limit has this name. The error contains the most similar name.
 fn check_limit_name(name: &str, prefix: &str) -> Result<(), KeyError> {
     let mut names = Limits::TABLE.iter().map(|limit| limit.name);
     if names.clone().any(|known| known == name) {
@@ -409,7 +384,7 @@ fn set_limit(limits: &mut Limits, name: &str, value: u64, prefix: &str) -> Resul
     limits.set(name, value).map_err(|error| format!("[{prefix}] {error}"))
 }
 
-/// Creates an error of one line. Unprintable characters of keys and values are escaped.
+/// Unprintable characters of keys and values are escaped.
 fn one_line_error(location: &str, why: &str) -> ConfigError {
     let escaped =
         |c: char| if is_printable(c) { c.to_string() } else { c.escape_default().to_string() };
@@ -417,7 +392,7 @@ fn one_line_error(location: &str, why: &str) -> ConfigError {
     ConfigError { location: line(location), why: line(why) }
 }
 
-/// Creates the error for an unknown key. The error contains the most similar known key.
+/// The error contains the most similar known key.
 pub(super) fn unknown_key(
     key: &str,
     known: impl Iterator<Item = &'static str>,
@@ -427,7 +402,6 @@ pub(super) fn unknown_key(
     format!("unknown key `{prefix}{key}`; the nearest is `{prefix}{nearest}`")
 }
 
-/// Returns the table. Returns an error if the value is not a table.
 fn require_table(key: &str, value: Value) -> Result<Table, KeyError> {
     match value {
         Value::Table(table) => Ok(table),
@@ -435,7 +409,8 @@ fn require_table(key: &str, value: Value) -> Result<Table, KeyError> {
     }
 }
 
-/// Converts the text of a variable to a TOML value of the key's type, or else to a TOML text.
+/// Converts the text of a variable to a TOML value of the key's type if it can, or else to a TOML
+/// text.
 fn variable_value(key: &str, text: &str) -> Value {
     if LIST_KEYS.iter().chain(&oidc::LIST_KEYS).chain(&traces::LIST_KEYS).any(|list| *list == key) {
         let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
@@ -449,7 +424,7 @@ fn variable_value(key: &str, text: &str) -> Value {
     number.map_or_else(|| Value::String(text.to_owned()), Value::Integer)
 }
 
-/// Returns whether the value of a key is a number, although the key does not end in `_ms` or `_s`.
+/// Whether the value of a key is a number. The caller checks for the endings `_ms` and `_s`.
 fn has_number_value(key: &str) -> bool {
     key.ends_with("_max")
         || Limits::TABLE.iter().any(|limit| limit.name == key)

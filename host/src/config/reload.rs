@@ -1,8 +1,7 @@
-//! The configuration of a running server. A reload changes some keys at once; other keys need a
-//! restart of the server.
+//! The configuration of a running server. A reload changes some keys at once; other keys keep their
+//! values until a restart.
 //!
-//! A configuration that is not valid changes nothing. A key that only a restart can change keeps
-//! its value until the restart.
+//! A configuration that is not valid changes nothing.
 
 use std::sync::Arc;
 
@@ -47,7 +46,7 @@ impl LiveConfig {
         self.keys_that_need_restart.lock().clone()
     }
 
-    /// Uses the values of `new`, except the values that need a restart.
+    /// Uses the values of `new`, except those that need a restart.
     pub fn reload(&self, new: Config) -> ReloadResult {
         let old = self.current();
         let result = ReloadResult {
@@ -63,12 +62,11 @@ impl LiveConfig {
 /// The name of a key, and whether its old and new values differ.
 type KeyDifference = (&'static str, bool);
 
-/// Returns the names of the keys whose values differ.
 fn different_keys(differences: &[KeyDifference]) -> Vec<&'static str> {
     differences.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect()
 }
 
-/// Compares the keys whose new values are used without a restart.
+/// Compares the keys that change without a restart.
 fn compare_live_keys(old: &Config, new: &Config) -> [KeyDifference; 15] {
     [
         ("trusted_proxies", old.trusted_proxies != new.trusted_proxies),
@@ -89,16 +87,14 @@ fn compare_live_keys(old: &Config, new: &Config) -> [KeyDifference; 15] {
     ]
 }
 
-/// Generates two functions from one list of keys: each key that is compared also keeps its old
+/// Generates both functions from one list, so that each key that needs a restart also keeps its old
 /// value.
 macro_rules! restart_keys {
     ($($key:ident),+ $(,)?) => {
-        /// Compares the keys whose value is read only at the start of the server.
         fn compare_restart_keys(old: &Config, new: &Config) -> Vec<KeyDifference> {
             vec![$((stringify!($key), old.$key != new.$key)),+]
         }
 
-        /// Returns the new configuration, but with the old values of the keys that need a restart.
         fn with_old_restart_keys(new: Config, old: &Config) -> Config {
             let old = old.clone();
             Config { $($key: old.$key,)+ compiler: old.compiler, ..new }
@@ -106,8 +102,8 @@ macro_rules! restart_keys {
     };
 }
 
-// Most of these keys configure what is opened or created at the start, such as sockets, folders and
-// pools. The duration of leases must be the same for all running work.
+// Most of these keys configure what is opened or created at the start. The duration of leases must
+// be the same for all running work.
 restart_keys! {
     listen,
     data,

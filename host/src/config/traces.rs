@@ -1,5 +1,4 @@
-//! Reads the section `[traces]` of the configuration: where traces are exported to, and what share
-//! of them.
+//! Reads the section `[traces]` of the configuration.
 //!
 //! The section never contains a secret: the values of headers are references to files or
 //! environment variables.
@@ -11,12 +10,11 @@ use url::Url;
 use super::read::unknown_key;
 use super::values::{KeyError, read_secret_reference, read_text, read_texts};
 
-/// The keys of the section `[traces]`.
 pub(super) const KEYS: [&str; 3] = ["endpoint", "sample_ratio", "headers"];
-/// The keys of the section whose values are lists.
+/// The keys whose values are lists.
 pub(super) const LIST_KEYS: [&str; 1] = ["headers"];
 
-/// Where traces are exported to, and what share of the traces.
+/// Where traces are exported to, and what share of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Traces {
     /// The address of the collector for OTLP over HTTP, with its path.
@@ -27,7 +25,6 @@ pub struct Traces {
     pub headers: Vec<(String, String)>,
 }
 
-/// Reads the section `[traces]`.
 pub(super) fn read(table: Table) -> Result<Traces, KeyError> {
     let (mut endpoint, mut sample_ratio, mut headers) = (None, 1.0, Vec::new());
     for (key, value) in table {
@@ -59,7 +56,7 @@ fn read_endpoint(key: &str, value: &Value) -> Result<Url, KeyError> {
     })
 }
 
-/// Reads a number from 0 to 1. The value of an environment variable is a text.
+/// The value of an environment variable is a text.
 fn read_ratio(key: &str, value: &Value) -> Result<f64, KeyError> {
     let number = match value {
         Value::Float(number) => Some(*number),

@@ -1,5 +1,5 @@
-//! Reads the values of configuration keys. Each function checks one kind of value, and its error
-//! describes what is allowed. Never opens a file.
+//! Reads the values of configuration keys. Each error describes what is allowed. Never opens a
+//! file.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -10,11 +10,10 @@ use crate::domain::{CompileFor, Network, PluginsSource, StringEnum};
 
 use super::{DefectIdKind, InvalidListenAddress, ListenAddress, database_url};
 
-/// The description of the error in the value of a key. The caller adds the name of the file or of
-/// the variable.
+/// The description of an error in the value of a key, without the name of the file or the variable.
 pub(super) type KeyError = String;
 
-/// Reads a whole number. The error contains the allowed range.
+/// The error contains the allowed range.
 pub(super) fn read_number<T: TryFrom<u64>>(
     key: &str,
     value: &Value,
@@ -51,7 +50,7 @@ pub(super) fn read_address(key: &str, value: &Value) -> Result<ListenAddress, Ke
     parsed.map_err(|error: InvalidListenAddress| format!("`{key}` = {error}"))
 }
 
-/// Reads a boolean. The value of an environment variable is a text.
+/// The value of an environment variable is a text.
 pub(super) fn read_boolean(key: &str, value: &Value) -> Result<bool, KeyError> {
     match value.as_bool().or_else(|| value.as_str()?.trim().parse().ok()) {
         Some(value) => Ok(value),
@@ -89,7 +88,7 @@ pub(super) fn read_path(key: &str, value: &Value) -> Result<PathBuf, KeyError> {
     read_text(key, value).map(PathBuf::from)
 }
 
-/// Reads a reference to a secret. The configuration contains only references, never secrets.
+/// The configuration contains only references to secrets.
 pub(super) fn read_secret_reference(key: &str, value: &Value) -> Result<String, KeyError> {
     let text = read_text(key, value)?;
     if text.starts_with("file:") || text.starts_with("env:") {
@@ -101,8 +100,7 @@ pub(super) fn read_secret_reference(key: &str, value: &Value) -> Result<String, 
     ))
 }
 
-/// Reads the address of a PostgreSQL database. Returns `None` for "sqlite": the store is then a
-/// file in the data folder.
+/// Returns `None` for "sqlite": the store is then a file in the data folder.
 pub(super) fn read_store(key: &str, value: &Value) -> Result<Option<url::Url>, KeyError> {
     match read_text(key, value)? {
         "sqlite" => Ok(None),
@@ -153,7 +151,7 @@ pub(super) fn read_plugins_source(value: &Value) -> Result<PluginsSource, KeyErr
     read_enum_word("plugins_source", value, "\"folder\" or \"store\"")
 }
 
-/// Reads a value of an enum. `words` lists the allowed values, for the error message.
+/// `words` lists the allowed values, for the error message.
 fn read_enum_word<T: StringEnum>(key: &str, value: &Value, words: &str) -> Result<T, KeyError> {
     let word = read_text(key, value)?;
     T::parse(word).ok_or_else(|| format!("`{key}` must be {words}, not {word:?}"))

@@ -1,5 +1,5 @@
-//! The checks: their names, the rules that they test, and the sentences of the manual that contain
-//! the rules. This module makes no check itself.
+//! The checks: their names, and the rules of the manual that they test. This module makes no check
+//! itself.
 
 use crate::domain::string_enum;
 
@@ -68,8 +68,7 @@ impl Check {
         ManualSentence::quote(self.rule_and_sentence().1)
     }
 
-    /// Returns the scenarios whose recorded calls the check can use. The check needs the recorded
-    /// call of only one of them.
+    /// The scenarios whose recorded calls the check can use. One recorded call is enough.
     pub(super) fn scenarios(self) -> &'static [Scenario] {
         match self {
             Self::DescribesItself => &[],
@@ -107,7 +106,7 @@ impl Check {
     }
 }
 
-/// Each check with the rule that it tests, and the sentence of the manual that contains the rule.
+/// Each check with its rule, and the sentence of the manual that contains the rule.
 const RULES: &[(Check, &str, &str)] = &[
     (
         Check::DescribesItself,

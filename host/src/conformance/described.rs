@@ -1,6 +1,5 @@
-//! Checks that a manifest contains the texts that people need, and that its settings schema has an
-//! origin, required settings and `additionalProperties: false`. Does not check that the manifest is
-//! valid: this was checked when the connector file was loaded.
+//! Checks that a manifest contains the texts and the parts of a settings schema that people need.
+//! It does not check that the manifest is valid.
 
 use serde_json::Value;
 
@@ -9,7 +8,6 @@ use crate::manifest::Manifest;
 use super::Check;
 use super::results::FindingCollector;
 
-/// Checks the manifest, and adds the findings to the results.
 pub(super) fn check_manifest(manifest: &Manifest, results: &mut FindingCollector) {
     results.mark_made(Check::DescribesItself);
     let mut findings = missing_schema_parts(&manifest.settings_schema);
@@ -25,7 +23,7 @@ pub(super) fn check_manifest(manifest: &Manifest, results: &mut FindingCollector
     }
 }
 
-/// Returns a sentence for each part that a settings schema lacks.
+/// Returns a sentence for each missing part.
 fn missing_schema_parts(schema: &Value) -> Vec<String> {
     let mut findings = Vec::new();
     let settings = schema.get("properties").and_then(Value::as_object);

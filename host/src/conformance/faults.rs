@@ -1,5 +1,5 @@
-//! The faults. A fault is what a tracker or the network may do instead of the recorded answer. Each
-//! fault has the errors that the connector may then return. This module sends nothing.
+//! The faults of the suite: what a tracker or the network may do instead of the recorded answer,
+//! and which errors the connector may then return. This module sends nothing.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::egress::{NoAnswer, Reply, SentRequest, TapedAnswer};
 use super::originals::OriginalCall;
 use super::{Check, Scenario};
 
-/// The message of the tracker in simulated refusals, except in HTML pages.
+/// The tracker's message in simulated refusals, except in HTML pages.
 pub(super) const TRACKER_MESSAGE: &str = "Field 17 must have a colour";
 /// A page that a firewall or an identity provider may return in place of the tracker's answer.
 const SIGN_IN_PAGE: &str = "<!DOCTYPE html><html><head><title>Sign in</title></head>\
@@ -23,8 +23,8 @@ const UNEXPECTED_JSON: &str = "{\"something\":\"else\"}";
 const NUMBER_WAIT_S: u32 = 17;
 /// The wait in a header `Retry-After` that contains a date, seconds.
 const DATE_WAIT_S: u32 = 7_200;
-/// The maximum difference between [`DATE_WAIT_S`] and the wait that the connector returns, seconds.
-/// It is large, because the suite computes the date once, before the calls with faults.
+/// The wait that the connector returns may differ from [`DATE_WAIT_S`] by this time, seconds: the
+/// date is computed once, before the calls with faults.
 const DATE_WAIT_TOLERANCE_S: u32 = 3_600;
 
 // The error codes of the WIT contract.
@@ -35,35 +35,30 @@ const RATE_LIMITED: &str = "rate-limited";
 const UNSUPPORTED: &str = "unsupported";
 const INTERNAL: &str = "internal";
 
-/// The errors that the connector may return.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ExpectedError {
     /// An error with one of these codes.
     Code(&'static [&'static str]),
-    /// `rate-limited` with a wait. The first number is the wait, and the second one is the maximum
-    /// difference from it. Both are in seconds.
+    /// `rate-limited` with this wait. The second number is the allowed difference from it. Both are
+    /// in seconds.
     Wait(u32, u32),
     /// Any error.
     Any,
 }
 
-/// A fault of the tracker or the network in a recorded call.
 #[derive(Debug, Clone)]
 pub(super) struct Fault {
-    /// The check that needs the fault.
     pub(super) check: Check,
     /// The index of the first request whose answer is replaced.
     pub(super) request_index: usize,
-    /// A phrase that describes for people what replaces the answer.
+    /// A phrase for people.
     pub(super) description: String,
     /// The replies that replace recorded answers, by the index of the request.
     pub(super) replies: BTreeMap<usize, Reply>,
-    /// The errors that the connector may return.
     pub(super) expected_error: ExpectedError,
 }
 
-/// Returns the error code that the connector returned. Returns `None` if the refusal is not an
-/// error that the connector returned, for example a trap.
+/// `None` if the connector returned no error, for example because it trapped.
 pub(super) fn error_code(refusal: &Refusal) -> Option<&'static str> {
     Some(match refusal {
         Refusal::Rejected(_) => REJECTED,
@@ -77,7 +72,7 @@ pub(super) fn error_code(refusal: &Refusal) -> Option<&'static str> {
 }
 
 impl ExpectedError {
-    /// Returns how an error differs from the expected error. Returns `None` if it does not differ.
+    /// Returns how an error differs from the expected error.
     pub(super) fn mismatch(&self, refusal: &Refusal) -> Option<String> {
         let code = error_code(refusal);
         match (self, refusal) {
@@ -97,7 +92,6 @@ impl ExpectedError {
 }
 
 impl Fault {
-    /// Returns the checks whose results may depend on this fault.
     pub(super) fn dependent_checks(&self, scenario: Scenario) -> Vec<Check> {
         let more_checks: &[Check] = match (self.check, scenario) {
             (Check::ForeignResult | Check::TrackerWords, _) => &[],
@@ -110,7 +104,6 @@ impl Fault {
 }
 
 impl OriginalCall {
-    /// Returns all faults that may occur in this call.
     pub(super) fn possible_faults(&self, now: Timestamp) -> Vec<Fault> {
         let requests = self.replayed_call.requests.iter().enumerate();
         let faults = requests.flat_map(|(index, request)| faults_of_request(index, request, now));
@@ -125,8 +118,8 @@ impl OriginalCall {
         faults
     }
 
-    /// Returns the fault in which another word replaces the marker in the tracker's answers.
-    /// Returns `None` unless the scenario is `find` and an answer contains the marker.
+    /// Returns the fault in which another word replaces the marker in the tracker's answers to
+    /// `find`.
     fn foreign_result_fault(&self) -> Option<Fault> {
         let marker = self.replayed_call.marker.as_str();
         let other_word: String = marker.chars().rev().collect();
@@ -160,7 +153,6 @@ fn new_fault(
     Fault { check, request_index, description, replies, expected_error }
 }
 
-/// Returns the faults that may occur in one request. `index` is the index of the request.
 fn faults_of_request(index: usize, request: &SentRequest, now: Timestamp) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (check, statuses, codes) in STATUS_CODES {
@@ -215,8 +207,8 @@ fn faults_of_request(index: usize, request: &SentRequest, now: Timestamp) -> Vec
     faults
 }
 
-/// Status codes of answers, with the check that needs them and the error codes that the connector
-/// may return for them.
+/// Status codes, with the check that needs them and the error codes that the connector may return
+/// for them.
 const STATUS_CODES: &[(Check, &[u16], &[&str])] = &[
     (Check::RefusedCredentials, &[401, 403], &[UNAUTHORIZED]),
     (Check::RefusedData, &[400, 422], &[REJECTED, UNSUPPORTED]),
@@ -224,8 +216,8 @@ const STATUS_CODES: &[(Check, &[u16], &[&str])] = &[
     (Check::TrackerDown, &[500, 502, 503, 504], &[UNAVAILABLE]),
 ];
 
-/// Returns a value of `Retry-After` in each of its two forms. Each value comes with its wait and
-/// the maximum difference from the wait, in seconds.
+/// Returns `Retry-After` in each of its two forms, with its wait and the maximum difference from
+/// the wait, in seconds.
 fn retry_after_values(now: Timestamp) -> Vec<(String, u32, u32)> {
     let date = http_date(now, DATE_WAIT_S).map(|date| (date, DATE_WAIT_S, DATE_WAIT_TOLERANCE_S));
     [(NUMBER_WAIT_S.to_string(), NUMBER_WAIT_S, 0)].into_iter().chain(date).collect()
@@ -237,8 +229,8 @@ fn http_date(now: Timestamp, seconds: u32) -> Option<String> {
     DateTimePrinter::new().timestamp_to_rfc9110_string(&time).ok()
 }
 
-/// Returns answers that have an unexpected body, and the recorded status or, for an HTML page, 200.
-/// Returns an empty list for a recorded answer without a body.
+/// Returns answers with an unexpected body. They have the recorded status or, for an HTML page,
+/// 200.
 fn unexpected_answers(recorded: &TapedAnswer) -> Vec<(&'static str, TapedAnswer)> {
     let TapedAnswer { status, headers, body } = recorded.clone();
     if body.is_empty() {
@@ -254,7 +246,7 @@ fn unexpected_answers(recorded: &TapedAnswer) -> Vec<(&'static str, TapedAnswer)
     answers
 }
 
-/// Returns a refusal in each of the forms in which trackers send their message.
+/// Returns a refusal in each form of the message that the suite knows.
 fn refusals_with_message() -> Vec<(String, TapedAnswer)> {
     let json = |form: serde_json::Value| (form.to_string(), "application/json");
     let forms = [

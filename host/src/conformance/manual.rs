@@ -1,7 +1,6 @@
-//! Finds sentences of the manual for connectors, which is the comments in `wit/connector.wit`.
-//! Reads only the copy of this file that is built into the program.
+//! Finds sentences of the manual for connectors: the comments in the copy of `wit/connector.wit`
+//! that is built into the program.
 
-/// The file with the manual, as it was when this program was built.
 const MANUAL_TEXT: &str = include_str!("../../../wit/connector.wit");
 
 /// A sentence of the manual.
@@ -21,8 +20,8 @@ impl ManualSentence {
     }
 }
 
-/// Returns the number of the line at which a sentence begins; the first line is 1. The sentence may
-/// continue on the next lines.
+/// Returns the number of the line at which a sentence begins, which may continue on the next lines;
+/// the first line is 1.
 fn line_of_sentence(wit: &str, sentence: &str) -> Option<usize> {
     let (mut text, mut line_starts) = (String::new(), Vec::new());
     for line in wit.lines() {

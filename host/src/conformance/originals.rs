@@ -1,5 +1,5 @@
-//! Replays the recorded calls without faults. The suite compares the replays that have a fault to
-//! these replays. This module replaces no answers.
+//! Replays the recorded calls without faults, for comparison with the replays that have a fault.
+//! This module replaces no answers.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,8 +25,7 @@ impl OriginalCall {
         self.replayed_call.answer.is_ok()
     }
 
-    /// Returns the index of the first request that the call marks as a write. Returns `None` if the
-    /// call is not `create`, or if it marks no request as a write.
+    /// Returns the index of the first request that `create` marks as a write.
     pub(super) fn write_index(&self) -> Option<usize> {
         let mut sent = self.replayed_call.requests.iter();
         sent.position(|request| request.effect == Effect::Write)
@@ -79,9 +78,8 @@ pub(super) async fn replay_recordings(
     Ok(originals)
 }
 
-/// Reads the recording of a call from the folder of the call. If this folder does not exist, reads
-/// the recording from `folder`, which then contains the exchanges of all calls. Returns `None` if
-/// the call is not recorded.
+/// Reads the recording of a call from its own folder. If this folder does not exist, `folder`
+/// itself contains the exchanges of all calls. Returns `None` if the call is not recorded.
 fn read_recording(folder: &Path, scenario: Scenario) -> Result<Option<Recording>, RecordingError> {
     let own_folder: PathBuf = folder.join(scenario.as_str());
     let has_own_folder = own_folder.is_dir();

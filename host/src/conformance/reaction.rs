@@ -12,7 +12,6 @@ use super::{Check, Scenario};
 /// The length to which a connector's message is cut in a finding, characters.
 const MESSAGE_CHARS_MAX: usize = 200;
 
-/// Checks a call in which answers were replaced by faults.
 pub(super) fn check_reaction(
     original: &OriginalCall,
     fault: &Fault,
@@ -27,12 +26,9 @@ pub(super) fn check_reaction(
     }
 }
 
-/// The reaction of a connector to a fault.
 struct Reaction<'a> {
-    /// The call without the fault.
     original: &'a OriginalCall,
     fault: &'a Fault,
-    /// The call with the fault.
     replayed_call: &'a ReplayedCall,
 }
 
@@ -48,7 +44,6 @@ impl Reaction<'_> {
         }
     }
 
-    /// Returns whether the answer of the connector contains the message of the tracker.
     fn refusal_text(&self) -> RefusalText {
         match &self.replayed_call.answer {
             Err(refusal) if refusal.to_string().contains(TRACKER_MESSAGE) => RefusalText::PassedOn,
@@ -61,8 +56,8 @@ impl Reaction<'_> {
         }
     }
 
-    /// Checks that the call returned the expected error. If the fault is in a request after the
-    /// write, checks that the call returned ok instead.
+    /// Checks that the call returned the expected error or, for a fault after the write, that it
+    /// returned ok.
     fn check_error(&self, results: &mut FindingCollector) {
         let Self { original, fault, replayed_call } = self;
         let write = original.write_index();
@@ -105,16 +100,15 @@ impl Reaction<'_> {
         }
     }
 
-    /// Whether the fault replaces the answer to a request that prepares the write of `create`, such
-    /// as an upload.
+    /// Whether the request with the fault prepares the write of `create`, such as an upload.
     fn fault_hits_preparation(&self) -> bool {
         let request = self.original.replayed_call.requests.get(self.fault.request_index);
         let is_create = self.original.scenario == Scenario::Create;
         is_create && request.is_some_and(|request| request.effect == Effect::Prepare)
     }
 
-    /// Whether the call sent its write more often than the call without the fault. A request that
-    /// is not marked as a write counts too, if it has the method and the path of the write.
+    /// A request that is not marked as a write counts too, if it has the method and the path of the
+    /// write.
     fn repeats_its_write(&self) -> bool {
         let count_writes = |calls: &[OutboundCall]| {
             let write = calls.iter().find(|call| call.effect == Effect::Write);
@@ -130,7 +124,6 @@ impl Reaction<'_> {
             > count_writes(&self.original.replayed_call.report.calls)
     }
 
-    /// Returns a text about the fault and the reaction, for people.
     fn describe(&self, reaction: &str) -> String {
         let Self { original, fault, .. } = self;
         let request = original.replayed_call.requests.get(fault.request_index);
@@ -165,7 +158,6 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// Returns the path of a URL.
 fn url_path(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let path = rest.find('/').and_then(|start| rest.get(start..)).unwrap_or("/");

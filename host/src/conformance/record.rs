@@ -1,6 +1,5 @@
-//! Records the calls that the suite replays. The recorded calls reach the tracker. One call creates
-//! a defect there, and one call searches with wrong secrets. A call is omitted if the connector
-//! lacks the export, or if no wrong secrets can be generated for it.
+//! Records the calls that the suite replays. The recorded calls reach the tracker: one creates a
+//! defect there, and one searches with wrong secrets.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -76,8 +75,7 @@ pub async fn record_calls(
     Ok(())
 }
 
-/// Returns the same settings with wrong secrets. Returns `None` if there is no secret, or if no
-/// wrong value can be generated for one of the secrets.
+/// Returns `None` if there is no secret, or if no wrong value can be generated for one of them.
 fn with_wrong_secrets(
     values: &UnstoredConnection,
     connector: &Connector,
@@ -91,7 +89,7 @@ fn with_wrong_secrets(
     Some(UnstoredConnection { secrets, ..values.clone() })
 }
 
-/// Waits for the index delay, so that the tracker's search finds the new defect.
+/// After the index delay, the tracker's search finds the new defect.
 async fn wait_for_index(index_delay_s: Option<u32>, progress: &dyn Fn(&str)) {
     if let Some(seconds) = index_delay_s.filter(|seconds| *seconds > 0) {
         progress(&format!("waiting {seconds} s for the index of the tracker"));

@@ -1,5 +1,5 @@
-//! Calls the exports of a connector. Either the tracker answers their requests, or a recording in
-//! which the suite replaces answers. This module checks nothing.
+//! Calls the exports of a connector, with a tracker or with a recording in which the suite replaces
+//! answers. This module checks nothing.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,27 +20,21 @@ use crate::secret::Secret;
 use super::{OriginalCall, Scenario, Suite};
 
 /// The value of a secret that a person did not enter. Any value can be used in a replay, because
-/// recordings contain no credentials, and requests are compared without credentials. The recording
-/// of `find-wrong-secret` uses this value as a wrong secret.
+/// requests are compared without credentials.
 const PLACEHOLDER_SECRET: &str = "secret-of-the-conformance-test";
 /// Maximum size of a placeholder for a secret, bytes.
 const SECRET_BYTES_MAX: usize = 16 << 10;
 
-/// Calls exports of the connector with the arguments of the suite.
 pub(super) struct Caller {
     pub(super) invoker: Invoker,
     pub(super) connector: Arc<Connector>,
-    /// The connector file.
     file: PathBuf,
-    /// The failed test with which the exports are called.
     test: FailedTest,
     /// The Test Manager project with which `count` is called.
     project: String,
-    /// The number of calls that were made.
     call_count: AtomicUsize,
 }
 
-/// Replays recorded calls, with or without faults.
 pub(super) struct Replayer {
     caller: Caller,
     /// The recording that answers the requests of the connector.
@@ -48,17 +42,15 @@ pub(super) struct Replayer {
     pub(super) connector: Arc<Connector>,
 }
 
-/// The result of a replayed call.
 pub(super) struct ReplayedCall {
-    /// What the export returned, or the reason why the call failed, such as the error that the
-    /// export returned.
+    /// What the export returned, or the reason why the call failed.
     pub(super) answer: Result<ReturnedValue, Refusal>,
     pub(super) report: RunReport,
     /// The marker with which the export was called.
     pub(super) marker: Marker,
     /// The requests that the call sent, in order.
     pub(super) requests: Vec<SentRequest>,
-    /// The reason why a request had no recorded answer; `None` if all requests had one.
+    /// The reason why a request had no recorded answer.
     pub(super) missing_answer: Option<TapeError>,
 }
 
@@ -107,8 +99,8 @@ impl Replayer {
         Ok(Self { caller, tape, connector })
     }
 
-    /// Creates a connection with these settings and secrets. Adds a placeholder for each required
-    /// secret that is missing and has no pattern.
+    /// Creates a connection with these settings and secrets and, where possible, with placeholders
+    /// for missing required secrets.
     pub(super) fn connect(
         &self,
         mut values: UnstoredConnection,
@@ -119,8 +111,7 @@ impl Replayer {
         self.caller.invoker.new_connection(&self.connector, values)
     }
 
-    /// Replays a recorded call once more. `replies` replace recorded answers, by the index of the
-    /// request.
+    /// `replies` replace recorded answers, by the index of the request.
     pub(super) async fn replay_with_faults(
         &self,
         active: &Arc<ActiveConnection>,
@@ -130,8 +121,7 @@ impl Replayer {
         self.replay(active, original.scenario, &original.recording, replies).await
     }
 
-    /// Replays the recorded call of a scenario. `replies` replace recorded answers, by the index of
-    /// the request.
+    /// `replies` replace recorded answers, by the index of the request.
     pub(super) async fn replay(
         &self,
         active: &Arc<ActiveConnection>,
@@ -155,19 +145,16 @@ impl Replayer {
         })
     }
 
-    /// Returns the time of the clock that the calls use.
     pub(super) fn now(&self) -> Timestamp {
         self.caller.invoker.now()
     }
 
-    /// Returns the number of calls that were made.
     pub(super) fn call_count(&self) -> usize {
         self.caller.call_count.load(Ordering::Relaxed)
     }
 }
 
-/// Returns the required secrets of a settings schema, each with a placeholder, except secrets for
-/// which no placeholder can be made.
+/// Required secrets for which no placeholder can be made are left out.
 fn required_secrets(schema: &Value) -> Vec<(String, String)> {
     let member = |name: &str| schema.get(name);
     let required: Vec<_> =
@@ -182,8 +169,7 @@ fn required_secrets(schema: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Returns a value of valid length for a secret with this schema. Returns `None` if the schema has
-/// a `pattern`, because the value might not match it.
+/// `None` if the schema has a `pattern`, because the value might not match it.
 pub(super) fn placeholder_secret(property: &Value) -> Option<String> {
     if property.get("pattern").is_some() {
         return None;

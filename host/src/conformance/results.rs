@@ -1,5 +1,4 @@
-//! Collects the findings of the checks, and makes a report of the findings. This module makes no
-//! check itself.
+//! Collects the findings of the checks for the report. This module makes no check itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,24 +42,21 @@ pub struct CheckResult {
 pub enum Verdict {
     /// The check found no problem.
     Passed,
-    /// The check found these problems, one text for each. If there are more than 20, the list
-    /// contains 20 of them, and a last text with the number of the others.
+    /// The problems that the check found, one text for each. If there are more than 20, the last
+    /// text contains the number of the others.
     Findings(Vec<String>),
-    /// The check was not made. The text contains the reason, and what a person must pass.
+    /// The check was not made, for this reason.
     NotRun(String),
 }
 
-/// Whether the answer of the connector contains the message of the tracker's refusal.
+/// Whether the connector passed on the message of the tracker's refusal.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RefusalText {
-    /// The error of the connector contains the message.
     PassedOn,
-    /// The answer of the connector does not contain the message. The text describes the answer for
-    /// people.
+    /// The text describes the connector's answer for people.
     Lost(String),
 }
 
-/// Collects findings and notes until all checks were made.
 #[derive(Debug)]
 pub(super) struct FindingCollector {
     chosen_checks: BTreeSet<Check>,
@@ -69,14 +65,13 @@ pub(super) struct FindingCollector {
     notes: BTreeMap<Check, Vec<String>>,
     /// The recorded calls that a check could not use, by the check and by the reason.
     unusable_calls: BTreeMap<(Check, String), Vec<Scenario>>,
-    /// The replayed refusals contain the tracker's message in different members or as a text.
-    /// [`RefusalText::PassedOn`] if the connector passed on the message of at least one of them.
-    /// Otherwise the answer of the connector to the first of them. `None` if none was replayed.
+    /// Whether the connector passed on the message of a replayed refusal. One of them is enough,
+    /// because each tracker has its own format for the message.
     refusal_text: Option<RefusalText>,
 }
 
 impl FindingCollector {
-    /// Creates a collector without findings. `chosen` are the checks that the report contains.
+    /// The report contains the checks in `chosen`.
     pub(super) fn new(chosen: &[Check]) -> Self {
         Self {
             chosen_checks: chosen.iter().copied().collect(),
@@ -88,12 +83,10 @@ impl FindingCollector {
         }
     }
 
-    /// Whether at least one of these checks was chosen.
     pub(super) fn needs_any_of(&self, checks: &[Check]) -> bool {
         checks.iter().any(|check| self.chosen_checks.contains(check))
     }
 
-    /// Records that a check was made.
     pub(super) fn mark_made(&mut self, check: Check) {
         self.made_checks.insert(check);
     }
@@ -104,15 +97,12 @@ impl FindingCollector {
         self.findings.entry(check).or_default().push(text);
     }
 
-    /// Records whether the connector passed on the message of one refusal. Each tracker has its own
-    /// format for the message, so it is enough if the connector passes on one message.
     pub(super) fn record_refusal_text(&mut self, text: RefusalText) {
         if text == RefusalText::PassedOn || self.refusal_text.is_none() {
             self.refusal_text = Some(text);
         }
     }
 
-    /// Records a note for people about a check.
     pub(super) fn add_note(&mut self, check: Check, text: String) {
         let notes = self.notes.entry(check).or_default();
         if !notes.contains(&text) {
@@ -120,7 +110,7 @@ impl FindingCollector {
         }
     }
 
-    /// Records why a recorded call cannot be used, for each check that uses this call.
+    /// Records why a recorded call cannot be used, for each check that needs this call.
     pub(super) fn note_unusable_call(&mut self, scenario: Scenario, why: &str) {
         let uses_scenario = |check: &Check| check.scenarios().contains(&scenario);
         for check in Check::ALL.iter().copied().filter(uses_scenario) {
@@ -128,9 +118,9 @@ impl FindingCollector {
         }
     }
 
-    /// Records that a call sent other requests than the recorded ones. This is always a finding: of
-    /// `same-requests` or, if it was not chosen, of each chosen check that uses the call. Otherwise
-    /// `jackfield test` would succeed although these checks were not made.
+    /// Records that a call sent other requests than the recorded ones. This is a finding even if
+    /// `same-requests` was not chosen: otherwise `jackfield test` would succeed although chosen
+    /// checks were not made.
     pub(super) fn add_unreplayable_call(&mut self, scenario: Scenario, why: String) {
         if self.chosen_checks.contains(&Check::SameRequests) {
             self.add_finding(Check::SameRequests, why);
@@ -142,7 +132,7 @@ impl FindingCollector {
         }
     }
 
-    /// Records why no call was replayed, for each chosen check that needs a call.
+    /// Records why no call was replayed.
     pub(super) fn note_that_no_call_was_replayed(&mut self, why: &str) {
         for check in self.chosen_checks.clone() {
             if check != Check::DescribesItself {
@@ -151,7 +141,6 @@ impl FindingCollector {
         }
     }
 
-    /// Returns the result of each chosen check.
     pub(super) fn into_results(mut self) -> Vec<CheckResult> {
         match self.refusal_text.take() {
             Some(RefusalText::PassedOn) => self.mark_made(Check::TrackerWords),
@@ -178,7 +167,6 @@ impl FindingCollector {
     }
 }
 
-/// Shortens the list to [`FINDINGS_MAX`] findings, and adds the number of the others.
 fn limit_findings(mut findings: Vec<String>) -> Vec<String> {
     let omitted = findings.len().saturating_sub(FINDINGS_MAX);
     findings.truncate(FINDINGS_MAX);

@@ -23,7 +23,6 @@ string_enum! {
     }
 }
 
-/// A marker that no defect has.
 const UNKNOWN_MARKER: &str = "zzzzzzzzzzzzzzzzzzzzzzzzzz";
 
 impl Scenario {
@@ -37,8 +36,7 @@ impl Scenario {
         }
     }
 
-    /// Returns the marker with which the export is called. Returns `None` if this is the marker of
-    /// the failed test.
+    /// Returns the marker with which the export is called; `None` for that of the failed test.
     pub(super) fn marker(self) -> Option<Marker> {
         let is_unknown = matches!(self, Self::FindUnknown | Self::FindWrongSecret);
         is_unknown.then(|| UNKNOWN_MARKER.parse().ok()).flatten()

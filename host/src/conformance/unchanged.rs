@@ -11,12 +11,10 @@ use super::originals::OriginalCall;
 use super::results::FindingCollector;
 use super::{Check, Scenario};
 
-/// The names that trackers use for the member of an answer that contains the total number of
-/// defects.
+/// The names that trackers use for the total number of defects in an answer.
 const TOTAL_MEMBER_NAMES: [&str; 5] =
     ["total", "total_count", "totalCount", "total-count", "totalResults"];
 
-/// Checks the replay without a fault of each recorded call.
 pub(super) fn check_originals(originals: &[OriginalCall], results: &mut FindingCollector) {
     for original in originals {
         results.mark_made(Check::Limits);
@@ -59,7 +57,6 @@ pub(super) fn check_originals(originals: &[OriginalCall], results: &mut FindingC
     }
 }
 
-/// Checks the marker, the writes and the effects in a replay of `create`.
 fn check_create(original: &OriginalCall, results: &mut FindingCollector) {
     let (requests, marker) =
         (&original.replayed_call.requests, original.replayed_call.marker.as_str());
@@ -145,8 +142,8 @@ fn check_find(original: &OriginalCall, found: usize, results: &mut FindingCollec
     }
 }
 
-/// Checks that `find` with a wrong secret returned an error. A tracker may answer a request with a
-/// wrong secret like a request of an anonymous visitor, without an error.
+/// A tracker may answer a request with a wrong secret like a request of an anonymous visitor,
+/// without an error. `find` must return an error even then.
 fn check_find_refused(original: &OriginalCall, results: &mut FindingCollector) {
     results.mark_made(Check::EmptyFind);
     if let Ok(ReturnedValue::FoundDefects(found)) = &original.replayed_call.answer {
@@ -155,8 +152,8 @@ fn check_find_refused(original: &OriginalCall, results: &mut FindingCollector) {
     }
 }
 
-/// Checks that the numbers that `count` returned are consistent and not too large for Test Manager.
-/// If the answer of the tracker contains a total, also checks that they add up to it.
+/// Checks that the counts are consistent and not too large for Test Manager. If an answer of the
+/// tracker contains a total, they must add up to it.
 fn check_count(original: &OriginalCall, counts: &Counts, results: &mut FindingCollector) {
     results.mark_made(Check::Counts);
     let Counts { open, closed, critical, moderate, .. } = counts;
@@ -179,9 +176,8 @@ fn check_count(original: &OriginalCall, counts: &Counts, results: &mut FindingCo
     }
 }
 
-/// Returns the total number of defects in the answers of the tracker. Only an answer that also
-/// contains the numbers of open and closed defects is read. Returns `None` if there is not exactly
-/// one such answer.
+/// Returns the total number of defects in the only answer that contains it together with the
+/// numbers of open and closed defects.
 fn recorded_total(requests: &[SentRequest]) -> Option<u64> {
     let answers = requests.iter().filter_map(|request| {
         serde_json::from_slice::<Value>(&request.recorded_answer.as_ref()?.body).ok()
@@ -221,7 +217,6 @@ fn limits_over_half(usage: &Usage) -> Vec<String> {
     over.collect()
 }
 
-/// Whether the URL or the body of a request contains this word.
 fn request_contains(request: &SentRequest, word: &str) -> bool {
     request.url.contains(word) || contains_bytes(&request.body, word)
 }

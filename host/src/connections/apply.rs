@@ -25,7 +25,7 @@ use super::{
 pub struct Applied {
     /// The name of the connection.
     pub name: String,
-    /// The values that differed from the file; empty if no value differed.
+    /// The values that differed from the file.
     pub changes: Vec<ChangedValue>,
     /// The connection with its token, if it was created.
     pub created: Option<IssuedToken>,
@@ -300,13 +300,11 @@ fn null_if_empty(list: Vec<String>) -> Value {
     if list.is_empty() { Value::Null } else { list.into() }
 }
 
-/// Returns the secrets of a new connection, which are all references, as JSON values.
 fn references_as_json(secrets: &BTreeMap<String, Secret>) -> BTreeMap<String, Value> {
     let texts = secrets.iter().map(|(name, secret)| (name.clone(), secret.reveal().into()));
     texts.collect()
 }
 
-/// Returns the values that differ between two connections.
 fn compare_values(
     before: &BTreeMap<String, Value>,
     after: &BTreeMap<String, Value>,
@@ -321,12 +319,10 @@ fn compare_values(
     differing.map(change).collect()
 }
 
-/// Adds the name of the connection to the name of the value that is not valid.
 fn with_connection_name(name: &str, error: SettingError) -> SettingError {
     SettingError { name: format!("{name}.{}", error.name), ..error }
 }
 
-/// Makes the error for a file that contains the value of this secret.
 fn value_in_file_error(name: &str) -> SettingError {
     let why = "a file may contain references to secrets only: write file:/PATH or env:NAME, or omit the \
                secret to keep the stored one";

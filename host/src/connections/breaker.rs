@@ -2,9 +2,9 @@
 //! breaker opens: further calls of this kind are refused for a while, so that other connections
 //! have more capacity. Then one trial run decides whether the breaker closes or opens again.
 //!
-//! A breaker reads no clock; instants are arguments. A breaker counts only traps and exceeded
-//! limits, never failures of a tracker or a person. A breaker counts each input once, so that one
-//! failed test that a connector cannot process does not block the others.
+//! A breaker counts only traps and exceeded limits, never failures of a tracker or a person. A
+//! breaker counts each input once, so that one failed test that a connector cannot process does not
+//! block the others.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -17,9 +17,9 @@ use crate::domain::{Call, ConnectionId, ConnectorFault, Refusal};
 
 /// The number of inputs that must fail in a row to open the breaker.
 const FAILED_INPUTS_MAX: usize = 5;
-/// The time for which a breaker is open the first time. Each further time is twice as long.
+/// The time for which a breaker is open the first time. Each further time is twice as long, up to
+/// [`OPEN_TIME_MAX`].
 const OPEN_TIME_MIN: Duration = Duration::from_secs(10);
-/// Maximum time that a breaker is open.
 const OPEN_TIME_MAX: Duration = Duration::from_secs(300);
 
 /// The caller that asks for a run.
@@ -39,13 +39,13 @@ pub enum RunRequester {
 pub struct OpenBreaker {
     /// The kind of call that is refused.
     pub call: Call,
-    /// The fault of the last run that failed because of the connector.
+    /// The last trap or exceeded limit, as a text.
     pub reason: String,
     /// How much longer the breaker stays open. Zero: a trial run is awaited or in progress.
     pub remaining: Duration,
 }
 
-/// The breakers of every connection for which a run was requested.
+/// The breakers of all connections.
 #[derive(Default)]
 pub(super) struct Breakers {
     by_connection: Mutex<HashMap<ConnectionId, ConnectionBreakers>>,
@@ -57,7 +57,6 @@ pub(super) struct Breakers {
 struct ConnectionBreakers {
     /// SHA-256 of this version, hex.
     sha256: String,
-    /// The breaker of each kind of call for which a run was requested.
     by_call: HashMap<Call, Breaker>,
 }
 
@@ -98,7 +97,6 @@ impl Breakers {
         }
     }
 
-    /// Returns the open breakers of a connection.
     pub(super) fn open(&self, id: ConnectionId, now: Instant) -> Vec<OpenBreaker> {
         let breakers = self.by_connection.lock();
         let calls = breakers.get(&id).into_iter().flat_map(|breakers| &breakers.by_call);
@@ -109,7 +107,6 @@ impl Breakers {
         open.collect()
     }
 
-    /// Closes the breakers of a connection that was edited or deleted.
     pub(super) fn reset(&self, id: ConnectionId) {
         self.by_connection.lock().remove(&id);
     }
@@ -128,12 +125,11 @@ struct Breaker {
     open_until: Option<Instant>,
     /// The time at which the last trial run was allowed; `None` if its end was recorded.
     trial_started_at: Option<Instant>,
-    /// The fault of the last run that failed because of the connector.
+    /// The last trap or exceeded limit, as a text.
     reason: String,
 }
 
 impl Breaker {
-    /// Allows a run, or returns a refusal while the breaker is open.
     fn allow(&mut self, requester: RunRequester, now: Instant) -> Result<(), Refusal> {
         let Some(until) = self.open_until else { return Ok(()) };
         if now < until {
@@ -148,7 +144,6 @@ impl Breaker {
         Ok(())
     }
 
-    /// Records how an allowed run ended, and opens or closes the breaker.
     fn record(&mut self, input: &str, refusal: Option<&Refusal>, now: Instant) {
         use ConnectorFault::{Limit, Trap};
         match refusal {
@@ -174,7 +169,6 @@ impl Breaker {
         }
     }
 
-    /// Opens the breaker if enough inputs have failed in a row.
     fn open_if_too_many_inputs_failed(&mut self, now: Instant) {
         if self.failed_inputs.len() < FAILED_INPUTS_MAX {
             return;
@@ -184,7 +178,6 @@ impl Breaker {
         self.open_until = Some(now + length);
     }
 
-    /// Makes the refusal of a breaker that is open for this remaining time.
     fn refusal(&self, remaining: Duration) -> Refusal {
         let retry_after_s =
             u32::try_from(remaining.as_secs().saturating_add(1)).unwrap_or(u32::MAX);

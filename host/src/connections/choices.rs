@@ -1,6 +1,6 @@
 //! The possible values of a setting, which the connector looks up in its tracker.
 //!
-//! A lookup never changes anything, because the guest may only read.
+//! During a lookup, the guest cannot send a write.
 
 use std::sync::Arc;
 
@@ -55,7 +55,6 @@ impl Connections {
         self.look_up_choices(connector, Arc::new(active), setting, search).await
     }
 
-    /// Runs the connector's `choices` for one setting.
     async fn look_up_choices(
         &self,
         connector: Arc<Connector>,

@@ -18,8 +18,9 @@ impl Connections {
     /// Grants what the version in use asks for with the edited settings. If no version is in use,
     /// or if only the newest version accepts these settings, the connection moves to the newest
     /// version. This fails if that version also asks for other grants. `edited` contains the names
-    /// of the settings and secrets that the edit sets. Other stored values are checked only if the
-    /// version declares them, because they may belong to a version that no longer exists.
+    /// of the settings and secrets that the edit sets or removes. Other stored values are checked
+    /// only if the version declares them, because they may belong to a version that no longer
+    /// exists.
     pub(super) fn grant(
         &self,
         connection: &mut Connection,
@@ -79,7 +80,7 @@ impl Connections {
         Ok(())
     }
 
-    /// Stores for each connection the newest version that the connection may use. The connection
+    /// Records the newest version as accepted for each connection that may use it. The connection
     /// keeps this version if a later version asks for more.
     pub async fn follow_versions(&self) {
         // No edit may run at the same time, because an edit is validated against the version in
@@ -155,7 +156,6 @@ fn move_to_newest(
     Ok(())
 }
 
-/// Records in the connection that this version is accepted, and what is granted to it.
 fn accept_version(connection: &mut Connection, newest: &Connector, grants: Grants) {
     connection.grants = grants;
     connection.accepted_sha256 = Some(newest.sha256().to_owned());

@@ -16,7 +16,7 @@ const OTHER_PROJECTS_MAX: usize = 10;
 const VALUE_BYTES_MAX: usize = 100;
 
 /// Returns a text such as `project = "qa"; not counted: defects that routing rules create with
-/// project = "payments"`. The text is empty if no setting names a project.
+/// project = "payments"`.
 pub(super) fn describe_counted_project(connection: &Connection) -> String {
     let rules = ReportSettings::read(&connection.report).unwrap_or_default().routing;
     let replaced = rules.iter().flat_map(|rule| rule.settings.keys().map(String::as_str));

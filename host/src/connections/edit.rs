@@ -163,7 +163,7 @@ impl Connections {
     }
 
     /// Starts recording the bodies of a connection's requests and answers for `for_s` seconds;
-    /// `None` stops this. With `erase`, also deletes the recorded bodies. The change is logged.
+    /// `None` stops this. With `erase`, also deletes the recorded bodies.
     ///
     /// # Errors
     /// No such connection, or the store failed.
@@ -222,7 +222,6 @@ impl Connections {
         Ok(())
     }
 
-    /// Applies one edit, lets `consent` set the grants, and stores the connection.
     async fn apply_edit(
         &self,
         id: ConnectionId,
@@ -278,7 +277,7 @@ impl Connections {
         if errors.is_empty() { Ok(()) } else { Err(ConnectionError::Invalid(errors)) }
     }
 
-    /// Applies an edit in memory. Returns an error for each value that is not valid.
+    /// Returns an error for each value that is not valid.
     fn apply_in_memory(
         &self,
         edit: ConnectionEdit,
@@ -331,7 +330,6 @@ impl Connections {
         errors
     }
 
-    /// Reads a connection and its secrets from the store.
     pub(super) async fn read_stored(
         &self,
         id: ConnectionId,
@@ -340,7 +338,6 @@ impl Connections {
         found.ok_or(ConnectionError::Store(StoreError::NotFound("connection")))
     }
 
-    /// Stores an edited connection, and updates the connection in memory.
     async fn store_edit(
         &self,
         stored: &StoredConnection,

@@ -23,7 +23,6 @@ use super::Dependencies;
 use super::validation::resolve_secret;
 use super::webhook_auth::webhook_secret_problem;
 
-/// All connections, as the last load read them.
 #[derive(Default)]
 pub(super) struct LoadedConnections {
     snapshot: ArcSwap<Snapshot>,
@@ -33,16 +32,12 @@ pub(super) struct LoadedConnections {
     last_answers: SyncMutex<HashMap<ConnectionId, LastAnswers>>,
 }
 
-/// The connections and webhook tokens that the last load read.
 #[derive(Default, Clone)]
 struct Snapshot {
-    /// The connections, by id.
     entries: BTreeMap<ConnectionId, Arc<SnapshotEntry>>,
-    /// The webhook tokens, by hash.
     tokens: HashMap<TokenHash, Token>,
 }
 
-/// A webhook token with its expiry.
 #[derive(Clone)]
 struct Token {
     connection: ConnectionId,
@@ -51,16 +46,14 @@ struct Token {
     expires_at: Option<Duration>,
 }
 
-/// One connection of the snapshot.
 pub(super) struct SnapshotEntry {
     /// The connection, ready for runs. While the connection is unchanged and has no problems, a
     /// load reuses this value, so that pooled HTTP connections and fetched tokens are reused.
     pub(super) active: Arc<ActiveConnection>,
-    /// The record as it is in the store.
     record: ConnectionRecord,
-    /// The secrets, sealed as they are in the store.
     secrets: BTreeMap<String, Sealed>,
-    /// Whether a secret is a reference (`file:`, `env:`). A reference is read again at each load.
+    /// Whether a secret is a reference (`file:`, `env:`). A reference is read again at each load of
+    /// the connection.
     has_references: bool,
     /// Descriptions of the secrets that cannot be used, each with its reason.
     pub(super) problems: Vec<String>,
@@ -68,7 +61,6 @@ pub(super) struct SnapshotEntry {
     loaded_at: Timestamp,
 }
 
-/// How the last events of a connection ended in this process.
 #[derive(Default)]
 struct LastAnswers {
     /// When the last successful event ended.
@@ -139,12 +131,10 @@ impl LoadedConnections {
         Some(snapshot.entries.get(&token.connection)?.active.clone())
     }
 
-    /// Returns the connection with this id; `None` if the snapshot does not have it.
     pub(super) fn by_id(&self, id: ConnectionId) -> Option<Arc<SnapshotEntry>> {
         self.snapshot.load().entries.get(&id).cloned()
     }
 
-    /// Returns the versions that the connections accepted: connector and SHA-256 of each.
     pub(super) fn accepted_versions(&self) -> BTreeSet<(ConnectorName, String)> {
         let snapshot = self.snapshot.load();
         let all = snapshot.entries.values().map(|entry| &entry.record.connection);
@@ -154,7 +144,6 @@ impl LoadedConnections {
         all.filter_map(version).collect()
     }
 
-    /// Returns all connections, sorted by name.
     pub(super) fn list(&self) -> Vec<ConnectionRecord> {
         let entries: Vec<_> = self.snapshot.load().entries.values().cloned().collect();
         let mut list: Vec<_> = entries.iter().map(|entry| self.record(entry)).collect();
@@ -162,7 +151,6 @@ impl LoadedConnections {
         list
     }
 
-    /// Stores in memory how an event of a connection ended.
     pub(super) fn record_answer<T>(
         &self,
         id: ConnectionId,
@@ -196,7 +184,6 @@ impl LoadedConnections {
 }
 
 impl Snapshot {
-    /// Returns the number of the last edit of a connection.
     fn revision(&self, id: ConnectionId) -> Option<u64> {
         self.entries.get(&id).map(|entry| entry.revision())
     }
@@ -232,12 +219,10 @@ fn expires_at(expiry: TokenExpiry, clock: &dyn Clock) -> Duration {
 }
 
 impl SnapshotEntry {
-    /// The number of the last edit.
     pub(super) fn revision(&self) -> u64 {
         self.record.revision
     }
 
-    /// The longest measured index delay, milliseconds.
     pub(super) fn index_lag_ms(&self) -> u64 {
         self.record.index_lag_ms
     }
@@ -279,17 +264,15 @@ impl SnapshotEntry {
 /// The secrets of one connection, ready for its runs.
 #[derive(Default)]
 struct UnsealedSecrets {
-    /// The values of the secrets, by name.
     values: BTreeMap<String, Secret>,
     /// Whether a secret is a reference (`file:`, `env:`).
     has_references: bool,
-    /// Descriptions of the secrets that cannot be used, with the reasons.
     problems: Vec<String>,
 }
 
 /// Opens the sealed secrets of a connection. If a secret is a reference, reads the file or variable
-/// that the reference names. A referenced file may be empty. So a secret of webhook senders is left
-/// out if it is too short. Otherwise requests with an empty secret would be accepted.
+/// that the reference names. A secret of webhook senders is left out if it is too short: a
+/// referenced file may be empty, and requests with an empty secret must not be accepted.
 fn unseal(
     connection: &Connection,
     secrets: &BTreeMap<String, Sealed>,

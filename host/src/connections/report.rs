@@ -117,7 +117,6 @@ pub(super) fn rule_problems(
     vec![SettingError { name: format!("report.routing[{index}].settings"), why }]
 }
 
-/// Converts an error in the settings of the report to an error of the connection.
 fn setting_error(problem: SettingsProblem) -> SettingError {
     SettingError { name: format!("report.{}", problem.member), why: problem.why }
 }

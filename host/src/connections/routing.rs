@@ -36,7 +36,6 @@ pub struct RoutedTest {
 /// The notes and requests of the routing, for the event of the run.
 #[derive(Debug)]
 pub struct RoutingRecord {
-    /// When the routing began.
     began: Instant,
     /// Notes for the texts of the defect.
     notes: Vec<String>,
@@ -72,7 +71,6 @@ impl RoutingRecord {
         self.notes.push(note);
     }
 
-    /// Adds a line to the log of the event.
     fn add_log(&mut self, level: LogLevel, message: &str) {
         let message = shortened(&printable(message), LOG_MESSAGE_BYTES_MAX);
         self.log.push(LogLine { at_ms: 0, level, message });
@@ -84,12 +82,10 @@ impl RoutingRecord {
 pub(super) struct Routing<'r> {
     /// The rule and its place in the list, from 0; `None` if no rule applies.
     rule: Option<(usize, &'r RoutingRule)>,
-    /// The data that was missing, with the reasons.
     gaps: Vec<Gap>,
 }
 
 impl Routing<'_> {
-    /// Returns the settings that the selected rule sets; empty if no rule applies.
     pub(super) fn settings(&self) -> Settings {
         self.rule.map(|(_, rule)| rule.settings.clone()).unwrap_or_default()
     }
@@ -139,7 +135,6 @@ pub(super) async fn first_matching_rule<'r>(
     Routing { rule: None, gaps: data.gaps }
 }
 
-/// Returns the gap in the data of a connection that has no settings for Test Manager.
 fn gap_without_test_manager() -> Gap {
     let why = "the connection has no settings for Test Manager".to_owned();
     Gap { what: "the data that the rules need".to_owned(), why }

@@ -31,10 +31,6 @@ pub struct TestManagerEdit {
     pub asset_origins: Option<Vec<String>>,
 }
 
-/// Applies a change to the settings for Test Manager.
-///
-/// # Errors
-/// Every member that is missing or not valid.
 pub(super) fn apply_to_settings(
     edit: TestManagerEdit,
     before: Option<&TestManagerSettings>,
@@ -78,7 +74,7 @@ pub(super) fn apply_to_settings(
 }
 
 /// Returns an error if the settings are stored without the client secret, or the client secret
-/// without the settings. Each needs the other.
+/// without the settings.
 pub(super) fn incomplete_access(stored: &StoredConnection) -> Option<SettingError> {
     let has_secret =
         stored.record.connection.secrets_set.iter().any(|name| name == TEST_MANAGER_SECRET);
@@ -95,7 +91,6 @@ pub(super) fn incomplete_access(stored: &StoredConnection) -> Option<SettingErro
 /// The reason why a value is not valid.
 struct InvalidValue(String);
 
-/// Makes the result for a value that is not valid.
 fn invalid<T>(why: impl Into<String>) -> Result<T, InvalidValue> {
     Err(InvalidValue(why.into()))
 }

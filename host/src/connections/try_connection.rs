@@ -68,7 +68,6 @@ impl Connections {
         Ok(TryReport { steps, reached: checked.ok() })
     }
 
-    /// Connects to every granted origin, up to the first step that fails.
     async fn probe(&self, active: &ActiveConnection) -> Vec<TryStepResult> {
         let mut steps = Vec::new();
         for origin in &active.connection.grants.origins {
@@ -113,7 +112,6 @@ impl Connections {
     }
 }
 
-/// Makes the result of a step that failed with this refusal.
 fn failed_step(step: TryStep, refusal: &Refusal) -> TryStepResult {
     let setting = refusal.setting().map(str::to_owned);
     TryStepResult { error: Some(refusal.to_string()), setting, ..TryStepResult::of(step) }

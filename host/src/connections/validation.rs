@@ -1,4 +1,4 @@
-//! Checks the values of a connection before they are stored.
+//! Checks the values of a connection.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,6 @@ pub(super) fn validate(
     manifest.required_grants(&connection.settings)
 }
 
-/// Returns the error in a connection's name; `None` if the name is valid.
 pub(super) fn name_problem(name: &str) -> Option<SettingError> {
     let why = if name.trim() != name || name.is_empty() {
         "enter 1 to 100 characters, without a space at the start or the end"
@@ -48,7 +47,6 @@ pub(super) fn name_problem(name: &str) -> Option<SettingError> {
     Some(SettingError { name: "name".to_owned(), why: why.to_owned() })
 }
 
-/// Returns the error in the Test Manager project of a connection; `None` if the project is valid.
 pub(super) fn project_problem(project: Option<&str>) -> Option<SettingError> {
     let length = project?.chars().count();
     let why = format!("enter 1 to {PROJECT_CHARS_MAX} characters, or null for every project");
@@ -72,7 +70,6 @@ pub(super) fn recurrence_problem(
     Some(SettingError { name: "on_recurrence".to_owned(), why })
 }
 
-/// Returns the error in an index delay; `None` if the delay is valid.
 pub(super) fn index_delay_problem(seconds: u32) -> Option<SettingError> {
     let why = format!(
         "enter 0 to {INDEX_DELAY_S_MAX} seconds; 0 means the index delay that the connector declares"
@@ -80,7 +77,6 @@ pub(super) fn index_delay_problem(seconds: u32) -> Option<SettingError> {
     (seconds > INDEX_DELAY_S_MAX).then(|| SettingError { name: "index_delay_s".to_owned(), why })
 }
 
-/// Returns the errors in the additional paths of a connection's webhook requests.
 pub(super) fn path_problems(paths: &WebhookPaths) -> Vec<SettingError> {
     let error = |WebhookPathsError { member, why }| SettingError {
         name: format!("webhook_paths.{member}"),
@@ -124,8 +120,6 @@ impl Connections {
         errors
     }
 
-    /// Returns the error in the client certificate of a connection; `None` if the certificate is
-    /// valid or absent.
     fn identity_problem(&self, stored: &StoredConnection) -> Option<SettingError> {
         let config = self.deps.config.current();
         let id = stored.record.connection.id.to_string();

@@ -16,11 +16,8 @@ use super::{ConnectionEdit, Connections};
 
 /// The default of `tolerance_s`, seconds. The libraries of Standard Webhooks use the same value.
 const DEFAULT_TOLERANCE_S: u32 = 300;
-/// Maximum of `tolerance_s`, seconds.
 const TOLERANCE_S_MAX: u32 = 3_600;
-/// Maximum length of a user name, characters.
 const USER_CHARS_MAX: usize = 200;
-/// Maximum number of addresses and networks in `allowed_clients`.
 const ALLOWED_CLIENTS_MAX: usize = 200;
 /// Minimum length of a secret that is not a signature key, characters.
 const SECRET_CHARS_MIN: usize = 8;
@@ -69,8 +66,7 @@ impl Connections {
 
     /// Returns the signature key that an edit replaces, so that it is stored as the previous key.
     /// Signatures of both keys are then accepted, so that senders can change to the new key without
-    /// a refused webhook. `None` if no key is replaced, if the edit itself sets the previous key,
-    /// or if the old key can no longer be read.
+    /// a refused webhook.
     pub(super) fn replaced_webhook_secret(
         &self,
         stored: &StoredConnection,
@@ -94,7 +90,6 @@ impl Connections {
         is_other.then(|| (WEBHOOK_SECRET_PREVIOUS.to_owned(), old))
     }
 
-    /// Returns the errors in the secrets that senders of webhooks must know.
     fn webhook_secret_problems(&self, stored: &StoredConnection) -> Vec<SettingError> {
         let connection = &stored.record.connection;
         let sealed = stored.secrets.iter().filter(|(name, _)| is_webhook_secret(name));
@@ -109,10 +104,6 @@ impl Connections {
     }
 }
 
-/// Applies a change to what senders must send.
-///
-/// # Errors
-/// Every member that is missing, not valid, or of another scheme.
 fn apply_to_webhook_auth(
     edit: WebhookAuthEdit,
     before: &WebhookAuth,
@@ -158,8 +149,8 @@ fn apply_to_webhook_auth(
     }
 }
 
-/// Returns an error if a connection requires a credential and has no secret for it. Also returns an
-/// error if the connection has a secret that no scheme uses.
+/// Returns an error if a connection requires a credential and has no secret for it, or if it
+/// requires no credential and has a secret of senders.
 fn secret_problem(connection: &Connection) -> Option<SettingError> {
     let is_set = |name: &str| connection.secrets_set.iter().any(|set| set == name);
     let problem = |name, why: &str| {
@@ -179,8 +170,7 @@ fn secret_problem(connection: &Connection) -> Option<SettingError> {
     }
 }
 
-/// Returns the reason why webhook senders cannot use a secret of the connection. Returns `None` if
-/// senders can use the secret, or if the secret is not for senders.
+/// Returns the reason why webhook senders cannot use a secret of the connection.
 pub(super) fn webhook_secret_problem(
     connection: &Connection,
     name: &str,
@@ -190,8 +180,6 @@ pub(super) fn webhook_secret_problem(
     is_webhook_secret(name).then(|| value_problem(credential, secret)).flatten()
 }
 
-/// Returns the reason why senders cannot use a secret with this credential; `None` if they can use
-/// the secret.
 fn value_problem(credential: Option<&WebhookCredential>, secret: &Secret) -> Option<String> {
     let text = secret.reveal();
     if matches!(credential, Some(WebhookCredential::Signature { .. })) {
@@ -204,7 +192,6 @@ fn value_problem(credential: Option<&WebhookCredential>, secret: &Secret) -> Opt
     (!is_valid).then(|| "use ASCII characters, without a space at the start or the end".to_owned())
 }
 
-/// Makes the error of a member of `webhook_auth`.
 fn member_error(name: &str, why: impl Into<String>) -> SettingError {
     SettingError { name: format!("webhook_auth.{name}"), why: why.into() }
 }

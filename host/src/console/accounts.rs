@@ -1,5 +1,5 @@
-//! The page `/accounts` lists the named tokens, creates tokens and revokes tokens. The text of a
-//! token is shown only once, after its creation.
+//! The page that lists, creates and revokes named tokens. The text of a token is shown only once,
+//! after its creation.
 
 use std::sync::Arc;
 
@@ -36,7 +36,6 @@ struct AccountsPage {
     fields: Vec<Field>,
 }
 
-/// A named token as a row of the table.
 struct TokenRow {
     token: Token,
     created_at: RelativeTime,
@@ -59,7 +58,6 @@ pub(super) async fn show_accounts(State(app): App, visitor: Visitor) -> Answer {
     })
 }
 
-/// Returns the fields of the form that creates a token.
 fn token_fields() -> Vec<Field> {
     let option = |role: &Role| (role.as_str().to_owned(), format!("{role}: {}", role.summary()));
     let roles = Role::ALL.iter().map(option).collect();
@@ -84,7 +82,6 @@ fn token_fields() -> Vec<Field> {
 #[template(path = "console/token.html")]
 struct TokenPage {
     layout: Layout,
-    /// The name of the token.
     name: String,
     /// The text of the token.
     token: String,

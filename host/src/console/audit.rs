@@ -1,5 +1,4 @@
-//! The page `/audit` lists the changes that accounts requested, and attempts that were refused. The
-//! newest entry is first.
+//! The page of the audit log, the newest entry first.
 
 use std::sync::Arc;
 
@@ -33,7 +32,6 @@ struct AuditPage {
     pager: Pager,
 }
 
-/// An entry of the audit log as a row of the table.
 struct AuditRow {
     time: RelativeTime,
     outcome: Badge,
@@ -83,8 +81,8 @@ fn audit_query(listing: &Listing) -> Result<AuditQuery, Problem> {
     })
 }
 
-/// Reads a date from the query value `name`. Returns the start of the day that is `days_later` days
-/// after this date, in UTC. Returns `None` if the query has no such value.
+/// Reads a date from the query value `name`, and returns the start of the day that is `days_later`
+/// days later, in UTC.
 fn start_of_day(
     listing: &Listing,
     name: &str,
@@ -100,8 +98,8 @@ fn start_of_day(
     start.map(Some).ok_or_else(not_a_date)
 }
 
-/// Returns the outcome of the action as a badge. An entry has no outcome while its action runs. It
-/// never gets one if the server ended during the action, or if the outcome could not be stored.
+/// An entry has no outcome while its action runs, and never gets one if the server ended during the
+/// action or could not store it.
 fn outcome_badge(entry: &AuditEntry) -> Badge {
     let Some(code) = entry.outcome.map(|it| it.0) else {
         return Badge::new(Tone::Warn, "unknown");

@@ -1,16 +1,16 @@
-//! Draws the chart of events per minute as SVG. A table shows the same numbers.
+//! Draws the chart of events per minute as SVG, with the same numbers for a table.
 
 use askama::Template;
 use jiff::Timestamp;
 
 use crate::domain::MinuteOfEvents;
 
-/// Number of minutes in the chart, which is the number of its bars.
+/// Number of minutes in the chart.
 const MINUTES: usize = 60;
-/// Height of the chart, SVG units.
+/// SVG units.
 const CHART_HEIGHT: u64 = 100;
 
-/// The chart of the events per minute in the last hour.
+/// The events per minute in the last hour.
 #[derive(Debug, Template)]
 #[template(path = "console/chart.html")]
 pub(super) struct Chart {
@@ -18,13 +18,13 @@ pub(super) struct Chart {
     bars: Vec<Bar>,
     /// The largest number of events in one minute; 1 if there are no events.
     max_events: u64,
-    /// The number of events of the hour that were answered with a status below 400.
+    /// The events of the hour that were answered with a status below 400.
     answered_events: u64,
-    /// The number of events of the hour that were answered with a status of 400 or higher.
+    /// The events of the hour that were answered with a status of 400 or higher.
     failed_events: u64,
 }
 
-/// The bar of one minute. Positions and heights are in SVG units.
+/// Positions and heights are in SVG units.
 #[derive(Debug)]
 struct Bar {
     /// The start of the minute, such as `16:05` in UTC.
@@ -39,8 +39,8 @@ struct Bar {
 }
 
 impl Chart {
-    /// Draws 60 minutes, of which the last contains `now`. `minutes` contains only minutes that
-    /// have events.
+    /// `minutes` contains only minutes that have events. The last minute of the chart contains
+    /// `now`.
     pub(super) fn new(minutes: &[MinuteOfEvents], now: Timestamp) -> Self {
         let last = now.as_second().div_euclid(60);
         let max = minutes.iter().map(|it| it.answered + it.failed).max().unwrap_or(0).max(1);
@@ -56,8 +56,7 @@ impl Chart {
         Self { max_events: max, answered_events, failed_events, bars }
     }
 
-    /// Returns the bars of the minutes that have events, the newest first. The table has a row for
-    /// each of them.
+    /// The newest minute is the first.
     fn minutes_with_events(&self) -> impl Iterator<Item = &Bar> {
         self.bars.iter().rev().filter(|it| it.answered_events + it.failed_events > 0)
     }
@@ -65,7 +64,7 @@ impl Chart {
 
 impl Bar {
     fn new(index: usize, minute: i64, (answered, failed): (u64, u64), max: u64) -> Self {
-        // Even one answered or failed event must be visible beside a much higher bar.
+        // Even one event must be visible beside a much higher bar.
         let height = |n: u64| if n == 0 { 0 } else { (n * CHART_HEIGHT / max).max(2) };
         let (answered_height, failed_height) = (height(answered), height(failed));
         let answered_y = CHART_HEIGHT.saturating_sub(answered_height);

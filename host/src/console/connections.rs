@@ -1,4 +1,4 @@
-//! The pages below `/connections` list, create, show and change connections.
+//! The pages of connections.
 
 pub(super) mod actions;
 pub(super) mod choices;

@@ -1,6 +1,4 @@
-//! The page `/connectors` lists the connectors in the plugins folder. The page of one connector
-//! shows which grants the connector needs, and what its recent runs used of their limits. It also
-//! shows the versions and the connections of the connector.
+//! The list of the connectors, and the page of one connector.
 
 mod describe;
 mod remove;
@@ -37,21 +35,17 @@ type Answer = Result<Response, Problem>;
 #[template(path = "console/connectors.html")]
 struct ConnectorsPage {
     layout: Layout,
-    /// Each connector with a badge for its status.
     rows: Vec<(Connector, Badge)>,
-    /// The path of the plugins folder.
     folder: String,
     upload_form: UploadForm,
 }
 
-/// The form that uploads a file.
 struct UploadForm {
-    /// The reason why this account may not upload files; `None` if it may.
+    /// The reason why this account may not upload files.
     refusal_reason: Option<String>,
-    /// The name of the connector that gets a new version. If it is `None`, the form has a field for
-    /// the name.
+    /// The connector that gets a new version. If it is `None`, the form asks for the name.
     name: Option<String>,
-    /// The reason why the last upload was refused; `None` if it was not.
+    /// The reason why the last upload was refused.
     error: Option<String>,
 }
 
@@ -72,7 +66,7 @@ pub(super) async fn list_connectors(State(app): App, visitor: Visitor) -> Answer
     list_page(&app, &visitor, None)
 }
 
-/// Renders the list of connectors. `error` is the reason why an uploaded file was refused.
+/// `error` is the reason why an uploaded file was refused.
 fn list_page(app: &AppState, visitor: &Visitor, error: Option<String>) -> Answer {
     let folder = app.plugins_folder();
     let row = |connector: Connector| {
@@ -103,38 +97,31 @@ struct ConnectorPage {
     layout: Layout,
     connector: Connector,
     status: Badge,
-    /// The origins and secrets that the version in use needs. `None` if no version can be used.
+    /// `None` if no version can be used.
     required_access: Option<RequiredAccess>,
-    /// Whether the version in use needs the grant to read data about failed tests.
     reads_test_data: bool,
-    /// What the version in use can do, one phrase for each ability.
+    /// One phrase for each ability.
     abilities: Vec<String>,
-    /// The settings and secrets that the connector declares for its connections.
     declared_values: Vec<DeclaredValue>,
-    /// How much of the limits the recent runs used. `None` if no run is stored that the account may
-    /// see.
+    /// `None` if no run is stored that the account may see.
     usage: Option<LimitUsage>,
-    /// The ids and names of the connections that use this connector.
+    /// Ids and names.
     connections: Vec<(String, String)>,
-    /// The stored versions of the connector, without the version in use.
+    /// The stored versions, without the version in use.
     versions: Vec<VersionRow>,
-    /// The source text of the connector. `None` if the connector is not a script.
+    /// `None` if the connector is not a script.
     script_source: Option<ScriptSource>,
     upload_form: UploadForm,
-    /// The button that removes the connector.
     remove_action: Action,
 }
 
-/// How much of its limits the connector used in its recent runs.
 struct LimitUsage {
-    /// The number of runs.
     runs: u64,
     oldest_run: RelativeTime,
-    /// A row for each limit that the page shows.
     rows: Vec<UsedLimitRow>,
 }
 
-/// The source text of a script, shortened to [`SOURCE_CHARS_MAX`].
+/// Shortened to [`SOURCE_CHARS_MAX`].
 struct ScriptSource {
     text: String,
     is_truncated: bool,
@@ -150,12 +137,10 @@ impl ScriptSource {
     }
 }
 
-/// A stored version, to which a person can roll the connector back.
 struct VersionRow {
     version: ConnectorVersion,
     /// The last time at which the version came into use, or at which the server started with it.
     used_from: RelativeTime,
-    /// The button that rolls the connector back to this version.
     rollback_action: Action,
 }
 
@@ -166,7 +151,7 @@ pub(super) async fn show_connector(State(app): App, visitor: Visitor, Id(name): 
     let Json(mut connector) =
         connectors::show(State(Arc::clone(&app)), account, Id(name.clone())).await?;
     let mut versions = std::mem::take(&mut connector.versions);
-    // The page does not list the version in use: a rollback to it would change nothing.
+    // A rollback to the version in use would change nothing.
     versions.retain(|version| connector.sha256.as_ref() != Some(&version.sha256));
     let remove = format!("/connectors/{name}/remove");
     let remove = Action::link(&visitor, Role::Author, "Remove", remove).danger();
@@ -192,8 +177,6 @@ pub(super) async fn show_connector(State(app): App, visitor: Visitor, Id(name): 
     })
 }
 
-/// Returns the row of a stored version of the connector `name`. The row has a button that rolls the
-/// connector back to this version.
 fn version_row(visitor: &Visitor, name: &str, version: ConnectorVersion) -> VersionRow {
     let href = format!("/connectors/{name}/rollback/{}", version.sha256);
     let rollback = Action::link(visitor, Role::Author, "Roll back", href);
@@ -204,8 +187,7 @@ fn version_row(visitor: &Visitor, name: &str, version: ConnectorVersion) -> Vers
     }
 }
 
-/// Returns the ids and names of the connections that use a connector. Leaves out connections that
-/// the visitor may not see.
+/// Returns the ids and names of the connections that use a connector and that the visitor may see.
 fn connections_of(app: &AppState, visitor: &Visitor, name: &str) -> Vec<(String, String)> {
     let all = app.services.connections.list().into_iter().map(|it| it.connection);
     let users = all.filter(|it| it.connector.as_str() == name && visitor.account.sees(it.id));

@@ -1,11 +1,10 @@
-//! Reads and sets the console's cookies. Scripts cannot read these cookies (`HttpOnly`), and
-//! requests that other sites cause do not contain them (`SameSite=Strict`).
+//! Reads and sets the console's cookies. Scripts cannot read cookies that are set here
+//! (`HttpOnly`), and requests that other sites cause do not contain them (`SameSite=Strict`).
 
 use axum::http::HeaderMap;
 use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::response::Response;
 
-/// Returns the value of the cookie `name`.
 pub(super) fn get<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let headers = headers.get_all(COOKIE).iter().filter_map(|it| it.to_str().ok());
     let mut pairs = headers.flat_map(|it| it.split(';')).filter_map(|it| it.trim().split_once('='));

@@ -1,5 +1,4 @@
-//! The page `/defects` lists the defects of failed tests. Defects that need a decision are
-//! first. On the page of a defect, a person makes the decision.
+//! The pages of the defects of failed tests, on which a person makes decisions about them.
 
 use std::sync::Arc;
 
@@ -25,22 +24,20 @@ use super::parts::{Action, Badge, Field, Pager, RelativeTime, Tone};
 type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
 
-/// The name of a decision that has its own route. The audit log records this decision as
-/// `defect.release`, and all other decisions as `defect.resolve`.
+/// The decision that has its own route, because the audit log records it as `defect.release`.
 const RELEASE: &str = "release";
 
 #[derive(Template)]
 #[template(path = "console/defects.html")]
 struct DefectsPage {
     layout: Layout,
-    /// Defects that need a decision. They are shown only on the first page without filters.
+    /// Shown only on the first page without filters.
     undecided_rows: Vec<DefectRow>,
     rows: Vec<DefectRow>,
     filters: FilterForm,
     pager: Pager,
 }
 
-/// A defect as a row of the table.
 struct DefectRow {
     record: DefectRecord,
     state: Badge,
@@ -76,7 +73,7 @@ pub(super) async fn list_defects(
     render(&DefectsPage { layout, undecided_rows, rows, filters, pager: listing.pager(next) })
 }
 
-/// Reads the rows of one page of the list, and the cursor of the next page.
+/// Returns the rows of one page of the list, and the cursor of the next page.
 async fn read_rows(
     app: &Arc<AppState>,
     visitor: &Visitor,
@@ -112,11 +109,11 @@ struct DefectPage {
     state: Badge,
     created_at: RelativeTime,
     changed_at: RelativeTime,
-    /// The time and a description of each decision about the defect.
+    /// The time and a description of each decision.
     decisions: Vec<(RelativeTime, String)>,
     /// The end of the lease; `None` if no event has a valid lease.
     in_work_until: Option<RelativeTime>,
-    /// The buttons for decisions. The store allows each of them.
+    /// The decisions that the store allows now.
     actions: Vec<Action>,
 }
 
@@ -158,8 +155,6 @@ pub(super) async fn show_defect(app: App, visitor: Visitor, Id(id): Id) -> Answe
     })
 }
 
-/// Returns the title of a defect's page: the key and the title of the defect in the tracker. If no
-/// defect is known, the title contains the id of the test case.
 fn page_title(record: &DefectRecord) -> String {
     match &record.defect {
         Some(defect) => format!("{} {}", defect.key, defect.title),
@@ -167,13 +162,11 @@ fn page_title(record: &DefectRecord) -> String {
     }
 }
 
-/// A decision that a person can make about a defect, and its effects.
 struct Decision {
-    /// The name of the decision in addresses.
+    /// The name in addresses.
     name: &'static str,
     /// The start of the title of the confirmation page.
     title: &'static str,
-    /// The text of the button that makes the decision.
     button_label: &'static str,
     /// Sentences for the confirmation page.
     effects: &'static [&'static str],
@@ -236,7 +229,6 @@ pub(super) async fn ask_to_decide(
     confirm_page(app, visitor, id, name).await
 }
 
-/// Renders the page that asks a person to confirm the decision `name`.
 async fn confirm_page(app: App, visitor: Visitor, id: String, name: String) -> Answer {
     let (record, decision) = (find_record(&app, &visitor, id).await?, find_decision(&name)?);
     let fields = if decision.name == "adopt" {
@@ -287,8 +279,7 @@ pub(super) async fn store_decision(
     Ok(redirect_to_defect(&id, &resolved.0.state.to_string()))
 }
 
-/// Releases a defect: the next click creates another defect for the same failed test. The audit log
-/// records the action `defect.release`.
+/// Releases a defect: the next click creates another defect for the same failed test.
 pub(super) async fn release_defect(app: App, visitor: Visitor, Id(id): Id) -> Answer {
     find_record(&app, &visitor, id.clone()).await?;
     let account = Extension(visitor.account.clone());
@@ -296,7 +287,6 @@ pub(super) async fn release_defect(app: App, visitor: Visitor, Id(id): Id) -> An
     Ok(redirect_to_defect(&id, &released.0.state.to_string()))
 }
 
-/// Redirects to the page of the defect. The page shows that the decision was stored.
 fn redirect_to_defect(id: &str, state: &str) -> Response {
     flash::redirect_with_success(
         &format!("/defects/{id}"),

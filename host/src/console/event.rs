@@ -1,5 +1,4 @@
-//! The page `/events/{id}` shows one event: its request, its answer, its timeline and its runs. For
-//! each run, the page shows the log and how much of its limits the run used.
+//! The page of one event: its request, its answer, its timeline and its runs.
 
 mod timeline;
 
@@ -33,13 +32,11 @@ struct EventPage {
     outcome: Badge,
     timeline: Timeline,
     runs: Vec<RunPart>,
-    /// The recorded runs. `None` for an account that may not read recorded bodies.
+    /// `None` for an account that may not read recorded bodies.
     recording: Option<Recording>,
-    /// The button that opens the page for a replay.
     replay_action: Action,
 }
 
-/// The part of the page about one run.
 struct RunPart {
     run: Run,
     log: Vec<LogLine>,
@@ -49,7 +46,7 @@ struct RunPart {
 /// How much of one limit a run used.
 pub(super) struct UsedLimit {
     pub(super) limit_name: &'static str,
-    /// The used amount, in the unit of the limit; at most `limit`, where the bar of the page ends.
+    /// In the unit of the limit; at most `limit`, where the bar of the page ends.
     pub(super) used: u64,
     pub(super) limit: u64,
     /// The used amount and the limit with their units.
@@ -84,8 +81,8 @@ pub(super) async fn show_event(
     })
 }
 
-/// Returns the limits that the connection of an event has now. The limits may have been different
-/// at the time of the event. Without a connection, returns the defaults.
+/// The limits may have been different at the time of the event. Without a connection, returns the
+/// defaults.
 fn current_limits(app: &AppState, event: &Event) -> Limits {
     let connections = &app.services.connections;
     let active = event.connection.and_then(|id| connections.active(ConnectionId(id)));
@@ -97,7 +94,6 @@ fn run_part(mut run: Run, limits: &Limits) -> RunPart {
     RunPart { log, used_limits: used_limits(&run.usage, limits), run }
 }
 
-/// Returns for each limit how much of it a run used.
 pub(super) fn used_limits(usage: &Usage, limits: &Limits) -> Vec<UsedLimit> {
     let row = |limit_name, used: u64, limit: u64, format: fn(u64) -> String| UsedLimit {
         limit_name,

@@ -1,5 +1,4 @@
-//! The page `/events` lists the events that match the filters, the newest first. The first page of
-//! the list updates itself.
+//! The page that lists events, the newest first. The first page of the list updates itself.
 
 use std::sync::Arc;
 
@@ -20,7 +19,7 @@ use super::listing::{FilterForm, Listing, QueryValues, connection_options, enum_
 use super::page::{Layout, Section, render};
 use super::parts::{Badge, Pager, RelativeTime, Tone};
 
-/// The periods of the filter "Time": the value in the query, the text, and the length in seconds.
+/// The value in the query, the text, and the length in seconds.
 const PERIODS: [(&str, &str, i64); 4] = [
     ("15m", "last 15 minutes", 15 * 60),
     ("1h", "last hour", 60 * 60),
@@ -35,11 +34,10 @@ struct EventsPage {
     rows: Vec<EventRow>,
     filters: FilterForm,
     pager: Pager,
-    /// The address from which the page updates itself; `None` if the page does not update itself.
+    /// `None` if the page does not update itself.
     update_href: Option<String>,
 }
 
-/// An event as a row of the table.
 struct EventRow {
     event: Event,
     received_at: RelativeTime,
@@ -95,7 +93,6 @@ fn event_filters(app: &AppState, visitor: &Visitor, listing: &Listing) -> Filter
     ])
 }
 
-/// Returns the outcome of an event as a badge.
 pub(super) fn outcome_badge(event: &Event) -> Badge {
     let code = event.outcome.0;
     let failed = event.status.is_some_and(|status| status >= 400);

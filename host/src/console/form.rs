@@ -1,6 +1,4 @@
-//! Reads the fields of a form that a browser sends. This module does not check that the form comes
-//! from a page of the console: the routes check the CSRF token of a session before they call this
-//! module.
+//! Reads the fields of a form that a browser sends. This module does not check the CSRF token.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -10,7 +8,6 @@ use url::form_urlencoded;
 use crate::http::problem::Problem;
 use crate::secret::Secret;
 
-/// The names and values of a form's fields.
 #[derive(Debug, Default)]
 pub(super) struct Form(Vec<(String, Secret)>);
 
@@ -25,12 +22,12 @@ impl Form {
         )
     }
 
-    /// Returns the value of a field; an empty text if the form does not have the field.
+    /// Returns an empty text if the form does not have the field.
     pub(super) fn get(&self, name: &str) -> &str {
         self.find(name).unwrap_or_default()
     }
 
-    /// Returns the value of a field; `None` if the form does not have the field.
+    /// Returns `None` if the form does not have the field.
     pub(super) fn find(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(field, _)| field == name).map(|(_, value)| value.reveal())
     }
@@ -41,7 +38,6 @@ impl Form {
         self.0.push((name.to_owned(), Secret::new(value.to_owned())));
     }
 
-    /// Whether a check box is checked.
     pub(super) fn is_checked(&self, name: &str) -> bool {
         self.find(name) == Some("true")
     }

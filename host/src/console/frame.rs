@@ -1,5 +1,5 @@
-//! The middleware of the console. It finds out which account requests a page, renders problems as
-//! pages, and sets the response headers that limit what a page may do in a browser.
+//! The middleware of the console: adds the signed-in account to requests, renders problems as
+//! pages, and limits what a page may do in a browser.
 
 use std::sync::Arc;
 
@@ -25,12 +25,11 @@ use super::flash::Flash;
 use super::page::{Layout, Section, render};
 use super::theme::Theme;
 
-/// A page may not contain inline scripts or styles, may not load anything from other servers, and
-/// may not be shown in a frame.
+/// A page may not contain inline scripts or styles, and may not load anything from other servers.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// The signed-in person who sent a request, and the values of the request that every page needs.
+/// The signed-in person who sent a request, and the values that every page needs.
 #[derive(Debug, Clone)]
 pub(super) struct Visitor {
     pub(super) account: Account,
@@ -39,14 +38,13 @@ pub(super) struct Visitor {
     /// The time of the request.
     pub(super) now: Timestamp,
     theme: Theme,
-    /// The message that the page shows; `None` if the request has no flash message.
+    /// The message that the page shows.
     flash: Option<Flash>,
     /// The path and query of the request.
     path: String,
 }
 
 impl Visitor {
-    /// Returns the layout of a page with this title in this section.
     pub(super) fn layout(&self, section: Section, title: impl Into<String>) -> Layout {
         Layout {
             title: title.into(),
@@ -76,7 +74,7 @@ pub(super) async fn add_visitor(
 ) -> Response {
     let is_partial = is_partial_request(request.headers());
     let Some(account) = request.extensions().get::<Account>().cloned() else {
-        // The body of a request without an account is never read, so the body uses no memory.
+        // The body of a request without an account is never read, so it uses no memory.
         *request.body_mut() = Body::empty();
         return if is_partial { reload_page() } else { next.run(request).await };
     };
@@ -104,16 +102,15 @@ pub(super) async fn add_visitor(
     response
 }
 
-/// The header with which htmx marks a request for a part of a page.
+/// htmx marks a request for a part of a page with this header.
 const HX_REQUEST: HeaderName = HeaderName::from_static("hx-request");
 
-/// Whether htmx requests only a part of a page, to insert it into the page that is shown.
+/// Whether htmx requests only a part of a page.
 pub(super) fn is_partial_request(headers: &HeaderMap) -> bool {
     headers.contains_key(HX_REQUEST)
 }
 
-/// Makes htmx reload the whole page. The browser then gets the sign-in page, because the request
-/// has no account.
+/// Makes htmx reload the whole page, so that the browser gets the sign-in page.
 fn reload_page() -> Response {
     let mut response = Problem::unauthorized().status().into_response();
     let refresh = HeaderName::from_static("hx-refresh");
@@ -128,11 +125,10 @@ struct ProblemPage {
     problem: api::Problem,
     /// A sentence that tells the person how to solve the problem.
     remedy: &'static str,
-    /// The address of the link that leaves the page.
     back_href: String,
 }
 
-/// The text of a problem, shown in place of a part of a page.
+/// The text of a problem, in place of a part of a page.
 #[derive(Template)]
 #[template(source = r#"<p class="error">{{ detail }}</p>"#, ext = "html")]
 struct PartialProblem {
@@ -168,8 +164,8 @@ pub(super) async fn add_security_headers(request: Request, next: Next) -> Respon
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let is_html = |kind: &HeaderValue| kind.as_bytes().starts_with(b"text/html");
     if headers.get(CONTENT_TYPE).is_some_and(is_html) {
-        // With `no-referrer`, browsers would send forms with the header `Origin: null`. The check
-        // of the origin refuses such requests.
+        // With `no-referrer`, browsers would send forms with the header `Origin: null`, which the
+        // check of the origin refuses.
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

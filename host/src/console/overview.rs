@@ -1,5 +1,5 @@
-//! The overview page, `/`. It shows, in this order: the tasks that need a person, the first steps
-//! on a new server, the events per minute, and the health of the connections.
+//! The overview page: the tasks that need a person, the first steps on a new server, the events per
+//! minute, and the health of the connections.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ mod tasks;
 struct Task {
     badge: Badge,
     title: String,
-    /// The reason why the task needs a person.
+    /// Why the task needs a person.
     reason: String,
     /// The address of the page where a person does the task.
     href: String,
@@ -38,12 +38,11 @@ struct OverviewPage {
     layout: Layout,
     first_steps: Vec<first_steps::FirstStep>,
     tasks: Vec<Task>,
-    /// The rows of the table of connections.
     connection_rows: Vec<ConnectionRow>,
-    /// The events per minute. `None` for an account that may see only some connections.
+    /// `None` for an account that may see only some connections.
     chart: Option<Chart>,
-    /// The number of requests in the last day that had no valid webhook URL; 0 if the account may
-    /// see only some connections.
+    /// The requests in the last day without a valid webhook URL; 0 if the account may see only some
+    /// connections.
     refused_requests: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The layout that all pages have in common: navigation, account, colour theme, and flash message.
+//! The layout that all pages have in common.
 
 use askama::Template;
 use axum::Extension;
@@ -12,7 +12,6 @@ use super::flash::Flash;
 use super::theme::Theme;
 use crate::http::assets;
 
-/// The part of the console that a page belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Section {
     Overview,
@@ -24,13 +23,12 @@ pub(super) enum Section {
     Audit,
 }
 
-/// A link in the navigation.
 #[derive(Debug)]
 pub(super) struct NavItem {
     pub(super) section: Section,
     pub(super) href: &'static str,
     pub(super) label: &'static str,
-    /// The SVG path of the icon: lines in a drawing of 24 by 24 units.
+    /// The SVG path of the icon, in a drawing of 24 by 24 units.
     pub(super) icon: &'static str,
 }
 
@@ -79,8 +77,7 @@ const NAV_ITEMS: &[NavItem] = &[
     },
 ];
 
-/// The values that the layout of a page needs. The layout is everything around the content: title,
-/// navigation, account, colour theme and flash message.
+/// The values of everything around the content of a page.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
     pub(super) title: String,
@@ -88,18 +85,17 @@ pub(super) struct Layout {
     pub(super) section: Section,
     /// The account that requested the page.
     pub(super) account: Account,
-    /// The CSRF token, which each form must send back.
+    /// Each form must send this CSRF token back.
     pub(super) csrf_token: String,
     pub(super) theme: Theme,
-    /// The message that the page shows once; `None` if there is none.
+    /// The message that the page shows once.
     pub(super) flash: Option<Flash>,
-    /// The path and query of the page. The form that changes the theme contains them, so that the
-    /// browser returns to the page.
+    /// The path and query of the page, to which the browser returns after a change of the theme.
     pub(super) path: String,
 }
 
 impl Layout {
-    /// Returns the links of the navigation to pages that the account may use.
+    /// Returns the links to pages that the account may use.
     pub(super) fn nav_items(&self) -> impl Iterator<Item = &'static NavItem> {
         let is_admin = self.account.may(Role::Admin) && self.account.connections.is_none();
         let needs_admin = |it: &NavItem| matches!(it.section, Section::Accounts | Section::Audit);
@@ -110,13 +106,11 @@ impl Layout {
         &Theme::ALL
     }
 
-    /// Returns the address of a static file.
     pub(super) fn asset_href(&self, name: &str) -> &'static str {
         assets::address(name)
     }
 }
 
-/// Renders a page, or a part of a page.
 pub(super) fn render(template: &impl Template) -> Result<Response, Problem> {
     match template.render() {
         Ok(html) => Ok(Html(html).into_response()),
@@ -127,12 +121,12 @@ pub(super) fn render(template: &impl Template) -> Result<Response, Problem> {
     }
 }
 
-/// Renders the page of a form again, because the form contained invalid values. The status is 422.
+/// Renders the page of a form again, because the form contained invalid values.
 pub(super) fn render_invalid(template: &impl Template) -> Result<Response, Problem> {
     render_refused(template, StatusCode::UNPROCESSABLE_ENTITY, OutcomeCode::InvalidValues)
 }
 
-/// Renders the page of a form again, because the change was refused with this status and outcome.
+/// Renders the page of a form again, because the change was refused.
 pub(super) fn render_refused(
     template: &impl Template,
     status: StatusCode,

@@ -1,8 +1,7 @@
-//! Building blocks of pages: badges, times, form fields, actions, comparisons, and links between
-//! the pages of a list.
+//! Building blocks of pages, such as badges, times and form fields.
 //!
-//! Each building block renders itself as HTML and escapes its texts. So templates include building
-//! blocks with `|safe`.
+//! Each building block renders itself as HTML and escapes its texts, so templates include it with
+//! `|safe`.
 
 mod action;
 mod field;

@@ -1,5 +1,4 @@
-//! The page `/events/{id}/replay` replays the recorded calls of an event as a dry run. The page
-//! shows the recorded and the replayed requests and answers side by side.
+//! The page that replays the recorded calls of an event as a dry run, and compares both runs.
 
 mod comparison;
 mod repeat;
@@ -41,26 +40,23 @@ struct ReplayPage {
     layout: Layout,
     event: Event,
     recording: Recording,
-    /// The fields for the version of the connector and for the recorded calls.
+    /// The version of the connector, and the recorded calls.
     fields: Vec<Field>,
-    /// The field for settings that are changed for the replay.
+    /// The settings that are changed for the replay.
     settings_field: Field,
-    /// The reason why the replay failed; `None` if it did not fail.
+    /// The reason why the replay failed.
     error: Option<String>,
-    /// The result of the replay; `None` before the replay.
+    /// `None` before the replay.
     replayed_runs: Option<Vec<ReplayPart>>,
-    /// The button that handles the request again. `None` if the event is not a request of Test
-    /// Manager to a connection.
+    /// The button that handles the request again, if the event is a request that can be repeated.
     repeat_action: Option<Action>,
 }
 
-/// The recorded runs of an event, and whether its connection records bodies now.
 pub(super) struct Recording {
     pub(super) runs: Vec<RecordedRun>,
-    /// The time until which the connection records; `None` if it does not record now.
+    /// The time until which the connection records bodies; `None` if it does not record now.
     pub(super) recording_until: Option<RelativeTime>,
     /// The link to the page on which a person starts to record the next events of the connection.
-    /// `None` if the event has no connection, or if its connection was deleted.
     pub(super) record_action: Option<Action>,
 }
 
@@ -111,7 +107,6 @@ pub(super) async fn run_replay(app: App, visitor: Visitor, Id(id): Id, form: For
     }
 }
 
-/// Converts the form to the admin API's request for a dry run.
 fn replay_request(form: &Form) -> Result<ReplayEvent, Problem> {
     let non_empty = |name: &str| Some(form.get(name).trim()).filter(|it| !it.is_empty());
     let call = non_empty("call").map(|name| {
@@ -128,8 +123,8 @@ fn replay_request(form: &Form) -> Result<ReplayEvent, Problem> {
     })
 }
 
-/// Reads changes of settings from lines such as `project=qa`. A value that is not valid JSON is
-/// read as a text. An empty value removes the setting.
+/// Reads changes of settings from lines such as `project=qa`. A value that is not valid JSON is a
+/// text. An empty value removes the setting.
 fn changed_settings(lines: &str) -> Result<BTreeMap<String, Option<Value>>, Problem> {
     let lines = lines.lines().map(str::trim).filter(|line| !line.is_empty());
     let change = |line: &str| {
@@ -194,15 +189,11 @@ async fn replay_page(
     })
 }
 
-/// Whether the event is a request that Test Manager could send again. Such a request is Create
-/// Defect or Defect KPIs, and is for a connection.
 fn can_repeat(event: &Event) -> bool {
     let kind = event.kind.0;
     event.connection.is_some() && matches!(kind, EventKind::CreateDefect | EventKind::Kpis)
 }
 
-/// Returns the versions that can replay a run: the version of the recorded run, the newest version,
-/// and the stored earlier versions.
 fn version_options(app: &App, run: &RecordedRun) -> Vec<(String, String)> {
     let short = |sha256: &str| sha256.chars().take(8).collect::<String>();
     let input = &run.input;

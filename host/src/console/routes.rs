@@ -1,5 +1,5 @@
-//! Declares every route of the console. A page for people who are signed in cannot be declared
-//! without the lowest role that may use the page.
+//! Declares every route of the console. A page cannot be declared without the lowest role that may
+//! use it.
 
 use std::sync::Arc;
 
@@ -19,7 +19,6 @@ use super::{
     unrecognised,
 };
 
-/// Returns all routes: the pages, the sign-in page, and the static files.
 pub(crate) fn routes(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     Router::new()
         .route("/sign-in", get(session::show_sign_in_page).post(session::sign_in))
@@ -28,7 +27,6 @@ pub(crate) fn routes(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .layer(from_fn(frame::add_security_headers))
 }
 
-/// Returns the routes of the pages for people who are signed in.
 fn page_routes(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     let server = ADMIN.for_all_connections();
     let author = AUTHOR.for_all_connections();
@@ -70,15 +68,13 @@ fn page_routes(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     add_connection_routes(routes)
         .into_router()
         .layer(from_fn_with_state(Arc::clone(state), admin::run_to_completion))
-        // The upload route is merged after this layer, because the layer reads a whole body into
-        // memory.
+        // The layer above reads a whole body into memory, so the upload route is merged after it.
         .merge(upload_routes(state))
         .layer(from_fn_with_state(Arc::clone(state), frame::add_visitor))
         .layer(from_fn_with_state(Arc::clone(state), auth::find_account))
 }
 
-/// Returns the route that receives an uploaded file. Its handler reads the body in parts and limits
-/// its size, so this route sets no limit.
+/// The handler reads the body in parts and limits its size, so this route sets no limit.
 fn upload_routes(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     Routes::for_pages(state)
         .post(

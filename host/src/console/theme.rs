@@ -1,5 +1,5 @@
 //! The colour theme of the console, light or dark. It is the theme that the browser prefers, unless
-//! the person chose another one. A cookie stores the choice.
+//! the person chose another one.
 
 use std::fmt;
 
@@ -12,17 +12,13 @@ use super::cookie;
 use super::flash::redirect;
 use super::form::Form;
 
-/// The name of the cookie with the chosen theme.
 const COOKIE: &str = "jackfield-theme";
 
-/// The colour theme of the console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Theme {
     /// The theme that the browser prefers.
     Auto,
-    /// Dark text on a light page.
     Light,
-    /// Light text on a dark page.
     Dark,
 }
 
@@ -30,7 +26,7 @@ impl Theme {
     /// All themes, in the order of the buttons.
     pub(super) const ALL: [Self; 3] = [Self::Auto, Self::Light, Self::Dark];
 
-    /// Returns the name of the theme in the cookie, the form and the page.
+    /// The name in the cookie, the form and the page.
     fn as_str(self) -> &'static str {
         match self {
             Self::Auto => "auto",
@@ -43,7 +39,6 @@ impl Theme {
         Self::ALL.into_iter().find(|it| it.as_str() == name)
     }
 
-    /// Returns the text of the button that chooses this theme.
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Auto => "Auto",
@@ -52,7 +47,6 @@ impl Theme {
         }
     }
 
-    /// Reads the chosen theme from the cookie of a request.
     pub(super) fn from_cookie(headers: &HeaderMap) -> Self {
         cookie::get(headers, COOKIE).and_then(Self::parse).unwrap_or(Self::Auto)
     }
@@ -64,8 +58,7 @@ impl fmt::Display for Theme {
     }
 }
 
-/// Handles `POST /theme`: stores the chosen theme in a cookie, and redirects to the page where the
-/// person chose it.
+/// Stores the chosen theme in a cookie, and redirects to the page where the person chose it.
 pub(super) async fn choose_theme(form: Form) -> Result<Response, Problem> {
     let theme = Theme::parse(form.get("theme"));
     let theme = theme.ok_or_else(|| Problem::bad_request("`theme` must be auto, light or dark"))?;

@@ -1,5 +1,5 @@
-//! The page `/unrecognised` lists requests with a valid webhook URL whose method or path Jackfield
-//! does not recognise. A person can map such a path to Create Defect or Defect KPIs.
+//! Requests with a valid webhook URL whose method or path Jackfield does not recognise. A person
+//! can map such a path to Create Defect or Defect KPIs.
 
 use std::sync::Arc;
 
@@ -39,11 +39,9 @@ struct UnrecognisedPage {
     layout: Layout,
     rows: Vec<RequestRow>,
     pager: Pager,
-    /// Whether the account may read the bodies of requests.
     may_read_bodies: bool,
 }
 
-/// An unrecognised request, with buttons that map its path.
 struct RequestRow {
     event: Event,
     received_at: RelativeTime,
@@ -101,7 +99,6 @@ fn request_method(event: &Event) -> Method {
     event.request.method.parse().unwrap_or_default()
 }
 
-/// Returns the kinds of request that may have this method.
 fn possible_kinds(method: &Method) -> &'static [MappedKind] {
     match *method {
         Method::GET => &[MappedKind::Kpis],
@@ -111,7 +108,7 @@ fn possible_kinds(method: &Method) -> &'static [MappedKind] {
     }
 }
 
-/// The parameters in the path of a request for `/unrecognised/{id}/{kind}`.
+/// The parameters in the path of a request.
 #[derive(Debug, Deserialize)]
 pub(super) struct MappingParams {
     /// The id of the event whose path is mapped.
@@ -122,7 +119,6 @@ pub(super) struct MappingParams {
 
 type MappingPath = axum::extract::Path<MappingParams>;
 
-/// Shows the confirmation page before a path is mapped.
 pub(super) async fn ask_to_map_path(
     State(app): App,
     visitor: Visitor,
@@ -132,7 +128,6 @@ pub(super) async fn ask_to_map_path(
     render(&confirm_page(&app, &visitor, &event, kind, None))
 }
 
-/// Returns the unrecognised event and the kind of request that the parameters name.
 async fn find_mapping(
     app: &Arc<AppState>,
     visitor: &Visitor,
@@ -147,8 +142,7 @@ async fn find_mapping(
     Ok((event, kind.ok_or_else(|| Problem::not_found("unrecognised request"))?))
 }
 
-/// Makes the confirmation page. If the mapping was refused, `refused` contains the sent form and
-/// the reason.
+/// `refused` is the sent form of a refused mapping, with the reason.
 fn confirm_page(
     app: &AppState,
     visitor: &Visitor,
@@ -189,7 +183,6 @@ fn confirm_page(
     }
 }
 
-/// Returns sentences that tell the person what the mapping changes.
 fn describe_effects(kind: MappedKind) -> Vec<String> {
     let from_now_on = match kind {
         MappedKind::CreateDefect => {
@@ -208,7 +201,6 @@ fn describe_effects(kind: MappedKind) -> Vec<String> {
     [from_now_on, earlier, undo].map(str::to_owned).to_vec()
 }
 
-/// Maps the path for the chosen connection.
 pub(super) async fn map_path(
     State(app): App,
     visitor: Visitor,

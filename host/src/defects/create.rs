@@ -37,10 +37,8 @@ const CREATE_FUTURE_BYTES_MAX: usize = 10 << 10;
 impl Defects {
     /// Answers one Create Defect event with the defect, or with the reason why there is none.
     /// Answers no later than the answer deadline; a run that has not finished by then continues in
-    /// the background. Unless the connection is paused or the answer is in memory, `event` is
-    /// queued for the history before the run starts. It is stored before the first write is sent,
-    /// so that people find the event even if the server crashes, unless the history cannot be
-    /// written.
+    /// the background. Unless the connection is paused or the answer is in memory, first queues
+    /// `event` for the history.
     ///
     /// # Errors
     /// No defect was created or found; the refusal contains the reason.
@@ -66,8 +64,8 @@ impl Defects {
         answer
     }
 
-    /// Joins the create of this failed test that is in progress, or starts a create. Waits for the
-    /// answer of that create.
+    /// Joins the create of this failed test that is in progress, or starts one. Waits for its
+    /// answer.
     async fn create_once(
         &self,
         active: &Arc<ActiveConnection>,
@@ -101,15 +99,14 @@ impl Defects {
     }
 }
 
-/// The creates in progress, by failed test.
 #[derive(Clone, Default)]
 pub(super) struct CreatesInProgress {
     by_test: Arc<Mutex<HashMap<FailedTestKey, Option<InFlight<CreateResult>>>>>,
 }
 
 impl CreatesInProgress {
-    /// Joins the create of this failed test that is in progress, or starts `create`, which always
-    /// runs to its end and then calls [`Self::remove`].
+    /// Joins the create of this failed test that is in progress, or starts `create`, which must
+    /// call [`Self::remove`] at its end.
     fn join_or_start<F>(
         &self,
         key: FailedTestKey,
@@ -130,28 +127,23 @@ impl CreatesInProgress {
         SharedWork::join_or_start(slot, tasks, || create(key))
     }
 
-    /// Removes a create that has ended.
     fn remove(&self, key: &FailedTestKey) {
         self.by_test.lock().remove(key);
     }
 }
 
-/// The deadline of an event's answer.
 #[derive(Clone, Copy)]
 struct AnswerDeadline {
-    /// The instant by which the answer must be sent.
     at: Instant,
     /// The time from the request to the deadline, milliseconds (`create_answer_ms`).
     after_ms: u64,
 }
 
 impl AnswerDeadline {
-    /// Makes the deadline for an answer that must be sent within this time.
     fn after(after_ms: u64) -> Self {
         Self { at: Instant::now() + Duration::from_millis(after_ms), after_ms }
     }
 
-    /// Returns the refusal that is the answer if the deadline passes.
     fn refusal(self) -> Refusal {
         Refusal::DeadlineExceeded { after_ms: self.after_ms }
     }
@@ -169,7 +161,6 @@ impl AnswerDeadline {
     }
 }
 
-/// Selects the version of the connector and attempts the create. Records the times of the claims.
 async fn select_version_and_create(
     deps: &Dependencies,
     active: &Arc<ActiveConnection>,
@@ -188,8 +179,6 @@ async fn select_version_and_create(
     answer
 }
 
-/// Returns the connector version that the connection uses. Returns a refusal if no version can be
-/// used, or if the version does not export `defects`.
 fn defects_connector(
     deps: &Dependencies,
     connection: &Connection,

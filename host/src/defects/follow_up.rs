@@ -1,6 +1,5 @@
-//! Runs the follow-up steps of defects. When the same test case fails again, the host opens a
-//! closed defect again if the policy says so, and adds a comment. The host also attaches missing
-//! files.
+//! Runs the follow-up steps of defects: opens a closed defect again, adds comments, and attaches
+//! missing files.
 //!
 //! This work runs in the background and never delays an answer. Before each step, the connector
 //! checks in the tracker whether the step is already done. If the connector cannot check this, the
@@ -55,7 +54,6 @@ impl Defects {
         }
     }
 
-    /// Claims one defect, runs its follow-up steps that are due, and records the event.
     async fn follow_up_on(&self, DueDefect { id, connection }: DueDefect) {
         let deps = &self.deps;
         let Some(active) = deps.connections.active(connection) else { return };
@@ -154,7 +152,6 @@ impl LeasedDefect<'_> {
     }
 }
 
-/// Returns the name of a step for people, who see it in the event.
 fn step_label(step: &FollowUp) -> String {
     match step.kind {
         FollowUpKind::Attach => format!("attach {}", step.name),

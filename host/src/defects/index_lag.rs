@@ -17,10 +17,10 @@ use crate::runtime::RunInput;
 
 use super::Defects;
 
-/// Maximum age of a record that is searched for.
+/// A record that was not found by this age is no longer searched for.
 const RECORD_AGE_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// The new records that are searched for, one for each connection.
+/// The new records that are searched for, at most one for each connection.
 #[derive(Clone, Default)]
 pub(super) struct NewRecords(Arc<Mutex<HashMap<ConnectionId, NewRecord>>>);
 
@@ -38,15 +38,13 @@ struct NewRecord {
 }
 
 impl NewRecord {
-    /// Whether the next search is due. The waits grow with the record's age, so that the measured
-    /// lag is at most about 1.5 times the real one.
+    /// Whether the next search is due. The waits grow with the record's age.
     fn is_due(&self, age: Duration) -> bool {
         age >= self.missed_age + self.missed_age / 2
     }
 }
 
 impl NewRecords {
-    /// Adds a new record of a connection, for which [`Defects::measure_index_lags`] then searches.
     /// Does nothing if another record of the connection is already searched for.
     pub(super) fn add_record(
         &self,
@@ -62,7 +60,6 @@ impl NewRecords {
         });
     }
 
-    /// Returns the new records that are searched for now.
     fn records(&self) -> Vec<(ConnectionId, NewRecord)> {
         self.0.lock().iter().map(|(id, created)| (*id, created.clone())).collect()
     }

@@ -17,17 +17,14 @@ use crate::store::{JournaledWrite, Store, StoreError};
 
 use super::lease::LeasedDefect;
 
-/// The purpose of the writes of a run.
 #[derive(Debug, Clone)]
 pub(super) enum Purpose {
     /// The writes create the defect. The snapshot is stored with each write, so that a later search
     /// can use the same settings.
     Create(ConnectionSnapshot),
-    /// The writes belong to this follow-up step.
     FollowUp(FollowUp),
 }
 
-/// The journal of the writes of one run.
 pub(super) struct WriteJournal {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -62,8 +59,8 @@ impl WriteJournal {
     }
 
     /// Corrects the outcome of the run. If the host refused the last write and the connector
-    /// returned an error, that error only repeats the refusal, so the host's own reason replaces
-    /// it. A returned value and a fault of the connector are not replaced.
+    /// returned an error, the host's own reason replaces this error. A returned value and a fault
+    /// of the connector are not replaced.
     pub(super) fn correct_outcome<T>(&self, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
         match (outcome, self.host_refusal.lock().take()) {
             (Err(fault @ Refusal::ConnectorFault(_)), _) => Err(fault),
@@ -77,7 +74,6 @@ impl WriteJournal {
         self.first_write.lock().warning()
     }
 
-    /// Stores that a write is about to be sent, and renews the lease.
     async fn store_mark(&self, has_marker: bool) -> Result<(), StoreError> {
         let now = self.clock.now();
         let lease_until = after(now, self.lease_ms);

@@ -2,7 +2,7 @@
 //! outcomes and gives the lease back.
 //!
 //! The lease is renewed while a run lasts. If the lease cannot be renewed, the run is stopped
-//! before the lease ends, so that two processes never write for one failed test at the same time.
+//! before the lease ends, so that two processes do not write for one failed test at the same time.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -30,15 +30,13 @@ const STORE_RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// A leased row, with everything that its runs need.
 pub(super) struct LeasedDefect<'a> {
     pub(super) deps: &'a Dependencies,
-    /// The connection. [`Self::route_and_create`] replaces it by a connection with the settings
-    /// that the run of `create` uses.
+    /// [`Self::route_and_create`] replaces this by a connection with the settings that the run of
+    /// `create` uses.
     pub(super) active: Arc<ActiveConnection>,
     pub(super) connector: &'a Arc<Connector>,
     pub(super) lease: Lease,
     pub(super) event: EventStart,
-    /// The caller on whose behalf the runs start.
     pub(super) requester: RunRequester,
-    /// Marks that this process works on the row.
     row_in_work: Arc<RowInWork>,
     /// Whether the run of `create` attached every file of the report, so that no follow-up step is
     /// needed.
@@ -71,7 +69,6 @@ impl<'a> LeasedDefect<'a> {
 }
 
 impl LeasedDefect<'_> {
-    /// Checks that the circuit breaker of this call allows a run.
     fn check_breaker(&self, call: Call) -> Result<(), Refusal> {
         let (connections, connection) = (&self.deps.connections, &self.active.connection);
         connections.allow_run(connection, self.connector, call, self.requester)
@@ -106,7 +103,7 @@ impl LeasedDefect<'_> {
         Ok(end)
     }
 
-    /// Runs `find`. `active` may have the settings of an earlier run.
+    /// `active` may have the settings of an earlier run.
     pub(super) async fn run_find(
         &self,
         active: &Arc<ActiveConnection>,
@@ -203,14 +200,12 @@ impl LeasedDefect<'_> {
         Ok(())
     }
 
-    /// Records in the event that storing an outcome took the time from `began` until now.
     fn record_store(&self, began: Instant) {
         let (began, ended) = (began.into_std(), Instant::now().into_std());
         let step = self.event.timed_step(TimedStepKind::Store, began, ended);
         self.deps.history.record_timed_steps(self.event, step.into());
     }
 
-    /// Returns the follow-up steps that are needed after a run or a search with this result.
     fn needed_follow_up_steps(&self, end: &RowEnd) -> Vec<FollowUpKind> {
         let attaches = || {
             !self.has_attached_all_files
@@ -243,8 +238,7 @@ impl LeasedDefect<'_> {
             while Instant::now() < until {
                 sleep(STORE_RETRY_PAUSE).await;
                 let now = deps.clock.now();
-                // Try again even if another run has leased the row: that run only searches, and
-                // ends soon.
+                // Try again even if another run has leased the row: that run ends soon.
                 if deps.store.store_outcome(&lease, &end, &steps, event, now).await.is_ok() {
                     return;
                 }
@@ -258,7 +252,6 @@ impl LeasedDefect<'_> {
         });
     }
 
-    /// Ends a search that did not find the defect, and gives the lease back.
     pub(super) async fn end_search(&self, end: SearchEnd) {
         let began = Instant::now();
         let ended = self.deps.store.end_search(&self.lease, end, self.deps.clock.now()).await;
@@ -269,14 +262,12 @@ impl LeasedDefect<'_> {
         self.warn_if_not_given_back(ended);
     }
 
-    /// Gives the lease back and leaves the row as it is.
     pub(super) async fn give_back(&self) {
         let released = self.deps.store.give_back(&self.lease).await;
         self.warn_if_not_given_back(released);
     }
 
-    /// Logs a warning if a lease could not be given back. No retry is needed, because the lease
-    /// expires.
+    /// No retry is needed, because the lease expires.
     fn warn_if_not_given_back(&self, given_back: Result<(), StoreError>) {
         if let Err(error) = given_back {
             tracing::warn!(defect = %self.lease.defect, %error, "cannot give a lease back");
@@ -291,7 +282,6 @@ impl LeasedDefect<'_> {
         self.while_renewing(CancellationToken::new(), read)
     }
 
-    /// Makes the input of a run that belongs to the event.
     fn new_run_input(&self, active: &Arc<ActiveConnection>) -> RunInput {
         let (connector, active) = (Arc::clone(self.connector), Arc::clone(active));
         let trace = || self.deps.history.trace(self.event.id);

@@ -19,13 +19,10 @@ use super::index_lag::NewRecords;
 /// clock stepped. A smaller change is a normal correction.
 const STEP_MIN: Duration = Duration::from_secs(2);
 
-/// The state that all work on defects in this process shares. The store does not contain this
-/// state. Cloning is cheap.
+/// The state that all work on defects in this process shares. Cloning is cheap.
 #[derive(Clone, Default)]
 pub struct ProcessState {
-    /// The new records for which the index delay is measured.
     pub(super) new_records: NewRecords,
-    /// Notified when follow-up steps are added.
     pub(super) follow_up_added: Arc<Notify>,
     /// The number of live [`RowInWork`]s of each row.
     work_counts: Arc<Mutex<HashMap<DefectId, u32>>>,
@@ -37,7 +34,6 @@ pub struct ProcessState {
 /// have ended although the work continues.
 pub(super) struct RowInWork {
     id: DefectId,
-    /// The state that counts the row.
     process_state: ProcessState,
 }
 
@@ -48,12 +44,10 @@ impl ProcessState {
         RowInWork { id, process_state: self.clone() }
     }
 
-    /// Whether this process works on the row.
     pub(super) fn is_in_work(&self, id: DefectId) -> bool {
         self.work_counts.lock().contains_key(&id)
     }
 
-    /// The rows on which this process works.
     pub(super) fn rows_in_work(&self) -> Vec<DefectId> {
         self.work_counts.lock().keys().copied().collect()
     }

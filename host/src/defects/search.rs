@@ -1,7 +1,7 @@
 //! Searches for a defect in doubt. This file decides whether a search is possible, which settings
 //! it uses, and whether a search that found nothing can be trusted.
 //!
-//! This file never creates a defect and never changes the state of the row; the caller does both.
+//! This file never creates a defect and never changes the state of the row.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,6 @@ use crate::store::{ControlDefect, StoreError};
 
 use super::lease::LeasedDefect;
 
-/// The result of a search.
 pub(super) enum SearchResult {
     /// The oldest defect that contains the marker (the connector returns this defect first), and
     /// the keys of the other defects that contain the marker.
@@ -27,7 +26,6 @@ pub(super) enum SearchResult {
 }
 
 impl LeasedDefect<'_> {
-    /// Searches for a defect in doubt and decides what to do next.
     pub(super) async fn search(&self, doubtful: &DoubtfulDefect) -> SearchResult {
         let doubt = &doubtful.doubt;
         let Some(waits) = self.search_waits() else {
@@ -86,9 +84,9 @@ impl LeasedDefect<'_> {
         Some(Waits { index_delay_ms, in_doubt_ms })
     }
 
-    /// Checks that the search works: it must find one of the newest defects that the same version
-    /// of the connector created with the same settings. Only defects that were stored at
-    /// `indexed_by` or earlier count.
+    /// Checks that the search works: if the same version of the connector created other defects
+    /// with the same settings, the search must find one of the newest. Only defects that were
+    /// stored at `indexed_by` or earlier count.
     async fn run_control_search(
         &self,
         doubtful: &DoubtfulDefect,
@@ -127,7 +125,6 @@ impl LeasedDefect<'_> {
         is_granted.then(|| self.with_snapshot(run_snapshot))
     }
 
-    /// Whether all origins of an earlier run are still granted to the connection.
     fn grants_all(&self, run_snapshot: &ConnectionSnapshot) -> bool {
         let granted = &self.active.connection.grants.origins;
         run_snapshot.origins.iter().all(|origin| granted.contains(origin))
@@ -151,9 +148,9 @@ impl LeasedDefect<'_> {
     }
 }
 
-/// Checks that a search works: `find` must find at least one of the known records in `controls`.
-/// Otherwise an earlier search that found nothing cannot be trusted. Returns `Err` if one of these
-/// searches failed.
+/// Checks that a search works: if there are known records in `controls`, `find` must find at least
+/// one of them. Otherwise an earlier search that found nothing cannot be trusted. Returns `Err` if
+/// one of these searches failed.
 pub(super) async fn control_search<F: Future<Output = Result<bool, Refusal>>>(
     doubt: &Doubt,
     controls: Vec<ControlDefect>,
@@ -170,7 +167,6 @@ pub(super) async fn control_search<F: Future<Output = Result<bool, Refusal>>>(
     Ok(doubt.action_after_control_search(not_found))
 }
 
-/// Returns the result of a search if the store failed: the search must be repeated later.
 fn try_later(error: &StoreError) -> SearchResult {
     SearchResult::NotFound(
         DoubtAction::TryLater,
@@ -178,7 +174,6 @@ fn try_later(error: &StoreError) -> SearchResult {
     )
 }
 
-/// The instant `ms` milliseconds before `now`.
 fn milliseconds_before(now: Timestamp, ms: u64) -> Timestamp {
     now.saturating_sub(Duration::from_millis(ms)).unwrap_or(Timestamp::MIN)
 }

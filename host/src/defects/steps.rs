@@ -24,9 +24,7 @@ use super::search::control_search;
 
 /// The follow-up steps of one defect, with the data that they need.
 pub(super) struct DefectSteps<'a> {
-    /// The leased row of the defect.
     leased: &'a LeasedDefect<'a>,
-    /// The steps that are due.
     due: &'a DueFollowUps,
     /// The connection with the settings of the run that created the defect, if they are stored.
     active: Arc<ActiveConnection>,
@@ -41,13 +39,10 @@ pub(super) struct DefectSteps<'a> {
 /// The result of one attempt at a follow-up step.
 #[derive(Clone)]
 pub(super) struct StepResult {
-    /// The result, which decides what is stored for the step.
     pub(super) end: FollowUpEnd,
-    /// The outcome code for the event.
     pub(super) code: OutcomeCode,
 }
 
-/// The result of a step that is complete.
 const DONE: StepResult = StepResult { end: FollowUpEnd::Done, code: OutcomeCode::FollowedUp };
 
 impl<'a> DefectSteps<'a> {
@@ -169,14 +164,12 @@ impl<'a> DefectSteps<'a> {
         control_search(doubt, controls, find).await.unwrap_or(DoubtAction::TryLater)
     }
 
-    /// Whether the connector finds a comment with this marker at the defect `key`.
     async fn has_comment(&self, key: &str, marker: &Marker) -> Result<bool, Refusal> {
         let sandbox = &self.leased.deps.sandbox;
         let run = |run| sandbox.find_comment(run, key, marker);
         self.leased.run_reads(&self.active, Call::FindComment, marker, run).await
     }
 
-    /// Returns the names of the files that the tracker has at the defect `key`.
     async fn attached_names(&self, key: &str) -> Result<Vec<String>, Refusal> {
         let sandbox = &self.leased.deps.sandbox;
         let run = |run| sandbox.attached(run, key);
@@ -228,7 +221,6 @@ impl<'a> DefectSteps<'a> {
         }
     }
 
-    /// Adds the comment about the failed test to the defect `key`.
     async fn comment(&self, step: &FollowUp, key: &str) -> StepResult {
         let (due, sandbox) = (self.due, &self.leased.deps.sandbox);
         let run = |run, journal| {
@@ -238,7 +230,6 @@ impl<'a> DefectSteps<'a> {
         self.run_write(step, Call::Comment, run).await
     }
 
-    /// Attaches the file of this step to the defect `key`.
     async fn attach(&self, step: &FollowUp, key: &str) -> StepResult {
         let names = match self.attachment_names().await {
             Ok(names) => names,
@@ -298,13 +289,11 @@ fn step_failed(refusal: &Refusal, sent: Option<SentWrites>) -> StepResult {
     try_again(refusal, sent)
 }
 
-/// The result of a step that is tried again after a pause.
 fn try_again(refusal: &Refusal, sent: Option<SentWrites>) -> StepResult {
     let end = FollowUpEnd::Again { sent, at: None, reason: refusal.to_string() };
     StepResult { end, code: refusal.code() }
 }
 
-/// The result of a step that can no longer be done.
 fn step_given_up(why: String) -> StepResult {
     StepResult { end: FollowUpEnd::GivenUp(why), code: OutcomeCode::NotFound }
 }

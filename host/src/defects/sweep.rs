@@ -1,8 +1,7 @@
 //! The sweep: searches in the background for defects in doubt, and for second records of created
 //! defects.
 //!
-//! The sweep only calls the connector's `find`, so it never creates a defect. The sweep adopts a
-//! defect, ends a doubt, or stores when it searches again or why a person is needed.
+//! The sweep only calls the connector's `find`, so it never creates a defect.
 
 use std::time::Instant;
 
@@ -48,8 +47,6 @@ impl Defects {
         }
     }
 
-    /// Claims one row that is due and runs its search. Records the event if there is an outcome to
-    /// report.
     async fn search_for(&self, DueDefect { id, connection }: DueDefect) {
         let Some(active) = self.deps.connections.active(connection) else { return };
         let now = self.deps.clock.now();
@@ -66,7 +63,7 @@ impl Defects {
         };
         let claim = event.timed_step(TimedStepKind::Claim, event.arrived, Instant::now());
         // Rows of paused and unavailable connections are claimed too, so that their back-off grows
-        // and later rows are searched for. No run starts for these rows, so no event is recorded.
+        // and later rows are searched for.
         let (deps, lease) = (&self.deps, doubtful.lease.clone());
         let Some(connector) = self.connector_or_give_back(&active, &lease).await else { return };
         let leased =

@@ -1,9 +1,7 @@
 //! The sample tracker of `jackfield demo`. It answers the part of Redmine's REST API that the
-//! Redmine connector uses. It also has a page for each issue, to which the links of defects lead.
-//! It stores everything in memory until the demo ends.
+//! Redmine connector uses, and has pages for people. It stores everything in memory.
 //!
-//! The sample tracker has its own listener, which the demo opens. It is not part of the server. The
-//! tests of the server use a real Redmine instead.
+//! It is not part of the server.
 
 mod api;
 mod files;
@@ -24,20 +22,17 @@ use tokio::net::TcpListener;
 use files::FILE_BYTES_MAX;
 use issues::TrackerData;
 
-/// The identifier of the only project. It is the value for the setting `project` of the Redmine
-/// connector.
+/// The identifier of the only project, for the setting `project` of the Redmine connector.
 pub const PROJECT: &str = "qa";
-/// The markup of the tracker's texts. It is the value for the setting `markup` of the Redmine
-/// connector.
+/// The markup of the tracker's texts, for the setting `markup` of the Redmine connector.
 pub const MARKUP: &str = "markdown";
-/// The custom fields of the issues. Each has its id and its name.
+/// The custom fields of the issues: id and name.
 pub const CUSTOM_FIELDS: [(u64, &str); 2] = [(1, "Test case"), (2, "Robot")];
 
-/// A page may use only its own style and images of the tracker. It may not use scripts.
+/// A page may use only its own style and images of the tracker.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; frame-ancestors 'none'; \
      base-uri 'none'; form-action 'none'";
 
-/// The sample tracker: its data, and the key that its API requires.
 struct Tracker {
     api_key: String,
     data: Mutex<TrackerData>,
@@ -77,7 +72,7 @@ fn router(tracker: Arc<Tracker>) -> Router {
     api.merge(pages).with_state(tracker)
 }
 
-/// Refuses API requests without the key. Requests for the page of an issue need no key.
+/// Requests for the page of an issue need no key.
 async fn authenticate(State(tracker): TrackerState, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if path.starts_with("/issues/") && !path.ends_with(".json") {

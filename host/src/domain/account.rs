@@ -101,8 +101,7 @@ impl Account {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TokenId(pub Uuid);
 
-/// A named token, as people see it in lists. The token text is shown only once, and only its hash
-/// is stored.
+/// A named token, without its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountToken {
     /// The id of the token.
@@ -117,8 +116,7 @@ pub struct AccountToken {
     pub created_by: String,
     /// When the token expires; `None`: never.
     pub expires_at: Option<Timestamp>,
-    /// When the token was last used; `None`: never. A use is stored only if the last stored use is
-    /// at least a minute older.
+    /// The last stored use of the token; `None`: never used. Not every use is stored.
     pub last_used_at: Option<Timestamp>,
 }
 

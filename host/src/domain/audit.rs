@@ -45,8 +45,7 @@ pub struct AuditEntry {
     /// The object of the action: the name of a connection, connector or account, or the id of a
     /// defect; `None` if no object is known.
     pub object: Option<String>,
-    /// The outcome of the action; `None` while the action runs, and if the server ended or the
-    /// store failed before the outcome was stored.
+    /// The outcome of the action; `None` if none is stored.
     pub outcome: Option<OutcomeCode>,
     /// The event that the action caused; `None` if no event is known.
     pub event: Option<EventId>,

@@ -1,16 +1,11 @@
-//! The pauses between failed attempts. Each pause is twice as long as the pause before, up to a
-//! maximum.
-//!
-//! The back-off reads no clock; its callers pass the time.
+//! The pauses after failed attempts. This file reads no clock; its callers pass the time.
 
 use std::time::{Duration, Instant};
 
 /// The pauses after failed attempts. Each is twice as long as the pause before, up to `max`.
 #[derive(Debug, Clone, Copy)]
 pub struct Backoff {
-    /// The pause after the first failure.
     first: Duration,
-    /// The longest pause.
     max: Duration,
     /// The pause after the last failure, and its end; `None` if the last attempt did not fail.
     pause: Option<(Duration, Instant)>,

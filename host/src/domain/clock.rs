@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// A source of time. Deadlines of runs and the type `Backoff` use monotonic instants instead.
+/// A source of time.
 pub trait Clock: Send + Sync {
     /// The current instant, UTC. The wall clock may jump forward or back.
     fn now(&self) -> Timestamp;

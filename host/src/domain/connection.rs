@@ -15,7 +15,7 @@ use super::test_manager::{TEST_MANAGER_SECRET, TestManagerSettings};
 use super::webhook_auth::{WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS, WebhookAuth};
 use super::webhook_paths::WebhookPaths;
 
-/// The id of a connection in the store, the admin API and the marker. It never changes.
+/// The id of a connection, which never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub Uuid);
 
@@ -30,8 +30,7 @@ impl fmt::Display for ConnectionId {
 pub struct ConnectorName(Arc<str>);
 
 impl ConnectorName {
-    /// The name that is used where no connector is known. This name is empty, so no file can have
-    /// it.
+    /// The empty name, for use where no connector is known. No file can have it.
     #[must_use]
     pub fn unnamed() -> Self {
         Self(Arc::from(""))
@@ -71,21 +70,19 @@ pub const CLIENT_CERT: &str = "tls:client-cert";
 /// The name of the secret that contains the private key of the client certificate.
 pub const CLIENT_KEY: &str = "tls:client-key";
 
-/// Whether this is the name of the client certificate or of its private key. Such a secret is not a
-/// setting of a connector.
+/// Whether this is the name of the client certificate or of its private key.
 #[must_use]
 pub fn is_client_identity(secret: &str) -> bool {
     [CLIENT_CERT, CLIENT_KEY].contains(&secret)
 }
 
-/// Whether this is the name of a secret that senders of webhooks must know. The host never sends
-/// such a secret.
+/// Whether this is the name of a secret of webhook senders.
 #[must_use]
 pub fn is_webhook_secret(secret: &str) -> bool {
     [WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS].contains(&secret)
 }
 
-/// Whether only the host uses the secret with this name. Such a secret is not a setting of a
+/// Whether the host itself uses the secret with this name, so that it is not a setting of a
 /// connector.
 #[must_use]
 pub fn is_host_secret(secret: &str) -> bool {
@@ -112,9 +109,9 @@ pub type Settings = serde_json::Map<String, serde_json::Value>;
 /// One configured use of a connector. This type contains neither secrets nor tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Connection {
-    /// Identifies the connection in the store and in markers; never changes.
+    /// The id of the connection.
     pub id: ConnectionId,
-    /// The name that people use in the CLI; no two connections have the same name.
+    /// The name for people; no two connections have the same name.
     pub name: String,
     /// The connector that handles the events of this connection.
     pub connector: ConnectorName,
@@ -122,28 +119,25 @@ pub struct Connection {
     pub settings: Settings,
     /// Names of the secrets that have a value; the values are not in this type.
     pub secrets_set: Vec<String>,
-    /// What a person allowed: the origins that the connector may reach, the place of each secret in
-    /// a request, and whether test data may be read.
+    /// What a person allowed.
     pub grants: Grants,
     /// SHA-256 of the last connector file that was accepted: by a person, or by the host because
     /// the file asks for nothing that is not granted.
     pub accepted_sha256: Option<String>,
     /// The only Test Manager project whose KPIs are answered; absent: every project.
     pub project: Option<String>,
-    /// Whether the host names to which requests are sent may resolve to private, shared (100.64/10)
-    /// and loopback addresses. The name `localhost` may always resolve to a loopback address.
+    /// Whether host names other than `localhost` may resolve to private, shared (100.64/10) and
+    /// loopback addresses.
     pub allow_private: bool,
     /// Whether only HTTP/1.1 is used with the tracker.
     pub http1_only: bool,
     /// Whether requests to the tracker have the header `traceparent`.
     pub trace_context: bool,
-    /// The minimum index delay, seconds. It is used if the connector declares a shorter one.
+    /// The minimum index delay, seconds; the connector may declare a longer one.
     pub index_delay_s: u32,
-    /// The access to Test Manager's API, from which the host reads details of failed tests; absent:
-    /// the host never calls this API.
+    /// The access to Test Manager's API; absent: the host never calls this API.
     pub test_manager: Option<TestManagerSettings>,
-    /// The settings of defect reports: templates, fields, mask, attachments, routing. The room
-    /// `report` parses these settings.
+    /// The settings of defect reports: templates, fields, mask, attachments, routing.
     pub report: Settings,
     /// The policy for a test case that fails again after its defect was created.
     pub on_recurrence: OnRecurrence,
@@ -152,11 +146,11 @@ pub struct Connection {
     /// Paths of webhook requests for this connection, in addition to the paths that every
     /// connection has.
     pub webhook_paths: WebhookPaths,
-    /// Whether Create Defect and Defect KPIs are refused with status 503.
+    /// Whether Create Defect and Defect KPIs requests are refused.
     pub paused: bool,
     /// The end of the recording of bodies of requests and answers; `None`: bodies are not recorded.
     pub recording_until: Option<Timestamp>,
-    /// The time when a person created the connection.
+    /// The time when the connection was created.
     pub created_at: Timestamp,
 }
 
@@ -205,16 +199,13 @@ pub struct ConnectionRecord {
     pub token_tail: String,
     /// The time of the last event that ended with a defect or counts, or did follow-up steps.
     pub last_success_at: Option<Timestamp>,
-    /// The time and the text of the last error: a refused event, or secrets that cannot be used.
+    /// The time and the text of the last error.
     pub last_error: Option<(Timestamp, String)>,
-    /// The longest measured index delay, milliseconds; 0 if none was measured. A delay is measured
-    /// if a search does not find a new record and a later search finds it. The delay is the age of
-    /// the record at the later search.
+    /// The longest measured index delay, milliseconds; 0 if none was measured.
     pub index_lag_ms: u64,
 }
 
-/// The rights that a person granted by creating or editing the connection, or by accepting a newer
-/// connector version.
+/// The rights that a person granted to a connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grants {
     /// Origins that the connector may reach.
@@ -222,22 +213,22 @@ pub struct Grants {
     /// Origins that the connector's manifest itself sets for a setting or a token URL. These
     /// origins must resolve to public addresses.
     pub fixed_origins: Vec<Origin>,
-    /// The only destination of each secret, by the secret's name.
+    /// The only use of each secret, by the secret's name.
     pub secrets: BTreeMap<String, SecretGrant>,
     /// Whether the connector may read Test Manager's data about failed tests.
     pub may_read_test_data: bool,
 }
 
-/// The only origin and place to which the host sends one secret.
+/// The only use of one secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretGrant {
-    /// The only origin that ever receives the secret.
+    /// The only origin for whose requests the host uses the secret.
     pub origin: Origin,
-    /// The place of the secret in a request to that origin.
+    /// How the host uses the secret for such a request.
     pub place: SecretPlace,
 }
 
-/// A place for a secret in a request: the manifest's `jackfield:place`.
+/// The use of a secret for a request: the manifest's `jackfield:place`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretPlace {
     /// The header `Authorization: Bearer …`.
@@ -259,14 +250,14 @@ pub enum SecretPlace {
         /// The name of the query parameter.
         name: String,
     },
-    /// A string in a JSON body. The guest writes a placeholder there. If the placeholder is the
-    /// whole string, the host replaces it by the secret.
+    /// A string in a JSON body, in which the guest writes a placeholder. The placeholder must be
+    /// the whole string.
     Json {
         /// The JSON pointer (RFC 6901) to the string in the body.
         pointer: String,
     },
-    /// A field of a form body. The guest writes a placeholder there. If the placeholder is the
-    /// whole value, the host replaces it by the secret.
+    /// A field of a form body, in which the guest writes a placeholder. The placeholder must be the
+    /// whole value.
     Form {
         /// The name of the field in the form.
         name: String,

@@ -37,7 +37,7 @@ pub struct CurrentDefect {
     pub is_open: bool,
 }
 
-/// The id of a row in the store. Each generation of a failed test has its own row.
+/// The id of a defect's row in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DefectId(pub Uuid);
 
@@ -53,30 +53,28 @@ impl fmt::Display for DefectId {
 }
 
 string_enum! {
-    /// The state of a defect's row: `intent → sent → created`, or `failed` or `in-doubt`.
+    /// The state of a defect's row.
     pub enum DefectState {
-        /// The last run has sent no write yet. If no earlier run of the generation sent a write
-        /// either, it is safe to run `create` again.
+        /// The last run has sent no write.
         Intent = "intent",
         /// The last run may have sent a write, and the outcome of that run is not stored yet.
         Sent = "sent",
         /// The row contains the defect.
         Created = "created",
-        /// The last run ended without a defect. The next Create Defect request may create a defect.
-        /// If a write was sent, that request searches first.
+        /// The last run ended without a known defect. The next Create Defect request may create
+        /// one.
         Failed = "failed",
-        /// A write was or may have been sent, and its outcome is unknown. [`Doubt`] decides when a
-        /// Create Defect request may create a defect.
+        /// A write was or may have been sent, and its outcome is unknown.
         InDoubt = "in-doubt",
     }
 }
 
 string_enum! {
-    /// A person's decision about a defect in doubt. The decision is valid until the next create.
+    /// A person's decision about a defect in doubt.
     pub enum DecidedDoubt {
-        /// Do not wait for `create.in_doubt_s`. The next click after the index delay searches, and
-        /// creates the defect if this search finds none. If the connector cannot search or the
-        /// first write had no marker, the next click creates the defect at once.
+        /// The next click after the index delay searches, without a wait for `create.in_doubt_s`,
+        /// and creates the defect if this search finds none. If no search is possible, the next
+        /// click creates the defect at once.
         Retry = "retry",
         /// The person states that the tracker does not have the defect. The next click does the
         /// same as after [`Self::Retry`], and also creates the defect if its search fails for a
@@ -85,9 +83,8 @@ string_enum! {
     }
 }
 
-/// The right to change one row until the instant `until`. Each change passes the fence of the lease
-/// to the store. If the row has a newer fence, the store refuses every change; only a known defect
-/// may still be stored.
+/// The right to change one row. If the row has a newer fence, the store accepts nothing under this
+/// lease except a known defect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// The row that the lease protects.
@@ -98,21 +95,20 @@ pub struct Lease {
     pub until: Timestamp,
 }
 
-/// The result of a claim of a failed test.
+/// The result of a claim: an event has asked for the lease on a failed test's row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Claimed {
-    /// No write was sent for the row, or the doubt about its writes has ended. The caller may run
-    /// `create`; the row is in `intent` under this lease.
+    /// The caller may run `create`: the row is in `intent` under this lease.
     Create {
         /// The lease under which the run changes the row.
         lease: Lease,
         /// The search word that the connector stores in the tracker's record.
         marker: Marker,
-        /// The generation: 1, plus 1 for each time that a person requested another defect.
+        /// The generation of the row.
         generation: u32,
     },
-    /// A write was sent, or may have been sent. The caller runs `find` under this lease, and
-    /// creates a defect only if the rules of [`Doubt`] allow that.
+    /// A write was or may have been sent. The caller must search first, and may create a defect
+    /// only if the rules of [`Doubt`] allow it.
     Search(Box<DoubtfulDefect>),
     /// The row already contains the defect, so no run is needed.
     Created {
@@ -121,19 +117,16 @@ pub enum Claimed {
         /// The stored defect, which the caller returns in its answer.
         defect: Defect,
     },
-    /// The test case failed before, and the store has the defect of that failure. The row of the
-    /// new failure is in `intent` under a lease.
+    /// The test case failed before, and the store has the defect of that failure.
     Recurs(Box<Recurrence>),
-    /// The caller must wait for another failure of the same test case, whose row has this id. The
-    /// defect of that row is being created or is in doubt. The claim granted no lease, and the row
-    /// of the failed test keeps its state.
+    /// The caller must wait for another failure of the same test case. The defect of that failure,
+    /// in the row with this id, is being created or is in doubt.
     WaitsForFirst(DefectId),
     /// Another event has leased the row.
     Busy {
         /// The leased row.
         defect: DefectId,
-        /// The fence of the other event's lease. If the caller passes it to its next claim, and the
-        /// run under this lease has ended without a defect, that claim returns [`Self::Ended`].
+        /// The fence of the other event's lease, for the next claim of the caller.
         fence: i64,
     },
     /// The run that the caller waited for ended without a defect.
@@ -152,17 +145,16 @@ pub struct DoubtfulDefect {
     pub lease: Lease,
     /// The search word that the tracker's record should contain.
     pub marker: Marker,
-    /// The facts about the row's writes. These facts decide what happens after the search.
+    /// The facts about the row's writes.
     pub doubt: Doubt,
-    /// The settings and connector of the last run that sent a write; absent if none is stored, for
-    /// example in a row that an earlier version of Jackfield wrote.
+    /// The settings and connector of the last run that sent a write, if they are stored.
     pub snapshot: Option<ConnectionSnapshot>,
-    /// An explanation for a person why the defect is in doubt.
+    /// Explains to a person why the defect is in doubt.
     pub reason: String,
     /// The key of the defect, if the row is in `created`. The search then only looks for a second
     /// record.
     pub created: Option<String>,
-    /// Number of background searches since a run or a search last stored an outcome.
+    /// Number of background searches since the last outcome was stored.
     pub searches: u32,
 }
 
@@ -185,7 +177,7 @@ pub struct ConnectionSnapshot {
     pub connector_sha256: String,
 }
 
-/// The result of a run or a search, which decides how the row changes.
+/// The result of a run or a search.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RowEnd {
     /// This run created this defect.
@@ -266,13 +258,12 @@ pub struct SentWrites {
 /// The result of a search that found nothing, or failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SearchEnd {
-    /// The doubt has ended. The next Create Defect request searches again if it can, and then may
-    /// create the defect.
+    /// The doubt has ended. The next Create Defect request may create the defect.
     DoubtEnded,
     /// A person must resolve the doubt, for this reason.
     NeedsPerson(String),
-    /// The search failed for this reason, and waiting may not help. A person may resolve the doubt.
-    /// The background search also tries again.
+    /// The search failed for this reason, and waiting may not help. The time of the next background
+    /// search does not change.
     Failed(String),
     /// The background search tries again at this instant; `None`: never.
     SearchAt(Option<Timestamp>),
@@ -289,8 +280,7 @@ pub enum Decision {
     Retry,
     /// For the same rows: see [`DecidedDoubt::GiveUp`].
     GiveUp,
-    /// For a row that is created or failed: the next click creates another defect. Later clicks
-    /// return that defect.
+    /// For a row that is created or failed: the next click creates another defect.
     Release,
 }
 
@@ -310,20 +300,19 @@ impl Decision {
 /// A defect's row, as the API and the CLI show it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DefectRecord {
-    /// The id by which people name the row in the CLI.
+    /// The id of the row.
     pub id: DefectId,
     /// The connection at which the defect was requested.
     pub connection: ConnectionId,
     /// The failed test that the row belongs to.
     pub test: FailedTest,
-    /// The generation: 1, plus 1 for each time that a person requested another defect.
+    /// The generation of the row.
     pub generation: u32,
     /// The last stored state; a run may be in progress.
     pub state: DefectState,
-    /// Whether a person released the row: the next request for the failed test creates another
-    /// defect, in a row of its own.
+    /// Whether a person released the row: see [`Decision::Release`].
     pub is_released: bool,
-    /// The marker that the connector stores in the tracker, in the record or in a comment.
+    /// The search word in the tracker's record or comment.
     pub marker: Marker,
     /// The defect in the tracker; absent while it is not known.
     pub defect: Option<Defect>,
@@ -335,8 +324,7 @@ pub struct DefectRecord {
     pub writes: u32,
     /// The class of the worst write; absent if no write was classified.
     pub class: Option<WriteClass>,
-    /// The reason why a person should resolve the defect; absent if no person is needed. If a
-    /// search failed, a later search may still resolve the defect.
+    /// The reason why a person should resolve the defect; absent if no person is needed.
     pub needs_person: Option<String>,
     /// A person's decision that the next create will carry out; `None`: no decision.
     pub decided: Option<DecidedDoubt>,
@@ -346,12 +334,11 @@ pub struct DefectRecord {
     pub sent_at: Option<Timestamp>,
     /// When the last write ended, or the latest time at which it may have ended; absent if unknown.
     pub write_ended_at: Option<Timestamp>,
-    /// The time of the first claim of the failed test in this generation.
+    /// The time when the row was created.
     pub created_at: Timestamp,
     /// The time of the last change, such as a write, outcome, decision or claim by a request.
     pub updated_at: Timestamp,
-    /// The end of the lease, which may be in the past; absent if no event has leased the row, or if
-    /// the last lease was given back.
+    /// The end of the last lease, which may be in the past; absent if there is no lease.
     pub leased_until: Option<Timestamp>,
     /// The decisions of people (when, who, what), oldest first.
     pub decisions: Vec<(Timestamp, String, String)>,

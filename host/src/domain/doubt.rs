@@ -21,8 +21,7 @@ pub struct Doubt {
     pub forbidden: bool,
     /// Whether the first write of each run (of a follow-up step: each write) contained the marker.
     pub has_marker: bool,
-    /// The time at which the waits start: the end of the last write. After a clock step, a restart
-    /// of the server or a person's decision, the waits start again.
+    /// The time at which the waits start: the end of the last write, or later.
     pub wait_from: Timestamp,
     /// A person's decision, which ends the wait for `create.in_doubt_s`; `None`: no decision.
     pub decision: Option<DecidedDoubt>,
@@ -56,7 +55,7 @@ pub enum DoubtAction {
 /// The decision after a search that found nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EmptySearchDecision {
-    /// The next action is known, and does not depend on whether the search works.
+    /// The next action is known.
     Decided(DoubtAction),
     /// First check that the search works: it must find another defect that was created in the same
     /// way. [`Doubt::action_after_control_search`] then decides.
@@ -95,8 +94,8 @@ impl Doubt {
         DoubtAction::NeedsPerson(why)
     }
 
-    /// Decides after a search found nothing. The search began at `began_at`. If the search began
-    /// too early to be trusted, the decision is a new search.
+    /// Decides after a search found nothing. If the search began too early to be trusted, the
+    /// decision is a new search.
     #[must_use]
     pub fn decide_after_empty_search(
         &self,
@@ -146,8 +145,7 @@ impl Doubt {
         }
     }
 
-    /// Whether the defect may be created even if the search fails permanently: the tracker refused
-    /// every write, or a person decided to give up the search.
+    /// Whether the defect may be created even if the search fails permanently.
     fn allows_create_without_search(&self) -> bool {
         self.class == WriteClass::Refused || self.decision == Some(DecidedDoubt::GiveUp)
     }

@@ -10,7 +10,7 @@ use super::{
     ConnectionId, DefectId, Effect, Outcome, OutcomeCode, RunRecording, RunTimes, string_enum,
 };
 
-/// The id of an event in logs, answers and the store. Ids sort by time.
+/// The id of an event. Ids sort by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(pub Uuid);
 
@@ -100,12 +100,11 @@ pub struct ReceivedRequest {
     /// The HTTP method of the request.
     pub method: String,
     /// The path after the token, with the masked query; of a request that matched no connection,
-    /// the whole path with long segments replaced. The token itself is never recorded.
+    /// the whole path with long segments replaced.
     pub path: String,
-    /// Headers; only of unrecognised requests, refused creates, requests of refused senders, and
-    /// liveness probes of connections that require a credential.
+    /// The headers; empty if they are not stored.
     pub headers: Vec<(String, String)>,
-    /// The first 4 KiB of the body as text; only if `headers` are stored.
+    /// The beginning of the body as text; stored only together with the headers.
     pub body: Option<String>,
 }
 
@@ -138,13 +137,13 @@ pub struct OutboundCall {
     pub effect: Effect,
     /// The answer's status; absent if no complete answer came.
     pub status: Option<u16>,
-    /// Milliseconds from the beginning of the request, before the host connects, to its end.
+    /// Milliseconds from the beginning of the request to its end.
     pub ms: u64,
     /// Bytes of the answer's body, decoded.
     pub bytes: u64,
     /// The reason why the request was refused or failed; absent otherwise.
     pub error: Option<String>,
-    /// The span id in the header `traceparent` of the request. The span id is not stored.
+    /// The span id in the header `traceparent` of the request; not stored.
     pub span: Option<u64>,
 }
 
@@ -166,8 +165,7 @@ pub struct Usage {
     pub request_body_bytes: u64,
     /// Size of the log, stdout and stderr together, bytes.
     pub log_bytes: u64,
-    /// Peak number of resource handles of the guest, sampled at each epoch tick (every 10 ms), at
-    /// each request and at the end.
+    /// Peak number of resource handles of the guest, as far as samples show it.
     pub handles: u64,
     /// Number of polls of the guest.
     pub polls: u64,
@@ -181,7 +179,7 @@ pub struct Usage {
     pub permits_before: u64,
 }
 
-/// The report of one run. An event may cause several runs, for example `find` and then `create`.
+/// The report of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunReport {
     /// The export that was called.
@@ -208,8 +206,7 @@ pub struct RunReport {
     pub recording: Option<RunRecording>,
 }
 
-/// One webhook request and its answer, or one background task or `try`. The runs that the event
-/// caused are not in this type.
+/// One event, without its runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// The id, which the answer repeats in the header `Jackfield-Event`.
@@ -222,8 +219,7 @@ pub struct Event {
     pub received_at: Timestamp,
     /// Milliseconds from the request to its answer, or from the beginning of the task to its end.
     pub ms: u64,
-    /// The status of the answer; absent if the event has no answer, for example a background
-    /// search.
+    /// The status of the answer; absent if the event has no answer.
     pub status: Option<u16>,
     /// How the event ended, as a code and a detail.
     pub outcome: Outcome,

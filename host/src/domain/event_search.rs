@@ -1,7 +1,7 @@
 //! Parses the text that a person types to find events: an id, the key of a defect, or words of an
 //! error.
 //!
-//! The room `store` decides how events are stored and found.
+//! This file never searches events.
 
 use std::collections::BTreeSet;
 

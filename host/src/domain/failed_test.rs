@@ -56,8 +56,7 @@ impl FailedTest {
         (self.test_execution_id, self.test_case_id, variation)
     }
 
-    /// Returns the identity of the failed test together with the connection. At most one defect is
-    /// created for each key and generation.
+    /// Returns the identity of the failed test together with the connection.
     #[must_use]
     pub fn key_in(&self, connection: ConnectionId) -> FailedTestKey {
         let (execution, case, variation) = self.key();
@@ -68,13 +67,10 @@ impl FailedTest {
 /// The identity of a failed test in a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FailedTestKey {
-    /// The connection at which the defect was requested.
     connection: ConnectionId,
-    /// The id of the test execution.
     execution: Uuid,
-    /// The id of the test case.
     case: Uuid,
-    /// The id of the variation; empty if there is no variation.
+    /// Empty if there is no variation.
     variation: String,
 }
 

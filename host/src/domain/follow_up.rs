@@ -1,7 +1,5 @@
-//! The types of the follow-up steps that the host does after a defect was created. If the same test
-//! case fails again, the policy ([`OnRecurrence`]) decides whether the host opens the defect again
-//! and adds a comment. The host also attaches files that are still missing. This file never decides
-//! when a step is due.
+//! The follow-up steps of a created defect: opening it again, comments and attachments. This file
+//! never decides when a step is due.
 
 use jiff::Timestamp;
 
@@ -55,8 +53,7 @@ string_enum! {
 pub struct Recurrence {
     /// The lease on the row of the test that failed again.
     pub lease: Lease,
-    /// The search word that the connector writes into the new comment, or into the new defect if a
-    /// new defect is created.
+    /// The search word for the new comment, or for the new defect if one is created.
     pub marker: Marker,
     /// The row of the first failure, which stores the original defect.
     pub original: DefectId,
@@ -84,11 +81,11 @@ pub struct FollowUp {
 /// The due follow-up steps of one defect, and the lease under which they run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DueFollowUps {
-    /// The lease on the defect's row. Only the event that has the lease may run the steps.
+    /// The lease on the defect's row.
     pub lease: Lease,
     /// The failed test that the row belongs to.
     pub test: FailedTest,
-    /// The search word that the connector writes into a new comment on the defect.
+    /// The search word for a new comment.
     pub marker: Marker,
     /// The key of the defect in the tracker.
     pub key: String,
@@ -103,8 +100,7 @@ pub struct DueFollowUps {
 pub enum FollowUpEnd {
     /// The step is complete.
     Done,
-    /// The attachments with these names are missing at the defect. A new step is stored for each of
-    /// these attachments.
+    /// The attachments with these names are missing at the defect.
     Missing(Vec<String>),
     /// The host does not try the step again, for this reason.
     GivenUp(String),
@@ -112,8 +108,8 @@ pub enum FollowUpEnd {
     Again {
         /// The writes that this attempt sent; absent if no write was sent.
         sent: Option<SentWrites>,
-        /// The instant of the next attempt. `None`: the next attempt is made after a wait that
-        /// doubles with each attempt, up to an hour.
+        /// The instant of the next attempt; `None`: after a wait that grows with the number of
+        /// attempts.
         at: Option<Timestamp>,
         /// Explains to a person why the step is not complete.
         reason: String,

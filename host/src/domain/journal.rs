@@ -19,8 +19,7 @@ string_enum! {
 }
 
 string_enum! {
-    /// The class of a sent write, which its answer decides. The classes are ordered by how much the
-    /// tracker may have done. The last class is the worst.
+    /// The class of a sent write. The classes are ordered: the last one is the worst.
     pub enum WriteClass {
         /// The tracker refused the write and created nothing.
         Refused = "refused",
@@ -34,16 +33,13 @@ string_enum! {
     }
 }
 
-/// The journal of one run. Egress calls the journal after egress has connected to the tracker, and
-/// before the first byte of a write is sent. `Journal` is a trait because the implementation writes
-/// to the store, which egress does not import.
+/// The journal of one run. It is a trait, because egress calls it and does not import the store.
 #[async_trait]
 pub trait Journal: Send + Sync {
     /// The marker that a write should contain, so that the created defect can be found again.
     fn marker(&self) -> &Marker;
 
-    /// Stores durably that a write is about to be sent. The store refuses this if the lease has
-    /// ended or another run has taken over the row.
+    /// Stores durably that a write is about to be sent.
     ///
     /// # Errors
     /// The write must not be sent: the lease was lost, the row was deleted, or the store cannot be
@@ -64,7 +60,6 @@ pub trait Journal: Send + Sync {
 #[derive(Debug, Default)]
 pub struct FirstWrite {
     has_marker: bool,
-    /// Number of writes of the run that are marked as sent.
     marked_writes: u32,
 }
 
@@ -151,16 +146,15 @@ impl WriteAnswer {
 }
 
 impl WriteRecord {
-    /// Whether the write was sent, so that the tracker has refused it or may have processed it.
+    /// Whether the write was sent: the tracker refused it or may have processed it.
     #[must_use]
     pub fn was_sent(&self) -> bool {
         self.answer != WriteAnswer::NotSent
     }
 }
 
-/// Decides whether a finished run of `create` has created the defect. The guest's result alone
-/// never decides: a returned defect is accepted only if [`confirmed_or_nothing_sent`] is true for
-/// the host's own record of writes.
+/// Decides whether a finished run of `create` has created the defect. A returned defect is accepted
+/// only if [`confirmed_or_nothing_sent`] is true for the writes that the host recorded.
 ///
 /// # Errors
 /// The run has not created a defect, or this is not certain.
@@ -229,7 +223,6 @@ mod tests {
         }
     }
 
-    /// Returns the summary of the writes after a run that ended with this outcome.
     fn sent_after(outcome: Result<Defect, Refusal>, writes: &[WriteRecord]) -> Option<SentWrites> {
         verdict(outcome, writes).expect_err("the verdict is `created`").sent
     }

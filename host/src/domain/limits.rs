@@ -1,12 +1,12 @@
 //! The limits of a connector, its runs and its answers. The name of a limit ends in its unit, if it
-//! has one. Each limit has a default and a maximum. This file never enforces a limit.
+//! has one. This file never enforces a limit.
 
 use std::fmt;
 
 /// A limit of a connector, as the docs list it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// The config key under `[limits]`. The key ends in the unit, if the limit has a unit.
+    /// The config key under `[limits]`.
     pub name: &'static str,
     /// The value if nothing is configured.
     pub default: u64,

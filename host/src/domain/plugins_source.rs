@@ -7,7 +7,7 @@ string_enum! {
     pub enum PluginsSource {
         /// The files in the plugins folder of each server.
         Folder = "folder",
-        /// The decisions in the store. All servers that use the store have the same connectors.
+        /// The decisions in the store.
         Store = "store",
     }
 }

@@ -1,11 +1,9 @@
 //! Counts of recent events. This file never reads the store.
 
-/// The number of stored events with an answer, for each minute of the last hour. For the last day,
-/// the number of stored unrecognised requests, and the number of stored requests that matched no
-/// connection.
+/// Counts of recent events that are stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecentEvents {
-    /// The minutes that have events, the oldest first.
+    /// The minutes of the last hour that have events with an answer, the oldest first.
     pub minutes: Vec<MinuteOfEvents>,
     /// Stored requests of the last day with a valid token, but with a method or path that the host
     /// does not know.

@@ -11,12 +11,11 @@ pub struct RecentUsage {
     pub runs: u64,
     /// The time at which the event of the oldest run was received.
     pub since: Timestamp,
-    /// The usage of each limit in `SHOWN_LIMITS`, by the config key of the limit.
+    /// The usage of some limits, by the config key of the limit.
     pub limits: Vec<(&'static str, Percentiles)>,
 }
 
-/// The usage of one limit: the value that half of the runs did not exceed, and the value that 99 of
-/// 100 runs did not exceed.
+/// The usage of one limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Percentiles {
     /// Half of the runs used at most this value.
@@ -28,7 +27,6 @@ pub struct Percentiles {
 /// The config key of a limit, and the function that reads a run's usage of this limit.
 type ShownLimit = (&'static str, fn(&Usage) -> u64);
 
-/// The limits whose usage is shown.
 const SHOWN_LIMITS: [ShownLimit; 4] = [
     ("cpu_ms", |usage| usage.cpu_ms),
     ("memory_bytes", |usage| usage.memory_bytes),

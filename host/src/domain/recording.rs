@@ -1,5 +1,5 @@
-//! Recordings: the requests and answers of a run with their bodies. Recordings are stored only for
-//! connections for which a person has switched recording on.
+//! Recordings: the requests and answers of a run with their bodies. This file never stores a
+//! recording.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,10 +11,9 @@ use super::{Call, Settings, string_enum};
 pub const RECORD_S_MAX: u32 = 24 * 60 * 60;
 /// Maximum size of a recorded body, bytes.
 pub const RECORDED_BODY_BYTES_MAX: u64 = 256 << 10;
-/// Maximum size of the recorded exchanges of one run, bytes. All recordings of one event together
-/// may be twice as large, because they are stored as JSON texts, which are longer.
+/// Maximum size of the recorded exchanges of one run, bytes.
 pub const RECORDED_RUN_BYTES_MAX: u64 = 2 << 20;
-/// Maximum size of all stored recordings together, bytes. The oldest recordings are deleted first.
+/// Maximum size of all stored recordings together, bytes.
 pub const RECORDINGS_BYTES_MAX: u64 = 256 << 20;
 
 /// The recording of one run, without secrets.
@@ -58,7 +57,7 @@ string_enum! {
         Same = "same",
         /// Both runs made the request, but query, headers or body differ.
         Changed = "changed",
-        /// Only the replay made the request. The recording has no answer to it.
+        /// Only the replay made the request.
         Added = "added",
         /// Only the recorded run made the request.
         Missing = "missing",

@@ -1,5 +1,5 @@
-//! The reasons why an event is not answered with a defect or counts. Only the `http` room turns
-//! these reasons into status codes.
+//! The reasons why an event is not answered with a defect or counts. This file never chooses an
+//! HTTP status.
 
 use std::fmt;
 
@@ -32,8 +32,7 @@ pub enum Refusal {
     /// The tracker refused the data, or does not have the object that a setting names.
     #[error("{}", rejection_text(.0))]
     Rejected(Reason),
-    /// The tracker refused the connection's credentials, or the credentials lack a right. The text
-    /// may come from the tracker.
+    /// The tracker refused the connection's credentials, or the credentials lack a right.
     #[error("the tracker refused the connection's credentials: {0}")]
     CredentialsRefused(Reason),
     /// The tracker is down, unreachable or not working.
@@ -67,8 +66,7 @@ pub enum Refusal {
     /// The connection is paused.
     #[error("the connection is paused; run `jackfield connections resume NAME` to resume it")]
     Paused,
-    /// No version of the connector can be used for the event. For example, the connector is missing
-    /// or broken, is being compiled, or waits for consent.
+    /// No version of the connector can be used for the event.
     #[error("{0}")]
     ConnectorUnavailable(String),
     /// The connector failed repeatedly, and its circuit breaker is open.
@@ -115,8 +113,7 @@ pub enum Refusal {
         /// The row of the first failure.
         first: DefectId,
     },
-    /// A create request was sent that the tracker did not refuse, but no defect is known. The next
-    /// request searches for the defect first.
+    /// A create request was sent that the tracker did not refuse, but no defect is known.
     #[error(
         "{refusal}. A create request was sent ({write}); the next request searches for its defect first"
     )]
@@ -126,8 +123,8 @@ pub enum Refusal {
         /// The result of the create request, for a person.
         write: String,
     },
-    /// Another request was already creating the defect, and this request waited for the result. The
-    /// create of the other request ended without a defect.
+    /// This request waited for another request that was creating the defect, and that request ended
+    /// without a defect.
     #[error("{detail}")]
     Ended {
         /// The outcome of the create of the other request.
@@ -135,8 +132,7 @@ pub enum Refusal {
         /// The detail of that outcome, for a person.
         detail: String,
     },
-    /// A write was sent and its outcome is not known yet; the tracker's search may still find the
-    /// defect.
+    /// A write was sent and its outcome is not known yet.
     #[error(
         "a create request was sent and its outcome is not known yet ({reason}); try again in \
          {retry_after_s} s"
@@ -197,8 +193,7 @@ pub enum ConnectorFault {
 }
 
 impl ConnectorFault {
-    /// Adds the last text that the guest printed on stderr to a trap or an exceeded limit. This
-    /// text usually explains a trap.
+    /// Adds the last text that the guest printed on stderr to a trap or an exceeded limit.
     #[must_use]
     pub fn with_printed_text(self, words: &str) -> Self {
         match self {
@@ -211,20 +206,18 @@ impl ConnectorFault {
     }
 }
 
-/// Returns the message of [`Refusal::Rejected`].
 fn rejection_text(reason: &Reason) -> String {
     let what = if reason.setting.is_some() { "a setting does not fit" } else { "rejected" };
     format!("{what}: {reason}")
 }
 
-/// Returns the end of an error message, which repeats what the guest printed; empty if the guest
-/// printed nothing.
+/// Returns the end of an error message, which repeats what the guest printed.
 fn printed_text_suffix(printed: Option<&str>) -> String {
     printed.map(|words| format!("; it printed: {words}")).unwrap_or_default()
 }
 
 impl Refusal {
-    /// Returns the outcome code, which is in the event and in the `type` of the problem response.
+    /// Returns the outcome code.
     #[must_use]
     pub fn code(&self) -> OutcomeCode {
         match self {
@@ -254,9 +247,8 @@ impl Refusal {
         }
     }
 
-    /// Returns the explanation of an error that a connector may return, even if another refusal
-    /// contains this error. `None` for all other refusals, and for [`Self::TrackerRateLimited`],
-    /// which has no [`Reason`].
+    /// Returns the [`Reason`] of this refusal, or of the refusal that it contains; `None` if there
+    /// is none.
     #[must_use]
     pub fn reason(&self) -> Option<&Reason> {
         match self {

@@ -21,8 +21,8 @@ pub struct TestManagerSettings {
     /// The OAuth scopes to request. If one of these scopes is not granted, every token request
     /// fails.
     pub scopes: Vec<String>,
-    /// The Test Manager project of all failed tests; `None`: the host finds the project by the link
-    /// of each failed test.
+    /// The Test Manager project of all failed tests; `None`: the host finds out the project of each
+    /// failed test.
     pub project_id: Option<String>,
     /// Additional origins to which Test Manager may redirect a download. These origins never
     /// receive a credential.

@@ -1,5 +1,5 @@
 //! When the steps and the runs of an event began, in microseconds from the arrival of its request,
-//! and how long they lasted. The console, the CLI and traces show these times.
+//! and how long they lasted.
 //!
 //! This file reads no clock; its callers pass the instants.
 
@@ -9,7 +9,6 @@ use jiff::Timestamp;
 
 use super::{EventId, string_enum};
 
-/// Maximum number of stored steps of one event.
 const STORED_STEPS_MAX: usize = 4;
 
 /// The start of an event, from which the times of its steps and runs are measured.

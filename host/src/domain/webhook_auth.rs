@@ -6,12 +6,11 @@ use super::{Network, string_enum};
 /// The name of the secret that a sender must know. No setting of a connector can have this name,
 /// because it contains a colon.
 pub const WEBHOOK_SECRET: &str = "webhook:secret";
-/// The name of the second secret that is accepted too. So senders can change to a new
-/// [`WEBHOOK_SECRET`], and no webhook is refused meanwhile.
+/// The name of a second secret that is accepted, so that senders can change to a new
+/// [`WEBHOOK_SECRET`] one after another.
 pub const WEBHOOK_SECRET_PREVIOUS: &str = "webhook:secret-previous";
 
-/// The requirements on the senders of a connection's webhooks. By default, there are no
-/// requirements.
+/// The requirements on the senders of a connection's webhooks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WebhookAuth {
     /// How a sender proves that it has the secret; `None`: no secret is required.

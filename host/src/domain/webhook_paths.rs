@@ -8,7 +8,6 @@ use super::is_printable;
 pub const PROJECT_ID: &str = "{projectId}";
 /// Maximum number of paths of each kind.
 const PATHS_MAX: usize = 20;
-/// Maximum length of a path, bytes.
 const PATH_BYTES_MAX: usize = 500;
 
 /// Webhook paths of one connection, in addition to the paths that every connection has.
@@ -53,8 +52,8 @@ impl WebhookPaths {
     }
 }
 
-/// Returns the reason why a path is not valid; `None` if the path is valid. A path of Defect KPIs
-/// requests needs the project (`needs_project`).
+/// Returns the reason why a path is not valid. `needs_project`: it is a path of Defect KPIs
+/// requests.
 fn path_problem(path: &str, needs_project: bool) -> Option<&'static str> {
     let segments = || path.split('/').skip(1);
     let is_dot_segment = |segment: &str| segment == "." || segment == "..";

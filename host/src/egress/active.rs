@@ -20,8 +20,8 @@ use super::tape::{Replay, Tape};
 use super::test_manager;
 
 /// The secrets, grants and network settings that the runs of one connection use. A new value is
-/// built whenever the connection is edited. So all settings, secrets and grants of a run belong to
-/// the same edit, and an HTTP connection is used only with the grants with which it was made.
+/// built whenever the connection is edited, so all settings, secrets and grants of a run belong to
+/// the same edit.
 #[derive(Debug, Clone)]
 pub struct ActiveConnection {
     /// The connection's settings and grants.
@@ -35,11 +35,10 @@ pub struct ActiveConnection {
     last_addresses: Arc<LastAddresses>,
     /// The client certificate, if the connection has one, or the reason why it cannot be used.
     identity: Result<Option<ClientIdentity>, IdentityError>,
-    /// The separate state that the host's own requests to Test Manager use. A guest's run never
-    /// gets it. `None` if this connection has no usable settings for Test Manager.
+    /// The state for the host's own requests to Test Manager. A guest's run never gets it. `None`
+    /// if this connection has no usable settings for Test Manager.
     pub(super) test_manager: Option<Arc<Self>>,
-    /// The webhook secrets, the newest first. If the connection requires a credential of senders,
-    /// the host refuses a credential that matches none of these secrets. No run gets them.
+    /// The webhook secrets, the newest first. No run gets them.
     webhook_secrets: Arc<[Secret]>,
     /// All secrets that [`Self::new`] received, including the secrets that only the host uses.
     pub(super) all_secrets: Arc<BTreeMap<String, Secret>>,
@@ -75,8 +74,7 @@ impl ActiveConnection {
         }
     }
 
-    /// Returns the webhook secrets, the newest first. If the connection requires a credential of
-    /// senders, the host refuses a credential that matches none of these secrets.
+    /// Returns the webhook secrets, the newest first.
     #[must_use]
     pub fn webhook_secrets(&self) -> &[Secret] {
         &self.webhook_secrets
@@ -96,7 +94,7 @@ impl ActiveConnection {
         Self { tape: Some(Tape::Replay(replay)), ..self }
     }
 
-    /// Returns a connection without settings, secrets and grants, for `describe`.
+    /// Returns a connection without settings, secrets and grants.
     pub(crate) fn without_grants() -> Self {
         let id = ConnectionId(Uuid::nil());
         let connector = ConnectorName::unnamed();
@@ -111,8 +109,6 @@ impl ActiveConnection {
         self.credentials.warnings().into_iter().chain(of_test_manager).collect()
     }
 
-    /// Returns the reason why the client certificate cannot be used. Returns `None` if the
-    /// certificate can be used or the connection has none.
     pub(crate) fn identity_problem(&self) -> Option<&IdentityError> {
         self.identity.as_ref().err()
     }
@@ -141,9 +137,8 @@ impl ActiveConnection {
         self.all_secrets.len() == secrets.len() && self.all_secrets.iter().all(has_same_value)
     }
 
-    /// Returns the placeholder of a secret: the text that the guest gets instead of the secret, if
-    /// the place of the secret is in a body. The text is random and changes when the connection is
-    /// loaded again. `None` if the secret has another place or no value.
+    /// Returns the placeholder of a secret: the random text that the guest gets instead of the
+    /// secret, if the place of the secret is in a body.
     pub(crate) fn placeholder(&self, name: &str) -> Option<&str> {
         self.credentials.placeholders.get(name).map(String::as_str)
     }

@@ -1,5 +1,5 @@
-//! Reads the answer to one request: reserves memory for the answer, reads its body, decodes it, and
-//! reports why a body cannot be used. Also redacts answers and errors. Never sends a request.
+//! Reads and decodes the answer to one request, and redacts answers and errors. Never sends a
+//! request.
 
 use std::sync::Arc;
 
@@ -29,7 +29,6 @@ const EXCHANGE_MEMORY_BYTES_MAX: u64 = 2 * MEMORY_BYTES_MAX as u64 + (512 << 10)
 const PIECE_BYTES_MAX: usize = 256;
 /// How many pieces are decoded before other tasks may run.
 const PIECES_BEFORE_YIELD: usize = 64;
-/// The byte order mark of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A complete response. Its body is decoded. A body in memory is not redacted yet.
@@ -38,12 +37,11 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Body,
-    /// The charge for the memory that the answer uses.
     pub(super) charge: Charge,
 }
 
-/// The memory that is reserved for one answer. The memory is reserved before the request is sent.
-/// Otherwise an answer could be lost because the run has no memory for it.
+/// The memory that is reserved for one answer, before the request is sent. Otherwise an answer
+/// could be lost because the run has no memory for it.
 pub(super) struct AnswerMemory {
     charge: Charge,
     writer: BodyWriter,
@@ -52,10 +50,6 @@ pub(super) struct AnswerMemory {
 }
 
 impl AnswerMemory {
-    /// Reserves the memory and charges it to the run.
-    ///
-    /// # Errors
-    /// The run does not have enough memory left.
     pub(super) fn reserve(requests: &RunRequests, body_bytes_max: u64) -> Result<Self, HttpError> {
         let charge = requests.memory.charge(EXCHANGE_MEMORY_BYTES_MAX)?;
         let redactor = requests.active.credentials.redactor.load_full();
@@ -64,22 +58,16 @@ impl AnswerMemory {
     }
 }
 
-/// The reason why the body of a response cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
-    /// The HTTP connection or the HTTP/2 stream ended early, or the framing is invalid.
     #[error("the response ended early: {}", error_with_causes(.0))]
     Incomplete(#[source] hyper::Error),
-    /// The body exceeds its limit. The host did not read the rest of the body.
     #[error("`limits.response_body_bytes` = {0}: the response body is larger")]
     TooLarge(u64),
-    /// The body is complete, but is too large after decoding.
     #[error("`limits.response_body_bytes` = {0}: the response body is larger when decompressed")]
     TooLargeDecoded(u64),
-    /// The body is complete, but cannot be stored.
     #[error(transparent)]
     Spool(#[from] SpoolError),
-    /// The body is complete, but cannot be decoded.
     #[error(transparent)]
     Decode(#[from] DecodeError),
 }
@@ -94,7 +82,6 @@ impl BodyError {
     }
 }
 
-/// Reads the complete response. An error also contains the status of the response.
 pub(super) async fn read_response(
     response: Response<Incoming>,
     is_head: bool,
@@ -119,8 +106,8 @@ pub(super) async fn read_response(
 }
 
 impl Answer {
-    /// Builds an answer from a recording. The answer has the same size limit and the same memory
-    /// charge as an answer of a tracker.
+    /// Builds an answer from a recording, with the same size limit and memory charge as an answer
+    /// of a tracker.
     pub(super) async fn from_recording(
         status: u16,
         mut headers: HeaderMap,
@@ -142,8 +129,8 @@ impl Answer {
     }
 }
 
-/// Reads the whole body and decodes it. If a part cannot be decoded or stored, the host still reads
-/// the rest, because a complete answer proves the result of a write (`classify_write`).
+/// If a part cannot be decoded or stored, the host still reads the rest, because a complete answer
+/// proves the result of a write (`classify_write`).
 async fn read_body(
     mut body: Incoming,
     headers: &HeaderMap,
@@ -172,7 +159,6 @@ async fn read_body(
     }
 }
 
-/// Decodes a body while it arrives.
 struct BodyDecoder {
     /// The encodings, the outermost first, each with the data that waits to be decoded. Data of an
     /// inner encoding is decoded first, so at most one decoded piece waits for an inner encoding.
@@ -183,9 +169,7 @@ struct BodyDecoder {
     /// The first bytes of a text, while they may be the beginning of a byte order mark. Otherwise
     /// `None`.
     bom_prefix: Option<Vec<u8>>,
-    /// Maximum number of bytes that may be decoded from each encoding.
     body_bytes_max: u64,
-    /// How many pieces were decoded since the body began.
     decoded_pieces: usize,
 }
 
@@ -202,7 +186,6 @@ impl BodyDecoder {
         Self { layers, decoded_bytes, writer, bom_prefix, body_bytes_max, decoded_pieces: 0 }
     }
 
-    /// Decodes received data and writes the decoded bytes to the body.
     async fn decode(&mut self, data: Bytes) -> Result<(), BodyError> {
         self.pass_to_layer(0, data).await?;
         self.decode_waiting_data().await
@@ -238,8 +221,6 @@ impl BodyDecoder {
         Ok(())
     }
 
-    /// Adds to the number of bytes that were decoded from an encoding. Refuses more than
-    /// `body_bytes_max` bytes.
     fn count_decoded_bytes(&mut self, layer_index: usize, decoded: &[u8]) -> Result<(), BodyError> {
         let Some(sum) = self.decoded_bytes.get_mut(layer_index) else { return Ok(()) };
         *sum += decoded.len() as u64;
@@ -250,7 +231,7 @@ impl BodyDecoder {
         }
     }
 
-    /// Writes decoded data to the body. Removes a byte order mark at the beginning of a text.
+    /// Removes a byte order mark at the beginning of a text.
     async fn write(&mut self, data: &[u8]) -> Result<(), BodyError> {
         let Some(mut beginning) = self.bom_prefix.take() else {
             return Ok(self.writer.write(data).await?);
@@ -263,7 +244,6 @@ impl BodyDecoder {
         Ok(self.writer.write(beginning.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&beginning)).await?)
     }
 
-    /// Ends all encodings and returns the body.
     async fn finish(mut self) -> Result<Body, BodyError> {
         for layer_index in 0..self.layers.len() {
             let Some((layer, _)) = self.layers.get_mut(layer_index) else { break };
@@ -279,15 +259,14 @@ impl BodyDecoder {
     }
 }
 
-/// Returns whether the body may be a text. In a body that is not a text, the bytes of a byte order
-/// mark are part of the data.
+/// In a body that is not a text, the bytes of a byte order mark are part of the data.
 fn may_be_text(headers: &HeaderMap) -> bool {
     let Some(content_type) = headers.get(CONTENT_TYPE) else { return true };
     let content_type = String::from_utf8_lossy(content_type.as_bytes()).to_ascii_lowercase();
     ["json", "xml", "text", "javascript"].iter().any(|word| content_type.contains(word))
 }
 
-/// Headers of a response that apply only to its HTTP connection. The guest does not get them.
+/// Headers of a response that apply only to its HTTP connection.
 const HOP_BY_HOP_HEADERS: [&str; 7] = [
     "connection",
     "keep-alive",
@@ -300,7 +279,7 @@ const HOP_BY_HOP_HEADERS: [&str; 7] = [
 
 impl OutboundResponse {
     /// Returns the answer as the guest gets it: without secrets and without hop-by-hop headers. A
-    /// body in a file was redacted before it was written.
+    /// body in a file is already redacted.
     pub(super) fn redacted(answer: Answer, url: String, redactor: &Redactor) -> Self {
         let body = match answer.body {
             Body::Memory(bytes) => Body::Memory(redactor.redact_bytes(bytes)),
@@ -326,7 +305,6 @@ impl OutboundResponse {
 }
 
 impl HttpError {
-    /// Masks the secrets in the error before the guest gets it.
     pub(super) fn redacted(self, redactor: &Redactor) -> Self {
         match self {
             Self::NotGranted(origin)

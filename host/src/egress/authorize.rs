@@ -38,8 +38,8 @@ const FORWARDING_HEADER_PREFIX: &str = "x-forwarded-";
 /// `traceparent`.
 const TRACE_HEADERS: [&str; 2] = [TraceParent::HEADER, "tracestate"];
 
-/// Headers about the target, the framing and the encoding of a message. Only the host may set them.
-/// If a guest's HTTP library sets one of them, or a header `proxy-…`, the host removes it.
+/// Headers about the target, the framing and the encoding of a message. If a guest's HTTP library
+/// sets one of them, the host removes it.
 const FRAMING_HEADERS: [&str; 11] = [
     "accept-encoding",
     "connection",
@@ -59,7 +59,7 @@ const FRAMING_HEADERS: [&str; 11] = [
 const CROSS_ORIGIN_HEADERS: [&str; 4] = ["accept", "accept-language", "content-type", "user-agent"];
 
 /// A guest's request whose target, method, headers and body are checked, or the host's request for
-/// a token. The type does not implement `Debug`, because the host inserts secrets into the request.
+/// a token. It is not `Debug`, because the host inserts secrets into it.
 #[derive(Clone)]
 pub(crate) struct CheckedRequest {
     pub(crate) method: Method,
@@ -72,11 +72,8 @@ pub(crate) struct CheckedRequest {
     pub(super) traceparent: Option<HeaderValue>,
 }
 
-/// Checks a request as far as this is possible before its host name is resolved. Records the target
-/// of the request if the connection grants its origin.
-///
-/// # Errors
-/// `NotGranted`, `Denied`, `Invalid` or `Limit`, with the reason.
+/// Checks a request before its host name is resolved. Records the target of the request if the
+/// connection grants its origin.
 pub(super) fn authorize(
     requests: &RunRequests,
     request: OutboundRequest,
@@ -94,9 +91,6 @@ pub(super) fn authorize(
 
 impl CheckedRequest {
     /// Checks the method, the headers and the body of a request. The target is already checked.
-    ///
-    /// # Errors
-    /// `Denied`, `Invalid` or `Limit` with the reason.
     pub(crate) fn check(
         request: OutboundRequest,
         (origin, url): (Origin, Url),
@@ -121,8 +115,7 @@ impl CheckedRequest {
             || occurs_in(text, &self.body)
     }
 
-    /// Builds the request that follows a redirect. Refuses an invalid URL and an origin that the
-    /// connection does not grant.
+    /// Builds the request that follows a redirect.
     pub(crate) fn redirected(
         &self,
         status: u16,
@@ -147,8 +140,6 @@ impl CheckedRequest {
     }
 }
 
-/// Returns the effect with which the guest marked a request. For a request without a mark, returns
-/// the usual effect of its method.
 pub(super) fn effect_of(method: &Method, marked_effect: Option<Effect>) -> Effect {
     marked_effect.unwrap_or(match *method {
         Method::GET | Method::HEAD | Method::OPTIONS => Effect::Read,
@@ -156,7 +147,7 @@ pub(super) fn effect_of(method: &Method, marked_effect: Option<Effect>) -> Effec
     })
 }
 
-/// Parses a URL. Returns its origin, which the connection must grant, and the parsed URL.
+/// Parses a URL whose origin the connection must grant.
 pub(crate) fn parse_target(
     text: &str,
     connection: &Connection,
@@ -179,8 +170,7 @@ fn host_ends_in_dot(text: &str) -> bool {
     name.ends_with('.')
 }
 
-/// Returns whether a guest must not set this header. `own_headers` are the headers by which this
-/// server recognises a proxy in front of it.
+/// Returns whether a guest must not set this header.
 pub(super) fn is_reserved_header(
     name: &str,
     connection: &Connection,
@@ -199,7 +189,6 @@ pub(super) fn is_reserved_header(
         })
 }
 
-/// Returns the error for a request body that exceeds its limit.
 pub(crate) fn body_too_large(limits: &Limits) -> HttpError {
     let max = limits.request_body_bytes;
     HttpError::Limit(format!("`limits.request_body_bytes` = {max}: the request body is larger"))
@@ -234,12 +223,10 @@ fn check_permission(permission: &Permission, effect: Effect) -> Result<(), HttpE
     }
 }
 
-/// Returns whether `bytes` contain `text`.
 pub(super) fn occurs_in(text: &str, bytes: &[u8]) -> bool {
     AhoCorasick::new([text]).is_ok_and(|search| search.is_match(bytes))
 }
 
-/// Returns the origin of a URL if the connection grants it.
 fn granted_origin(url: &Url, connection: &Connection) -> Result<Origin, HttpError> {
     let origin = Origin::of(url)
         .map_err(|error| HttpError::Invalid(format!("the URL is not allowed: {}", error.why)))?;
@@ -271,7 +258,7 @@ fn invalid_url(text: &str, error: &url::ParseError) -> HttpError {
     HttpError::Invalid(format!("{text:?} is not a valid URL: {error}"))
 }
 
-/// Checks the headers that a guest set. Returns them without the headers that the host removes.
+/// Returns the headers without those that the host removes.
 fn check_headers(
     guest_headers: &[(String, String)],
     connection: &Connection,
@@ -295,7 +282,7 @@ fn check_headers(
             )));
         }
         // With a header `jackfield-…`, the guest tells the host something, such as the effect of a
-        // wasi:http request. The host does not send this header.
+        // wasi:http request.
         let is_dropped =
             ["jackfield-", "proxy-"].iter().any(|prefix| name.as_str().starts_with(prefix));
         if is_dropped || FRAMING_HEADERS.contains(&name.as_str()) {
@@ -309,7 +296,6 @@ fn check_headers(
     Ok(headers)
 }
 
-/// Returns the headers that may be sent to another origin after a redirect.
 fn cross_origin_headers(headers: &HeaderMap) -> HeaderMap {
     headers
         .iter()

@@ -1,8 +1,6 @@
-//! Stores the body of an answer: in memory, or in the temporary file of its run if the body is
-//! larger than 1 MiB.
-//!
-//! A body is redacted before it is written to the file. This module never redacts a body that stays
-//! in memory: `answer.rs` redacts such a body.
+//! Stores the body of an answer: in memory or, if it is large, in the temporary file of its run. A
+//! body is redacted before it is written to the file. Never redacts a body that stays in memory:
+//! `answer.rs` does.
 
 use std::io;
 use std::sync::Arc;
@@ -23,7 +21,6 @@ pub(super) const MEMORY_BYTES_MAX: usize = 1 << 20;
 /// Maximum number of bytes that are read from the file at once.
 const PART_BYTES_MAX: usize = 64 << 10;
 
-/// A complete body.
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
     /// The body is in memory. It is redacted in an `OutboundResponse`, but not yet in an `Answer`.
@@ -32,7 +29,6 @@ pub(crate) enum Body {
     Spooled(SpooledBody),
 }
 
-/// A redacted body in the file of its run.
 #[derive(Debug, Clone)]
 pub(crate) struct SpooledBody {
     run_spool: Arc<RunSpool>,
@@ -42,17 +38,14 @@ pub(crate) struct SpooledBody {
     bytes: u64,
 }
 
-/// Collects a body while it arrives.
 pub(super) struct BodyWriter {
     run_spool: Arc<RunSpool>,
     redactor: Arc<Redactor>,
-    /// The context bytes, whose redacted copy is already in the file, and after them the bytes that
-    /// are not yet redacted and written.
+    /// The context bytes, and after them the bytes that are not yet redacted and written.
     buffer: Vec<u8>,
-    /// How many bytes at the start of `buffer` are already in the file. These bytes stay in the
-    /// buffer because the redactor also needs the text before the new bytes.
+    /// How many bytes at the start of `buffer` are already in the file. The redactor also needs the
+    /// text before the new bytes.
     context_bytes: usize,
-    /// The parts of the file that already contain the beginning of the body.
     blocks: Vec<Block>,
     /// Whether the whole body counts as a secret, so that the mask replaces the body.
     is_secret: bool,
@@ -95,15 +88,15 @@ impl BodyWriter {
         Ok(Body::Spooled(SpooledBody { run_spool: self.run_spool, blocks: self.blocks, bytes }))
     }
 
-    /// Redacts the bytes in memory and writes them to the file. Bytes at the end that may be the
-    /// beginning of a secret stay in memory, unless no more data follows (`is_last`).
+    /// Bytes at the end that may be the beginning of a secret stay in memory, unless no more data
+    /// follows (`is_last`).
     async fn spool(&mut self, is_last: bool) -> Result<(), SpoolError> {
         let mut redacted = Vec::with_capacity(self.buffer.len());
         let from = self.context_bytes;
         match self.redactor.redact_part(&self.buffer, from, is_last, &mut redacted) {
             // The buffer is full, and the redactor could not decide whether the first new byte
-            // belongs to a secret. No form of a secret is so long, so the text was designed to look
-            // like a secret.
+            // belongs to a secret. Secrets are much shorter, so the text was designed to look like
+            // a secret.
             Some(decided_bytes) if decided_bytes == from && self.buffer.len() > from => {
                 self.is_secret = true;
             }
@@ -122,7 +115,6 @@ impl BodyWriter {
 }
 
 impl Body {
-    /// Returns the length of the body, bytes.
     pub(crate) fn len(&self) -> u64 {
         match self {
             Self::Memory(bytes) => bytes.len() as u64,
@@ -131,9 +123,6 @@ impl Body {
     }
 
     /// Reads the whole body into memory. Returns the body and the charge for its memory.
-    ///
-    /// # Errors
-    /// The run does not have enough memory left, or the file cannot be read.
     pub(crate) async fn into_memory(
         self,
         memory: &Arc<Account>,
@@ -163,7 +152,7 @@ impl Body {
 }
 
 impl SpooledBody {
-    /// Returns the body as a stream. Each part is read from the file when the stream is polled.
+    /// Each part is read from the file when the stream is polled.
     pub(crate) fn into_stream(self) -> impl HttpBody<Data = Bytes, Error = io::Error> + Send {
         StreamBody::new(stream::try_unfold(self, |mut body| async move {
             let part = body.next_part().await?;

@@ -1,5 +1,5 @@
-//! Stores the cookies of one run. If an origin sets a cookie, later requests of the run to this
-//! origin send the cookie, if the cookie is valid for their URL. So a guest can log in.
+//! Stores the cookies of one run, so that a guest can log in. Later requests of the run send a
+//! cookie to the origin that set it.
 //!
 //! Never sends a cookie to another origin, even if the attribute `Domain` of the cookie includes
 //! the other origin. Never keeps a cookie after the run. The value of a cookie may be a credential,
@@ -26,7 +26,6 @@ const COOKIES_MAX: usize = 50;
 /// Maximum size of the names and values of one origin's cookies together, bytes.
 const COOKIE_BYTES_MAX: usize = 16 << 10;
 
-/// The cookies of one run.
 pub(super) struct Cookies {
     /// The cookies, by the origin that set them.
     jars: Mutex<BTreeMap<Origin, CookieStore>>,
@@ -39,10 +38,8 @@ impl Cookies {
         Self { jars: Mutex::default(), redactor: ArcSwap::from_pointee(Redactor::new([], &[])) }
     }
 
-    /// Stores the cookies that an answer sets. A cookie replaces or deletes a stored cookie with
-    /// the same name and path. Ignores a cookie if the origin already has `COOKIES_MAX` other
-    /// cookies, or if these and the cookie together exceed `COOKIE_BYTES_MAX`. Deleted cookies
-    /// count, too: they stay in memory, so that their values are still redacted.
+    /// Stores the cookies that an answer sets, unless they exceed a limit. Deleted cookies count,
+    /// too: they stay in memory, so that their values are still redacted.
     pub(super) fn store(&self, origin: &Origin, url: &Url, headers: &HeaderMap) {
         let mut set_cookies = headers.get_all(SET_COOKIE).iter().peekable();
         if set_cookies.peek().is_none() {
@@ -98,19 +95,16 @@ impl Cookies {
         }
     }
 
-    /// In a body, masks those values of cookies that may be credentials.
     pub(super) fn redact_bytes(&self, body: Bytes) -> Bytes {
         self.redactor.load().redact_bytes(body)
     }
 
-    /// In a text for people, masks those values of cookies that may be credentials.
     pub(super) fn redact(&self, text: String) -> String {
         self.redactor.load().redact(TextKind::ForPeople, text)
     }
 }
 
-/// Returns the cookie values that may be credentials. Omits short values, because they are usually
-/// languages, themes or flags.
+/// Omits short values, because they are usually languages, themes or flags.
 fn credential_values(jars: &BTreeMap<Origin, CookieStore>) -> Vec<Secret> {
     let values = jars.values().flat_map(CookieStore::iter_any).map(|cookie| cookie.value());
     let long_values = values.filter(|value| value.chars().count() >= SHORT_SECRET_CHARS);

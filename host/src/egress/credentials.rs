@@ -1,9 +1,8 @@
 //! Stores the secrets of one connection: their values, their placeholders, the fetched tokens, and
 //! the redactor that finds all of them in texts.
 //!
-//! Secrets cannot be printed. In egress, only four files call [`Secret::reveal`]: `secrets.rs` and
-//! `token.rs` to build a request, `active.rs` to compare secrets, and this file to prepare their
-//! redaction and to warn of short secrets.
+//! Secrets cannot be printed. In egress, only `secrets.rs`, `token.rs`, `active.rs` and this file
+//! call [`Secret::reveal`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,12 +19,10 @@ use crate::transport::basic_credentials;
 
 use super::token::Tokens;
 
-/// The secrets of one connection.
 pub(super) struct Credentials {
-    /// The values of the secrets, by name.
     pub(super) secrets: BTreeMap<String, Secret>,
-    /// The texts `user:password` that are sent, in base64, in `Authorization: Basic`. Each of them
-    /// counts as a secret, so that an echo of the pair is redacted as a whole.
+    /// The texts `user:password` that are sent, in base64, in `Authorization: Basic`. An echo of
+    /// the pair is redacted as a whole.
     basic_pairs: Vec<Secret>,
     /// The placeholders, by the name of their secret: the texts that the guest gets instead of the
     /// secrets whose place is in a body.
@@ -33,10 +30,8 @@ pub(super) struct Credentials {
     /// The connection's origins and settings. Where another text repeats one of them, a short
     /// secret that is a part of it is not redacted.
     own_texts: Vec<String>,
-    /// The fetched OAuth tokens.
     pub(super) tokens: Tokens,
-    /// Finds the secrets in texts. When a token is fetched, this redactor is replaced by one that
-    /// also finds the token.
+    /// Finds the secrets in texts, including the fetched tokens.
     pub(super) redactor: ArcSwap<Redactor>,
 }
 
@@ -88,7 +83,6 @@ impl Credentials {
         short_secrets.map(warning).collect()
     }
 
-    /// Replaces the redactor by one that also finds these fetched tokens.
     pub(super) fn redact_tokens<'a>(&'a self, tokens: impl Iterator<Item = &'a Secret>) {
         let secrets = self.secrets.values().chain(&self.basic_pairs).chain(tokens);
         let redactor = Redactor::new(secrets, &self.own_texts);
@@ -96,7 +90,7 @@ impl Credentials {
     }
 }
 
-/// Returns the origins of the connection and the texts in its settings.
+/// The texts of the connection's settings, and its origins with and without the scheme.
 fn own_texts(connection: &Connection) -> Vec<String> {
     let mut texts = Vec::new();
     for origin in connection.grants.origins.iter().map(ToString::to_string) {

@@ -1,10 +1,8 @@
-//! Decodes the content encodings of one answer. Servers do not always follow the standard: the name
-//! of an encoding may be unknown, repeated or wrong, and bytes may follow the end of the compressed
-//! data.
+//! Decodes the content encodings of one answer.
 //!
-//! If data does not have the format that its header names, but is a text, it counts as not encoded.
-//! Such data may be returned, because redaction can find secrets in a text. Never returns other
-//! data that could not be decoded.
+//! Servers do not always follow the standard. If data does not have the format that its header
+//! names, but is a text, it counts as not encoded. Such data may be returned, because redaction can
+//! find secrets in a text. Never returns other data that could not be decoded.
 
 use std::io;
 
@@ -18,32 +16,26 @@ const ENCODINGS_MAX: usize = 3;
 /// earlier.
 const DETECTION_BYTES: usize = 1024;
 
-/// The reason why a body cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DecodeError {
-    /// The data is damaged or cut off.
     #[error("the response body cannot be decompressed: {0}")]
     Decompress(#[from] io::Error),
-    /// The host does not support the encoding, and the body is not a text, so redaction could not
-    /// find secrets in it.
+    /// The host does not support the encoding, and the body is not a text.
     #[error("the response has the unsupported content encoding {0:?}")]
     Unsupported(String),
-    /// The answer has more than `ENCODINGS_MAX` encodings. The host refuses the answer, because
-    /// this may be an attack.
+    /// More than `ENCODINGS_MAX` encodings may be an attack.
     #[error("the response has more than {ENCODINGS_MAX} content encodings")]
     TooMany,
 }
 
-/// One encoding of an answer.
 pub(super) struct EncodingLayer {
     /// The name of the encoding in the header of the answer.
     label: String,
     state: LayerState,
 }
 
-/// What is known about the data of one encoding.
 enum LayerState {
-    /// The data that has arrived so far. There are not enough bytes yet to detect the format.
+    /// The data that has arrived so far. It is not enough to detect the format.
     Undecided(Vec<u8>),
     Compressed(Inflater),
     Text(TextCheck),
@@ -51,9 +43,6 @@ enum LayerState {
 
 /// Returns the encodings that these headers name, except `identity` and `chunked`, in the order in
 /// which they must be decoded.
-///
-/// # Errors
-/// The headers name too many encodings.
 pub(super) fn encoding_layers(headers: &HeaderMap) -> Result<Vec<EncodingLayer>, DecodeError> {
     let header_names = [CONTENT_ENCODING, TRANSFER_ENCODING].into_iter();
     let values = header_names.flat_map(|name| headers.get_all(name)).map(|value| value.as_bytes());
@@ -76,8 +65,7 @@ fn encoding_name(text: &[u8]) -> String {
 }
 
 impl EncodingLayer {
-    /// Decodes a piece of data. Returns all bytes that can be decoded now, including bytes of
-    /// earlier pieces.
+    /// Returns all bytes that can be decoded now, including bytes of earlier pieces.
     pub(super) fn decode(&mut self, piece: &[u8]) -> Result<Vec<u8>, DecodeError> {
         match &mut self.state {
             LayerState::Undecided(head) => {
@@ -177,7 +165,6 @@ impl TextCheck {
         }
     }
 
-    /// Returns whether the data ends with a complete character.
     fn ends_with_complete_char(&self) -> bool {
         self.incomplete_char.is_empty()
     }

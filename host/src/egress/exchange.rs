@@ -1,9 +1,7 @@
-//! Sends one request on one HTTP connection. Reads the complete response within the limits, and
-//! decodes it.
+//! Sends one request on one HTTP connection and reads the complete response.
 //!
-//! An error states what is certain, for example that nothing was sent, that the request was not
-//! processed, or that the response is incomplete. Never sends a request again, never follows a
-//! redirect.
+//! An error states what is certain, for example that nothing was sent, or that the request was not
+//! processed. Never sends a request again, never follows a redirect.
 
 use bytes::Bytes;
 use h2::Reason;
@@ -28,13 +26,10 @@ use crate::transport::{HttpConnection, RESPONSE_HEAD_BYTES_MAX, RESPONSE_HEADERS
 /// Brotli is not offered, because a stream of a few bytes can make its decoder allocate a window of
 /// one gigabyte.
 const ACCEPTED_ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate");
-/// The user agent of a request for which the guest sets no user agent.
 const DEFAULT_USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("jackfield/", env!("CARGO_PKG_VERSION")));
-/// The error if the host tries to send a request although a recording answers the requests.
 const REPLAY_SENDS_NOTHING: &str = "answers come from a recording, so nothing is sent";
 
-/// The reason why an exchange failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ExchangeError {
     /// The exchange did not begin.
@@ -48,8 +43,8 @@ pub(super) enum ExchangeError {
     /// HTTP/1.1 only.
     #[error("the server answers this request in HTTP/1.1 only: {}", error_with_causes(.0))]
     Http1Required(#[source] hyper::Error),
-    /// A recording answers the requests of the run. The recording has no answer to this request, or
-    /// the recorded or simulated exchange failed.
+    /// A recording answers the requests of the run. It has no answer to this request, or the
+    /// recorded or simulated exchange failed.
     #[error(transparent)]
     ReplayFailed(HttpError),
     /// The proxy answered instead of the tracker, and refused the request.
@@ -59,36 +54,29 @@ pub(super) enum ExchangeError {
     /// arrived.
     #[error("the connection ended before a response: {}", error_with_causes(.0))]
     Dropped(#[source] hyper::Error),
-    /// The response is not valid HTTP.
     #[error("the response is not valid HTTP: {}", error_with_causes(.0))]
     NotHttp(#[source] hyper::Error),
-    /// The response has too many headers, or its status line and headers are too long.
     #[error(
         "the response has more than {RESPONSE_HEADERS_MAX} headers, or its status line and headers \
          have more than {RESPONSE_HEAD_BYTES_MAX} bytes"
     )]
     HeadTooLarge,
-    /// The deadline of the run's requests passed, or the server shut down, before the response was
-    /// complete.
     #[error(
         "no complete response before the deadline of the run (`limits.run_ms`) or the shutdown of \
          this server"
     )]
     DeadlineExceeded,
-    /// A response with this status began, and its body is incomplete or cannot be used.
     #[error("the server answered {status}, but the body cannot be used: {source}")]
     Body {
         /// The status of the response.
         status: u16,
-        /// The error of the body.
         source: BodyError,
     },
 }
 
 impl ExchangeError {
     /// Returns `false` if it is certain that the tracker did not process the request. A request
-    /// that a proxy refused counts as sent. In a replay, the recorded or simulated failure decides,
-    /// and a request without a recorded exchange counts as not sent.
+    /// that a proxy refused counts as sent.
     pub(super) fn was_sent(&self) -> bool {
         match self {
             Self::NotStarted(_) | Self::NotSent(_) | Self::Http1Required(_) => false,
@@ -191,8 +179,6 @@ fn scheme_and_authority(origin: &Origin) -> (&'static str, String) {
     (if origin.is_https() { "https" } else { "http" }, authority.to_owned())
 }
 
-/// Makes one exchange. If the run has a tape, the tape records the exchange or answers the request
-/// from a recording.
 pub(super) async fn exchange(
     requests: &RunRequests,
     outbound: &CheckedRequest,
@@ -206,9 +192,7 @@ pub(super) async fn exchange(
     }
 }
 
-/// Sends a request and reads its complete response. Stops at the deadline of the run's requests, or
-/// when the server ends all exchanges because it shuts down. After an error, the caller must not
-/// use the HTTP connection for another request.
+/// After an error, the caller must not use the HTTP connection for another request.
 pub(super) async fn exchange_with_tracker(
     requests: &RunRequests,
     connection: &mut HttpConnection,
@@ -232,8 +216,7 @@ pub(super) async fn exchange_with_tracker(
     requests.until_deadline(exchanging).await.unwrap_or(Err(ExchangeError::DeadlineExceeded))
 }
 
-/// Decides whether the tracker may have processed a request that could not be sent completely or
-/// has no valid response.
+/// Decides whether the tracker may have processed a request that failed.
 fn classify_send_error(mut failed: TrySendError<Request<Full<Bytes>>>) -> ExchangeError {
     let is_returned = failed.take_message().is_some();
     let error = failed.into_error();
@@ -251,11 +234,10 @@ fn classify_send_error(mut failed: TrySendError<Request<Full<Bytes>>>) -> Exchan
     }
 }
 
-/// Returns the HTTP/2 error code if the tracker refused the request without processing it.
-/// Otherwise returns `None`. To refuse a request, the tracker resets its stream with one of two
-/// codes, or sends `GOAWAY` and names an earlier stream as the last one that it processes (RFC
-/// 9113, section 8.7). The HTTP client reports `GOAWAY` only for streams that the tracker did not
-/// process.
+/// Returns the HTTP/2 error code if the tracker refused the request without processing it: it
+/// resets the stream with one of two codes, or sends `GOAWAY` and names an earlier stream as the
+/// last one that it processes (RFC 9113, section 8.7). The HTTP client reports `GOAWAY` only for
+/// streams that the tracker did not process.
 fn refusal_reason(error: &hyper::Error) -> Option<Reason> {
     let error = error.source()?.downcast_ref::<h2::Error>()?;
     let reason = error.reason().filter(|_| error.is_remote())?;
@@ -263,8 +245,7 @@ fn refusal_reason(error: &hyper::Error) -> Option<Reason> {
     (is_refusal || error.is_go_away()).then_some(reason)
 }
 
-/// Returns the text of an error together with the texts of its causes. The text of a hyper error
-/// alone omits its causes.
+/// The text of a hyper error alone omits its causes.
 pub(super) fn error_with_causes(error: &hyper::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

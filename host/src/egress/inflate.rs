@@ -6,7 +6,6 @@ use std::io::{self, Write};
 use flate2::write::GzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 
-/// The container format of deflate data.
 #[derive(Clone, Copy)]
 pub(super) enum CompressionFormat {
     Gzip,
@@ -16,13 +15,10 @@ pub(super) enum CompressionFormat {
     RawDeflate,
 }
 
-/// Decompresses data while it arrives.
 pub(super) enum Inflater {
-    /// The data of a gzip member.
     Gzip(Box<GzDecoder<Vec<u8>>>),
     /// A gzip member has ended. These bytes may be the first bytes of the next member.
     BetweenMembers(Vec<u8>),
-    /// Deflate data, with or without the zlib container.
     Deflate(Box<Decompress>),
     /// The compressed data has ended. All further bytes are ignored.
     Ended,
@@ -42,7 +38,6 @@ impl Inflater {
         }
     }
 
-    /// Decompresses a piece. Returns the decompressed bytes.
     pub(super) fn decode(&mut self, mut piece: &[u8]) -> io::Result<Vec<u8>> {
         let mut decoded = Vec::new();
         while !piece.is_empty() {
@@ -83,10 +78,7 @@ impl Inflater {
         Ok(decoded)
     }
 
-    /// Ends the data and returns the remaining decompressed bytes.
-    ///
-    /// # Errors
-    /// The data is cut off, or its checksum is wrong.
+    /// Ends the data and returns the remaining decompressed bytes. Fails if the data is cut off.
     pub(super) fn finish(&mut self) -> io::Result<Vec<u8>> {
         match self {
             Self::Gzip(decoder) => {
@@ -114,8 +106,7 @@ pub(super) fn has_format(format: CompressionFormat, head: &[u8], is_whole: bool)
     }
 }
 
-/// Decompresses the piece and appends the result to `decoded`. Returns how many bytes of the piece
-/// were used, and whether the data ended.
+/// Returns how many bytes of the piece were used, and whether the data ended.
 fn inflate(
     state: &mut Decompress,
     piece: &[u8],

@@ -2,9 +2,7 @@
 //! origin.
 //!
 //! Never shares an HTTP connection between two connections of Jackfield. In the other sentences of
-//! this file, a connection is an HTTP connection. A read may use a connection that was idle for
-//! less than 30 seconds. Any other request may use only a connection that was idle for less than a
-//! second.
+//! this file, a connection is an HTTP connection.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -23,14 +21,12 @@ const IDLE_CONNECTIONS_MAX: usize = 8;
 /// A read uses only a connection that was idle for less than this time.
 const IDLE_FOR_READ_MAX: Duration = Duration::from_secs(30);
 /// Any other request uses only a connection that was idle for less than this time. The longer a
-/// connection is idle, the more probable it is that the tracker closes it while a request is being
-/// sent.
+/// connection is idle, the more probable it is that the tracker is closing it.
 pub(super) const IDLE_FOR_WRITE_MAX: Duration = Duration::from_secs(1);
 /// After an answer was read, the host waits at most this long until the connection is ready for the
 /// next request.
 const READY_WAIT_MAX: Duration = Duration::from_millis(50);
 
-/// The idle connections, by origin.
 #[derive(Default)]
 pub(super) struct Pool {
     idle: Arc<Mutex<IdleConnections>>,
@@ -39,11 +35,9 @@ pub(super) struct Pool {
     http1_only: Mutex<BTreeSet<Origin>>,
 }
 
-/// The idle connections, and the state of the task that closes them.
 #[derive(Default)]
 struct IdleConnections {
     connections: HashMap<Origin, Vec<HttpConnection>>,
-    /// Whether the task that closes old connections is running.
     is_cleanup_running: bool,
 }
 
@@ -54,7 +48,6 @@ impl Pool {
         self.idle.lock().connections.remove(origin);
     }
 
-    /// Returns whether this origin refused a request with `HTTP_1_1_REQUIRED`.
     pub(super) fn requires_http1(&self, origin: &Origin) -> bool {
         self.http1_only.lock().contains(origin)
     }

@@ -1,6 +1,5 @@
-//! Tests each step of a network connection to an origin, for the try of a connection.
-//!
-//! Never sends a request to the origin.
+//! Tests each step of a network connection to an origin, for the try of a connection. Never sends a
+//! request to the origin.
 
 use std::time::Duration;
 
@@ -16,8 +15,7 @@ const PROBE_TIME_MAX: Duration = Duration::from_secs(10);
 
 impl Egress {
     /// Resolves the host name and connects, directly or through a proxy. For https, also makes the
-    /// TLS handshake. Uses the same rules as a run of this connection. Returns the steps in their
-    /// order, up to and including the first failed step.
+    /// TLS handshake. Returns the steps in their order, up to and including the first failed step.
     pub async fn probe(&self, active: &ActiveConnection, origin: &Origin) -> Vec<TryStepResult> {
         let mut steps = Vec::new();
         if let Err(error) = self.probe_and_add_steps(active, origin, &mut steps).await {
@@ -28,7 +26,6 @@ impl Egress {
         steps
     }
 
-    /// Adds each successful step to `steps`. Returns the error of the first failed step.
     async fn probe_and_add_steps(
         &self,
         active: &ActiveConnection,

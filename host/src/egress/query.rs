@@ -2,7 +2,7 @@
 //!
 //! A query may also contain credentials that are not secrets of the connection, such as the
 //! signature in a link to a stored file. This file finds such credentials by the names of their
-//! parameters. This file never redacts the secrets of the connection: `record.rs` redacts them.
+//! parameters. Never redacts the secrets of the connection.
 
 use crate::redact::MASK;
 
@@ -23,7 +23,7 @@ pub(super) fn mask_credentials(query: &str) -> String {
     pairs.collect::<Vec<_>>().join("&")
 }
 
-/// Whether a parameter with this name is a credential. Ignores case, `-`, `_` and `.`.
+/// Ignores case, `-`, `_` and `.`.
 fn is_credential(name: &str) -> bool {
     let name: String = name.chars().filter(|c| !['-', '_', '.'].contains(c)).collect();
     let name = name.to_ascii_lowercase();

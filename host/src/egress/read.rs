@@ -23,8 +23,7 @@ const REDIRECTS_MAX: u32 = 5;
 const ATTEMPTS_MAX: u32 = 3;
 
 /// Sends a read or a preparation. After a redirect, the next request is a separate call in the
-/// record. The URL and the placeholders of the next request are checked. It gets the secrets of its
-/// own origin.
+/// record. It is checked, and gets the secrets of its own origin.
 pub(super) async fn send_read(
     requests: &RunRequests,
     mut outbound: CheckedRequest,
@@ -51,8 +50,7 @@ pub(super) async fn send_read(
     }
 }
 
-/// Returns the status and the location of a redirect that the host follows. Returns `None` for any
-/// other answer.
+/// Returns the status and the location of a redirect that the host follows.
 fn redirect_target(outbound: &CheckedRequest, answer: &Answer) -> Option<(u16, String)> {
     if outbound.effect != Effect::Read || !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
         return None;
@@ -61,8 +59,7 @@ fn redirect_target(outbound: &CheckedRequest, answer: &Answer) -> Option<(u16, S
     Some((answer.status, String::from_utf8_lossy(location.as_bytes()).into_owned()))
 }
 
-/// Builds the request that follows a redirect. If the location contains a secret that the tracker
-/// echoed, refuses a redirect to another origin.
+/// If the location contains a secret that the tracker echoed, refuses a redirect to another origin.
 fn follow_redirect(
     requests: &RunRequests,
     outbound: &CheckedRequest,
@@ -82,9 +79,8 @@ fn follow_redirect(
     Ok(next)
 }
 
-/// Sends a request on an idle HTTP connection, or on a new one if the pool has none that the
-/// request may use. Sends the request again if the tracker certainly did not process it. Also sends
-/// a read again if its connection was reused and ended before a response began. Makes at most
+/// Repeats a request that the HTTP connection did not send or that the tracker refused without
+/// processing it, and a read whose reused connection ended before a response began. Makes at most
 /// [`ATTEMPTS_MAX`] attempts.
 async fn send_with_retries(
     requests: &RunRequests,
@@ -117,8 +113,7 @@ async fn send_with_retries(
     }
 }
 
-/// Makes one exchange on the idle HTTP connection, if there is one, or on a new one. After a
-/// complete answer, puts the HTTP connection into the pool.
+/// After a complete answer, puts the HTTP connection into the pool.
 async fn exchange_once(
     requests: &RunRequests,
     idle_connection: Option<HttpConnection>,

@@ -24,17 +24,14 @@ use super::cookies::Cookies;
 use super::query::mask_credentials;
 use super::{ActiveConnection, HttpError, OutboundResponse};
 
-/// Maximum length of the path, the query and the error of a call, characters. The guest or the
-/// tracker chooses parts of these texts, so they could be very long.
+/// Maximum length of the path, the query and the error of a call, characters.
 const TEXT_CHARS_MAX: usize = 500;
 
-/// The text in the record for a call that has not ended. A write that has not ended has the same
-/// text.
+/// The error of a call, or the answer to a write, that has not ended.
 const STILL_UNDER_WAY: &str = "still under way when the run ended";
-/// The text in the record for a call whose future was dropped.
+/// The error of a call whose future was dropped.
 const CANCELLED: &str = "cancelled before the response was complete: the guest or its run ended";
 
-/// The calls and the writes of one run.
 pub(super) struct Record {
     active: Arc<ActiveConnection>,
     cookies: Arc<Cookies>,
@@ -42,7 +39,6 @@ pub(super) struct Record {
     started_at: Instant,
     /// The value of `limits.outbound_calls`.
     calls_max: u64,
-    /// All requests of the run end at this time at the latest.
     request_deadline: Instant,
     state: Mutex<RecordState>,
 }
@@ -59,16 +55,14 @@ struct RecordState {
     response_body_bytes: u64,
     /// Whether a request began before the deadline and ended at the deadline or later.
     missed_deadline: bool,
-    /// Whether the run has ended, so that all further writes are refused.
+    /// Whether the run has ended. Then further writes are refused.
     is_closed: bool,
 }
 
 /// One call of a run. If the call is dropped without a result, it is recorded as cancelled.
 pub(super) struct Call {
     record: Arc<Record>,
-    /// The index of the call in the record.
     index: usize,
-    /// The index of the write in the record, if the call is a write.
     write_index: Option<usize>,
     /// The URL of the request before secrets are inserted; empty until it is recorded.
     url: String,
@@ -131,7 +125,6 @@ impl Record {
         Ok(Call { record, index, write_index: None, url, started_at, is_ended: false })
     }
 
-    /// Returns whether a write of this run may have been sent.
     pub(super) fn may_have_sent_write(&self) -> bool {
         self.state().writes.iter().any(WriteRecord::was_sent)
     }
@@ -149,29 +142,23 @@ impl Record {
         )))
     }
 
-    /// Returns whether a request began before the deadline of the run's requests and ended at the
-    /// deadline or later.
     pub(super) fn missed_request_deadline(&self) -> bool {
         self.state().missed_deadline
     }
 
-    /// Makes the record refuse all further writes, because the run has ended.
     pub(super) fn close(&self) {
         self.state().is_closed = true;
     }
 
-    /// Returns the time of the wall clock.
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// Returns whether the run has ended. The host evaluates the writes of a run after its end, so
-    /// no write may begin then.
+    /// No write may begin after the end of the run, because then the host evaluates the writes.
     pub(super) fn is_closed(&self) -> bool {
         self.state().is_closed
     }
 
-    /// Returns the calls and the writes that are recorded so far.
     pub(super) fn snapshot(&self) -> (Vec<OutboundCall>, Vec<WriteRecord>) {
         let state = self.state();
         (state.calls.clone(), state.writes.clone())
@@ -187,7 +174,6 @@ impl Record {
         self.state().calls.iter().map(with_offset).collect()
     }
 
-    /// Writes into `usage` the number of calls, and the sizes of the largest bodies.
     pub(super) fn fill_usage(&self, usage: &mut Usage) {
         let state = self.state();
         usage.outbound_calls = state.requested_calls.min(self.calls_max);
@@ -214,7 +200,6 @@ impl Record {
 }
 
 impl Call {
-    /// Records the origin, the path and the query of the call, and the size of its body.
     pub(super) fn record_target(&mut self, origin: &Origin, url: &Url, body_bytes: usize) {
         url.as_str().clone_into(&mut self.url);
         let path = self.record.redact_and_shorten(url.path().to_owned());
@@ -235,10 +220,8 @@ impl Call {
         }
     }
 
-    /// Adds the call to the record as a write that is not sent yet.
-    ///
-    /// # Errors
-    /// The run has ended. Its writes may be evaluated already, without this write.
+    /// Adds the call to the record as a write that is not sent yet. Refuses the write if the run
+    /// has ended, because its writes may be evaluated already.
     pub(super) fn add_unsent_write(&mut self, outbound: &CheckedRequest) -> Result<(), HttpError> {
         let CheckedRequest { method, origin, url, .. } = outbound;
         let request_line = self.record.redact(format!("{method} {origin}{}", url.path()));
@@ -258,7 +241,6 @@ impl Call {
         self.record_write(WriteAnswer::Broken(STILL_UNDER_WAY.to_owned()));
     }
 
-    /// Records what is known about the write.
     pub(super) fn record_write(&self, answer: WriteAnswer) {
         let answer = match answer {
             WriteAnswer::Broken(why) => WriteAnswer::Broken(self.record.redact(why)),
@@ -271,7 +253,6 @@ impl Call {
         }
     }
 
-    /// Records the result of the call.
     pub(super) fn record_result(&mut self, result: &Result<Answer, HttpError>) {
         match result {
             Ok(answer) => {
@@ -289,7 +270,7 @@ impl Call {
         }
     }
 
-    /// Records the result. Returns the result as the guest gets it: redacted.
+    /// Records the result, and returns it as the guest gets it: redacted.
     pub(super) fn finish(
         mut self,
         result: Result<Answer, HttpError>,
@@ -303,8 +284,6 @@ impl Call {
         }
     }
 
-    /// Records the duration of the call and whether it missed the deadline. `change` sets the
-    /// result in the entry of the call.
     fn complete_entry(&mut self, change: impl FnOnce(&mut OutboundCall)) {
         self.is_ended = true;
         let deadline = self.record.request_deadline;
@@ -325,14 +304,12 @@ impl Drop for Call {
     }
 }
 
-/// Returns the milliseconds from `from` to `to`. The number is negative if `to` is earlier than
-/// `from`.
+/// The number is negative if `to` is earlier than `from`.
 fn ms_between(from: Instant, to: Instant) -> i64 {
     let ms = |duration| i64::try_from(milliseconds(duration)).unwrap_or(i64::MAX);
     ms(to.saturating_duration_since(from)) - ms(from.saturating_duration_since(to))
 }
 
-/// Shortens a text to `TEXT_CHARS_MAX` characters and `…`.
 fn shorten(text: String) -> String {
     match text.char_indices().nth(TEXT_CHARS_MAX) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),

@@ -1,9 +1,6 @@
 //! Contains the state that all requests of one run share: permission, limits, deadline, record,
-//! cookies and memory.
-//!
-//! Also redacts the texts that the guest returned. At the end of the run, waits for the writes in
-//! progress, up to a limit. Never decides which request may be sent (`authorize.rs`), and never
-//! sends one (`send.rs`, `read.rs`).
+//! cookies and memory. Never decides which request may be sent (`authorize.rs`), and never sends
+//! one (`send.rs`, `read.rs`).
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -30,7 +27,7 @@ use super::{ActiveConnection, Egress, Permission, RunAccounts};
 /// Exchanges that end at the deadline need a moment to record their result.
 const FINISH_GRACE: Duration = Duration::from_secs(2);
 
-/// The state that the requests of one run share. Other files of this folder send the requests.
+/// The state that the requests of one run share.
 pub(crate) struct RunRequests {
     pub(super) egress: Arc<Egress>,
     pub(super) active: Arc<ActiveConnection>,
@@ -44,11 +41,8 @@ pub(crate) struct RunRequests {
     pub(super) spool: Arc<RunSpool>,
     pub(super) record: Arc<Record>,
     pub(super) cookies: Arc<Cookies>,
-    /// The trace that the requests continue in the header `traceparent`. Empty if they do not
-    /// continue a trace.
+    /// The trace that the requests continue in the header `traceparent`, if there is one.
     trace: OnceLock<TraceParent>,
-    /// Records the exchanges of this run, or answers its requests from a recording. `None` if the
-    /// run does neither.
     pub(super) tape: Option<Tape>,
     /// Locked during a write, because the journal tracks one write at a time.
     pub(super) write_lock: Arc<Mutex<()>>,
@@ -57,8 +51,6 @@ pub(crate) struct RunRequests {
 }
 
 impl RunRequests {
-    /// Creates the shared state of a run's requests. All requests end at `request_deadline` at the
-    /// latest.
     pub(crate) fn new(
         egress: Arc<Egress>,
         active: Arc<ActiveConnection>,
@@ -98,14 +90,11 @@ impl RunRequests {
         })
     }
 
-    /// Adds the header `traceparent` to all further requests of the run, except to requests for
-    /// tokens. Each request has its own span in this trace.
+    /// Makes all further requests of the run continue this trace, except requests for tokens.
     pub(crate) fn continue_trace(&self, trace: TraceParent) {
         let _ = self.trace.set(trace);
     }
 
-    /// If the requests of this run continue a trace, adds the header `traceparent` to a request,
-    /// and the span of the request to the record.
     pub(super) fn add_trace(&self, outbound: &mut CheckedRequest, call: &Call) {
         let Some(trace) = self.trace.get().map(TraceParent::child) else { return };
         outbound.traceparent = HeaderValue::try_from(trace.to_string()).ok();
@@ -134,7 +123,6 @@ impl RunRequests {
     }
 
     /// Masks secrets, and those values of cookies that may be credentials, in a text for people.
-    /// [`Redactor`](crate::redact::Redactor) defines the forms in which a secret is found.
     pub(crate) fn redact(&self, text: String) -> String {
         self.cookies.redact(self.redact_as(TextKind::ForPeople, text))
     }
@@ -157,9 +145,8 @@ impl RunRequests {
         self.record.snapshot()
     }
 
-    /// Returns the exchanges that were recorded for the event, and removes them from the recorder.
-    /// If exchanges are missing, also returns the reason. Returns `None` if the run does not record
-    /// exchanges in memory.
+    /// Takes the exchanges that were recorded in memory, and the reason if exchanges are missing.
+    /// Returns `None` if the run does not record exchanges in memory.
     pub(crate) fn take_recording(&self) -> Option<(Vec<String>, Option<String>)> {
         match &self.tape {
             Some(Tape::Record(recorder)) => recorder.take_exchanges(),
@@ -173,35 +160,27 @@ impl RunRequests {
         self.record.missed_request_deadline()
     }
 
-    /// Returns whether a guest must not set this header.
     pub(crate) fn is_reserved_header(&self, name: &str) -> bool {
         let own_headers = &self.egress.own_server.headers;
         authorize::is_reserved_header(name, &self.active.connection, own_headers)
     }
 
-    /// Returns the connection that this run uses.
     pub(crate) fn active(&self) -> &Arc<ActiveConnection> {
         &self.active
     }
 
-    /// Returns the meter of this run's CPU time. The CPU time that the host uses for the run's
-    /// requests is charged to this meter.
     pub(crate) fn meter(&self) -> &Arc<Meter> {
         &self.meter
     }
 
-    /// Returns the account to which this run's memory is charged.
     pub(crate) fn memory(&self) -> &Arc<Account> {
         &self.memory
     }
 
-    /// Returns the limits of this run.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Writes into `usage` the number of calls, and the sizes of the largest request body and
-    /// response body.
     pub(crate) fn fill_usage(&self, usage: &mut Usage) {
         self.record.fill_usage(usage);
     }

@@ -1,12 +1,10 @@
 //! Inserts a connection's secrets into a request. A secret is inserted only at its granted place,
 //! and only if the request goes to its granted origin.
 //!
-//! In a body, a secret replaces a placeholder. The host replaces a placeholder only if it is a
-//! whole string of JSON, or the whole value of a form field, and if the body contains it only once.
-//! So a connector cannot make the host put the secret into a description, an attachment or another
-//! place that the tracker displays.
-//!
-//! Only this file and `token.rs` put a secret's value into a request. Never logs a secret.
+//! In a body, a secret replaces a placeholder, but only if the placeholder is a whole string of
+//! JSON or the whole value of a form field, and if the body contains it only once. So a connector
+//! cannot make the host put the secret into a description or another place that the tracker
+//! displays. Never logs a secret.
 
 use std::ops::Range;
 
@@ -30,10 +28,6 @@ const PLACEHOLDER_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Inserts all secrets that are granted to the request's origin. `token` is the OAuth token that
 /// was fetched for this origin, if there is one.
-///
-/// # Errors
-/// A secret has characters that a header cannot contain, a granted header name is invalid, or the
-/// body exceeds its limit after the placeholders are replaced.
 pub(crate) fn insert_secrets(
     mut outbound: CheckedRequest,
     active: &ActiveConnection,
@@ -99,8 +93,7 @@ fn header_value_error(secret: &str) -> HttpError {
     ))
 }
 
-/// Adds a query parameter with a secret. Removes all parameters of the same name that the guest
-/// set.
+/// Removes all parameters of the same name that the guest set.
 fn set_query(url: &mut Url, name: &str, secret: &str) {
     if url.query_pairs().any(|(key, _)| key == name) {
         let others: Vec<(String, String)> = url
@@ -113,8 +106,6 @@ fn set_query(url: &mut Url, name: &str, secret: &str) {
     url.query_pairs_mut().append_pair(name, secret);
 }
 
-/// Replaces the placeholders in the body with secrets. [`check_placeholders`] has checked that each
-/// placeholder is at its granted place.
 fn replace_placeholders(
     outbound: &mut CheckedRequest,
     active: &ActiveConnection,
@@ -166,7 +157,6 @@ pub(crate) fn check_placeholders(
     Ok(())
 }
 
-/// Returns a phrase that describes a place, for an error message.
 fn describe_place(place: &SecretPlace) -> String {
     let (position, content_type) = match place {
         SecretPlace::Json { pointer } => (format!("at {pointer:?}"), "application/json"),
@@ -179,9 +169,8 @@ fn describe_place(place: &SecretPlace) -> String {
     format!("{position} of a body of type {content_type} with at most {bytes_max} bytes")
 }
 
-/// Returns the position of the placeholder in the body. Returns `None` if the placeholder is not
-/// exactly once in the body at its granted place, if the body has another type, or if the body is
-/// too large for a placeholder.
+/// Returns the position of the placeholder in the body, if the placeholder is exactly once in the
+/// body, at its granted place.
 fn find_placeholder(
     outbound: &CheckedRequest,
     place: &SecretPlace,
@@ -215,8 +204,7 @@ fn find_placeholder(
     (has_granted_type && found.next().is_none() && is_at_place()).then_some(range)
 }
 
-/// Replaces the bytes in `range` by the secret, which is escaped for the format of the body.
-/// Returns the new body.
+/// The secret is escaped for the format of the body.
 fn body_with_secret(body: &Bytes, range: Range<usize>, place: &SecretPlace, secret: &str) -> Bytes {
     let text = match place {
         SecretPlace::Form { .. } => utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
@@ -229,14 +217,11 @@ fn body_with_secret(body: &Bytes, range: Range<usize>, place: &SecretPlace, secr
     replace_range(body, range, &text)
 }
 
-/// Replaces the bytes in `range` by a text. Returns the new body.
 fn replace_range(body: &Bytes, range: Range<usize>, text: &str) -> Bytes {
     let (before, after) = (body.get(..range.start), body.get(range.end..));
     [before.unwrap_or_default(), text.as_bytes(), after.unwrap_or_default()].concat().into()
 }
 
-/// Returns the text at a place of a body. Returns `None` if no text or more than one text is at
-/// this place.
 fn text_at(body: &[u8], place: &SecretPlace) -> Option<String> {
     match place {
         SecretPlace::Json { pointer } => {

@@ -1,11 +1,8 @@
-//! Sends one request of a guest.
+//! Sends one request of a guest. `read.rs` sends the requests that are not writes.
 //!
-//! For a write, the host first takes an idle HTTP connection or makes a new one. Then the journal
-//! commits the write, and then the host sends the first byte. The commit and the exchange run in a
-//! separate task, which continues even if the guest ends. The task ends when the exchange ends,
-//! when the run's deadline for requests passes or when the server shuts down. Never follows a
-//! redirect of a write, and never sends a write again that the tracker may have processed.
-//! `read.rs` sends the other requests.
+//! The journal commits a write before its first byte is sent. The commit and the exchange run in a
+//! separate task, which continues even if the guest ends. Never follows a redirect of a write, and
+//! never sends a write again that the tracker may have processed.
 
 use std::sync::Arc;
 
@@ -29,31 +26,26 @@ use super::{HttpError, OutboundRequest, OutboundResponse, Permission, RunRequest
 use super::{read, tape, token};
 use crate::transport::{HttpConnection, Sender};
 
-/// The memory that is charged for the bytes that secrets add to a body. The charge is made before
-/// placeholders are replaced, in addition to the size of the body.
+/// The memory that is charged for the bytes that secrets may add to a body, until the size of the
+/// new body is known.
 const REPLACEMENT_BYTES: u64 = 256 << 10;
 
 /// A write that is ready for the journal: it has the lock for writes, its secrets and an HTTP
-/// connection. The write can still fail before its first byte is sent, for example because the
-/// journal refuses it or because the lease ends.
+/// connection.
 struct PreparedWrite {
     /// The request with its secrets.
     outbound: CheckedRequest,
     connection: HttpConnection,
-    /// The time at which the request got its token.
     token_obtained_at: Instant,
-    /// The guard of `RunRequests::write_lock`. The guard is dropped when the write ends, so no
-    /// other write of the run begins earlier.
+    /// The guard of `RunRequests::write_lock`. No other write of the run begins before it is
+    /// dropped.
     write_guard: OwnedMutexGuard<()>,
 }
 
-/// References to a prepared write, for the functions that journal and send it in its task.
+/// References to the parts of a prepared write.
 struct WriteInTask<'a> {
-    /// The request with its secrets.
     outbound: &'a CheckedRequest,
-    /// The time at which the request got its token.
     token_obtained_at: Instant,
-    /// The call of the write in the record.
     call: &'a Call,
     journal: &'a dyn Journal,
 }
@@ -63,8 +55,7 @@ impl RunRequests {
     /// even if this future is dropped.
     ///
     /// # Errors
-    /// The cases of `http-error` in the WIT. If a limit was exceeded, the text contains the value
-    /// of the limit.
+    /// The cases of `http-error` in the WIT.
     pub(crate) async fn send(
         self: &Arc<Self>,
         request: OutboundRequest,
@@ -88,8 +79,7 @@ impl RunRequests {
     /// Records a request that cannot be built, as a refused call.
     ///
     /// # Errors
-    /// Always an error: the reason why the request cannot be built, or the limit of requests if the
-    /// run has exceeded it.
+    /// Always: `why`, or the limit of requests if the run has exceeded it.
     pub(crate) fn refuse(
         &self,
         method: &Method,
@@ -100,15 +90,13 @@ impl RunRequests {
         call.finish(Err(why))
     }
 
-    /// Prepares a write, and then journals and sends the write in a separate task.
     async fn send_write(
         self: &Arc<Self>,
         outbound: CheckedRequest,
         mut call: Call,
         journal: Arc<dyn Journal>,
     ) -> Result<OutboundResponse, HttpError> {
-        // While `running_write` exists, `finish` waits. `running_write` is made before the write is
-        // added to the record, so `finish` waits for each recorded write, up to its own limit.
+        // `finish` waits for this token, so it is made before the write is added to the record.
         let running_write = self.writes.token();
         let prepared = match self.prepare_write(outbound, &mut call).await {
             Ok(prepared) => prepared,
@@ -130,9 +118,8 @@ impl RunRequests {
         })
     }
 
-    /// Adds the write to the record, waits for the previous write of the run, inserts the secrets,
-    /// and takes an idle connection or connects. All this comes before the journal commit, so a
-    /// failed step leaves no mark in the journal.
+    /// Does the steps that come before the journal commit. If one of them fails, the journal has no
+    /// mark of the write.
     async fn prepare_write(
         &self,
         outbound: CheckedRequest,
@@ -156,8 +143,8 @@ impl RunRequests {
         Ok(PreparedWrite { outbound, connection, token_obtained_at, write_guard })
     }
 
-    /// Adds cookies and secrets to the request. The replacement of a placeholder copies the body.
-    /// The memory of the copy is charged before the copy is made.
+    /// Adds cookies and secrets to the request. Replacing a placeholder copies the body, so the
+    /// memory of the copy is charged first.
     pub(super) fn insert_cookies_and_secrets(
         &self,
         mut outbound: CheckedRequest,
@@ -174,8 +161,7 @@ impl RunRequests {
         Ok(outbound)
     }
 
-    /// Commits the write to the journal and sends it. After the commit, the record always states
-    /// what is known about the write.
+    /// Commits the write to the journal and sends it.
     async fn journal_and_send(
         &self,
         write: &WriteInTask<'_>,
@@ -184,9 +170,7 @@ impl RunRequests {
         let WriteInTask { outbound, journal, .. } = *write;
         let request = build_request(outbound, &connection)?;
         let memory = AnswerMemory::reserve(self, self.limits.response_body_bytes)?;
-        // `add_unsent_write` checked this too, but after that check the write waited for the lock,
-        // a token and an HTTP connection. The run may have ended meanwhile, and no write may begin
-        // after the end of its run.
+        // Checked again, because the run may have ended after `add_unsent_write`.
         if self.record.is_closed() {
             return Err(HttpError::Denied("the run has ended; the write was not sent".to_owned()));
         }
@@ -212,8 +196,7 @@ impl RunRequests {
         }
     }
 
-    /// Sends a write that is in the journal. If the HTTP connection was idle for a second or
-    /// longer, makes a new one first.
+    /// Sends a write that is in the journal.
     async fn send_journaled_write(
         &self,
         write: &WriteInTask<'_>,
@@ -223,8 +206,7 @@ impl RunRequests {
     ) -> Result<Answer, ExchangeError> {
         let origin = &write.outbound.origin;
         if connection.idle_since.elapsed() >= IDLE_FOR_WRITE_MAX {
-            // The HTTP connection was idle in the pool and during the commit, together for too
-            // long. So the tracker may already be closing the connection.
+            // The tracker may already be closing a connection that was idle for so long.
             (connection, request) = self.reconnect(write.outbound).await?;
         }
         let mut result = self.send_if_leased(write, &mut connection, request, memory).await;
@@ -244,8 +226,7 @@ impl RunRequests {
         Ok(answer)
     }
 
-    /// Sends a write if the lease on its defect is still valid. Records what the exchange proves
-    /// about the write.
+    /// Sends a write only if the lease on its defect is still valid.
     async fn send_if_leased(
         &self,
         WriteInTask { outbound, call, journal, .. }: &WriteInTask<'_>,
@@ -260,15 +241,14 @@ impl RunRequests {
         call.record_write_under_way();
         let result = exchange(self, outbound, connection, request, memory).await;
         call.record_write(classify_write(&result));
-        // If a proxy answered 407, the record contains this status, which proves that the write was
-        // refused. The guest gets an error, because the tracker did not answer.
+        // If the proxy refused the write, the record contains the proxy's status, and the guest
+        // gets an error, because the tracker did not answer.
         let answer = result?;
         let proxy_refusal = connection.explain_proxy_refusal(answer.status);
         proxy_refusal.map_or(Ok(answer), |why| Err(ExchangeError::RefusedByProxy(why)))
     }
 
-    /// Connects to an origin. If a recording answers the requests, makes no connection, and returns
-    /// a value that cannot send anything.
+    /// Connects to an origin. In a replay, returns a value that cannot send anything.
     pub(super) async fn connect(&self, origin: &Origin) -> Result<HttpConnection, HttpError> {
         if self.is_replay() {
             let idle_since = Instant::now();
@@ -301,8 +281,7 @@ impl RunRequests {
     }
 
     /// Removes from the journal the mark of a write that was not sent. Does nothing if an earlier
-    /// write of this run may have been sent, because then the row must stay `sent`. The row then
-    /// counts one write too many, which only makes the host more careful.
+    /// write of this run may have been sent, because then the row must stay `sent`.
     async fn undo_journal(&self, journal: &dyn Journal) {
         if !self.record.may_have_sent_write() {
             journal.unmark().await;
@@ -310,8 +289,8 @@ impl RunRequests {
     }
 }
 
-/// Returns what the end of an exchange proves about a write. If the write was sent, only a complete
-/// answer or the status of a refusal proves what the tracker did.
+/// If the write was sent, only a complete answer or the status of a refusal proves what the tracker
+/// did.
 fn classify_write(result: &Result<Answer, ExchangeError>) -> WriteAnswer {
     match result {
         Ok(answer) => WriteAnswer::Status(answer.status),

@@ -1,9 +1,9 @@
 //! Stores the bodies that are too large for memory. Each run has at most one temporary file in the
 //! data folder.
 //!
-//! The file has no name, so the system deletes it when the run ends or the process crashes. Blocks
+//! The file has no name, so the system deletes it when it is closed or the process crashes. Blocks
 //! are only appended, never changed. All bytes that a run has written count against
-//! `spool_bytes_max` until the run ends.
+//! `spool_bytes_max` until then.
 
 use std::fs::File;
 use std::io;
@@ -21,9 +21,7 @@ const RUN_SHARE_DIVISOR: u64 = 4;
 /// The temporary files of all runs.
 #[derive(Debug)]
 pub(super) struct Spool {
-    /// The folder that contains the files.
     folder: PathBuf,
-    /// The value of `spool_bytes_max`.
     bytes_max: u64,
     /// The size of all files together, including bytes that are being written.
     used_bytes: AtomicU64,
@@ -41,22 +39,17 @@ pub(super) struct RunSpool {
 /// A part of the file. A block contains bytes of one body only.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Block {
-    /// The position of the first byte in the file.
     pub(super) offset: u64,
-    /// The length of the block.
     pub(super) bytes: usize,
 }
 
-/// The reason why a body cannot be stored in the file.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SpoolError {
-    /// The temporary files of all runs, or the file of this run, would exceed their maximum size.
     #[error(
         "`spool_bytes_max` = {0}: the large bodies of all runs need more bytes, or those of this \
          run need more than a quarter of this number; if they should fit, set a larger number"
     )]
     Full(u64),
-    /// The file cannot be created or written.
     #[error("cannot store a large body in the data folder: {0}")]
     Disk(#[from] io::Error),
 }
@@ -73,7 +66,6 @@ impl RunSpool {
         Arc::new(Self { spool, file: OnceLock::new(), written_bytes: Mutex::default() })
     }
 
-    /// Appends a block to the file. Returns the position of the block.
     pub(super) async fn append(self: &Arc<Self>, data: Vec<u8>) -> Result<Block, SpoolError> {
         let bytes = data.len();
         let offset = self.reserve(bytes as u64)?;
@@ -82,7 +74,6 @@ impl RunSpool {
         Ok(Block { offset, bytes })
     }
 
-    /// Reads the first bytes of a block, at most `bytes_max`.
     pub(super) async fn read(
         self: &Arc<Self>,
         block: Block,
@@ -97,7 +88,6 @@ impl RunSpool {
         .await
     }
 
-    /// Reserves bytes for the next block and returns its offset in the file.
     fn reserve(&self, bytes: u64) -> Result<u64, SpoolError> {
         let max = self.spool.bytes_max;
         let mut written_bytes = self.written_bytes.lock();
@@ -111,7 +101,6 @@ impl RunSpool {
         Ok(std::mem::replace(&mut *written_bytes, sum))
     }
 
-    /// Returns the file. Creates it at the first call.
     fn open_file(&self) -> io::Result<&File> {
         if let Some(file) = self.file.get() {
             return Ok(file);
@@ -130,7 +119,6 @@ impl Drop for RunSpool {
     }
 }
 
-/// Runs file operations, which may wait for the disk, on a thread for blocking work.
 async fn run_blocking<T: Send + 'static>(
     operation: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {

@@ -1,10 +1,8 @@
-//! Records the exchanges of a run, or answers the requests of a run from a recording. With a
-//! recording, tests of a connector need no tracker. Never records the secrets and tokens of a
-//! connection.
+//! Records the exchanges of a run, or answers the requests of a run from a recording.
 //!
 //! A tape records or replaces only the exchange with the tracker. Authorization, secrets, redirects
-//! and the journal work as with a real tracker. This module redacts secrets from recorded
-//! exchanges, and from the requests that are compared with a recording.
+//! and the journal work as with a real tracker. Never records the secrets and tokens of a
+//! connection.
 
 mod folder;
 mod recorder;
@@ -35,8 +33,7 @@ pub use recorder::Recorder;
 use replay::ReplayResult;
 pub use replay::{Comparison, Recording, Replay, Reply, SentRequest};
 
-/// Headers that are never recorded. These headers contain credentials, or the length of the body,
-/// which is known from the body itself.
+/// Headers that are never recorded: headers with credentials, and the length of the body.
 const OMITTED_HEADERS: [HeaderName; 5] =
     [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE, CONTENT_LENGTH];
 
@@ -49,7 +46,7 @@ pub struct TapedRequest {
     pub url: String,
     /// The headers, without credentials and without the length.
     pub headers: Vec<(String, String)>,
-    /// The body, redacted like the other members.
+    /// The body.
     pub body: Bytes,
 }
 
@@ -72,7 +69,7 @@ string_enum! {
         Denied = "denied",
         /// A limit was exceeded.
         Limit = "limit",
-        /// No HTTP connection was made, or the tracker did not process the request.
+        /// The tracker did not process the request.
         Unreachable = "unreachable",
         /// The request may have been sent, and no complete and usable answer arrived.
         Interrupted = "interrupted",
@@ -81,7 +78,6 @@ string_enum! {
     }
 }
 
-/// How an exchange ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TapedOutcome {
     Answer(TapedAnswer),
@@ -95,7 +91,7 @@ pub(super) enum TapedOutcome {
 pub enum Tape {
     /// Records the exchanges with the tracker.
     Record(Arc<Recorder>),
-    /// Answers each request from a recording. The host does not connect to the tracker.
+    /// Answers each request from a recording.
     Replay(Arc<Replay>),
 }
 
@@ -114,8 +110,6 @@ impl fmt::Debug for Tape {
 pub struct TapeError(pub(super) String);
 
 impl Tape {
-    /// Makes one exchange. Either sends the request to the tracker and records the answer, or takes
-    /// the answer from a recording.
     pub(super) async fn exchange(
         &self,
         requests: &RunRequests,
@@ -129,8 +123,8 @@ impl Tape {
                 let answer = exchange_with_tracker(requests, connection, request, memory).await?;
                 let proxy_refusal = connection.explain_proxy_refusal(answer.status);
                 if proxy_refusal.is_none() && recorder.is_recording_at(requests.record.now()) {
-                    // The cookies are stored before the answer is redacted. The answer may repeat a
-                    // cookie that it sets, and the redaction must find this cookie.
+                    // The answer may repeat a cookie that it sets. The redaction finds the cookie
+                    // only if it is already stored.
                     requests.cookies.store(&outbound.origin, &outbound.url, &answer.headers);
                     record_answer(requests, recorder, outbound, &answer).await;
                 }
@@ -148,7 +142,6 @@ impl Tape {
     }
 }
 
-/// Converts the result of a replay into the answer to the request, or into its error.
 fn replayed_answer(replayed: Result<ReplayResult, TapeError>) -> Result<TapedAnswer, HttpError> {
     match replayed {
         Ok(ReplayResult::Reply(Reply::Answer(answer))) => Ok(answer),
@@ -176,9 +169,8 @@ pub(super) fn record_failure(requests: &RunRequests, outbound: &CheckedRequest, 
     recorder.record(requests, taped_request(requests, outbound), outcome);
 }
 
-/// Records that an exchange failed, and returns its error as an [`HttpError`]. Does not record an
-/// error if a limit refused the request before it was sent, because a replay checks the same limit
-/// before it reads the recording.
+/// Does not record an error if a limit refused the request before it was sent, because a replay
+/// checks the same limit before it reads the recording.
 pub(super) fn record_failed_exchange(
     requests: &RunRequests,
     outbound: &CheckedRequest,
@@ -192,7 +184,6 @@ pub(super) fn record_failed_exchange(
     error
 }
 
-/// Records an answer. If the exchange cannot be recorded, records the reason.
 async fn record_answer(
     requests: &RunRequests,
     recorder: &Recorder,
@@ -222,7 +213,6 @@ fn body_too_large(bytes: u64) -> TapeError {
     ))
 }
 
-/// Returns the method and the URL of a request, without secrets.
 fn request_line(requests: &RunRequests, outbound: &CheckedRequest) -> String {
     format!("{} {}", outbound.method, requests.redact(outbound.url.to_string()))
 }
@@ -246,8 +236,6 @@ async fn taped_answer(requests: &RunRequests, answer: &Answer) -> Result<TapedAn
     })
 }
 
-/// Returns the headers that are recorded. Omits headers with credentials, and redacts secrets in
-/// the other headers.
 fn recorded_headers(requests: &RunRequests, headers: &HeaderMap) -> Vec<(String, String)> {
     let redactor = requests.active.credentials.redactor.load();
     let is_recorded = |name: &HeaderName, value: &HeaderValue| {
@@ -259,7 +247,6 @@ fn recorded_headers(requests: &RunRequests, headers: &HeaderMap) -> Vec<(String,
     recorded.map(|(name, value)| (name.to_string(), text(value))).collect()
 }
 
-/// Masks secrets and the values of the run's cookies in a body.
 fn redacted_body(requests: &RunRequests, body: Bytes) -> Bytes {
     let redactor = requests.active.credentials.redactor.load();
     requests.cookies.redact_bytes(redactor.redact_bytes(body))

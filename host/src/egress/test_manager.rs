@@ -1,8 +1,6 @@
 //! Defines how the host itself sends requests to Test Manager for a connection: which origins these
-//! requests may reach, and where the client secret is used.
-//!
-//! The requests use a separate `ActiveConnection`, which a run of a guest never gets. So they have
-//! the same rules, limits and redaction as a guest's requests, and never share an HTTP connection
+//! requests may reach, and where the client secret is used. The requests use a separate
+//! `ActiveConnection`, which a run of a guest never gets, so they never share an HTTP connection
 //! with a guest.
 
 use std::collections::BTreeMap;
@@ -40,8 +38,7 @@ pub(super) fn build_active_connection(
 }
 
 /// Returns the grants for requests to Test Manager: its origin, whose requests have a token, and
-/// the origins of its downloads, whose requests have no token. Returns `None` if the base URL is
-/// not valid.
+/// the origins of its downloads, whose requests have no token.
 fn test_manager_grants(settings: &TestManagerSettings) -> Option<Grants> {
     let origin = Origin::of(&settings.base_url).ok()?;
     let place = SecretPlace::ClientCredentials {
@@ -61,7 +58,6 @@ fn test_manager_grants(settings: &TestManagerSettings) -> Option<Grants> {
 }
 
 impl ActiveConnection {
-    /// Returns the connection that the host's requests to Test Manager use.
     pub(crate) fn test_manager(&self) -> Option<&Arc<Self>> {
         self.test_manager.as_ref()
     }
@@ -75,11 +71,7 @@ impl ActiveConnection {
 
 impl RunRequests {
     /// Fetches the token for this origin, unless a valid token is stored. A request would also
-    /// fetch the token. With this separate call, the caller can tell whether fetching the token or
-    /// the request failed.
-    ///
-    /// # Errors
-    /// The token request failed. The text of the error contains no secret.
+    /// fetch the token; with this separate call, the caller can tell which of the two failed.
     pub(crate) async fn fetch_token(&self, origin: &Origin) -> Result<(), TokenError> {
         let token = token::token_for_origin(self, origin).await;
         let redactor = self.active.credentials.redactor.load();
@@ -91,8 +83,6 @@ impl RunRequests {
         })
     }
 
-    /// Returns the calls of this run that are recorded so far, with `at_ms` measured from
-    /// `measured_from`.
     pub(crate) fn calls(&self, measured_from: Instant) -> Vec<OutboundCall> {
         self.record.calls_measured_from(measured_from)
     }

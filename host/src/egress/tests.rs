@@ -1,5 +1,4 @@
-//! Contains the modules of egress tests and their shared helpers: a builder for `RunRequests`, and
-//! functions that make requests.
+//! Contains the modules of egress tests and their shared helpers.
 
 mod certificates;
 mod client_certificates;
@@ -57,7 +56,7 @@ pub(crate) struct RequestsBuilder {
     pub(crate) secrets: BTreeMap<String, Secret>,
     pub(crate) allow_private: bool,
     pub(crate) http1_only: bool,
-    /// The trace that the requests continue. `None` if the connection does not continue traces.
+    /// The trace that the requests continue.
     pub(crate) trace: Option<TraceParent>,
     pub(crate) limits: Limits,
     /// The host names that can be resolved. For each name, the lists of addresses that its lookups
@@ -69,7 +68,6 @@ pub(crate) struct RequestsBuilder {
     pub(crate) extra_ca: Option<PathBuf>,
     /// The time from the start of the run to the deadline of its requests.
     pub(crate) run_time: Duration,
-    /// The folder for large bodies.
     pub(crate) spool_folder: PathBuf,
     pub(crate) spool_bytes_max: u64,
 }
@@ -116,7 +114,7 @@ impl RequestsBuilder {
         self
     }
 
-    /// Builds the state of the connection. Each call returns a separate state.
+    /// Each call returns a separate state.
     pub(crate) fn active(&self) -> Arc<ActiveConnection> {
         let id = ConnectionId(Uuid::nil());
         let connector = "test".parse().unwrap();
@@ -145,7 +143,6 @@ impl RequestsBuilder {
         self.requests_of(&self.active(), permission)
     }
 
-    /// Returns the `RunRequests` of a new run of this connection.
     pub(crate) fn requests_of(
         &self,
         active: &Arc<ActiveConnection>,
@@ -169,14 +166,12 @@ impl RequestsBuilder {
         format!("{}{path}", self.grants.origins[0])
     }
 
-    /// Returns the `RunRequests` of a run that may only read.
     pub(crate) fn read_only_requests(&self) -> Arc<RunRequests> {
         self.requests_with(Permission::Reads)
     }
 }
 
 impl RunRequests {
-    /// Returns the URL of a path on the first granted origin of the connection.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.active.connection.grants.origins[0])
     }

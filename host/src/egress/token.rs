@@ -1,9 +1,9 @@
 //! Implements OAuth 2.0 client credentials: fetches the access tokens of a connection, and stores
 //! the newest tokens in memory. Never writes a token to a file.
 //!
-//! A person grants the token endpoint together with the secret. This grant is for the host's
-//! requests for tokens only, and does not allow the guest to reach the endpoint. The record of a
-//! run contains the requests for tokens, like the requests of the guest.
+//! The grant of a secret includes its token endpoint, but only for the host: the grant does not
+//! allow the guest to reach the endpoint. The record of a run also contains the requests for
+//! tokens.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,7 +30,7 @@ use super::{ActiveConnection, HttpError, RunRequests};
 
 /// The lifetime of a token if the response does not state a lifetime.
 const DEFAULT_LIFETIME_S: u64 = 300;
-/// The host uses a token at most this long, even if the response states a longer time.
+/// The host uses a token at most this long.
 const LIFETIME_MAX_S: u64 = 24 * 3600;
 /// Before a request, the host replaces a token that expires in less than this time. A token with a
 /// lifetime of less than twice this time is used for half of its lifetime instead.
@@ -47,12 +47,9 @@ const TOKENS_KEPT_MAX: usize = 3;
 /// locked while a token is fetched, so that parallel requests fetch only one token.
 pub(super) type Tokens = Mutex<BTreeMap<String, Vec<Token>>>;
 
-/// An OAuth access token, and the time from which the host replaces it.
 pub(super) struct Token {
     value: Secret,
-    /// The time at which the host got the token.
     fetched_at: Instant,
-    /// From this time on, the host fetches a new token instead of using this one.
     use_until: Instant,
 }
 
@@ -65,13 +62,11 @@ impl Token {
     }
 }
 
-/// The reason why a token request failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum TokenError {
     /// The endpoint accepts the client, but does not grant a requested scope.
     #[error("{0}")]
     Scope(String),
-    /// The token request failed for any other reason.
     #[error(transparent)]
     Other(#[from] HttpError),
 }
@@ -85,7 +80,6 @@ impl From<TokenError> for HttpError {
     }
 }
 
-/// An OAuth client whose secret is granted to an origin.
 struct OAuthClient<'a> {
     secret_name: &'a str,
     secret: &'a Secret,
@@ -94,7 +88,6 @@ struct OAuthClient<'a> {
     scope: Option<&'a str>,
 }
 
-/// The response of a token endpoint.
 #[derive(Deserialize)]
 struct TokenResponse {
     access_token: String,
@@ -125,15 +118,12 @@ struct TokenRefusal {
 }
 
 impl TokenRefusal {
-    /// Parses the error in an answer of a token endpoint.
     fn from_answer(answer: &Answer) -> Self {
         let body = answer.body.bytes_in_memory();
         let is_web_page = body.trim_ascii_start().starts_with(b"<");
         serde_json::from_slice(body).unwrap_or(Self { is_web_page, ..Self::default() })
     }
 
-    /// Returns an error text if a scope is the reason of the refusal. If one scope is not granted,
-    /// the endpoint refuses the request for all scopes.
     fn scope_error(&self, client: &OAuthClient<'_>, origin: &Origin) -> Option<String> {
         let scope = client.scope.filter(|_| self.error.as_deref() == Some("invalid_scope"))?;
         Some(format!(
@@ -158,7 +148,7 @@ impl fmt::Display for TokenRefusal {
 }
 
 /// Returns the token for requests to this origin, or `None` if this origin has no OAuth client with
-/// a secret. Fetches the token if no valid token is stored.
+/// a secret.
 pub(super) async fn token_for_origin(
     requests: &RunRequests,
     origin: &Origin,
@@ -203,8 +193,6 @@ pub(super) async fn expire_refused_token(
     }
 }
 
-/// Returns the OAuth client whose secret is granted to an origin. Returns `None` if no such client
-/// exists or its secret has no value.
 fn oauth_client_for<'a>(active: &'a ActiveConnection, origin: &Origin) -> Option<OAuthClient<'a>> {
     active.connection.grants.secrets.iter().find_map(|(name, grant)| {
         let SecretPlace::ClientCredentials { token_url, client_id, scope } = &grant.place else {
@@ -224,7 +212,7 @@ fn oauth_client_for<'a>(active: &'a ActiveConnection, origin: &Origin) -> Option
     })
 }
 
-/// Requests a new token from the token endpoint. In a replay, returns a fixed token instead.
+/// In a replay, returns a fixed token.
 async fn fetch_token(
     requests: &RunRequests,
     client: &OAuthClient<'_>,
@@ -262,8 +250,8 @@ async fn fetch_token(
     Ok(Token { value, fetched_at, use_until })
 }
 
-/// Sends a token request on a new HTTP connection, and closes it afterwards, because tokens are
-/// fetched rarely.
+/// Sends a token request on a new HTTP connection that is not kept, because tokens are fetched
+/// rarely.
 async fn send_token_request(
     requests: &RunRequests,
     outbound: &CheckedRequest,

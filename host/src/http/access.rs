@@ -1,8 +1,8 @@
 //! Routes that need an account. Each route is declared with the lowest role that may use it.
 //!
-//! This module also refuses changes that another site may have sent with a session's cookie (CSRF).
-//! It records changes and refused requests of accounts in the audit log. It never identifies the
-//! account: `auth` does that.
+//! This module also refuses changes that another site may have sent with a session's cookie (CSRF),
+//! and records changes and refused requests in the audit log. It never identifies the account:
+//! `auth` does that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,29 +40,24 @@ const FIRST_FIELD_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct RequiredRights {
     /// The lowest role that may use the route.
     role: Role,
-    /// Whether the account must have the right to see all connections. If so, an account that is
-    /// limited to some connections may not use the route.
+    /// Whether the account must have the right to see all connections.
     needs_all_connections: bool,
 }
 
-// `Role::summary` describes what each role may do.
 pub(crate) const VIEWER: RequiredRights = RequiredRights::for_role(Role::Viewer);
 pub(crate) const OPERATOR: RequiredRights = RequiredRights::for_role(Role::Operator);
 pub(crate) const AUTHOR: RequiredRights = RequiredRights::for_role(Role::Author);
 pub(crate) const ADMIN: RequiredRights = RequiredRights::for_role(Role::Admin);
 
 impl RequiredRights {
-    /// The rights of accounts with this role or a higher one.
     const fn for_role(role: Role) -> Self {
         Self { role, needs_all_connections: false }
     }
 
-    /// Requires an account that may see all connections.
     pub(crate) const fn for_all_connections(self) -> Self {
         Self { needs_all_connections: true, ..self }
     }
 
-    /// Refuses an account that does not have these rights.
     fn check(self, account: &Account) -> Result<(), Problem> {
         let Self { role, needs_all_connections } = self;
         if !account.may(role) {
@@ -85,8 +80,7 @@ impl RequiredRights {
 /// How a route answers a request that has no account.
 #[derive(Debug, Clone, Copy)]
 enum WithoutAccount {
-    /// With a problem that has the status 401. `auth::require_account` normally sends this problem
-    /// before the route is reached.
+    /// With a problem that has the status 401.
     Problem,
     /// With a redirect to the sign-in page.
     RedirectToSignIn,
@@ -95,7 +89,6 @@ enum WithoutAccount {
 /// A list of routes, each with the lowest role that may use it.
 pub(crate) struct Routes {
     app: Arc<AppState>,
-    /// How the routes answer a request that has no account.
     without_account: WithoutAccount,
     router: Router<Arc<AppState>>,
 }
@@ -121,7 +114,7 @@ struct AdmittedRequest {
 
 macro_rules! changing_methods {
     ($($name:ident)+) => {$(
-        /// Adds a route for this method. `action` is the name of the change in the audit log.
+        /// `action` is the name of the change in the audit log.
         pub(crate) fn $name<H, T>(
             self,
             path: &'static str,
@@ -139,7 +132,6 @@ macro_rules! changing_methods {
 }
 
 impl Routes {
-    /// Begins a list of routes of the admin API.
     pub(crate) fn for_api(app: &Arc<AppState>) -> Self {
         Self {
             app: Arc::clone(app),
@@ -148,8 +140,6 @@ impl Routes {
         }
     }
 
-    /// Begins a list of routes of pages. Browsers that are not signed in are redirected to the
-    /// sign-in page.
     pub(crate) fn for_pages(app: &Arc<AppState>) -> Self {
         Self {
             app: Arc::clone(app),
@@ -158,7 +148,6 @@ impl Routes {
         }
     }
 
-    /// Adds a route for GET.
     pub(crate) fn get<H, T>(self, path: &'static str, rights: RequiredRights, handler: H) -> Self
     where
         H: Handler<T, Arc<AppState>>,
@@ -202,7 +191,6 @@ impl Routes {
         self
     }
 
-    /// Adds a route behind [`check_and_run`]. `action` is `None` if the route changes nothing.
     fn add(
         mut self,
         path: &'static str,
@@ -216,7 +204,6 @@ impl Routes {
         self
     }
 
-    /// Describes a route for [`check_and_run`].
     fn new_route(
         &self,
         path: &'static str,
@@ -227,7 +214,6 @@ impl Routes {
         Route { app, without_account, rights, path, action }
     }
 
-    /// Converts the list to a router, for the router of the server.
     pub(crate) fn into_router(self) -> Router<Arc<AppState>> {
         self.router
     }
@@ -336,7 +322,7 @@ impl Route {
 
 /// Reads the field `csrf` of a form, and also returns the complete body. In a multipart form,
 /// `csrf` must be the first field, because only the first bytes of such a form are read: it may
-/// contain a large file. A form that cannot be read has no field.
+/// contain a large file.
 async fn read_csrf_field(headers: &header::HeaderMap, body: Body) -> (Option<String>, Body) {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if media_type.is_some_and(|media_type| media_type.starts_with("multipart/form-data")) {

@@ -1,8 +1,7 @@
 //! The admin API, `/api/v1`: reads requests, calls the modules that handle them, and answers with
 //! the types of `api`.
 //!
-//! Every request needs an account. An answer never contains a secret, except for the answers that
-//! issue a webhook URL or a token.
+//! Every request needs an account. This module never answers with a stored secret.
 
 pub(crate) mod apply;
 pub(crate) mod audit;
@@ -48,8 +47,7 @@ pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Maximum time until the body of a request to the admin API has arrived.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Answers `GET /status`. The version and the number of tasks are for monitoring; the folders are
-/// for CLI commands on the same machine.
+/// Answers `GET /status`.
 pub(crate) async fn status(
     State(app): State<Arc<AppState>>,
     Extension(account): Extension<Account>,
@@ -73,16 +71,14 @@ pub(crate) async fn status(
     })
 }
 
-/// Converts a connector of which the servers of one database use different versions to its type in
-/// the admin API.
 fn to_api_difference(difference: plugins::ConnectorDifference) -> ConnectorDifference {
     let server_version = |(server, sha256)| ServerVersion { server, sha256 };
     let servers = difference.servers.into_iter().map(server_version).collect();
     ConnectorDifference { name: difference.name, servers }
 }
 
-/// A layer that reads the whole request, and then runs its handler in a separate task. So a change
-/// is completed even if the client disconnects.
+/// A layer that reads the whole request, and then runs its handler in a separate task, so that a
+/// change is completed even if the client disconnects.
 pub(crate) async fn run_to_completion(
     State(app): State<Arc<AppState>>,
     request: Request,
@@ -103,8 +99,7 @@ pub(crate) async fn run_to_completion(
     response.unwrap_or_else(IntoResponse::into_response)
 }
 
-/// Runs `work`, which is a handler or the last part of one, in a separate task, so that the work is
-/// completed even if the client disconnects.
+/// Runs `work` in a separate task, so that the work is completed even if the client disconnects.
 async fn complete_in_task<T: Send + 'static>(
     app: &AppState,
     work: impl Future<Output = T> + Send + 'static,
@@ -134,13 +129,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
-/// Whether a body could not be read because it is larger than the limit.
 fn is_too_large(error: &axum::Error) -> bool {
     error.source().is_some_and(|cause| cause.is::<LengthLimitError>())
 }
 
-/// Extracts the first parameter of a path, which is an id or a name. A parameter that is not UTF-8
-/// is refused.
+/// Extracts the first parameter of a path, which is an id or a name.
 pub(crate) struct Id(pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
@@ -156,7 +149,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
-/// Extracts the parameters of a query. A request with an unknown parameter is refused.
+/// Extracts the parameters of a query.
 pub(crate) struct Params<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
@@ -170,12 +163,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// Finds the connection that a path or a query names, and returns its id.
 fn connection_id(app: &AppState, id_or_name: &str) -> Result<ConnectionId, Problem> {
     Ok(stored_connection(app, id_or_name)?.connection.id)
 }
 
-/// Finds the connection with this id or name.
 fn stored_connection(app: &AppState, id_or_name: &str) -> Result<ConnectionRecord, Problem> {
     let found = app.services.connections.find(id_or_name);
     found.ok_or_else(|| Problem::no_such("connection", id_or_name))
@@ -198,13 +189,11 @@ fn connector_name(app: &AppState, name: &str) -> Result<ConnectorName, Problem> 
     parsed.ok_or_else(|| Problem::no_such("connector", name))
 }
 
-/// The names of all connections, by id.
 fn connection_names(app: &AppState) -> HashMap<ConnectionId, String> {
     let records = app.services.connections.list().into_iter();
     records.map(|record| (record.connection.id, record.connection.name)).collect()
 }
 
-/// Checks the `limit` of a query, and returns the number of rows in a page.
 fn page_size(limit: Option<u32>) -> Result<u32, Problem> {
     match limit {
         None => Ok(PAGE_ROWS),

@@ -15,19 +15,15 @@ use sha2::{Digest as _, Sha256};
 
 use crate::http::problem::Problem;
 
-/// A static file of the console.
 struct Asset {
-    /// The name of the file in the address.
     name: &'static str,
     media_type: &'static str,
     bytes: &'static [u8],
     /// The first 16 hexadecimal digits of the SHA-256 of `bytes`, in quotes.
     etag: String,
-    /// The path and the query from which browsers load the file.
     address: String,
 }
 
-/// All static files of the console.
 static ASSETS: LazyLock<[Asset; 4]> = LazyLock::new(|| {
     [
         new_asset("console.css", "text/css", include_bytes!("../../static/console/console.css")),
@@ -37,10 +33,8 @@ static ASSETS: LazyLock<[Asset; 4]> = LazyLock::new(|| {
     ]
 });
 
-/// The media type of JavaScript.
 const JAVASCRIPT: &str = "text/javascript";
 
-/// Describes a file: computes its hash and its address.
 fn new_asset(name: &'static str, media_type: &'static str, bytes: &'static [u8]) -> Asset {
     let hash = HEXLOWER.encode(&Sha256::digest(bytes));
     let hash = hash.get(..16).unwrap_or_default();

@@ -1,6 +1,5 @@
-//! Records each change in the audit log before the change is made, and its outcome before the
-//! answer is sent. If the outcome cannot be stored, the answer is sent nevertheless. Also records
-//! requests that were refused.
+//! Records changes in the audit log: an entry before a request that changes something runs, and its
+//! outcome before the answer is sent. Also records requests that were refused.
 //!
 //! This module never reads the body of a request, which may contain secrets.
 
@@ -23,12 +22,11 @@ use super::session::Session;
 
 /// The action that the audit log shows for a request whose login with a token was refused.
 pub(super) const USE_TOKEN_ACTION: &str = "token.use";
-/// The action that the audit log shows for a sign-in.
 pub(super) const BEGIN_SESSION_ACTION: &str = "session.begin";
 /// The action that the audit log shows for a refused request that would change nothing.
 pub(super) const READ_ACTION: &str = "read";
-/// Maximum length of the object in an entry of the audit log, bytes. A longer object is shortened.
-/// A client may send any text as the object, because it is a part of the request's path.
+/// Maximum length of the object in an entry of the audit log, bytes. A client may send any text as
+/// the object, because it is a part of the request's path.
 const OBJECT_BYTES_MAX: usize = 200;
 
 /// A response extension that contains the name of the object that the request created.
@@ -50,8 +48,8 @@ pub(super) async fn run(
     response.unwrap_or_else(IntoResponse::into_response)
 }
 
-/// Runs `work`, which is a part of a handler, and records it in the audit log. If the entry cannot
-/// be stored, `work` does not run.
+/// Runs `work`, and records it in the audit log. If the entry cannot be stored, `work` does not
+/// run.
 pub(crate) async fn run_and_record(
     app: &AppState,
     account: &Account,
@@ -88,7 +86,6 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// The caller is a client that is signed in with this account.
     pub(super) fn signed_in(account: &Account, request: &Request) -> Self {
         let name_and_role = (account.name.clone(), account.role);
         Self {
@@ -98,7 +95,6 @@ impl Caller {
         }
     }
 
-    /// The caller is a client that is not signed in.
     pub(super) fn not_signed_in(client: IpAddr, via: Via) -> Self {
         Self { account: None, client, via }
     }
@@ -124,7 +120,6 @@ pub(super) async fn record_part(
     }
 }
 
-/// Records a request that was refused.
 pub(super) async fn record_refusal(
     app: &AppState,
     caller: Caller,
@@ -156,7 +151,6 @@ pub(super) async fn record_refused_login<T>(
     record_refusal(app, caller, (action, None), outcome).await;
 }
 
-/// The kind of program that sent a request.
 pub(super) fn sending_program(request: &Request) -> Via {
     let is_cli = |headers: &HeaderMap| {
         let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
@@ -169,7 +163,6 @@ pub(super) fn sending_program(request: &Request) -> Via {
     }
 }
 
-/// The outcome that the audit log stores for a change that was answered with this response.
 fn completion_for(response: &Response) -> Completion {
     let extensions = response.extensions();
     let problem = extensions.get::<Problem>().map(Problem::code);

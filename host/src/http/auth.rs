@@ -2,8 +2,7 @@
 //! proxy, or by the cookie of a session.
 //!
 //! This module never tells the client what is wrong with a token. The rate of failed logins is
-//! limited for each client address. Failed logins are logged, but the rate of these lines is
-//! limited too.
+//! limited for each client address.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,7 +25,6 @@ use super::proxy_user::{self, ProxyProof};
 use super::session::{self, Session};
 use super::{AppState, audit};
 
-/// The detail of the problem for a client address with too many failed logins.
 const TOO_MANY_FAILED_LOGINS: &str = "too many logins from this address failed";
 
 /// A layer that refuses requests without an account. It adds the `Account` to the extensions of all
@@ -111,11 +109,9 @@ async fn identify(app: &AppState, request: &mut Request) -> Result<bool, Problem
     Ok(true)
 }
 
-/// The reason of a failed login with a token or a session.
 const NOT_VALID: &str = "the token or the session is not valid";
 
-/// Counts a request as a failed login, because the proxy's secret is missing or wrong. Returns an
-/// error if the client address has too many failed logins.
+/// Counts a request as a failed login, because the proxy's secret is missing or wrong.
 async fn count_wrong_proof(app: &AppState, client: IpAddr) -> Result<(), Problem> {
     let why = format!(
         "the request names a person whom a proxy signed in, but its header {PROXY_SECRET_HEADER} does \
@@ -160,7 +156,6 @@ pub(super) async fn try_login<T>(
     Ok(found)
 }
 
-/// The token in the header `Authorization`, if its scheme is `Bearer`.
 fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;

@@ -1,9 +1,7 @@
 //! Describes the client that sent a request, and reads the address that a trusted proxy names in a
 //! header.
 //!
-//! The caller must check that a trusted proxy sent the headers. If the name that a trusted proxy
-//! gives its client is not an address, the client has the unspecified address, and not the address
-//! of the proxy.
+//! The caller must check that a trusted proxy sent the headers.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -12,27 +10,22 @@ use axum::http::{HeaderMap, HeaderName, header};
 
 use crate::domain::Network;
 
-/// The header in which a proxy names its client.
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// The header in which a proxy names the scheme that its client used.
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// A request extension that describes the client of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RequestClient {
-    /// The address of the client.
     pub(super) address: IpAddr,
     /// Whether the client used TLS, to this server or to a trusted proxy.
     pub(super) is_https: bool,
     /// Whether a trusted proxy sent a header of the PROXY protocol or named the client in an HTTP
     /// header.
     pub(super) is_forwarded: bool,
-    /// Who sent the headers of the request.
     pub(super) header_sender: HeaderSender,
 }
 
-/// Who sent the headers of a request. Headers that name a signed-in person are used only if a proxy
-/// sent them.
+/// Who sent the headers of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HeaderSender {
     /// The client itself, or a proxy that is not trusted or does not name its client in a header.
@@ -43,8 +36,7 @@ pub(super) enum HeaderSender {
     LocalProxy,
 }
 
-/// The error for a request in which `X-Forwarded-For` and `Forwarded` name different clients,
-/// because the proxy did not check one of these headers.
+/// `X-Forwarded-For` and `Forwarded` name different clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "X-Forwarded-For and Forwarded name different clients: the reverse proxy must set one of them \
@@ -53,12 +45,10 @@ pub(super) enum HeaderSender {
 pub(super) struct ContradictoryHeaders;
 
 /// The address that is used for a client whose address is not known. No client has this address, so
-/// a list of allowed addresses refuses it, unless the list contains `::/0` or another network with
-/// the address `::`.
+/// a list of allowed addresses refuses it, unless a network in the list contains `::`.
 pub(super) const UNKNOWN_CLIENT: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 impl RequestClient {
-    /// The client of a request about which nothing is known.
     pub(super) const UNKNOWN: Self = Self {
         address: UNKNOWN_CLIENT,
         is_https: false,
@@ -73,15 +63,12 @@ pub(super) fn request_client_of(request: &Request) -> RequestClient {
     request.extensions().get().copied().unwrap_or(RequestClient::UNKNOWN)
 }
 
-/// The address of a request's client; unspecified (`::`) if the request did not come from a
-/// listener.
 pub(super) fn client_of(request: &Request) -> IpAddr {
     request_client_of(request).address
 }
 
 /// Whether the client of a trusted proxy used TLS. The proxy reports the scheme in the entry of
-/// `Forwarded` that names the client, or in `X-Forwarded-Proto`. Returns `None` if the proxy
-/// reports no scheme.
+/// `Forwarded` that names the client, or in `X-Forwarded-Proto`.
 pub(super) fn forwarded_https(headers: &HeaderMap, trusted: &[Network]) -> Option<bool> {
     let entry = client_entry(&joined_values(headers, &header::FORWARDED), trusted, for_parameter);
     let from_entry = entry.as_deref().and_then(|entry| forwarded_parameter(entry, "proto"));
@@ -126,7 +113,6 @@ pub(super) fn forwarded_client(
     }
 }
 
-/// All values of a header, joined into one comma-separated list.
 fn joined_values(headers: &HeaderMap, name: &HeaderName) -> String {
     // The proxy appends its entry at the end. This entry can be used even if the client sent other
     // bytes before it that are not UTF-8.
@@ -134,9 +120,8 @@ fn joined_values(headers: &HeaderMap, name: &HeaderName) -> String {
     lines.collect::<Vec<_>>().join(",")
 }
 
-/// The right-most entry of a list that is not the address of a trusted proxy. If all entries are
-/// trusted proxies, it is the left-most entry. Returns `None` if the list is empty. `address_of`
-/// selects the part of an entry that contains the address.
+/// The right-most entry of a list that is not the address of a trusted proxy; if there is none, the
+/// left-most entry. `address_of` selects the part of an entry that contains the address.
 fn client_entry(
     list: &str,
     trusted: &[Network],
@@ -160,13 +145,11 @@ fn forwarded_parameter<'e>(entry: &'e str, name: &str) -> Option<&'e str> {
     matching.next().map(|(_, value)| value.trim())
 }
 
-/// The value of the parameter `for` in an entry of the header `Forwarded`: the client. The value is
-/// empty if the entry has no such parameter.
 fn for_parameter(entry: &str) -> &str {
     forwarded_parameter(entry, "for").unwrap_or_default()
 }
 
-/// Parses an address in any form that proxies write: with or without a port, quotes or brackets.
+/// Parses an address with or without a port, quotes or brackets.
 fn parse_address(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"');
     let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
@@ -181,7 +164,6 @@ mod tests {
 
     use super::*;
 
-    /// The client that these headers name, as a text.
     fn client_text(headers: &[(&'static str, &'static str)]) -> Option<String> {
         let trusted: Vec<Network> =
             ["10.0.0.0/8", "fd00::/8"].map(|text| text.parse().unwrap()).into();

@@ -1,10 +1,10 @@
 //! Limits the number of open client connections, and of idle ones from one address. If there are
-//! too many, this module chooses an idle connection to close. It never closes a busy connection.
+//! too many, asks an idle connection to close, never a busy one.
 //!
 //! A connection is busy from the last byte of a request to the last byte of its answer. At all
-//! other times it is idle, even while a request is arriving. Connections of unknown clients are
-//! closed first, and among them one of the address with the most open connections. A client is
-//! known after it has sent a valid credential on the connection; a trusted proxy is always known.
+//! other times it is idle, even while a request is arriving. A client is known after it has sent a
+//! valid credential on the connection; a trusted proxy is always known. Connections of unknown
+//! clients are closed first.
 
 mod limits;
 mod state;
@@ -30,10 +30,9 @@ pub use limits::{ClientLimits, SharedLimits};
 
 /// The open client connections of a listener, and the limits that apply to them.
 pub(super) struct Clients {
-    /// The current limits. A reload of the configuration may change them.
     limits: SharedLimits,
     open_connections: Mutex<OpenConnections>,
-    /// This is notified when a new connection that waits should try again to be admitted.
+    /// Wakes a new connection that waits to be admitted.
     ended_or_idle: Notify,
 }
 
@@ -42,24 +41,21 @@ pub(super) struct Client {
     clients: Arc<Clients>,
     /// The limits that applied when the connection began.
     limits: Arc<ClientLimits>,
-    /// The program at the other end of the connection: the client or a proxy.
     peer: Peer,
-    /// The address by which limits count this connection; `None` for a proxy ([`Self::is_proxy`]).
+    /// The address by which limits count this connection; `None` for a proxy.
     limit_key: Option<IpAddr>,
-    /// Whether the client has sent a valid credential. A proxy is always known.
     is_known: AtomicBool,
     requests: Mutex<RequestCounts>,
-    /// What preceded HTTP; empty until the handshakes are complete.
+    /// Empty until the handshakes are complete.
     before_http: OnceLock<BeforeHttp>,
-    /// This token is cancelled when the connection must close for a new connection.
+    /// Cancelled when the connection must close for a new connection.
     close_token: CancellationToken,
-    /// This is notified when the connection becomes idle.
     became_idle: Notify,
     pub(super) timeouts: ConnectionTimeouts,
 }
 
 struct RequestCounts {
-    /// Number of requests that are not answered yet.
+    /// Number of unanswered requests whose heads have arrived.
     unanswered_count: usize,
     /// Number of unanswered requests that have arrived completely.
     arrived_count: usize,
@@ -68,19 +64,18 @@ struct RequestCounts {
     idle_key: Option<u64>,
 }
 
-/// What preceded HTTP on a connection: a header of the PROXY protocol, a TLS handshake, or both.
+/// What preceded HTTP on a connection.
 #[derive(Clone, Copy)]
 struct BeforeHttp {
     preface: Preface,
     is_tls: bool,
 }
 
-/// A request extension that contains the client connection on which the request arrived.
+/// A request extension: the client connection on which the request arrived.
 #[derive(Clone)]
 pub(super) struct ClientHandle(pub(super) Weak<Client>);
 
 /// Marks the client that sent a request as known, because the request contains a valid credential.
-/// Every handler that accepts a credential calls this function.
 pub(super) fn mark_known(extensions: &Extensions) {
     let client = extensions.get().and_then(|ClientHandle(client)| client.upgrade());
     if let Some(client) = client {
@@ -88,17 +83,16 @@ pub(super) fn mark_known(extensions: &Extensions) {
     }
 }
 
-/// Represents a forwarded or HTTP/2 request whose body is still arriving. The request is counted
-/// until this value is dropped.
+/// A forwarded or HTTP/2 request whose body is still arriving. It is counted until this value is
+/// dropped.
 pub(super) struct ArrivingRequest {
     clients: Arc<Clients>,
-    /// The client address that the request counts against.
     limit_key: IpAddr,
 }
 
 /// The decision whether a new connection is accepted.
 enum Admission {
-    /// The connection is accepted. The number is its key in the list of idle connections.
+    /// The connection is accepted, and has this key in the list of idle connections.
     Admitted(u64),
     /// The connection must wait until another one ends or becomes idle.
     Waits,
@@ -111,10 +105,8 @@ impl Clients {
         Self { limits, open_connections: Mutex::default(), ended_or_idle: Notify::new() }
     }
 
-    /// Counts a new connection. If too many are open, first asks an idle connection to close, if
-    /// there is one, and waits until a connection has ended. Returns `None` if that idle connection
-    /// is of another address, and this other address does not have more open connections than the
-    /// peer's address.
+    /// Counts a new connection. If too many are open, asks an idle connection to close, and waits.
+    /// Returns `None` if the new connection is refused.
     pub(super) async fn admit(self: &Arc<Self>, peer: Peer) -> Option<Client> {
         let limits = self.limits.load_full();
         let is_proxy = peer.is_local || limits.trusts(peer.address);
@@ -148,9 +140,8 @@ impl Clients {
         }
     }
 
-    /// If fewer than the maximum number are open, counts a new connection; if its address has too
-    /// many idle ones, asks the oldest of these to close. If the maximum number are open, asks an
-    /// idle connection to close, unless one is already closing or the new connection is refused.
+    /// Counts a new connection if fewer than the maximum number are open. Otherwise asks an idle
+    /// connection to close, unless one is already closing.
     fn try_admit(
         &self,
         limits: &ClientLimits,
@@ -184,7 +175,6 @@ impl Clients {
 }
 
 impl Client {
-    /// The limits that applied when the connection began.
     pub(super) fn limits(&self) -> &ClientLimits {
         &self.limits
     }
@@ -194,8 +184,8 @@ impl Client {
         self.limit_key.is_none()
     }
 
-    /// Marks the client as known, because it has sent a valid credential. After that, its
-    /// connection is closed for a new connection only if no unknown client has an open connection.
+    /// Marks the client as known. After that, its connection is closed for a new connection only if
+    /// no unknown client has an open connection.
     pub(super) fn mark_known(&self) {
         if self.is_known.swap(true, Ordering::Relaxed) {
             return;
@@ -210,15 +200,13 @@ impl Client {
         }
     }
 
-    /// Stores what preceded HTTP on the connection.
     pub(super) fn set_before_http(&self, opened: &OpenedConnection) {
         let _ = self.before_http.set(BeforeHttp { preface: opened.preface, is_tls: opened.is_tls });
     }
 
-    /// The client that sent a request with these headers. It is the peer, or the client that a
-    /// trusted proxy names with the PROXY protocol or in an HTTP header. On a connection with a
-    /// header of the PROXY protocol, the client that the header names writes the HTTP headers.
-    /// These HTTP headers are trusted only if that client is itself a trusted proxy.
+    /// The client that sent a request with these headers: the peer, or the client that a trusted
+    /// proxy names. After a header of the PROXY protocol, the HTTP headers are trusted only if the
+    /// client that it names is itself a trusted proxy.
     ///
     /// # Errors
     /// The headers of a trusted proxy contradict each other.
@@ -254,8 +242,8 @@ impl Client {
         Ok(RequestClient { address, is_https, is_forwarded: true, header_sender })
     }
 
-    /// Counts a request that begins to arrive. Returns `None` if too many requests of this client
-    /// address are already arriving.
+    /// Counts a request as arriving. Returns `None` if too many requests of this client address are
+    /// already arriving.
     pub(super) fn count_arriving(&self, client: IpAddr) -> Option<ArrivingRequest> {
         let limit_key = limit_key(client);
         let mut connections = self.clients.open_connections.lock();
@@ -303,8 +291,8 @@ impl Client {
             return;
         }
         let close_token = self.close_token.clone();
-        // If the connection was asked to close, it does not get into the list of idle connections
-        // again, so its key is one that the list never contains.
+        // A connection that was asked to close is not listed again. Its key is one that the list
+        // never contains.
         requests.idle_key = Some(if close_token.is_cancelled() {
             self.clients.open_connections.lock().closing_count += 1;
             u64::MAX

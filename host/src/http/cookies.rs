@@ -19,14 +19,13 @@ use super::same_site::authority;
 pub(super) struct Cookie {
     /// The name without the prefix for https.
     name: &'static str,
-    /// The value of the attribute `SameSite`.
     same_site: &'static str,
 }
 
 /// The cookie that identifies the session of a browser.
 pub(super) const SESSION_COOKIE: Cookie = Cookie { name: "jackfield", same_site: "Strict" };
-/// The cookie that identifies a sign-in that has begun. The browser must still have this cookie
-/// when the identity provider redirects the browser back.
+/// The cookie that identifies a sign-in that has begun. The browser must send it when the identity
+/// provider redirects the browser back.
 pub(super) const SIGN_IN_COOKIE: Cookie = Cookie { name: "jackfield-login", same_site: "Lax" };
 
 /// Reads and sets the cookies of one request.
@@ -48,12 +47,10 @@ impl RequestCookies {
         Self { is_https, has_root_path: config.path_prefix().is_empty() }
     }
 
-    /// The scheme that the browser uses: `https` or `http`.
     pub(super) fn scheme(self) -> &'static str {
         if self.is_https { "https" } else { "http" }
     }
 
-    /// The value of a cookie that the request contains.
     pub(super) fn get(self, headers: &HeaderMap, cookie: Cookie) -> Option<Secret> {
         let cookie_name = self.name(cookie);
         let lines = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
@@ -62,7 +59,7 @@ impl RequestCookies {
         matching.next().map(|(_, value)| Secret::new(value.trim().to_owned()))
     }
 
-    /// The value of the header `Set-Cookie` that makes the browser store the cookie for this time.
+    /// The value of the header `Set-Cookie` that makes the browser store the cookie.
     pub(super) fn set(self, cookie: Cookie, value: &Secret, seconds: u64) -> HeaderValue {
         self.header_value(cookie, value.reveal(), seconds)
     }
@@ -72,7 +69,6 @@ impl RequestCookies {
         self.header_value(cookie, "", 0)
     }
 
-    /// The value of the header `Set-Cookie` with these parts.
     fn header_value(self, cookie: Cookie, value: &str, seconds: u64) -> HeaderValue {
         let secure = if self.is_https { "; Secure" } else { "" };
         let (name, same_site) = (self.name(cookie), cookie.same_site);
@@ -82,7 +78,6 @@ impl RequestCookies {
         HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 
-    /// The name of a cookie with the prefix.
     fn name(self, cookie: Cookie) -> String {
         let prefix = match (self.is_https, self.has_root_path) {
             (true, true) => "__Host-",

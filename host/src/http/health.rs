@@ -21,10 +21,8 @@ const READINESS_CACHE_TIME: Duration = Duration::from_secs(1);
 /// stop waiting after time-outs of their own.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Stores the result of the last readiness check.
 #[derive(Default)]
 pub(super) struct ReadinessCache {
-    /// The time and the result of the last check; `None` before the first check.
     last_check: Mutex<Option<(Instant, Result<(), StoreError>)>>,
 }
 
@@ -33,7 +31,7 @@ pub(super) async fn alive() -> &'static str {
     "alive\n"
 }
 
-/// Answers `GET /readyz`. The status shows whether the server can write to the store.
+/// Answers `GET /readyz`.
 pub(super) async fn ready(State(app): State<Arc<AppState>>) -> Response {
     match check_readiness(&app).await {
         Ok(()) => "ready\n".into_response(),

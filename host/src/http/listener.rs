@@ -1,7 +1,7 @@
 //! Accepts client connections on a socket, and reads what precedes HTTP on them: a header of the
 //! PROXY protocol, and a TLS handshake.
 //!
-//! This module never limits the number of connections: `clients` counts and limits them.
+//! This module never limits the number of connections.
 
 use std::io;
 use std::iter;
@@ -15,7 +15,6 @@ use crate::transport::ServerTls;
 
 use super::proxy_protocol::{self, ProxiedClient};
 
-/// A stream of bytes in both directions, such as a TCP connection or a TLS connection.
 pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
@@ -62,24 +61,20 @@ pub(super) struct Peer {
 /// next bytes are HTTP.
 pub(super) struct OpenedConnection {
     pub(super) stream: Box<dyn ByteStream>,
-    /// What the connection began with.
     pub(super) preface: Preface,
-    /// Whether the peer uses TLS.
     pub(super) is_tls: bool,
 }
 
 /// What a connection begins with, before TLS and HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Preface {
-    /// The connection has no header of the PROXY protocol. The peer itself sends the HTTP requests.
+    /// There is no header of the PROXY protocol.
     Absent,
-    /// The connection begins with a header of the PROXY protocol. The header names the client that
-    /// sends the HTTP requests; `None` if the header names no client.
+    /// The client that the header of the PROXY protocol names; `None` if it names no client.
     ProxyHeader(Option<ProxiedClient>),
 }
 
 impl Socket {
-    /// Waits for the next connection, and accepts it.
     pub(super) async fn accept(&self) -> io::Result<(AcceptedConnection, Peer)> {
         match self {
             Self::Tcp(listener) => {
@@ -113,8 +108,6 @@ impl Socket {
     }
 }
 
-/// Returns an iterator that accepts connections until the kernel's queue is empty or `accept`
-/// fails.
 fn accept_until_empty<L>(
     listener: io::Result<L>,
     accept: fn(&L) -> io::Result<(AcceptedConnection, Peer)>,
@@ -146,14 +139,12 @@ pub(super) fn is_client_disconnect(error: &io::Error) -> bool {
 }
 
 impl AcceptedConnection {
-    /// Wraps an accepted TCP connection.
     fn from_tcp(stream: TcpStream, peer: SocketAddr) -> (Self, Peer) {
         // Turn off Nagle's algorithm, because it would delay small answers.
         let _ = stream.set_nodelay(true);
         (Self::Tcp(stream), Peer { address: peer.ip(), is_local: false })
     }
 
-    /// Wraps an accepted connection through a Unix socket.
     fn from_unix(stream: UnixStream) -> (Self, Peer) {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
         (Self::Unix(stream), Peer { address, is_local: true })
@@ -172,8 +163,7 @@ impl AcceptedConnection {
     }
 
     /// Reads the header of the PROXY protocol, if `options` require one and the peer is a proxy.
-    /// Then makes the TLS handshake, if `options` require TLS and the connection is a TCP
-    /// connection.
+    /// Then makes the TLS handshake, if `options` require TLS; never on a Unix socket.
     pub(super) async fn open(
         self,
         options: &ConnectionOptions,
@@ -201,9 +191,6 @@ impl AcceptedConnection {
 /// The options of a listener that apply to each of its connections.
 #[derive(Clone)]
 pub(super) struct ConnectionOptions {
-    /// The certificate and its key for TLS; `None` for plain HTTP.
     pub(super) tls: Option<Arc<ServerTls>>,
-    /// Whether connections of trusted proxies, and all connections through a Unix socket, begin
-    /// with a header of the PROXY protocol.
     pub(super) proxy_protocol: bool,
 }

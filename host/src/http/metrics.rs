@@ -45,8 +45,7 @@ pub(super) async fn show(
     }
 }
 
-/// Counts the defects in doubt of each connection. Returns `None` if the store cannot be read, or
-/// does not answer in time.
+/// Returns `None` if the store cannot be read, or does not answer in time.
 async fn count_doubts(app: &AppState) -> Option<DoubtsByConnection> {
     let counts = health::wait_for_store(app.services.store.count_doubts()).await;
     let counts = counts.inspect_err(|error| {
@@ -57,7 +56,6 @@ async fn count_doubts(app: &AppState) -> Option<DoubtsByConnection> {
     Some(counts.ok()?.into_iter().map(by_connection).collect())
 }
 
-/// The state of a connection for the metrics.
 fn connection_state(
     app: &AppState,
     record: ConnectionRecord,
@@ -75,7 +73,6 @@ fn connection_state(
     }
 }
 
-/// The state of the server for the metrics.
 async fn server_state(app: &AppState) -> ServerState {
     let services = &app.services;
     let connectors = services.plugins.list().into_iter();
@@ -100,7 +97,6 @@ async fn server_state(app: &AppState) -> ServerState {
     }
 }
 
-/// The value of the label for the status of a connector.
 fn status_label(status: ConnectorStatus) -> &'static str {
     match status {
         ConnectorStatus::Ready => "ready",

@@ -20,9 +20,7 @@ use crate::api::Problem as ProblemBody;
 use super::problem::Problem;
 use operation::Schemas;
 
-/// The OpenAPI document.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(build_document);
-/// The OpenAPI document as a JSON text.
 static DOCUMENT_TEXT: LazyLock<String> = LazyLock::new(|| DOCUMENT.to_string());
 
 /// Answers `GET /api/v1/openapi.json`.
@@ -37,7 +35,6 @@ pub(super) async fn page() -> Result<Html<String>, Problem> {
     page.render().map(Html).map_err(|_| Problem::internal())
 }
 
-/// Builds the OpenAPI document.
 fn build_document() -> Value {
     let mut schemas = Schemas::new();
     let mut paths = Map::new();
@@ -69,7 +66,6 @@ fn build_document() -> Value {
     })
 }
 
-/// The page that shows the OpenAPI document.
 #[derive(Template)]
 #[template(path = "api_docs.html")]
 struct DocumentPage {
@@ -79,12 +75,10 @@ struct DocumentPage {
 
 /// The operations whose paths begin with the same segment.
 struct OperationGroup {
-    /// The first segment of the paths.
     name: String,
     operations: Vec<ShownOperation>,
 }
 
-/// An operation, as the page shows it.
 struct ShownOperation {
     method: String,
     path: String,
@@ -100,11 +94,9 @@ struct ShownOperation {
     problems: String,
 }
 
-/// The schema of an object, as the page shows it.
 struct ShownSchema {
     name: String,
     description: String,
-    /// The members of the object.
     members: Vec<ShownMember>,
 }
 
@@ -118,7 +110,6 @@ struct ShownMember {
     description: String,
 }
 
-/// Groups the operations of the document by the first segment of their paths.
 fn group_operations(document: &Value) -> Vec<OperationGroup> {
     let mut groups: Vec<OperationGroup> = Vec::new();
     for (path, methods) in document["paths"].as_object().into_iter().flatten() {
@@ -134,7 +125,6 @@ fn group_operations(document: &Value) -> Vec<OperationGroup> {
     groups
 }
 
-/// Converts an operation of the document for the page.
 fn to_shown_operation(method: &str, path: &str, operation: &Value) -> ShownOperation {
     let contents = operation["requestBody"]["content"].as_object();
     let body = contents.and_then(|contents| contents.iter().next()).map(|(media_type, content)| {
@@ -169,7 +159,6 @@ fn to_shown_operation(method: &str, path: &str, operation: &Value) -> ShownOpera
     }
 }
 
-/// Converts the schemas of the document for the page.
 fn to_shown_schemas(document: &Value) -> Vec<ShownSchema> {
     let schemas = document["components"]["schemas"].as_object().into_iter().flatten();
     schemas
@@ -196,12 +185,10 @@ fn to_shown_schemas(document: &Value) -> Vec<ShownSchema> {
         .collect()
 }
 
-/// The name of the schema to which a reference refers; `None` if the schema is not a reference.
 fn schema_name(schema: &Value) -> Option<String> {
     schema["$ref"].as_str().and_then(|pointer| pointer.rsplit('/').next()).map(str::to_owned)
 }
 
-/// Describes the type of a value in a few words.
 fn describe_type(schema: &Value) -> String {
     if let Some(name) = schema_name(schema) {
         return name;

@@ -1,10 +1,8 @@
-//! Adds and removes the prefix of all paths. The prefix is the path of `public_url`, below which a
-//! proxy makes this server available.
+//! Removes the path prefix from requests, and adds it to answers. The prefix is the path of
+//! `public_url`, below which a proxy makes this server available.
 //!
 //! Handlers and templates write local paths without the prefix. The path of a request may have the
-//! prefix, because some proxies do not remove it: then this module removes it. In answers, this
-//! module adds the prefix to the links of pages, the targets of redirects, the paths of cookies and
-//! the references in problems.
+//! prefix, because some proxies do not remove it.
 
 use std::sync::{Arc, LazyLock};
 
@@ -36,7 +34,6 @@ pub(super) fn with_prefix(prefix: &str, router: Router) -> Router {
     Router::new().fallback_service(router).layer(from_fn_with_state(prefix, translate_exchange))
 }
 
-/// A layer that removes the prefix from the path of a request, and adds the prefix to the answer.
 async fn translate_exchange(
     State(prefix): State<Arc<str>>,
     mut request: Request,
@@ -67,8 +64,7 @@ async fn translate_exchange(
     Response::from_parts(head, body)
 }
 
-/// Removes the prefix from the path of an address. Returns `None` if the path does not have the
-/// prefix.
+/// Returns `None` if the path does not have the prefix.
 fn strip_prefix(prefix: &str, uri: &Uri) -> Option<Uri> {
     let rest = uri.path().strip_prefix(prefix)?;
     if !rest.is_empty() && !rest.starts_with('/') {
@@ -81,7 +77,6 @@ fn strip_prefix(prefix: &str, uri: &Uri) -> Option<Uri> {
     Uri::from_parts(uri_parts).ok()
 }
 
-/// Adds the prefix to the targets of redirects and the paths of cookies.
 fn translate_headers(prefix: &str, headers: &mut HeaderMap) {
     let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
     if let Some(local) = location.filter(|target| target.starts_with('/'))
@@ -97,7 +92,6 @@ fn translate_headers(prefix: &str, headers: &mut HeaderMap) {
     );
 }
 
-/// Replaces all values of a header.
 fn replace_header(
     headers: &mut HeaderMap,
     name: HeaderName,
@@ -115,7 +109,6 @@ fn cookie_with_path(prefix: &str, cookie: &HeaderValue) -> HeaderValue {
     text.ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| cookie.clone())
 }
 
-/// Adds the prefix to the links of an HTML page.
 fn translate_page(prefix: &str, page: &str) -> String {
     let translated = LINK_PATTERN.replace_all(page, |found: &Captures<'_>| {
         let before = found.get(1).map_or("", |attribute| attribute.as_str());
@@ -124,7 +117,7 @@ fn translate_page(prefix: &str, page: &str) -> String {
     translated.into_owned()
 }
 
-/// Adds the prefix to the references in a problem. Returns `None` if the text is not JSON.
+/// Returns `None` if the text is not JSON.
 fn translate_problem(prefix: &str, problem: &str) -> Option<String> {
     let mut problem: Value = serde_json::from_str(problem).ok()?;
     for member in ["type", "instance"] {

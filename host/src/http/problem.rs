@@ -1,8 +1,6 @@
 //! Writes answers that report an error, as problem details (RFC 9457). Only this module chooses the
-//! status, the title and the header `Retry-After` of a problem.
-//!
-//! The member `instance` is the path of the event or of the request. A problem never contains a
-//! token or a secret.
+//! status, the title and the header `Retry-After` of a problem. The member `instance` never
+//! contains a webhook token.
 
 mod for_testers;
 mod kinds;
@@ -33,15 +31,11 @@ use kinds::ProblemKind;
 /// An answer that reports an error (RFC 9457).
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Problem {
-    /// The kind, which determines the status and the title.
     kind: &'static ProblemKind,
-    /// The cause of the problem, and what the reader can do.
     detail: String,
-    /// The value of the header `Retry-After`, seconds.
     retry_after_s: Option<u32>,
-    /// The values of the request that are not valid.
     errors: Vec<SettingError>,
-    /// The value of `WWW-Authenticate` in an answer with 401.
+    /// The value of the header `WWW-Authenticate`.
     challenge: Option<&'static str>,
 }
 
@@ -53,17 +47,14 @@ impl Problem {
         Self { kind, detail, retry_after_s: None, errors: Vec::new(), challenge: None }
     }
 
-    /// The problem for a request that is not valid; `why` describes the error.
     pub(crate) fn bad_request(why: impl Into<String>) -> Self {
         Self::new(OutcomeCode::BadRequest, why)
     }
 
-    /// The problem for a body that ended early, or did not arrive in time.
     pub(crate) fn incomplete_body() -> Self {
         Self::bad_request("the body ended early or arrived too slowly: send the request again")
     }
 
-    /// The problem for a body that is larger than the limit.
     pub(crate) fn payload_too_large(limit_kib: usize) -> Self {
         Self::new(
             OutcomeCode::PayloadTooLarge,
@@ -71,20 +62,16 @@ impl Problem {
         )
     }
 
-    /// The problem for a body whose content type or content encoding is not supported. `why`
-    /// describes what to send instead.
     pub(crate) fn unsupported_media_type(why: String) -> Self {
         Self::new(OutcomeCode::UnsupportedMediaType, why)
     }
 
-    /// The problem for a request without a valid token and without a session.
     pub(crate) fn unauthorized() -> Self {
         let challenge = Some("Bearer realm=\"jackfield admin\"");
         Self { challenge, ..Self::with_remedy(OutcomeCode::Unauthorized) }
     }
 
-    /// The problem for a sender of a webhook who did not send a valid credential of this scheme.
-    /// `why` describes what is missing or wrong.
+    /// The problem for a webhook whose sender did not send a valid credential of this scheme.
     pub(crate) fn sender_refused(scheme: WebhookScheme, why: impl Into<String>) -> Self {
         // RFC 9110 requires a challenge in an answer with 401. The last two schemes have no
         // registered name.
@@ -97,96 +84,79 @@ impl Problem {
         Self { challenge, ..Self::new(OutcomeCode::SenderRefused, why) }
     }
 
-    /// The problem for a client address from which the connection does not accept webhooks.
     pub(crate) fn address_refused(client: IpAddr) -> Self {
         let why = format!("the connection accepts no webhooks from the address {client}");
         Self::new(OutcomeCode::AddressRefused, why)
     }
 
-    /// The problem for a request that the account does not have the right to send. `why` names the
-    /// missing right.
+    /// `why` names the missing right.
     pub(crate) fn role_too_low(why: String) -> Self {
         Self::new(OutcomeCode::RoleTooLow, why)
     }
 
-    /// The problem for a request to a host name that is not allowed.
     pub(crate) fn host_not_allowed(authority: &str) -> Self {
         let remedy = kinds::kind_of_code(OutcomeCode::HostNotAllowed).remedy;
         let why = format!("the request is for the host {:?}. {remedy}", shortened(authority, 100));
         Self::new(OutcomeCode::HostNotAllowed, why)
     }
 
-    /// The problem for a change with a session's cookie that a page of another origin may have
-    /// sent: the CSRF token is missing or wrong, or the headers name another origin.
+    /// The problem for a request with a browser's cookie that a page of another origin may have
+    /// sent.
     pub(crate) fn cross_site_request() -> Self {
         Self::with_remedy(OutcomeCode::CrossSiteRequest)
     }
 
-    /// The problem for a page, a path or a record that does not exist.
     pub(crate) fn not_found(what: &str) -> Self {
         Self::new(OutcomeCode::NotFound, format!("there is no such {what}"))
     }
 
-    /// The problem for a record of this kind that does not exist; `name` is the requested name or
-    /// id.
     pub(crate) fn no_such(kind: &str, name: &str) -> Self {
         let why = format!("there is no {kind} {:?}", shortened(name, 100));
         Self::new(OutcomeCode::NotFound, why)
     }
 
-    /// The problem for a webhook with an unknown token or an unknown path. The answer is the same
-    /// in both cases, so that it does not reveal whether a token is valid.
+    /// The problem for a webhook with an unknown token or an unknown path.
     pub(crate) fn no_webhook() -> Self {
         let why = "no webhook has this address: check its token and its path";
         Self::new(OutcomeCode::NotFound, why)
     }
 
-    /// The problem for a client that sends more requests than a rate allows. The client must wait
-    /// for the time `wait`.
     pub(crate) fn rate_limited(why: &str, wait: Duration) -> Self {
         let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
         Self { retry_after_s: Some(seconds), ..Self::new(OutcomeCode::RateLimited, why) }
     }
 
-    /// The problem for a method that the path does not support.
     pub(crate) fn method_not_allowed() -> Self {
         Self::with_remedy(OutcomeCode::MethodNotAllowed)
     }
 
-    /// The problem for a store that cannot be written or read.
     pub(crate) fn store_unavailable(why: &str) -> Self {
         (&Refusal::StoreUnavailable(why.to_owned())).into()
     }
 
-    /// The problem for a change that conflicts with the current state. `why` describes the conflict
-    /// and what to do.
+    /// `why` describes the conflict and what to do.
     pub(crate) fn conflict(why: impl Into<String>) -> Self {
         Self::new(OutcomeCode::Conflict, why)
     }
 
-    /// The problem for one value of the request that is not valid.
     pub(crate) fn invalid_value(name: &str, why: impl Into<String>) -> Self {
         let error = SettingError { name: name.to_owned(), why: why.into() };
         ConnectionError::Invalid(vec![error]).into()
     }
 
-    /// The problem for an internal error of the server.
     pub(crate) fn internal() -> Self {
         let why = "an internal error of the server; its log contains the details";
         Self::new(OutcomeCode::InternalError, why)
     }
 
-    /// A problem whose detail is the advice for its kind.
     fn with_remedy(code: OutcomeCode) -> Self {
         Self::new(code, kinds::kind_of_code(code).remedy)
     }
 
-    /// The HTTP status of the answer.
     pub(crate) fn status(&self) -> StatusCode {
         self.kind.status
     }
 
-    /// The code of the problem.
     pub(crate) fn code(&self) -> OutcomeCode {
         self.kind.code
     }
@@ -196,7 +166,6 @@ impl Problem {
         Outcome { code: self.kind.code, detail: self.detail.clone() }
     }
 
-    /// The advice for problems of this kind.
     pub(crate) fn remedy(&self) -> &'static str {
         self.kind.remedy
     }
@@ -212,7 +181,7 @@ impl Problem {
         Self { detail, ..self.clone() }
     }
 
-    /// The JSON body of the problem; `instance` is the path of the event or of the request.
+    /// `instance` is the path of the event or of the request.
     pub(crate) fn body(&self, instance: &str) -> api::Problem {
         let errors = self.errors.iter();
         api::Problem {
@@ -230,7 +199,6 @@ impl Problem {
         }
     }
 
-    /// The complete response; `instance` is the path of the event or of the request.
     pub(crate) fn respond(&self, instance: &str) -> Response {
         let mut response = (self.kind.status, Json(self.body(instance))).into_response();
         response.extensions_mut().insert(self.kind.code);
@@ -351,15 +319,13 @@ impl IntoResponse for Problem {
     }
 }
 
-/// A layer that adds the body to each response that was made from a problem. The path of the
-/// request becomes the `instance`.
+/// A layer that adds the body to each response that was made from a problem.
 pub(crate) async fn add_instance(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     add_body(next.run(request).await, &path)
 }
 
 /// Adds the body to a response that was made from a [`Problem`]; `path` is the path of the request.
-/// Other responses do not change.
 pub(crate) fn add_body(mut response: Response, path: &str) -> Response {
     let problem = response.extensions_mut().remove::<Problem>();
     let Some(problem) = problem else { return response };
@@ -372,8 +338,8 @@ pub(crate) fn add_body(mut response: Response, path: &str) -> Response {
     completed
 }
 
-/// Removes the part of a path after `/hooks/`. This part may be a valid token that a sender put
-/// into a wrong address.
+/// Removes the part after `/hooks/`: it may be a valid token that a sender put into a wrong
+/// address.
 fn without_token(path: &str) -> String {
     match path.split_once("/hooks/") {
         Some((before, _)) => format!("{before}/hooks/…"),
@@ -381,7 +347,7 @@ fn without_token(path: &str) -> String {
     }
 }
 
-/// Answers `GET /problems/{code}`. The member `type` of a problem is such a path.
+/// Answers `GET /problems/{code}`, the address in the member `type` of a problem.
 pub(crate) async fn explain(Id(code): Id) -> Result<String, Problem> {
     let kind = kinds::ALL.iter().find(|kind| kind.code.as_str() == code);
     let kind = kind.ok_or_else(|| Problem::no_such("problem", &code))?;

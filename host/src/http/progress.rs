@@ -1,8 +1,7 @@
 //! Tracks the steps of one request on a client connection: the head of the request has arrived, the
 //! whole request has arrived, the answer was sent.
 //!
-//! An HTTP/2 connection may have several requests at the same time. [`Client`] counts them, and
-//! this module never does.
+//! An HTTP/2 connection may have several requests at the same time. This module never counts them.
 
 use std::sync::Arc;
 

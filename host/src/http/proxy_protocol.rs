@@ -13,10 +13,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 /// The client that a proxy names in a header of the PROXY protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ProxiedClient {
-    /// The address of the client.
     pub(super) address: IpAddr,
-    /// Whether the client connected to the proxy by TLS. This is always false for a header of
-    /// version 1, which does not contain this information.
+    /// Whether the client connected to the proxy by TLS; false for version 1, which does not
+    /// contain this information.
     pub(super) is_https: bool,
 }
 
@@ -65,7 +64,6 @@ pub(super) async fn read_header(
     parse_version_1(&bytes)
 }
 
-/// Parses a version 1 header.
 fn parse_version_1(bytes: &[u8]) -> io::Result<Option<ProxiedClient>> {
     let header = v1::Header::try_from(bytes).map_err(invalid_data)?;
     let address = match header.addresses {
@@ -76,7 +74,6 @@ fn parse_version_1(bytes: &[u8]) -> io::Result<Option<ProxiedClient>> {
     Ok(Some(ProxiedClient { address: address.to_canonical(), is_https: false }))
 }
 
-/// Parses a version 2 header.
 fn parse_version_2(bytes: &[u8]) -> io::Result<Option<ProxiedClient>> {
     let header = v2::Header::try_from(bytes).map_err(invalid_data)?;
     if header.command == v2::Command::Local {
@@ -95,7 +92,6 @@ fn parse_version_2(bytes: &[u8]) -> io::Result<Option<ProxiedClient>> {
     Ok(Some(ProxiedClient { address: address.to_canonical(), is_https }))
 }
 
-/// An error for bytes that are not a valid header.
 fn invalid_data(why: impl ToString) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why.to_string())
 }

@@ -1,7 +1,6 @@
-//! Identifies a person whom a trusted proxy has signed in. The proxy names the person in headers of
-//! the request.
+//! Identifies a person whom a trusted proxy has signed in, by headers of the request.
 //!
-//! These headers are never used unless a trusted proxy wrote them. A proxy must also send its
+//! These headers are never used unless a trusted proxy wrote them. The proxy must also send its
 //! secret, because any program on the proxy's machine can send the same headers. Only a proxy on a
 //! Unix socket needs no secret if none is configured.
 
@@ -17,10 +16,8 @@ use super::problem::Problem;
 /// Whether a request proves that a trusted proxy wrote its headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ProxyProof {
-    /// The request proves that a trusted proxy wrote its headers.
     Valid,
-    /// The request does not name a person whom a proxy signed in, or the headers that name one are
-    /// ignored.
+    /// The request names no signed-in person, or the headers that name one are ignored.
     Absent,
     /// The proxy's secret is missing or wrong. The request counts as a failed login.
     Wrong,
@@ -51,7 +48,7 @@ pub(super) fn check_proof(
     })
 }
 
-/// The account that the proxy names in the headers of a request; `None` if it names none.
+/// `None` if the proxy names no account.
 ///
 /// # Errors
 /// The headers of the proxy cannot be used; the problem describes why.

@@ -16,23 +16,16 @@ use crate::domain::ConnectionId;
 
 use super::client_address::limit_key;
 
-/// Maximum number of keys of one limiter. Before a limiter exceeds this maximum, it removes all
-/// keys whose whole burst is available. If there are none, it removes the key whose whole burst
-/// will be available earliest.
+/// Maximum number of keys of one limiter. Before a limiter exceeds this maximum, it removes the
+/// keys whose whole burst is available; if there are none, the key for which it will be available
+/// earliest.
 const KEYS_MAX: usize = 4_096;
 
 /// The rate limits of webhook requests, of their events, and of failed logins.
 #[derive(Debug)]
 pub(super) struct RateLimits {
-    /// Requests of each connection that are or may be Create Defect requests by their method and
-    /// path.
     create_requests: RateLimiter<ConnectionId>,
-    /// All other requests of each connection, except `probes`. They have a separate rate, so that
-    /// they never use up the rate of Create Defect requests.
     other_requests: RateLimiter<ConnectionId>,
-    /// Liveness probes of each connection that requires a credential, if no valid credential is
-    /// known. This is the case if the request is a probe by its method and path, because its
-    /// credential is then not checked, or if its body is empty and its credential is not valid.
     probes: RateLimiter<ConnectionId>,
     /// Events of each connection for requests that exceed their rate or are not recognised, and
     /// events that store the headers and the body of a refused Create Defect request.
@@ -42,9 +35,7 @@ pub(super) struct RateLimits {
     unmatched_by_client: RateLimiter<IpAddr>,
     /// Events of the same requests, for all client addresses together.
     unmatched_total: RateLimiter<()>,
-    /// Failed logins of each client address.
     pub(super) failed_logins: RateLimiter<IpAddr>,
-    /// Lines in the server's log about failed logins.
     pub(super) login_log_lines: RateLimiter<()>,
 }
 
@@ -53,17 +44,17 @@ pub(super) struct RateLimits {
 pub(super) enum RateKind {
     /// A request that is or may be a Create Defect request.
     Create,
-    /// Any other request, such as Defect KPIs.
+    /// Any other request, such as Defect KPIs. It has a separate rate, so that it never uses up the
+    /// rate of Create Defect requests.
     Other,
     /// A liveness probe of a connection that requires a credential, if the credential was not
-    /// checked (the request is a probe by its method and path) or is not valid.
+    /// checked or is not valid.
     Probe,
 }
 
 impl Default for RateLimits {
     fn default() -> Self {
-        // The values 1.0 and 1 are never used: each request is counted with the rate of the
-        // configuration at that time.
+        // These values are never used: each request is counted with the rate of the configuration.
         let configured = || RateLimiter::new(1.0, 1);
         Self {
             create_requests: configured(),
@@ -99,12 +90,10 @@ impl RateLimits {
         rate.count_with_limit(limit, &connection, now)
     }
 
-    /// Whether a request may be stored as an event. If `connection` is `None`, the request is
-    /// stored only within the rates of its client address and of all clients. The caller also
-    /// passes `None` for a refused sender, and for a probe of a connection that requires a
-    /// credential. A request with a connection is always stored, unless `is_unexpected` is true:
-    /// the request exceeds its rate or is not recognised. Then it is stored only within a rate of
-    /// the connection.
+    /// Whether a request may be stored as an event. The caller passes no connection if the request
+    /// matches none, its sender is refused, or it is a probe of a connection that requires a
+    /// credential: then the rates of its client address and of all clients apply. `is_unexpected`:
+    /// the request exceeds its rate or is not recognised.
     pub(super) fn may_store_event(
         &self,
         connection: Option<ConnectionId>,

@@ -1,9 +1,8 @@
 //! Wraps the body of a request, because the handler of the request may not read the whole body.
 //!
-//! An HTTP/1.1 connection can be used for another request only after the whole body was read. If
-//! the connection cannot be used again, the answer must have the header `Connection: close`.
-//! Otherwise the client would send its next request on a closed connection. This module never adds
-//! the header: `serve` does that.
+//! An HTTP/1.1 connection can be used for another request only after the whole body was read.
+//! Otherwise the answer must have the header `Connection: close`; this module never adds the
+//! header.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,13 +17,12 @@ use tokio::time::timeout;
 
 use super::progress::ArrivedOnDrop;
 
-/// Maximum number of bytes that are read after the handler has returned. If more bytes are unread,
-/// the connection is closed.
+/// Maximum number of bytes that are read after the handler has returned.
 const UNREAD_BYTES_MAX: u64 = 64 * 1024;
 /// Maximum time until the rest of a small body arrives. Usually the rest is in the next packet.
 const UNREAD_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// The body that a handler receives if the body is not empty.
+/// The body of a request, as the handler receives it.
 pub(super) struct RequestBody {
     /// The body; `None` after the handler has read it to its end, or reading it has failed.
     body: Option<Incoming>,
@@ -37,7 +35,6 @@ pub(super) struct RequestBody {
 /// The part of a body that the handler did not read.
 pub(super) struct UnreadBody(Mutex<Rest>);
 
-/// What is left of a body for [`UnreadBody::discard_rest`].
 enum Rest {
     /// The rest cannot be read: the handler still has the body, reading the body failed, or the
     /// rest was already taken.

@@ -1,5 +1,5 @@
-//! Declares every route of the server with its method, except the routes of the console: the caller
-//! passes these. This module never handles a request itself.
+//! Declares every route of the server with its method, except the routes of the console. This
+//! module never handles a request itself.
 
 use std::sync::Arc;
 
@@ -41,7 +41,6 @@ pub fn routers(
     }
 }
 
-/// The routes of webhooks.
 fn hook_routes(state: &Arc<AppState>) -> Router {
     Router::new()
         .route("/hooks", any(webhook::receive))
@@ -50,7 +49,6 @@ fn hook_routes(state: &Arc<AppState>) -> Router {
         .with_state(Arc::clone(state))
 }
 
-/// The routes of everything except webhooks and the console.
 fn other_routes(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     Router::new()
         .route("/healthz", get(health::alive))
@@ -62,7 +60,6 @@ fn other_routes(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .nest("/api/v1", admin_api(state))
 }
 
-/// The routes of the admin API, each with the rights that an account needs.
 fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     let (author, server) = (AUTHOR.for_all_connections(), ADMIN.for_all_connections());
     Routes::for_api(state)
@@ -127,7 +124,6 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .layer(from_fn_with_state(Arc::clone(state), auth::require_account))
 }
 
-/// The route of the metrics. Prometheus requests them with a token.
 fn metrics_route(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     Routes::for_api(state)
         .get("/metrics", VIEWER, metrics::show)

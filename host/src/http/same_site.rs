@@ -1,7 +1,7 @@
 //! Refuses requests that another site makes a browser send: requests for another host name (DNS
 //! rebinding), and changes from pages of another origin.
 //!
-//! This module never checks requests to `/hooks`, because webhooks need no browser and no cookie.
+//! Requests to `/hooks` are never checked, because they need no cookie.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,14 +23,13 @@ use super::problem::Problem;
 /// that site would have the same origin as this server.
 #[derive(Debug)]
 pub(super) struct AllowedHosts {
-    /// The allowed names. `None` if the server does not listen on a loopback address: then all
-    /// names are allowed.
+    /// `None` if the server does not listen on a loopback address: then all names are allowed.
     names: Option<Vec<String>>,
 }
 
 impl AllowedHosts {
-    /// Collects the allowed names. `address` is the address on which the server listens. It may
-    /// differ from the configuration, because systemd can pass a socket.
+    /// `address` is the address on which the server listens. It may differ from the configuration,
+    /// because systemd can pass a socket.
     pub(super) fn new(config: &Config, address: &ListenAddress) -> Self {
         if !matches!(address, ListenAddress::Tcp(address) if address.ip().is_loopback()) {
             return Self { names: None };
@@ -40,7 +39,6 @@ impl AllowedHosts {
         Self { names: Some(listed.chain(public).chain(["localhost".to_owned()]).collect()) }
     }
 
-    /// Whether a request for this host and port is answered.
     fn allows(&self, authority: &str) -> bool {
         let Some(names) = &self.names else { return true };
         let host =
@@ -72,7 +70,6 @@ pub(super) async fn check_host(
     }
 }
 
-/// The host and port in the address to which the client sent the request.
 pub(super) fn authority<'r>(headers: &'r HeaderMap, uri: &'r Uri) -> Option<&'r str> {
     // HTTP/2 sends the authority in the URI, HTTP/1.1 in the header `Host`.
     let in_uri = uri.authority().map(|authority| authority.as_str());
@@ -101,7 +98,6 @@ pub(super) fn check_origin(config: &Config, headers: &HeaderMap, uri: &Uri) -> R
 mod tests {
     use super::*;
 
-    /// Whether a server that listens on `listening` answers a request for `authority`.
     fn is_allowed(config: &Config, listening: &str, authority: &str) -> bool {
         AllowedHosts::new(config, &listening.parse().unwrap()).allows(authority)
     }

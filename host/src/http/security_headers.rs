@@ -1,7 +1,5 @@
-//! Adds security headers to every answer. They forbid browsers to load or run anything, and to show
-//! the answer in a frame, unless a handler explicitly allows it.
-//!
-//! This module never replaces a header that a handler has set.
+//! Adds security headers to answers. They forbid browsers to load or run anything, and to show the
+//! answer in a frame. This module never replaces a header that a handler has set.
 
 use axum::http::header::{
     CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
@@ -9,12 +7,10 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The content security policy of answers for which the handler sets none. With it, browsers load
-/// and run nothing, send no form, and show the answer in no frame.
+/// The content security policy of answers for which the handler sets none.
 const POLICY: &str =
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The headers that every answer gets, unless a handler has set them.
 static HEADERS: [(HeaderName, HeaderValue); 4] = [
     (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),

@@ -1,10 +1,8 @@
 //! Accepts client connections, and answers their requests (HTTP/1.1 and HTTP/2) with a router until
 //! shutdown.
 //!
-//! Clients without credentials never use unlimited resources. This module limits the number of
-//! connections, and the times until the first byte, for the head of a request, and between two
-//! requests. If a client continues to send a body that was refused, the bytes and the time are
-//! limited. The time for the last requests and answers after the shutdown begins is also limited.
+//! Clients without credentials never use unlimited resources: the number of connections, the time
+//! for a request's head, the time between two requests, and the rest of a refused body are limited.
 
 use std::convert::Infallible;
 use std::io;
@@ -46,16 +44,13 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 const STREAMS_MAX: u32 = 100;
 /// Maximum number of bytes of an HTTP/2 answer that are buffered while the client reads slowly.
 const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
-/// The detail of the problem for a client with too many requests whose bodies are still arriving.
 const TOO_MANY_ARRIVING_REQUESTS: &str = "too many requests from this address arrive at once";
 /// The pause after a temporary error of `accept` that is not a client disconnect.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The value of the header `Connection` in an answer after which the server closes the connection.
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// How long requests on open HTTP/1.1 connections are still answered after the shutdown began. A
 /// client of HTTP/1.1 does not know yet that the server ends, and a proxy must not repeat a POST
-/// that it has sent. HTTP/2 connections do not need this time, because the frame GOAWAY tells a
-/// client without delay which of its requests is the last one that is answered.
+/// that it has sent. HTTP/2 does not need this time, because it has the frame GOAWAY.
 pub const LAST_REQUESTS_TIME: Duration = Duration::from_secs(1);
 
 /// Answers requests until `shutdown` is cancelled. Then accepts the connections in the kernel's
@@ -120,18 +115,14 @@ struct Server {
     router: Router,
     clients: Arc<Clients>,
     options: ConnectionOptions,
-    /// This token is cancelled when the shutdown begins.
     shutdown: CancellationToken,
-    /// This token is cancelled [`LAST_REQUESTS_TIME`] after the shutdown began. Connections without
-    /// a request are closed at that time.
+    /// Cancelled [`LAST_REQUESTS_TIME`] after the shutdown began.
     last_requests_over: CancellationToken,
-    /// The tasks that serve the connections, one for each connection.
     tasks: TaskTracker,
 }
 
 impl Server {
-    /// Starts a task that serves a connection. If too many connections are open, first waits until
-    /// the new one is admitted. Closes the connection if it is not admitted.
+    /// Waits until the connection is admitted, and starts a task that serves it.
     async fn spawn_connection(&self, accepted: AcceptedConnection, peer: Peer) {
         let client = tokio::select! {
             () = self.last_requests_over.cancelled() => return,
@@ -154,15 +145,13 @@ impl Server {
         });
     }
 
-    /// Waits until all connections are closed.
     async fn wait_for_connections(self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 }
 
-/// Reads the header of the PROXY protocol and makes the TLS handshake, as far as `options` require
-/// them. Returns `None` if one of them fails or takes too long.
+/// Returns `None` if the header of the PROXY protocol or the TLS handshake fails or takes too long.
 async fn open_connection(
     accepted: AcceptedConnection,
     options: &ConnectionOptions,
@@ -183,8 +172,7 @@ async fn open_connection(
     }
 }
 
-/// Answers the requests of one connection until it is closed: by the client, or by the server at a
-/// time-out, at the shutdown, to admit a new connection, or because a body was not read.
+/// Answers the requests of one connection until the client or the server closes it.
 async fn serve_client(
     stream: Box<dyn ByteStream>,
     client: Arc<Client>,
@@ -192,7 +180,7 @@ async fn serve_client(
     shutdown: CancellationToken,
     last_requests_over: CancellationToken,
 ) {
-    // This token is cancelled when the first HTTP/2 request arrives.
+    // Cancelled when the first HTTP/2 request arrives.
     let uses_http2 = CancellationToken::new();
     let (service_client, leaves_unread) = (Arc::clone(&client), Arc::<AtomicBool>::default());
     let stream = Lingering::new(stream, Arc::clone(&leaves_unread));
@@ -310,8 +298,7 @@ async fn answer_request(
     }))
 }
 
-/// Handles an error of `accept`, and returns only an error that is permanent. Most errors are
-/// temporary: a client has disconnected, or the process has no free file descriptors.
+/// Handles an error of `accept`, and returns only an error that is permanent.
 async fn retry_or_fail(error: io::Error) -> io::Result<()> {
     match error.kind() {
         _ if is_client_disconnect(&error) => Ok(()),

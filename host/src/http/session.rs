@@ -48,14 +48,12 @@ const PARSE_BASE: &str = "http://host.invalid/";
 /// session, the browser is redirected to the sign-in page.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
-    /// The account that signed in.
     pub(crate) account: Account,
-    /// The CSRF token of the session. Each form must contain it in the field `csrf`.
+    /// Each form must contain this token in the field `csrf`.
     pub(crate) csrf_token: String,
 }
 
 impl Session {
-    /// Converts a stored session, and derives its CSRF token from the cookie.
     pub(super) fn new(session: domain::Session, cookie: &Secret) -> Self {
         let csrf_input = Secret::new(format!("csrf {}", cookie.reveal()));
         let csrf = BASE64URL_NOPAD.encode(&TokenHash::of(csrf_input.reveal()).0);
@@ -69,7 +67,6 @@ impl Session {
         Self { account, csrf_token: csrf }
     }
 
-    /// Whether a text is the CSRF token of this session.
     pub(super) fn is_csrf_token(&self, text: &str) -> bool {
         Secret::new(self.csrf_token.clone()).matches(text)
     }
@@ -84,14 +81,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Session {
     }
 }
 
-/// The value of the session cookie that a request contains.
 pub(super) fn cookie_of(app: &AppState, request: &Request) -> Option<Secret> {
     RequestCookies::new(&app.services.config.current(), request)
         .get(request.headers(), SESSION_COOKIE)
 }
 
-/// Adds a header to the response that makes the browser delete its session cookie. The header is
-/// not added if the request has no session cookie.
+/// If the request has the session cookie, adds a header that makes the browser delete it.
 pub(super) fn remove_cookie(app: &AppState, request: &Request, mut response: Response) -> Response {
     let cookies = RequestCookies::new(&app.services.config.current(), request);
     if cookies.get(request.headers(), SESSION_COOKIE).is_some() {
@@ -105,18 +100,15 @@ pub(super) fn redirect_to_sign_in(request: &Request) -> Response {
     redirect(&sign_in_path(request.uri()))
 }
 
-/// The path of the sign-in page that redirects the browser back to `from`.
 fn sign_in_path(from: &Uri) -> String {
     path_with_next("/sign-in", from.path_and_query().map_or("/", |path| path.as_str()))
 }
 
-/// The path that begins a sign-in with the identity provider; `None` if no provider is configured.
-/// `next` is the path to open after the sign-in.
+/// The path that begins a sign-in with the identity provider, if one is configured.
 fn provider_path(app: &AppState, next: &str) -> Option<String> {
     app.services.oidc.as_ref().map(|_| path_with_next("/sign-in/oidc", next))
 }
 
-/// Adds the path to open after the sign-in as the query parameter `next`.
 fn path_with_next(path: &str, next: &str) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     format!("{path}?{}", query.append_pair("next", next).finish())
@@ -128,7 +120,6 @@ pub(super) fn redirect(to: &str) -> Response {
     (StatusCode::SEE_OTHER, [(LOCATION, location), (CACHE_CONTROL, no_store())]).into_response()
 }
 
-/// The value of `Cache-Control` for answers that no cache may store.
 fn no_store() -> HeaderValue {
     HeaderValue::from_static("no-store")
 }
@@ -153,20 +144,16 @@ pub(super) fn local_path(requested: &str) -> String {
     }
 }
 
-/// The sign-in page.
 #[derive(Template)]
 #[template(path = "sign_in.html")]
 struct SignInPage<'a> {
-    /// The path to open after the sign-in.
     next: &'a str,
-    /// Why the sign-in has failed; `None` before the first attempt.
     error: Option<&'a str>,
-    /// The path that begins a sign-in with the identity provider; `None` if no provider is
-    /// configured.
+    /// The path that begins a sign-in with the identity provider, if one is configured.
     provider: Option<String>,
 }
 
-/// Shows the sign-in page after a failed sign-in. The page shows `why` to the person.
+/// Shows the sign-in page after a failed sign-in, with `why` as the error.
 pub(super) fn sign_in_failed(
     app: &AppState,
     next: &str,
@@ -193,10 +180,8 @@ pub(super) fn render_page(status: StatusCode, page: &impl Template) -> Response 
     }
 }
 
-/// The query of the sign-in page.
 #[derive(Deserialize)]
 pub(crate) struct SignInQuery {
-    /// The path to open after the sign-in.
     #[serde(default)]
     pub(crate) next: String,
 }
@@ -211,12 +196,9 @@ pub(crate) async fn show_sign_in_page(
     render_page(StatusCode::OK, &page)
 }
 
-/// The form of the sign-in page.
 #[derive(Deserialize)]
 pub(crate) struct SignInForm {
-    /// The token of the account.
     token: String,
-    /// The path to open after the sign-in.
     #[serde(default)]
     next: String,
 }

@@ -1,5 +1,5 @@
-//! Signs browsers in with an identity provider. Redirects a browser to the provider, and begins a
-//! session when the provider redirects the browser back.
+//! Signs browsers in with an identity provider: redirects a browser to the provider, and begins a
+//! session when the browser comes back.
 //!
 //! This module never receives a password.
 
@@ -25,11 +25,9 @@ use super::same_site::authority;
 use super::session::{self, SignInQuery, local_path, redirect};
 use super::{AppState, audit, auth};
 
-/// The lifetime of the cookie of a sign-in, seconds. The browser must be back before the cookie
-/// expires.
+/// The lifetime of the cookie of a sign-in, seconds. The browser must be back by then.
 const LOGIN_S_MAX: u64 = 10 * 60;
 
-/// Extracts the state of the server.
 type App = State<Arc<AppState>>;
 
 /// The page that a browser shows after a sign-in, and that opens the next page at once. A redirect
@@ -38,7 +36,6 @@ type App = State<Arc<AppState>>;
 #[derive(Template)]
 #[template(path = "signed_in.html")]
 struct SignedInPage<'a> {
-    /// The path of the next page.
     next: &'a str,
 }
 
@@ -106,17 +103,14 @@ pub(super) async fn finish(
     Ok(response)
 }
 
-/// The identity provider of the configuration. If none is configured, the problem has the status
-/// 404.
+/// If no identity provider is configured, the problem has the status 404.
 fn configured_provider(app: &AppState) -> Result<&Oidc, Problem> {
     app.services.oidc.as_ref().ok_or_else(|| Problem::not_found("page"))
 }
 
-/// The address of this server to which the identity provider redirects the browser back. It
-/// contains the host name that the browser uses, or that of the webhook URLs if the request names
-/// none. The provider accepts only addresses that are registered there.
+/// The address of this server to which the identity provider redirects the browser back. The
+/// provider accepts only addresses that are registered there.
 fn redirect_uri(app: &AppState, request: &Request) -> String {
-    /// The path of the route that [`finish`] answers.
     const PATH: &str = "/sign-in/oidc/callback";
     match authority(request.headers(), request.uri()) {
         Some(authority) => {
@@ -129,14 +123,12 @@ fn redirect_uri(app: &AppState, request: &Request) -> String {
 }
 
 /// Parses the cookie of a sign-in that has begun. Also returns the path to open after the sign-in.
-/// `None` if the cookie is not valid.
 fn parse_cookie(cookie: Secret) -> Option<(SignIn, String)> {
     let (random, next) = cookie.reveal().split_once('.')?;
     let next = String::from_utf8(BASE64URL_NOPAD.decode(next.as_bytes()).ok()?).ok()?;
     Some((SignIn::from_cookie(Secret::new(random.to_owned())), local_path(&next)))
 }
 
-/// Shows the sign-in page after a failed sign-in, and logs the error.
 fn failed_response(app: &AppState, next: &str, error: &OidcError) -> Response {
     let status = match error {
         OidcError::Provider(_) => StatusCode::BAD_GATEWAY,

@@ -1,9 +1,9 @@
-//! The time-outs of one client connection. One time-out applies to the head of a request, and the
-//! other one to the pause between an answer and the next request.
+//! The time-outs of one client connection: for the head of a request, and for the pause between an
+//! answer and the next request.
 //!
-//! This module never limits the time for the body of a request or for the answer, because the
-//! handlers limit them. To start a time-out, a method only stores its deadline, and wakes no task:
-//! [`ConnectionTimeouts::wait_until_overdue`] compares the deadline with the clock often enough.
+//! This module never limits the time for the body of a request or for the answer. Starting a
+//! time-out only stores its deadline and wakes no task: [`ConnectionTimeouts::wait_until_overdue`]
+//! compares the deadline with the clock often enough.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -25,14 +25,9 @@ enum AwaitedPart {
 
 /// The time-outs of one client connection.
 pub(super) struct ConnectionTimeouts {
-    /// Maximum time for the head of a request, from its first byte; for the first request, from the
-    /// beginning of HTTP on the connection.
     head_timeout: Duration,
-    /// Maximum time from the end of an answer until the first byte of the next request; with
-    /// HTTP/2, until the head of the next request is complete.
     keep_alive_timeout: Duration,
     awaited_part: Mutex<AwaitedPart>,
-    /// Whether arriving bytes are ignored, so that they start no time-out.
     ignores_received_bytes: AtomicBool,
 }
 
@@ -46,19 +41,16 @@ impl ConnectionTimeouts {
         }
     }
 
-    /// Starts the time-out for the head of a request, because HTTP begins on the connection or the
-    /// first byte of a request has arrived.
+    /// Call this when HTTP begins on the connection or the first byte of a request has arrived.
     pub(super) fn start_head_timeout(&self) {
         *self.awaited_part.lock() = AwaitedPart::Head(Instant::now() + self.head_timeout);
     }
 
-    /// Stops the time-out for the head of a request, because the head is complete.
     pub(super) fn stop_head_timeout(&self) {
         *self.awaited_part.lock() = AwaitedPart::Nothing;
     }
 
-    /// Starts the time-out for the pause before the next request, because all requests are
-    /// answered.
+    /// Call this when all requests are answered.
     pub(super) fn start_keep_alive_timeout(&self) {
         *self.awaited_part.lock() = AwaitedPart::Request(Instant::now() + self.keep_alive_timeout);
     }

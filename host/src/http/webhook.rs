@@ -1,9 +1,7 @@
 //! Webhooks: passes each request of Test Manager to the module that handles it, and answers in Test
 //! Manager's format.
 //!
-//! Every request causes an event, and every answer contains the id of its event. The events of some
-//! requests are stored only within a rate limit; `record_and_respond` lists these requests. This
-//! module never decides about a defect.
+//! Every answer contains the id of its event. This module never decides about a defect.
 
 mod admission;
 mod answer;
@@ -42,7 +40,7 @@ pub(crate) use {classify::WebhookKind, parse::failed_test, request::WebhookReque
 #[cfg(fuzzing)]
 pub(crate) use self::{body::read, classify::classify, request::token_and_path};
 
-/// The header that contains the id of the event. Every answer has this header.
+/// The header that contains the id of the event.
 static EVENT_HEADER: HeaderName = HeaderName::from_static("jackfield-event");
 
 /// Handles every request to `/hooks` or to a path below it.
@@ -68,8 +66,7 @@ pub(super) async fn receive_for_connection(
     handle(app, target, request).await
 }
 
-/// Determines the kind of a request by its method and path. The connection `active` may have
-/// additional webhook paths.
+/// Determines the kind of a request by its method and path.
 fn classify_request(
     app: &AppState,
     active: Option<&ActiveConnection>,
@@ -107,7 +104,6 @@ struct Target {
     token: String,
     /// The path below the token, without the query.
     path: String,
-    /// The kind of the request by its method and path.
     kind: WebhookKind,
     /// Whether an account sent the request. If so, address, credential and rate are not checked.
     is_by_account: bool,
@@ -164,14 +160,11 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
     response
 }
 
-/// The trace that the sender names in the header `traceparent`.
 fn sender_trace(headers: &HeaderMap) -> Option<TraceParent> {
     TraceParent::parse(headers.get(TraceParent::HEADER)?.to_str().ok()?)
 }
 
-/// The answer to a request. The other fields help to decide whether the event is stored.
 struct AnsweredRequest {
-    /// The kind of the request's event.
     kind: EventKind,
     /// Whether the request was refused because of its sender or its rate.
     is_refused: bool,
@@ -239,7 +232,7 @@ fn event_kind(kind: &WebhookKind) -> EventKind {
     }
 }
 
-/// Answers a request that matched a connection, and also returns the kind of its event.
+/// Answers a request that matched a connection.
 async fn answer_request(
     app: &AppState,
     active: &Arc<ActiveConnection>,

@@ -1,45 +1,40 @@
 //! Compares JSON values as JSON Schema does: 1 equals 1.0, and the order of members does not
-//! matter. A value is never converted to text.
+//! matter.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde_json::{Number, Value};
 
-/// Returns whether two values are equal.
 pub(super) fn is_equal(left: &Value, right: &Value) -> bool {
     compare(left, right).is_eq()
 }
 
-/// Returns a sorted copy of the values, for [`contains_value`].
+/// [`contains_value`] needs this order.
 pub(super) fn sorted_copy(values: &[Value]) -> Vec<Value> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(compare);
     sorted
 }
 
-/// Returns whether `value` is one of the sorted values.
 pub(super) fn contains_value(sorted: &[Value], value: &Value) -> bool {
     sorted.binary_search_by(|candidate| compare(candidate, value)).is_ok()
 }
 
-/// Returns whether an array contains a value twice. Sorts the items, because comparing each pair
-/// would take quadratic time.
+/// Sorts the items, because comparing each pair would take quadratic time.
 pub(super) fn has_duplicate(items: &[Value]) -> bool {
     let mut sorted: Vec<&Value> = items.iter().collect();
     sorted.sort_unstable_by(|left, right| compare(left, right));
     sorted.windows(2).any(|pair| matches!(pair, [left, right] if is_equal(left, right)))
 }
 
-/// Returns the order of two numbers. The order is exact even for an integer that a float cannot
-/// represent.
+/// Exact even for an integer that a float cannot represent.
 pub(super) fn compare_numbers(left: &Number, right: &Number) -> Ordering {
     // JSON has no NaN, so two numbers always have an order.
     whole_and_remainder(left).partial_cmp(&whole_and_remainder(right)).unwrap_or(Ordering::Equal)
 }
 
-/// Returns the number as an integer; `None` if the number has a fraction or is too large. As in
-/// JSON Schema, 2.0 is an integer.
+/// `None` if the number has a fraction or is too large. As in JSON Schema, 2.0 is an integer.
 pub(super) fn as_integer(number: &Number) -> Option<i128> {
     let (whole, remainder) = whole_and_remainder(number);
     (remainder == 0.0).then_some(whole)
@@ -52,15 +47,14 @@ fn whole_and_remainder(number: &Number) -> (i128, f64) {
         return (integer, 0.0);
     }
     let float = number.as_f64().unwrap_or_default();
-    // This conversion is exact up to 2^127. For a larger number, the conversion returns MIN or MAX.
-    // The remainder is then the whole float, so that two such numbers still have an order.
+    // This conversion is exact up to 2^127. For a larger number, it returns MIN or MAX. The
+    // remainder is then the whole float, so that two such numbers still have an order.
     let whole = float as i128;
     let is_exact = whole != i128::MIN && whole != i128::MAX;
     (whole, if is_exact { float.fract() } else { float })
 }
 
-/// Compares two values in a total order. Sorting puts equal values side by side. The order of the
-/// types is arbitrary.
+/// A total order in which equal values are side by side. The order of the types is arbitrary.
 fn compare(left: &Value, right: &Value) -> Ordering {
     match (left, right) {
         (Value::Bool(left), Value::Bool(right)) => left.cmp(right),
@@ -83,13 +77,11 @@ fn compare(left: &Value, right: &Value) -> Ordering {
     }
 }
 
-/// Returns the order of the lengths, or, for equal lengths, the order of the first items that
-/// differ.
+/// The order of the lengths or, for equal lengths, of the first items that differ.
 fn first_difference(length: Ordering, items: impl Iterator<Item = Ordering>) -> Ordering {
     length.then_with(|| items.into_iter().find(|order| order.is_ne()).unwrap_or(Ordering::Equal))
 }
 
-/// Returns the position of a value's type in the order of types.
 fn type_order(value: &Value) -> u8 {
     match value {
         Value::Null => 0,

@@ -3,18 +3,14 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// One supported value of the keyword `format`.
 #[derive(Debug)]
 pub(super) struct Format {
     pub(super) name: &'static str,
-    /// A description of a valid text, with an example.
     pub(super) description: &'static str,
-    /// The check of a text.
     pub(super) is_valid: fn(&str) -> bool,
 }
 
-/// All supported formats. A schema with another format is refused, because the host could not check
-/// it.
+/// A schema with another format is refused, because the host could not check it.
 pub(super) const FORMATS: &[Format] = &[
     Format { name: "date", description: "a date such as 2026-01-31", is_valid: is_date },
     Format {
@@ -51,15 +47,14 @@ pub(super) const FORMATS: &[Format] = &[
     },
 ];
 
-/// Accepts a URL that has a scheme and only characters of RFC 3986. `Url` alone would also accept
-/// spaces.
+/// `Url` alone would also accept spaces.
 fn is_uri(text: &str) -> bool {
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&b);
     text.bytes().all(is_allowed) && url::Url::parse(text).is_ok()
 }
 
-/// Accepts an e-mail address in ASCII, except an address with a quoted name, such as
-/// `"a b"@example.com`, and an address with an IP address in brackets, such as `a@[192.0.2.1]`.
+/// Only ASCII is accepted. Quoted names, as in `"a b"@example.com`, and IP addresses in brackets
+/// are refused.
 fn is_email(text: &str) -> bool {
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
     let Some((name, host)) = text.rsplit_once('@') else { return false };
@@ -77,7 +72,7 @@ fn is_hostname(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }
 
-/// Accepts only a UUID with hyphens.
+/// `Uuid` alone would also accept other forms than the one with hyphens.
 fn is_uuid(text: &str) -> bool {
     text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
 }
@@ -90,8 +85,7 @@ fn is_date_time(text: &str) -> bool {
     text.split_once(['T', 't']).is_some_and(|(date, time)| is_date(date) && is_time(time))
 }
 
-/// Accepts a time of RFC 3339. The shape of the text is checked too, because jiff also accepts
-/// other times.
+/// jiff also accepts times that RFC 3339 does not allow, so the shape of the text is checked too.
 fn is_time(text: &str) -> bool {
     let Some((clock, rest)) = text.split_at_checked("00:00:00".len()) else { return false };
     let zone = match rest.strip_prefix('.') {
@@ -104,8 +98,7 @@ fn is_time(text: &str) -> bool {
         && format!("2026-01-31T{text}").parse::<jiff::Timestamp>().is_ok()
 }
 
-/// Returns whether the text has a digit at each position where the shape has `0`, and the character
-/// of the shape at each other position.
+/// In a shape, `0` stands for any digit.
 fn has_shape(text: &str, shape: &str) -> bool {
     let matches =
         |(b, shape): (u8, u8)| if shape == b'0' { b.is_ascii_digit() } else { b == shape };

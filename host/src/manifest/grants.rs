@@ -1,6 +1,5 @@
-//! Derives the grants that a connector needs for the settings of one connection: origins, a place
-//! for each secret, and whether the connector may read test data. This module never grants
-//! anything; only a person does.
+//! Derives the grants that a connector needs for the settings of one connection. This module never
+//! grants anything; only a person does.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +15,7 @@ impl Manifest {
     /// Returns the grants that the connector needs for these settings.
     ///
     /// # Errors
-    /// Returns an error for each setting that must be a URL or an origin, but is not.
+    /// One error for each setting that must be a URL or an origin, but is not.
     pub fn required_grants(&self, settings: &Settings) -> Result<Grants, Vec<SettingError>> {
         let mut grants = Grants { may_read_test_data: self.reads_test_data, ..Grants::default() };
         let mut errors = Vec::new();
@@ -69,9 +68,9 @@ pub(crate) fn missing_grants(granted: &Grants, required: &Grants) -> Vec<String>
     origins.chain(secrets).chain(test_data).collect()
 }
 
-/// Describes a place as a phrase with all its parts, so that two different places never have the
-/// same description. Parts that the connector chose freely are quoted, because they must not look
-/// like a part of the phrase.
+/// Describes a place as a phrase, so that two different places never have the same description.
+/// Parts that the connector chose freely are quoted, because they must not look like a part of the
+/// phrase.
 #[must_use]
 pub fn describe_place(place: &SecretPlace) -> String {
     match place {
@@ -96,9 +95,9 @@ pub fn describe_place(place: &SecretPlace) -> String {
 }
 
 impl Schema {
-    /// Replaces the names of settings in a place by the values of the settings. Returns `None` if
-    /// one of the settings has no value, and an error if the token URL is not a URL with an origin.
-    /// If the connector itself chose the token URL, adds the origin of this URL to `fixed`.
+    /// Replaces the names of settings in a place by their values. Returns `None` if one of these
+    /// settings has no value. If the connector itself chose the token URL, adds its origin to
+    /// `fixed`.
     fn resolve_place(
         &self,
         template: &PlaceTemplate,

@@ -1,5 +1,5 @@
-//! Reads the keywords of one object in a settings schema. Each error contains the name of the
-//! keyword, and never a long text of the connector.
+//! Reads the keywords of one object in a settings schema. An error never contains a long text of
+//! the connector.
 
 use serde_json::{Map, Value};
 
@@ -8,7 +8,6 @@ use super::SchemaError;
 /// Maximum length of a name from the connector that an error message quotes, characters.
 const QUOTED_CHARS_MAX: usize = 64;
 
-/// Refuses every keyword that is not supported.
 pub(super) fn refuse_unsupported(
     object: &Map<String, Value>,
     supported: &[&str],
@@ -23,7 +22,7 @@ pub(super) fn refuse_unsupported(
     }
 }
 
-/// Reads a keyword whose value is true or false. An absent keyword counts as false.
+/// An absent keyword counts as false.
 pub(super) fn read_boolean(
     object: &Map<String, Value>,
     keyword: &str,
@@ -35,7 +34,6 @@ pub(super) fn read_boolean(
     }
 }
 
-/// Reads a keyword whose value is a string. Returns `None` if the keyword is absent.
 pub(super) fn read_string<'o>(
     object: &'o Map<String, Value>,
     keyword: &str,
@@ -47,7 +45,7 @@ pub(super) fn read_string<'o>(
     }
 }
 
-/// Reads a required keyword, whose value is a string of at least one character.
+/// The string must have at least one character.
 pub(super) fn read_required_string<'o>(
     object: &'o Map<String, Value>,
     keyword: &str,

@@ -1,6 +1,5 @@
-//! Compiles the patterns of a settings schema with the regex crate, which searches in linear time
-//! and with limited memory. The crate has no look-around and no back-references, so a pattern with
-//! them is refused.
+//! Compiles the patterns of a settings schema with the regex crate, which searches in linear time.
+//! It has no look-around and no back-references, so a pattern with them is refused.
 
 use std::fmt;
 use std::iter::Peekable;
@@ -38,7 +37,7 @@ impl Pattern {
         Ok(Self { text: text.to_owned(), regex })
     }
 
-    /// Returns whether the pattern matches anywhere in a text.
+    /// Whether the pattern matches anywhere in a text.
     pub(super) fn is_match(&self, text: &str) -> bool {
         self.regex.is_match(text)
     }
@@ -53,14 +52,14 @@ impl fmt::Display for Pattern {
 /// What a `-` at the next place of a pattern means.
 #[derive(Clone, Copy, PartialEq)]
 enum Hyphen {
-    /// A character, because the place is not in a character class.
+    /// A character outside a character class.
     OutsideClass,
     /// A character, because no element that can begin a range is before it.
     Character,
-    /// The sign between the first and the last character of a range, unless the end of the class or
-    /// a set follows.
+    /// The sign between the first and the last character of a range, unless the class ends or a set
+    /// follows.
     Range,
-    /// A character. The element before it is a set, so the element after it begins no range.
+    /// A character. The element before it is a set, which begins no range.
     AfterSet,
     /// The last character of a range, or a character at its place.
     EndOfRange,
@@ -124,8 +123,7 @@ fn rewrite_ecma_pattern(pattern: &str) -> String {
     rewritten
 }
 
-/// Returns the characters that `\` and this letter match in ECMA-262, in the dialect of the regex
-/// crate. Returns `None` if the letter names no set of characters.
+/// Returns the set of characters that `\` and this letter match in ECMA-262, if there is one.
 fn ecma_set(letter: char) -> Option<&'static str> {
     match letter {
         'd' => Some("[0-9]"),
@@ -138,14 +136,13 @@ fn ecma_set(letter: char) -> Option<&'static str> {
     }
 }
 
-/// Returns whether the next element of a pattern is a set.
 fn is_set(characters: &Peekable<Chars<'_>>) -> bool {
     let mut next = characters.clone();
     next.next() == Some('\\') && next.next().and_then(ecma_set).is_some()
 }
 
-/// Copies what belongs to an escape after its letter: the digits after `\x` and `\u`, or the braces
-/// after `\u`, `\p` and `\P` with their content.
+/// Copies the digits after `\x` and `\u`, or the braces after `\u`, `\p` and `\P` with their
+/// content.
 fn push_rest_of_escape(
     letter: Option<char>,
     characters: &mut Peekable<Chars<'_>>,

@@ -1,5 +1,5 @@
-//! Reads the keyword `jackfield:place`, which defines where the host puts a secret in a request to
-//! the secret's origin. This module never reads a secret.
+//! Reads the keyword `jackfield:place`, which defines where the host puts a secret in a request.
+//! This module never reads a secret.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,12 @@ use super::SchemaError;
 use super::keywords::{quote_name, read_required_string, read_string, refuse_unsupported};
 use super::schema::DeclaredSetting;
 
-/// Headers that control the HTTP exchange itself. The host refuses a schema that puts a secret into
-/// one of these headers.
+/// Headers that control the HTTP exchange itself. A secret must not be in one of them.
 const EXCHANGE_HEADERS: &[&str] =
     &["host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade"];
 
-/// The place of a secret, as the schema declares it. Some parts of the place may be names of
-/// settings. With the values of these settings, the place becomes a [`SecretPlace`].
+/// The place of a secret, as the schema declares it. With the values of the named settings, it
+/// becomes a [`SecretPlace`].
 #[derive(Debug)]
 pub(super) struct PlaceTemplate {
     /// The setting whose origin receives the secret.
@@ -25,14 +24,13 @@ pub(super) struct PlaceTemplate {
     pub(super) kind: PlaceKind,
 }
 
-/// The kind of a place, with the parts that this kind of place needs.
 #[derive(Debug)]
 pub(super) enum PlaceKind {
     /// A place that contains no names of settings.
     Fixed(SecretPlace),
-    /// Basic authentication: the secret is the password, and a setting contains the user.
+    /// The secret is the password, and a setting contains the user.
     BasicPassword { user_setting: String },
-    /// OAuth 2.0 client credentials; settings contain the token URL and the client id.
+    /// Settings contain the token URL and the client id of OAuth 2.0.
     ClientCredentials {
         token_url_setting: String,
         client_id_setting: String,
@@ -129,7 +127,6 @@ fn read_pointer(place: &Map<String, Value>) -> Result<String, SchemaError> {
     Ok(pointer.to_owned())
 }
 
-/// Reads the members of a place in a header: the name and the prefix.
 fn read_header(place: &Map<String, Value>) -> Result<SecretPlace, SchemaError> {
     let name = read_required_string(place, "name")?;
     let Ok(name) = http::HeaderName::from_bytes(name.as_bytes()) else {
@@ -150,8 +147,7 @@ fn read_header(place: &Map<String, Value>) -> Result<SecretPlace, SchemaError> {
     Ok(SecretPlace::Header { name, prefix })
 }
 
-/// Returns the setting whose origin receives the secret: the setting that `origin` names, or else
-/// the only setting that is an origin.
+/// Returns the setting that `origin` names, or else the only setting that is an origin.
 fn read_origin_setting(
     place: &Map<String, Value>,
     settings: &BTreeMap<String, DeclaredSetting>,

@@ -1,5 +1,5 @@
 //! Describes in words which origins and secrets a connector requires, before a person has entered a
-//! setting. A description never contains an entered value.
+//! setting.
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ pub struct RequiredAccess {
     /// The origins to which the connector sends requests, as phrases such as
     /// `the address of the setting url`.
     pub origins: Vec<String>,
-    /// The name of each secret, and a phrase that describes where the host sends the secret.
+    /// The name of each secret, and a phrase for its place in a request.
     pub secrets: Vec<(String, String)>,
 }
 
@@ -22,18 +22,18 @@ pub struct RequiredAccess {
 pub struct DeclaredValue {
     /// The name of the setting or secret.
     pub name: String,
-    /// The title of the setting or secret, or else its description; empty if it has neither.
+    /// The title, or else the description; empty if there is neither.
     pub label: String,
-    /// Whether every connection must have a value for the setting or secret.
+    /// Whether every connection must have a value.
     pub is_required: bool,
-    /// Whether this is a secret, whose value only the host reads.
+    /// Whether only the host reads the value.
     pub is_secret: bool,
     /// Whether the connector can list the values that the tracker has for the setting.
     pub has_choices: bool,
 }
 
 impl Manifest {
-    /// Returns the origins to which the connector sends requests, and the place of each secret.
+    /// Describes the origins to which the connector sends requests, and the place of each secret.
     #[must_use]
     pub fn required_access(&self) -> RequiredAccess {
         let origins = self.declared.settings.iter().filter(|(_, setting)| setting.is_origin);
@@ -61,7 +61,7 @@ impl Manifest {
         RequiredAccess { origins, secrets }
     }
 
-    /// Returns the settings and the secrets. Required settings and secrets come first.
+    /// Returns the settings and the secrets, the required ones first.
     #[must_use]
     pub fn declared_values(&self) -> Vec<DeclaredValue> {
         let text = |name: &str, keyword: &str| {
@@ -98,8 +98,8 @@ impl Manifest {
         self.declared_values().iter().any(|value| value.name == setting && value.has_choices)
     }
 
-    /// Describes the address in a setting: by its only allowed value, or by the name of the setting
-    /// and its allowed or default values.
+    /// The text is the only allowed value, or the name of the setting with its allowed or default
+    /// values.
     fn describe_address(&self, name: &str) -> String {
         let property =
             self.settings_schema.get("properties").and_then(|properties| properties.get(name));

@@ -1,9 +1,7 @@
-//! The validation keywords of one setting. The keywords are compiled once, and then applied to
-//! entered values.
+//! The validation keywords of one setting, compiled once and then applied to entered values.
 //!
 //! As in JSON Schema, a keyword such as `minLength` applies only to values of one type. An error
-//! describes which values are allowed. An error never contains the entered value, which may be
-//! confidential.
+//! never contains the entered value, which may be confidential.
 
 use serde_json::{Map, Number, Value};
 
@@ -24,7 +22,6 @@ const JSON_TYPES: &[JsonType] = &[
     JsonType { name: "array", is_type: Value::is_array },
 ];
 
-/// The requirements that the schema of one setting contains.
 #[derive(Debug)]
 pub(super) struct Rules(Vec<Rule>);
 
@@ -33,9 +30,9 @@ pub(super) struct Rules(Vec<Rule>);
 enum Rule {
     Type(Vec<&'static JsonType>),
     Enum {
-        /// The allowed values, in the order of the schema, for error messages.
+        /// In the order of the schema, for error messages.
         allowed_values: String,
-        /// The allowed values, sorted for the search.
+        /// Sorted for the search.
         sorted_values: Vec<Value>,
     },
     Const(Value),
@@ -51,11 +48,9 @@ enum Rule {
     UniqueItems,
 }
 
-/// A JSON type with its check.
 #[derive(Debug)]
 struct JsonType {
     name: &'static str,
-    /// Returns whether a value has this type.
     is_type: fn(&Value) -> bool,
 }
 
@@ -63,8 +58,7 @@ impl Rules {
     /// Compiles the schema of one setting.
     ///
     /// # Errors
-    /// Returns the error of the first keyword whose value is not allowed. One of `type`, `enum` and
-    /// `const` is required.
+    /// The value of a keyword is not allowed, or `type`, `enum` and `const` are all absent.
     pub(super) fn compile(schema: &Map<String, Value>) -> Result<Self, SchemaError> {
         if !["type", "enum", "const"].iter().any(|keyword| schema.contains_key(*keyword)) {
             return Err(SchemaError::new("must have the keyword \"type\", \"enum\" or \"const\""));
@@ -80,14 +74,13 @@ impl Rules {
         self.0.iter().filter(|rule| !rule.allows(value)).map(|rule| rule.requirement("it"))
     }
 
-    /// Returns whether all keywords allow the value.
     fn allows(&self, value: &Value) -> bool {
         self.0.iter().all(|rule| rule.allows(value))
     }
 }
 
 impl Rule {
-    /// Compiles one keyword. Returns `None` for a keyword that does not restrict the value.
+    /// `None` for a keyword that does not restrict the value.
     fn compile(keyword: &str, value: &Value) -> Result<Option<Self>, SchemaError> {
         Ok(Some(match keyword {
             "type" => Self::Type(read_types(value)?),
@@ -114,13 +107,11 @@ impl Rule {
         Self::Enum { allowed_values: allowed_values.join(", "), sorted_values: sorted_copy(values) }
     }
 
-    /// Returns whether this is the keyword `type` and allows arrays.
     fn allows_arrays(&self) -> bool {
         matches!(self, Self::Type(types) if types.iter().any(|json_type| json_type.name == "array"))
     }
 
-    /// Returns whether the keyword allows the value. A keyword allows all values of types to which
-    /// it does not apply.
+    /// A keyword allows all values of types to which it does not apply.
     fn allows(&self, value: &Value) -> bool {
         match (self, value) {
             (Self::Type(types), _) => types.iter().any(|json_type| (json_type.is_type)(value)),
@@ -142,8 +133,7 @@ impl Rule {
         }
     }
 
-    /// Describes the requirement of the keyword, as a sentence whose subject is `subject`. For the
-    /// keyword `items`, the subject of each sentence is `each item` instead.
+    /// Describes the requirement as a sentence about `subject` or, for `items`, about each item.
     fn requirement(&self, subject: &str) -> String {
         let requirement = match self {
             Self::Type(types) => {
@@ -185,12 +175,12 @@ fn read_types(value: &Value) -> Result<Vec<&'static JsonType>, SchemaError> {
     })
 }
 
-/// Returns whether a value is an integer. In JSON Schema, 2.0 is an integer.
+/// In JSON Schema, 2.0 is an integer.
 fn is_integer(value: &Value) -> bool {
     value.as_f64().is_some_and(|number| number.fract() == 0.0)
 }
 
-/// Compiles the keyword `items`, whose value is the schema of each item of an array.
+/// The value of `items` is the schema of each item of an array.
 fn compile_items(value: &Value) -> Result<Rules, SchemaError> {
     let Value::Object(schema) = value else { return Err(SchemaError::new("must be an object")) };
     keywords::refuse_unsupported(schema, &["type", "enum"])?;

@@ -1,7 +1,7 @@
 //! Reads a settings schema: the settings and secrets that it declares, with their keywords.
 //!
-//! This module never follows a reference and never combines schemas, because a short schema with
-//! references or combinations could make the check of a value slow.
+//! This module never follows a reference and never combines schemas, because that could make the
+//! check of a value slow.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ pub(super) const SETTINGS_MAX: usize = 100;
 /// Maximum length of the name of a setting or secret, bytes.
 pub(super) const SETTING_NAME_BYTES_MAX: usize = 64;
 
-/// The supported keywords of the settings schema itself.
+/// The keywords that the settings schema itself may have.
 const SCHEMA_KEYWORDS: &[&str] = &[
     "$schema",
     "$comment",
@@ -30,7 +30,7 @@ const SCHEMA_KEYWORDS: &[&str] = &[
     "required",
     "additionalProperties",
 ];
-/// The supported keywords of a setting or secret.
+/// The keywords that a setting or secret may have.
 const SETTING_KEYWORDS: &[&str] = &[
     "type",
     "title",
@@ -54,59 +54,48 @@ const SETTING_KEYWORDS: &[&str] = &[
     "jackfield:origin",
     "jackfield:lookup",
 ];
-/// Keywords that a secret must not have: they would show the secret or its possible values, or
-/// apply only to values that the connector reads.
+/// Keywords that a secret must not have: they would show it or its possible values, or apply only
+/// to values that the connector reads.
 const KEYWORDS_REFUSED_FOR_SECRETS: &[&str] =
     &["default", "const", "enum", "items", "examples", "jackfield:origin", "jackfield:lookup"];
 
-/// The settings and secrets that a settings schema declares.
 #[derive(Debug, Default)]
 pub(super) struct Schema {
     /// The settings that are not secrets, by name.
     pub(super) settings: BTreeMap<String, DeclaredSetting>,
-    /// The secrets, by name.
     pub(super) secrets: BTreeMap<String, DeclaredSecret>,
 }
 
 /// A setting whose value the connector reads.
 #[derive(Debug)]
 pub(super) struct DeclaredSetting {
-    /// Whether every connection must have a value for the setting.
     pub(super) is_required: bool,
-    /// The title and description, for a person who enters the value.
+    /// For a person who enters the value.
     pub(super) label: String,
-    /// The requirements that an entered value must meet.
     pub(super) rules: Rules,
-    /// Whether the value is an address to which the connector sends requests (`jackfield:origin`).
+    /// Whether the connector sends requests to this address (`jackfield:origin`).
     pub(super) is_origin: bool,
-    /// Whether the schema lists the allowed values (`const`, `enum`), so that a person cannot
-    /// choose other values.
+    /// Whether the schema lists the allowed values (`const`, `enum`).
     pub(super) has_listed_values: bool,
-    /// The text that the connector uses if no value is entered: the keyword `const` or `default`.
+    /// The text if no value is entered: the keyword `const` or `default`.
     pub(super) fallback: Option<String>,
 }
 
 /// A setting whose value only the host reads (`writeOnly`).
 #[derive(Debug)]
 pub(super) struct DeclaredSecret {
-    /// Whether every connection must have a value for the secret.
     pub(super) is_required: bool,
-    /// Where the host puts the secret in a request.
     pub(super) place: PlaceTemplate,
 }
 
-/// The text of a setting, and whether the connector chose it.
 pub(super) struct SettingText<'a> {
     pub(super) text: &'a str,
-    /// Whether the connector chose the text: the schema lists it, or it is the fallback. If the
-    /// connector chose the address of an origin, egress connects directly only to public IP
-    /// addresses of this origin.
+    /// Whether the connector chose the text: the schema lists it, or it is the fallback.
     pub(super) is_from_connector: bool,
 }
 
 impl Manifest {
-    /// Returns the addresses in the settings that are origins, entered or as a fallback, by the
-    /// name of the setting.
+    /// Returns the addresses in the settings that are origins, entered or as a fallback.
     #[must_use]
     pub(crate) fn addresses(&self, settings: &Settings) -> BTreeMap<String, String> {
         let origins = self.declared.settings.iter().filter(|(_, setting)| setting.is_origin);
@@ -118,7 +107,7 @@ impl Manifest {
 }
 
 impl Schema {
-    /// Returns the text that the connector uses for a setting; `None` if the setting has no text.
+    /// The entered text, or else the fallback.
     pub(super) fn effective_text<'a>(
         &'a self,
         name: &str,
@@ -136,7 +125,7 @@ impl Schema {
     /// Reads and checks a settings schema.
     ///
     /// # Errors
-    /// Returns the error of the first keyword or name that is unknown, missing or not allowed.
+    /// The first keyword or name that is unknown, missing or not allowed.
     pub(super) fn read(schema: &Value) -> Result<Self, SchemaError> {
         let Value::Object(schema) = schema else {
             return Err(SchemaError::new("must be an object with \"type\": \"object\""));
@@ -159,7 +148,6 @@ impl Schema {
             .map_err(|error| error.within_member("properties"))
     }
 
-    /// Reads the settings and secrets in the keyword `properties`.
     fn read_properties(
         properties: &Map<String, Value>,
         required: &BTreeSet<&str>,
@@ -184,8 +172,7 @@ impl Schema {
                 schema.settings.insert(name.clone(), setting);
             }
         }
-        // Secrets are read after all settings, because the place of a secret may contain names of
-        // settings.
+        // Read after the settings, because the place of a secret may contain names of settings.
         for (name, property) in secrets {
             let place = read_secret_place(property, &schema.settings);
             let place = place.map_err(|error| error.within_member(name))?;
@@ -227,7 +214,6 @@ impl DeclaredSetting {
     }
 }
 
-/// Reads the names in the keyword `required`.
 fn required_names<'s>(
     schema: &'s Map<String, Value>,
     properties: &Map<String, Value>,
@@ -245,7 +231,6 @@ fn required_names<'s>(
     }
 }
 
-/// Checks the name of a setting or secret.
 fn check_name(name: &str) -> Result<(), SchemaError> {
     let is_valid = (1..=SETTING_NAME_BYTES_MAX).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
@@ -269,7 +254,6 @@ fn check_keywords(property: &Map<String, Value>) -> Result<bool, SchemaError> {
     keywords::read_boolean(property, "writeOnly")
 }
 
-/// Reads where the host puts a secret, and checks that the secret has no refused keyword.
 fn read_secret_place(
     property: &Map<String, Value>,
     settings: &BTreeMap<String, DeclaredSetting>,
@@ -292,7 +276,7 @@ fn read_secret_place(
     PlaceTemplate::read(place, settings).map_err(|error| error.within_member("jackfield:place"))
 }
 
-/// Checks that the type of a property is `string`. `why` is the reason for this requirement.
+/// `why` completes the error text.
 fn require_string_type(property: &Map<String, Value>, why: &str) -> Result<(), SchemaError> {
     match property.get("type").and_then(Value::as_str) {
         Some("string") => Ok(()),

@@ -1,13 +1,11 @@
-//! The error of a settings schema: a position in the schema, and the problem at this position. The
-//! error never contains an entered value.
+//! The error of a settings schema. It never contains an entered value.
 
 use std::fmt;
 
-/// The reason why a settings schema is refused. The text of the error is one sentence, whose
-/// subject is the position in the schema.
+/// The reason why a settings schema is refused, as a sentence about a position in the schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaError {
-    /// The position: a JSON Pointer such as `/properties/url/type`. Empty for the schema itself.
+    /// A JSON Pointer such as `/properties/url/type`. Empty for the schema itself.
     pointer: String,
     /// The rest of the sentence, for example `must be a string`.
     problem: String,
@@ -24,8 +22,7 @@ impl SchemaError {
         Self::new(problem).within_member(keyword)
     }
 
-    /// Adds `name` at the front of the pointer. Used if the object that is being read is the member
-    /// `name` of another object.
+    /// Adds the member `name` at the front of the pointer.
     pub(super) fn within_member(self, name: &str) -> Self {
         Self { pointer: format!("/{name}{}", self.pointer), problem: self.problem }
     }

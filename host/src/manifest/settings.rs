@@ -1,5 +1,5 @@
-//! Checks the settings and secrets of a connection against the manifest, and reports settings and
-//! secrets that are wrong, missing or unknown. This module never reads the value of a secret.
+//! Checks the settings and secrets of a connection against the manifest. This module never reads
+//! the value of a secret.
 
 use std::collections::BTreeSet;
 
@@ -10,11 +10,10 @@ use super::schema::{SETTING_NAME_BYTES_MAX, SETTINGS_MAX};
 
 /// Maximum number of errors that are reported at once.
 const ERRORS_MAX: usize = SETTINGS_MAX;
-/// The length to which a longer reason in one error is cut, characters. The reason may contain long
-/// lists and patterns of the schema.
+/// A longer reason is cut to this length, characters. It may contain long lists and patterns of the
+/// schema.
 const WHY_CHARS_MAX: usize = 1_000;
-/// Minimum similarity (0 to 1) between an unknown name and a declared name that an error suggests
-/// instead.
+/// Minimum similarity (0 to 1) of the declared name that an error suggests for an unknown name.
 const SIMILARITY_MIN: f64 = 0.7;
 
 /// A setting or secret that does not meet the manifest's requirements.
@@ -39,12 +38,12 @@ impl SettingError {
 }
 
 impl Manifest {
-    /// Checks the entered settings, and the names of the secrets that have a value. An error is
-    /// reported only if `is_relevant` returns true for the name of the setting or secret.
+    /// Checks the entered settings, and the names of the secrets that have a value. Errors of names
+    /// for which `is_relevant` returns false are not reported.
     ///
     /// # Errors
-    /// Returns errors for the settings and secrets that are wrong, missing or unknown, at most 100
-    /// together. Each error describes what is allowed. A setting may have several errors.
+    /// The settings and secrets that are wrong, missing or unknown, at most 100 errors. A setting
+    /// may have several errors.
     pub fn validate(
         &self,
         settings: &Settings,
@@ -71,13 +70,12 @@ impl Manifest {
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
-    /// Returns whether the manifest declares a setting or a secret with this name.
+    /// Whether the manifest declares a setting or a secret with this name.
     #[must_use]
     pub fn declares(&self, name: &str) -> bool {
         self.declared.settings.contains_key(name) || self.declared.secrets.contains_key(name)
     }
 
-    /// Returns the errors of entered settings that are wrong or unknown.
     fn wrong_settings(&self, settings: &Settings) -> impl Iterator<Item = SettingError> {
         settings.iter().flat_map(|(name, value)| -> Vec<_> {
             if let Some(setting) = self.declared.settings.get(name) {
@@ -98,7 +96,6 @@ impl Manifest {
         })
     }
 
-    /// Returns an error for each required setting that has no value.
     fn missing_settings(&self, settings: &Settings) -> impl Iterator<Item = SettingError> {
         let declared = self.declared.settings.iter();
         let missing = declared
@@ -123,7 +120,6 @@ impl Manifest {
         })
     }
 
-    /// Returns an error for each required secret that has no value.
     fn missing_secrets(&self, entered_secrets: &[String]) -> impl Iterator<Item = SettingError> {
         let declared = self.declared.secrets.iter();
         let missing =
@@ -153,8 +149,7 @@ impl Manifest {
     }
 }
 
-/// Describes how to set the value of a setting. The command line comes first, because most people
-/// use it.
+/// The command line comes first, because most people use it.
 fn describe_how_to_set(name: &str) -> String {
     format!("set it with `--set {name}=VALUE`, or in the API under `settings`")
 }
@@ -163,8 +158,7 @@ fn describe_how_to_set_secret(name: &str) -> String {
     format!("set it with `--secret {name}`, or in the API under `secrets`")
 }
 
-/// Explains why a name that the schema does not declare is refused. `kind` is `setting` or
-/// `secret`.
+/// Explains why an undeclared name is refused. `kind` is `setting` or `secret`.
 fn explain_unknown_name<'s>(
     kind: &str,
     name: &str,
@@ -174,7 +168,7 @@ fn explain_unknown_name<'s>(
     if names.is_empty() {
         return format!("there is no such {kind}; the connector has no {kind}s");
     }
-    // Only short names are compared, because comparing a very long name would take too long.
+    // Comparing a very long name would take too long.
     let nearest = nearest(name, names.iter().copied().filter(|_| is_short_name(name)));
     let suggestion = nearest
         .filter(|(_, similarity)| *similarity >= SIMILARITY_MIN)

@@ -1,5 +1,4 @@
-//! Tests which manifests with small schemas are accepted, and which grants they need. Runs no
-//! guest.
+//! Tests which manifests with small schemas are accepted, and which grants they need.
 
 use serde_json::json;
 
@@ -85,8 +84,6 @@ fn an_origin_with_a_const_is_fixed() {
     assert_eq!(grants.fixed_origins.len(), 1);
 }
 
-/// If the schema lists the allowed values, the connector chose the value, even if a person entered
-/// it.
 #[test]
 fn a_listed_origin_is_fixed_even_if_a_person_enters_it() {
     let address = json!("http://127.0.0.1:9");

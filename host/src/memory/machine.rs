@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 /// The percentage of the allowed memory that runs may use. The rest is for the server itself, its
 /// database, the compiler process and the system.
 const RUNS_PERCENT: u64 = 60;
-/// The memory that is assumed if neither the machine's memory nor a limit of a control group is
-/// known, bytes.
+/// The assumed memory if neither the machine's memory nor a limit of a control group is known,
+/// bytes.
 const ASSUMED_BYTES: u64 = 2 << 30;
 
 /// Returns how much memory all runs together may use if no limit is configured, bytes.
@@ -14,14 +14,14 @@ pub(crate) fn default_bytes_max() -> u64 {
     allowed_bytes().0 / 100 * RUNS_PERCENT
 }
 
-/// Returns [`default_bytes_max`], and a text that explains how it was computed.
+/// Returns [`default_bytes_max`], and a text that explains it.
 pub(crate) fn describe_default() -> (u64, String) {
     let (bytes, source) = allowed_bytes();
     (default_bytes_max(), format!("{RUNS_PERCENT} % of {} MiB ({source})", bytes >> 20))
 }
 
-/// Returns the lower of the machine's memory and the limit of the control groups, in bytes, and the
-/// name of the lower value. If both are unknown, returns an assumed value.
+/// Returns the lower of the machine's memory and the limit of the control groups, in bytes, and its
+/// name for people.
 fn allowed_bytes() -> (u64, &'static str) {
     let group = ControlGroups::of_this_process().limit();
     let group = group.map(|bytes| (bytes, "the limit of the control group"));
@@ -31,13 +31,12 @@ fn allowed_bytes() -> (u64, &'static str) {
     lowest.unwrap_or((ASSUMED_BYTES, assumed))
 }
 
-/// Returns how much memory is free now, bytes. This is the lower one of the values of the machine
-/// and of the control groups. Returns `None` if neither value is known.
+/// The memory that is free now, bytes: the lower value of the machine and of the control groups.
 pub(crate) fn free_bytes() -> Option<u64> {
     ControlGroups::of_this_process().free().into_iter().chain(read_meminfo("MemAvailable:")).min()
 }
 
-/// Returns the lowest memory limit of the process's control groups; `None` if there is no limit.
+/// Returns the lowest memory limit of the process's control groups.
 pub(crate) fn group_limit_bytes() -> Option<u64> {
     ControlGroups::of_this_process().limit()
 }
@@ -46,33 +45,27 @@ pub(crate) fn group_limit_bytes() -> Option<u64> {
 /// groups.
 struct ControlGroups(Vec<ControlGroup>);
 
-/// One control group.
 struct ControlGroup {
-    /// The folder with the files of the group.
     folder: PathBuf,
-    /// The names of these files, which depend on the version of control groups.
     files: &'static GroupFiles,
 }
 
-/// The names of the files of a control group, and of one line of its statistics.
+/// The names of the files of a control group, which depend on the version of control groups.
 struct GroupFiles {
-    /// The files with the memory limits.
     limits: &'static [&'static str],
-    /// The file with the memory that the group uses.
     used: &'static str,
-    /// The name of the line of `memory.stat` with the size of the inactive file pages of the group
-    /// and its child groups. The kernel drops these pages before it kills a process.
+    /// The line of `memory.stat` with the inactive file pages of the group and its child groups.
+    /// The kernel drops these pages before it kills a process.
     inactive_file_line: &'static str,
 }
 
-/// The names of the files in version 1 of control groups.
 const CGROUP_V1: GroupFiles = GroupFiles {
     limits: &["memory.limit_in_bytes"],
     used: "memory.usage_in_bytes",
     inactive_file_line: "total_inactive_file",
 };
-/// The names of the files in version 2 of control groups. `memory.high` counts as a limit, because
-/// above it the kernel slows processes down until they hardly run.
+/// `memory.high` counts as a limit, because above it the kernel slows processes down until they
+/// hardly run.
 const CGROUP_V2: GroupFiles = GroupFiles {
     limits: &["memory.max", "memory.high"],
     used: "memory.current",
@@ -85,8 +78,8 @@ impl ControlGroups {
         Self::from_list(&list, Path::new("/sys/fs/cgroup"))
     }
 
-    /// Parses `list`, the content of `/proc/self/cgroup`. The parent groups are included, because
-    /// their limits apply too, and because in a container only the topmost folder may be visible.
+    /// `list` is the content of `/proc/self/cgroup`. Parent groups are included, because their
+    /// limits apply too, and because in a container only the topmost folder may be visible.
     fn from_list(list: &str, root: &Path) -> Self {
         let groups = list.lines().filter_map(|line| {
             let mut fields = line.splitn(3, ':').skip(1);
@@ -106,7 +99,6 @@ impl ControlGroups {
         Self(groups.flatten().collect())
     }
 
-    /// Returns the lowest limit of all groups.
     fn limit(&self) -> Option<u64> {
         self.0.iter().filter_map(ControlGroup::limit).min()
     }
@@ -118,14 +110,12 @@ impl ControlGroups {
 }
 
 impl ControlGroup {
-    /// Returns the lowest limit of the group; `None` if the group has no limit.
     fn limit(&self) -> Option<u64> {
         let limits = self.files.limits.iter();
         limits.filter_map(|file| read_number(&self.folder.join(file))).min()
     }
 
-    /// Returns how much memory the group may still use; `None` if the group has no limit, or if its
-    /// use is not known.
+    /// Returns how much memory the group may still use, if it has a limit and its use is known.
     fn free(&self) -> Option<u64> {
         let used = read_number(&self.folder.join(self.files.used))?;
         let statistics = std::fs::read_to_string(self.folder.join("memory.stat"));
@@ -138,19 +128,17 @@ impl ControlGroup {
     }
 }
 
-/// Reads the number in a file. Returns `None` if the file cannot be read or contains the text
-/// `max`.
+/// A file with the text `max` contains no number.
 fn read_number(file: &Path) -> Option<u64> {
     std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-/// Reads a value of `/proc/meminfo`, in bytes.
+/// In bytes.
 fn read_meminfo(name: &str) -> Option<u64> {
     kib_after(name, &std::fs::read_to_string("/proc/meminfo").ok()?)
 }
 
-/// Returns the value after `name` in the text of `/proc/meminfo`, in bytes. The text contains the
-/// value in KiB.
+/// Returns the value after `name` in the text of `/proc/meminfo`, in bytes.
 fn kib_after(name: &str, meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)

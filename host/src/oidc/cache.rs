@@ -1,5 +1,4 @@
-//! Caches the metadata and the keys that the provider publishes. Callers that wait at the same time
-//! share one fetch. While the provider cannot be reached, an old value is used for at most a day.
+//! Caches the metadata and the keys that the provider publishes.
 //!
 //! Because anybody can begin a sign-in, a value is never fetched twice at the same time, and is not
 //! fetched for some seconds after a failure.
@@ -15,40 +14,35 @@ use crate::completion::{InFlight, SharedWork};
 
 use super::OidcError;
 
-/// How long a value is used before the value is fetched again.
+/// The age up to which a value is used without a new fetch.
 pub(super) const FRESH_TIME: Duration = Duration::from_secs(60 * 60);
-/// How long a value is used if the value cannot be fetched again.
+/// The age up to which a value is used if it cannot be fetched again.
 pub(super) const STALE_TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long nothing is fetched after a failure.
+/// The time without a fetch after a failure.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(10);
 
-/// The result of a fetch, which several callers may share.
 pub(super) type FetchResult<T> = Result<Arc<T>, OidcError>;
 
-/// A value that is fetched when a caller needs the value.
 pub(super) struct Cache<T: Send + Sync + 'static> {
     state: Arc<Mutex<CacheState<T>>>,
     tasks: TaskTracker,
 }
 
-/// The cached value, and the state of fetching.
 struct CacheState<T> {
-    /// The value that was fetched last, and the time of the fetch.
+    /// With the time of the fetch.
     value: Option<(Instant, Arc<T>)>,
-    /// The error of the last fetch and its time; `None` if the last fetch succeeded.
+    /// With the time of the failure. A success removes it.
     failure: Option<(Instant, OidcError)>,
-    /// The fetch that has not ended.
     in_flight: Option<InFlight<FetchResult<T>>>,
 }
 
-/// A result from the cache, or the fetch that will return the result.
+/// A result from the cache, or the fetch that will return it.
 enum Lookup<T: Send + Sync + 'static> {
     Known(FetchResult<T>),
     Fetching(SharedWork<FetchResult<T>>),
 }
 
 impl<T: Send + Sync + 'static> Lookup<T> {
-    /// Returns the result; waits for the fetch, if there is one.
     async fn result(self) -> FetchResult<T> {
         let panicked = || Err(OidcError::Provider("its answer cannot be read".to_owned()));
         match self {
@@ -64,8 +58,8 @@ impl<T: Send + Sync + 'static> Cache<T> {
         Self { state: Arc::new(Mutex::new(state)), tasks }
     }
 
-    /// Returns the value. An old value, up to [`STALE_TIME_MAX`], is returned at once too, and a
-    /// new value is fetched in the background.
+    /// Returns the value. An old value, up to [`STALE_TIME_MAX`], is returned at once, and a new
+    /// value is fetched in the background.
     pub(super) async fn get<F>(&self, now: Instant, fetch: impl FnOnce() -> F) -> FetchResult<T>
     where
         F: Future<Output = Result<T, OidcError>> + Send + 'static,
@@ -79,8 +73,8 @@ impl<T: Send + Sync + 'static> Cache<T> {
         }
     }
 
-    /// Returns the value. If there is no value, or if it is older than `max_age`, a new value is
-    /// fetched first. After a recent failure, returns its error instead.
+    /// Returns a value that is not older than `max_age`, which may need a fetch. After a recent
+    /// failure, returns its error instead.
     pub(super) async fn get_newer_than<F>(
         &self,
         now: Instant,
@@ -94,13 +88,11 @@ impl<T: Send + Sync + 'static> Cache<T> {
         lookup.result().await
     }
 
-    /// Returns the cached value, if the value is not older than `max_age`.
     pub(super) fn cached_value(&self, now: Instant, max_age: Duration) -> Option<Arc<T>> {
         self.state.lock().cached_value(now, max_age)
     }
 
-    /// Returns the result from the cache, or the fetch in progress. Starts a fetch if none is in
-    /// progress and none has failed recently.
+    /// Starts a fetch if none is in progress and none has failed recently.
     fn look_up<F>(&self, now: Instant, max_age: Duration, fetch: impl FnOnce() -> F) -> Lookup<T>
     where
         F: Future<Output = Result<T, OidcError>> + Send + 'static,
@@ -134,7 +126,6 @@ impl<T> CacheState<T> {
         recent.map(|(_, value)| Arc::clone(value))
     }
 
-    /// Stores the result of a fetch.
     fn store(&mut self, fetched: &FetchResult<T>) {
         let now = Instant::now();
         match fetched {

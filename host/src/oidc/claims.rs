@@ -1,6 +1,6 @@
 //! Determines the name and the role of a person from the claims of an ID token.
 //!
-//! This module never checks the token: the module `id_token` checks the token.
+//! This module never checks the token.
 
 use serde_json::{Map, Value};
 
@@ -12,8 +12,7 @@ use super::OidcError;
 /// The claims of an ID token.
 pub(super) type Claims = Map<String, Value>;
 
-/// Creates the account of a person. If the values of the role claim map to several roles, the
-/// person gets the highest of them.
+/// If the values of the role claim map to several roles, the person gets the highest of them.
 pub(super) fn account_of(settings: &config::Oidc, claims: &Claims) -> Result<Account, OidcError> {
     let text = |name: &str| claim_value(claims, name).and_then(Value::as_str);
     let name = text(&settings.name_claim).or_else(|| text("sub")).unwrap_or_default();
@@ -31,7 +30,7 @@ pub(super) fn account_of(settings: &config::Oidc, claims: &Claims) -> Result<Acc
     }
 }
 
-/// Returns the value of a claim. A name with dots may also be a path, such as `realm_access.roles`.
+/// A name with dots may also be a path, such as `realm_access.roles`.
 fn claim_value<'c>(claims: &'c Claims, name: &str) -> Option<&'c Value> {
     let by_path = || {
         let mut members = name.split('.');
@@ -41,8 +40,7 @@ fn claim_value<'c>(claims: &'c Claims, name: &str) -> Option<&'c Value> {
     claims.get(name).or_else(by_path)
 }
 
-/// Returns the texts of a claim that is a text or a list of texts. Returns no texts for a claim of
-/// another type.
+/// Returns the texts of a claim that is a text or a list of texts.
 fn text_values(claim: Option<&Value>) -> Vec<&str> {
     match claim {
         Some(Value::String(text)) => vec![text],

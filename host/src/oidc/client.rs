@@ -1,5 +1,4 @@
-//! Sends requests to the identity provider through the server's egress, with the proxies, trust
-//! anchors and limits of the egress.
+//! Sends requests to the identity provider through the server's egress.
 //!
 //! A request never reaches an origin other than the origin of its address.
 
@@ -27,18 +26,16 @@ use crate::secret::Secret;
 
 use super::{Dependencies, OidcError};
 
-/// Maximum time of a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// Maximum size of an answer, bytes.
+/// Bytes.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 /// Maximum number of HTTP requests for one address: the first request and its redirects.
 const CALLS_MAX: u64 = 5;
-/// Maximum number of bytes of an unexpected answer that an error message contains.
+/// Maximum length of an unexpected answer in an error message, bytes.
 const SHOWN_BYTES_MAX: usize = 200;
 /// The name of the client secret in the grants of a request.
 const CLIENT_SECRET_NAME: &str = "client-secret";
 
-/// Sends requests to the identity provider.
 pub(super) struct Client(Dependencies);
 
 impl Client {
@@ -46,13 +43,13 @@ impl Client {
         Self(dependencies)
     }
 
-    /// Requests an address by GET and returns the JSON of the answer.
+    /// Returns the JSON of the answer.
     pub(super) async fn get<T: DeserializeOwned>(&self, url: &Url) -> Result<T, OidcError> {
         self.send(url, Method::GET, Bytes::new(), None).await
     }
 
-    /// Sends a form by POST and returns the JSON of the answer. `basic` contains the user and the
-    /// password for HTTP Basic authentication.
+    /// Sends a form and returns the JSON of the answer. `basic` contains the user and the password
+    /// for HTTP Basic authentication.
     pub(super) async fn post<T: DeserializeOwned>(
         &self,
         url: &Url,
@@ -63,7 +60,6 @@ impl Client {
         self.send(url, Method::POST, body.into(), basic).await
     }
 
-    /// Sends a request, and reads the answer as JSON.
     async fn send<T: DeserializeOwned>(
         &self,
         url: &Url,
@@ -99,8 +95,7 @@ impl Client {
         })
     }
 
-    /// Returns a sender that permits requests to the origin of this address, and to no other
-    /// origin.
+    /// Returns a sender that permits only requests to the origin of this address.
     fn open_requests(
         &self,
         url: &Url,

@@ -1,5 +1,5 @@
-//! Exchanges the authorization code for an ID token, and checks the token: signature, issuer,
-//! audience, time and nonce. The claims of a token that was not checked are never used.
+//! Exchanges the authorization code for an ID token, and checks the token. The claims of a token
+//! that was not checked are never used.
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
@@ -12,8 +12,7 @@ use super::provider::Provider;
 use super::sign_in::SignIn;
 use super::{Oidc, OidcError};
 
-/// The accepted signature algorithms, which all use a public key. An algorithm with a shared key is
-/// not accepted, because everybody who has the key could create tokens.
+/// All of these use a public key. With a shared key, everybody who has the key could create tokens.
 const ACCEPTED_ALGORITHMS: [Algorithm; 9] = [
     Algorithm::RS256,
     Algorithm::RS384,
@@ -26,14 +25,13 @@ const ACCEPTED_ALGORITHMS: [Algorithm; 9] = [
     Algorithm::EdDSA,
 ];
 
-/// The answer of the token endpoint. Other members of the answer are not read.
+/// Other members of the answer are not read.
 #[derive(Deserialize)]
 struct TokenAnswer {
     id_token: String,
 }
 
 impl Oidc {
-    /// Exchanges an authorization code for the ID token.
     pub(super) async fn exchange_code(
         &self,
         provider: &Provider,

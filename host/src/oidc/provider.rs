@@ -1,5 +1,4 @@
-//! Fetches the provider's metadata and keys (OpenID Connect Discovery). Metadata and keys are never
-//! used for longer than a day without being fetched again.
+//! Fetches the provider's metadata and keys (OpenID Connect Discovery).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +12,7 @@ use super::cache::{FRESH_TIME, STALE_TIME_MAX};
 use super::client::Client;
 use super::{Oidc, OidcError};
 
-/// Minimum time between two fetches of the keys, if the reason for the second fetch is a token with
-/// an unknown key.
+/// Minimum age of the keys before a token with an unknown key causes a new fetch.
 const REFETCH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The metadata as the provider sends it.
@@ -33,10 +31,8 @@ pub(super) struct Provider {
     pub(super) issuer: String,
     pub(super) authorization_endpoint: Url,
     pub(super) token_endpoint: Url,
-    /// Whether the client secret can be sent by HTTP Basic authentication, which is the default of
-    /// the standard.
+    /// Whether the client secret can be sent by HTTP Basic authentication.
     pub(super) supports_basic: bool,
-    /// The address of the keys.
     jwks_uri: Url,
 }
 
@@ -59,22 +55,19 @@ impl TryFrom<Metadata> for Provider {
     }
 }
 
-/// Parses an address that the provider sent.
 fn parse_address(text: &str) -> Result<Url, OidcError> {
     Url::parse(text)
         .map_err(|error| OidcError::Provider(format!("the address {text:?} is not valid: {error}")))
 }
 
 impl Oidc {
-    /// Returns the metadata of the provider, from the cache or from the provider.
     pub(super) async fn provider(&self) -> Result<Arc<Provider>, OidcError> {
         let (client, issuer) = (Arc::clone(&self.client), self.settings.issuer.clone());
         self.provider.get(Instant::now(), || async move { discover(&client, &issuer).await }).await
     }
 
-    /// Returns the key with this id, or the only key if no id is given. If no key is found, the
-    /// keys are fetched again, at most once in [`REFETCH_INTERVAL`], because the provider may have
-    /// published a new key.
+    /// Returns the key with this id, or the only key if no id is given. If it is not found, the
+    /// keys are fetched again, because the provider may have published a new key.
     pub(super) async fn key(
         &self,
         provider: &Provider,
@@ -97,7 +90,6 @@ impl Oidc {
     }
 }
 
-/// Fetches the metadata of an issuer.
 async fn discover(client: &Client, issuer: &Url) -> Result<Provider, OidcError> {
     let issuer = issuer.as_str().trim_end_matches('/');
     let url = parse_address(&format!("{issuer}/.well-known/openid-configuration"))?;
@@ -118,8 +110,7 @@ fn find_key(keys: &Keys, id: Option<&str>) -> Option<Jwk> {
     }
 }
 
-/// Returns the error for a token that no key of the provider can have signed. `id` is the id of the
-/// key that the token names.
+/// `id` is the id of the key that the token names.
 fn missing_key_error(keys: &Keys, id: Option<&str>) -> OidcError {
     OidcError::IdToken(match id {
         Some(_) => "it is signed with a key that the provider does not publish".to_owned(),

@@ -1,5 +1,4 @@
-//! One sign-in in one browser, and the random values that show which requests belong to the
-//! sign-in.
+//! One sign-in in one browser, and the values that show which requests belong to it.
 //!
 //! The server never stores a sign-in: the browser stores it in a cookie.
 
@@ -7,9 +6,8 @@ use data_encoding::BASE64URL_NOPAD;
 
 use crate::secret::{Secret, TokenHash};
 
-/// The random value of a sign-in, which only the browser stores, in a cookie. State, nonce and PKCE
-/// verifier are derived from this value, so the server stores none of the three, and none of the
-/// three reveals another.
+/// The random value of a sign-in. State, nonce and PKCE verifier are derived from it, and none of
+/// the three reveals another.
 #[derive(Debug, Clone)]
 pub struct SignIn(Secret);
 
@@ -32,39 +30,36 @@ impl SignIn {
         &self.0
     }
 
-    /// Returns the parameter `state`, which shows that the provider's answer belongs to this
-    /// browser.
+    /// The parameter `state` shows that the provider's answer belongs to this browser.
     pub(super) fn state(&self) -> String {
         self.derive("state")
     }
 
-    /// Returns whether a text is the parameter `state` of this sign-in.
     pub(super) fn is_state(&self, text: &str) -> bool {
         Secret::new(self.state()).matches(text)
     }
 
-    /// Returns the parameter `nonce`, which shows that the ID token belongs to this sign-in.
+    /// The parameter `nonce` shows that the ID token belongs to this sign-in.
     pub(super) fn nonce(&self) -> String {
         self.derive("nonce")
     }
 
-    /// Returns whether a text is the parameter `nonce` of this sign-in.
     pub(super) fn is_nonce(&self, text: &str) -> bool {
         Secret::new(self.nonce()).matches(text)
     }
 
-    /// Returns the PKCE verifier, which proves to the token endpoint that the authorization code
-    /// belongs to this sign-in (RFC 7636).
+    /// The PKCE verifier proves to the token endpoint that the authorization code belongs to this
+    /// sign-in (RFC 7636).
     pub(super) fn verifier(&self) -> Secret {
         Secret::new(self.derive("verifier"))
     }
 
-    /// Returns the PKCE challenge, which is the hash of the verifier.
+    /// The PKCE challenge is the hash of the verifier.
     pub(super) fn challenge(&self) -> String {
         BASE64URL_NOPAD.encode(&TokenHash::of(self.verifier().reveal()).0)
     }
 
-    /// Derives a value from the random value of the sign-in, a different one for each purpose.
+    /// Derives a different value for each purpose.
     fn derive(&self, purpose: &str) -> String {
         let text = Secret::new(format!("{purpose} {}", self.0.reveal()));
         BASE64URL_NOPAD.encode(&TokenHash::of(text.reveal()).0)

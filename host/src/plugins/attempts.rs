@@ -21,8 +21,8 @@ const EXTENSION: &str = "attempt";
 /// such attempt, the file need not be the cause: a power cut or `kill -9` may have ended the
 /// server.
 const UNFINISHED_MAX: u32 = 2;
-/// A file whose compiler died is compiled again if the time limit is now longer, or if the memory
-/// limit is now at least this percentage of the limit in the last attempt.
+/// A blocked file is compiled again if the memory limit is now at least this percentage of the
+/// limit in the last attempt.
 const RETRY_MEMORY_PERCENT: u64 = 150;
 /// Before a new record is written, the oldest records are deleted until at most this many remain.
 const RECORDS_MAX: usize = 200;
@@ -35,8 +35,7 @@ pub(super) struct Attempts {
 /// The stored record of the attempts to compile a file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Record {
-    /// The number of attempts without a result: those in which the server was killed while the
-    /// compiler ran, and an attempt in progress.
+    /// The number of attempts without a result, including an attempt in progress.
     unfinished: u32,
     /// The reason why the compiler died; `None` if it did not die.
     died: Option<String>,
@@ -49,13 +48,10 @@ struct Record {
 /// An attempt in progress. If the attempt is dropped without [`Attempt::end`], the server has
 /// cancelled it, for example at a shutdown. A cancelled attempt does not count.
 pub(super) struct Attempt {
-    /// The path of the record.
     file: PathBuf,
-    /// The record before this attempt began.
     record_before: Record,
     /// The record that was written when this attempt began.
     record: Record,
-    /// Whether [`Attempt::end`] was called.
     has_ended: bool,
 }
 
@@ -90,7 +86,6 @@ impl Attempts {
         Ok(Attempt { file, record_before, record, has_ended: false })
     }
 
-    /// Deletes the oldest records until at most [`RECORDS_MAX`] remain.
     fn delete_oldest_records(&self) -> io::Result<()> {
         let mut records = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
@@ -106,8 +101,8 @@ impl Attempts {
     }
 }
 
-/// Reads the records in the folder of compiled code, and returns the reason for each blocked file.
-/// A blocked file is not compiled again with similar limits.
+/// Reads the records in the folder of compiled code, and returns the reason for each file that is
+/// not compiled again with similar limits.
 pub(crate) fn blocked_files(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let records = entries.map(|entry| entry.path()).filter(|path| is_record(path));
@@ -115,19 +110,17 @@ pub(crate) fn blocked_files(folder: &Path) -> Vec<String> {
     reasons.map(|reason| reason.to_string()).collect()
 }
 
-/// Whether a file is the record of attempts, by its extension.
 fn is_record(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == EXTENSION)
 }
 
 impl Record {
-    /// Reads a record; `None` if there is none, or if it cannot be parsed.
     fn read(file: &Path) -> Option<Self> {
         serde_json::from_slice(&fs::read(file).ok()?).ok()
     }
 
     /// Returns the reason why the file is not compiled again with limits similar to those of the
-    /// last attempt; `None` if the file is compiled again.
+    /// last attempt.
     fn block_reason(&self, file: &Path) -> Option<PluginError> {
         let (times, file) = (self.unfinished, file.to_owned());
         match self.died.clone() {
@@ -137,8 +130,6 @@ impl Record {
         }
     }
 
-    /// Whether the time limit in `limits` is longer than that of the last attempt, or the memory
-    /// limit is at least [`RETRY_MEMORY_PERCENT`] percent of that of the last attempt.
     fn had_smaller_limits(&self, limits: &CompileLimits) -> bool {
         limits.time_ms > self.time_ms
             || limits.memory_bytes / 100
@@ -147,9 +138,8 @@ impl Record {
 }
 
 impl Attempt {
-    /// Records how the attempt ended. If the compiler died, stores the reason. If the compiler did
-    /// not die, but the state of the machine may be the cause of the failure, the attempt does not
-    /// count: restores the record from before the attempt. Otherwise, deletes the record.
+    /// Records how the attempt ended. The attempt does not count if the compiler did not die and
+    /// the state of the machine may be the cause of the failure.
     pub(super) fn end<T>(mut self, result: &Result<T, CompileError>) {
         self.has_ended = true;
         let recorded = match result {
@@ -163,7 +153,6 @@ impl Attempt {
         self.warn_if_not_recorded(recorded);
     }
 
-    /// Restores the record from before the attempt.
     fn restore_earlier_record(&self) -> io::Result<()> {
         match &self.record_before {
             Record { unfinished: 0, died: None, .. } => fs::remove_file(&self.file),
@@ -171,7 +160,6 @@ impl Attempt {
         }
     }
 
-    /// Logs a warning if the end of the attempt could not be recorded.
     fn warn_if_not_recorded(&self, recorded: io::Result<()>) {
         if let Err(error) = recorded {
             let file = self.file.display();

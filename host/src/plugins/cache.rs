@@ -1,13 +1,11 @@
-//! The folder of compiled code. For each engine for which a version was compiled, it contains the
-//! code and the manifest. With both, the server loads a version without the compiler and without a
-//! call of `describe`. The code of a component is machine code; the code of a script is the program
-//! that the runner of scripts made from it. The folder also contains the connector's file, for a
-//! compilation for another engine, and the compiled runner without a manifest.
+//! The folder of compiled code. It contains the code and the manifest of a version, for each engine
+//! for which the version was compiled. With both, the server loads the version without the compiler
+//! and without a call of `describe`.
 //!
 //! The server runs this code without validating it. So users outside the folder's group must not
-//! have access to the folder. A version is used only if its code and its manifest are byte for byte
-//! the ones that were stored with the key of the folder. The stored files may change, because a
-//! power cut may leave zeros in a file, and a backup may restore files of another server.
+//! have access to the folder. A version is used only if its code and its manifest have not changed
+//! since they were stored: a power cut may damage a file, and a backup may restore files of another
+//! server.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
@@ -29,13 +27,9 @@ use super::error::StartError;
 use super::file_kind::FileKind;
 use super::install::{self, ABANDONED_AGE, ignore_missing};
 
-/// The prefix of the names of temporary files and folders.
 const TEMPORARY_PREFIX: &str = ".temporary-";
-/// The number of bytes that are read at once to compute the digest of a file.
 const DIGEST_BUFFER_BYTES: usize = 64 * 1024;
 
-/// The folder of compiled code. Users outside the folder's group must not have access to it;
-/// opening the folder checks this.
 pub(super) struct Cache {
     folder: PathBuf,
     /// Seals the digests, so that only a process that has the folder's key can create a valid
@@ -72,8 +66,9 @@ impl Cache {
         Self::open_and_delete_temporary(folder, Duration::ZERO, || Ok(sealer))
     }
 
-    /// Opens a folder that other processes may use at the same time, so only temporary files of
-    /// killed processes are deleted. `sealer` is called after the folder was created.
+    /// Opens a folder that other processes may use at the same time, so only temporary files that
+    /// are at least [`ABANDONED_AGE`] old are deleted. `sealer` is called after the folder was
+    /// created.
     ///
     /// # Errors
     /// The errors of [`Self::open`], or the key cannot be used.
@@ -84,8 +79,6 @@ impl Cache {
         Self::open_and_delete_temporary(folder, ABANDONED_AGE, sealer)
     }
 
-    /// Opens the folder, and deletes temporary files and folders that are at least `abandoned_age`
-    /// old.
     fn open_and_delete_temporary(
         folder: PathBuf,
         abandoned_age: Duration,
@@ -102,18 +95,15 @@ impl Cache {
         Ok(Self { folder, sealer: sealer()? })
     }
 
-    /// Returns the path of the folder.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Creates a temporary folder for a compilation. Dropping the returned value deletes the
-    /// folder.
+    /// Creates a temporary folder for a compilation.
     pub(super) fn temporary_folder(&self) -> io::Result<tempfile::TempDir> {
         tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempdir_in(&self.folder)
     }
 
-    /// Returns the path of a version's compiled code.
     pub(super) fn code_path(&self, kind: FileKind, sha256: &str, fingerprint: &str) -> PathBuf {
         self.folder.join(format!("{sha256}-{fingerprint}.{}", kind.code_extension()))
     }
@@ -127,8 +117,8 @@ impl Cache {
         self.folder.join(format!("{sha256}-{fingerprint}.json"))
     }
 
-    /// Returns the stored manifest of a version. Returns `None` if the version is not stored for
-    /// this engine, or if its code or its manifest has changed since it was stored.
+    /// Returns the stored manifest of a version, if neither its code nor its manifest has changed
+    /// since.
     pub(super) fn manifest(
         &self,
         kind: FileKind,
@@ -151,8 +141,6 @@ impl Cache {
         self.read_if_unchanged(kind, sha256, fingerprint).is_some()
     }
 
-    /// Returns the manifest file of a version if this file and the code have not changed since they
-    /// were stored.
     fn read_if_unchanged(
         &self,
         kind: FileKind,
@@ -217,8 +205,8 @@ impl Cache {
     }
 
     /// Deletes the oldest files until at most `bytes_max` bytes remain, not counting manifests.
-    /// Keeps the connectors' files and this engine's code of the `kept_versions` (SHA-256). Also
-    /// keeps files that were written at `kept_since` or later, because they may be needed soon.
+    /// Keeps the connectors' files and this engine's code of the `kept_versions` (SHA-256), and
+    /// files that were written at `kept_since` or later.
     pub(super) fn prune(
         &self,
         bytes_max: u64,
@@ -259,7 +247,7 @@ impl Cache {
         Ok(())
     }
 
-    /// Deletes the code and the manifest of a version, because they are not usable.
+    /// Deletes the code and the manifest of a version, but not the connector's file.
     pub(super) fn delete(&self, kind: FileKind, sha256: &str, fingerprint: &str) {
         let code = self.code_path(kind, sha256, fingerprint);
         for path in [self.manifest_path(sha256, fingerprint), code] {
@@ -284,7 +272,6 @@ fn compute_digest(code: &Path, manifest: Option<&ManifestJson>) -> io::Result<St
     Ok(HEXLOWER.encode(&hash.finalize()) + &HEXLOWER.encode(&manifest))
 }
 
-/// Creates a temporary file. Dropping the returned value deletes the file unless it was renamed.
 pub(super) fn temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder)
 }
@@ -295,7 +282,6 @@ fn seal_context(sha256: &str, fingerprint: &str) -> String {
     format!("compiled/{sha256}-{fingerprint}")
 }
 
-/// Deletes temporary files and folders of at least this age, and all of them if the age is zero.
 fn delete_temporary(folder: &Path, age: Duration) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -312,7 +298,7 @@ fn delete_temporary(folder: &Path, age: Duration) -> io::Result<()> {
 }
 
 /// Returns the SHA-256 in the name of a connector's file or of compiled code. For compiled code,
-/// also returns the fingerprint of its engine. Returns `None` for other files.
+/// also returns the fingerprint of its engine.
 fn parse_file_name(file: &str) -> Option<(&str, Option<&str>)> {
     let (stem, extension) = file.rsplit_once('.')?;
     if FileKind::ALL.iter().any(|kind| extension == kind.extension()) {

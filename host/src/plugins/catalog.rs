@@ -24,7 +24,7 @@ pub enum ConnectorStatus {
     Broken,
 }
 
-/// The state of a connector, as the admin API shows it.
+/// The state of a connector.
 #[derive(Debug, Clone)]
 pub struct ConnectorInfo {
     /// The stem of the file's name; not always a [`ConnectorName`], as the name may be invalid.
@@ -105,7 +105,6 @@ pub(super) struct CatalogEntry {
 
 /// The latest snapshot, and the number of snapshots so far.
 pub(super) struct Catalog {
-    /// The latest snapshot.
     snapshot: ArcSwap<Snapshot>,
     /// Sends the number of snapshots so far.
     changes: watch::Sender<u64>,
@@ -118,7 +117,6 @@ impl Default for Catalog {
 }
 
 impl Catalog {
-    /// Returns all connectors in the snapshot, sorted by name.
     pub(super) fn list(&self) -> Vec<ConnectorInfo> {
         self.snapshot.load().iter().map(|(name, entry)| entry.info(name)).collect()
     }
@@ -140,15 +138,14 @@ impl Catalog {
         }
     }
 
-    /// Returns a receiver of the number of snapshots so far.
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// Returns the latest snapshot and its number. Each new snapshot has a new number.
+    /// Returns the latest snapshot, and the number of this snapshot or of an earlier one.
     pub(super) fn numbered_snapshot(&self) -> (u64, Arc<Snapshot>) {
-        // The number is read first: if a newer snapshot is published meanwhile, the next call
-        // returns a higher number, and the caller finds the change.
+        // The number is read first: if a newer snapshot is published meanwhile, a later call
+        // returns another number, and the caller finds the change.
         let number = *self.changes.borrow();
         (number, self.snapshot.load_full())
     }
@@ -161,7 +158,6 @@ impl Catalog {
 }
 
 impl CatalogEntry {
-    /// Returns the state of the connector with this name for the admin API.
     fn info(&self, name: &str) -> ConnectorInfo {
         let newest_loaded = self.newest_loaded.as_ref();
         ConnectorInfo {
@@ -183,7 +179,7 @@ impl CatalogEntry {
 }
 
 /// Returns the reasons why a connection may not use a version without a person's consent: invalid
-/// settings and missing grants. Returns an empty list if the connection may use the version.
+/// settings and missing grants.
 #[must_use]
 pub fn missing_consent(connector: &Connector, connection: &Connection) -> Vec<String> {
     if connection.accepted_sha256.as_deref() == Some(connector.sha256()) {

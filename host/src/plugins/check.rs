@@ -1,7 +1,6 @@
 //! Loads one connector file in the same way as the server, for commands such as `jackfield check`.
 //!
-//! This file never uses the plugins folder. Compiled code of a server is used only if a person
-//! selects the folder of that server.
+//! This file never uses the plugins folder.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -39,7 +38,6 @@ pub enum CodeCache {
     },
 }
 
-/// The parts of the server that load a file.
 pub(crate) type LoaderParts = (Arc<LiveConfig>, Arc<Engine>, Arc<Sandbox>, Arc<dyn Clock>);
 
 /// The properties of a file that the server can load.
@@ -49,7 +47,7 @@ pub struct CheckReport {
     pub sha256: String,
     /// Size of the file, in bytes.
     pub bytes: u64,
-    /// The time to load the file, milliseconds. It is short if compiled code was already stored.
+    /// The time to load the file, milliseconds.
     pub compile_ms: u64,
     /// The manifest that `describe` returned.
     pub manifest: Manifest,

@@ -1,7 +1,6 @@
 //! The reasons why the server cannot run connectors, or cannot use one connector's file.
 //!
-//! The log, the admin API and commands such as `jackfield check` show these errors. Texts that come
-//! from a connector are shortened, because a connector is untrusted.
+//! Texts that come from a connector are shortened, because a connector is untrusted.
 
 use std::io;
 use std::path::PathBuf;
@@ -38,8 +37,7 @@ pub enum StartError {
     /// The key that seals the digests of compiled code cannot be used.
     #[error("cannot use the key of the compiled code; if it is damaged, remove its file: {0}")]
     Key(#[from] SecretError),
-    /// The file of this program cannot be found. The server starts this program again as the
-    /// compiler.
+    /// The file of this program, which is also the compiler, cannot be opened.
     #[error(
         "cannot open /proc/self/exe: {0}. Mount /proc: Jackfield starts this file again to compile \
          connectors"
@@ -110,8 +108,7 @@ pub enum PluginError {
     DiedBefore {
         /// The reason why the compiler died.
         reason: String,
-        /// The path of the record of the attempts. A person may delete this file to allow another
-        /// attempt.
+        /// The path of the record of the attempts.
         file: PathBuf,
     },
     /// The server was killed in several attempts to compile the file.
@@ -123,8 +120,7 @@ pub enum PluginError {
     EndedBefore {
         /// The number of attempts in which the server was killed.
         times: u32,
-        /// The path of the record of the attempts. A person may delete this file to allow another
-        /// attempt.
+        /// The path of the record of the attempts.
         file: PathBuf,
     },
     /// The content of the file keeps changing.
@@ -154,8 +150,7 @@ pub enum PluginError {
     /// The store has no file with this SHA-256, or its copy of the file is damaged.
     #[error("the store does not have the file with the SHA-256 {0}, or its content is damaged")]
     NotStored(String),
-    /// A command such as `jackfield check` cannot load any file, for example because the key of the
-    /// compiled code cannot be used. The server itself never returns this error.
+    /// No file can be loaded, for example because the key of the compiled code cannot be used.
     #[error(transparent)]
     Start(#[from] StartError),
 }

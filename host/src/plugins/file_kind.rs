@@ -20,17 +20,14 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// Both kinds.
     pub(super) const ALL: [Self; 2] = [Self::Component, Self::Script];
 
-    /// Returns the kind of a file with this content. A text is a script; other content, also empty
-    /// content, is a component.
+    /// Non-empty text is a script; other content is a component.
     pub(super) fn of_content(content: &[u8]) -> Self {
         let is_text = !content.contains(&0) && std::str::from_utf8(content).is_ok();
         if is_text && !content.is_empty() { Self::Script } else { Self::Component }
     }
 
-    /// Returns the kind of a file with this name, by the extension; `None` for other extensions.
     pub(super) fn of_path(file: &Path) -> Option<Self> {
         let extension = file.extension()?;
         Self::ALL.into_iter().find(|kind| extension == kind.extension())
@@ -53,10 +50,6 @@ impl FileKind {
         }
     }
 
-    /// Checks the size of a file.
-    ///
-    /// # Errors
-    /// The file is too large.
     pub(super) fn check_size(self, bytes: u64, limits: &Limits) -> Result<(), PluginError> {
         let bytes_max = self.bytes_max(limits);
         match self {
@@ -68,7 +61,6 @@ impl FileKind {
         }
     }
 
-    /// Returns the maximum size of a file of this kind, bytes.
     pub(super) fn bytes_max(self, limits: &Limits) -> u64 {
         match self {
             Self::Component => limits.component_bytes,

@@ -29,11 +29,9 @@ static READER_PERMITS: Semaphore = Semaphore::const_new(4);
 
 /// The properties that show whether a file may have changed. Different stamps of a file are only a
 /// hint, because some file systems change the device, the inode or a time of an unchanged file.
-/// Equal stamps are only a hint too, because some file systems store times in whole seconds. Only
-/// the content shows whether the file has changed.
+/// Equal stamps are only a hint too, because some file systems store times in whole seconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct FileStamp {
-    /// The size of the file, bytes.
     len: u64,
     /// The time of the last change of the content: seconds and nanoseconds.
     modified: (i64, i64),
@@ -41,7 +39,7 @@ pub(super) struct FileStamp {
     changed: (i64, i64),
     device: u64,
     inode: u64,
-    /// The kind of the error if the metadata cannot be read; otherwise `None`.
+    /// The kind of the error if the metadata cannot be read.
     unreadable: Option<io::ErrorKind>,
     /// Whether a file with the same stem was found before. Then neither file can be used.
     has_same_stem: bool,
@@ -49,12 +47,11 @@ pub(super) struct FileStamp {
 
 /// A `*.wasm` or `*.js` file in the folder, not yet read.
 pub(super) struct FoundFile {
-    /// The kind, which the file name extension determines.
     pub(super) kind: FileKind,
     stamp: FileStamp,
     /// Whether the path is a regular file, or a symbolic link to one.
     is_file: bool,
-    /// The error if the metadata cannot be read; otherwise `None`.
+    /// The error if the metadata cannot be read.
     error: Option<io::Error>,
 }
 
@@ -77,11 +74,7 @@ impl FoundFile {
         self.stamp.clone()
     }
 
-    /// Checks, before the file is read, that no other file has its stem, that it is a regular file,
-    /// and that it is not too large.
-    ///
-    /// # Errors
-    /// The file cannot be used. The error contains the reason.
+    /// Checks what can be checked before the file is read.
     pub(super) fn check(self, limits: &Limits) -> Result<(), PluginError> {
         if self.stamp.has_same_stem {
             return Err(PluginError::TwoFiles);
@@ -164,8 +157,7 @@ pub(super) async fn read_file(
     }
 }
 
-/// Runs a blocking call to the file system outside the async threads. Only a few such calls run at
-/// the same time. A call that has no result after [`FILE_SYSTEM_CALL_MAX`] fails.
+/// Runs a blocking call to the file system outside the async threads.
 async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
@@ -181,9 +173,9 @@ async fn run_blocking<T: Send + 'static>(
     timeout(FILE_SYSTEM_CALL_MAX, reading).await.unwrap_or_else(|_| no_answer())
 }
 
-/// Returns the stem and the kind of a file that may be a connector; `None` for other files. For a
-/// file such as `NAME.WASM`, returns the whole name. The whole name is not a valid connector name,
-/// so the file is reported and not ignored.
+/// Returns the stem and the kind of a file that may be a connector. For a file such as `NAME.WASM`,
+/// returns the whole name, which is not a valid connector name, so the file is reported and not
+/// ignored.
 fn stem_and_kind(file: &str) -> Option<(&str, FileKind)> {
     if file.starts_with('.') {
         return None;

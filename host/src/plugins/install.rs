@@ -1,7 +1,6 @@
 //! Writes connectors' files into the plugins folder, and removes them from it.
 //!
-//! A file is written completely or not at all. This module never decides which version is in use:
-//! the scanner decides.
+//! A file is written completely or not at all. This module never decides which version is in use.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirEntry, File, Permissions};
@@ -16,23 +15,18 @@ use super::file_kind::FileKind;
 
 /// The beginning of the name of a file that is being written. The scanner ignores such a file.
 const UNFINISHED_PREFIX: &str = ".version-";
-/// How many random characters follow [`UNFINISHED_PREFIX`].
 const RANDOM_CHARS: usize = 6;
-/// The age from which no process writes a temporary file any more.
+/// A temporary file of this age is deleted, because no process is expected to write it any more.
 pub(super) const ABANDONED_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The permissions of a new connector file.
 const NEW_FILE_MODE: u32 = 0o644;
 
-/// Returns the path of a connector's file in the plugins folder.
 pub(super) fn connector_file_path(plugins: &Path, name: &ConnectorName, kind: FileKind) -> PathBuf {
     plugins.join(name.as_str()).with_extension(kind.extension())
 }
 
 /// Writes a connector's file into the plugins folder: replaces the file of the same kind, and
 /// removes the file of the other kind. Returns the path of the new file.
-///
-/// # Errors
-/// The plugins folder cannot be written.
 pub(super) fn write_connector_file(
     plugins: &Path,
     name: &ConnectorName,
@@ -50,9 +44,6 @@ pub(super) fn write_connector_file(
 }
 
 /// Removes a connector's files of both kinds. Returns whether there was a file.
-///
-/// # Errors
-/// The plugins folder cannot be written.
 pub(super) fn remove_connector_files(plugins: &Path, name: &ConnectorName) -> io::Result<bool> {
     let mut removed = false;
     for kind in FileKind::ALL {
@@ -61,11 +52,8 @@ pub(super) fn remove_connector_files(plugins: &Path, name: &ConnectorName) -> io
     Ok(removed)
 }
 
-/// Creates the plugins folder if it does not exist. Deletes unfinished files that a killed process
-/// left in it a day ago or earlier; a younger file may belong to a process that still writes it.
-///
-/// # Errors
-/// The folder cannot be created.
+/// Creates the plugins folder if it does not exist. Deletes unfinished files in it that are at
+/// least [`ABANDONED_AGE`] old.
 pub(super) fn prepare_folder(plugins: &Path) -> io::Result<()> {
     fs::create_dir_all(plugins)?;
     delete_unfinished(plugins, ABANDONED_AGE);
@@ -89,7 +77,6 @@ pub(super) fn delete_unfinished(folder: &Path, age: Duration) {
     }
 }
 
-/// Returns whether a name has the form of the names that [`unfinished_file`] chooses.
 fn is_unfinished_name(name: &OsStr) -> bool {
     let random = name.to_str().and_then(|name| name.strip_prefix(UNFINISHED_PREFIX));
     random.is_some_and(|it| {
@@ -97,13 +84,12 @@ fn is_unfinished_name(name: &OsStr) -> bool {
     })
 }
 
-/// Returns whether a file was changed last at least this time ago. Any file is if the age is zero.
+/// Whether a file was last changed at least `age` ago. If `age` is zero, this is true for any file.
 pub(super) fn is_older(entry: &DirEntry, age: Duration) -> bool {
     let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
     age.is_zero() || modified.is_some_and(|at| at.elapsed().is_ok_and(|elapsed| elapsed >= age))
 }
 
-/// Ignores the error of deleting a file that does not exist.
 pub(super) fn ignore_missing(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
@@ -127,7 +113,7 @@ pub(super) fn write_atomically(path: &Path, content: &[u8], mode: u32) -> io::Re
     File::open(folder)?.sync_all()
 }
 
-/// Removes a file. Returns whether there was a file.
+/// Returns whether there was a file.
 fn remove_file(path: &Path) -> io::Result<bool> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),

@@ -1,6 +1,6 @@
 //! Loads versions of connectors: from the folder of compiled code, or by compiling them.
 //!
-//! Connectors whose files have the same kind and content share one loaded version. This module
+//! Connectors whose files have the same kind and content can share one loaded version. This module
 //! never decides which version a connection uses.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,12 +32,11 @@ use super::scripts::{self, RUNNER_SHA256, script_text};
 /// Maximum number of superseded versions (older than the newest one) that stay loaded. Before one
 /// more is added, all are dropped.
 const SUPERSEDED_MAX: usize = 100;
-/// Maximum number of connectors that are compiled at the same time, besides the runner of scripts.
+/// Maximum number of components that are compiled at the same time, besides the runner of scripts.
 const COMPILERS_MAX: u32 = 2;
 /// Compiled code that is younger than this is not deleted, because a connection may need it soon.
 const UNUSED_MIN_AGE: Duration = Duration::from_secs(600);
 
-/// Loads versions of connectors, and caches loaded versions.
 pub(super) struct VersionLoader {
     pub(super) config: Arc<LiveConfig>,
     clock: Arc<dyn Clock>,
@@ -46,9 +45,8 @@ pub(super) struct VersionLoader {
     cache: Cache,
     compiler: Compiler,
     attempts: Attempts,
-    /// Limits the number of connectors that are compiled at the same time.
     compile_permits: Semaphore,
-    /// Only one script is parsed at the same time. Components do not wait for this permit.
+    /// Only one script is parsed at the same time.
     script_permit: Semaphore,
     /// The runner of scripts. It is loaded when the first script is loaded.
     runner: OnceCell<ScriptRunner>,
@@ -59,10 +57,6 @@ pub(super) struct VersionLoader {
 }
 
 impl VersionLoader {
-    /// Creates a loader without loaded versions.
-    ///
-    /// # Errors
-    /// The compiler cannot be found, or the system does not run compiled code.
     pub(super) fn open(
         config: Arc<LiveConfig>,
         engine: Arc<Engine>,
@@ -89,17 +83,14 @@ impl VersionLoader {
         })
     }
 
-    /// Uses this folder for the records of attempts to compile.
     pub(super) fn with_attempts_in(self, folder: &Path) -> Self {
         Self { attempts: Attempts::in_folder(folder), ..self }
     }
 
-    /// Returns the time of the wall clock.
     pub(super) fn now(&self) -> SystemTime {
         SystemTime::from(self.clock.now())
     }
 
-    /// Deletes the oldest unused files of the cache until at most `bytes_max` bytes remain.
     pub(super) fn delete_unused_code_above(
         &self,
         bytes_max: u64,
@@ -136,16 +127,14 @@ impl VersionLoader {
         Some(version)
     }
 
-    /// Loads a script that the runner has parsed before. Returns `None` if the runner must be
-    /// compiled first, or if this runner did not make the file.
+    /// Loads a script that the runner has parsed before.
     fn cached_script(&self, code: &Path) -> Option<LoadedComponent> {
         let script = scripts::read_program(code)?;
         let runner = match self.runner.get() {
             Some(runner) => runner.clone(),
             None => {
                 let runner = self.cached_runner()?;
-                // `set` fails if another job has loaded the runner meanwhile. The failure is
-                // ignored, because both jobs loaded the same runner.
+                // `set` fails only if another job has set the same runner meanwhile.
                 let _ = self.runner.set(runner.clone());
                 runner
             }
@@ -153,7 +142,6 @@ impl VersionLoader {
         runner.with_script(script).ok()
     }
 
-    /// Loads the runner of scripts if its compiled code is in the cache.
     fn cached_runner(&self) -> Option<ScriptRunner> {
         let (kind, fingerprint) = (FileKind::Component, self.engine.fingerprint());
         if !self.cache.has_code(kind, &RUNNER_SHA256, fingerprint) {
@@ -163,9 +151,8 @@ impl VersionLoader {
     }
 
     /// Waits for a permit to compile a component or to parse a script. The caller must keep the
-    /// permit during [`VersionLoader::build`]. The scanner waits for the permit before it reads a
-    /// file, so that few files are in memory at the same time. If the machine has little free
-    /// memory, only one component is compiled at the same time.
+    /// permit during [`VersionLoader::build`]. If the machine has little free memory, only one
+    /// component is compiled at the same time.
     pub(super) async fn build_permit(
         &self,
         kind: FileKind,
@@ -181,9 +168,6 @@ impl VersionLoader {
 
     /// Returns the cached version with this content. If there is none, compiles the content, loads
     /// the compiled code and calls its `describe`.
-    ///
-    /// # Errors
-    /// The host cannot use the file. The error contains the reason.
     pub(super) async fn build(
         &self,
         name: &ConnectorName,
@@ -249,7 +233,6 @@ impl VersionLoader {
         Ok(loaded)
     }
 
-    /// Loads the runner of scripts. Compiles the runner if it is not in the cache for this engine.
     async fn load_runner(&self, limits: &Limits) -> Result<ScriptRunner, PluginError> {
         if let Some(runner) = self.cached_runner() {
             return Ok(runner);
@@ -264,9 +247,6 @@ impl VersionLoader {
     }
 
     /// Compiles a version again if its code for this engine is not in the cache.
-    ///
-    /// # Errors
-    /// The file of the version is not stored or was changed, or the host cannot use it.
     pub(super) async fn recompile(
         &self,
         name: &ConnectorName,
@@ -287,19 +267,17 @@ impl VersionLoader {
         self.build(name, kind, content, &limits).await.map(|_| ())
     }
 
-    /// Returns the component or the script with this SHA-256, if it is loaded already or in the
-    /// cache.
     fn cached_of_any_kind(&self, sha256: &str) -> Option<Arc<Version>> {
         FileKind::ALL.into_iter().find_map(|kind| self.cached(kind, sha256))
     }
 
-    /// Creates a connector that has this name and runs this version.
     pub(super) fn connector(&self, name: &ConnectorName, version: Arc<Version>) -> Arc<Connector> {
         let limits = self.config.current().limits_of(name);
         Arc::new(Connector::new(name.clone(), version, limits, self.clock.now()))
     }
 
-    /// Returns a superseded version if its compiled code is in the cache.
+    /// Returns this version, and keeps it loaded, if it is loaded already or its compiled code is
+    /// in the cache.
     pub(super) fn superseded_version(
         &self,
         name: &ConnectorName,
@@ -318,13 +296,11 @@ impl VersionLoader {
         Some(connector)
     }
 
-    /// Deletes the oldest unused compiled code until at most `compiled_bytes_max` bytes remain.
     pub(super) fn delete_unused(&self, used: BTreeSet<String>) -> io::Result<()> {
         self.delete_unused_code_above(self.config.current().compiled_bytes_max, used)
     }
 }
 
-/// Returns the SHA-256 of a file's content, hex.
 pub(super) fn sha256_of(bytes: &[u8]) -> String {
     HEXLOWER.encode(&Sha256::digest(bytes))
 }

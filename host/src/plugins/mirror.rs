@@ -2,9 +2,8 @@
 //! mirror applies the decisions of other servers to the folder: another version of a connector, or
 //! its removal. The mirror also shares files that the scanner has loaded.
 //!
-//! The mirror never decides which version is in use: the scanner decides, as for any file. A file
-//! is shared only after this server has loaded it, so a file that this server cannot load never
-//! reaches the other servers.
+//! The mirror never decides which version is in use. A file is shared only after this server has
+//! loaded it.
 
 mod actions;
 mod files;
@@ -36,8 +35,7 @@ use rules::{Action, LastAgreement, choose_action};
 pub(super) use actions::RemoveSharedError;
 pub(super) use local::has_other_file;
 
-/// The time after which the store is read again for decisions of other servers, if no notification
-/// arrives.
+/// The time after which folder and store are compared again if no change is reported.
 const POLL_PERIOD: Duration = Duration::from_secs(2);
 /// The time after which folder and store are compared again while a connector needs another
 /// comparison. A connector whose file failed does not count.
@@ -46,21 +44,18 @@ const POLL_PERIOD_UNDECIDED: Duration = Duration::from_millis(500);
 /// fetched, or was not loaded yet.
 const FILE_RETRY: Duration = Duration::from_secs(30);
 /// The pause before a connector is compared again after the store failed. The pause doubles at each
-/// further failure.
+/// further failure, up to [`STORE_RETRY_MAX`].
 const STORE_RETRY: Duration = Duration::from_secs(1);
-/// The longest pause after failures of the store.
 const STORE_RETRY_MAX: Duration = Duration::from_secs(60);
 /// Maximum number of comparisons of all connectors in a row, if each one changes the store.
 const COMPARISONS_MAX: u32 = 3;
 
-/// Keeps a plugins folder equal to the store.
 pub(super) struct Mirror {
     store: Arc<dyn ConnectorStore>,
     catalog: Arc<Catalog>,
     versions: Arc<KeptVersions>,
     config: Arc<LiveConfig>,
     clock: Arc<dyn Clock>,
-    /// The path of the plugins folder.
     folder: PathBuf,
     /// The connectors that the store had when it was last read.
     shared: ArcSwap<BTreeMap<ConnectorName, SharedConnector>>,
@@ -83,7 +78,6 @@ struct MirrorState {
     snapshot: Option<u64>,
     /// The identity of the folder that is compared.
     folder: Option<FolderId>,
-    /// Whether the scanner has scanned the folder.
     is_scanned: bool,
     /// Whether all files that the folder had at the start were compared. A file that appears later
     /// counts as a change by a person.
@@ -122,10 +116,8 @@ struct ComparisonInput {
 
 /// The reason why an action was not completed.
 enum ActionError {
-    /// The store failed.
     Store(StoreError),
-    /// The file of one connector could not be read, written or fetched. Other connectors are not
-    /// affected.
+    /// The file of one connector could not be read, written or fetched.
     File(PluginError),
 }
 
@@ -141,8 +133,6 @@ impl From<PluginError> for ActionError {
     }
 }
 
-/// The parts of the server that the mirror uses: the store, the catalog of loaded versions, the
-/// kept versions, the configuration and the clock.
 pub(super) type MirrorParts =
     (Arc<dyn ConnectorStore>, Arc<Catalog>, Arc<KeptVersions>, Arc<LiveConfig>, Arc<dyn Clock>);
 
@@ -165,7 +155,6 @@ impl Mirror {
         }
     }
 
-    /// Writes the mark file into the folder.
     async fn mark_folder(&self) {
         let folder = self.folder.clone();
         if let Err(error) = run_blocking(move || set_mark(&folder)).await {
@@ -202,7 +191,6 @@ impl Mirror {
         }
     }
 
-    /// Returns the time after which folder and store are compared again, if no change is reported.
     async fn time_until_next_poll(&self) -> Duration {
         let is_undecided = |connector_state: &ConnectorState| {
             connector_state.compared_input.is_none() && connector_state.failed_comparison.is_none()
@@ -233,20 +221,15 @@ impl Mirror {
         self.compare_until_store_unchanged(&mut state).await
     }
 
-    /// Locks the mirror while a person's file is written. Meanwhile, no decision of another server
-    /// is written into the folder.
     pub(super) async fn lock(&self) -> MirrorLock<'_> {
         MirrorLock { _state: self.state.lock().await }
     }
 
-    /// Returns the SHA-256 of the version that the servers use; `None` if they do not use the
-    /// connector.
+    /// Returns the SHA-256 of the version that the servers use.
     pub(super) fn current(&self, name: &ConnectorName) -> Option<String> {
         Some(self.shared.load().get(name)?.current()?.sha256.clone())
     }
 
-    /// Compares all connectors. If a comparison has changed the store, compares all connectors
-    /// again, at most [`COMPARISONS_MAX`] times in total.
     async fn compare_until_store_unchanged(
         &self,
         state: &mut MirrorState,
@@ -259,7 +242,7 @@ impl Mirror {
         Ok(())
     }
 
-    /// Compares all connectors once. Returns whether the comparison has changed the store.
+    /// Compares the connectors that may differ. Returns whether the store was changed.
     async fn compare_all(&self, state: &mut MirrorState) -> Result<bool, StoreError> {
         let revision = self.store.connectors_revision().await?;
         if state.revision != Some(revision) {
@@ -320,7 +303,6 @@ impl Mirror {
         Ok(changed)
     }
 
-    /// Reads the shared connectors from the store into memory.
     async fn read_store(&self) -> Result<(), StoreError> {
         let stored = self.store.shared_connectors().await?;
         // Connectors whose name is not valid in this version of Jackfield are ignored.
@@ -331,7 +313,6 @@ impl Mirror {
         Ok(())
     }
 
-    /// Returns the identity of the plugins folder; `None` if the folder cannot be read.
     async fn folder_id(&self) -> Option<FolderId> {
         let folder = self.folder.clone();
         run_blocking(move || folder_id(&folder)).await.ok()
@@ -440,7 +421,6 @@ impl ConnectorState {
         Ok(matches!(action, Action::Share | Action::Remove))
     }
 
-    /// Logs a failure, unless the same comparison has failed before.
     fn log_failure(&self, name: &ConnectorName, error: &PluginError, input: &ComparisonInput) {
         if self.failed_comparison.as_ref().is_none_or(|(failed_input, _)| failed_input != input) {
             let reason = error.to_string();
@@ -448,9 +428,8 @@ impl ConnectorState {
         }
     }
 
-    /// Whether the next comparison of this connector has to wait. The comparison waits during the
-    /// pause after a failure of the store. The comparison also waits for [`FILE_RETRY`] after an
-    /// action failed or the scanner had not loaded the file, unless the input changes.
+    /// A change of the input ends the wait for a file, but not the pause after a failure of the
+    /// store.
     fn has_to_wait(&self, input: &ComparisonInput) -> bool {
         let mut waiting = [&self.failed_comparison, &self.pending_comparison].into_iter().flatten();
         self.store_failures.is_some_and(|backoff| backoff.is_pausing(Instant::now().into_std()))

@@ -84,7 +84,6 @@ impl Peers {
         }
     }
 
-    /// Stores which connectors this server has loaded.
     async fn store_report(&self) -> Result<(), StoreError> {
         let (_, snapshot) = self.catalog.numbered_snapshot();
         let loaded = snapshot.iter().filter_map(|(name, entry)| {
@@ -95,21 +94,18 @@ impl Peers {
         self.store.store_server_report(ServerReport { server, label, at, connectors }).await
     }
 
-    /// Deletes the report of this server.
     pub(super) async fn delete_own_report(&self) {
         if let Err(error) = self.store.delete_server_report(self.server).await {
             tracing::debug!(%error, "cannot delete the report of this server's connectors");
         }
     }
 
-    /// Returns the connectors of which the servers use different versions now.
     pub(super) async fn differences(&self) -> Result<Vec<ConnectorDifference>, StoreError> {
         let since = self.clock.now().checked_sub(REPORT_AGE_MAX).unwrap_or(Timestamp::MIN);
         Ok(find_differences(&self.store.server_reports(since).await?))
     }
 }
 
-/// Returns the connectors of which these servers have loaded different versions.
 fn find_differences(servers: &[ServerReport]) -> Vec<ConnectorDifference> {
     let names: BTreeSet<&String> =
         servers.iter().flat_map(|server| server.connectors.keys()).collect();
@@ -174,7 +170,6 @@ mod tests {
 
     use super::*;
 
-    /// Stores the text that was logged.
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
 

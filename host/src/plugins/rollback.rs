@@ -131,8 +131,7 @@ impl Plugins {
         }
     }
 
-    /// If the servers share their connectors, compares the plugins folder with the store, and
-    /// changes the folder or the store where they differ.
+    /// Does nothing if the servers do not share their connectors.
     pub(super) async fn sync_with_store(&self, name: &ConnectorName) -> Result<(), StoreError> {
         match &self.mirror {
             Some(mirror) => mirror.sync_now(name).await,
@@ -209,7 +208,6 @@ impl Plugins {
         mirror::has_other_file(&self.folder, name, sha256, &limits).await
     }
 
-    /// Writes a kept version into the plugins folder.
     async fn restore(
         &self,
         name: &ConnectorName,
@@ -233,9 +231,6 @@ impl Plugins {
 
     /// Waits until this version is in use, or until it is known that it will not be. `error_before`
     /// is the error that the connector had before the file was written.
-    ///
-    /// # Errors
-    /// The reason why the version is not in use.
     pub(super) async fn wait_until_in_use(
         &self,
         name: &ConnectorName,
@@ -275,7 +270,6 @@ impl Plugins {
         timeout(time_max, waiting).await.unwrap_or(Err(NotInUse::Late))
     }
 
-    /// Returns the state of a connector; `None` if the plugins folder has no file of the connector.
     pub(super) fn connector_info(&self, name: &ConnectorName) -> Option<ConnectorInfo> {
         self.list().into_iter().find(|info| info.name == name.as_str())
     }

@@ -33,12 +33,10 @@ const NOTIFICATION_PAUSE: Duration = Duration::from_millis(10);
 /// `describe` and to store the code.
 const JOB_TIME_MAX: Duration = Duration::from_secs(120);
 
-/// The state of the task that scans the folder.
 pub(super) struct Scanner {
     catalog: Arc<Catalog>,
     loader: Arc<VersionLoader>,
     versions: Arc<KeptVersions>,
-    /// The path of the plugins folder.
     folder: PathBuf,
     /// The state of each file in the folder, by the stem of the file name.
     files: BTreeMap<String, TrackedFile>,
@@ -46,13 +44,10 @@ pub(super) struct Scanner {
     snapshot: Snapshot,
     /// Whether `snapshot` differs from the published snapshot.
     has_snapshot_changed: bool,
-    /// The tasks that load files.
     jobs: JoinSet<JobResult>,
-    /// The file that each job loads.
     job_files: HashMap<Id, JobFile>,
 }
 
-/// The parts of the server that publish, load and keep versions.
 type ScannerParts = (Arc<Catalog>, Arc<VersionLoader>, Arc<KeptVersions>);
 
 /// The file that a job loads.
@@ -118,13 +113,10 @@ impl Scanner {
         Ok(())
     }
 
-    /// Returns the instant at which the next file must be read or loaded, even if no notification
-    /// arrives.
     fn next_action_at(&self) -> Option<Instant> {
         self.files.values().filter_map(TrackedFile::next_action_at).min()
     }
 
-    /// Reads a file if it may have changed, and starts a job when its content is complete.
     async fn update_file(&mut self, name: String, found: FoundFile) {
         let tracked = self.files.get(&name);
         let action = tracked.map(|file| file.next_action(&found.stamp(), Instant::now()));
@@ -162,7 +154,6 @@ impl Scanner {
         }
     }
 
-    /// Returns the SHA-256 of a file's content; `None` if the file does not exist any more.
     async fn content_hash(
         &self,
         name: &str,
@@ -195,7 +186,6 @@ impl Scanner {
         }
     }
 
-    /// Starts a job that loads the content of a file.
     fn start_job(&mut self, name: &str, kind: FileKind) {
         let (Ok(connector), Some(file)) = (name.parse::<ConnectorName>(), self.files.get_mut(name))
         else {
@@ -239,7 +229,6 @@ impl Scanner {
         }
     }
 
-    /// Records a failure. If the cause may be temporary, the file is loaded again later.
     fn record_failure(&mut self, name: &str, error: &PluginError) {
         self.mark_broken(name, error);
         match self.files.get_mut(name) {
@@ -276,8 +265,7 @@ impl Scanner {
 
     /// Records that the file of a connector cannot be used. The version in use stays in use.
     fn mark_broken(&mut self, name: &str, error: &PluginError) {
-        // The error is logged as a string, because the log then escapes control characters. The
-        // text of the error may come from the connector.
+        // Log a string, so that control characters in a connector's text are escaped.
         let reason = error.to_string();
         let sha256 = self.files.get(name).and_then(|file| file.sha256().map(str::to_owned));
         let entry = self.snapshot.entry(name.to_owned()).or_default();
@@ -301,9 +289,8 @@ impl Scanner {
     }
 }
 
-/// Returns the version of a connector that was in use before the server started, if its compiled
-/// code is in the cache. While the file in the folder cannot be used, this version stays in use; a
-/// restart does not change that.
+/// Returns the last version that was in use before the server started, if its compiled code is in
+/// the cache. So a connector whose file cannot be used still works after a restart.
 fn last_used_version(
     versions: &KeptVersions,
     loader: &VersionLoader,
@@ -316,7 +303,7 @@ fn last_used_version(
     Some(connector)
 }
 
-/// Waits until a job ends, and returns its result. Waits forever if no job runs.
+/// Waits forever if no job runs.
 async fn next_ended_job(jobs: &mut JoinSet<JobResult>) -> (Id, JobResult) {
     match jobs.join_next_with_id().await {
         Some(Ok(ended)) => ended,

@@ -14,7 +14,6 @@ use crate::runtime::{CompiledFiles, RUNNER, Script};
 use super::error::PluginError;
 use super::loader::sha256_of;
 
-/// The SHA-256 of the runner, hex.
 pub(super) static RUNNER_SHA256: LazyLock<String> = LazyLock::new(|| sha256_of(RUNNER));
 
 /// The JSON file of a parsed script.
@@ -22,14 +21,10 @@ pub(super) static RUNNER_SHA256: LazyLock<String> = LazyLock::new(|| sha256_of(R
 struct ProgramFile {
     /// The SHA-256 of the runner that parsed the script. No other runner can use this file.
     runner_sha256: String,
-    /// The script, as the runner parsed it.
     script: Script,
 }
 
 /// Returns the text of a script, without a byte order mark.
-///
-/// # Errors
-/// The content is not UTF-8.
 pub(super) fn script_text(content: &[u8]) -> Result<&str, PluginError> {
     let text = std::str::from_utf8(content);
     let text = text.map_err(|error| PluginError::NotText(error.valid_up_to() + 1))?;
@@ -49,8 +44,7 @@ pub(super) fn write_program(
     Ok(files)
 }
 
-/// Reads a parsed script. Returns `None` if the file cannot be read, or if another version of the
-/// runner made it.
+/// Reads a parsed script, if this version of the runner made it.
 pub(super) fn read_program(code: &Path) -> Option<Script> {
     let program_file: ProgramFile = serde_json::from_slice(&fs::read(code).ok()?).ok()?;
     (program_file.runner_sha256 == *RUNNER_SHA256).then_some(program_file.script)

@@ -15,25 +15,20 @@ const COMPLETE_AFTER: Duration = Duration::from_millis(100);
 /// A file is reported if its content has kept changing for longer than [`CHANGING_TIME_MAX`] and at
 /// least [`CHANGES_MAX`] times.
 const CHANGING_TIME_MAX: Duration = Duration::from_secs(30);
-/// The number of changes after which a file may be reported.
 const CHANGES_MAX: u32 = 10;
 /// A file is read again after this time even without a hint, because some file systems store times
 /// in whole seconds. Each further wait is ten times as long, up to [`REREAD_WAIT_MAX`].
 const REREAD_WAIT: Duration = Duration::from_secs(3);
-/// The longest wait before a file is read again without a hint.
 const REREAD_WAIT_MAX: Duration = Duration::from_secs(300);
 /// After this many false hints (changes of the stamp without a change of the content), hints are
 /// ignored, and the longest wait is [`REREAD_WAIT_UNRELIABLE_MAX`].
 const FALSE_HINTS_MAX: u32 = 10;
-/// The longest wait before a file is read again if its hints are ignored.
 const REREAD_WAIT_UNRELIABLE_MAX: Duration = Duration::from_secs(30);
 /// Loading is tried again after this time if the cause of the failure may be temporary. The time
 /// doubles at each further failure, up to [`RETRY_WAIT_MAX`].
 const RETRY_WAIT: Duration = Duration::from_secs(15);
-/// The longest wait before loading is tried again.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(600);
 
-/// The next action of the scanner for a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NextAction {
     Nothing,
@@ -46,7 +41,6 @@ pub(super) enum NextAction {
 enum ContentState {
     /// The content was first seen or changed at this instant, and may be incomplete.
     New(Instant),
-    /// A job is loading the content.
     Loading,
     /// The content is in use or broken. No action is needed until the content changes.
     Processed,
@@ -61,7 +55,6 @@ pub(super) struct TrackedFile {
     stamp: FileStamp,
     /// SHA-256 of the content; `None` if the content cannot be read.
     sha256: Option<String>,
-    /// The progress of loading the content.
     state: ContentState,
     /// The instant at which the file is read again without a hint.
     reread_at: Instant,
@@ -78,7 +71,6 @@ pub(super) struct TrackedFile {
 }
 
 impl TrackedFile {
-    /// Starts to track a file that was read for the first time.
     pub(super) fn new(stamp: FileStamp, sha256: Option<String>, now: Instant) -> Self {
         Self {
             stamp,
@@ -150,9 +142,8 @@ impl TrackedFile {
         now > self.changing_since + CHANGING_TIME_MAX && self.changes >= CHANGES_MAX
     }
 
-    /// Returns the instant at which the file must be read or loaded, even if no notification
-    /// arrives. Reads without a hint are not included, because the next scan on the timer does
-    /// them.
+    /// Returns the instant at which the file must be read or loaded. Reads without a hint are not
+    /// included, because the next scan on the timer does them.
     pub(super) fn next_action_at(&self) -> Option<Instant> {
         match self.state {
             ContentState::New(at) => Some(at + COMPLETE_AFTER),
@@ -165,12 +156,10 @@ impl TrackedFile {
         self.sha256.as_deref()
     }
 
-    /// Whether a job is loading the content with this SHA-256.
     pub(super) fn is_loading(&self, sha256: &str) -> bool {
         self.state == ContentState::Loading && self.sha256.as_deref() == Some(sha256)
     }
 
-    /// Records that a job is loading the content.
     pub(super) fn set_loading(&mut self) {
         self.state = ContentState::Loading;
     }
@@ -191,8 +180,6 @@ impl TrackedFile {
         self.retry_wait = (self.retry_wait * 2).min(RETRY_WAIT_MAX);
     }
 
-    /// Whether the stamp has changed so often without a change of the content that stamps are
-    /// ignored.
     fn is_unreliable(&self) -> bool {
         self.false_hints >= FALSE_HINTS_MAX
     }

@@ -162,7 +162,6 @@ impl Plugins {
         spawn_blocking(read_text).await.ok()?.ok()
     }
 
-    /// Compiles and loads an uploaded file.
     async fn build(
         &self,
         name: &ConnectorName,
@@ -217,7 +216,6 @@ impl Plugins {
     }
 }
 
-/// Reads an uploaded file from its beginning.
 fn read_upload(mut upload: File) -> io::Result<Vec<u8>> {
     upload.rewind()?;
     let mut content = Vec::new();

@@ -19,9 +19,7 @@ use super::file_kind::FileKind;
 use super::install;
 use super::loader::sha256_of;
 
-/// Maximum number of versions that are kept of each connector.
 const VERSIONS_MAX: usize = 5;
-/// Maximum size of all kept versions, bytes.
 const BYTES_MAX: u64 = 2 << 30;
 
 /// A kept version, which was in use before or is in use now.
@@ -41,9 +39,8 @@ pub struct KeptVersion {
 
 /// The folder of kept versions.
 pub(super) struct KeptVersions {
-    /// The path of this folder. It contains a folder for each connector.
+    /// Contains a folder for each connector.
     folder: PathBuf,
-    /// Locked while files are written or deleted.
     write_lock: Mutex<()>,
 }
 
@@ -88,7 +85,6 @@ impl KeptVersions {
         self.delete_surplus(name)
     }
 
-    /// Returns the path of a version's kept file.
     pub(super) fn path(&self, name: &ConnectorName, sha256: &str, kind: FileKind) -> PathBuf {
         self.folder.join(name.as_str()).join(sha256).with_extension(kind.extension())
     }
@@ -106,8 +102,7 @@ impl KeptVersions {
         File::open(&version.file)?.set_modified(version.used_from)
     }
 
-    /// Returns the kept versions of a connector. The version that came into use last is the first
-    /// one.
+    /// Returns the kept versions of a connector, the version that came into use last first.
     pub(super) fn list(&self, name: &ConnectorName) -> Vec<KeptVersion> {
         let mut versions = versions_in(&self.folder.join(name.as_str()));
         versions.sort_by(|a, b| (b.used_from, &b.sha256).cmp(&(a.used_from, &a.sha256)));
@@ -116,9 +111,6 @@ impl KeptVersions {
 
     /// Copies a version into the plugins folder atomically, and removes the connector's file of the
     /// other kind. Returns the path of the new file.
-    ///
-    /// # Errors
-    /// The kept file cannot be read or was changed, or the plugins folder cannot be written.
     pub(super) fn restore(
         &self,
         name: &ConnectorName,
@@ -135,8 +127,6 @@ impl KeptVersions {
         install::write_connector_file(plugins, name, kind, &content)
     }
 
-    /// Deletes the oldest versions of this connector until at most [`VERSIONS_MAX`] remain. Then
-    /// deletes the oldest versions of all connectors until at most [`BYTES_MAX`] bytes remain.
     fn delete_surplus(&self, name: &ConnectorName) -> io::Result<()> {
         self.list(name)
             .into_iter()
@@ -175,8 +165,7 @@ pub enum NoVersion {
     Unknown(String),
 }
 
-/// Returns the version to which a connector is rolled back. If `to` is set, this is the version
-/// whose hash begins with `to`. Otherwise, this is the first of the `versions` that is not
+/// Returns the version whose hash begins with `to`, or, without `to`, the first one that is not
 /// `current`.
 pub(super) fn choose_version<'v>(
     versions: &'v [KeptVersion],
@@ -196,7 +185,6 @@ pub(super) fn choose_version<'v>(
     }
 }
 
-/// Returns the kept versions in the folder of one connector, in any order.
 fn versions_in(folder: &Path) -> Vec<KeptVersion> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let version = |file: PathBuf| {

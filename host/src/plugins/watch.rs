@@ -10,8 +10,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
 /// Watches a folder until the returned watcher is dropped. Several notifications before the next
-/// scan trigger only one scan. Returns `None` if the folder cannot be watched; then only the timer
-/// triggers scans.
+/// scan trigger only one scan. Returns `None` if the folder cannot be watched.
 pub(super) fn watch_folder(folder: &Path, changed: Arc<Notify>) -> Option<RecommendedWatcher> {
     let on_event = move |event: notify::Result<notify::Event>| {
         // Read access is ignored: a scan reads the files, so each scan would trigger the next scan.

@@ -148,7 +148,6 @@ fn match_backslashes(
     true
 }
 
-/// The result of reading four hex digits as a UTF-16 code unit.
 enum Utf16Unit {
     /// The text has other characters.
     None,
@@ -157,7 +156,6 @@ enum Utf16Unit {
     Is(u16),
 }
 
-/// Reads four hex digits as a UTF-16 code unit.
 fn utf16_unit(window: Window<'_>, at: usize) -> Utf16Unit {
     let Some(digits) = window.text.get(at..at + 4) else { return Utf16Unit::Unknown };
     let digits = std::str::from_utf8(digits).ok().filter(|text| !text.starts_with('+'));
@@ -197,7 +195,6 @@ fn match_char(c: char, rest: &[u8], to: usize, add_reading: &mut impl FnMut(usiz
     }
 }
 
-/// Returns the number of backslashes from `at` on, at most [`RUN_LENGTH_MAX`].
 fn count_backslashes(window: Window<'_>, at: usize) -> usize {
     let rest = window.text.get(at..).unwrap_or_default();
     rest.iter().take(RUN_LENGTH_MAX).take_while(|byte| **byte == b'\\').count()

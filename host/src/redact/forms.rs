@@ -6,7 +6,6 @@ use super::escapes::compare_escaped;
 /// The result of comparing a secret with a text at one position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FormMatch {
-    /// The text does not contain the secret at this position.
     No,
     /// The text ends too early to decide.
     Unknown,
@@ -36,7 +35,6 @@ pub(super) struct Window<'t> {
 }
 
 impl Form {
-    /// All forms. The search for a secret that is not short looks for each of them.
     pub(super) const ALL: [Self; 5] =
         [Self::Escaped, Self::Hex, Self::Base64(0), Self::Base64(1), Self::Base64(2)];
 
@@ -82,12 +80,10 @@ impl Form {
 }
 
 impl Window<'_> {
-    /// Returns the byte at a position; `None` after the end of the text.
     pub(super) fn byte_at(&self, at: usize) -> Option<u8> {
         self.text.get(at).copied()
     }
 
-    /// Returns the result for a comparison that reached the end of the text.
     fn result_at_end(&self) -> FormMatch {
         if self.is_last_part { FormMatch::No } else { FormMatch::Unknown }
     }
@@ -116,13 +112,11 @@ fn compare_digits(
     FormMatch::To(at)
 }
 
-/// Returns the value of a hex digit; `None` for any other byte.
 pub(super) fn hex_digit_value(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// Returns the value of a digit in the standard or the URL alphabet of base64; `None` for any other
-/// byte.
+/// Returns the value of a digit in the standard or the URL alphabet of base64.
 fn base64_digit_value(byte: u8) -> Option<u8> {
     match byte {
         b'A'..=b'Z' => Some(byte - b'A'),

@@ -1,14 +1,13 @@
-//! Decides where the characters of a short secret in a text count as the secret. Short secrets are
-//! often common words. A tracker also uses such words for other things: as names of members, in
-//! addresses, in longer words. This module never changes a text.
+//! Decides where the characters of a short secret in a text count as the secret. A short secret is
+//! often a common word, which a tracker also uses in names, addresses and longer words. This module
+//! never changes a text.
 
 use super::TextKind;
 use super::escapes::decode_entity;
 use super::forms::{Window, hex_digit_value};
 use crate::secret::{SHORT_SECRET_CHARS, Secret};
 
-/// Number of bytes that are examined before a short secret, and number of bytes that are examined
-/// after it.
+/// Number of bytes on each side of a short secret that can show how it is used.
 const CONTEXT_BYTES: usize = 256;
 /// If the name of a JSON member ends at most this many bytes after the secret, the secret counts as
 /// a part of the name.
@@ -19,8 +18,8 @@ const OWN_TEXT_BYTES_MAX: usize = 1024;
 
 /// A secret of fewer than [`SHORT_SECRET_CHARS`] characters.
 pub(super) struct ShortSecret {
-    /// The connection's own texts that contain the secret, each with the position of the secret in
-    /// the text. Where an answer repeats such a text, the secret in the text is not redacted.
+    /// The connection's own texts that contain the secret, each with the position of the secret.
+    /// Where a text repeats one of them, the secret in it is not redacted.
     own_texts_with_positions: Vec<(String, usize)>,
 }
 
@@ -120,7 +119,6 @@ fn is_word(
     !is_continued
 }
 
-/// Returns whether the neighbour of a position is a letter.
 fn is_letter_beside(text: &[u8], at: usize, next: ReadNeighbour) -> bool {
     is_letter(next(text, at).0)
 }
@@ -169,13 +167,10 @@ fn is_json_literal(secret: &str) -> bool {
     matches!(secret, "true" | "false" | "null") || secret.parse::<f64>().is_ok()
 }
 
-/// Whether the occurrence is between double quotes.
 fn is_quoted(text: &[u8], start: usize, end: usize) -> bool {
     char_before(text, start).0 == b'"' && char_after(text, end).0 == b'"'
 }
 
-/// Returns whether a byte counts as a letter: an ASCII letter or digit, an underscore, or any byte
-/// beyond ASCII.
 fn is_letter(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii()
 }
@@ -239,13 +234,11 @@ fn char_after(text: &[u8], at: usize) -> (u8, usize) {
     }
 }
 
-/// Returns the byte that two hex digits after a percent sign encode.
 fn decode_percent(high: u8, low: u8) -> Option<u8> {
     Some(hex_digit_value(high)? << 4 | hex_digit_value(low)?)
 }
 
-/// Decodes the hex digits after `\u`. Returns an ASCII character, or a byte that counts as a
-/// letter.
+/// Decodes the hex digits after `\u` like [`ascii_or_letter`].
 fn decode_utf16(digits: &[u8]) -> Option<u8> {
     let mut unit = 0;
     for digit in digits {

@@ -56,8 +56,6 @@ fn an_echo_is_found_in_every_form() {
     }
 }
 
-/// Tests each escape of JSON and HTML, and each position at which a text may be divided into two
-/// parts.
 #[test]
 fn every_escape_is_found_wherever_the_text_is_divided() {
     let redactor = redactor_of(&["a<b>\u{8}\u{c}\n\r\t/'é😀\\z-and-more"]);
@@ -134,9 +132,7 @@ fn a_token_with_special_characters_is_masked_completely_in_each_form() {
 }
 
 /// A tracker can choose both a secret (the OAuth token that it issues) and the text that is
-/// searched for this secret (its answer). In this test, the token almost matches at each letter of
-/// the text. A search without a limit would take half a minute. Because of the limit, the text
-/// counts as a secret.
+/// searched for it (its answer). Here, the token almost matches at each letter of the text.
 #[test]
 fn a_text_designed_to_slow_the_search_does_not_slow_it() {
     let (token, pair) = ("a".repeat(4_000), "a".repeat(4_000) + ":s3cr3t/+");
@@ -160,7 +156,6 @@ fn a_text_designed_to_slow_the_search_does_not_slow_it() {
     assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
-/// The memory of a redactor does not grow with the number of forms of its secrets.
 #[test]
 fn a_long_secret_is_found_in_every_form_without_additional_memory() {
     let long: String = (0..4_096).map(|n| format!("{n:03x}/")).collect();

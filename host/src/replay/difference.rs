@@ -45,7 +45,6 @@ pub(super) fn compare_requests(replay: &Replay) -> Vec<ReplayedRequest> {
     replay.compare().into_iter().map(compared_request).collect()
 }
 
-/// Makes the comparison of one request in the form that people see.
 fn compared_request(
     Comparison { sent_request, recorded_request, recorded_status }: Comparison,
 ) -> ReplayedRequest {
@@ -75,7 +74,6 @@ fn changed_parts(recorded: &TapedRequest, sent: &TapedRequest) -> Vec<&'static s
     parts.into_iter().filter_map(|(part, differs)| differs.then_some(part)).collect()
 }
 
-/// Converts a request to the form that people see.
 fn request_text(request: TapedRequest) -> RequestText {
     let TapedRequest { method, url, headers, body } = request;
     let body_bytes = body.len() as u64;

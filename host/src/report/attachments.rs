@@ -45,7 +45,6 @@ impl Default for AttachmentPolicy {
 }
 
 impl AttachmentPolicy {
-    /// Returns what is wrong with the policy; `None` if it is valid.
     pub(super) fn problem(&self) -> Option<String> {
         let kind_names = AttachmentKind::ALL.iter().map(|kind| kind.as_str());
         let unknown = self.kinds.iter().find(|kind| AttachmentKind::parse(kind).is_none());

@@ -1,8 +1,7 @@
-//! The data of a failed test, as templates read it. The names of all values are in snake_case. A
-//! value that Test Manager does not return is absent or empty.
+//! The data of a failed test, as templates read it. All texts are untrusted: people and tests wrote
+//! them.
 //!
-//! Source: most fields come from the data types in public code of Test Manager's clients. All texts
-//! are untrusted: people and tests wrote them.
+//! Source: most fields come from the data types in public code of Test Manager's clients.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -10,8 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::domain::{FailedTest, StringEnum as _, string_enum};
 
 string_enum! {
-    /// A part of the data of a failed test. Each part is fetched only if a template, a routing
-    /// rule, the attachment policy, a connector or another part needs it.
+    /// A part of the data of a failed test. Each part is fetched only if it is needed.
     pub enum Subject {
         /// The project that the failed test belongs to.
         Project = "project",
@@ -42,7 +40,7 @@ string_enum! {
     }
 }
 
-/// All data of one failed test. A part that was not requested is absent or empty.
+/// All data of one failed test. A missing value is absent or empty.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TestData {
@@ -78,7 +76,7 @@ pub struct TestData {
     pub custom_fields: Vec<CustomField>,
     /// Earlier results of the test case, newest first.
     pub history: Vec<PastResult>,
-    /// The files of the failed test, without their content. A report lists only selected files.
+    /// The files of the failed test, without their content.
     pub attachments: Vec<Attachment>,
     /// The parts and files that are missing or incomplete, each with the reason.
     pub gaps: Vec<Gap>,
@@ -190,7 +188,7 @@ pub struct TestCaseLog {
     pub input_arguments: Option<String>,
     /// The arguments that the test returned, as JSON text.
     pub output_arguments: Option<String>,
-    /// The address of a page with more details: of the log in Test Manager, or of the robot's job.
+    /// The address of a page with more details.
     pub detail_link: Option<String>,
     /// The id of the defect that Test Manager already has for this log.
     pub defect_id: Option<String>,
@@ -222,7 +220,7 @@ pub struct RobotLog {
     pub at: Option<String>,
     /// The log level, such as "Error" or "Warn".
     pub level: Option<String>,
-    /// The text of the line. Secrets in the text are masked before a template reads the text.
+    /// The text of the line.
     pub message: String,
 }
 
@@ -290,7 +288,7 @@ string_enum! {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attachment {
-    /// The kind of file. The attachment policy chooses files by their kind.
+    /// The kind of file.
     #[serde(serialize_with = "serialize_kind", deserialize_with = "deserialize_kind")]
     pub kind: AttachmentKind,
     /// UUID of the file, or of the screenshot's assertion; empty for a robot log.
@@ -304,7 +302,7 @@ pub struct Attachment {
     pub size: Option<u64>,
 }
 
-/// A file or parts of the data that are missing or incomplete, and the reason.
+/// A file or parts of the data that are missing or incomplete.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gap {

@@ -1,5 +1,5 @@
 //! Limits the data before templates read it: removes most control characters, and shortens long
-//! texts and lists. If the robot's log is too long, its newest lines are kept.
+//! texts and lists.
 
 use serde_json::Value;
 
@@ -13,7 +13,6 @@ const ITEMS_MAX: usize = 200;
 /// Maximum number of lines of the robot's log. The newest lines are kept.
 pub(crate) const LOG_LINES_MAX: usize = 200;
 
-/// Shortens the lists of the data to their maximum lengths.
 pub(super) fn limit_lists(data: &mut TestData) {
     let lines = data.robot_logs.len();
     data.robot_logs.drain(..lines.saturating_sub(LOG_LINES_MAX));
@@ -27,14 +26,12 @@ pub(super) fn limit_lists(data: &mut TestData) {
     data.gaps.truncate(ITEMS_MAX);
 }
 
-/// Converts the data to JSON with shortened texts.
 pub(super) fn to_limited_json(data: &TestData) -> Value {
     let mut value = serde_json::to_value(data).unwrap_or_default();
     limit_texts(&mut value);
     value
 }
 
-/// Cleans each text in a JSON value with [`clean_text`].
 fn limit_texts(value: &mut Value) {
     match value {
         Value::String(text) => *text = clean_text(text),

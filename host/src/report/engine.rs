@@ -16,12 +16,10 @@ use serde::Serialize;
 use super::filters;
 use super::markup::placeholder;
 
-/// Maximum size of a template, bytes.
 pub(super) const TEMPLATE_BYTES_MAX: usize = 32 * 1024;
 /// The fuel of one template. Most instructions cost 1, and 64 bytes of text cost about 1.
 const TEMPLATE_FUEL: u64 = 100_000;
-/// Maximum depth of nested lists in a value that is formatted as text. Lists that are nested more
-/// deeply are left out.
+/// Maximum depth of nested lists in a value that is formatted as text. Deeper lists are left out.
 const LIST_DEPTH_MAX: usize = 8;
 
 /// How a template inserts values.
@@ -35,7 +33,6 @@ pub(super) enum OutputMode {
     Json,
 }
 
-/// The result of expanding a template.
 #[derive(Debug)]
 pub(super) struct ExpandedTemplate {
     /// The expanded text. In the mode `Markdown`, the text contains placeholders instead of values.
@@ -50,7 +47,6 @@ pub(super) struct TemplateError {
     /// The line and the column, both counted from 1; absent if the line is not known. The column is
     /// 1 if only the line is known.
     pub(super) position: Option<(usize, usize)>,
-    /// What is wrong with the template, as a text for people.
     pub(super) reason: String,
 }
 
@@ -66,7 +62,6 @@ impl fmt::Display for TemplateError {
 /// The data of a failed test, in the form that minijinja reads.
 pub(super) type TemplateContext = Value;
 
-/// Converts data into the form that [`expand`] reads.
 pub(super) fn template_context<T: Serialize>(data: &T) -> TemplateContext {
     Value::from(Serde(data))
 }
@@ -112,8 +107,6 @@ pub(super) fn line_and_column(source: &str, byte: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
-/// Creates minijinja's environment with the limits, the filters and the function that inserts
-/// values.
 fn new_environment<'s>(mode: OutputMode, values: &Arc<Mutex<Vec<String>>>) -> Environment<'s> {
     let mut environment = Environment::new();
     environment.set_debug(false);
@@ -138,7 +131,6 @@ fn new_environment<'s>(mode: OutputMode, values: &Arc<Mutex<Vec<String>>>) -> En
     environment
 }
 
-/// Writes the value of an expression to the output.
 fn write_value(
     mode: OutputMode,
     values: &Mutex<Vec<String>>,
@@ -164,8 +156,6 @@ fn write_value(
     Ok(())
 }
 
-/// Formats a value for people: a missing value becomes an empty text, a map becomes JSON, and the
-/// items of a list are separated by commas.
 fn format_value(value: &Value, depth: usize) -> String {
     match value.kind() {
         ValueKind::Undefined | ValueKind::None => String::new(),
@@ -179,7 +169,6 @@ fn format_value(value: &Value, depth: usize) -> String {
     }
 }
 
-/// Converts an error of minijinja. `source` is the text of the template.
 fn template_error(source: &str, error: &minijinja::Error) -> TemplateError {
     let position = error.range().map(|range| line_and_column(source, range.start));
     let position = position.or_else(|| error.line().map(|line| (line, 1)));

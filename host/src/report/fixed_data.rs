@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use super::{Attachment, DownloadError, Gap, Subject, TestData, TestDataSource};
 use crate::domain::{FailedTest, OutboundCall};
 
-/// The content of each attachment.
 const ATTACHMENT_CONTENT: &[u8] = b"the content of a sample file";
 
 /// A [`TestDataSource`] that always returns the same data, whichever parts are requested. The JSON

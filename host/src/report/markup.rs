@@ -1,10 +1,9 @@
 //! Writes the text of a report in the markup of a tracker. No value of a test is ever read as
 //! markup.
 //!
-//! The canonical text is CommonMark without HTML and images. The canonical text never contains
-//! values of tests, because values are inserted only after the text was parsed. Each renderer
-//! escapes characters that its tracker would read as markup. A tracker may still show a web address
-//! in a value as a link, because trackers do so in any text.
+//! A document is parsed from CommonMark. Values are inserted only after the parsing, and each
+//! renderer escapes characters that its tracker would read as markup. A tracker may still show a
+//! web address in a value as a link.
 
 mod adf;
 mod cut;

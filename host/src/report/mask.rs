@@ -1,6 +1,5 @@
-//! Masks secrets in the data of tests: arguments, logs, assertions, steps and custom fields.
-//! Templates and connectors get these data only after they are masked. This module never masks the
-//! secrets of a connection: the room `redact` does.
+//! Masks secrets in the data of tests: arguments, logs, assertions, steps and custom fields. This
+//! module never masks the secrets of a connection: the room `redact` does.
 
 mod json;
 
@@ -12,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use super::TestData;
 
-/// The text in place of a masked value.
 const MASK_TEXT: &str = "***";
 /// Maximum number of patterns in the mask settings, and maximum number of names.
 const LIST_ITEMS_MAX: usize = 50;
@@ -101,9 +99,7 @@ impl MaskSettings {
 pub struct Mask {
     /// Whether [`SECRET_NAMES`] and [`DEFAULT_PATTERNS`] are used.
     uses_defaults: bool,
-    /// The normalized names of the settings.
     names: Vec<String>,
-    /// The compiled patterns of the settings.
     patterns: Vec<Regex>,
 }
 
@@ -132,7 +128,6 @@ impl Mask {
         Ok(Self { uses_defaults: settings.defaults, names, patterns })
     }
 
-    /// Masks secrets in the log, the assertions, the robot's log, the steps and the custom fields.
     pub(super) fn apply(&self, data: &mut TestData) {
         if let Some(log) = &mut data.log {
             for arguments in [&mut log.input_arguments, &mut log.output_arguments] {
@@ -181,7 +176,6 @@ impl Mask {
         *text = text.take().map(|text| self.mask_text(&text));
     }
 
-    /// Whether a value with this name is a secret.
     fn is_secret_name(&self, name: &str) -> bool {
         let name = normalize(name);
         let by_default = self.uses_defaults && SECRET_NAMES.iter().any(|word| name.contains(word));
@@ -223,7 +217,6 @@ fn compile_pattern(pattern: &str) -> Result<Regex, InvalidMask> {
     }
 }
 
-/// Returns an error with this reason.
 fn invalid_mask<T>(why: impl Into<String>) -> Result<T, InvalidMask> {
     Err(InvalidMask(why.into()))
 }

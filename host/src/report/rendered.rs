@@ -5,11 +5,9 @@ use super::engine::{self, ExpandedTemplate, OutputMode};
 use super::markup::{self, Document, Markup, TextLimitTooSmall};
 use super::{Attachment, Gap, Mask, ReportSettings, TestData, defaults};
 
-/// The heading of the list of gaps.
 const GAPS_HEADING: &str = "What is missing or incomplete here";
-/// Maximum number of gaps that a text contains.
 const GAPS_MAX: usize = 20;
-/// The length to which a longer gap is cut in a text, characters. An ellipsis follows.
+/// The length to which a longer gap is cut in a text, characters.
 const GAP_CHARS_MAX: usize = 400;
 
 /// Maximum size of the robot's log as a file, bytes. A note about older lines is not counted.
@@ -18,8 +16,7 @@ const ROBOT_LOG_BYTES_MAX: usize = 1024 * 1024;
 /// A field of the tracker with its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
-    /// The name that a person configured. The connector finds the field of the tracker by this
-    /// name.
+    /// The name that a person configured.
     pub name: String,
     /// The rendered value: a text that is not empty, or JSON that is not null.
     pub value: FieldValue,
@@ -51,9 +48,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Masks the data and renders the templates. If the template of a text fails, the default
-    /// template is used instead. If the template of a field fails, the field is left out. A note in
-    /// the description and in the comment reports each failure.
+    /// Masks the data and renders the templates. If a template fails, its default is used, or its
+    /// field is left out. A note in the description and in the comment reports each failure.
     #[must_use]
     pub fn new(settings: &ReportSettings, data: TestData) -> Self {
         Self::with_notes(settings, data, &[])
@@ -169,7 +165,7 @@ fn mask_data(settings: &ReportSettings, data: &mut TestData, notes: &mut Vec<Str
     }
 }
 
-/// Describes the first gaps for people, one text for each, and then the number of further gaps.
+/// Describes the first gaps for people, and then the number of further gaps.
 fn gap_lines(gaps: &[Gap]) -> Vec<String> {
     let line = |gap: &Gap| {
         let text = clean_text(&format!("{}: {}", gap.what, gap.why));
@@ -185,7 +181,6 @@ fn gap_lines(gaps: &[Gap]) -> Vec<String> {
     lines
 }
 
-/// Returns the newest lines of the robot's log as the content of a text file.
 fn robot_log_text(data: &TestData) -> String {
     let (mut lines, mut bytes) = (Vec::new(), 0);
     for line in data.robot_logs.iter().rev() {
@@ -204,7 +199,6 @@ fn robot_log_text(data: &TestData) -> String {
 
 /// Renders templates with the data of one test.
 struct TemplateRenderer {
-    /// The data of the test, in the form that templates read.
     context: engine::TemplateContext,
     /// The notes for people, for example about each template that failed.
     notes: Vec<String>,
@@ -213,14 +207,12 @@ struct TemplateRenderer {
 }
 
 impl TemplateRenderer {
-    /// Renders a template as a single line.
     fn render_line(&mut self, text_name: &str, template: Option<&str>, default: &str) -> String {
         let expanded = self.expand_or_default(text_name, template, default, OutputMode::Text).text;
         expanded.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// Renders a template as a document. Adds the gaps at the end if the template does not show
-    /// them.
+    /// Adds the gaps at the end if the template does not show them.
     fn render_document(
         &mut self,
         text_name: &str,
@@ -241,7 +233,6 @@ impl TemplateRenderer {
         document
     }
 
-    /// Renders the template, or the default if there is no template or the template fails.
     fn expand_or_default(
         &mut self,
         text_name: &str,
@@ -263,8 +254,7 @@ impl TemplateRenderer {
         })
     }
 
-    /// Renders the configured fields. If the template of a field fails, leaves the field out and
-    /// adds a note.
+    /// If the template of a field fails, leaves the field out and adds a note.
     fn render_fields(&mut self, settings: &ReportSettings) -> Vec<Field> {
         let mut fields = Vec::new();
         for field in &settings.fields {
@@ -288,7 +278,6 @@ impl TemplateRenderer {
     }
 }
 
-/// Whether a template uses the name `gaps`.
 fn shows_gaps(template: &str) -> bool {
     let is_gaps = |name: &String| name.split('.').next() == Some("gaps");
     engine::used_names(template).is_ok_and(|names| names.iter().any(is_gaps))

@@ -7,8 +7,8 @@ use crate::domain::Settings;
 
 use super::{Subject, TestData};
 
-/// A rule with conditions. If a failed test meets all conditions, the settings of the rule replace
-/// those of the connection.
+/// A rule whose settings replace those of the connection for a failed test that meets all
+/// conditions.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RoutingRule {
@@ -29,8 +29,7 @@ pub struct RoutingRule {
 }
 
 impl RoutingRule {
-    /// Returns the parts of the data that the conditions of this rule need. A rule without
-    /// conditions needs no data.
+    /// Returns the parts of the data that the conditions of this rule need.
     pub fn subjects(&self) -> impl Iterator<Item = Subject> {
         let conditions = [
             (&self.project, Subject::Project),

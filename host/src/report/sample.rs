@@ -1,5 +1,4 @@
-//! Example data in which every member has a value. Each template is rendered with this data before
-//! it is saved.
+//! Example data in which every member has a value.
 
 use super::{
     Assertion, Attachment, AttachmentKind, CustomField, Execution, Gap, PastResult, Project,

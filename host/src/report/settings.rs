@@ -17,15 +17,11 @@ use super::{
     sample_test_data,
 };
 
-/// Maximum number of fields.
 const FIELDS_MAX: usize = 100;
-/// Maximum length of the name of a field, characters.
 const FIELD_NAME_CHARS_MAX: usize = 200;
-/// Maximum number of routing rules.
 const ROUTING_RULES_MAX: usize = 100;
 /// Maximum size of all report settings of a connection together as JSON, bytes.
 const SETTINGS_BYTES_MAX: usize = 256 * 1024;
-/// The names of all report settings.
 const SETTING_NAMES: [&str; 7] = [
     "title_template",
     "description_template",
@@ -66,8 +62,7 @@ pub struct FieldTemplate {
     /// The template of a text value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// The template of a JSON value: each expression in it becomes a JSON value, with text in
-    /// quotes.
+    /// The template of a JSON value: each expression in it becomes a JSON value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json: Option<String>,
 }
@@ -175,7 +170,6 @@ impl ReportSettings {
         subjects
     }
 
-    /// Returns the problems of the settings for the admin, only the first one of each template.
     fn find_problems(&self) -> Vec<SettingsProblem> {
         let mut problems = Vec::new();
         let mut add_problem = |member: String, why: Option<String>| {
@@ -204,7 +198,6 @@ impl ReportSettings {
     }
 }
 
-/// The reason why a member cannot be read.
 #[derive(Debug, thiserror::Error)]
 enum InvalidMember {
     #[error("unknown member; did you mean `{0}`?")]
@@ -219,7 +212,6 @@ impl InvalidMember {
     }
 }
 
-/// Reads the value of one member into `target`.
 fn read_member<T: DeserializeOwned>(target: &mut T, value: &Value) -> Result<(), InvalidMember> {
     *target = T::deserialize(value)?;
     Ok(())
@@ -248,7 +240,6 @@ fn template_problem(template: &str, mode: OutputMode) -> Option<String> {
     check_template(template, mode).err().map(|error| error.to_string())
 }
 
-/// Checks a template, and returns the first problem as an error.
 fn check_template(template: &str, mode: OutputMode) -> Result<(), TemplateError> {
     let refused = |reason: String| Err(TemplateError { position: None, reason });
     if template.len() > TEMPLATE_BYTES_MAX {

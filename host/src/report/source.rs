@@ -1,5 +1,4 @@
-//! The trait through which other rooms read the data of a failed test. These rooms do not need to
-//! know where the data comes from.
+//! The trait through which other rooms read the data of a failed test.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +29,7 @@ pub trait TestDataSource: Send + Sync {
     async fn fetch(&self, subjects: &BTreeSet<Subject>, read_until: Instant) -> TestData;
 
     /// Fetches one part and returns it as JSON: if it comes from Test Manager, with the members
-    /// that Test Manager sent. A list contains the same items that [`Self::fetch`] reads.
+    /// that Test Manager sent.
     ///
     /// # Errors
     /// The part could not be fetched; the gap contains the reason.

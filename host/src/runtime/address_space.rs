@@ -1,7 +1,7 @@
-//! Finds out how much address space the process has. Usually the address space is large enough for
-//! a pool that reserves 4 GiB for each guest memory. The address space is smaller if a limit
-//! applies (`ulimit -v`), on machines with 39-bit addresses, and under some container runtimes. The
-//! check reserves address space only for a moment.
+//! Finds out how much address space the process has. The address space may be too small for a pool
+//! that reserves 4 GiB for each guest memory: if a limit applies (`ulimit -v`), on machines with
+//! 39-bit addresses, and under some container runtimes. The check reserves address space only for a
+//! moment.
 
 use std::ptr;
 
@@ -11,8 +11,7 @@ use crate::domain::string_enum;
 
 use super::pool;
 
-/// The address space that is reserved for one guest memory if there is no pool, bytes. The default
-/// limit on the memory of a run has the same value.
+/// The address space that is reserved for one guest memory if there is no pool, bytes.
 pub(super) const ON_DEMAND_MEMORY_BYTES: u64 = 128 << 20;
 /// The address space that is reserved for further growth when a memory grows beyond
 /// [`ON_DEMAND_MEMORY_BYTES`], bytes. Without this reserve, each growth would move the memory.

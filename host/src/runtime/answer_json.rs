@@ -1,5 +1,5 @@
-//! Converts into JSON the values that exports return. A recording contains this JSON. A replay
-//! compares the JSON of its own result with the recorded JSON. Never redacts a value.
+//! Converts into JSON the values that exports return, for recordings and their comparison. Never
+//! redacts a value.
 
 use serde_json::{Value, json};
 
@@ -8,10 +8,9 @@ use crate::manifest::RawManifest;
 
 use super::sandbox::ReturnedValue;
 
-/// A value that an export returns, and that can be converted into JSON.
+/// A value that an export returns.
 pub trait AnswerJson {
-    /// Returns the value as JSON. The texts of the value are already redacted. Only a manifest is
-    /// not redacted, because `describe` cannot read a secret.
+    /// Returns the value as JSON.
     fn json(&self) -> Value;
 }
 

@@ -1,9 +1,6 @@
-//! Contains the Rust types for the WIT contract: the generated bindings, and the conversions of the
-//! arguments and return values of exports.
-//!
-//! This file checks the defects, counts, choices, names of attachments and errors that guests
-//! return, so no other file gets them unchecked. Each exported interface is bound separately, so a
-//! connector need not export all of them.
+//! Contains the Rust types for the WIT contract. Checks the defects, counts, choices, names of
+//! attachments and errors that guests return, so no other file gets them unchecked. Each exported
+//! interface is bound separately, so a connector need not export all of them.
 
 use crate::domain::{
     Choice, ChoicesPage, ConnectorFault, Counts, CurrentDefect, Defect, FailedTest, Reason,
@@ -92,7 +89,6 @@ const SETTING_NAME_BYTES_MAX: usize = 64;
 /// seconds.
 const DEFAULT_RETRY_AFTER_S: u32 = 60;
 
-/// Redacts a defect that the guest returned, and checks it against the contract.
 pub(super) fn check_defect(returned: model::Defect, redact: Redact<'_>) -> Result<Defect, Refusal> {
     let value = |text| redact(TextKind::Value, text);
     let defect = Defect {
@@ -131,7 +127,6 @@ pub(super) fn check_defect(returned: model::Defect, redact: Redact<'_>) -> Resul
     Ok(defect)
 }
 
-/// Redacts and checks the value that `state` returned.
 pub(super) fn check_current_defect(
     returned: Option<follow_up::Current>,
     redact: Redact<'_>,
@@ -140,7 +135,6 @@ pub(super) fn check_current_defect(
     Ok(Some(CurrentDefect { defect: check_defect(defect, redact)?, is_open: open }))
 }
 
-/// Redacts and checks the names that `attached` returned.
 pub(super) fn check_attachment_names(
     names: Vec<String>,
     redact: Redact<'_>,
@@ -155,7 +149,6 @@ pub(super) fn check_attachment_names(
     Ok(names.into_iter().map(|name| redact(TextKind::Value, name)).collect())
 }
 
-/// Redacts and checks the page that `choices` returned.
 pub(super) fn check_choices(
     page: plugin::ChoicesPage,
     redact: Redact<'_>,
@@ -176,7 +169,6 @@ pub(super) fn check_choices(
     Ok(ChoicesPage { choices, has_more: page.more })
 }
 
-/// Redacts the link of the counts that the guest returned, and checks it against the contract.
 pub(super) fn check_counts(counts: model::Counts, redact: Redact<'_>) -> Result<Counts, Refusal> {
     let critical_link = counts.critical_link.map(|link| redact(TextKind::Name, link));
     if let Some(link) = critical_link.as_ref().filter(|link| !is_link(link)) {
@@ -194,13 +186,10 @@ pub(super) fn check_counts(counts: model::Counts, redact: Redact<'_>) -> Result<
     })
 }
 
-/// Returns the refusal for a returned value that violates the contract.
 fn contract_violation<T>(why: String) -> Result<T, Refusal> {
     Err(Refusal::ConnectorFault(ConnectorFault::Contract(why)))
 }
 
-/// Returns whether a text is an absolute http or https address of at most `SHORT_TEXT_BYTES_MAX`
-/// bytes.
 fn is_link(text: &str) -> bool {
     text.len() <= SHORT_TEXT_BYTES_MAX && is_web_address(text)
 }
@@ -210,9 +199,7 @@ pub(super) fn import_error(code: model::ErrorCode, message: String) -> model::Er
     model::Error { code, message, setting: None, retry_after_seconds: None }
 }
 
-/// Converts an error that the connector returned into a refusal. The text of the refusal is
-/// redacted and limited in length. If the error names a setting that a person must change, the text
-/// names this setting, unless its name is too long.
+/// If the error names a setting that a person must change, the text of the refusal names it too.
 pub(super) fn refusal_from(error: model::Error, redact: Redact<'_>) -> Refusal {
     let mut why = redact(TextKind::ForPeople, error.message);
     why.truncate(why.floor_char_boundary(SHORT_TEXT_BYTES_MAX));

@@ -14,7 +14,7 @@ use super::component::Connector;
 use super::test_report::TestReport;
 
 /// A call of an export, and its arguments as a recording stores them. The guest gets its arguments
-/// separately. An argument is `None` if the export does not have this argument.
+/// separately.
 #[derive(Clone, Copy)]
 pub(super) struct CallInput<'a> {
     pub(super) call: Call,
@@ -22,16 +22,13 @@ pub(super) struct CallInput<'a> {
     pub(super) marker: Option<&'a Marker>,
     /// The key of the defect in the tracker.
     pub(super) key: Option<&'a str>,
-    /// The id of an attachment of the report.
     pub(super) attachment: Option<u32>,
-    /// The Test Manager project.
     pub(super) project: Option<&'a str>,
     /// The setting whose values are listed, and the search text that a person has typed so far.
     pub(super) choices_query: Option<(&'a str, &'a str)>,
 }
 
 impl CallInput<'_> {
-    /// Creates a call without arguments.
     pub(super) fn without_arguments(call: Call) -> Self {
         let (test, marker, key, attachment, project, choices_query) = Default::default();
         Self { call, test, marker, key, attachment, project, choices_query }
@@ -88,7 +85,6 @@ impl CallInput<'_> {
     }
 }
 
-/// Returns the body of a Create Defect request for a failed test.
 fn create_defect_body(test: &FailedTest) -> Value {
     let body = json!({
         "testExecutionId": test.test_execution_id,

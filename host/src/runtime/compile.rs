@@ -1,8 +1,6 @@
 //! Compiles a component in a child process with its own limits. The compiler is large and its input
-//! is untrusted, so it must not use up the server's time or memory.
-//!
-//! The child process reads the component and writes its machine code. The child process never runs
-//! a guest.
+//! is untrusted, so it must not use up the server's time or memory. The child process never runs a
+//! guest.
 
 mod exit;
 mod limits;
@@ -28,8 +26,7 @@ use limits::limit_this_process;
 
 pub(crate) use limits::CompileLimits;
 
-/// The hidden subcommand that starts the child process. [`compile_component_child`] parses its
-/// arguments.
+/// The hidden subcommand that starts the child process.
 pub const SUBCOMMAND: &str = "compile-component";
 
 /// The path of this program. The path is valid even if the file was replaced or removed since the
@@ -42,7 +39,6 @@ const THIS_PROGRAM: &str = "/proc/self/exe";
 const ALLOCATOR_VARIABLE: (&str, &str) =
     ("_RJEM_MALLOC_CONF", "narenas:1,retain:false,background_thread:false");
 
-/// The input file and the output file of one compilation.
 pub(crate) struct CompiledFiles {
     /// The path of the component.
     pub(crate) source: PathBuf,
@@ -50,20 +46,15 @@ pub(crate) struct CompiledFiles {
     pub(crate) code: PathBuf,
 }
 
-/// Compiles components in child processes.
 pub(crate) struct Compiler {
     /// The Jackfield executable that the child process runs.
     program: PathBuf,
-    /// The settings of the machine code.
     settings: CodeSettings,
 }
 
 impl Compiler {
     /// Creates a compiler that produces code for this engine. The child processes run `program`, or
     /// the executable of this process if `program` is `None`.
-    ///
-    /// # Errors
-    /// The executable of this process cannot be found.
     pub(crate) fn for_engine(engine: &Engine, program: Option<&Path>) -> io::Result<Self> {
         let program = match program {
             Some(path) => path.to_owned(),
@@ -74,9 +65,6 @@ impl Compiler {
 
     /// Compiles a component. Writes the component and its machine code into `folder`, and returns
     /// the paths of both files.
-    ///
-    /// # Errors
-    /// The component was not compiled. If the compiler exceeded a limit, the error names the limit.
     pub(crate) async fn compile(
         &self,
         wasm: &[u8],
@@ -127,11 +115,7 @@ impl Compiler {
     }
 }
 
-/// Checks whether the first bytes of a file are those of a component. The check does not need the
-/// compiler.
-///
-/// # Errors
-/// The file is not a component. Each common mistake has its own error.
+/// Checks whether the first bytes of a file are those of a component.
 pub(crate) fn check_magic_bytes(wasm: &[u8]) -> Result<(), WrongFile> {
     match wasm.get(..8) {
         _ if wasm.is_empty() => Err(WrongFile::Empty),
@@ -149,16 +133,15 @@ pub fn compile_component_child(args: impl IntoIterator<Item = OsString>) -> Exit
     match compile_with_limits(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Writing fails if the parent process has closed the pipe. No process reads the text
-            // then.
+            // The parent process may have closed the pipe.
             let _ = writeln!(io::stderr(), "{error}");
             Failure::of(&error).into()
         }
     }
 }
 
-/// The reason why the child process cannot compile. The parent process gets only the text of this
-/// error, and the exit code that [`Failure::of`] chooses.
+/// The parent process gets only the text of this error, and the exit code that [`Failure::of`]
+/// chooses.
 #[derive(Debug, thiserror::Error)]
 enum ChildError {
     #[error("{SUBCOMMAND} is internal and takes the arguments IN OUT BYTES MS LAYOUT CPU")]

@@ -1,7 +1,4 @@
-//! Contains the types of loaded connectors: a linked component, a version of a connector, and a
-//! connector. The name of a connector is the stem of its file's name. A connector runs one version.
-//!
-//! These types never load and never run a component.
+//! Contains the types of loaded connectors. Never loads or runs a component.
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,13 +29,11 @@ pub struct Interfaces {
     pub exports_defects: bool,
     /// Whether the connector exports `kpis`.
     pub exports_kpis: bool,
-    /// Whether the connector exports `follow-up`, whose calls read or change a defect after it was
-    /// created.
+    /// Whether the connector exports `follow-up`.
     pub exports_follow_up: bool,
 }
 
 impl Interfaces {
-    /// The names of the exported interfaces.
     pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
         let interfaces = [
             ("defects", self.exports_defects),
@@ -49,20 +44,13 @@ impl Interfaces {
     }
 }
 
-/// A component that is linked to its imports, and the indices of its exports.
+/// A component that is linked to its imports.
 #[derive(Clone)]
 pub(crate) struct LoadedComponent {
-    /// The component with its imports, from which each run makes an instance.
     pub(super) pre: InstancePre<Guest>,
-    /// The indices of the functions of the interface `plugin`.
     pub(super) plugin: plugin::GuestIndices,
-    /// The indices of the functions of `defects`. `None` if the component does not export
-    /// `defects`.
     pub(super) defects: Option<defects::GuestIndices>,
-    /// The indices of the functions of `kpis`. `None` if the component does not export `kpis`.
     pub(super) kpis: Option<kpis::GuestIndices>,
-    /// The indices of the functions of `follow-up`. `None` if the component does not export
-    /// `follow-up`.
     pub(super) follow_up: Option<follow_up::GuestIndices>,
     /// The script that each run evaluates, if the component is the runner of scripts.
     pub(super) script: Option<Arc<Script>>,
@@ -70,8 +58,7 @@ pub(crate) struct LoadedComponent {
     pub(super) slots: u32,
 }
 
-/// The loaded content of a connector's file. Files with the same kind and content share one
-/// version.
+/// The loaded content of a connector's file.
 pub(crate) struct Version {
     /// SHA-256 of the file, hex.
     pub(crate) sha256: String,
@@ -79,8 +66,7 @@ pub(crate) struct Version {
     pub(crate) loaded: LoadedComponent,
 }
 
-/// A connector: its name, the version that its runs use, and the limits that are configured for
-/// this name.
+/// A connector: its name, the version that its runs use, and its limits.
 pub struct Connector {
     name: ConnectorName,
     version: Arc<Version>,
@@ -97,11 +83,6 @@ pub struct Connector {
 const REPORTED_FAULT_COUNTS: [u64; 3] = [1, 3, 10];
 
 impl LoadedComponent {
-    /// Looks up the exports of a component, and computes how many slots an instance needs.
-    ///
-    /// # Errors
-    /// A required interface is not exported, the component needs too many memories or tables, or it
-    /// imports a core module.
     pub(super) fn new(pre: InstancePre<Guest>) -> Result<Self, LoadError> {
         let exports = || export_names(&pre);
         let plugin = plugin::GuestIndices::new(&pre).map_err(|_| LoadError::NoPlugin(exports()))?;
@@ -115,7 +96,6 @@ impl LoadedComponent {
         Ok(Self { pre, plugin, defects, kpis, follow_up, script: None, slots })
     }
 
-    /// The interfaces that the component exports.
     pub(crate) fn interfaces(&self) -> Interfaces {
         Interfaces {
             exports_defects: self.defects.is_some(),
@@ -134,7 +114,6 @@ impl LoadedComponent {
         (imports, export_names(&self.pre))
     }
 
-    /// Returns the script for a run of the connector with this name, if the connector is a script.
     pub(super) fn script_of_run(&self, connector: &ConnectorName) -> Option<RunScript> {
         let script = Arc::clone(self.script.as_ref()?);
         Some(RunScript { file_name: format!("{connector}.js"), script })
@@ -166,7 +145,7 @@ fn export_names(pre: &InstancePre<Guest>) -> Vec<String> {
 }
 
 impl Version {
-    /// Creates a version. Finds out from the imports of the component whether it reads test data.
+    /// Creates a version, and sets `manifest.reads_test_data` from the imports of the component.
     pub(crate) fn new(
         sha256: String,
         mut manifest: Manifest,
@@ -181,7 +160,6 @@ impl Version {
 }
 
 impl Connector {
-    /// Creates a connector with this name that runs this version.
     pub(crate) fn new(
         name: ConnectorName,
         version: Arc<Version>,
@@ -199,8 +177,7 @@ impl Connector {
         Self::new(self.name.clone(), Arc::clone(&self.version), limits, self.loaded_at)
     }
 
-    /// Returns the functions with which the connector reads test data: the functions that it
-    /// imports from `report` and `test-manager`.
+    /// Returns the functions with which the connector can read test data, by interface.
     #[must_use]
     pub fn imported_test_data_functions(&self) -> Vec<(&'static str, Vec<String>)> {
         let loaded = &self.version.loaded;
@@ -209,7 +186,7 @@ impl Connector {
         functions.filter(|(_, functions)| !functions.is_empty()).collect()
     }
 
-    /// The connector's name, which is the stem of its file name.
+    /// The connector's name.
     #[must_use]
     pub fn name(&self) -> &ConnectorName {
         &self.name
@@ -253,8 +230,7 @@ impl Connector {
         })
     }
 
-    /// Counts a run that has ended. If every run so far ended with a fault of the connector, and
-    /// the number of runs is in [`REPORTED_FAULT_COUNTS`], logs a warning.
+    /// Counts a run that has ended. May log [`Self::warning`].
     pub(super) fn count_run<T>(&self, outcome: &Result<T, Refusal>) {
         self.run_count.fetch_add(1, Ordering::Relaxed);
         let Err(Refusal::ConnectorFault(fault)) = outcome else { return };

@@ -1,7 +1,5 @@
 //! Starts the wasmtime engine of the process, with its settings, its ticker thread and its linkers.
-//!
-//! The engine maps code that a child process compiled. This module never compiles in the server's
-//! process and never runs a guest.
+//! Never compiles in the server's process and never runs a guest.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -26,8 +24,8 @@ use super::unsupported::unsupported_import;
 /// The version of wasmtime in this program, from Cargo.lock.
 pub const WASMTIME_VERSION: &str = env!("WASMTIME_VERSION");
 
-/// The target for which this program is compiled. Code that is compiled for this target uses only
-/// the base instruction set of the architecture.
+/// The target for which this program is compiled. Code that is compiled for it uses only the base
+/// instruction set of the architecture.
 const TARGET: &str = env!("TARGET");
 
 /// The time between two ticks of the engine. A guest that computes lets other guests run at each
@@ -39,20 +37,18 @@ pub(super) const STACK_BYTES: usize = 512 << 10;
 /// The size of the stack for the guest's functions and for the host functions that they call.
 const ASYNC_STACK_BYTES: usize = 2 << 20;
 
-/// The settings on which the machine code of a component depends, in addition to the version of
-/// wasmtime. The server and the compiler process use the same settings.
+/// The settings that the compiler process and the server must share, so that the server can run the
+/// compiled code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CodeSettings {
     pub(super) layout: MemoryLayout,
     pub(super) compile_for: CompileFor,
 }
 
-/// A wasmtime engine, its linkers, and the fingerprint of the code that it can run.
 pub(crate) struct Engine {
     engine: wasmtime::Engine,
     address_space: AddressSpace,
     compile_for: CompileFor,
-    /// Links connectors that are components.
     linker: Linker<Guest>,
     /// Links the runner of scripts.
     script_linker: Linker<Guest>,
@@ -61,10 +57,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Starts the engine and its ticker thread. The thread ends when the engine is dropped.
-    ///
-    /// # Errors
-    /// The machine does not support a setting of the engine.
+    /// Starts the engine and its ticker thread. The thread ends after the engine is dropped.
     pub(crate) fn start(compile_for: CompileFor) -> Result<Self, EngineError> {
         let (engine, address_space) = start_with_largest_pool(compile_for)?;
         let linker = imports::build_linker(&engine).map_err(EngineError)?;
@@ -75,32 +68,25 @@ impl Engine {
         Ok(Self { engine, address_space, compile_for, linker, script_linker, fingerprint, ticks })
     }
 
-    /// Creates an engine for the compiler process, without a pool (`pool.rs`). The server's engine
-    /// can run the code that this engine compiles.
-    ///
-    /// # Errors
-    /// The machine does not support a setting of the engine.
+    /// Creates an engine without a pool (`pool.rs`).
     pub(super) fn for_compiling(settings: CodeSettings) -> Result<wasmtime::Engine, EngineError> {
         wasmtime::Engine::new(&engine_config(settings)?).map_err(EngineError)
     }
 
-    /// Returns how many guest memories fit into the address space, and how they are laid out.
     pub(crate) fn address_space(&self) -> AddressSpace {
         self.address_space
     }
 
-    /// Returns the settings of the code that this engine runs.
     pub(super) fn code_settings(&self) -> CodeSettings {
         CodeSettings { layout: self.address_space.layout, compile_for: self.compile_for }
     }
 
-    /// Returns the fingerprint of the engine's version and settings. Compiled code that has another
-    /// fingerprint is never loaded.
+    /// Returns the fingerprint of the engine's version and settings. Compiled code with another
+    /// fingerprint must not be loaded.
     pub(crate) fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 
-    /// Returns the counter of the engine's ticks.
     pub(super) fn ticks(&self) -> Arc<Ticks> {
         Arc::clone(&self.ticks)
     }
@@ -109,10 +95,7 @@ impl Engine {
         &self.engine
     }
 
-    /// Maps compiled code from the cache folder and links it.
-    ///
-    /// # Errors
-    /// The code cannot be mapped, or the component is not a connector.
+    /// Maps and links compiled code, which this program must have compiled.
     pub(crate) fn load(&self, compiled: &Path) -> Result<LoadedComponent, LoadError> {
         let component = self.map_code(compiled)?;
         match self.linker.instantiate_pre(&component) {
@@ -121,10 +104,8 @@ impl Engine {
         }
     }
 
-    /// Maps and links the compiled code of the runner of scripts.
-    ///
-    /// # Errors
-    /// The code cannot be mapped, or it is not the runner that this host was built with.
+    /// Maps and links the compiled code of the runner of scripts, which this program must have
+    /// compiled.
     pub(crate) fn load_runner(&self, compiled: &Path) -> Result<ScriptRunner, LoadError> {
         let component = self.map_code(compiled)?;
         let pre = self.script_linker.instantiate_pre(&component);
@@ -136,15 +117,14 @@ impl Engine {
             unsafe_code,
             reason = "maps code that our own child process compiled; see the cache folder"
         )]
-        // SAFETY: the file comes from the cache folder. Users outside the folder's group cannot
-        // write to that folder (checked when it is opened, if its file system stores modes). Only
-        // the output of the compiler process is moved into it, and a version is used again only if
-        // the digest of its file equals the digest that was sealed when the file was stored.
+        // SAFETY: in the server, the file comes from the cache folder. Users outside the folder's
+        // group cannot write to that folder (checked when it is opened, if its file system stores
+        // modes). Only the output of the compiler process is stored there as code, and a version is
+        // used again only if the digest of its file equals the digest that was sealed when the file
+        // was stored.
         unsafe { Component::deserialize_file(&self.engine, compiled) }.map_err(LoadError::Map)
     }
 
-    /// Converts an error of the linker. If the error is about an import, the result names that
-    /// import.
     fn link_error(&self, component: &Component, source: wasmtime::Error) -> LoadError {
         let (kind, text) = (component.component_type(), format!("{source:#}"));
         let mut imports = kind.imports(&self.engine).map(|(name, _)| name);
@@ -170,9 +150,8 @@ fn start_with_largest_pool(
         let mut config =
             engine_config(CodeSettings { layout: MemoryLayout::Reserved, compile_for })?;
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool::pool_config(slots)));
-        // If the engine does not start, the address space is probably too small for this pool. If a
-        // setting is the cause, the engine without a pool, below, does not start either, and its
-        // error is returned.
+        // A failure probably means that the address space is too small for this pool. If a setting
+        // is the cause, the engine without a pool, below, fails too and reports the error.
         if let Ok(engine) = wasmtime::Engine::new(&config)
             && address_space::has_free_address_space(0)
         {
@@ -184,7 +163,6 @@ fn start_with_largest_pool(
     Ok((engine, AddressSpace::on_demand(pool::SLOT_COUNTS[0])))
 }
 
-/// Returns the configuration of an engine that compiles or runs code with these settings.
 fn engine_config(settings: CodeSettings) -> Result<Config, EngineError> {
     let mut config = Config::new();
     config
@@ -208,7 +186,6 @@ fn engine_config(settings: CodeSettings) -> Result<Config, EngineError> {
     Ok(config)
 }
 
-/// Starts a thread that advances the epoch and counts the ticks until the engine is dropped.
 fn start_ticker(engine: &wasmtime::Engine, ticks: Arc<Ticks>) {
     let weak = engine.weak();
     // The ticker is a thread and not a task, so that it runs even while every worker thread of the
@@ -227,7 +204,6 @@ fn start_ticker(engine: &wasmtime::Engine, ticks: Arc<Ticks>) {
     }
 }
 
-/// Returns a hash of everything in the engine that compiled code depends on.
 fn compute_fingerprint(engine: &wasmtime::Engine) -> String {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);

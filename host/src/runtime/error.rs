@@ -1,7 +1,5 @@
-//! Contains the errors of the engine's start and of compiling and loading a file.
-//!
-//! Never shows a long text from a connector's file: such texts are shortened, because the file is
-//! untrusted.
+//! Contains the errors of the engine's start and of compiling and loading a file. Never shows a
+//! long text from a connector's file, because the file is untrusted.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,7 +14,7 @@ const QUOTED_CHARS_MAX: usize = 1_500;
 #[error("{0:#}")]
 pub struct EngineError(#[source] pub(super) wasmtime::Error);
 
-/// The reason why a file is not a component. The first bytes of the file show this reason.
+/// The reason why a file is not a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WrongFile {
     /// The file has no bytes.
@@ -64,7 +62,7 @@ pub enum CompileError {
         /// The setting or system limit that `bytes` comes from.
         by: MemoryBound,
     },
-    /// The kernel killed the compiler. The kernel usually does this when memory runs out.
+    /// The kernel killed the compiler, probably because memory ran out.
     #[error(
         "the compiler was killed, as the kernel does when memory runs out; its limit was {bytes} bytes: \
          give the machine or the container more memory, or lower `limits.compile_memory_bytes`"
@@ -119,7 +117,6 @@ pub enum MemoryBound {
 }
 
 impl MemoryBound {
-    /// Returns a text about this limit for an error. `bytes` is the value of the limit.
     fn describe(self, bytes: u64) -> String {
         match self {
             Self::ConfigKey => format!("`limits.compile_memory_bytes` = {bytes}"),
@@ -137,8 +134,7 @@ impl MemoryBound {
 }
 
 impl CompileError {
-    /// Returns whether the compiler exceeded a limit or died while it compiled the file. Another
-    /// attempt usually fails in the same way.
+    /// Returns whether the compiler exceeded a limit or died while it compiled the file.
     #[must_use]
     pub fn compiler_died(&self) -> bool {
         match self {
@@ -159,8 +155,8 @@ impl CompileError {
         }
     }
 
-    /// Returns whether the state of the machine may be the cause. This state can change, so another
-    /// attempt with the same file may succeed.
+    /// Returns whether the state of the machine may be the cause, so that another attempt with the
+    /// same file may succeed.
     #[must_use]
     pub fn may_be_temporary(&self) -> bool {
         match self {
@@ -192,13 +188,13 @@ pub enum LoadError {
         name: String,
         /// The function of this import that the engine's error names, if it names one.
         function: Option<String>,
-        /// What the import is, where it usually comes from, and what to change.
+        /// Advice on what to change.
         advice: String,
     },
     /// The engine cannot prepare an instance of the component.
     #[error("cannot link the component: {}", shortened(&format!("{:#}", .0)))]
     Link(#[source] wasmtime::Error),
-    /// The component does not export `plugin`, so it is not built for a connector's world.
+    /// The component does not export `plugin`.
     #[error(
         "does not export `jackfield:connector/plugin@0.1.0`: build it for a world of \
          wit/connector.wit; {}", describe_exports(.0)
@@ -214,8 +210,7 @@ pub enum LoadError {
         /// The maximum number for one run.
         max: u32,
     },
-    /// The component imports a core module, so the host cannot compute how many memories and tables
-    /// a run needs.
+    /// The component imports a core module.
     #[error("imports a core module, which the host does not provide")]
     ImportsModule,
     /// The component exports no interface that answers events.
@@ -227,8 +222,6 @@ pub enum LoadError {
     NoEventInterface(Vec<String>),
 }
 
-/// Returns a text that lists the exports of a component. If these exports show a common mistake,
-/// the text also explains it.
 fn describe_exports(exports: &[String]) -> String {
     let has = |name: &str| exports.iter().any(|export| export.starts_with(name));
     let hint = if exports.is_empty() {
@@ -244,7 +237,6 @@ fn describe_exports(exports: &[String]) -> String {
     format!("it exports {}{hint}", shortened(&names))
 }
 
-/// Shortens a text to at most `QUOTED_CHARS_MAX` characters.
 pub(crate) fn shortened(text: &str) -> String {
     text.chars().take(QUOTED_CHARS_MAX).collect()
 }

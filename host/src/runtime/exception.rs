@@ -1,6 +1,5 @@
 //! Finds the JavaScript exception that ended a run. The JavaScript engine prints the exception as a
-//! Rust struct within a panic message. The author of a connector needs only the exception's message
-//! and stack. Never redacts a text.
+//! Rust struct within a panic message. Never redacts a text.
 
 use crate::domain::LogLine;
 
@@ -9,7 +8,6 @@ use super::run_log::STDERR;
 /// The beginning of the last line of a panic message.
 const PANIC_END: &str = "note: run with `RUST_BACKTRACE=1`";
 
-/// A JavaScript exception.
 pub(super) struct Exception {
     message: String,
     /// The stack frames, one in each line.
@@ -17,8 +15,6 @@ pub(super) struct Exception {
 }
 
 impl Exception {
-    /// Returns the exception in a panic message. Returns `None` if the message contains no
-    /// exception.
     pub(super) fn from_panic(text: &str) -> Option<Self> {
         let (_, record) = text.split_once("Exception {")?;
         let message = read_member(record, "message: Some(")?;
@@ -26,14 +22,13 @@ impl Exception {
         Some(Self { message, stack })
     }
 
-    /// Returns the message and the stack in one line.
     pub(super) fn to_one_line(&self) -> String {
         let words = self.message.split_whitespace().chain(self.stack.split_whitespace());
         words.collect::<Vec<_>>().join(" ")
     }
 }
 
-/// Returns the text of a member of a printed struct. The text is printed as a Rust string literal.
+/// The text is printed as a Rust string literal.
 fn read_member(record: &str, name: &str) -> Option<String> {
     let (_, text) = record.split_once(name)?;
     let mut characters = text.trim_start().strip_prefix('"')?.chars();
@@ -81,7 +76,6 @@ pub(super) fn replace_panic_by_exception(mut log: Vec<LogLine>) -> Vec<LogLine> 
 mod tests {
     use super::*;
 
-    /// Returns the messages of a log with these lines after the replacement.
     fn messages_after_replacement(lines: &[&str]) -> Vec<String> {
         let line = |text: &&str| LogLine { at_ms: 1, level: STDERR, message: (*text).to_owned() };
         let log = replace_panic_by_exception(lines.iter().map(line).collect());

@@ -1,5 +1,5 @@
-//! Checks whether the system runs compiled code from a folder. Never runs code for this check. Some
-//! systems do not let a process run code that the process itself has written.
+//! Checks whether the system runs compiled code from a folder. Some systems do not let a process
+//! run code that the process itself has written. Never runs code for this check.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -29,7 +29,7 @@ pub enum CannotRun {
          SELinux execmem)"
     )]
     Denied,
-    /// The check itself failed, so it is not known whether the system runs compiled code.
+    /// The check itself failed.
     #[error("cannot check whether compiled code runs from {}: {source}", .folder.display())]
     Io {
         /// The folder that was checked.
@@ -40,10 +40,6 @@ pub enum CannotRun {
 }
 
 /// Checks whether a file in this folder can be mapped as the engine maps compiled code.
-///
-/// # Errors
-/// A rule of the system forbids this mapping, or the check itself failed. For a rule, the error
-/// names the fix.
 pub(crate) fn check_executable(folder: &Path) -> Result<(), CannotRun> {
     let failed = |source| CannotRun::Io { folder: folder.to_owned(), source };
     let mut file = tempfile::tempfile_in(folder).map_err(failed)?;

@@ -1,6 +1,5 @@
-//! Executes one run in three steps. `start` creates the `RunRequests`, the log and the counters.
-//! `run_until_stopped` runs the call until it returns, is stopped or reaches its deadline. `finish`
-//! collects the log, the calls and the usage. Never waits for a permit: `sandbox/run.rs` does.
+//! Executes one run in three steps: `start`, `run_until_stopped` and `finish`. Never waits for the
+//! permit to start a run.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -34,24 +33,21 @@ use super::test_report::TestReport;
 /// `limits.run_ms`, but at most this time.
 const TIME_AFTER_REQUESTS_MAX: Duration = Duration::from_secs(5);
 
-/// The state that the host needs for a run that has started. The input of a run is
-/// `sandbox::RunInput`.
+/// A run that has started.
 pub(super) struct Execution {
     started_at: Instant,
     /// The time at which the export was called, after the instance was created.
     called_at: OnceLock<Instant>,
-    /// The time at which the run is stopped. The requests of the run are stopped earlier.
+    /// The time at which the run is stopped. Its requests are stopped earlier.
     run_deadline: Instant,
     limits: Limits,
     meter: Arc<Meter>,
     memory: Arc<Account>,
-    /// The highest number of handles that the guest had at the same time.
     handles_peak: Arc<AtomicU64>,
     log: Arc<RunLog>,
     requests: Arc<RunRequests>,
 }
 
-/// The signals that end a run early.
 #[derive(Clone, Copy)]
 pub(super) struct StopSignals<'a> {
     /// Stops only this run.
@@ -61,7 +57,6 @@ pub(super) struct StopSignals<'a> {
 }
 
 impl StopSignals<'_> {
-    /// Refuses a run if one of the signals was sent before the run starts.
     pub(super) fn check(self) -> Result<(), Refusal> {
         if self.server.is_cancelled() {
             return Err(Refusal::ShuttingDown);
@@ -69,7 +64,6 @@ impl StopSignals<'_> {
         if self.run.is_cancelled() { Err(Refusal::RunStopped) } else { Ok(()) }
     }
 
-    /// Waits for one of the signals, and returns the reason why the run ends.
     pub(super) async fn wait_for_stop(self) -> Refusal {
         tokio::select! {
             biased;
@@ -79,29 +73,24 @@ impl StopSignals<'_> {
     }
 }
 
-/// The log, calls, usage and writes of a run that has ended. The result of the run is separate.
 pub(super) struct FinishedRun {
     started_at: Instant,
     called_at: Option<Instant>,
     ended_at: Instant,
-    /// The sender of the run's requests. This sender also redacts the value that the guest
-    /// returned.
+    /// Used to redact the value that the guest returned.
     pub(super) requests: Arc<RunRequests>,
     pub(super) log: Vec<LogLine>,
     pub(super) calls: Vec<OutboundCall>,
     pub(super) usage: Usage,
     pub(super) writes: Vec<WriteRecord>,
-    /// The limit of the host's memory, bytes, if the host refused memory to the run because of this
-    /// limit or of a share of it. Otherwise `None`.
+    /// The limit of the host's memory, bytes, if the host refused memory to the run.
     pub(super) exceeded_host_memory: Option<u64>,
-    /// The cause of the failure, which the guest printed last on stderr. `None` if the run did not
-    /// fail, or if the guest printed no cause.
+    /// The cause of the failure that the guest printed on stderr, if the run failed.
     failure_cause: Option<FailureCause>,
 }
 
 impl Execution {
-    /// Step 1: creates the [`RunRequests`], the log and the counters. The time of the run begins
-    /// now.
+    /// Step 1. The time of the run begins now.
     pub(super) fn start(
         egress: Arc<Egress>,
         active: Arc<ActiveConnection>,
@@ -137,7 +126,6 @@ impl Execution {
         }
     }
 
-    /// Creates the data of the run's wasmtime store.
     pub(super) fn new_guest(&self, input: ImportData) -> Guest {
         let limiter = Limiter::new(self.limits, self.memory.empty_charge());
         let (requests, log) = (Arc::clone(&self.requests), Arc::clone(&self.log));
@@ -154,8 +142,7 @@ impl Execution {
         let _ = self.called_at.set(Instant::now());
     }
 
-    /// Step 2: runs the call until it returns, until the deadline, or until a signal stops it. This
-    /// function drops the guest before it returns.
+    /// Step 2. Drops the call, and with it the guest, before it returns.
     pub(super) async fn run_until_stopped<A>(
         &self,
         call: impl Future<Output = CallResult<A>>,
@@ -173,8 +160,7 @@ impl Execution {
         }
     }
 
-    /// Step 3: waits for the writes in progress, and collects the log, the calls and the usage. If
-    /// `has_failed` is true, also collects the cause that the guest printed. The guest must be
+    /// Step 3: waits for the writes in progress, and collects the results. The guest must be
     /// dropped before this call, so that no further write can begin.
     pub(super) async fn finish(self, has_failed: bool) -> FinishedRun {
         let (calls, writes) = self.requests.finish().await;
@@ -233,8 +219,8 @@ impl FinishedRun {
         }
     }
 
-    /// Adds to the calls the requests that were sent to Test Manager for the report of the failed
-    /// test. Adds the gaps of this report to the log.
+    /// Adds the requests that were sent to Test Manager for the report of the failed test, and the
+    /// gaps of this report.
     pub(super) fn add_test_manager_requests(&mut self, test_report: &TestReport) {
         let calls_of_guest =
             std::mem::replace(&mut self.calls, test_report.take_calls(self.started_at));
@@ -243,8 +229,8 @@ impl FinishedRun {
         self.log.extend(test_report.take_gaps(self.usage.run_ms, redact));
     }
 
-    /// If the refusal is a trap or an exceeded limit, adds the text that the guest printed last. If
-    /// the refusal is a trap and this text is an exception, the exception replaces the trap.
+    /// Adds to a fault the text that the guest printed last. If this text is an exception, it
+    /// replaces a trap.
     pub(super) fn add_failure_cause(&self, refusal: Refusal) -> Refusal {
         match (refusal, &self.failure_cause) {
             (
@@ -297,8 +283,6 @@ impl FinishedRun {
     }
 }
 
-/// Returns the refusal for an error of the engine: the run exceeded a limit, the guest trapped, or
-/// the host had no memory or no slot left for the run.
 fn refusal_for_engine_error(error: &wasmtime::Error, limits: &Limits) -> Refusal {
     if let Some(exceeded) = error.downcast_ref::<ExceededLimit>() {
         return Refusal::ConnectorFault((*exceeded).into());

@@ -21,8 +21,7 @@ const PYTHON_PANIC: &str = "Python function threw an unexpected exception";
 /// The cause of a failure, as the guest printed it. The text has one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FailureCause {
-    /// The guest threw this exception. The text also contains the place in the source, if the guest
-    /// printed it.
+    /// The guest threw this exception.
     Threw(String),
     /// The guest printed this text last.
     Printed(String),
@@ -32,12 +31,10 @@ pub(super) enum FailureCause {
 #[derive(Default)]
 pub(super) struct StderrTail {
     bytes: Vec<u8>,
-    /// Whether the beginning of the text was dropped, because the text was too long.
     is_beginning_dropped: bool,
 }
 
 impl StderrTail {
-    /// Adds bytes that the guest printed. Drops the oldest bytes if too many are stored.
     pub(super) fn add(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
         // Old bytes are not removed at each write, because removing them moves the other bytes.

@@ -1,7 +1,5 @@
-//! Contains the state of one run that the functions imported by the guest use.
-//!
-//! The run's wasmtime store owns this state and drops it at the end of the run, so the state is
-//! never used by two runs. The files in `imports/` implement the imported interfaces for [`Guest`].
+//! Contains the state of one run that the imported functions use. The run's wasmtime store owns
+//! this state, so the state is never used by two runs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,12 +27,11 @@ const RANDOM_BYTES_MAX: u64 = 1 << 20;
 /// Maximum number of bytes that one call of a host function copies out of the guest, in addition to
 /// the body of a request.
 const HOST_CALL_BYTES_MAX: u64 = 4 << 20;
-/// Maximum size of all `wasi:http` header lists of a guest together, bytes.
+/// The size that all `wasi:http` header lists of a guest together should not exceed, bytes.
 const HEADER_LISTS_BYTES_MAX: u64 = 16 << 20;
 
-/// Returns the maximum size of one header list, if a guest may have this number of handles. If the
-/// number is at most 16,384, all lists together do not exceed [`HEADER_LISTS_BYTES_MAX`], even if
-/// all handles are header lists. A list may always have 1 KiB, and never more than 32 KiB.
+/// Returns the maximum size of one header list, 1 to 32 KiB, if a guest may have this number of
+/// handles. Up to 16,384 handles, all lists together do not exceed [`HEADER_LISTS_BYTES_MAX`].
 fn header_list_bytes_max(handles: u64) -> usize {
     usize::try_from(HEADER_LISTS_BYTES_MAX / handles.max(1))
         .unwrap_or(usize::MAX)
@@ -42,7 +39,7 @@ fn header_list_bytes_max(handles: u64) -> usize {
 }
 
 /// Returns the size of the method, path and authority of a request that the guest prepares. Headers
-/// are not counted, because they have their own limit.
+/// have their own limit.
 fn request_text_bytes(request: &HostOutgoingRequest) -> u64 {
     let method = match &request.method {
         Method::Other(method) => method.len(),
@@ -52,13 +49,11 @@ fn request_text_bytes(request: &HostOutgoingRequest) -> u64 {
     (method + texts.map(String::len).sum::<usize>()) as u64
 }
 
-/// The data of the run that the functions imported by the guest use.
 #[derive(Default)]
 pub(super) struct ImportData {
     /// The addresses in the connection's settings, by the name of the setting.
     pub(super) base_addresses: BTreeMap<String, String>,
-    /// The report of the failed test. Only the calls `create`, `comment` and `attach` have a
-    /// report.
+    /// The report of the failed test, if the call has one.
     pub(super) report: Option<Arc<TestReport>>,
     /// The script that the guest evaluates, if the guest is the runner of scripts.
     pub(super) script: Option<RunScript>,
@@ -69,11 +64,10 @@ pub(super) struct Guest {
     pub(super) requests: Arc<RunRequests>,
     pub(super) log: Arc<RunLog>,
     pub(super) limiter: Limiter,
-    /// The highest number of handles that [`Guest::record_handles`] has counted.
     handles_peak: Arc<AtomicU64>,
     pub(super) table: ResourceTable,
-    /// The state for WASI. The state is created when the guest first uses WASI: its random number
-    /// generators need system calls, and many guests never use WASI.
+    /// Created when the guest first uses WASI: its random number generators need system calls, and
+    /// many guests never use WASI.
     wasi: Option<WasiCtx>,
     pub(super) wasi_http: WasiHttpCtx,
     pub(super) wasi_http_hooks: WasiHttp,
@@ -113,9 +107,8 @@ impl Guest {
         }
     }
 
-    /// Returns the state for WASI, and the handles of the guest. The guest gets no folder,
-    /// environment, arguments or usable sockets. The guest's stdout and stderr are added to the
-    /// log.
+    /// The guest gets no folder, environment, arguments or usable sockets. Its stdout and stderr
+    /// are added to the log.
     pub(super) fn wasi(&mut self) -> WasiCtxView<'_> {
         let log = &self.log;
         let ctx = self.wasi.get_or_insert_with(|| {
@@ -131,9 +124,9 @@ impl Guest {
         WasiCtxView { ctx, table: &mut self.table }
     }
 
-    /// Returns how many bytes one call of a host function may copy from the guest. The number is
-    /// the sum of the maximum size of a request's body and the maximum size of the other arguments.
-    /// A body may not be larger than the memory that the run has left.
+    /// Returns how many bytes one call of a host function may copy from the guest: the body of a
+    /// request, which may not be larger than the memory that the run has left, and the other
+    /// arguments.
     pub(super) fn call_bytes_max(&self) -> usize {
         let body_bytes = self.requests.limits().request_body_bytes;
         let body_bytes = body_bytes.min(self.requests.memory().bytes_left());
@@ -141,11 +134,8 @@ impl Guest {
     }
 
     /// Updates the charges after each call of a host function. The data that the function returned
-    /// is now in the guest's memory, so its charge ends. The host charges the requests that it
-    /// stores for the guest until the guest sends or drops them.
-    ///
-    /// # Errors
-    /// The run does not have enough memory left.
+    /// is now in the guest's memory, so its charge ends. The requests that the guest has not sent
+    /// yet are charged.
     pub(super) fn update_charges(&mut self) -> wasmtime::Result<()> {
         self.returned_charge = None;
         let unsent_requests = self.table.iter_mut().filter_map(|entry| entry.downcast_ref());
@@ -153,8 +143,6 @@ impl Guest {
         self.unsent_requests_charge.set(bytes).map_err(memory_error)
     }
 
-    /// Counts the handles that the guest has now. Records the number if it is the highest number so
-    /// far.
     pub(super) fn record_handles(&mut self) {
         self.handles_peak.fetch_max(self.table.iter_mut().count() as u64, Ordering::Relaxed);
     }

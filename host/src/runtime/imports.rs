@@ -1,8 +1,6 @@
-//! Links all interfaces that a guest may import. Each interface of the contract has its own file,
-//! and `wasi.rs` links WASI.
-//!
-//! A component with any other import is refused when it is loaded. Imported functions never send a
-//! request to the tracker themselves: the run's [`crate::egress::RunRequests`] sends it.
+//! Links all interfaces that a guest may import. A component with any other import is refused when
+//! it is loaded. Imported functions never send a request to the tracker themselves: the run's
+//! [`crate::egress::RunRequests`] sends it.
 
 mod http;
 mod log;

@@ -1,8 +1,6 @@
-//! Creates an instance of a component in its own wasmtime store, and has one function for each
-//! export that the host calls.
-//!
-//! An instance is never used for a second call. Each function consumes the instance, so the guest's
-//! memory is freed when the call returns or is cancelled.
+//! Creates an instance of a component in its own wasmtime store. An instance is never used for a
+//! second call: each call consumes the instance, so the guest's memory is freed when the call
+//! returns or is cancelled.
 
 use std::sync::Arc;
 
@@ -31,8 +29,7 @@ pub(super) struct GuestInstance {
 }
 
 impl GuestInstance {
-    /// Instantiates a component in this store. The start functions of the component's modules also
-    /// run now.
+    /// The start functions of the component's modules also run now.
     pub(super) async fn new(
         mut store: Store<Guest>,
         loaded: &LoadedComponent,
@@ -42,7 +39,7 @@ impl GuestInstance {
         Ok(Self { instance: instance?, store })
     }
 
-    /// Calls `plugin.describe`, which returns no error.
+    /// The export `describe` returns no error.
     pub(super) async fn describe(
         mut self,
         export: plugin::GuestIndices,
@@ -52,7 +49,6 @@ impl GuestInstance {
         Ok(Ok(manifest.into()))
     }
 
-    /// Calls `preparation.prepare` of the runner of scripts.
     pub(super) async fn prepare(
         mut self,
         export: preparation::GuestIndices,
@@ -64,13 +60,11 @@ impl GuestInstance {
         Ok(Ok(prepared.map_err(PrepareError::Script)))
     }
 
-    /// Calls `plugin.check`.
     pub(super) async fn check(mut self, export: plugin::GuestIndices) -> CallResult<String> {
         let guest = export.load(&mut self.store, &self.instance)?;
         guest.call_check(&mut self.store).await
     }
 
-    /// Calls `plugin.choices`.
     pub(super) async fn choices(
         mut self,
         export: plugin::GuestIndices,
@@ -81,7 +75,6 @@ impl GuestInstance {
         guest.call_choices(&mut self.store, &setting, &search).await
     }
 
-    /// Calls `defects.create`.
     pub(super) async fn create(
         mut self,
         export: defects::GuestIndices,
@@ -92,7 +85,6 @@ impl GuestInstance {
         guest.call_create(&mut self.store, &test, &marker).await
     }
 
-    /// Calls `defects.find`.
     pub(super) async fn find(
         mut self,
         export: defects::GuestIndices,
@@ -102,7 +94,6 @@ impl GuestInstance {
         guest.call_find(&mut self.store, &marker).await
     }
 
-    /// Calls `kpis.count`.
     pub(super) async fn count(
         mut self,
         export: kpis::GuestIndices,
@@ -112,7 +103,6 @@ impl GuestInstance {
         guest.call_count(&mut self.store, &project).await
     }
 
-    /// Calls `follow-up.state`.
     pub(super) async fn state(
         mut self,
         export: follow_up::GuestIndices,
@@ -122,7 +112,6 @@ impl GuestInstance {
         guest.call_state(&mut self.store, &key).await
     }
 
-    /// Calls `follow-up.comment`.
     pub(super) async fn comment(
         mut self,
         export: follow_up::GuestIndices,
@@ -134,7 +123,6 @@ impl GuestInstance {
         guest.call_comment(&mut self.store, &key, &test, &marker).await
     }
 
-    /// Calls `follow-up.find-comment`.
     pub(super) async fn find_comment(
         mut self,
         export: follow_up::GuestIndices,
@@ -145,7 +133,6 @@ impl GuestInstance {
         guest.call_find_comment(&mut self.store, &key, &marker).await
     }
 
-    /// Calls `follow-up.reopen`.
     pub(super) async fn reopen(
         mut self,
         export: follow_up::GuestIndices,
@@ -155,7 +142,6 @@ impl GuestInstance {
         guest.call_reopen(&mut self.store, &key).await
     }
 
-    /// Calls `follow-up.attach`.
     pub(super) async fn attach(
         mut self,
         export: follow_up::GuestIndices,
@@ -166,7 +152,6 @@ impl GuestInstance {
         guest.call_attach(&mut self.store, &key, attachment).await
     }
 
-    /// Calls `follow-up.attached`.
     pub(super) async fn attached(
         mut self,
         export: follow_up::GuestIndices,
@@ -183,8 +168,7 @@ impl Drop for GuestInstance {
     }
 }
 
-/// Creates a wasmtime store with the limits of a run. At each tick, the guest yields. At the first
-/// tick after it has used up its CPU time, the guest traps.
+/// At each tick, the guest yields. At the first tick after it has used up its CPU time, it traps.
 pub(super) fn new_store(
     engine: &Engine,
     guest: Guest,
@@ -193,8 +177,8 @@ pub(super) fn new_store(
 ) -> Store<Guest> {
     let mut store = Store::new(engine.wasmtime_engine(), guest);
     store.limiter(|guest| &mut guest.limiter);
-    // The hook limits how many bytes each call of a host function, and each return of an export,
-    // may copy from the guest. After a call of a host function, the hook updates the charges.
+    // Limits how many bytes each call of a host function, and each return of an export, copies from
+    // the guest.
     store.call_hook(|mut store, hook| match hook {
         CallHook::CallingHost | CallHook::ReturningFromWasm => {
             let bytes = store.data().call_bytes_max();

@@ -11,14 +11,13 @@ const TABLE_ELEMENT_BYTES: usize = 8;
 /// Maximum number of elements of one table. The engine's pool (`pool.rs`) reserves space for this
 /// number.
 pub(super) const TABLE_ELEMENTS_MAX: usize = 100_000;
-/// Maximum number of core instances of one component. Language runtimes use a few dozen of them.
+/// Maximum number of core instances of one component.
 pub(super) const INSTANCES_MAX: u32 = 256;
 /// Maximum number of linear memories of one component.
 pub(super) const MEMORIES_MAX: u32 = 32;
 /// Maximum number of tables of one component.
 pub(super) const TABLES_MAX: u32 = 64;
 
-/// Limits the memories and tables of one run, and charges their size to the run's memory account.
 pub(super) struct Limiter {
     limits: Limits,
     charge: Charge,
@@ -33,7 +32,6 @@ pub(super) struct Limiter {
 pub(super) struct ExceededLimit {
     /// The key of the limit, without `limits.`.
     pub(super) name: &'static str,
-    /// The configured value of the limit.
     pub(super) value: u64,
 }
 
@@ -44,7 +42,7 @@ impl From<ExceededLimit> for ConnectorFault {
 }
 
 impl Limiter {
-    /// Creates a limiter. `charge` is empty at first, and grows with the run's memories and tables.
+    /// `charge` is empty at first, and grows with the run's memories and tables.
     pub(super) fn new(limits: Limits, charge: Charge) -> Self {
         Self { limits, charge, growing_bytes: 0 }
     }

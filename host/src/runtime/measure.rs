@@ -1,8 +1,6 @@
 //! Measures each step of one call into a guest, for the benchmark `guest_call`. The engine and the
-//! instance are the same as in the server, but the call needs no permit and has no deadline.
-//!
-//! The server never uses this module, because this module compiles a component in the process that
-//! calls it, and the server compiles components only in child processes.
+//! instance are the same as in the server, but the call needs no permit and has no deadline. The
+//! server never uses this module, because it compiles in the process that calls it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -46,7 +44,6 @@ pub struct MeasuredGuest {
     loaded: LoadedComponent,
 }
 
-/// The error that stopped a measurement.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 impl MeasuredGuest {
@@ -123,7 +120,6 @@ impl MeasuredGuest {
 struct HostTimer(Arc<AtomicU64>);
 
 impl HostTimer {
-    /// Returns a hook for a wasmtime store that measures each call of a host function.
     fn hook<T>(
         &self,
     ) -> impl FnMut(wasmtime::StoreContextMut<'_, T>, CallHook) -> wasmtime::Result<()> + 'static
@@ -143,7 +139,6 @@ impl HostTimer {
         }
     }
 
-    /// Returns the sum of the measured times.
     fn total(&self) -> Duration {
         Duration::from_nanos(self.0.load(Ordering::Relaxed))
     }

@@ -1,6 +1,5 @@
-//! Contains a journal in memory, for runs without a stored defect. The journal accepts each write.
-//! Egress checks the order of a run's writes, as in the server. The journal never stores anything
-//! durably.
+//! Contains a journal in memory, for runs without a stored defect. It accepts each write, and never
+//! stores anything durably.
 
 use std::sync::Arc;
 

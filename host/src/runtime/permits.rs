@@ -1,17 +1,10 @@
-//! Shares permits fairly, so that no connector, connection or kind of call blocks the others. The
-//! host uses this module for two kinds of permits: permits to start a run, and permits to poll a
-//! guest.
+//! Shares permits fairly, so that no connector, connection or kind of call blocks the others. There
+//! are two kinds of permits: to start a run, and to poll a guest.
 //!
-//! A permit for a run reserves as many slots of the engine's pool (`pool.rs`) as the component
-//! needs, so the pool never runs out of slots. A group is a connector, a connection, or one kind of
-//! call of a connection. The permits for runs of each group are limited, so that some permits stay
-//! free for other groups. For a connector's first run, only the limits on all permits together
-//! apply. With each further run, the connector must leave free at least as many slots as it then
-//! uses, and at least as many runs as it had before. For the first run of a kind of call of a
-//! connection, no other limit applies; its further runs are also limited by [`CONNECTION_SHARE`]
-//! and [`CALL_SHARE`]. The next free permit is for the group that uses the fewest slots. Among
-//! groups with equally few slots, it is for the group whose last permit was granted longest ago. A
-//! caller that waits too long drops its receiver.
+//! A permit for a run reserves the slots of the engine's pool (`pool.rs`) that the component needs.
+//! A group is a connector, a connection, or one kind of call of a connection. The next free permit
+//! is for the request whose groups use the fewest slots (see [`WaiterRank`]). Never takes a permit
+//! back: its owner drops it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -26,7 +19,8 @@ use crate::domain::{Call, ConnectionId, ConnectorName, Refusal};
 /// A connection gets a further run of a kind of call only if the number of all its runs is lower
 /// than this factor times the number of runs that its connector may still start.
 const CONNECTION_SHARE: u32 = 3;
-/// The factor for one kind of call of a connection. This factor is used like [`CONNECTION_SHARE`].
+/// The factor for the runs of one kind of call of a connection. It is used like
+/// [`CONNECTION_SHARE`].
 const CALL_SHARE: u32 = 2;
 
 /// One kind of call of one connection. The requests of a lane wait in one queue.
@@ -41,7 +35,7 @@ pub(super) struct Lane {
 #[derive(Debug, Clone)]
 pub(super) struct PermitRequest {
     pub(super) lane: Lane,
-    /// The number of slots that the run needs. The number is never higher than [`Capacity::slots`].
+    /// The number of slots that the run needs, at most [`Capacity::slots`].
     pub(super) slots: u32,
     /// Maximum number of runs of the connector at the same time. The first run of a lane may exceed
     /// this maximum.
@@ -61,7 +55,6 @@ pub(super) struct Capacity {
     pub(super) keeps_reserve: bool,
 }
 
-/// The slots and runs of all permits that are in use, and the number of requests that wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PermitUsage {
     pub(super) slots: u32,
@@ -72,14 +65,13 @@ pub(super) struct PermitUsage {
 /// The answer to a request for a permit.
 pub(super) enum PermitAnswer {
     Granted(Permit),
-    /// The request waits, and the receiver gets the permit later. A caller that gives up drops the
-    /// receiver.
+    /// The receiver gets the permit later. A caller that gives up drops the receiver.
     Waiting(oneshot::Receiver<Permit>),
-    /// The request is refused, because too many requests of this lane wait.
+    /// Too many requests of this lane wait.
     QueueFull,
 }
 
-/// A permit in use. To release the permit, its owner drops it.
+/// A permit in use. Dropping it releases it.
 pub(super) struct Permit {
     permits: Arc<Permits>,
     lane: Lane,
@@ -88,7 +80,6 @@ pub(super) struct Permit {
     pub(super) permits_before: u64,
 }
 
-/// All permits of one kind, and the requests that wait for them.
 pub(super) struct Permits {
     capacity: Capacity,
     state: Mutex<PermitsState>,
@@ -98,7 +89,6 @@ pub(super) struct Permits {
 struct PermitsState {
     /// The usage of all permits together.
     in_use: GroupUsage,
-    /// The usage of each group.
     groups: HashMap<Group, GroupUsage>,
     /// The waiting requests of each lane, the oldest first.
     waiting: HashMap<Lane, VecDeque<Waiter>>,
@@ -119,7 +109,6 @@ enum Group {
     Call(ConnectionId, Call),
 }
 
-/// The slots and runs of the permits that a group has.
 #[derive(Debug, Clone, Copy, Default)]
 struct GroupUsage {
     slots: u32,
@@ -131,18 +120,15 @@ struct GroupUsage {
 /// A request that waits for a permit.
 struct Waiter {
     request: PermitRequest,
-    /// Sends the permit to the caller. The sender is closed if the caller gave up.
     sender: oneshot::Sender<Permit>,
-    /// The value of [`PermitsState::wait_count`] when the request began to wait.
     arrival_number: u64,
     /// The value of [`PermitsState::grants_after_wait_count`] when the request began to wait.
     grants_after_wait_at_arrival: u64,
 }
 
-/// The rank of a waiting request. Among the requests that can get a permit now, the one with the
-/// lowest rank gets it. The connectors are compared first, then the connections, then the kinds of
-/// call. Each of them is compared by its slots in use and then by its last grant. If all of this is
-/// equal, the earlier arrival has the lower rank.
+/// The order of waiting requests: by connector, then by connection, then by kind of call, and then
+/// by arrival. Each group is compared by its slots in use and then by its last grant. The lowest
+/// rank is first.
 type WaiterRank = ([(u32, u64); 3], u64);
 
 impl Permits {
@@ -150,7 +136,6 @@ impl Permits {
         Arc::new(Self { capacity, state: Mutex::default() })
     }
 
-    /// Requests a permit. The request is granted at once, waits, or is refused.
     pub(super) fn request_permit(self: &Arc<Self>, request: PermitRequest) -> PermitAnswer {
         let mut state = self.state.lock();
         let waiting = state.waiting.get_mut(&request.lane).map_or(0, |waiters| {
@@ -205,8 +190,7 @@ impl Permits {
         self.capacity
     }
 
-    /// Returns the slots and runs that are in use now, and the number of waiting requests. Does not
-    /// count requests whose callers gave up.
+    /// Does not count waiting requests whose callers gave up.
     pub(super) fn usage(&self) -> PermitUsage {
         let state = self.state.lock();
         let waiters = state.waiting.values().flatten();
@@ -219,7 +203,6 @@ impl Permits {
         Permit { permits: Arc::clone(self), lane, slots, permits_before }
     }
 
-    /// Releases the run and the slots of a permit, so that a waiting request may get its permit.
     fn release(self: &Arc<Self>, lane: &Lane, slots: u32) {
         let mut state = self.state.lock();
         state.record_release(lane, slots);
@@ -230,7 +213,6 @@ impl Permits {
         }
     }
 
-    /// Grants free permits to waiting requests.
     fn grant_to_waiting(self: &Arc<Self>) {
         let mut state = self.state.lock();
         let mut granted = Vec::new();
@@ -259,7 +241,6 @@ impl Drop for Permit {
 }
 
 impl Lane {
-    /// Returns the three groups in which the permits of this lane are counted.
     fn groups(&self) -> [Group; 3] {
         let Self { connector, connection, call } = self;
         [
@@ -271,13 +252,13 @@ impl Lane {
 }
 
 impl PermitsState {
-    /// Returns the usage of three groups: the lane's connector, its connection, and its kind of
-    /// call.
     fn usage_of(&self, lane: &Lane) -> [GroupUsage; 3] {
         lane.groups().map(|group| self.groups.get(&group).copied().unwrap_or_default())
     }
 
-    /// Returns whether a permit can be granted to this request now.
+    /// Returns whether a permit can be granted to this request now. If [`Capacity::keeps_reserve`]
+    /// is set, a connector must leave free, with each run after its first, at least as many slots
+    /// as it then uses, and at least as many runs as it had before.
     fn can_grant(&self, request: &PermitRequest, capacity: Capacity) -> bool {
         let free_slots = capacity.slots.saturating_sub(self.in_use.slots);
         let free_runs = capacity.runs.saturating_sub(self.in_use.runs);
@@ -300,7 +281,6 @@ impl PermitsState {
                 && call.runs < free_of_connector.saturating_mul(CALL_SHARE))
     }
 
-    /// Adds a new permit to the usage of its groups.
     fn record_grant(&mut self, request: &PermitRequest) {
         self.grant_count += 1;
         let this_grant = self.grant_count;
@@ -315,7 +295,6 @@ impl PermitsState {
         }
     }
 
-    /// Subtracts a released permit from the usage of its groups.
     fn record_release(&mut self, lane: &Lane, slots: u32) {
         let subtract = |in_use: &mut GroupUsage| {
             in_use.slots = in_use.slots.saturating_sub(slots);
@@ -330,8 +309,8 @@ impl PermitsState {
         self.remove_idle_groups();
     }
 
-    /// Removes and returns the waiter with the lowest rank among those that can get their permit
-    /// now. Also removes the waiters whose callers gave up.
+    /// Removes and returns the waiter that gets the next permit. Also removes the waiters whose
+    /// callers gave up.
     fn take_next_waiter(&mut self, capacity: Capacity) -> Option<Waiter> {
         for waiters in self.waiting.values_mut() {
             waiters.retain(|waiter| !waiter.sender.is_closed());
@@ -349,8 +328,8 @@ impl PermitsState {
         (in_use.map(|group| (group.slots, group.last_grant)), waiter.arrival_number)
     }
 
-    /// Removes groups without a permit. Does not remove them while a request waits, because their
-    /// last grant decides which request is next.
+    /// Removes groups without a permit, but not while a request waits, because their last grant may
+    /// decide which request is next.
     fn remove_idle_groups(&mut self) {
         self.waiting.retain(|_, waiters| !waiters.is_empty());
         if self.waiting.is_empty() {

@@ -1,9 +1,7 @@
-//! Shares the CPU fairly among guests. At most one guest for each core is polled at the same time.
-//! Without this limit, each task of the host would have to wait for hundreds of guests that
-//! compute.
+//! Shares the CPU fairly among guests: polls at most one guest for each core at the same time, so
+//! that the host's own tasks need not wait for many guests that compute.
 //!
-//! A guest that computes yields at each tick of the engine, so its poll ends at the next tick. This
-//! module never interrupts a poll.
+//! A guest that computes yields at each tick of the engine. This module never interrupts a poll.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,11 +11,10 @@ use tokio::sync::oneshot;
 
 use super::permits::{Capacity, Lane, Permit, PermitAnswer, PermitRequest, Permits};
 
-/// Maximum number of guests of one lane that wait for the CPU. The host always has fewer runs than
-/// this number.
+/// Maximum number of guests of one lane that wait for the CPU. It is higher than the number of runs
+/// that the engine has slots for.
 const WAITING_GUESTS_MAX: usize = 2_000;
 
-/// Creates the permits to poll a guest, one for each core. All guests share these permits.
 pub(super) fn new_poll_permits() -> Arc<Permits> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let cores = u32::try_from(cores).unwrap_or(u32::MAX);
@@ -36,7 +33,6 @@ pub(super) struct PermittedPolls<F> {
     future: F,
     poll_permits: Arc<Permits>,
     request: PermitRequest,
-    /// The receiver of the permit that the future waits for.
     permit_receiver: Option<oneshot::Receiver<Permit>>,
 }
 
@@ -46,7 +42,7 @@ impl<F: Future + Unpin> PermittedPolls<F> {
         Self { future, poll_permits, request, permit_receiver: None }
     }
 
-    /// Waits for a permit. Returns `None` if too many guests wait. The guest is then polled without
+    /// Waits for a permit. Returns `None` if too many guests wait; the guest is then polled without
     /// a permit.
     fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Option<Permit>> {
         if self.permit_receiver.is_none() {

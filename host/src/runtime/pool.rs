@@ -1,9 +1,5 @@
 //! Configures the engine's pool of memories, tables and stacks, and computes how many slots of the
 //! pool one instance needs. Never allocates a slot: the engine does it.
-//!
-//! All runs together never get permits for more slots than the pool has, so the pool always has
-//! slots for a new instance. If the address space is too small for any pool, memories are mapped on
-//! demand.
 
 use wasmtime::component::Component;
 use wasmtime::{Enabled, PoolingAllocationConfig};
@@ -11,33 +7,30 @@ use wasmtime::{Enabled, PoolingAllocationConfig};
 use super::error::LoadError;
 use super::limiter::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 
-/// The sizes of pools that the host tries in this order, in slots. A slot needs 4 GiB of address
-/// space, and contains one linear memory and [`TABLES_PER_SLOT`] tables. The smallest pool is large
-/// enough for one run of any component.
+/// The sizes of pools that the host tries in this order, in slots. A slot needs about 4 GiB of
+/// address space, and contains one linear memory and [`TABLES_PER_SLOT`] tables. The smallest pool
+/// is large enough for one run of any component.
 pub(super) const SLOT_COUNTS: [u32; 4] = [1_000, 250, 60, MEMORIES_MAX];
-/// The number of tables in one slot.
 const TABLES_PER_SLOT: u32 = 4;
 /// Maximum number of unused slots that keep their memory pages for the component that used them
-/// last, so that its next run starts faster. With a higher number, the pool would keep the memory
-/// of versions that were replaced long ago.
+/// last, so that its next run starts faster. A higher number would keep more memory of versions
+/// that were replaced.
 const WARM_SLOTS_MAX: u32 = 32;
 /// Maximum size of one linear memory, even if a run's limit is higher.
 const MEMORY_BYTES_MAX: usize = 1 << 30;
-/// At most this number of bytes of a memory or table stay mapped between runs. To clear these bytes
-/// costs less than to map them again.
+/// At most this number of bytes of a memory or table stay mapped between runs. Clearing these bytes
+/// costs less than mapping them again.
 const RESIDENT_BYTES_MAX: usize = 2 << 20;
 
-/// Returns the settings of a pool with this number of slots.
 pub(super) fn pool_config(slots: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_memories(slots)
         .total_tables(slots * TABLES_PER_SLOT)
-        // A run needs one stack, one component instance and at least one slot, so this number of
-        // stacks and component instances is enough.
+        // A run needs one stack, one component instance and at least one slot, so these numbers are
+        // enough.
         .total_stacks(slots)
         .total_component_instances(slots)
-        // This limit is only a counter and reserves nothing, so it allows each run the maximum for
-        // one component.
+        // This limit reserves nothing, so it allows each run the maximum for one component.
         .total_core_instances(slots * INSTANCES_MAX)
         .max_unused_warm_slots(WARM_SLOTS_MAX)
         .max_memory_size(MEMORY_BYTES_MAX)

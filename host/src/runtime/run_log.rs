@@ -1,10 +1,6 @@
 //! Collects the log of one run: the guest's log lines, its stdout and its stderr. The size of the
-//! log is limited.
-//!
-//! The end of stderr is also stored separately, because it shows why a guest failed.
-//!
-//! The log never contains a control character, so that a guest cannot send escape sequences to a
-//! terminal.
+//! log is limited. The log never contains a control character, so that a guest cannot send escape
+//! sequences to a terminal.
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -25,12 +21,10 @@ const BYTES_PER_LINE: u64 = 16;
 /// names the limit.
 pub(super) struct RunLog {
     run_started_at: Instant,
-    /// The value of `limits.log_bytes`.
     bytes_max: u64,
     content: Mutex<LogContent>,
 }
 
-/// The lines of a log, and the output that is not yet a line.
 #[derive(Default)]
 struct LogContent {
     lines: Vec<LogLine>,
@@ -38,9 +32,10 @@ struct LogContent {
     bytes: u64,
     /// Whether the limit is reached, so that further lines are dropped.
     is_full: bool,
-    /// The last lines of stdout and stderr. The guest has not written their line ends yet.
+    /// The last lines of stdout and stderr, whose line ends the guest has not written yet.
     incomplete_lines: [Vec<u8>; 2],
-    /// The end of stderr. Bytes are added to it even after the log is full.
+    /// The end of stderr, which shows why a guest failed. Bytes are added even after the log is
+    /// full.
     stderr_tail: StderrTail,
 }
 
@@ -49,15 +44,12 @@ impl RunLog {
         Self { run_started_at, bytes_max, content: Mutex::default() }
     }
 
-    /// Adds one message of the guest to the log.
     pub(super) fn add_line(&self, level: LogLevel, message: &str) {
         let at_ms = milliseconds(self.run_started_at.elapsed());
         let mut content = self.content.lock();
         content.push(at_ms, level, message, self.bytes_max);
     }
 
-    /// Splits bytes that the guest wrote to stdout or stderr into lines, and adds the lines to the
-    /// log. Each byte is examined only once, even if the guest writes single bytes.
     pub(super) fn add_output(&self, level: LogLevel, bytes: &[u8]) {
         let at_ms = milliseconds(self.run_started_at.elapsed());
         let mut content = self.content.lock();
@@ -70,8 +62,7 @@ impl RunLog {
             }
             let bytes_left_for_line = content.bytes_left_for_line(self.bytes_max);
             let line = content.incomplete_line(level);
-            // Store at most one byte more than fits into the log. This byte shows later that the
-            // line is too long.
+            // One byte more than fits into the log shows that the line is too long.
             let bytes_left = bytes_left_for_line.saturating_add(1).saturating_sub(line.len());
             line.extend_from_slice(part.get(..part.len().min(bytes_left)).unwrap_or_default());
             if part.len() < bytes_left && !part.ends_with(b"\n") {
@@ -85,13 +76,11 @@ impl RunLog {
         }
     }
 
-    /// Removes and returns the end of the text that the guest printed on stderr.
     pub(super) fn take_stderr_tail(&self) -> StderrTail {
         std::mem::take(&mut self.content.lock().stderr_tail)
     }
 
-    /// Ends the log. Removes and returns its lines, and returns their size as it counts against the
-    /// limit.
+    /// Returns the lines, and their size as it counts against the limit.
     pub(super) fn take(&self) -> (Vec<LogLine>, u64) {
         let at_ms = milliseconds(self.run_started_at.elapsed());
         let mut content = self.content.lock();
@@ -112,7 +101,6 @@ impl LogContent {
         usize::try_from(bytes_left).unwrap_or(usize::MAX)
     }
 
-    /// Returns the incomplete line of stdout or stderr.
     fn incomplete_line(&mut self, level: LogLevel) -> &mut Vec<u8> {
         let [stdout, stderr] = &mut self.incomplete_lines;
         if level == STDOUT { stdout } else { stderr }
@@ -124,8 +112,7 @@ impl LogContent {
             return;
         }
         let bytes_left_for_line = self.bytes_left_for_line(bytes_max);
-        // Cut the line before its control characters are escaped, because it takes long to escape a
-        // long text.
+        // It takes long to escape a long text, so the line is cut first.
         let beginning =
             message.get(..message.floor_char_boundary(bytes_left_for_line)).unwrap_or_default();
         let mut line = printable(beginning);

@@ -1,8 +1,5 @@
-//! Runs connectors. The sandbox has one function for each export of a guest. Each call uses a new
-//! instance with its own limits.
-//!
-//! This module keeps no data of a guest between runs, and never uses the room `store`. The
-//! [`Journal`] of a run that may write records each write before the write is sent.
+//! Runs connectors. Each call uses a new instance with its own limits. Keeps no data of a guest
+//! between runs, and never uses the room `store`.
 
 mod any_call;
 mod follow_up;
@@ -44,11 +41,10 @@ pub struct Sandbox {
     clock: Arc<dyn Clock>,
     /// The permits to start a run.
     permits: Arc<Permits>,
-    /// The permits to poll a guest. These permits decide which guest is polled next.
+    /// The permits to poll a guest.
     poll_permits: Arc<Permits>,
-    /// When the server shuts down, this token is cancelled, which stops all runs.
+    /// Cancelled when the server shuts down. This stops all runs.
     server_stop: CancellationToken,
-    /// The memory that all runs use, and the limit on it.
     memory: Arc<HostMemory>,
 }
 
@@ -82,14 +78,13 @@ impl Sandbox {
         }
     }
 
-    /// Returns the memory that all runs use, and the limit on it. Requests of the host itself are
-    /// charged to this memory too.
+    /// The memory of all runs. Requests of the host itself are charged to it too.
     pub(crate) fn host_memory(&self) -> &Arc<HostMemory> {
         &self.memory
     }
 
-    /// Returns how many permits, slots and bytes of memory all runs use now, the limits on them,
-    /// and how many runs wait for a permit.
+    /// Returns how many permits, slots and bytes of memory all runs use now, and the limits on
+    /// them.
     #[must_use]
     pub fn pool_state(&self) -> PoolState {
         let (now, capacity) = (self.permits.usage(), self.permits.capacity());
@@ -112,7 +107,6 @@ impl Sandbox {
     }
 
     /// Calls `defects.create`. The journal records each write before its first byte is sent.
-    /// `test_report` contains the data about the failed test that the connector may read.
     pub async fn create(
         &self,
         run: RunInput,

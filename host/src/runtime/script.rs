@@ -1,10 +1,10 @@
 //! Contains the types for scripts. A script is a connector whose file is the text of an ES module.
-//! The runner is a component of this project. The runner parses the script once, and evaluates the
-//! script in each run, in the same sandbox as any other component.
+//! The runner, a component of this project, parses the script once and evaluates it in each run, in
+//! the same sandbox as any other component.
 //!
 //! The runner finds the imports and exports of a script in its text. A script that hides an import
-//! from the runner gains nothing: the run gets data of Test Manager only if the runner found the
-//! import that reads it, and only grants of the connection allow requests.
+//! gains nothing: the run gets data of Test Manager only if the runner found the import that reads
+//! it, and only grants of the connection allow requests.
 
 use std::sync::Arc;
 
@@ -26,20 +26,14 @@ pub(crate) static RUNNER: &[u8] =
 /// A script that the runner has parsed.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Script {
-    /// The program that the runner made from the script's text. The runner evaluates this program
-    /// in each run.
+    /// The program that the runner made from the script's text, and evaluates in each run.
     pub(super) program: String,
-    /// The names of the interfaces that the script imports.
     pub(super) imports: Vec<String>,
-    /// The names of the interfaces that the script exports.
     pub(super) exports: Vec<String>,
 }
 
-/// The reason why a script cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PrepareError {
-    /// The run that parses the script was refused or failed, for example because it exceeded a
-    /// limit.
     #[error(transparent)]
     Run(#[from] Refusal),
     /// The runner refused the script. The text contains the reason and the place in the script.
@@ -47,11 +41,9 @@ pub(crate) enum PrepareError {
     Script(String),
 }
 
-/// The script of one run.
 pub(super) struct RunScript {
     /// The name of the script's file, for stack traces.
     pub(super) file_name: String,
-    /// The parsed script.
     pub(super) script: Arc<Script>,
 }
 
@@ -70,20 +62,13 @@ impl From<preparation::Prepared> for Script {
 }
 
 impl ScriptRunner {
-    /// Creates the runner from its linked component: looks up its exports.
-    ///
-    /// # Errors
-    /// The component is not the runner that this host was built with.
     pub(super) fn new(pre: InstancePre<Guest>) -> Result<Self, LoadError> {
         let preparation = preparation::GuestIndices::new(&pre).map_err(LoadError::Link)?;
         Ok(Self { loaded: LoadedComponent::new(pre)?, preparation })
     }
 
-    /// Returns the component that runs a script. This component is the runner with only the exports
-    /// that the script has.
-    ///
-    /// # Errors
-    /// The script exports no interface that answers events.
+    /// Returns the component that runs a script: the runner with only the exports that the script
+    /// has.
     pub(crate) fn with_script(&self, script: Script) -> Result<LoadedComponent, LoadError> {
         let has_export = |name: &str| {
             let name = format!("jackfield:connector/{name}@");

@@ -1,8 +1,6 @@
-//! Writes a guest's stdout and stderr into the log of its run, line by line. Never writes to the
-//! server's own stdout or stderr.
-//!
-//! A text is added to the log during the guest's call that writes it, so the run is charged for the
-//! CPU time.
+//! Writes a guest's stdout and stderr into the log of its run. Never writes to the server's own
+//! stdout or stderr. A text is added during the guest's call that writes it, so the run is charged
+//! for the CPU time.
 
 use std::sync::Arc;
 
@@ -19,7 +17,6 @@ use super::run_log::RunLog;
 /// Maximum number of bytes that a guest can write in one call.
 const WRITE_BYTES_MAX: usize = 64 << 10;
 
-/// The guest's stdout or stderr.
 #[derive(Clone)]
 pub(super) struct LogStream {
     pub(super) log: Arc<RunLog>,

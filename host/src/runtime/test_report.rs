@@ -1,6 +1,5 @@
-//! Fetches and renders the report of the failed test of a run. The data for its texts is fetched
-//! and rendered only once, when the report is first used. Never decides what the report contains:
-//! the module `report` decides it.
+//! Fetches the data of the report of a failed test and renders it, once, when the report is first
+//! used. Never decides what the report contains: the module `report` does.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,34 +18,27 @@ use crate::report::{
     TestData, TestDataSource,
 };
 
-/// The report of the failed test of a run, and everything that is needed to fetch and render the
-/// data of this test.
+/// The report of the failed test of a run.
 pub struct TestReport {
     test: FailedTest,
     settings: ReportSettings,
-    /// Reads data from Test Manager. `None` if the connection has no settings for Test Manager, or
-    /// if it may not read data from Test Manager.
+    /// `None` if the connection does not read data from Test Manager.
     source: Option<Arc<dyn TestDataSource>>,
     /// Data may be fetched from Test Manager until this time.
     read_until: Instant,
-    /// Notes for people, which are added at the end of the description and of the comment.
     notes: Vec<String>,
-    /// The rendered report. The cell is empty until the report is first used.
     rendered: OnceCell<Report>,
-    /// The number of requests that [`Self::take_calls`] has already returned.
     taken_call_count: AtomicUsize,
-    /// The ids of the attachments that the tracker has accepted.
+    /// The attachments that the tracker has accepted.
     sent_attachments: Mutex<BTreeSet<u32>>,
-    /// Gaps that are not in the rendered report: single files or subjects that the guest requested
-    /// and that could not be fetched.
+    /// Gaps that are not in the rendered report: files and subjects that could not be fetched when
+    /// they were requested.
     gaps_of_requests: Mutex<Vec<Gap>>,
-    /// How many gaps [`Self::take_gaps`] has already returned: first those of the rendered report,
-    /// then those in `gaps_of_requests`.
+    /// How many gaps [`Self::take_gaps`] has already returned: those of the rendered report, and
+    /// those of `gaps_of_requests`.
     taken_gap_counts: [AtomicUsize; 2],
-    /// The names of the attachments whose content had more bytes than allowed.
     too_large_files: Mutex<BTreeSet<String>>,
-    /// The first gap in the fetched data. A file that the attachment policy excludes does not count
-    /// as a gap.
+    /// The first gap in the fetched data.
     first_gap: Mutex<Option<Gap>>,
 }
 
@@ -54,8 +46,8 @@ pub struct TestReport {
 const GAPS_MAX: usize = 50;
 
 impl TestReport {
-    /// Creates a report without fetching its data. Without a source, the report contains only the
-    /// ids and the link of the webhook request.
+    /// Creates a report without fetching its data. Without a source, the report contains only data
+    /// of the webhook request.
     #[must_use]
     pub fn new(
         test: FailedTest,
@@ -87,23 +79,19 @@ impl TestReport {
         Self { notes, ..self }
     }
 
-    /// Returns the notes for people.
     pub(super) fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Returns the masked data of Test Manager that was rendered, as JSON. Returns `None` if the
-    /// report has no source or was not rendered.
+    /// Returns the masked data of Test Manager as JSON, if it was fetched and rendered.
     pub(super) fn data_json(&self) -> Option<Value> {
         self.source.as_ref()?;
         let mut data = self.rendered.get()?.data().clone();
-        // The host makes the file of the robot's log from the other data, so this file is not data
-        // of Test Manager.
+        // The host made the file of the robot's log from the other data.
         data.attachments.retain(|attachment| attachment.kind != AttachmentKind::RobotLog);
         serde_json::to_value(data).ok()
     }
 
-    /// Returns the rendered report. The first call fetches the data and renders it.
     pub(super) async fn rendered(&self) -> &Report {
         let render = async { Report::with_notes(&self.settings, self.fetch().await, &self.notes) };
         self.rendered.get_or_init(|| render).await
@@ -143,9 +131,8 @@ impl TestReport {
         self.sent_attachments.lock().extend(ids);
     }
 
-    /// Returns whether the tracker has accepted all attachments. Returns false if the guest did not
-    /// use the report. Also returns false if some data could not be fetched, because then the list
-    /// of attachments may be incomplete.
+    /// Returns whether the tracker has accepted all attachments. Returns false if the report was
+    /// not used, or if some data could not be fetched, because then the list may be incomplete.
     #[must_use]
     pub fn has_sent_all_attachments(&self) -> bool {
         if self.first_gap.lock().is_some() {
@@ -156,22 +143,18 @@ impl TestReport {
         attachments.is_some_and(|count| (0..count).zip(0_u32..).all(|(_, id)| sent.contains(&id)))
     }
 
-    /// Returns the attachment with this id. The id is the index of the attachment in the list.
+    /// The id of an attachment is its index in the list.
     pub(super) async fn attachment(&self, id: u32) -> Option<&Attachment> {
         let index = usize::try_from(id).ok()?;
         self.rendered().await.attachments().get(index)
     }
 
-    /// Returns the content of an attachment.
-    ///
-    /// # Errors
-    /// The content is larger than allowed or could not be fetched, or the report has no source.
     pub(super) async fn attachment_content(
         &self,
         attachment: &Attachment,
         bytes_max: u64,
     ) -> Result<Bytes, Gap> {
-        // A file of unknown size was selected without a check of its size.
+        // The size of a file may have been unknown when the file was selected.
         let bytes_max = bytes_max.min(self.settings.attachments.file_bytes_max);
         let content = self.fetch_content(attachment, bytes_max).await;
         content.map_err(|DownloadError { gap, is_too_large }| {
@@ -183,13 +166,11 @@ impl TestReport {
         })
     }
 
-    /// Whether the content of the attachment with this name had more bytes than allowed when it was
-    /// fetched.
+    /// Returns whether this attachment had more bytes than allowed when it was fetched.
     pub(crate) fn is_too_large(&self, name: &str) -> bool {
         self.too_large_files.lock().contains(name)
     }
 
-    /// Returns the content of an attachment, without recording a gap.
     async fn fetch_content(
         &self,
         attachment: &Attachment,
@@ -214,9 +195,6 @@ impl TestReport {
 
     /// Returns the data of one subject as masked JSON. Returns `None` if the connection does not
     /// read from Test Manager.
-    ///
-    /// # Errors
-    /// The subject could not be fetched or masked.
     pub(super) async fn subject_json(&self, subject: Subject) -> Result<Option<String>, Gap> {
         let Some(source) = &self.source else { return Ok(None) };
         let json = source.subject_json(subject, self.read_until).await;
@@ -240,8 +218,6 @@ impl TestReport {
         calls
     }
 
-    /// Stores a gap that is not in the rendered report, unless the same gap or `GAPS_MAX` gaps are
-    /// stored already.
     fn record_gap(&self, gap: &Gap) {
         let mut later = self.gaps_of_requests.lock();
         if later.len() < GAPS_MAX && !later.contains(gap) {
@@ -249,9 +225,8 @@ impl TestReport {
         }
     }
 
-    /// Returns the gaps that were found since the last call of this function, at most `GAPS_MAX`,
-    /// as lines of the run's log. The size limit of the guest's log does not apply to these lines,
-    /// because the host writes them.
+    /// Returns the gaps that were found since the last call, at most `GAPS_MAX`, as lines of the
+    /// run's log.
     pub(super) fn take_gaps(&self, at_ms: u64, redact: impl Fn(String) -> String) -> Vec<LogLine> {
         let report_gaps = self.rendered.get().map(|report| report.data().gaps.as_slice());
         let later = self.gaps_of_requests.lock();

@@ -1,8 +1,6 @@
-//! Explains the features and imports that a component may use but that this host does not support:
-//! where they usually come from, and how the component's author can avoid them.
-//!
-//! This file reads the engine's message and the names of imports. This file never decides whether a
-//! component is refused: the engine has already refused the component.
+//! Explains the features and imports that this host does not support: where they usually come from,
+//! and how the component's author can avoid them. Never decides whether a component is refused: the
+//! engine has already refused it.
 
 use wasmparser::{Parser, Payload};
 
@@ -11,7 +9,6 @@ const ASYNC_TEXT: &str = "async";
 /// Maximum number of imports that the host reads from a refused component.
 const IMPORTS_MAX: usize = 1_000;
 
-/// A feature or an import that the host does not support.
 #[derive(Debug)]
 pub(super) struct Unsupported {
     /// Texts that show that a component uses the feature. For a feature of code, they are parts of
@@ -19,13 +16,11 @@ pub(super) struct Unsupported {
     matching_texts: &'static [&'static str],
     /// The feature, as the words that follow `It uses` in the advice.
     feature: &'static str,
-    /// The usual source of the feature in a component.
     usual_source: &'static str,
-    /// The change with which an author avoids the feature.
     fix: &'static str,
 }
 
-/// The unsupported features of code. The engine's message shows which feature a component uses.
+/// The unsupported features of code.
 const UNSUPPORTED_CODE_FEATURES: [Unsupported; 10] = [
     Unsupported {
         matching_texts: &[
@@ -103,8 +98,7 @@ const UNSUPPORTED_CODE_FEATURES: [Unsupported; 10] = [
     },
 ];
 
-/// The unsupported imports, by the beginning of the import's name. If several beginnings match a
-/// name, the longest beginning counts.
+/// If several beginnings match a name, the longest beginning counts.
 const UNSUPPORTED_IMPORTS: [Unsupported; 11] = [
     Unsupported {
         matching_texts: &["wasi:"],
@@ -175,7 +169,6 @@ const UNSUPPORTED_IMPORTS: [Unsupported; 11] = [
     },
 ];
 
-/// The advice for an import that is not in [`UNSUPPORTED_IMPORTS`].
 const OTHER_IMPORT: Unsupported = Unsupported {
     matching_texts: &[],
     feature: "an interface of another host",
@@ -183,7 +176,6 @@ const OTHER_IMPORT: Unsupported = Unsupported {
     fix: "build for a world of wit/connector.wit",
 };
 
-/// The advice for an interface of WASI 0.3.
 const WASI_03: Unsupported = Unsupported {
     matching_texts: &[],
     feature: "WASI 0.3, which this host does not support yet",
@@ -191,7 +183,6 @@ const WASI_03: Unsupported = Unsupported {
     fix: "build for WASI 0.2: the target wasm32-wasip2 and packages `@0.2`",
 };
 
-/// The advice for an interface of a draft of WASI.
 const WASI_DRAFT: Unsupported = Unsupported {
     matching_texts: &[],
     feature: "an unfinished version of WASI, which this host does not support",
@@ -221,14 +212,11 @@ const PROVIDED_WASI_INTERFACES: [&str; 8] = [
 ];
 
 impl Unsupported {
-    /// Returns a short text for the author. The text contains the feature, its usual source and the
-    /// fix.
     pub(super) fn advice(&self) -> String {
         format!("It uses {}. Usual source: {}. Fix: {}", self.feature, self.usual_source, self.fix)
     }
 }
 
-/// Returns the unsupported feature to which an import with this name belongs.
 pub(super) fn unsupported_import(name: &str) -> &'static Unsupported {
     let version = name.split_once('@').map(|(_, version)| version).unwrap_or_default();
     if name.starts_with("wasi:") {
@@ -257,16 +245,13 @@ fn has_specific_advice(name: &str) -> bool {
 }
 
 impl Unsupported {
-    /// Returns the length of the longest of the `matching_texts` with which a name begins. Returns
-    /// `None` if the name begins with none of them.
     fn matching_text_length(&self, name: &str) -> Option<usize> {
         let matching_texts = self.matching_texts.iter().filter(|text| name.starts_with(**text));
         matching_texts.map(|text| text.len()).max()
     }
 }
 
-/// Extends the engine's message about a component that it does not compile. If the cause is known,
-/// adds the cause and the fix to the message.
+/// Extends the engine's message about a component that it does not compile.
 pub(super) fn explain_refusal(message: &str, wasm: &[u8]) -> String {
     let is_used =
         |feature: &&Unsupported| feature.matching_texts.iter().any(|text| message.contains(text));

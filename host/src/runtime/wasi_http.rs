@@ -1,10 +1,8 @@
-//! Implements `wasi:http` for guests whose language uses it. This module converts requests and
-//! passes them to [`RunRequests`], which has the same rules for them as for requests of
-//! `jackfield:connector/http`. This module never sends a request itself.
+//! Implements `wasi:http` for guests whose language uses it. Converts requests and passes them to
+//! [`RunRequests`], which has the same rules for them as for requests of
+//! `jackfield:connector/http`. Never sends a request itself.
 //!
-//! Requests that the guest is still writing, and responses that it has not read, are charged to the
-//! run's memory account. The guest may declare the effect of a request in the header
-//! `jackfield-effect`. Timeouts that a guest sets are ignored, because the limits of the run apply.
+//! Timeouts that a guest sets are ignored, because the limits of the run apply.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -27,7 +25,6 @@ const EFFECT_HEADER: HeaderName = HeaderName::from_static("jackfield-effect");
 /// keeps the bytes of one write in memory.
 const BODY_WRITE_BYTES_MAX: usize = 16 << 10;
 
-/// Passes the `wasi:http` requests of a run to its [`RunRequests`].
 pub(super) struct WasiHttp {
     requests: Arc<RunRequests>,
 }
@@ -48,7 +45,7 @@ impl WasiHttpHooks for WasiHttp {
     }
 
     fn is_supported_scheme(&mut self, _: &Scheme) -> bool {
-        // `RunRequests` refuses unsupported schemes itself. So the event contains the refusal.
+        // `RunRequests` refuses unsupported schemes itself, so that the event contains the refusal.
         true
     }
 
@@ -90,8 +87,7 @@ impl WasiHttpHooks for WasiHttp {
     }
 }
 
-/// Returns the size of a request's head, bytes. The head is charged to the run, because a guest may
-/// start many requests and never finish them.
+/// A guest may start many requests and never finish them, so their heads are charged to the run.
 fn head_bytes(request: &Request<WasiBody>) -> u64 {
     let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
     let uri = request.uri();
@@ -100,9 +96,9 @@ fn head_bytes(request: &Request<WasiBody>) -> u64 {
     (request.method().as_str().len() + authority + path + headers.sum::<usize>()) as u64
 }
 
-/// Reads the whole body, and charges the buffer of the body as the buffer grows. While the buffer
-/// is moved, the old and the new buffer are both charged. Stops when the body exceeds
-/// `request_body_bytes`. [`RunRequests`] then refuses the body because of its length.
+/// Reads the whole body, and charges its buffer as it grows. While the buffer is moved, the old and
+/// the new buffer are both charged. A body over `request_body_bytes` is read no further, and
+/// [`RunRequests`] then refuses it.
 async fn read_body(mut body: WasiBody, requests: &RunRequests) -> Result<Bytes, Error> {
     let bytes_max = requests.limits().request_body_bytes;
     let (mut buffer, mut charge) = (Vec::new(), requests.memory().empty_charge());
@@ -121,7 +117,6 @@ async fn read_body(mut body: WasiBody, requests: &RunRequests) -> Result<Bytes, 
     Ok(charge.bind_to_body(buffer.into()))
 }
 
-/// Returns the effect that the guest declares in the header `jackfield-effect`, if there is one.
 fn declared_effect(headers: &HeaderMap) -> Result<Option<Effect>, Error> {
     let Some(value) = headers.get(EFFECT_HEADER) else { return Ok(None) };
     std::str::from_utf8(value.as_bytes()).ok().and_then(Effect::parse).map(Some).ok_or_else(|| {
@@ -139,8 +134,7 @@ fn header_pairs(headers: &HeaderMap) -> Result<Vec<(String, String)>, Error> {
 }
 
 /// Converts a response. The headers, and a body in memory, are charged until the guest has read or
-/// dropped the body. `charge` is the charge for the head of the request. This charge is changed
-/// into the charge for the headers of the response.
+/// dropped the body. The charge for the head of the request becomes the charge for the headers.
 fn wasi_response(
     answer: OutboundResponse,
     mut charge: Charge,

@@ -29,8 +29,7 @@ impl DerivationKey {
         BASE64URL_NOPAD.encode(&self.derive_hash(purpose, parts).0)
     }
 
-    /// Derives the value of [`Self::derive_text`] as a hash. By such a hash, the store finds a
-    /// session.
+    /// Derives the value of [`Self::derive_text`] as a hash.
     #[must_use]
     pub fn derive_hash(&self, purpose: &str, parts: &[&str]) -> TokenHash {
         let inputs: Vec<&str> = [purpose].into_iter().chain(parts.iter().copied()).collect();

@@ -80,8 +80,7 @@ impl Sealer {
         &self.derivation_key
     }
 
-    /// Returns the place for which a connection's secret is sealed. A sealed secret can only be
-    /// opened for its own place.
+    /// Returns the place for which a connection's secret is sealed.
     #[must_use]
     pub fn place(connection: &str, name: &str) -> String {
         format!("{connection}/{name}")

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::Secret;
 
-/// The prefix of a key. The specification recommends it, and generators of keys write it.
+/// The prefix that the specification recommends for a key.
 const KEY_PREFIX: &str = "whsec_";
 /// The version in front of a signature that was made with a shared key.
 const SIGNATURE_VERSION: &str = "v1";

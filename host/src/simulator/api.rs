@@ -1,8 +1,8 @@
 //! The paths of Test Manager's REST API that the stand-in answers. No request to them changes the
 //! data.
 //!
-//! The test `the_stand_in_serves_only_the_known_api` compares the table `ROUTES` and the members of
-//! the answers with `known_api.json`, which lists what is known of the real API.
+//! `known_api.json` lists what is known of the real API; a test compares it with `ROUTES` and with
+//! the members of the answers.
 
 mod artifacts;
 mod cases;
@@ -20,12 +20,9 @@ use super::data::{CaseData, DataSet, File, ProjectData};
 use super::dto::RequestedPage;
 use super::faults::Faults;
 
-/// Number of items on a page of a list, if the request has no parameter `top`.
 const DEFAULT_PAGE_ITEMS: usize = 50;
-/// Maximum number of items on a page of a list.
 const PAGE_ITEMS_MAX: usize = 1000;
 
-/// One path of the API, and the function that answers it.
 pub(super) struct Route {
     /// The path below `…/testmanager_`. A segment in braces is a parameter.
     pub(super) path: &'static str,
@@ -33,13 +30,13 @@ pub(super) struct Route {
     pub(super) parameters: &'static [&'static str],
     /// The family of scopes of which the token must have one; empty if any valid token is accepted.
     pub(super) scope_family: &'static str,
-    /// Answers a request. `None` is the answer 404, usually for a record that does not exist.
+    /// `None` is the answer 404, usually for a record that does not exist.
     pub(super) answer: fn(&ApiRequest<'_>) -> Option<Reply>,
 }
 
-/// The parameters of the query for a list, if a request can search in the list.
+/// The parameters for a list in which a request can search.
 const LIST_PARAMETERS: &[&str] = &["search", "top", "skip", "orderBy"];
-/// The parameters of the query for a list, if no request can search in the list.
+/// The parameters for a list in which no request can search.
 const PAGE_PARAMETERS: &[&str] = &["top", "skip", "orderBy"];
 
 const fn route(
@@ -236,34 +233,29 @@ pub(super) const ROUTES: [Route; 37] = [
     ),
 ];
 
-/// The content of an answer.
 pub(super) enum Reply {
     Json(Value),
-    /// A file with its content.
     File(File),
-    /// A file with this name and number of bytes. The file's content is generated in chunks,
-    /// because the file may be larger than the memory.
+    /// A file with this name and number of bytes. It is generated in chunks, because it may be
+    /// larger than the memory.
     LargeFile(String, u64),
     /// A redirect to this address.
     Redirect(String),
 }
 
-/// A request to the API whose token was checked and permits the request.
+/// An API request that its token permits.
 pub(super) struct ApiRequest<'a> {
     pub(super) data_set: &'a DataSet,
     pub(super) faults: &'a Faults,
-    /// The defects that answers to Create Defect contained, by their ids in the stand-in.
     pub(super) defects: &'a BTreeMap<Uuid, super::dto::Defect>,
-    /// The origin to which downloads of screenshots are redirected.
     pub(super) files_url: &'a str,
-    /// The segments of the path that are parameters, by name.
     path_segments: HashMap<String, String>,
-    /// The parameters of the query, by name in lower case. Test Manager ignores the case of names.
+    /// By name in lower case. Test Manager ignores the case of names.
     query_parameters: HashMap<String, String>,
 }
 
 impl<'a> ApiRequest<'a> {
-    /// Reads the parameters of the query. Returns `None` if a value is not valid.
+    /// Returns `None` if a value in the query is not valid.
     pub(super) fn new(
         route: &Route,
         (data_set, faults): (&'a DataSet, &'a Faults),
@@ -291,40 +283,34 @@ impl<'a> ApiRequest<'a> {
         })
     }
 
-    /// Returns the project that the path names.
     fn project(&self) -> Option<&'a ProjectData> {
         self.data_set.project(self.path_id("projectId")?)
     }
 
-    /// Returns the test case with this id in the project that the path names.
+    /// Returns a test case of the project that the path names.
     fn case(&self, id: Uuid) -> Option<&'a CaseData> {
         self.project()?.case(id)
     }
 
-    /// Returns the segment of the path with this name, parsed as an id.
     fn path_id(&self, name: &str) -> Option<Uuid> {
         self.path_segment(name)?.parse().ok()
     }
 
-    /// Returns the segment of the path with this name.
     fn path_segment(&self, name: &str) -> Option<&str> {
         self.path_segments.get(name).map(String::as_str)
     }
 
-    /// Returns the parameter of the query with this name.
     fn query_parameter(&self, name: &str) -> Option<&str> {
         self.query_parameters.get(&name.to_lowercase()).map(String::as_str)
     }
 
-    /// Returns the part of a list that the query requests.
     fn requested_page(&self) -> RequestedPage {
         let number = |name| self.query_parameter(name).and_then(|text| text.parse().ok());
         let top = number("top").unwrap_or(DEFAULT_PAGE_ITEMS).clamp(1, PAGE_ITEMS_MAX);
         RequestedPage { skip: number("skip").unwrap_or(0), top }
     }
 
-    /// Searches and sorts the items as the query requests. Returns the number of found items, and
-    /// the found items on the requested page.
+    /// Returns the number of items that the query finds, and those on the requested page.
     fn select_page<T: Serialize>(&self, items: impl IntoIterator<Item = T>) -> (usize, Vec<Value>) {
         let mut values: Vec<_> = items.into_iter().map(|item| json!(item)).collect();
         if let Some(search) = self.query_parameter("search").filter(|search| !search.is_empty()) {
@@ -338,7 +324,6 @@ impl<'a> ApiRequest<'a> {
         (total, values.into_iter().skip(page.skip).take(page.top).collect())
     }
 
-    /// Returns the requested page of these items.
     fn list_reply<T: Serialize>(&self, items: impl IntoIterator<Item = T>) -> Option<Reply> {
         let (total, values) = self.select_page(items);
         Some(Reply::Json(self.requested_page().list_answer(total, values)))
@@ -349,8 +334,7 @@ fn json_reply(item: &impl Serialize) -> Option<Reply> {
     Some(Reply::Json(json!(item)))
 }
 
-/// Returns the text in which a search searches, in lower case. It contains the name and the key of
-/// the record, and the name of its test case.
+/// The text in which a search searches, in lower case.
 fn searched_text(value: &Value) -> String {
     let texts = [value.get("name"), value.get("objKey"), value.pointer("/testCase/name")];
     let texts = texts.into_iter().flatten().filter_map(Value::as_str);
@@ -358,8 +342,7 @@ fn searched_text(value: &Value) -> String {
 }
 
 /// Sorts JSON objects by a member. `order` is the name of the member, or the name and the word
-/// `desc` for the reverse order. The case of both is ignored. If no object has the member, only
-/// `desc` changes the order.
+/// `desc` for the reverse order; the case of both is ignored.
 fn sort_by_member(values: &mut [Value], order: &str) {
     let mut words = order.split_whitespace();
     let member = words.next().unwrap_or_default();

@@ -1,6 +1,5 @@
-//! The paths below `/simulator`, for tests and for authors of connectors. They show and set the
-//! active faults, list and clear the received requests, and list the paths that the stand-in
-//! answers. The real Test Manager does not have these paths.
+//! The paths below `/simulator`, for tests and for authors of connectors. The real Test Manager
+//! does not have these paths.
 
 use std::sync::Arc;
 
@@ -18,10 +17,9 @@ use super::dto::TestCaseLog;
 use super::faults::{Fault, Faults};
 use super::{Simulator, TENANT, pages};
 
-/// Maximum number of faults in a request.
 const FAULTS_MAX: usize = 100;
 
-/// A list of faults. Each is a text such as `slow=500`, as on the command line.
+/// Each fault is a text such as `slow=500`, as on the command line.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FaultList {
@@ -40,7 +38,7 @@ async fn list_faults(State(simulator): State<Arc<Simulator>>) -> Json<FaultList>
     Json(FaultList { faults: simulator.state().faults.to_strings() })
 }
 
-/// Replaces the active faults with the faults in the request.
+/// Replaces the active faults.
 async fn set_faults(
     State(simulator): State<Arc<Simulator>>,
     Json(list): Json<FaultList>,
@@ -72,8 +70,8 @@ async fn clear_requests(State(simulator): State<Arc<Simulator>>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// Answers with the paths that the stand-in answers, and with the ids of all failed logs. Many
-/// requests to these paths need such ids.
+/// Answers with the paths that the stand-in answers, and with the ids of all failed logs, which
+/// many of these paths need.
 async fn list_paths(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
     let path = |route: &Route| {
         let Route { path, parameters, scope_family, .. } = route;

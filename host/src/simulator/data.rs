@@ -1,6 +1,5 @@
-//! The data set: projects, test cases, executions and their logs. It is generated from a seed. It
-//! grows if an execution is run again. The parts of a log, such as its assertions, are generated
-//! for each request and never stored.
+//! The data set: projects, test cases, executions and their logs, generated from a seed. The parts
+//! of a log, such as its assertions, are generated for each request and never stored.
 
 mod artifacts;
 mod build;
@@ -19,27 +18,22 @@ use super::seed::{FIRST_START_S, Seed, format_time};
 pub(super) use artifacts::File;
 pub(super) use build::unchanged_since;
 
-/// Number of executions that each test set has at the start.
 const INITIAL_EXECUTIONS: usize = 3;
-/// Maximum number of executions of a project. A project with this number cannot run an execution
-/// again.
+/// A project with this number of executions cannot run an execution again.
 const EXECUTIONS_MAX: usize = 200;
 /// Time between the starts of two consecutive executions of a project, seconds.
 const EXECUTION_PERIOD_S: i64 = 6 * 3600;
 /// Time between the starts of two consecutive tests of an execution, seconds.
 const TEST_PERIOD_S: i64 = 90;
-/// Duration of each test, seconds.
 const TEST_DURATION_S: i64 = 61;
 
-/// The whole data set.
 pub(super) struct DataSet {
     pub(super) seed: Seed,
     pub(super) projects: Vec<ProjectData>,
-    /// The base URL of Test Manager, with which the links of logs begin.
+    /// The base URL of Test Manager.
     base_url: String,
 }
 
-/// A project with its test cases, executions and logs.
 pub(super) struct ProjectData {
     /// The project as the API shows it.
     pub(super) dto: Project,
@@ -47,7 +41,7 @@ pub(super) struct ProjectData {
     pub(super) cases: Vec<CaseData>,
     pub(super) test_sets: Vec<TestSet>,
     pub(super) executions: Vec<TestExecution>,
-    /// The logs of all executions of the project, in the order of the executions.
+    /// In the order of the executions.
     pub(super) logs: Vec<TestCaseLog>,
 }
 
@@ -55,13 +49,11 @@ pub(super) struct ProjectData {
 pub(super) struct CaseData {
     /// The test case as the API shows it.
     pub(super) dto: TestCase,
-    /// The id of the requirement to which the test case is assigned.
     pub(super) requirement_id: Uuid,
     content: CaseContent,
 }
 
 impl DataSet {
-    /// Generates the data set from a seed.
     pub(super) fn new(seed: u64, base_url: &str) -> Self {
         let seed = Seed(seed);
         let mut data_set = Self { seed, projects: Vec::new(), base_url: base_url.to_owned() };
@@ -81,20 +73,17 @@ impl DataSet {
         self.projects.iter().find(|project| project.dto.id == id)
     }
 
-    /// Returns the log with this id, and the project of the log.
     pub(super) fn log(&self, id: Uuid) -> Option<(&ProjectData, &TestCaseLog)> {
         self.projects.iter().find_map(|project| Some((project, project.log(id)?)))
     }
 
-    /// Sets the defect of a log.
     pub(super) fn set_defect(&mut self, log: Uuid, defect: Uuid) {
         let logs = self.projects.iter_mut().flat_map(|project| &mut project.logs);
         logs.filter(|it| it.id == log).for_each(|log| log.defect_id = Some(defect));
     }
 
-    /// Executes the test set of an execution again, with the same results. Returns the id of the
-    /// new execution. Returns `None` if the execution does not exist, or if its project already has
-    /// the maximum number of executions.
+    /// Executes the test set of an execution again, with the same results, and returns the id of
+    /// the new execution. `None` if the execution does not exist, or if its project is full.
     pub(super) fn run_again(&mut self, execution: Uuid) -> Option<Uuid> {
         let has_execution = |project: &ProjectData| project.execution(execution).is_some();
         let index = self.projects.iter().position(has_execution)?;
@@ -115,8 +104,7 @@ impl DataSet {
         format!("{base}/{prefix}/testexecution-results/{execution}/{case}")
     }
 
-    /// Adds the next execution of a test set, with a log for each test. Returns the id of the
-    /// execution. Each test begins after the one before it.
+    /// Adds the next execution of a test set, with a log for each test.
     fn add_execution(&self, project: &mut ProjectData, set: &TestSet) -> Uuid {
         let number = project.executions.len();
         let key = format!("{}/{number}", project.dto.project_prefix);
@@ -164,7 +152,7 @@ impl DataSet {
         id
     }
 
-    /// Generates the log of one test in an execution. `start` is in seconds since 1970.
+    /// `start` is in seconds since 1970.
     fn new_log(
         &self,
         case: &CaseData,
@@ -238,12 +226,11 @@ impl ProjectData {
         self.logs.iter().find(|log| log.id == id)
     }
 
-    /// Returns the logs of an execution.
     pub(super) fn logs_of_execution(&self, execution: Uuid) -> impl Iterator<Item = &TestCaseLog> {
         self.logs.iter().filter(move |log| log.test_execution_id == execution)
     }
 
-    /// Returns the labels of an object. Only test cases have labels.
+    /// Only test cases have labels.
     pub(super) fn labels(&self, seed: Seed, object: Uuid) -> Vec<Label> {
         let labels = self.case(object).map(|case| case.content.labels.as_slice());
         let label = |(name, index): (&String, usize)| Label {

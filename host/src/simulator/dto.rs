@@ -1,14 +1,12 @@
-//! The records of the API. They have the members that public clients of Test Manager declare. In
-//! JSON, the names of the members are in camelCase. As in .NET, a missing value is written as null.
+//! The records of the API, with the members that public clients of Test Manager declare. As in
+//! .NET, a missing value is written as null.
 //!
-//! The test `the_stand_in_serves_only_the_known_api` compares these members with `known_api.json`,
-//! which lists what is known of the real API.
+//! `known_api.json` lists what is known of the real API; a test compares it with these members.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// The people who created and last changed a record, and the times.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Audit {
@@ -18,7 +16,6 @@ pub(super) struct Audit {
     pub(super) updated_by: String,
 }
 
-/// A project.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Project {
@@ -43,14 +40,12 @@ pub(super) struct Requirement {
     pub(super) name: String,
     pub(super) description: String,
     pub(super) container_id: Option<Uuid>,
-    /// The id of the requirement in another system; always null here.
     pub(super) foreign_reference: Option<String>,
     pub(super) connector_requirement_id: Option<String>,
     #[serde(flatten)]
     pub(super) audit: Audit,
 }
 
-/// A test case.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TestCase {
@@ -66,14 +61,12 @@ pub(super) struct TestCase {
     pub(super) automation_test_case_name: Option<String>,
     pub(super) automation_project_name: Option<String>,
     pub(super) container_id: Option<Uuid>,
-    /// The id of the test case in another system; always null here.
     pub(super) foreign_reference: Option<String>,
     pub(super) connector_test_case_id: Option<String>,
     #[serde(flatten)]
     pub(super) audit: Audit,
 }
 
-/// A test set: the test cases that one execution runs.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TestSet {
@@ -93,7 +86,6 @@ pub(super) struct TestSet {
     pub(super) audit: Audit,
 }
 
-/// An execution of a test set.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TestExecution {
@@ -173,7 +165,6 @@ pub(super) struct Assertion {
     pub(super) screenshot_file_name: Option<String>,
 }
 
-/// A line in the robot's log.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RobotLogLine {
@@ -182,7 +173,6 @@ pub(super) struct RobotLogLine {
     pub(super) message: String,
 }
 
-/// A file that is attached to a test case log.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Attachment {
@@ -196,7 +186,6 @@ pub(super) struct Attachment {
     pub(super) content_type: String,
 }
 
-/// A step of a manual test case.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TestStep {
@@ -207,7 +196,6 @@ pub(super) struct TestStep {
     pub(super) expected_result: String,
 }
 
-/// The result of a step in a test case log.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TestStepLog {
@@ -223,7 +211,6 @@ pub(super) struct TestStepLog {
     pub(super) has_attachment: bool,
 }
 
-/// A label of a test case.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Label {
@@ -233,7 +220,6 @@ pub(super) struct Label {
     pub(super) name: String,
 }
 
-/// The value of a custom field of a test case.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CustomFieldValue {
@@ -260,28 +246,23 @@ pub(super) struct Defect {
     pub(super) audit: Audit,
 }
 
-/// The part of a list that a request asks for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RequestedPage {
-    /// Number of items before the requested part.
     pub(super) skip: usize,
-    /// Maximum number of items in the requested part.
     pub(super) top: usize,
 }
 
 impl RequestedPage {
-    /// Returns the number of the page; the first page is 1.
+    /// The first page is 1.
     fn page_number(self) -> usize {
         self.skip / self.top.max(1) + 1
     }
 
-    /// Returns the number of pages of a list with `total` items.
     fn page_count(self, total: usize) -> usize {
         total.div_ceil(self.top.max(1))
     }
 
-    /// Returns the answer with the items of this page, in the format of most lists of Test Manager.
-    /// It has the members `paging` and `data`.
+    /// Returns the answer in the format of most lists of Test Manager.
     pub(super) fn list_answer(self, total: usize, data: Vec<Value>) -> Value {
         json!({
             "paging": {
@@ -297,7 +278,7 @@ impl RequestedPage {
         })
     }
 
-    /// Returns the answer with the items of this page, in the format of the list of requirements.
+    /// Returns the answer in the format of the list of requirements.
     pub(super) fn requirements_answer(self, total: usize, data: Vec<Value>) -> Value {
         json!({
             "totalPages": self.page_count(total),

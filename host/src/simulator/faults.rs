@@ -1,6 +1,4 @@
-//! The faults that the stand-in can simulate. The options of the stand-in set faults at the start.
-//! Later, `POST /simulator/faults` sets them. Without a fault, all valid requests within the
-//! published rate limits succeed.
+//! The faults that the stand-in can simulate. `POST /simulator/faults` changes them at run time.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -10,8 +8,7 @@ use crate::domain::{StringEnum as _, nearest, string_enum};
 string_enum! {
     /// The name of a fault.
     pub enum FaultName {
-        /// The token of the next request is treated as expired: the API answers 401. A new token is
-        /// accepted.
+        /// The API treats the token of the next request as expired and answers 401.
         ExpiredToken = "expired-token",
         /// The token endpoint answers `invalid_client`.
         WrongCredentials = "wrong-credentials",
@@ -20,8 +17,8 @@ string_enum! {
         UngrantedScope = "ungranted-scope",
         /// The token endpoint does not answer for ten minutes.
         TokenHangs = "token-hangs",
-        /// A token expires after this number of seconds. The answer with the token contains a
-        /// lifetime of one hour instead.
+        /// A token expires after this number of seconds, although the answer with the token says
+        /// one hour.
         ClockSkew = "clock-skew",
         /// The API answers 403 with an HTML page, as a firewall does.
         Html403 = "html-403",
@@ -57,8 +54,6 @@ string_enum! {
 }
 
 impl FaultName {
-    /// Returns the default and the maximum of the fault's value. Returns `None` for a fault that
-    /// has no value.
     fn default_and_max_value(self) -> Option<(u64, u64)> {
         match self {
             Self::ClockSkew => Some((2, 3600)),
@@ -88,7 +83,7 @@ pub enum InvalidFault {
     Unknown {
         /// The unknown name.
         name: String,
-        /// The name of the fault that is most similar to the unknown name.
+        /// The name of the most similar fault.
         nearest: &'static str,
         /// The names of all faults.
         all: String,
@@ -135,12 +130,11 @@ fn unknown_fault(name: &str) -> InvalidFault {
     InvalidFault::Unknown { name: name.to_owned(), nearest, all }
 }
 
-/// The active faults, with their values.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Faults(BTreeMap<FaultName, u64>);
 
 impl Faults {
-    /// Activates these faults. If the list contains a fault twice, the later value is used.
+    /// If the list contains a fault twice, the later value is used.
     pub(super) fn new(faults: &[Fault]) -> Self {
         Self(faults.iter().map(|fault| (fault.name, fault.value)).collect())
     }
@@ -149,13 +143,12 @@ impl Faults {
         self.0.contains_key(&name)
     }
 
-    /// Returns the value of a fault; `None` if the fault is not active.
     pub(super) fn value(&self, name: FaultName) -> Option<u64> {
         self.0.get(&name).copied()
     }
 
-    /// Decreases the value of a fault by one, and removes the fault if the value is then 0. Returns
-    /// whether the fault was active with a value above 0.
+    /// Decreases the value of a fault by one, and removes the fault at 0. Returns whether the value
+    /// was above 0.
     pub(super) fn use_once(&mut self, name: FaultName) -> bool {
         let Some(uses_left) = self.0.get_mut(&name) else { return false };
         let was_set = *uses_left > 0;
@@ -166,7 +159,7 @@ impl Faults {
         was_set
     }
 
-    /// Returns each fault as it is written on the command line.
+    /// Returns the faults as they are written on the command line.
     pub(super) fn to_strings(&self) -> Vec<String> {
         let write = |(name, value): (&FaultName, &u64)| match name.default_and_max_value() {
             Some(_) => format!("{name}={value}"),

@@ -1,6 +1,6 @@
-//! The second origin of the stand-in. The fault `screenshot-redirect` redirects downloads of
-//! screenshots to this origin. Like a cloud storage, it requires a parameter for a signature in the
-//! URL, and refuses a request that also has a token.
+//! The second origin of the stand-in, for redirected downloads of screenshots. Like a cloud
+//! storage, it requires a parameter for a signature in the URL, and refuses a request that also has
+//! a token.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,4 @@
 //! Checks each request to the API and to the token endpoint: faults, rate limits, token and scopes.
-//! The module `api` answers the requests to the API that are permitted.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,21 +27,19 @@ use super::faults::FaultName;
 use super::tokens::Access;
 use super::{ORGANIZATION, Simulator, TENANT};
 
-/// With the fault `token-hangs`, the token endpoint does not answer for this time.
 const HANG_TIME: Duration = Duration::from_secs(600);
-/// Maximum number of requests that are stored for `GET /simulator/requests`.
+/// Maximum number of stored requests.
 const RECEIVED_REQUESTS_MAX: usize = 1000;
 /// The length to which a stored path is shortened, bytes.
 const RECEIVED_PATH_BYTES_MAX: usize = 500;
 /// The size of one chunk of a large file, bytes.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// A received request. Tests read it from `GET /simulator/requests`.
+/// A received request, for `GET /simulator/requests`.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct ReceivedRequest {
     pub(super) method: String,
     pub(super) path: String,
-    /// The status of the answer.
     pub(super) status: u16,
 }
 
@@ -63,7 +60,7 @@ pub(super) fn routes(simulator: &Arc<Simulator>) -> Router<Arc<Simulator>> {
     routes.layer(middleware::from_fn_with_state(Arc::clone(simulator), check_and_record_request))
 }
 
-/// Applies the rate limits, and the faults that may affect all requests. Records the request.
+/// Applies the rate limits and some faults. Records the request.
 async fn check_and_record_request(
     State(simulator): State<Arc<Simulator>>,
     request: Request,
@@ -86,8 +83,7 @@ async fn check_and_record_request(
     response
 }
 
-/// Returns a refusal that does not depend on the token: by a fault or a rate limit. Returns `None`
-/// if the request is not refused.
+/// Returns a refusal by a fault or a rate limit, which does not depend on the token.
 fn refusal_without_token_check(
     simulator: &Simulator,
     method: &str,
@@ -126,7 +122,6 @@ fn firewall_page() -> Response {
     (StatusCode::FORBIDDEN, headers, page).into_response()
 }
 
-/// Answers a request to the token endpoint.
 async fn answer_token_request(State(simulator): State<Arc<Simulator>>, form: String) -> Response {
     if simulator.state().faults.is_set(FaultName::TokenHangs) {
         tokio::time::sleep(HANG_TIME).await;
@@ -139,7 +134,6 @@ async fn answer_token_request(State(simulator): State<Arc<Simulator>>, form: Str
     }
 }
 
-/// Answers a request to the API, if its token permits the request.
 fn answer_api_request(
     route: &Route,
     simulator: &Simulator,
@@ -168,7 +162,6 @@ fn answer_api_request(
     }
 }
 
-/// Makes the HTTP response from the content of an answer.
 fn to_response(reply: Reply) -> Response {
     match reply {
         Reply::Json(value) => Json(value).into_response(),
@@ -195,7 +188,7 @@ fn content_disposition(name: &str) -> String {
     format!("attachment; filename*=UTF-8''{}", utf8_percent_encode(name, NON_ALPHANUMERIC))
 }
 
-/// Returns a body with this number of bytes. The body is generated in chunks.
+/// Generates this number of bytes in chunks.
 fn large_body(bytes: u64) -> Body {
     let chunk = Bytes::from_static(&[b'x'; CHUNK_BYTES]);
     let chunks = stream::unfold((bytes, chunk), async |(left, chunk)| {

@@ -1,9 +1,7 @@
-//! The pages for people. The overview shows the settings, the dashboards, and the executions with
-//! their failed tests. Each failed test has a button for Create Defect. The links in defects lead
-//! to the page of a log.
+//! The pages for people: an overview, and a page for each test case in an execution.
 //!
-//! The pages are plain HTML with forms. They contain no scripts and load no files. Every text is
-//! escaped.
+//! The pages are plain HTML with forms. They contain no scripts and load no files from other
+//! servers. Every text is escaped.
 
 mod actions;
 mod clicks;
@@ -31,15 +29,14 @@ use html::{Html, html_page};
 pub(super) use clicks::PageState;
 pub use clicks::{Counts, CreatedDefect, FailedTest, WebhookError, Webhooks};
 
-/// A page can use only its own style and images of the stand-in. It must not use scripts. It can
-/// send its forms only to the stand-in.
+/// A page can use only its own style, and images of the stand-in. Its forms can only go to the
+/// stand-in.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; form-action 'self'; \
      frame-ancestors 'none'; base-uri 'none'";
 /// The length to which a text in a list is shortened, bytes.
 const LIST_TEXT_BYTES_MAX: usize = 120;
 /// The length to which a text on the page of a log is shortened, bytes.
 const LOG_TEXT_BYTES_MAX: usize = 5_000;
-/// Maximum number of lines of the robot's log on the page of a log.
 const ROBOT_LOG_LINES_MAX: usize = 200;
 
 pub(super) fn routes() -> Router<Arc<Simulator>> {
@@ -57,9 +54,7 @@ pub(super) fn routes() -> Router<Arc<Simulator>> {
 }
 
 /// Refuses a request whose host is neither an IP address nor `localhost`, and a change that a page
-/// of another origin requests. Without these checks, any page in a browser could read answers if
-/// its own host name resolves to this machine (DNS rebinding), or send a form to the stand-in
-/// (CSRF).
+/// of another origin requests. This prevents DNS rebinding and CSRF.
 pub(super) async fn require_same_origin(request: Request, next: Next) -> Response {
     if !has_local_host_name(request.headers()) {
         let error = "open the stand-in by its IP address, such as http://127.0.0.1:8090/";
@@ -85,16 +80,13 @@ fn has_local_host_name(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether the request comes from a page of the stand-in, or has no header `Origin`, like the
-/// requests of programs that are not browsers.
+/// Programs that are not browsers usually send no header `Origin`.
 fn has_own_origin(headers: &HeaderMap) -> bool {
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let own_origin = header(HOST).map(|host| format!("http://{host}"));
     header(ORIGIN).is_none_or(|origin| Some(origin) == own_origin.as_deref())
 }
 
-/// Answers with the settings, the dashboard of each project, and its executions that have failed
-/// tests. The newest execution is first.
 async fn show_overview(State(simulator): State<Arc<Simulator>>) -> Response {
     let state = &mut *simulator.state();
     let mut body = Html::default();
@@ -112,8 +104,7 @@ async fn show_overview(State(simulator): State<Arc<Simulator>>) -> Response {
     html_page("Simulated Test Manager", body).into_response()
 }
 
-/// Adds the form for the webhook URL. The form shows only the origin of the URL, because the path
-/// contains a token.
+/// The form shows only the origin of the URL, because the path contains a token.
 fn add_settings_form(body: &mut Html, page_state: &mut PageState) {
     body.add_text_element("h2", "Project settings: webhook connection");
     let webhook_target = match page_state.webhook_url().and_then(|url| url::Url::parse(url).ok()) {
@@ -130,8 +121,7 @@ fn add_settings_form(body: &mut Html, page_state: &mut PageState) {
     }
 }
 
-/// Adds the dashboard of a project: the counts of the last successful refresh, and the error if a
-/// later refresh failed.
+/// Adds the counts of the last successful refresh, and the error if a later refresh failed.
 fn add_dashboard(body: &mut Html, page_state: &PageState, project: &ProjectData) {
     body.add_text_element("h3", "Dashboard: defects");
     body.add_button(
@@ -156,7 +146,7 @@ fn add_dashboard(body: &mut Html, page_state: &PageState, project: &ProjectData)
     }
 }
 
-/// Adds an execution and its failed tests. Adds nothing if the execution has no failed tests.
+/// Adds nothing if the execution has no failed tests.
 fn add_execution(
     body: &mut Html,
     state: &SimulatorState,
@@ -199,7 +189,7 @@ fn add_execution(
     body.close_element("table");
 }
 
-/// Answers with the results of a test case in an execution. There is one result for each variation.
+/// Answers with one result for each variation of the test case.
 async fn show_log_page(
     State(simulator): State<Arc<Simulator>>,
     Path((prefix, execution, case)): Path<(String, Uuid, Uuid)>,
@@ -225,7 +215,6 @@ async fn show_log_page(
     html_page(&format!("{} {name}", first.test_case.obj_key), body).into_response()
 }
 
-/// Adds a log with its assertions, its steps and its lines of the robot's log.
 fn add_log(body: &mut Html, data_set: &DataSet, project: &ProjectData, log: &TestCaseLog) {
     let variation = log.variation_id.as_deref().map(|variation| format!(" · {variation}"));
     body.add_text_element("h2", &format!("{}{}", log.result, variation.unwrap_or_default()));

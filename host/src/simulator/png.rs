@@ -1,17 +1,16 @@
-//! Generates the screenshots of assertions. A screenshot is a small PNG image. The image depends on
-//! the id of the assertion.
+//! Generates the screenshots of assertions, which are small PNG images.
 
 use std::io::Write;
 
 use flate2::write::ZlibEncoder;
 use flate2::{Compression, Crc};
 
-/// Width of a screenshot, pixels.
+/// Pixels.
 const WIDTH: u32 = 320;
-/// Height of a screenshot, pixels.
+/// Pixels.
 const HEIGHT: u32 = 200;
-/// The last bytes of the chunk IHDR. They mean: eight bits for each sample, RGB, the only
-/// compression method and the only filter method of PNG, no interlacing.
+/// The last bytes of the chunk IHDR: eight bits for each sample, RGB, the only compression method
+/// and the only filter method of PNG, no interlacing.
 const IHDR_FORMAT: [u8; 5] = [8, 2, 0, 0, 0];
 /// The bytes with which each PNG file begins.
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
@@ -27,7 +26,7 @@ pub(super) fn screenshot(number: u128) -> Vec<u8> {
     png
 }
 
-/// Returns the rows of pixels. A filter byte precedes each row.
+/// A filter byte precedes each row.
 fn pixel_rows(number: u128) -> Vec<u8> {
     let [red, green, blue, left, top, ..] = number.to_le_bytes();
     let (left, top) = (u32::from(left) / 2 + 20, u32::from(top) / 4 + 50);
@@ -55,8 +54,7 @@ fn compress(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
-/// Appends a chunk to the file. A chunk is the length of the data, the name, the data, and the CRC
-/// of name and data.
+/// A chunk is the length of the data, the name, the data, and the CRC of name and data.
 fn add_chunk(png: &mut Vec<u8>, name: [u8; 4], data: &[u8]) {
     let mut crc = Crc::new();
     crc.update(&name);

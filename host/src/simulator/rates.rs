@@ -1,22 +1,21 @@
-//! Applies the rate limits that UiPath publishes for Test Manager. They limit the number of
-//! requests of each method within five minutes. The real limits apply to each client address. The
-//! stand-in treats all its clients as one address.
+//! Applies the rate limits that UiPath publishes for Test Manager. The real limits apply to each
+//! client address. The stand-in treats all its clients as one address.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// The published limits for one client address: the method, and the number of requests.
+/// The method, and the number of requests in a window.
 const PUBLISHED_LIMITS: [(&str, u64); 6] =
     [("GET", 1200), ("POST", 750), ("PATCH", 200), ("PUT", 300), ("OPTIONS", 50), ("DELETE", 300)];
-/// The published length of the window of time in which requests are counted, seconds.
+/// The published length of a window, seconds.
 const PUBLISHED_WINDOW_S: u64 = 300;
 
-/// The number of requests of each method in the current window.
+/// The requests in the current window.
 #[derive(Debug, Default)]
 pub(super) struct RateCounters {
-    /// The start of the current window; `None` before the first request.
+    /// `None` before the first request.
     window_start: Option<Instant>,
-    /// The number of requests, by method.
+    /// By method.
     counts: BTreeMap<&'static str, u64>,
 }
 
@@ -25,15 +24,14 @@ pub(super) struct RateCounters {
 pub(super) struct RateExceeded {
     /// The permitted number of requests in a window.
     pub(super) limit: u64,
-    /// The length of the window, seconds.
+    /// Seconds.
     pub(super) window_s: u64,
     /// The time until the next window begins, seconds.
     pub(super) reset_s: u64,
 }
 
 impl RateCounters {
-    /// Counts a request, or refuses it. If `limit` or `window_s` is set, it replaces the published
-    /// value.
+    /// Counts a request, or refuses it. `limit` and `window_s` replace the published values.
     pub(super) fn count_request(
         &mut self,
         method: &str,

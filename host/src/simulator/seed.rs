@@ -1,39 +1,34 @@
-//! Derives the ids and numbers of the data set from a seed, and formats times. The values are the
-//! same each time, because they depend only on the seed and the key of a record.
+//! Derives the ids and numbers of the data set from a seed, and formats times. A value depends only
+//! on the seed and on the kind and key of its record.
 
 use std::fmt::Display;
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// The start of the first execution of the data set, seconds since 1970: 2 November 2026, 06:00
-/// UTC.
+/// The start of the first execution, seconds since 1970: 2 November 2026, 06:00 UTC.
 pub(super) const FIRST_START_S: i64 = 1_793_599_200;
 
-/// The bits that are the same in all ids. The ids of Test Manager have these bits in common. Such
-/// ids are not UUIDs of any version in RFC 9562.
+/// The bits that are the same in all ids, as in the ids of Test Manager. Such ids are not UUIDs of
+/// any version in RFC 9562.
 const ID_FIXED_BITS: u128 = 0x0000_0000_0000_0000_0000_0b49_0000_0000;
 /// The mask of the bits that differ between ids.
 const ID_RANDOM_MASK: u128 = 0xffff_ffff_ffff_0f00_ffff_0000_ffff_ffff;
 
-/// The seed of a data set.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seed(pub(super) u64);
 
 impl Seed {
-    /// Returns the id of the record with this kind and key.
     pub(super) fn id(self, kind: &str, key: impl Display) -> Uuid {
         Uuid::from_u128(self.hash(kind, key) & ID_RANDOM_MASK | ID_FIXED_BITS)
     }
 
-    /// Returns a number for this kind and key. The number is smaller than `below`, or 0 if `below`
-    /// is 0.
+    /// The number is smaller than `below`, or 0 if `below` is 0.
     pub(super) fn number_below(self, kind: &str, key: impl Display, below: u64) -> u64 {
         let number = self.hash(kind, key) % u128::from(below.max(1));
         u64::try_from(number).unwrap_or_default()
     }
 
-    /// Chooses one of these words for this kind and key.
     pub(super) fn choose(self, kind: &str, key: impl Display, words: &[&'static str]) -> String {
         let index = self.number_below(kind, key, words.len() as u64);
         let word = words.get(usize::try_from(index).unwrap_or_default());
@@ -46,8 +41,8 @@ impl Seed {
     }
 }
 
-/// Formats a time as .NET does: RFC 3339 in UTC, with seven decimal digits for the fraction of the
-/// second, which is always the same. `second` is in seconds since 1970.
+/// Formats a time as .NET does: RFC 3339 in UTC, with a fraction of seven decimal digits, which is
+/// always the same. `second` is in seconds since 1970.
 pub(super) fn format_time(second: i64) -> String {
     format_time_with_ticks(second, 1_234_567)
 }

@@ -1,5 +1,4 @@
-//! Issues tokens for the token endpoint (OAuth 2.0 client credentials), and checks which requests a
-//! token permits.
+//! Issues tokens (OAuth 2.0 client credentials), and checks which requests a token permits.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,19 +10,18 @@ use uuid::Uuid;
 
 use super::faults::{FaultName, Faults};
 
-/// The id of the only client. It is the same in every stand-in, because examples in the
-/// documentation contain it.
+/// The id of the only client. Examples in the documentation contain it.
 pub const CLIENT_ID: &str = "jackfield-stand-in";
 /// The secret of the client. It protects nothing, because the data is invented.
 pub const CLIENT_SECRET: &str = "stand-in-secret-that-protects-nothing";
 
-/// Lifetime of a token, seconds.
+/// Seconds.
 const TOKEN_LIFETIME_S: u64 = 3600;
-/// Maximum number of stored tokens. A token that is not stored any more is refused.
+/// A token that is not stored any more is refused.
 const TOKENS_MAX: usize = 1000;
 
-/// The families of scopes. The scope `TM.X` permits every request of the family `TM.X`, and the
-/// scope `TM.X.Read` only its reading requests.
+/// The scope `TM.X` permits every request of the family `TM.X`, and the scope `TM.X.Read` only its
+/// reading requests.
 const SCOPE_FAMILIES: [&str; 8] = [
     "TM.Projects",
     "TM.TestExecutions",
@@ -35,35 +33,29 @@ const SCOPE_FAMILIES: [&str; 8] = [
     "TM.Defects",
 ];
 
-/// The reason why the token endpoint refuses a request: an error code of OAuth 2.0.
+/// An error code of OAuth 2.0.
 pub(super) type OAuthErrorCode = &'static str;
 
-/// The tokens that were issued, the newest last.
+/// The newest token is the last.
 #[derive(Default)]
 pub(super) struct IssuedTokens(VecDeque<Token>);
 
-/// An issued token.
 struct Token {
-    /// The token as clients send it.
     text: String,
     scopes: Vec<String>,
     expires_at: Instant,
 }
 
-/// Whether the token of a request permits the request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Access {
     /// The request has no token, or its token is unknown or expired.
     Unauthorized,
-    /// The token does not permit this request.
     Forbidden,
-    /// The request is permitted.
     Permitted,
 }
 
 impl IssuedTokens {
-    /// Issues a token for the form that a client sent to the token endpoint. Returns the answer of
-    /// the token endpoint.
+    /// Returns the answer of the token endpoint to this form.
     pub(super) fn issue_token(
         &mut self,
         form: &str,
@@ -129,8 +121,8 @@ impl IssuedTokens {
     }
 }
 
-/// Returns the scopes for a token request. Refuses a request for a scope that the client does not
-/// have. A request without scopes gets all scopes of the client.
+/// Refuses a request for a scope that the client does not have. A request without scopes gets all
+/// scopes of the client.
 fn grant_scopes(requested: &str, faults: &Faults) -> Result<Vec<String>, OAuthErrorCode> {
     let scopes_of_client = match faults.is_set(FaultName::UngrantedScope) {
         true => vec!["TM.Projects.Read".to_owned()],
@@ -149,8 +141,8 @@ fn grant_scopes(requested: &str, faults: &Faults) -> Result<Vec<String>, OAuthEr
     }
 }
 
-/// Returns the text of a new token. It has the format of a signed JSON Web Token, like the tokens
-/// of Test Manager. Clients must not read its content.
+/// The text has the format of a signed JSON Web Token, like the tokens of Test Manager. Clients
+/// must not read its content.
 fn token_text(scopes: &[String]) -> String {
     let encode = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
     let head = encode(r#"{"alg":"RS256","typ":"at+jwt"}"#);

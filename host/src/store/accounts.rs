@@ -61,8 +61,7 @@ pub struct AuditFilter {
     pub object: Option<String>,
     /// Only entries about this kind of action.
     pub action: Option<String>,
-    /// Only entries that are older than this entry. To read the next page of a list, callers pass
-    /// the last entry of the page before.
+    /// Only entries that are older than this entry.
     pub before: Option<AuditId>,
     /// Maximum number of entries. The newest are listed first.
     pub limit: u32,
@@ -95,6 +94,6 @@ pub trait AuditStore: Send + Sync {
     async fn count_audit_repeats(&self, id: AuditId, repeats: u64) -> Result<(), StoreError>;
     /// Returns the entries that meet the conditions, newest first.
     async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, StoreError>;
-    /// Deletes the entries that exceed the retention, in several operations. Lazy.
+    /// Deletes the entries that exceed the retention. Lazy.
     async fn prune_audit(&self, retention: AuditRetention) -> Result<(), StoreError>;
 }

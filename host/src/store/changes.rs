@@ -24,11 +24,10 @@ pub enum Change {
     /// A server chose the version of a connector that all servers should use, or removed a
     /// connector.
     Connectors,
-    /// A server has finished counting the defects of this project, with or without new counts. The
-    /// server that has counted publishes this change to its own subscribers too.
+    /// A server has finished counting the defects of this project, with or without new counts.
     Counts(ConnectionId, String),
-    /// The lease on this defect may have been given back, by another server or by this server. In a
-    /// shared database, this is published only if a claim waits for the end of the lease.
+    /// The lease on this defect may have been given back. In a shared database, this is published
+    /// only if a claim waits for the end of the lease.
     Defect(DefectId),
     /// Notifications were lost, so any object may have changed.
     Missed,
@@ -64,7 +63,7 @@ impl Change {
     }
 }
 
-/// A subscription to changes of the store, mostly by other servers.
+/// A subscription to changes of the store.
 pub struct Changes(broadcast::Receiver<Change>);
 
 impl Changes {
@@ -84,18 +83,15 @@ pub(super) struct Publisher {
     subscribers: broadcast::Sender<Change>,
     /// Whether several servers share the database. The database then sends the notifications.
     is_shared: bool,
-    /// Cancelled when the store is closed or dropped. The thread that receives the notifications of
-    /// PostgreSQL then ends.
+    /// Cancelled when the store is closed or dropped.
     pub(super) closed: CancellationToken,
 }
 
 impl Publisher {
-    /// Makes a publisher for a database that only one server uses.
     pub(super) fn for_unshared_database() -> Self {
         Self::new(false)
     }
 
-    /// Makes a publisher for a shared database, which sends the notifications itself.
     pub(super) fn for_shared_database() -> Self {
         Self::new(true)
     }

@@ -51,12 +51,11 @@ pub trait ConnectionStore {
     async fn connection(&self, id: ConnectionId) -> Result<Option<StoredConnection>, StoreError>;
     /// Adds a connection. Durable. `Conflict` if another connection has this name.
     async fn create_connection(&self, new: &StoredConnection) -> Result<(), StoreError>;
-    /// Replaces the secrets and the columns that people edit, and increases the revision by 1. Does
-    /// not change the tokens, the last success and the last error. If the connector or the settings
-    /// change, deletes the counts. Durable. `Conflict` if another connection has this name, or if
-    /// the connection was edited since it was read. Also `Conflict` if an origin is removed while
-    /// creates are running, or are in doubt after an `open` or `acknowledged` write (`WriteClass`),
-    /// unless `force` is true.
+    /// Replaces the secrets and the columns that people edit, and increases the revision by 1. If
+    /// the connector or the settings change, deletes the counts. Durable. `Conflict` if another
+    /// connection has this name, or if the connection was edited since it was read. Also `Conflict`
+    /// if an origin is removed while creates are running, or are in doubt after an `open` or
+    /// `acknowledged` write (`WriteClass`), unless `force` is true.
     async fn update_connection(
         &self,
         edited: &StoredConnection,

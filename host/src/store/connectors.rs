@@ -87,7 +87,7 @@ pub struct ServerReport {
 /// The operations on the connectors of several servers.
 #[async_trait]
 pub trait ConnectorStore: Send + Sync {
-    /// Subscribes to the changes that other servers make. A decision about a connector arrives as
+    /// Subscribes to the changes of the store. A decision of another server arrives as
     /// [`Change::Connectors`](super::Change).
     fn connector_changes(&self) -> Changes;
     /// Returns the number of the last decision about any connector; 0 if there was none.
@@ -101,9 +101,8 @@ pub trait ConnectorStore: Send + Sync {
         sha256: &str,
         bytes_max: u64,
     ) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Stores a file in parts, each by an operation of its own, and then makes the file the version
-    /// in use. Returns the number of this decision. If the file is already the version in use,
-    /// makes no decision and returns the number of the earlier one. Durable.
+    /// Stores a file, and then makes it the version in use. Returns the number of this decision, or
+    /// of the earlier decision if the file is already in use. Durable.
     async fn share_connector(&self, file: SharedFile, now: Timestamp) -> Result<i64, StoreError>;
     /// Removes a connector, but keeps its versions within the limits. Returns the number of this
     /// decision. Durable.

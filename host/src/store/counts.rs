@@ -47,7 +47,7 @@ pub struct CountsLease {
     pub connection: ConnectionId,
     /// The project that is counted.
     pub project: String,
-    /// Identifies this lease in the store. Each lease has a new random id.
+    /// A random id that identifies this lease.
     pub(super) holder: Uuid,
 }
 
@@ -70,9 +70,9 @@ pub enum CountsClaimed {
     /// No other server uses the store, so there is no lease. The caller should request the counts
     /// from the tracker, and then call [`CountsStore::record_counts`].
     Alone,
-    /// Fresh counts are stored already, mostly by another server.
+    /// Fresh counts are stored already.
     Fresh(CachedCounts),
-    /// The lease is granted to another caller, mostly at another server.
+    /// Another caller has the lease.
     Busy,
 }
 
@@ -82,9 +82,8 @@ pub trait CountsStore {
     /// Queues the counts of a project to be stored, and returns at once. Counts that are older than
     /// the stored counts are dropped, unless the clock was set back.
     fn record_counts(&self, id: ConnectionId, project: &str, counts: CachedCounts);
-    /// Requests the lease on counting a project, so that only one of the servers that share the
-    /// store requests the counts at a time. Lazy. If the caller stops waiting, the lease may still
-    /// be granted later, so the caller must then call [`Self::end_counts`].
+    /// Requests the lease on counting a project. Lazy. If the caller stops waiting, the lease may
+    /// still be granted later, so the caller must then call [`Self::end_counts`].
     async fn claim_counts(
         &self,
         lease: &CountsLease,

@@ -30,12 +30,11 @@ pub struct Claim {
     /// The maximum duration of a run, milliseconds. After a crash, a write counts as ended this
     /// long after it was marked as sent.
     pub run_ms: u64,
-    /// The fence of the run for which the event has waited; `None` if the event has not waited. If
-    /// that run is the last one that ended without a defect, and no other run has leased the row,
-    /// the claim returns the result of that run.
+    /// The fence of the run for which the event has waited; the claim may return the result of that
+    /// run. `None` if the event has not waited.
     pub awaited_fence: Option<i64>,
-    /// `None`: the failed test cannot be a recurrence. Otherwise, the failed test may be a
-    /// recurrence, and this list contains the rows that this process works on.
+    /// The rows that this process works on, if the failed test may be a recurrence. `None` if it
+    /// cannot be one.
     pub rows_in_work_if_recurrence: Option<Vec<DefectId>>,
 }
 
@@ -60,7 +59,6 @@ pub struct DueDefect {
 }
 
 impl DueDefect {
-    /// Makes the value from the ids of the row and of its connection.
     pub(super) fn from_ids((id, connection): (Uuid, Uuid)) -> Self {
         Self { id: DefectId(id), connection: ConnectionId(connection) }
     }
@@ -95,8 +93,7 @@ pub struct DefectFilter {
     pub connection: Option<ConnectionId>,
     /// Only defects of these connections.
     pub connections: Option<BTreeSet<ConnectionId>>,
-    /// Only defects that are older than this defect. To read the next page of a list, callers pass
-    /// the last defect of the page before.
+    /// Only defects that are older than this defect.
     pub before: Option<DefectId>,
     /// Maximum number of defects. The newest are listed first.
     pub limit: u32,
@@ -117,24 +114,22 @@ pub struct DoubtCounts {
 /// lease.
 #[async_trait]
 pub trait DefectStore {
-    /// Returns the created defect of a failed test if the defect is in memory. Most repeated clicks
-    /// are answered this way. `None` in a shared database.
+    /// Returns the created defect of a failed test if the defect is in memory. `None` in a shared
+    /// database.
     fn cached_defect(
         &self,
         connection: ConnectionId,
         test: &FailedTest,
     ) -> Option<(DefectId, Defect)>;
     /// Returns the created defect of a failed test; `None` if there is none, or if it was released.
-    /// Changes nothing.
     async fn created_defect(
         &self,
         connection: ConnectionId,
         test: &FailedTest,
     ) -> Result<Option<(DefectId, Defect)>, StoreError>;
-    /// Claims a failed test in one transaction: inserts and leases a new row, leases the existing
-    /// row if it has no valid lease, or returns the state of the row. Lazy: if a power cut loses
-    /// the claim, the run has not sent a write yet, because marking a write is durable and makes
-    /// the claim durable too.
+    /// Claims a failed test in one transaction: leases a new row or the existing one, or returns
+    /// the state of the existing row. Lazy: a run sends no write before [`Self::mark_sending`],
+    /// which is durable and makes the claim durable too.
     async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError>;
     /// Leases a row that is due for a background search. `None` if the row is no longer due or is
     /// already leased. Durable.
@@ -144,11 +139,10 @@ pub trait DefectStore {
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Option<DoubtfulDefect>, StoreError>;
-    /// Returns rows without a valid lease whose next search is due: rows in doubt, and created rows
-    /// for which the tracker may have a second record. The row whose search is overdue for the
-    /// longest time comes first. Before the query, moves rows in `sent` whose lease has ended to
-    /// `in-doubt`. Leaves out rows that this process works on, even if their leases seem to have
-    /// ended. In a shared database, also marks unfinished events that were received at least
+    /// Returns rows without a valid lease whose next search is due, the longest overdue first: rows
+    /// in doubt, and created rows for which the tracker may have a second record. Leaves out
+    /// `rows_in_work`. Before the query, moves other rows in `sent` whose lease has ended to
+    /// `in-doubt`. In a shared database, also marks unfinished events that were received at least
     /// `longest_run_ms` ago as interrupted. Durable.
     async fn due_searches(
         &self,
@@ -157,10 +151,8 @@ pub trait DefectStore {
         rows_in_work: Vec<DefectId>,
         limits: DueLimits,
     ) -> Result<Vec<DueDefect>, StoreError>;
-    /// Returns at most three defects that a search must find if the search works, the newest first.
-    /// The connector version of `snapshot` created them with the settings of `snapshot` and with
-    /// the marker in the first write of each run, and their rows changed last at `stored_by` or
-    /// earlier.
+    /// Returns at most three defects that a search with the settings of `snapshot` must find if the
+    /// search works, the newest first. Their rows changed last at `stored_by` or earlier.
     async fn control_defects(
         &self,
         connection: ConnectionId,
@@ -168,9 +160,8 @@ pub trait DefectStore {
         stored_by: Timestamp,
     ) -> Result<Vec<ControlDefect>, StoreError>;
     /// Moves a row whose doubt has ended back to `intent`. `rows_in_work_if_recurrence` is that of
-    /// [`Claim`]. Returns what such a claim would return: `Create`, `Recurs` or `WaitsForFirst`. If
-    /// it is `WaitsForFirst`, the row is not changed. Durable. `Fenced` if the lease was lost or
-    /// has ended.
+    /// [`Claim`]. Returns `Create`, `Recurs` or `WaitsForFirst`; if it is `WaitsForFirst`, the row
+    /// is not changed. Durable. `Fenced` if the lease was lost or has ended.
     async fn move_back_to_intent(
         &self,
         lease: &Lease,
@@ -213,10 +204,9 @@ pub trait DefectStore {
     /// lost.
     async fn give_back(&self, lease: &Lease) -> Result<(), StoreError>;
     /// Allows the event that has this lease to create another defect, because the defect of the row
-    /// `closed_row` is closed or deleted, or is in a tracker to which the connection no longer has
-    /// access. Returns false if another row has the latest defect of the test case, or if another
-    /// failure was allowed to create one and has not finished. The caller must then claim again.
-    /// Durable. `Fenced` if the lease was lost.
+    /// `closed_row` cannot be used any more. Returns false if another row has the latest defect of
+    /// the test case, or if another failure was allowed to create one and has not finished. The
+    /// caller must then claim again. Durable. `Fenced` if the lease was lost.
     async fn allow_create_anew(
         &self,
         lease: &Lease,

@@ -35,9 +35,7 @@ pub enum StoreError {
 /// chain of errors does not repeat the cause.
 #[derive(Debug, Clone)]
 pub struct DatabaseError {
-    /// What failed.
     failure: String,
-    /// The error that caused the failure.
     cause: Arc<dyn Error + Send + Sync>,
     /// The next step for the user; `None` if no step is known.
     fix: Option<&'static str>,

@@ -41,8 +41,7 @@ pub struct EventFilter {
     pub outcome: Option<OutcomeCode>,
     /// Only events that this search finds.
     pub search: Option<EventSearch>,
-    /// Only events that are older than this event. To read the next page of a list, callers pass
-    /// the last event of the page before.
+    /// Only events that are older than this event.
     pub before: Option<EventId>,
     /// Maximum number of events. The newest are listed first.
     pub limit: u32,
@@ -55,8 +54,7 @@ pub struct Retention {
     /// between this instant and `confirmed_by`. Otherwise the clock may have been set forward, and
     /// all events would be deleted.
     pub events_since: Timestamp,
-    /// The end of the period in which another event must have been received. The period begins at
-    /// `events_since`.
+    /// The end of the period in which another event must have been received.
     pub confirmed_by: Timestamp,
     /// Maximum number of events.
     pub events_max: u64,
@@ -69,8 +67,7 @@ pub struct Retention {
 /// The operations on events, their runs and their recordings.
 #[async_trait]
 pub trait EventStore {
-    /// Queues an event to be stored. The store then also updates the last success or the last error
-    /// of the event's connection. Returns at once: a crash of the process may lose the event. If
+    /// Queues an event to be stored. Returns at once: a crash of the process may lose the event. If
     /// the queue is full or closed, the event is dropped.
     fn record_event(&self, event: Event);
     /// Queues steps of an event, like `record_event`. The event itself may be recorded later.
@@ -82,7 +79,7 @@ pub trait EventStore {
     /// Returns the events that meet the conditions, newest first. An event that cannot be read is
     /// logged and left out.
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError>;
-    /// Counts the events of each minute of the last hour. For the last day, counts the unrecognised
+    /// Counts events of the last hour by minute. For the last day, counts the unrecognised
     /// requests, and the requests that matched no connection.
     async fn recent_events(&self, now: Timestamp) -> Result<RecentEvents, StoreError>;
     /// Returns how much of their limits the newest runs of these connections used. Reads at most
@@ -106,6 +103,6 @@ pub trait EventStore {
     /// Returns the recorded runs of an event, in the order in which they were stored.
     async fn recording(&self, event: EventId) -> Result<Vec<RecordedRun>, StoreError>;
     /// Deletes the events that exceed the retention, webhook tokens that expired before
-    /// `events_since`, and the remaining rows of deleted connections, in several operations. Lazy.
+    /// `events_since`, and the remaining rows of deleted connections. Lazy.
     async fn prune(&self, retention: Retention) -> Result<(), StoreError>;
 }

@@ -58,10 +58,10 @@ pub struct PostgresSettings {
 pub struct PostgresStore;
 
 impl PostgresStore {
-    /// Connects to the database, updates its schema, and checks the key that seals the secrets.
-    /// `starts` is the path of a file; its extension is replaced by `starts`. In this file, this
-    /// server stores the number of starts of all servers, which shows whether the database was
-    /// replaced by an older copy. The returned clock follows the clock of the database.
+    /// Connects to the database, updates its schema, and checks the key that seals the secrets. At
+    /// the path `starts`, with the extension `starts`, this server keeps a file with the number of
+    /// starts of all servers. This number shows whether the database was replaced by an older copy.
+    /// The returned clock follows the clock of the database.
     ///
     /// # Errors
     /// The database cannot be used; the error contains the reason and, if it is known, the next
@@ -164,7 +164,6 @@ fn refuse_pool(session: &Session) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Makes the address from the settings, and checks the files that its parameters name.
 fn connection_address(settings: &PostgresSettings) -> Result<Address, StoreError> {
     let mut display_url = settings.url.clone();
     let _ = display_url.set_password(None);
@@ -198,8 +197,7 @@ fn connection_address(settings: &PostgresSettings) -> Result<Address, StoreError
     Ok(Address { options, display_url, server, connect_timeout, statement_timeout })
 }
 
-/// Checks that the file that a parameter of the address names can be read. Without this check, the
-/// error of a failed connection would not name the file.
+/// Without this check, the error of a failed connection would not name the file.
 fn check_file_is_readable(url: &Url, parameter: &str) -> Result<(), DatabaseError> {
     let found = url.query_pairs().find(|(name, _)| name == parameter);
     let Some(file) = found.map(|(_, value)| value) else { return Ok(()) };

@@ -1,10 +1,8 @@
 //! The rules of the store: SQL that each database engine can run, and the code that reads the rows.
 //! Only PostgreSQL runs the SQL of shared connectors.
 //!
-//! [`operations`] implements the traits of the store, and decides which thread runs each operation.
 //! A running server changes the database only through [`writer`]. Most changes of a defect's row
-//! are in [`claims`], [`moves`], [`doubts`] and [`decisions`]. The rules never ask which engine
-//! runs the SQL.
+//! are in [`claims`], [`moves`], [`doubts`] and [`decisions`].
 
 mod account_tokens;
 pub(super) mod audit;
@@ -66,8 +64,8 @@ pub struct SqlStore {
     /// The cache of created defects. `None` if other servers may also change the database.
     cache: Option<DefectCache>,
     start_counter: StartCounter,
-    /// The instant since which failed tests without a row count as in doubt; `None` if the database
-    /// was never restored and never lost commits. `recover` sets the value.
+    /// Set by `recover`: the instant since which failed tests without a row count as in doubt;
+    /// `None` if there is no such instant.
     restored_at: OnceLock<Option<Timestamp>>,
     publisher: Publisher,
 }
@@ -80,7 +78,7 @@ impl Drop for SqlStore {
 
 impl SqlStore {
     /// Starts one writing thread for `write_link`, and one reading thread for each link in
-    /// `read_links`. Subscribers get changes through `publisher`.
+    /// `read_links`.
     pub(super) fn start(
         write_link: Box<dyn WriteLink>,
         read_links: Vec<Box<dyn ReadLink>>,

@@ -24,7 +24,6 @@ use super::{StoreError, TableRows};
 use crate::domain::AuditEntry;
 use crate::secret::Sealer;
 
-/// Number of reading threads.
 const READER_THREADS: usize = 4;
 
 /// Opens, copies, reseals and moves the store in one SQLite file.

@@ -77,7 +77,6 @@ pub(super) fn copy_all_rows(
     TABLES.iter().map(|(table, _)| compare_row_counts(from, to, table)).collect()
 }
 
-/// Returns the random id of the file. Makes the id if the file has none.
 fn read_or_make_copy_id(from: &dyn Database) -> Result<Vec<u8>, StoreError> {
     if let Some(id) = meta::read(from, COPY_ID)? {
         return Ok(id);
@@ -91,7 +90,6 @@ fn count_rows(db: &dyn Database, table: &str) -> Result<i64, StoreError> {
     Ok(db.required_row(&format!("SELECT COUNT(*) FROM {table}"), params![])?)
 }
 
-/// Returns the number of rows of a table. Fails if this number differs between the two databases.
 fn compare_row_counts(
     from: &dyn Database,
     to: &dyn Database,

@@ -18,50 +18,39 @@ use super::histogram::Histogram;
 const KIND_COUNT: usize = EventKind::ALL.len();
 const CALL_COUNT: usize = Call::ALL.len();
 const CODE_COUNT: usize = OutcomeCode::ALL.len();
-/// The names of the limits that end a run. Other limits, such as those of requests and of the log,
-/// do not end the run.
+/// The limits that end a run.
 const RUN_LIMITS: [&str; 4] = ["cpu_ms", "handles", "memory_bytes", "run_ms"];
 /// Maximum number of origins of one connection that are counted by name.
 const ORIGINS_MAX: usize = 64;
 /// The label of origins that are not granted, of origins beyond [`ORIGINS_MAX`], and of statuses
 /// that have no class.
 const OTHER_LABEL: &str = "other";
-/// The classes of an answer's status. The first class is for requests without an answer, and the
-/// last class is for statuses of 600 or more.
+/// The first class is for requests without an answer, and the last class is for statuses of 600 or
+/// more.
 const STATUS_CLASSES: [&str; 7] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx", OTHER_LABEL];
 
-/// The events, runs and requests of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    /// The outcomes of events, by the kind of event.
     events: [OnceLock<Box<OutcomeCounts>>; KIND_COUNT],
-    /// The outcomes of runs, by the call.
     runs: [OnceLock<Box<OutcomeCounts>>; CALL_COUNT],
-    /// The CPU time of all runs, milliseconds.
     cpu_ms: AtomicU64,
-    /// The most memory that a run used, bytes.
     memory_peak_bytes: AtomicU64,
-    /// The number of runs that trapped or threw an exception.
     traps: AtomicU64,
-    /// The number of runs that each of [`RUN_LIMITS`] ended.
     limits: [AtomicU64; RUN_LIMITS.len()],
-    /// The requests to each origin.
     outbound: RwLock<Vec<OriginCounts>>,
 }
 
-/// The outcomes and durations of the events of one kind, or of the runs of one call.
 #[derive(Debug)]
 pub(super) struct OutcomeCounts {
-    /// The number of each outcome, by the index of its code.
+    /// By the index of the code.
     by_code: [AtomicU64; CODE_COUNT],
     pub(super) durations: Histogram,
 }
 
-/// The statuses and durations of the requests to one origin.
 #[derive(Debug)]
 pub(super) struct OriginCounts {
     pub(super) origin: String,
-    /// The number of requests in each of [`STATUS_CLASSES`].
+    /// By the index in [`STATUS_CLASSES`].
     by_class: [AtomicU64; STATUS_CLASSES.len()],
     pub(super) durations: Histogram,
 }
@@ -73,7 +62,6 @@ impl Default for OutcomeCounts {
 }
 
 impl OutcomeCounts {
-    /// Returns the counts at this index, and creates them at the first call.
     fn get_or_create<const N: usize>(
         counts: &[OnceLock<Box<Self>>; N],
         index: usize,
@@ -81,14 +69,13 @@ impl OutcomeCounts {
         Some(counts.get(index)?.get_or_init(Box::default))
     }
 
-    /// Counts an outcome with this code.
     fn count(&self, code: OutcomeCode) {
         if let Some(count) = self.by_code.get(code as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Returns each outcome that has occurred, and how often it has occurred.
+    /// Returns the outcomes that have occurred, and how often.
     pub(super) fn by_code(&self) -> impl Iterator<Item = (OutcomeCode, u64)> {
         let counts = self.by_code.iter().map(|count| count.load(Ordering::Relaxed));
         OutcomeCode::ALL.iter().copied().zip(counts).filter(|(_, count)| *count > 0)
@@ -101,7 +88,6 @@ impl OriginCounts {
         Self { origin: origin.to_owned(), by_class, durations }
     }
 
-    /// Counts a request by the class of its status, and by its duration.
     fn count(&self, call: &OutboundCall) {
         let class = call.status.map_or(0, |status| usize::from(status / 100));
         if let Some(count) = self.by_class.get(class).or(self.by_class.last()) {
@@ -110,7 +96,7 @@ impl OriginCounts {
         self.durations.observe(call.ms);
     }
 
-    /// Returns each class of status that has occurred, and how often it has occurred.
+    /// Returns the classes of status that have occurred, and how often.
     pub(super) fn by_class(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = self.by_class.iter().map(|count| count.load(Ordering::Relaxed));
         STATUS_CLASSES.into_iter().zip(counts).filter(|(_, count)| *count > 0)
@@ -134,7 +120,7 @@ impl Counts {
         let RunReport { call, outcome, calls, usage, .. } = report;
         if let Some(outcomes) = OutcomeCounts::get_or_create(&self.runs, *call as usize) {
             outcomes.count(*outcome);
-            // A run that did not start, for example because it got no permit, has no duration.
+            // A run that was never polled, for example because it got no permit, has no duration.
             if usage.polls > 0 {
                 outcomes.durations.observe(usage.run_ms);
             }
@@ -161,8 +147,6 @@ impl Counts {
         }
     }
 
-    /// Counts a request by its origin. All origins without a label of their own are counted
-    /// together.
     fn count_outbound(&self, connection: &Connection, call: &OutboundCall) {
         if let Some(counts) =
             self.outbound.read().iter().find(|counts| counts.origin == call.origin)
@@ -184,39 +168,33 @@ impl Counts {
         }
     }
 
-    /// Returns the kinds of events that have occurred, with their outcomes.
     pub(super) fn events(&self) -> impl Iterator<Item = (EventKind, &OutcomeCounts)> {
         let kinds = EventKind::ALL.iter().copied().zip(&self.events);
         kinds.filter_map(|(kind, outcomes)| Some((kind, &**outcomes.get()?)))
     }
 
-    /// Returns the calls of runs that have occurred, with their outcomes.
     pub(super) fn runs(&self) -> impl Iterator<Item = (Call, &OutcomeCounts)> {
         let calls = Call::ALL.iter().copied().zip(&self.runs);
         calls.filter_map(|(call, outcomes)| Some((call, &**outcomes.get()?)))
     }
 
-    /// Returns the CPU time of all runs, milliseconds.
     pub(super) fn cpu_ms(&self) -> u64 {
         self.cpu_ms.load(Ordering::Relaxed)
     }
 
-    /// Returns the maximum memory that a run used, bytes.
     pub(super) fn memory_peak_bytes(&self) -> u64 {
         self.memory_peak_bytes.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of runs that trapped or threw an exception.
     pub(super) fn traps(&self) -> u64 {
         self.traps.load(Ordering::Relaxed)
     }
 
-    /// Returns each limit that can end a run, with the number of runs that it ended.
+    /// Returns how many runs each of [`RUN_LIMITS`] ended.
     pub(super) fn limits(&self) -> impl Iterator<Item = (&'static str, u64)> {
         RUN_LIMITS.into_iter().zip(self.limits.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 
-    /// Calls `show` with the counts of each origin to which requests were sent.
     pub(super) fn for_each_origin<E>(
         &self,
         show: impl FnMut(&OriginCounts) -> Result<(), E>,
@@ -225,8 +203,7 @@ impl Counts {
     }
 }
 
-/// Returns the origins that a person granted to a connection: for its connector, and for requests
-/// of the host.
+/// Returns the origins to which a connection may send requests, for its connector or for the host.
 fn granted_origins(connection: &Connection) -> impl Iterator<Item = Origin> {
     let grants = &connection.grants;
     let secret_origins = grants.secrets.values().map(|grant| &grant.origin);

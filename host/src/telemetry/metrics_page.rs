@@ -1,5 +1,4 @@
-//! Writes the page that Prometheus reads: the counts of [`Metrics`] and the current state of the
-//! server, in the text format of OpenMetrics.
+//! Writes the page that Prometheus reads, in the text format of OpenMetrics.
 //!
 //! The page never shows a connection that is not in [`MetricsPageState`], because an account may be
 //! limited to some connections.
@@ -35,8 +34,8 @@ pub struct ConnectionState {
     pub is_paused: bool,
     /// The number of the connection's circuit breakers that are open.
     pub open_breakers: u64,
-    /// The number of the connection's defects in doubt, and the number of those defects that only a
-    /// person can resolve; absent if the store cannot be read.
+    /// The number of the connection's defects in doubt, and the number of those that only a person
+    /// can resolve; absent if the store cannot be read.
     pub in_doubt: Option<(u64, u64)>,
 }
 
@@ -66,14 +65,13 @@ pub struct ServerState {
     pub version: &'static str,
     /// Whether the store can be written.
     pub store_writable: bool,
-    /// The number of changes that wait for the store's writing thread. The callers of these changes
-    /// wait, too.
+    /// The number of changes that wait for the store's writing thread.
     pub store_writes_waiting: u64,
     /// The number of events, runs and counts that wait to be stored.
     pub store_history_waiting: u64,
     /// The runs, slots and memory that are in use.
     pub pool: PoolState,
-    /// The name of each connector, and the word for the connector's status.
+    /// The name and the status of each connector.
     pub connectors: Vec<(String, &'static str)>,
     /// The number of scans of the plugins folder that changed a connector.
     pub connector_changes: u64,
@@ -94,7 +92,7 @@ pub struct MetricsPageState {
 }
 
 impl Metrics {
-    /// Writes the page that Prometheus reads.
+    /// Writes the page.
     ///
     /// # Errors
     /// The library cannot write the page.
@@ -115,31 +113,26 @@ impl Metrics {
     }
 }
 
-/// The page, whose series the library requests through [`Collector`].
 #[derive(Debug)]
 struct Page {
     metrics: Arc<Metrics>,
-    /// The connections that the page shows, each with its counts.
     connections: Vec<(Arc<Counts>, ConnectionState)>,
     shows_unmatched: bool,
     server: ServerState,
 }
 
-/// The labels of one series.
 type Labels<'a, const N: usize> = [(&'static str, &'a str); N];
 
-/// Writes the series of one metric.
 struct Metric<'e> {
     encoder: MetricEncoder<'e>,
 }
 
 impl Metric<'_> {
-    /// Writes one series of a counter.
     fn write_counter<const N: usize>(&mut self, labels: Labels<'_, N>, value: u64) -> fmt::Result {
         self.encoder.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&value, None)
     }
 
-    /// Writes one series of a counter of seconds. `ms` is the value in milliseconds.
+    /// `ms` is the value in milliseconds.
     fn write_counter_seconds<const N: usize>(
         &mut self,
         labels: Labels<'_, N>,
@@ -149,23 +142,19 @@ impl Metric<'_> {
         self.encoder.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&value, None)
     }
 
-    /// Writes one series of a gauge.
     fn write_gauge<const N: usize>(&mut self, labels: Labels<'_, N>, value: u64) -> fmt::Result {
         let value = i64::try_from(value).unwrap_or(i64::MAX);
         self.encoder.encode_family(&labels)?.encode_gauge(&value)
     }
 
-    /// Writes the only series of a counter without labels.
     fn write_single_counter(&mut self, value: u64) -> fmt::Result {
         self.encoder.encode_counter::<NoLabelSet, _, f64>(&value, None)
     }
 
-    /// Writes the only series of a gauge without labels.
     fn write_single_gauge(&mut self, value: u64) -> fmt::Result {
         self.encoder.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))
     }
 
-    /// Writes the series of one histogram.
     fn write_histogram<const N: usize>(
         &mut self,
         labels: Labels<'_, N>,
@@ -178,7 +167,6 @@ impl Metric<'_> {
     }
 }
 
-/// Begins a metric: writes its name, type and help text.
 fn begin_metric<'e>(
     encoder: &'e mut DescriptorEncoder<'_>,
     kind: MetricType,
@@ -201,12 +189,11 @@ impl Collector for Page {
     }
 }
 
-/// Returns the labels that each series of a connection has.
+/// The labels that each series of a connection has.
 fn connection_labels(connection: &ConnectionState) -> Labels<'_, 2> {
     [("connection", &connection.name), ("connector", &connection.connector)]
 }
 
-/// Returns the labels of a connection, and one further label.
 fn connection_labels_and_one<'a>(
     state: &'a ConnectionState,
     name: &'static str,
@@ -216,7 +203,6 @@ fn connection_labels_and_one<'a>(
     [connection, connector, (name, value)]
 }
 
-/// Returns the labels of a connection, and two further labels.
 fn connection_labels_and_two<'a>(
     state: &'a ConnectionState,
     first: (&'static str, &'a str),
@@ -227,8 +213,8 @@ fn connection_labels_and_two<'a>(
 }
 
 impl Page {
-    /// Returns the counts of each connection with its labels. If `shows_unmatched` is true, the
-    /// counts of requests that matched no connection follow, with empty labels.
+    /// If `shows_unmatched` is true, the counts of requests that matched no connection are the
+    /// last, with empty labels.
     fn counts_with_labels(&self) -> impl Iterator<Item = (&Counts, Labels<'_, 2>)> {
         let connections = self
             .connections

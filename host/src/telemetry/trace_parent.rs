@@ -1,5 +1,4 @@
-//! The header `traceparent` (W3C Trace Context), which contains the trace to which a request
-//! belongs. This module never sends the header.
+//! The header `traceparent` (W3C Trace Context). This module never sends the header.
 
 use std::fmt;
 
@@ -20,8 +19,8 @@ impl TraceParent {
     /// The name of the header.
     pub const HEADER: &str = "traceparent";
 
-    /// Reads the value of the header. Returns `None` for a value that is not valid, because the
-    /// standard requires that such a value is treated as absent.
+    /// Reads the value of the header. The standard requires that a value that is not valid is
+    /// treated as absent.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut fields = text.trim().split('-');
@@ -41,7 +40,7 @@ impl TraceParent {
     }
 }
 
-/// Returns the id of a new span, which is never zero.
+/// The id is never zero, because the variant bits of a UUID are not zero.
 pub(super) fn fresh_span_id() -> u64 {
     Uuid::new_v4().as_u64_pair().1
 }
@@ -53,7 +52,7 @@ impl fmt::Display for TraceParent {
     }
 }
 
-/// Parses a number that has exactly `digits` lower-case hexadecimal digits.
+/// The number must have exactly `digits` lower-case hexadecimal digits.
 fn parse_hex(text: &str, digits: usize) -> Option<u128> {
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     let is_valid = text.len() == digits && text.bytes().all(is_digit);

@@ -1,10 +1,9 @@
 //! Exports one OpenTelemetry trace for each event that is sampled. Each step becomes a span, and
-//! each run several spans, which are sent soon after the step or the run has ended. The span of the
-//! whole event is sent last, except if a run continues after the answer.
+//! each run several spans. They are sent soon after the step or the run has ended.
 //!
-//! The id of an event is the id of its trace, unless the sender of the request named a trace. The
-//! export never waits: if the queue is full, spans are dropped. A log, a body or a query is never
-//! exported. The exported reason of a failure may quote an answer, in which secrets are redacted.
+//! The id of an event is the id of its trace, unless the sender of the request named a trace. A
+//! log, a body or a query is never exported. The exported reason of a failure may quote an answer,
+//! in which secrets are redacted.
 
 mod client;
 mod export;
@@ -29,8 +28,8 @@ use export::Exporter;
 
 pub use export::{TraceError, TraceSettings};
 
-/// This many bits at the end of an event's id decide whether the event's trace is exported. The
-/// bits at the end are random, while the bits before them count the ids of one millisecond.
+/// This many bits at the end of an event's id decide whether its trace is exported. These bits are
+/// random.
 const SAMPLE_BITS: u32 = 32;
 
 /// An event, and the trace that the sender of its request named.
@@ -47,11 +46,10 @@ pub struct Traces {
 /// The ids of the trace of one event.
 #[derive(Debug, Clone, Copy)]
 struct EventTrace {
-    /// The id of the trace.
     trace: u128,
     /// The id of the span for the whole event.
     root: u64,
-    /// The id of the sender's span, which is the parent of `root`.
+    /// The id of the sender's span, the parent of `root`.
     sender: Option<u64>,
 }
 
@@ -66,15 +64,14 @@ impl Traces {
         Ok(Self { exporter, sample_ratio })
     }
 
-    /// Exports a step of an event, such as the claim, as a span.
+    /// Exports a step of an event as a span.
     pub fn export_step(&self, event: EventAndSender, step: TimedStep) {
         let Some(trace) = self.exported_trace_of_start(event) else { return };
         let (start, end) = (event.0.time_at(step.at_us.into()), event.0.time_at(step.end_us()));
         self.exporter.send(trace.child(SpanKind::Internal, step.kind.as_str(), start, end));
     }
 
-    /// Exports the spans of a run that has ended: its wait for a permit, the instantiation, the run
-    /// itself, and each of its requests.
+    /// Exports the spans of a run that has ended.
     pub fn export_run(&self, connection: &Connection, event: EventAndSender, report: &RunReport) {
         let (Some(trace), Some(times)) = (self.exported_trace_of_start(event), report.times) else {
             return;
@@ -145,24 +142,22 @@ impl Traces {
         self.exporter.send(root);
     }
 
-    /// Exports the queued spans, and ends the exporting thread. Returns after a few seconds at
-    /// most.
+    /// Exports the queued spans, and ends the exporting thread, within a few seconds.
     pub fn stop(&self) {
         self.exporter.stop();
     }
 
-    /// Whether the trace of an event is exported.
     pub(crate) fn exports(&self, event: EventId, sender: Option<TraceParent>) -> bool {
         self.exported_trace(event, sender).is_some()
     }
 
-    /// Does the same as [`Self::exported_trace`] for an event that may not have ended.
+    /// The same as [`Self::exported_trace`], for an event that may not have ended.
     fn exported_trace_of_start(&self, (event, sender): EventAndSender) -> Option<EventTrace> {
         self.exported_trace(event.id, sender)
     }
 
-    /// Returns the trace of an event; `None` if the trace is not exported. If the sender named a
-    /// trace, the sender decides whether the trace is exported.
+    /// Returns the trace of an event if it is exported. If the sender named a trace, the sender
+    /// decides this.
     fn exported_trace(&self, event: EventId, sender: Option<TraceParent>) -> Option<EventTrace> {
         let (id, root) = (event.0.as_u128(), low_bits(event.0));
         match sender {
@@ -191,7 +186,6 @@ impl EventTrace {
         self.span((fresh_span_id(), self.root.into()), kind, name, start, end)
     }
 
-    /// Makes a span with this id and this parent.
     fn span(
         &self,
         (id, parent_span_id): (u64, SpanId),
@@ -220,24 +214,20 @@ impl EventTrace {
     }
 }
 
-/// Whether the trace of an event is exported. The result depends only on the id of the event, so it
-/// is the same for all spans of the event.
+/// The result depends only on the id of the event, so it is the same for all its spans.
 fn is_sampled(event: EventId, ratio: f64) -> bool {
     let bits = low_bits(event.0) & ((1 << SAMPLE_BITS) - 1);
     (bits as f64) < ratio * (1_u64 << SAMPLE_BITS) as f64
 }
 
-/// Returns the last 64 bits of an id.
 fn low_bits(id: Uuid) -> u64 {
     id.as_u64_pair().1
 }
 
-/// Returns the status of a span: unset, or an error with the reason.
 fn span_status(error: Option<&String>) -> Status {
     error.map_or(Status::Unset, |why| Status::error(why.clone()))
 }
 
-/// Returns the attribute with the HTTP status code of an answer.
 fn status_code_attribute(status: u16) -> KeyValue {
     KeyValue::new("http.response.status_code", i64::from(status))
 }
@@ -246,8 +236,7 @@ fn to_i64(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Returns the name of the span of a request: its method, or `HTTP` for an uncommon method, so that
-/// the names of these spans are from a fixed list.
+/// The names of these spans are from a fixed list, so an uncommon method is `HTTP`.
 fn span_name(call: &OutboundCall) -> &'static str {
     let common_methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     common_methods.into_iter().find(|method| *method == call.method).unwrap_or("HTTP")

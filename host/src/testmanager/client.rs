@@ -21,25 +21,20 @@ use super::shared::FetchContext;
 
 /// Maximum number of attempts of one request.
 const ATTEMPTS_MAX: u32 = 3;
-/// The wait after the first attempt. The wait after each further attempt is twice as long. After a
+/// The wait after the first attempt. Each further wait is twice as long as the one before. After a
 /// 401 or 429, there is no such wait.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
-/// The memory that parsed JSON may use for each byte of its text, bytes. The memory of parsed JSON
-/// is charged before the text is parsed.
+/// The memory that is charged for parsed JSON, for each byte of its text.
 const PARSED_JSON_FACTOR: u64 = 8;
 
-/// Maximum size of a JSON text that is parsed on the current thread, bytes. Longer texts are parsed
-/// on a separate thread.
+/// Maximum size of a JSON text that is parsed on the current thread, bytes.
 const PARSED_INLINE_BYTES_MAX: usize = 64 << 10;
 
 /// Sends requests to Test Manager. All requests of one client have the same deadline.
 pub(super) struct Client {
     pub(super) context: Arc<FetchContext>,
-    /// Sends the requests, and records them.
     requests: Arc<RunRequests>,
-    /// No request continues after this time.
     deadline: Instant,
-    /// Maximum size of one answer, bytes.
     answer_bytes_max: u64,
 }
 
@@ -98,7 +93,7 @@ impl Client {
     }
 
     /// Fetches a token, unless a valid token is stored. Only the first call for a context does
-    /// this. Later calls return the same result, even if it is a failure.
+    /// this; later calls return the same result, even a failure.
     pub(super) async fn ensure_token(&self) -> Result<(), Failure> {
         let origin = Origin::of(&self.context.settings.base_url);
         let origin = origin.map_err(|error| Failure::Token(error.to_string()))?;
@@ -117,7 +112,6 @@ impl Client {
         self.context.token.get_or_init(fetching).await.clone()
     }
 
-    /// Returns the failure for a token URL that did not answer before the deadline.
     fn token_timeout_failure(&self) -> Failure {
         let url = &self.context.settings.token_url;
         Failure::Token(format!(
@@ -125,8 +119,8 @@ impl Client {
         ))
     }
 
-    /// Sends a read request. Repeats the request after a 401 (once), a 429, or an error that is
-    /// probably temporary.
+    /// Sends a read request. Repeats it after a 401 (once), a 429, a server error, or a temporary
+    /// network error.
     async fn send(&self, url: Url, accept: &str, scope: &str) -> Result<OutboundResponse, Failure> {
         self.ensure_token().await?;
         let mut attempt = 1;
@@ -236,7 +230,6 @@ impl Client {
 }
 
 /// Parses JSON. A long text is parsed on a blocking thread, where it cannot delay other tasks.
-/// Returns `None` if the text is not JSON.
 async fn parse_json(body: &Bytes) -> Option<Value> {
     if body.len() <= PARSED_INLINE_BYTES_MAX {
         return serde_json::from_slice(body).ok();
@@ -246,7 +239,6 @@ async fn parse_json(body: &Bytes) -> Option<Value> {
     parsed.await.ok().flatten()
 }
 
-/// Whether an error is probably temporary, so that another attempt may succeed.
 fn is_temporary_error(error: &HttpError) -> bool {
     matches!(error, HttpError::Unreachable(_) | HttpError::Interrupted(_))
 }

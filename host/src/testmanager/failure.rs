@@ -20,7 +20,6 @@ pub(super) enum Failure {
     Scope(String),
     /// The project could not be identified, so nothing that belongs to a project can be fetched.
     Project(String),
-    /// The requested resource does not exist.
     NotFound(String),
     /// The answer has more bytes than may be read.
     TooLarge(String),
@@ -83,7 +82,7 @@ impl From<TokenError> for Failure {
 }
 
 /// Describes the body of an answer: by the message of a JSON error, by the title of a web page, or
-/// only as a text. Returns an empty text for an empty body, and for JSON without a message.
+/// only as a text.
 fn describe_body(body: &[u8]) -> String {
     if body.iter().all(u8::is_ascii_whitespace) {
         return String::new();
@@ -104,7 +103,6 @@ fn describe_body(body: &[u8]) -> String {
     }
 }
 
-/// Returns the title of an HTML page; `None` if the page has no title.
 fn page_title(page: &str) -> Option<String> {
     let lower_case_page = page.to_ascii_lowercase();
     let start = lower_case_page.find("<title")?;
@@ -114,7 +112,6 @@ fn page_title(page: &str) -> Option<String> {
     (!words.is_empty()).then(|| words.join(" "))
 }
 
-/// Shortens a text from Test Manager, and makes it printable.
 fn short_printable(text: &str) -> String {
     printable(&shortened(text.trim(), SHOWN_TEXT_BYTES_MAX))
 }

@@ -14,7 +14,6 @@ use super::json::{boolean_member, find_member, text_member};
 use super::pages::{self, ListItems, Paging};
 use super::parts::FetchedPart;
 
-/// Number of logs that are requested with one page.
 const PAGE_LOGS: usize = 200;
 /// Maximum number of pages of logs that are read for one list: at most 20,000 logs.
 const PAGES_MAX: usize = 100;
@@ -73,7 +72,6 @@ fn choose_log(logs: &[Value], test: &FailedTest) -> Option<FetchedPart> {
     Some(FetchedPart { value: (*newest).clone(), note })
 }
 
-/// Returns the reason why no log matches, for people.
 fn mismatch_reason(logs_of_case: &[Value], test: &FailedTest) -> String {
     let variation = test.variation_id().unwrap_or_default();
     match (logs_of_case.len(), variation) {

@@ -42,7 +42,6 @@ pub(super) fn number_member(value: &Value, names: &[&str]) -> Option<u64> {
     }
 }
 
-/// Returns a member as a boolean.
 pub(super) fn boolean_member(value: &Value, names: &[&str]) -> Option<bool> {
     match find_member(value, names)? {
         Value::Bool(boolean) => Some(*boolean),

@@ -5,7 +5,6 @@
 
 use url::Url;
 
-/// Maximum length of a prefix, characters.
 const PREFIX_CHARS_MAX: usize = 50;
 
 /// Returns the project's prefix in a link: the path segment before the results page, or else the
@@ -19,7 +18,6 @@ pub(super) fn project_prefix(link: &str, base_url: &Url) -> Option<String> {
         .or_else(|| prefix_below_address(&link, base_url))
 }
 
-/// Returns the path segment before the results page.
 fn prefix_before_page(path: &str) -> Option<String> {
     let segments: Vec<_> = path.split(['/', '?']).filter(|segment| !segment.is_empty()).collect();
     let page = segments.iter().position(|segment| is_results_page(segment))?;
@@ -41,7 +39,6 @@ fn prefix_below_address(link: &Url, base_url: &Url) -> Option<String> {
     segments.next().and_then(|_| valid_prefix(first))
 }
 
-/// Returns a path segment if it can be the prefix of a project.
 fn valid_prefix(segment: &str) -> Option<String> {
     let is_valid = (1..=PREFIX_CHARS_MAX).contains(&segment.len())
         && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');

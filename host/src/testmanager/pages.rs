@@ -33,7 +33,6 @@ pub(super) struct Paging<K, E> {
     pub(super) page_items: usize,
     /// Maximum number of pages that are read. A page that is too large counts too.
     pub(super) pages_max: usize,
-    /// Returns whether an item is kept.
     pub(super) is_kept: K,
     /// Returns whether the kept items are enough, so that no further page is read.
     pub(super) is_enough: E,
@@ -95,7 +94,6 @@ where
     Ok(progress.list)
 }
 
-/// Requests one page.
 async fn request_page(
     client: &Client,
     path: &[&str],
@@ -112,20 +110,17 @@ async fn request_page(
 enum NextStep {
     /// Read the next page of this round.
     Page,
-    /// Begin another round, because the pages have another size than expected.
+    /// Begin another round, because the pages may have another size than expected.
     Round,
-    /// Stop: the list is complete, the page is a repeated page, or the kept items are enough.
+    /// Read no further page.
     End,
 }
 
-/// The progress of reading a list.
 #[derive(Default)]
 struct ListProgress {
-    /// The items that were kept so far.
     list: ListItems,
     /// Number of items that are requested with one page.
     page_items: usize,
-    /// Number of items that were read.
     read_count: usize,
     /// Number of items in the last page: a server may return fewer items than requested.
     last_page_items: Option<usize>,
@@ -136,7 +131,6 @@ struct ListProgress {
 }
 
 impl ListProgress {
-    /// Returns how many items the next page probably has.
     fn expected_page_items(&self) -> usize {
         self.last_page_items.unwrap_or(self.page_items).max(1)
     }
@@ -154,7 +148,7 @@ impl ListProgress {
             ((self.page_items / 10).max(PAGE_ITEMS_MIN), None);
     }
 
-    /// Adds those items of a page for which `is_kept` returns true. Returns the step that follows.
+    /// Adds the items of a page that are kept.
     fn add_page<K, E>(&mut self, answer: &Value, paging: &Paging<K, E>) -> Result<NextStep, Failure>
     where
         K: Fn(&Value) -> bool,
@@ -190,12 +184,10 @@ impl ListProgress {
     }
 }
 
-/// Returns the failure for an answer that is not a list.
 pub(super) fn not_a_list() -> Failure {
     Failure::Other("Test Manager's answer contains no list".to_owned())
 }
 
-/// Returns the number of items in the whole list; `None` if the answer does not contain it.
 fn total_items(answer: &Value) -> Option<u64> {
     let paging = find_member(answer, &["paging"]).unwrap_or(answer);
     number_member(paging, &["total", "totalItems", "totalCount"])

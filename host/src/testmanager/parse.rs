@@ -20,8 +20,7 @@ use super::json::{boolean_member, find_member, json_text_member, number_member, 
 /// Maximum length of a file name, characters.
 const FILE_NAME_CHARS_MAX: usize = 100;
 
-/// Sets the fields of `data` that belong to `subject`. `value` is Test Manager's JSON of the
-/// subject.
+/// Sets the fields of `data` that belong to `subject`, from Test Manager's JSON.
 pub(super) fn set_fields_of_subject(data: &mut TestData, subject: Subject, value: &Value) {
     match subject {
         Subject::Project => data.project = read_project(value),
@@ -55,12 +54,10 @@ pub(super) fn set_fields_of_subject(data: &mut TestData, subject: Subject, value
     }
 }
 
-/// Parses a time; `None` if the text is not a valid time.
 fn parse_time(text: Option<&str>) -> Option<Timestamp> {
     text?.parse().ok()
 }
 
-/// Reads the items of a list. Items for which `read_item` returns `None` are left out.
 fn read_items<T>(value: &Value, read_item: impl Fn(&Value) -> Option<T>) -> Vec<T> {
     value.as_array().into_iter().flatten().filter_map(read_item).collect()
 }
@@ -203,8 +200,6 @@ fn printable_file_name(text: &str) -> String {
     if name.chars().all(|c| c == '.') { String::new() } else { name }
 }
 
-/// Returns the media type that belongs to the extension of a file name, or
-/// `application/octet-stream`.
 fn media_type_of_name(name: &str) -> &'static str {
     let extension =
         name.rsplit_once('.').map_or("", |(_, extension)| extension).to_ascii_lowercase();

@@ -19,7 +19,6 @@ use super::{find_log, project, robot_logs};
 
 /// Maximum number of earlier results of the test case that are requested, the newest first.
 const HISTORY_MAX: usize = 20;
-/// Number of items that are requested with one page of a list.
 const PAGE_ITEMS: usize = 100;
 /// Maximum number of pages of a list that are read.
 const PAGES_MAX: usize = 5;
@@ -49,14 +48,12 @@ impl From<ListItems> for FetchedPart {
 /// A part of the data, or the reason why the part is missing.
 pub(super) type PartResult = Result<FetchedPart, Failure>;
 
-/// The parts of one failed test's data. Each part is fetched at most once.
+/// The parts of one failed test's data.
 pub(super) struct Parts {
     test: FailedTest,
     parts: BTreeMap<Subject, OnceCell<PartResult>>,
-    /// The project as JSON, with at least its id.
     project: OnceCell<Result<Value, Failure>>,
-    /// Whether the log will be needed. If so, the test case is read from the log, which usually
-    /// contains it, and is not requested separately.
+    /// Whether the log will be needed. If so, the test case is read from the log if possible.
     is_log_needed: AtomicBool,
 }
 
@@ -70,12 +67,10 @@ impl Parts {
         &self.test
     }
 
-    /// Records that the log will be needed.
     pub(super) fn mark_log_needed(&self) {
         self.is_log_needed.store(true, Ordering::Relaxed);
     }
 
-    /// Returns one part of the data. Fetches the part at the first call for it.
     pub(super) async fn get_or_fetch(&self, client: &Client, subject: Subject) -> PartResult {
         let fetched = self.fetch(client, subject);
         match self.parts.get(&subject) {
@@ -84,14 +79,12 @@ impl Parts {
         }
     }
 
-    /// Returns the id of the test's project. The paths of other requests contain it.
     pub(super) async fn project_id(&self, client: &Client) -> Result<String, Failure> {
         let project = self.identified_project(client).await?;
         let id = project::read_id(&project);
         id.ok_or_else(|| Failure::Project("Test Manager's project has no id".to_owned()))
     }
 
-    /// Returns the id of the test's log. The requests for the other parts of the log contain it.
     pub(super) async fn log_id(&self, client: &Client) -> Result<String, Failure> {
         let log = self.get_or_fetch(client, Subject::TestCaseLog).await?;
         let id = text_member(&log.value, &["id", "testCaseLogId"]);
@@ -100,13 +93,13 @@ impl Parts {
         })
     }
 
-    /// Returns the project as JSON, with at least its id. Identifies the project at the first call.
+    /// Returns the project as JSON, with at least its id.
     async fn identified_project(&self, client: &Client) -> Result<Value, Failure> {
         let identify = || project::identify(client, Some(&self.test));
         self.project.get_or_init(identify).await.clone()
     }
 
-    /// Fetches one part. The future is boxed, because fetching a part may fetch another part first.
+    /// The future is boxed, because fetching a part may fetch another part first.
     fn fetch<'a>(&'a self, client: &'a Client, subject: Subject) -> BoxFuture<'a, PartResult> {
         Box::pin(async move {
             if subject == Subject::Project {
@@ -191,7 +184,6 @@ impl Parts {
         Ok(client.get(&[project, "testcases", case], &[]).await?.into())
     }
 
-    /// Requests the test set. The part is null if the execution has no test set.
     async fn fetch_test_set(&self, client: &Client, project: &str) -> PartResult {
         let execution = self.get_or_fetch(client, Subject::TestExecution).await?;
         match text_member(&execution.value, &["testSetId"]) {
@@ -242,7 +234,6 @@ fn list_with_note(answer: &Value, top: usize, shown_items: &str) -> PartResult {
     Ok(FetchedPart { value: Value::Array(found.clone()), note })
 }
 
-/// Whether the value of a custom field belongs to the test case.
 fn belongs_to_test_case(value: &Value, case: &str) -> bool {
     let owner = text_member(value, &["objectId", "testCaseId", "entityId", "ownerId"]);
     owner.is_some_and(|owner| owner.eq_ignore_ascii_case(case))

@@ -1,8 +1,8 @@
 //! Checks step by step what a connection can read from Test Manager, for `connections try`.
 //!
-//! A try never uses earlier results, because they could hide an error: it uses new HTTP connections
-//! and a new token, and first removes the stored projects of the connection. It shares the rate
-//! limit with the other requests of the connection.
+//! A try uses new HTTP connections and a new token, and first removes the stored projects of the
+//! connection, because earlier results could hide an error. It shares the rate limit with the other
+//! requests of the connection.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -90,7 +90,6 @@ impl TestManager {
     }
 
     /// Creates a context without stored tokens, and removes the stored projects of the connection.
-    /// Returns `None` if the connection has no settings for Test Manager.
     fn new_fetch_context_for_try(
         &self,
         active: &Arc<ActiveConnection>,
@@ -113,7 +112,7 @@ impl TestManager {
         )))
     }
 
-    /// Connects to Test Manager and to its identity server.
+    /// Tests the network connections to Test Manager and to its identity server.
     async fn probe(&self, context: &FetchContext) -> Vec<TryStepResult> {
         let mut steps = Vec::new();
         for origin in origins_of(&context.settings) {
@@ -126,7 +125,6 @@ impl TestManager {
     }
 }
 
-/// Returns the origins of Test Manager and of its identity server.
 fn origins_of(settings: &TestManagerSettings) -> Vec<Origin> {
     let urls = [&settings.base_url, &settings.token_url];
     let mut origins: Vec<_> = urls.into_iter().filter_map(|url| Origin::of(url).ok()).collect();
@@ -181,7 +179,6 @@ async fn try_log(context: &Arc<FetchContext>, test: &FailedTest, deadline: Insta
     Ok(Some(describe_data(&data, &log.value)))
 }
 
-/// Describes the parts that were found, and the parts that are missing.
 fn describe_data(data: &TestData, log: &Value) -> String {
     let result = text_member(log, &["result"]).unwrap_or_else(|| "no result".to_owned());
     let count =

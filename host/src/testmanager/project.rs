@@ -13,7 +13,6 @@ use super::link;
 /// The part of an error message that describes how to set the project.
 const SET_PROJECT_HINT: &str = "set it with `jackfield connections edit NAME --test-manager-project ID` (its id in Test Manager)";
 
-/// Returns the id in a project's JSON.
 pub(super) fn read_id(project: &Value) -> Option<String> {
     text_member(project, &["id", "projectId"])
 }
@@ -51,7 +50,6 @@ pub(super) async fn identify(client: &Client, test: Option<&FailedTest>) -> Resu
     }
 }
 
-/// Returns the failure for a project that is not known. `why` is the reason.
 fn unknown_project(why: &str) -> Failure {
     Failure::Project(format!("the project is not known, because {why}; {SET_PROJECT_HINT}"))
 }
@@ -66,8 +64,6 @@ pub(super) async fn fetch_details(client: &Client, project: Value) -> Result<Val
     }
 }
 
-/// Returns the pinned project of the connection, or else the project whose defects were counted
-/// last.
 async fn pinned_or_last_counted_project(client: &Client) -> Option<String> {
     let context = &client.context;
     if context.pinned_project.is_some() {

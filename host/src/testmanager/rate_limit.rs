@@ -1,8 +1,7 @@
 //! Test Manager's rate limit, read from its answers: `RateLimit-Remaining`, `RateLimit-Reset` and
 //! the status 429.
 //!
-//! A request waits for the reset of the limit, if the reset is before the request's deadline. If
-//! not, the request is not sent.
+//! This module never waits and never sends a request.
 
 use std::time::Duration;
 
@@ -29,7 +28,6 @@ impl RateLimit {
         closed_until.filter(|until| *until > now)
     }
 
-    /// Updates the limit from the status and the headers of an answer.
     pub(super) fn update(&self, status: u16, headers: &[(String, String)], now: Instant) {
         let seconds = |name: &str| header_number(headers, name).map(Duration::from_secs);
         let wait = if status == 429 {

@@ -17,8 +17,8 @@ const PAGES_MAX: usize = 10;
 /// The tolerated difference between the clock of a robot and the clock of Test Manager.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
 
-/// Reads the newest log lines of the robot. `log` is a future that fetches the log of the failed
-/// test. The future is awaited only for a test with a variation.
+/// Reads the newest log lines of the robot. `log` fetches the log of the failed test; it is awaited
+/// only for a test with a variation.
 pub(super) async fn read_robot_logs(
     client: &Client,
     project: &str,
@@ -100,7 +100,6 @@ impl LogWindow {
     }
 }
 
-/// Returns the member with one of these names as a time; `None` if the member is not a valid time.
 fn time_member(value: &Value, names: &[&str]) -> Option<Timestamp> {
     text_member(value, names)?.parse().ok()
 }

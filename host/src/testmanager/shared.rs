@@ -28,13 +28,13 @@ pub(super) struct FetchContext {
     /// The origins, client secret and token that the requests may use.
     active: Arc<ActiveConnection>,
     pub(super) settings: TestManagerSettings,
-    /// The project to which the connection is pinned (limited); `None` if it is not limited to one.
+    /// The project to which the connection is limited, if any.
     pub(super) pinned_project: Option<String>,
     /// The state that all failed tests of the connection share.
     pub(super) state: Arc<ApiState>,
     /// The limits of the connection's connector.
     limits: Limits,
-    /// The memory account of the requests, opened for the first client.
+    /// The memory account of the requests; opened when it is first needed.
     account: OnceLock<Arc<Account>>,
     /// The memory charges for JSON, which are released when this context is dropped.
     charges: Mutex<Vec<Charge>>,
@@ -71,7 +71,6 @@ impl FetchContext {
         &self.active
     }
 
-    /// Returns the requests that were sent so far. Their `at_ms` is measured from `measured_from`.
     pub(super) fn calls(&self, measured_from: Instant) -> Vec<OutboundCall> {
         self.requests.lock().iter().flat_map(|requests| requests.calls(measured_from)).collect()
     }
@@ -111,13 +110,11 @@ impl FetchContext {
         Ok(Client::new(context, requests, deadline, answer_bytes_max))
     }
 
-    /// Keeps a charge until this context is dropped.
     pub(super) fn keep_charge(&self, charge: Charge) {
         self.charges.lock().push(charge);
     }
 
-    /// Returns the memory account to which the requests of this failed test are charged. The first
-    /// call opens the account.
+    /// Returns the memory account to which the requests of this failed test are charged.
     pub(super) fn account(&self) -> Result<Arc<Account>, Failure> {
         if let Some(account) = self.account.get() {
             return Ok(Arc::clone(account));

@@ -1,5 +1,5 @@
 //! Reads the data of one failed test from Test Manager for a report or a connector: as data, as
-//! JSON or as files. A read never fails as a whole: a part that cannot be read becomes a gap.
+//! JSON or as files. A part that cannot be read becomes a gap.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +17,6 @@ use super::parts::Parts;
 use super::shared::FetchContext;
 use super::{download, parse};
 
-/// Reads the data of one failed test.
 pub(super) struct TestSource {
     context: Arc<FetchContext>,
     parts: Parts,
@@ -116,7 +115,6 @@ impl TestDataSource for TestSource {
     }
 }
 
-/// Returns the name of a part of the data, for use in a sentence.
 fn name_in_sentence(subject: Subject) -> &'static str {
     match subject {
         Subject::Project => "the project",
@@ -135,7 +133,6 @@ fn name_in_sentence(subject: Subject) -> &'static str {
     }
 }
 
-/// Creates a gap for the missing part `what`, with the reason of the failure.
 fn gap(what: &str, failure: &Failure) -> Gap {
     Gap { what: what.to_owned(), why: failure.why().to_owned() }
 }

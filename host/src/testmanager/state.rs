@@ -33,7 +33,6 @@ impl ApiState {
         (read_at.elapsed() < PROJECT_MAX_AGE).then(|| project.clone())
     }
 
-    /// Removes the stored projects, so that the next requests read them again.
     pub(super) fn forget_projects(&self) {
         self.projects.lock().clear();
     }

@@ -102,7 +102,6 @@ impl Setup {
         self.manager.source(active, test, &self.limits).unwrap()
     }
 
-    /// Fetches these parts of one failed test.
     async fn fetch(&self, subjects: &[Subject]) -> TestData {
         self.source(&self.active_connection()).fetch(&subject_set(subjects), test_deadline()).await
     }

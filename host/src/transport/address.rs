@@ -1,4 +1,4 @@
-//! Decides to which addresses a request may go: resolves the name and checks every address.
+//! Decides to which addresses a request may go.
 //!
 //! Addresses are compared as numbers, not as texts. An IPv6 address that embeds an IPv4 address is
 //! checked as the IPv4 address. This module never connects.
@@ -13,19 +13,17 @@ use crate::domain::{ConnectionId, Origin};
 use super::own::OwnAddresses;
 use super::resolver::Resolver;
 
-/// The reason why no request may go to an address of this server.
 const OWN_SERVER_REASON: &str =
     "it is an address of this Jackfield server, which no connection may call";
 
 /// Maximum number of addresses of one name. A name with more addresses is refused.
 const ADDRESSES_MAX: usize = 32;
 
-/// The rules for the addresses to which a request may be sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AddressRules {
     /// Whether names may resolve to loopback addresses and to the private ranges of `classify`.
     pub(crate) allow_private: bool,
-    /// Whether only public addresses are allowed, because the connector itself fixed the origin.
+    /// Only public addresses are allowed, because the connector itself fixed the origin.
     pub(crate) public_only: bool,
 }
 
@@ -39,7 +37,7 @@ pub(crate) enum ResolveError {
         origin: Origin,
         /// The first forbidden address.
         ip: IpAddr,
-        /// The rule that forbids the address, as a text for people.
+        /// The rule, as a text for people.
         reason: &'static str,
     },
     /// The name could not be resolved.
@@ -61,11 +59,11 @@ pub(crate) enum ResolveError {
 }
 
 /// Resolves the name of an origin and checks its addresses. The caller connects only to these
-/// addresses, so that a later change of the name's addresses has no effect.
+/// addresses, so a later change of the name has no effect.
 ///
 /// # Errors
-/// The name cannot be resolved, has no address, too many addresses or a forbidden one. One
-/// forbidden address is enough, because the host may connect to any address of the name.
+/// The name cannot be resolved, or one of its addresses is forbidden: the host may connect to any
+/// of them.
 pub(crate) async fn resolve(
     resolver: &dyn Resolver,
     connection: ConnectionId,
@@ -89,7 +87,7 @@ pub(crate) async fn resolve(
 }
 
 /// Refuses `localhost` and `*.localhost` with a port of this server, because a proxy on this
-/// machine would connect to this server. The host cannot check names that the proxy resolves.
+/// machine would connect to this server. The host cannot check other names that the proxy resolves.
 pub(crate) fn refuse_own_server_via_proxy(
     origin: &Origin,
     own_addresses: &OwnAddresses,
@@ -103,7 +101,6 @@ pub(crate) fn refuse_own_server_via_proxy(
     Ok(())
 }
 
-/// Returns whether a TCP connection to this address may reach this server.
 fn is_own_address(address: SocketAddr, own_addresses: &OwnAddresses) -> bool {
     let embedded = match address.ip() {
         IpAddr::V6(ip) => embedded_v4(ip).map(IpAddr::V4),
@@ -116,8 +113,8 @@ fn is_own_address(address: SocketAddr, own_addresses: &OwnAddresses) -> bool {
         .any(|ip| own_addresses.may_reach_this_server(SocketAddr::new(ip, address.port())))
 }
 
-/// Resolves the name of an origin without checking its addresses. The addresses of a proxy are
-/// never checked, because the operator chose the proxy.
+/// Resolves the name of an origin without checking its addresses. The operator chose the proxy, so
+/// its addresses need no check.
 ///
 /// # Errors
 /// The name cannot be resolved, has no address, or has too many addresses.
@@ -141,8 +138,7 @@ pub(crate) async fn resolve_without_check(
     Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, origin.port())).collect())
 }
 
-/// Checks whether a request for an origin may be sent to an address. The error is the rule that
-/// forbids the address, as a text for people.
+/// The error is the rule that forbids the address, as a text for people.
 fn check_address(origin: &Origin, ip: IpAddr, rules: AddressRules) -> Result<(), &'static str> {
     let is_name = matches!(origin.host(), Host::Domain(_));
     match classify(ip) {
@@ -166,7 +162,6 @@ fn check_address(origin: &Origin, ip: IpAddr, rules: AddressRules) -> Result<(),
     }
 }
 
-/// The class of an address, which decides who may allow it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AddressClass {
     Public,
@@ -261,7 +256,6 @@ mod tests {
         check_address(&origin.parse().unwrap(), ip.parse().unwrap(), rules).is_ok()
     }
 
-    /// A resolver that returns this many public addresses for every name.
     struct ManyAddresses(u8);
 
     #[async_trait::async_trait]

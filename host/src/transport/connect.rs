@@ -1,9 +1,8 @@
-//! Makes network connections to trackers and other servers: connects to a resolved address or
-//! through a proxy, then starts TLS and HTTP/2 or HTTP/1.1.
+//! Makes network connections to trackers and other servers, directly or through a proxy, with TLS
+//! and HTTP.
 //!
-//! This module never sends a byte of a request to a tracker. If an origin is reached through a
-//! proxy, the proxy resolves the name, and the address rules apply only if the host of the origin
-//! is an IP address.
+//! This module never sends a byte of a request to a tracker. If a proxy resolves the name of an
+//! origin, the address rules do not apply.
 
 mod proxy;
 mod race;
@@ -46,30 +45,26 @@ pub(crate) const RESPONSE_HEADERS_MAX: usize = 128;
 /// Maximum size of the status line and headers of a response together, bytes.
 pub(crate) const RESPONSE_HEAD_BYTES_MAX: u32 = 64 * 1024;
 
-/// Maximum size of each buffer of an HTTP connection, bytes. The memory that is charged for an
-/// exchange includes a read buffer and a write buffer.
+/// Maximum size of each buffer of an HTTP connection, bytes.
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// The HTTP/2 flow-control window: how many bytes a server may send before the host reads them.
 const WINDOW_BYTES: u32 = 256 * 1024;
 
-/// Makes network connections with the trust anchors, the resolver and the proxies that all runs
-/// share.
+/// Makes network connections.
 pub(crate) struct Dialer {
-    /// The TLS settings with the trust anchors, without a client certificate.
+    /// The TLS settings without a client certificate.
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) resolver: Box<dyn Resolver>,
     pub(crate) proxies: Proxies,
-    /// The addresses on which this server listens. An origin with one of them is refused.
     pub(crate) own_addresses: OwnAddresses,
 }
 
 /// A network connection that is ready for a request.
 pub(crate) struct HttpConnection {
     pub(crate) sender: Sender,
-    /// The proxy that forwards the requests of this connection, so that they need absolute URLs.
-    /// `None` if there is no proxy, or if the proxy only opens a tunnel.
+    /// The proxy that forwards the requests of this connection, so that they need absolute URLs. A
+    /// proxy that opens a tunnel does not count.
     pub(crate) forwarding_proxy: Option<ForwardingProxy>,
-    /// The time since which no request has used this connection.
     pub(crate) idle_since: Instant,
 }
 
@@ -81,8 +76,8 @@ pub(crate) struct ForwardingProxy {
 }
 
 impl HttpConnection {
-    /// Explains an answer that the proxy itself sent because it refused to forward the request.
-    /// Returns `None` for a status other than 407, and if no proxy forwards the requests.
+    /// Explains a refusal of the proxy that forwards the requests; only status 407 is known to be
+    /// the proxy's.
     pub(crate) fn explain_proxy_refusal(&self, status: u16) -> Option<String> {
         let proxy = self.forwarding_proxy.as_ref().filter(|_| status == 407)?;
         let why = ProxyError::authentication(proxy.authorization.as_ref());
@@ -90,11 +85,10 @@ impl HttpConnection {
     }
 }
 
-/// The sending half of an HTTP connection, by the negotiated protocol.
 pub(crate) enum Sender {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
-    /// There is no network connection, because a recording answers the requests.
+    /// There is no network connection: a recording answers the requests.
     Recorded,
 }
 
@@ -127,8 +121,6 @@ pub(crate) enum ConnectError {
     /// HTTP could not be started on the network connection.
     #[error("{0}")]
     Http(#[source] hyper::Error),
-    /// The network connection was not made within [`CONNECT_TIME_MAX`] or before the deadline of
-    /// the run.
     #[error("timed out")]
     TimedOut(TryStep),
 }
@@ -139,7 +131,6 @@ impl ConnectError {
         matches!(self, Self::Resolve(ResolveError::Forbidden { .. }))
     }
 
-    /// Returns the step of `try` that failed.
     pub(crate) fn step(&self) -> TryStep {
         match self {
             Self::Resolve(_) => TryStep::Dns,
@@ -154,9 +145,8 @@ impl ConnectError {
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
-/// The way to the server of an origin: directly or through a proxy.
 pub(crate) enum Route {
-    /// Connect to one of these checked addresses of the tracker.
+    /// The checked addresses of the tracker.
     Direct(Vec<SocketAddr>),
     Proxy(Arc<Proxy>),
 }
@@ -169,15 +159,12 @@ pub(crate) struct NegotiatedConnection {
 }
 
 impl Dialer {
-    /// Makes a dialer that uses the resolver of the operating system, and the proxies that
-    /// environment variables name.
     pub(crate) fn from_env(tls: Arc<ClientConfig>, own_addresses: OwnAddresses) -> Self {
         let resolver = Box::new(SystemResolver::new());
         Self { tls, resolver, proxies: Proxies::from_env(), own_addresses }
     }
 
-    /// Connects to an origin under the rules of `caller`. Fails if connecting does not end before
-    /// `until`, or takes longer than [`CONNECT_TIME_MAX`].
+    /// Connects within [`CONNECT_TIME_MAX`], and before `until`.
     pub(crate) async fn connect(
         &self,
         origin: &Origin,
@@ -220,8 +207,7 @@ impl Dialer {
         Ok(Route::Direct(addresses))
     }
 
-    /// Opens a stream to the origin, directly or through a tunnel of the proxy. For an http origin
-    /// with a proxy, opens a stream to the proxy, which forwards the requests.
+    /// Opens a stream to the origin, or to the proxy that forwards requests to an http origin.
     pub(crate) async fn open_stream(
         &self,
         caller: Caller<'_>,
@@ -245,7 +231,6 @@ impl Dialer {
         timeout_at(until, opening).await.unwrap_or(Err(ConnectError::TimedOut(TryStep::Connect)))
     }
 
-    /// Makes the TLS handshake for an https origin, then starts HTTP/2 or HTTP/1.1.
     pub(crate) async fn negotiate(
         &self,
         caller: Caller<'_>,
@@ -276,7 +261,6 @@ impl Dialer {
     }
 }
 
-/// Starts HTTP/1.1 on a stream.
 async fn start_http1(stream: impl ByteStream + 'static) -> hyper::Result<Sender> {
     let (sender, connection) = http1::Builder::new()
         .max_headers(RESPONSE_HEADERS_MAX)
@@ -293,7 +277,6 @@ async fn start_http1(stream: impl ByteStream + 'static) -> hyper::Result<Sender>
     Ok(Sender::Http1(sender))
 }
 
-/// Starts HTTP/2 on a stream.
 async fn start_http2(stream: impl ByteStream + 'static) -> hyper::Result<Sender> {
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .max_header_list_size(RESPONSE_HEAD_BYTES_MAX)

@@ -1,5 +1,5 @@
-//! The client certificate of a connection: reads it from two secrets, and presents it in a TLS
-//! handshake if the tracker requests it.
+//! The client certificate of a connection, which a TLS handshake presents if the server requests
+//! it.
 //!
 //! The key is never sent, so answers are not searched for the key.
 
@@ -53,8 +53,7 @@ pub enum IdentityError {
 }
 
 impl ClientIdentity {
-    /// Removes the client certificate and its key from a connection's secrets and returns them, if
-    /// they are there.
+    /// Removes the client certificate and its key from a connection's secrets and returns them.
     ///
     /// # Errors
     /// One of the two is missing, or they cannot be read or used together.
@@ -95,12 +94,10 @@ impl fmt::Debug for ClientIdentity {
     }
 }
 
-/// The client certificate of one handshake, and whether the server requested a client certificate.
 #[derive(Debug, Default)]
 pub(crate) struct PresentedIdentity {
-    /// The certificate to present, if the connection has one.
+    /// The certificate of the connection, if it has one.
     identity: Option<ClientIdentity>,
-    /// Whether the server has requested a client certificate.
     is_requested: AtomicBool,
 }
 
@@ -109,7 +106,6 @@ impl PresentedIdentity {
         Self { identity: identity.cloned(), is_requested: AtomicBool::new(false) }
     }
 
-    /// Returns whether the server requested a client certificate.
     pub(crate) fn is_requested(&self) -> bool {
         self.is_requested.load(Ordering::Relaxed)
     }
@@ -124,14 +120,11 @@ impl PresentedIdentity {
     }
 }
 
-/// What a handshake did with the client certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CertificateUse {
-    /// The server has not requested a client certificate, so none was sent.
     NotRequested,
-    /// The server requested a client certificate, and the connection has none.
     Missing,
-    /// The server requested the client certificate, and the host sent it or was about to send it.
+    /// The host sent the client certificate or was about to send it.
     Presented,
 }
 

@@ -1,6 +1,6 @@
-//! This server itself: the name of its machine, and the addresses on which it listens. A request of
-//! a connection is never sent directly to these addresses. Such a request would arrive from this
-//! machine, where trusted proxies may run, so the server could trust the headers of the request.
+//! This server itself: the name of its machine, and the addresses on which it listens. A request
+//! that a connection sent to these addresses would arrive from this machine, so the server could
+//! trust its headers as those of a trusted proxy.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -15,9 +15,8 @@ impl OwnAddresses {
         Self(listening)
     }
 
-    /// Whether a TCP connection to an address may reach this server: whether the port is a port of
-    /// this server, and the address belongs to this machine. The listening address alone does not
-    /// decide, because the machine may redirect ports.
+    /// Whether a TCP connection to an address may reach this server. The listening address alone
+    /// does not decide, because the machine may redirect ports.
     pub(crate) fn may_reach_this_server(&self, address: SocketAddr) -> bool {
         let ip = address.ip().to_canonical();
         self.has_port(address.port())
@@ -27,22 +26,20 @@ impl OwnAddresses {
                 || is_of_this_machine(ip))
     }
 
-    /// Whether one of the listeners has this port.
     pub(crate) fn has_port(&self, port: u16) -> bool {
         self.0.iter().any(|own| own.port() == port)
     }
 }
 
-/// Returns the name of the machine or the container; empty if the system does not report the name.
+/// Returns the name of the machine or the container, or an empty text.
 #[must_use]
 pub fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()
 }
 
-/// Whether one of the machine's interfaces has this address. For such an address, the kernel
-/// chooses the same address as the local end of a connection. `connect` on a UDP socket only
-/// chooses a route and sends nothing.
+/// Whether one of the machine's interfaces has this address. The kernel then chooses the same
+/// address as the local end of a connection. `connect` on a UDP socket sends nothing.
 fn is_of_this_machine(ip: IpAddr) -> bool {
     let any = match ip {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),

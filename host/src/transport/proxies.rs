@@ -1,4 +1,4 @@
-//! Chooses the proxy for a tracker by `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, mostly like curl.
+//! Chooses the proxy for an origin by `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, mostly like curl.
 //!
 //! Unlike with curl, `HTTP_PROXY` may be in upper case, and a `NO_PROXY` entry may have `*.` or a
 //! port. This module never connects to a proxy.
@@ -18,7 +18,6 @@ use super::basic_authorization;
 
 /// A proxy that an environment variable names.
 pub(crate) struct Proxy {
-    /// The scheme, host and port of the proxy.
     pub(crate) origin: Origin,
     /// The `Proxy-Authorization` to send, if the proxy's URL has a user.
     pub(crate) authorization: Option<HeaderValue>,
@@ -31,7 +30,6 @@ impl fmt::Display for Proxy {
     }
 }
 
-/// An environment variable whose value is not a valid proxy URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{variable} is not the URL of an HTTP proxy ({why}); write it like http://proxy.example:3128 or \
@@ -43,10 +41,9 @@ pub(crate) struct InvalidProxy {
     why: &'static str,
 }
 
-/// The proxy for an origin, or the reason why the proxy cannot be used; `None` if no proxy is used.
+/// The proxy for an origin, or the reason why it cannot be used; `None` if no proxy is used.
 type ProxyChoice = Option<Result<Arc<Proxy>, InvalidProxy>>;
 
-/// The proxies that the environment names, and the origins that are reached without a proxy.
 #[derive(Default)]
 pub(crate) struct Proxies {
     http: ProxyChoice,
@@ -55,9 +52,9 @@ pub(crate) struct Proxies {
 }
 
 impl Proxies {
-    /// Reads the environment variables. As with curl, the name in lower case has priority, and an
-    /// empty variable counts as not set. `ALL_PROXY` is ignored, because many shells set it, and
-    /// because the host cannot check the addresses of names that a proxy resolves.
+    /// As with curl, the name in lower case has priority, and an empty variable counts as not set.
+    /// `ALL_PROXY` is ignored, because many shells set it, and because the host cannot check the
+    /// addresses of names that a proxy resolves.
     pub(crate) fn from_env() -> Self {
         let read = |names: [&str; 2]| {
             let values = names.iter().filter_map(|name| std::env::var(name).ok());
@@ -100,8 +97,8 @@ impl Proxies {
         }
     }
 
-    /// Returns the proxy for requests to an origin. A loopback address is never reached through a
-    /// proxy, because for the proxy it would be the address of the proxy's own machine.
+    /// A loopback address is never reached through a proxy: for the proxy, it would be the proxy's
+    /// own machine.
     pub(crate) fn proxy_for(&self, origin: &Origin) -> ProxyChoice {
         let is_loopback = match origin.host() {
             Host::Domain(name) => name == "localhost",
@@ -115,7 +112,6 @@ impl Proxies {
     }
 }
 
-/// Parses the value of a proxy variable. Returns `None` if the value is empty.
 fn parse_proxy(variable: &'static str, text: &str) -> ProxyChoice {
     if text.is_empty() {
         return None;
@@ -148,7 +144,6 @@ fn parse_proxy(variable: &'static str, text: &str) -> ProxyChoice {
     Some(parse())
 }
 
-/// One entry of `NO_PROXY`.
 #[derive(Debug, PartialEq, Eq)]
 struct NoProxyEntry {
     hosts: NoProxyHosts,
@@ -156,7 +151,6 @@ struct NoProxyEntry {
     port: Option<u16>,
 }
 
-/// The hosts to which an entry of `NO_PROXY` applies.
 #[derive(Debug, PartialEq, Eq)]
 enum NoProxyHosts {
     All,
@@ -174,7 +168,6 @@ impl NoProxyEntry {
         Some(Self { hosts: NoProxyHosts::parse(host)?, port: Some(port.parse().ok()?) })
     }
 
-    /// Whether the entry applies to an origin.
     fn matches(&self, origin: &Origin) -> bool {
         if self.port.is_some_and(|port| port != origin.port()) {
             return false;

@@ -1,11 +1,8 @@
-//! Resolves names with the operating system. A name server that does not answer does not delay the
-//! connections of Jackfield that use other name servers, unless the maximum number of look-ups is
-//! in progress.
+//! Resolves names with the operating system. A name server that does not answer should not delay
+//! other connections of Jackfield.
 //!
 //! The system's call blocks a thread and cannot be cancelled, so each look-up has its own thread.
-//! The number of threads is limited: one for each name of a connection, a few for each connection,
-//! and a maximum for all. If a name is already being looked up, a further request for the name
-//! waits for the same result.
+//! The number of threads is limited. Requests of a connection for the same name share a look-up.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,16 +15,13 @@ use tokio::sync::watch;
 
 use crate::domain::ConnectionId;
 
-/// Maximum number of look-ups of one connection at a time.
 const LOOKUPS_OF_CONNECTION_MAX: usize = 4;
 /// Maximum number of look-ups of all connections at a time. Each look-up has a thread.
 const LOOKUPS_MAX: usize = 256;
 
-/// Finds the addresses of a name. Tests use other implementations.
 #[async_trait]
 pub(crate) trait Resolver: Send + Sync {
-    /// Returns all addresses of a name. `connection` is the connection of Jackfield that needs
-    /// them.
+    /// Returns all addresses of a name that this connection of Jackfield needs.
     async fn resolve(&self, connection: ConnectionId, name: &str) -> io::Result<Vec<IpAddr>>;
 }
 
@@ -37,16 +31,13 @@ type Lookup = fn(&str) -> io::Result<Vec<IpAddr>>;
 /// The addresses of a name, or the kind and text of an error; `None` until the look-up ends.
 type LookupResult = Option<Result<Vec<IpAddr>, (io::ErrorKind, String)>>;
 
-/// Resolves names with the operating system.
 pub(crate) struct SystemResolver {
-    /// Looks up a name. Tests replace this function.
     lookup: Lookup,
     lookups_in_progress: Arc<LookupsInProgress>,
 }
 
-/// The look-ups that have not ended.
 struct LookupsInProgress {
-    /// The result of each look-up, by the connection of Jackfield and the name.
+    /// By the connection of Jackfield and the name.
     by_name: Mutex<HashMap<(ConnectionId, String), watch::Receiver<LookupResult>>>,
     /// Changes whenever a look-up ends.
     lookup_ended: watch::Sender<()>,
@@ -65,8 +56,7 @@ impl SystemResolver {
         Self { lookup, lookups_in_progress: Arc::new(lookups_in_progress) }
     }
 
-    /// Returns a receiver for the result of the look-up of this name, and starts the look-up if it
-    /// is not in progress. Returns `None` if too many look-ups are in progress.
+    /// Returns a receiver for the result. Returns `None` if too many look-ups are in progress.
     fn join_or_start(
         &self,
         connection: ConnectionId,
@@ -104,7 +94,7 @@ impl Resolver for SystemResolver {
         loop {
             let mut ended = self.lookups_in_progress.lookup_ended.subscribe();
             let Some(mut result) = self.join_or_start(connection, name)? else {
-                // This wait has no time limit of its own, because the caller has a deadline.
+                // This wait has no time limit, because the caller has a deadline.
                 let _ = ended.changed().await;
                 continue;
             };
@@ -132,13 +122,10 @@ mod tests {
 
     /// Whether look-ups of names that begin with `silent` may end.
     static MAY_ANSWER: Mutex<bool> = Mutex::new(false);
-    /// Wakes the threads that wait for [`MAY_ANSWER`].
     static MAY_ANSWER_CHANGED: Condvar = Condvar::new();
     /// The number of started look-ups of names that begin with `silent`.
     static STARTED_SILENT_LOOKUPS: AtomicUsize = AtomicUsize::new(0);
 
-    /// Looks up a name. If the name begins with `silent`, the look-up waits until `MAY_ANSWER` is
-    /// true.
     fn lookup(name: &str) -> io::Result<Vec<IpAddr>> {
         if name.starts_with("silent") {
             STARTED_SILENT_LOOKUPS.fetch_add(1, Ordering::SeqCst);

@@ -1,7 +1,6 @@
 //! The certificate and the key with which this server's own listeners use TLS.
-//! [`ServerTls::reload`] reads both again if their files have changed.
 //!
-//! If changed files cannot be used, the working certificate is never replaced.
+//! Files that cannot be used never replace the working certificate.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,7 +21,6 @@ use super::trust::{Certificate, crypto_provider, format_time};
 /// The certificate and the key of the server.
 pub struct ServerTls {
     files: TlsFiles,
-    /// The TLS configuration in use.
     config: ArcSwap<ServerConfig>,
     /// The hash of the files that were read last, even if the files could not be used.
     last_hash: Mutex<[u8; 32]>,
@@ -31,7 +29,7 @@ pub struct ServerTls {
 /// The files of a certificate and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The PEM file with the certificate, then the certificates of the authorities that issued it.
+    /// The PEM file with the certificate, followed by the certificates of its authorities.
     pub certificate: PathBuf,
     /// The PEM file with the key, without a password.
     pub key: PathBuf,
@@ -43,7 +41,7 @@ pub enum ServerTlsError {
     /// A file cannot be read.
     #[error("cannot read `{key}` = {path:?}: {source}")]
     Io {
-        /// The setting that contains the path of the file.
+        /// The setting with the path.
         key: &'static str,
         /// The path of the file.
         path: PathBuf,
@@ -65,7 +63,6 @@ pub enum ServerTlsError {
     Unusable(rustls::Error),
 }
 
-/// The content of the files that [`TlsFiles`] names.
 struct PemFiles {
     certificate: Vec<u8>,
     key: Zeroizing<Vec<u8>>,
@@ -83,11 +80,11 @@ impl ServerTls {
         Ok(Self { files, config: ArcSwap::from_pointee(config), last_hash })
     }
 
-    /// Reads the files again. Returns whether the files have changed since they were read last.
+    /// Reads the files again. Returns whether they have changed since they were read last.
     ///
     /// # Errors
-    /// Returns the same errors as [`Self::load`]. An error in the content of the files is reported
-    /// only once for each change. After an error, the earlier certificate remains in use.
+    /// The errors of [`Self::load`]. Content that cannot be used is an error only once for each
+    /// change.
     pub fn reload(&self) -> Result<bool, ServerTlsError> {
         let pem = PemFiles::read(&self.files)?;
         let hash = pem.hash();
@@ -111,8 +108,7 @@ impl ServerTls {
 }
 
 impl TlsFiles {
-    /// Returns the time until which the certificate is valid, as a text, and the number of days
-    /// from now until then.
+    /// Returns the time until which the certificate is valid, and the number of days until then.
     ///
     /// # Errors
     /// The files cannot be read or cannot be used together.
@@ -143,7 +139,7 @@ impl PemFiles {
         Sha256::new().chain_update(&self.certificate).chain_update(&*self.key).finalize().into()
     }
 
-    /// Returns the certificates, with the certificate of the server first.
+    /// The certificate of the server is the first.
     fn certificate_chain(
         &self,
         files: &TlsFiles,
@@ -154,7 +150,6 @@ impl PemFiles {
         chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(no_certificate)
     }
 
-    /// Makes a TLS configuration from the certificate and the key.
     fn server_config(&self, files: &TlsFiles) -> Result<ServerConfig, ServerTlsError> {
         let chain = self.certificate_chain(files)?;
         let key = PrivateKeyDer::from_pem_slice(&self.key);

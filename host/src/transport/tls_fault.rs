@@ -18,7 +18,7 @@ pub enum TlsFault {
     OtherName,
     /// The certificate has expired, or is not valid yet.
     OutsideValidity,
-    /// The certificate is the certificate of an authority, not of a server.
+    /// The certificate is that of an authority, not of a server.
     Authority,
     /// The certificate cannot be used for another reason.
     Certificate,
@@ -27,14 +27,14 @@ pub enum TlsFault {
 }
 
 impl TlsFault {
-    /// Returns the TLS fault that caused an I/O error; `None` if TLS is not the cause.
+    /// Returns the TLS fault that caused an I/O error, if TLS is the cause.
     #[must_use]
     pub fn of(error: &io::Error) -> Option<Self> {
         let cause = error.get_ref()?.downcast_ref::<Error>()?;
         let Error::InvalidCertificate(refused) = cause else { return Some(Self::Handshake) };
         Some(match refused {
-            // The last two errors mean that a trusted authority has the same name as the issuer,
-            // but did not sign the certificate.
+            // For the last two errors, a trusted authority has the same name as the issuer, but did
+            // not sign the certificate.
             UnknownIssuer
             | BadSignature
             | UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => Self::UnknownAuthority,

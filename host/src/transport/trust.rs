@@ -1,6 +1,6 @@
-//! Decides which servers are trusted. A server's certificate must be valid for the host name at
-//! this time. In addition, an authority in the system's store or in `extra_ca_file` must have
-//! issued it, or `extra_ca_file` must contain it.
+//! Decides which servers are trusted. A certificate must be valid for the host name at this time,
+//! and either an authority of the system's store or of `extra_ca_file` issued it, or
+//! `extra_ca_file` contains it.
 //!
 //! No setting disables the check of certificates.
 
@@ -48,14 +48,13 @@ pub enum TrustError {
     Verifier(#[from] rustls::client::VerifierBuilderError),
 }
 
-/// Returns the cryptography for TLS: aws-lc-rs. The alternative, ring, cannot check signatures of
-/// P-521 keys and of ECDSA with SHA-512, which the authorities of companies use.
+/// ring, the alternative to aws-lc-rs, cannot check signatures of P-521 keys and of ECDSA with
+/// SHA-512, which the authorities of companies use.
 pub(crate) fn crypto_provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// Returns the certificates of the system's trust store. A part of the store that cannot be read is
-/// left out and reported in the log.
+/// Logs parts of the system's trust store that cannot be read.
 pub(crate) fn system_certificates() -> Vec<CertificateDer<'static>> {
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
@@ -64,15 +63,12 @@ pub(crate) fn system_certificates() -> Vec<CertificateDer<'static>> {
     system.certs
 }
 
-/// Returns the certificates of a PEM file, in order.
 pub(crate) fn file_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
     let unusable = |source| TrustError::ExtraCa { path: path.to_owned(), source };
     CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(unusable)
 }
 
-/// Configures TLS for connections to trackers, with HTTP/2 or HTTP/1.1. The authorities of the
-/// system and of `extra_ca_file` are trusted. If the system has no trust store, only
-/// `extra_ca_file` is trusted.
+/// Configures TLS for connections to trackers, with HTTP/2 or HTTP/1.1.
 pub(crate) fn client_config(extra_ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TrustError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(system_certificates());
@@ -98,15 +94,15 @@ pub(crate) fn client_config(extra_ca_file: Option<&Path>) -> Result<Arc<ClientCo
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // TLS sessions are not resumed, because a resumed session would use the client certificate of
-    // the connection of Jackfield that started the session.
+    // A resumed session would use the client certificate of the connection of Jackfield that
+    // started the session.
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 
-/// Adds the authorities of a file to the trust anchors, and returns all certificates of the file
-/// that can be parsed. A server certificate does not become an anchor, because webpki would then
-/// trust other certificates that the server issued.
+/// Adds the authorities of a file to the trust anchors, and returns all its certificates that can
+/// be parsed. A server certificate does not become an anchor, because webpki would then trust other
+/// certificates that the server issued.
 fn add_anchors_of_file(
     roots: &mut RootCertStore,
     path: &Path,

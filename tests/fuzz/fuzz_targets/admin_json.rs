@@ -9,7 +9,6 @@ use jackfield_fuzz::{Answer, FuzzedServer};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
-/// Maximum number of requests that are sent for one input.
 const REQUESTS_MAX: usize = 8;
 
 static SERVER: LazyLock<FuzzedServer> = LazyLock::new(FuzzedServer::start);
@@ -32,8 +31,8 @@ fuzz_target!(|input: &[u8]| {
     SERVER.delete_connections();
 });
 
-/// Asserts that the server did not fail. Asserts that it described in JSON what is wrong with a
-/// refused request.
+/// Asserts that the server did not fail, and that it described in JSON what is wrong with a refused
+/// request.
 fn assert_well_formed(line: &str, method: &Method, answer: &Answer) {
     let status = answer.status;
     assert!((200..500).contains(&status), "{line}: {answer:?}");
@@ -51,9 +50,9 @@ fn assert_well_formed(line: &str, method: &Method, answer: &Answer) {
     }
 }
 
-/// Asserts that the answer contains no secret of the request. Skips short secrets. Also skips a
-/// secret whose text is not exactly once in the request, because an answer may repeat other parts
-/// of the request.
+/// Asserts that the answer contains no secret of the request. Skips short secrets, and secrets
+/// whose text is not exactly once in the request, because an answer may repeat other parts of the
+/// request.
 fn assert_no_secret(line: &str, body: &str, answer: &Answer) {
     let Ok(body) = serde_json::from_str::<Value>(body) else { return };
     let Some(secrets) = body.get("secrets").and_then(Value::as_object) else { return };

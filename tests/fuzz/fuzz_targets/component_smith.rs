@@ -12,7 +12,6 @@ fuzz_target!(|input: &[u8]| {
     let _ = check_generated(&mut Unstructured::new(input));
 });
 
-/// Generates a component or a module, and checks it.
 fn check_generated(input: &mut Unstructured<'_>) -> Result<()> {
     if input.ratio(1, 3)? {
         // A generated component never exports the world of a connector, so it must be refused.
@@ -28,8 +27,7 @@ fn check_generated(input: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Returns the configuration of the generator. It switches off all WebAssembly features that the
-/// host's engine does not have.
+/// Switches off all WebAssembly features that the host's engine does not have.
 fn generator_config() -> Config {
     Config {
         allow_start_export: true,
@@ -49,8 +47,7 @@ fn generator_config() -> Config {
     }
 }
 
-/// Returns the connector with one more module, which it instantiates once. The new sections are at
-/// the end of the component.
+/// Returns the connector with one more module, which it instantiates once.
 fn connector_with_module(module: &[u8]) -> Vec<u8> {
     /// Number of modules that the connector itself contains.
     const OWN_MODULES: u8 = 3;
@@ -60,7 +57,6 @@ fn connector_with_module(module: &[u8]) -> Vec<u8> {
     component
 }
 
-/// Adds a section to a component: the id, the size in LEB128, and the payload.
 fn add_section(component: &mut Vec<u8>, id: u8, payload: &[u8]) {
     component.push(id);
     let mut size = payload.len();

@@ -41,7 +41,6 @@ fn load_config(file: &str, variables: &str) -> Result<Config, ConfigError> {
     Config::load(Some(&path), variables.map(|(name, text)| (name.to_owned(), text.to_owned())))
 }
 
-/// Asserts that no value of the configuration is outside its bounds.
 fn assert_within_bounds(config: &Config) {
     for limits in config.connector_limits.values().chain([&config.limits]) {
         for limit in Limits::TABLE {

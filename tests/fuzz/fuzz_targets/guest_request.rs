@@ -34,10 +34,8 @@ const RESERVED_HEADERS: [&str; 10] = [
     "transfer-encoding",
     "upgrade",
 ];
-/// The methods that a guest's request may have.
 const METHODS: [&str; 7] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"];
 
-/// A connection, with the values of its secrets.
 struct ConnectionCase {
     active: ActiveConnection,
     /// The value of each secret, and the only origin that may receive the secret.
@@ -103,9 +101,8 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// Asserts that the request goes to an origin that is granted. Asserts that the URL still names
-/// this origin after the URL was written and parsed again. Asserts that the method, the path and
-/// the header values are valid.
+/// Asserts that the request goes to a granted origin, also after its URL was written and parsed
+/// again.
 fn assert_target_granted(case: &ConnectionCase, request: &SentRequest) {
     let SentRequest { method, origin, url, path, headers, .. } = request;
     assert!(case.active.connection.grants.origins.contains(origin), "{origin} is not granted");
@@ -122,7 +119,6 @@ fn assert_target_granted(case: &ConnectionCase, request: &SentRequest) {
     }
 }
 
-/// Asserts that the guest set no header that only the host may set.
 fn assert_no_reserved_header(headers: &HeaderMap) {
     for name in headers.keys() {
         let name = name.as_str();
@@ -154,8 +150,7 @@ fn assert_no_foreign_secret(
     }
 }
 
-/// Creates a connection that may reach these origins and has these secrets. Each secret has its
-/// name, its value, its origin and its place in a request.
+/// Each secret has its name, its value, its origin and its place in a request.
 fn connection_case(
     origins: &[&str],
     secrets: Vec<(&'static str, &'static str, &'static str, SecretPlace)>,

@@ -62,7 +62,6 @@ fn check_report(text: &str) {
     }
 }
 
-/// Returns report settings that use the template in the title, the description and two fields.
 fn report_settings(template: &str) -> Settings {
     let object = json!({
         "title_template": template,
@@ -72,8 +71,8 @@ fn report_settings(template: &str) -> Settings {
     object.as_object().cloned().unwrap_or_default()
 }
 
-/// Returns the sample test data. `test_text` replaces each text that the author of a test can
-/// choose.
+/// Returns the sample test data, in which `test_text` replaces the texts that the author of a test
+/// can choose.
 fn test_data(test_text: &str) -> TestData {
     let mut data = sample_test_data();
     let test_text = || test_text.to_owned();
@@ -94,7 +93,6 @@ fn test_data(test_text: &str) -> TestData {
     data
 }
 
-/// Asserts that a title is one line, and not longer than `max`.
 fn assert_title_valid(title: &str, max: u32) {
     assert!(title.chars().count() <= max as usize && !title.contains(['\n', '\r']), "{title:?}");
 }

@@ -13,7 +13,6 @@ use serde_json::{Map, Value};
 /// Headers that frame a request. The place of a secret is never such a header.
 const FRAMING_HEADERS: [&str; 5] =
     ["host", "content-length", "transfer-encoding", "connection", "upgrade"];
-/// Maximum number of errors that one validation reports.
 const ERRORS_MAX: usize = 100;
 
 fuzz_target!(|input: &[u8]| {
@@ -46,7 +45,6 @@ fn split_settings(manifest: &Manifest) -> (Map<String, Value>, Vec<String>) {
     (plain.into_iter().collect(), secrets.into_iter().map(|(name, _)| name).collect())
 }
 
-/// Returns the default of each setting that has one.
 fn default_values(plain: &Map<String, Value>) -> Settings {
     let default = |(name, it): (&String, &Value)| Some((name.clone(), it.get("default")?.clone()));
     plain.iter().filter_map(default).collect()

@@ -1,6 +1,5 @@
-//! Fuzzes the reading of webhook requests. The host reads the head and the body of a request below
-//! `/hooks`. It makes a failed test and an event from them. It does not look up a connection, and
-//! runs no guest.
+//! Fuzzes the reading of webhook requests: the host makes a failed test and an event from the head
+//! and the body of a request. No guest runs.
 #![no_main]
 
 use http::Request;

@@ -21,18 +21,16 @@ use tempfile::TempDir;
 
 use crate::{CONNECTOR, run_to_completion};
 
-/// The admin token of the server.
 const ADMIN_TOKEN: &str = "the-token-of-the-fuzzed-admin";
-/// A period that is longer than the usual time for which a target is fuzzed. So a background task
-/// with this period usually does not run again after the start.
+/// A period that is longer than a target is usually fuzzed. So a background task with this period
+/// usually does not run again after the start.
 const LONG_PERIOD_MS: u64 = 3_600_000;
-/// Time between two checks whether the connector is ready.
 const READINESS_POLL_PERIOD: Duration = Duration::from_millis(10);
 
 /// A server with one connector, `tiny`.
 pub struct FuzzedServer {
     routes: TowerToHyperService<Router>,
-    // The app has the lock of the data folder. The lock must not be released.
+    // The app has the lock of the data folder, which must not be released.
     _app: App,
     // The folder is removed when this value is dropped.
     _folder: TempDir,
@@ -41,11 +39,8 @@ pub struct FuzzedServer {
 /// An answer of the admin API.
 #[derive(Debug)]
 pub struct Answer {
-    /// The status of the answer.
     pub status: u16,
-    /// The content type of the answer.
     pub content_type: String,
-    /// The body of the answer.
     pub text: String,
 }
 
@@ -70,8 +65,8 @@ impl FuzzedServer {
         connector.is_ok_and(|connector| connector.status.0 == ConnectorStatus::Ready)
     }
 
-    /// Sends a request with the admin token, and returns the answer. First checks that the same
-    /// request is refused without the token. Returns `None` if the path is not valid in a request.
+    /// Sends a request with the admin token. First checks that the same request is refused without
+    /// the token. Returns `None` if the path is not valid in a request.
     pub fn send(&self, method: &Method, path: &str, body: &str) -> Option<Answer> {
         let request = || Request::builder().method(method).uri(format!("/api/v1{path}"));
         let body = || Body::from(body.to_owned());
@@ -112,7 +107,6 @@ impl FuzzedServer {
     }
 }
 
-/// Starts the app, with its plugins folder and its data folder in `folder`.
 async fn start_app(folder: &Path) -> App {
     let plugins = folder.join("plugins");
     std::fs::create_dir(&plugins).expect("the plugins folder is created");

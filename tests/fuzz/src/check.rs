@@ -1,7 +1,5 @@
-//! Runs `jackfield check` on the bytes of a component. The engine is started only once.
-//!
-//! The guests have lower limits than by default. For each input, a guest may compute for at most
-//! 20 ms.
+//! Runs `jackfield check` on the bytes of a component. The engine is started only once. The guests
+//! have lower limits than by default.
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -18,18 +16,14 @@ use crate::run_to_completion;
 /// built.
 pub const CONNECTOR: &[u8] = include_bytes!("../corpus/component_mutated/connector.wasm");
 
-/// Maximum length of an error text, characters. The server logs and stores such texts, and the
-/// admin API returns them.
+/// Maximum length of an error text, characters.
 const ERROR_CHARS_MAX: usize = 2_000;
 
 /// The report of `jackfield check`, or the text of its error.
 pub type CheckResult = Result<CheckReport, String>;
 
-/// The parts that all checks share.
 struct Fixture {
-    /// Loads a connector file, as the server does.
     loader: ConnectorLoader,
-    /// The folder with the file that is checked.
     folder: TempDir,
 }
 
@@ -42,7 +36,6 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
 });
 
 impl Fixture {
-    /// Returns the path of the file that is checked.
     fn file(&self) -> PathBuf {
         self.folder.path().join("input.wasm")
     }

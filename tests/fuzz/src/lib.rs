@@ -1,8 +1,5 @@
 //! The code that the fuzz targets share: the format of inputs that a person can read, and a server
-//! and an engine that are started only once.
-//!
-//! Each target itself asserts what must be true for its inputs. The shared code asserts only what
-//! must be true for all inputs.
+//! and an engine that are started only once. It asserts only what must be true for all inputs.
 
 mod admin;
 mod check;

@@ -1,9 +1,8 @@
 //! The format of inputs that describe a request. The first line contains the method and the
-//! address. The next lines contain the headers. An empty line and the body follow. A person can
-//! read such an input and write a new one.
+//! address. The next lines contain the headers. An empty line and the body follow.
 //!
-//! The parser accepts as many inputs as possible. In an address or a header, the two characters
-//! `\n` mean a line break, and `\r` mean a carriage return. So a fuzzer can put these there.
+//! In an address or a header, the two characters `\n` mean a line break, and `\r` mean a carriage
+//! return.
 
 /// A request as an input describes it.
 pub struct InputRequest<'a> {

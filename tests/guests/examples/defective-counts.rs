@@ -1,4 +1,3 @@
-//! The connector `conforming` with one mistake: `count` counts all closed issues as critical, in
-//! addition to the critical ones.
+//! The connector `conforming` with the mistake `Counts`.
 
 jackfield_test_guests::conforming!(Counts);

@@ -1,4 +1,3 @@
-//! The connector `conforming` with one mistake: `create` sends the write again if the tracker
-//! answers 503.
+//! The connector `conforming` with the mistake `CreateOnce`.
 
 jackfield_test_guests::conforming!(CreateOnce);

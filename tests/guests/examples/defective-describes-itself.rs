@@ -1,3 +1,3 @@
-//! The connector `conforming` with one mistake: a setting has no description.
+//! The connector `conforming` with the mistake `DescribesItself`.
 
 jackfield_test_guests::conforming!(DescribesItself);

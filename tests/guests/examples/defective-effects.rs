@@ -1,4 +1,3 @@
-//! The connector `conforming` with one mistake: the effect of the request that creates the issue is
-//! `read`.
+//! The connector `conforming` with the mistake `Effects`.
 
 jackfield_test_guests::conforming!(Effects);

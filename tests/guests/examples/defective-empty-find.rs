@@ -1,4 +1,3 @@
-//! The connector `conforming` with one mistake: `find` returns an empty list if the credentials are
-//! wrong.
+//! The connector `conforming` with the mistake `EmptyFind`.
 
 jackfield_test_guests::conforming!(EmptyFind);

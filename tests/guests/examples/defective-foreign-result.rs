@@ -1,4 +1,3 @@
-//! The connector `conforming` with one mistake: `find` returns all issues of the tracker's answer,
-//! even those without the marker.
+//! The connector `conforming` with the mistake `ForeignResult`.
 
 jackfield_test_guests::conforming!(ForeignResult);

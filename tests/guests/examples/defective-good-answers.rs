@@ -1,3 +1,3 @@
-//! The connector `conforming` with one mistake: `check` always returns an error.
+//! The connector `conforming` with the mistake `GoodAnswers`.
 
 jackfield_test_guests::conforming!(GoodAnswers);

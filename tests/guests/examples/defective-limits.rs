@@ -1,4 +1,3 @@
-//! The connector `conforming` with one mistake: `count` logs almost as much as the limit of the log
-//! allows.
+//! The connector `conforming` with the mistake `Limits`.
 
 jackfield_test_guests::conforming!(Limits);

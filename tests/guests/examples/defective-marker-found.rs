@@ -1,4 +1,3 @@
-//! The connector `conforming` with one mistake: `find` reads the newest issues and never sends the
-//! marker.
+//! The connector `conforming` with the mistake `MarkerFound`.
 
 jackfield_test_guests::conforming!(MarkerFound);

@@ -1,4 +1,3 @@
-//! The connector `conforming` with one mistake: the request that creates the issue does not contain
-//! the marker.
+//! The connector `conforming` with the mistake `MarkerWritten`.
 
 jackfield_test_guests::conforming!(MarkerWritten);

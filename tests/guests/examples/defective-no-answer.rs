@@ -1,4 +1,3 @@
-//! The connector `conforming` with one mistake: it returns the error `internal` if the TCP
-//! connection is lost.
+//! The connector `conforming` with the mistake `NoAnswer`.
 
 jackfield_test_guests::conforming!(NoAnswer);

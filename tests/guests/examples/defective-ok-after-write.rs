@@ -1,4 +1,3 @@
-//! The connector `conforming` with one mistake: `create` returns an error if it cannot read the
-//! issue after the write.
+//! The connector `conforming` with the mistake `OkAfterWrite`.
 
 jackfield_test_guests::conforming!(OkAfterWrite);

@@ -1,3 +1,3 @@
-//! The connector `conforming` with one mistake: `create` sends a second write.
+//! The connector `conforming` with the mistake `OneWrite`.
 
 jackfield_test_guests::conforming!(OneWrite);

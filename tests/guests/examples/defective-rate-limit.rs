@@ -1,4 +1,3 @@
-//! The connector `conforming` with one mistake: it ignores the header `Retry-After` if it is a
-//! date.
+//! The connector `conforming` with the mistake `RateLimit`.
 
 jackfield_test_guests::conforming!(RateLimit);

@@ -1,4 +1,3 @@
-//! The connector `conforming` with one mistake: it returns the error `rejected` if the tracker
-//! answers 403.
+//! The connector `conforming` with the mistake `RefusedCredentials`.
 
 jackfield_test_guests::conforming!(RefusedCredentials);

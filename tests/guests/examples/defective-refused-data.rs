@@ -1,4 +1,3 @@
-//! The connector `conforming` with one mistake: it returns the error `internal` if the tracker
-//! answers 422.
+//! The connector `conforming` with the mistake `RefusedData`.
 
 jackfield_test_guests::conforming!(RefusedData);

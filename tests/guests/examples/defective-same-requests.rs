@@ -1,3 +1,3 @@
-//! The connector `conforming` with one mistake: the query of each request contains a random number.
+//! The connector `conforming` with the mistake `SameRequests`.
 
 jackfield_test_guests::conforming!(SameRequests);

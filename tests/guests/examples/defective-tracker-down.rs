@@ -1,4 +1,3 @@
-//! The connector `conforming` with one mistake: it returns the error `rejected` if the tracker
-//! answers 503.
+//! The connector `conforming` with the mistake `TrackerDown`.
 
 jackfield_test_guests::conforming!(TrackerDown);

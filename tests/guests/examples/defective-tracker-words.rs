@@ -1,4 +1,3 @@
-//! The connector `conforming` with one mistake: its errors do not contain the tracker's
-//! explanation.
+//! The connector `conforming` with the mistake `TrackerWords`.
 
 jackfield_test_guests::conforming!(TrackerWords);

@@ -1,4 +1,3 @@
-//! The connector `conforming` with one mistake: `count` returns zero for a count that the tracker's
-//! answer does not contain.
+//! The connector `conforming` with the mistake `UnexpectedAnswer`.
 
 jackfield_test_guests::conforming!(UnexpectedAnswer);

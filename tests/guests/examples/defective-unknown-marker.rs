@@ -1,4 +1,3 @@
-//! The connector `conforming` with one mistake: `find` returns an error if no issue contains the
-//! marker.
+//! The connector `conforming` with the mistake `UnknownMarker`.
 
 jackfield_test_guests::conforming!(UnknownMarker);

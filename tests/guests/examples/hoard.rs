@@ -5,7 +5,6 @@ use jackfield_test_guests::*;
 use wasip2::http::outgoing_handler::handle;
 use wasip2::http::types::{Fields, Method as WasiMethod, OutgoingBody, OutgoingRequest, Scheme};
 
-/// The settings schema of the guest.
 const SETTINGS: &str = r#"{"type":"object","properties":{"url":{"type":"string","format":"uri","jackfield:origin":true},"what":{"type":"string"},"fill":{"type":"string"},"key":{"type":"string","writeOnly":true,"jackfield:place":{"in":"header","name":"X-Api-Key"}}},"required":["url"],"additionalProperties":false}"#;
 
 struct FillsMemory;
@@ -62,7 +61,6 @@ fn request_many_answers() -> String {
     format!("{} answers, {read} bytes", arrived.len())
 }
 
-/// Makes a GET request to the server of `url`.
 fn make_outgoing_request(url: &str) -> OutgoingRequest {
     let request = OutgoingRequest::new(Fields::new());
     request.set_scheme(Some(&Scheme::Http)).unwrap();
@@ -81,7 +79,6 @@ fn send_large_request(filled: &[u8]) -> String {
     }
 }
 
-/// Logs three lines. Each one is longer than the previous one.
 fn log_long_lines(filled: &[u8]) -> String {
     for mib in [4, 20, 36] {
         log::log(log::Level::Info, std::str::from_utf8(&filled[..mib << 20]).unwrap());

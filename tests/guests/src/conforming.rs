@@ -1,9 +1,6 @@
-//! A small connector that follows `wit/connector.wit`. The tests of `jackfield test` use it. The
-//! connector can also be built with a mistake. For each check of `jackfield test`, there is a
-//! mistake that this check finds.
-//!
-//! The macro [`conforming!`] exports the connector with at most one mistake. So each mistake is in
-//! a component of its own.
+//! A small connector that follows `wit/connector.wit`, for the tests of `jackfield test`. It can
+//! also be built with a mistake. For each check of `jackfield test`, there is a mistake that this
+//! check finds.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -63,7 +60,6 @@ pub enum Mistake {
     Limits,
 }
 
-/// The settings schema of the connector.
 const SETTINGS: &str = r#"{"type":"object","properties":{"url":{"type":"string","format":"uri",
 "title":"Address","description":"Address of the tracker","jackfield:origin":true},"token":{"type":"string",
 "writeOnly":true,"title":"Token","description":"A token of the tracker","jackfield:place":{"in":"bearer"}}},
@@ -197,8 +193,7 @@ impl Mistake {
         json.get_mut(member).map(Value::take).ok_or_else(unexpected_answer_error)
     }
 
-    /// Returns the error for an answer that refuses a request. It contains the tracker's
-    /// explanation.
+    /// Returns the error for an answer that refuses a request.
     fn refusal_error(self, answer: &Response) -> Error {
         let code = match answer.status {
             403 if self == Self::RefusedCredentials => ErrorCode::Rejected,
@@ -231,14 +226,12 @@ impl Mistake {
     }
 }
 
-/// The message of the error for an answer that is not the expected JSON.
 const UNEXPECTED_ANSWER: &str = "the tracker's answer is not the expected JSON";
 
 fn unexpected_answer_error() -> Error {
     error(ErrorCode::Unavailable, UNEXPECTED_ANSWER)
 }
 
-/// Converts an issue of the tracker to a defect.
 fn to_defect(issue: &Value) -> Result<Defect, Error> {
     let id = issue["id"].as_u64().ok_or_else(unexpected_answer_error)?;
     let title = issue["title"].as_str().ok_or_else(unexpected_answer_error)?;

@@ -43,8 +43,7 @@ pub fn build_number() -> u32 {
     mark[16..].iter().fold(0, |n, digit| n * 10 + u32::from(digit - b'0'))
 }
 
-/// The exports of a connector. The default functions are not hostile. A test guest overrides some
-/// of them.
+/// The exports of a connector. The default functions are not hostile.
 pub trait Behaviour {
     /// The JSON Schema of the connector's settings.
     const SETTINGS: &'static str = ONE_ORIGIN;
@@ -111,7 +110,6 @@ macro_rules! guest {
     };
 }
 
-/// Makes the manifest of a test guest. `settings` is the settings schema.
 pub fn manifest(settings: String) -> Manifest {
     Manifest {
         name: "test guest".to_owned(),
@@ -138,7 +136,6 @@ pub fn defect(key: &str, title: &str) -> Defect {
     }
 }
 
-/// Makes a request that has only a method and a URL.
 pub fn request(method: Method, url: &str) -> Request {
     let (query, headers) = (Vec::new(), Vec::new());
     Request { method, effect: None, base: None, url: url.to_owned(), query, headers, body: None }
@@ -150,7 +147,6 @@ pub fn send(method: Method, url: &str, body: Option<&str>) -> Result<Response, H
     http::send(&Request { body, ..request(method, url) })
 }
 
-/// Returns the bytes of an answer's body.
 pub fn body(answer: &Response) -> &[u8] {
     answer.text.as_ref().map_or(&answer.bytes, |text| text.as_bytes())
 }

@@ -9,9 +9,6 @@ use crate::wait_for;
 impl Postgres {
     /// Starts an asynchronous standby of this server, and waits until the standby receives the
     /// changes of this server.
-    ///
-    /// # Panics
-    /// If the standby does not start.
     #[must_use]
     #[track_caller]
     pub fn standby(&self) -> Self {
@@ -29,18 +26,12 @@ impl Postgres {
     }
 
     /// Promotes this standby, and waits until it is a primary server.
-    ///
-    /// # Panics
-    /// If the server is not a standby.
     #[track_caller]
     pub fn promote(&self) {
         self.run_script("promote");
     }
 
     /// Kills this server, and starts it again at the port of `other`, which must have ended.
-    ///
-    /// # Panics
-    /// If the server does not start.
     #[track_caller]
     pub fn move_to_port_of(&mut self, other: &Self) {
         self.kill();
@@ -49,9 +40,6 @@ impl Postgres {
     }
 
     /// Changes a setting of the running server, and waits until new sessions use it.
-    ///
-    /// # Panics
-    /// If the server refuses the value.
     #[track_caller]
     pub fn set(&self, name: &str, value: &str) {
         self.query(&format!("ALTER SYSTEM SET {name} = '{value}'"));
@@ -61,9 +49,6 @@ impl Postgres {
 
     /// Replaces pg_hba.conf, and waits until the server has read it. Database connections by Unix
     /// sockets stay allowed, because [`Self::query`] uses them.
-    ///
-    /// # Panics
-    /// If a line is not valid.
     #[track_caller]
     pub fn set_hba(&self, lines: &str) {
         let file = self.data_folder().join("pg_hba.conf");
@@ -84,11 +69,8 @@ impl Postgres {
         self.folder.path().join("data")
     }
 
-    /// Waits until a query returns only this row. If that takes too long, the error contains
+    /// Waits at most 30 seconds until a query returns only this row. The panic message contains
     /// `what`.
-    ///
-    /// # Panics
-    /// If this takes more than 30 seconds.
     #[track_caller]
     pub fn await_row(&self, what: &str, sql: &str, row: &str) {
         wait_for(what, 30, || (self.query(sql) == [row]).then_some(()));

@@ -7,23 +7,21 @@ use std::io::{Read as _, Write as _};
 use jackfield_tests::{Answer, Client, Setup, TestHost, failed_test, wait_for, with_database};
 use serde_json::{Value, json};
 
-/// Creates a named token. Returns the answer of the API, and the token.
+/// Returns the answer of the API, and the token.
 fn create_token(host: &TestHost, body: &Value) -> (Value, String) {
     let created = host.admin().json("POST", "/tokens", body).expect(201);
     let token = created["token"].as_str().expect("a token").to_owned();
     (created, token)
 }
 
-/// A browser that has signed in. With each request, it sends the cookie of its session.
+/// A browser that has signed in.
 pub(crate) struct Browser {
-    /// The base URL of the server to which the browser sends its requests.
     host_url: String,
     /// The name and the value of the session cookie.
     cookie: String,
 }
 
 impl Browser {
-    /// Signs in with a token, as the form on the sign-in page does.
     pub(crate) fn sign_in(host: &TestHost, token: &str) -> Self {
         let signed_in = post_token(host, token, "/", &[]);
         assert_eq!(signed_in.status, 303, "{signed_in:?}");
@@ -32,12 +30,10 @@ impl Browser {
         Self { host_url: host.url().to_owned(), cookie }
     }
 
-    /// Returns a browser that has the same cookie, and sends its requests to `host`.
     pub(crate) fn with_server(&self, host: &TestHost) -> Self {
         Self { host_url: host.url().to_owned(), cookie: self.cookie.clone() }
     }
 
-    /// Sends a request with the cookie of the session.
     pub(crate) fn send(
         &self,
         method: &str,
@@ -49,14 +45,12 @@ impl Browser {
         Client::new(&self.host_url, &[]).send(method, path, &headers, body.as_bytes())
     }
 
-    /// Sends a GET request with the cookie of the session.
     pub(crate) fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], "")
     }
 }
 
-/// Sends the form of the sign-in page. `next` is the path to which the server redirects the browser
-/// afterwards.
+/// `next` is the path to which the server redirects the browser afterwards.
 fn post_token(host: &TestHost, token: &str, next: &str, headers: &[(&str, &str)]) -> Answer {
     let form = format!("token={token}&next={next}");
     let content_type = [("content-type", "application/x-www-form-urlencoded")];
@@ -316,9 +310,7 @@ fn tokens_are_created_listed_and_revoked_by_the_cli() {
 const PROXY_SIGN_IN: &str = "proxy_user_header = \"X-Remote-User\"
     proxy_role_header = \"X-Remote-Role\"
     proxy_secret = \"env:JACKFIELD_SECRET_PROXY\"";
-/// The secret that the reverse proxy must send.
 const PROXY_SECRET: &str = "the-secret-of-the-reverse-proxy";
-/// The header in which the reverse proxy sends its secret.
 const SECRET_HEADER: &str = "x-jackfield-proxy-secret";
 
 #[test]
@@ -420,8 +412,8 @@ fn an_account_that_signs_in_often_ends_only_its_own_sessions() {
     assert_eq!(admin.get("/connections").status, 200);
 }
 
-/// If a client without an account sends a large body, the server refuses the request before the
-/// body arrives, or after the server has read a few kilobytes. So the body uses little memory.
+/// The server refuses a large body of a client without an account before the body arrives, or after
+/// a few kilobytes.
 #[test]
 fn the_body_of_a_request_without_an_account_is_not_read() {
     let host = Setup::new().start();
@@ -445,8 +437,6 @@ fn the_body_of_a_request_without_an_account_is_not_read() {
     }
 }
 
-/// Only an admin who is not limited to some connections may let a connection read its secrets from
-/// files or environment variables, or reach private addresses.
 #[test]
 fn a_limited_admin_may_not_use_files_environment_variables_or_private_addresses() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -12,7 +12,6 @@ fn start_host() -> TestHost {
     Setup::new().guests(["instant"]).plugin("redmine", &Guest::example("redmine")).start()
 }
 
-/// Returns valid settings for the Redmine connector.
 fn redmine_settings() -> Value {
     json!({"url": "http://127.0.0.1:9", "project": "qa"})
 }
@@ -29,9 +28,8 @@ fn no_route_of_the_admin_api_is_served_without_the_admin_token() {
         let method = if method == "ANY" { "POST" } else { method };
         let path = path.replace("{id}", &connection.id).replace(['{', '}', '*'], "");
         for token in ["", "Bearer ", "Bearer wrong", "Basic dGVzdA=="] {
-            // The requests to each route have a client address of their own. Otherwise the server
-            // would answer 429 before it reads the token, because too many wrong tokens came from
-            // one address.
+            // Each route has a client address of its own, because too many wrong tokens from one
+            // address lead to 429.
             let client = format!("203.0.113.{number}");
             let headers = [("authorization", token), ("x-forwarded-for", client.as_str())];
             let answer = host.anonymous().send(method, &path, &headers, b"{}");

@@ -1,7 +1,4 @@
-//! The pages of the console for admins, in a browser with JavaScript and without it. In the tests,
-//! admins look up values in the tracker, set the key with which senders must sign, edit a
-//! connection at the same time as another person, map the paths of unrecognised requests, and read
-//! the audit log.
+//! The pages of the console for admins, in a browser with JavaScript and without it.
 
 use data_encoding::BASE64;
 use jackfield_tests::{
@@ -13,7 +10,6 @@ use crate::console::run_script;
 
 /// The API key that the fake tracker accepts.
 const TRACKER_KEY: &str = "k3y-of-the-tracker";
-/// The headers of a request with a form.
 const FORM_HEADERS: [(&str, &str); 1] = [("content-type", "application/x-www-form-urlencoded")];
 
 /// Runs a scenario of `administration.py` in a browser that signs in with the admin token.
@@ -21,8 +17,7 @@ fn browse(host: &TestHost, scenario: &str, variables: &[(&str, &str)]) {
     let _ = run_script("administration.py", host, scenario, host.admin_token(), variables);
 }
 
-/// Starts a fake tracker for the Redmine connector. It lists two of Redmine's "trackers" (kinds of
-/// issues) and two priorities.
+/// Lists two of Redmine's "trackers" (kinds of issues) and two priorities.
 fn start_tracker() -> ScriptedServer {
     ScriptedServer::start(|exchange| {
         let request = exchange.request;
@@ -41,7 +36,6 @@ fn start_tracker() -> ScriptedServer {
     })
 }
 
-/// Starts a server with the Redmine connector.
 fn host_with_redmine() -> TestHost {
     Setup::new().plugin("redmine", &Guest::example("redmine")).start()
 }
@@ -55,19 +49,18 @@ fn a_person_chooses_values_that_the_tracker_lists() {
     assert_eq!(created["settings"]["critical-priorities"], json!(["Urgent", "Immediate", "Low"]));
 }
 
-/// Returns a client that sends the admin token with each request, and so needs no session.
+/// Sends the admin token with each request, and so needs no session.
 fn admin_client(host: &TestHost) -> Client {
     host.client_as(host.admin_token())
 }
 
-/// Encodes the fields of a form. The function percent-encodes every byte, which the format allows.
+/// Percent-encodes every byte, which the format allows.
 fn form_body(fields: &[(&str, &str)]) -> String {
     let escape = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
     let pairs = fields.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value)));
     pairs.collect::<Vec<_>>().join("&")
 }
 
-/// Returns the value of a hidden form field of a page.
 fn hidden_field(page: &str, name: &str) -> String {
     let attributes = format!("name=\"{name}\" value=\"");
     let (_, rest) = page.split_once(&attributes).unwrap_or_else(|| panic!("no {name} in {page}"));

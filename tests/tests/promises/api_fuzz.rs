@@ -1,8 +1,6 @@
-//! Fuzzes the admin API. The test makes valid and invalid requests from the OpenAPI document. It
-//! checks that the document describes every answer, that no answer is an internal error, that no
-//! answer contains a secret or a token that an earlier answer issued, and that the server continues
-//! to run. The test prints its seed. With the same seed in `TEST_SEED`, it makes the same random
-//! choices again.
+//! Fuzzes the admin API with valid and invalid requests, made from the OpenAPI document. The
+//! document must describe every answer, and no answer may be an internal error or contain a secret.
+//! With the same seed in `TEST_SEED`, the test makes the same random choices again.
 
 mod request;
 
@@ -21,15 +19,13 @@ use request::{ExistingObjects, Operation, SECRET};
 /// Each time after this number of requests, the test calls [`FuzzedServer::repair`].
 const REQUESTS_PER_ROUND: u64 = 100;
 
-/// The OpenAPI document, with a validator for each schema that an answer may have.
 struct Document {
     json: Value,
-    /// The validators. The key of a validator is the text of its schema.
+    /// The key of a validator is the text of its schema.
     validators: BTreeMap<String, Validator>,
 }
 
 impl Document {
-    /// Requests the document from a server, and makes the validators.
     fn read(host: &TestHost) -> Self {
         let json = host.admin().get("/openapi.json").expect(200);
         let mut document = Self { json, validators: BTreeMap::new() };
@@ -42,7 +38,6 @@ impl Document {
         document
     }
 
-    /// Makes the validator for a schema.
     fn add_validator(&mut self, schema: &Value) {
         let mut root = json!({"components": self.json["components"]});
         root["allOf"] = json!([schema]);
@@ -51,7 +46,6 @@ impl Document {
         self.validators.insert(schema.to_string(), validator);
     }
 
-    /// Returns all operations of the document.
     fn operations(&self) -> Vec<Operation> {
         let paths = self.json["paths"].as_object().expect("paths");
         let operations = paths.iter().flat_map(|(path, methods)| {
@@ -69,12 +63,11 @@ impl Document {
     }
 }
 
-/// The server that is fuzzed, and its tracker.
 struct FuzzedServer {
     host: TestHost,
     tracker: ScriptedServer,
-    /// The webhook tokens and named tokens that answers contained. No later answer may contain one
-    /// of them.
+    /// The webhook tokens and named tokens that answers contained. No later answer may contain
+    /// them.
     issued_tokens: BTreeSet<String>,
 }
 
@@ -137,7 +130,6 @@ impl FuzzedServer {
         items.filter_map(|item| item[member].as_str().map(str::to_owned)).collect()
     }
 
-    /// Records the tokens in the answer of an operation that issues tokens.
     fn record_issued_tokens(&mut self, operation_id: &str, answer: &Value) {
         let members = match operation_id {
             "createConnection" | "rotateToken" => vec![&answer["webhook_url"]],
@@ -153,8 +145,8 @@ impl FuzzedServer {
     }
 }
 
-/// Checks one answer. If `has_odd_path`, the path may belong to another operation or to none, so
-/// 404 and 405 are allowed, too.
+/// If `has_odd_path`, the path may belong to another operation or to none, so 404 and 405 are
+/// allowed, too.
 fn check_answer(document: &Document, operation: &Operation, answer: &Answer, has_odd_path: bool) {
     let status = answer.status;
     assert_ne!(status, 500, "{}: an internal error: {answer:?}", operation.id);
@@ -218,8 +210,7 @@ fn each_answer_of_the_admin_api_matches_the_openapi_document() {
     }
     println!("{requests} requests to {} operations", operations.len());
     // Each read must succeed at least once, but a change need not. A change succeeds only if its
-    // values are consistent, and random values rarely are. The test in `every_operation.rs` makes
-    // each change successfully.
+    // values are consistent, and random values rarely are.
     let reads = operations.iter().filter(|operation| operation.method == "GET");
     let failed: Vec<_> =
         reads.map(|operation| &operation.id).filter(|id| !succeeded.contains(*id)).collect();

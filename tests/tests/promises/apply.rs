@@ -1,15 +1,12 @@
 //! `jackfield apply` with a file of connections. The command shows the differences before it
-//! changes anything. If the same file is applied a second time, nothing changes. If the command was
-//! interrupted, the next `apply` of the same file makes the missing changes. The file that
-//! `jackfield export` prints contains no value of a secret.
+//! changes anything. If the same file is applied a second time, nothing changes.
 
 use std::fs;
 
 use jackfield_tests::{Guest, Setup, TestHost};
 use serde_json::{Value, json};
 
-/// The value of a secret. `apply` refuses a file that contains it, and no exported file contains
-/// it.
+/// `apply` refuses a file that contains this value, and no exported file contains it.
 const SECRET: &str = "k3y-that-is-in-no-file";
 
 fn start_host() -> TestHost {
@@ -20,7 +17,6 @@ fn start_host() -> TestHost {
         .start()
 }
 
-/// A file with two connections.
 const CONNECTIONS_FILE: &str = r#"
 [connections.qa]
 connector = "redmine"
@@ -41,15 +37,13 @@ create_defect = ["/new"]
 connector = "instant"
 "#;
 
-/// Runs `jackfield apply` with a file of this text. Returns whether the command succeeded, and what
-/// it printed.
+/// Returns whether the command succeeded, and what it printed.
 #[track_caller]
 fn apply(host: &TestHost, text: &str, options: &[&str]) -> (bool, String) {
     fs::write(host.folder().join("c.toml"), text).expect("the file is written");
     host.run_cli(&[&["apply", "-f", "c.toml"], options].concat())
 }
 
-/// Returns the names of all connections, in the order of the API.
 fn connection_names(host: &TestHost) -> Vec<String> {
     let answer = host.admin().get("/connections").expect(200);
     let connections = answer["connections"].as_array().expect("a list").iter();

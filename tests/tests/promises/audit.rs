@@ -1,6 +1,5 @@
-//! The audit log. Every change by API, CLI or console has an entry in the log. The entry contains
-//! the account, the object and the outcome, but no secret. If the server cannot store the entry, it
-//! does not make the change.
+//! The audit log. Every change through the admin API or the console has an entry in the log, which
+//! contains no secret. If the server cannot store the entry, it does not make the change.
 
 use jackfield_tests::{Client, Setup, TestHost, failed_test, with_database};
 use serde_json::{Value, json};
@@ -11,7 +10,6 @@ fn audit_entries(host: &TestHost) -> Vec<Value> {
     list["entries"].as_array().expect("entries").clone()
 }
 
-/// Returns the newest entry of the audit log with this action.
 fn newest_entry(host: &TestHost, action: &str) -> Value {
     let entries = audit_entries(host);
     let found = entries.iter().find(|entry| entry["action"] == action);
@@ -107,8 +105,8 @@ fn repeated_refusals_are_recorded_in_one_entry_with_their_number() {
     assert!(addresses.iter().all(|address| status_of_wrong_token(address) == 401));
     let all = audit_entries(&host);
     assert!((50..=101).contains(&(all.len() - before)), "{} entries", all.len() - before);
-    // Of the attempts that the server refuses in an hour, at most 100 different ones have an entry
-    // with all details. All further attempts of this test share one entry with the address 0.0.0.0.
+    // Beyond a maximum number of entries, refused attempts share one entry with the address
+    // 0.0.0.0.
     let shared = all.iter().find(|entry| entry["client"] == "0.0.0.0").expect("the shared entry");
     let attempts = all.len() as u64 - before as u64 + shared["repeats"].as_u64().expect("a number");
     assert_eq!(attempts, 300, "an attempt is not counted");
@@ -189,8 +187,7 @@ fn each_connection_that_a_file_changes_gets_its_own_audit_entry() {
     assert_eq!(audit_entries(&host).len(), before + 1, "an unchanged connection has an entry");
 }
 
-/// Even a client without an account can send requests with long paths. Such requests must not fill
-/// the audit log.
+/// Even a client without an account can send requests with long paths.
 #[test]
 fn an_audit_entry_is_small_even_if_the_path_of_the_request_is_long() {
     let host = Setup::new().start();

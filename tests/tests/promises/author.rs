@@ -1,8 +1,6 @@
-//! The steps of a connector's author in each language, in a project outside the repository. The
-//! author runs `new`, `build`, `check`, `invoke` with the project's recording, `test` and
-//! `trigger`. With `trigger`, a server creates and counts defects in a real Redmine. If the source
-//! has a mistake, `build` prints the error, often that of the language's own tool, and keeps the
-//! component of the last build.
+//! The steps of a connector's author in each language, in a project outside the repository: `new`,
+//! `build`, `check`, `invoke` with the project's recording, `test` and `trigger`. With `trigger`, a
+//! server creates and counts defects in a real Redmine.
 
 mod bad_input;
 mod errors;
@@ -159,14 +157,11 @@ fn the_redmine_example_is_built_outside_the_repository() {
     }
 }
 
-/// Checks that a built component has at most this size. `built` is the JSON that `build`
-/// printed.
+/// `built` is the JSON that `build` printed.
 fn assert_size_at_most(bytes_max: u64, built: &Value) {
     assert!(built["bytes"].as_u64().is_some_and(|bytes| bytes <= bytes_max), "{built}");
 }
 
-/// Checks the connector with `jackfield check`, with the project's recording, with
-/// `jackfield test`, with a real Redmine, and then with a fake tracker that answers with errors.
 fn assert_works(project: &Project, file: &str) {
     let checked = project.json("check", &[file]);
     assert_eq!(checked["interfaces"], json!(["defects", "kpis"]), "{checked}");
@@ -200,7 +195,6 @@ fn assert_works(project: &Project, file: &str) {
     errors::assert_errors_say_what_to_do(&host);
 }
 
-/// Starts a server that has loaded the project's connector.
 fn start_server_with_connector(project: &Project, file: &str) -> TestHost {
     let host = Setup::new().start();
     let plugins = host.folder().join("plugins");
@@ -210,8 +204,7 @@ fn start_server_with_connector(project: &Project, file: &str) -> TestHost {
     host
 }
 
-/// Checks the answers of the connector to `jackfield invoke --replay`, where a recording answers
-/// the connector's requests in place of the tracker.
+/// A recording answers the connector's requests in place of the tracker.
 fn assert_answers_from_recording(project: &Project, file: &str) {
     let answer = |call: &str, options: &[&str]| {
         let recording = format!("recording/{call}");

@@ -1,6 +1,5 @@
-//! Backup and restoration, with a real Redmine. Clicks for new failed tests arrive while
-//! `jackfield backup` runs. The backup contains every row that was stored when it began. A restored
-//! server creates no second defect. A refused restoration changes nothing.
+//! Backup and restoration, with a real Redmine. The backup contains every row that was stored when
+//! it began. A restored server creates no second defect. A refused restoration changes nothing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +10,7 @@ use std::thread;
 use jackfield_tests::{Guest, RedmineFixture, Setup, TestHost, failed_test};
 use serde_json::{Value, json};
 
-/// Runs a command of `jackfield` with `--json`. Returns the JSON that it prints, or its error.
+/// Returns the JSON that the command prints, or its error.
 fn run_json(host: &TestHost, arguments: &[&str]) -> Result<Value, String> {
     let output = host.cli(&[arguments, &["--json"]].concat()).output().expect("the binary starts");
     let printed = String::from_utf8_lossy(&output.stdout);
@@ -21,12 +20,10 @@ fn run_json(host: &TestHost, arguments: &[&str]) -> Result<Value, String> {
     Ok(serde_json::from_str(&printed).expect("JSON"))
 }
 
-/// Returns the permission bits of a file.
 fn mode(file: &Path) -> u32 {
     fs::metadata(file).expect("a file").permissions().mode() & 0o777
 }
 
-/// Makes every file in a folder read-only.
 fn make_read_only(folder: &Path) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
@@ -38,7 +35,6 @@ fn make_read_only(folder: &Path) {
     }
 }
 
-/// Returns the number of rows of a table in the report of a backup or a restoration.
 fn row_count(report: &Value, table: &str) -> u64 {
     let tables = report["tables"].as_array().expect("a list");
     let found = tables.iter().find(|entry| entry["table"] == table).expect("the table");

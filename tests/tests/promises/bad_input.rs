@@ -1,6 +1,5 @@
 //! Requests that Test Manager should never send, and unusual requests that it may send. Each
-//! request gets an answer and an event, and the server continues to run. One test installs files
-//! that are not connectors.
+//! request gets an answer and an event, and the server continues to run.
 
 use jackfield_tests::{
     Answer, Connection, Guest, Reply, ScriptedServer, Setup, TestHost, failed_test,
@@ -11,7 +10,6 @@ fn start_host() -> (TestHost, Connection) {
     Setup::new().start_with_guest("instant", json!({}))
 }
 
-/// Sends a Create Defect request with this content type and this body.
 fn send_create(
     host: &TestHost,
     connection: &Connection,
@@ -23,7 +21,6 @@ fn send_create(
     host.anonymous().send("POST", &connection.create_path(), &headers, body)
 }
 
-/// Checks that the event of an answer has the same status as the answer.
 fn assert_recorded(host: &TestHost, answer: &Answer) {
     let event = host.event_of(answer);
     assert_eq!(event["status"], answer.status, "{event}");

@@ -1,6 +1,5 @@
-//! The test guest `calls`. The settings of its connection describe one request. The guest sends
-//! this request through one of the two HTTP interfaces of a connector. This file contains no tests,
-//! only code that tests in several other files use.
+//! The test guest `calls`. The settings of its connection describe one request, which the guest
+//! sends through one of the two HTTP interfaces of a connector. This file contains no tests.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -27,7 +26,6 @@ pub(crate) fn add_connection(
     host.add_connection(&name, "calls", merge(origin, settings), secrets)
 }
 
-/// What the guest received when it sent its request.
 pub(crate) struct Received {
     /// The status of the answer, or the kind of error.
     pub(crate) result: String,
@@ -39,8 +37,7 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// Reads the answer to a Create Defect request. The guest puts what it received into the
-    /// defect.
+    /// The guest puts what it received into the defect.
     #[track_caller]
     pub(crate) fn from_answer(host: &TestHost, answer: &Answer) -> Self {
         let event = host.event_of(answer);
@@ -49,26 +46,23 @@ impl Received {
         Self { result: member("id"), text: member("description"), event }
     }
 
-    /// Returns whether the host denied the request, or found that the request is not valid.
     pub(crate) fn is_refused(&self) -> bool {
         ["denied", "invalid"].contains(&self.result.as_str())
     }
 
-    /// Returns whether the request was answered, with any status.
     pub(crate) fn is_answered(&self) -> bool {
         self.result.parse::<u16>().is_ok()
     }
 }
 
-/// Sends a Create Defect request, so that the guest sends the request that the connection's
-/// settings describe. Returns what the guest received.
+/// Sends a Create Defect request, so that the guest sends its request. Returns what the guest
+/// received.
 #[track_caller]
 pub(crate) fn call(host: &TestHost, connection: &Connection) -> Received {
     Received::from_answer(host, &host.create(connection, &failed_test()))
 }
 
 /// A Jackfield server with the guest `calls`, and two servers to which the guest sends requests.
-/// The connections have a grant for the origin of only one of these servers.
 pub(crate) struct TwoOrigins {
     pub(crate) host: TestHost,
     /// The server for whose origin the connections have a grant.
@@ -78,7 +72,6 @@ pub(crate) struct TwoOrigins {
 }
 
 impl TwoOrigins {
-    /// Starts the three servers. `setup` is the configuration of Jackfield.
     pub(crate) fn start(setup: Setup) -> Self {
         let answer = |_: &Exchange<'_>| Reply::new(200, "reached");
         Self {
@@ -88,14 +81,11 @@ impl TwoOrigins {
         }
     }
 
-    /// Creates a connection with these settings.
     #[track_caller]
     pub(crate) fn add_connection(&self, settings: Value) -> Connection {
         add_connection(&self.host, &self.granted, settings, json!({}))
     }
 
-    /// Creates a connection with these settings, and makes the guest send its request. Returns what
-    /// the guest received.
     #[track_caller]
     pub(crate) fn call(&self, settings: Value) -> Received {
         call(&self.host, &self.add_connection(settings))

@@ -1,5 +1,5 @@
 //! `jackfield check` describes what a connector may do. If the host cannot run a file, the command
-//! names the feature that the host does not support, the usual source of this feature, and the fix.
+//! names the cause and the fix.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,7 +8,6 @@ use jackfield_tests::{Guest, Setup, binary, root};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A temporary folder with the files that `jackfield check` reads.
 struct CheckFolder(TempDir);
 
 impl CheckFolder {
@@ -16,14 +15,13 @@ impl CheckFolder {
         Self(tempfile::tempdir().expect("a temporary folder"))
     }
 
-    /// Writes these bytes to a file with this name and the extension `wasm`.
     fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let file = self.0.path().join(format!("{name}.wasm"));
         std::fs::write(&file, bytes).expect("the file is written");
         file
     }
 
-    /// Writes a file and runs `jackfield check` for it. Returns the exit code, stdout and stderr.
+    /// Returns the exit code, stdout and stderr.
     fn check(&self, name: &str, bytes: &[u8], options: &[&str]) -> (Option<i32>, String, String) {
         let file = self.write(name, bytes);
         let mut command = Command::new(binary());
@@ -34,7 +32,6 @@ impl CheckFolder {
         (output.status.code(), text(&output.stdout), text(&output.stderr))
     }
 
-    /// Checks that the file is refused with one line that contains these words.
     #[track_caller]
     fn assert_refused(&self, name: &str, bytes: &[u8], words: &[&str]) {
         let (code, stdout, stderr) = self.check(name, bytes, &[]);

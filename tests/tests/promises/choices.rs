@@ -29,8 +29,7 @@ fn start_host() -> TestHost {
     Setup::new().guests(["instant"]).plugin("redmine", &Guest::example("redmine")).start()
 }
 
-/// Returns the body of a request for the choices of a setting of a connection that is not stored
-/// yet.
+/// For a connection that is not stored yet.
 fn choices_body(tracker: &ScriptedServer, setting: &str, key: &str) -> Value {
     let settings = json!({"url": tracker.url()});
     json!({"setting": setting, "settings": settings, "secrets": {"api-key": key}})
@@ -66,8 +65,7 @@ fn a_connection_that_is_not_stored_yet_lists_choices_with_the_entered_secret() {
     assert_eq!(host.admin().get("/connections").expect(200)["connections"], json!([]));
 
     // A look-up for a connection that is not stored yet sends secrets that a person has just
-    // entered. So the audit log has an entry for each request for such a look-up, even for a
-    // refused request.
+    // entered. So the audit log has an entry for each such look-up, even for a refused one.
     let audit = host.admin().get("/audit").expect(200);
     let entries = audit["entries"].as_array().expect("a list").iter();
     let look_ups = entries.filter(|entry| entry["action"] == "connector.look-up");

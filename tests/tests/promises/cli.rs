@@ -11,7 +11,6 @@ fn start_host() -> TestHost {
     Setup::new().guests(["instant"]).start()
 }
 
-/// Runs a command. Returns its result, and its stdout and stderr as text.
 #[track_caller]
 fn run(command: &mut Command) -> (Output, String, String) {
     let output = command.stdin(Stdio::null()).output().expect("the binary starts");
@@ -20,7 +19,6 @@ fn run(command: &mut Command) -> (Output, String, String) {
     (output, stdout, stderr)
 }
 
-/// Runs a command that must succeed, and returns what it printed.
 #[track_caller]
 fn run_ok(host: &TestHost, arguments: &[&str]) -> String {
     let (output, stdout, stderr) = run(&mut host.cli(arguments));
@@ -28,7 +26,6 @@ fn run_ok(host: &TestHost, arguments: &[&str]) -> String {
     stdout
 }
 
-/// Runs a command, which must succeed, with `--json`, and returns the JSON that it printed.
 #[track_caller]
 fn run_ok_json(host: &TestHost, arguments: &[&str]) -> Value {
     let stdout = run_ok(host, &[arguments, &["--json"]].concat());
@@ -93,7 +90,7 @@ fn a_connection_is_created_used_and_deleted_by_commands() {
     assert_refused(&mut host.cli(&["connections", "show", "qa"]), &["qa"]);
 }
 
-/// Returns the first column of a table. Indented lines are left out.
+/// Indented lines are left out.
 fn first_column(table: &str) -> Vec<&str> {
     let lines = table.lines().filter(|line| !line.starts_with(' '));
     lines.filter_map(|line| line.split_whitespace().next()).collect()

@@ -11,8 +11,6 @@ use serde_json::json;
 const HOUR_S: i64 = 3_600;
 const DAY_S: i64 = 24 * HOUR_S;
 
-/// Starts a fake tracker. It answers each POST request with the issue 42, and its search finds no
-/// issue.
 fn start_tracker() -> ScriptedServer {
     ScriptedServer::start(|exchange| {
         if exchange.request.is_post() { Reply::created(42) } else { Reply::json(200, "[]") }

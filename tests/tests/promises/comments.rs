@@ -1,4 +1,4 @@
-//! Checks that the comment lines in all Rust sources have at most 100 columns. rustfmt keeps code
+//! Checks that the comment lines in the Rust sources have at most 100 columns. rustfmt keeps code
 //! within this width, but does not wrap comments.
 
 use std::fs;
@@ -9,10 +9,8 @@ use crate::layers::source_files;
 
 const COLUMNS_MAX: usize = 100;
 
-/// The folders of the repository that contain Rust sources.
 const SOURCE_FOLDERS: [&str; 5] = ["author", "guest-examples", "host", "tests", "xtask"];
 
-/// Returns one message for each comment line that is too long.
 fn long_comments(file: &str, text: &str) -> Vec<String> {
     let comments = (1..).zip(text.lines()).filter(|(_, line)| line.trim_start().starts_with("//"));
     let long = comments.filter(|(_, line)| line.chars().count() > COLUMNS_MAX);

@@ -25,10 +25,8 @@ fn a_file_that_takes_too_much_memory_to_compile_is_broken() {
     }
 }
 
-/// Sets this limit for two connectors with the module of [`giant_functions`], and installs one
-/// after the other. Checks that each of them becomes `broken`, and that its error contains the name
-/// of the limit. The server's memory before and after is compared only for the second connector,
-/// because the memory that a first compilation maps stays mapped.
+/// The server's memory is compared only for the second connector, because the memory that a first
+/// compilation maps stays mapped.
 fn assert_broken_by(limit: &str, name: &str) {
     let limits = format!("[connectors.first.limits]\n{limit}\n[connectors.bomb.limits]\n{limit}");
     let host = with_good_connector(Setup::new().config(&limits)).start();

@@ -8,7 +8,6 @@ use jackfield_tests::{Answer, Connection, Setup, TestHost, failed_test, wait_for
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-/// Replaces the content of `jackfield.toml`.
 fn write_config(host: &TestHost, config: &str) {
     fs::write(host.folder().join("jackfield.toml"), config).expect("the configuration is written");
 }
@@ -22,7 +21,6 @@ fn reload(host: &TestHost, line: &str) {
     wait_for(line, 20, || (host.output().matches(line).count() > before).then_some(()));
 }
 
-/// Sends a failed test to a path below the webhook path.
 fn create_at_path(host: &TestHost, connection: &Connection, path: &str) -> Answer {
     let path = format!("{}{path}", connection.webhook_path);
     host.anonymous().json("POST", &path, &failed_test())

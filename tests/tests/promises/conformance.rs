@@ -11,7 +11,6 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// Runs `jackfield test` and returns its report.
 #[track_caller]
 fn run_test(author: &ConnectorFolder, options: &[&str]) -> Value {
     let ended = author.run(&[&["test", "connector.wasm", "--json"], options].concat());
@@ -22,7 +21,6 @@ fn run_test(author: &ConnectorFolder, options: &[&str]) -> Value {
     report
 }
 
-/// Runs a command that must fail, and returns what it printed on stderr.
 #[track_caller]
 fn assert_fails(author: &ConnectorFolder, arguments: &[&str]) -> String {
     let ended = author.run(arguments);
@@ -30,14 +28,12 @@ fn assert_fails(author: &ConnectorFolder, arguments: &[&str]) -> String {
     ended.err
 }
 
-/// Returns the names of the checks that have this result.
 fn checks_with_result(report: &Value, result: &str) -> BTreeSet<String> {
     let checks = report["checks"].as_array().expect("checks").iter();
     let with = checks.filter(|check| check["result"] == result);
     with.map(|check| check["check"].as_str().expect("a name").to_owned()).collect()
 }
 
-/// Checks that all checks of a report passed.
 #[track_caller]
 fn assert_all_passed(report: &Value) {
     let checks = report["checks"].as_array().expect("checks").iter();
@@ -45,8 +41,7 @@ fn assert_all_passed(report: &Value) {
     assert!(not_passed.is_empty() && report["passed"].as_u64() > Some(10), "{not_passed:#?}");
 }
 
-/// Starts a fake tracker for the connectors `conforming` and `defective-…`. The tracker stores
-/// the texts of its issues.
+/// A fake tracker for the connectors `conforming` and `defective-…`.
 fn start_tracker() -> ScriptedServer {
     let texts = Mutex::new(Vec::new());
     ScriptedServer::start(move |exchange| {
@@ -54,7 +49,7 @@ fn start_tracker() -> ScriptedServer {
     })
 }
 
-/// Answers a request to the fake tracker. `texts` contains the texts of its issues.
+/// `texts` contains the texts of the tracker's issues.
 fn answer_as_tracker(exchange: &Exchange<'_>, texts: &mut Vec<String>) -> Reply {
     let request = exchange.request;
     let target = request.target.split("random=").next().unwrap_or_default();
@@ -144,7 +139,6 @@ fn a_connector_that_follows_the_manual_passes_and_a_replay_needs_neither_tracker
         "{first_words} in {line}"
     );
 
-    // With `--check`, the command runs only one check, and makes fewer calls.
     let one_check = run_test(&author, &["--check", "empty-find"]);
     assert_eq!(checks_with_result(&one_check, "passed"), BTreeSet::from(["empty-find".to_owned()]));
     assert!(one_check["checks"].as_array().is_some_and(|checks| checks.len() == 1), "{one_check}");
@@ -190,8 +184,7 @@ fn a_check_that_cannot_run_names_the_missing_option_or_recording() {
         assert!(shown.contains(words), "{words} is missing in {shown}");
     }
 
-    // The connector sends other requests than the recorded ones. The check reports a finding, so
-    // that the author notices the difference.
+    // The connector sends other requests than the recorded ones.
     let find_folder = author.path("recording/find");
     fs::create_dir(&find_folder).expect("a folder");
     fs::copy(kpis_folder.join("0001.json"), find_folder.join("0001.json")).expect("a copy");

@@ -1,7 +1,6 @@
-//! A new version of a connector can request more permissions than a person granted. A file in the
-//! plugins folder is not enough to get these permissions. The new version serves new connections,
-//! and connections for which a person accepted it. The other connections stay on their previous
-//! version.
+//! A new version of a connector can request more permissions than a person granted. It then serves
+//! only new connections, and connections for which a person accepted it. The other connections stay
+//! on their previous version.
 
 use std::io::{Read, Write};
 use std::process::Stdio;
@@ -11,21 +10,16 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// The number of the build of `asks-more` that requests another origin, and this origin.
+/// Builds of the guest `asks-more`: the number, and what it requests that build 1 does not.
 const ANOTHER_ORIGIN: (u32, &str) = (2, "http://mirror.test:8080");
-/// The number of the build that requests another place for its secret, and the name of this place.
 const ANOTHER_PLACE: (u32, &str) = (3, "bearer");
-/// The number of the build that requires another setting, and the name of this setting.
 const ANOTHER_SETTING: (u32, &str) = (4, "team");
-/// The number of the build that requests no secret.
 const WITHOUT_SECRET: u32 = 5;
-/// The number of the build that requests another origin and another setting, with both names.
 const ORIGIN_AND_SETTING: (u32, [&str; 2]) = (8, ["http://mirror.test:8080", "team"]);
-/// The numbers of the builds that request exactly what build 1 requests.
+/// Builds that request exactly what build 1 requests.
 const SAME_REQUESTS: [u32; 2] = [6, 7];
 
-/// A server with the test guest `asks-more` as the connector `c`. The connection `old` was created
-/// with build 1.
+/// A server with the test guest `asks-more` as the connector `c`.
 struct Upgrade {
     host: TestHost,
     tracker: ScriptedServer,
@@ -34,7 +28,6 @@ struct Upgrade {
 }
 
 impl Upgrade {
-    /// Starts the server with build 1, and creates the connection.
     fn start() -> Self {
         let host = Setup::new().plugin("c", &Guest::named("asks-more").with_build(1)).start();
         let tracker = ScriptedServer::start(|_| Reply::created(7));
@@ -43,7 +36,6 @@ impl Upgrade {
         Self { host, tracker, old_connection }
     }
 
-    /// Puts this build into the plugins folder, and waits until it is ready.
     fn install(&self, build: u32) {
         self.host.replace("c", &Guest::named("asks-more").with_build(build));
     }
@@ -54,8 +46,7 @@ impl Upgrade {
         self.host.add_connection("new", "c", settings, json!({"key": "k3y-of-qa"}))
     }
 
-    /// Returns the number of the build that serves a connection. The number is in the defect and in
-    /// the run of the event.
+    /// Returns the number of the build that serves a connection.
     #[track_caller]
     fn build_used(&self, connection: &Connection) -> u32 {
         let answer = self.host.create(connection, &failed_test());
@@ -68,20 +59,16 @@ impl Upgrade {
         build
     }
 
-    /// Returns what a person must accept or set before the newest version serves the old
-    /// connection, as the API lists it.
     fn needs_consent(&self) -> Value {
         self.host.connection("old")["needs_consent"].clone()
     }
 
-    /// Accepts the newest version for the old connection, and checks that the command succeeds.
     #[track_caller]
     fn accept(&self) {
         let (accepted, printed) = self.try_accept(&[]);
         assert!(accepted, "{printed}");
     }
 
-    /// Accepts the newest version for the old connection with `--yes`, so the command asks nothing.
     /// Returns whether the command succeeded, and what it printed.
     fn try_accept(&self, options: &[&str]) -> (bool, String) {
         let sha256 = self.host.connection("old")["newest_sha256"].clone();
@@ -127,7 +114,6 @@ fn a_new_origin_or_a_new_place_of_a_secret_waits_for_consent() {
     }
 }
 
-/// The request that the tracker receives shows the place of the secret.
 #[test]
 fn a_secret_stays_in_its_place_until_another_place_is_accepted() {
     let upgrade = Upgrade::start();
@@ -193,9 +179,7 @@ fn setting_a_value_is_not_consent_to_another_origin() {
     assert_eq!(upgrade.build_used(&upgrade.old_connection), build);
 }
 
-/// A person sees the newest version. Then another version is installed, and the person accepts. The
-/// server refuses this consent, because it must never apply to a version that the person did not
-/// see.
+/// A consent must never apply to a version that the person did not see.
 #[test]
 fn only_the_version_that_a_person_saw_is_accepted() {
     let upgrade = Upgrade::start();
@@ -214,8 +198,6 @@ fn only_the_version_that_a_person_saw_is_accepted() {
     assert_eq!(upgrade.build_used(&upgrade.old_connection), ANOTHER_ORIGIN.0);
 }
 
-/// `connections accept` shows the new permissions and asks for consent. The consent applies only to
-/// the version that the command showed.
 #[test]
 fn consent_applies_only_to_the_version_that_the_command_showed() {
     let upgrade = Upgrade::start();
@@ -279,7 +261,6 @@ fn an_edit_prints_where_secrets_are_sent_from_now_on() {
     );
 }
 
-/// The edit succeeds although the connection has a secret that the new version does not request.
 #[test]
 fn a_connection_can_be_edited_after_a_version_dropped_a_secret() {
     let upgrade = Upgrade::start();
@@ -294,8 +275,7 @@ fn a_connection_can_be_edited_after_a_version_dropped_a_secret() {
     assert!(answer.body.contains("nonsense"), "{answer:?}");
 }
 
-/// A new version of Wasmtime cannot use code that an old one compiled, so the host compiles the
-/// stored file of the accepted version again. Here, the test only deletes the compiled code.
+/// The test deletes the compiled code, which a new version of Wasmtime could not use.
 #[test]
 fn an_accepted_version_survives_a_change_of_the_engine() {
     let mut upgrade = Upgrade::start();
@@ -375,8 +355,7 @@ fn a_version_that_no_longer_has_a_secret_serves_without_consent() {
     assert_eq!(upgrade.build_used(&upgrade.old_connection), WITHOUT_SECRET);
 }
 
-/// A version that needed no consent served the connection last. The connection stays on this
-/// version while a newer version waits for consent.
+/// The connection stays on the version that served it last, which needed no consent.
 #[test]
 fn a_pending_consent_never_brings_an_older_version_back() {
     let mut upgrade = Upgrade::start();

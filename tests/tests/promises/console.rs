@@ -1,6 +1,4 @@
 //! The console. A person with a browser sets up an empty server and creates a defect in a tracker.
-//! The scenarios in tests/browser use only the keyboard for some steps. They check pages with
-//! axe-core, which finds accessibility problems, and check that the pages fit on a small screen.
 
 mod connectors;
 mod defects;
@@ -12,8 +10,7 @@ use std::time::{Duration, Instant};
 use jackfield_tests::{Guest, Redmine, Setup, TestHost, root, target, with_database};
 use serde_json::{Value, json};
 
-/// Runs a scenario of `console.py` in a browser that signs in with this token. Returns what the
-/// script printed.
+/// The browser signs in with this token. Returns what the script printed.
 fn browse(host: &TestHost, scenario: &str, token: &str, variables: &[(&str, &str)]) -> String {
     run_script("console.py", host, scenario, token, variables)
 }
@@ -120,8 +117,6 @@ fn the_first_page_takes_at_most_50_ms_with_a_million_events() {
     assert!(fastest <= Duration::from_millis(50), "{fastest:?}");
 }
 
-/// Starts a server with build 1 of the guest `asks-more` as the connector `c`, and a connection
-/// `old`.
 fn host_with_old_connection() -> TestHost {
     let host = Setup::new().plugin("c", &Guest::named("asks-more").with_build(1)).start();
     let settings = json!({"url": "http://127.0.0.1:9"});

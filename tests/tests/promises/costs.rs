@@ -1,54 +1,41 @@
-//! The costs of events. The tests measure counts, such as CPU instructions, which do not depend on
-//! the speed of the machine. A commit that needs a higher limit must raise the limit in this file.
-//! A "create" is a Create Defect request for a new failed test. A "repeat" is a Create Defect
-//! request for a failed test that already has a defect.
+//! Limits the costs of events: counts, such as CPU instructions, not times. A "create" is a Create
+//! Defect request for a new failed test. A "repeat" is a Create Defect request for a failed test
+//! that already has a defect.
 
 use std::fs;
 
 use jackfield_tests::{Answer, Connection, Setup, TestHost, failed_test};
 use serde_json::json;
 
-/// Each measurement computes the cost of this number of requests, or of a multiple of it.
 const REQUESTS: usize = 50;
 // When the limits of allocations, instructions and copied bytes were set, they were 10 % above the
-// measured numbers. Each of these limits applies to the average of the measured requests.
-// Instructions and copied bytes are measured in the debug build. The measured creates send no write
-// to a tracker. The numbers include the storage of the events.
+// measured averages. Instructions and copied bytes are measured in the debug build. The measured
+// creates send no write to a tracker. The numbers include the storage of the events.
 
-/// The most allocations that a create may cause.
 const CREATE_ALLOCATIONS_MAX: usize = 234;
-/// The most allocations that a repeat may cause.
 const REPEAT_ALLOCATIONS_MAX: usize = 86;
-/// The most CPU instructions that a create may execute.
 const CREATE_INSTRUCTIONS_MAX: u64 = 2_495_000;
-/// The most CPU instructions that a repeat may execute.
 const REPEAT_INSTRUCTIONS_MAX: u64 = 685_000;
-/// The most CPU instructions that a request for counts may execute, if the counts are not cached.
+/// For a request for counts, if these are not cached.
 const COUNT_INSTRUCTIONS_MAX: u64 = 1_305_000;
-/// The most bytes that `memcpy` and similar functions may copy for a create.
+/// Bytes that `memcpy` and similar functions copy.
 const CREATE_BYTES_COPIED_MAX: u64 = 812_000;
-/// The most bytes that `memcpy` and similar functions may copy for a repeat.
 const REPEAT_BYTES_COPIED_MAX: u64 = 243_000;
-/// The most waits of threads in 100 creates that follow each other on one TCP connection. A thread
-/// waits for another thread or for the next request. The limit is a third above the highest number
-/// that was measured on a busy machine.
+/// Waits of threads in 100 creates on one TCP connection. A thread waits for another thread or for
+/// the next request. The limit is a third above the highest number that was measured on a busy
+/// machine.
 const CREATE_WAITS_PER_100_MAX: usize = 1_600;
-/// The most waits of threads in 100 repeats that follow each other on one TCP connection. The limit
-/// is a third above the highest number that was measured on a busy machine.
 const REPEAT_WAITS_PER_100_MAX: usize = 430;
 
-/// Measures the cost of an event up to three times, and checks that at least one of the
-/// measurements is within `limit`. On a busy machine, a measurement can be higher, because fewer
-/// events share a batch of the store. If a change of the code raises the cost, all measurements are
-/// higher.
+/// Checks that at least one of three measurements is within `limit`. On a busy machine, a
+/// measurement can be higher, because fewer events share a batch of the store.
 fn assert_costs(what: &str, limit: u64, measure: impl Fn() -> u64) {
     let mut costs = (0..3).map(|_| measure()).inspect(|cost| println!("{cost} {what}"));
     assert!(costs.any(|cost| cost <= limit), "each of three measurements is above {limit} {what}");
 }
 
-/// Starts a server, sends it the requests and stops it. Returns the lines that strace printed about
-/// the system calls in `calls`, such as `fdatasync,fsync`. If a call uses an open file, a line
-/// about the call contains the path of the file.
+/// Returns the lines that strace printed about the system calls in `calls`, such as
+/// `fdatasync,fsync`. If a call uses an open file, its line contains the path of the file.
 fn system_calls(calls: &str, requests: impl Fn(&TestHost, &Connection)) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let trace = folder.path().join("trace").display().to_string();
@@ -62,15 +49,13 @@ fn system_calls(calls: &str, requests: impl Fn(&TestHost, &Connection)) -> Vec<S
     trace.lines().map(str::to_owned).collect()
 }
 
-/// Counts how often a server syncs the write-ahead log of its database while it starts, answers the
-/// requests and stops.
+/// Counts how often a server syncs the write-ahead log of its database, from its start to its end.
 fn count_syncs(requests: impl Fn(&TestHost, &Connection)) -> usize {
     let calls = system_calls("fdatasync,fsync", requests);
     calls.iter().filter(|call| call.contains("-wal>")).count()
 }
 
-/// Counts the allocations of a server while it starts, answers the requests and stops. The server's
-/// allocator reports their number when the server ends.
+/// Counts the allocations of a server, as its allocator reports them at the end.
 fn count_allocations(requests: impl Fn(&TestHost, &Connection)) -> usize {
     let report = "stats_print:true,stats_print_opts:gdablx";
     let setup = Setup::new().env("_RJEM_MALLOC_CONF", report);
@@ -85,10 +70,10 @@ fn count_allocations(requests: impl Fn(&TestHost, &Connection)) -> usize {
     count.parse().expect("a number")
 }
 
-/// Runs a server under a tool of valgrind while it starts, answers the requests and stops. Returns
-/// what the server and the tool printed. A server with Wasmtime's pool of instances cannot run
-/// under valgrind. With the limit on the address space, the server has no such pool. `compile_for`
-/// is `any-cpu`, because valgrind does not support all instructions of new processors.
+/// Returns what the server and the tool printed. A server with Wasmtime's pool of instances cannot
+/// run under valgrind. With the limit on the address space, the server has no such pool.
+/// `compile_for` is `any-cpu`, because valgrind does not support all instructions of new
+/// processors.
 fn run_under_valgrind(tool: &[&str], requests: impl Fn(&TestHost, &Connection)) -> String {
     let limited = ["prlimit", "--as=25769803776"];
     let setup = Setup::new().config("compile_for = \"any-cpu\"").run_under(&limited);
@@ -103,7 +88,6 @@ fn run_under_valgrind(tool: &[&str], requests: impl Fn(&TestHost, &Connection)) 
     host.output()
 }
 
-/// Counts the CPU instructions of a server while it starts, answers the requests and stops.
 fn count_instructions(requests: impl Fn(&TestHost, &Connection)) -> u64 {
     let tool = ["--tool=callgrind", "--callgrind-out-file=/dev/null"];
     let output = run_under_valgrind(&tool, requests);
@@ -112,8 +96,6 @@ fn count_instructions(requests: impl Fn(&TestHost, &Connection)) -> u64 {
     count.trim().parse().expect("a number")
 }
 
-/// Counts the bytes that a server copies with `memcpy`, `memmove` and similar functions while it
-/// starts, answers the requests and stops.
 fn count_copied_bytes(requests: impl Fn(&TestHost, &Connection)) -> u64 {
     let tool = ["--tool=dhat", "--mode=copy", "--dhat-out-file=/dev/null"];
     let output = run_under_valgrind(&tool, requests);
@@ -123,7 +105,6 @@ fn count_copied_bytes(requests: impl Fn(&TestHost, &Connection)) -> u64 {
     bytes.parse().expect("a number")
 }
 
-/// Sends a Create Defect request for a new failed test.
 fn create(host: &TestHost, connection: &Connection) -> Answer {
     let answer = host.create(connection, &failed_test());
     answer.assert_status(200);

@@ -1,8 +1,5 @@
-//! Crashes at each step of a Create Defect event. The program strace kills the server at the system
-//! call that begins the next step; at one step, the test kills the server while a proxy holds the
-//! write. After the restart, a repeated click returns the defect. If the tracker may still receive
-//! the interrupted write, the click must wait first. Redmine never has two issues for one failed
-//! test.
+//! Crashes at each step of a Create Defect event. After the restart, a repeated click returns the
+//! defect, and Redmine never has two issues for one failed test.
 
 use jackfield_tests::{
     Guest, KillPoint, RedmineFixture, Request, Setup, TestHost, defect_states, failed_test,
@@ -13,7 +10,6 @@ use serde_json::{Value, json};
 /// What the proxy holds until the server is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum HeldByProxy {
-    /// The proxy holds nothing. The test sets the kill point before the click.
     Nothing,
     /// Redmine's answer to the connector's read.
     ReadAnswer,
@@ -26,29 +22,26 @@ enum HeldByProxy {
 /// The result of the repeated click after the restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RepeatResult {
-    /// The connector runs, for the first or the second time, and creates the defect.
+    /// The connector runs and creates the defect.
     Runs,
     /// The server answers 503 or 504 while the tracker may still process the write. Then the
     /// connector runs again.
     Waits,
-    /// The issue exists. The host finds the issue by its marker, or the row is already `created`.
+    /// The host finds the issue by its marker, or the row is already `created`.
     Finds,
 }
 
-/// A step of a Create Defect event at which the server is killed.
 struct Step {
-    /// When the server is killed.
     name: &'static str,
     held_by_proxy: HeldByProxy,
     /// Returns the system call at which strace kills the server. If it returns `None`, the test
     /// kills the server while the proxy holds the write.
     kill_point: fn(&TestHost) -> Option<KillPoint>,
-    /// The state of the row after the kill; `None` if the row is not stored.
+    /// `None` if the row is not stored.
     row_state: Option<&'static str>,
     repeat_result: RepeatResult,
 }
 
-/// The steps at which the test kills the server, in their order.
 const STEPS: [Step; 7] = [
     Step {
         name: "before `intent` is committed",
@@ -101,12 +94,11 @@ const STEPS: [Step; 7] = [
     },
 ];
 
-/// Returns the kill point at the next write to the write-ahead log of the database.
 fn next_commit(host: &TestHost) -> Option<KillPoint> {
     Some(KillPoint::write_to(host.data("jackfield.db-wal")))
 }
 
-/// Starts a server with a connection to Redmine. Short waits make the test fast.
+/// Short waits make the test fast.
 fn start_fixture(connector: &str, guest: &Guest, settings: Value) -> RedmineFixture {
     Setup::new()
         .config(
@@ -116,9 +108,8 @@ fn start_fixture(connector: &str, guest: &Guest, settings: Value) -> RedmineFixt
         .start_with_redmine(connector, guest, settings)
 }
 
-/// Sends a click, kills the server at the kill point, and starts the server again. Without a kill
-/// point, kills the server while the proxy holds the write. Returns the state that the row had
-/// after the kill; `None` if the row is not stored.
+/// Without a kill point, kills the server while the proxy holds the write. Returns the state that
+/// the row had after the kill; `None` if the row is not stored.
 fn click_and_crash(
     fixture: &mut RedmineFixture,
     test: &Value,

@@ -1,7 +1,5 @@
 //! Random crashes. In each round, the test sends two clicks for each of three new failed tests, and
-//! kills the server. In some rounds, a proxy answers some of the writes in place of the tracker,
-//! with unusual statuses. In the end, each failed test has one issue, without a decision of a
-//! person. All answers 200 to clicks for the same failed test are equal.
+//! kills the server. In the end, each failed test has one issue, without a decision of a person.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -48,16 +46,14 @@ fn random_crashes_make_no_second_issue() {
     }
 }
 
-/// A server with a connection to Redmine, a proxy between them that causes faults, and the defects
-/// that the server has returned.
 struct CrashTest {
     fixture: RedmineFixture,
-    /// The first answer 200 to each failed test. The key is the text of the failed test.
+    /// The first answer 200 to each failed test, by the text of the failed test.
     answers: HashMap<String, Value>,
 }
 
 impl CrashTest {
-    /// Starts the server and creates the connection to Redmine. Short waits make the test fast.
+    /// Short waits make the test fast.
     fn start() -> Self {
         let settings = json!({"priority": "High"}); // makes the connector read before it writes
         let fixture = Setup::new()
@@ -69,8 +65,7 @@ impl CrashTest {
         Self { fixture, answers: HashMap::new() }
     }
 
-    /// Sends two clicks for each failed test, kills the server and starts it again. Returns the
-    /// states that the rows of these tests had after the kill.
+    /// Returns the states that the rows of these tests had after the kill.
     fn click_and_crash(&mut self, moment: Moment, tests: &[Value], round: u32) -> BTreeSet<String> {
         let RedmineFixture { host, proxy, connection, .. } = &mut self.fixture;
         let gate = hold_requests_at(proxy, moment);
@@ -99,7 +94,6 @@ impl CrashTest {
         ids.filter_map(|id| rows.remove(id)).collect()
     }
 
-    /// Repeats the click until the answer is the defect. No person makes a decision.
     fn click_until_created(&mut self, test: &Value) {
         self.fixture.proxy.forward_all();
         let answer = wait_for("the defect of the failed test", 90, || {
@@ -113,8 +107,6 @@ impl CrashTest {
         self.check_same_answer(test, &answer);
     }
 
-    /// Checks that an answer 200 equals the first answer 200 to the same failed test. Other answers
-    /// are not checked.
     fn check_same_answer(&mut self, test: &Value, answer: &Answer) {
         if answer.status == 200 {
             let first = self.answers.entry(test.to_string()).or_insert_with(|| answer.json());
@@ -123,9 +115,8 @@ impl CrashTest {
     }
 }
 
-/// Sets the proxy's script so that the proxy holds requests or answers at this moment. Returns the
-/// gate at which they are held. At [`Moment::Any`], the proxy holds nothing and answers some writes
-/// in place of the tracker, and the function returns `None`.
+/// Returns the gate that holds requests or answers at this moment. At [`Moment::Any`], there is no
+/// gate, and the proxy answers some writes in place of the tracker.
 fn hold_requests_at(proxy: &ScriptedServer, moment: Moment) -> Option<Gate> {
     proxy.forward_all();
     match moment {
@@ -162,8 +153,8 @@ const ODD_ANSWERS: [(u16, bool); 9] = [
     (422, false),
 ];
 
-/// Answers about every second write with one of [`ODD_ANSWERS`]. The choice is random, because it
-/// depends on the marker in the body.
+/// Answers about every second write with one of [`ODD_ANSWERS`]. The choice depends on the marker
+/// in the body, and so is random.
 fn answer_oddly(exchange: &Exchange<'_>) -> Reply {
     let bytes = exchange.request.body.iter().map(|byte| usize::from(*byte)).sum::<usize>();
     let odd_answer = ODD_ANSWERS.get(bytes % (2 * ODD_ANSWERS.len()));

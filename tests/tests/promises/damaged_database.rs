@@ -1,5 +1,5 @@
 //! A data folder that is damaged, has no key, or was written by a later version. The server refuses
-//! to start, prints one line that says what to do, and changes no file.
+//! to start, prints one line that says what to do, and changes no data.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -8,14 +8,14 @@ use std::path::Path;
 use jackfield_tests::{Setup, TestHost, failed_test, with_database};
 use serde_json::json;
 
-/// Returns a stopped server. Its database has twenty defects, and all its content is in one file.
+/// The database of the stopped server has twenty defects, and all its content is in one file.
 fn stopped_host() -> TestHost {
     let (mut host, connection) = Setup::new().start_with_guest("instant", json!({}));
     for _ in 0..20 {
         host.create(&connection, &failed_test()).assert_status(200);
     }
     assert!(host.stop().success());
-    // The checkpoint moves all content into jackfield.db. So damage to this file damages the
+    // The checkpoint moves all content into jackfield.db, so damage to this file damages the
     // defects.
     with_database(&host.data_folder(), |database| {
         database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
@@ -35,7 +35,7 @@ fn a_clean_stop_leaves_the_whole_database_in_one_file() {
     );
 }
 
-/// Reads the files of the data folder. Compiled code, which is in a subfolder, is not read.
+/// Compiled code, which is in a subfolder, is not read.
 fn read_files(host: &TestHost) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(host.data_folder()).expect("the data folder");
     let paths = entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_file());
@@ -47,7 +47,7 @@ fn read_files(host: &TestHost) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// Checks that the server does not start, prints one line with these words, and changes no file.
+/// Checks that the server does not start, prints one line with these words, and changes no data.
 #[track_caller]
 fn assert_refuses_to_start(host: &mut TestHost, words: &[&str]) {
     let before = read_files(host);
@@ -68,7 +68,6 @@ fn assert_refuses_to_start(host: &mut TestHost, words: &[&str]) {
     }
 }
 
-/// Overwrites this number of bytes of a file with a constant byte, from this offset on.
 fn overwrite(path: &Path, from: usize, bytes: usize) {
     let mut content = fs::read(path).expect("a readable file");
     assert!(content.len() > from + bytes, "the file is too short for the damaged part");

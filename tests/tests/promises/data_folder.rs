@@ -13,19 +13,15 @@ use jackfield_tests::{Setup, binary, empty_home};
 /// The user id of `nobody`.
 const OTHER_USER: u32 = 65_534;
 
-/// Sets the permission bits of a file or folder.
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("the mode is set");
 }
 
-/// Returns the permission bits of a file or folder, with the set-user-id, set-group-id and sticky
-/// bits.
 fn mode(path: &Path) -> u32 {
     path.metadata().expect("the path exists").permissions().mode() & 0o7777
 }
 
-/// Starts a server in this folder, which contains `data` and `plugins`. Checks that the start
-/// fails. Returns the last line on stderr.
+/// The folder contains `data` and `plugins`. Returns the last line on stderr.
 #[track_caller]
 fn error_of_refused_start(folder: &Path, admin_token: Option<&str>) -> String {
     let mut command = Command::new(binary());

@@ -1,7 +1,5 @@
 //! `jackfield demo`, the first command that a new user runs. The command starts a server with a
-//! connection, a sample tracker and a stand-in for Test Manager. The stand-in sends a Create Defect
-//! request twice for a failed test and once when the test fails again, and then one request for
-//! counts. The command prints each step, and the server continues to run.
+//! connection, a sample tracker and a stand-in for Test Manager.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};

@@ -15,7 +15,6 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Maximum time to wait for the next line of the command.
 const LINE_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A running `jackfield dev --json`. Dropping this value kills the process.
@@ -26,7 +25,6 @@ struct DevProcess {
 }
 
 impl DevProcess {
-    /// Starts the command for a connector's file or project, with these further arguments.
     fn start(host: &TestHost, target: &Path, words: &[&str]) -> Self {
         let mut command = host.cli(&["dev", "--json"]);
         command.arg(target).args(words).stdout(Stdio::piped()).stderr(Stdio::inherit());
@@ -44,8 +42,6 @@ impl DevProcess {
         Self { child, lines }
     }
 
-    /// Waits for the next line for which `is_wanted` returns true, and returns this line. If no
-    /// line arrives within [`LINE_TIMEOUT`], the error contains `what`.
     #[track_caller]
     fn next_line(&self, what: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
@@ -57,7 +53,6 @@ impl DevProcess {
         }
     }
 
-    /// Waits for the next line with this `state`, and returns this line.
     #[track_caller]
     fn next_state(&self, state: &str) -> Value {
         self.next_line(state, |line| line["state"] == state)
@@ -77,12 +72,10 @@ impl Drop for DevProcess {
     }
 }
 
-/// Returns this build of the test guest `traps-on-demand`.
 fn guest_build(number: u32) -> Guest {
     Guest::named("traps-on-demand").with_build(number)
 }
 
-/// Writes the guest into a new folder as `tracker.wasm`. Returns the folder and the file.
 fn write_connector(guest: &Guest) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("tracker.wasm");

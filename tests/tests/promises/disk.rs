@@ -19,7 +19,7 @@ struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Starts a server with this test guest. A new file system of 24 MiB is its data folder.
+    /// A new file system of 24 MiB is the data folder.
     fn start(guest: &str) -> Self {
         let mount = r#"mount -t tmpfs -o size=24m,mode=700 tmpfs data && exec "$0" "$@""#;
         let host = Setup::new()
@@ -35,21 +35,17 @@ impl SmallDisk {
         Self { host, data_path }
     }
 
-    /// Fills the disk with a file.
     fn fill(&self) {
         let mut filler = File::create(self.data_path.join("filler")).expect("a new file");
         let block = [0; 4_096];
         while filler.write_all(&block).is_ok() {}
     }
 
-    /// Removes the file that fills the disk.
     fn free_space(&self) {
         fs::remove_file(self.data_path.join("filler")).expect("the filler is removed");
     }
 }
 
-/// Starts a fake tracker. It answers each POST request with the issue 42, and its search finds this
-/// issue.
 fn start_tracker() -> ScriptedServer {
     ScriptedServer::start(|exchange| {
         if exchange.request.is_post() {
@@ -60,13 +56,11 @@ fn start_tracker() -> ScriptedServer {
     })
 }
 
-/// Waits until `/readyz` answers with a problem, and returns the detail of the problem.
 #[track_caller]
 fn await_not_ready(host: &TestHost) -> String {
     host.await_readiness(503).problem(503, "store-unavailable")
 }
 
-/// Repeats the click until the answer is the defect.
 #[track_caller]
 fn await_created(host: &TestHost, connection: &Connection, test: &Value) -> Value {
     wait_for("the defect", 60, || {
@@ -79,9 +73,8 @@ fn await_created(host: &TestHost, connection: &Connection, test: &Value) -> Valu
     })
 }
 
-/// Checks a server that cannot store anything. The server refuses a create before it sends a
-/// request to the tracker. `/readyz` names the reason, and the process continues to run. Returns
-/// the failed test of the refused create.
+/// The server must refuse a create before it sends a request to the tracker. Returns the failed
+/// test of the refused create.
 #[track_caller]
 fn assert_refuses_creates(
     host: &TestHost,
@@ -141,8 +134,8 @@ fn the_problem_of_a_full_disk_says_what_to_do() {
     }
 }
 
-/// The tracker delays the answer to a read of the guest. Meanwhile the disk becomes full. When the
-/// guest then sends its write, the server cannot commit the state `sent`.
+/// The disk becomes full between a read and a write of the guest, so the server cannot commit the
+/// state `sent`.
 #[test]
 fn a_write_is_not_sent_if_the_disk_is_full_when_it_is_journaled() {
     let disk = SmallDisk::start("large");
@@ -165,8 +158,7 @@ fn a_write_is_not_sent_if_the_disk_is_full_when_it_is_journaled() {
     assert_eq!(tracker.posts(), 1);
 }
 
-/// The tracker created the issue, but the server cannot store it on the full disk. The answer to
-/// the click is the defect. The server stores the defect as soon as the disk has free space.
+/// The answer to the click is the defect, although the server cannot store it on the full disk.
 #[test]
 fn no_defect_is_lost_if_the_disk_is_full_when_the_tracker_answers() {
     let disk = SmallDisk::start("good");

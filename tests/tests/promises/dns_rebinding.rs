@@ -21,8 +21,7 @@ const FORBIDDEN_ADDRESSES: [Ipv4Addr; 4] = [
     Ipv4Addr::new(192, 168, 5, 5),
 ];
 
-/// Answers a request and closes the TCP connection. So the server resolves the name again for the
-/// next request.
+/// Closes the TCP connection, so that the server resolves the name again for the next request.
 fn answer_and_close(_: &Exchange<'_>) -> Reply {
     Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\nconnection: close\r\n\r\nreached".to_vec())
 }

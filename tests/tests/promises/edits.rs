@@ -11,7 +11,6 @@ fn patch(host: &TestHost, if_match: &[&str], body: &Value) -> Answer {
     host.admin().send("PATCH", "/connections/qa", &headers, body.to_string().as_bytes())
 }
 
-/// Returns the entity tag of an answer.
 fn etag_of(answer: &Answer) -> String {
     answer.header("etag").expect("an entity tag").to_owned()
 }

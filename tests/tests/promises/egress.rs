@@ -121,9 +121,8 @@ fn a_granted_origin_at_a_forbidden_address_is_refused() {
     assert_eq!(server_on_all_addresses.tcp_connections(), 0);
 }
 
-/// A person granted these origins, and allowed private addresses. The host still refuses requests
-/// to these origins. Such requests would come from the server's own machine, so the server might
-/// trust them as requests of a proxy.
+/// A person granted these origins, and allowed private addresses. Requests to them would come from
+/// the server's own machine, so the server might trust them as requests of a proxy.
 #[test]
 fn a_guest_never_reaches_the_server_itself() {
     let host = Setup::new().guests(["calls"]).start();
@@ -182,8 +181,6 @@ fn other_schemes_and_paths_that_look_like_hosts_reach_no_other_server() {
     assert_eq!(origins.other.requests().len(), 0, "{:?}", origins.other.requests());
 }
 
-/// A guest cannot set headers that only the host may set. The guest also cannot insert a line
-/// break, after which another header would begin.
 #[test]
 fn a_guest_cannot_split_a_request_or_forge_its_headers() {
     let setup = Setup::new().env("JACKFIELD_SECRET_PROXY", "the-secret-of-the-reverse-proxy");
@@ -211,7 +208,7 @@ fn a_guest_cannot_split_a_request_or_forge_its_headers() {
             assert!(is_refused, "{via} {header}: {} {}", received.result, received.text);
         }
         // HTTP libraries of guests set these headers. The host removes them and sends its own
-        // headers, which the end of this test checks.
+        // headers.
         for header in [
             "Host=evil.example",
             "host=127.0.0.1:1",
@@ -341,7 +338,7 @@ fn only_the_function_create_may_send_a_write() {
     );
 }
 
-/// The guest sends the same request in its function `count` as in its function `create`.
+/// The guest sends its request also in its function `count`.
 #[test]
 fn a_write_outside_create_is_refused_through_both_interfaces() {
     let origins = TwoOrigins::start(Setup::new());

@@ -1,6 +1,6 @@
-//! The limits on requests and answers of a guest apply to both HTTP interfaces (`http` and
-//! `wasi:http`). The same holds for the limit on CPU time. The CPU time of a run includes the
-//! host's work for its requests and answers.
+//! The limits on CPU time, and on requests and answers of a guest, apply to both HTTP interfaces
+//! (`http` and `wasi:http`). The CPU time of a run includes the host's work for its requests and
+//! answers.
 
 use std::io::Write;
 
@@ -23,8 +23,6 @@ fn an_endless_answer_and_a_decompression_bomb_end_at_the_limit() {
     assert_attack_is_harmless(&origins.host, &good, "endless answers and bombs", attack);
 }
 
-/// Makes a guest receive an endless body, an endless header and a decompression bomb, through each
-/// of the two HTTP interfaces. Checks that the host ends each answer at a limit.
 fn receive_endless_answers(origins: &TwoOrigins, bomb: &[u8]) {
     let answer_endlessly = |head: &'static str| {
         origins.granted.set_script(|_| Reply::Endless(head.as_bytes().to_vec()));
@@ -43,8 +41,6 @@ fn receive_endless_answers(origins: &TwoOrigins, bomb: &[u8]) {
     }
 }
 
-/// Makes the guest send a request to the granted origin, which answers as its script says. Checks
-/// that the host ends this answer at the limit on the size of a body.
 fn assert_answer_limited(origins: &TwoOrigins, via: &str, what: &str) {
     let connection = origins.add_connection(json!({"via": via}));
     let answer = origins.host.create(&connection, &failed_test());
@@ -63,8 +59,7 @@ fn gzip_of_zeros(length: usize) -> Vec<u8> {
     encoder.finish().expect("writing to memory does not fail")
 }
 
-/// In this test, the limits on the size of a body and on the number of outbound calls are small, so
-/// that usual requests exceed them.
+/// The limits are so small that usual requests exceed them.
 #[test]
 fn the_limits_of_a_request_apply_to_both_interfaces() {
     let limits = "[limits]\nrequest_body_bytes = 1000\noutbound_calls = 1";
@@ -106,8 +101,6 @@ fn work_of_the_host_for_a_request_is_charged_to_the_run_through_both_interfaces(
     }
 }
 
-/// If the host does too much work for a run, the run ends in the same way as after too much work of
-/// the guest.
 #[test]
 fn work_of_the_host_ends_at_the_cpu_limit_through_both_interfaces() {
     let origins = TwoOrigins::start(Setup::new().config("[limits]\ncpu_ms = 100"));
@@ -120,7 +113,6 @@ fn work_of_the_host_ends_at_the_cpu_limit_through_both_interfaces() {
     }
 }
 
-/// Makes the granted origin answer with this number of empty gzip streams, one after the other.
 fn answer_with_empty_gzip_streams(origins: &TwoOrigins, count: usize) {
     let body = gzip_of_zeros(0).repeat(count);
     let compressed_answer = Response::new(200, body).with_header("content-encoding", "gzip");

@@ -11,8 +11,7 @@ use serde_json::{Value, json};
 
 use crate::calls::{add_connection, call};
 
-/// Runs a command for this server with additional environment variables. Returns whether the
-/// command succeeded, and what it printed.
+/// Returns whether the command succeeded, and what it printed.
 fn run_cli(host: &TestHost, variables: &[(&str, &str)], arguments: &[&str]) -> (bool, String) {
     let mut command = host.cli(arguments);
     let output = command.envs(variables.iter().copied()).stdin(Stdio::null()).output();

@@ -1,6 +1,5 @@
 //! Events. The id of an event connects the webhook request, the log of the guest, the outbound
-//! calls, the defect and the answer. A request whose webhook token is unknown has an event, too. A
-//! list of events can be filtered, and has pages.
+//! calls, the defect and the answer. A request whose webhook token is unknown has an event, too.
 
 use jackfield_tests::{Guest, Reply, ScriptedServer, Setup, TestHost, failed_test, wait_for};
 use serde_json::{Value, json};
@@ -93,7 +92,7 @@ fn the_oldest_events_are_deleted_when_there_are_too_many() {
 }
 
 /// The steps follow each other: the claim of the row, the instantiation, the guest with its
-/// requests, and the storage of the outcome. The last step ends before the event ends.
+/// requests, and the storage of the outcome.
 #[test]
 fn an_event_shows_when_each_of_its_steps_began_and_ended() {
     let mut host = Setup::new().guests(["good"]).start();
@@ -128,16 +127,14 @@ fn an_event_shows_when_each_of_its_steps_began_and_ended() {
     let positions: Vec<_> = parts.iter().map(|part| text.find(part)).collect();
     assert!(succeeded && positions.is_sorted() && positions[0].is_some(), "{positions:?}: {text}");
 
-    // After the restart, the defect is not in the cache. The server answers from the row that it
-    // claims, and runs no guest.
+    // After the restart, the defect is not in the cache.
     host.restart();
     let repeat = host.event_of(&host.create(&connection, &test));
     assert_eq!(repeat["outcome"], "repeated");
     assert_eq!((&repeat["steps"][0]["step"], &repeat["runs"]), (&json!("claim"), &json!([])));
 }
 
-/// Waits until there are `count` events of this kind with this outcome. Returns the names of the
-/// steps of each event.
+/// Returns the names of the steps of each event.
 fn steps_of(host: &TestHost, kind: &str, outcome: &str, count: usize) -> Vec<Vec<Value>> {
     let path = format!("/events?kind={kind}&outcome={outcome}");
     let events = wait_for("the events", 60, || {
@@ -155,7 +152,6 @@ fn steps_of(host: &TestHost, kind: &str, outcome: &str, count: usize) -> Vec<Vec
 
 /// The number of comments that the test of comments causes.
 const COMMENTS: usize = 6;
-/// A configuration with a short lease, short waits and short limits.
 const SHORT_WAITS: &str = "lease_ms = 1500\nsweep_ms = 200\n[create]\nin_doubt_s = 1\n[limits]\n\
                            run_ms = 2000\ncreate_answer_ms = 1000";
 
@@ -187,9 +183,9 @@ fn the_event_of_a_comment_shows_the_steps_claim_and_store() {
     assert!(steps.iter().all(|steps| *steps == ["claim", "store"]), "{steps:?}");
 }
 
-/// If a connector declares its write as a read, the journal does not contain the write. Then the
-/// host cannot prevent a second defect, and writes a warning to the log of the run. In this test,
-/// the guest `instant` returns a defect without any request.
+/// If a connector declares its write as a read, the journal does not contain the write, and the
+/// host cannot prevent a second defect. In this test, the guest `instant` returns a defect without
+/// any request.
 #[test]
 fn a_defect_without_a_journaled_write_is_reported() {
     let host = Setup::new().guests(["instant", "good"]).start();

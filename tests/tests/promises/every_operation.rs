@@ -1,6 +1,5 @@
-//! One test uses each operation of the admin API successfully. The test begins without a
-//! connection, and deletes all connections at the end. It reads the operations from the OpenAPI
-//! document. So a new operation makes the test fail until a step uses the operation.
+//! One test uses each operation of the admin API successfully. It reads the operations from the
+//! OpenAPI document, so a new operation makes the test fail until a step uses the operation.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -11,7 +10,6 @@ use serde_json::{Value, json};
 /// The secret of each connection that needs one.
 const SECRET: &str = "k3y-of-the-tracker";
 
-/// The server on which the test uses the operations, one after the other.
 struct Scenario {
     host: TestHost,
     tracker: ScriptedServer,
@@ -21,8 +19,7 @@ struct Scenario {
     operations: Vec<(String, String, String)>,
 }
 
-/// Returns whether a path matches a template of the OpenAPI document. A `{path}` at the end of the
-/// template matches one or more segments.
+/// A `{path}` at the end of the template matches one or more segments.
 fn matches_template(template: &str, path: &str) -> bool {
     let path = path.split('?').next().unwrap_or_default();
     let (mut expected, mut segments) = (template.split('/').peekable(), path.split('/'));
@@ -38,13 +35,11 @@ fn matches_template(template: &str, path: &str) -> bool {
     segments.next().is_none()
 }
 
-/// Returns this build of a test guest.
 fn guest_build(name: &str, number: u32) -> Guest {
     Guest::named(name).with_build(number)
 }
 
 impl Scenario {
-    /// Starts the server and its tracker, and reads the operations.
     fn start() -> Self {
         let tracker = ScriptedServer::start(|exchange| {
             let request = exchange.request;
@@ -85,19 +80,16 @@ impl Scenario {
         serde_json::from_str(&answer.body).unwrap_or_default()
     }
 
-    /// Sends a GET request that must succeed.
     #[track_caller]
     fn get(&self, path: &str) -> Value {
         self.send("GET", path, b"")
     }
 
-    /// Sends a POST request that must succeed.
     #[track_caller]
     fn post(&self, path: &str, body: &Value) -> Value {
         self.send("POST", path, body.to_string().as_bytes())
     }
 
-    /// Sends a DELETE request that must succeed.
     #[track_caller]
     fn delete(&self, path: &str) {
         self.send("DELETE", path, b"");

@@ -1,6 +1,5 @@
-//! One failed test leads to one defect, even after a hundred simultaneous clicks. The tests also
-//! kill the server while a proxy of the test holds a request of the server or an answer of the
-//! tracker. They count the issues in Redmine.
+//! One failed test leads to one defect, even after a hundred simultaneous clicks, or if the server
+//! is killed while it waits for the tracker. The tests count the issues in Redmine.
 
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
@@ -11,7 +10,7 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// Starts a server with a connection to Redmine. Short waits make the tests fast.
+/// Short waits make the tests fast.
 fn start_fixture(settings: Value) -> RedmineFixture {
     Setup::new()
         .config(
@@ -53,8 +52,7 @@ fn a_hundred_simultaneous_clicks_lead_to_one_run_one_issue_and_equal_answers() {
     assert_eq!(fixture.proxy.posts(), 1, "the connector ran more than once");
 }
 
-/// Sends a click, kills the server while the proxy holds a request or an answer at the gate, and
-/// starts the server again. From then on, the proxy forwards everything.
+/// From the restart on, the proxy forwards everything.
 fn click_and_kill_while_held(fixture: &mut RedmineFixture, gate: &Gate, test: &Value) {
     let click = fixture.host.create_in_background(&fixture.connection, test);
     gate.await_held(1);

@@ -1,7 +1,4 @@
-//! Fair shares of the server's resources. No connector and no connection can block another one. In
-//! the tests, trackers hang, components need many tables or memories, guests trap or compute
-//! without end, and a client sends a flood of clicks. At the same time, the server must answer all
-//! events of a good connection.
+//! Fair shares of the server's resources: no connector and no connection can block another one.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -19,9 +16,8 @@ use crate::calls::INTERFACES;
 /// The longest time in which the server must answer an event of a good connection.
 const GOOD_EVENT_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// Sends a Create Defect request to a good connection. Checks that the request is answered in time,
-/// and that at most one other waiting run got a permit before its run. Returns the usage of its
-/// run.
+/// Sends a Create Defect request to a good connection. At most one other waiting run may get a
+/// permit before its run. Returns the usage of its run.
 #[track_caller]
 fn send_good_event(host: &TestHost, good: &Connection) -> Value {
     let started = Instant::now();
@@ -41,14 +37,11 @@ fn start_hanging_tracker() -> (ScriptedServer, jackfield_tests::Gate) {
     (tracker, gate)
 }
 
-/// Sends `count` Create Defect requests in the background. Each request is for another failed test.
 fn start_clicks(host: &TestHost, connection: &Connection, count: usize) -> Vec<Click> {
     (0..count).map(|_| host.create_in_background(connection, &failed_test())).collect()
 }
 
-/// Two components have many tables or memories, and their tracker hangs. Their runs leave slots of
-/// the engine's pool, from which runs get tables and memories, to other connectors. A run that
-/// finds no free slot waits.
+/// A run gets its tables and memories from the engine's pool, and waits if it finds no free slot.
 #[test]
 fn heavy_components_with_a_hung_tracker_leave_pool_slots_to_others() {
     let (tracker, gate) = start_hanging_tracker();
@@ -76,9 +69,7 @@ fn heavy_components_with_a_hung_tracker_leave_pool_slots_to_others() {
     }
 }
 
-/// The tracker of one connection does not answer writes. The server still answers events of other
-/// connections, with the same connector and with another one. It also answers requests for counts
-/// of the first connection.
+/// The tracker of one connection answers reads, but no writes.
 #[test]
 fn a_connection_with_a_hung_tracker_takes_no_runs_from_others_and_returns_counts() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "3"));
@@ -107,8 +98,6 @@ fn a_connection_with_a_hung_tracker_takes_no_runs_from_others_and_returns_counts
     }
 }
 
-/// The server allows four runs at the same time. One connector gets only two of them. The other two
-/// remain for other connectors.
 #[test]
 fn a_connector_uses_at_most_half_of_the_runs_of_the_host() {
     let (tracker, gate) = start_hanging_tracker();
@@ -131,9 +120,6 @@ fn a_connector_uses_at_most_half_of_the_runs_of_the_host() {
     }
 }
 
-/// While the server answers good events, trackers of other connections hang, guests of other
-/// connections trap or compute without end, and the test sends a flood of clicks to one more
-/// connection.
 #[test]
 fn a_good_event_is_answered_while_hostile_connections_are_busy() {
     /// The number of clicks on the connections `spin-…`, whose guests compute without end.
@@ -191,9 +177,7 @@ fn a_good_event_is_answered_while_hostile_connections_are_busy() {
     }
 }
 
-/// The connector traps at each of several clicks for one failed test, because the tracker answers
-/// `bad`. Then the tracker answers `good`, and the connector creates a defect for another failed
-/// test.
+/// The connector traps if the tracker answers `bad`.
 #[test]
 fn a_failed_test_that_makes_the_connector_trap_does_not_block_others() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "bad"));
@@ -207,8 +191,6 @@ fn a_failed_test_that_makes_the_connector_trap_does_not_block_others() {
     host.create(&connection, &failed_test()).assert_status(200);
 }
 
-/// The runs for counts end with `tracker-unavailable`, the circuit breaker stays closed, and the
-/// server answers with the last known counts.
 #[test]
 fn a_hung_tracker_is_not_reported_as_a_connector_fault() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "7"));
@@ -241,7 +223,6 @@ fn a_hung_tracker_is_not_reported_as_a_connector_fault() {
     gate.open();
 }
 
-/// While a search of the sweep hangs, the server still does its other background work.
 #[test]
 fn a_hung_search_of_the_sweep_does_not_delay_the_deletion_of_old_events() {
     let tracker = ScriptedServer::start(|exchange| {
@@ -264,8 +245,6 @@ fn a_hung_search_of_the_sweep_does_not_delay_the_deletion_of_old_events() {
     gate.open();
 }
 
-/// The name server never answers the look-ups of one connection. These look-ups occupy only a few
-/// threads, and the server still answers events of other connections.
 #[test]
 fn a_silent_name_server_delays_only_one_connection() {
     let name = "fairness::a_silent_name_server_delays_only_one_connection";

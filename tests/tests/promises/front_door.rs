@@ -1,5 +1,5 @@
 //! The listeners of the server: TLS, HTTP/2, a Unix socket, sockets and notifications of systemd,
-//! and the PROXY protocol. Each answer has the security headers. Some tests use curl and openssl.
+//! and the PROXY protocol.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -15,7 +15,6 @@ use serde_json::json;
 
 use crate::tls::Authority;
 
-/// The admin token of the servers.
 const ADMIN_TOKEN: &str = "test-admin-token-0123456789abcdef";
 
 /// A server that is started without `Setup`, because it listens on a Unix socket or uses TLS or the
@@ -29,7 +28,6 @@ struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts a server with this listen address and this configuration, in a new folder.
     #[track_caller]
     fn start(listen: &str, config: &str) -> Self {
         let home = empty_home();
@@ -39,16 +37,13 @@ impl ServerProcess {
         Self { process, home, address }
     }
 
-    /// Kills the server, and starts it again with this listen address.
     fn restart(&mut self, listen: &str) {
         let _ = self.process.kill();
         let _ = self.process.wait();
         (self.process, self.address) = spawn_server(self.home.path(), listen);
     }
 
-    /// Runs a command that uses the server at this URL. The command trusts the certificate
-    /// authority in the file `authority`. Returns whether the command succeeded, and what it
-    /// printed.
+    /// Returns whether the command succeeded, and what it printed.
     fn run_cli(&self, url: &str, authority: &str, arguments: &[&str]) -> (bool, String) {
         let mut command = Command::new(binary());
         command.args(arguments).env("JACKFIELD_URL", url).env("SSL_CERT_FILE", authority);
@@ -66,7 +61,6 @@ impl Drop for ServerProcess {
     }
 }
 
-/// Starts a server in this folder. Returns its process and the address that it printed.
 #[track_caller]
 fn spawn_server(home: &Path, listen: &str) -> (Child, String) {
     let mut command = Command::new(binary());
@@ -79,7 +73,7 @@ fn spawn_server(home: &Path, listen: &str) -> (Child, String) {
     (process, address)
 }
 
-/// Runs curl. Returns whether it succeeded, and what it printed.
+/// Returns whether curl succeeded, and what it printed.
 fn run_curl(arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--include", "--max-time", "20"]).args(arguments);
@@ -88,7 +82,6 @@ fn run_curl(arguments: &[&str]) -> (bool, String) {
     (output.status.success(), text(&output.stdout) + &text(&output.stderr))
 }
 
-/// Returns the serial number of the certificate that a server presents.
 fn certificate_serial(address: &str) -> String {
     let script = format!(
         "openssl s_client -connect {address} </dev/null 2>/dev/null | openssl x509 -noout -serial"
@@ -234,12 +227,10 @@ fn host_that_names_clients(config: &str) -> (TestHost, Connection) {
     (host, Connection::from_json(&created))
 }
 
-/// Sends bytes to the server, and returns all bytes that the server sends back.
 fn exchange(host: &TestHost, bytes: &[u8]) -> String {
     exchange_with(host.url().trim_start_matches("http://"), bytes)
 }
 
-/// Sends bytes to an address, and returns all bytes that come back.
 fn exchange_with(address: &str, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).expect("a connection");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
@@ -291,7 +282,7 @@ fn a_trusted_proxy_names_the_client_by_the_proxy_protocol() {
     assert!(exchange_with(&address, &unknown).starts_with("HTTP/1.1 404"));
 }
 
-/// A proxy that forwards bytes unchanged writes no HTTP headers. So all HTTP headers come from the
+/// A proxy that forwards bytes unchanged writes no HTTP headers, so all of them come from the
 /// client.
 #[test]
 fn http_headers_of_a_client_are_not_trusted_with_the_proxy_protocol() {
@@ -364,9 +355,8 @@ fn only_a_trusted_proxy_can_name_the_client_and_its_scheme() {
         assert!(answer.contains(&format!("from the address {client}\"")), "{headers}: {answer}");
         assert_eq!(answer.contains("strict-transport-security"), is_https, "{headers}: {answer}");
     }
-    // One of these two headers comes from the client, and the proxy forwarded it. The server
-    // refuses such a request. It cannot use the address of the proxy instead, because that may be
-    // an allowed address.
+    // One of these two headers comes from the client. The server cannot use the address of the
+    // proxy instead, because that may be an allowed address.
     for headers in [
         "x-forwarded-for: 127.0.0.1\r\nforwarded: for=192.0.2.1\r\n",
         "x-forwarded-for: 203.0.113.9\r\nforwarded: for=unknown\r\n",

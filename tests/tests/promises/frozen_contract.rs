@@ -1,6 +1,6 @@
-//! Version 0.1.0 of the contract is frozen. Its types and names and their order never change. Every
-//! later host must run the connectors that were built with this version. `tests/components/`
-//! contains such connectors: at least one for each language.
+//! Version 0.1.0 of the contract is frozen: its types, its names and their order never change.
+//! Every later host must run the connectors in `tests/components/`, which were built with this
+//! version.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -19,7 +19,6 @@ use crate::recurrence::{await_step, same_test_case_failed_again};
 
 /// The SHA-256 of the resolved contract without comments.
 const FROZEN_SHA256: &str = "2398875b564286523c172ccaee8b47731bdda428e5e878a089977b7a1cb1886b";
-/// The advice in the error if the contract has changed.
 const FROZEN_ADVICE: &str = "\
 version 0.1.0 of wit/connector.wit is frozen, because connectors that were built with it are in use. \
 Undo the change. A change of a type, a name or an order needs a new version beside this one; \
@@ -27,7 +26,6 @@ wit/next.md explains how, and lists the changes for it.";
 /// The connectors in `tests/components/` that were made from the templates, one for each language.
 const LANGUAGES: [&str; 7] = ["rust", "javascript", "typescript", "python", "go", "c", "cpp"];
 
-/// Returns the text of `wit/connector.wit`.
 fn read_contract() -> String {
     fs::read_to_string(root().join("wit/connector.wit")).expect("the contract")
 }
@@ -65,7 +63,6 @@ fn a_changed_type_name_or_order_is_detected_and_a_changed_comment_is_ignored() {
     assert_ne!(with("  import log;\n", ""), current);
 }
 
-/// Reads and decompresses a file of a connector in `tests/components/0.1.0/`.
 fn read_stored_file(name: &str) -> Vec<u8> {
     let path = root().join(format!("tests/components/0.1.0/{name}.gz"));
     let file = File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -74,7 +71,6 @@ fn read_stored_file(name: &str) -> Vec<u8> {
     bytes
 }
 
-/// Returns the stored connector with this name.
 fn stored_component(name: &str) -> Guest {
     Guest { bytes: read_stored_file(&format!("{name}.wasm")) }
 }
@@ -86,8 +82,8 @@ fn a_connector_of_contract_0_1_0_in_each_language_creates_finds_and_counts() {
         .iter()
         .fold(Setup::new(), |setup, name| setup.plugin(name, &stored_component(name)))
         .script("script", &script);
-    // The connector `later` looks like one that was built with a later version of the contract. It
-    // uses only interfaces of version 0.1.0.
+    // The connector `later` names version 0.1.7 of the interfaces, but uses only what version 0.1.0
+    // contains.
     let host = setup.plugin("later", &later_version(stored_component("c"))).start();
     for connector in LANGUAGES.into_iter().chain(["script", "later"]) {
         println!("--- {connector}");
@@ -105,8 +101,8 @@ fn later_version(guest: Guest) -> Guest {
     Guest { bytes }
 }
 
-/// Checks that a connector creates two defects and counts the issues. The tracker's answer to the
-/// second create is lost, so the connector must find the issue that the tracker created.
+/// The tracker's answer to the second create is lost, so the connector must find the issue that the
+/// tracker created.
 fn assert_creates_finds_and_counts(host: &TestHost, connector: &str) {
     let issues = Mutex::new(Vec::new());
     let tracker = ScriptedServer::start(move |exchange| {
@@ -132,8 +128,7 @@ fn assert_creates_finds_and_counts(host: &TestHost, connector: &str) {
     }
 }
 
-/// Answers a request as Redmine does. Only the part of Redmine's API that the connectors use is
-/// supported.
+/// Supports only the part of Redmine's API that the connectors use.
 fn answer_as_redmine(exchange: &Exchange<'_>, issues: &mut Vec<Value>) -> Reply {
     let request = exchange.request;
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
@@ -182,8 +177,7 @@ fn answer_as_redmine(exchange: &Exchange<'_>, issues: &mut Vec<Value>) -> Reply 
     Reply::json(status, &body.to_string())
 }
 
-/// The stored connector `redmine` imports `report` and exports `follow-up`, which the connectors of
-/// the other tests in this file need not do. The test runs `redmine` with a real Redmine.
+/// The stored connector `redmine` imports `report` and exports `follow-up`.
 #[test]
 fn a_connector_of_contract_0_1_0_attaches_files_and_comments_when_a_test_fails_again() {
     let simulator = SimulatedTestManager::start(&[]);

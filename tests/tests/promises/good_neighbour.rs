@@ -1,6 +1,5 @@
 //! Helpers for the tests of attacks: a good connector runs at the same time as a hostile connector.
-//! The good connector must answer every event, its runs must get their share of the CPU, and the
-//! host's memory must be released after the attack. This file contains no tests.
+//! This file contains no tests.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,12 +19,10 @@ const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// The name of the good connector and of the connection to it.
 const GOOD_NAME: &str = "good";
 
-/// Adds the good connector to a setup.
 pub(crate) fn with_good_connector(setup: Setup) -> Setup {
     setup.guests([GOOD_NAME])
 }
 
-/// A connection to the good connector, and its tracker.
 pub(crate) struct GoodConnector {
     connection: Connection,
     _tracker: ScriptedServer,
@@ -77,8 +74,7 @@ impl Load {
         Self { should_stop, answer_count, thread }
     }
 
-    /// Waits for at least three answers, and stops the thread. Fails if an event was not answered.
-    /// Returns the ids of the last events.
+    /// Waits for at least three answers. Fails if an event was not answered.
     fn stop(self) -> VecDeque<String> {
         wait_for("answers of the good connector", 30, || {
             (self.answer_count.load(Ordering::SeqCst) > 2 || self.thread.is_finished())

@@ -1,5 +1,5 @@
 //! Checks of the author's guide. The page of the contract must equal the text that is generated
-//! from `wit/connector.wit`. Each link must lead to a page and a heading that exist.
+//! from `wit/connector.wit`. Each link must lead to a page that exists.
 
 mod commands;
 
@@ -12,7 +12,6 @@ use wit_bindgen_core::wit_parser::Resolve;
 
 /// The world of the contract that contains every interface.
 const WORLD: &str = "follow-up-connector";
-/// The path of the generated page below the repository's root.
 const PAGE_PATH: &str = "docs/connectors/contract.md";
 
 /// With `UPDATE_DOCS=1`, the test writes the generated page into the repository before it compares
@@ -69,8 +68,8 @@ fn markdown_files_below(folder: &Path) -> Vec<PathBuf> {
     found.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
 }
 
-/// Returns the broken links of a page. A link is broken if its file does not exist, or if the file
-/// does not contain the heading of the link. Links to other sites are not checked.
+/// A link is broken if its file does not exist, or if the file does not contain the heading of the
+/// link. Links to other sites are not checked.
 fn broken_links(page: &Path) -> Vec<String> {
     let text = fs::read_to_string(page).expect("a page");
     // Code blocks are left out, because the brackets in code and templates are not links.

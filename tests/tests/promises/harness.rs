@@ -1,6 +1,5 @@
-//! Tests of the code that the other tests share: projects of Redmine do not share issues, a
-//! scripted server does what its script says, and guests with different build numbers differ.
-//! Another test checks that every test that SECURITY.md names exists.
+//! Tests of the code that the other tests share. Another test checks that every test that
+//! SECURITY.md names exists.
 
 use std::path::Path;
 
@@ -135,7 +134,6 @@ fn only_functions_that_run_as_tests_are_counted() {
     assert_eq!(test_names_in(source), ["runs", "runs_too"]);
 }
 
-/// Reads a source file that SECURITY.md names. Returns `None` if the file does not exist.
 fn read_source(root: &Path, file: &str) -> Option<String> {
     let folders = ["tests/tests/promises", "host/src"];
     let mut paths = folders.into_iter().map(|folder| root.join(folder).join(file));

@@ -25,8 +25,7 @@ const KEEP_OPEN: Duration = Duration::from_secs(5);
 /// test would depend on the speed of the machine.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// Connects from a loopback address of this machine. The third byte of the address is `network`.
-/// The last byte is computed from `number`, which may be larger than a byte.
+/// Connects from a loopback address, which depends on `network` and `number`.
 async fn connect(server: SocketAddr, network: u8, number: usize) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().expect("a socket");
     let last = u8::try_from(number % 250 + 1).expect("below 251");
@@ -94,7 +93,6 @@ async fn misbehave(mut stream: TcpStream, kind: usize) -> std::io::Result<()> {
         }
         _ => return Ok(()),
     }
-    // Reads until the server closes the TCP connection, but at most for the time `KEEP_OPEN`.
     let _ = tokio::time::timeout(KEEP_OPEN, stream.read_to_end(&mut Vec::new())).await;
     Ok(())
 }
@@ -114,8 +112,7 @@ async fn send_create(stream: &mut TcpStream, path: &str) -> Option<String> {
     }
 }
 
-/// The test suspends the server with SIGSTOP, so that the server accepts no TCP connection.
-/// Meanwhile, the kernel queues 500 TCP connections for the server, and drops none of them.
+/// While SIGSTOP suspends the server, the kernel queues 500 TCP connections for it.
 #[test]
 fn a_busy_server_loses_no_connection() {
     let host = Setup::new().start();

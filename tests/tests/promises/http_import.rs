@@ -10,7 +10,6 @@ fn start_origins() -> TwoOrigins {
     TwoOrigins::start(Setup::new())
 }
 
-/// Makes the guest send a request through the interface `http`. Returns what the guest received.
 #[track_caller]
 fn send(origins: &TwoOrigins, mut settings: Value, secrets: Value) -> Received {
     settings["via"] = json!("http");

@@ -10,14 +10,12 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// Runs `jackfield invoke` with this call and these options.
 #[track_caller]
 fn invoke(author: &ConnectorFolder, call: &str, options: &[&str]) -> EndedCommand {
     let command = ["invoke", "connector.wasm", call, "--settings", "settings.json"];
     author.run(&[&command[..], options].concat())
 }
 
-/// Runs `jackfield invoke`, which must succeed, and returns its report.
 #[track_caller]
 fn invoke_ok(author: &ConnectorFolder, call: &str, options: &[&str]) -> Value {
     let ended = invoke(author, call, &[options, &["--json"]].concat());
@@ -25,8 +23,8 @@ fn invoke_ok(author: &ConnectorFolder, call: &str, options: &[&str]) -> Value {
     serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error} in {}", ended.out))
 }
 
-/// Runs `jackfield invoke`, which must fail. The error on stderr must be one line that contains
-/// these words. Returns what the command printed on stdout.
+/// The error on stderr must be one line that contains these words. Returns what the command printed
+/// on stdout.
 #[track_caller]
 fn assert_fails(author: &ConnectorFolder, call: &str, options: &[&str], words: &[&str]) -> String {
     let EndedCommand { code, out, err } = invoke(author, call, options);
@@ -38,7 +36,6 @@ fn assert_fails(author: &ConnectorFolder, call: &str, options: &[&str], words: &
     out
 }
 
-/// Returns the text of each file of a recording, sorted by file name.
 fn recorded_texts(author: &ConnectorFolder, folder: &str) -> Vec<String> {
     let entries = fs::read_dir(author.path(folder)).expect("the recording");
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
@@ -49,8 +46,7 @@ fn recorded_texts(author: &ConnectorFolder, folder: &str) -> Vec<String> {
 /// The option that reads the API key of Redmine from the file `secret`.
 const KEY_OPTION: [&str; 2] = ["--secret", "api-key=@secret"];
 
-/// Creates a folder with the Redmine connector and its settings, and a new project in the real
-/// Redmine. The connector reaches Redmine through the returned proxy.
+/// The connector reaches Redmine through the returned proxy.
 fn create_redmine_folder() -> (ConnectorFolder, Project, ScriptedServer) {
     let redmine = Redmine::shared();
     let (project, proxy) = (redmine.project(), ScriptedServer::proxy_to(redmine.address()));
@@ -231,7 +227,6 @@ fn invoke_renders_a_report_from_the_test_data_in_a_file() {
     );
 }
 
-/// The first command stores the compiled code, and the second command uses the stored code.
 #[test]
 fn a_second_call_of_the_same_file_does_not_compile_it_again() {
     let author = ConnectorFolder::new(&Guest::named("instant"), &json!({}), "");

@@ -1,6 +1,5 @@
-//! `jackfield secrets rotate` replaces the key that encrypts the secrets. The key is in a file or
-//! in an environment variable. The next start of the server undoes or finishes an interrupted
-//! rotation. The server opens its secrets only with the right key.
+//! `jackfield secrets rotate` replaces the key that encrypts the secrets. The next start of the
+//! server undoes or finishes an interrupted rotation.
 
 use std::fs;
 use std::io::Write as _;
@@ -12,7 +11,6 @@ use serde_json::json;
 
 const SECRET: &str = "s3cr3t-of-the-tracker";
 
-/// A server with a connection whose secret is sent to the tracker.
 struct ServerWithSecret {
     host: TestHost,
     tracker: ScriptedServer,
@@ -36,8 +34,7 @@ impl ServerWithSecret {
         fs::read_to_string(self.file("secret-key")).expect("a key")
     }
 
-    /// Runs `jackfield secrets rotate` with these environment variables. Returns whether the
-    /// command succeeded, and what it printed.
+    /// Returns whether the command succeeded, and what it printed.
     fn rotate(&self, variables: &[(&str, &str)]) -> (bool, String) {
         let mut command = self.host.cli(&["secrets", "rotate", "--data", "data"]);
         let output = command.envs(variables.iter().copied()).output().expect("the binary starts");
@@ -45,7 +42,6 @@ impl ServerWithSecret {
         (output.status.success(), text(&output.stdout) + &text(&output.stderr))
     }
 
-    /// Stops the server, and rotates its key. The rotation must succeed.
     #[track_caller]
     fn stop_and_rotate(&mut self, variables: &[(&str, &str)]) {
         assert!(self.host.stop().success());
@@ -57,8 +53,6 @@ impl ServerWithSecret {
         assert!(!printed.contains(SECRET), "{printed}");
     }
 
-    /// Starts the server. Checks that a create sends the secret to the tracker, and that no
-    /// rotation is unfinished.
     #[track_caller]
     fn assert_secret_is_sent(&mut self) {
         self.host.restart();
@@ -68,7 +62,6 @@ impl ServerWithSecret {
         assert!(!self.file("secret-key.next").exists(), "the rotation is not finished");
     }
 
-    /// Checks that the server refuses to start, because its key does not open the secrets.
     #[track_caller]
     fn assert_refuses_key(&mut self) {
         let line = self.host.start_refusal();
@@ -173,7 +166,6 @@ fn a_rotation_moves_a_key_from_its_file_to_the_environment() {
     server.assert_secret_is_sent();
 }
 
-/// Writes a file that only its owner can read.
 fn write_private_file(path: &Path, text: &str) {
     let mut options = fs::OpenOptions::new();
     let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);

@@ -1,7 +1,5 @@
 //! Connectors in three languages use a real Redmine; the JavaScript source also runs as a script. A
-//! failed test becomes one issue with the data of Test Manager. A repeated click gets the same
-//! answer. If the tracker's answer to a create was lost, the issue is found again. The counts of
-//! defects equal the counts of Redmine.
+//! failed test becomes one issue with the data of Test Manager.
 
 use jackfield_tests::{
     Client, Evidence, EvidenceFile, Guest, IssueFile, Redmine, RedmineConnection, Reply,
@@ -10,10 +8,9 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// The names of three connectors. `redmine` is written in Rust; the other two are named after their
-/// language.
+/// `redmine` is written in Rust; the other two are named after their language.
 const CONNECTORS: [&str; 3] = ["redmine", "javascript", "python"];
-/// The name of the connector that is the JavaScript source as a script.
+/// The JavaScript source as a script.
 const SCRIPT_NAME: &str = "redmine-script";
 
 /// All connectors run on one server, because compiling them takes most of the time of this test.
@@ -132,9 +129,7 @@ fn assert_404_is_a_returned_error(host: &TestHost, name: &str) {
     assert!(detail.contains("404"), "{name}: {detail}");
 }
 
-/// Makes the connector throw an exception. Checks that the detail of the problem names the place in
-/// the source where the exception was thrown. Checks nothing for the connector in Rust, which has
-/// no exceptions.
+/// Checks nothing for the connector in Rust, which has no exceptions.
 fn assert_detail_names_the_exception(host: &TestHost, name: &str) {
     let place = match name {
         "javascript" => "connector.js:",

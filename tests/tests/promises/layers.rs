@@ -1,6 +1,5 @@
-//! Checks the layer rules of `host/src`. A room (a top-level file or folder) imports no room of a
-//! higher layer. Rooms never import each other in a circle. Some foreign crates are allowed only in
-//! certain rooms.
+//! Checks the layer rules of `host/src`: which rooms (top-level files or folders) a room may
+//! import, and which rooms may use certain foreign crates.
 //!
 //! The check reads the tokens of every source file except tests, and never compiles the host.
 
@@ -46,7 +45,7 @@ const RESTRICTED_ROOMS: [(&str, &[&str]); 10] = [
     ),
 ];
 
-/// The room with the code for the fuzz targets. The rules do not apply to this room.
+/// The code for the fuzz targets. The rules do not apply to it.
 const EXEMPT_ROOM: &str = "fuzz";
 
 /// Foreign crates, and the rooms that may use them.
@@ -71,29 +70,26 @@ const RESTRICTED_CRATES: [(&[&str], &[&str]); 15] = [
     (&["jackfield_author"], &["cli"]),
 ];
 
-/// Two files of the room `http`, and two crates that only these files of the room may use. The
-/// files must not use the HTTP clients in the crates.
+/// Files of the room `http` that may use these crates, but not the HTTP clients in them.
 const SERVER_FILES_AND_CRATES: ([&str; 2], [&str; 2]) =
     (["http/serve.rs", "http/request_body.rs"], ["hyper", "hyper_util"]);
 
 /// A path in a source file, such as `crate::domain::Clock`.
 #[derive(Debug, Clone)]
 struct Import {
-    /// The path of the source file, relative to `host/src`.
+    /// Relative to `host/src`.
     file: String,
     line: usize,
-    /// The parts of the imported path. A path into the host begins with `crate` and a room, because
-    /// `self` and `super` are replaced.
+    /// A path into the host begins with `crate` and a room, because `self` and `super` are
+    /// replaced.
     path: Vec<String>,
 }
 
 impl Import {
-    /// The room that contains the import.
     fn room(&self) -> &str {
         self.file.split('/').next().unwrap_or_default().trim_end_matches(".rs")
     }
 
-    /// The imported room. `None` if the path does not begin with `crate` and a room.
     fn imported_room(&self) -> Option<&str> {
         match self.path.as_slice() {
             [root, room, ..] if root == "crate" => Some(room),
@@ -101,7 +97,6 @@ impl Import {
         }
     }
 
-    /// Returns the message that this import violates a rule.
     fn violation(&self, rule: &str) -> String {
         format!("host/src/{}:{}: `{}`: {rule}", self.file, self.line, self.path.join("::"))
     }
@@ -111,7 +106,6 @@ fn layer_index(room: &str) -> Option<usize> {
     LAYERS.iter().position(|rooms| rooms.contains(&room))
 }
 
-/// Returns the violations of all rules by these imports.
 fn violations(imports: &[Import]) -> Vec<String> {
     let checked = imports.iter().filter(|import| import.room() != EXEMPT_ROOM);
     let mut violations: Vec<_> = checked.clone().filter_map(room_violation).collect();
@@ -120,7 +114,6 @@ fn violations(imports: &[Import]) -> Vec<String> {
     violations
 }
 
-/// Returns the violation of `LAYERS` or `RESTRICTED_ROOMS` by this import, if any.
 fn room_violation(import: &Import) -> Option<String> {
     let (from, to) = (import.room(), import.imported_room()?);
     if from == to || from == "lib" {
@@ -138,7 +131,6 @@ fn room_violation(import: &Import) -> Option<String> {
     (!allowed.contains(&to)).then(|| import.violation(&rule))
 }
 
-/// Returns the violation of the rule for foreign crates by this import, if any.
 fn crate_violation(import: &Import) -> Option<String> {
     let name = import.path.first()?.as_str();
     let (_, rooms) = RESTRICTED_CRATES.iter().find(|(crates, _)| crates.contains(&name))?;
@@ -151,9 +143,8 @@ fn crate_violation(import: &Import) -> Option<String> {
     (!rooms.contains(&import.room())).then(|| import.violation(&rule))
 }
 
-/// Returns a message for each two rooms of which the first imports the second, and the second
-/// imports the first, directly or through other rooms. The message names one import of the second
-/// room by the first.
+/// Finds rooms that import each other, directly or through other rooms. Each message names one
+/// import.
 fn circle_violations<'i>(imports: impl Iterator<Item = &'i Import>) -> Vec<String> {
     let mut graph: BTreeMap<&str, BTreeMap<&str, &Import>> = BTreeMap::new();
     for import in imports {
@@ -182,7 +173,6 @@ fn circle_violations<'i>(imports: impl Iterator<Item = &'i Import>) -> Vec<Strin
         .collect()
 }
 
-/// Returns the imports of all source files below `host/src`, without tests.
 fn imports_of_the_host(source: &Path) -> Vec<Import> {
     let mut imports = Vec::new();
     for path in source_files(source) {
@@ -218,7 +208,6 @@ fn imports_in(file: &str, text: &str) -> Vec<Import> {
     reader.imports
 }
 
-/// Collects the imports of a source file from its tokens.
 struct ImportReader<'f> {
     file: &'f str,
     imports: Vec<Import>,
@@ -345,8 +334,6 @@ fn rooms_import_only_the_rooms_and_crates_that_the_rules_allow() {
     assert!(found.is_empty(), "{} violations:\n{}", found.len(), found.join("\n"));
 }
 
-/// Each source text is one case. The message about a violation names the file, the line, the import
-/// and the rule.
 #[test]
 fn the_layer_check_finds_each_kind_of_violation() {
     for (file, source, expected) in [

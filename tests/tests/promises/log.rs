@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-/// Returns the first log line with this message.
 #[track_caller]
 fn line_with_message(output: &str, message: &str) -> Value {
     let lines = output.lines().filter(|line| line.starts_with('{'));

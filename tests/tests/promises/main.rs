@@ -1,6 +1,5 @@
 //! The tests of what README.md, SECURITY.md and the manuals promise, and the helpers of these
-//! tests. Most of the tests run the built binary. Each file is about one promise, or contains
-//! helpers.
+//! tests. Most of the tests run the built binary.
 
 mod accounts;
 mod admin;

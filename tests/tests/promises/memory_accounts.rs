@@ -13,7 +13,7 @@ const RUN_LIMIT: u64 = 128 * MIB;
 /// By how many bytes the rise of the server's memory may exceed the limit that a test checks.
 const OVERHEAD_MAX: u64 = 32 * MIB;
 
-/// A CPU limit that is so high that it ends no run of these tests.
+/// So high that it ends no run of these tests.
 const HIGH_CPU_LIMIT: &str = "[limits]\ncpu_ms = 60000\n";
 
 /// Each case names what the guest `hoard` makes the host store, and how many MiB of its own memory
@@ -50,7 +50,6 @@ fn add_hoard_connection(
     )
 }
 
-/// Returns a body of this length that repeats the pattern.
 fn repeat_pattern(bytes: u64, pattern: &str) -> Vec<u8> {
     pattern.bytes().cycle().take(bytes as usize).collect()
 }
@@ -138,8 +137,8 @@ fn a_full_spool_refuses_further_bodies_and_names_its_limit() {
     assert!(description(&answer).starts_with("\"30 answers"), "{}", description(&answer));
 }
 
-/// Many runs start at once. Each run stays within its own limit, but all runs together would need
-/// far more memory than `memory_bytes_host` allows.
+/// Each run stays within its own limit, but all runs together would need more than
+/// `memory_bytes_host`.
 #[test]
 fn all_runs_together_stay_within_memory_bytes_host_and_further_runs_get_503() {
     const HOST_LIMIT: u64 = 256 * MIB;
@@ -178,8 +177,7 @@ fn all_runs_together_stay_within_memory_bytes_host_and_further_runs_get_503() {
     host.create(&good, &failed_test()).assert_status(200);
 }
 
-/// The host searches each answer for each secret, in many encodings. This search must not need much
-/// memory.
+/// The host searches each answer for each secret, in many encodings.
 #[test]
 fn long_secrets_need_little_memory() {
     let host = Setup::new().config(HIGH_CPU_LIMIT).guests(["hoard"]).start();
@@ -203,8 +201,6 @@ fn long_secrets_need_little_memory() {
     assert!(memory_rise <= OVERHEAD_MAX, "5 long secrets used {} MiB", memory_rise / MIB);
 }
 
-/// The guest writes its output byte by byte. This work is charged to the guest's run, and the long
-/// line is truncated.
 #[test]
 fn output_in_single_bytes_is_charged_to_its_run_and_truncated() {
     let host = Setup::new().config(HIGH_CPU_LIMIT).guests(["hoard"]).start();

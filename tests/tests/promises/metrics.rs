@@ -12,15 +12,12 @@ use jackfield_tests::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-/// A server on which most of what the metrics count has happened, with its connections and
-/// trackers.
+/// A server on which most of what the metrics count has happened.
 pub(crate) struct BusyServer {
     pub(crate) host: TestHost,
     /// A connection whose creates and counts succeed.
     pub(crate) qa: Connection,
-    /// A connection whose counts fail.
     pub(crate) connection_with_failing_counts: Connection,
-    /// A connection whose creates fail.
     pub(crate) connection_with_failing_creates: Connection,
     /// The tracker of `qa`.
     tracker: ScriptedServer,
@@ -38,7 +35,6 @@ impl BusyServer {
         Self::start_with_setup(Setup::new())
     }
 
-    /// Starts a server with this setup, and causes most of what the metrics count.
     pub(crate) fn start_with_setup(setup: Setup) -> Self {
         let tracker = ScriptedServer::start(|exchange| match exchange.request.is_post() {
             true => Reply::created(1),
@@ -81,7 +77,6 @@ impl BusyServer {
         }
     }
 
-    /// Causes most kinds of failures that the metrics count.
     fn send_failing_events(&self) {
         let host = &self.host;
         let spins = host.add_connection("spin", "spin", json!({}), json!({}));
@@ -106,7 +101,6 @@ impl BusyServer {
         host.await_connector("broken", "broken", None);
     }
 
-    /// Sends SIGHUP, and waits until the server has read its configuration again.
     fn reload(&self) {
         let id = i32::try_from(self.host.process_id()).ok().and_then(Pid::from_raw);
         kill_process(id.expect("a process"), Signal::HUP).expect("the server gets the signal");
@@ -114,15 +108,13 @@ impl BusyServer {
         wait_for(line, 20, || self.host.output().contains(line).then_some(()));
     }
 
-    /// Returns the page `/metrics` as an account with the lowest role sees it.
+    /// Returns the page as an account with the lowest role sees it.
     fn fetch_page(&self) -> MetricsPage {
         let token = create_token(&self.host, &json!({"name": "prometheus", "role": "viewer"}));
         self.host.metrics(&token)
     }
 }
 
-/// Creates a named token with this JSON body, and returns the token. Prometheus reads `/metrics`
-/// with such a token.
 pub(crate) fn create_token(host: &TestHost, account: &serde_json::Value) -> String {
     let created = host.admin().json("POST", "/tokens", account).expect(201);
     created["token"].as_str().expect("a token").to_owned()
@@ -217,12 +209,11 @@ fn metrics_show_an_account_only_its_connections_and_no_deleted_connection() {
         host.create(&other, &failed_test()).assert_status(200);
         host.anonymous().get("/hooks/unknown-token/either").assert_status(404);
     }
-    // These requests may add 36 series: one outcome of events, one outcome of runs, and two
-    // histograms. Each histogram has 15 buckets, a sum and a count.
+    // Two outcomes and two histograms. Each histogram has 15 buckets, a sum and a count.
     assert!(host.metrics(&all).len() <= series + 36, "the number of series depends on requests");
 }
 
-/// Reads the table of metrics in the operator's manual: the type and the labels of each metric.
+/// Returns the type and the labels of each metric in the operator's manual.
 fn documented_metrics() -> BTreeMap<String, (String, BTreeSet<String>)> {
     let page = fs::read_to_string(root().join("docs/operator.md")).expect("docs/operator.md");
     let (_, section) = page.split_once("\n## Watch it\n").expect("the section");

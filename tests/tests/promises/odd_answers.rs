@@ -31,14 +31,12 @@ fn deflate(body: &[u8]) -> Vec<u8> {
     encoder.finish().expect("writing to memory does not fail")
 }
 
-/// Builds a complete answer with these header lines and this body.
 fn answer_with_headers(header_lines: &str, body: &[u8]) -> Vec<u8> {
     let head =
         format!("HTTP/1.1 201 Created\r\n{header_lines}content-length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 
-/// Builds a complete answer whose header names this content encoding.
 fn answer_with_encoding(encoding: &str, body: &[u8]) -> Vec<u8> {
     answer_with_headers(&format!("content-encoding: {encoding}\r\n"), body)
 }
@@ -260,9 +258,8 @@ fn post_put_and_delete_without_a_body_send_content_length_zero() {
     }
 }
 
-/// The tracker's answer sets two cookies and redirects. Of these two cookies, the redirected
-/// request sends only the one whose `Path` matches the new address. Requests of other runs do not
-/// send this cookie.
+/// Of the two cookies of the answer, the redirected request sends only the one whose `Path` matches
+/// the new address.
 #[test]
 fn a_cookie_lasts_for_the_run_and_stays_with_its_origin() {
     const SESSION: &str = "s3ss10n-0123456789abcdef";

@@ -8,15 +8,14 @@ use serde_json::{Value, json};
 /// The URL under which the provider knows this server.
 const SERVER_URL: &str = "http://jackfield.test";
 
-/// A real identity provider, and a server whose users sign in with it.
 struct OidcFixture {
     provider: IdentityProvider,
     host: TestHost,
 }
 
 impl OidcFixture {
-    /// Starts the provider and the server. The server must authenticate at the provider by the
-    /// method `client_authentication`, such as `client_secret_basic`.
+    /// The server must authenticate at the provider by the method `client_authentication`, such as
+    /// `client_secret_basic`.
     fn start(client_authentication: &str) -> Self {
         let callback_url = format!("{SERVER_URL}/sign-in/oidc/callback");
         let provider = IdentityProvider::start(&callback_url, client_authentication);
@@ -40,8 +39,7 @@ impl OidcFixture {
         self.host.anonymous().send("GET", path, &headers, b"")
     }
 
-    /// Begins a sign-in. Returns the browser's cookie, and the provider's URL where the person
-    /// signs in.
+    /// Returns the browser's cookie, and the provider's URL where the person signs in.
     fn begin_sign_in(&self) -> (String, String) {
         let redirect = self.get("/sign-in/oidc?next=/api/v1/account", "");
         assert_eq!(redirect.status, 303, "{redirect:?}");
@@ -51,14 +49,12 @@ impl OidcFixture {
         (name_and_value(&cookie), provider_url)
     }
 
-    /// Lets this person sign in at the provider. Returns the server's answer to the browser that
-    /// the provider redirects back.
+    /// Returns the server's answer to the browser that the provider redirects back.
     fn finish_sign_in(&self, cookie: &str, provider_url: &str, person: &str) -> Answer {
         let callback_url = self.provider.sign_in(provider_url, person);
         self.get(callback_url.strip_prefix(SERVER_URL).expect("an address of the server"), cookie)
     }
 
-    /// Begins a sign-in and finishes it in the same browser.
     fn sign_in(&self, person: &str) -> Answer {
         let (cookie, provider_url) = self.begin_sign_in();
         self.finish_sign_in(&cookie, &provider_url, person)
@@ -81,7 +77,6 @@ fn find_set_cookie(answer: &Answer, name: &str) -> Option<String> {
     headers.find(|cookie| cookie.starts_with(&format!("{name}=")) && !cookie.contains("Max-Age=0"))
 }
 
-/// Returns `NAME=VALUE` of a `set-cookie` header, without its attributes.
 fn name_and_value(cookie: &str) -> String {
     cookie.split(';').next().expect("a value").to_owned()
 }

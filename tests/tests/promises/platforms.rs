@@ -1,7 +1,5 @@
-//! Some platforms restrict a server or change its files, for example by volumes, small address
-//! spaces, mount options, hardening, rolling updates, or upgrades while the server runs. The server
-//! works there, or reports in one line what is wrong and how to fix it. `jackfield doctor` reports
-//! the same problem.
+//! Some platforms restrict a server or change its files, for example by mount options or small
+//! address spaces. The server works there, or reports what is wrong and how to fix it.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -22,7 +20,7 @@ fn binary_under(wrapper: &[&str], arguments: &[&str], folder: &Path) -> Command 
     command
 }
 
-/// Runs `doctor`. Returns the finding about one check: the status, what was found, and the fix.
+/// Returns the finding of `doctor` about one check: the status, what was found, and the fix.
 #[track_caller]
 fn doctor_finding(command: &mut Command, check: &str) -> (String, String, String) {
     let output = command.arg("--json").output().expect("the binary starts");
@@ -52,7 +50,6 @@ fn start_error(wrapper: &[&str], folder: &Path) -> String {
 /// root can do this.
 const AS_OTHER_USER: &str = "chmod a+rwx . plugins && chmod a+r jackfield.toml && cp \"$1\" program && shift && \
                              exec setpriv --reuid 1000 --regid 1000 --groups 2000 ./program \"$@\"";
-/// Executes a copy of the binary in the server's folder as the current user.
 const AS_THIS_USER: &str = "cp \"$1\" program && shift && exec ./program \"$@\"";
 
 fn is_root() -> bool {
@@ -69,9 +66,8 @@ fn as_other_user(script: &str, script_of_root: &str) -> Setup {
     Setup::new().run_under(&["sh", "-euc", &script, "sh"])
 }
 
-/// The data folder is a volume as Kubernetes prepares it with `fsGroup`: it belongs to root and the
-/// group 2000 and has mode 2770. Before each start, Kubernetes gives the group access to all files.
-/// The server runs as another user in that group.
+/// Kubernetes prepares a volume with `fsGroup` in this way, and gives the group access to all files
+/// before each start.
 #[test]
 fn a_kubernetes_volume_with_an_fs_group_works_at_each_start() {
     let volume = "chmod 2770 data; chmod -R ug+rwX data";
@@ -105,8 +101,7 @@ fn a_kubernetes_volume_with_an_fs_group_works_at_each_start() {
     assert!(fix.contains("chmod 600"), "{fix}");
 }
 
-/// A restored backup may belong to another user. The server uses such a database and does not
-/// change its mode.
+/// A restored backup may belong to another user.
 #[test]
 fn a_database_of_another_owner_is_used_and_its_mode_is_not_changed() {
     let mut host = as_other_user("true", "[ -e data/lock ] || chown 1000:2000 data").start();
@@ -125,7 +120,6 @@ fn a_database_of_another_owner_is_used_and_its_mode_is_not_changed() {
     }
 }
 
-/// Returns a command line that executes its arguments with a limited address space.
 fn address_space_wrapper(bytes: u64) -> [String; 2] {
     ["prlimit".to_owned(), format!("--as={bytes}")]
 }
@@ -213,8 +207,7 @@ fn a_system_that_forbids_compiled_code_is_named_at_the_start_and_by_doctor() {
     assert_eq!(status, "ok");
 }
 
-/// Starts another server on the data folder of a running server. The new server waits at most this
-/// many seconds for the lock of the folder.
+/// The new server waits at most this many seconds for the lock of the data folder.
 fn start_waiting_server(host: &TestHost, seconds: &str) -> Child {
     let arguments =
         ["serve", "--listen", "127.0.0.1:0", "--data", "data", "--wait-for-lock", seconds];
@@ -222,8 +215,7 @@ fn start_waiting_server(host: &TestHost, seconds: &str) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts")
 }
 
-/// Reads the output of a process up to the first line that contains this word. Returns the lines
-/// that were read.
+/// Reads the output of a process up to the first line that contains this word.
 fn read_until(pipe: impl std::io::Read, word: &str) -> String {
     use std::io::BufRead;
     let lines = std::io::BufReader::new(pipe).lines().map_while(Result::ok);
@@ -263,8 +255,7 @@ fn a_rolling_update_waits_for_the_lock() {
     }
 }
 
-/// Some file systems return names in upper case. So a file with the extension `.WASM` is reported,
-/// and not ignored.
+/// Some file systems return names in upper case, so `.WASM` is reported and not ignored.
 #[test]
 fn each_file_in_the_plugins_folder_gets_a_final_status() {
     let host = Setup::new().start();

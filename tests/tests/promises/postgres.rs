@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 /// How many clicks each thread sends while the database restarts.
 const CLICKS_PER_THREAD: usize = 8;
-/// How often the database restarts under load.
 const RESTARTS: usize = 3;
 
 fn start_with_redmine(setup: Setup) -> RedmineFixture {

@@ -1,7 +1,6 @@
-//! Tests each way to run PostgreSQL that docs/postgresql.md describes: a user who only owns the
-//! server's database and has no other rights, TLS, a password file, PgBouncer, and standbys. Other
-//! tests are about a failover, and about a server with a read-only plugins folder. If a setup
-//! cannot work, the server refuses to start; its error is one line and contains the fix.
+//! Tests ways to run PostgreSQL that docs/postgresql.md describes, such as TLS, PgBouncer and
+//! standbys. If a setup cannot work, the server refuses to start; its error is one line and
+//! contains the fix.
 
 mod password;
 mod pool;
@@ -17,17 +16,14 @@ use jackfield_tests::{Connection, Postgres, Setup, TestHost, binary, empty_home,
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The password of the user `app` of the database.
 const PASSWORD: &str = "pw-of-the-app-9271";
-/// The environment variable that contains the password.
 const PASSWORD_VARIABLE: &str = "JACKFIELD_SECRET_APP";
 /// The key that encrypts the secrets. All servers of a test use the same key.
 const SECRET_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
-/// The longest time, in seconds, until a server has applied a change of another server. The
-/// database notifies the server of the change.
+/// The longest time, in seconds, until a server has applied a change of another server.
 const CHANGE_S_MAX: u64 = 10;
 
-/// Starts PostgreSQL, and creates the user and the database as the documentation does.
+/// Starts PostgreSQL with the user `app` and the database `app`.
 fn start_postgres() -> Postgres {
     let postgres = Postgres::start();
     postgres.query(&format!("CREATE USER app PASSWORD '{PASSWORD}'"));
@@ -35,7 +31,6 @@ fn start_postgres() -> Postgres {
     postgres
 }
 
-/// Returns a configuration with a database address of this host, port and query.
 fn config(host: &str, port: u16, query: &str) -> String {
     format!(
         "store = \"postgres://app@{host}:{port}/app?{query}\"\n\
@@ -43,14 +38,12 @@ fn config(host: &str, port: u16, query: &str) -> String {
     )
 }
 
-/// Prepares a server with this configuration. Does not start the server.
 fn setup(config: &str) -> Setup {
     let setup =
         Setup::new().env(PASSWORD_VARIABLE, PASSWORD).env("JACKFIELD_SECRET_KEY", SECRET_KEY);
     setup.config(config)
 }
 
-/// A folder with a configuration, in which a test runs commands without a running server.
 struct CommandFolder {
     folder: TempDir,
     /// The password that each command gets in the variable [`PASSWORD_VARIABLE`].
@@ -68,7 +61,7 @@ impl CommandFolder {
         Self { password: password.to_owned(), ..self }
     }
 
-    /// Runs a command. Returns the exit code, the stdout and the stderr of the command.
+    /// Returns the exit code, the stdout and the stderr of the command.
     fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let mut command = Command::new("timeout");
         command.arg("30").arg(binary()).args(arguments).current_dir(self.folder.path());
@@ -82,7 +75,7 @@ impl CommandFolder {
         (done.status.code(), printed, error)
     }
 
-    /// Starts a server that must refuse to start. Returns the line that the server prints.
+    /// Returns the one line with which the server refuses to start.
     #[track_caller]
     fn start_refusal(&self) -> String {
         let (code, printed, error) = self.run(&["serve", "--listen", "127.0.0.1:0"]);
@@ -91,8 +84,8 @@ impl CommandFolder {
         error
     }
 
-    /// Runs `doctor`. Returns the status of one check, and its finding with the fix. Returns `None`
-    /// if `doctor` reports nothing about this check.
+    /// Returns the status of one check of `doctor`, and its finding with the fix. Returns `None` if
+    /// `doctor` reports nothing about this check.
     #[track_caller]
     fn diagnose(&self, check: &str) -> Option<(String, String)> {
         let (_, printed, error) = self.run(&["doctor", "--json"]);
@@ -103,8 +96,7 @@ impl CommandFolder {
         Some((field("status"), format!("{}; {}", field("found"), field("fix"))))
     }
 
-    /// Checks that a server refuses to start, and that `doctor` reports a failure. The error of the
-    /// server and the finding of `doctor` must both contain all of these words.
+    /// The error of the server and the finding of `doctor` must both contain all of these words.
     #[track_caller]
     fn assert_refused(&self, words: &[&str]) {
         let (refusal, diagnosis) = (self.start_refusal(), self.diagnose("database"));
@@ -118,7 +110,7 @@ impl CommandFolder {
 }
 
 /// Pauses a connection at one server. Waits until the other server refuses the clicks of this
-/// connection, which shows that the other server was notified of the pause.
+/// connection.
 #[track_caller]
 fn assert_pause_is_noticed(other: &TestHost, pausing: &TestHost, connection: &Connection) {
     let test = jackfield_tests::failed_test();

@@ -1,6 +1,5 @@
-//! A real Prometheus reads the metrics of three servers under load. The servers share one database,
-//! and Prometheus uses the configuration in docs/operator.md. Each query of the dashboard and of
-//! the alerts must return data, which shows that every metric and every label in it exists.
+//! A real Prometheus reads the metrics of three servers under load, with the configuration in
+//! docs/operator.md. Each query of the dashboard and of the alerts must return data.
 //! `promtool` checks when each alert fires.
 
 use std::fs::{self, File};
@@ -19,16 +18,14 @@ use tempfile::TempDir;
 
 use crate::metrics::{BusyServer, PROJECT, create_token};
 
-/// A running Prometheus, which is killed when this value is dropped.
+/// A running Prometheus, which is killed when it is dropped.
 struct Prometheus {
     child: Child,
-    /// Sends requests to the API of Prometheus.
     client: Client,
     /// Contains the configuration, the alerts, the token, the data and the log.
     folder: TempDir,
 }
 
-/// Returns the configuration of Prometheus in docs/operator.md.
 fn documented_config() -> String {
     let page = fs::read_to_string(root().join("docs/operator.md")).expect("docs/operator.md");
     let block = page.split("```yaml\n# prometheus.yml\n").nth(1).expect("the block");
@@ -40,7 +37,6 @@ fn read_alerts() -> String {
 }
 
 impl Prometheus {
-    /// Starts a Prometheus that reads the metrics of these servers every second.
     fn start(servers: &[&TestHost], token: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name).display().to_string();
@@ -79,7 +75,7 @@ impl Prometheus {
         started
     }
 
-    /// Runs a query. Returns the values of the result, without NaN.
+    /// Returns the values of the result, without NaN.
     #[track_caller]
     fn query(&self, query: &str) -> Vec<f64> {
         let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
@@ -92,7 +88,6 @@ impl Prometheus {
         values.filter(|value: &f64| !value.is_nan()).collect()
     }
 
-    /// Waits until a query returns a value.
     #[track_caller]
     fn await_data(&self, what: &str, query: &str) {
         wait_for(&format!("data of {what}: {query}"), 60, || self.query(query).pop());
@@ -110,8 +105,7 @@ impl Drop for Prometheus {
     }
 }
 
-/// A thread that sends requests to a server until this value is dropped. At the [`BusyServer`], the
-/// requests exceed the rate limit of each connection.
+/// A thread that sends requests to a server until this value is dropped.
 struct Load {
     should_stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -165,7 +159,6 @@ fn dashboard_queries() -> Vec<(String, String)> {
     targets.collect()
 }
 
-/// Returns the query of an alert without the threshold at its end.
 fn query_without_threshold(query: &str) -> &str {
     let end = [" > ", " == "].iter().filter_map(|sign| query.rfind(sign)).max();
     query.get(..end.unwrap_or_else(|| panic!("{query} has no threshold"))).expect("its beginning")
@@ -173,7 +166,6 @@ fn query_without_threshold(query: &str) -> &str {
 
 /// Returns for each server how many defects it has created for the connection `qa`.
 const CREATED_QUERY: &str = r#"jackfield_events_total{connection="qa",outcome="created"}"#;
-/// Counts the stored events of the connection `qa` that created a defect.
 const STORED_CREATED_SQL: &str = "
 SELECT count(*) FROM events JOIN connections ON connections.id = connection_id
 WHERE name = 'qa' AND outcome = 'created'";
@@ -217,7 +209,6 @@ fn each_panel_and_each_alert_has_data_from_three_servers_under_load() {
     });
 }
 
-/// Runs `promtool` in a folder that contains the alerts and their tests. `promtool` must succeed.
 fn run_promtool(folder: &Path, arguments: &[&str]) {
     let output = Command::new("promtool").args(arguments).current_dir(folder).output();
     let output = output.expect("`cargo xtask test` installs Prometheus");

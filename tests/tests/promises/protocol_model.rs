@@ -1,19 +1,15 @@
 //! Checks a model of the protocol "one failed test, one defect". A model checker tries every order
-//! of what may happen: clicks at two servers, crashes, lost leases, steps of the clock, edits of
-//! the settings, and decisions of a person. In the model, a search may take long, find nothing, or
-//! fail. An answer to a write may prove nothing, and the tracker may create the record later.
+//! of the steps of two workers, the tracker, and at most two faults, such as crashes, lost leases,
+//! steps of the clock, and decisions of a person.
 //!
-//! The model repeats the protocol and does not call the host's code; `crash_points.rs` and
-//! `crash_random.rs` kill the real binary. If any single rule is removed from the model, the
-//! checker finds a second record, or a click that creates twice. This shows that each rule is
-//! needed.
+//! The model repeats the protocol and does not call the host's code.
 //!
-//! The model makes these assumptions, which the documentation tells operators:
+//! The model makes these assumptions:
 //!
 //! - A write creates its record within `in_doubt_s` after its exchange ended, or never. Nothing
 //!   between host and tracker repeats a request.
-//! - A search finds each record, at the latest after the index delay. If the row stores that the
-//!   tracker confirmed a record with 201, searches may stop finding this record.
+//! - A search finds each record, at the latest after the index delay. A record that the tracker
+//!   confirmed with 201 may disappear from searches later.
 //! - The user of a search may lack the permission to read. In this case, there is another defect to
 //!   test the search with, or the tracker has answered a write with 403.
 //! - If the tracker answers a write with a status of the class "refused", this write creates
@@ -36,7 +32,6 @@ use self::protocol::{Answer, CreationTime, Protocol, SearchResult};
 use self::rules::Rule;
 use self::state::{Class, Decision, Record, RowState, State, WAIT_MAX, Worker};
 
-/// One thing that may happen next in the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Action {
     Click(usize),
@@ -57,11 +52,10 @@ enum Action {
     CreateLate,
     /// The tracker will never create a record that it had delayed.
     DropWrite,
-    /// A unit of time passes.
     PassTime,
     /// The host is killed and starts again. The clock may be set before the host starts.
     Crash,
-    /// The lease ends, because the server that has it was suspended for too long.
+    /// The lease ends, because its server was suspended for too long.
     EndLease,
     /// The database's clock steps ahead, possibly past the end of the lease.
     ClockStep {
@@ -168,7 +162,6 @@ impl Model for Protocol {
 }
 
 impl Protocol {
-    /// Adds the actions that the worker `i` may take next.
     fn worker_actions(&self, state: &State, i: usize, actions: &mut Vec<Action>) {
         let is_free = !state.row.is_leased && state.row.state != RowState::Created;
         match state.workers[i] {
@@ -230,7 +223,6 @@ impl Protocol {
         }
     }
 
-    /// Adds the faults, and the actions of a person, that may happen next.
     fn fault_actions(&self, state: &State, actions: &mut Vec<Action>) {
         let row = &state.row;
         if row.state == RowState::Created {
@@ -251,8 +243,8 @@ impl Protocol {
             && row.decision.is_none();
         actions
             .extend((is_acknowledged && !state.records.is_empty()).then_some(Action::HideRecord));
-        // A person decides after looking into the tracker, while no write is in flight. So the
-        // person sees each record that a search could find.
+        // A person decides only while no write is in flight, and each record is visible to a
+        // search.
         let in_flight = state.workers.iter().any(|it| matches!(it, Worker::AwaitingAnswer { .. }));
         let is_unseen =
             |it: &Record| it.is_hidden || !it.has_marker || !row.has_marker || state.is_read_denied;
@@ -270,7 +262,6 @@ impl Protocol {
         }
     }
 
-    /// Applies one fault, or one action of a person.
     fn apply_fault(&self, state: &mut State, fault: Action) {
         state.faults -= 1;
         match fault {
@@ -332,7 +323,6 @@ fn end_checked_leases(state: &mut State) {
     }
 }
 
-/// Lets a unit of time pass.
 fn pass_time(state: &mut State) {
     end_checked_leases(state);
     state.row.units_waited = (state.row.units_waited + 1).min(WAIT_MAX);
@@ -352,17 +342,14 @@ fn pass_time(state: &mut State) {
     }
 }
 
-/// Returns whether the state stays the same when time passes.
 fn is_unchanged_by_time(state: &State) -> bool {
     let mut later = state.clone();
     pass_time(&mut later);
     later == *state
 }
 
-/// Whether one more click returns the defect, if the tracker works and the search finds all
-/// records. Also true while something is in progress, and where only a person can decide: after a
-/// 201 whose record no search finds, after a first write without the marker, and after a 403
-/// without another defect to test the search with.
+/// Whether one more click returns the defect, if the tracker works. Also true while something is in
+/// progress, and where only a person can decide.
 fn next_click_returns_defect(protocol: &Protocol, state: &State) -> bool {
     if state.is_in_progress()
         || !state.delayed.is_empty()

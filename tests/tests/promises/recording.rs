@@ -1,6 +1,6 @@
 //! The bodies of a connection's requests are recorded only while a person has switched recording
-//! on, and without secrets. `jackfield fixture` makes a test of the connector from a recorded
-//! event. This test runs without a server and without a tracker.
+//! on, and without secrets. `jackfield fixture` makes a test from a recorded event, which runs
+//! without a server and without a tracker.
 
 use std::fs;
 use std::process::Command;
@@ -16,7 +16,6 @@ use crate::calls::{INTERFACES, add_connection, call};
 
 const SECRET: &str = "s3cr3t/\"quoted\" & +plus%!";
 
-/// Runs a command, which must succeed. Returns the JSON that the command printed.
 #[track_caller]
 fn run_json(host: &TestHost, arguments: &[&str]) -> Value {
     let (succeeded, printed) = host.run_cli(&[arguments, &["--json"]].concat());
@@ -24,7 +23,7 @@ fn run_json(host: &TestHost, arguments: &[&str]) -> Value {
     serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error} in {printed}"))
 }
 
-/// Runs a command that must fail. The error must be one line that contains all these texts.
+/// The error must be one line that contains all these texts.
 #[track_caller]
 fn assert_fails(host: &TestHost, arguments: &[&str], expected_texts: &[&str]) {
     let (succeeded, printed) = host.run_cli(arguments);
@@ -35,8 +34,7 @@ fn assert_fails(host: &TestHost, arguments: &[&str], expected_texts: &[&str]) {
     }
 }
 
-/// Replays a recorded call from a folder, without server and without secrets. Returns the report
-/// and the text on stderr.
+/// Returns the report and the text on stderr.
 fn replay_folder(host: &TestHost, file: &str, call: &str, folder: &str) -> (Value, String) {
     let mut command = Command::new(binary());
     command.args(["invoke", file, call, "--replay", folder, "--json"]);
@@ -47,14 +45,12 @@ fn replay_folder(host: &TestHost, file: &str, call: &str, folder: &str) -> (Valu
     (report, text(&output.stderr))
 }
 
-/// Returns the texts of all files in a folder, as one text.
 fn text_of_files(host: &TestHost, folder: &str) -> String {
     let entries = fs::read_dir(host.folder().join(folder)).expect("the folder");
     let paths = entries.map(|entry| entry.expect("an entry").path());
     paths.map(|path| fs::read_to_string(path).expect("a text")).collect()
 }
 
-/// Switches recording on for all connections.
 fn switch_recording_on(host: &TestHost) {
     let list = host.admin().get("/connections").expect(200);
     for connection in list["connections"].as_array().expect("a list") {

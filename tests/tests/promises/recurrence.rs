@@ -1,5 +1,5 @@
-//! If a test case fails again while its defect is open, each further failure adds exactly one
-//! comment, also if the server or the tracker fails in between. The tests use a real Redmine.
+//! With the policy `comment`, each further failure of a test case adds exactly one comment to its
+//! open defect, also if the server or the tracker fails in between. The tests use a real Redmine.
 
 mod attachments;
 
@@ -34,7 +34,6 @@ pub(crate) fn same_test_case_failed_again(test: &Value) -> Value {
     failed_again
 }
 
-/// Returns the defect of a failed test, as the admin API shows it.
 fn shown_defect(host: &TestHost, test: &Value) -> Value {
     let mut cursor = String::new();
     loop {
@@ -49,8 +48,6 @@ fn shown_defect(host: &TestHost, test: &Value) -> Value {
     }
 }
 
-/// Waits until the defect of a failed test has a follow-up step with this name and this state.
-/// Returns the step.
 pub(crate) fn await_step(host: &TestHost, test: &Value, step: &str, state: &str) -> Value {
     wait_for(&format!("`{step}` to be {state}"), 90, || {
         let steps = shown_defect(host, test)["follow_ups"].as_array().expect("steps").clone();
@@ -59,7 +56,6 @@ pub(crate) fn await_step(host: &TestHost, test: &Value, step: &str, state: &str)
     })
 }
 
-/// Returns the comments on an issue.
 fn comments_on(id: &str) -> Vec<String> {
     let path = format!("/issues/{id}.json?include=journals");
     let issue = Redmine::shared().client().get(&path).expect(200);
@@ -68,7 +64,6 @@ fn comments_on(id: &str) -> Vec<String> {
     notes.filter(|notes| !notes.is_empty()).collect()
 }
 
-/// Checks that an issue has exactly one comment for each of these failed tests, and no other.
 fn assert_one_comment_each(id: &str, tests: &[Value]) {
     let comments = comments_on(id);
     for test in tests {
@@ -83,7 +78,7 @@ fn is_put(request: &Request) -> bool {
     request.method == "PUT"
 }
 
-/// Lets the tracker add each comment, and makes the proxy drop the tracker's answer to it.
+/// Lets the tracker add each comment, and drops the tracker's answer to it.
 fn lose_answers_to_comments(exchange: &Exchange<'_>) -> Reply {
     let answer = exchange.pass();
     if is_put(exchange.request) { Reply::reset() } else { answer }
@@ -238,7 +233,7 @@ fn after_a_deletion_or_in_a_later_generation_a_new_issue_is_created_instead_of_a
     let ids: Vec<_> = fixture.project.issues().into_iter().map(|issue| issue.id).collect();
     assert!(ids.len() == 2 && ids[0] == other_id && ids[1] != deleted_id, "{ids:?}");
 
-    // A person releases both defects, so that the next click creates another defect.
+    // A person releases both defects.
     for test in [&first, &second] {
         let id = shown_defect(&fixture.host, test)["id"].as_str().expect("an id").to_owned();
         let path = format!("/defects/{id}/release");
@@ -369,8 +364,8 @@ fn after_a_change_of_the_tracker_url_the_same_test_case_gets_a_new_defect() {
     assert_eq!(comments_on(&first_id), Vec::<String>::new());
 }
 
-/// Kills the server while it adds comments. The server is killed before the tracker gets the
-/// request, before the server gets the answer, or at an arbitrary moment.
+/// The server is killed before the tracker gets the request, before the server gets the answer, or
+/// at an arbitrary moment.
 #[test]
 fn random_crashes_make_no_second_comment() {
     let rounds = rounds();

@@ -18,21 +18,19 @@ fn guest_with_build(number: u32) -> Guest {
     Guest::named("instant").with_build(number)
 }
 
-/// Starts a server with build 1 of the connector `c`, and a connection that uses it.
 fn start_host() -> (TestHost, Connection) {
     let host = Setup::new().config("rescan_ms = 300").plugin("c", &guest_with_build(1)).start();
     let connection = host.add_connection("qa", "c", json!({}), json!({}));
     (host, connection)
 }
 
-/// Returns the number of the build that created this defect.
 fn build_number(defect: &Value) -> u32 {
     let name = defect["name"].as_str().expect("a name");
     name.strip_prefix("build ").and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{defect}"))
 }
 
-/// Eight threads that send requests at a steady rate until they are stopped. Each answer must be a
-/// defect of a build that is at least as new as `newest_ready` was when the request was sent.
+/// Threads that send requests at a steady rate until they are stopped. Each answer must be a defect
+/// of a build that is at least as new as `newest_ready` was when the request was sent.
 struct Load {
     /// The number of answers by build.
     answer_counts: Arc<Mutex<BTreeMap<u32, u32>>>,
@@ -68,7 +66,6 @@ impl Load {
         Self { answer_counts, newest_ready, should_stop, threads }
     }
 
-    /// Waits until this build has served a request.
     fn await_served(&self, number: u32) {
         wait_for(&format!("build {number} to serve"), 30, || {
             self.assert_no_failure();
@@ -80,7 +77,7 @@ impl Load {
         assert!(!self.threads.iter().any(std::thread::JoinHandle::is_finished), "a request failed");
     }
 
-    /// Stops the threads, and returns the number of answers by build.
+    /// Returns the number of answers by build.
     fn stop(self) -> BTreeMap<u32, u32> {
         self.should_stop.store(true, Ordering::SeqCst);
         for thread in self.threads {
@@ -91,7 +88,6 @@ impl Load {
     }
 }
 
-/// Sends one request, and adds 1 to the number of answers of the build that answered.
 fn send_request(
     client: &Client,
     path: &str,
@@ -202,8 +198,6 @@ fn a_corrupt_file_never_replaces_the_last_usable_version() {
     }
 }
 
-/// The CLI shows both the version in use and the reason why the newest file cannot be used, also
-/// after a restart.
 #[test]
 fn a_corrupt_file_and_the_version_in_use_are_both_shown() {
     let (mut host, connection) = start_host();
@@ -244,8 +238,7 @@ fn a_corrupt_file_and_the_version_in_use_are_both_shown() {
     }
 }
 
-/// A new version that needs no consent serves at once. If each of its runs fails, the CLI and the
-/// log report this, and how to roll back to the version before it.
+/// A new version that needs no consent serves at once.
 #[test]
 fn a_version_that_fails_in_each_run_is_reported_until_a_run_succeeds() {
     let guest = |build| Guest::named("traps-on-demand").with_build(build);
@@ -321,7 +314,6 @@ fn a_restart_does_not_compile_a_connector_again() {
 }
 
 /// After a power cut, a file of compiled code may contain zeros although it was renamed into place.
-/// After a restart, such code must not run.
 #[test]
 fn compiled_code_that_was_changed_is_compiled_again() {
     let (mut host, connection) = start_host();

@@ -1,7 +1,6 @@
 //! A recorded event is replayed without its tracker, with the same or another version of its
 //! connector. A replay sends no request, and reports how the requests and the answer differ from
-//! the recording. An event can also be handled again for real, with the same rules as a webhook
-//! request.
+//! the recording. An event can also be handled again for real.
 
 use std::fs;
 use std::sync::Arc;
@@ -43,16 +42,13 @@ export const defects = {{
     )
 }
 
-/// A server with the script `r` and the connection "qa", and the tracker of this connection.
 pub(crate) struct ReplayFixture {
     pub(crate) host: TestHost,
     tracker: ScriptedServer,
     connection: Connection,
-    /// The text of the first version of the script.
     first_script: String,
 }
 
-/// Starts the server and the tracker, and creates the connection.
 pub(crate) fn start_fixture() -> ReplayFixture {
     let first_script = script("1.0.0", "", "Fails", "");
     let host = Setup::new().script("r", &first_script).start();
@@ -74,21 +70,19 @@ pub(crate) fn start_fixture() -> ReplayFixture {
 }
 
 impl ReplayFixture {
-    /// Switches recording on for the connection.
     pub(crate) fn record(&self) {
         let (succeeded, printed) =
             self.host.run_cli(&["connections", "record", "qa", "--for", "1h"]);
         assert!(succeeded, "{printed}");
     }
 
-    /// Creates a defect. Returns the id of the event.
+    /// Returns the id of the event.
     pub(crate) fn create(&self) -> String {
         let created = self.host.create(&self.connection, &failed_test());
         created.assert_status(200);
         created.event()
     }
 
-    /// Returns how many requests the tracker has received.
     pub(crate) fn request_count(&self) -> usize {
         self.tracker.requests().len()
     }
@@ -97,8 +91,7 @@ impl ReplayFixture {
         self.host.admin().json("POST", &format!("/events/{event}/replay"), &body)
     }
 
-    /// Installs another version of the script, and waits until this version is ready. Returns the
-    /// hash of the text.
+    /// Returns the hash of the text.
     pub(crate) fn install(&self, text: &str) -> String {
         let hash = sha256(text.as_bytes());
         fs::write(self.host.folder().join("plugins/r.js"), text).expect("the script is written");
@@ -226,8 +219,7 @@ fn an_event_that_is_handled_for_real_creates_no_second_record() {
     let detail = fixture.replay(&probe, json!({"for_real": true})).problem(409, "conflict");
     assert!(detail.contains("only Create Defect"), "{detail}");
 
-    // After the defect is released, the event that is handled again creates another record, as a
-    // click would.
+    // After a release, the event that is handled again creates another record.
     let defect = fixture.host.event(&event)["defect"].as_str().expect("a defect").to_owned();
     let admin = fixture.host.admin();
     admin.json("POST", &format!("/defects/{defect}/release"), &json!({})).assert_status(200);

@@ -18,7 +18,6 @@ fn start_host() -> TestHost {
     Setup::new().plugin("redmine", &Guest::example("redmine")).start()
 }
 
-/// Creates the connection "qa" with these report settings.
 fn create_connection(host: &TestHost, report: &Value) -> jackfield_tests::Answer {
     let body = json!({
         "name": "qa",
@@ -30,8 +29,7 @@ fn create_connection(host: &TestHost, report: &Value) -> jackfield_tests::Answer
     host.admin().json("POST", "/connections", &body)
 }
 
-/// Previews the report of a failed test at the connection "qa". `more` contains further members of
-/// the request.
+/// `more` contains further members of the request.
 fn preview(host: &TestHost, more: &Value) -> Value {
     let test = merge(failed_test(), more.get("failed_test").cloned().unwrap_or_else(|| json!({})));
     let body = merge(more.clone(), json!({"failed_test": test}));
@@ -166,8 +164,7 @@ fn a_preview_shows_the_report_and_creates_nothing() {
     assert_eq!((&events["events"], &defects["defects"]), (&json!([]), &json!([])));
 }
 
-/// The preview shows data of Test Manager about a failed checkout. Data that the report does not
-/// use is not fetched.
+/// Data that the report does not use is not fetched.
 #[test]
 fn a_preview_shows_data_of_test_manager() {
     let (host, simulator) = (start_host(), SimulatedTestManager::start(&[]));

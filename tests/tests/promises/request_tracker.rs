@@ -1,6 +1,5 @@
 //! Tests the connector for Request Tracker with a real Request Tracker. A failed test gets one
-//! ticket, even if an answer was lost or the server was killed. Defect KPIs returns the numbers of
-//! tickets in the queue. A test that fails again adds a comment and reopens the ticket.
+//! ticket, even if an answer was lost or the server was killed.
 
 use jackfield_tests::{
     Connection, Guest, Reply, Request, RequestTracker, ScriptedServer, Setup, TestHost,
@@ -14,7 +13,6 @@ use crate::recurrence::{await_step, same_test_case_failed_again};
 struct Fixture {
     host: TestHost,
     proxy: ScriptedServer,
-    /// The name of the queue.
     queue: String,
     connection: Connection,
 }
@@ -35,7 +33,6 @@ fn start_with_queue() -> Fixture {
 }
 
 impl Fixture {
-    /// Repeats the click until its answer is the defect.
     fn create(&self, test: &Value) -> Value {
         wait_for("the defect", 90, || {
             let answer = self.host.create(&self.connection, test);
@@ -127,8 +124,6 @@ fn a_test_that_fails_again_adds_a_comment_and_reopens_the_ticket() {
     assert_eq!(fixture.tickets().len(), 1);
 }
 
-/// Kills the server in one round before Request Tracker gets the write, and in the other round
-/// before the answer arrives.
 #[test]
 fn a_kill_during_a_write_makes_no_second_ticket() {
     let mut fixture = start_with_queue();

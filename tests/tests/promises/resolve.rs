@@ -1,6 +1,5 @@
 //! A person decides about a defect in doubt, or releases a created or failed defect, through the
-//! admin API or the CLI. The server executes the decision, and stores it with the person and the
-//! time.
+//! admin API or the CLI. The server stores the decision with the person and the time.
 
 use jackfield_tests::{Guest, Reply, ScriptedServer, Setup, failed_test, lose_writes, wait_for};
 use serde_json::{Value, json};

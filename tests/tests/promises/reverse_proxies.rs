@@ -17,7 +17,6 @@ use crate::tls::Authority;
 /// The address from which the tests send requests. No trusted proxy has this address.
 const CLIENT_ADDRESS: &str = "127.0.0.9";
 
-/// Returns the code block of docs/operator.md in this language that contains this text.
 #[track_caller]
 fn code_block(language: &str, containing: &str) -> String {
     let text = fs::read_to_string(root().join("docs/operator.md")).expect("docs/operator.md");
@@ -30,8 +29,6 @@ fn code_block(language: &str, containing: &str) -> String {
         .to_owned()
 }
 
-/// Replaces the values of a configuration that differ in the test. The configuration must contain
-/// each of these values.
 #[track_caller]
 fn replace_all(mut text: String, replacements: &[(&str, &str)]) -> String {
     for (from, to) in replacements {
@@ -46,11 +43,9 @@ fn find_free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// A process, which gets SIGTERM when this value is dropped. After SIGKILL, nginx would not end its
-/// workers.
+/// Gets SIGTERM when it is dropped. After SIGKILL, nginx would not end its workers.
 struct RunningProcess(Child);
 
-/// A reverse proxy that runs in front of a server.
 struct Proxy {
     _process: RunningProcess,
     port: u16,
@@ -63,7 +58,6 @@ struct Proxy {
 /// What a proxy needs before it starts: a folder, a certificate and a port.
 type ProxyParts = (tempfile::TempDir, Authority, u16);
 
-/// Creates the folder and the certificate of a proxy, and finds a free port.
 fn prepare_proxy() -> ProxyParts {
     let authority = Authority::new();
     authority.issue("proxy", "subjectAltName = DNS:localhost, DNS:jackfield.example.com");
@@ -86,8 +80,7 @@ impl Proxy {
         proxy
     }
 
-    /// Sends a request through the proxy from the client's address. Returns the status, and the
-    /// whole answer as a text.
+    /// Sends a request from `CLIENT_ADDRESS`. Returns the status, and the whole answer as a text.
     #[track_caller]
     fn send(&self, path: &str, arguments: &[&str]) -> (u16, String) {
         let mut command = Command::new("curl");
@@ -116,7 +109,6 @@ impl Drop for RunningProcess {
     }
 }
 
-/// A server that clients reach through a proxy, below a path of the proxy.
 struct ServerBehindProxy {
     host: TestHost,
     /// The tracker of `open_connection`.
@@ -127,8 +119,7 @@ struct ServerBehindProxy {
     closed_connection: Connection,
 }
 
-/// Starts a server with this configuration. If `config` is empty, the server gets the documented
-/// configuration.
+/// If `config` is empty, the server gets the documented configuration.
 fn start_server(config: &str) -> ServerBehindProxy {
     let documented = code_block("toml", "public_url = \"https://jackfield.example.com/jackfield\"");
     // An argument of the command line sets the test's own port.
@@ -154,7 +145,6 @@ fn check_webhooks(server: &ServerBehindProxy, proxy: &Proxy, prefix: &str) {
     assert_eq!(status, 403, "{printed}");
     assert!(printed.contains(&format!("from the address {CLIENT_ADDRESS}\"")), "{printed}");
     assert!(printed.to_lowercase().contains("strict-transport-security"), "{printed}");
-    // The tracker answers the create only after six seconds.
     let gate = server.tracker.hold_requests(|_| true);
     let body = failed_test().to_string();
     let create = ["-H", "content-type: application/json", "-d", &body];
@@ -170,7 +160,6 @@ fn check_webhooks(server: &ServerBehindProxy, proxy: &Proxy, prefix: &str) {
     });
 }
 
-/// Checks that a large answer of the admin API arrives completely.
 #[track_caller]
 fn check_large_answer(server: &ServerBehindProxy, proxy: &Proxy, prefix: &str) {
     let client = server.host.anonymous();
@@ -191,8 +180,7 @@ fn check_large_answer(server: &ServerBehindProxy, proxy: &Proxy, prefix: &str) {
     assert_eq!(events(body), events(&direct));
 }
 
-/// Starts nginx with the documented configuration. `more` contains further replacements in this
-/// configuration.
+/// `more` contains further replacements in the documented configuration.
 #[track_caller]
 fn start_nginx(
     server: &ServerBehindProxy,
@@ -242,8 +230,6 @@ fn check_console(server: &ServerBehindProxy, proxy: &Proxy) {
     assert_eq!(direct.get("/jackfieldx/sign-in").status, 404);
 }
 
-/// Starts Caddy with the documented configuration. `more` contains further replacements in this
-/// configuration.
 #[track_caller]
 fn start_caddy(
     server: &ServerBehindProxy,
@@ -273,8 +259,6 @@ fn start_caddy(
     Proxy::start(proxy_parts, &mut command)
 }
 
-/// Starts HAProxy with the documented configuration. `more` contains further replacements in this
-/// configuration.
 #[track_caller]
 fn start_haproxy(
     server: &ServerBehindProxy,
@@ -406,7 +390,7 @@ fn haproxy_forwards_bytes_and_names_the_client_by_the_proxy_protocol() {
     command.args(["-db", "-f", &path]);
     let proxy = Proxy::start(proxy_parts, &mut command);
     wait_for("the server to listen", 60, || std::net::TcpStream::connect(&address).ok());
-    // Twenty failed logins use up the limit of one client. A second client has a limit of its own.
+    // Failed logins use up the limit of one client. A second client has a limit of its own.
     let login = |client: &str| {
         let guess = ["-H", "authorization: Bearer wrong", "--interface", client];
         proxy.send("/api/v1/status", &guess).0
@@ -417,7 +401,6 @@ fn haproxy_forwards_bytes_and_names_the_client_by_the_proxy_protocol() {
     drop((proxy, server));
 }
 
-/// Writes a text into a new file. Returns the path of the file.
 fn write_file(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     fs::write(&path, text).expect("the configuration is written");

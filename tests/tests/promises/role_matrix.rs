@@ -141,7 +141,6 @@ fn read_route_source() -> String {
     source.split_whitespace().collect::<Vec<_>>().join(" ").replace("( ", "(")
 }
 
-/// Returns the source of one function.
 fn function_source(source: &str, name: &str) -> String {
     let (_, rest) = source.split_once(&format!("fn {name}(")).expect("the function");
     rest.split(" fn ").next().expect("the source of the function").to_owned()
@@ -171,8 +170,8 @@ pub(crate) fn routes_with_account() -> Vec<Route> {
     routes
 }
 
-/// Returns the rows of the table by route. A row consists of the entries for no account and for
-/// each role, and of the entry for a limited admin.
+/// A row consists of the entries for no account and for each role, and of the entry for a limited
+/// admin.
 fn parse_table() -> BTreeMap<Route, (Vec<&'static str>, &'static str)> {
     let rows = ROLE_TABLE.trim().lines().map(|line| {
         let columns: Vec<_> = line.split('|').map(str::trim).collect();
@@ -207,7 +206,6 @@ fn each_route_has_a_row_in_the_table_of_roles() {
     }
 }
 
-/// A server with two connections, and a client for each account.
 struct ServerWithAccounts {
     host: TestHost,
     /// The only connection that the limited admin may use.
@@ -287,7 +285,6 @@ impl ServerWithAccounts {
     }
 }
 
-/// Creates a named token, and returns the token.
 fn create_token(host: &TestHost, body: &Value) -> String {
     let created = host.admin().json("POST", "/tokens", body).expect(201);
     created["token"].as_str().expect("a token").to_owned()
@@ -305,7 +302,7 @@ fn is_allowed(answer: &Answer) -> bool {
 fn each_role_may_use_exactly_its_routes() {
     let server = ServerWithAccounts::start();
     for ((method, path), (roles, limited)) in parse_table() {
-        // A DELETE of a record and a sign-out always take effect, so other tests check them.
+        // A DELETE of a record and a sign-out always take effect, so this test leaves them out.
         let is_deletion = method == "DELETE" && path.ends_with("{id}");
         if is_deletion || path == "/sign-out" {
             continue;

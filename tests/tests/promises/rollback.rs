@@ -12,7 +12,6 @@ fn guest_with_build(number: u32) -> Guest {
     Guest::named("instant").with_build(number)
 }
 
-/// Runs `connectors rollback c` with these arguments. The command must succeed.
 #[track_caller]
 fn roll_back(host: &TestHost, arguments: &[&str]) -> Value {
     let (succeeded, printed) =
@@ -21,7 +20,6 @@ fn roll_back(host: &TestHost, arguments: &[&str]) -> Value {
     serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error} in {printed}"))
 }
 
-/// Runs `connectors rollback` with these arguments. The command must fail with this reason.
 #[track_caller]
 fn assert_refused(host: &TestHost, arguments: &[&str], expected: &str) {
     let (succeeded, printed) = host.run_cli(&[&["connectors", "rollback"], arguments].concat());
@@ -29,15 +27,13 @@ fn assert_refused(host: &TestHost, arguments: &[&str], expected: &str) {
     assert_eq!(printed.trim_end().lines().count(), 1, "the error is not one line: {printed}");
 }
 
-/// Returns the name of the build that answers a create.
 #[track_caller]
 fn serving_build(host: &TestHost, connection: &Connection) -> String {
     let defect = host.create(connection, &failed_test()).expect(200);
     defect["name"].as_str().expect("a name").to_owned()
 }
 
-/// Waits until the server keeps this many versions. Returns the hashes of the versions; the version
-/// that served last is first.
+/// Returns the hashes of the kept versions; the version that served last is first.
 fn await_versions(host: &TestHost, count: usize) -> Vec<String> {
     wait_for(&format!("{count} kept versions"), 30, || {
         let connector = host.admin().get("/connectors/c").expect(200);

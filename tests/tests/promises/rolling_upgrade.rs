@@ -1,8 +1,7 @@
 //! Servers that share a PostgreSQL database are replaced one after another while clicks go on. Each
 //! click is answered, and each failed test has one issue.
 //!
-//! The test has no binary of a next version. The test itself changes the schema as a next version
-//! could, in the same way as a server does.
+//! The test has no binary of a next version, and changes the schema itself.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,13 +10,10 @@ use std::thread;
 use jackfield_tests::{Client, Guest, Postgres, Setup, TestHost, failed_test, wait_for};
 use serde_json::{Value, json};
 
-/// How many threads send clicks.
 const CLICK_THREADS: usize = 3;
 /// How many clicks must be answered before the next step of the upgrade.
 const CLICKS_PER_STEP: usize = 20;
-/// Changes the schema as a next version could. The change only adds columns and tables. The
-/// transaction takes the lock of the store, and then waits at most two seconds for the lock of each
-/// table.
+/// Changes the schema as a next version could. The change only adds columns and tables.
 const SCHEMA_CHANGE_SQL: &str = "
 BEGIN;
 SELECT pg_advisory_xact_lock(hashtext('jackfield'), hashtext(current_schema()));
@@ -44,9 +40,7 @@ fn server_setup(postgres: &Postgres) -> Setup {
     postgres.server_setup().plugin("redmine", &Guest::example("redmine"))
 }
 
-/// The clicks that go on during the upgrade, and the servers that they use.
 struct Clicks {
-    /// The path to which each click is sent.
     path: String,
     /// The base URLs of the servers, in the order in which a click tries them.
     urls: Mutex<Vec<String>>,
@@ -55,8 +49,8 @@ struct Clicks {
 }
 
 impl Clicks {
-    /// Sends clicks for new failed tests until the upgrade is over. A click is sent to the next
-    /// server only if a server refuses the client connection. Returns the tests and their answers.
+    /// A click is sent to the next server only if a server refuses the client connection. Returns
+    /// the failed tests and the answers to their clicks.
     fn click_until_over(&self) -> Vec<(Value, Value)> {
         let mut clicked = Vec::new();
         while !self.is_upgrade_over.load(Ordering::Relaxed) {
@@ -73,7 +67,6 @@ impl Clicks {
         clicked
     }
 
-    /// Waits until the servers that run now have answered [`CLICKS_PER_STEP`] more clicks.
     fn await_more_answers(&self) {
         let expected = self.answer_count.load(Ordering::Relaxed) + CLICKS_PER_STEP;
         wait_for("more clicks", 120, || {
@@ -81,7 +74,6 @@ impl Clicks {
         });
     }
 
-    /// Makes the clicks try this server last.
     fn try_last(&self, host: &TestHost) {
         let mut urls = self.urls.lock().expect("no click panicked");
         urls.rotate_left(1);
@@ -89,7 +81,7 @@ impl Clicks {
     }
 }
 
-/// Changes the schema. The first attempt fails, because another transaction has a lock on a table.
+/// The first attempt fails, because another transaction has a lock on a table.
 fn change_schema(postgres: &Postgres, clicks: &Clicks) {
     thread::scope(|scope| {
         let dump = scope.spawn(|| postgres.query(DUMP_SQL));

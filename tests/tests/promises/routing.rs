@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 
 use crate::test_manager::{CASE_ID, EXECUTION_ID, answer_without_faults, connection_body};
 
-/// Starts a fake Test Manager whose test cases all have these labels.
 fn start_test_manager_with_labels(labels: &'static [&'static str]) -> ScriptedServer {
     ScriptedServer::start(move |exchange| {
         if path_contains(exchange, "/objectlabels/") {
@@ -62,13 +61,11 @@ fn start_host() -> TestHost {
     Setup::new().guests(["by-project"]).start()
 }
 
-/// Returns the targets of all requests with this method.
 fn request_targets(server: &ScriptedServer, method: &str) -> Vec<String> {
     let requests = server.requests().into_iter();
     requests.filter(|it| it.method == method).map(|it| it.target).collect()
 }
 
-/// Returns the log of a run, as one text.
 fn run_log(run: &Value) -> String {
     run["log"].to_string()
 }
@@ -149,15 +146,13 @@ fn the_first_matching_rule_is_used_and_later_rules_send_no_request() {
     );
     host.create(&connection, &new_test()).assert_status(200);
     let before = test_manager.requests().len();
-    // The second click for the same failed test is a repeat. A repeat does not evaluate the rules.
+    // A repeat does not evaluate the rules.
     host.create(&connection, &stored_test()).assert_status(200);
     host.create(&connection, &stored_test()).assert_status(200);
     // The first click requests only the labels, because the project is cached.
     assert_eq!(test_manager.requests().len(), before + 1);
 }
 
-/// The write goes to the project of a rule, and the answer to the write is lost. The search uses
-/// the same project, also after a restart, and does not evaluate the rules again.
 #[test]
 fn after_a_lost_answer_the_search_uses_the_routed_settings() {
     let test_manager = start_test_manager_with_labels(&["checkout"]);
@@ -195,7 +190,7 @@ fn after_a_lost_answer_the_search_uses_the_routed_settings() {
 }
 
 /// A control search shows that the search works: it looks for another defect that was created with
-/// the same settings. When it has found this defect, the second write goes to the same project.
+/// the same settings.
 #[test]
 fn a_control_search_for_a_routed_defect_uses_the_project_of_its_rule() {
     let test_manager = start_test_manager_with_labels(&["checkout"]);
@@ -228,7 +223,6 @@ fn a_control_search_for_a_routed_defect_uses_the_project_of_its_rule() {
     );
 }
 
-/// The search that measures the index delay also uses the project of the rule.
 #[test]
 fn the_index_delay_of_a_routed_defect_is_measured_in_the_project_of_its_rule() {
     let test_manager = start_test_manager_with_labels(&["checkout"]);

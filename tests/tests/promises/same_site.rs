@@ -1,6 +1,6 @@
-//! A page of another site can make a browser send a request with the host name of that site, after
-//! the site has made this name resolve to the server. Such a page can also make a browser request a
-//! change with the cookie of a session. The server refuses both kinds of requests.
+//! A page of another site can make a browser send requests to the server: with that site's host
+//! name, which then resolves to the server, or with the cookie of a session. The server refuses
+//! both.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,6 +1,5 @@
-//! Tests the limits of a sandbox. A limit ends a hostile run, and the answer names this limit. The
-//! host serves the next run, and releases the memory of the hostile run. A good connector that runs
-//! at the same time is not affected.
+//! Tests the limits of a sandbox. A limit ends a hostile run, and the answer names this limit. A
+//! good connector that runs at the same time is not affected.
 
 use jackfield_tests::{
     Answer, Click, Connection, Guest, Reply, ScriptedServer, Setup, TestHost, failed_test, wait_for,
@@ -72,8 +71,8 @@ fn a_file_that_is_hostile_when_it_is_loaded_is_broken_with_the_reason() {
     let hostile_guests = HOSTILE_AT_LOAD
         .iter()
         .map(|(name, expected_reason)| (*name, Guest::named(name), *expected_reason));
-    // The first load of a broken file maps memory that stays mapped. So this first load happens
-    // before the measurement.
+    // The first load of a broken file maps memory that stays mapped, so it happens before the
+    // measurement.
     host.install("warm-up", &Guest::named(HOSTILE_AT_LOAD[0].0));
     host.await_connector("warm-up", "broken", None);
     for (name, guest, expected_reason) in hostile_guests.chain(hostile_modules) {
@@ -88,8 +87,8 @@ fn a_file_that_is_hostile_when_it_is_loaded_is_broken_with_the_reason() {
     assert_eq!(host.children(), 0, "a compiler process still runs");
 }
 
-/// This component has 20 memories, fewer than the limit. If more of its runs are requested at once
-/// than the server's pool of guest memories has room for, some of the runs wait.
+/// If more runs are requested at once than the server's pool of guest memories has room for, some
+/// of the runs wait.
 #[test]
 fn many_runs_at_once_of_a_component_with_twenty_memories_succeed() {
     let tracker = ScriptedServer::start(|_| Reply::created(1));
@@ -180,8 +179,7 @@ fn endless_and_oversized_requests_are_stopped() {
     assert!(detail.contains("1048576"), "{detail}");
 }
 
-/// The tracker answers only after three times the CPU limit. Waiting is not charged as CPU time, so
-/// the run succeeds.
+/// The tracker answers only after three times the CPU limit.
 #[test]
 fn a_run_that_waits_is_charged_no_cpu_time() {
     let tracker = ScriptedServer::start(|_| Reply::created(1));
@@ -191,7 +189,6 @@ fn a_run_that_waits_is_charged_no_cpu_time() {
         .start_with_guest("good", json!({"url": tracker.url()}));
     let click = host.create_in_background(&connection, &failed_test());
     gate.await_held(1);
-    // The wait must be longer than the CPU limit.
     std::thread::sleep(std::time::Duration::from_millis(600));
     gate.open();
     let answer = click.answer();
@@ -201,8 +198,8 @@ fn a_run_that_waits_is_charged_no_cpu_time() {
     assert!(usage["cpu_ms"].as_u64() < Some(200), "{usage}");
 }
 
-/// Busy guests yield the CPU at each tick of the engine. Each time the good guest is ready, it
-/// waits at most one tick for each busy guest. Ticks are counted, because their length varies.
+/// Busy guests yield the CPU at each tick of the engine. Ticks are counted, because their length
+/// varies.
 #[test]
 fn a_good_event_waits_at_most_one_tick_for_each_busy_connector() {
     const BUSY_GUESTS: u64 = 6;

@@ -1,6 +1,5 @@
 //! A script in `plugins/NAME.js` is a connector. The server loads, replaces, refuses and limits a
-//! script like a component. Errors of a script name the script's lines. The test in `languages.rs`
-//! runs a script with a real Redmine.
+//! script like a component. Errors of a script name the script's lines.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,7 +49,6 @@ fn write_broken_script(host: &TestHost, name: &str, content: impl AsRef<[u8]>) -
     broken["error"].as_str().expect("a reason").to_owned()
 }
 
-/// Returns the number of open defects that a connection counts.
 #[track_caller]
 fn open_defect_count(host: &TestHost, connection: &Connection, project: &str) -> u64 {
     let counts = host.kpis(connection, project).expect(200);
@@ -269,8 +267,7 @@ fn a_run_of_a_script_is_limited_and_its_errors_name_lines_of_the_script() {
     }
 }
 
-/// The script catches each error except the last one. The script logs the message and the stack of
-/// each caught error.
+/// The script catches and logs each error except the last one.
 #[test]
 fn a_wrong_argument_is_an_error_that_names_the_line_the_member_and_the_value() {
     const URL: &str = "url: { type: 'string', title: 'Address', 'jackfield:origin': true }";
@@ -387,7 +384,7 @@ fn a_script_that_imports_test_data_needs_consent() {
     assert_eq!(open_defect_count(&host, &connection, "b"), 2);
 }
 
-/// Runs a program in a folder. Returns whether the program succeeded, and what it printed.
+/// Returns whether the program succeeded, and what it printed.
 fn run_in_folder(folder: &Path, program: &Path, arguments: &[&str]) -> (bool, String) {
     let output = Command::new(program).args(arguments).current_dir(folder).output();
     let output = output.expect("the program starts");

@@ -1,6 +1,5 @@
 //! If the outcome of a write is unknown, only the tracker's search or a person decides about the
-//! defect. The host waits for the index delay of the search. If the connector cannot search, only a
-//! person decides. The server's regular sweep also searches, without a click.
+//! defect. The host waits for the index delay of the search.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -118,8 +117,7 @@ fn start_tracker_with_index_delay(delay: Duration) -> (ScriptedServer, Arc<Mutex
     (tracker, status)
 }
 
-/// The connector declares no index delay, but the host has measured a delay after an earlier
-/// create.
+/// The connector declares no index delay.
 #[test]
 fn the_host_measures_an_understated_index_delay_and_waits_for_it() {
     let (tracker, status) = start_tracker_with_index_delay(Duration::from_secs(3));
@@ -183,8 +181,7 @@ fn a_second_record_in_the_tracker_is_reported() {
     assert!(detail.contains("2 and 1"), "{event}");
 }
 
-/// The sweep finds the issue before the click is repeated, and an event reports this. In the second
-/// round, the server is killed during the write.
+/// In the second round, the server is killed during the write.
 #[test]
 fn the_sweep_adopts_an_issue_without_another_click() {
     for with_crash in [false, true] {

@@ -25,7 +25,6 @@ fn start_host() -> TestHost {
     Setup::new().guests(["calls"]).start()
 }
 
-/// Answers each request to the tracker with the text `reached`.
 fn answer_reached(_: &Exchange<'_>) -> Reply {
     Reply::new(200, "reached")
 }
@@ -173,8 +172,7 @@ fn a_guest_can_read_no_secret_and_no_data_of_the_machine() {
     assert_eq!(server.tcp_connections(), 0, "a socket reached the granted origin");
 }
 
-/// With OAuth 2.0, the host fetches a token, caches it and redacts it. After the tracker has
-/// refused a token, the host fetches a new token.
+/// After the tracker has refused a token, the host fetches a new token.
 #[test]
 fn the_host_fetches_tokens_with_a_client_secret_and_hides_them_from_guests() {
     let (host, valid_number) = (start_host(), Arc::new(AtomicU32::new(1)));
@@ -377,8 +375,7 @@ fn answer_with_issue(origin: &str) -> String {
     )
 }
 
-/// A secret may be a common word. The redaction of this word does not change the tracker's own
-/// words, links and keys.
+/// A secret may be a common word.
 #[test]
 fn the_redaction_of_a_common_word_damages_neither_answers_nor_links() {
     let host = start_host();

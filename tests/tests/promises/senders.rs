@@ -1,6 +1,5 @@
-//! The tests send webhook requests that differ from Test Manager's documentation. Such requests
-//! have all-zero ids, compressed bodies, other content types and character sets, or damaged texts.
-//! The event of a refused create shows the request.
+//! Webhook requests that differ from Test Manager's documentation: with all-zero ids, compressed
+//! bodies, other content types and character sets, or damaged texts.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -15,7 +14,6 @@ fn start_host() -> (TestHost, Connection) {
     Setup::new().start_with_guest("instant", json!({}))
 }
 
-/// Sends a Create Defect request with these headers and this body.
 fn send_create(
     host: &TestHost,
     connection: &Connection,

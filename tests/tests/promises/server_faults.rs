@@ -1,8 +1,6 @@
-//! Three servers share a PostgreSQL database and a real Redmine while faults happen. A server is
-//! killed, or suspended for longer than its lease. The database crashes, a network link is down,
-//! clocks differ by hours, or an answer is lost. Each failed test gets one issue, each server
-//! answers with this issue, and no person has to help. Without the fence, a server that was
-//! suspended creates a second issue.
+//! Three servers share a PostgreSQL database and a real Redmine while servers, the database, the
+//! network, clocks or answers fail. Each failed test gets one issue, each server answers with this
+//! issue, and no person has to help.
 
 mod answers;
 mod cluster;
@@ -19,7 +17,6 @@ use cluster::{DATABASE_ADDRESS, TRACKER_ADDRESS};
 use fault::{FAULTS, Fault, PlannedFault, plan_fault};
 use rounds::{PATHS, Rounds};
 
-/// How many rounds the long test has.
 const LONG_ROUNDS: usize = 200;
 /// The faults of the short test, one for each round. The rounds together take each path of `PATHS`.
 const SHORT_PLAN: [PlannedFault; 13] = [
@@ -48,8 +45,7 @@ struct Times {
     lease: Duration,
     /// The maximum duration of a run (`run_ms`).
     run: Duration,
-    /// How long after a write the tracker may still create the record (`create.in_doubt_s`). A link
-    /// that was down delivers the write late.
+    /// How long after a write the tracker may still create the record (`create.in_doubt_s`).
     in_doubt: Duration,
     /// How long a client waits for an answer.
     client_timeout: Duration,
@@ -90,8 +86,8 @@ impl Times {
     }
 }
 
-/// Returns the faults of the long test, one for each round. Each fault happens at each moment. Then
-/// all faults are repeated, in another random order.
+/// Returns the faults of the long test, one for each round. All pairs of a fault and a moment
+/// happen, in a random order, before a pair is repeated.
 fn long_plan() -> Vec<PlannedFault> {
     let (mut random, mut plan) = (Random::new(seed()), Vec::new());
     while plan.len() < LONG_ROUNDS {
@@ -144,7 +140,6 @@ fn faults_of_servers_and_networks_create_no_second_issue_and_lose_no_issue() {
     }
 }
 
-/// A suspended server goes on after its lease has ended, while another server creates the defect.
 /// In the first round, the fence prevents the write of the suspended server. The second round runs
 /// without the fence.
 #[test]

@@ -1,6 +1,6 @@
 //! Several servers share a PostgreSQL database. A change at one server takes effect at the other
-//! servers. A failed test has one defect, with which each server answers, also after a server was
-//! killed, suspended or cut off from the database.
+//! servers. A failed test has one defect, also after a server was killed, suspended or cut off from
+//! the database.
 
 mod counts;
 mod crash_after_claim;
@@ -33,12 +33,11 @@ fn short_times(sweep_ms: u64) -> String {
     )
 }
 
-/// Returns the setup of a server with short times and rare sweeps.
 fn setup_with_guests(postgres: &Postgres) -> Setup {
     postgres.server_setup().config(&short_times(RARE_SWEEPS_MS)).guests(["good", "calls"])
 }
 
-/// Starts a tracker that creates the issue 42. The tracker's search finds the issue after that.
+/// Starts a tracker that creates the issue 42, and after that finds this issue by a search.
 fn start_tracker() -> ScriptedServer {
     let created = std::sync::atomic::AtomicBool::new(false);
     ScriptedServer::start(move |exchange| {
@@ -67,7 +66,6 @@ fn post(host: &TestHost, path: &str, body: &Value) -> Answer {
     answer
 }
 
-/// Waits until a server answers a click with this status.
 #[track_caller]
 fn await_status(host: &TestHost, connection: &Connection, test: &Value, status: u16) {
     wait_for(&format!("a click to be answered {status}"), CHANGE_MAX_S, || {
@@ -75,7 +73,6 @@ fn await_status(host: &TestHost, connection: &Connection, test: &Value, status: 
     });
 }
 
-/// Waits until at least this many events are in progress.
 #[track_caller]
 fn await_running(host: &TestHost, events: usize) {
     wait_for("the events of the clicks", 30, || {
@@ -85,7 +82,6 @@ fn await_running(host: &TestHost, events: usize) {
     });
 }
 
-/// Returns the only value of a query's result, which must be a number.
 #[track_caller]
 fn only_number(postgres: &Postgres, sql: &str) -> u64 {
     let rows = postgres.query(sql);

@@ -1,7 +1,6 @@
-//! Several servers that share a PostgreSQL database have the same connectors. An upload, a new file
-//! in a plugins folder, a rollback, a removal or a consent at one server takes effect at all
-//! servers. A broken file is not shared. With `plugins_source = "folder"`, each server uses its own
-//! files, and the servers report differences.
+//! Several servers that share a PostgreSQL database have the same connectors: a change at one
+//! server takes effect at all servers. A broken file is not shared.
+//! With `plugins_source = "folder"`, each server uses its own files.
 
 mod speed;
 
@@ -15,8 +14,8 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// How many seconds it may take until a rollback, a removal or a consent takes effect at another
-/// server, which need not compile a component for this.
+/// How many seconds it may take until a change takes effect at another server, if that server need
+/// not compile a component.
 const SHARE_MAX_S: u64 = 30;
 /// How many seconds it may take until another server has compiled a component and uses it.
 const SHARE_AND_COMPILE_MAX_S: u64 = 60;
@@ -25,7 +24,6 @@ fn guest_with_build(number: u32) -> Guest {
     Guest::named("instant").with_build(number)
 }
 
-/// Starts two servers that share this database.
 fn start_two_servers(postgres: &Postgres) -> (TestHost, TestHost) {
     (postgres.server_setup().start(), postgres.server_setup().start())
 }
@@ -41,7 +39,6 @@ fn shown_connector(host: &TestHost) -> Option<Value> {
     (answer.status == 200).then(|| answer.json())
 }
 
-/// Waits until a server uses this version of the connector `c`.
 #[track_caller]
 fn await_version(host: &TestHost, guest: &Guest, within_s: u64) {
     let sha256 = guest.sha256();
@@ -50,13 +47,11 @@ fn await_version(host: &TestHost, guest: &Guest, within_s: u64) {
     });
 }
 
-/// Waits until a server no longer has the connector `c`.
 #[track_caller]
 fn await_removed(host: &TestHost, within_s: u64) {
     wait_for("the removal", within_s, || shown_connector(host).is_none().then_some(()));
 }
 
-/// Rolls the connector `c` back to its previous version. Returns the answer.
 #[track_caller]
 fn roll_back(host: &TestHost) -> Value {
     host.admin().json("POST", "/connectors/c/rollback", &json!({})).expect(200)

@@ -1,6 +1,5 @@
 //! Tests the shutdown after SIGTERM: the server accepts no new client connections, answers the
-//! requests that clients have sent, finishes the runs in progress, and exits with code 0. Another
-//! test checks that the admin token is in a file that only the owner can read.
+//! requests that clients have sent, finishes the runs in progress, and exits with code 0.
 
 mod http2;
 mod transports;
@@ -88,8 +87,8 @@ fn an_incomplete_request_does_not_keep_the_server_alive() {
     assert_eq!(stop_within(&mut host, 20), Some(0));
 }
 
-/// Sends SIGTERM, and checks that the server ends within this number of seconds. Returns the exit
-/// code of the server.
+/// Sends SIGTERM, and checks that the server ends within this number of seconds. Returns its exit
+/// code.
 #[track_caller]
 fn stop_within(host: &mut TestHost, seconds: u64) -> Option<i32> {
     let started = Instant::now();
@@ -100,8 +99,7 @@ fn stop_within(host: &mut TestHost, seconds: u64) -> Option<i32> {
 }
 
 /// After the drain time, the server stops three runs: a run that waits for its tracker, a run that
-/// computes, and a run that sleeps. The defect of the write in progress is in doubt, and the next
-/// click searches for this defect.
+/// computes, and a run that sleeps.
 #[test]
 fn runs_that_exceed_the_drain_time_are_stopped_and_their_outcomes_stored() {
     let tracker = ScriptedServer::start(|exchange| {

@@ -1,6 +1,5 @@
 //! Tests `jackfield simulate test-manager`, the stand-in for Test Manager. The stand-in has only
-//! the known parts of Test Manager's API, and refuses wrong tokens and all other paths. The
-//! stand-in simulates the faults that its user selects, and its page sends the two webhooks.
+//! the known parts of Test Manager's API, and refuses wrong tokens and all other paths.
 
 mod client;
 mod faults;
@@ -31,7 +30,6 @@ fn log_path(failed: &Value, below: &str) -> String {
     format!("/api/v2/{}/testcaselogs/{}{below}", id(failed, "project"), id(failed, "log"))
 }
 
-/// Returns the id in this member of a JSON object, such as a failed test.
 fn id<'a>(failed: &'a Value, member: &str) -> &'a str {
     failed[member].as_str().expect("an id")
 }

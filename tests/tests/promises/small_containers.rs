@@ -15,7 +15,6 @@ use crate::compile_limits::giant_functions;
 
 const MIB: u64 = 1 << 20;
 
-/// Returns the setup of a server that runs in this control group.
 fn setup_in_group(group: &MemoryGroup) -> Setup {
     let enter = group.command_prefix();
     let enter: Vec<_> = enter.iter().map(String::as_str).collect();
@@ -27,8 +26,7 @@ fn compile_bomb() -> Guest {
     Guest::named("instant").with_module(&giant_functions(), 0)
 }
 
-/// Many runs use memory in small control groups. `memory_bytes_host` is not set, so the runs may
-/// use the default share of the group's memory.
+/// `memory_bytes_host` is not set, so the runs may use the default share of the group's memory.
 #[test]
 fn the_server_refuses_runs_before_the_kernel_kills_it() {
     for limit in [512, 256] {
@@ -143,7 +141,6 @@ fn a_file_that_killed_the_server_twice_is_not_compiled_again() {
     );
 }
 
-/// Returns the number of compile attempts that are recorded.
 fn count_recorded_attempts(host: &TestHost) -> usize {
     let entries = std::fs::read_dir(host.data("compiled")).expect("the folder").flatten();
     entries.filter(|entry| entry.path().extension().is_some_and(|it| it == "attempt")).count()

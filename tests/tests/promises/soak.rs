@@ -25,7 +25,6 @@ const HOSTILE_GUESTS: [&str; 9] = [
     "calls",
 ];
 
-/// The resources that the server uses.
 #[derive(Debug, Clone, Copy)]
 struct Resources {
     resident_bytes: u64,
@@ -34,12 +33,10 @@ struct Resources {
     threads: usize,
     /// Tasks of the async runtime.
     tasks: u64,
-    /// Child processes.
     children: usize,
 }
 
 impl Resources {
-    /// Reads what the server uses now.
     fn read(host: &TestHost) -> Self {
         Self {
             resident_bytes: host.resident_bytes(),
@@ -58,7 +55,6 @@ impl Resources {
         })
     }
 
-    /// Whether no resource clearly exceeds the amount that was used before.
     fn have_not_grown_since(&self, before: &Self) -> bool {
         self.resident_bytes <= before.resident_bytes + before.resident_bytes / 10
             && self.files <= before.files + 2

@@ -1,5 +1,5 @@
 //! The server syncs its database to disk before it sends a write to the tracker, and before it
-//! answers. The test checks the order of the real binary's system calls.
+//! answers.
 
 use std::collections::HashSet;
 
@@ -14,11 +14,8 @@ enum Step {
     LogWritten,
     /// The server wrote the created defect to the write-ahead log.
     OutcomeWritten,
-    /// The write-ahead log was synced to disk.
     LogSynced,
-    /// The server sent the write to the tracker.
     WriteSent,
-    /// The server answered the webhook request.
     Answered,
 }
 
@@ -40,9 +37,8 @@ fn the_database_is_synced_before_a_write_is_sent_and_before_the_answer() {
         steps.iter().position(|step| *step == Step::WriteSent).expect("the write to the tracker");
     let answered = steps[sent..].iter().position(|step| *step == Step::Answered);
     let answered = sent + answered.expect("the answer");
-    // Before the write, everything must be on disk. Before the answer, the outcome must be on disk.
-    // Between the outcome and the answer, the event may be written to the write-ahead log. The
-    // event is synced later.
+    // Before the write, everything must be on disk. Before the answer, the outcome must be on disk,
+    // but not the event, which may be written to the log after the outcome.
     for (message, stored, end) in
         [("the write", Step::LogWritten, sent), ("the answer", Step::OutcomeWritten, answered)]
     {
@@ -58,9 +54,8 @@ fn parse_trace(trace: &str) -> Vec<Step> {
     trace.lines().filter_map(|line| parse_line(line, &mut syncing)).collect()
 }
 
-/// Returns the step in a line of the trace, or `None` if the line is not a step. `syncing` contains
-/// the threads whose sync of the write-ahead log has begun but not ended, because the trace may
-/// have lines of other threads in between.
+/// `syncing` contains the threads whose sync of the write-ahead log has begun but not ended,
+/// because the trace may have lines of other threads in between.
 fn parse_line<'t>(line: &'t str, syncing: &mut HashSet<&'t str>) -> Option<Step> {
     let thread = line.split(' ').next().unwrap_or_default();
     let is_sync = line.contains("fdatasync") || line.contains("fsync");

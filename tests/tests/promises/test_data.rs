@@ -52,7 +52,6 @@ impl ReportsFixture {
         (answer.expect(200)["description"].as_str().expect("a text").to_owned(), run)
     }
 
-    /// Returns the bodies of the requests to this path of the tracker.
     fn bodies_sent_to(&self, path: &str) -> Vec<Vec<u8>> {
         let requests = self.tracker.requests().into_iter();
         requests.filter(|request| request.target == path).map(|request| request.body).collect()

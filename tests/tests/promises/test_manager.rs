@@ -51,7 +51,6 @@ fn try_qa(host: &TestHost) -> Vec<Value> {
     steps[last_tracker_step + 1..].to_vec()
 }
 
-/// Returns the name of the last step, its error and its note.
 fn last_step(steps: &[Value]) -> (String, String, String) {
     let text = |name: &str| steps.last().expect("a step")[name].as_str().unwrap_or_default();
     (text("name").to_owned(), text("error").to_owned(), text("note").to_owned())

@@ -8,7 +8,6 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// What is wrong when the defect is created.
 enum Cause {
     /// A fault of the stand-in for Test Manager.
     Fault(&'static str),
@@ -103,7 +102,7 @@ fn each_fault_leaves_an_issue_that_names_what_is_missing() {
             .any(|it| text.contains(it));
         assert!(text.contains(expected), "{name}: {expected} in {text}");
         assert_eq!(expected.is_empty(), is_complete, "{name}: {text}");
-        // Wrong report settings are named in the issue only, not in the event.
+        // The log of the run names faults, too.
         if !expected.is_empty() && !faults.is_empty() {
             let log = host.run_of(&answer)["log"].to_string();
             let expected = expected.replace('"', "\\\"");

@@ -1,6 +1,5 @@
 //! The server connects to trackers with TLS. The trackers' certificates are self-signed, or issued
-//! by a company's own authority. OpenSSL creates the certificates, and the test server of OpenSSL
-//! is the tracker.
+//! by a company's own authority. The test server of OpenSSL is the tracker.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
@@ -24,7 +23,6 @@ impl Authority {
         authority
     }
 
-    /// Returns the path of a file in the authority's folder.
     pub(crate) fn file(&self, name: &str) -> String {
         self.0.path().join(name).display().to_string()
     }
@@ -42,7 +40,6 @@ impl Authority {
         ]);
     }
 
-    /// Runs `openssl` with these arguments. The command must succeed.
     fn run_openssl(&self, arguments: &[&str]) {
         let arguments = arguments.join(" ");
         let mut command = Command::new("openssl");

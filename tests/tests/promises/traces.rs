@@ -1,7 +1,5 @@
-//! The server exports traces to a collector, with OTLP over HTTP. Each event is one trace. A trace
-//! contains a span for the claim, for the guest, for each request to the tracker, and for the
-//! store. The sender of a webhook request may name the trace. The server also answers requests
-//! while no collector runs.
+//! The server exports traces to a collector, with OTLP over HTTP. Each event is one trace. The
+//! sender of a webhook request may name the trace.
 
 use std::collections::HashSet;
 
@@ -31,7 +29,6 @@ const IGNORED_VARIABLES: [(&str, &str); 6] = [
     ("OTEL_RESOURCE_ATTRIBUTES", "service.name=forged"),
 ];
 
-/// A server that exports traces, its tracker, and the collector.
 struct TracedServer {
     host: TestHost,
     connection: Connection,
@@ -39,7 +36,6 @@ struct TracedServer {
     collector: ScriptedServer,
 }
 
-/// The JSON of one span that the collector received.
 #[derive(Debug, Clone)]
 struct Span(Value);
 
@@ -49,12 +45,10 @@ impl Span {
         self.0[name].as_str().unwrap_or_default()
     }
 
-    /// Returns a member that is a time in nanoseconds.
     fn time_ns(&self, name: &str) -> i128 {
         self.text(name).parse().unwrap_or_else(|_| panic!("{name} of {self:?}"))
     }
 
-    /// Returns the value of an attribute as text; `None` if there is no such attribute.
     fn attribute(&self, name: &str) -> Option<String> {
         let all = self.0["attributes"].as_array()?;
         let value = &all.iter().find(|it| it["key"] == name)?["value"];

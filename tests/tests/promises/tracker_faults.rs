@@ -1,6 +1,5 @@
-//! A tracker may refuse requests, fail, or be slow. A proxy between a real connector and a real
-//! Redmine causes these faults. For each kind of fault, the server answers with a certain problem.
-//! No fault leads to a second issue.
+//! A proxy between a real connector and a real Redmine refuses requests, fails, or is slow. For
+//! each kind of fault, the server answers with a certain problem. No fault leads to a second issue.
 
 use jackfield_tests::{
     Connection, Exchange, Guest, Redmine, RedmineConnection, Reply, Response, ScriptedServer,
@@ -12,24 +11,19 @@ fn start_host() -> TestHost {
     Setup::new().plugin("redmine", &Guest::example("redmine")).start()
 }
 
-/// What the proxy does with a request.
 type Script = fn(&Exchange<'_>) -> Reply;
 
 /// A faulty answer of the tracker, and the problem with which the server answers then.
 struct Fault {
     /// The name of the fault, and of the connection on which it happens.
     name: &'static str,
-    /// Makes the proxy send the faulty answer.
     script: Script,
-    /// The status of the problem.
     status: u16,
-    /// The code of the problem.
     code: &'static str,
     /// A part of the problem's detail.
     detail: &'static str,
 }
 
-/// Creates a [`Fault`].
 const fn fault(
     name: &'static str,
     script: Script,
@@ -273,7 +267,6 @@ fn old_counts_are_answered_with_their_age_and_refreshed_in_the_background() {
     wait_for("fresh counts", 20, || (kpis().json()["criticalDefects"] == 2).then_some(()));
 }
 
-/// The test stops the server, and then makes the stored counts some hours older.
 #[test]
 fn the_last_counts_are_answered_as_stale_while_the_tracker_is_down_for_a_day() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "7"));

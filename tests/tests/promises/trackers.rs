@@ -1,8 +1,6 @@
 //! Tests connectors with recorded answers of trackers, because the tests cannot run most of these
-//! trackers. Each connector is copied into a project with `jackfield new --like`. The connector
-//! passes the conformance suite, comments on defects, reopens them, and attaches files if the
-//! tracker accepts files. The recorded answers follow the vendor's public reference. If the vendor
-//! publishes an OpenAPI file, the tests compare the requests with this file.
+//! trackers. The recorded answers follow the vendor's public reference. If the vendor publishes an
+//! OpenAPI file, the tests compare the requests with this file.
 
 mod openapi;
 mod refusals;
@@ -17,7 +15,6 @@ use serde_json::{Value, json};
 
 use crate::author::project::{NAME, Project};
 
-/// A connector, and the values in its recording.
 struct Connector {
     name: &'static str,
     /// The file of the connector's settings, and the folder of its recording.
@@ -29,14 +26,12 @@ struct Connector {
     keys: [&'static str; 2],
     /// The link to the defect with the first key.
     link: &'static str,
-    /// Whether the tracker accepts attachments.
     accepts_attachments: bool,
 }
 
-/// The file of settings and the folder of the recording that most connectors have.
 const SETTINGS_AND_RECORDING: [&str; 2] = ["settings.json", "recording"];
 
-/// The connectors. Jira occurs twice: once for Jira Cloud, and once for Jira Data Center.
+/// Jira occurs twice: once for Jira Cloud, and once for Jira Data Center.
 const CONNECTORS: [Connector; 8] = [
     Connector {
         name: "rest",
@@ -104,7 +99,6 @@ const CONNECTORS: [Connector; 8] = [
     },
 ];
 
-/// The file name of the component in a project.
 const COMPONENT_FILE: &str = "my-tracker.wasm";
 
 impl Connector {
@@ -234,7 +228,6 @@ fn read_exchanges(folder: &Path) -> Vec<(OsString, Value)> {
     files.map(read).collect()
 }
 
-/// Returns all exchanges in the recording of a connector.
 fn recorded_exchanges(name: &str) -> Vec<Value> {
     let folder = root().join("guest-examples").join(name).join("recording");
     let calls = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));

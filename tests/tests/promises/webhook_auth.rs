@@ -30,7 +30,6 @@ fn start_host() -> (TestHost, Connection) {
     (host, connection)
 }
 
-/// Sends a Create Defect request with these headers.
 fn send_create(host: &TestHost, connection: &Connection, headers: &[(&str, &str)]) -> Answer {
     let body = failed_test().to_string();
     host.anonymous().send("POST", &connection.create_path(), headers, body.as_bytes())
@@ -110,7 +109,6 @@ fn a_sender_must_show_the_credential_of_its_scheme() {
     assert_eq!(host.connection("qa")["webhook_auth"]["allowed_clients"], json!([]));
 }
 
-/// Returns the time of the clock in seconds since 1970.
 fn now_s() -> u64 {
     let now = Command::new("date").arg("+%s").output().expect("date runs").stdout;
     String::from_utf8_lossy(&now).trim().parse().expect("a number")

@@ -15,7 +15,6 @@ use crate::workspace::Workspace;
 
 use super::{build_crate, peers_folder};
 
-/// Builds the connectors in Rust.
 pub(super) fn build_rust_connectors(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
     tools::install_wasm_target(workspace)?;
     build_crate(workspace, "guests", folder, &["--examples", "--target", tools::WASM_TARGET])?;

@@ -25,7 +25,6 @@ pub(super) fn build_native_handler(workspace: &Workspace, folder: &Path) -> anyh
     build_crate(workspace, "native", folder, &[])
 }
 
-/// Builds all programs except the native handler.
 pub(super) fn build_other_programs(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
     let source = |name: &str| peers_folder(workspace).join(name);
     tools::install_node_modules(&source("fastify"), &folder.join("fastify"))?;

@@ -1,9 +1,7 @@
-//! Decides which refused attempts get their own entry in the audit log. A repeated attempt is
-//! counted in the entry of the first attempt, and the number of entries in an hour is limited. So
-//! no client can fill the log or displace the entries of other clients.
+//! Decides which refused attempts get their own entry in the audit log, so that no client can fill
+//! the log. Repeats are counted in the entry of the first attempt.
 //!
-//! This file never stores the counts. `Audit` stores the counts before the log is read and before
-//! old entries are deleted.
+//! This file never writes to the store.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::{AuditId, OutcomeCode, Role, Via};
 
-/// The length of a period. All repeats of an attempt in one period are counted in the same entry.
+/// Repeats of an attempt in one period of this length are counted in the same entry.
 const PERIOD: SignedDuration = SignedDuration::from_hours(1);
 /// Maximum number of different attempts in one period that are stored with all details. Further
 /// attempts are stored without client and object, so that many of them share one entry.
@@ -39,26 +37,22 @@ pub struct RefusedAttempt {
 /// Counts the attempts of the current period.
 #[derive(Debug, Default)]
 pub(super) struct RefusalCounts {
-    /// When the current period began.
     period_start: Timestamp,
-    /// The entry of each attempt of the current period.
     counts: HashMap<RefusedAttempt, RepeatCount>,
-    /// Counts of earlier periods that are not stored yet.
+    /// Unstored repeats of entries that are no longer in `counts`.
     earlier_counts: Vec<(AuditId, u64)>,
 }
 
 /// The entry of an attempt, and the number of its repeats that are not stored yet.
 #[derive(Debug)]
 struct RepeatCount {
-    /// The id of the entry in the audit log.
     id: AuditId,
-    /// The number of repeats that are not stored yet.
     unstored_repeats: u64,
 }
 
 impl RefusalCounts {
-    /// Counts an attempt. If it is the first of its kind in the period, returns the attempt as the
-    /// caller must store it, in a new entry with this `id`.
+    /// Counts an attempt. If it needs a new entry, returns what the caller must store in the entry
+    /// with this `id`.
     pub(super) fn count_attempt(
         &mut self,
         refusal: RefusedAttempt,
@@ -83,8 +77,7 @@ impl RefusalCounts {
         Some(refusal)
     }
 
-    /// Returns the entries whose attempts were repeated since the last call, each with the number
-    /// of repeats.
+    /// Returns the number of unstored repeats of each entry, and resets it.
     pub(super) fn take_unstored(&mut self) -> Vec<(AuditId, u64)> {
         let counts = self.counts.values_mut().filter(|count| count.unstored_repeats > 0);
         let counts = counts.map(|count| (count.id, std::mem::take(&mut count.unstored_repeats)));
@@ -98,7 +91,7 @@ impl RefusalCounts {
         self.counts.retain(|_, count| count.id != id);
     }
 
-    /// Takes back counts that [`Self::take_unstored`] has returned and that could not be stored.
+    /// Takes back counts of [`Self::take_unstored`] that could not be stored.
     pub(super) fn add_unstored(&mut self, unstored: impl Iterator<Item = (AuditId, u64)>) {
         for (id, repeats) in unstored {
             match self.counts.values_mut().find(|count| count.id == id) {

@@ -2,8 +2,7 @@
 //! built from a script exports all functions of its world, even if the script does not contain
 //! them. So the exported functions are called, for a connection without any grant.
 //!
-//! No call can send a request. The result of a call is ignored, unless the script runtime reports
-//! that the script has no such object or function, or the call reaches a limit.
+//! No call can send a request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,13 +21,11 @@ const RUN_MS_MAX: u64 = 3_000;
 /// The key of the defect, the id of the project and the name of the setting in all calls.
 const PLACEHOLDER: &str = "1";
 
-/// Calls the functions that a component exports.
 pub(super) struct ExportCalls<'a> {
     sandbox: &'a Sandbox,
     connector: Arc<Connector>,
     /// A connection without any grant.
     active: Arc<ActiveConnection>,
-    /// The failed test of all calls; its ids are zero.
     test: FailedTest,
 }
 
@@ -70,8 +67,7 @@ impl<'a> ExportCalls<'a> {
         missing
     }
 
-    /// Returns each interface that the connector exports, with the calls of its functions. Omits
-    /// `describe`, which was called already.
+    /// Omits `describe`, which was called already.
     fn exported_calls(&self) -> impl Iterator<Item = (&'static str, &'static [Call])> {
         let interfaces = self.connector.interfaces();
         let follow_up: &[Call] = &[
@@ -95,7 +91,6 @@ impl<'a> ExportCalls<'a> {
         .filter_map(|(name, calls, is_exported)| is_exported.then_some((name, calls)))
     }
 
-    /// Calls one function with placeholders as arguments.
     async fn call(&self, call: Call) -> Result<(), Refusal> {
         let marker = Marker::derive(ConnectionId(Uuid::nil()), &self.test, 1);
         let run = RunInput::new(Arc::clone(&self.connector), Arc::clone(&self.active));
@@ -135,7 +130,6 @@ fn parse_missing_export(detail: &str) -> Option<MissingExport> {
     Some(MissingExport::Function(name.to_owned()))
 }
 
-/// Returns the JavaScript name of the object for an interface.
 fn object_name(interface: &str) -> String {
     match interface {
         "follow-up" => "followUp".to_owned(),

@@ -68,7 +68,7 @@ impl Accept {
     }
 }
 
-/// Prints what is new in the newest version. Returns an error unless the user accepts the version.
+/// Returns an error unless the user accepts the version.
 fn confirm(connection: &Connection, newest: &str) -> anyhow::Result<()> {
     let name = &connection.name;
     let unapproved = connection.needs_consent.iter().flatten();

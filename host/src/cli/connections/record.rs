@@ -49,7 +49,6 @@ impl Record {
     }
 }
 
-/// The reason why a text cannot be the duration of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum InvalidDuration {
     #[error("give a time such as 30m or 1h")]
@@ -58,7 +57,6 @@ enum InvalidDuration {
     OutOfRange,
 }
 
-/// Parses the duration of a recording, such as `1h`, to seconds.
 fn parse_recording_seconds(text: &str) -> Result<u32, InvalidDuration> {
     let time: SignedDuration = text.parse().map_err(|_| InvalidDuration::NotADuration)?;
     let seconds = u32::try_from(time.as_secs()).ok();

@@ -54,15 +54,12 @@ impl ReportArguments {
         Ok(edit)
     }
 
-    /// Returns the report settings of a new connection.
     pub(super) fn to_settings(&self) -> anyhow::Result<serde_json::Map<String, Value>> {
         let edit = self.to_edit()?.into_iter();
         Ok(edit.filter_map(|(name, value)| Some((name, value?))).collect())
     }
 }
 
-/// Reads a template. If the text is `@FILE`, the template is in that file; otherwise the text is
-/// the template.
 fn read_template(text: &str) -> anyhow::Result<String> {
     match text.strip_prefix('@') {
         Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {path}")),
@@ -70,7 +67,6 @@ fn read_template(text: &str) -> anyhow::Result<String> {
     }
 }
 
-/// Reads a file of settings: JSON if its name ends in `.json`, otherwise TOML.
 fn read_settings(path: &Path) -> anyhow::Result<serde_json::Map<String, Value>> {
     let text = std::fs::read_to_string(path);
     let text = text.with_context(|| format!("cannot read {}", path.display()))?;
@@ -134,7 +130,7 @@ impl Preview {
     }
 }
 
-/// Formats the preview for people. The description comes last, because it can be long.
+/// The description comes last, because it can be long.
 fn describe_preview(preview: &ReportPreview) -> String {
     let mut lines = vec![format!("Title: {}", printable(&preview.title))];
     for (name, value) in &preview.settings {
@@ -158,7 +154,6 @@ fn describe_preview(preview: &ReportPreview) -> String {
     lines.join("\n")
 }
 
-/// Formats a value as JSON. If the value is a text, omits the quotes and the escapes.
 fn text_without_quotes(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

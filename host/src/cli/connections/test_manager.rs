@@ -56,7 +56,6 @@ impl SetTestManager {
         (edit != EditTestManager::default()).then_some(edit)
     }
 
-    /// Reads the client secret, if the argument is present.
     pub(super) fn read_client_secret(&self) -> anyhow::Result<Option<SecretText>> {
         let source = self.test_manager_client_secret.as_ref();
         source

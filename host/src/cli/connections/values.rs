@@ -88,13 +88,11 @@ pub(super) struct SetValues {
 }
 
 impl SetValues {
-    /// Reads the client certificate, if the argument is present.
     pub(super) fn read_client_cert(&self) -> anyhow::Result<Option<SecretText>> {
         let source = self.client_cert.as_deref();
         source.map(|source| key_value::read_file_or_reference("client-cert", source)).transpose()
     }
 
-    /// Reads the key of the client certificate, if the argument is present.
     pub(super) fn read_client_key(&self) -> anyhow::Result<Option<SecretText>> {
         let source = self.client_key.as_deref();
         source.map(|source| key_value::read_file_or_reference("client-key", source)).transpose()

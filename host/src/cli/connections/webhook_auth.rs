@@ -64,7 +64,6 @@ impl SetWebhookAuth {
         (edit != EditWebhookAuth::default()).then_some(edit)
     }
 
-    /// Reads the secret of senders, if the argument is present.
     pub(super) fn read_secret(&self) -> anyhow::Result<Option<SecretText>> {
         let source = self.webhook_secret.as_ref();
         source
@@ -72,7 +71,6 @@ impl SetWebhookAuth {
             .transpose()
     }
 
-    /// Reads the earlier secret of senders, if the argument is present.
     pub(super) fn read_previous_secret(&self) -> anyhow::Result<Option<SecretText>> {
         let source = self.webhook_secret_previous.as_ref();
         let read = |source: &Option<String>| {

@@ -14,7 +14,6 @@ use crate::cli::output::{Output, print, print_json_line};
 use crate::cli::timeline;
 use crate::domain::{ConnectorName, OutcomeCode};
 
-/// The pause between two requests for the newest events.
 const POLL_PERIOD: Duration = Duration::from_millis(300);
 /// Maximum number of events in the answer to a request: the newest events of all connectors. An
 /// event that ends when it is older than these events is not printed.
@@ -31,8 +30,6 @@ pub(super) struct EventFollower {
 }
 
 impl EventFollower {
-    /// Creates a follower. It prints an event that the server already has only if the outcome of
-    /// the event changes.
     pub(super) fn skip_existing(
         admin: Arc<Client>,
         connector: &ConnectorName,
@@ -66,7 +63,6 @@ impl EventFollower {
         Ok(page.decode()?.events)
     }
 
-    /// Prints the event if it has ended and belongs to this connector.
     fn print_if_ended(&self, event: &Event, output: Output) -> anyhow::Result<()> {
         if event.outcome.0 == OutcomeCode::Running || !self.belongs_to_connector(event)? {
             return Ok(());
@@ -87,7 +83,6 @@ impl EventFollower {
     }
 }
 
-/// Returns what identifies a handled event: its id and its outcome.
 fn event_key(event: &Event) -> (Uuid, OutcomeCode) {
     (event.id, event.outcome.0)
 }

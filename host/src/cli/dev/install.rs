@@ -19,7 +19,6 @@ use crate::domain::ConnectorName;
 /// Maximum time until the server has loaded a version. This is enough for a compilation with the
 /// default `compile_ms`, and for the other steps.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(300);
-/// The pause between two requests for the state of the connector.
 const POLL_PERIOD: Duration = Duration::from_millis(30);
 /// The permissions of an installed file. All users may read it, because the server may run as
 /// another user.
@@ -28,7 +27,6 @@ const FILE_MODE: u32 = 0o644;
 /// The plugins folder of a server, and the name of the connector that is installed in it.
 pub(super) struct PluginsFolder {
     folder: PathBuf,
-    /// The name of the connector.
     name: ConnectorName,
 }
 
@@ -58,7 +56,6 @@ impl PluginsFolder {
         &self.folder
     }
 
-    /// Returns the name of the connector.
     pub(super) fn name(&self) -> &ConnectorName {
         &self.name
     }
@@ -75,7 +72,6 @@ impl PluginsFolder {
         Ok(HEXLOWER.encode(&Sha256::digest(&content)))
     }
 
-    /// Writes a temporary file in the folder, and renames it to `file`.
     fn write_atomically(&self, file: &Path, content: &[u8]) -> std::io::Result<()> {
         let mut builder = tempfile::Builder::new();
         let mut temporary = builder.prefix(".dev-").suffix(".part").tempfile_in(&self.folder)?;
@@ -85,8 +81,7 @@ impl PluginsFolder {
     }
 }
 
-/// Returns the error that the server now reports for the connector. Returns `None` if the connector
-/// has no error, if the server does not know the connector yet, or if the request fails.
+/// Returns the error that the server now reports for the connector.
 pub(super) fn current_error(admin: &Client, name: &ConnectorName) -> Option<String> {
     admin.get_by_name::<Connector>("connector", name.as_str()).ok()?.decode().ok()?.error
 }

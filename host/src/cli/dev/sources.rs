@@ -25,8 +25,7 @@ const FOLDERS_MAX: usize = 500;
 /// length are compared.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-/// The sources count as complete if they do not change for this time. It is longer than the usual
-/// pause of a program that writes a file in several steps.
+/// The sources count as complete if they do not change for this time.
 const QUIET_PERIOD: Duration = Duration::from_millis(40);
 /// Maximum time to wait until the sources stop changing.
 const QUIET_WAIT_MAX: Duration = Duration::from_secs(1);
@@ -35,7 +34,7 @@ const POLL_PERIOD: Duration = Duration::from_secs(2);
 /// The period at which a wait for changes checks whether the command was stopped.
 const STOP_CHECK_PERIOD: Duration = Duration::from_millis(100);
 
-/// A hash of the content of all sources.
+/// A hash of the content of the sources.
 #[derive(Clone, Debug)]
 pub(super) struct Fingerprint {
     /// The SHA-256 of the path, the length and the first [`FILE_BYTES_MAX`] bytes of each file.
@@ -44,8 +43,7 @@ pub(super) struct Fingerprint {
     pub(super) newest_change: SystemTime,
 }
 
-/// Compares only the content. Fingerprints of the same content are equal, even if the files were
-/// written again.
+/// Fingerprints of the same content are equal, even if the files were written again.
 impl PartialEq for Fingerprint {
     fn eq(&self, other: &Self) -> bool {
         self.digest == other.digest
@@ -58,7 +56,6 @@ pub(super) struct Sources {
     path: PathBuf,
     /// Sends the notifications; `None` if the system cannot send any.
     watcher: Option<RecommendedWatcher>,
-    /// Receives a message when the file system reports a change.
     notifications: Receiver<()>,
 }
 
@@ -107,7 +104,7 @@ impl Sources {
     }
 
     /// Waits until the sources stop changing, because a file may be half-written. Waits only about
-    /// a second, because a program may write continuously. Returns the fingerprint of the sources.
+    /// a second, because a program may write continuously.
     pub(super) fn wait_until_quiet(&mut self, mut last: Fingerprint) -> Fingerprint {
         let start = Instant::now();
         while start.elapsed() < QUIET_WAIT_MAX {

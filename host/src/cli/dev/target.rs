@@ -6,14 +6,12 @@ use anyhow::{Context, bail};
 
 use crate::domain::ConnectorName;
 
-/// A connector's file, or its project.
 pub(super) enum Target {
     File(PathBuf),
     Project(PathBuf),
 }
 
 impl Target {
-    /// Determines whether the path is a connector's file or a project's folder.
     pub(super) fn from_path(path: &Path) -> anyhow::Result<Self> {
         let path = std::fs::canonicalize(path)
             .with_context(|| format!("cannot open {}", super::display_path(path)))?;
@@ -35,8 +33,6 @@ impl Target {
         }
     }
 
-    /// Returns the connector's name: the file's name without its extension, or the name of the
-    /// project's folder.
     pub(super) fn name(&self) -> anyhow::Result<ConnectorName> {
         let name = match self {
             Self::File(path) => path.file_stem(),
@@ -59,7 +55,7 @@ impl Target {
     }
 }
 
-/// Builds a project, and returns its connector's file. Checks the file if it is a component.
+/// Checks the built file if it is a component.
 #[cfg(feature = "author")]
 fn build_project(folder: &Path) -> anyhow::Result<PathBuf> {
     use jackfield_author::BuildResult;

@@ -27,8 +27,6 @@ pub(super) fn run_checks(config: &Config, is_running: bool) -> Vec<Finding> {
     ]
 }
 
-/// Creates a warning that describes the problem. If `problem` is `None`, creates a finding with the
-/// status `ok` and the text `ok_text`.
 fn problem_finding(
     check: &'static str,
     problem: Option<app::PlatformProblem>,
@@ -40,8 +38,6 @@ fn problem_finding(
     }
 }
 
-/// Checks the owners and modes of the data folder, and of its files with the keys and the admin
-/// token.
 pub(super) fn check_access(folder: &DataFolder) -> Finding {
     const CHECK: &str = "access";
     match app::access_problems(folder) {
@@ -78,7 +74,6 @@ fn check_memory(config: &Config) -> Finding {
     problem_finding("memory", app::memory_problem(&config.limits), "enough to compile connectors")
 }
 
-/// Checks that the system can run compiled connectors from the data folder.
 fn check_compiled_code(folder: &DataFolder) -> Finding {
     const CHECK: &str = "compiled code";
     if !folder.path().exists() {
@@ -90,7 +85,6 @@ fn check_compiled_code(folder: &DataFolder) -> Finding {
     }
 }
 
-/// Checks that the data folder is not on a network file system.
 fn check_database_disk(config: &Config) -> Finding {
     let ok = match &config.store {
         Some(_) => "not checked: the store is in PostgreSQL",
@@ -99,8 +93,6 @@ fn check_database_disk(config: &Config) -> Finding {
     problem_finding("database disk", app::disk_problem(config), ok)
 }
 
-/// Checks that the program file of the server that uses this data folder was not replaced since the
-/// server started.
 fn check_program(folder: &DataFolder, is_running: bool) -> Finding {
     let ok_text = match is_running {
         true => "the server runs the installed version",
@@ -109,14 +101,12 @@ fn check_program(folder: &DataFolder, is_running: bool) -> Finding {
     problem_finding("program", app::replaced_program_problem(folder), ok_text)
 }
 
-/// Reports connector files that are not compiled again, because their compiler process died.
 fn check_blocked_connectors(folder: &DataFolder) -> Finding {
     let ok_text = "no compiler process died";
     problem_finding("compiling", app::blocked_files_problem(folder), ok_text)
 }
 
 /// Returns the reason why a `.wasm` or `.js` file in the plugins folder cannot be a connector.
-/// Returns `None` if the file can be a connector, is hidden, or has another extension.
 pub(super) fn file_problem(entry: &DirEntry) -> Option<String> {
     let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
     let (stem, file_extension) = name.rsplit_once('.')?;

@@ -14,22 +14,19 @@ use crate::config::{Config, ListenAddress};
 
 use super::{Finding, fail_finding, ok_finding, warn_finding};
 
-/// Returns the status of the running server. Returns `None` if no server answers, if the token
-/// cannot be read or is refused, or if the server's folders are not on this machine.
+/// Returns the status of the running server, if the server's folders are on this machine.
 pub(super) fn running_server_status(server: &ServerArgs) -> Option<Status> {
     let admin = server.admin_client().ok().filter(Client::is_healthy)?;
     let status: Status = admin.get("/status").ok()?.decode().ok()?;
     (status.data.is_dir() && status.plugins.is_dir()).then_some(status)
 }
 
-/// Reports the keys of the configuration whose new values need a restart.
 pub(super) fn check_restart(running: &Status) -> Option<Finding> {
     let keys = running.needs_restart.join(", ");
     let found = format!("the configuration file has new values of {keys}, which are not in use");
     (!keys.is_empty()).then(|| warn_finding("reload", found, "restart the server"))
 }
 
-/// Reports the connectors of which the servers of one database use different versions.
 pub(super) fn check_connector_differences(running: &Status) -> Option<Finding> {
     let describe_version = |it: &ServerVersion| match &it.sha256 {
         Some(sha256) => format!("{}: {}", it.server, sha256.get(..12).unwrap_or(sha256)),
@@ -71,8 +68,7 @@ pub(super) fn check_server(server: &ServerArgs, config: &Config, has_folders: bo
     }
 }
 
-/// Reports connectors and connections for which a person must do something. Returns no finding if
-/// no server answers, or if the token cannot be read.
+/// Reports connectors and connections for which a person must do something.
 pub(super) fn check_pending_actions(server: &ServerArgs) -> Vec<Finding> {
     let Some(admin) = server.admin_client().ok().filter(Client::is_healthy) else {
         return Vec::new();
@@ -80,7 +76,6 @@ pub(super) fn check_pending_actions(server: &ServerArgs) -> Vec<Finding> {
     vec![check_connectors(&admin), check_consent(&admin)]
 }
 
-/// Reports connectors whose newest file cannot be used.
 fn check_connectors(admin: &Client) -> Finding {
     const CHECK: &str = "connectors";
     let listed = admin.get("/connectors").and_then(|list| list.decode());
@@ -113,7 +108,6 @@ fn check_connectors(admin: &Client) -> Finding {
     warn_finding(CHECK, found.join("; "), fix)
 }
 
-/// Reports connections that wait for the consent of a person.
 fn check_consent(admin: &Client) -> Finding {
     const CHECK: &str = "consent";
     let listed = admin.get("/connections").and_then(|list| list.decode());

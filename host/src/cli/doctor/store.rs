@@ -18,7 +18,7 @@ const CHECK: &str = "database";
 /// reported, milliseconds. Leases do not depend on this difference.
 const CLOCK_DIFFERENCE_MS_MAX: u64 = 2_000;
 
-/// Runs the checks. Returns no finding if the store is a SQLite file.
+/// Returns no finding if the store is a SQLite file.
 pub(super) fn run_checks(config: &Config) -> Vec<Finding> {
     let settings = match postgres_settings(config) {
         Ok(Some(settings)) => settings,

@@ -114,7 +114,6 @@ impl CallOptions {
         Ok(())
     }
 
-    /// Returns the invocation of a call with these options.
     pub(super) fn into_invocation(self, file: PathBuf, call: Call) -> anyhow::Result<Invocation> {
         let random = || Ok(FailedTest::new(Uuid::new_v4(), Uuid::new_v4(), None, None));
         Ok(Invocation {
@@ -135,13 +134,11 @@ impl CallOptions {
     }
 }
 
-/// Reads a failed test from a file that contains the body of a Create Defect request.
 pub(in crate::cli) fn read_failed_test(file: &Path) -> anyhow::Result<FailedTest> {
     let test = failed_test(&read_text(file)?);
     test.with_context(|| format!("{} is not the body of a Create Defect request", file.display()))
 }
 
-/// Reads a file of test data. The connector gets this data through `report` and `test-manager`.
 fn read_test_data(file: &Path) -> anyhow::Result<TestData> {
     let data = serde_json::from_str(&read_text(file)?);
     data.with_context(|| format!("{} is not test data: see --help", file.display()))

@@ -8,9 +8,6 @@ use crate::cli::user_cache::user_cache_folder;
 use crate::config::DataFolder;
 use crate::plugins::CodeCache;
 
-/// Chooses the place where compiled code is stored: the folder of `--data`, or else the user's
-/// cache folder. If `--data` is not given and the user's cache folder is not known, compiled code
-/// is not stored.
 pub(super) fn choose_code_cache(data: Option<PathBuf>) -> anyhow::Result<CodeCache> {
     if let Some(data) = data {
         if !data.is_dir() {

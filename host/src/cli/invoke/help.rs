@@ -1,6 +1,5 @@
 //! The text after the options in `jackfield invoke --help`.
 
-/// Explains grants, recordings and test data, and gives examples.
 pub(super) const AFTER_HELP: &str = r#"The connector gets the grants that it requests for these settings, as if a connection were
 created. Prints what the export returned, the log, the requests, and the use of each limit. The
 exit code is 0 if the export returned ok and the recording or replay is complete, otherwise 1.

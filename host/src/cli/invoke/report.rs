@@ -9,7 +9,6 @@ use crate::app::{Invocation, InvocationResult, TapeResult};
 use crate::domain::{self, Call, Limits, StringEnum, Usage, printable};
 use crate::runtime::ReturnedValue;
 
-/// The result of a call, as `jackfield invoke` prints it.
 #[derive(Serialize)]
 pub(super) struct Report {
     call: String,
@@ -35,7 +34,6 @@ pub(super) struct Report {
     connector_sha256: String,
 }
 
-/// The return value of an export.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum ReturnValue {
@@ -81,7 +79,6 @@ struct Choice {
 /// How much of one limit the call used.
 #[derive(Serialize)]
 struct LimitUse {
-    /// The name of the limit in the configuration.
     limit: &'static str,
     /// How much the call used, in the unit of the limit.
     used: u64,
@@ -183,7 +180,6 @@ impl RecordingResult {
     }
 }
 
-/// Returns each limit of the call, and how much of it the call used.
 fn limit_uses(usage: &Usage, limits: &Limits) -> Vec<LimitUse> {
     [
         ("memory_bytes", usage.memory_bytes),

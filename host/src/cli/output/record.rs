@@ -81,14 +81,12 @@ fn is_scalar(value: &Json) -> bool {
     matches!(value, Json::Scalar(_))
 }
 
-/// Formats a short list in one line, and a long list with one line for each item.
 fn list_text(items: &[Json]) -> String {
     let items: Vec<_> = items.iter().map(value_text).collect();
     let line = items.join(", ");
     if line.chars().count() > LIST_LINE_CHARS_MAX { items.join("\n") } else { line }
 }
 
-/// Formats a value as the text of a table's cell.
 pub(super) fn value_text(value: &Json) -> String {
     match value {
         Json::Scalar(Value::Null) => String::new(),

@@ -34,7 +34,6 @@ pub(super) struct Credential {
 }
 
 impl Credential {
-    /// Returns the headers that a request with this body needs.
     pub(super) fn headers(&self, body: &[u8]) -> anyhow::Result<Vec<Header>> {
         let Some(scheme) = self.webhook_auth else { return Ok(Vec::new()) };
         let secret = self.read_secret()?;

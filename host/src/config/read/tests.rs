@@ -1,5 +1,4 @@
-//! Tests that the configuration file and environment variables are read, and that their errors are
-//! reported.
+//! Tests how the configuration file and the environment variables are read.
 
 use std::path::PathBuf;
 
@@ -45,7 +44,7 @@ fn commented_out_settings_of_the_shipped_file_are_valid() {
     assert_eq!(config.connector_limits.len(), 1);
 }
 
-/// Returns whether a line is a setting or the heading of a section.
+/// Whether a line is a setting or the heading of a section.
 fn is_setting(line: &str) -> bool {
     line.starts_with('[')
         || line

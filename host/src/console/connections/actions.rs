@@ -1,6 +1,5 @@
-//! The changes of a connection for which the page of the connection has a button: pause, resume,
-//! rotate the token, record, stop recording, delete. A confirmation page first describes the
-//! effects of a change. Only resume and stop recording have no confirmation page.
+//! The changes of a connection for which its page has a button. Only resume and stop recording have
+//! no confirmation page.
 
 use std::sync::Arc;
 
@@ -26,8 +25,7 @@ use super::find_connection;
 type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
 
-/// Makes the confirmation page for a change of a connection. The caller adds the effects and the
-/// fields.
+/// The caller adds the effects and the fields.
 fn confirm_page(
     app: &AppState,
     visitor: &Visitor,
@@ -114,7 +112,6 @@ pub(in crate::console) async fn ask_to_rotate_token(
 #[template(path = "console/connections/issued.html")]
 pub(super) struct WebhookUrlPage {
     pub(super) layout: Layout,
-    /// The address of the connection's page.
     pub(super) connection_href: String,
     pub(super) webhook_url: String,
     /// Whether the connection was just created.

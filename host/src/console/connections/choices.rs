@@ -1,6 +1,6 @@
-//! Handles `/connections/{id}/choices` and `/connections/new/choices`: looks up the values that the
-//! tracker has for a setting. With JavaScript, the found values appear below the field of the
-//! setting. Without JavaScript, the server renders the whole form again, with the found values.
+//! Looks up the values that the tracker has for a setting. With JavaScript, the found values appear
+//! below the field of the setting. Without JavaScript, the answer is the whole form with the found
+//! values.
 
 use std::sync::Arc;
 
@@ -31,20 +31,17 @@ type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
 type LookupResult = Result<Result<ChoicesPage, Refusal>, ConnectionError>;
 
-/// The name of the button that enters a found value in the form, if the browser has no JavaScript.
+/// The button that enters a found value in the form, if the browser has no JavaScript.
 const CHOOSE_BUTTON: &str = "take";
 
-/// The query of a request that looks up values.
 #[derive(Debug, Deserialize)]
 pub(in crate::console) struct LookupQuery {
-    /// The setting whose values are looked up.
     setting: String,
-    /// The connector of a new connection; empty for a stored connection.
+    /// Empty for a stored connection.
     #[serde(default)]
     connector: String,
 }
 
-/// Returns the name of the search field of a setting.
 fn search_field_name(setting: &str) -> String {
     format!("q.{SETTING_PREFIX}{setting}")
 }
@@ -71,8 +68,8 @@ pub(in crate::console) async fn look_up_for_stored_connection(
     lookup.answer(found, is_partial_request(&headers), || page(&form))
 }
 
-/// Looks up values for a new connection, with the settings and secrets that the form contains, or
-/// enters a found value in the form.
+/// Looks up values with the settings and secrets that the form contains, or enters a found value in
+/// the form.
 pub(in crate::console) async fn look_up_for_new_connection(
     State(app): App,
     visitor: Visitor,
@@ -131,8 +128,7 @@ async fn look_up_unstored(
     app.services.connections.choices_of_new(&name, values, setting, search).await
 }
 
-/// Enters the found value that a person chose, and returns the page. Returns `None` if the person
-/// did not choose a value, but searches.
+/// Enters the found value that a person chose. Returns `None` if the person searches instead.
 fn page_with_found_value(
     form: &Form,
     setting: &str,
@@ -145,18 +141,15 @@ fn page_with_found_value(
     Ok(Some(page))
 }
 
-/// A search in the tracker for values of a setting.
 struct Lookup {
     setting: String,
     search_text: String,
-    /// The address to which the browser sends a search.
     search_href: String,
 }
 
 impl Lookup {
-    /// Makes the answer to the request. A partial request, which htmx sends for a part of the page,
-    /// gets only the found values or the problem. Any other request gets the whole form, with the
-    /// found values or with the errors.
+    /// A partial request gets only the found values or the problem. Any other request gets the
+    /// whole form.
     fn answer(
         self,
         found: LookupResult,

@@ -1,5 +1,4 @@
-//! The page `/connections/{id}/consent` shows which grants the newest version of a connector needs
-//! in addition to the present grants. A person can consent there.
+//! The page on which a person consents to the grants that the newest version of a connector needs.
 
 use std::sync::Arc;
 

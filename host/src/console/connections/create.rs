@@ -1,5 +1,5 @@
-//! The page `/connections/new` creates a connection. A person first chooses a connector, and then
-//! enters the values that the connector needs.
+//! The page that creates a connection. A person first chooses a connector, and then enters the
+//! values that it needs.
 
 use std::sync::Arc;
 
@@ -28,10 +28,9 @@ use super::input;
 type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
 
-/// The query of a request for `/connections/new`.
 #[derive(Debug, Deserialize)]
 pub(in crate::console) struct CreateQuery {
-    /// The chosen connector; `None` before a person has chosen one.
+    /// `None` before a person has chosen a connector.
     connector: Option<String>,
 }
 
@@ -44,14 +43,12 @@ struct ChooseConnectorPage {
     folder: String,
 }
 
-/// A connector that a person can choose.
 struct ReadyConnector {
     name: String,
     manifest: Manifest,
 }
 
-/// Shows the form for a connection with the chosen connector. If no connector is chosen, shows the
-/// list of connectors.
+/// If no connector is chosen, shows the list of connectors.
 pub(in crate::console) async fn show_new_connection(
     State(app): App,
     visitor: Visitor,
@@ -75,7 +72,6 @@ fn choose_connector_page(app: &AppState, visitor: &Visitor) -> Answer {
     })
 }
 
-/// Makes the page with the form for a new connection.
 pub(super) fn form_page(
     app: &AppState,
     visitor: &Visitor,
@@ -103,7 +99,6 @@ pub(super) fn form_page(
     })
 }
 
-/// Returns the manifest of the newest version of a connector.
 pub(super) fn newest_manifest(app: &AppState, connector: &str) -> Result<Manifest, Problem> {
     let name = connector.parse::<ConnectorName>();
     let name = name.map_err(|_| Problem::no_such("connector", connector))?;

@@ -1,5 +1,4 @@
-//! The page `/connections/{id}` shows the health and the settings of one connection. It has buttons
-//! for changes of the connection.
+//! The page of one connection, with its health and its settings.
 
 use std::sync::Arc;
 
@@ -37,7 +36,7 @@ struct DetailsPage {
     recording_until: Option<RelativeTime>,
     /// The button that starts or stops the recording of bodies.
     record_action: Action,
-    /// The names and values of the settings.
+    /// Names and values.
     settings: Vec<(String, String)>,
 }
 

@@ -1,4 +1,4 @@
-//! The page `/connections/{id}/edit` has the form that edits a connection.
+//! The page with the form that edits a connection.
 
 use std::sync::Arc;
 
@@ -36,8 +36,7 @@ pub(in crate::console) async fn show_edit_form(
     render(&form_page(&app, &visitor, &record, None)?)
 }
 
-/// Makes the page with the form. The fields contain the texts of `form`. If `form` is `None`, the
-/// fields contain the stored values.
+/// The fields contain the texts of `form` or, without it, the stored values.
 pub(super) fn form_page(
     app: &AppState,
     visitor: &Visitor,
@@ -61,16 +60,14 @@ pub(super) fn form_page(
         report_form: Some(ReportForm::new(texts, format!("{path}/preview"))),
         back_link: (path, stored.name.clone()),
     };
-    // The hidden fields of a sent form contain the state that the person saw. The form keeps this
-    // state if it is shown again.
+    // The hidden fields of a sent form contain the state that the person saw.
     let seen = form.and_then(SeenState::from_form);
     let seen = seen.unwrap_or_else(|| SeenState::new(record.revision, page.all_fields()));
     page.hidden_fields = seen.hidden_fields().to_vec();
     Ok(page)
 }
 
-/// Returns the manifest of the version that the connection uses. If the connection cannot use any
-/// version, returns the manifest of the newest version.
+/// If the connection cannot use any version, returns the manifest of the newest version.
 fn used_manifest(app: &AppState, record: &ConnectionRecord) -> Result<Manifest, Problem> {
     let plugins = &app.services.plugins;
     let version = plugins.connector_for(&record.connection);
@@ -79,8 +76,7 @@ fn used_manifest(app: &AppState, record: &ConnectionRecord) -> Result<Manifest, 
     Ok(version.manifest().clone())
 }
 
-/// Stores the changes of the form. Stores nothing if another person changed the connection after
-/// the form was loaded.
+/// Stores nothing if another person changed the connection after the form was loaded.
 pub(in crate::console) async fn save_changes(
     State(app): App,
     visitor: Visitor,
@@ -121,8 +117,8 @@ pub(in crate::console) async fn save_changes(
     }
 }
 
-/// Shows the form again, with the changes that another person made after the form was loaded.
-/// `latest` is the present state of the connection.
+/// Shows the form again, with the changes of the other person. `latest` is the present state of the
+/// connection.
 fn conflict_page(
     app: &AppState,
     visitor: &Visitor,

@@ -1,7 +1,5 @@
 //! Merges the changes if two people edit a connection at the same time. A form also sends the texts
-//! that it showed when it was loaded. So the server can find out which person changed which value,
-//! and keeps the changes of both people. If both people changed the same value, the page shows both
-//! values.
+//! that it showed when it was loaded, so the server can find out which person changed which value.
 //!
 //! Secrets are not compared, because a form never shows them.
 
@@ -10,49 +8,40 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::console::form::Form;
 use crate::console::parts::Field;
 
-/// The name of the hidden field with the revision of the connection that the form showed when it
-/// was loaded.
+/// The hidden field with the revision of the connection when the form was loaded.
 const REVISION_FIELD: &str = "revision";
-/// The name of the hidden field with the texts that the form showed when it was loaded.
+/// The hidden field with the texts of the form when it was loaded.
 const SHOWN_TEXTS_FIELD: &str = "shown";
 
-/// The texts of a form, by the names of its fields.
+/// By the names of the fields.
 type FieldTexts = BTreeMap<String, String>;
 
 /// The state of a connection that a person saw when they began to edit it.
 #[derive(Debug)]
 pub(super) struct SeenState {
-    /// The revision of the connection.
     pub(super) revision: u64,
-    /// The texts that the form showed.
     shown_texts: FieldTexts,
 }
 
 /// A value that another person changed while this person edited the form.
 #[derive(Debug, PartialEq)]
 pub(super) struct OtherChange {
-    /// The name of the field that contains the value.
     pub(super) name: String,
-    /// The label of the field.
     pub(super) label: String,
-    /// The value before the change of the other person.
     pub(super) old_value: String,
-    /// The value after the change of the other person.
     pub(super) new_value: String,
     /// The value that this person entered, if both people changed the value.
     pub(super) own_value: Option<String>,
 }
 
 impl SeenState {
-    /// Returns the state that a form with these fields shows.
     pub(super) fn new<'f>(revision: u64, fields: impl Iterator<Item = &'f Field>) -> Self {
         let texts = fields.filter_map(|it| Some((it.name.clone(), it.control.shown_text()?)));
         Self { revision, shown_texts: texts.collect() }
     }
 
-    /// Reads the state from the hidden fields of a form. Returns `None` if the form does not have
-    /// these fields, or if their values are not valid. Such a form does not come from a page of the
-    /// console.
+    /// Returns `None` if the hidden fields are missing or not valid: such a form does not come from
+    /// the console.
     pub(super) fn from_form(form: &Form) -> Option<Self> {
         let revision = form.get(REVISION_FIELD).parse().ok()?;
         let shown_texts = serde_json::from_str(form.get(SHOWN_TEXTS_FIELD)).ok()?;
@@ -67,8 +56,8 @@ impl SeenState {
 }
 
 /// Enters in the form each value that only the other person changed. Returns the changes of the
-/// other person, except those that this person made too. `seen` is the state that this person saw.
-/// `latest` are the fields of a form with the present state of the connection.
+/// other person, except those that this person made too. `latest` are the fields with the present
+/// state of the connection.
 pub(super) fn merge_changes<'f>(
     form: &mut Form,
     seen: &SeenState,
@@ -98,8 +87,7 @@ pub(super) fn merge_changes<'f>(
     changes
 }
 
-/// Returns the text with the line ends of Unix and without white space around it. A browser sends
-/// other line ends than the server sent.
+/// A browser sends other line ends than the server sent.
 fn with_unix_line_ends(text: &str) -> String {
     text.replace("\r\n", "\n").trim().to_owned()
 }

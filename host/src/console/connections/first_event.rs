@@ -1,5 +1,4 @@
-//! The page `/connections/{id}/first-event` waits for the first request of Test Manager, and shows
-//! the event of the request.
+//! The page that waits for the first request of Test Manager, and shows its event.
 
 use std::sync::Arc;
 
@@ -26,10 +25,10 @@ struct FirstEventPage {
     /// The path of the connection's page.
     connection_path: String,
     connection_name: String,
-    /// The newest event that a webhook request caused, and its time. `None` if the 20 newest events
-    /// of the connection contain no such event.
+    /// The newest event that a webhook request caused, with its time. Only the last 20 events of
+    /// the connection are searched.
     event: Option<(Event, RelativeTime)>,
-    /// Whether the event was answered with a defect. The page then stops waiting.
+    /// Whether the event was answered with a defect.
     has_defect: bool,
 }
 

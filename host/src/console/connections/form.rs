@@ -1,6 +1,5 @@
-//! The page with the form that creates or edits a connection. The connector's manifest declares the
-//! fields for settings and secrets. An error is shown at its field, or at the top of the page if it
-//! belongs to no field.
+//! The page with the form that creates or edits a connection. An error is shown at its field, or at
+//! the top of the page if it belongs to no field.
 
 use askama::Template;
 use serde_json::Value;
@@ -17,55 +16,43 @@ use super::report::ReportForm;
 use super::schema::{SECRET_PREFIX, SETTING_PREFIX, form_text, value_declarations};
 use super::sender_fields;
 
-/// The page with the form.
 #[derive(Debug, Template)]
 #[template(path = "console/connections/form.html")]
 pub(super) struct FormPage {
     pub(super) layout: Layout,
-    /// The address to which the form is sent.
     pub(super) submit_href: String,
     /// The address and the text of the link that leaves the form.
     pub(super) back_link: (String, String),
-    /// A line about the connector, below the title of the page.
     pub(super) summary: String,
     pub(super) button_label: &'static str,
     /// Errors that do not belong to a field.
     pub(super) errors: Vec<String>,
-    /// Whether there are errors, of fields or of the whole form.
     pub(super) has_errors: bool,
-    /// The changes that another person made while this person edited the form; `None` if the
-    /// connection was not changed.
+    /// The changes that another person made while this person edited the form.
     pub(super) conflict: Option<Vec<OtherChange>>,
-    /// Names and values of the hidden fields.
     pub(super) hidden_fields: Vec<(&'static str, String)>,
     pub(super) fields: FormFields,
-    /// The fields of the report settings; `None` in the form for a new connection.
+    /// `None` in the form for a new connection.
     pub(super) report_form: Option<ReportForm>,
 }
 
-/// The fields of the form, in groups.
 #[derive(Debug, Default)]
 pub(super) struct FormFields {
-    /// The field for the name of the connection.
     pub(super) name: Vec<Field>,
-    /// The fields for the settings and secrets that the connector declares.
     pub(super) settings: Vec<Field>,
     /// The fields below "More options".
     pub(super) more_options: Vec<Field>,
-    /// The fields about the senders of webhooks.
     pub(super) senders: Vec<Field>,
-    /// The fields for the access to Test Manager.
     pub(super) test_manager: Vec<Field>,
 }
 
 /// Maximum length of a value in the table of the other person's changes, bytes.
 const CHANGE_BYTES_MAX: usize = 300;
-/// The text at a field whose value both people changed.
 const BOTH_CHANGED_TEXT: &str =
     "Another person changed this value, too. The form shows your value and will save it.";
 
-/// The source of the texts in the fields: the form that a person sent or, without such a form, the
-/// stored connection. If there is neither, a field is empty or has the default of the setting.
+/// The source of the texts in the fields: the form that a person sent, or else the stored
+/// connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TextSource<'a> {
     pub(super) sent_form: Option<&'a Form>,
@@ -73,7 +60,7 @@ pub(super) struct TextSource<'a> {
 }
 
 impl<'a> TextSource<'a> {
-    /// Returns the text of a field. `stored` reads the text from the stored connection.
+    /// `stored` reads the text from the stored connection.
     pub(super) fn text(&self, field: &str, stored: impl FnOnce(&Connection) -> String) -> String {
         match self.sent_form {
             Some(form) => form.get(field).to_owned(),
@@ -81,7 +68,6 @@ impl<'a> TextSource<'a> {
         }
     }
 
-    /// Whether a check box is checked. `stored` reads this from the stored connection.
     fn is_checked(&self, field: &str, stored: impl FnOnce(&Connection) -> bool) -> bool {
         match self.sent_form {
             Some(form) => form.is_checked(field),
@@ -89,7 +75,7 @@ impl<'a> TextSource<'a> {
         }
     }
 
-    /// Makes a field of the group `test_manager`, without a label.
+    /// The caller adds the label.
     fn test_manager_field(&self, name: &str, stored: impl FnOnce(&TestManager) -> String) -> Field {
         let field = format!("test_manager.{name}");
         let read = |connection: &Connection| {
@@ -100,8 +86,8 @@ impl<'a> TextSource<'a> {
     }
 }
 
-/// Makes the fields for a connection whose connector has this settings schema. To look up values of
-/// the setting NAME, the browser sends a request to `search_href`, followed by `setting=NAME`.
+/// Makes the fields for a connection. To look up values of the setting NAME, the browser sends a
+/// request to `search_href`, followed by `setting=NAME`.
 pub(super) fn form_fields(schema: &Value, texts: TextSource<'_>, search_href: &str) -> FormFields {
     let all = value_declarations(schema);
     let mut settings = Vec::new();
@@ -133,7 +119,6 @@ pub(super) fn form_fields(schema: &Value, texts: TextSource<'_>, search_href: &s
     }
 }
 
-/// Makes the fields below "More options".
 fn more_options_fields(texts: TextSource<'_>) -> Vec<Field> {
     let check = |field: &str, label: &str, stored: fn(&Connection) -> bool| {
         Field::new(field, label, Control::Check { checked: texts.is_checked(field, stored) })
@@ -234,8 +219,7 @@ impl FormPage {
         groups.into_iter().flatten().chain(self.report_form.iter().flat_map(ReportForm::fields))
     }
 
-    /// Adds the changes of another person to the page. A field has an error text if both people
-    /// changed its value.
+    /// A field has an error text if both people changed its value.
     pub(super) fn with_conflict(mut self, changes: Vec<OtherChange>) -> Self {
         let changed_by_both = changes.iter().filter(|it| it.own_value.is_some());
         let report_fields = self.report_form.iter_mut().flat_map(ReportForm::fields_mut);
@@ -249,7 +233,7 @@ impl FormPage {
         Self { conflict: Some(changes), ..self }
     }
 
-    /// Adds the values that a connector found for a setting to the page.
+    /// Shows the values that a connector found for a setting.
     pub(super) fn with_found_values(mut self, setting: &str, values: FoundValues) -> Self {
         if let Some(Control::Lookup { found, .. }) = self.setting_control_mut(setting) {
             *found = values;
@@ -257,20 +241,17 @@ impl FormPage {
         self
     }
 
-    /// Returns the control that contains the value of a setting.
     pub(super) fn setting_control_mut(&mut self, setting: &str) -> Option<&mut Control> {
         let name = format!("{SETTING_PREFIX}{setting}");
         let field = self.fields.settings.iter_mut().find(|it| it.name == name);
         field.map(|it| &mut it.control)
     }
 
-    /// Whether all groups of fields are expanded. After an error or an edit conflict, they are
-    /// expanded, so that a field with an error text is visible.
+    /// Whether all groups of fields are expanded, so that a field with an error text is visible.
     fn has_open_groups(&self) -> bool {
         self.has_errors || self.conflict.is_some()
     }
 
-    /// Adds each error to its field. Errors without a field are shown at the top of the page.
     pub(super) fn with_errors(mut self, errors: Vec<SettingError>) -> Self {
         self.has_errors = !errors.is_empty();
         for SettingError { name, why } in errors {
@@ -285,13 +266,11 @@ impl FormPage {
     }
 }
 
-/// Returns the text of a value in the table of the other person's changes.
 fn change_text(text: &str) -> String {
     if text.is_empty() { "empty".to_owned() } else { shortened(text, CHANGE_BYTES_MAX) }
 }
 
-/// Whether the error with the name `error` belongs to the field `field`, or to an item of the list
-/// that the field contains.
+/// An error of an item belongs to the field that contains the list.
 fn is_error_of_field(error: &str, field: &str) -> bool {
     let name = field
         .strip_prefix(SETTING_PREFIX)

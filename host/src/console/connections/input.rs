@@ -1,5 +1,5 @@
 //! Converts the form of a connection to a request of the admin API, so that the same code handles
-//! forms and such requests.
+//! both.
 
 use std::collections::BTreeMap;
 
@@ -16,16 +16,14 @@ use crate::secret::Secret;
 use super::schema::{SECRET_PREFIX, ValueDeclaration, value_declarations};
 use super::sender_fields;
 
-/// The members of the report settings that are templates.
 pub(super) const TEMPLATE_MEMBERS: [&str; 3] =
     ["title_template", "description_template", "comment_template"];
 /// The members of the report settings that a person enters as JSON.
 pub(super) const JSON_MEMBERS: [&str; 3] = ["mask", "attachments", "routing"];
-/// Maximum number of rows of the field map. A row contains a field of the tracker and the template
-/// of its value.
+/// The maximum number of fields in the field map.
 const FIELD_ROWS_MAX: usize = 100;
 
-/// Converts a form for a new connection to the request that creates the connection.
+/// Converts a form for a new connection to the request that creates it.
 ///
 /// # Errors
 /// A field that must contain a number contains another text.
@@ -61,8 +59,8 @@ pub(super) fn read_new_connection(
     })
 }
 
-/// Converts a form to the request that edits a connection. The request omits settings that are
-/// equal in `stored`, and report settings that are equal in `report`.
+/// Converts a form to the request that edits a connection. The request omits settings and report
+/// settings that did not change.
 ///
 /// # Errors
 /// A field that must contain a number or JSON contains another text.
@@ -105,8 +103,7 @@ pub(super) fn read_edit(
     })
 }
 
-/// Returns the settings that the form changes: the new value, or `None` if the person emptied the
-/// field.
+/// Returns the settings that the form changes. `None` removes a setting.
 pub(super) fn changed_settings(
     form: &Form,
     all: &[ValueDeclaration<'_>],
@@ -122,7 +119,7 @@ pub(super) fn changed_settings(
     settings.filter_map(change).collect()
 }
 
-/// Returns the settings whose fields are not empty, with the entered values.
+/// Returns the settings whose fields are not empty.
 pub(super) fn entered_settings<'f, 'm>(
     form: &'f Form,
     all: &'f [ValueDeclaration<'m>],
@@ -131,7 +128,7 @@ pub(super) fn entered_settings<'f, 'm>(
     settings.filter_map(|it| Some((it, it.entered_value(form)?)))
 }
 
-/// Reads the secrets whose fields are not empty.
+/// Secrets whose fields are empty are left out.
 pub(super) fn read_secrets(
     form: &Form,
     all: &[ValueDeclaration<'_>],
@@ -149,7 +146,6 @@ fn read_secret(form: &Form, field: &str) -> Option<SecretText> {
     Some(SecretText(Secret::new(text.to_owned())))
 }
 
-/// Returns the text of a field; `None` if the field is empty.
 fn non_empty_text(form: &Form, field: &str) -> Option<String> {
     Some(form.get(field).trim().to_owned()).filter(|text| !text.is_empty())
 }
@@ -167,8 +163,7 @@ fn read_on_recurrence(form: &Form) -> Option<EnumString<OnRecurrence>> {
     OnRecurrence::parse(form.get("on_recurrence")).map(EnumString)
 }
 
-/// Reads the Test Manager settings. Returns `None` if the address, the token address and the client
-/// id are all empty.
+/// `None` if the address, the token address and the client id are all empty.
 fn read_test_manager(form: &Form) -> Option<EditTestManager> {
     let is_filled = |field| non_empty_text(form, field).is_some();
     let is_used = ["test_manager.base_url", "test_manager.token_url", "test_manager.client_id"]
@@ -184,20 +179,19 @@ fn read_test_manager(form: &Form) -> Option<EditTestManager> {
     })
 }
 
-/// Reads the change of the Test Manager settings. Returns `None` if the form does not have the
-/// fields for them. `Some(None)` removes the settings.
+/// `None` if the form does not have the fields for Test Manager. `Some(None)` removes the settings.
 fn read_test_manager_change(form: &Form) -> Option<Option<EditTestManager>> {
     form.find("test_manager.base_url")?;
     Some(read_test_manager(form))
 }
 
-/// Reads words that are separated by white space; `None` if the field is empty.
+/// Reads words that are separated by white space.
 fn read_words(form: &Form, field: &str) -> Option<Vec<String>> {
     let words: Vec<_> = form.get(field).split_whitespace().map(str::to_owned).collect();
     (!words.is_empty()).then_some(words)
 }
 
-/// Reads the report settings from a form.
+/// Reads the report settings.
 ///
 /// # Errors
 /// A field that must contain JSON contains another text.
@@ -229,13 +223,12 @@ pub(super) fn read_report_settings(form: &Form) -> Result<Settings, Vec<SettingE
     if errors.is_empty() { Ok(report) } else { Err(errors) }
 }
 
-/// Reads the rows of the field map. Skips rows without the name of a field of the tracker.
+/// Skips rows without the name of a field of the tracker.
 pub(super) fn read_field_rows(form: &Form) -> Vec<Value> {
     // The form has more rows than fields. The check of the settings refuses too many fields.
     (0..2 * FIELD_ROWS_MAX).filter_map(|row| read_field_row(form, row)).collect()
 }
 
-/// Reads a row of the field map: the name of the tracker's field, and the template of its value.
 fn read_field_row(form: &Form, row: usize) -> Option<Value> {
     let cell = |column: &str| form.get(&format!("field.{row}.{column}"));
     let name = cell("name").trim();

@@ -1,5 +1,4 @@
-//! The page `/connections` shows the table of all connections with their health. The overview page
-//! also shows this table.
+//! The table of all connections with their health.
 
 use std::sync::Arc;
 
@@ -15,14 +14,13 @@ use crate::domain::Role;
 use crate::http::problem::Problem;
 use crate::http::{AppState, admin};
 
-/// A row of the table of connections.
 #[derive(Debug)]
 pub(in crate::console) struct ConnectionRow {
     pub(in crate::console) id: String,
     pub(in crate::console) name: String,
     pub(in crate::console) connector: String,
     pub(in crate::console) status: Badge,
-    /// Names the calls whose circuit breakers are open; `None` if no breaker is open.
+    /// The calls whose circuit breakers are open.
     pub(in crate::console) breaker_badge: Option<Badge>,
     /// `None` if the connection does not record bodies.
     pub(in crate::console) recording_badge: Option<Badge>,
@@ -36,7 +34,6 @@ pub(in crate::console) struct ConnectionRow {
 struct ConnectionsPage {
     layout: Layout,
     connection_rows: Vec<ConnectionRow>,
-    /// The button that creates a connection.
     create_action: Action,
 }
 
@@ -52,7 +49,7 @@ pub(in crate::console) async fn list_connections(
     })
 }
 
-/// Returns a row for each connection that the visitor may see, sorted by name.
+/// Returns the rows of the connections that the visitor may see, sorted by name.
 pub(in crate::console) fn connection_rows(app: &AppState, visitor: &Visitor) -> Vec<ConnectionRow> {
     let all = app.services.connections.list().into_iter();
     let visible = all.filter(|it| visitor.account.sees(it.connection.id));
@@ -81,7 +78,6 @@ pub(in crate::console) fn connection_rows(app: &AppState, visitor: &Visitor) -> 
     visible.map(row).collect()
 }
 
-/// Returns the status of a connection as a badge.
 pub(super) fn status_badge(connection: &Connection) -> Badge {
     let (tone, text) = match connection.status.0 {
         ConnectionStatus::Active => (Tone::Ok, "active"),

@@ -1,5 +1,4 @@
-//! The part of a connection's form about the report: the templates, the field map, and a preview of
-//! the rendered report.
+//! The part of a connection's form about the report, and a preview of the rendered report.
 
 use std::sync::Arc;
 
@@ -31,11 +30,10 @@ use super::{find_connection, schema};
 /// Number of empty rows at the end of the field map, for new fields.
 const EMPTY_ROWS: usize = 2;
 
-/// The fields of the report settings.
 #[derive(Debug)]
 pub(super) struct ReportForm {
     pub(super) templates: Vec<Field>,
-    /// The rows of the field map: name of the tracker's field, kind, template.
+    /// Name of the tracker's field, kind, template.
     pub(super) field_map: Vec<[Field; 3]>,
     /// The fields in which a person enters JSON.
     pub(super) json_fields: Vec<Field>,
@@ -77,7 +75,7 @@ impl ReportForm {
     }
 }
 
-/// The member, label and help text of each template.
+/// Member, label and help text.
 const TEMPLATE_TEXTS: [(&str, &str, &str); 3] = [
     (
         TEMPLATE_MEMBERS[0],
@@ -104,7 +102,6 @@ fn json_label(member: &str) -> &'static str {
     }
 }
 
-/// Makes the rows of the field map, with empty rows for new fields at the end.
 fn field_map(texts: TextSource<'_>) -> Vec<[Field; 3]> {
     let stored = texts.stored_connection.and_then(|it| it.report.get("fields")?.as_array());
     let rows: Vec<[String; 3]> = match texts.sent_form {
@@ -115,7 +112,7 @@ fn field_map(texts: TextSource<'_>) -> Vec<[Field; 3]> {
     rows.into_iter().chain(empty).enumerate().map(|(row, texts)| row_fields(row, texts)).collect()
 }
 
-/// Returns the texts of a row of the field map: the name of the field, the kind and the template.
+/// Returns the name of the field, the kind and the template.
 fn row_texts(field: &Value) -> [String; 3] {
     let text = |name: &str| field.get(name).and_then(Value::as_str).map(str::to_owned);
     let kind = if field.get("json").is_some() { "json" } else { "text" };
@@ -146,12 +143,11 @@ fn row_fields(row: usize, [name, kind, template]: [String; 3]) -> [Field; 3] {
 #[template(path = "console/connections/preview.html")]
 struct PreviewPart {
     preview: ReportPreview,
-    /// A phrase for the failed test that the preview shows.
     test_phrase: &'static str,
 }
 
-/// Renders the report of the last failed test of the connection, with the templates of the form. If
-/// the connection has no failed test, renders the report of an invented test.
+/// Renders the report of the last failed test of the connection, or else of an invented test, with
+/// the templates of the form.
 pub(in crate::console) async fn preview_report(
     State(app): State<Arc<AppState>>,
     visitor: Visitor,

@@ -1,32 +1,28 @@
 //! Makes a field of a form for each setting and secret that a connector's manifest declares, and
-//! reads the entered values from a sent form.
+//! reads the entered values.
 
 use serde_json::{Map, Value};
 
 use crate::console::form::Form;
 use crate::console::parts::{Control, Field, FoundValues};
 
-/// The start of the name of each field for a setting. No other field of the form has a name with
-/// this start.
+/// Only the name of a field for a setting begins with this text.
 pub(super) const SETTING_PREFIX: &str = "s.";
 /// The start of the name of each field for a secret.
 pub(super) const SECRET_PREFIX: &str = "x.";
 
-/// Maximum length of a text in a field with one line, bytes. For a longer text, the field has
-/// several lines.
+/// Maximum length of a text in a field with one line, bytes.
 const LINE_BYTES_MAX: usize = 120;
 
-/// A setting or secret that a manifest declares.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ValueDeclaration<'m> {
-    /// The name of the setting or secret.
     pub(super) name: &'m str,
     /// The JSON Schema of the value.
     schema: &'m Map<String, Value>,
     pub(super) is_required: bool,
 }
 
-/// The type of a value. It decides how the form shows the value and how the entered text is read.
+/// The type of a value, which decides how the entered text is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ValueKind {
     Text,
@@ -36,8 +32,8 @@ enum ValueKind {
     List,
 }
 
-/// Returns the settings and secrets that a settings schema declares. Required values come first,
-/// then optional ones. In each group, addresses of the tracker come first, and secrets last.
+/// Returns the settings and secrets that a settings schema declares, the required values first. In
+/// each group, addresses of the tracker come first, and secrets last.
 pub(super) fn value_declarations(schema: &Value) -> Vec<ValueDeclaration<'_>> {
     let properties = schema.get("properties").and_then(Value::as_object);
     let required = schema.get("required").and_then(Value::as_array);
@@ -56,7 +52,7 @@ impl<'m> ValueDeclaration<'m> {
         self.has_flag("writeOnly")
     }
 
-    /// Whether the manifest fixes the value, so that a person cannot enter another value.
+    /// Whether the manifest fixes the value.
     pub(super) fn is_fixed(&self) -> bool {
         self.schema.contains_key("const")
     }
@@ -66,7 +62,7 @@ impl<'m> ValueDeclaration<'m> {
         self.schema.get(keyword).and_then(Value::as_bool).unwrap_or(false)
     }
 
-    /// Returns the text of this keyword of the JSON Schema; empty if the keyword is absent.
+    /// Returns the text of this keyword of the JSON Schema, or an empty text.
     fn keyword_text(&self, keyword: &str) -> &'m str {
         self.schema.get(keyword).and_then(Value::as_str).unwrap_or_default()
     }
@@ -89,14 +85,12 @@ impl<'m> ValueDeclaration<'m> {
         }
     }
 
-    /// Returns the name of the field in the form.
     pub(super) fn field_name(&self) -> String {
         format!("{}{}", if self.is_secret() { SECRET_PREFIX } else { SETTING_PREFIX }, self.name)
     }
 
-    /// Makes the field, with this text. `is_set` is true for a secret that is stored. To look up
-    /// values, the browser sends a request to `search_href`, followed by `setting=` and the name of
-    /// the setting. If `search_href` is empty, no values can be looked up.
+    /// Makes the field, with this text. `is_set` is true for a secret that is stored. If
+    /// `search_href` is empty, no values can be looked up.
     pub(super) fn field(&self, text: Option<String>, is_set: bool, search_href: &str) -> Field {
         let label =
             Some(self.keyword_text("title")).filter(|it| !it.is_empty()).unwrap_or(self.name);
@@ -142,9 +136,8 @@ impl<'m> ValueDeclaration<'m> {
         if self.value_kind() == ValueKind::List { "Enter one value in each line." } else { "" }
     }
 
-    /// Reads the value that a person entered. Returns `None` if the field is empty or the box is
-    /// not checked. If the manifest declares a default, an unchecked box is `false`, and an empty
-    /// list is a value.
+    /// Reads the value that a person entered. An unchecked box or an empty list is a value only if
+    /// the manifest declares a default.
     pub(super) fn entered_value(&self, form: &Form) -> Option<Value> {
         let field = self.field_name();
         if self.value_kind() == ValueKind::Boolean {
@@ -168,8 +161,8 @@ impl<'m> ValueDeclaration<'m> {
         Some(allowed.cloned().unwrap_or_else(|| self.parse_scalar(text)))
     }
 
-    /// Parses a number if the manifest declares a number. A text that is not a number stays a text.
-    /// The later check against the manifest refuses this text with a reason.
+    /// A text that is not a number stays a text, which the check against the manifest refuses with
+    /// a reason.
     fn parse_scalar(&self, text: &str) -> Value {
         match self.value_kind() {
             ValueKind::Integer | ValueKind::Number => parse_number(text),
@@ -177,7 +170,6 @@ impl<'m> ValueDeclaration<'m> {
         }
     }
 
-    /// Parses one line of a list.
     fn parse_item(&self, line: &str) -> Value {
         let kind = self.schema.get("items").and_then(|it| it.get("type")).and_then(Value::as_str);
         match kind {
@@ -186,16 +178,15 @@ impl<'m> ValueDeclaration<'m> {
         }
     }
 
-    /// Whether this value is the default. The default need not be stored.
+    /// Whether this value is the default.
     pub(super) fn is_default(&self, value: &Value) -> bool {
         self.default_value() == Some(value)
     }
 }
 
-/// The help text of each field for a secret.
 const SECRET_HELP: &str = "The secret itself, or file:/path or env:NAME of the server.";
 
-/// Returns a value as the text that a person enters in a form. A list has one line for each item.
+/// A list has one line for each item.
 pub(super) fn form_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

@@ -1,5 +1,5 @@
-//! The part of a connection's form about the senders of webhooks: the credential that they must
-//! send in addition to the URL, and the addresses from which they may send.
+//! The part of a connection's form about the senders of webhooks: their credential, and the
+//! addresses from which they may send.
 
 use crate::api::{Connection, EditWebhookAuth, EnumString, WebhookAuth};
 use crate::console::form::Form;
@@ -9,14 +9,12 @@ use crate::manifest::SettingError;
 
 use super::form::TextSource;
 
-/// The name of the field for the secret.
 pub(super) const SECRET_FIELD: &str = "webhook_secret";
-/// The name of the field for the previous secret, which is accepted too.
+/// The field for the previous secret, which is accepted too.
 pub(super) const PREVIOUS_SECRET_FIELD: &str = "webhook_secret_previous";
-/// The name of the check box that removes the previous secret.
+/// The check box that removes the previous secret.
 pub(super) const REMOVE_PREVIOUS_SECRET_FIELD: &str = "remove.webhook_secret_previous";
 
-/// Makes all fields about senders.
 pub(super) fn all_sender_fields(texts: TextSource<'_>) -> Vec<Field> {
     let addresses = member_text(texts, "allowed_clients", |auth| {
         auth.allowed_clients.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
@@ -29,12 +27,11 @@ pub(super) fn all_sender_fields(texts: TextSource<'_>) -> Vec<Field> {
     credential_fields(texts).into_iter().chain(secret_fields(texts)).chain([clients]).collect()
 }
 
-/// Makes the field for a member of `webhook_auth`.
+/// `member` is a member of `webhook_auth`.
 fn member_field(member: &str, label: &str, control: Control) -> Field {
     Field::new(format!("webhook_auth.{member}"), label, control)
 }
 
-/// Returns the text in the field for a member of `webhook_auth`.
 fn member_text(texts: TextSource<'_>, member: &str, stored: fn(&WebhookAuth) -> String) -> String {
     texts.text(&format!("webhook_auth.{member}"), |it| stored(&it.webhook_auth))
 }
@@ -103,8 +100,7 @@ fn scheme_options() -> Vec<(String, String)> {
     std::iter::once(no_scheme).chain(options).collect()
 }
 
-/// Reads from a form what senders must send, and from which addresses. Returns `None` if the form
-/// does not have these fields.
+/// Returns `None` if the form does not have these fields.
 ///
 /// # Errors
 /// The maximum difference of clocks is not a number.

@@ -1,5 +1,4 @@
-//! The page `/connections/{id}/try` tries a connection step by step. If a step fails, the page
-//! shows the reason and the fix.
+//! The page that tries a connection step by step.
 
 use std::sync::Arc;
 
@@ -28,20 +27,18 @@ struct TryPage {
     /// The path of the connection's page.
     connection_path: String,
     connection_name: String,
-    /// The result of the try; `None` before it.
+    /// `None` before the try.
     result: Option<TryResult>,
     /// Whether the account may edit the connection.
     may_edit: bool,
 }
 
-/// The result of a try.
 struct TryResult {
     steps: Vec<StepRow>,
     /// The line that the connector's `check` returned; `None` if a step of the try failed.
     success_text: Option<String>,
 }
 
-/// A step of the try.
 struct StepRow {
     title: String,
     /// A text about the result of a step that succeeded.
@@ -99,7 +96,6 @@ fn step_row(result: TryStepResult) -> StepRow {
     }
 }
 
-/// Returns the title of a step, and what a person must do if the step fails.
 fn title_and_fix(step: TryStep) -> (&'static str, &'static str) {
     match step {
         TryStep::Dns => (

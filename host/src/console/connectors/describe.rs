@@ -35,9 +35,9 @@ pub(super) fn abilities(connector: &Connector) -> Vec<String> {
 /// How much of one limit the recent runs used. All texts have a unit.
 pub(super) struct UsedLimitRow {
     pub(super) limit_name: &'static str,
-    /// The median of the amounts that the runs used.
+    /// The median of what the runs used.
     pub(super) p50: String,
-    /// The 99th percentile of the amounts that the runs used.
+    /// The 99th percentile of what the runs used.
     pub(super) p99: String,
     pub(super) limit: String,
     /// The 99th percentile in percent of the limit, at most 100.
@@ -46,8 +46,7 @@ pub(super) struct UsedLimitRow {
 
 type FormatValue = fn(u64) -> String;
 
-/// The limits that the page shows, in this order. Each has its key, its name, and the function that
-/// adds the unit.
+/// The limits that the page shows: key, name, and the function that adds the unit.
 const SHOWN_LIMITS: [(&str, &str, FormatValue); 4] = [
     ("cpu_ms", "CPU time", format_ms),
     ("memory_bytes", "Memory", format_bytes),

@@ -1,5 +1,4 @@
-//! Removes the file of a connector. A confirmation page first describes what happens to the
-//! connections that use the connector.
+//! Removes the file of a connector, after a confirmation page.
 
 use std::sync::Arc;
 
@@ -28,8 +27,8 @@ pub(in crate::console) async fn ask_to_remove_connector(
     render(&confirm_page(&app, &visitor, name, None)?)
 }
 
-/// Removes the file. If connections use the connector and the person did not tick the box, shows
-/// the confirmation page again instead.
+/// If connections use the connector and the person did not tick the box, shows the confirmation
+/// page again.
 pub(in crate::console) async fn remove_connector(
     State(app): App,
     visitor: Visitor,
@@ -53,7 +52,7 @@ pub(in crate::console) async fn remove_connector(
     Ok(flash::redirect_with_success("/connectors", &format!("The connector {name} is removed.")))
 }
 
-/// Makes the confirmation page. `error` is the reason why the file was not removed.
+/// `error` is the reason why the file was not removed.
 fn confirm_page(
     app: &AppState,
     visitor: &Visitor,

@@ -1,4 +1,4 @@
-//! Rolls a connector back to an earlier version. A confirmation page first describes the effects.
+//! Rolls a connector back to an earlier version, after a confirmation page.
 
 use axum::extract::{Path, State};
 
@@ -12,7 +12,7 @@ use crate::http::admin::{Body, Id, connectors};
 
 use super::{Answer, App};
 
-/// The name of the connector and the SHA-256 of the version, from the path of a request.
+/// The name of the connector, and the SHA-256 of the version.
 type VersionPath = Path<(String, String)>;
 
 pub(in crate::console) async fn ask_to_roll_back_connector(

@@ -1,6 +1,5 @@
-//! Handles the form that uploads the file of a connector. The server checks this file like a file
-//! that a person copies into the plugins folder. If the server refuses the file, nothing changes,
-//! and the page shows the reason.
+//! Handles the form that uploads the file of a connector. If the server refuses the file, nothing
+//! changes, and the page shows the reason.
 
 use std::path::Path;
 
@@ -48,17 +47,16 @@ pub(in crate::console) async fn upload_connector(
     }
 }
 
-/// Renders the list of connectors again, with the reason why the file was refused.
 fn refused_page(app: &crate::http::AppState, visitor: &Visitor, problem: &Problem) -> Answer {
     let body = problem.body("");
-    // If a field has an error, the detail of the problem only repeats this error.
+    // The detail of the problem only repeats the error of a field.
     let reason = body.errors.first().map_or(body.detail, |error| error.why.clone());
     let page: Response = list_page(app, visitor, Some(reason))?;
     Ok((problem.status(), Extension(problem.code()), page).into_response())
 }
 
-/// Reads the fields `name` and `file`. The form must send them in this order, because the name
-/// determines the maximum size of the file.
+/// The form must send `name` before `file`, because the name determines the maximum size of the
+/// file.
 async fn read_form(
     app: &crate::http::AppState,
     form: Form,
@@ -80,8 +78,7 @@ async fn read_form(
     Err(Problem::invalid_value("file", "choose a file"))
 }
 
-/// Returns the name of the connector: the entered name. If no name was entered, returns the name of
-/// the file without its extension.
+/// If no name was entered, returns the name of the file without its extension.
 fn choose_name(entered_name: &str, file_name: &str) -> Result<ConnectorName, Problem> {
     match (entered_name.trim(), Path::new(file_name).file_stem().and_then(|it| it.to_str())) {
         ("", Some(stem)) => connector_name(stem),

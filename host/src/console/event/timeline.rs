@@ -1,28 +1,26 @@
-//! Renders the timeline of an event as a table with a row for each part of the event. A bar shows
-//! when the part began and how long it took. The row also contains these times as numbers, for
-//! people who cannot see the bars.
+//! The timeline of an event: a table with a row and a bar for each part of the event. The row also
+//! contains the times as numbers, for people who cannot see the bars.
 
 use askama::Template;
 
 use crate::api::{EventWithRuns, OutboundCall, TimelinePart, TimelineWork, write_duration};
 use crate::domain::{OutcomeCode, TimedStepKind};
 
-/// Width of the drawing with a bar, SVG units. It represents the duration of the event.
+/// Width that represents the duration of the event, SVG units.
 const DRAWING_WIDTH: u64 = 1_000;
-/// Width of the shortest bar, SVG units.
+/// SVG units.
 const BAR_WIDTH_MIN: u64 = 8;
 
-/// The timeline of one event.
 #[derive(Debug, Template)]
 #[template(path = "console/event/timeline.html")]
 pub(super) struct Timeline {
     rows: Vec<TimelineRow>,
     event_duration: String,
-    /// A sentence that explains why the event has no runs or no exact times; `None` if it has both.
+    /// A sentence that explains why the event has no runs or no exact times.
     note: Option<&'static str>,
 }
 
-/// A row of the table: one part of the event.
+/// One part of the event.
 #[derive(Debug, PartialEq, Eq)]
 struct TimelineRow {
     name: String,
@@ -30,14 +28,14 @@ struct TimelineRow {
     /// Whether the part is a request that a run sent.
     is_request: bool,
     error: Option<String>,
-    /// The time from the start of the event to the start of the part, with its unit.
+    /// From the start of the event, with its unit.
     start: String,
-    /// The duration of the part, with its unit.
+    /// With its unit.
     duration: String,
     bar: Bar,
 }
 
-/// A bar of the drawing. `x` and `width` are in SVG units. `class` is the CSS class for the colour.
+/// `x` and `width` are in SVG units. `class` is the CSS class for the colour.
 #[derive(Debug, PartialEq, Eq)]
 struct Bar {
     x: u64,
@@ -96,7 +94,7 @@ fn part_row(part: &TimelinePart<'_>, total_us: u64) -> TimelineRow {
     }
 }
 
-/// Returns the row of an outbound call. The duration of a call is stored in whole milliseconds.
+/// The duration of a call is stored in whole milliseconds.
 fn request_row(part: &TimelinePart<'_>, call: &OutboundCall, total_us: u64) -> TimelineRow {
     let has_failed = call.error.is_some() || call.status.is_some_and(|status| status >= 400);
     let answer =
@@ -118,7 +116,6 @@ fn part_bar(part: &TimelinePart<'_>, total_us: u64, class: &'static str) -> Bar 
     Bar { x, width: scaled(part.us).clamp(BAR_WIDTH_MIN, DRAWING_WIDTH - x), class }
 }
 
-/// Returns a number of microseconds as a text with a suitable unit.
 fn format_us(us: u64) -> String {
     write_duration(us, " ms", super::format_ms)
 }

@@ -5,7 +5,6 @@ use crate::console::frame::Visitor;
 use crate::http::{AppState, admin};
 use crate::plugins::ConnectorStatus;
 
-/// A step on the way to the first defect.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FirstStep {
     pub(super) title: &'static str,
@@ -15,7 +14,7 @@ pub(super) struct FirstStep {
     pub(super) is_done: bool,
 }
 
-/// Returns the steps. The list is empty after the first success of a connection.
+/// The list is empty after the first success of a connection.
 pub(super) fn list_first_steps(app: &AppState, visitor: &Visitor) -> Vec<FirstStep> {
     let all = app.services.connections.list();
     if all.iter().any(|it| it.last_success_at.is_some()) {

@@ -1,5 +1,4 @@
-//! Lists the tasks that need a person, in this order: defects in doubt, connections, connector
-//! files, servers with different versions, unrecognised requests.
+//! Lists the tasks that need a person.
 
 use crate::api::ConnectionStatus;
 use crate::console::frame::Visitor;
@@ -29,7 +28,7 @@ pub(super) async fn list_tasks(
     Ok(tasks)
 }
 
-/// Returns the task to decide about defects in doubt; `None` if no defect needs a decision.
+/// Returns the task to decide about defects in doubt, if any needs a decision.
 async fn doubt_task(app: &AppState, visitor: &Visitor) -> Result<Option<Task>, Problem> {
     let counts = app.services.store.count_doubts().await?.into_iter();
     let visible = counts.filter(|it| visitor.account.sees(it.connection));
@@ -97,7 +96,7 @@ fn broken_file_task(info: ConnectorInfo) -> Task {
     }
 }
 
-/// Returns the task for servers that share a database and use different versions of a connector.
+/// For servers that share a database and use different versions of a connector.
 fn version_difference_task(difference: ConnectorDifference) -> Task {
     Task {
         badge: Badge::new(Tone::Warn, "differs"),
@@ -122,7 +121,6 @@ fn unrecognised_task(recent: &RecentEvents) -> Option<Task> {
     })
 }
 
-/// Returns the count with `singular` if it is 1, otherwise with `plural`.
 fn count_phrase(count: usize, singular: &str, plural: &str) -> String {
     if count == 1 { format!("1 {singular}") } else { format!("{count} {plural}") }
 }

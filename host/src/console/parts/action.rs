@@ -1,12 +1,12 @@
-//! A button that opens a page or makes a change. If the account may not use it, the button is
-//! disabled, and the page shows the reason.
+//! A button that opens a page or makes a change. If the account may not use it, the page shows the
+//! reason.
 
 use askama::Template;
 
 use crate::console::frame::Visitor;
 use crate::domain::Role;
 
-/// A button: a link to a page, or a form without fields that makes a change.
+/// A link to a page, or a form without fields that makes a change.
 #[derive(Debug, Clone, Template)]
 #[template(path = "console/parts/action.html")]
 pub(in crate::console) struct Action {
@@ -22,7 +22,7 @@ pub(in crate::console) struct Action {
 }
 
 impl Action {
-    /// Makes a link to a page. Only accounts with this role or a higher one may use the link.
+    /// Makes a link that needs this role or a higher one.
     pub(in crate::console) fn link(
         visitor: &Visitor,
         role: Role,
@@ -33,7 +33,7 @@ impl Action {
         Self { label, href, button_class: "", csrf_token: None, refusal_reason }
     }
 
-    /// Makes a button that makes a change. Only accounts with this role or a higher one may use it.
+    /// Makes a button for a change that needs this role or a higher one.
     pub(in crate::console) fn post(
         visitor: &Visitor,
         role: Role,
@@ -46,8 +46,7 @@ impl Action {
         }
     }
 
-    /// Disables the button for an account that is limited to some connections, because the button
-    /// changes something that does not belong to one of these connections.
+    /// Disables the button for an account that is limited to some connections.
     pub(in crate::console) fn for_all_connections(self, visitor: &Visitor) -> Self {
         let is_limited = visitor.account.connections.is_some();
         let refusal_reason = is_limited.then(|| "needs an account for all connections".to_owned());

@@ -1,42 +1,39 @@
-//! Renders a field of a form with its label, its help text and its error.
+//! A field of a form, with its label, its help text and its error.
 
 use askama::Template;
 
-/// A field of a form.
 #[derive(Debug, Clone, Template)]
 #[template(path = "console/parts/field.html")]
 pub(in crate::console) struct Field {
     pub(in crate::console) name: String,
     pub(in crate::console) label: String,
-    /// The help text below the input; empty if the field needs none.
+    /// The text below the input, or an empty text.
     pub(in crate::console) help: String,
-    /// The reason why the value was refused.
     pub(in crate::console) error: Option<String>,
     pub(in crate::console) is_required: bool,
     pub(in crate::console) control: Control,
 }
 
-/// The input element of a field, with its value.
 #[derive(Debug, Clone)]
 pub(in crate::console) enum Control {
-    /// One line of text. `kind` is the type of the HTML input.
+    /// `kind` is the type of the HTML input.
     Input { kind: &'static str, value: String },
-    /// Several lines of text. `rows` is the height of the input, in lines.
+    /// `rows` is the height of the input, in lines.
     Lines { value: String, rows: u8 },
-    /// A select box. Each option is a value and its text.
+    /// Each option is a value and its text.
     Select { value: String, options: Vec<(String, String)> },
     /// A check box.
     Check { checked: bool },
-    /// A secret. Its value is never shown.
+    /// The value is never shown.
     Secret { is_set: bool },
-    /// A text field with a search in the tracker for its value. With `is_list`, the field contains
-    /// several values, one in each line.
+    /// A text field with a search in the tracker for its value. With `is_list`, it has one value in
+    /// each line.
     Lookup { value: String, is_list: bool, found: FoundValues },
 }
 
 impl Control {
-    /// Returns the text that the control shows; `None` for a secret, which is never shown. For a
-    /// check box, the text is `true` or empty.
+    /// Returns the text that the control shows; `None` for a secret. For a check box, the text is
+    /// `true` or empty.
     pub(in crate::console) fn shown_text(&self) -> Option<String> {
         match self {
             Self::Input { value, .. }
@@ -48,8 +45,7 @@ impl Control {
         }
     }
 
-    /// Enters a found value that a person chose. A list gets another line. Any other field gets
-    /// this value in place of its value.
+    /// Enters a found value that a person chose. It replaces the old value, except in a list.
     pub(in crate::console) fn enter_found_value(&mut self, choice: &str) {
         let Self::Lookup { value, is_list, .. } = self else { return };
         let others = value.lines().map(str::trim).filter(|it| !it.is_empty() && *it != choice);
@@ -63,18 +59,15 @@ impl Control {
 #[derive(Debug, Clone, Default, Template)]
 #[template(path = "console/parts/listed.html")]
 pub(in crate::console) struct FoundValues {
-    /// The address to which the browser sends a search.
     pub(in crate::console) search_href: String,
-    /// The text for which the person searched.
     pub(in crate::console) search_text: String,
     /// Each value with its label; `None` before the first search.
     pub(in crate::console) values: Option<Vec<(String, String)>>,
-    /// Whether the tracker has more values. A search with another text can find them.
+    /// A search with another text can find the further values.
     pub(in crate::console) has_more: bool,
 }
 
 impl Field {
-    /// Makes a field without a help text. A person may leave it empty.
     pub(in crate::console) fn new(
         name: impl Into<String>,
         label: impl Into<String>,
@@ -93,24 +86,21 @@ impl Field {
         Self::new(name, label, Control::Input { kind: "text", value: value.into() })
     }
 
-    /// Sets the help text.
     pub(in crate::console) fn help(self, help: impl Into<String>) -> Self {
         Self { help: help.into(), ..self }
     }
 
-    /// Sets whether a person must enter a value.
+    /// Whether a person must enter a value.
     pub(in crate::console) fn required(self, is_required: bool) -> Self {
         Self { is_required, ..self }
     }
 
-    /// Returns the HTML id of the input. It is derived from the name of the field: a dash replaces
-    /// each character that is not a letter or a digit.
     fn id(&self) -> String {
         let id_char = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
         format!("f-{}", self.name.chars().map(id_char).collect::<String>())
     }
 
-    /// Returns the ARIA attributes that connect the input with its help text and its error.
+    /// Connects the input with its help text and its error.
     fn aria_attributes(&self) -> String {
         let id = self.id();
         let help = (!self.help.is_empty()).then(|| format!("{id}-help"));

@@ -2,12 +2,11 @@
 
 use askama::Template;
 
-/// The links to the first page and to the next page of a list.
 #[derive(Debug, Clone, Template)]
 #[template(path = "console/parts/pager.html")]
 pub(in crate::console) struct Pager {
-    /// The address of the first page; `None` on the first page itself.
+    /// `None` on the first page itself.
     pub(in crate::console) first_href: Option<String>,
-    /// The address of the next page; `None` on the last page.
+    /// `None` on the last page.
     pub(in crate::console) next_href: Option<String>,
 }

@@ -1,5 +1,4 @@
-//! Compares two texts line by line, and shows them side by side. The removed and the added words
-//! are marked.
+//! Compares two texts line by line, and shows them side by side with their different words marked.
 
 use std::time::Duration;
 
@@ -8,41 +7,35 @@ use similar::{ChangeTag, DiffOp, TextDiff};
 
 /// Number of equal lines that are shown before and after each difference.
 const CONTEXT_LINES: usize = 3;
-/// Maximum number of rows of a comparison. A longer comparison is truncated.
 const ROWS_MAX: usize = 400;
 /// Maximum length of a line that is shown, characters.
 const LINE_CHARS_MAX: usize = 4_000;
-/// Maximum duration of one comparison: of all lines of two texts, or of the words of two lines.
-/// What was not compared in this time is shown as different.
+/// Maximum duration of the comparison of all lines, and of the comparison of two lines. What was
+/// not compared in this time is shown as different.
 const DIFF_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// A comparison of a recorded and a replayed text.
 #[derive(Debug, Clone, Template)]
 #[template(path = "console/parts/sides.html")]
 pub(in crate::console) struct TextComparison {
     title: String,
-    /// The rows of the table, at most [`ROWS_MAX`].
     rows: Vec<ComparisonRow>,
     is_truncated: bool,
 }
 
-/// A row of the comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum ComparisonRow {
-    /// A row in place of equal lines that are not shown, with the number of these lines.
+    /// A row in place of this number of equal lines.
     Skipped(usize),
-    /// A line that both texts have.
     Equal(String),
-    /// A line of the left text and a line of the right text. `None` if that text has no line here.
+    /// The left and the right line. `None` if that text has no line here.
     Different(Option<ComparedLine>, Option<ComparedLine>),
 }
 
-/// A line as a list of pieces: `true` if the opposite line does not have the text of the piece, and
-/// this text. A line without an opposite line is one piece with `false`.
+/// The pieces of a line, each with `true` if the opposite line does not have it. A line without an
+/// opposite line is one piece with `false`.
 type ComparedLine = Vec<(bool, String)>;
 
 impl TextComparison {
-    /// Compares the lines of two texts.
     pub(in crate::console) fn new(
         title: impl Into<String>,
         recorded: &str,
@@ -70,14 +63,12 @@ impl TextComparison {
     }
 }
 
-/// Adds a newline to a text that is not empty and does not end in one. Otherwise the last line of
-/// the text would differ from the same line with a newline.
+/// Otherwise the last line of the text would differ from the same line with a newline.
 fn with_final_newline(text: &str) -> String {
     let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     format!("{text}{end}")
 }
 
-/// Returns the line without its newline, shortened to [`LINE_CHARS_MAX`].
 fn shown_line(line: &str) -> String {
     line.trim_end_matches(['\r', '\n']).chars().take(LINE_CHARS_MAX).collect()
 }
@@ -86,8 +77,7 @@ fn lines_in_range(lines: &[String], range: std::ops::Range<usize>) -> &[String] 
     lines.get(range).unwrap_or_default()
 }
 
-/// Returns the rows for equal lines between two differences. One row replaces the lines that are
-/// not near a difference.
+/// One row replaces the lines that are not near a difference.
 fn equal_rows(lines: &[String], is_first: bool, is_last: bool) -> Vec<ComparisonRow> {
     let before = if is_first { 0 } else { CONTEXT_LINES };
     let after = if is_last { 0 } else { CONTEXT_LINES };
@@ -115,7 +105,7 @@ fn different_rows(left: &[String], right: &[String]) -> Vec<ComparisonRow> {
     (0..left.len().max(right.len())).map(row).collect()
 }
 
-/// Compares two lines, and marks the words that only one of them has.
+/// Marks the words that only one of two lines has.
 fn mark_words(left: &str, right: &str) -> (ComparedLine, ComparedLine) {
     let diff = TextDiff::configure().timeout(DIFF_TIMEOUT).diff_words(left, right);
     let (mut old, mut new) = (ComparedLine::new(), ComparedLine::new());

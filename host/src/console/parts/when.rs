@@ -4,11 +4,9 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-/// A point in time, and the time of the request. The page shows how long before the request the
-/// point in time was.
+/// A point in time, relative to the time of the request.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::console) struct RelativeTime {
-    /// The point in time.
     at: Timestamp,
     /// The time of the request.
     now: Timestamp,
@@ -29,8 +27,8 @@ impl RelativeTime {
         )
     }
 
-    /// Returns how long ago the point in time was, such as `3 min ago`, or `now` for less than 5 s.
-    /// For a point in time after the request, returns a text such as `in 2 h`.
+    /// Returns a text such as `3 min ago` or, for a point in time after the request, `in 2 h`. Less
+    /// than 5 s is `now`.
     fn relative_text(&self) -> String {
         let seconds = self.now.as_second() - self.at.as_second();
         let distance = match seconds.unsigned_abs() {

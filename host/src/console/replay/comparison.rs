@@ -1,5 +1,5 @@
-//! Prepares the result of a replay for its page: compares the recorded requests with the replayed
-//! requests, and the recorded answer of the connector with the replayed answer.
+//! Prepares the result of a replay for its page: compares the recorded and the replayed requests
+//! and answers.
 
 use crate::api::{ReplayedRequest, ReplayedRun, RequestText, Run};
 use crate::console::event::{UsedLimit, used_limits};
@@ -8,17 +8,16 @@ use crate::domain::{Difference, Limits};
 
 use serde_json::Value;
 
-/// The part of the page that compares a recorded run with its replay. `run` is the replay.
+/// A recorded run and its replay. `run` is the replay.
 pub(super) struct ReplayPart {
     pub(super) run: Run,
-    /// Whether the replay was the same as the recorded run.
     pub(super) verdict: Badge,
     /// A phrase with the versions of the connector in both runs.
     pub(super) versions: String,
     pub(super) requests: Vec<RequestComparison>,
     pub(super) answer: AnswerComparison,
     pub(super) used_limits: Vec<UsedLimit>,
-    /// The reason why exchanges are missing in the recording; `None` if none are missing.
+    /// The reason why exchanges are missing in the recording.
     pub(super) missing_reason: Option<String>,
 }
 
@@ -29,18 +28,17 @@ pub(super) struct RequestComparison {
     pub(super) note: String,
     /// The method and the URL of the request.
     pub(super) title: String,
-    /// The parts of the request that differ. If only one run sent the request, these are all parts.
+    /// The parts that differ. If only one run sent the request, these are all its parts.
     pub(super) compared_parts: Vec<TextComparison>,
-    /// The text of the request, if both runs sent the same request.
+    /// The text of the request, if both runs sent the same one.
     pub(super) same_text: Option<String>,
 }
 
-/// The comparison of the values that the export returned in both runs.
+/// The values that the export returned in both runs.
 pub(super) enum AnswerComparison {
-    /// The returned value, which is the same in both runs.
     Same(String),
     Different(TextComparison),
-    /// The value that the export returned in the replay. The recording has no such value.
+    /// The value of the replay. The recording has none.
     NotRecorded(String),
 }
 
@@ -112,7 +110,6 @@ fn request_comparison(request: ReplayedRequest) -> RequestComparison {
     RequestComparison { difference, note, title, compared_parts, same_text }
 }
 
-/// Compares those parts of a recorded and a replayed request that differ.
 fn compare_parts(request: &ReplayedRequest) -> Vec<TextComparison> {
     type Part = (&'static str, &'static str, fn(&RequestText) -> String);
     let parts: [Part; 3] = [
@@ -135,13 +132,12 @@ fn compare_parts(request: &ReplayedRequest) -> Vec<TextComparison> {
     compared.map(|(title, old, new)| TextComparison::new(title, &old, &new)).collect()
 }
 
-/// Returns the headers of a request, one in each line.
+/// One header in each line.
 fn headers_text(text: &RequestText) -> String {
     text.headers.iter().map(|it| format!("{}: {}\n", it.name, it.value)).collect()
 }
 
-/// Returns the body of a request as a text. JSON is indented, so that it can be compared line by
-/// line.
+/// JSON is indented, so that it can be compared line by line.
 fn body_text(text: &RequestText) -> String {
     match (&text.body, &text.body_base64) {
         (Some(body), _) => {

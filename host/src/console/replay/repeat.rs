@@ -1,5 +1,4 @@
-//! The page `/events/{id}/repeat` handles the webhook request of an event again. A confirmation
-//! page first describes the effects.
+//! Handles the webhook request of an event again, after a confirmation page.
 
 use std::sync::Arc;
 
@@ -67,8 +66,7 @@ fn describe_effects(event: &Event, defect: Option<&DefectRecord>) -> Vec<String>
     ]
 }
 
-/// Returns a sentence about the effect of a repeated Create Defect. `defect` is the present state
-/// of the defect that the event is about; `None` if the event has none.
+/// Describes a repeated Create Defect. `defect` is the present state of the event's defect.
 fn describe_create(defect: Option<&DefectRecord>) -> String {
     let Some(record) = defect else {
         return "If the failed test has no defect, the tracker gets a new one. If it has one, the \

@@ -24,9 +24,8 @@ use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, RunEnd};
 use crate::store::{Change, Changes, Claim, StoreError};
 
-/// The first wait before a row is claimed again. Each further wait is twice as long.
+/// The first pause before a row is claimed again. The pause doubles, up to `CLAIM_WAIT_MAX`.
 const CLAIM_WAIT_MIN: Duration = Duration::from_millis(200);
-/// Maximum wait before a row is claimed again.
 const CLAIM_WAIT_MAX: Duration = Duration::from_secs(3);
 /// Maximum time to wait for the notification that another run has ended. After that the row is
 /// claimed again, because the server of that run may have crashed.
@@ -37,7 +36,7 @@ const EARLIER_FAILURE_RETRY_AFTER_S: u32 = 5;
 
 /// The result of one attempt.
 enum Attempt {
-    /// The answer is known, so no further attempt is made.
+    /// The answer is known.
     Done(CreateResult),
     /// Try again at the instant `at`. `None`: try again after a pause that doubles each time. If
     /// the answer deadline comes first, `refusal` is the answer.
@@ -116,7 +115,7 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Claims the row once and does what its state requires. If `own_refusal` is set, this event's
+    /// Claims the row once and does what its state requires. `own_refusal` is set if this event's
     /// own run has sent a write.
     async fn attempt(&mut self, own_refusal: Option<&Refusal>) -> Attempt {
         if let Err(error) = self.deps.restart_waits_if_clock_stepped().await {
@@ -183,8 +182,8 @@ impl CreateEvent<'_> {
         if self.allows_recurrence() { self.deps.process_state.rows_in_work() } else { Vec::new() }
     }
 
-    /// Answers with the defect of an earlier failure. Creates another defect if that defect is
-    /// closed and may not be opened again. Refuses if its state cannot be read.
+    /// Answers with the defect of an earlier failure. Creates another defect if that defect cannot
+    /// be used any more. Refuses if its state cannot be read.
     async fn answer_with_earlier_defect(
         &self,
         leased: LeasedDefect<'_>,
@@ -213,9 +212,8 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Creates another defect, because the defect of the earlier failure is closed or deleted, or
-    /// is in a tracker to which the connection no longer has access. If another failure of the test
-    /// case already has or gets a newer defect, this event tries again later.
+    /// Creates another defect instead of an earlier one. If another failure of the test case
+    /// already has or gets a newer defect, this event tries again later.
     async fn create_instead_of_closed(
         &self,
         leased: LeasedDefect<'_>,
@@ -267,10 +265,7 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Stores that this attempt created no defect, as far as the host knows. In two cases, this
-    /// event only searches from now on. In the first case, the result was stored, and the run sent
-    /// a write that the tracker did not refuse. In the second case, the run sent a write, and
-    /// another run has taken over the row.
+    /// Stores that this attempt created no defect, as far as the host knows.
     async fn store_not_created(
         &self,
         leased: &LeasedDefect<'_>,
@@ -328,8 +323,8 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Creates the defect, because the rules about doubts allow it. If the failed test has become a
-    /// recurrence in the meantime, continues with the defect of the earlier failure.
+    /// Creates the defect after its doubt has ended. If the failed test has become a recurrence in
+    /// the meantime, continues with the defect of the earlier failure.
     async fn create_after_doubt(&self, leased: LeasedDefect<'_>) -> Attempt {
         let (store, now) = (&self.deps.store, self.deps.clock.now());
         let rows_in_work = self.rows_in_work();
@@ -346,8 +341,7 @@ impl CreateEvent<'_> {
                 leased.end_search(SearchEnd::DoubtEnded).await;
                 attempt_after_earlier_failure(Some(first))
             }
-            // `move_back_to_intent` never returns these results, because this event still has the
-            // lease. The next attempt claims the row again.
+            // `move_back_to_intent` never returns these results.
             Ok(
                 Claimed::Search(_)
                 | Claimed::Created { .. }
@@ -379,9 +373,6 @@ impl CreateEvent<'_> {
         Attempt::Again { refusal, at: is_indexed.then_some(at) }
     }
 
-    /// Decides what follows if the result of a run or a search could not be stored. If the lease
-    /// was lost, another run has taken over the row, and the next attempt reads the result of that
-    /// run.
     fn attempt_after_store_error(&self, error: &StoreError) -> Attempt {
         match error {
             StoreError::Fenced => Attempt::Again { refusal: self.deadline.refusal(), at: None },
@@ -389,7 +380,6 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Returns the leased row, with everything that the runs of this event need.
     fn leased_defect(&self, lease: Lease) -> LeasedDefect<'_> {
         let Self { deps, active, connector, event, .. } = self;
         LeasedDefect::new(deps, Arc::clone(active), connector, lease, *event, RunRequester::Event)
@@ -426,7 +416,7 @@ async fn wait_for_run(changes: &mut Changes, defect: DefectId, until: Instant) {
 }
 
 /// Returns the result of an attempt that must wait: the defect of another failure of the test case
-/// is being created, is in doubt or was created just now. This event tries again later.
+/// is being created, is in doubt or was created just now.
 fn attempt_after_earlier_failure(first: Option<DefectId>) -> Attempt {
     let named = first.map(|id| format!(", defect {id}")).unwrap_or_default();
     let reason = format!("it was for an earlier failure of the same test case{named}");
@@ -450,7 +440,6 @@ fn seconds_until(then: Timestamp, now: Timestamp) -> Option<u32> {
     })
 }
 
-/// Returns the warning for a create that returned a defect and sent no journaled write.
 fn write_not_journaled_warning(at_ms: u64) -> LogLine {
     let message = "the defect was created without a journaled write. Is its request marked `read` or \
                    `prepare`? Mark it `write`: otherwise a crash may lead to a second defect";

@@ -1,5 +1,4 @@
-//! Answers the requests to Redmine's REST API that the Redmine connector sends, and no other
-//! requests to this API.
+//! Answers those requests to Redmine's REST API that the Redmine connector sends.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -16,7 +15,6 @@ use super::{CUSTOM_FIELDS, PROJECT, TrackerState, pages};
 
 /// Maximum number of issues in one answer, if the request has no valid parameter `limit`.
 const DEFAULT_ANSWER_ISSUES: usize = 25;
-/// Maximum number of comments of an issue.
 const COMMENTS_MAX: usize = 1_000;
 
 pub(super) async fn show_current_user() -> Json<Value> {
@@ -69,10 +67,8 @@ pub(super) struct IssueChanges {
     uploads: Vec<Upload>,
 }
 
-/// A custom field and its value.
 #[derive(Deserialize)]
 struct FieldValue {
-    /// The id of the custom field.
     id: u64,
     value: Value,
 }
@@ -84,7 +80,6 @@ struct Upload {
     token: String,
 }
 
-/// The body of a request that creates or changes an issue.
 #[derive(Deserialize)]
 pub(super) struct IssueBody {
     issue: IssueChanges,
@@ -121,8 +116,7 @@ pub(super) async fn create_issue(
     (StatusCode::CREATED, Json(answer)).into_response()
 }
 
-/// Answers a request for `ID.json` with the issue as JSON, and a request for `ID` with the page of
-/// the issue.
+/// Answers a request for `ID.json` with JSON, and a request for `ID` with a page.
 pub(super) async fn show_issue(
     State(tracker): TrackerState,
     Path(file): Path<String>,
@@ -144,7 +138,7 @@ pub(super) async fn show_issue(
     }
 }
 
-/// Returns an issue as JSON, with the parts that `include` names.
+/// `include` names the additional parts.
 fn issue_with_parts(data: &TrackerData, issue: &Issue, include: &str) -> Value {
     let status = |(id, name, is_closed): &(u64, &str, bool)| json!({ "id": id, "name": name, "is_closed": is_closed });
     let part = |name: &str| match name {
@@ -188,7 +182,7 @@ pub(super) async fn update_issue(
     StatusCode::NO_CONTENT.into_response()
 }
 
-/// Sets custom fields and attaches files. Ignores unknown fields and tokens, as Redmine does.
+/// Ignores unknown fields and tokens, as Redmine does.
 fn set_fields_and_files(data: &TrackerData, issue: &mut Issue, changes: &IssueChanges) {
     for FieldValue { id, value } in &changes.custom_fields {
         if CUSTOM_FIELDS.iter().any(|(field, _)| field == id) {
@@ -211,7 +205,6 @@ fn project_json() -> Value {
         "issue_custom_fields": ids_and_names_json(&CUSTOM_FIELDS) })
 }
 
-/// Returns each id and name as a JSON object.
 fn ids_and_names_json(list: &[(u64, &str)]) -> Vec<Value> {
     list.iter().map(|(id, name)| json!({ "id": id, "name": name })).collect()
 }

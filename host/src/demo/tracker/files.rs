@@ -16,12 +16,10 @@ use super::TrackerState;
 
 /// Maximum size of a file, bytes.
 pub(super) const FILE_BYTES_MAX: usize = 16 << 20;
-/// Maximum size of all files together, bytes.
+/// Bytes.
 const FILES_BYTES_MAX: usize = 256 << 20;
-/// Maximum number of files.
 const FILES_MAX: usize = 10_000;
 
-/// A file that a request uploaded.
 pub(super) struct UploadedFile {
     pub(super) id: u64,
     /// The text with which a later request attaches the file to an issue.
@@ -31,8 +29,7 @@ pub(super) struct UploadedFile {
 }
 
 impl UploadedFile {
-    /// Returns the media type of an image that pages can show. Returns `None` for any other file,
-    /// which a browser can only download.
+    /// Returns the media type of an image that pages can show.
     pub(super) fn image_type(&self) -> Option<&'static str> {
         match self.bytes.get(..4)? {
             b"\x89PNG" => Some("image/png"),
@@ -42,7 +39,6 @@ impl UploadedFile {
         }
     }
 
-    /// Returns the path from which a browser downloads the file.
     pub(super) fn download_path(&self) -> String {
         let name = utf8_percent_encode(&self.name, NON_ALPHANUMERIC);
         format!("/attachments/download/{}/{name}", self.id)
@@ -59,8 +55,7 @@ impl UploadedFile {
     }
 }
 
-/// Stores a file, and answers with its token. A later request attaches the file to an issue by this
-/// token.
+/// Stores a file, and answers with its token.
 pub(super) async fn upload_file(
     State(tracker): TrackerState,
     Query(query): Query<HashMap<String, String>>,
@@ -85,8 +80,8 @@ pub(super) async fn upload_file(
     (StatusCode::CREATED, Json(answer)).into_response()
 }
 
-/// Answers a download. The browser shows an image and saves any other file, so an uploaded HTML
-/// file is never shown as a page of this origin.
+/// The browser shows an image and saves any other file, so an uploaded HTML file is never shown as
+/// a page of this origin.
 pub(super) async fn download_file(
     State(tracker): TrackerState,
     Path((id, _)): Path<(u64, String)>,

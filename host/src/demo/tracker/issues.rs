@@ -1,5 +1,5 @@
-//! The records of the sample tracker: issues with comments, files and custom fields. The records
-//! are stored only in memory.
+//! The records of the sample tracker: issues with comments, files and custom fields. They are
+//! stored only in memory.
 
 use std::collections::HashMap;
 
@@ -8,25 +8,21 @@ use serde_json::{Value, json};
 use super::CUSTOM_FIELDS;
 use super::files::UploadedFile;
 
-/// Maximum number of issues.
 pub(super) const ISSUES_MAX: usize = 10_000;
 
-/// The trackers of the project, which are kinds of issues in Redmine: id and name.
+/// The kinds of issues, which Redmine calls trackers: id and name.
 pub(super) const TRACKERS: [(u64, &str); 2] = [(1, "Bug"), (2, "Feature")];
-/// The priorities of issues: id and name.
+/// Id and name.
 pub(super) const PRIORITIES: [(u64, &str); 5] =
     [(1, "Low"), (2, "Normal"), (3, "High"), (4, "Urgent"), (5, "Immediate")];
-/// The statuses: id, name, and whether an issue of this status is closed.
+/// Id, name, and whether an issue of this status is closed.
 pub(super) const STATUSES: [(u64, &str, bool); 3] =
     [(1, "New", false), (2, "In Progress", false), (5, "Closed", true)];
-/// The id of the priority "Normal".
 pub(super) const PRIORITY_NORMAL: u64 = 2;
-/// The id of the status "New".
 const STATUS_NEW: u64 = 1;
-/// The id of the status "Closed".
 const STATUS_CLOSED: u64 = 5;
 
-/// The issues that exist at the start: subject, id of the priority, id of the status.
+/// Subject, id of the priority, id of the status.
 const SAMPLE_ISSUES: [(&str, u64, u64); 6] = [
     ("Checkout accepts an expired card", 5, STATUS_NEW),
     ("Search finds nothing for names with an umlaut", 3, STATUS_NEW),
@@ -36,7 +32,6 @@ const SAMPLE_ISSUES: [(&str, u64, u64); 6] = [
     ("Export stops after 1,000 rows", 2, STATUS_CLOSED),
 ];
 
-/// Everything that the tracker stores.
 #[derive(Default)]
 pub(super) struct TrackerData {
     pub(super) issues: Vec<Issue>,
@@ -44,32 +39,26 @@ pub(super) struct TrackerData {
     pub(super) files: Vec<UploadedFile>,
 }
 
-/// An issue of the sample tracker.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Issue {
     pub(super) id: u64,
-    /// The id of the kind of issue, an element of [`TRACKERS`].
+    /// The id of the kind of issue, from [`TRACKERS`].
     pub(super) tracker: u64,
-    /// The id of the priority, an element of [`PRIORITIES`].
     pub(super) priority: u64,
-    /// The id of the status, an element of [`STATUSES`].
     pub(super) status: u64,
     pub(super) subject: String,
     pub(super) description: String,
-    /// The values of the custom fields that are set, by the id of the field.
+    /// By the id of the field. A field without a value is not included.
     pub(super) custom_fields: HashMap<u64, String>,
-    /// The ids of the files that are attached to the issue.
     pub(super) files: Vec<u64>,
     pub(super) comments: Vec<String>,
 }
 
-/// The parameters in the query of a request, by Redmine's names. Most of them filter the issues of
-/// a list.
+/// The parameters in the query of a request, by Redmine's names.
 pub(super) type QueryParameters = HashMap<String, String>;
 
 impl TrackerData {
-    /// Returns the data at the start. It contains some issues, so that the demo does not show
-    /// counts of zero.
+    /// Some issues exist at the start, so that the demo does not show counts of zero.
     pub(super) fn sample() -> Self {
         let issue = |(&(subject, priority, status), id)| Issue {
             id,
@@ -91,7 +80,6 @@ impl TrackerData {
         self.issues.iter_mut().find(|issue| issue.id == id)
     }
 
-    /// Returns the files that are attached to an issue.
     pub(super) fn files_of_issue<'a>(
         &'a self,
         issue: &'a Issue,
@@ -101,8 +89,7 @@ impl TrackerData {
 }
 
 impl Issue {
-    /// Whether the issue matches the filters that the Redmine connector uses. Two rules are those
-    /// of Redmine: an unknown filter matches every issue, and without the filter `status_id`,
+    /// As in Redmine, an unknown filter matches every issue, and without the filter `status_id`
     /// closed issues do not match.
     pub(super) fn matches_filters(&self, filters: &QueryParameters) -> bool {
         filters.iter().all(|(filter, value)| match filter.as_str() {
@@ -146,7 +133,7 @@ impl Issue {
         })
     }
 
-    /// Returns the comments as JSON, in the format of Redmine's journals.
+    /// Returns the comments in the format of Redmine's journals.
     pub(super) fn journals(&self) -> Vec<Value> {
         let journal = |(notes, id): (&String, u64)| json!({ "id": id, "notes": notes });
         self.comments.iter().zip(1..).map(journal).collect()

@@ -1,5 +1,4 @@
-//! The HTML pages of the sample tracker. Descriptions and comments are rendered as Markdown. HTML
-//! in the texts of issues is escaped.
+//! The HTML pages of the sample tracker. HTML in the texts of issues is escaped.
 
 use std::fmt::Write;
 
@@ -32,7 +31,7 @@ pub(super) async fn list_issues(
     html_page("Issues", &format!("<table><tr><th>#<th>Priority<th>Status<th>Subject{rows}</table>"))
 }
 
-/// Returns the page of an issue. Without an issue, returns a page with the status 404.
+/// Without an issue, returns a page with the status 404.
 pub(super) fn issue_page(data: &TrackerData, issue: Option<&Issue>) -> Response {
     let Some(issue) = issue else {
         return (StatusCode::NOT_FOUND, html_page("Issue not found", "")).into_response();

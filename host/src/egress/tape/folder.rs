@@ -1,6 +1,5 @@
-//! Reads and writes the files of a recording: one JSON text for each exchange. The host names the
-//! files `0001.json`, `0002.json` and so on. People read and edit these files. Never redacts a
-//! text: `tape.rs` redacts all texts.
+//! Reads and writes the files of a recording: one JSON text for each exchange. People read and edit
+//! these files. Never redacts a text.
 
 use std::fs;
 use std::io;
@@ -20,8 +19,7 @@ use super::{HttpError, NoAnswer, TapedAnswer, TapedOutcome, TapedRequest};
 pub(super) const EXCHANGES_MAX: usize = 1_000;
 /// The file in a folder of `jackfield fixture` that describes the recorded call into the connector.
 const CALL_FILE: &str = "call.json";
-/// The names of those JSON files in the folder of a recording that are not exchanges. These files
-/// contain the input of the recorded call.
+/// The names of those JSON files in the folder of a recording that are not exchanges.
 const CALL_FILES: [&str; 5] =
     [CALL_FILE, "event.json", "report.json", "settings.json", "test-data.json"];
 /// Maximum size of all exchanges of a recording together when they are read from files, bytes.
@@ -38,7 +36,7 @@ pub enum RecordingError {
         /// The reason.
         source: io::Error,
     },
-    /// The folder already has recorded exchanges, so a new recording cannot be written to it.
+    /// The folder already has recorded exchanges.
     #[error(
         "{} has recorded exchanges already: delete them or give another folder", .0.display()
     )]
@@ -95,13 +93,11 @@ struct ExchangeFile {
     request: RequestPart,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     response: Option<ResponsePart>,
-    /// The reason why there is no response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<ErrorPart>,
 }
 
-/// The failure of an exchange. `case` is the name of a case of `http-error`, and `text` is the text
-/// of the error.
+/// The failure of an exchange. `case` is the name of a case of `http-error`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ErrorPart {
@@ -109,7 +105,6 @@ struct ErrorPart {
     text: String,
 }
 
-/// The request of an exchange, as the file stores it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RequestPart {
@@ -123,7 +118,6 @@ struct RequestPart {
     body_base64: Option<String>,
 }
 
-/// The response of an exchange, as the file stores it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ResponsePart {
@@ -148,7 +142,6 @@ pub(super) fn create_folder(folder: &Path) -> Result<(), RecordingError> {
     }
 }
 
-/// Writes an exchange to the file whose name contains this number.
 pub(super) fn write_exchange(
     folder: &Path,
     number: usize,
@@ -167,8 +160,8 @@ pub(super) fn write_exchange(
     written.map_err(|source| RecordingError::Disk { path: path.clone(), source })
 }
 
-/// Writes exchanges to a folder as a recording. Each exchange is a JSON text in the format of this
-/// module.
+/// Writes exchanges to a folder as a recording. Each exchange is a JSON text in the format of a
+/// tape.
 ///
 /// # Errors
 /// The folder has a recording or cannot be used, or the exchanges are invalid or too many.
@@ -178,7 +171,6 @@ pub fn write_recording(folder: &Path, exchanges: &[String]) -> Result<(), Record
     numbered.try_for_each(|(text, number)| write_exchange(folder, number, text))
 }
 
-/// Returns the JSON text of an exchange.
 pub(super) fn exchange_text(request: TapedRequest, outcome: TapedOutcome) -> String {
     let (body, body_base64) = body_members(&request.body);
     let TapedRequest { method, url, headers, .. } = request;
@@ -197,8 +189,7 @@ pub(super) fn exchange_text(request: TapedRequest, outcome: TapedOutcome) -> Str
     serde_json::to_string(&ExchangeFile { request, response, error }).unwrap_or_default()
 }
 
-/// Reads all exchanges of a folder, in the order of their file names. Returns the file name with
-/// each exchange.
+/// Reads all exchanges of a folder with their file names, in the order of these names.
 pub(super) fn read_exchanges(
     folder: &Path,
 ) -> Result<Vec<(String, TapedRequest, TapedOutcome)>, RecordingError> {
@@ -225,7 +216,6 @@ pub(super) fn read_exchanges(
     Ok(exchanges)
 }
 
-/// Returns the sorted paths of the files that contain exchanges.
 fn exchange_files(folder: &Path) -> Result<Vec<PathBuf>, RecordingError> {
     let disk_error = |source| RecordingError::Disk { path: folder.to_owned(), source };
     let mut files = Vec::new();
@@ -245,7 +235,6 @@ fn exchange_files(folder: &Path) -> Result<Vec<PathBuf>, RecordingError> {
     Ok(files)
 }
 
-/// Parses the JSON text of an exchange.
 pub(super) fn parse_exchange(text: &str) -> Result<(TapedRequest, TapedOutcome), InvalidExchange> {
     let ExchangeFile { request, response, error } = serde_json::from_str(text)?;
     let body = parse_body(request.body, request.body_base64)?;
@@ -270,8 +259,7 @@ fn parse_answer(response: ResponsePart) -> Result<TapedAnswer, InvalidExchange> 
     Ok(TapedAnswer { status, headers, body })
 }
 
-/// Returns the values of the JSON members `body` and `body_base64`. A body that is not UTF-8 is in
-/// `body_base64`. An empty body is in neither member.
+/// A body that is not UTF-8 is in `body_base64`. An empty body is in neither member.
 fn body_members(body: &[u8]) -> (Option<String>, Option<String>) {
     match std::str::from_utf8(body) {
         Ok("") => (None, None),

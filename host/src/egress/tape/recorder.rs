@@ -1,5 +1,5 @@
 //! Stores the recorded exchanges of a run: in the files of a folder, or in memory for the event of
-//! the run. Never makes an exchange, and never redacts: `tape.rs` does both.
+//! the run. Never makes an exchange, and never redacts.
 
 use std::path::{Path, PathBuf};
 
@@ -18,24 +18,18 @@ pub struct Recorder {
     state: Mutex<RecorderState>,
 }
 
-/// Where exchanges are recorded.
 enum Destination {
-    /// Exchanges are recorded in the files of this folder.
     Folder(PathBuf),
-    /// Exchanges are recorded in memory until this time, with limits for their sizes and their
-    /// number.
+    /// Exchanges are recorded in memory until this time.
     Memory(Timestamp),
 }
 
 struct RecorderState {
     destination: Destination,
-    /// How many exchanges were recorded.
     exchange_count: usize,
     /// The JSON texts of the exchanges, if they are recorded in memory.
     texts: Vec<String>,
-    /// The size of `texts`.
     bytes: u64,
-    /// The charges for the memory of `texts`.
     charges: Vec<Charge>,
     /// The reason why the first missing exchange was not recorded.
     failure: Option<TapeError>,
@@ -67,7 +61,6 @@ impl Recorder {
         Self { state: Mutex::new(RecorderState::with_destination(destination)) }
     }
 
-    /// Creates a recorder in memory for one run. The recorder records exchanges until this time.
     pub(in super::super) fn in_memory_until(until: Timestamp) -> Self {
         Self::with_destination(Destination::Memory(until))
     }
@@ -93,7 +86,6 @@ impl Recorder {
         Some((std::mem::take(&mut state.texts), missing))
     }
 
-    /// Returns whether exchanges are recorded at this time.
     pub(super) fn is_recording_at(&self, now: Timestamp) -> bool {
         match &self.state.lock().destination {
             Destination::Folder(_) => true,
@@ -101,8 +93,7 @@ impl Recorder {
         }
     }
 
-    /// Returns `bytes` if a body of this size is too large to be recorded. Otherwise returns
-    /// `None`. Only a recording in memory has such a limit.
+    /// Only a recording in memory limits the size of a body.
     pub(super) fn size_if_too_large(&self, bytes: u64) -> Option<u64> {
         let in_memory = matches!(self.state.lock().destination, Destination::Memory(_));
         let is_over = in_memory && bytes > RECORDED_BODY_BYTES_MAX;
@@ -133,7 +124,6 @@ impl Recorder {
         }
     }
 
-    /// Records that an exchange is missing in the recording, and the reason.
     pub(super) fn record_missing(&self, request_line: &str, why: &TapeError) {
         self.state.lock().add_failure(request_line, why);
     }

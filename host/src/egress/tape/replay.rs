@@ -1,6 +1,6 @@
-//! Answers requests from the exchanges of a folder or of an event. The first unused exchange with
-//! the same method, URL and body answers a request. In a replay of an event, a similar exchange may
-//! answer too. A test may replace some answers. Never sends a request.
+//! Answers requests from recorded exchanges: the first unused exchange with the same method, URL
+//! and body answers a request. In a replay of an event, a similar exchange may answer too. Never
+//! sends a request.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use super::{
 /// An error shows at most this number of bytes before and after a difference.
 const CONTEXT_BYTES: usize = 30;
 
-/// The recorded exchanges of a folder or an event. A clone is cheap: clones share the exchanges.
+/// The recorded exchanges of a folder or an event. Clones share them.
 #[derive(Clone, Default)]
 pub struct Recording(Arc<[RecordedExchange]>);
 
@@ -43,7 +43,6 @@ pub enum Reply {
     NoAnswer(NoAnswer),
 }
 
-/// The result of a replayed request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ReplayResult {
     Reply(Reply),
@@ -60,39 +59,33 @@ pub struct SentRequest {
     pub url: String,
     /// The body.
     pub body: Bytes,
-    /// The effect that the request may have in the tracker: read, prepare or write.
+    /// The effect that the request may have in the tracker.
     pub effect: Effect,
-    /// The recorded answer. `None` if no exchange matches this request, or if the recorded exchange
-    /// has no answer.
+    /// The recorded answer, if there is one.
     pub recorded_answer: Option<TapedAnswer>,
 }
 
-/// A request of a replay, and the recorded request whose answer it got.
+/// A request of a replay and the recorded request that belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Comparison {
     /// The request of the replay. `None` if the replay did not send the recorded request.
     pub sent_request: Option<TapedRequest>,
     /// The recorded request. `None` if no exchange answered the request of the replay.
     pub recorded_request: Option<TapedRequest>,
-    /// The status of the recorded answer. `None` if no request or no answer was recorded.
+    /// The status of the recorded answer, if there is one.
     pub recorded_status: Option<u16>,
 }
 
 #[derive(Default)]
 struct ReplayState {
     recording: Recording,
-    /// The replies that requests get instead of the recorded answers, by the number of the request,
-    /// from 0.
     replacements: BTreeMap<usize, Reply>,
     /// Whether an exchange that has only the same method and path may also answer a request.
     accepts_similar: bool,
-    /// The requests since the run began.
     sent_requests: Vec<SentRequest>,
     /// Each request, and the index of the exchange that answered it (`None`: no exchange).
     matched_exchanges: Vec<(TapedRequest, Option<usize>)>,
-    /// The indices of the exchanges that were used.
     used_indices: Vec<usize>,
-    /// The reason why no exchange answered the first unanswered request.
     first_unanswered_error: Option<TapeError>,
 }
 
@@ -100,7 +93,7 @@ impl Recording {
     /// Reads the exchanges of a folder.
     ///
     /// # Errors
-    /// The folder cannot be used as a recording. The cases are in [`RecordingError`].
+    /// The folder cannot be used as a recording.
     pub fn read(folder: &Path) -> Result<Self, RecordingError> {
         let exchanges = folder::read_exchanges(folder)?.into_iter();
         let exchange =
@@ -112,7 +105,7 @@ impl Recording {
 impl Replay {
     /// Creates a replay of the exchanges of a recorded run. Each exchange is a JSON text in the
     /// format of a tape. A request that is not in the recording gets the answer of the most similar
-    /// unused request with the same method and path.
+    /// unused request with the same method and path, if there is one.
     ///
     /// # Errors
     /// A text is not an exchange.
@@ -130,8 +123,8 @@ impl Replay {
         Ok(Arc::new(Self { state: Mutex::new(state) }))
     }
 
-    /// Compares the requests since the run began with the recorded requests. The last comparisons
-    /// of the list are for the recorded requests that were not sent.
+    /// Compares the requests since the run began with the recorded requests. The recorded requests
+    /// that were not sent are last.
     #[must_use]
     pub fn compare(&self) -> Vec<Comparison> {
         let state = self.state.lock();
@@ -167,9 +160,8 @@ impl Replay {
         Ok(replay)
     }
 
-    /// Begins a run. All exchanges of the recording are unused again. `replacements` are the
-    /// replies that requests get instead of the recorded answers, by the number of the request,
-    /// from 0.
+    /// Begins a run, in which all exchanges are unused again. `replacements` are the replies that
+    /// requests get instead of the recorded answers, by the number of the request, from 0.
     pub fn start_run(&self, recording: &Recording, replacements: BTreeMap<usize, Reply>) {
         *self.state.lock() =
             ReplayState { recording: recording.clone(), replacements, ..ReplayState::default() };
@@ -195,12 +187,10 @@ impl Replay {
         Ok(unused.map(|(_, exchange)| exchange.file_name.clone()).collect())
     }
 
-    /// Returns the result of a request: the recorded answer or failure, or the reply that replaces
-    /// it.
+    /// Returns the recorded answer or failure, or the reply that replaces it.
     ///
     /// # Errors
-    /// No exchange answers this request. The error names the most similar unused exchange, if there
-    /// is one.
+    /// No exchange answers this request.
     pub(super) fn answer(
         &self,
         request: &TapedRequest,
@@ -239,14 +229,10 @@ impl Replay {
 }
 
 impl ReplayState {
-    /// Returns the index of the first unused exchange with an equal request. If no exchange is
-    /// equal, returns the result of [`Self::find_similar_exchange`].
     fn find_exchange(&self, request: &TapedRequest) -> Option<usize> {
         self.find_equal_exchange(request).or_else(|| self.find_similar_exchange(request))
     }
 
-    /// Returns the index of the most similar unused exchange with the same method and path, if
-    /// similar exchanges may answer.
     fn find_similar_exchange(&self, request: &TapedRequest) -> Option<usize> {
         if !self.accepts_similar {
             return None;
@@ -264,7 +250,6 @@ impl ReplayState {
         nearest.map(|(index, _)| index)
     }
 
-    /// Returns the index of the first unused exchange with the same method, URL and body.
     fn find_equal_exchange(&self, request: &TapedRequest) -> Option<usize> {
         let mut exchanges = self.recording.0.iter().enumerate();
         let is_equal = |(index, exchange): &(usize, &RecordedExchange)| {
@@ -276,8 +261,6 @@ impl ReplayState {
         exchanges.find(is_equal).map(|(index, _)| index)
     }
 
-    /// Explains why no exchange answers this request. Names the most similar unused exchange and
-    /// the difference, if there is one.
     fn explain_unanswered(&self, request: &TapedRequest) -> String {
         let problem = format!("no recorded exchange answers {} {}", request.method, request.url);
         let exchanges = self.recording.0.iter().enumerate();
@@ -303,7 +286,7 @@ impl ReplayState {
     }
 }
 
-/// Returns how similar two requests are. More similar requests have a larger value.
+/// A larger value means more similar requests.
 fn similarity(one: &TapedRequest, other: &TapedRequest) -> (bool, bool, bool, usize) {
     let common = common_prefix_len(one.url.as_bytes(), other.url.as_bytes())
         + common_prefix_len(&one.body, &other.body);
@@ -315,7 +298,6 @@ fn path_of(request: &TapedRequest) -> Option<&str> {
     request.url.split('?').next()
 }
 
-/// Describes the first difference between a recorded request and a request of the replay.
 fn describe_difference(recorded: &TapedRequest, sent: &TapedRequest) -> String {
     let (part, recorded, sent) = if recorded.method != sent.method {
         ("method", recorded.method.as_bytes(), sent.method.as_bytes())
@@ -368,7 +350,7 @@ mod tests {
         replay
     }
 
-    /// Sends a request to the replay. Returns the status of its answer.
+    /// Returns the status of the answer to this request.
     fn status(replay: &Replay, request: &TapedRequest) -> Result<u16, TapeError> {
         replay.answer(request, Effect::Read).map(|result| match result {
             ReplayResult::Reply(Reply::Answer(answer)) => answer.status,

@@ -43,8 +43,7 @@ impl Issuer {
         Self { parameters, key, der }
     }
 
-    /// Issues a certificate that is signed with this key. The new certificate has a key of the same
-    /// algorithm.
+    /// Issues a certificate that is signed with this key.
     pub(super) fn issue(&self, parameters: CertificateParams) -> Self {
         let key = KeyPair::generate_for(self.key.algorithm()).unwrap();
         let issuer = rcgen::Issuer::from_params(&self.parameters, &self.key);
@@ -103,7 +102,6 @@ pub(super) fn host_parameters(host: &str) -> CertificateParams {
     parameters
 }
 
-/// Returns the parameters of a certificate authority.
 pub(super) fn authority_parameters(name: &str) -> CertificateParams {
     let mut parameters = CertificateParams::new(Vec::new()).unwrap();
     parameters.distinguished_name = common_name(name);
@@ -111,19 +109,16 @@ pub(super) fn authority_parameters(name: &str) -> CertificateParams {
     parameters
 }
 
-/// Returns a distinguished name that contains only this common name.
 pub(super) fn common_name(name: &str) -> DistinguishedName {
     let mut names = DistinguishedName::new();
     names.push(DnType::CommonName, name);
     names
 }
 
-/// Encodes a certificate as PEM.
 pub(super) fn pem(der: &CertificateDer<'_>) -> String {
     encode_pem("CERTIFICATE", der)
 }
 
-/// Encodes data as PEM.
 fn encode_pem(label: &str, der: &[u8]) -> String {
     let text = data_encoding::BASE64.encode(der);
     let lines: Vec<&str> =

@@ -24,7 +24,6 @@ impl Resolver for FakeResolver {
 /// A tracker on loopback. A function of the test answers the requests of each HTTP connection.
 pub(crate) struct FakeTracker {
     pub(crate) address: SocketAddr,
-    /// The number of accepted TCP connections.
     pub(crate) connections: Arc<AtomicUsize>,
     /// The received requests. Each text contains the head and the body.
     pub(crate) requests: Arc<Mutex<Vec<String>>>,
@@ -41,7 +40,6 @@ impl FakeTracker {
         Self::scripted_at(SocketAddr::from(([127, 0, 0, 1], 0)), script).await
     }
 
-    /// Starts a tracker like [`Self::scripted`], but at this address.
     pub(crate) async fn scripted_at<F, Fut>(address: SocketAddr, script: F) -> Self
     where
         F: Fn(usize, TcpStream, RequestLog) -> Fut + Send + 'static,
@@ -93,7 +91,6 @@ impl FakeTracker {
     }
 }
 
-/// The requests that a tracker received.
 #[derive(Clone, Default)]
 pub(crate) struct RequestLog(pub(crate) Arc<Mutex<Vec<String>>>);
 
@@ -119,7 +116,6 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Returns the bytes of a complete response.
 pub(crate) fn answer(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
@@ -134,14 +130,12 @@ pub(crate) fn reset(stream: TcpStream) {
     drop(stream);
 }
 
-/// Reads until the other side closes the connection.
 pub(crate) async fn read_to_end(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Vec<u8> {
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest).await;
     rest
 }
 
-/// Returns the marker of the defect that the tests create.
 pub(crate) fn marker() -> Marker {
     let test = FailedTest::new(Uuid::from_u128(1), Uuid::from_u128(2), None, None);
     Marker::derive(ConnectionId(Uuid::from_u128(3)), &test, 1)

@@ -7,11 +7,9 @@ use crate::domain::WriteAnswer;
 use tokio_rustls::server::TlsStream;
 
 const CREATED_RESPONSE: &[u8] = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n{}";
-/// An error code of HTTP/2.
+/// Error codes of HTTP/2 (RFC 9113, section 7).
 const REFUSED_STREAM: u32 = 7;
-/// An error code of HTTP/2.
 const CANCEL: u32 = 8;
-/// An error code of HTTP/2.
 const HTTP_1_1_REQUIRED: u32 = 13;
 
 /// Returns an HTTP/2 frame with a payload of less than 256 bytes.
@@ -20,12 +18,10 @@ fn frame(frame_type: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&[0, 0, length, frame_type, 0][..], &stream.to_be_bytes(), payload].concat()
 }
 
-/// Returns a frame `RST_STREAM` for the first stream.
 fn reset_frame(code: u32) -> Vec<u8> {
     frame(3, 1, &code.to_be_bytes())
 }
 
-/// Returns a frame `GOAWAY`.
 fn go_away_frame(last_stream: u32, code: u32) -> Vec<u8> {
     frame(7, 0, &[last_stream.to_be_bytes(), code.to_be_bytes()].concat())
 }
@@ -68,8 +64,6 @@ async fn tracker_that_refuses_http2(authority: &Authority, frames: Vec<u8>) -> F
     .await
 }
 
-/// Returns a builder for a connection that grants this tracker's origin and trusts the certificate
-/// authority.
 fn builder(authority: &Authority, tracker: &FakeTracker) -> RequestsBuilder {
     let origin = format!("https://localhost:{}", tracker.address.port());
     let mut builder = RequestsBuilder::granting(&[&origin]);

@@ -13,7 +13,6 @@ use tokio_rustls::TlsAcceptor;
 /// A certificate authority, and the TLS acceptor of a server whose certificate the authority
 /// issued.
 pub(super) struct Authority {
-    /// The file with the certificate of the authority.
     pub(super) pem_file: tempfile::NamedTempFile,
     /// The acceptor of a server with a certificate for `localhost`.
     pub(super) acceptor: TlsAcceptor,

@@ -1,7 +1,5 @@
 //! Handlers of `/apply`, which creates and changes connections to match a file, and of `/export`,
-//! which returns such a file.
-//!
-//! `/export` never returns a secret, only references to secrets.
+//! which returns such a file: never a secret, only references to secrets.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +27,6 @@ use super::connections::{
 };
 use super::{Body, Params};
 
-/// Extracts the state of the server.
 type App = State<Arc<AppState>>;
 
 /// Answers `POST /apply`.
@@ -65,7 +62,6 @@ pub(crate) async fn export(State(app): App) -> Result<Json<ConnectionsFile>, Pro
     Ok(Json(ConnectionsFile { connections: connections.collect() }))
 }
 
-/// Converts a connection of the file.
 fn new_connection(name: String, file: ConnectionFile) -> Result<NewConnection, Problem> {
     let connector = file.connector.parse().map_err(|error: domain::InvalidName| {
         Problem::invalid_value(&format!("{name}.connector"), error.to_string())
@@ -96,7 +92,6 @@ fn new_connection(name: String, file: ConnectionFile) -> Result<NewConnection, P
     })
 }
 
-/// Converts the result for one connection of the file.
 fn to_applied_connection(app: &AppState, applied: Applied) -> AppliedConnection {
     let action = match (applied.is_new, applied.changes.is_empty()) {
         (true, _) => AppliedAction::Create,
@@ -115,8 +110,7 @@ fn to_applied_connection(app: &AppState, applied: Applied) -> AppliedConnection 
     AppliedConnection { name: applied.name, action: EnumString(action), changes, webhook_url }
 }
 
-/// Converts a stored connection for `/export`. `references` contains the references to its secrets,
-/// by the names of the secrets.
+/// `references` contains the references to the connection's secrets, by the names of the secrets.
 fn to_connection_file(
     connection: domain::Connection,
     mut references: BTreeMap<String, String>,
@@ -152,7 +146,7 @@ fn to_connection_file(
     }
 }
 
-/// Converts the settings for senders of webhooks; `None` if all of them have their defaults.
+/// `None` if all settings have their defaults.
 fn to_webhook_auth_of_file(auth: &domain::WebhookAuth) -> Option<EditWebhookAuth> {
     let api_auth = to_api_webhook_auth(auth);
     let clients = api_auth.allowed_clients.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -165,12 +159,11 @@ fn to_webhook_auth_of_file(auth: &domain::WebhookAuth) -> Option<EditWebhookAuth
     })
 }
 
-/// Wraps a reference to a secret. The reference itself is not secret.
+/// The reference itself is not secret.
 fn secret_text(reference: String) -> SecretText {
     SecretText(Secret::new(reference))
 }
 
-/// Converts the settings for Test Manager.
 fn to_test_manager_of_file(settings: &TestManagerSettings) -> EditTestManager {
     let origins = settings.asset_origins.iter().map(|origin| Text(origin.clone()).to_string());
     EditTestManager {

@@ -15,7 +15,6 @@ use crate::http::problem::Problem;
 use super::connections::host_secrets;
 use super::{Body, Id, connection_id, connector_name};
 
-/// Extracts the state of the server.
 type App = State<Arc<AppState>>;
 
 /// Answers `POST /connections/{id}/choices`: lists the values for a stored connection.
@@ -54,7 +53,6 @@ pub(crate) async fn list_for_new_connection(
     listed.map(to_json_choices).map_err(|refusal| (&refusal).into())
 }
 
-/// Converts the values of a setting for an answer.
 fn to_json_choices(page: ChoicesPage) -> Json<Choices> {
     let choices = page.choices.into_iter();
     let choices =

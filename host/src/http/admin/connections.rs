@@ -1,6 +1,6 @@
 //! Handlers of `/api/v1/connections`. In each path, `{id}` is the id or the name of a connection.
 //!
-//! No answer contains a secret. The only exceptions are the answers that issue a webhook URL.
+//! No answer contains a secret, except the answers that issue a webhook URL.
 
 use std::sync::Arc;
 
@@ -34,9 +34,7 @@ use crate::secret::Secret;
 use super::etag::{ConnectionWithEtag, IfMatch};
 use super::{Body, Id, Params, connection_id, stored_connection};
 
-/// Extracts the state of the server.
 type App = State<Arc<AppState>>;
-/// A JSON answer, or the problem with which a request is refused.
 type Answer<T> = Result<Json<T>, Problem>;
 
 /// Answers `GET /connections`.
@@ -81,8 +79,7 @@ pub(crate) async fn edit(
     Ok(ConnectionWithEtag(to_api_connection(&app, &edited)))
 }
 
-/// Answers `POST /connections/{id}/paths`: sets the kind of the requests at one path of a
-/// connection, for example after a request to this path was not recognised.
+/// Answers `POST /connections/{id}/paths`: sets the kind of the requests at one path.
 pub(crate) async fn map_path(
     State(app): App,
     Id(id): Id,
@@ -93,7 +90,6 @@ pub(crate) async fn map_path(
     Ok(ConnectionWithEtag(to_api_connection(&app, &edited)))
 }
 
-/// Converts the kind of the requests at a path.
 pub(crate) fn to_mapped_kind(kind: MappedKind) -> connections::MappedKind {
     match kind {
         MappedKind::CreateDefect => connections::MappedKind::CreateDefect,
@@ -164,7 +160,6 @@ pub(crate) async fn stop_recording(
     Ok(Json(to_api_connection(&app, &record)))
 }
 
-/// Pauses or resumes a connection.
 async fn set_paused(app: &AppState, id: &str, paused: bool) -> Answer<Connection> {
     let id = connection_id(app, id)?;
     let edited = app.services.connections.set_paused(id, paused).await?;
@@ -226,7 +221,6 @@ pub(crate) async fn hook(
     Ok(webhook::receive_for_connection(app, active, path, request).await)
 }
 
-/// Converts the body of a request that creates a connection.
 pub(crate) fn new_connection(body: CreateConnection) -> Result<NewConnection, Problem> {
     let connector = body
         .connector
@@ -335,26 +329,22 @@ pub(crate) fn host_secrets<T, const N: usize>(
     secrets.into_iter().filter_map(|(name, secret)| Some((name.to_owned(), secret?)))
 }
 
-/// Converts the additional webhook paths in a request.
 pub(super) fn webhook_paths(paths: WebhookPaths) -> domain::WebhookPaths {
     domain::WebhookPaths { create_defect: paths.create_defect, kpis: paths.kpis }
 }
 
-/// Converts the settings for Test Manager in a request.
 pub(super) fn to_test_manager_edit(edit: EditTestManager) -> TestManagerEdit {
     let EditTestManager { base_url, token_url, client_id, scopes, project_id, asset_origins } =
         edit;
     TestManagerEdit { base_url, token_url, client_id, scopes, project_id, asset_origins }
 }
 
-/// Converts the settings for senders of webhooks in a request.
 pub(super) fn to_webhook_auth_edit(edit: EditWebhookAuth) -> WebhookAuthEdit {
     let EditWebhookAuth { scheme, user, header, tolerance_s, allowed_clients } = edit;
     let scheme = scheme.map(|scheme| scheme.map(|scheme| scheme.0));
     WebhookAuthEdit { scheme, user, header, tolerance_s, allowed_clients }
 }
 
-/// Converts the settings for senders of webhooks for an answer.
 pub(super) fn to_api_webhook_auth(auth: &domain::WebhookAuth) -> WebhookAuth {
     let allowed_clients = auth.allowed_clients.iter().copied().map(Text).collect();
     let without_credential = WebhookAuth { allowed_clients, ..WebhookAuth::default() };
@@ -374,7 +364,6 @@ pub(super) fn to_api_webhook_auth(auth: &domain::WebhookAuth) -> WebhookAuth {
     }
 }
 
-/// Converts the settings for Test Manager for an answer.
 fn to_api_test_manager(settings: &TestManagerSettings) -> TestManager {
     TestManager {
         base_url: settings.base_url.to_string(),
@@ -386,18 +375,15 @@ fn to_api_test_manager(settings: &TestManagerSettings) -> TestManager {
     }
 }
 
-/// Converts a connection with its new token for an answer that contains the webhook URL.
 fn created_connection(app: &AppState, issued: &IssuedToken) -> CreatedConnection {
     let webhook_url = app.webhook_url(&issued.token);
     CreatedConnection { connection: to_api_connection(app, &issued.record), webhook_url }
 }
 
-/// The webhook URL with the token that was issued. A person enters this URL in Test Manager.
 pub(crate) fn webhook_url(app: &AppState, issued: &IssuedToken) -> String {
     app.webhook_url(&issued.token)
 }
 
-/// Converts a connection for an answer.
 pub(crate) fn to_api_connection(app: &AppState, record: &ConnectionRecord) -> Connection {
     let stored = &record.connection;
     let newest = app.services.plugins.newest(&stored.connector).ok();
@@ -461,7 +447,6 @@ fn warnings_of(app: &AppState, id: ConnectionId) -> Vec<String> {
     app.services.connections.active(id).map(|active| active.warnings()).unwrap_or_default()
 }
 
-/// Converts the grants of a connection for an answer.
 fn to_api_grants(grants: &domain::Grants) -> Grants {
     let secrets = grants.secrets.iter().map(|(name, grant)| {
         let (origin, place) = (Text(grant.origin.clone()), describe_place(&grant.place));

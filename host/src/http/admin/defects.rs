@@ -17,9 +17,7 @@ use super::{
     Body, Id, Params, connection_names, page_size, truncate_to_page, visible_connection_id,
 };
 
-/// Extracts the state of the server.
 type App = State<Arc<AppState>>;
-/// Extracts the account that sent the request.
 type SignedInAccount = Extension<Account>;
 
 /// Answers `GET /defects`.
@@ -81,7 +79,6 @@ pub(crate) async fn release(
     decide(&app, &account, record.id, &Decision::Release).await
 }
 
-/// Carries out the decision of a person about a defect.
 async fn decide(
     app: &AppState,
     account: &Account,
@@ -104,7 +101,6 @@ pub(crate) async fn find_visible_defect(
     found.filter(|record| account.sees(record.connection)).ok_or_else(no_such_defect)
 }
 
-/// Converts the row of a defect for an answer, and adds the name of its connection.
 fn to_json_record(app: &AppState, record: &domain::DefectRecord) -> Json<DefectRecord> {
     let name = connection_names(app).remove(&record.connection);
     Json(DefectRecord::new(record, name))
@@ -146,7 +142,6 @@ fn read_decision(body: ResolveDefect, tracker: Option<&str>) -> Result<Decision,
     }
 }
 
-/// Refuses a link that is not an http or https address.
 fn checked_link(text: &str) -> Result<String, Problem> {
     if is_web_address(text) {
         return Ok(text.to_owned());
@@ -159,7 +154,6 @@ fn checked_link(text: &str) -> Result<String, Problem> {
 mod tests {
     use super::*;
 
-    /// Reads the decision from a body, for a tracker whose address is known.
     fn read_body(text: &str) -> Result<Decision, Problem> {
         read_decision(serde_json::from_str(text).unwrap(), Some("https://t.example"))
     }

@@ -1,6 +1,6 @@
 //! Entity tags (RFC 9110). The header `ETag` of an answer contains the revision of a connection.
 //! The header `If-Match` of an edit lists revisions: the edit is made only if the connection has
-//! one of them. This module never compares revisions: `connections` does that.
+//! one of them. This module never compares revisions.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,6 @@ impl IntoResponse for ConnectionWithEtag {
 pub(crate) struct IfMatch(pub(super) Option<BTreeSet<u64>>);
 
 impl IfMatch {
-    /// Allows an edit only of this revision.
     pub(crate) fn only_revision(revision: u64) -> Self {
         Self(Some(BTreeSet::from([revision])))
     }

@@ -1,8 +1,4 @@
-//! Handlers of `/api/v1/events`, which return events. An event contains its outcome and, if a
-//! webhook request caused it, this request. For each run, it contains the log, the requests to the
-//! tracker and the usage of limits.
-//!
-//! An account never gets events of connections that it may not see.
+//! Handlers of `/api/v1/events`. An account never gets events of connections that it may not see.
 
 use std::sync::Arc;
 
@@ -20,9 +16,7 @@ use crate::store::{EventFilter, WholeEvent};
 
 use super::{Id, Params, connection_names, page_size, truncate_to_page, visible_connection_id};
 
-/// Extracts the state of the server.
 type App = State<Arc<AppState>>;
-/// Extracts the account that sent the request.
 type SignedInAccount = Extension<Account>;
 
 /// Answers `GET /events`.
@@ -104,8 +98,7 @@ fn may_see_events_of(account: &Account, connection: Option<ConnectionId>) -> boo
     connection.map_or(account.connections.is_none(), |id| account.sees(id))
 }
 
-/// Converts an event for an answer. The body of the request is removed if the role of the account
-/// is too low to see it.
+/// The body of the request is removed if the role of the account is too low to see it.
 fn to_visible_event(
     account: &Account,
     event: &domain::Event,

@@ -63,8 +63,7 @@ pub(crate) async fn replay(
     Ok(Json(EventReplay { event: event.0, runs, for_real: None }))
 }
 
-/// Converts the error of a replay to a problem. If the event has no recording, the problem explains
-/// how to record another event.
+/// Converts the error of a replay to a problem.
 fn replay_problem(app: &AppState, event: &domain::Event, error: ReplayError) -> Problem {
     match error {
         ReplayError::NoEvent => Problem::no_such("event", &event.id.to_string()),
@@ -77,7 +76,6 @@ fn replay_problem(app: &AppState, event: &domain::Event, error: ReplayError) -> 
     }
 }
 
-/// Describes why an event has no recording, and how to record another event.
 fn describe_missing_recording(app: &AppState, event: &domain::Event) -> String {
     let active = event.connection.and_then(|id| app.services.connections.active(id));
     let Some(active) = active else {
@@ -103,7 +101,7 @@ fn describe_missing_connection(event: &domain::Event) -> &'static str {
 }
 
 /// Handles the webhook request of an event again, as if an account had sent the request for this
-/// connection. For Create Defect, the claim of the failed test decides whether a write is sent.
+/// connection.
 async fn handle_request_again(
     app: &Arc<AppState>,
     event: &domain::Event,
@@ -159,7 +157,6 @@ async fn create_defect_body(app: &AppState, event: &domain::Event) -> Result<Val
     })
 }
 
-/// The body of a Create Defect request for a failed test.
 fn create_defect_json(test: &FailedTest) -> Value {
     json!({
         "testExecutionId": test.test_execution_id,
@@ -169,7 +166,6 @@ fn create_defect_json(test: &FailedTest) -> Value {
     })
 }
 
-/// Converts a replayed run for an answer.
 fn to_api_run(run: replay::ReplayedRun) -> ReplayedRun {
     let is_same =
         |request: &replay::ReplayedRequest| request.difference == domain::Difference::Same;
@@ -187,14 +183,11 @@ fn to_api_run(run: replay::ReplayedRun) -> ReplayedRun {
     }
 }
 
-/// The values of the limits in [`SHOWN_LIMITS`], by their configuration keys.
 fn shown_limits(limits: &Limits) -> std::collections::BTreeMap<String, u64> {
     let value = |name: &str| Some((name.to_owned(), limits.value(name)?));
     SHOWN_LIMITS.into_iter().filter_map(value).collect()
 }
 
-/// Converts a request of a replay, compared with the recorded request, to its type in the admin
-/// API.
 fn to_api_request(request: replay::ReplayedRequest) -> ReplayedRequest {
     ReplayedRequest {
         difference: EnumString(request.difference),
@@ -205,7 +198,6 @@ fn to_api_request(request: replay::ReplayedRequest) -> ReplayedRequest {
     }
 }
 
-/// Converts the text of a request for an answer.
 fn to_api_request_text(text: replay::RequestText) -> RequestText {
     let header = |(name, value)| Header { name, value };
     RequestText {

@@ -46,8 +46,7 @@ fn parse_markup(name: Option<&str>) -> Result<Markup, Problem> {
     })
 }
 
-/// Renders the texts of a preview in this markup. The description and the comment have at most
-/// `characters_max` characters each.
+/// The description and the comment have at most `characters_max` characters each.
 pub(crate) fn render_preview(
     preview: Preview,
     markup: Markup,
@@ -74,7 +73,6 @@ pub(crate) fn render_preview(
     })
 }
 
-/// Converts a field of the report for an answer.
 fn to_preview_field(field: &Field) -> PreviewField {
     let value = match &field.value {
         FieldValue::Text(text) => Value::String(text.clone()),

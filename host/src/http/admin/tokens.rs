@@ -1,7 +1,5 @@
-//! Handlers of `/api/v1/account`, which shows the account that sent the request, and of
-//! `/api/v1/tokens`, which creates, lists and revokes named tokens.
-//!
-//! No answer contains a named token, except the answer that creates the token.
+//! Handlers of `/api/v1/account` and `/api/v1/tokens`. No answer contains a named token, except the
+//! answer that creates the token.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,7 +21,6 @@ use super::{Body, Id, connection_id, connection_names};
 /// Maximum lifetime of a token, seconds: ten years.
 const LIFETIME_S_MAX: u64 = 10 * 365 * 24 * 60 * 60;
 
-/// Extracts the state of the server.
 type App = State<Arc<AppState>>;
 
 /// Answers `GET /account`.
@@ -45,7 +42,6 @@ pub(crate) async fn list(State(app): App) -> Result<Json<TokenList>, Problem> {
     Ok(Json(TokenList { tokens: list_tokens(&app).await? }))
 }
 
-/// Lists all named tokens, sorted by name.
 pub(crate) async fn list_tokens(app: &AppState) -> Result<Vec<Token>, Problem> {
     let tokens = app.services.accounts.tokens().await?;
     Ok(tokens.into_iter().map(|record| to_api_token(app, record)).collect())
@@ -93,15 +89,13 @@ pub(crate) async fn revoke(State(app): App, Id(id_or_name): Id) -> Result<Status
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The names of the connections with these ids. If a connection was deleted, its id is used instead
-/// of its name. `None` means all connections.
+/// The names of the connections with these ids; the id of a connection that was deleted.
 fn names_or_ids(app: &AppState, ids: Option<BTreeSet<ConnectionId>>) -> Option<Vec<String>> {
     let names = connection_names(app);
     let name = |id| names.get(&id).cloned().unwrap_or_else(|| id.to_string());
     ids.map(|ids| ids.into_iter().map(name).collect())
 }
 
-/// Converts a token for an answer.
 fn to_api_token(app: &AppState, record: AccountToken) -> Token {
     Token {
         id: record.id.0,

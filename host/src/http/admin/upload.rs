@@ -1,9 +1,7 @@
-//! Handler of `PUT /connectors/{name}`, which receives a connector's file. The upload form of the
-//! console uses the same functions.
+//! Handler of `PUT /connectors/{name}`, which receives a connector's file.
 //!
-//! An uploaded file may be much larger than the bodies of other requests of the admin API. So it is
-//! written to a temporary file while it arrives. Only `plugins` reads it completely into memory,
-//! one file at a time.
+//! This module never keeps a whole file in memory: it writes the file to a temporary file while it
+//! arrives.
 
 use std::fs::{DirBuilder, File};
 use std::io::Write as _;
@@ -60,7 +58,6 @@ pub(crate) async fn upload(
     install(&app, name, kind, incoming).await
 }
 
-/// Parses the name of the connector whose file is uploaded.
 pub(crate) fn connector_name(name: &str) -> Result<ConnectorName, Problem> {
     name.parse().map_err(|error: InvalidName| Problem::invalid_value("name", error.to_string()))
 }
@@ -89,13 +86,9 @@ pub(crate) async fn install(
 /// An upload in progress. The temporary file has no name, so the system deletes the file when it is
 /// closed.
 pub(crate) struct IncomingFile {
-    /// The temporary file.
     file: File,
-    /// The number of bytes that have arrived.
     received_bytes: u64,
-    /// The maximum size of the file, bytes.
     bytes_max: u64,
-    /// The time at which the whole file must have arrived.
     deadline: Instant,
     /// One of [`UPLOAD_PERMITS`], held until the upload ends.
     permit: SemaphorePermit<'static>,
@@ -108,7 +101,7 @@ impl IncomingFile {
         let permit =
             UPLOAD_PERMITS.try_acquire().map_err(|_| Problem::from(&Refusal::Overloaded))?;
         let folder = app.services.config.current().data_folder().spool_folder();
-        // The server deletes this folder when it starts, and creates it when it is first used.
+        // Create the folder if necessary, because the server deletes it when it starts.
         let created = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
         let file = created.and_then(|()| tempfile::tempfile_in(&folder));
         Ok(Self {
@@ -130,7 +123,6 @@ impl IncomingFile {
         timeout_at(until, part).await.map_err(|_| Problem::incomplete_body())
     }
 
-    /// Refuses the file if `bytes` is more than the maximum size of the file.
     fn check_size(&self, bytes: u64) -> Result<(), Problem> {
         if bytes <= self.bytes_max {
             return Ok(());
@@ -148,7 +140,6 @@ impl IncomingFile {
     }
 }
 
-/// The problem for a temporary file that cannot be written.
 fn cannot_write(error: &std::io::Error) -> Problem {
     Problem::store_unavailable(&format!(
         "cannot write a temporary file in the data folder: {error}"

@@ -1,5 +1,5 @@
 //! The limits on the connections and requests that the clients of a listener may keep open. This
-//! module only stores the limits and never enforces them.
+//! module never enforces them.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,15 +9,8 @@ use arc_swap::ArcSwap;
 
 use crate::domain::Network;
 
-/// If unknown clients have this number of idle connections from one address, the server closes the
-/// oldest of them for a new connection from the address. This is also the maximum number of
-/// forwarded or HTTP/2 requests of one client address whose bodies are still arriving.
 const IDLE_PER_ADDRESS_MAX: usize = 128;
-/// Maximum time from the start of a connection to its first byte.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum time for the head of a request, from its first byte; for the first request, from the
-/// beginning of HTTP on the connection. The same maximum applies to the header of the PROXY
-/// protocol and the TLS handshake together.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The limits of one listener on open connections, and on the times that clients may take.
@@ -61,7 +54,6 @@ impl ClientLimits {
         }
     }
 
-    /// Whether this is the address of a trusted proxy.
     pub(super) fn trusts(&self, address: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(address))
     }

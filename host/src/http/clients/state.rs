@@ -11,23 +11,19 @@ use tokio_util::sync::CancellationToken;
 /// The open client connections of a listener.
 #[derive(Default)]
 pub(super) struct OpenConnections {
-    /// Number of all open connections.
     pub(super) open_total: usize,
     /// Number of idle connections that were asked to close and are still open.
     pub(super) closing_count: usize,
-    /// The key of the next connection that becomes idle.
     next_key: u64,
     /// Idle connections of unknown clients, in the order in which they became idle.
     pub(super) unknown_idle: BTreeMap<u64, IdleConnection>,
-    /// Idle connections of proxies and of known clients, which have sent a valid credential, in the
-    /// order in which they became idle.
+    /// Idle connections of proxies and of known clients, in the order in which they became idle.
     known_idle: BTreeMap<u64, IdleConnection>,
     /// Number of connections in `unknown_idle`, for each address.
     idle_counts: HashMap<IpAddr, usize>,
     /// Number of open connections of unknown clients, for each address.
     open_counts: HashMap<IpAddr, usize>,
-    /// Number of forwarded or HTTP/2 requests whose bodies are still arriving, for each client
-    /// address.
+    /// Number of forwarded or HTTP/2 requests that are still arriving, for each client address.
     pub(super) arriving_counts: HashMap<IpAddr, usize>,
 }
 
@@ -39,9 +35,7 @@ pub(super) enum ConnectionToClose {
     /// No connection can be closed now. The new connection must wait until another connection ends
     /// or becomes idle.
     NoneYet,
-    /// The new connection is refused. The connection that would be closed is of another address,
-    /// and this other address does not have more open connections than the address of the new
-    /// connection.
+    /// The new connection is refused.
     NoneMayClose,
 }
 
@@ -55,13 +49,13 @@ pub(super) struct IdleConnection {
 }
 
 impl OpenConnections {
-    /// Chooses the connection to close for a new connection when too many connections are open. It
-    /// is an idle connection of an unknown client, from the address with the most open connections
-    /// of unknown clients. If no unknown client has an open connection, it is an idle connection of
-    /// a known client. Of several connections, it is the one that has been idle longest. A new
-    /// connection never closes a connection of another address that has at most as many open
-    /// connections as its own address. `limit_key` is the address of the new connection; `None` if
-    /// its peer is a proxy.
+    /// Chooses the connection to close for a new connection when too many connections are open: of
+    /// the idle connections of unknown clients, one whose address has the most open connections,
+    /// and of these the one that has been idle longest. If no unknown client has an open
+    /// connection, chooses from the known clients and proxies the connection that has been idle
+    /// longest. A new connection never closes a connection of another address that has at most as
+    /// many open connections as its own address. `limit_key` is the address of the new connection;
+    /// `None` if its peer is a proxy.
     pub(super) fn choose_connection_to_close(
         &self,
         limit_key: Option<IpAddr>,
@@ -88,28 +82,23 @@ impl OpenConnections {
         }
     }
 
-    /// Counts an open connection of an unknown client with this address.
     pub(super) fn add_open(&mut self, limit_key: IpAddr) {
         *self.open_counts.entry(limit_key).or_default() += 1;
     }
 
-    /// Stops counting a connection of an unknown client, because the connection has ended or the
-    /// client is known now.
     pub(super) fn remove_open(&mut self, limit_key: IpAddr) {
         decrement(&mut self.open_counts, limit_key);
     }
 
-    /// The number of open connections of unknown clients with this address.
     fn open_count_of(&self, limit_key: IpAddr) -> usize {
         self.open_counts.get(&limit_key).copied().unwrap_or_default()
     }
 
-    /// The number of idle connections of unknown clients with this address.
     pub(super) fn idle_count_of(&self, limit_key: IpAddr) -> usize {
         self.idle_counts.get(&limit_key).copied().unwrap_or_default()
     }
 
-    /// Adds a connection to the list of idle connections, and returns its key in the list.
+    /// Returns the key of the connection in the list of idle connections.
     pub(super) fn add_idle(&mut self, idle: IdleConnection) -> u64 {
         let key = self.next_key;
         self.next_key += 1;
@@ -117,7 +106,6 @@ impl OpenConnections {
         key
     }
 
-    /// Inserts a connection into the list of idle connections with this key.
     pub(super) fn insert_idle(&mut self, key: u64, idle: IdleConnection) {
         match idle.limit_key {
             Some(limit_key) => {
@@ -130,8 +118,7 @@ impl OpenConnections {
         }
     }
 
-    /// Removes a connection from the list of idle connections. Returns `None` if the list does not
-    /// contain the connection.
+    /// Returns `None` if the list of idle connections does not contain the connection.
     pub(super) fn remove_idle(&mut self, key: u64) -> Option<IdleConnection> {
         let idle = self.unknown_idle.remove(&key).or_else(|| self.known_idle.remove(&key))?;
         if let Some(limit_key) = idle.limit_key {
@@ -140,7 +127,6 @@ impl OpenConnections {
         Some(idle)
     }
 
-    /// Asks an idle connection to close, and removes it from the list of idle connections.
     pub(super) fn request_close(&mut self, key: u64) {
         if let Some(idle) = self.remove_idle(key) {
             self.closing_count += 1;
@@ -149,7 +135,6 @@ impl OpenConnections {
     }
 }
 
-/// Subtracts one from the count of `key`, and removes a count that becomes zero.
 pub(super) fn decrement(counts: &mut HashMap<IpAddr, usize>, key: IpAddr) {
     if let Some(count) = counts.get_mut(&key) {
         *count = count.saturating_sub(1);

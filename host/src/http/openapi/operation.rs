@@ -9,9 +9,7 @@ use serde_json::{Map, Value, json};
 
 /// The JSON pointer to the named schemas in the OpenAPI document.
 const SCHEMAS_POINTER: &str = "/components/schemas";
-/// The statuses of the problems with which every operation may answer. The reasons are a wrong
-/// request, a wrong token, a body that is too large, too many failed logins, and a store that
-/// cannot be used.
+/// The statuses of the problems with which every operation may answer.
 const COMMON_PROBLEMS: [u16; 5] = [400, 401, 413, 429, 503];
 
 /// Generates the schemas of requests and of answers separately, because they differ: a member with
@@ -26,42 +24,31 @@ pub(super) struct Schemas {
 /// A function that generates the schema of one type.
 type SchemaOf = fn(&mut Schemas) -> Value;
 
-/// The body of a request.
 enum RequestContent {
-    /// The request has no body.
     Nothing,
     /// The body is JSON. An absent body counts as an empty object.
     Json(SchemaOf),
-    /// The body is the bytes of a file.
     File,
 }
 
-/// The body of a successful answer.
 enum AnswerContent {
-    /// The answer has no body.
     Nothing,
-    /// The body is JSON.
     Json(SchemaOf),
-    /// The body is an HTML page.
     Page,
 }
 
-/// One operation of the API: a method and a path, with everything that a client must know about
-/// them.
+/// One operation of the API: a method and a path.
 pub(super) struct Operation {
     pub(super) method: &'static str,
     /// The path below `/api/v1`.
     pub(super) path: &'static str,
     /// The `operationId`, which is unique in the document.
     id: &'static str,
-    /// What the operation does, in a few words.
     summary: &'static str,
     /// The schema whose members are the parameters of the query.
     query: Option<SchemaOf>,
     content: RequestContent,
-    /// Whether a request may have the header `If-Match`.
     has_if_match: bool,
-    /// The statuses and bodies of the successful answers.
     answers: Vec<(u16, AnswerContent)>,
     /// The statuses of problems in addition to [`COMMON_PROBLEMS`].
     problems: Vec<u16>,
@@ -84,19 +71,16 @@ impl Schemas {
         }
     }
 
-    /// Returns all named schemas, by their names.
     pub(super) fn into_named(mut self) -> Map<String, Value> {
         let mut named = self.answer_generator.take_definitions(true);
         named.extend(self.bodies);
         named
     }
 
-    /// The schema of a type in an answer.
     pub(super) fn answer_schema<T: JsonSchema>(&mut self) -> Value {
         self.answer_generator.subschema_for::<T>().into()
     }
 
-    /// The schema of a type that is the body of a request.
     fn body_schema<T: JsonSchema>(&mut self) -> Value {
         let name = T::schema_name().into_owned();
         let schema = self.request_generator.subschema_for::<T>().into();
@@ -104,7 +88,6 @@ impl Schemas {
         json!({"$ref": format!("#{SCHEMAS_POINTER}/{name}")})
     }
 
-    /// The schema of a type whose members are the parameters of a query.
     fn query_schema<T: JsonSchema>(&mut self) -> Value {
         self.request_generator.subschema_for::<T>().into()
     }
@@ -112,7 +95,7 @@ impl Schemas {
 
 macro_rules! methods {
     ($($name:ident)+) => {$(
-        /// Begins the description of an operation with this method. `id` is unique in the document.
+        /// Begins the description of an operation with this method.
         pub(super) fn $name(path: &'static str, id: &'static str, summary: &'static str) -> Self {
             Self::new(stringify!($name), path, id, summary)
         }
@@ -147,12 +130,10 @@ impl Operation {
         Self { query: Some(Schemas::query_schema::<T>), ..self }
     }
 
-    /// Adds a request body that is JSON of the type `T`.
     pub(super) fn with_body<T: JsonSchema>(self) -> Self {
         Self { content: RequestContent::Json(Schemas::body_schema::<T>), ..self }
     }
 
-    /// Adds a request body that is the bytes of a file.
     pub(super) fn with_file_body(self) -> Self {
         Self { content: RequestContent::File, ..self }
     }
@@ -162,19 +143,16 @@ impl Operation {
         Self { has_if_match: true, ..self }.with_problems(&[412])
     }
 
-    /// Adds a successful answer whose body is JSON of the type `T`.
     pub(super) fn with_answer<T: JsonSchema>(mut self, status: u16) -> Self {
         self.answers.push((status, AnswerContent::Json(Schemas::answer_schema::<T>)));
         self
     }
 
-    /// Adds a successful answer without a body.
     pub(super) fn with_empty_answer(mut self) -> Self {
         self.answers.push((204, AnswerContent::Nothing));
         self
     }
 
-    /// Adds a successful answer that is an HTML page.
     pub(super) fn with_page_answer(mut self) -> Self {
         self.answers.push((200, AnswerContent::Page));
         self
@@ -186,7 +164,6 @@ impl Operation {
         self
     }
 
-    /// Builds the JSON object that describes the operation in the document.
     pub(super) fn describe(&self, schemas: &mut Schemas) -> Value {
         let mut described = json!({
             "operationId": self.id,
@@ -211,7 +188,6 @@ impl Operation {
         self.path.split('/').nth(1).unwrap_or_default()
     }
 
-    /// Describes the parameters in the path, the query and the headers.
     fn describe_parameters(&self, schemas: &mut Schemas) -> Vec<Value> {
         let mut parameters = Vec::new();
         for part in self.path.split('{').skip(1) {
@@ -236,7 +212,6 @@ impl Operation {
         parameters
     }
 
-    /// Describes the successful answers and the problems.
     fn describe_responses(&self, schemas: &mut Schemas) -> Value {
         let mut responses = Map::new();
         for (status, schema) in &self.answers {
@@ -261,7 +236,6 @@ impl Operation {
     }
 }
 
-/// Describes a parameter in a path.
 fn describe_path_parameter(name: &str) -> &'static str {
     match name {
         "name" => "The name of the connector",

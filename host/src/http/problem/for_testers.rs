@@ -1,11 +1,9 @@
-//! The first sentence of a problem that Test Manager shows to a tester. It describes what happened
-//! and what the tester can do. It never contains details: they come after this sentence and are for
-//! the administrator.
+//! The first sentence of a problem that Test Manager shows to a tester. It never contains details:
+//! they come after this sentence and are for the administrator.
 
 use crate::domain::OutcomeCode;
 
-/// The first sentence for a problem with this code; `None` if a tester can understand the detail of
-/// the problem without such a sentence.
+/// `None` if a tester can understand the detail of the problem without such a sentence.
 pub(super) fn first_sentence(code: OutcomeCode) -> Option<&'static str> {
     use OutcomeCode as Code;
     Some(match code {

@@ -4,13 +4,11 @@ use axum::http::StatusCode;
 
 use crate::domain::OutcomeCode;
 
-/// A kind of problem. The page `/problems/{code}` explains it.
+/// A kind of problem, which the page `/problems/{code}` explains.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ProblemKind {
-    /// The last segment of the member `type`. The event of the refused request has the same code as
-    /// its outcome.
+    /// The last segment of the member `type`.
     pub(super) code: OutcomeCode,
-    /// The HTTP status of the answer.
     pub(super) status: StatusCode,
     /// The member `title` (RFC 9457), which is the same for every problem of this kind.
     pub(super) title: &'static str,
@@ -18,8 +16,7 @@ pub(super) struct ProblemKind {
     pub(super) remedy: &'static str,
 }
 
-/// Finds the kind of problem with this code. A code that no kind has, such as the code of a
-/// success, counts as an internal error.
+/// A code without a kind, such as the code of a success, counts as an internal error.
 pub(super) fn kind_of_code(code: OutcomeCode) -> &'static ProblemKind {
     ALL.iter().find(|kind| kind.code == code).unwrap_or(&INTERNAL)
 }
@@ -32,7 +29,6 @@ const INTERNAL: ProblemKind = kind(
      affected.",
 );
 
-/// All kinds of problems.
 pub(super) static ALL: &[ProblemKind] = &[
     kind(
         OutcomeCode::BadRequest,
@@ -283,7 +279,6 @@ mod tests {
     const TABLE_BEGIN: &str = "<!-- problems: written by UPDATE_DOCS=1 cargo test -p jackfield --lib the_operators_page -->";
     const TABLE_END: &str = "<!-- end of problems -->";
 
-    /// The table of problems that docs/operator.md must contain.
     fn problem_table() -> String {
         let rows = ALL.iter().map(|kind| {
             let (status, fix) = (kind.status.as_u16(), kind.remedy.replace('|', "\\|"));

@@ -1,5 +1,4 @@
-//! Tests with real sockets and a small router. They check when the server answers a request, and
-//! when it closes a connection. They never use the handlers of the real server.
+//! Tests with real sockets and a small router. They never use the handlers of the real server.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -26,9 +25,7 @@ struct TestServer {
     address: SocketAddr,
     /// The server answers one request for `/held` for each permit.
     permits: Arc<Semaphore>,
-    /// Begins the shutdown when it is cancelled.
     shutdown: CancellationToken,
-    /// The task that runs the server.
     server_task: JoinHandle<io::Result<()>>,
 }
 

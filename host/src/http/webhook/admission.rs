@@ -1,9 +1,7 @@
 //! Decides whether a webhook request of a connection is handled or refused. The sender is checked
 //! before the rate, so that requests of refused senders never use up a rate of the connection.
 //!
-//! This module never reads the body of a request that is certain to be refused. A request without a
-//! valid credential is not certain to be refused if it could be a liveness probe: then its body
-//! must be read, because a probe has an empty body.
+//! This module never reads the body of a request that is certain to be refused.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -23,7 +21,6 @@ use super::body::{self, ReadBody};
 use super::classify::WebhookKind;
 use super::sender;
 
-/// The detail of the problem for a request that exceeds the rate of its connection.
 const TOO_MANY_REQUESTS: &str = "the connection receives too many requests";
 
 /// A webhook request of a connection, before its body is read.
@@ -32,10 +29,8 @@ pub(super) struct UnreadRequest<'a> {
     pub(super) active: &'a ActiveConnection,
     /// The kind of the request by its method and path.
     pub(super) kind: &'a WebhookKind,
-    /// The address of the client.
     pub(super) client: IpAddr,
     pub(super) headers: &'a HeaderMap,
-    /// The extensions of the request, which contain its client connection.
     pub(super) extensions: &'a Extensions,
     /// The time when the head of the request was read.
     pub(super) received_at: Timestamp,
@@ -50,12 +45,10 @@ pub(super) struct WebhookAdmission {
 }
 
 impl WebhookAdmission {
-    /// The request is handled, and its body was read.
     pub(super) fn accepted(body: ReadBody) -> Self {
         Self { body: Some(body), refusal: None }
     }
 
-    /// The request is refused with this problem, and its body was not read.
     fn refused_unread(problem: Problem) -> Self {
         Self { body: None, refusal: Some(problem) }
     }
@@ -91,8 +84,6 @@ impl UnreadRequest<'_> {
         }
     }
 
-    /// Reads the body, unless the request exceeds the rate of its connection. `counted` is the
-    /// result of counting the request.
     async fn read_unless_over_rate(
         &self,
         counted: Result<(), Problem>,
@@ -105,7 +96,7 @@ impl UnreadRequest<'_> {
     }
 
     /// Accepts a request whose body was read, if the request is a probe or has a valid credential,
-    /// and does not exceed its rate. `credential` is the result of checking the credential.
+    /// and does not exceed its rate.
     fn admit_with_body(
         &self,
         app: &AppState,
@@ -131,14 +122,12 @@ impl UnreadRequest<'_> {
         }
     }
 
-    /// The rate that a request counts against if it is a probe by its method and path. The
-    /// credential of such a request is not checked.
+    /// The rate of a request that is a probe by its method and path. Its credential is not checked.
     fn probe_rate_kind(&self) -> RateKind {
         let needs_credential = self.active.connection.webhook_auth.credential.is_some();
         if needs_credential { RateKind::Probe } else { RateKind::Other }
     }
 
-    /// Counts the request against a rate of its connection.
     fn count_against_rate(&self, app: &AppState, kind: RateKind) -> Result<(), Problem> {
         let id = self.active.connection.id;
         let config = app.services.config.current();

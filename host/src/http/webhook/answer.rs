@@ -13,17 +13,14 @@ use crate::domain::{DefectId, EventId, EventKind, Outcome, OutcomeCode, Refusal}
 use crate::http::problem::Problem;
 use crate::kpis::KpiAnswer;
 
-/// The header that marks old counts. They are sent if new counts cannot be read from the tracker.
+/// The header that marks old counts.
 static STALE_HEADER: HeaderName = HeaderName::from_static("jackfield-stale");
 
 /// The answer to a webhook, with the outcome and the defect that the event of the webhook stores.
 pub(super) struct Answer {
-    /// The answer to Test Manager.
     pub(super) response: Response,
-    /// The outcome that the event stores.
     pub(super) outcome: Outcome,
-    /// The defect that the event stores: the defect in the answer, or the defect in doubt; `None`
-    /// for all other answers.
+    /// The defect in the answer, or the defect in doubt.
     pub(super) defect: Option<DefectId>,
 }
 
@@ -56,29 +53,26 @@ struct KpiBody<'a> {
     status: Option<&'a str>,
 }
 
-/// The body of the answer to a liveness probe.
 #[derive(Serialize)]
 struct AliveBody {
     status: &'static str,
 }
 
 impl Answer {
-    /// Answers a liveness probe.
     pub(super) fn alive() -> Self {
         let response = Json(AliveBody { status: "alive" }).into_response();
         Self { response, outcome: OutcomeCode::Alive.into(), defect: None }
     }
 
-    /// Answers a Create Defect request with the defect. `id` decides whether the member `id` is the
-    /// defect's key or its UUID.
+    /// `id` decides whether the member `id` of the answer is the defect's key or its UUID.
     pub(super) fn created(created: &CreateAnswer, id: DefectIdKind) -> Self {
         let response = Json(created_body(created, id)).into_response();
         let outcome = Outcome { code: created.code, detail: created.detail.clone() };
         Self { response, outcome, defect: Some(created.id) }
     }
 
-    /// Answers a Defect KPIs request with counts. The event stores `counted_in`, which names the
-    /// project in the tracker.
+    /// Answers a Defect KPIs request. The event stores `counted_in`, which names the project in the
+    /// tracker.
     ///
     /// # Errors
     /// A count does not fit into an int32, the type that Test Manager expects.
@@ -107,7 +101,6 @@ impl Answer {
         Self { response, outcome: problem.outcome(), defect: None }
     }
 
-    /// Answers with the problem of a refusal.
     pub(super) fn refusal(id: EventId, refusal: &Refusal) -> Self {
         let defect = match refusal {
             Refusal::InDoubt { defect, .. } => Some(*defect),
@@ -116,7 +109,6 @@ impl Answer {
         Self { defect, ..Self::problem(id, &Problem::from(refusal)) }
     }
 
-    /// Whether this answer refuses the request because of its sender.
     pub(super) fn refuses_sender(&self) -> bool {
         [OutcomeCode::SenderRefused, OutcomeCode::AddressRefused].contains(&self.outcome.code)
     }
@@ -140,7 +132,6 @@ pub(super) fn instance(id: EventId) -> String {
     format!("/events/{id}")
 }
 
-/// The body that answers a Create Defect request with the defect.
 fn created_body(created: &CreateAnswer, id: DefectIdKind) -> CreatedBody<'_> {
     let defect = &created.defect;
     CreatedBody {
@@ -157,7 +148,6 @@ fn created_body(created: &CreateAnswer, id: DefectIdKind) -> CreatedBody<'_> {
     }
 }
 
-/// The body that answers a Defect KPIs request with counts.
 fn kpi_body<'a>(counted: &'a KpiAnswer, config: &'a Webhook) -> Result<KpiBody<'a>, Refusal> {
     let [total, critical, moderate, open, closed] = counted.counts.as_int32()?;
     let status = config.kpi_status.as_ref().map(|[ok, some_moderate, some_critical]| {

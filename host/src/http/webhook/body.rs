@@ -25,10 +25,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The body of a webhook, or the part of the body that could be read.
 #[derive(Debug, Default)]
 pub(crate) struct ReadBody {
-    /// The text of the body. If the body could not be read completely, the part that could be read.
     pub(super) text: String,
-    /// The reason why the body could not be read or decoded completely; `None` if the text is
-    /// complete.
+    /// `None` if the text is complete.
     error: Option<BodyError>,
 }
 
@@ -43,7 +41,6 @@ pub(super) async fn read_with_sent_bytes(headers: &HeaderMap, body: Body) -> (Re
     read_within_timeout(headers, body, BODY_TIMEOUT).await
 }
 
-/// Reads a body that must arrive within `timeout`, and also returns its bytes as they were sent.
 async fn read_within_timeout(
     headers: &HeaderMap,
     body: Body,
@@ -91,7 +88,6 @@ impl ReadBody {
         self.error.is_none() && members.unwrap_or(text).trim_ascii().is_empty()
     }
 
-    /// Parses the body as the failed test of a Create Defect request.
     pub(crate) fn failed_test(&self, headers: &HeaderMap) -> Result<FailedTest, Problem> {
         if self.error == Some(BodyError::TooLarge) {
             return Err(Problem::payload_too_large(BODY_BYTES_MAX / 1024));
@@ -132,7 +128,6 @@ fn non_json_content_type(headers: &HeaderMap) -> Option<String> {
     (!may_be_json).then(|| content_type.into_owned())
 }
 
-/// Describes which content type to send instead of `found`.
 fn describe_content_type_error(found: &str) -> String {
     let hint = if found.trim().to_ascii_lowercase().starts_with("application/x-www-form-urlencoded")
     {

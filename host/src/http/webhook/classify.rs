@@ -1,9 +1,8 @@
 //! Classifies a request below a webhook URL by its method and path, and by whether its body is
-//! empty. The functions of this module never have side effects.
+//! empty. This module never has side effects.
 //!
 //! UiPath documents neither the method nor the path of Create Defect, so this module accepts
-//! several methods and paths. The configuration (`webhook.create_defect_paths`,
-//! `webhook.kpi_paths`) and a connection may add more paths.
+//! several methods and paths. The configuration and a connection may add more paths.
 
 use axum::http::Method;
 use percent_encoding::percent_decode_str;
@@ -23,27 +22,24 @@ pub(crate) enum WebhookKind {
     /// A Defect KPIs request for the project with this id. The id is percent-decoded and may have
     /// any length.
     Kpis(String),
-    /// A liveness probe.
     Probe,
     /// A request whose method and path have no known meaning.
     Unrecognised,
 }
 
 impl WebhookKind {
-    /// Whether a request of this kind with this body is a liveness probe.
     pub(super) fn is_probe_with(&self, body: &ReadBody) -> bool {
         *self == Self::Probe || *self == Self::CreateOrProbe && body.is_empty()
     }
 
-    /// Determines the final kind of the request. If the body was not read, `body` is `None` and the
-    /// kind does not change.
+    /// Determines the final kind of the request; `body` is `None` if it was not read.
     pub(super) fn with_body(self, body: Option<&ReadBody>) -> Self {
         if body.is_some_and(|body| self.is_probe_with(body)) { Self::Probe } else { self }
     }
 }
 
 /// Classifies a request of a connection. `additional_paths` are the paths that a person mapped for
-/// this connection; `path` is the path of the request below the token, without the query.
+/// this connection; `path` is the path below the token, without the query.
 pub(crate) fn classify_for_connection(
     additional_paths: &WebhookPaths,
     method: &Method,
@@ -61,8 +57,8 @@ pub(crate) fn classify_for_connection(
     }
 }
 
-/// Classifies a request without the additional paths of a connection. `path` is the path of the
-/// request below the token, without the query.
+/// Classifies a request without the additional paths of a connection. `path` is the path below the
+/// token, without the query.
 pub(crate) fn classify(method: &Method, path: &str, config: &Webhook) -> WebhookKind {
     let path = path.trim_matches('/');
     let is_read = matches!(*method, Method::GET | Method::HEAD);
@@ -102,18 +98,17 @@ fn classify_by_added_paths(
     WebhookKind::Unrecognised
 }
 
-/// Whether a Defect KPIs request may have this method.
 fn is_kpi_method(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::GET)
 }
 
-/// A Defect KPIs request; `project` is the percent-encoded id of the project.
+/// `project` is the percent-encoded id of the project.
 fn kpi_request(project: &str) -> WebhookKind {
     WebhookKind::Kpis(percent_decode_str(project).decode_utf8_lossy().into_owned())
 }
 
 /// The project's id in a path that ends as UiPath documents:
-/// `kpis/project/{projectId}/defectstatus`. `None` if the path ends differently.
+/// `kpis/project/{projectId}/defectstatus`.
 fn documented_project(path: &str) -> Option<&str> {
     let mut from_end = path.rsplit('/');
     let last = from_end.next()?;
@@ -122,8 +117,7 @@ fn documented_project(path: &str) -> Option<&str> {
     (last == "defectstatus" && before == ("project", "kpis")).then_some(project)
 }
 
-/// Describes the command with which a person can map the path of an unrecognised request, so that
-/// later requests to this path are recognised. If no mapping supports the method, says so instead.
+/// Describes the command with which a person can map the path of an unrecognised request.
 pub(super) fn describe_mapping(connection: &str, method: &Method, path: &str) -> String {
     let connection = shell_word(connection);
     let map = |kind: &str, path: &str| {
@@ -173,8 +167,7 @@ fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// The part of `path` at the position of `{projectId}` in `template`; `None` if the path does not
-/// match the template.
+/// The part of `path` at the position of `{projectId}` in `template`.
 fn project_in_path<'a>(template: &str, path: &'a str) -> Option<&'a str> {
     let (before, after) = template.trim_matches('/').split_once(PROJECT_ID)?;
     let project = path.strip_prefix(before)?.strip_suffix(after)?;
@@ -185,7 +178,6 @@ fn project_in_path<'a>(template: &str, path: &'a str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    /// Classifies a request with a configuration that adds one path for each kind of request.
     fn kind_of(method: Method, path: &str) -> WebhookKind {
         let config = Webhook {
             create_defect_paths: vec!["/tm/newDefect/".to_owned()],

@@ -33,7 +33,7 @@ pub(super) fn decode_body(headers: &HeaderMap, body: &[u8]) -> (String, Option<B
     }
 }
 
-/// Decompresses a body; returns `None` if the body is empty or not compressed.
+/// Returns `None` if the body is empty or not compressed.
 fn decompress(headers: &HeaderMap, body: &[u8]) -> Result<Option<Vec<u8>>, BodyError> {
     let coding = content_coding(headers);
     if body.is_empty() || coding.is_empty() {
@@ -101,7 +101,6 @@ fn decode_charset(headers: &HeaderMap, bytes: &[u8]) -> (String, Option<BodyErro
     (text.into_owned(), is_damaged.then(error))
 }
 
-/// The character set that the content type names; `None` if it is missing or unknown.
 fn declared_charset(headers: &HeaderMap) -> Option<&'static Encoding> {
     let content_type = String::from_utf8_lossy(headers.get(CONTENT_TYPE)?.as_bytes());
     let mut parameters =
@@ -141,7 +140,6 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// Converts a body with this content encoding to text.
     fn decompressed(coding: &str, body: &[u8]) -> (String, Option<BodyError>) {
         decode_body(&headers(&[(CONTENT_ENCODING, coding)]), body)
     }

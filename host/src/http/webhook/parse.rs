@@ -1,7 +1,6 @@
 //! Parses the JSON body of a Create Defect request as a failed test.
 //!
-//! Every error about a member names the member. An error about a wrong value describes the value
-//! that was found. This module never guesses a value that is missing or wrong.
+//! This module never guesses a value that is missing or wrong.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,17 +14,13 @@ use uuid::Uuid;
 
 use crate::domain::{FailedTest, printable};
 
-/// The names of the members of the body that are used.
 const USED_MEMBERS: [&str; 4] =
     ["testExecutionId", "testCaseId", "variationId", "linkToTestCaseLog"];
-/// Maximum size of the id of a variation, bytes.
 const VARIATION_BYTES_MAX: usize = 1024;
-/// Maximum size of the link to the log of a test case, bytes.
 const LINK_BYTES_MAX: usize = 4 * 1024;
 /// Maximum number of characters that an error repeats of a wrong value, after it was escaped.
 const FOUND_CHARS_MAX: usize = 60;
 
-/// The reason why the body of a Create Defect request is not valid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidBody {
     #[error("the body is not JSON: {0}")]
@@ -45,9 +40,6 @@ pub(crate) enum InvalidBody {
 }
 
 /// Parses the body of a Create Defect request.
-///
-/// # Errors
-/// The body is not valid.
 pub(crate) fn failed_test(json: &str) -> Result<FailedTest, InvalidBody> {
     let UsedMembers(members) =
         serde_json::from_str(&without_lone_surrogates(json)).map_err(|error| {
@@ -76,7 +68,6 @@ impl<'de> Deserialize<'de> for UsedMembers {
     }
 }
 
-/// Reads [`UsedMembers`] from a JSON object.
 struct UsedMembersVisitor;
 
 impl<'de> Visitor<'de> for UsedMembersVisitor {
@@ -136,10 +127,8 @@ fn is_all_zero(id: &str) -> bool {
     Uuid::parse_str(id.trim()).is_ok_and(|id| id.is_nil())
 }
 
-/// Reads a member that must be a text or null. The length of the text is limited, because the text
-/// stays in the defect's row until the connection is deleted. Control characters, except tabs and
-/// line breaks, become U+FFFD, because many trackers and databases refuse them, and the create
-/// would fail.
+/// Reads a member that must be a text or null. Control characters, except tabs and line breaks,
+/// become U+FFFD, because many trackers and databases refuse them, and the create would fail.
 fn optional_text(
     members: &Map<String, Value>,
     name: &'static str,
@@ -185,9 +174,7 @@ mod tests {
 
     use super::*;
 
-    /// The id of a test execution.
     const EXECUTION: &str = "550e8400-e29b-41d4-a716-446655440000";
-    /// The id of a test case.
     const CASE: &str = "6BA7B810-9DAD-11D1-80B4-00C04FD430C8";
 
     /// Parses a valid body after `change` has changed it.

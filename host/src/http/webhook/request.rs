@@ -25,11 +25,11 @@ pub(crate) struct WebhookRequest {
     pub(super) token: String,
     /// The path below the token, without the query.
     pub(crate) path: String,
-    /// The query of the address, without the question mark; `None` if there is none.
+    /// The query of the address, without the question mark.
     query: Option<String>,
     /// The time when the head of the request was read.
     pub(super) received_at: Timestamp,
-    /// The same time on a clock that is never set.
+    /// The same time on the monotonic clock.
     pub(super) started: Instant,
 }
 
@@ -46,9 +46,8 @@ pub(crate) fn token_and_path(path: &str) -> (String, String) {
 /// A header is treated as a credential if its name contains one of these words.
 const CREDENTIAL_WORDS: [&str; 7] =
     ["auth", "cookie", "key", "token", "secret", "signature", "password"];
-/// The names of HTTP authentication schemes: the registered schemes, and others that are widely
-/// used. Any other word in the position of the scheme may be the credential itself, so it is
-/// masked.
+/// The names of HTTP authentication schemes. Any other word in the position of the scheme may be
+/// the credential itself, so it is masked.
 const SCHEMES: [&str; 18] = [
     "apikey",
     "aws4-hmac-sha256",
@@ -69,22 +68,15 @@ const SCHEMES: [&str; 18] = [
     "token",
     "vapid",
 ];
-/// Maximum number of headers that an event stores.
+/// The limits of what an event stores of a request. The names and values are those of headers.
 const HEADERS_MAX: usize = 32;
-/// Maximum number of bytes that an event stores of a method.
 const METHOD_BYTES_MAX: usize = 32;
-/// Maximum number of bytes that an event stores of a path.
 const PATH_BYTES_MAX: usize = 1024;
-/// Maximum number of bytes that an event stores of a header's name.
 const NAME_BYTES_MAX: usize = 64;
-/// Maximum number of bytes that an event stores of a header's value.
 const VALUE_BYTES_MAX: usize = 256;
-/// Maximum number of bytes that an event stores of a body.
 const BODY_BYTES_MAX: usize = 4 * 1024;
 
 impl WebhookRequest {
-    /// Builds the request from its parts. `received_at` and `started` are the time when the head of
-    /// the request was read.
     pub(crate) fn new(
         id: EventId,
         (token, path): (String, String),
@@ -129,7 +121,6 @@ impl WebhookRequest {
         }
     }
 
-    /// The id of the event, and the time at which the request arrived.
     pub(super) fn event_start(&self) -> EventStart {
         let arrived = self.started.into_std();
         EventStart { id: self.id, received_at: self.received_at, arrived }
@@ -150,9 +141,8 @@ impl WebhookRequest {
         }
     }
 
-    /// Adds the headers and the body to the event, so that a person can see them. Values that may
-    /// be credentials are masked. `credential_header` is the name of one more header whose value is
-    /// a credential.
+    /// Adds the headers and the body to the event. Values that may be credentials are masked.
+    /// `credential_header` is the name of one more header whose value is a credential.
     pub(crate) fn with_headers_and_body(
         &self,
         mut event: Event,
@@ -226,7 +216,6 @@ mod tests {
     use super::*;
     use crate::domain::OutcomeCode;
 
-    /// A request for `uri` with several headers that contain credentials.
     fn request(uri: &str) -> WebhookRequest {
         let (parts, ()) = Request::builder()
             .uri(uri)

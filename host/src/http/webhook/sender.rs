@@ -16,14 +16,11 @@ use crate::egress::ActiveConnection;
 use crate::http::problem::Problem;
 use crate::secret::{Secret, SignedParts, SigningKey};
 
-/// The header with the id of a signed request, as defined by Standard Webhooks.
+/// The headers of a signed request, as defined by Standard Webhooks.
 static ID_HEADER: HeaderName = HeaderName::from_static("webhook-id");
-/// The header with the time of a signed request, as defined by Standard Webhooks.
 static TIMESTAMP_HEADER: HeaderName = HeaderName::from_static("webhook-timestamp");
-/// The header with the signatures of a signed request, as defined by Standard Webhooks.
 static SIGNATURE_HEADER: HeaderName = HeaderName::from_static("webhook-signature");
 
-/// The reason why the credential of a sender is refused.
 #[derive(Debug, thiserror::Error)]
 enum CredentialError {
     #[error("the server cannot read the secret that senders must know")]
@@ -62,11 +59,9 @@ enum CredentialError {
 pub(super) struct PendingSignature {
     /// The keys of the connection. A signature with any of them is accepted.
     keys: Vec<SigningKey>,
-    /// The value of the header `webhook-id`.
     id: String,
-    /// The value of the header `webhook-timestamp`.
     timestamp: String,
-    /// The value of the header `webhook-signature`, which may contain several signatures.
+    /// May contain several signatures.
     signatures: String,
 }
 
@@ -98,8 +93,6 @@ pub(super) fn check_headers(
     checked.map_err(|error| Problem::sender_refused(credential.scheme(), error.to_string()))
 }
 
-/// Checks a credential against the secrets of the connection. Returns a signature that needs the
-/// body, or `None` if the credential is valid.
 fn check_credential(
     credential: &WebhookCredential,
     secrets: &[Secret],
@@ -151,7 +144,6 @@ fn authorization<'a>(
     Ok(credential.trim())
 }
 
-/// The value of a header that must occur exactly once and be ASCII.
 fn single_value<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, CredentialError> {
     let mut values = headers.get_all(name).iter();
     match (values.next().map(|value| value.to_str()), values.next()) {
@@ -216,7 +208,6 @@ mod tests {
     /// A key for signatures, from the examples of Standard Webhooks.
     const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-    /// A connection that requires this credential and has these secrets.
     fn connection_with(
         credential: WebhookCredential,
         secrets: &[(&str, &str)],

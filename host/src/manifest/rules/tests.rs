@@ -12,8 +12,7 @@ fn errors(schema: &Value, value: &Value) -> Vec<String> {
     compile(schema).unwrap().errors(value).collect()
 }
 
-/// A schema with keywords, values that the keywords allow, values that the keywords refuse, and a
-/// part of the error.
+/// A schema, values that it allows, values that it refuses, and a part of the error.
 type Case = (Value, Vec<Value>, Vec<Value>, &'static str);
 
 #[track_caller]

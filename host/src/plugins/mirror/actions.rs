@@ -1,7 +1,7 @@
 //! The actions of the mirror: it writes a version that other servers use into the folder, shares a
 //! file of the folder, and removes a connector.
 //!
-//! If a decision of the servers replaces or removes a file that only this folder has, the mirror
+//! If a decision of the servers replaces or removes a file that the store does not have, the mirror
 //! keeps a copy of this file.
 
 use std::time::Duration;
@@ -23,7 +23,6 @@ use super::{ActionError, ConnectorState, Mirror, run_blocking};
 /// Some programs delete a file before they write the new one.
 const MISSING_MIN: Duration = Duration::from_secs(1);
 
-/// The reason why a connector was not removed at all servers.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::plugins) enum RemoveSharedError {
     #[error(transparent)]
@@ -77,7 +76,6 @@ impl Mirror {
         Ok(true)
     }
 
-    /// Keeps a copy of a file that the store does not have, before the file is replaced or removed.
     async fn keep_copy(&self, name: &ConnectorName) -> Result<(), ActionError> {
         let (folder, owned) = (self.folder.clone(), name.clone());
         for copy in run_blocking(move || keep_copies(&folder, &owned)).await? {
@@ -105,9 +103,9 @@ impl Mirror {
         Ok(revision)
     }
 
-    /// Removes a connector at all servers after its file has been missing here for [`MISSING_MIN`].
-    /// Before that, checks that the folder still has the mark file: if its file system is no longer
-    /// mounted, the folder is empty.
+    /// Removes a connector at all servers after its file has been missing here for [`MISSING_MIN`],
+    /// but not if the mark file is missing too: if its file system is no longer mounted, the folder
+    /// is empty.
     pub(super) async fn remove_missing(
         &self,
         name: &ConnectorName,

@@ -46,9 +46,6 @@ impl Mirror {
     }
 
     /// Copies the file of a version from the store if this server does not keep the file.
-    ///
-    /// # Errors
-    /// The store failed or does not have the file, or the file cannot be written.
     pub(in crate::plugins) async fn keep_version_file(
         &self,
         name: &ConnectorName,
@@ -106,7 +103,6 @@ impl Mirror {
     }
 }
 
-/// Returns the kind of a version's file.
 pub(super) fn file_kind(version: &SharedVersion) -> FileKind {
     if version.is_script { FileKind::Script } else { FileKind::Component }
 }

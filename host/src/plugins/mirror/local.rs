@@ -24,13 +24,10 @@ use super::rules::{FileState, FolderFile};
 
 /// The file that marks a plugins folder whose connectors are the connectors of the store.
 const MARK_FILE: &str = ".shared-connectors";
-/// The text of the mark file, for a person who opens it.
 const MARK_TEXT: &[u8] =
     b"The connectors in this folder are those of the database: a file that is added, replaced or\n\
       deleted here changes them for all servers that use the database.\n";
-/// The file name extension of the copy of a replaced file.
 const COPY_EXTENSION: &str = "replaced";
-/// How many characters of the SHA-256 are in the name of a copy.
 const COPY_HASH_LENGTH: usize = 12;
 
 /// The file that the folder has for a connector, with its content.
@@ -103,7 +100,6 @@ impl ScannerState {
         }
     }
 
-    /// Returns the state of the file with this SHA-256.
     fn state_of_file(&self, sha256: &str) -> FileState {
         let is_this_file = |hash: &Option<String>| hash.as_deref() == Some(sha256);
         match (self.has_failed, &self.broken_sha256) {
@@ -126,7 +122,6 @@ impl LocalFile {
         }
     }
 
-    /// Drops the content of the file.
     pub(super) fn without_content(self) -> ComparedFile {
         match self {
             Self::Nothing => ComparedFile::Nothing,
@@ -149,7 +144,6 @@ impl LocalFile {
     }
 }
 
-/// Reads the file that the folder has for a connector.
 pub(super) async fn read_local_file(
     plugins: &Path,
     name: &ConnectorName,
@@ -189,9 +183,9 @@ pub(in crate::plugins) async fn has_other_file(
     }
 }
 
-/// Copies the files of a connector. The scanner ignores the names of the copies. The name of a copy
-/// contains the beginning of its SHA-256, so that no copy replaces another copy. Returns the paths
-/// of the copies.
+/// Copies the files of a connector under names that the scanner ignores. The name of a copy
+/// contains the beginning of its SHA-256, so that a copy does not replace an earlier one. Returns
+/// the paths of the copies.
 pub(super) fn keep_copies(plugins: &Path, name: &ConnectorName) -> io::Result<Vec<PathBuf>> {
     let mut copies = Vec::new();
     for kind in FileKind::ALL {
@@ -216,7 +210,6 @@ pub(super) fn keep_copies(plugins: &Path, name: &ConnectorName) -> io::Result<Ve
     Ok(copies)
 }
 
-/// Copies a file, and returns its SHA-256.
 fn copy_and_hash(source: &mut File, target: &mut impl Write) -> io::Result<String> {
     let (mut buffer, mut hash) = (vec![0; 1 << 16], Sha256::new());
     loop {
@@ -231,19 +224,16 @@ fn copy_and_hash(source: &mut File, target: &mut impl Write) -> io::Result<Strin
     }
 }
 
-/// Returns the identity of the folder at this path. The identity changes if another file system is
-/// mounted at this path.
+/// The identity changes if another file system is mounted at this path.
 pub(super) fn folder_id(plugins: &Path) -> io::Result<FolderId> {
     let metadata = fs::metadata(plugins)?;
     Ok(FolderId { device: metadata.dev(), inode: metadata.ino() })
 }
 
-/// Writes the mark file into the folder.
 pub(super) fn set_mark(plugins: &Path) -> io::Result<()> {
     install::write_atomically(&plugins.join(MARK_FILE), MARK_TEXT, 0o644)
 }
 
-/// Whether the folder has the mark file.
 pub(super) fn has_mark(plugins: &Path) -> io::Result<bool> {
     plugins.join(MARK_FILE).try_exists()
 }

@@ -55,7 +55,7 @@ pub(super) enum Action {
     Nothing,
     /// Decide later, when the scanner has loaded the file.
     Wait,
-    /// Compare again soon, because the folder has changed or will change.
+    /// Compare again soon.
     CompareAgain,
     /// Write the version that the servers use into the folder.
     Install,
@@ -67,7 +67,6 @@ pub(super) enum Action {
     Remove,
 }
 
-/// Chooses the action for one connector.
 pub(super) fn choose_action(
     agreed: Option<&LastAgreement>,
     folder_file: &FolderFile,

@@ -72,7 +72,6 @@ fn list_item_nodes(items: &[Vec<Block>]) -> Vec<Value> {
     items.iter().map(item).collect()
 }
 
-/// Returns the content, or an empty paragraph if there is no content.
 fn content_or_empty_paragraph(content: Vec<Value>) -> Vec<Value> {
     if content.is_empty() { vec![paragraph_node(content)] } else { content }
 }

@@ -71,7 +71,6 @@ fn inline_size(inlines: &[Inline]) -> usize {
 
 /// The space that remains while the beginning of a document is copied.
 struct RemainingSpace {
-    /// The number of characters that may still be copied.
     characters: usize,
     /// Whether the ellipsis was added. Nothing may be added after it.
     is_cut: bool,

@@ -12,7 +12,7 @@ use crate::report::engine::ExpandedTemplate;
 /// Maximum depth of nested elements. Text in a deeper element belongs to the element around it.
 const DEPTH_MAX: usize = 12;
 
-/// A parsed text: its blocks, such as paragraphs and lists.
+/// A parsed text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::report) struct Document {
     /// The blocks of the text, without the notes.
@@ -21,7 +21,6 @@ pub(in crate::report) struct Document {
     pub(super) notes: Vec<Block>,
 }
 
-/// A block of a document, such as a paragraph.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Block {
     Paragraph(Vec<Inline>),
@@ -56,7 +55,6 @@ impl Document {
         Self { blocks: builder.finish(), notes: Vec::new() }
     }
 
-    /// Creates a document of one line that contains the marker.
     pub(super) fn marker_line(marker: &str) -> Self {
         let marker: String = marker.chars().filter(|c| !c.is_control()).collect();
         let text = format!("Jackfield marker, used to find this again: {marker}");
@@ -115,7 +113,6 @@ struct OpenElement {
     text: String,
 }
 
-/// The kind of an element, with the data that only this kind of element has.
 enum ElementKind {
     Root,
     Paragraph,
@@ -135,8 +132,8 @@ struct DocumentBuilder<'v> {
     values: &'v [String],
     /// The elements that have begun and have not ended, with the outermost element first.
     open_elements: Vec<OpenElement>,
-    /// For each element that has begun and not ended, whether `open_elements` contains it. Elements
-    /// that are nested too deeply, or that are not supported, are not in `open_elements`.
+    /// For each element that has begun and not ended, whether `open_elements` contains it. An
+    /// element that is too deep or not supported is left out.
     is_open: Vec<bool>,
 }
 
@@ -261,7 +258,6 @@ impl<'v> DocumentBuilder<'v> {
         }
     }
 
-    /// Returns the blocks of the whole document.
     fn finish(mut self) -> Vec<Block> {
         self.flush_text();
         self.open_elements.pop().map(OpenElement::finish).unwrap_or_default()
@@ -283,14 +279,12 @@ impl OpenElement {
         }
     }
 
-    /// Returns the blocks of the element.
     fn finish(mut self) -> Vec<Block> {
         self.end_paragraph();
         self.blocks
     }
 }
 
-/// Whether the inlines contain anything but white space and line breaks.
 fn has_text(inlines: &[Inline]) -> bool {
     inlines.iter().any(|inline| match inline {
         Inline::Text(text) | Inline::Code(text) => !text.trim().is_empty(),

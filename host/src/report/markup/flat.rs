@@ -1,5 +1,4 @@
-//! Writes a document for wiki markups, in which blocks cannot contain blocks. The prefix of a list
-//! item shows how deeply the item is nested.
+//! Writes a document for wiki markups, in which blocks cannot contain blocks.
 
 use super::document::{Block, Document, Inline};
 

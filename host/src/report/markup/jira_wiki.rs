@@ -1,4 +1,4 @@
-//! Writes the wiki markup of Jira's REST API 2. The module `entities` escapes the texts.
+//! Writes the wiki markup of Jira's REST API 2.
 
 use super::document::{Document, Inline};
 use super::entities::{break_tags, escape, push_between};

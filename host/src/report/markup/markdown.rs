@@ -52,12 +52,10 @@ fn render_list(first: Option<u64>, items: &[Vec<Block>]) -> String {
     items.iter().enumerate().map(item).collect::<Vec<_>>().join("\n")
 }
 
-/// Returns the length of the longest sequence of backticks in a text.
 fn longest_backtick_run(text: &str) -> usize {
     text.split(|c| c != '`').map(str::len).max().unwrap_or_default()
 }
 
-/// Renders inlines as text; `line_break` is written for each break.
 fn render_inlines(inlines: &[Inline], line_break: &str) -> String {
     let mut output = String::new();
     write_inlines(&mut output, inlines, line_break);

@@ -5,7 +5,6 @@
 const PLACEHOLDER_BEGIN: char = '\u{e000}';
 const PLACEHOLDER_END: char = '\u{e001}';
 
-/// Returns the placeholder of the value with this number.
 pub(in crate::report) fn for_value(number: usize) -> String {
     format!("{PLACEHOLDER_BEGIN}{number}{PLACEHOLDER_END}")
 }

@@ -1,5 +1,4 @@
-//! Writes Textile for Redmine, which also reads links, macros and mentions in a text. The module
-//! `entities` escapes the texts.
+//! Writes Textile for Redmine, which also reads links, macros and mentions in a text.
 
 use super::document::{Document, Inline};
 use super::entities::{break_tags, escape, push_between};

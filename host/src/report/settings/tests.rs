@@ -110,7 +110,6 @@ fn examples_of_manual() -> Vec<(&'static str, Settings)> {
     examples
 }
 
-/// Each example can be saved, can render the sample data, and does what the manual says.
 #[test]
 fn each_example_of_the_manual_works_as_the_manual_says() {
     let examples = examples_of_manual();

@@ -14,8 +14,7 @@ use super::limits::{CompileLimits, cpu_limit_s, output_bytes_max};
 /// The exit code of a Rust program that panicked.
 const PANIC_EXIT_CODE: i32 = 101;
 
-/// The exit codes of the child process, one for each kind of failure. The process prints the reason
-/// on stderr.
+/// The exit codes of the child process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
     /// The compiler refused the file, or a step other than writing the result failed.
@@ -36,7 +35,6 @@ impl From<Failure> for ExitCode {
     }
 }
 
-/// Converts the exit status of the child process into a result.
 pub(super) fn classify_exit(
     status: ExitStatus,
     stderr: &str,

@@ -1,6 +1,4 @@
-//! Determines and sets the limits of one compiler process. A limit comes from the configuration or
-//! is fixed. If the free memory, or a limit of the server's process, allows less, the lower limit
-//! applies. Never sets a limit of the server.
+//! Determines and sets the limits of one compiler process. Never sets a limit of the server.
 
 use rustix::io;
 use rustix::process::{
@@ -13,15 +11,14 @@ use crate::runtime::error::MemoryBound;
 
 /// Maximum size of a compiled file, bytes.
 const OUTPUT_BYTES_MAX: u64 = 2 << 30;
-/// A compiler may use at most this part of the free memory, in percent. The server needs the rest,
-/// because it keeps running.
+/// A compiler may use at most this part of the free memory, in percent. The running server needs
+/// the rest.
 const FREE_MEMORY_PERCENT: u64 = 75;
 /// A file of `/proc` and the value that a compiler writes into it. When memory runs out, the kernel
 /// then kills a compiler before other processes. A process may raise its own value without a
 /// privilege.
 const OOM_SCORE: (&str, &str) = ("/proc/self/oom_score_adj", "1000");
 
-/// The limits of one compiler process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CompileLimits {
     /// Maximum address space that the compiler may map after its start, bytes.
@@ -33,14 +30,12 @@ pub(crate) struct CompileLimits {
 }
 
 impl CompileLimits {
-    /// Returns the limits of a compiler that starts now.
     pub(crate) fn now(limits: &Limits) -> Self {
         Self::with_lowest_memory_limit(limits, free_bytes(), getrlimit(Resource::As).maximum)
     }
 
-    /// Creates the limits of a compiler. Its memory limit is the lowest of three values: the
-    /// configured limit, a part of the free memory, and the limit of this process. A value that is
-    /// `None` is not known or does not exist, and is ignored.
+    /// The memory limit is the lowest of three values: the configured limit, a part of the free
+    /// memory, and the limit of this process. A value that is `None` is ignored.
     fn with_lowest_memory_limit(limits: &Limits, free: Option<u64>, process: Option<u64>) -> Self {
         let free = free.map(|bytes| (bytes / 100 * FREE_MEMORY_PERCENT, MemoryBound::FreeMemory));
         let process = process.map(|bytes| (bytes, MemoryBound::ProcessLimit));
@@ -52,16 +47,14 @@ impl CompileLimits {
     }
 }
 
-/// Returns the size of the largest file that a compiler may write, in bytes.
 pub(super) fn output_bytes_max() -> u64 {
     capped_by_hard_limit(Resource::Fsize, OUTPUT_BYTES_MAX)
 }
 
 /// Returns the limit on a compiler's CPU time, in seconds, and whether the hard limit of this
-/// process makes it lower than the configuration allows. Usually, the server ends a slow compiler
-/// first, because the server limits the elapsed time. The limit on CPU time ends the compiler if
-/// the server does not. Unless the hard limit is lower, the limit on CPU time allows one thread on
-/// each core to compute all the time.
+/// process makes it lower than the configuration allows. The configuration allows one thread on
+/// each core to compute all the time, so usually the server's limit on the elapsed time ends a slow
+/// compiler first.
 pub(super) fn cpu_limit_s(time_ms: u64) -> (u64, bool) {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     let wanted = time_ms.div_ceil(1_000).saturating_mul(cores);
@@ -76,8 +69,7 @@ fn capped_by_hard_limit(resource: Resource, wanted: u64) -> u64 {
 }
 
 /// Returns the size of the address space that this process has already mapped, in bytes. Returns 0
-/// if `/proc` cannot be read. Most of this address space maps the program's file, which needs no
-/// free memory.
+/// if `/proc` cannot be read.
 fn mapped_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split(' ').next().and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
@@ -95,15 +87,13 @@ pub(super) fn limit_this_process(memory_bytes: u64, time_ms: u64) -> io::Result<
     ] {
         setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) })?;
     }
-    // The hard limit is one second above the soft limit: at the soft limit, the kernel sends
-    // SIGXCPU, which shows the cause. At the hard limit, the kernel sends SIGKILL, which does not
-    // show the cause.
+    // At the soft limit, the kernel sends SIGXCPU, which shows the cause. At the hard limit, one
+    // second above, the kernel sends SIGKILL, which does not show the cause.
     let cpu_limit_s = cpu_limit_s(time_ms).0;
     let maximum = capped_by_hard_limit(Resource::Cpu, cpu_limit_s.saturating_add(1));
     let current = cpu_limit_s.min(maximum.saturating_sub(1)).max(1);
     setrlimit(Resource::Cpu, Rlimit { current: Some(current), maximum: Some(maximum) })?;
-    // If this write fails and memory runs out, the kernel kills the process that uses the most
-    // memory. Usually, this is the compiler too.
+    // Without this value, the kernel may kill another process when memory runs out.
     let _ = std::fs::write(OOM_SCORE.0, OOM_SCORE.1);
     set_parent_process_death_signal(Some(Signal::KILL))
 }

@@ -1,8 +1,5 @@
 //! Implements `jackfield:connector/http`: builds the guest's requests and passes them to the
-//! `RunRequests` of the run.
-//!
-//! This module completes addresses, encodes queries and bodies, and decodes texts. This module
-//! never decides which addresses a guest may reach: egress decides it.
+//! `RunRequests` of the run. Never decides which addresses a guest may reach.
 
 mod address;
 mod body;
@@ -57,7 +54,6 @@ impl http::Host for Guest {
 }
 
 impl Guest {
-    /// Converts a request of the guest into a request for egress.
     async fn build_outbound_request(
         &mut self,
         request: http::Request,
@@ -80,7 +76,6 @@ impl Guest {
         Ok(OutboundRequest { method, effect, url, headers, body })
     }
 
-    /// Replaces each id of an attachment in the body by the content of the attachment.
     async fn fetch_attachments(&mut self, body: http::Body) -> Result<Body, HttpError> {
         Ok(match body {
             http::Body::Bytes(bytes) => Body::Bytes(bytes),
@@ -120,7 +115,6 @@ impl Guest {
     }
 }
 
-/// Returns the ids of the attachments in a body.
 fn attachment_ids(body: &http::Body) -> Vec<u32> {
     let id = |part: &http::Part| match part.content {
         http::Content::Attachment(id) => Some(id),
@@ -133,7 +127,6 @@ fn attachment_ids(body: &http::Body) -> Vec<u32> {
     }
 }
 
-/// Converts a method of the contract.
 fn to_http_method(method: http::Method) -> ::http::Method {
     match method {
         http::Method::Get => ::http::Method::GET,

@@ -1,5 +1,5 @@
 //! Implements `jackfield:connector/log`: adds the guest's log lines to the log of the run. Never
-//! redacts a line: `execution.rs` does it at the end of the run.
+//! redacts a line.
 
 use crate::domain::LogLevel;
 use crate::runtime::bindings::log;

@@ -1,9 +1,8 @@
 //! Implements `jackfield:connector/report`: returns the texts, fields and attachments from which
 //! the guest creates a defect or a comment.
 //!
-//! Outside `create`, `comment` and `attach`, all texts and lists are empty. If Test Manager returns
-//! an error, the texts name the data that could not be fetched. In this interface, only `read`
-//! returns an error of Test Manager to the guest.
+//! Outside `create`, `comment` and `attach`, all texts and lists are empty. In this interface, only
+//! `read` returns an error of Test Manager to the guest.
 
 use std::sync::Arc;
 
@@ -110,7 +109,7 @@ impl report::Host for Guest {
 }
 
 impl Guest {
-    /// Returns the report of the run. Returns `None` outside `create`, `comment` and `attach`.
+    /// Returns the report of the failed test, if the call has one.
     pub(super) fn report(&self) -> Option<Arc<TestReport>> {
         self.input.report.clone()
     }
@@ -121,7 +120,6 @@ impl Guest {
         self.requests.redact_as(TextKind::Answer, text)
     }
 
-    /// Renders a text in this markup. Removes the connection's secrets from the text.
     async fn render_text(
         &mut self,
         markup: &str,
@@ -139,11 +137,6 @@ impl Guest {
             .map_err(|too_small| import_error(model::ErrorCode::Internal, too_small.to_string()))
     }
 
-    /// Fetches an attachment of at most `bytes_max` bytes.
-    ///
-    /// # Errors
-    /// `Invalid` if the report has no attachment with this id, `Unreachable` if the attachment
-    /// cannot be fetched, `Limit` if the run does not have enough memory left.
     pub(super) async fn fetch_attachment(
         &mut self,
         id: u32,

@@ -1,7 +1,6 @@
 //! Implements `jackfield:connector/settings`: returns the settings of the connection to the guest.
 //!
-//! A guest never gets a secret. The guest gets a placeholder if it must put the secret into a body
-//! itself. The host replaces the placeholder by the secret when it sends the request.
+//! A guest never gets a secret. It gets a placeholder if it must put the secret into a body itself.
 
 use serde_json::{Map, Value};
 
@@ -25,9 +24,7 @@ impl settings::Host for Guest {
     }
 }
 
-/// Returns the value of a setting. For a secret, returns its placeholder. Returns `None` for a key
-/// that is not set, and for a secret without a placeholder, because the host adds such a secret
-/// itself.
+/// For a secret, returns its placeholder, if it has one. The host adds the other secrets itself.
 fn visible_value(guest: &Guest, key: &str) -> Option<Value> {
     let active = guest.requests.active();
     if active.connection.grants.secrets.contains_key(key) {

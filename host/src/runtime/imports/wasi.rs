@@ -10,7 +10,6 @@ use wasmtime_wasi_http::{WasiHttp, WasiHttpCtxView, WasiHttpView};
 
 use crate::runtime::guest::Guest;
 
-/// Adds the interfaces of WASI 0.2 and the client part of `wasi:http` to the linker.
 pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> Result<(), wasmtime::Error> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     http::outgoing_handler::add_to_linker::<_, WasiHttp>(linker, WasiHttpView::http)?;

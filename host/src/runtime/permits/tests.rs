@@ -20,7 +20,6 @@ fn request(lane: Lane, slots: u32) -> PermitRequest {
     PermitRequest { lane, slots, runs_max: 32 }
 }
 
-/// Returns the permit if it was granted at once.
 fn granted_permit(answer: PermitAnswer) -> Option<Permit> {
     match answer {
         PermitAnswer::Granted(permit) => Some(permit),
@@ -28,7 +27,6 @@ fn granted_permit(answer: PermitAnswer) -> Option<Permit> {
     }
 }
 
-/// Returns the receiver of a request that must wait.
 fn waiting_receiver(answer: PermitAnswer) -> oneshot::Receiver<Permit> {
     match answer {
         PermitAnswer::Waiting(receiver) => receiver,
@@ -109,9 +107,6 @@ fn a_lane_without_competition_gets_most_runs_of_its_connector() {
     }
 }
 
-/// A request of a connection that has no permit gets the next permit that becomes free, although
-/// many requests wait before it. If the connection had a permit a short time ago, its request may
-/// wait longer.
 #[test]
 fn a_request_of_an_idle_connection_gets_the_next_permit_although_many_requests_wait() {
     let permits = Permits::new(CPU_CAPACITY);

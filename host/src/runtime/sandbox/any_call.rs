@@ -1,8 +1,5 @@
-//! Calls an export that is chosen at run time. `jackfield invoke`, `jackfield test`, the replay of
-//! recorded events and the check of a script's exports use this module.
-//!
-//! Events never use this module. They use the functions of [`Sandbox`] for single exports, because
-//! the arguments and results of these functions have exact types.
+//! Calls an export that is chosen at run time. Never used for events: they use the functions of
+//! [`Sandbox`] for single exports, whose arguments and results have exact types.
 
 use std::sync::Arc;
 
@@ -18,7 +15,7 @@ use super::{RunEnd, RunInput, Sandbox};
 pub struct CallArguments<'a> {
     /// The failed test.
     pub test: &'a FailedTest,
-    /// The marker that `create` and `comment` store, and that `find` and `find-comment` search for.
+    /// The marker that is stored or searched for.
     pub marker: &'a Marker,
     /// The key of a defect in the tracker.
     pub key: &'a str,
@@ -28,13 +25,13 @@ pub struct CallArguments<'a> {
     pub project: &'a str,
     /// The setting whose values are listed, and the search text that a person has typed so far.
     pub choices_query: (&'a str, &'a str),
-    /// The journal, which records each write before it is sent.
+    /// The journal of the writes.
     pub journal: Arc<dyn Journal>,
     /// The data about the failed test that the connector may read.
     pub report: Arc<TestReport>,
 }
 
-/// The value that an export returned. Each type of value has its own variant.
+/// The value that an export returned.
 #[derive(Debug)]
 pub enum ReturnedValue {
     /// For `describe`: the manifest that the connector returned when it was loaded.
@@ -102,7 +99,6 @@ impl Sandbox {
 }
 
 impl<T> RunEnd<T> {
-    /// Converts the value that the guest returned.
     fn map<U>(self, convert: impl FnOnce(T) -> U) -> RunEnd<U> {
         let Self { outcome, report, writes } = self;
         RunEnd { outcome: outcome.map(convert), report, writes }

@@ -1,8 +1,5 @@
-//! Calls the functions of the interface `follow-up`. These functions read or change a defect after
-//! it was created.
-//!
-//! This file never decides whether to comment on a defect, to reopen it or to attach a file: its
-//! callers decide it.
+//! Calls the functions of the interface `follow-up`, which read or change a defect after it was
+//! created. Never decides whether to comment on a defect, to reopen it or to attach a file.
 
 use std::sync::Arc;
 
@@ -15,7 +12,6 @@ use crate::runtime::test_report::TestReport;
 
 use super::{ExportCall, RunEnd, RunInput, Sandbox, refuse_unsupported_call};
 
-/// The name of the interface in refusals.
 const FOLLOW_UP: &str = "follow-up";
 
 impl Sandbox {
@@ -32,7 +28,6 @@ impl Sandbox {
     }
 
     /// Calls `follow-up.comment`. The journal records each write before its first byte is sent.
-    /// `test_report` contains the data about the test execution in which the test failed again.
     pub async fn comment(
         &self,
         run: RunInput,

@@ -33,7 +33,6 @@ const PREPARE_TIME_MAX: Duration = Duration::from_secs(60);
 const PREPARE_MEMORY_BYTES_MIN: u64 = 256 << 20;
 
 impl Sandbox {
-    /// Calls `plugin.describe` of a component whose manifest is not known yet.
     pub(crate) async fn describe(
         &self,
         loaded: &LoadedComponent,
@@ -51,7 +50,6 @@ impl Sandbox {
         })
     }
 
-    /// Calls the runner to parse a script.
     pub(crate) async fn prepare(
         &self,
         runner: &ScriptRunner,
@@ -76,8 +74,7 @@ impl Sandbox {
         }
     }
 
-    /// Calls a component that is being loaded. The component has no connection yet, so all its
-    /// requests are refused.
+    /// The component has no connection yet, so all its requests are refused.
     async fn run_without_connection<A, F: Future<Output = CallResult<A>>>(
         &self,
         loaded: &LoadedComponent,

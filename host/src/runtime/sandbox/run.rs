@@ -32,20 +32,17 @@ use super::Sandbox;
 /// A call of `plugin` or of `prepare` waits at most this long for its permit.
 pub(super) const PLUGIN_PERMIT_WAIT: Duration = Duration::from_secs(5);
 
-/// The input of one run: the connector, the connection, a signal that stops the run early, and the
-/// times and the trace of its event.
+/// The input of one run.
 pub struct RunInput {
     /// The version of the connector that runs.
     pub connector: Arc<Connector>,
     /// The connection for which the connector runs.
     pub active: Arc<ActiveConnection>,
-    /// When this token is cancelled, the guest is stopped. Writes in progress are still completed.
+    /// Cancelling this token stops the guest, but not a write in progress.
     pub stop: CancellationToken,
-    /// The instant from which the times in the run's report are measured. For a run of an event, it
-    /// is the arrival of the event.
+    /// The instant from which the times in the run's report are measured.
     pub(super) times_from: Instant,
-    /// The trace that the header `traceparent` of the run's requests contains. `None` if the
-    /// requests have no such header.
+    /// The trace that the run's requests continue in the header `traceparent`, if there is one.
     pub(super) trace: Option<TraceParent>,
 }
 
@@ -77,29 +74,25 @@ impl RunInput {
 pub struct RunEnd<T> {
     /// The value that the guest returned, or the reason why there is no value.
     pub outcome: Result<T, Refusal>,
-    /// The details of the run that its event stores.
+    /// The report of the run.
     pub report: RunReport,
     /// All writes of the run, even if the run failed.
     pub writes: Vec<WriteRecord>,
 }
 
-/// A call of an export, the requests that it may send, and the test report that it may read.
 pub(super) struct ExportCall<'a> {
     pub(super) call_input: CallInput<'a>,
     pub(super) permission: Permission,
-    /// The report of the failed test. Only the calls `create`, `comment` and `attach` have a
-    /// report.
     pub(super) test_report: Option<Arc<TestReport>>,
 }
 
 impl<'a> ExportCall<'a> {
-    /// Creates a call that may not send writes, and that has no report of a failed test.
     pub(super) fn read_only(call_input: CallInput<'a>) -> Self {
         Self { call_input, permission: Permission::Reads, test_report: None }
     }
 }
 
-/// The input of [`Sandbox::execute`]: everything that a run needs after it has got its permit.
+/// Everything that a run needs after it has got its permit.
 pub(super) struct ExecutionInput<'a> {
     pub(super) loaded: &'a LoadedComponent,
     pub(super) limits: Limits,
@@ -113,8 +106,6 @@ pub(super) struct ExecutionInput<'a> {
 }
 
 impl Sandbox {
-    /// Executes a run: waits for a permit, calls the guest, converts the returned value, and makes
-    /// the report of the run.
     pub(super) async fn run<A, T: AnswerJson, F: Future<Output = CallResult<A>>>(
         &self,
         run: RunInput,
@@ -159,7 +150,6 @@ impl Sandbox {
         RunEnd { outcome, report: run_report, writes }
     }
 
-    /// Waits for the permit of a run, and then opens the memory account of the run.
     async fn acquire_permit_and_account(
         &self,
         run: &RunInput,
@@ -177,8 +167,6 @@ impl Sandbox {
         Ok((permit, memory))
     }
 
-    /// Waits for a permit, at most for the time `wait`. Usually, a permit becomes free within a
-    /// short time.
     pub(super) async fn acquire_permit(
         &self,
         request: PermitRequest,
@@ -189,7 +177,6 @@ impl Sandbox {
         self.permits.wait_for_permit(request, wait, stop.wait_for_stop()).await
     }
 
-    /// Executes one call in a new instance with the limits of the input.
     pub(super) async fn execute<A, F: Future<Output = CallResult<A>>>(
         &self,
         input: ExecutionInput<'_>,
@@ -217,18 +204,16 @@ impl Sandbox {
         (result, execution.finish(has_failed).await)
     }
 
-    /// Returns the signals that stop a run: its own signal and the signal of the server.
     pub(super) fn stop_signals<'a>(&'a self, run: &'a CancellationToken) -> StopSignals<'a> {
         StopSignals { run, server: &self.server_stop }
     }
 
-    /// Returns how many slots of the engine a run of this component uses. If the engine has fewer
-    /// slots, the run uses all of them.
+    /// Returns how many slots of the engine a run uses. If the engine has fewer slots than the
+    /// component needs, the run uses all of them.
     pub(super) fn slots_needed(&self, loaded: &LoadedComponent) -> u32 {
         loaded.slots.min(self.engine.address_space().slots)
     }
 
-    /// Opens the memory account of a run.
     pub(super) fn open_account(
         &self,
         active: &ActiveConnection,
@@ -243,13 +228,11 @@ impl Sandbox {
     }
 }
 
-/// Returns the result of a call to an interface that the connector does not export.
 pub(super) fn refuse_unsupported_call<T>(run: &RunInput, call: Call, interface: &str) -> RunEnd<T> {
     let why = format!("`{}` does not export `{interface}`", run.connector.name());
     refuse_run(run, call, Instant::now(), Refusal::Unsupported(why.into()))
 }
 
-/// Returns the result of a run that is refused before it starts.
 fn refuse_run<T>(run: &RunInput, call: Call, requested_at: Instant, refusal: Refusal) -> RunEnd<T> {
     let outcome = Err(refusal);
     let since_event_us = |at: Instant| microseconds(at.saturating_duration_since(run.times_from));
@@ -259,7 +242,6 @@ fn refuse_run<T>(run: &RunInput, call: Call, requested_at: Instant, refusal: Ref
     RunEnd { outcome, report, writes: Vec::new() }
 }
 
-/// Makes the report of a run without its log, its outbound calls and its usage.
 fn report_without_details<T>(
     connector: &Connector,
     call: Call,
@@ -281,14 +263,11 @@ fn report_without_details<T>(
     }
 }
 
-/// Returns the lane in which a call for this connection waits for its permit.
 pub(super) fn lane_of(active: &ActiveConnection, call: Call) -> Lane {
     let connection = &active.connection;
     Lane { connector: connection.connector.clone(), connection: connection.id, call }
 }
 
-/// Returns the outcome of a run: the checked and redacted value that the guest returned, or the
-/// reason why there is no value.
 fn check_outcome<A, T>(
     result: Result<Result<A, model::Error>, Refusal>,
     finished: &FinishedRun,
@@ -307,10 +286,9 @@ fn check_outcome<A, T>(
     outcome.map_err(|refusal| finished.replace_by_cause(refusal, limits))
 }
 
-/// Returns how long a call may wait for its permit. A call for an event may wait for half of the
-/// event's answer time. The other half remains for the run, or for the answer that the host is
-/// busy. A click may need a call of `follow-up`, so such a call may wait as long as `create`. A
-/// call of `plugin` may wait for [`PLUGIN_PERMIT_WAIT`].
+/// A call for an event may wait for half of the event's answer time. The other half remains for the
+/// run, or for the answer that the host is busy. A click may need a call of `follow-up`, so such a
+/// call may wait as long as `create`.
 fn permit_wait_max(call: Call, limits: &Limits) -> Duration {
     match call {
         Call::Create | Call::Find => Duration::from_millis(limits.create_answer_ms / 2),

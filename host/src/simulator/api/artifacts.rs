@@ -1,5 +1,4 @@
-//! Answers requests for the parts of a test case log: assertions and their screenshots, lines of
-//! the robot's log, results of steps, and files.
+//! Answers requests for the parts of a test case log.
 
 use std::borrow::Cow;
 
@@ -12,7 +11,6 @@ use super::super::faults::FaultName;
 use super::super::png;
 use super::{ApiRequest, Reply, executions, json_reply, logs};
 
-/// Returns the test case log that the path names.
 fn requested_log<'a>(request: &ApiRequest<'a>) -> Option<Cow<'a, TestCaseLog>> {
     logs::find_log(request, request.path_id("id")?)
 }
@@ -67,8 +65,8 @@ pub(super) fn download_screenshot(request: &ApiRequest<'_>) -> Option<Reply> {
     Some(Reply::File(File { name, content_type: "image/png".to_owned(), bytes }))
 }
 
-/// Answers with the log lines of the robots in an execution. If the query has `testcaseid`, answers
-/// only with the lines of this test case, for all its variations.
+/// If the query has `testcaseid`, answers only with the lines of this test case, for all its
+/// variations.
 pub(super) fn list_robot_logs(request: &ApiRequest<'_>) -> Option<Reply> {
     let (project, execution) = executions::find_execution(request, request.path_id("id")?)?;
     let case = request.query_parameter("testcaseid").and_then(|text| text.parse::<Uuid>().ok());
@@ -84,7 +82,7 @@ pub(super) fn list_step_logs(request: &ApiRequest<'_>) -> Option<Reply> {
     request.list_reply(request.data_set.step_logs(request.case(log.test_case_id)?, &log))
 }
 
-/// Answers with the attachments of a test case log. Other objects have no attachments.
+/// Only test case logs have attachments.
 pub(super) fn list_attachments(request: &ApiRequest<'_>) -> Option<Reply> {
     let is_log = request.path_segment("objectType")?.eq_ignore_ascii_case("testcaselog");
     request.project()?;

@@ -6,7 +6,6 @@ use super::super::data::CaseData;
 use super::super::dto::Label;
 use super::{ApiRequest, Reply, json_reply};
 
-/// Returns the test case that the path names.
 fn requested_case<'a>(request: &ApiRequest<'a>) -> Option<&'a CaseData> {
     request.case(request.path_id("id")?)
 }
@@ -34,8 +33,7 @@ pub(super) fn list_assigned_requirements(request: &ApiRequest<'_>) -> Option<Rep
     json_reply(&requirements.filter(|requirement| requirement.id == assigned).collect::<Vec<_>>())
 }
 
-/// Answers with a page of the requirements. As in Test Manager, the format of this page differs
-/// from the format of the pages of other lists.
+/// As in Test Manager, this list has another format than other lists.
 pub(super) fn list_requirements(request: &ApiRequest<'_>) -> Option<Reply> {
     let (total, values) = request.select_page(&request.project()?.requirements);
     Some(Reply::Json(request.requested_page().requirements_answer(total, values)))
@@ -51,8 +49,7 @@ fn is_for_cases(request: &ApiRequest<'_>) -> bool {
     request.path_segment("objectType").is_some_and(|kind| kind.eq_ignore_ascii_case("testcase"))
 }
 
-/// Answers with the values of the custom fields of all test cases, because no parameter selects a
-/// test case.
+/// Answers for all test cases, because no parameter selects a test case.
 pub(super) fn list_custom_fields(request: &ApiRequest<'_>) -> Option<Reply> {
     let fields = request.project()?.custom_fields(request.data_set.seed);
     request.list_reply(fields.into_iter().filter(|_| is_for_cases(request)))

@@ -8,8 +8,7 @@ use super::super::dto::TestExecution;
 use super::super::faults::FaultName;
 use super::{ApiRequest, Reply, json_reply};
 
-/// Returns the project that the path names and its execution with this id, if both exist. With the
-/// fault `unknown-execution`, returns `None`.
+/// With the fault `unknown-execution`, no execution exists.
 pub(super) fn find_execution<'a>(
     request: &ApiRequest<'a>,
     id: Uuid,

@@ -10,7 +10,7 @@ use super::super::dto::TestCaseLog;
 use super::super::faults::FaultName;
 use super::{ApiRequest, Reply, executions, json_reply};
 
-/// Returns the log with this id. With the fault `two-logs`, this may be the copy of a log.
+/// With the fault `two-logs`, this may be the copy of a log.
 pub(super) fn find_log<'a>(request: &ApiRequest<'a>, id: Uuid) -> Option<Cow<'a, TestCaseLog>> {
     let project = request.project()?;
     if let Some(log) = project.log(id) {
@@ -22,8 +22,7 @@ pub(super) fn find_log<'a>(request: &ApiRequest<'a>, id: Uuid) -> Option<Cow<'a,
     copied.next().map(|log| copy_log(request, log))
 }
 
-/// Returns the log as the API shows it. With the fault `no-variation`, the log has another
-/// variation.
+/// With the fault `no-variation`, the log has another variation.
 fn with_faults<'a>(request: &ApiRequest<'a>, log: &'a TestCaseLog) -> Cow<'a, TestCaseLog> {
     if !request.faults.is_set(FaultName::NoVariation) {
         return Cow::Borrowed(log);
@@ -41,7 +40,7 @@ fn copy_log<'a>(request: &ApiRequest<'a>, log: &'a TestCaseLog) -> Cow<'a, TestC
     Cow::Owned(TestCaseLog { id: id_of_copy(request, log.id), ..shown_log })
 }
 
-/// Returns a copy of each log of a project. Returns no copies without the fault `two-logs`.
+/// Returns no copies without the fault `two-logs`.
 pub(super) fn copy_all_logs(request: &ApiRequest<'_>, project: &ProjectData) -> Vec<TestCaseLog> {
     let logs = project.logs.iter().filter(|_| request.faults.is_set(FaultName::TwoLogs));
     logs.map(|log| copy_log(request, log).into_owned()).collect()
@@ -67,8 +66,7 @@ pub(super) fn list_logs_of_execution(request: &ApiRequest<'_>) -> Option<Reply> 
     }
 }
 
-/// Answers with a page of a list that contains `count` invented failed logs of other tests, and
-/// then `logs`.
+/// Answers with a page of a list of `count` invented failed logs of other tests, and then `logs`.
 fn page_after_other_logs(
     request: &ApiRequest<'_>,
     project: &ProjectData,
@@ -97,8 +95,7 @@ fn page_after_other_logs(
     Some(Reply::Json(page.list_answer(total, values)))
 }
 
-/// Answers with the logs of a test case. The newest log is first, unless the query requests another
-/// order.
+/// The newest log is first, unless the query requests another order.
 pub(super) fn list_logs_of_case(request: &ApiRequest<'_>) -> Option<Reply> {
     let case = request.case(request.path_id("testCaseId")?)?;
     let logs = request.project()?.logs.iter().rev();

@@ -24,7 +24,6 @@ pub(super) fn project_by_prefix(request: &ApiRequest<'_>) -> Option<Reply> {
     )
 }
 
-/// Returns the log whose defect the path names, if the project has such a log.
 fn find_log_of_defect<'a>(request: &ApiRequest<'a>) -> Option<&'a TestCaseLog> {
     let id = request.path_id("id")?;
     request.project()?.logs.iter().find(|log| log.defect_id == Some(id))

@@ -1,6 +1,5 @@
 //! Generates the parts of a test case log: arguments, assertions, lines of the robot's log, files
-//! and steps. The parts are never stored. They are the same each time, because they depend only on
-//! the log and the seed.
+//! and steps. They are never stored, and depend only on the log, its test case and the seed.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -18,14 +17,13 @@ const PASSED_ASSERTIONS: usize = 2;
 /// The levels from which the level of a line in the robot's log is chosen.
 const ROBOT_LOG_LEVELS: [&str; 4] = ["Trace", "Info", "Info", "Warn"];
 
-/// A file with its content.
 pub(in super::super) struct File {
     pub(in super::super) name: String,
     pub(in super::super) content_type: String,
     pub(in super::super) bytes: Vec<u8>,
 }
 
-/// Returns the input arguments of an automated test, as JSON.
+/// As JSON.
 pub(super) fn input_arguments(variation: Option<&String>) -> String {
     json!({
         "BaseUrl": "https://portal.example",
@@ -41,8 +39,7 @@ pub(super) fn output_arguments(seed: Seed, key: &str) -> String {
 }
 
 impl DataSet {
-    /// Returns the assertions of an automated log. The last assertion has failed if the test
-    /// failed. All others have passed.
+    /// Returns the assertions of an automated log. If the test failed, the last one has failed.
     pub(in super::super) fn assertions(&self, log: &TestCaseLog) -> Vec<Assertion> {
         if log.execution_type == "Manual" {
             return Vec::new();
@@ -74,7 +71,7 @@ impl DataSet {
         passed.chain(failed).collect()
     }
 
-    /// Returns the log lines of the robot that ran this test, the oldest first.
+    /// The oldest line is the first.
     pub(in super::super) fn robot_logs(
         &self,
         case: &CaseData,
@@ -109,7 +106,7 @@ impl DataSet {
         (0..lines).map(line).collect()
     }
 
-    /// Returns the files that are attached to a failed log.
+    /// Only a failed log has attachments.
     pub(in super::super) fn attachments(
         &self,
         case: &CaseData,
@@ -126,7 +123,6 @@ impl DataSet {
         file_names(self.seed, case, log).map(attachment).collect()
     }
 
-    /// Returns the file of the attachment with this id, if one of these logs has the attachment.
     pub(in super::super) fn file<'a>(
         &self,
         project: &ProjectData,
@@ -154,8 +150,7 @@ impl DataSet {
         steps.map(step).collect()
     }
 
-    /// Returns the results of the steps of a manual test. In a failed log, the last step has
-    /// failed.
+    /// In a failed log, the last step has failed.
     pub(in super::super) fn step_logs(
         &self,
         case: &CaseData,
@@ -182,7 +177,7 @@ impl DataSet {
     }
 }
 
-/// Returns the ids and names of the files of a log. Only a failed log has files.
+/// Only a failed log has files.
 fn file_names<'a>(
     seed: Seed,
     case: &'a CaseData,
@@ -210,7 +205,7 @@ fn content_type(name: &str) -> &'static str {
     }
 }
 
-/// Generates the content of a file: an image, or a text that contains the id of the file.
+/// Generates an image, or a text that may contain the id of the file.
 fn file_content(id: Uuid, name: &str) -> Vec<u8> {
     match content_type(name) {
         "image/png" => png::screenshot(id.as_u128()),

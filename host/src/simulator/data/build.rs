@@ -1,5 +1,4 @@
-//! Generates a project with its requirements, test cases and test sets from the invented content.
-//! It does not add executions.
+//! Generates a project with its requirements, test cases and test sets. It does not add executions.
 
 use uuid::Uuid;
 
@@ -8,7 +7,6 @@ use super::super::seed::{FIRST_START_S, Seed, format_time};
 use super::contents::{CaseContent, ProjectContent};
 use super::{CaseData, ProjectData};
 
-/// Generates a project without executions.
 pub(super) fn empty_project(seed: Seed, content: ProjectContent) -> ProjectData {
     let prefix = content.prefix;
     let id = seed.id("project", prefix);
@@ -103,8 +101,7 @@ fn new_test_set(seed: Seed, project_id: Uuid, obj_key: String, name: &str) -> Te
     }
 }
 
-/// Returns the audit data of a record that a person created at this time, and that was never
-/// changed later. `second` is in seconds since 1970.
+/// `second` is in seconds since 1970.
 pub(in super::super) fn unchanged_since(second: i64) -> Audit {
     Audit {
         created: format_time(second),

@@ -1,20 +1,15 @@
-//! The invented content of the data set: two projects of a company. The module `odd` contains a
-//! third project, which has difficult texts.
+//! The invented content of the data set.
 
-/// The invented content of one project. The stand-in generates the data of the project from it.
 pub(super) struct ProjectContent {
     /// The prefix of the keys of all records in the project.
     pub(super) prefix: &'static str,
     pub(super) name: &'static str,
     pub(super) description: &'static str,
-    /// The names of the requirements.
     pub(super) requirements: &'static [&'static str],
-    /// The names of the test sets.
     pub(super) test_sets: &'static [&'static str],
     pub(super) cases: Vec<CaseContent>,
 }
 
-/// The invented content of one test case. The stand-in generates the data of the test case from it.
 #[derive(Debug, Clone)]
 pub(super) struct CaseContent {
     pub(super) name: String,
@@ -22,14 +17,14 @@ pub(super) struct CaseContent {
     pub(super) pre_condition: Option<String>,
     /// The message of the assertion or the step that fails; `None` if the test passes.
     pub(super) failure: Option<String>,
-    /// The ids of the variations of the test. The list is empty if the test has no variations.
+    /// Empty if the test has no variations.
     pub(super) variations: Vec<String>,
-    /// Whether all variations of a failing test fail. If not, only the last variation fails.
+    /// If not, only the last variation of a failing test fails.
     pub(super) all_variations_fail: bool,
     /// Each step of a manual test with its expected result. An automated test has no steps.
     pub(super) steps: &'static [(&'static str, &'static str)],
     pub(super) labels: Vec<String>,
-    /// The names and values of the custom fields.
+    /// Names and values.
     pub(super) custom_fields: Vec<(String, String)>,
     /// The names of the files of a failed log.
     pub(super) files: Vec<String>,
@@ -37,7 +32,6 @@ pub(super) struct CaseContent {
     pub(super) robot_log_lines: usize,
 }
 
-/// Returns the content of all projects.
 pub(super) fn all_project_contents() -> Vec<ProjectContent> {
     vec![shop_project(), bank_project(), super::odd::odd_project()]
 }
@@ -134,8 +128,7 @@ fn bank_project() -> ProjectContent {
     }
 }
 
-/// Returns the content of a test case that passes. The methods of `CaseContent` change this
-/// content.
+/// The methods of `CaseContent` change this content.
 pub(super) fn passing_case(name: impl Into<String>) -> CaseContent {
     CaseContent {
         name: name.into(),

@@ -1,11 +1,10 @@
-//! The content of a project with difficult texts: markup of many kinds, and right-to-left,
-//! invisible, very long and empty texts. With this project, tests find code that does not print,
-//! escape or store texts of failed tests correctly.
+//! A project with difficult texts: markup of many kinds, and right-to-left, invisible, very long
+//! and empty texts. Tests use it to find code that does not print, escape or store texts of failed
+//! tests correctly.
 
 use super::contents::{CaseContent, ProjectContent, passing_case};
 
-/// Difficult texts. For each of them, there is a test case with this text as its name, its
-/// description and its failure.
+/// Each text is the name, the description and the failure of a test case.
 const ODD_TEXTS: [&str; 9] = [
     "<b>Sign in</b> <img src=x onerror=alert(1)> <script>alert(2)</script> &amp; \"quoted\" ]]>",
     "# Heading\n- [link](javascript:alert(1)) ![x](http://localhost/x.png)\n```\n| a | ~~b~~ | <!--",
@@ -18,7 +17,6 @@ const ODD_TEXTS: [&str; 9] = [
     " \t\r\n ",
 ];
 
-/// The names of the files of each log of a test case with a difficult text.
 const ODD_FILE_NAMES: [&str; 6] = [
     "../../etc/passwd",
     "C:\\Windows\\win.ini",
@@ -28,11 +26,10 @@ const ODD_FILE_NAMES: [&str; 6] = [
     "<script>.svg",
 ];
 
-/// Length of the very long name, characters.
+/// Characters.
 const LONG_NAME_CHARS: usize = 2_000;
 /// Length of the very long description and failure, characters.
 const LONG_TEXT_CHARS: usize = 100_000;
-/// Number of lines in the very long robot's log.
 const LONG_ROBOT_LOG_LINES: usize = 2_500;
 
 pub(super) fn odd_project() -> ProjectContent {
@@ -70,8 +67,7 @@ fn long_case() -> CaseContent {
     long
 }
 
-/// Returns the content of a test case whose variations have similar ids. With this test case, tests
-/// find code that confuses variations.
+/// Tests use these variations to find code that confuses variations with similar ids.
 fn case_with_similar_variations() -> CaseContent {
     let variations = ["row 1", "row 10", "ROW 1", "row 1 ", "", "<b>row</b>"];
     let mut varied = passing_case("Variations that differ little")

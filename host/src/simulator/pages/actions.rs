@@ -1,4 +1,4 @@
-//! Handles the buttons and the form of the pages. After each successful action, the browser is
+//! Handles the buttons and the form of the pages. After a successful action, the browser is
 //! redirected to the overview, which shows the result.
 
 use std::sync::Arc;
@@ -20,7 +20,6 @@ use super::clicks::{Counts, CreatedDefect, FailedTest, WebhookError};
 
 type SharedSimulator = State<Arc<Simulator>>;
 
-/// Handles the form of the settings: stores the webhook URL.
 pub(super) async fn save_settings(State(simulator): SharedSimulator, form: String) -> Response {
     let url = form_field(&form, "url").unwrap_or_default();
     let state = &mut *simulator.state();
@@ -65,8 +64,8 @@ impl Simulator {
         self.state().page_state.set_webhook_url(url);
     }
 
-    /// Sends Create Defect for a log, like the button of the log, and waits for the answer. Returns
-    /// `None` if the log does not exist.
+    /// Sends Create Defect for a log and waits for the answer. Returns `None` if the log does not
+    /// exist.
     pub fn create_defect(&self, log: Uuid) -> Option<Result<CreatedDefect, WebhookError>> {
         let (url, test) = self.create_defect_request(log)?;
         let no_url = Err(WebhookError::NoUrl);
@@ -79,9 +78,9 @@ impl Simulator {
         Some(answer)
     }
 
-    /// Executes the test set of a log again, with the same results. Returns the id of the log that
-    /// the same test has in the new execution. Returns `None` if the log does not exist, or if its
-    /// project already has the maximum number of executions.
+    /// Executes the test set of a log again, with the same results. Returns the id of the new log
+    /// of the same test. Returns `None` if the log does not exist, or if its project has the
+    /// maximum number of executions.
     pub fn run_again(&self, log: Uuid) -> Option<Uuid> {
         let data_set = &mut self.state().data_set;
         let (_, log) = data_set.log(log)?;
@@ -93,9 +92,8 @@ impl Simulator {
         later_log.map(|log| log.id)
     }
 
-    /// Sends Defect KPIs for a project, like the button "Refresh" of its dashboard, and waits for
-    /// the answer. `id` is the id of the project or of one of its logs. Returns `None` if no
-    /// project and no log has this id.
+    /// Sends Defect KPIs for a project and waits for the answer. `id` is the id of the project or
+    /// of one of its logs. Returns `None` if neither exists.
     pub fn refresh_counts(&self, id: Uuid) -> Option<Result<Counts, WebhookError>> {
         let (url, project) = {
             let state = self.state();
@@ -109,7 +107,6 @@ impl Simulator {
         Some(answer)
     }
 
-    /// Returns the webhook URL, if one is set, and the body of the Create Defect request for a log.
     fn create_defect_request(&self, log: Uuid) -> Option<(Option<String>, FailedTest)> {
         let state = self.state();
         let (project, log) = state.data_set.log(log)?;
@@ -123,7 +120,7 @@ impl Simulator {
     }
 }
 
-/// Adds a created defect to the data, because the simulated API must also return the defect.
+/// The simulated API must also return the created defect.
 fn add_defect(state: &mut SimulatorState, log: Uuid, created: &CreatedDefect) {
     let id = state.data_set.seed.id("defect", log);
     state.data_set.set_defect(log, id);
@@ -141,7 +138,7 @@ fn add_defect(state: &mut SimulatorState, log: Uuid, created: &CreatedDefect) {
     state.defects.insert(id, defect);
 }
 
-/// Handles the button that runs an execution again. The same tests fail in the new execution.
+/// Handles the button that runs an execution again.
 pub(super) async fn click_run_again(State(simulator): SharedSimulator, form: String) -> Response {
     let Some(id) = form_id_field(&form, "execution") else {
         return StatusCode::BAD_REQUEST.into_response();
@@ -158,7 +155,6 @@ pub(super) async fn click_run_again(State(simulator): SharedSimulator, form: Str
     Redirect::to("/").into_response()
 }
 
-/// Handles the button that refreshes the dashboard of a project.
 pub(super) async fn refresh_dashboard(State(simulator): SharedSimulator, form: String) -> Response {
     let Some(id) = form_id_field(&form, "project") else {
         return StatusCode::BAD_REQUEST.into_response();

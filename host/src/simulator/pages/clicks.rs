@@ -1,5 +1,5 @@
-//! The webhook requests that the buttons of the pages send, and the state of the pages. The state
-//! contains the webhook URL and the last answers. This module sends nothing itself.
+//! The webhook requests of the pages' buttons, and the state of the pages. This module sends
+//! nothing itself.
 
 use std::collections::BTreeMap;
 
@@ -46,24 +46,22 @@ pub enum WebhookError {
     Failed(String),
 }
 
-/// Sends the webhooks. The stand-in has no HTTP client, so the program that starts it implements
-/// this trait.
+/// Sends the webhooks. The stand-in has no HTTP client, so its user implements this trait.
 pub trait Webhooks: Send + Sync {
     /// Sends Create Defect to a webhook URL and waits for the answer.
     ///
     /// # Errors
-    /// The answer contains no defect. The error contains the reason.
+    /// The answer contains no defect.
     fn create_defect(&self, url: &str, test: &FailedTest) -> Result<CreatedDefect, WebhookError>;
 
     /// Sends Defect KPIs for a project, and returns each member of the answer.
     ///
     /// # Errors
-    /// The request failed, or its answer was an error. The error contains the reason.
+    /// The request failed, or its answer was an error.
     fn counts(&self, url: &str, project: Uuid) -> Result<Counts, WebhookError>;
 }
 
-/// The last successful answer for each log or project, and the last error if it came after this
-/// answer.
+/// For each log or project, the last successful answer, and the last error if it came later.
 struct LastResults<T>(BTreeMap<Uuid, (Option<T>, Option<String>)>);
 
 impl<T> Default for LastResults<T> {
@@ -73,7 +71,6 @@ impl<T> Default for LastResults<T> {
 }
 
 impl<T> LastResults<T> {
-    /// Stores the last answer for a log or project.
     fn set(&mut self, id: Uuid, answer: Result<T, WebhookError>) {
         let (success, error) = self.0.entry(id).or_insert((None, None));
         match answer {
@@ -82,22 +79,20 @@ impl<T> LastResults<T> {
         }
     }
 
-    /// Returns the last successful answer for a log or project, and the error after this answer.
     fn get(&self, id: Uuid) -> (Option<&T>, Option<&str>) {
         let result = self.0.get(&id);
         result.map_or((None, None), |(success, error)| (success.as_ref(), error.as_deref()))
     }
 }
 
-/// The state of the pages: the webhook URL, the last notice and the last answers.
 #[derive(Default)]
 pub(in super::super) struct PageState {
     webhook_url: Option<String>,
-    /// A sentence about the last action, which the next page shows once.
+    /// A sentence about the last action. The next page shows it once.
     notice: Option<String>,
-    /// The answers to Create Defect, by log.
+    /// By log.
     defects: LastResults<CreatedDefect>,
-    /// The answers to Defect KPIs, by project.
+    /// By project.
     counts: LastResults<Counts>,
 }
 
@@ -114,8 +109,6 @@ impl PageState {
         self.webhook_url = Some(url.to_owned());
     }
 
-    /// Returns the notice of the last action and removes it, because a page shows a notice only
-    /// once.
     pub(super) fn take_notice(&mut self) -> Option<String> {
         self.notice.take()
     }

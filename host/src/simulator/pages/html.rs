@@ -1,10 +1,9 @@
-//! Writes HTML. It always escapes texts from outside.
+//! Writes HTML, with texts from outside escaped.
 
 use std::fmt::Display;
 
 use crate::domain::is_web_address;
 
-/// The style sheet of every page.
 const STYLE: &str = "\
 body{font:1rem/1.5 system-ui;max-width:70rem;margin:2rem auto;padding:0 1rem}\
 td,th{text-align:left;vertical-align:top;padding:.3rem 1rem .3rem 0}td{overflow-wrap:anywhere}\
@@ -23,7 +22,7 @@ impl Html {
         self
     }
 
-    /// Adds a text. The text is escaped for elements and for quoted attributes.
+    /// The text is escaped for elements and for quoted attributes.
     pub(super) fn add_text(&mut self, text: &str) -> &mut Self {
         for c in text.chars() {
             match c {
@@ -39,19 +38,17 @@ impl Html {
         self
     }
 
-    /// Adds the start tag of an element.
     pub(super) fn open_element(&mut self, element: &str, attributes: &str) -> &mut Self {
         let space = if attributes.is_empty() { "" } else { " " };
         self.add_markup(&format!("<{element}{space}{attributes}>"))
     }
 
-    /// Adds the end tag of an element.
     pub(super) fn close_element(&mut self, element: &str) -> &mut Self {
         self.add_markup(&format!("</{element}>\n"))
     }
 
-    /// Adds an element that contains a text. `element` is the name of the element, which attributes
-    /// may follow. The element `bdi` isolates right-to-left texts.
+    /// `element` is the name of the element, which attributes may follow. The element `bdi`
+    /// isolates right-to-left texts.
     pub(super) fn add_text_element(&mut self, element: &str, text: &str) -> &mut Self {
         let name = element.split(' ').next().unwrap_or_default();
         self.add_markup(&format!("<{element}><bdi>"))
@@ -60,7 +57,7 @@ impl Html {
             .close_element(name)
     }
 
-    /// Adds a link. If the address is not a web address, adds only the text of the link.
+    /// If the address is not a web address, adds only the text of the link.
     pub(super) fn add_link(&mut self, address: &str, text: &str) {
         let is_link = address == "/" || is_web_address(address);
         if is_link {
@@ -99,7 +96,6 @@ impl Html {
     }
 }
 
-/// Returns a complete HTML page.
 pub(super) fn html_page(title: &str, body: Html) -> axum::response::Html<String> {
     let mut page = Html::default();
     page.add_markup("<!doctype html><html lang=en><meta charset=utf-8><title>").add_text(title);

@@ -38,10 +38,9 @@ pub struct DatabaseClock {
 }
 
 impl DatabaseClock {
-    /// Reads the database's time. Assumes that the database read its clock in the middle of the
-    /// exchange. In a slow exchange, for example while this process was stopped, this assumption
-    /// can be far from the truth, so a slow exchange does not count. If every exchange is slow, an
-    /// earlier measurement stays in use.
+    /// Reads the database's time, and assumes that the database read its clock in the middle of the
+    /// exchange. A slow exchange does not count, because this assumption can then be far from the
+    /// truth; an earlier measurement stays in use.
     ///
     /// # Errors
     /// A statement failed, or every exchange was slow and there is no earlier measurement.
@@ -53,7 +52,6 @@ impl DatabaseClock {
         self.measure_with(read_time, since_boot_ms).await
     }
 
-    /// Does the work of [`Self::measure`] with these clocks.
     async fn measure_with(
         &self,
         mut read_time: impl AsyncFnMut() -> Result<i64, Error>,

@@ -1,6 +1,5 @@
 //! Runs the SQL statements of the store's rules (`store/sql`) in a PostgreSQL session, and reads
-//! the rows that they return. Repeats only reads. Never repeats a statement that may have changed
-//! something.
+//! the rows that they return. Never repeats a statement that may have changed something.
 
 use std::borrow::Cow;
 use std::iter;

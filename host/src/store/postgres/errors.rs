@@ -9,15 +9,11 @@ use super::tls_errors;
 use crate::store::DatabaseError;
 use crate::store::sql::database::Failure;
 
-/// The advice to users if the database does not answer.
 const CHECK_SERVER: &str = "check that PostgreSQL runs, and that `store` names it";
-/// The advice to users if the database refuses the password.
 const CHECK_PASSWORD: &str = "check `store_password`, and the user in `store`";
-/// The advice to users if a rule of pg_hba.conf refuses the connection.
 const CHECK_HBA: &str = "check the user in `store`, and pg_hba.conf: a line `hostssl` needs \
                          `sslmode=verify-full` in `store`, and one with a client certificate \
                          `sslcert` and `sslkey`";
-/// The advice to users if the database accepts no changes.
 const NAME_PRIMARY: &str = "let `store` name the primary, and not a standby";
 /// The SQLSTATE codes, and classes of codes, after which a new connection is needed.
 const CODES_THAT_END_A_CONNECTION: [&str; 9] =
@@ -31,7 +27,6 @@ const READ_ONLY: &str = "25006";
 /// SQLSTATE: another session held a lock for longer than `lock_timeout`.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
-/// Describes the error of a statement or a connection.
 pub(super) fn describe_error(database: &str, error: &Error) -> DatabaseError {
     if let Error::Configuration(refused) = error
         && let Some(refused) = refused.downcast_ref::<DatabaseError>()
@@ -69,13 +64,11 @@ pub(super) fn describe_error(database: &str, error: &Error) -> DatabaseError {
     DatabaseError::new(format!("the database {database} {failure}"), error_text(error), fix)
 }
 
-/// Returns the error for a session that reached a standby, whose data may be out of date.
 pub(super) fn standby_error(database: &str) -> DatabaseError {
     let failure = format!("the database {database} accepts no changes");
     DatabaseError::new(failure, "it is a standby", Some(NAME_PRIMARY))
 }
 
-/// Returns the error for a database that is reached through a connection pool in transaction mode.
 pub(super) fn pool_error(database: &str) -> DatabaseError {
     let failure = format!("the database {database} cannot be used");
     let fix = "let PgBouncer use session mode, or let `store` name PostgreSQL itself";
@@ -88,13 +81,11 @@ pub(super) fn unknown_outcome_error(database: &str, why: String) -> DatabaseErro
     DatabaseError::new(failure, why, Some("repeat the request to see its outcome"))
 }
 
-/// Converts the error of a statement into the type that `store/sql` uses.
 pub(super) fn statement_failure(database: &str, error: &Error) -> Failure {
     let violates_constraint = sql_state(error).is_some_and(|code| code.starts_with("23"));
     Failure { violates_constraint, error: describe_error(database, error) }
 }
 
-/// Whether another session held a lock for longer than the statement was allowed to wait.
 pub(super) fn is_lock_timeout(error: &Error) -> bool {
     sql_state(error).as_deref() == Some(LOCK_NOT_AVAILABLE)
 }

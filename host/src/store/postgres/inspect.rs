@@ -100,8 +100,7 @@ fn read_standbys(session: &Session) -> Result<Standbys, DatabaseError> {
 }
 
 /// Refuses a pool that assigns a session to each transaction, because the settings, prepared
-/// statements and notifications of this server belong to a session. Such a pool would give this
-/// session also to other clients.
+/// statements and notifications of this server belong to a session.
 pub(super) fn refuse_pool(session: &Session, second: &Session) -> Result<(), DatabaseError> {
     let error = is_pooled(session, second)?.then(|| pool_error(&session.address.display_url));
     error.map_or(Ok(()), Err)
@@ -123,7 +122,6 @@ fn is_pooled(session: &Session, second: &Session) -> Result<bool, DatabaseError>
     Ok(false)
 }
 
-/// Returns the id of the server process of PostgreSQL that runs this session.
 fn backend_process_id(session: &Session) -> Result<i32, DatabaseError> {
     let row = query_row(session, "SELECT pg_backend_pid()")?;
     row.try_get(0).map_err(|error| describe_error(&session.address.display_url, &error))

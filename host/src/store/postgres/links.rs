@@ -18,7 +18,6 @@ use crate::store::sql::readers::ReadLink;
 use crate::store::sql::writer::{Durability, WriteLink};
 use crate::store::{DatabaseError, StoreError};
 
-/// The connection of the thread that writes.
 pub(super) struct WritingLink(pub(super) Session);
 
 impl WritingLink {
@@ -148,7 +147,6 @@ impl WriteLink for WritingLink {
     }
 }
 
-/// A connection of a thread that reads.
 pub(super) struct ReadingLink(pub(super) Session);
 
 impl ReadLink for ReadingLink {

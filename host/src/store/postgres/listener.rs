@@ -33,7 +33,6 @@ pub(super) fn start(address: Address, publisher: Publisher) -> Result<(), StoreE
     Ok(())
 }
 
-/// Receives notifications and publishes the changes in them.
 struct Listener {
     address: Address,
     publisher: Publisher,
@@ -94,7 +93,6 @@ impl Listener {
         }
     }
 
-    /// Connects, and begins to listen on the channel of the store.
     async fn connect(&self) -> Result<PgListener, Error> {
         let pool = PgPoolOptions::new()
             .max_connections(1)
@@ -109,8 +107,6 @@ impl Listener {
         Ok(listener)
     }
 
-    /// Publishes the changes of all notifications until the connection is lost. Returns why the
-    /// connection was lost.
     async fn publish_until_lost(&self, listener: &mut PgListener) -> Error {
         loop {
             match timeout(SILENCE_MAX, listener.try_recv()).await {

@@ -28,7 +28,6 @@ const LOCK_WAIT_MS: u64 = 2_000;
 /// continue during this pause.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
-/// One change of the schema.
 #[derive(Clone, Copy)]
 struct Migration {
     sql: &'static str,
@@ -50,7 +49,6 @@ const MIGRATIONS: [Migration; 1] = [Migration {
 pub(super) const TAKE_STORE_LOCK: &str =
     "SELECT pg_advisory_xact_lock(hashtext('jackfield'), hashtext(current_schema()))";
 
-/// Updates the schema and checks the server's key in one transaction.
 pub(super) fn prepare(session: &Session, sealer: &Sealer) -> Result<(), StoreError> {
     prepare_with(session, sealer, &MIGRATIONS)
 }
@@ -86,11 +84,9 @@ fn prepare_with(
     }
 }
 
-/// Why the database could not be prepared.
 enum PrepareError {
     /// Another session locked a table for longer than [`LOCK_WAIT_MS`].
     Busy(DatabaseError),
-    /// The database cannot be used, or failed.
     Refused(StoreError),
 }
 
@@ -135,8 +131,6 @@ fn execute_sql(session: &Session, sql: &str) -> Result<(), DatabaseError> {
     session.execute_sql(sql).map_err(|error| describe_error(&session.address.display_url, &error))
 }
 
-/// Runs the migrations that the database does not have yet. Refuses a schema that this server
-/// cannot use.
 fn migrate(session: &Session, migrations: &[Migration]) -> Result<(), PrepareError> {
     let versions = "CREATE TABLE IF NOT EXISTS schema_version \
                     (version bigint NOT NULL, usable_by bigint NOT NULL)";

@@ -22,7 +22,6 @@ use crate::store::{DatabaseError, StoreError};
 /// The pause after the first failed attempt to connect. The pause doubles with each failure, up to
 /// `RECONNECT_PAUSE_MAX`.
 pub(super) const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
-/// Maximum pause after a failed attempt to connect.
 pub(super) const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long this server still waits for an answer after PostgreSQL should have ended the statement
 /// at its time limit. Also the time limit for closing a connection, and for the test query of the
@@ -38,7 +37,6 @@ const COMMIT: &str = "SAVEPOINT operation; COMMIT";
 /// transactions that update the schema or copy a SQLite file have no such limit.
 const IDLE_TRANSACTION_MS: u64 = 5_000;
 
-/// The address of a database, with the options and time limits of its connections.
 #[derive(Clone)]
 pub(super) struct Address {
     /// The driver's options for a connection, with the password.
@@ -47,9 +45,7 @@ pub(super) struct Address {
     pub(super) display_url: Arc<str>,
     /// Identifies this server in the notifications that it sends. Contains only letters and digits.
     pub(super) server: Arc<str>,
-    /// The time limit of an attempt to connect.
     pub(super) connect_timeout: Duration,
-    /// The time limit of a statement.
     pub(super) statement_timeout: Duration,
 }
 
@@ -59,16 +55,13 @@ pub(super) struct Session {
     runtime: Runtime,
     connection: RefCell<Option<PgConnection>>,
     clock: Arc<DatabaseClock>,
-    /// The pauses between attempts to connect.
     connect_backoff: Cell<Backoff>,
-    /// Why the last attempt to connect failed.
     last_failure: RefCell<Option<DatabaseError>>,
     /// Whether a transaction is open. If the connection is lost then, the statements of the
     /// transaction are lost too.
     pub(super) is_in_transaction: Cell<bool>,
     /// The statements of `store/sql`, and their translations for PostgreSQL.
     translations: RefCell<HashMap<String, Arc<str>>>,
-    /// Whether to check at each connect that this server can use the schema.
     checks_schema: bool,
 }
 
@@ -91,8 +84,8 @@ impl Session {
         })
     }
 
-    /// Makes the session check the schema at each connect. The session then refuses a schema that
-    /// this server cannot use because a newer server changed it.
+    /// At each connect, the session then refuses a standby, and a schema that this server cannot
+    /// use.
     pub(super) fn with_schema_check(self) -> Self {
         Self { checks_schema: true, ..self }
     }
@@ -138,7 +131,6 @@ impl Session {
         }
     }
 
-    /// Opens a connection, and prepares it for the statements of this server.
     async fn open_connection(&self) -> Result<PgConnection, Error> {
         let options =
             self.address.options.clone().statement_cache_capacity(PREPARED_STATEMENTS_MAX);
@@ -191,7 +183,6 @@ impl Session {
         }
     }
 
-    /// Measures the database's clock if the time of the next measurement has come.
     pub(super) fn measure_clock_if_due(&self, is_idle: bool) {
         if self.clock.needs_measurement(is_idle) {
             let clock = Arc::clone(&self.clock);

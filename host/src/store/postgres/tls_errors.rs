@@ -1,12 +1,10 @@
-//! Describes why the TLS connection to a database failed, and what the user can do. Never describes
-//! other errors.
+//! Describes why the TLS connection to a database failed, and what the user can do.
 
 use sqlx::Error;
 
 use crate::transport::TlsFault;
 
-/// Returns the failure and the advice to users. Returns `None` if TLS is not the reason why the
-/// connection failed.
+/// Returns the failure and the advice to users; `None` if TLS is not the reason.
 pub(super) fn describe(error: &Error) -> Option<(&'static str, &'static str)> {
     match error {
         Error::Tls(cause) if cause.to_string().contains("does not support TLS") => Some((

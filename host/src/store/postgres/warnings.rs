@@ -62,7 +62,6 @@ impl Subscriber for WarningSubscriber {
     fn exit(&self, _: &Id) {}
 }
 
-/// Stores the message of a log event in [`LAST_WARNING`].
 struct MessageVisitor;
 
 impl Visit for MessageVisitor {

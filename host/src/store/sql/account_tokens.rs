@@ -14,7 +14,6 @@ use crate::domain::{Account, AccountToken, ConnectionId, StringEnum as _, TokenI
 use crate::secret::TokenHash;
 use crate::store::{ACCOUNT_TOKENS_MAX, StoreError};
 
-/// Adds a token.
 pub(super) fn create(
     db: &dyn Database,
     token: AccountToken,
@@ -53,14 +52,12 @@ pub(super) fn create(
     })
 }
 
-/// Returns all tokens, sorted by name.
 pub(super) fn list(db: &dyn Database) -> Result<Vec<AccountToken>, StoreError> {
     let rows: Vec<TokenRow> =
         db.all_rows("SELECT * FROM account_tokens ORDER BY name", params![])?;
     rows.into_iter().map(TokenRow::into_token).collect()
 }
 
-/// Returns the token with this hash.
 pub(super) fn find_by_hash(
     db: &dyn Database,
     hash: TokenHash,
@@ -78,14 +75,12 @@ pub(super) fn delete(db: &dyn Database, id: TokenId) -> Result<(), StoreError> {
     }
 }
 
-/// Records when a token was used.
 pub(super) fn record_use(db: &dyn Database, id: TokenId, at: Timestamp) -> Result<(), StoreError> {
     let at = at.as_millisecond();
     db.change("UPDATE account_tokens SET last_used_at = ? WHERE id = ?", params![at, id.0])?;
     Ok(())
 }
 
-/// Reads an account from its columns.
 pub(super) fn read_account(
     name: String,
     role: &str,

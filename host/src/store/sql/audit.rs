@@ -1,4 +1,4 @@
-//! Stores the audit log. The entry of a change is added before the change, and completed after it.
+//! Stores the audit log.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -12,7 +12,6 @@ use crate::store::{AuditFilter, AuditRetention, StoreError};
 /// Maximum number of entries that one operation deletes.
 const DELETES_MAX: u32 = 1_000;
 
-/// Adds an entry.
 pub(in crate::store) fn add(db: &dyn Database, entry: AuditEntry) -> Result<(), StoreError> {
     db.change(
         "INSERT INTO audit
@@ -35,7 +34,6 @@ pub(in crate::store) fn add(db: &dyn Database, entry: AuditEntry) -> Result<(), 
     Ok(())
 }
 
-/// Completes an entry with the result of the action.
 pub(super) fn complete(
     db: &dyn Database,
     id: AuditId,
@@ -50,7 +48,6 @@ pub(super) fn complete(
     Ok(())
 }
 
-/// Adds a number of repeated attempts to the entry of the first attempt.
 pub(super) fn count_repeats(
     db: &dyn Database,
     id: AuditId,
@@ -63,7 +60,6 @@ pub(super) fn count_repeats(
     Ok(())
 }
 
-/// Returns the entries that meet the conditions, newest first.
 pub(super) fn list(db: &dyn Database, filter: &AuditFilter) -> Result<Vec<AuditEntry>, StoreError> {
     let rows: Vec<AuditEntryRow> = db.all_rows(
         "SELECT * FROM audit

@@ -95,7 +95,6 @@ pub(super) fn request_lease_end_notice(
     Ok(())
 }
 
-/// Claims a failed test that has no row yet. The failed test may be a recurrence.
 fn claim_without_row(db: &dyn Database, claim: &Claim) -> Result<Claimed, StoreError> {
     match find_other_failure(db, claim)? {
         OtherFailure::None => insert_intent(db, claim, 1),
@@ -108,7 +107,6 @@ fn claim_without_row(db: &dyn Database, claim: &Claim) -> Result<Claimed, StoreE
     }
 }
 
-/// Looks up the other failures of the test case, if the claim allows recurrences.
 fn find_other_failure(db: &dyn Database, claim: &Claim) -> Result<OtherFailure, StoreError> {
     match &claim.rows_in_work_if_recurrence {
         None => Ok(OtherFailure::None),
@@ -118,7 +116,6 @@ fn find_other_failure(db: &dyn Database, claim: &Claim) -> Result<OtherFailure, 
     }
 }
 
-/// Inserts the row of a new generation, and allows the claim to create the defect.
 fn insert_intent(db: &dyn Database, claim: &Claim, generation: u32) -> Result<Claimed, StoreError> {
     let lease = insert_row(db, claim, generation)?;
     let marker = Marker::derive(claim.connection, &claim.test, generation);
@@ -148,7 +145,6 @@ fn insert_in_doubt(
     Ok(Claimed::Search(Box::new(row.into_doubtful_defect(lease)?)))
 }
 
-/// Inserts the row of a new generation in `intent`, and returns its lease.
 fn insert_row(db: &dyn Database, claim: &Claim, generation: u32) -> Result<Lease, StoreError> {
     let id = DefectId(Uuid::now_v7());
     let (execution, case, variation) = claim.test.key();
@@ -177,7 +173,6 @@ fn insert_row(db: &dyn Database, claim: &Claim, generation: u32) -> Result<Lease
     Ok(Lease { defect: id, fence: 1, until: claim.lease_until })
 }
 
-/// Whether a connection exists and was not deleted.
 fn connection_exists(db: &dyn Database, id: ConnectionId) -> Result<bool, StoreError> {
     let exists = "SELECT EXISTS (SELECT 1 FROM connections WHERE id = ? AND NOT deleted)";
     Ok(db.required_row(exists, params![id.0])?)

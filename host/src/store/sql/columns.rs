@@ -1,8 +1,8 @@
 //! Converts values to their form in columns and parameters, and back: times as milliseconds, lists
 //! of ids as hexadecimal texts, structured values as JSON.
 //!
-//! A JSON member that an older version of Jackfield did not write gets its default, so that this
-//! version can read the rows of that version.
+//! A JSON member that older versions of Jackfield did not write must have a default, so that this
+//! version can read their rows.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,6 @@ pub(super) fn time(ms: i64) -> Result<Timestamp, Unreadable> {
     Timestamp::from_millisecond(ms).map_err(|error| Unreadable::new("a time", error))
 }
 
-/// Converts a stored time that may be absent.
 pub(super) fn time_opt(ms: Option<i64>) -> Result<Option<Timestamp>, Unreadable> {
     ms.map(time).transpose()
 }
@@ -37,13 +36,11 @@ pub(super) fn parse_stored_enum<T: StringEnum>(
     })
 }
 
-/// Writes a value as the JSON text of a column.
 pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value)
         .map_err(|error| DatabaseError::new("a value cannot be stored", error, None).into())
 }
 
-/// Parses the JSON text of a column. `what` names the value in the error.
 pub(super) fn from_json<T: DeserializeOwned>(
     text: &str,
     what: &'static str,
@@ -66,7 +63,7 @@ pub(super) fn connection_ids_json(
 }
 
 /// Converts a number to the signed integer that a column stores. A number that is too large becomes
-/// the largest integer. Stored durations and sizes are never so large.
+/// the largest integer.
 pub(super) fn to_i64(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -86,7 +83,6 @@ macro_rules! same_members {
 
 pub(super) use same_members;
 
-/// The JSON of a defect in the tracker.
 #[derive(Serialize, Deserialize)]
 pub(super) struct DefectJson {
     key: String,
@@ -99,7 +95,6 @@ pub(super) struct DefectJson {
 
 same_members!(Defect => DefectJson { key, title, link, status, priority, description });
 
-/// The JSON of the counts of a project.
 #[derive(Serialize, Deserialize)]
 pub(super) struct CountsJson {
     open: u64,
@@ -111,7 +106,6 @@ pub(super) struct CountsJson {
 
 same_members!(Counts => CountsJson { open, closed, critical, moderate, critical_link });
 
-/// The JSON of the additional paths at which a connection receives webhooks.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct WebhookPathsJson {
@@ -121,7 +115,6 @@ pub(super) struct WebhookPathsJson {
 
 same_members!(WebhookPaths => WebhookPathsJson { create_defect, kpis });
 
-/// The JSON of the request of an event.
 #[derive(Serialize, Deserialize)]
 pub(super) struct ReceivedJson {
     method: String,

@@ -36,7 +36,6 @@ pub(super) fn read(
     Ok(read)
 }
 
-/// Does the work of [`read`]. Call this in a snapshot.
 fn read_in_snapshot(
     db: &dyn Database,
     only: Option<ConnectionId>,

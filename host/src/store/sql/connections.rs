@@ -18,7 +18,6 @@ use crate::domain::{
 use crate::secret::{Sealed, TokenHash};
 use crate::store::{Change, StoreError, StoredConnection, StoredToken, TokenExpiry};
 
-/// Adds a connection with its secrets and tokens.
 pub(super) fn create(db: &dyn Database, new: StoredConnection) -> Result<(), StoreError> {
     let (record, connection) = (&new.record, &new.record.connection);
     db.change(
@@ -60,8 +59,7 @@ pub(super) fn create(db: &dyn Database, new: StoredConnection) -> Result<(), Sto
     notify(db, connection.id)
 }
 
-/// Replaces the secrets of a connection and the columns that people edit. Fails if the connection
-/// was edited since it was read.
+/// Fails if the connection was edited since it was read.
 pub(super) fn update(
     db: &dyn Database,
     edited: StoredConnection,
@@ -122,7 +120,6 @@ pub(super) fn update(
     notify(db, connection.id)
 }
 
-/// Records the connector version that handles the events of a connection.
 pub(super) fn accept_version(
     db: &dyn Database,
     id: ConnectionId,
@@ -136,8 +133,6 @@ pub(super) fn accept_version(
     notify(db, id)
 }
 
-/// Stores the age that a new record of the tracker had when a search found it, if this age is
-/// larger than the stored one.
 pub(super) fn record_index_lag(
     db: &dyn Database,
     id: ConnectionId,
@@ -199,7 +194,6 @@ pub(super) fn delete_some_remaining_rows(db: &dyn Database) -> Result<bool, Stor
     Ok(false)
 }
 
-/// Reads the origins that the stored grants of a connection allow.
 fn granted_origins(db: &dyn Database, id: ConnectionId) -> Result<Vec<Origin>, StoreError> {
     let grants: Option<String> =
         db.first_row("SELECT grants FROM connections WHERE id = ? AND NOT deleted", params![id.0])?;
@@ -231,8 +225,6 @@ fn refuse_while_unresolved(
     )))
 }
 
-/// Adds a token. Without a grace period, deletes the older tokens; otherwise, the older tokens
-/// expire at the instant of `expiry` or earlier.
 pub(super) fn rotate_token(
     db: &dyn Database,
     id: ConnectionId,
@@ -259,7 +251,6 @@ pub(super) fn rotate_token(
     notify(db, id)
 }
 
-/// Deletes the tokens with these hashes.
 pub(super) fn delete_tokens(db: &dyn Database, expired: Vec<TokenHash>) -> Result<(), StoreError> {
     for hash in expired {
         db.change("DELETE FROM tokens WHERE hash = ?", params![hash.0.to_vec()])?;
@@ -312,17 +303,14 @@ fn insert_secrets(
     Ok(())
 }
 
-/// Notifies the other servers that a connection has changed.
 pub(super) fn notify(db: &dyn Database, id: ConnectionId) -> Result<(), StoreError> {
     Ok(db.notify(&Change::Connection(id))?)
 }
 
-/// Fails if a statement changed no row, because the connection does not exist or was deleted.
 fn require_existing_connection(rows: usize) -> Result<(), StoreError> {
     if rows == 0 { Err(StoreError::NotFound("connection")) } else { Ok(()) }
 }
 
-/// Converts the failure of a statement that sets the name of a connection.
 fn describe_name_conflict(failure: Failure, name: &str) -> StoreError {
     match failure.violates_constraint {
         true => StoreError::Conflict(format!(

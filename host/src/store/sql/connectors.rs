@@ -2,8 +2,7 @@
 //! servers about the connectors that they have loaded. These tables exist only in the schema of
 //! PostgreSQL.
 //!
-//! This file never decides which version is in use; [`shared_versions`](super::shared_versions)
-//! decides this.
+//! This file never decides which version is in use.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -52,7 +51,6 @@ impl ConnectorVersionRow {
     }
 }
 
-/// Returns all stored connectors with their versions.
 pub(super) fn list(db: &dyn Database) -> Result<Vec<SharedConnector>, StoreError> {
     let rows: Vec<ConnectorVersionRow> = db.all_rows(
         "SELECT c.name, c.revision, c.removed, v.sha256, v.is_script, v.bytes,
@@ -77,7 +75,7 @@ pub(super) fn list(db: &dyn Database) -> Result<Vec<SharedConnector>, StoreError
     Ok(all)
 }
 
-/// Stores the report of a server about the connectors that it has loaded, and deletes old reports.
+/// Stores the report of a server, and deletes old reports.
 pub(super) fn store_report(db: &dyn Database, loaded: &ServerReport) -> Result<(), StoreError> {
     let (at, connectors) = (loaded.at.as_millisecond(), to_json(&loaded.connectors)?);
     db.change(
@@ -90,13 +88,11 @@ pub(super) fn store_report(db: &dyn Database, loaded: &ServerReport) -> Result<(
     Ok(())
 }
 
-/// Deletes the report of a server.
 pub(super) fn delete_report(db: &dyn Database, server: Uuid) -> Result<(), StoreError> {
     db.change("DELETE FROM loaded_connectors WHERE server = ?", params![server])?;
     Ok(())
 }
 
-/// Returns the reports that were made at this instant or later, sorted by the name of the server.
 pub(super) fn list_reports(
     db: &dyn Database,
     since: Timestamp,

@@ -1,7 +1,6 @@
-//! Stores the last counts of each project. For example, Defect KPIs requests are answered with them
-//! while the tracker is unavailable.
+//! Stores the last counts of each project.
 //!
-//! At most 100 projects are stored for each connection. If there are more, only the newest 80 stay.
+//! When a connection has counts of more than 100 projects, only the newest 80 stay.
 
 use super::columns::{CountsJson, from_json, time, to_json};
 use super::database::{Database, params};
@@ -13,8 +12,8 @@ const PROJECTS_MAX: i64 = 100;
 /// How many projects remain after a deletion. Each deletion removes several projects, because
 /// finding the oldest ones takes longer than storing a project.
 const PROJECTS_AFTER_DELETION: i64 = 80;
-/// Maximum number of projects that one operation deletes. A batch never adds more projects than
-/// this.
+/// Maximum number of projects that one operation deletes. There are never so many, but SQLite
+/// requires a limit before an offset.
 const DELETES_MAX: u32 = 100_000;
 /// How much newer stored counts may be than counts from the queue, milliseconds. If the stored
 /// counts are even newer, the clock was set back after they were stored.
@@ -63,7 +62,6 @@ pub(super) fn delete_oldest(db: &dyn Database, id: ConnectionId) -> Result<(), S
     Ok(())
 }
 
-/// Returns the stored counts of one project.
 pub(super) fn get(
     db: &dyn Database,
     id: ConnectionId,
@@ -78,7 +76,6 @@ pub(super) fn get(
     Ok(Some(CachedCounts { counts, counted_at: time(counted_at)? }))
 }
 
-/// Returns the project of the newest stored counts.
 pub(super) fn last_project(
     db: &dyn Database,
     id: ConnectionId,

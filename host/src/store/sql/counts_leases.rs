@@ -1,5 +1,5 @@
 //! Grants and ends the lease on requesting the counts of a project from a tracker. Only one of the
-//! servers that share a database has this lease at a time. The other servers wait for its counts.
+//! servers that share a database has this lease at a time.
 //!
 //! An edit of the connection ends the lease, because the edit may have changed the tracker.
 
@@ -52,7 +52,6 @@ pub(super) fn claim(
     Ok(CountsClaimed::Count)
 }
 
-/// Whether there is a valid lease on counting this project.
 fn is_leased(
     db: &dyn Database,
     id: ConnectionId,
@@ -80,8 +79,6 @@ pub(super) fn renew(
     Ok(())
 }
 
-/// Gives the lease back, and stores the counts if there are any. Does nothing and returns false if
-/// the lease was lost.
 pub(super) fn end(
     db: &dyn Database,
     lease: &CountsLease,
@@ -103,7 +100,6 @@ pub(super) fn end(
     Ok(true)
 }
 
-/// Ends all leases on counting the projects of a connection.
 pub(super) fn end_all(db: &dyn Database, id: ConnectionId) -> Result<(), StoreError> {
     db.change("DELETE FROM counts_leases WHERE connection_id = ?", params![id.0])?;
     Ok(())

@@ -52,7 +52,6 @@ pub(in crate::store) trait Database {
 /// Receives a row of a query. Returns `Break` if it needs no further row.
 pub(in crate::store) type OnRow<'a> =
     &'a mut dyn FnMut(&dyn ResultRow) -> Result<ControlFlow<()>, Failure>;
-/// A function whose queries all read the same state of the database.
 pub(in crate::store) type SnapshotReads<'a> =
     &'a mut dyn FnMut(&dyn Database) -> Result<(), StoreError>;
 
@@ -60,21 +59,17 @@ pub(in crate::store) type SnapshotReads<'a> =
 pub(in crate::store) trait ResultRow {
     /// Returns the position of the column with this name; `None` if the row has no such column.
     fn position(&self, name: &str) -> Option<usize>;
-    /// Returns the value of the column at a position.
     fn value(&self, position: usize) -> Result<Value<'_>, Failure>;
 }
 
-/// Why a statement failed.
 #[derive(Debug)]
 pub(in crate::store) struct Failure {
     /// Whether the change would violate a constraint of the schema.
     pub(in crate::store) violates_constraint: bool,
-    /// The failure, its cause and, if it is known, the next step for the user.
     pub(in crate::store) error: DatabaseError,
 }
 
 impl Failure {
-    /// Makes the failure for a value of this column that cannot be read.
     pub(in crate::store) fn unreadable_column(column: &str, why: &'static str) -> Self {
         let failure = format!("the column `{column}` cannot be read");
         Self { violates_constraint: false, error: DatabaseError::new(failure, why, None) }
@@ -88,7 +83,6 @@ impl From<Failure> for StoreError {
 }
 
 impl dyn Database + '_ {
-    /// Returns the first row of a query; `None` if the query returns no row.
     pub(in crate::store) fn first_row<T: FromRow>(
         &self,
         sql: &str,
@@ -102,7 +96,6 @@ impl dyn Database + '_ {
         Ok(first)
     }
 
-    /// Returns the first row of a query. Fails if the query returns no row.
     pub(in crate::store) fn required_row<T: FromRow>(
         &self,
         sql: &str,
@@ -114,7 +107,6 @@ impl dyn Database + '_ {
         })
     }
 
-    /// Returns all rows of a query.
     pub(in crate::store) fn all_rows<T: FromRow>(
         &self,
         sql: &str,
@@ -137,7 +129,6 @@ pub(in crate::store) trait FromRow: Sized {
     fn from_row(row: &dyn ResultRow) -> Result<Self, Failure>;
 }
 
-/// Reads the value of the column at a position. An error contains `name` as the name of the column.
 pub(super) fn read_column_at<T: FromValue>(
     row: &dyn ResultRow,
     position: usize,
@@ -147,14 +138,12 @@ pub(super) fn read_column_at<T: FromValue>(
         .ok_or_else(|| Failure::unreadable_column(name, "its value has another type"))
 }
 
-/// Reads the value of the column with this name.
 pub(super) fn read_column<T: FromValue>(row: &dyn ResultRow, name: &str) -> Result<T, Failure> {
     let position =
         row.position(name).ok_or_else(|| Failure::unreadable_column(name, "it is missing"))?;
     read_column_at(row, position, name)
 }
 
-/// Reads the value of a column that may be missing in the row.
 pub(super) fn read_optional_column<T: FromValue>(
     row: &dyn ResultRow,
     name: &str,

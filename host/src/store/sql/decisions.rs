@@ -12,7 +12,6 @@ use super::doubts;
 use crate::domain::{Decision, DefectId};
 use crate::store::StoreError;
 
-/// Carries out a decision and records it.
 pub(super) fn decide(
     db: &dyn Database,
     id: DefectId,
@@ -36,7 +35,6 @@ pub(super) fn decide(
     Ok(())
 }
 
-/// Fails if the state of the row does not allow the decision.
 fn check_allowed(row: &DefectRow, decision: &Decision, now: Timestamp) -> Result<(), StoreError> {
     if row.released {
         return conflict(
@@ -77,7 +75,6 @@ fn conflict(text: String) -> Result<(), StoreError> {
     Err(StoreError::Conflict(text))
 }
 
-/// Changes the row as the decision requires.
 fn apply_decision(
     db: &dyn Database,
     row: &DefectRow,

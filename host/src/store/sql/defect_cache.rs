@@ -1,9 +1,7 @@
 //! A cache of created defects in memory, so that a repeated click is answered without reading the
 //! database.
 //!
-//! The cache is used only if no other process changes the database. [`DefectCache::clear`] is
-//! called after each operation that can make a cached defect outdated: a decision about a defect,
-//! and the deletion of a connection.
+//! The cache is used only if no other process changes the database.
 
 use std::collections::HashMap;
 
@@ -14,13 +12,11 @@ use crate::domain::{ConnectionId, Defect, DefectId, FailedTest, FailedTestKey};
 /// Maximum number of cached defects. When it is reached, the next defect replaces all others.
 const CACHED_DEFECTS_MAX: usize = 4_096;
 
-/// A cache of created defects, by failed test.
 #[derive(Default)]
 pub(super) struct DefectCache {
     state: Mutex<CacheState>,
 }
 
-/// The cached defects, and the epoch in which they were read.
 #[derive(Default)]
 struct CacheState {
     defects: HashMap<FailedTestKey, (DefectId, Defect)>,
@@ -33,7 +29,6 @@ struct CacheState {
 pub(super) struct Epoch(u64);
 
 impl DefectCache {
-    /// Returns the cached defect of a failed test.
     pub(super) fn get(
         &self,
         connection: ConnectionId,

@@ -18,14 +18,12 @@ use crate::domain::{
 };
 use crate::store::{DefectFilter, StoreError};
 
-/// Returns one defect with its decisions and follow-up steps.
 pub(super) fn get(db: &dyn Database, id: DefectId) -> Result<Option<DefectRecord>, StoreError> {
     let row: Option<DefectRow> =
         db.first_row("SELECT * FROM defect_records WHERE id = ?", params![id.0])?;
     row.map(DefectRow::into_record).transpose()
 }
 
-/// Returns the defects that meet the conditions, newest first.
 pub(super) fn list(
     db: &dyn Database,
     filter: &DefectFilter,
@@ -48,7 +46,6 @@ pub(super) fn list(
     rows.into_iter().map(DefectRow::into_record).collect()
 }
 
-/// Returns the row of the newest generation of a failed test.
 pub(super) fn read_newest_row(
     db: &dyn Database,
     connection: ConnectionId,
@@ -103,8 +100,7 @@ pub(super) struct DefectRow {
     pub(super) wait_from: Option<i64>,
     /// Whether the doubt has ended since the last write, or the last run sent no write.
     pub(super) settled: bool,
-    /// Number of background searches since a run or a search last stored an outcome. The waits
-    /// between the searches grow with this number.
+    /// Number of background searches, from which the wait before the next one is computed.
     pub(super) searches: u32,
     /// Why a person should resolve the defect.
     pub(super) needs_person: Option<String>,
@@ -144,7 +140,6 @@ from_row!(DefectRow {
 });
 
 impl DefectRow {
-    /// Returns the failed test to which the row belongs.
     pub(super) fn test(&self) -> FailedTest {
         FailedTest::new(
             self.test_execution_id,
@@ -154,7 +149,6 @@ impl DefectRow {
         )
     }
 
-    /// Returns the class of the worst write; `None` if no write was classified.
     pub(super) fn class(&self) -> Result<Option<WriteClass>, Unreadable> {
         self.class
             .as_deref()
@@ -162,7 +156,6 @@ impl DefectRow {
             .transpose()
     }
 
-    /// Returns the decision of a person that the next create will carry out.
     fn decided(&self) -> Result<Option<DecidedDoubt>, Unreadable> {
         self.decided
             .as_deref()
@@ -222,8 +215,6 @@ impl DefectRow {
         self.snapshot_with_connector(self.run_sha256.clone().unwrap_or_default())
     }
 
-    /// Returns the stored settings and origins with this connector version; `None` if none are
-    /// stored.
     fn snapshot_with_connector(
         &self,
         connector_sha256: String,
@@ -239,7 +230,6 @@ impl DefectRow {
         Ok(Some(ConnectionSnapshot { settings, origins, connector_sha256 }))
     }
 
-    /// Returns the defect in the tracker; `None` while it is not known.
     fn stored_defect(&self) -> Result<Option<Defect>, Unreadable> {
         self.defect
             .as_deref()
@@ -247,7 +237,6 @@ impl DefectRow {
             .transpose()
     }
 
-    /// Returns the id and the defect of a row in `created`.
     pub(super) fn id_and_defect(&self) -> Result<(DefectId, Defect), Unreadable> {
         let defect = self.stored_defect()?;
         let defect = defect.ok_or_else(|| Unreadable::new("its defect", "the value is missing"))?;

@@ -2,7 +2,7 @@
 //! search works. Counts the defects in doubt. At the start of a server, recovers the rows of runs
 //! that did not end.
 //!
-//! This file never decides that nothing was created. Only a search or a person decides this.
+//! This file never decides that nothing was created.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -79,9 +79,6 @@ pub(super) fn due_searches(
     Ok(rows.into_iter().map(DueDefect::from_ids).collect())
 }
 
-/// Returns the newest defects that meet three conditions: they were created with the connector
-/// version and the settings of `snapshot`, the first write of each of their runs contained the
-/// marker, and their rows changed last at `stored_by` or earlier.
 pub(super) fn control_defects(
     db: &dyn Database,
     connection: ConnectionId,
@@ -172,7 +169,6 @@ pub(super) fn interrupt_overdue_events(
     interrupt_events(db, now.as_millisecond().saturating_sub(to_i64(longest_run_ms)))
 }
 
-/// Marks the unfinished events that were received at this time or earlier as interrupted.
 fn interrupt_events(db: &dyn Database, received_by: i64) -> Result<(), StoreError> {
     db.change(
         "UPDATE events SET outcome = 'interrupted', detail = ?1, defect_id = COALESCE(defect_id, (
@@ -242,7 +238,6 @@ pub(super) fn put_lost_run_in_doubt(
     Ok(())
 }
 
-/// How many defects of a connection are in doubt, and how many need a person.
 struct DoubtCountRow {
     connection_id: Uuid,
     in_doubt: i64,
@@ -251,7 +246,6 @@ struct DoubtCountRow {
 
 from_row!(DoubtCountRow { connection_id, in_doubt, need_person });
 
-/// Counts the defects in doubt, and those that a person should resolve, for each connection.
 pub(super) fn count(db: &dyn Database) -> Result<Vec<DoubtCounts>, StoreError> {
     let rows: Vec<DoubtCountRow> = db.all_rows(
         "SELECT connection_id,

@@ -1,7 +1,7 @@
-//! Finds events by an id, by their defect, and by words of their error. Each of these searches uses
-//! an index.
+//! Finds events by an id, by their defect, and by words of their detail. Each of these searches
+//! uses an index.
 //!
-//! Stores words only for events with an error. Most events have no error, so they need no words.
+//! Stores words only for events that have a detail.
 
 use std::collections::BTreeSet;
 
@@ -73,8 +73,7 @@ const SELECT_BY_WORDS: &str = select_events!(
             WHERE other.word = ?11 AND other.event_id = first.event_id))"
 );
 
-/// Returns the statements that find the events of a search. They use only the first three words of
-/// the search; these are its longest words.
+/// Returns the statements that find the events of a search. They use only its first three words.
 pub(super) fn make_queries(search: Option<&EventSearch>) -> Vec<EventQuery<'_>> {
     let (id, text) = (Value::Null(Kind::Id), Value::Null(Kind::Text));
     let query = |sql, search_params| EventQuery { sql, search_params };
@@ -107,8 +106,8 @@ pub(super) fn word_rows_bytes(words: &BTreeSet<String>) -> usize {
     words.iter().map(|word| WORD_ROW_BYTES + 2 * word.len()).sum()
 }
 
-/// Stores the words of the errors of events, and deletes the words of earlier errors of these
-/// events. If an event has no error any more, the stored words of its earlier error stay.
+/// Stores the words of the details of events, and deletes the earlier words of these events. If an
+/// event has no detail any more, its earlier words stay.
 pub(super) fn store_words<'w>(
     db: &dyn Database,
     events: impl Iterator<Item = (Uuid, &'w BTreeSet<String>)>,

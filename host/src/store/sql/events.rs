@@ -1,7 +1,6 @@
 //! Stores, lists and deletes events with their runs.
 //!
-//! Never delays a request for long: one operation deletes at most [`DELETES_MAX`] events. A power
-//! cut may lose the newest events, but never a defect.
+//! One operation deletes at most [`DELETES_MAX`] events, so that requests do not wait for long.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,8 +21,7 @@ use crate::domain::{
 };
 use crate::store::{EventFilter, Retention, StoreError, WholeEvent};
 
-/// Maximum number of events that one operation deletes. A request may have to wait for this
-/// operation.
+/// Maximum number of events that one operation deletes.
 const DELETES_MAX: u32 = 500;
 
 /// Maximum size of the detail of an event or of a run, bytes.
@@ -41,7 +39,6 @@ pub(in crate::store) struct EventRow {
     received_at: i64,
     /// The duration of the event, milliseconds.
     ms: i64,
-    /// The status code of the answer.
     status: Option<u16>,
     outcome: &'static str,
     detail: String,
@@ -51,7 +48,7 @@ pub(in crate::store) struct EventRow {
     runs: Option<String>,
     /// The estimated size of the row and of its words, bytes.
     bytes: usize,
-    /// The words of the event's error, for the search.
+    /// The words of `detail`, for the search.
     words: BTreeSet<String>,
 }
 
@@ -172,7 +169,6 @@ impl LaterStepsAndRuns {
     }
 }
 
-/// Returns the runs of an event as a JSON array; `None` if it has no runs.
 fn runs_json(runs: Vec<RunReport>) -> Result<Option<String>, StoreError> {
     if runs.is_empty() {
         return Ok(None);
@@ -191,7 +187,6 @@ pub(in crate::store) struct ConnectionHealth {
 }
 
 impl ConnectionHealth {
-    /// Updates the last success and the last error from one event.
     pub(super) fn add(&mut self, event: &Event) {
         let at = event.received_at.as_millisecond();
         if event.outcome.code.is_success() {
@@ -279,7 +274,6 @@ fn read_page(
     Ok(found.into_values().rev().take(limit).collect())
 }
 
-/// Returns one event with its steps and runs.
 pub(super) fn get(db: &dyn Database, id: EventId) -> Result<Option<WholeEvent>, StoreError> {
     let row: Option<StoredEvent> =
         db.first_row("SELECT * FROM events WHERE id = ?", params![id.0])?;
@@ -371,7 +365,6 @@ struct StoredEvent {
     received_at: i64,
     /// The duration of the event, milliseconds.
     ms: i64,
-    /// The status code of the answer.
     status: Option<u16>,
     outcome: String,
     detail: String,

@@ -1,7 +1,7 @@
 //! Reads and changes the rows of follow-up steps. An attempt at a step changes its row only under
 //! the lease of its defect.
 //!
-//! This file never decides whether a step is done; its caller looks the step up in the tracker.
+//! This file never decides whether a step is done.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -24,7 +24,6 @@ const RETRY_WAIT_MS_MAX: i64 = 3_600_000;
 /// Maximum number of known comments with which a search for comments is checked.
 const CONTROL_COMMENTS_MAX: i64 = 3;
 
-/// Adds steps to a defect. The steps are due at once.
 pub(super) fn add(
     db: &dyn Database,
     id: DefectId,
@@ -178,7 +177,6 @@ pub(super) fn unmark(db: &dyn Database, lease: &Lease, step: &FollowUp) -> Resul
     require_changed_row(unmarked)
 }
 
-/// Stores the result of one attempt at a step.
 pub(super) fn end_attempt(
     db: &dyn Database,
     lease: &Lease,
@@ -228,8 +226,6 @@ pub(super) fn end_attempt(
     require_changed_row(stored)
 }
 
-/// Returns comments on the newest defects of a connection. A search for comments must find them if
-/// the search works.
 pub(super) fn control_comments(
     db: &dyn Database,
     connection: ConnectionId,
@@ -264,7 +260,6 @@ pub(super) fn restart_waits(
     Ok(())
 }
 
-/// Reads the steps of a defect from the JSON of the view `defect_records`.
 pub(super) fn parse_records(json: &str) -> Result<Vec<FollowUpRecord>, Unreadable> {
     /// The columns of a step: kind, name, state, tries, writes, class, reason, and time of the next
     /// attempt.

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use super::unreadable::Unreadable;
 use crate::domain::{Grants, Origin, SecretGrant, SecretPlace};
 
-/// The JSON of the grants of a connection.
 #[derive(Serialize, Deserialize)]
 pub(super) struct GrantsJson {
     origins: Vec<String>,
@@ -23,14 +22,12 @@ pub(super) struct GrantsJson {
     test_data: bool,
 }
 
-/// The JSON of the grant to use a secret at one origin.
 #[derive(Serialize, Deserialize)]
 struct SecretGrantJson {
     origin: String,
     place: PlaceJson,
 }
 
-/// The JSON of the place of a secret in a request.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum PlaceJson {

@@ -1,7 +1,6 @@
 //! Converts a batch of history records into rows, and writes the rows with few statements.
 //!
-//! Never decides what is recorded. If one row cannot be written, writing all rows together fails;
-//! the caller then writes each row separately.
+//! Never decides what is recorded.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,12 +30,10 @@ pub(in crate::store) struct HistoryRows {
     /// All rows except those in `health`.
     pub(in crate::store) rows: Vec<HistoryRow>,
     /// The rows with the last success and the last error of each connection. Several servers change
-    /// these rows. So the rows are written to a shared database in a separate short transaction. A
-    /// server then does not wait while another server writes its events.
+    /// these rows, so they are written to a shared database in a separate short transaction.
     pub(in crate::store) health: Vec<HistoryRow>,
 }
 
-/// Converts the records of a batch into rows.
 pub(in crate::store) fn make_rows(history: Vec<HistoryRecord>) -> HistoryRows {
     let mut health: BTreeMap<ConnectionId, ConnectionHealth> = BTreeMap::new();
     let (mut event_rows, mut recordings, mut counts) = (BTreeMap::new(), Vec::new(), Vec::new());
@@ -79,8 +76,7 @@ pub(in crate::store) fn make_rows(history: Vec<HistoryRecord>) -> HistoryRows {
     HistoryRows { rows, health }
 }
 
-/// Writes rows; writes all new events together with few statements. If one row cannot be written,
-/// logs the error and returns false.
+/// If one row cannot be written, logs the error and returns false.
 pub(in crate::store) fn write(rows: &[HistoryRow], db: &dyn Database) -> bool {
     let written = try_write(rows, db);
     if let Err(error) = &written {
@@ -89,7 +85,6 @@ pub(in crate::store) fn write(rows: &[HistoryRow], db: &dyn Database) -> bool {
     written.is_ok()
 }
 
-/// Does the work of [`write`], but returns the error.
 fn try_write(rows: &[HistoryRow], db: &dyn Database) -> Result<(), StoreError> {
     let new_events = rows.iter().filter_map(|row| match row {
         HistoryRow::Event(event) => Some(&**event),

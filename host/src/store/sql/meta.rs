@@ -9,12 +9,10 @@ pub(in crate::store) const KEY_CHECK: &str = "key-check";
 /// The name of the value that [`check_writable`] changes.
 const READY: &str = "ready";
 
-/// Returns a named value.
 pub(in crate::store) fn read(db: &dyn Database, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
     Ok(db.first_row("SELECT value FROM meta WHERE name = ?", params![name])?)
 }
 
-/// Stores a named value, and replaces the earlier one.
 pub(in crate::store) fn write(
     db: &dyn Database,
     name: &str,
@@ -28,7 +26,6 @@ pub(in crate::store) fn write(
     Ok(())
 }
 
-/// Makes a very small change, to show that the database can be written.
 pub(super) fn check_writable(db: &dyn Database) -> Result<(), StoreError> {
     db.change(
         "INSERT INTO meta (name, value) VALUES (?1, ?2)

@@ -75,8 +75,6 @@ pub(super) fn unmark_sending(
     require_changed_row(moved)
 }
 
-/// Stores the outcome of a run, or of a search that found the defect, and gives the lease back.
-/// Adds the follow-up steps.
 pub(super) fn store_outcome(
     db: &dyn Database,
     lease: Lease,
@@ -107,9 +105,8 @@ pub(super) fn store_outcome(
 
 /// Stores a known defect. If the lease was lost, stores it only if the row is in doubt or failed
 /// and has no lease. If a run created the defect after an earlier write that was not refused,
-/// schedules a search for a second record. Returns false if an earlier commit of this run has
-/// already stored a defect with this key. This happens if the run did not learn that this commit
-/// succeeded.
+/// schedules a search for a second record. Returns false if an earlier commit of this run, whose
+/// success the run did not learn, has already stored a defect with this key.
 fn store_defect(
     db: &dyn Database,
     lease: Lease,
@@ -197,9 +194,8 @@ fn store_failure(
     require_changed_row(moved)
 }
 
-/// Moves a row whose doubt has ended back to `intent`, under the lease of the search. The result
-/// shows whether the failed test is a recurrence. If the failed test must wait for another failure,
-/// changes nothing.
+/// Moves a row whose doubt has ended back to `intent`, under the lease of the search. If the failed
+/// test must wait for another failure, changes nothing.
 pub(super) fn move_back_to_intent(
     db: &dyn Database,
     lease: Lease,
@@ -239,7 +235,6 @@ pub(super) fn move_back_to_intent(
     }
 }
 
-/// Ends a search that did not find the defect, and gives the lease back.
 pub(super) fn end_search(
     db: &dyn Database,
     lease: Lease,
@@ -279,7 +274,6 @@ pub(super) fn end_search(
     require_changed_row(moved)
 }
 
-/// Gives the lease back without changing the state.
 pub(super) fn give_back(db: &dyn Database, lease: Lease) -> Result<(), StoreError> {
     let moved = db.change(
         "UPDATE defects SET lease_until = NULL WHERE id = ?1 AND fence = ?2",

@@ -1,10 +1,7 @@
 //! The operations of the store. This file and its folder decide which operations the writing thread
 //! runs, durably or lazily, and which a reading thread runs.
 //!
-//! They never decide how a row changes; the other files in `sql` decide this. For example,
-//! follow-up steps have three files: `store/follow_ups.rs` declares the operations,
-//! `sql/operations/follow_ups.rs` decides which thread runs each operation, and
-//! `sql/follow_up_rows.rs` contains the SQL.
+//! This folder never decides how a row changes.
 
 mod accounts;
 mod connections;

@@ -1,10 +1,9 @@
 //! The queue of the writing thread. It contains operations, whose callers wait for the commit, and
 //! records of the history (events with their runs, and counts), for which no caller waits.
 //!
-//! An operation is written at once. The records of the history are written when the oldest has
-//! waited for [`HISTORY_WAIT`]. They are written earlier if many records are queued, or if a caller
-//! requests that the next batch writes the history, and later after a failed attempt. The queue is
-//! never locked while the thread writes.
+//! Operations are written at once. The records of the history are written when the oldest has
+//! waited for [`HISTORY_WAIT`]. They are written earlier if many are queued or if a caller requests
+//! it, and later after a failed attempt. The queue is never locked while the thread writes.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -19,8 +18,7 @@ use super::writer::{Durability, Operation, closed_error};
 use crate::domain::Backoff;
 use crate::store::{QueueLengths, StoreError};
 
-/// Maximum number of queued operations. This number is rarely reached: a caller waits for each
-/// operation, so the queue has only a few more operations than there are events in progress.
+/// Maximum number of queued operations.
 const OPERATIONS_MAX: usize = 4_096;
 /// Maximum number of operations that share one commit.
 const BATCH_OPERATIONS_MAX: usize = 512;
@@ -31,10 +29,8 @@ const HISTORY_RECORDS_WRITTEN_AT_ONCE: usize = 512;
 /// The pause after a batch whose records of the history were not written. The pause doubles after
 /// each failure, up to `UNWRITTEN_PAUSE_MAX`.
 pub(super) const UNWRITTEN_PAUSE: Duration = Duration::from_millis(100);
-/// Maximum of the pause after a batch whose records of the history were not written.
 const UNWRITTEN_PAUSE_MAX: Duration = Duration::from_secs(5);
-/// How long the queue must be empty before the database does work that can wait. For example,
-/// SQLite copies the write-ahead log into the database file.
+/// How long the queue must be empty before the database does work that can wait.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 
 /// The operations and records of the history that the writing thread writes together.
@@ -45,24 +41,20 @@ pub(in crate::store) struct Batch {
     pub(in crate::store) durability: Durability,
 }
 
-/// The queue of the writing thread.
 #[derive(Default)]
 pub(super) struct WriteQueue {
     state: Mutex<QueueState>,
     /// Wakes the writing thread.
     changed: Condvar,
-    /// Whether the log already has a warning that records were dropped.
     has_warned_of_drops: AtomicBool,
 }
 
-/// The queued operations and records, and what the writing thread does with them.
 struct QueueState {
     operations: VecDeque<(Box<dyn Operation>, Durability)>,
     history: UnwrittenHistory,
     /// Whether the next batch writes the history, even before [`HISTORY_WAIT`] has passed.
     is_history_requested: bool,
     is_closed: bool,
-    /// The pauses after batches whose records of the history were not written.
     unwritten_pauses: Backoff,
     /// The number of operations and the number of records of the history in the batch that is being
     /// written.
@@ -91,7 +83,6 @@ impl QueueState {
 }
 
 impl WriteQueue {
-    /// Queues an operation, and wakes the writing thread. Fails if the queue is closed or full.
     pub(super) fn push(
         &self,
         operation: Box<dyn Operation>,
@@ -165,9 +156,7 @@ impl WriteQueue {
         }
     }
 
-    /// Returns how many operations, and how many records of the history, are not written yet.
-    /// Counts those in the queue and those in the batch that is being written, but no runs and
-    /// steps that wait for their event.
+    /// Counts what is queued or is being written, but no runs and steps that wait for their event.
     pub(super) fn lengths(&self) -> QueueLengths {
         let state = self.state.lock();
         let count = |queued: usize, in_flight: usize| {
@@ -261,7 +250,6 @@ mod tests {
     use super::*;
     use crate::store::DatabaseError;
 
-    /// An operation that changes nothing.
     struct NoOperation;
 
     impl Operation for NoOperation {

@@ -1,5 +1,5 @@
-//! Runs the threads that read from the database, each with its own connection. So the threads that
-//! handle requests never wait for the disk.
+//! Runs the threads that read from the database, each with its own connection, so that the threads
+//! that handle requests do not wait for the disk.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,22 +26,18 @@ pub(in crate::store) trait ReadLink: Send {
     fn database(&mut self) -> Result<&dyn Database, StoreError>;
 }
 
-/// Passes reads to the reading threads.
 pub(super) struct Readers {
     queue: Arc<ReadQueue>,
     /// Each receives a message when its reading thread has ended.
     thread_ends: Mutex<Vec<oneshot::Receiver<()>>>,
 }
 
-/// The queue of the reading threads.
 #[derive(Default)]
 struct ReadQueue {
     state: Mutex<QueuedReads>,
-    /// Wakes the reading threads.
     changed: Condvar,
 }
 
-/// The reads that no thread has taken yet.
 #[derive(Default)]
 struct QueuedReads {
     reads: VecDeque<Read>,
@@ -49,7 +45,6 @@ struct QueuedReads {
 }
 
 impl Readers {
-    /// Starts a thread for each connection.
     pub(super) fn start(links: Vec<Box<dyn ReadLink>>) -> Result<Self, StoreError> {
         let readers = Self { queue: Arc::default(), thread_ends: Mutex::default() };
         for mut link in links {
@@ -69,7 +64,6 @@ impl Readers {
         Ok(readers)
     }
 
-    /// Runs a read and returns its value.
     pub(super) async fn run<T, F>(&self, read: F) -> Result<T, StoreError>
     where
         T: Send + 'static,

@@ -10,8 +10,8 @@ use crate::store::StoreError;
 const HOUR_MS: i64 = 60 * 60 * 1_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// Counts recent events. Ids sort by time, so only the newest rows are read. The counts of the last
-/// day read only indexes.
+/// Ids sort by time, so only the newest rows are read. The counts of the last day read only
+/// indexes.
 pub(super) fn count(db: &dyn Database, now: Timestamp) -> Result<RecentEvents, StoreError> {
     let now = now.as_millisecond();
     let minutes = db.all_rows::<(i64, i64, i64)>(

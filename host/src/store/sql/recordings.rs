@@ -77,8 +77,6 @@ pub(super) fn delete_excess(db: &dyn Database, bytes_max: u64) -> Result<(), Sto
     Ok(())
 }
 
-/// Sets until when the runs of a connection are recorded, with the bodies of their requests and
-/// answers. If `erase` is true, also deletes the recordings of the connection.
 pub(super) fn set_recording_until(
     db: &dyn Database,
     id: ConnectionId,
@@ -102,7 +100,6 @@ pub(super) fn set_recording_until(
     connections::notify(db, id)
 }
 
-/// Returns the recorded runs of an event.
 pub(super) fn list(db: &dyn Database, event: EventId) -> Result<Vec<RecordedRun>, StoreError> {
     let rows: Vec<RecordingRow> = db.all_rows(
         "SELECT call, input, exchanges, answer, missing
@@ -125,7 +122,6 @@ pub(super) fn list(db: &dyn Database, event: EventId) -> Result<Vec<RecordedRun>
         .map_err(|unreadable| unreadable.in_row("event", event))
 }
 
-/// A row of the table `recordings`.
 struct RecordingRow {
     call: String,
     input: String,

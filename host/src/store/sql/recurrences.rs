@@ -18,7 +18,7 @@ use crate::store::StoreError;
 
 /// The result of looking up the other failures of a test case.
 pub(super) enum OtherFailure {
-    /// No other failure has a defect, and none is `Unresolved`.
+    /// No other failure is `Unresolved` or `Created`.
     None,
     /// A run works on the failure with this row, or this failure is in doubt. The row does not need
     /// a person.
@@ -28,7 +28,6 @@ pub(super) enum OtherFailure {
     Created(Box<DefectRow>),
 }
 
-/// Looks up the other failures of the test case.
 pub(super) fn find_other_failure(
     db: &dyn Database,
     connection: ConnectionId,
@@ -59,8 +58,6 @@ pub(super) fn find_other_failure(
     Ok(unresolved.map_or(OtherFailure::None, |id| OtherFailure::Unresolved(DefectId(id))))
 }
 
-/// Returns the created row of another failure of the test case. Ignores released rows and
-/// recurrences of them. If there are several, returns the row that changed last.
 fn read_created_row_of_other_failure(
     db: &dyn Database,
     connection: ConnectionId,
@@ -78,10 +75,6 @@ fn read_created_row_of_other_failure(
     )?)
 }
 
-/// Allows the event that has this lease to create another defect, because the defect of the row
-/// `closed_row` is closed or deleted, or is in a tracker to which the connection no longer has
-/// access. Returns false if another row has the latest defect of the test case, or if another
-/// failure was allowed to create one and has not finished.
 pub(super) fn allow_create_anew(
     db: &dyn Database,
     lease: &Lease,

@@ -12,8 +12,6 @@ use crate::domain::AuditEntry;
 use crate::secret::{Sealed, Sealer, Secret, SecretError};
 use crate::store::{DatabaseError, StoreError};
 
-/// Seals every secret with the new key, and adds an entry to the audit log. Returns the number of
-/// secrets.
 pub(in crate::store) fn reseal(
     db: &dyn Database,
     old: &Sealer,

@@ -12,10 +12,9 @@ use crate::domain::{
     LogLine, OutboundCall, RunReport, RunTimes, StringEnum as _, TimedStep, TimedSteps, Usage,
 };
 
-/// The initial capacity for the JSON of an event's steps, bytes. It is enough for most events.
+/// The initial capacity for the JSON of an event's steps, bytes.
 const STEPS_CAPACITY_BYTES: usize = 64;
 
-/// The JSON of the report of a run.
 #[derive(Serialize, Deserialize)]
 pub(super) struct RunJson {
     call: String,
@@ -49,7 +48,6 @@ pub(super) fn steps_json(steps: &TimedSteps) -> Option<String> {
     Some(text)
 }
 
-/// Reads the steps of an event, and sorts them by time.
 pub(super) fn parse_steps(json: &str) -> Result<TimedSteps, Unreadable> {
     let read: Vec<BTreeMap<String, (u32, u32)>> =
         serde_json::from_str(json).map_err(|error| Unreadable::new("its steps", error))?;
@@ -62,7 +60,6 @@ pub(super) fn parse_steps(json: &str) -> Result<TimedSteps, Unreadable> {
     Ok(steps)
 }
 
-/// The usage of a run, without the rest of its report.
 #[derive(Deserialize)]
 struct RunUsageJson {
     usage: UsageJson,
@@ -74,7 +71,6 @@ pub(super) fn parse_usages(runs: &str) -> Vec<Usage> {
     runs.into_iter().map(|run| run.usage.into()).collect()
 }
 
-/// The JSON of an outbound call of a run.
 #[derive(Serialize, Deserialize)]
 struct CallJson {
     /// The start of the call, milliseconds since the start of the run. Never negative, because
@@ -90,7 +86,6 @@ struct CallJson {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     query: Option<String>,
     effect: String,
-    /// The status code of the answer.
     status: Option<u16>,
     /// The duration of the call, milliseconds.
     ms: u64,
@@ -99,7 +94,6 @@ struct CallJson {
     error: Option<String>,
 }
 
-/// The JSON of what a run used of its limits.
 #[derive(Serialize, Deserialize, Default)]
 #[serde(default)]
 struct UsageJson {

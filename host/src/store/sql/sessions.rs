@@ -54,7 +54,6 @@ pub(super) fn create(
     Ok(())
 }
 
-/// Returns the session with this hash.
 pub(super) fn find_by_hash(
     db: &dyn Database,
     hash: TokenHash,
@@ -64,13 +63,11 @@ pub(super) fn find_by_hash(
     Ok(row.map(SessionRow::into_session).transpose()?)
 }
 
-/// Ends a session.
 pub(super) fn delete(db: &dyn Database, hash: TokenHash) -> Result<(), StoreError> {
     db.change("DELETE FROM sessions WHERE hash = ?", params![hash.0])?;
     Ok(())
 }
 
-/// Deletes sessions that have expired.
 pub(super) fn delete_expired(db: &dyn Database, now: Timestamp) -> Result<(), StoreError> {
     db.change("DELETE FROM sessions WHERE expires_at <= ?", params![now.as_millisecond()])?;
     Ok(())

@@ -18,12 +18,10 @@ use crate::store::{
 /// the part was added. A server may still be adding parts of a younger file.
 const UNUSED_PART_AGE_MS_MIN: i64 = 60 * 60 * 1_000;
 
-/// Returns the number of the last decision; 0 if there was none.
 pub(super) fn last_revision(db: &dyn Database) -> Result<i64, StoreError> {
     Ok(db.required_row("SELECT COALESCE(MAX(revision), 0) FROM connectors", params![])?)
 }
 
-/// Returns the number of stored bytes of a file.
 pub(super) fn stored_bytes(db: &dyn Database, sha256: &str) -> Result<u64, StoreError> {
     let sum = "SELECT COALESCE(SUM(length(content)), 0)::bigint FROM connector_parts
                WHERE sha256 = ?";
@@ -54,7 +52,6 @@ pub(super) fn read_part(
     Ok(db.first_row(select, params![sha256, part, bytes_max])?)
 }
 
-/// Adds a part of a file, or replaces the stored part.
 pub(super) fn add_part(
     db: &dyn Database,
     sha256: &str,
@@ -110,8 +107,7 @@ pub(super) fn set_current_version(
     Ok(revision)
 }
 
-/// Removes a connector, but keeps its versions within the limits. Returns the number of the
-/// decision.
+/// Returns the number of the decision.
 pub(super) fn remove_connector(
     db: &dyn Database,
     name: &str,
@@ -130,8 +126,7 @@ pub(super) fn remove_connector(
     Ok(revision)
 }
 
-/// Stores a decision about a connector, and notifies the other servers. Returns the number of the
-/// decision.
+/// Returns the number of the decision.
 fn store_decision(db: &dyn Database, name: &str, removed: bool) -> Result<i64, StoreError> {
     let revision = last_revision(db)?.saturating_add(1);
     db.change(

@@ -57,7 +57,6 @@ impl StartCounter {
         written().map_err(|error| self.file_error("written", error))
     }
 
-    /// Returns the error for a file that cannot be read or written. `what` is "read" or "written".
     fn file_error(&self, what: &str, error: std::io::Error) -> StoreError {
         let failure = format!("the file {} cannot be {what}", self.path.display());
         let fix = "check that it belongs to the user that runs Jackfield";
@@ -100,19 +99,16 @@ fn put_outdated_rows_in_doubt(db: &dyn Database, now: Timestamp) -> Result<(), S
     Ok(())
 }
 
-/// Returns the number of starts that is stored in the database.
 pub(in crate::store) fn stored_starts(db: &dyn Database) -> Result<i64, StoreError> {
     Ok(read(db, STARTS)?.unwrap_or(0))
 }
 
-/// Reads a number from the table `meta`.
 fn read(db: &dyn Database, name: &str) -> Result<Option<i64>, StoreError> {
     let digits = meta::read(db, name)?;
     let digits = digits.map(|digits| String::from_utf8_lossy(&digits).into_owned());
     Ok(digits.map(|digits| digits.parse().unwrap_or_default()))
 }
 
-/// Writes a number to the table `meta`.
 fn write(db: &dyn Database, name: &str, value: i64) -> Result<(), StoreError> {
     meta::write(db, name, value.to_string().into_bytes())
 }

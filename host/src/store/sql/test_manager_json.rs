@@ -8,7 +8,6 @@ use url::Url;
 use super::unreadable::Unreadable;
 use crate::domain::{Origin, TestManagerSettings};
 
-/// The JSON of the settings with which a connection reads from Test Manager.
 #[derive(Serialize, Deserialize)]
 pub(super) struct TestManagerJson {
     base_url: String,

@@ -34,17 +34,14 @@ pub(in crate::store) fn at(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(1_700_000_000_000 + ms).unwrap()
 }
 
-/// Returns the id of the event that makes all claims in the tests.
 pub(in crate::store) fn event() -> EventId {
     EventId(Uuid::from_u128(0xe))
 }
 
-/// Returns a sealer whose key is stored in this folder.
 pub(in crate::store) fn sealer(folder: &Path) -> Sealer {
     Sealer::load_or_create(None, &folder.join("key")).unwrap()
 }
 
-/// Runs a query and returns the number in its only row.
 pub(in crate::store) async fn number(store: &SqlStore, sql: &'static str) -> i64 {
     store.readers.run(move |db| Ok(db.required_row(sql, params![])?)).await.unwrap()
 }
@@ -118,7 +115,6 @@ pub(in crate::store) async fn claim(
     try_claim(store, connection, &failed_test(1), at(ms)).await.unwrap()
 }
 
-/// Returns the lease of a claim that granted one.
 pub(in crate::store) fn lease(claimed: &Claimed) -> Lease {
     match claimed {
         Claimed::Create { lease, .. } => lease.clone(),
@@ -127,7 +123,6 @@ pub(in crate::store) fn lease(claimed: &Claimed) -> Lease {
     }
 }
 
-/// Returns the doubt of a claim that requires a search.
 pub(in crate::store) fn doubt(claimed: &Claimed) -> Doubt {
     match claimed {
         Claimed::Search(doubtful) => doubtful.doubt.clone(),
@@ -176,7 +171,6 @@ pub(in crate::store) fn failed_after_write(class: WriteClass, ms: i64) -> RowEnd
     RowEnd::NotCreated(NotCreated { refusal, sent: Some(sent) })
 }
 
-/// Returns a defect with this key in the tracker.
 pub(in crate::store) fn defect(key: &str) -> Defect {
     Defect {
         key: key.to_owned(),

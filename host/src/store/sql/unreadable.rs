@@ -6,7 +6,6 @@ use std::fmt::Display;
 
 use crate::store::{DatabaseError, StoreError};
 
-/// The advice to users about a value that cannot be read.
 const UPDATE_OR_RESTORE: &str = "run the newer Jackfield that wrote it, if there is one; otherwise \
                                  restore the data folder from a backup";
 
@@ -17,7 +16,6 @@ const UPDATE_OR_RESTORE: &str = "run the newer Jackfield that wrote it, if there
 pub(super) struct Unreadable {
     /// The name of the value in the error, for example `its grants`.
     value_name: &'static str,
-    /// Why the value cannot be read.
     cause: Box<dyn Error + Send + Sync>,
 }
 
@@ -29,7 +27,6 @@ impl Unreadable {
         Self { value_name, cause: cause.into() }
     }
 
-    /// Adds the name of the row that contains the value.
     pub(super) fn in_row(self, kind: &str, id: impl Display) -> StoreError {
         DatabaseError::new(
             format!("the stored {kind} {id} cannot be read"),

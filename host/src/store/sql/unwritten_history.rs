@@ -2,8 +2,7 @@
 //!
 //! The queued records of an event are merged, so that each batch writes an event only once. Runs
 //! and steps that are recorded before their event wait for the event, because they are stored in
-//! the row of the event. Never contains more than [`RECORDS_MAX`] records that can be written, or
-//! more than [`WAITING_EVENTS_MAX`] records that wait.
+//! the row of the event.
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
@@ -16,15 +15,13 @@ use crate::store::CachedCounts;
 const RECORDS_MAX: usize = 4_096;
 /// Maximum number of events whose runs and steps wait for the event.
 const WAITING_EVENTS_MAX: usize = 512;
-/// How long runs and steps wait for their event. This time is longer than the runs of one event may
-/// take.
+/// How long runs and steps wait for their event.
 const EVENT_WAIT: Duration = Duration::from_secs(3_600);
 /// Minimum number of recorded events whose ids are remembered.
 const RECENT_EVENTS_MIN: usize = 4 * RECORDS_MAX;
 /// Maximum size of the queued recordings, bytes. Further recordings lose their exchanges.
 const QUEUED_RECORDINGS_BYTES_MAX: usize = 64 << 20;
 
-/// A record of the history that is queued until it is written.
 pub(in crate::store) enum HistoryRecord {
     /// Steps and runs of an event, and the event itself if it began or ended.
     Event { id: EventId, event: Option<Event>, steps: TimedSteps, runs: Vec<RunReport> },
@@ -55,8 +52,6 @@ impl HistoryRecord {
     }
 }
 
-/// The records of the history that are not written yet: those that can be written, and those that
-/// wait for their event.
 #[derive(Default)]
 pub(super) struct UnwrittenHistory {
     /// The records that can be written.
@@ -79,7 +74,6 @@ pub(super) struct UnwrittenHistory {
 struct RecentEventIds {
     /// The ids that were added last. When this set is full, it replaces `older`.
     newer: HashSet<EventId>,
-    /// The ids that were added before those in `newer`.
     older: HashSet<EventId>,
 }
 
@@ -199,8 +193,8 @@ impl UnwrittenHistory {
         mem::take(&mut self.records)
     }
 
-    /// Moves the runs and steps that wait for their event to the records that can be written. The
-    /// queue calls this when the store closes. Drops the runs and steps for which there is no room.
+    /// Moves the runs and steps that wait for their event to the records that can be written. Drops
+    /// the runs and steps for which there is no room.
     pub(super) fn end_waits(&mut self, now: Instant) {
         let waiting = mem::take(&mut self.waiting);
         for (_, (_, record)) in waiting.into_iter().take(RECORDS_MAX - self.records.len()) {
@@ -219,12 +213,10 @@ mod tests {
     use super::*;
     use crate::domain::{Call, EventKind, OutcomeCode, ReceivedRequest, Usage};
 
-    /// Makes a record with event number 1, which has this duration.
     fn event_record(ms: u64) -> HistoryRecord {
         numbered_event_record(1, ms)
     }
 
-    /// Makes a record with the event of this number, which has this duration.
     fn numbered_event_record(number: u128, ms: u64) -> HistoryRecord {
         let id = EventId(Uuid::from_u128(number));
         let event = Event {
@@ -271,7 +263,6 @@ mod tests {
         (event.is_some(), runs.len())
     }
 
-    /// Returns the duration of each recorded event, milliseconds.
     fn event_durations(records: &[HistoryRecord]) -> Vec<u64> {
         let duration = |record: &HistoryRecord| match record {
             HistoryRecord::Event { event: Some(event), .. } => event.ms,

@@ -4,7 +4,6 @@
 
 use uuid::Uuid;
 
-/// A value of a parameter or a column.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::store) enum Value<'a> {
     /// NULL of this kind.
@@ -48,14 +47,12 @@ pub(in crate::store) enum Kind {
     Id,
 }
 
-/// A type whose values can be parameters of a statement.
 pub(in crate::store) trait ToValue {
     const KIND: Kind;
     fn to_value(&self) -> Value<'_>;
 }
 
-/// A type whose values can be read from a column. `from_value` returns `None` if the value has
-/// another type or is out of range.
+/// `from_value` returns `None` if the value has another type or is out of range.
 pub(in crate::store) trait FromValue: Sized {
     fn from_value(value: Value<'_>) -> Option<Self>;
 }

@@ -9,14 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::unreadable::Unreadable;
 use crate::domain::{Network, WebhookAuth, WebhookCredential};
 
-/// The JSON of what a connection requires from the senders of webhooks.
 #[derive(Serialize, Deserialize)]
 pub(super) struct WebhookAuthJson {
     credential: Option<CredentialJson>,
     allowed_clients: Vec<String>,
 }
 
-/// The JSON of the credential that a sender must send.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "scheme", rename_all = "kebab-case")]
 enum CredentialJson {

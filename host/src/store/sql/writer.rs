@@ -46,16 +46,13 @@ pub(in crate::store) trait WriteLink: Send {
     fn commit(&mut self, batch: &mut Batch) -> Result<(), DatabaseError>;
     /// Drops the connection after a panic. The next batch connects again.
     fn disconnect(&mut self);
-    /// The writing thread calls this after it has answered the callers of a batch, or has started a
-    /// task that answers them.
+    /// The writing thread calls this after each batch.
     fn on_answered(&mut self) {}
     /// The writing thread calls this once if nothing is queued for some time.
     fn on_idle(&mut self) {}
-    /// Closes the connection.
     fn close(self: Box<Self>);
 }
 
-/// Passes operations to the writing thread.
 pub(super) struct Writer {
     queue: Arc<WriteQueue>,
     /// The number of batches since the start that ended without an error of the database.
@@ -65,7 +62,6 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the writing thread, which uses this connection.
     pub(super) fn start(link: Box<dyn WriteLink>) -> Result<Self, StoreError> {
         let (queue, commits) = (Arc::new(WriteQueue::default()), Arc::new(AtomicU64::new(0)));
         let writer_thread = WriterThread {
@@ -112,13 +108,11 @@ impl Writer {
         self.run(Durability::Lazy, |_| Ok(())).await
     }
 
-    /// Makes the next batch write the queued history. For example, call this before a write is sent
-    /// to a tracker, so that the event of this write is stored.
+    /// Makes the next batch write the queued history.
     pub(super) fn write_history_with_next_batch(&self) {
         self.queue.write_history_with_next_batch();
     }
 
-    /// Returns how many operations, and how many records of the history, are not written yet.
     pub(super) fn lengths(&self) -> QueueLengths {
         self.queue.lengths()
     }
@@ -128,7 +122,6 @@ impl Writer {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// Writes the queued changes, then ends the thread.
     pub(super) async fn close(&self) {
         self.queue.close();
         let ended = self.thread_end.lock().take();
@@ -154,12 +147,10 @@ pub(super) fn panicked_error() -> StoreError {
     StoreError::Unusable("the server failed while it used its database; see its log".to_owned())
 }
 
-/// Returns the error of an operation after the store was closed.
 pub(super) fn closed_error() -> StoreError {
     StoreError::Unusable("the store is closed: the server is shutting down".to_owned())
 }
 
-/// An operation that waits for its commit, and the channel to its caller.
 struct PendingOperation<T, F> {
     /// `None` after the operation has run.
     operation: Option<F>,
@@ -191,7 +182,6 @@ where
     }
 }
 
-/// The state of the writing thread.
 struct WriterThread {
     link: Box<dyn WriteLink>,
     commits: Arc<AtomicU64>,
@@ -217,7 +207,6 @@ impl WriterThread {
         self.link.close();
     }
 
-    /// Commits a batch, then answers the callers of its operations.
     fn write(&mut self, mut batch: Batch, queue: &WriteQueue) {
         let committed = self.link.commit(&mut batch);
         match &committed {

@@ -1,7 +1,6 @@
 //! Converts errors of SQLite to errors of the store.
 //!
-//! An error type of SQLite is never used outside this folder; the errors of the store contain the
-//! error of SQLite as their cause.
+//! An error type of SQLite is never used outside this folder.
 
 use std::error::Error;
 use std::path::Path;
@@ -14,7 +13,6 @@ use rusqlite::ErrorCode::{
 use crate::store::sql::database::Failure;
 use crate::store::{DatabaseError, StoreError};
 
-/// The advice to users about a damaged database.
 const RESTORE: &str = "restore the data folder from a backup";
 
 impl From<rusqlite::Error> for StoreError {
@@ -30,7 +28,6 @@ impl From<rusqlite::Error> for Failure {
     }
 }
 
-/// Describes an error of the open database.
 pub(super) fn describe_error(error: rusqlite::Error) -> DatabaseError {
     let (failure, fix) = match error.sqlite_error_code() {
         Some(ReadOnly | SystemIoFailure | DiskFull | CannotOpen) => (
@@ -43,7 +40,6 @@ pub(super) fn describe_error(error: rusqlite::Error) -> DatabaseError {
     DatabaseError::new(failure, without_error_number(error), fix)
 }
 
-/// Describes an error that occurred while the file was opened.
 pub(super) fn describe_open_error(path: &Path, error: rusqlite::Error) -> StoreError {
     let (failure, fix) = match error.sqlite_error_code() {
         Some(DatabaseBusy) => ("is locked by another process", Some("stop that process")),
@@ -60,7 +56,6 @@ pub(super) fn describe_open_error(path: &Path, error: rusqlite::Error) -> StoreE
     DatabaseError::new(failure, without_error_number(error), fix).into()
 }
 
-/// Returns the message of SQLite, without the error number that the driver adds.
 fn without_error_number(error: rusqlite::Error) -> Box<dyn Error + Send + Sync> {
     match error {
         rusqlite::Error::SqliteFailure(_, Some(text)) => text.into(),

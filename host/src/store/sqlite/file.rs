@@ -200,7 +200,6 @@ fn check_tables(path: &Path, db: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Opens a connection that cannot write.
 pub(super) fn connect_for_reading(path: &Path) -> Result<Connection, StoreError> {
     let connect = || {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -214,15 +213,12 @@ pub(super) fn connect_for_reading(path: &Path) -> Result<Connection, StoreError>
     connect().map_err(|error| describe_open_error(path, error))
 }
 
-/// Whether the secrets of an existing file were sealed with this key: the key must open the text
-/// that the first start sealed.
 pub(super) fn is_sealed_with(path: &Path, sealer: &Sealer) -> Result<bool, StoreError> {
     let sealed = connect(path).and_then(|connection| read_key_check(&connection));
     let sealed = sealed.map_err(|error| describe_open_error(path, error))?;
     Ok(sealed.is_some_and(|sealed| sealer.open_sealed(KEY_CHECK, &Sealed(sealed)).is_ok()))
 }
 
-/// Returns the first column of the first row of a query. Fails if there is no row.
 pub(super) fn first_value<T: FromSql>(
     db: &Connection,
     sql: &str,

@@ -16,11 +16,9 @@ use crate::store::sql::readers::ReadLink;
 use crate::store::sql::writer::{Durability, WriteLink};
 use crate::store::{DatabaseError, StoreError};
 
-/// The connection of the thread that writes.
 pub(super) struct WritingLink {
     /// The open connection; `None` after a failure. The next batch then connects again.
     connection: Option<Connection>,
-    /// The file to which the next batch connects after a failure.
     path: PathBuf,
     /// The durability that was set for the connection last; `None` if none was set yet.
     durability: Option<Durability>,
@@ -28,7 +26,6 @@ pub(super) struct WritingLink {
 }
 
 impl WritingLink {
-    /// Makes a link with this connection to the file at `path`.
     pub(super) fn new(connection: Connection, path: PathBuf) -> Self {
         Self {
             connection: Some(connection),
@@ -103,7 +100,6 @@ impl WriteLink for WritingLink {
     }
 }
 
-/// A connection of a thread that reads.
 pub(super) struct ReadingLink(pub(super) Connection);
 
 impl ReadLink for ReadingLink {

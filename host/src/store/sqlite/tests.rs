@@ -10,7 +10,6 @@ use crate::store::sql::SqlStore;
 use crate::store::sql::tests::*;
 use crate::store::{Store as _, StoreError};
 
-/// Returns the path of the database file in this folder.
 fn database_path(folder: &TempDir) -> std::path::PathBuf {
     folder.path().join("jackfield.db")
 }

@@ -91,7 +91,6 @@ impl LogCopier {
         }
     }
 
-    /// Starts the thread that copies the log.
     fn start_copy(&mut self, path: &Path) {
         let path = path.to_owned();
         let thread = thread::Builder::new().name("store-log".to_owned());
@@ -137,7 +136,6 @@ struct CopyResult {
 }
 
 impl CopyResult {
-    /// Whether the whole log was copied.
     fn is_all(&self) -> bool {
         self.pages == self.copied_pages
     }

@@ -1,8 +1,7 @@
-//! The HTTP client that sends traces to the collector. The calls of this client block, because the
-//! exporting thread has no async runtime.
+//! The HTTP client that sends traces to the collector. Its calls block, because the exporting
+//! thread has no async runtime.
 //!
-//! The client never uses a proxy, never follows a redirect, and never prints a header. No
-//! environment variable of OpenTelemetry adds a header.
+//! The client never uses a proxy, never follows a redirect, and never prints a header.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,16 +17,14 @@ use crate::transport::{crypto_provider, file_certificates, system_certificates};
 
 use super::{TraceError, TraceSettings};
 
-/// Maximum size of an answer of the collector, bytes.
+/// Bytes.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 
-/// An HTTP client for one collector.
 #[derive(Debug)]
 pub(super) struct Client {
     agent: ureq::Agent,
     settings: TraceSettings,
-    /// The reason why the last request failed; `None` if the request succeeded, or if the reason
-    /// was taken.
+    /// The reason why the last request failed, unless it was taken.
     failure: Arc<Mutex<Option<String>>>,
 }
 
@@ -44,12 +41,10 @@ impl Client {
         Ok(Self { agent, settings, failure: Arc::default() })
     }
 
-    /// Returns shared access to the reason why the last request failed.
     pub(super) fn failure(&self) -> Arc<Mutex<Option<String>>> {
         Arc::clone(&self.failure)
     }
 
-    /// Sends a request to the collector, and reads the answer.
     fn exchange(&self, body: &[u8]) -> Result<Response<Bytes>, ureq::Error> {
         let mut request = Request::post(self.settings.endpoint.as_str());
         request = request.header(CONTENT_TYPE, "application/json");
@@ -76,8 +71,8 @@ impl HttpClient for Client {
     }
 }
 
-/// Returns a TLS configuration that trusts the authorities of the system, and the certificates in
-/// the file `extra_ca_file`. If there are none, the authorities that Mozilla trusts are used.
+/// Trusts the authorities of the system and the certificates in `extra_ca_file`. If there are none,
+/// trusts the authorities that Mozilla trusts.
 fn tls_config(extra_ca_file: Option<&Path>) -> Result<TlsConfig, TraceError> {
     let mut trusted = system_certificates();
     if let Some(path) = extra_ca_file {

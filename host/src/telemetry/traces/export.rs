@@ -2,8 +2,7 @@
 //! HTTP.
 //!
 //! This module never waits: if the queue is full, spans are dropped. The processor does not report
-//! dropped spans, so the free places in its queue are counted here. The log reports the first
-//! dropped span, and later that more than half of the queue is free again.
+//! dropped spans, so the free places in its queue are counted here.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,12 +32,12 @@ use super::client::Client;
 const QUEUE_SPANS_MAX: usize = 8_192;
 /// Maximum number of spans in one request.
 const BATCH_SPANS_MAX: usize = 512;
-/// How long a span waits for further spans, so that one request sends several spans.
+/// How long a span waits for further spans of the same request.
 const BATCH_WAIT: Duration = Duration::from_secs(2);
 /// The time limit of a request to the collector.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The collector to which traces are exported, and the share of the traces that is exported.
+/// The settings of the export of traces.
 #[derive(Debug, Clone)]
 pub struct TraceSettings {
     /// The address of the collector, with its path: `http://collector:4318/v1/traces`.
@@ -62,34 +61,29 @@ pub enum TraceError {
     Settings(#[from] ExporterBuildError),
 }
 
-/// Passes spans to the batch processor.
 #[derive(Debug)]
 pub(super) struct Exporter {
     processor: BatchSpanProcessor,
     queue: Arc<QueueCapacity>,
 }
 
-/// The free places in the queue of the batch processor.
 #[derive(Debug)]
 struct QueueCapacity {
-    /// A semaphore with one permit for each free place in the queue.
+    /// One permit for each free place in the queue.
     free_places: Semaphore,
-    /// Whether spans have been dropped since the last time that more than half of the queue was
-    /// free.
+    /// Whether spans were dropped since more than half of the queue was last free.
     is_dropping: AtomicBool,
 }
 
-/// Sends batches of spans to the collector. Counts the places in the queue that become free when a
-/// batch leaves the queue.
+/// Sends batches of spans to the collector, and counts the places that they leave free in the
+/// queue.
 #[derive(Debug)]
 struct CountingExporter {
     otlp: Otlp,
     queue: Arc<QueueCapacity>,
     endpoint: Url,
-    /// The reason why the last request failed; `None` if the request succeeded, or if the reason
-    /// was taken.
+    /// The reason why the last request failed, unless it was already logged.
     failure: Arc<Mutex<Option<String>>>,
-    /// Whether the last batch was not exported.
     is_failing: AtomicBool,
 }
 
@@ -115,7 +109,7 @@ impl Exporter {
         Ok(Self { processor: BatchSpanProcessor::new(counting, config), queue })
     }
 
-    /// Queues a span for the export. Drops the span if the queue is full or the export has stopped.
+    /// Drops the span if the queue is full or the export has stopped.
     pub(super) fn send(&self, span: SpanData) {
         match self.queue.free_places.try_acquire() {
             Ok(place) => {
@@ -134,8 +128,7 @@ impl Exporter {
         }
     }
 
-    /// Exports the queued spans, and ends the exporting thread. Waits for at most
-    /// [`REQUEST_TIMEOUT`].
+    /// Exports the queued spans within [`REQUEST_TIMEOUT`], and ends the exporting thread.
     pub(super) fn stop(&self) {
         self.queue.free_places.close();
         if let Err(error) = self.processor.shutdown_with_timeout(REQUEST_TIMEOUT) {
@@ -146,8 +139,7 @@ impl Exporter {
 
 impl Drop for CountingExporter {
     fn drop(&mut self) {
-        // Only `stop` closes the semaphore. If the semaphore is still open, the exporting thread
-        // ended without `stop`, for example by a panic.
+        // Only `stop` closes the semaphore. If it is still open, the exporting thread failed.
         if !self.queue.free_places.is_closed() {
             self.queue.free_places.close();
             tracing::error!(
@@ -159,7 +151,7 @@ impl Drop for CountingExporter {
 }
 
 impl CountingExporter {
-    /// Logs the first batch that was not exported, and the first batch that is exported again.
+    /// Logs the first failure, and the first success after a failure.
     fn log_result(&self) {
         let failure = self.failure.lock().take();
         let was_failing = self.is_failing.swap(failure.is_some(), Ordering::Relaxed);
@@ -188,7 +180,6 @@ impl SpanExporter for CountingExporter {
     }
 }
 
-/// Returns the attributes of this server, which each request to the collector contains.
 fn server_resource() -> Resource {
     Resource::builder_empty()
         .with_attributes([
@@ -212,7 +203,6 @@ mod tests {
     use super::super::EventTrace;
     use super::*;
 
-    /// Answers each request that arrives at `listener`.
     fn answer_requests(listener: &TcpListener) {
         for stream in listener.incoming() {
             let (mut stream, mut line, mut length) =

@@ -1,5 +1,5 @@
-//! Connects through an HTTP proxy. For https, the proxy opens a tunnel (CONNECT). This module never
-//! chooses the proxy.
+//! Connects through an HTTP proxy, for https with a tunnel (CONNECT). This module never chooses the
+//! proxy.
 
 use bytes::Bytes;
 use http::header::{HOST, PROXY_AUTHORIZATION};
@@ -18,25 +18,19 @@ use super::race::NoAddressReached;
 use super::tls::{TlsError, handshake};
 use super::{ByteStream, Dialer};
 
-/// The reason why no connection was made through the proxy.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProxyError {
-    /// The URL of the proxy cannot be used.
     #[error(transparent)]
     Url(#[from] InvalidProxy),
-    /// The name of the proxy has no usable address.
     #[error("{0}")]
     Resolve(#[from] ResolveError),
-    /// No address of the proxy accepted a TCP connection.
     #[error("{0}")]
     Tcp(#[from] NoAddressReached),
-    /// The TLS handshake with the proxy failed.
     #[error("{0}")]
     Tls(#[from] TlsError),
     /// The proxy does not speak HTTP as expected.
     #[error("{0}; is it an HTTP proxy?")]
     Http(#[from] hyper::Error),
-    /// The CONNECT request cannot be built.
     #[error("{0}")]
     Request(#[from] http::Error),
     /// The proxy requires a user (status 407), and its URL has none.
@@ -64,9 +58,8 @@ impl ProxyError {
 }
 
 impl Dialer {
-    /// Opens a stream to a proxy, or, for https, a tunnel through the proxy to the origin. The
-    /// proxy never receives a client certificate. `caller` is the connection of Jackfield for which
-    /// the stream is opened, with its network options.
+    /// Opens a stream to a proxy or, for https, a tunnel through the proxy to the origin. The proxy
+    /// never receives a client certificate.
     pub(crate) async fn open_stream_via_proxy(
         &self,
         caller: Caller<'_>,
@@ -79,7 +72,6 @@ impl Dialer {
         let tcp = caller.last_addresses.connect(&proxy.origin, &addresses, until).await?;
         let stream: Box<dyn ByteStream> = if proxy.origin.is_https() {
             let mut config = (*self.tls).clone();
-            // Only HTTP/1.1 is offered to a proxy.
             config.alpn_protocols = vec![b"http/1.1".to_vec()];
             let host = proxy.origin.host();
             Box::new(handshake(&config, host, None, Box::new(tcp)).await?.stream)
@@ -90,7 +82,6 @@ impl Dialer {
     }
 }
 
-/// Requests a tunnel to the origin from the proxy, and returns the stream through the tunnel.
 async fn open_tunnel(
     origin: &Origin,
     proxy: &Proxy,

@@ -1,5 +1,4 @@
-//! Connects by TCP to one of several addresses (RFC 8305). If an address has not answered after a
-//! quarter of a second, the next address is tried in addition. The address that accepted the last
+//! Connects by TCP to one of several addresses, as in RFC 8305. The address that accepted the last
 //! TCP connection is tried first. This module never resolves a name.
 
 use std::collections::HashMap;
@@ -15,20 +14,19 @@ use tokio::time::{Instant, timeout};
 
 use crate::domain::Origin;
 
-/// How long the host waits for an attempt before it starts the next attempt.
+/// How long the host waits for an attempt before it starts the next attempt in addition.
 const NEXT_ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// Maximum number of attempts at a time, because a name may have many addresses that do not answer.
+/// Limited, because a name may have many addresses that do not answer.
 const ATTEMPTS_AT_ONCE_MAX: usize = 4;
 /// Maximum number of failed addresses that the text of an error contains.
 const SHOWN_ADDRESSES_MAX: usize = 4;
 
-/// The address that accepted the last TCP connection of one connection of Jackfield, for each
+/// For one connection of Jackfield: the address that accepted the last TCP connection, for each
 /// granted origin and each proxy.
 #[derive(Debug, Default)]
 pub(crate) struct LastAddresses(Mutex<HashMap<Origin, IpAddr>>);
 
-/// The error if no address accepted a TCP connection: the addresses that were tried, each with its
-/// error.
+/// The addresses that were tried without success, each with its error.
 #[derive(Debug)]
 pub(crate) struct NoAddressReached(Vec<(SocketAddr, io::Error)>);
 
@@ -48,8 +46,7 @@ impl fmt::Display for NoAddressReached {
 impl std::error::Error for NoAddressReached {}
 
 impl LastAddresses {
-    /// Connects to the first address of `origin` that accepts the connection, and stores this
-    /// address.
+    /// Connects to the first address that accepts the connection, and stores this address.
     pub(crate) async fn connect(
         &self,
         origin: &Origin,
@@ -68,9 +65,9 @@ impl LastAddresses {
     }
 }
 
-/// Orders the addresses. The address that accepted the last TCP connection is the first. After it,
-/// IPv6 and IPv4 addresses alternate. If none of the addresses accepted the last TCP connection,
-/// the first address has the same family as the resolver's first address.
+/// Puts the address that accepted the last TCP connection first. After it, IPv6 and IPv4 addresses
+/// alternate. Without such an address, the first one has the family of the resolver's first
+/// address.
 fn order_addresses(addresses: &[SocketAddr], last_address: Option<IpAddr>) -> Vec<SocketAddr> {
     let (last_accepted, others): (Vec<_>, Vec<_>) =
         addresses.iter().copied().partition(|address| Some(address.ip()) == last_address);
@@ -91,14 +88,12 @@ fn order_addresses(addresses: &[SocketAddr], last_address: Option<IpAddr>) -> Ve
     }
 }
 
-/// Connects to the first address that accepts a TCP connection.
 async fn connect_to_accepting_address(
     addresses: Vec<SocketAddr>,
     until: Instant,
 ) -> Result<TcpStream, NoAddressReached> {
-    // If there are more addresses than attempts at a time, the attempts need several rounds. Each
-    // attempt gets the remaining time divided by the number of rounds, so that every address is
-    // tried.
+    // If there are more addresses than attempts at a time, each attempt gets only a part of the
+    // remaining time, so that every address is tried.
     let rounds =
         u32::try_from(addresses.len().div_ceil(ATTEMPTS_AT_ONCE_MAX)).unwrap_or(u32::MAX).max(1);
     let time_of_attempt = until.saturating_duration_since(Instant::now()) / rounds;

@@ -22,14 +22,11 @@ use crate::transport::identity::{ClientIdentity, PresentedIdentity};
 use crate::transport::trust::explain;
 
 /// How long the host waits for a server to refuse the client certificate under TLS 1.3. A server
-/// that accepts the certificate usually sends a session ticket or the first HTTP/2 frame at once. A
-/// server that sends nothing delays each new connection by this time.
+/// that sends nothing delays each new connection by this time.
 const CERTIFICATE_REFUSAL_WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// An encrypted stream after the TLS handshake.
 pub(crate) struct EncryptedStream {
     pub(crate) stream: TlsStream<Box<dyn ByteStream>>,
-    /// Whether the server requested a client certificate.
     pub(crate) is_certificate_requested: bool,
 }
 
@@ -38,10 +35,10 @@ pub(crate) struct EncryptedStream {
 #[error("{0}")]
 pub(crate) struct TlsError(String);
 
-/// Makes a TLS handshake with a host. If the server requests a client certificate under TLS 1.3, it
-/// decides about the certificate only after the client's last message. The handshake then waits for
-/// a refusal, at most [`CERTIFICATE_REFUSAL_WAIT_MAX`]. Without this wait, the host could send a
-/// write on a connection that the server then refuses, and the write would be in doubt.
+/// Makes a TLS handshake with a host. Under TLS 1.3, a server decides about a client certificate
+/// only after the client's last message, so the handshake waits for a refusal if the server
+/// requested one. Without this wait, the host could send a write on a connection that the server
+/// then refuses, and the write would be in doubt.
 pub(crate) async fn handshake(
     config: &ClientConfig,
     host: &Host,
@@ -71,8 +68,7 @@ pub(crate) async fn handshake(
 }
 
 /// Waits until the server has sent something after the handshake, or until the time for a refusal
-/// has passed. Fails if the stream ends or the server refuses the certificate. Consumes no data of
-/// the stream.
+/// has passed. Consumes no data of the stream.
 async fn wait_for_refusal(stream: &mut TlsStream<Box<dyn ByteStream>>) -> io::Result<()> {
     let server_data = poll_fn(|context| {
         let read = match Pin::new(&mut *stream).poll_fill_buf(context) {

@@ -9,7 +9,6 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A TLS stream whose reader sees an ordinary end of the stream, even if `close_notify` is missing.
 pub(super) struct TolerantTlsStream<S>(pub(super) S);
 
 impl<S: AsyncRead + Unpin> AsyncRead for TolerantTlsStream<S> {

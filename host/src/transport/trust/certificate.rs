@@ -1,4 +1,4 @@
-//! Reads the fields of a certificate that messages and rules need: subject, issuer and validity.
+//! Reads the fields of a certificate that messages and rules need.
 //!
 //! This module never decides whether a certificate is trusted. It uses x509-cert, because rustls
 //! does not expose the fields.
@@ -19,7 +19,6 @@ use crate::domain::{printable, shortened};
 /// The length to which a certificate's name is shortened in a message, bytes.
 const NAME_BYTES_MAX: usize = 200;
 
-/// A parsed certificate.
 pub(in crate::transport) struct Certificate(x509_cert::Certificate);
 
 impl Certificate {
@@ -27,8 +26,8 @@ impl Certificate {
         x509_cert::Certificate::from_der(der).ok().map(Self)
     }
 
-    /// Returns whether the certificate may issue other certificates. Certificates of version 1
-    /// cannot state this, so each of them counts as an issuer.
+    /// Whether the certificate may issue other certificates. Certificates of version 1 cannot state
+    /// this, so each of them counts as an issuer.
     pub(super) fn may_issue(&self) -> bool {
         let tbs = &self.0.tbs_certificate;
         match tbs.get::<BasicConstraints>() {
@@ -38,8 +37,7 @@ impl Certificate {
         }
     }
 
-    /// Returns whether the certificate has version 1. Such a certificate has no subject alternative
-    /// names, which TLS needs.
+    /// A certificate of version 1 has no subject alternative names, which TLS needs.
     pub(super) fn has_version_1(&self) -> bool {
         self.0.tbs_certificate.version == Version::V1
     }
@@ -68,8 +66,7 @@ impl Certificate {
         to_unix_time(self.0.tbs_certificate.validity.not_after)
     }
 
-    /// Returns whether a common name of the certificate equals `name`. Returns false if the
-    /// certificate has a subjectAltName.
+    /// Returns false if the certificate has a subjectAltName.
     pub(super) fn has_common_name(&self, name: &ServerName<'_>) -> bool {
         let tbs = &self.0.tbs_certificate;
         if tbs.filter::<SubjectAltName>().next().is_some() {
@@ -100,7 +97,7 @@ fn to_unix_time(time: x509_cert::time::Time) -> UnixTime {
     UnixTime::since_unix_epoch(time.to_unix_duration())
 }
 
-/// Formats an instant as date and time, in UTC.
+/// In UTC.
 pub(in crate::transport) fn format_time(time: UnixTime) -> String {
     let seconds = Duration::from_secs(time.as_secs());
     let at = Timestamp::UNIX_EPOCH.checked_add(seconds);

@@ -1,5 +1,4 @@
-//! Explains errors of a TLS handshake to an admin, and how to fix them. This module never explains
-//! why a certificate is not trusted.
+//! Explains errors of a TLS handshake to an admin, and how to fix them.
 
 use std::io;
 
@@ -9,7 +8,6 @@ use rustls::{
 
 use crate::transport::identity::CertificateUse;
 
-/// Explains a failed handshake.
 pub(crate) fn explain(error: &io::Error, certificate: CertificateUse) -> String {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
         return explain_end_of_stream(error, certificate);

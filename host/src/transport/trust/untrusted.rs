@@ -1,5 +1,5 @@
-//! Explains why a server's certificate is not trusted, and how an admin can fix this. This module
-//! never decides whether a certificate is trusted.
+//! Explains why a server's certificate is not trusted. This module never decides whether it is
+//! trusted.
 
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{CertificateError, Error, OtherError};
@@ -13,7 +13,7 @@ const INSECURE_ALGORITHMS: [(&[u8], &str); 3] = [
     (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01], "SHA-1"),
     (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x04], "MD5"),
 ];
-/// The supported algorithms of signatures, as a text for people.
+/// As a text for people.
 const SUPPORTED_ALGORITHMS: &str = "RSA of 2048 to 8192 bits, ECDSA with P-256, P-384 or P-521, or Ed25519, \
                          each with SHA-256 or longer";
 
@@ -23,8 +23,8 @@ const SUPPORTED_ALGORITHMS: &str = "RSA of 2048 to 8192 bits, ECDSA with P-256, 
 pub(crate) struct UntrustedReason(String);
 
 impl UntrustedReason {
-    /// Explains an error of rustls. `sent` contains the certificates that the server sent, with the
-    /// server's own certificate first. A certificate that cannot be read is `None`.
+    /// Explains an error of rustls. `sent` are the certificates that the server sent, its own
+    /// first; `None` stands for one that cannot be read.
     pub(crate) fn new(
         error: Error,
         sent: &[Option<Certificate>],
@@ -94,22 +94,19 @@ fn explain_unknown_issuer(
     )
 }
 
-/// The certificates that a server sent, the host name for which the first certificate must be
-/// valid, and the time of the check.
 struct SentCertificates<'a> {
-    /// The certificates, with the server's own certificate first.
+    /// The server's own certificate is the first.
     sent: &'a [Option<Certificate>],
     host: &'a str,
     now: UnixTime,
 }
 
 impl SentCertificates<'_> {
-    /// Returns the server's own certificate; `None` if it cannot be read.
+    /// `None` if it cannot be read.
     fn server_certificate(&self) -> Option<&Certificate> {
         self.sent.first().and_then(Option::as_ref)
     }
 
-    /// Explains an error about one of the certificates.
     fn explain(&self, error: &CertificateError) -> String {
         match error {
             CertificateError::ExpiredContext { not_after, .. } => self.explain_expired(*not_after),
@@ -191,8 +188,8 @@ impl SentCertificates<'_> {
         )
     }
 
-    /// Returns the subject of the first certificate for which `is_wrong` is true. If there is none,
-    /// returns the subject of the server's own certificate.
+    /// Returns the subject of the first certificate for which `is_wrong` is true, or else of the
+    /// server's own certificate.
     fn subject_of(&self, is_wrong: impl Fn(&Certificate) -> bool) -> String {
         parenthesized_subject(
             self.sent
@@ -208,8 +205,7 @@ impl SentCertificates<'_> {
     }
 }
 
-/// Returns the subject of a certificate in parentheses, after a space; empty if the certificate
-/// cannot be read.
+/// Returns the subject in parentheses, after a space; empty if the certificate cannot be read.
 fn parenthesized_subject(certificate: Option<&Certificate>) -> String {
     certificate.map_or_else(String::new, |certificate| format!(" ({})", certificate.subject()))
 }

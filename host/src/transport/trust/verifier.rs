@@ -1,5 +1,4 @@
-//! Decides whether a server's certificate is trusted, and explains to an admin why a certificate is
-//! not trusted.
+//! Decides whether a server's certificate is trusted.
 
 use std::sync::Arc;
 
@@ -17,12 +16,12 @@ use super::untrusted::UntrustedReason;
 /// `extra_ca_file` contains.
 #[derive(Debug)]
 pub(super) struct CertificateVerifier {
-    /// Verifies chains of certificates; `None` if there is no trust anchor.
+    /// `None` if there is no trust anchor.
     chain_verifier: Option<Arc<WebPkiServerVerifier>>,
     /// The certificates in `extra_ca_file`.
     listed_certificates: Vec<CertificateDer<'static>>,
     algorithms: WebPkiSupportedAlgorithms,
-    /// Whether `extra_ca_file` is configured, for the explanation of an error.
+    /// For the explanation of an error.
     has_extra_file: bool,
 }
 
@@ -88,9 +87,8 @@ impl ServerCertVerifier for CertificateVerifier {
     }
 }
 
-/// Checks a server certificate that `extra_ca_file` contains byte for byte. The certificate is
-/// trusted for its own names while it is valid. The common name counts if the certificate has no
-/// subject alternative name.
+/// Checks a server certificate that `extra_ca_file` contains byte for byte. It is trusted for its
+/// own names while it is valid. The common name counts if there is no subject alternative name.
 fn verify_listed(
     der: &CertificateDer<'_>,
     name: &ServerName<'_>,

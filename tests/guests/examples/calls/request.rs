@@ -15,7 +15,6 @@ pub fn parse_method(word: &str) -> Method {
     }
 }
 
-/// Parses the setting `effect`. Returns `None` if it has no value.
 pub fn parse_effect(word: &str) -> Option<Effect> {
     match word {
         "read" => Some(Effect::Read),
@@ -38,9 +37,8 @@ pub fn parse_pairs(text: &str) -> Vec<(String, String)> {
 }
 
 /// Makes a body of this kind from a text that may contain `{secret}`. An unknown kind means
-/// `bytes`. If the kind is `form`, each line of the text is a field, `name=value`. If the kind is
-/// `multipart`, each line is a part, `name=value`. If the name ends with `@`, the part is a file,
-/// and the rest of the name is the file name.
+/// `bytes`. If the kind is `form` or `multipart`, each line of the text is a field or a part,
+/// `name=value`.
 pub fn make_body(kind: &str, text: &str) -> Body {
     let text = with_placeholder(text);
     match kind {

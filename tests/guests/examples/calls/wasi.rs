@@ -6,7 +6,6 @@ use wasip2::http::outgoing_handler::handle;
 use wasip2::http::types as wasi;
 use wasip2::io::streams::StreamError;
 
-/// Sends the request, and reads the complete answer.
 pub fn send(request: &Request) -> Result<Response, HttpError> {
     let outgoing = make_outgoing_request(request)?;
     let body = outgoing.body().expect("the body is taken once");
@@ -89,7 +88,7 @@ fn read_body(answer: &wasi::IncomingResponse) -> Result<Vec<u8>, HttpError> {
     }
 }
 
-/// Converts an error of wasi:http. The text of an internal error contains the host's reason.
+/// The text of an internal error contains the host's reason.
 fn convert_error(code: wasi::ErrorCode) -> HttpError {
     let why = format!("{code:?}");
     match code {

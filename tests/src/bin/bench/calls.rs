@@ -1,8 +1,6 @@
-//! Measures the time of one call into a guest, without a server. Each call has a new instance of
-//! the guest. Also measures the time from the cached code to the first call.
-//!
-//! The benchmark program `guest_call`, in `host/benches/`, measures the calls. It runs as a child
-//! process, on the core on which servers run in other measurements.
+//! Measures the time of one call into a new instance of a guest, without a server, and the time
+//! from the cached code to the first call. The child process `guest_call`, which is in
+//! `host/benches/`, makes the measurements.
 
 use std::process::Command;
 
@@ -10,7 +8,6 @@ use crate::report::{Figure, Unit};
 use crate::rounds::Effort;
 use crate::servers::{SERVER_CORE, path_from_env};
 
-/// The name of this measurement.
 const MEASUREMENT: &str = "calls";
 
 /// The description and the file name of each guest.
@@ -26,8 +23,7 @@ pub(crate) fn run(effort: Effort) -> Vec<Figure> {
     GUESTS.iter().flat_map(|(language, name)| measure_guest(language, name, effort)).collect()
 }
 
-/// Measures calls into the guest with this file name. Each line that `guest_call` prints is a
-/// figure.
+/// Each line that `guest_call` prints is a figure.
 fn measure_guest(language: &str, name: &str, effort: Effort) -> Vec<Figure> {
     let mut command = Command::new("taskset");
     command.args(["-c", SERVER_CORE]).arg(path_from_env("BENCH_CALLS"));

@@ -1,6 +1,6 @@
-//! Draws the chart of the README as SVG, for light and for dark pages. Each bar of the chart shows
-//! a ratio: the requests per second of one contender (see `rounds::Contender`), divided by those of
-//! the native handler (see `main.rs`).
+//! Draws the chart of the README as SVG, for light and for dark pages. Each bar shows a ratio: the
+//! requests per second of one contender (see `rounds::Contender`), divided by those of the native
+//! handler (see `main.rs`).
 
 use std::fmt::Write as _;
 
@@ -8,16 +8,12 @@ use crate::report::Figure;
 
 /// The width of the chart, in pixels.
 const WIDTH: usize = 760;
-/// The height of a row, which contains one bar, in pixels.
 const ROW_HEIGHT: usize = 30;
-/// The y coordinate of the first row.
 const FIRST_ROW_Y: usize = 56;
-/// The x coordinate at which each bar begins.
 const BAR_X: usize = 290;
 /// The width of a bar that shows the ratio 1, in pixels.
 const RATIO_1_WIDTH: f64 = 400.0;
 
-/// The style sheet of the chart.
 const STYLE: &str = "
     text { font: 14px system-ui, sans-serif; fill: #1f2328; }
     .title { font-weight: 600; }
@@ -34,13 +30,10 @@ const STYLE: &str = "
     }
 ";
 
-/// One bar of the chart.
 struct Bar<'f> {
-    /// The text beside the bar.
     name: &'f str,
     /// The figure whose median is the length of the bar. A median above 1.1 is drawn as 1.1.
     figure: &'f Figure,
-    /// Whether the bar shows Jackfield. Otherwise it shows another server.
     is_jackfield: bool,
 }
 

@@ -9,7 +9,6 @@ use crate::report::{Figure, Unit};
 use crate::rounds::Effort;
 use crate::servers::{add_connection, read_guest, start_with_versions};
 
-/// The name of this measurement.
 const MEASUREMENT: &str = "cold";
 
 /// The languages, each with the name of a guest. The guest answers without a request to a tracker.
@@ -30,9 +29,8 @@ pub(crate) fn run(effort: Effort) -> Vec<Figure> {
     figures
 }
 
-/// Measures the time from the installation of a connector's file to the end of its first event. The
-/// first figure is that of versions that the server must compile. The second figure is that of
-/// versions whose compiled code is cached.
+/// Returns the figure of versions that the server must compile, and then that of versions whose
+/// compiled code is cached.
 fn measure_reloads(language: &str, guest: &Guest, effort: Effort) -> [Figure; 2] {
     let host = Setup::new().plugin("c", guest).start();
     let connection = add_connection(&host, "qa", "c");

@@ -1,25 +1,19 @@
-//! The goals of the benchmarks. A goal is the minimum or the maximum of a figure. The goals of
-//! `throughput` and `peers` are valid for alternating rounds on a machine without other work, with
-//! the server on one core. They are valid for 64 client connections, unless the figure's name
-//! contains another number.
+//! The goals of the benchmarks. The goals of `throughput` and `peers` are valid for alternating
+//! rounds on a machine without other work, with the server on one core. They are valid for 64
+//! client connections, unless the figure's name contains another number.
 
 use std::fmt;
 
-/// The goal of one figure.
 #[derive(Debug)]
 pub(crate) struct Goal {
     /// The name of a measurement that produces the figure.
     pub(crate) measurement: &'static str,
-    /// The name of the figure.
     pub(crate) figure: &'static str,
-    /// The minimum or the maximum of the figure.
     pub(crate) bound: Bound,
-    /// The value that the project tries to reach, which is better than the bound. `None` if the
-    /// bound is enough.
+    /// A better value that the project tries to reach. `None` if the bound is enough.
     aim: Option<f64>,
 }
 
-/// The minimum or the maximum of a figure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Bound {
     AtLeast(f64),
@@ -47,12 +41,10 @@ impl fmt::Display for Goal {
     }
 }
 
-/// Makes a goal without an aim.
 const fn goal(measurement: &'static str, figure: &'static str, bound: Bound) -> Goal {
     Goal { measurement, figure, bound, aim: None }
 }
 
-/// Makes a goal with an aim.
 const fn goal_with_aim(
     measurement: &'static str,
     figure: &'static str,
@@ -62,7 +54,7 @@ const fn goal_with_aim(
     Goal { measurement, figure, bound, aim: Some(aim) }
 }
 
-/// All goals. A goal applies to the figure that has the same name.
+/// A goal applies to the figure that has the same name.
 pub(crate) const GOALS: &[Goal] = &[
     goal_with_aim("throughput", "create, durable / native", AtLeast(0.20), 0.36),
     goal("throughput", "create, durable / create, no syncs", AtLeast(0.65)),

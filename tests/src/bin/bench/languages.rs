@@ -1,6 +1,5 @@
-//! Measures the connectors that the templates contain, one for each language. Measures the size of
-//! the connector, the time until it is compiled, the time until the end of its first create with
-//! cached code, and the costs of a create. Each create sends one request to a tracker.
+//! Measures the connectors that the templates contain, one for each language: their size, the time
+//! until they are ready, and the costs of a create, which sends one request to a tracker.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,6 @@ use crate::report::{Figure, Unit};
 use crate::rounds::Effort;
 use crate::servers::{path_from_env, setup_on_all_cores};
 
-/// The name of this measurement.
 const MEASUREMENT: &str = "languages";
 /// The languages, each with the name of the file that `cargo xtask bench` builds.
 const LANGUAGES: [(&str, &str); 8] = [
@@ -30,7 +28,6 @@ pub(crate) fn run(effort: Effort) -> Vec<Figure> {
     LANGUAGES.iter().flat_map(|(language, file)| measure_language(language, file, effort)).collect()
 }
 
-/// Measures the connector in one language. `file` is the name of its file.
 fn measure_language(language: &str, file: &'static str, effort: Effort) -> Vec<Figure> {
     println!("{language}");
     let bytes = std::fs::read(path_from_env("BENCH_GUESTS").join("languages").join(file));
@@ -62,7 +59,6 @@ fn measure_language(language: &str, file: &'static str, effort: Effort) -> Vec<F
 struct ReloadingServer {
     host: TestHost,
     connection: Connection,
-    /// The name of the connector's file, such as `go.wasm`.
     file: &'static str,
     /// The connector without the change that makes another version of it.
     guest: Guest,
@@ -79,7 +75,6 @@ struct CreateCosts {
 }
 
 impl ReloadingServer {
-    /// Starts a server with this connector and one connection. `tracker` is the tracker's URL.
     fn start(file: &'static str, guest: Guest, tracker: &str) -> Self {
         let host = setup_on_all_cores().start();
         install(&host, file, &guest);
@@ -89,8 +84,8 @@ impl ReloadingServer {
         Self { host, connection, file, guest }
     }
 
-    /// Installs the version with this number. Returns two times in milliseconds: the time until the
-    /// version is ready, and the time until the end of its first create.
+    /// Installs the version with this number. Returns the milliseconds until the version is ready,
+    /// and those until the end of its first create.
     fn install_and_create(&self, number: u32) -> (f64, f64) {
         let version = match self.file.ends_with(".js") {
             true => {
@@ -130,8 +125,7 @@ impl ReloadingServer {
     }
 }
 
-/// Writes the connector's file under another name, and then renames it to `c.js` or `c.wasm`. So
-/// the server never reads an incomplete file.
+/// Installs the connector's file by a rename, so that the server never reads an incomplete file.
 fn install(host: &TestHost, file: &str, guest: &Guest) {
     let plugins = host.folder().join("plugins");
     let (_, extension) = file.split_once('.').expect("an extension");

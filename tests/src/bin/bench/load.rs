@@ -1,24 +1,22 @@
-//! Puts one server under load with the program wrk. wrk runs on another core than the server, or it
-//! may use all cores. For each load, a Lua script is written that builds the requests of wrk.
+//! Puts one server under load with the program wrk. A Lua script builds the requests of wrk.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// The number of the core on which wrk usually runs. The servers usually run on core 0.
+/// The number of the core on which wrk usually runs.
 pub(crate) const LOAD_GENERATOR_CORE: &str = "1";
-/// Number of client connections of most loads. Most goals of the measurements `throughput` and
-/// `peers` are valid for this number.
+/// Number of client connections of most loads.
 pub(crate) const CLIENT_CONNECTIONS: usize = 64;
 
-/// Describes the requests that are sent to one server.
+/// The requests that are sent to one server.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
     /// The address of the server, `host:port`.
     pub(crate) address: String,
     pub(crate) kind: RequestKind,
-    /// The webhook paths of the connections of Jackfield. Each request uses the next path. For
-    /// another server than Jackfield, the list contains one empty path.
+    /// The webhook paths of Jackfield's connections, which the requests use in turn. For another
+    /// server than Jackfield, the list contains one empty path.
     pub(crate) base_paths: Vec<String>,
 }
 
@@ -40,13 +38,9 @@ pub(crate) enum RequestKind {
 pub(crate) struct Outcome {
     /// Number of requests that were answered.
     pub(crate) requests: u64,
-    /// How long the load lasted.
     pub(crate) seconds: f64,
-    /// The median latency.
     pub(crate) p50_ms: f64,
-    /// The latency that 99% of the requests did not exceed.
     pub(crate) p99_ms: f64,
-    /// The latency that 99.9% of the requests did not exceed.
     pub(crate) p999_ms: f64,
     /// Number of failed requests. A request fails if it gets no answer or an error status: from
     /// 400 with wrk, any other than 200 with [`crate::paced`].
@@ -58,8 +52,7 @@ impl Outcome {
         self.requests as f64 / self.seconds
     }
 
-    /// Parses the line of a program's output that begins with `RESULT`. Returns `None` if the
-    /// output has no such line with six numbers.
+    /// Parses the line of a program's output that begins with `RESULT`.
     pub(crate) fn parse(output: &str) -> Option<Self> {
         let line = output.lines().find_map(|line| line.strip_prefix("RESULT "))?;
         let numbers: Vec<f64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
@@ -88,7 +81,7 @@ impl Load {
     /// has received an answer.
     ///
     /// # Panics
-    /// If wrk fails, a request fails, or no request is answered. The result would be useless.
+    /// If wrk fails, a request fails, or no request is answered.
     pub(crate) fn run(&self, connections: usize, time: Duration) -> Outcome {
         let outcome = self.run_allowing_failures(connections, time, Some(LOAD_GENERATOR_CORE));
         assert_eq!(outcome.failed, 0, "requests failed: {outcome:?} of {self:?}");
@@ -124,8 +117,7 @@ impl Load {
         Outcome::parse(&text).unwrap_or_else(|| panic!("wrk failed:\n{text}{errors}"))
     }
 
-    /// Returns the script with which wrk builds the requests of this load. Each script has another
-    /// `serial`, so that the ids in its requests differ from the ids of other loads.
+    /// Returns the script with which wrk builds the requests of this load.
     fn lua_script(&self) -> String {
         let serial = next_serial();
         let quoted: Vec<_> = self.base_paths.iter().map(|base| format!("\"{base}\"")).collect();
@@ -167,14 +159,13 @@ impl Load {
     }
 }
 
-/// Returns another number at each call. Each load needs another number, so that two loads never
-/// name the same new failed test or project.
+/// Returns another number at each call, so that two loads never name the same new failed test or
+/// project.
 pub(crate) fn next_serial() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// The Lua function that builds a request for Create Defect.
 const CREATE_SCRIPT: &str = r#"
 local same = "ffffffff-0000-4000-8000-000000000001"
 request = function()
@@ -187,7 +178,6 @@ request = function()
 end
 "#;
 
-/// The Lua function that builds a request for Defect KPIs.
 const COUNT_SCRIPT: &str = r#"
 local same = "ffffffff-0000-4000-8000-000000000001"
 request = function()

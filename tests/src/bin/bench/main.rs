@@ -1,11 +1,10 @@
-//! The program that makes the measurements of `cargo xtask bench`. xtask builds the files that the
-//! program needs, and passes their paths in environment variables. The program measures the built
-//! server from outside, and compares it with other servers. It prints each figure with its goal. A
-//! missed goal is not an error.
+//! The program that makes the measurements of `cargo xtask bench`. It measures the built server
+//! from outside, and compares it with other servers. It prints each figure with its goal. A missed
+//! goal is not an error.
 //!
-//! The code calls two kinds of other servers by short names. The native handler is an axum handler
-//! without a sandbox and without a store. Peers are servers with the software of other projects,
-//! such as fastify. The type `servers::Peer` starts both kinds.
+//! The native handler is an axum handler without a sandbox and without a store. Peers are servers
+//! with the software of other projects, such as fastify. The type `servers::Peer` starts both
+//! kinds.
 
 mod calls;
 mod chart;
@@ -34,18 +33,13 @@ use rounds::Effort;
 const MEASUREMENTS: [&str; 8] =
     ["throughput", "peers", "calls", "cold", "memory", "languages", "scaling", "postgres"];
 
-/// The arguments of the command line.
 #[derive(Default)]
 struct Arguments {
-    /// The names of the chosen measurements. If there are none, all measurements are made.
+    /// The names of the chosen measurements. If the list is empty, all measurements are made.
     names: Vec<String>,
-    /// Whether fewer and shorter rounds are enough (`--quick`).
     is_quick: bool,
-    /// The file into which the figures are written as JSON.
     json: Option<PathBuf>,
-    /// The file into which the figures are written as Markdown.
     markdown: Option<PathBuf>,
-    /// The file into which the chart is written.
     svg: Option<PathBuf>,
 }
 
@@ -67,8 +61,8 @@ impl Arguments {
         Some(arguments)
     }
 
-    /// Returns the chosen measurements. If none is chosen, returns all. If `peers` is one of them,
-    /// leaves out `throughput`, because `peers` includes it.
+    /// If no measurement is chosen, returns all. If `peers` is one of them, leaves out
+    /// `throughput`, because `peers` includes it.
     fn chosen_measurements(&self) -> Vec<&'static str> {
         let is_chosen = |measurement: &str| {
             self.names.is_empty() || self.names.iter().any(|it| it == measurement)
@@ -97,7 +91,6 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Makes the measurement with this name.
 fn measure(measurement: &str, effort: Effort) -> Vec<Figure> {
     println!("==> {measurement}");
     match measurement {

@@ -13,7 +13,6 @@ use crate::report::{Figure, Unit};
 use crate::rounds::Effort;
 use crate::servers::{add_connection, read_guest, start_with_versions};
 
-/// The name of this measurement.
 const MEASUREMENT: &str = "memory";
 /// Maximum number of idle clients that connect from one loopback address.
 const IDLE_CLIENTS_PER_ADDRESS: u32 = 100;
@@ -34,7 +33,6 @@ pub(crate) fn run(effort: Effort) -> Vec<Figure> {
     figures
 }
 
-/// The memory of a server's process.
 #[derive(Clone, Copy)]
 struct ProcessMemory {
     resident_kb: f64,
@@ -42,7 +40,6 @@ struct ProcessMemory {
 }
 
 impl ProcessMemory {
-    /// Reads the memory of the server's process from the kernel.
     fn measure(host: &TestHost) -> Self {
         let path = format!("/proc/{}/smaps_rollup", host.process_id());
         let text = std::fs::read_to_string(path).expect("the server runs");
@@ -54,8 +51,8 @@ impl ProcessMemory {
         Self { resident_kb: value("Rss:"), anonymous_kb: value("Anonymous:") }
     }
 
-    /// Returns the memory that each added connector, connection, client or run needs. `after` was
-    /// measured after `count` of them were added.
+    /// Returns the growth for each added connector, connection, client or run. `after` was measured
+    /// after `count` of them were added.
     fn growth_per_thing(self, after: Self, count: u32) -> Self {
         let divide = |before, after| (after - before) / f64::from(count);
         let resident_kb = divide(self.resident_kb, after.resident_kb);
@@ -63,7 +60,6 @@ impl ProcessMemory {
     }
 }
 
-/// Makes a figure in KB from one measured value.
 fn kilobyte_figure(name: String, value: f64) -> Figure {
     Figure::from_one_value(MEASUREMENT, name, Unit::Kilobytes, value)
 }

@@ -1,8 +1,5 @@
 //! Sends requests to a server at a fixed rate, which is lower than the server's maximum rate.
-//! Measures the latency of each request from its planned time. The planned time counts even if a
-//! request is sent later because earlier answers were late.
-//!
-//! A child process on the core of the load generator sends the requests.
+//! Measures each latency from the planned time of the request, even if the request is sent later.
 
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -21,10 +18,7 @@ use crate::load::{
 /// clock repeatedly, because a timer can be a millisecond late.
 const BUSY_WAIT: Duration = Duration::from_millis(2);
 
-/// Sends `rate` requests per second for this time. A child process sends them.
-///
-/// # Panics
-/// If the child process fails, or a request fails.
+/// Sends `rate` requests per second for this time, from a child process. Panics if a request fails.
 pub(crate) fn run(load: &Load, rate: f64, time: Duration) -> Outcome {
     let kind = if load.kind == RequestKind::Create { "create" } else { "count" };
     let program = std::env::current_exe().expect("the program knows its path");
@@ -39,8 +33,8 @@ pub(crate) fn run(load: &Load, rate: f64, time: Duration) -> Outcome {
     outcome
 }
 
-/// The main function of the child process, which sends the requests. The arguments are
-/// `ADDRESS KIND RATE SECONDS SERIAL BASE_PATH…`.
+/// The main function of the child process. The arguments are `ADDRESS KIND RATE SECONDS SERIAL
+/// BASE_PATH…`.
 pub(crate) fn main(arguments: &[String]) -> ExitCode {
     let [address, kind, rate, seconds, serial, base_paths @ ..] = arguments else {
         return ExitCode::from(2);
@@ -59,16 +53,14 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
 /// Determines the planned times of the requests.
 #[derive(Clone, Copy)]
 struct Pace {
-    /// The time between two planned requests.
     interval: Duration,
     /// How long requests are sent.
     seconds: f64,
-    /// The number that makes the requests different from those of other loads.
+    /// Makes the requests different from those of other loads.
     serial: u32,
 }
 
 impl Pace {
-    /// Sends all requests over [`CLIENT_CONNECTIONS`] client connections.
     async fn send_all(self, load: Arc<Load>) -> Outcome {
         let (start, next) =
             (Instant::now() + Duration::from_millis(50), Arc::new(AtomicU64::new(0)));
@@ -97,8 +89,8 @@ impl Pace {
         Outcome { requests, seconds, p50_ms, p99_ms, p999_ms, failed }
     }
 
-    /// Sends requests over one client connection, each at its planned time. Returns the latencies
-    /// of these requests. All clients share `next`, the number of the next request.
+    /// Sends requests over one client connection, each at its planned time. Returns their
+    /// latencies. All clients share `next`, the number of the next request.
     async fn run_client(
         self,
         load: &Load,

@@ -1,6 +1,6 @@
-//! Measures servers that share a PostgreSQL database. Measures how much a create costs with one,
-//! two and three servers, and how much the syncs of the database cost. All processes run on one
-//! machine, so the figures do not show the throughput of several machines.
+//! Measures servers that share a PostgreSQL database: the costs of a create with one, two and three
+//! servers, and the costs of the database's syncs. All processes run on one machine, so the figures
+//! do not show the throughput of several machines.
 
 use std::time::Duration;
 
@@ -13,7 +13,6 @@ use crate::rounds::{Effort, rate_figure};
 use crate::scaling::MANY_RUNS_CONFIG;
 use crate::servers::{add_connection, read_guest, webhook_load};
 
-/// The name of this measurement.
 const MEASUREMENT: &str = "postgres";
 /// Number of concurrent creates at each server, while the cost of a create is measured.
 const CONCURRENT_CREATES_PER_SERVER: usize = 64;
@@ -28,7 +27,6 @@ pub(crate) fn run(effort: Effort) -> Vec<Figure> {
 }
 
 /// Measures how much CPU time, how many statements and how many round trips a create needs.
-/// `servers` is the number of servers that share the database.
 fn measure_create_costs(servers: usize, effort: Effort) -> Vec<Figure> {
     let postgres = Postgres::start();
     let relay = CountingRelay::start(postgres.port());
@@ -112,7 +110,6 @@ fn compare_syncs(effort: Effort) -> Vec<Figure> {
     ]
 }
 
-/// Prepares a server that connects to the database through this port.
 fn server_setup(postgres: &Postgres, port: u16) -> Setup {
     postgres
         .server_setup_at(port)
@@ -150,7 +147,7 @@ fn run_all_loads(loads: &[Load], time: Duration) -> u64 {
     outcomes.into_iter().map(|it| assert_no_failures(it).requests).sum()
 }
 
-/// Panics if a request failed, because the outcome would be useless then. Returns the outcome.
+/// Panics if a request failed, because the outcome would be useless then.
 fn assert_no_failures(outcome: Outcome) -> Outcome {
     assert_eq!(outcome.failed, 0, "requests failed: {outcome:?}");
     outcome
@@ -158,11 +155,8 @@ fn assert_no_failures(outcome: Outcome) -> Outcome {
 
 /// The costs since the start of the servers and the database.
 struct Costs {
-    /// The CPU time of all servers together.
     servers_cpu_ms: u64,
-    /// The CPU time of the database.
     database_cpu_ms: u64,
-    /// The statements and round trips of all servers together.
     counts: WireCounts,
 }
 

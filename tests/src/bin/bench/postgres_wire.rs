@@ -1,7 +1,5 @@
 //! A relay to PostgreSQL that counts the statements and round trips of all clients. The chapter
-//! "Message Formats" of PostgreSQL's documentation describes the messages. Each message begins with
-//! its type and its length. Only the first messages of a client have no type, and begin with their
-//! length.
+//! "Message Formats" of PostgreSQL's documentation describes the messages.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,12 +8,10 @@ use jackfield_tests::{ConnectionHooks, start_relay};
 
 /// A relay that runs until the process ends.
 pub(crate) struct CountingRelay {
-    /// The port on which the relay listens.
     port: u16,
     counters: Arc<Counters>,
 }
 
-/// The counters of a relay, which all its clients increase.
 #[derive(Default)]
 struct Counters {
     statements: AtomicU64,
@@ -31,7 +27,6 @@ pub(crate) struct WireCounts {
 }
 
 impl CountingRelay {
-    /// Starts a relay to the server that listens on this port of loopback.
     pub(crate) fn start(port: u16) -> Self {
         let counters = Arc::<Counters>::default();
         let shared = Arc::clone(&counters);
@@ -46,7 +41,6 @@ impl CountingRelay {
         Self { port, counters }
     }
 
-    /// The port on which the relay listens.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
@@ -60,8 +54,7 @@ impl CountingRelay {
     }
 }
 
-/// The major protocol version, 1234, in a client's first message if this message does not start a
-/// session, but requests encryption.
+/// The major protocol version in a client's first message if the message requests encryption.
 const ENCRYPTION_REQUEST: [u8; 2] = 1234_u16.to_be_bytes();
 
 /// Counts the statements and round trips of one client, from the bytes that the client sends.
@@ -71,16 +64,13 @@ struct MessageCounter {
     /// Whether the message that starts the session was read. This message, and requests for
     /// encryption before it, have no type.
     has_started: bool,
-    /// The bytes of a message's head that have been read so far. They are removed when the head is
-    /// complete.
+    /// The bytes of a message's head that have been read, while the head is incomplete.
     head: Vec<u8>,
-    /// How many bytes of a message's body have not been read yet.
     unread_body_bytes: usize,
 }
 
 impl MessageCounter {
-    /// Reads bytes that the client has sent. The bytes may begin and end in the middle of a
-    /// message.
+    /// Reads bytes of the client, which may begin and end in the middle of a message.
     fn read(&mut self, mut bytes: &[u8]) {
         while let Some((first, rest)) = bytes.split_first() {
             if self.unread_body_bytes > 0 {
@@ -106,8 +96,7 @@ impl MessageCounter {
         }
     }
 
-    /// Counts a message by its type. An Execute or Query message runs a statement. A Sync or Query
-    /// message requests an answer.
+    /// An Execute or Query message runs a statement. A Sync or Query message requests an answer.
     fn count_message(&self, kind: u8) {
         let add = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         if matches!(kind, b'E' | b'Q') {

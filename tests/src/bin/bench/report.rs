@@ -1,5 +1,4 @@
-//! Formats the measured figures with their goals, as text, Markdown or JSON. Does not measure
-//! anything.
+//! Formats the measured figures with their goals, as text, Markdown or JSON.
 
 use serde_json::{Value, json};
 
@@ -9,26 +8,21 @@ use crate::goals::{GOALS, Goal};
 /// figure.
 const CROSS_TABLE_MEASUREMENT: &str = "languages";
 
-/// One measured figure.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Figure {
-    /// The measurement that produced the figure.
     pub(crate) measurement: &'static str,
     /// A description of the measured value. The figure's goal has the same name.
     pub(crate) name: String,
     pub(crate) unit: Unit,
     /// The median of the rounds' values.
     pub(crate) median: f64,
-    /// The lowest value of all rounds.
     pub(crate) low: f64,
-    /// The highest value of all rounds.
     pub(crate) high: f64,
     /// Other values of the same rounds, such as latencies. Tables show them only if the figure has
     /// no goal.
     pub(crate) note: String,
 }
 
-/// The unit of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
     /// The quotient of two values. The name of the figure is `one / other`.
@@ -54,10 +48,7 @@ impl Unit {
 }
 
 impl Figure {
-    /// Creates a figure from the values that were measured in the rounds.
-    ///
-    /// # Panics
-    /// If `rounds` is empty.
+    /// Panics if `rounds` is empty.
     pub(crate) fn from_rounds(
         measurement: &'static str,
         name: impl Into<String>,
@@ -74,7 +65,6 @@ impl Figure {
         Self { measurement, name: name.into(), unit, median, low, high, note: String::new() }
     }
 
-    /// Creates a figure from one measured value.
     pub(crate) fn from_one_value(
         measurement: &'static str,
         name: impl Into<String>,
@@ -84,23 +74,20 @@ impl Figure {
         Self::from_rounds(measurement, name, unit, vec![value])
     }
 
-    /// Sets the note of the figure.
     pub(crate) fn with_note(mut self, note: String) -> Self {
         self.note = note;
         self
     }
 
-    /// Returns the goal of this figure, if it has one.
     fn goal(&self) -> Option<&'static Goal> {
         GOALS.iter().find(|goal| goal.figure == self.name)
     }
 
-    /// Returns the median with its unit.
     fn median_text(&self) -> String {
         format!("{} {}", format_number(self.median), self.unit.symbol())
     }
 
-    /// Returns the lowest and the highest value. If they are equal, returns an empty text.
+    /// Returns an empty text if the lowest and the highest value are equal.
     fn range_text(&self) -> String {
         if self.low == self.high {
             return String::new();
@@ -131,8 +118,7 @@ impl Figure {
     }
 }
 
-/// Formats a number without an exponent. It has three significant digits, more digits from 1,000,
-/// and fewer below 0.01.
+/// Formats a number without an exponent, with about three significant digits.
 pub(crate) fn format_number(value: f64) -> String {
     let digits = match value.abs() {
         0.0 => 0,
@@ -206,7 +192,6 @@ fn cross_table(figures: &[&Figure]) -> String {
     format!("\n### {CROSS_TABLE_MEASUREMENT}\n\n{}{separator}{rows}", line("", &head))
 }
 
-/// Converts the figures to JSON, for programs.
 pub(crate) fn to_json(figures: &[Figure]) -> Value {
     json!({"figures": figures.iter().map(Figure::to_json).collect::<Vec<_>>()})
 }

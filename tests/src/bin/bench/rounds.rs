@@ -7,14 +7,12 @@ use std::time::Duration;
 use crate::load::{Load, Outcome};
 use crate::report::{Figure, Unit, format_number};
 
-/// How many rounds are measured, and how long.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
-    /// The number of rounds.
     pub(crate) rounds: usize,
     /// How long each server is under load in each round.
     pub(crate) duration: Duration,
-    /// Whether fewer and shorter rounds are enough, because `--quick` was given.
+    /// Whether `--quick` was given.
     pub(crate) is_quick: bool,
 }
 
@@ -24,7 +22,6 @@ impl Effort {
         Self { rounds, duration: Duration::from_secs(seconds), is_quick }
     }
 
-    /// Returns `quick` for a quick measurement, otherwise `full`.
     pub(crate) fn pick(self, full: u32, quick: u32) -> u32 {
         if self.is_quick { quick } else { full }
     }
@@ -35,7 +32,6 @@ impl Effort {
 pub(crate) struct Contender {
     /// The name of the contender in figures.
     pub(crate) name: &'static str,
-    /// The requests that the server gets.
     pub(crate) load: Load,
     /// Number of client connections.
     pub(crate) connections: usize,
@@ -44,7 +40,7 @@ pub(crate) struct Contender {
 /// The outcomes of all rounds, by the name of the contender.
 pub(crate) struct Rounds(BTreeMap<&'static str, Vec<Outcome>>);
 
-/// The length of the pause after each load. In the pause, the server finishes postponed work.
+/// The length of the pause after each load, in which the server finishes postponed work.
 const PAUSE_AFTER_LOAD: Duration = Duration::from_millis(300);
 
 /// Warms up all contenders. Then puts them under load one after the other, in several rounds. Calls
@@ -75,10 +71,7 @@ pub(crate) fn run_alternating_rounds(
 }
 
 impl Rounds {
-    /// Returns the outcomes of one contender.
-    ///
-    /// # Panics
-    /// If no contender has this name.
+    /// Panics if no contender has this name.
     pub(crate) fn outcomes_of(&self, name: &str) -> &[Outcome] {
         self.0.get(name).unwrap_or_else(|| panic!("no contender is named {name}"))
     }
@@ -93,7 +86,6 @@ impl Rounds {
         Figure::from_rounds(measurement, format!("{name} / {base}"), Unit::Ratio, ratios)
     }
 
-    /// Returns the requests per second of one contender.
     pub(crate) fn rate_figure(&self, measurement: &'static str, name: &str) -> Figure {
         rate_figure(measurement, name, self.outcomes_of(name))
     }

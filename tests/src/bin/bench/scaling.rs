@@ -14,7 +14,6 @@ use crate::servers::{
     webhook_load,
 };
 
-/// The name of this measurement.
 const MEASUREMENT: &str = "scaling";
 
 /// The configuration of a server that gets many concurrent requests from one address. The address
@@ -83,14 +82,12 @@ fn measure_half_load(effort: Effort) -> Vec<Figure> {
     figures
 }
 
-/// A server that is compared with another server, and the requests that it gets.
 struct LoadedServer {
     host: TestHost,
     load: Load,
 }
 
 impl LoadedServer {
-    /// Measures how much CPU time the server needs for one event, in microseconds.
     fn cpu_us_per_event(&self, time: Duration) -> f64 {
         let before = self.host.cpu_ms();
         let outcome = self.load.run(CLIENT_CONNECTIONS, time);
@@ -144,7 +141,6 @@ fn start_with_connections(count: u32) -> LoadedServer {
     LoadedServer { host, load }
 }
 
-/// Compares a server with one connection and a server with many connections.
 fn compare_connections(effort: Effort) -> Vec<Figure> {
     let many = effort.pick(10_000, 200);
     let name = figure_name(many, 10_000, "connections / 1");
@@ -169,7 +165,6 @@ fn compare_events(effort: Effort) -> Vec<Figure> {
     )
 }
 
-/// Compares a server with one connector and a server with many connectors.
 fn compare_connectors(effort: Effort) -> Vec<Figure> {
     let many = effort.pick(1_000, 20);
     let name = figure_name(many, 1_000, "connectors / 1");
@@ -187,8 +182,8 @@ fn start_with_connectors(count: u32) -> LoadedServer {
     LoadedServer { host, load }
 }
 
-/// Returns the name of a figure that compares `many` things with few. A quick measurement compares
-/// less than `full` things. Then the name ends with `(quick)`, so that no goal has the same name.
+/// Returns the name of a figure. If a quick measurement compares less than `full` things, the name
+/// ends with `(quick)`, so that no goal has the same name.
 fn figure_name(many: u32, full: u32, what: &str) -> String {
     let digits = many.to_string();
     let mut grouped = String::new();

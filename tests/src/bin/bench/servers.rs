@@ -1,5 +1,5 @@
-//! Starts the servers that are measured, most of them on core 0. One kind of server is Jackfield.
-//! The other kind, [`Peer`], is a server with which Jackfield is compared.
+//! Starts the servers that are measured: Jackfield, and the servers with which Jackfield is
+//! compared ([`Peer`]).
 
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -19,12 +19,12 @@ pub(crate) fn setup_on_server_core() -> Setup {
     setup_on_cores(SERVER_CORE)
 }
 
-/// Prepares a Jackfield server as [`setup_on_server_core`] does, but on these cores.
+/// Like [`setup_on_server_core`], but on these cores.
 pub(crate) fn setup_on_cores(cores: &str) -> Setup {
     setup_on_all_cores().run_under(&["taskset", "-c", cores])
 }
 
-/// Prepares a Jackfield server as [`setup_on_server_core`] does, but on all cores.
+/// Like [`setup_on_server_core`], but on all cores.
 pub(crate) fn setup_on_all_cores() -> Setup {
     Setup::new().env("JACKFIELD_WEBHOOK_REQUESTS_PER_S", "1000000")
 }
@@ -38,7 +38,7 @@ pub(crate) fn read_guest(name: &str) -> Guest {
 
 /// Starts a server and installs `count` versions of a guest, as connectors `c0`, `c1` and so on.
 /// They are installed one after the other, because the compilation of many versions would last
-/// longer than [`Setup::start`] waits. Returns the server and the names of the connectors.
+/// longer than [`Setup::start`] waits.
 pub(crate) fn start_with_versions(
     setup: Setup,
     guest: &Guest,
@@ -62,15 +62,13 @@ pub(crate) fn add_connection(host: &TestHost, name: &str, connector: &str) -> Co
     host.add_connection(name, connector, json!({}), json!({}))
 }
 
-/// Returns a load that sends requests to the webhooks of these connections.
 pub(crate) fn webhook_load(host: &TestHost, connections: &[Connection], kind: RequestKind) -> Load {
     let address = host.url().trim_start_matches("http://").to_owned();
     let base_paths = connections.iter().map(|it| it.webhook_path.clone()).collect();
     Load { address, kind, base_paths }
 }
 
-/// Returns the path of a file or folder that `cargo xtask bench` passes in this environment
-/// variable.
+/// Returns a path that `cargo xtask bench` passes in this environment variable.
 pub(crate) fn path_from_env(variable: &str) -> PathBuf {
     let path = std::env::var_os(variable);
     path.unwrap_or_else(|| panic!("{variable} is not set: run `cargo xtask bench`")).into()
@@ -79,14 +77,12 @@ pub(crate) fn path_from_env(variable: &str) -> PathBuf {
 /// A running server with which Jackfield is compared. The server is killed when this value is
 /// dropped.
 pub(crate) struct Peer {
-    /// The process of the server.
     child: Child,
-    /// The address of the server, `host:port`.
     address: String,
 }
 
 impl Peer {
-    /// Starts the native handler, an axum handler without a sandbox and without a store.
+    /// Starts the native handler.
     pub(crate) fn native() -> Self {
         Self::start(|port| {
             let mut command = Command::new(peers_folder().join("native/release/native"));
@@ -95,7 +91,7 @@ impl Peer {
         })
     }
 
-    /// Starts `wasmtime serve`, which creates a new instance of a component for each request.
+    /// Starts `wasmtime serve` with these options.
     pub(crate) fn wasmtime_serve(options: &[&str]) -> Self {
         Self::start(|port| {
             let mut command = Command::new(peers_folder().join("wasmtime/bin/wasmtime"));
@@ -127,7 +123,6 @@ impl Peer {
         })
     }
 
-    /// Starts a server with fastify on Node.js.
     pub(crate) fn fastify() -> Self {
         Self::start(|port| {
             let mut command = Command::new("node");
@@ -137,7 +132,6 @@ impl Peer {
         })
     }
 
-    /// Starts a server with FastAPI on Python.
     pub(crate) fn fastapi() -> Self {
         Self::start(|port| {
             let mut command = Command::new(peers_folder().join("fastapi/bin/uvicorn"));
@@ -177,7 +171,6 @@ impl Peer {
         Self { child, address: address.to_string() }
     }
 
-    /// Returns a load that sends requests to this server.
     pub(crate) fn load(&self, kind: RequestKind) -> Load {
         Load { address: self.address.clone(), kind, base_paths: vec![String::new()] }
     }
@@ -190,7 +183,6 @@ impl Drop for Peer {
     }
 }
 
-/// Returns the folder with the built peers.
 fn peers_folder() -> PathBuf {
     path_from_env("BENCH_PEERS")
 }

@@ -40,8 +40,8 @@ const MEASURED_SYNCS: usize = 101;
 pub(crate) const JACKFIELD_BARS: [&str; 6] =
     [CREATE, CREATE_NO_SYNCS, REPEAT, KPI_FROM_CACHE, KPI_INSTANT, KPI_REALISTIC];
 
-/// The peers, each with two names of contenders. The first name is for Create Defect. If it is
-/// `None`, the peer gets no creates. The second name is for Defect KPIs.
+/// The peers, each with the name of its contender for Create Defect, if it gets creates, and that
+/// for Defect KPIs.
 type Peers = Vec<(Option<&'static str>, &'static str, Peer)>;
 
 pub(crate) fn run(effort: Effort, with_peers: bool) -> Vec<Figure> {
@@ -58,9 +58,7 @@ pub(crate) fn run(effort: Effort, with_peers: bool) -> Vec<Figure> {
     figures
 }
 
-/// All servers that are put under load.
 struct MeasuredServers {
-    /// The native handler.
     native: Peer,
     /// A Jackfield server with its normal syncs.
     durable: TestHost,
@@ -72,7 +70,6 @@ struct MeasuredServers {
 }
 
 impl MeasuredServers {
-    /// Starts the servers. Starts the peers only if `with_peers` is true.
     fn start(with_peers: bool) -> Self {
         let guests = ["instant", "realistic"];
         let start = |setup: jackfield_tests::Setup| {
@@ -98,7 +95,6 @@ impl MeasuredServers {
         Self { native: Peer::native(), durable, _no_syncs: no_syncs, jackfield_loads, peers }
     }
 
-    /// Returns everything that is measured in each round.
     fn contenders(&self) -> Vec<Contender> {
         let contender = |connections| move |(name, load)| Contender { name, load, connections };
         let native = [
@@ -118,7 +114,6 @@ impl MeasuredServers {
     }
 }
 
-/// Starts all peers, with the names of their contenders.
 fn start_peers() -> Peers {
     vec![
         (None, "wasmtime serve KPI", Peer::wasmtime_serve(&[])),
@@ -175,9 +170,8 @@ fn peer_figures(measurement: &'static str, rounds: &Rounds, peers: &Peers) -> Ve
     figures
 }
 
-/// Measures how long it takes to write and sync one page of an existing file. Returns the median in
-/// milliseconds. The file exists already because the database also overwrites pages of an existing
-/// file, its write-ahead log.
+/// Measures how long it takes to write and sync one page of an existing file, as the database does
+/// in its write-ahead log. Returns the median in milliseconds.
 fn measure_sync_ms(folder: &Path) -> f64 {
     let file = File::create(folder.join("sync")).expect("the file is created");
     file.write_all_at(&[0; PAGE_BYTES * MEASURED_SYNCS], 0).expect("the file is written");

@@ -26,40 +26,30 @@ const ODD_TEXTS: [&str; 14] = [
 /// A JSON value at this depth of nesting, or deeper, has no optional members.
 const OPTIONAL_DEPTH_MAX: usize = 5;
 
-/// The names and ids of objects that exist on the server. The requests use them.
+/// Objects that exist on the server: the names of connectors, and the ids of the others.
 pub(crate) struct ExistingObjects {
-    /// The ids of connections.
     pub(crate) connections: Vec<String>,
-    /// The names of connectors.
     pub(crate) connectors: Vec<String>,
-    /// The ids of events.
     pub(crate) events: Vec<String>,
-    /// The ids of defects.
     pub(crate) defects: Vec<String>,
-    /// The ids of named tokens.
     pub(crate) tokens: Vec<String>,
-    /// The URL of the fake tracker.
     pub(crate) tracker_url: String,
     /// The bytes of a valid connector.
     pub(crate) connector_file: Vec<u8>,
 }
 
-/// An operation of the OpenAPI document.
 pub(crate) struct Operation {
-    /// Its `operationId`.
     pub(crate) id: String,
-    /// Its method in upper case.
+    /// In upper case.
     pub(crate) method: String,
-    /// Its path, with parameters such as `{id}`.
+    /// With parameters such as `{id}`.
     path: String,
-    /// Its description in the document.
     description: Value,
 }
 
-/// A request that the test will send.
 pub(crate) struct Request {
     pub(crate) method: String,
-    /// The path with the query.
+    /// With the query.
     pub(crate) path: String,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
@@ -69,31 +59,26 @@ pub(crate) struct Request {
 }
 
 impl Operation {
-    /// Reads an operation from its description in the document.
     pub(crate) fn new(method: &str, path: &str, description: &Value) -> Self {
         let id = description["operationId"].as_str().expect("an id").to_owned();
         let (method, path) = (method.to_uppercase(), path.to_owned());
         Self { id, method, path, description: description.clone() }
     }
 
-    /// Returns the statuses of answers that the document describes.
     pub(crate) fn statuses(&self) -> Vec<u16> {
         let responses = self.description["responses"].as_object().expect("responses");
         responses.keys().filter_map(|status| status.parse().ok()).collect()
     }
 
-    /// Returns the schema of the JSON in an answer with this status.
     pub(crate) fn answer_schema(&self, status: u16) -> Option<Value> {
         let response = &self.description["responses"][status.to_string()];
         response["content"]["application/json"].get("schema").cloned()
     }
 
-    /// Returns the schemas of all JSON answers that the document describes.
     pub(crate) fn answer_schemas(&self) -> Vec<Value> {
         self.statuses().into_iter().filter_map(|status| self.answer_schema(status)).collect()
     }
 
-    /// Makes a random request to this operation.
     pub(crate) fn random_request(
         &self,
         random: &mut Random,
@@ -120,12 +105,10 @@ impl Operation {
         Request { method: self.method.clone(), path, headers, body, has_odd_path }
     }
 
-    /// Returns the descriptions of the parameters in the path, the query and the headers.
     fn parameters(&self) -> impl Iterator<Item = &Value> {
         self.description["parameters"].as_array().into_iter().flatten()
     }
 
-    /// Returns a random value for the path parameter with this name.
     fn random_path_value(
         &self,
         name: &str,
@@ -179,7 +162,6 @@ impl Operation {
         if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
     }
 
-    /// Returns a random body of a request.
     fn random_body(&self, random: &mut Random, existing: &ExistingObjects) -> Vec<u8> {
         let content = &self.description["requestBody"]["content"];
         if content["application/octet-stream"].is_object() {
@@ -342,7 +324,6 @@ fn insert_mistake(body: &mut Value, random: &mut Random) {
     }
 }
 
-/// Percent-encodes a text for a path or a query.
 fn percent_encoded(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     let encode = |byte: u8| match is_plain(byte) {

@@ -10,12 +10,10 @@ use jackfield_tests::binary;
 
 use super::project::{EndedCommand, NAME, Project, run};
 
-/// Runs `jackfield new` with these arguments in a folder.
 fn run_new(folder: &Path, arguments: &[&str]) -> EndedCommand {
     run(Command::new(binary()).arg("new").args(arguments), folder)
 }
 
-/// Checks that a command failed with one line that contains these words.
 #[track_caller]
 fn assert_failed(ended: EndedCommand, words: &[&str]) {
     let error = ended.assert_failure();
@@ -25,7 +23,6 @@ fn assert_failed(ended: EndedCommand, words: &[&str]) {
     }
 }
 
-/// Returns the names of the files and folders in a folder.
 fn file_names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("the folder");
     let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
@@ -86,8 +83,7 @@ const TOOLS: [(&str, &str, &str); 7] = [
     ("go", "go", "install Go 1.27"),
 ];
 
-/// Builds the project. The PATH contains only these programs, which are shell scripts. Each entry
-/// of `programs` is the name and the text of a program.
+/// The PATH contains only these shell scripts, each with its name and its text.
 fn build_with_programs(project: &Project, programs: &[(&str, &str)]) -> EndedCommand {
     let path = tempfile::tempdir().expect("a temporary folder");
     for (name, script) in programs {

@@ -12,7 +12,6 @@ type TrackerAnswer = (&'static str, &'static str, u16, &'static str, [&'static s
 
 /// A page of HTML, which is not the expected JSON.
 const SIGN_IN_PAGE: &str = "<html>Please log in</html>";
-/// The body of an answer in which the tracker explains two errors.
 const TRACKER_ERRORS: &str = "{\"errors\":[\"too long\",\"too late\"]}";
 /// The head of an answer whose `Retry-After` is 17 seconds after its `Date`.
 const RETRY_AFTER_DATE: &str = "429\r\nretry-after: Wed, 21 Oct 2015 07:28:17 GMT\r\n\
@@ -40,9 +39,8 @@ const TRACKER_ANSWERS: [TrackerAnswer; 12] = [
     ("409", "[]", 422, "rejected", ["409", "/users/current.json"]),
 ];
 
-/// Sends a request for counts while a fake tracker resets the connector's TCP connection, and then
-/// one for each of [`TRACKER_ANSWERS`], while the tracker sends this answer. Checks the problem
-/// with which the webhook answers.
+/// Sends a request for counts for each of [`TRACKER_ANSWERS`], and one while the tracker resets the
+/// connector's TCP connection.
 pub(super) fn assert_errors_say_what_to_do(host: &TestHost) {
     let tracker = ScriptedServer::start(|_| Reply::reset());
     let settings = json!({"url": tracker.url(), "project": "qa"});

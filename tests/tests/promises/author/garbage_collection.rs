@@ -1,5 +1,4 @@
-//! Tests Go's garbage collector in a connector. The test calls `create` many times. Each call
-//! receives large answers and collects garbage. The test checks the events, because the webhook
+//! Tests Go's garbage collector in a connector. The test checks the events, because the webhook
 //! also answers 200 if a create traps and `find` then finds the defect.
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,9 +8,7 @@ use serde_json::json;
 
 use super::project::{NAME, Project};
 
-/// The number of calls of `create`.
 const CREATES: usize = 1_000;
-/// The number of threads that send requests.
 const THREADS: usize = 4;
 /// The size of the text in each large answer.
 const ANSWER_BYTES: usize = 1 << 20;
@@ -26,7 +23,6 @@ const GO_CREATE: &str = "\
 	runtime.GC()
 	runtime.GC()
 	created, err := jackfield.Post";
-/// The imports that this code needs.
 const GO_IMPORTS: &str = "\t\"runtime\"\n\n\thttp \"wit_component/jackfield_connector_http\"\n";
 
 #[test]

@@ -8,16 +8,13 @@ use jackfield_tests::{binary, target};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The name of each project.
 pub(crate) const NAME: &str = "my-tracker";
 
-/// A project in a temporary folder.
 pub(crate) struct Project {
     /// The folder that contains the project's folder.
     parent: TempDir,
 }
 
-/// The exit code and the output of a command that ended.
 pub(crate) struct EndedCommand {
     code: Option<i32>,
     stdout: String,
@@ -25,7 +22,6 @@ pub(crate) struct EndedCommand {
 }
 
 impl Project {
-    /// Creates a project with `jackfield new`.
     #[track_caller]
     pub(crate) fn new(language: &str, options: &[&str]) -> Self {
         Self::create(&[&["--lang", language], options].concat())
@@ -37,7 +33,6 @@ impl Project {
         Self::create(&["--like", example])
     }
 
-    /// Creates a project with these options of `jackfield new`.
     #[track_caller]
     fn create(options: &[&str]) -> Self {
         let parent = tempfile::tempdir().expect("a temporary folder");
@@ -48,14 +43,12 @@ impl Project {
         project
     }
 
-    /// Returns the path of a file of the project.
     pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.parent.path().join(NAME).join(file)
     }
 
-    /// Runs a command of `jackfield` in the project's folder. Rust projects and the test guests use
-    /// one target folder, so cargo compiles their dependencies once. All projects use one folder of
-    /// tools from PyPI.
+    /// Rust projects and the test guests use one target folder, so cargo compiles their
+    /// dependencies once. All projects use one folder of tools from PyPI.
     pub(crate) fn run(&self, command: &str, arguments: &[&str]) -> EndedCommand {
         let mut program = Command::new(binary());
         program.arg(command).args(arguments).env("CARGO_TARGET_DIR", target().join("guests"));
@@ -70,7 +63,6 @@ impl Project {
         serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error} in {stdout}"))
     }
 
-    /// Builds the project, and returns the JSON that `build` printed.
     #[track_caller]
     pub(crate) fn build(&self) -> Value {
         let built = self.json("build", &["."]);
@@ -108,7 +100,6 @@ impl Project {
     }
 }
 
-/// Runs a command in a folder.
 pub(crate) fn run(command: &mut Command, folder: &Path) -> EndedCommand {
     let output = command.current_dir(folder).output().expect("the binary starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -120,7 +111,7 @@ pub(crate) fn run(command: &mut Command, folder: &Path) -> EndedCommand {
 }
 
 impl EndedCommand {
-    /// Checks that the command succeeded. Returns what it wrote to stdout.
+    /// Returns what the command wrote to stdout.
     #[track_caller]
     pub(crate) fn assert_success(self) -> String {
         assert_eq!(self.code, Some(0), "{}\n{}", self.stdout, self.stderr);
@@ -135,8 +126,8 @@ impl EndedCommand {
             .unwrap_or_else(|error| panic!("{error} in {stdout}\n{stderr}"))
     }
 
-    /// Checks that the command failed with exit code 1 and wrote nothing to stdout, and that its
-    /// last line on stderr is the error. Returns what it wrote to stderr.
+    /// The command must write nothing to stdout, and its last line on stderr must be the error.
+    /// Returns what it wrote to stderr.
     #[track_caller]
     pub(crate) fn assert_failure(self) -> String {
         assert_eq!(self.code, Some(1), "{}\n{}", self.stdout, self.stderr);

@@ -1,6 +1,5 @@
 //! The pages of connectors on the console. A person uploads a connector, rolls back to an earlier
-//! version, and removes the connector. The page of a connector shows how much of each limit the
-//! newest runs used. The page is fast even if there are many events.
+//! version, and removes the connector.
 
 use std::fs;
 use std::path::Path;
@@ -26,7 +25,6 @@ fn create_upload_files(host: &TestHost) -> String {
     folder.display().to_string()
 }
 
-/// Returns whether the uploaded connector is in the plugins folder.
 fn is_installed(host: &TestHost) -> bool {
     let plugins: &Path = &host.folder().join("plugins");
     plugins.join("my-tracker.js").exists()
@@ -92,9 +90,8 @@ fn a_form_with_a_file_needs_the_csrf_token_of_the_session_and_may_be_large() {
     assert_eq!(refused.status, 400, "{refused:?}");
 }
 
-/// SQL that stores 200,000 events of the only connection. Every second event has a run. The newest
-/// run used a CPU time of 0 ms, the next older run 1 ms, and so on up to 99 ms. Then the CPU times
-/// begin with 0 ms again.
+/// SQL that stores 200,000 events of the only connection. Every second event has a run. The CPU
+/// times of the runs, from the newest on, are 0 ms to 99 ms, again and again.
 const INSERT_MANY_EVENTS: &str = "
     WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 199999),
         t (i, ms) AS (SELECT i, unixepoch() * 1000 - 86000000 + i * 400 FROM n)

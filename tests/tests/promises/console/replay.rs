@@ -1,6 +1,5 @@
-//! A person replays a recorded event on the console, with JavaScript and without it. The page shows
-//! the differences side by side. `jackfield invoke --replay` accepts the recording that a person
-//! downloads from the console.
+//! A person replays a recorded event on the console, with JavaScript and without it. The recording
+//! that a person downloads from the console can be used with `jackfield invoke --replay`.
 
 use std::fs;
 

@@ -1,6 +1,5 @@
 //! Runs the commands of the author's guide one after the other, as an author copies them, with a
-//! script, a server and a real Redmine. Another test checks that the page of each language lists
-//! the commands of a project. The tests in `author.rs` run the same commands.
+//! script, a server and a real Redmine.
 
 use std::env;
 use std::fs;
@@ -52,7 +51,6 @@ fn each_command_of_the_guide_works() {
     assert_eq!(project.issues().len(), 4);
 }
 
-/// Runs a command in a shell. Fails if the command fails. Returns what the command printed.
 fn run_command(host: &TestHost, folder: &Path, command: &str) -> String {
     let programs = binary().parent().expect("a folder").to_owned();
     let path = env::join_paths(

@@ -14,10 +14,9 @@ use super::{CommandFolder, PASSWORD, assert_pause_is_noticed, config, setup, sta
 
 /// How many clicks each thread sends while PgBouncer restarts.
 const CLICKS_PER_THREAD: usize = 6;
-/// How often PgBouncer restarts under load.
 const RESTARTS: usize = 2;
 
-/// A process of PgBouncer, which is killed when this value is dropped.
+/// A process of PgBouncer, which is killed when it is dropped.
 struct PgBouncer {
     /// Contains the settings of PgBouncer and its file of users.
     folder: TempDir,
@@ -66,8 +65,7 @@ impl Drop for PgBouncer {
     }
 }
 
-/// Starts PgBouncer, and waits until it listens. PgBouncer refuses to run as root, so root starts
-/// the process as the user `postgres`.
+/// PgBouncer refuses to run as root, so root starts the process as the user `postgres`.
 fn start_process(folder: &Path, port: u16) -> Child {
     let mut command = Command::new("pgbouncer");
     if rustix::process::geteuid().is_root() {
@@ -114,7 +112,7 @@ fn transaction_mode_is_refused_and_doctor_recommends_session_mode() {
     for mode in ["transaction", "statement"] {
         let pool = PgBouncer::start(&postgres, mode);
         let home = CommandFolder::new(&pool.config());
-        // PgBouncer keeps its sessions at PostgreSQL. So the second start gets sessions that the
+        // PgBouncer keeps its sessions at PostgreSQL, so the second start gets sessions that the
         // first start has used.
         for _ in 0..2 {
             let refusal = home.start_refusal();

@@ -15,8 +15,7 @@ fn guest_with_build(number: u32) -> Guest {
     Guest::named("instant").with_build(number)
 }
 
-/// Returns the SHA-256 of the version of the connector `c` that the server uses. Returns an empty
-/// text if the server does not use the connector.
+/// Returns an empty text if the server does not use the connector `c`.
 fn sha256_in_use(host: &TestHost) -> String {
     let answer = host.admin().get("/connectors/c");
     let sha256 = || answer.json()["sha256"].as_str().map(str::to_owned);
@@ -95,8 +94,6 @@ fn a_server_with_a_read_only_folder_runs_its_files_and_changes_nothing_at_other_
     assert_doctor_reports_read_only_folder(&postgres, &b);
 }
 
-/// Runs `doctor` in the namespaces of the server, and checks that `doctor` reports the read-only
-/// folder.
 fn assert_doctor_reports_read_only_folder(postgres: &Postgres, host: &TestHost) {
     let mut command = Command::new("nsenter");
     command.args(["--user", "--mount", "--preserve-credentials", "--target"]);

@@ -11,7 +11,7 @@ use super::{CommandFolder, config, setup, start_postgres};
 
 /// Returns for each connected standby whether it must confirm commits, such as `sync` or `async`.
 const SYNC_STATE_SQL: &str = "SELECT sync_state FROM pg_stat_replication";
-/// A configuration with shorter waits than the defaults, so that the tests end sooner.
+/// Shorter waits than the defaults, so that the tests end sooner.
 pub(super) const SHORT_WAITS: &str = "lease_ms = 2000\nsweep_ms = 500\nstore_statement_s = 2\nstore_connect_s = 2\n\
                      [create]\nin_doubt_s = 2\n[limits]\nrun_ms = 4000\ncreate_answer_ms = 3000";
 /// How many clicks each thread sends before, during and after the failover.
@@ -61,14 +61,12 @@ impl ServerAtPrimary {
         Self { tracker, host, connection }
     }
 
-    /// Checks how many writes the tracker has received.
     #[track_caller]
     pub(super) fn assert_write_count(&self, count: usize) {
         assert_eq!(self.tracker.posts(), count, "the tracker received a wrong number of writes");
     }
 
-    /// Clicks until the defect is created. Checks that the tracker has then received `writes`
-    /// writes, including those of earlier clicks.
+    /// `writes` includes the writes of earlier clicks.
     #[track_caller]
     pub(super) fn assert_created_once(&self, test: &Value, writes: usize) {
         let defect = self.host.create_until_final(&self.connection, test).expect("the defect");

@@ -1,5 +1,4 @@
-//! Servers connect to PostgreSQL with TLS. Each `sslmode` has the effect that the documentation
-//! describes, for all sessions of a server.
+//! Servers connect to PostgreSQL with TLS. `sslmode` applies to all sessions of a server.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -20,8 +19,7 @@ const LISTENERS_ENCRYPTED_SQL: &str =
     "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
     WHERE usename = 'app' AND (query LIKE 'LISTEN %' OR query = 'SELECT 1')";
 
-/// Starts PostgreSQL with a certificate for `localhost`. Also returns the authority that issued the
-/// certificate.
+/// PostgreSQL has a certificate for `localhost` from the returned authority.
 fn start_with_tls() -> (Postgres, Authority) {
     let (postgres, authority) = (start_postgres(), Authority::new());
     authority.issue("server", "subjectAltName=DNS:localhost");
@@ -29,8 +27,7 @@ fn start_with_tls() -> (Postgres, Authority) {
     (postgres, authority)
 }
 
-/// Turns on TLS in PostgreSQL, with the certificate `NAME.pem` and the key `NAME.key` in the
-/// authority's folder.
+/// Uses the certificate `NAME.pem` and the key `NAME.key` in the authority's folder.
 fn enable_tls(postgres: &Postgres, authority: &Authority, name: &str) {
     let folder = postgres.data_folder();
     let owner = fs::metadata(&folder).expect("the folder").uid();
@@ -43,8 +40,6 @@ fn enable_tls(postgres: &Postgres, authority: &Authority, name: &str) {
     postgres.set("ssl", "on");
 }
 
-/// Returns the query of a database URL. With this query, a server checks the certificate and the
-/// host name of PostgreSQL.
 fn verify_full_query(authority: &Authority) -> String {
     format!("sslmode=verify-full&sslrootcert={}", authority.file("ca.pem"))
 }

@@ -1,9 +1,8 @@
-//! The transitions of the model. Each transition applies the rules of the protocol that concern it.
+//! The transitions of the model.
 
 use super::rules::Rule;
 use super::state::{Class, Decision, Record, Row, RowState, Run, State, WAIT_MAX, Worker};
 
-/// The result of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum SearchResult {
     Record,
@@ -21,7 +20,6 @@ pub(super) enum Answer {
     Created,
 }
 
-/// When the tracker creates the record of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum CreationTime {
     Never,
@@ -29,9 +27,8 @@ pub(super) enum CreationTime {
     Delayed,
 }
 
-/// The protocol that the checker explores.
 pub(super) struct Protocol {
-    /// The rule that the protocol lacks. `None` if the protocol has all rules.
+    /// The rule that the protocol lacks.
     pub(super) removed_rule: Option<Rule>,
     /// The maximum number of clicks.
     pub(super) clicks: u8,
@@ -40,19 +37,16 @@ pub(super) struct Protocol {
 }
 
 impl Protocol {
-    /// Whether the protocol has this rule.
     pub(super) fn has_rule(&self, rule: Rule) -> bool {
         self.removed_rule != Some(rule)
     }
 
-    /// Whether the row still has this fence. Without the rule `Fence`, every fence is accepted.
     fn has_fence(&self, row: &Row, fence: u8) -> bool {
         !self.has_rule(Rule::Fence) || row.fence == fence
     }
 
-    /// Claims the row for the worker `i`, in one transaction. If the clock has stepped, the waits
-    /// begin again before the claim. If `has_written`, the click has already sent a write, and so
-    /// it only searches.
+    /// Claims the row for the worker `i`, in one transaction. If `has_written`, the click has
+    /// already sent a write, so the worker searches.
     pub(super) fn claim(&self, state: &mut State, i: usize, has_written: bool) {
         self.restart_waits(state);
         let row = &mut state.row;
@@ -79,7 +73,6 @@ impl Protocol {
         self.start_guest(state, i, has_written, fence);
     }
 
-    /// Starts the waits again if the clock has stepped.
     fn restart_waits(&self, state: &mut State) {
         if !std::mem::take(&mut state.has_clock_stepped)
             || !self.has_rule(Rule::WaitsBeginAfterStep)
@@ -105,8 +98,6 @@ impl Protocol {
         row.is_leased = false;
     }
 
-    /// Moves the row to `intent` and starts the guest. Records whether this is the second create of
-    /// the same click.
     fn start_guest(&self, state: &mut State, i: usize, has_written: bool, fence: u8) {
         state.row.state = RowState::Intent;
         state.has_written_twice |= has_written;
@@ -128,8 +119,7 @@ impl Protocol {
         let may_write = matches!(row.state, RowState::Intent | RowState::Sent);
         if self.has_rule(Rule::SentBeforeWrite) {
             if !(self.has_fence(row, run.fence) && row.is_leased && may_write) {
-                // The write is not sent. The outcome of earlier writes is stored if the row still
-                // has the fence of the run.
+                // The write is not sent, and the run ends.
                 self.finish_run(state, i, false);
                 return;
             }
@@ -153,8 +143,7 @@ impl Protocol {
             state.workers[i] = Worker::AwaitingAnswer { run, age: 0 };
             return;
         }
-        // The write was not sent. If the run has marked no other write, the row returns to
-        // `intent`.
+        // The write was not sent.
         let row = &mut state.row;
         if run.writes == 1 && row.fence == run.fence && row.state == RowState::Sent {
             row.state = RowState::Intent;
@@ -229,7 +218,6 @@ impl Protocol {
         row.state = if is_in_doubt { RowState::InDoubt } else { RowState::Failed };
     }
 
-    /// Returns the settings with which a search looks for the record of the row.
     pub(super) fn search_settings(&self, state: &State) -> u8 {
         if self.has_rule(Rule::PinnedSettings) {
             state.row.last_write_settings
@@ -238,13 +226,11 @@ impl Protocol {
         }
     }
 
-    /// Whether the result of a search counts. The result does not count if the first write lacks
-    /// the marker: then only a refusal of the tracker or a person can decide about the row.
+    /// A search counts only if the first write of each run contained the marker.
     pub(super) fn can_search(&self, row: &Row) -> bool {
         row.has_marker || !self.has_rule(Rule::MarkerInFirstWrite)
     }
 
-    /// Ends a search with this result.
     pub(super) fn end_search(&self, state: &mut State, i: usize, found: SearchResult) {
         let Worker::Searching { fence, has_written } = state.workers[i] else { return };
         state.workers[i] = if has_written { Worker::SearchAgain } else { Worker::Idle };
@@ -281,7 +267,6 @@ impl Protocol {
         self.start_guest(state, i, has_written, fence);
     }
 
-    /// Whether a create may follow the result of the search.
     fn may_create(&self, state: &State, found: SearchResult) -> bool {
         let row = &state.row;
         let class = row.class.unwrap_or(Class::Open);
@@ -290,8 +275,7 @@ impl Protocol {
             return class == Class::Refused || is_decided;
         }
         if found == SearchResult::Failed && self.has_rule(Rule::FailedSearchProvesNothing) {
-            // A person who gave up the defect has looked into the tracker. So a create may follow a
-            // failed search.
+            // A person who gave up the defect has looked into the tracker.
             return row.decision == Some(Decision::GiveUp) && state.records.is_empty();
         }
         let index_delay = i8::from(self.has_rule(Rule::IndexDelay));
@@ -312,9 +296,8 @@ impl Protocol {
         row.units_waited >= wait && self.passes_control(state)
     }
 
-    /// Returns whether the search is known to work: it finds another defect, which was created with
-    /// the settings of the write. If there is no other defect, the search counts unless the tracker
-    /// answered a write with 403.
+    /// Returns whether the search is known to work: it finds another defect. If there is no other
+    /// defect, the search counts unless the tracker answered a write with 403.
     fn passes_control(&self, state: &State) -> bool {
         if !state.has_other_defect {
             return !state.row.was_forbidden || !self.has_rule(Rule::ForbiddenNeedsControl);
@@ -322,7 +305,6 @@ impl Protocol {
         !self.has_rule(Rule::PositiveControl) || !state.is_read_denied
     }
 
-    /// Applies the decision of a person, while no run has the row.
     pub(super) fn apply_decision(&self, state: &mut State, decision: Decision) {
         let row = &mut state.row;
         row.fence += 1;

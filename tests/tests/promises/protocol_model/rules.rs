@@ -1,12 +1,10 @@
 //! The rules of the protocol. A model may lack any single rule, to show that the rule is needed.
 
-/// A rule of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rule {
     /// The state `sent` is committed before a write is sent to the tracker.
     SentBeforeWrite,
-    /// A run whose lease another worker took over can neither change the row nor mark a write as
-    /// sent.
+    /// A run whose lease another worker took over cannot mark a write as sent.
     Fence,
     /// A write is sent only while the lease that the commit of `sent` checked has not ended.
     LeaseBeforeBytes,
@@ -36,7 +34,7 @@ pub(super) enum Rule {
     /// After a write that was not answered with 2xx, the run may not send another write.
     NoWriteAfterFailure,
     /// The row keeps the worst class of its writes (the greatest in the order of `Class`), not the
-    /// class of its last write. This class decides whether another create may follow.
+    /// class of its last write.
     WorstClassKept,
     /// If the first write lacks the marker, a search that finds nothing does not count.
     MarkerInFirstWrite,
@@ -61,8 +59,7 @@ pub(super) enum Rule {
     /// After a person's decision, the index delay begins again, because the tracker may have
     /// created the record just before the decision.
     DelayFromDecision,
-    /// A person cannot decide about a row while a click, in the process that gets the decision,
-    /// still works on this row.
+    /// A person cannot decide about a row while a click still works on this row.
     NoDecisionDuringRun,
 }
 
@@ -95,7 +92,6 @@ impl Rule {
         Self::NoDecisionDuringRun,
     ];
 
-    /// Returns how many faults are needed to break the promise without this rule.
     pub(super) fn faults_needed(self) -> u8 {
         match self {
             Self::StepRestartsWaitOfGivenUp | Self::NoDecisionDuringRun => 2,

@@ -1,5 +1,5 @@
 //! The state of the model: the row of one failed test, two workers, the tracker, and how many
-//! clicks and faults may still happen. A worker works on one click at a time.
+//! clicks and faults may still happen.
 //!
 //! Time is counted in units. The longest time of a run, the index delay and `in_doubt_s` are one
 //! unit each. An action that takes at most one unit has ended before a second unit has passed.
@@ -8,7 +8,6 @@
 /// longer.
 pub(super) const WAIT_MAX: i8 = 2;
 
-/// The state of the failed test's row, with the names of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum RowState {
     Absent,
@@ -22,7 +21,6 @@ pub(super) enum RowState {
 /// What the answer to a write proves, ordered by what the tracker may have done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Class {
-    /// The tracker refused the write.
     Refused,
     /// The answer proves nothing, but the tracker will not create the record later.
     Unclear,
@@ -32,23 +30,20 @@ pub(super) enum Class {
     Acknowledged,
 }
 
-/// The decision of a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Decision {
     Retry,
     GiveUp,
 }
 
-/// The row of the failed test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Row {
     pub(super) state: RowState,
     pub(super) fence: u8,
-    /// Whether a worker has the lease of the row.
     pub(super) is_leased: bool,
     /// Whether a run has marked a write as sent.
     pub(super) has_written: bool,
-    /// The worst class of all writes.
+    /// The class that decides whether another create may follow.
     pub(super) class: Option<Class>,
     /// Whether the tracker answered a write with 403.
     pub(super) was_forbidden: bool,
@@ -67,17 +62,14 @@ pub(super) struct Row {
     pub(super) decision: Option<Decision>,
 }
 
-/// A run, and the results of its writes so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Run {
     pub(super) fence: u8,
     /// The worst class of the run's writes so far.
     pub(super) class: Option<Class>,
-    /// The class of the run's last write.
     pub(super) last_class: Option<Class>,
-    /// Whether the tracker answered a write of the run with 403.
     pub(super) was_forbidden: bool,
-    /// How many writes the run has marked.
+    /// How many writes the run has marked; 2 if it may mark no more.
     pub(super) writes: u8,
     /// Whether the run's last write contains the marker.
     pub(super) has_marker: bool,
@@ -85,13 +77,11 @@ pub(super) struct Run {
     pub(super) settings: u8,
 }
 
-/// What a worker does now. A worker is a click, or a background sweep of the server, that works on
-/// the row.
+/// A click, or a background sweep of the server, that works on the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Worker {
     Idle,
-    /// The click of this worker has sent a write. Next, the worker claims the row again, but only
-    /// to search. The sweep claims a row in the same way.
+    /// The click has sent a write. The worker may claim the row again, only to search.
     SearchAgain,
     /// The worker searches under this fence. `has_written`: whether its click has sent a write.
     Searching {
@@ -106,7 +96,7 @@ pub(super) enum Worker {
         run: Run,
         is_lease_live: bool,
     },
-    /// The write is sent, and its answer has not arrived. `age`: the units of time since the write.
+    /// `age`: the units of time since the write was sent.
     AwaitingAnswer {
         run: Run,
         age: u8,
@@ -118,7 +108,6 @@ pub(super) enum Worker {
 pub(super) struct Record {
     /// The settings of the run that sent the write.
     pub(super) settings: u8,
-    /// Whether the record contains the marker.
     pub(super) has_marker: bool,
     /// Whether no search finds the record any more.
     pub(super) is_hidden: bool,
@@ -127,29 +116,25 @@ pub(super) struct Record {
     pub(super) time_flag: bool,
 }
 
-/// The state of the whole model.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct State {
     pub(super) row: Row,
     pub(super) workers: [Worker; 2],
     /// The records of the failed test in the tracker.
     pub(super) records: Vec<Record>,
-    /// The records that the tracker may still create later, because their writes got no answer or
-    /// an answer that proves nothing.
+    /// The records that the tracker may still create.
     pub(super) delayed: Vec<Record>,
     /// Whether there is another defect to test a search with.
     pub(super) has_other_defect: bool,
-    /// Whether the user of the search may not read, so that no search finds a record.
+    /// Whether the user of the search may not read.
     pub(super) is_read_denied: bool,
-    /// The current settings.
     pub(super) settings: u8,
     /// Whether the clock has stepped, and no worker has noticed the step yet.
     pub(super) has_clock_stepped: bool,
     /// Whether a click that had sent a write has begun a second create.
     pub(super) has_written_twice: bool,
-    /// How many clicks may still happen.
     pub(super) clicks: u8,
-    /// How many faults may still happen. Edits and decisions of persons count as faults, too.
+    /// How many faults may still happen, including edits and decisions of persons.
     pub(super) faults: u8,
 }
 
@@ -201,7 +186,6 @@ impl State {
         self.delayed.sort_unstable();
     }
 
-    /// Whether a worker works on the row now.
     pub(super) fn is_in_progress(&self) -> bool {
         self.workers.iter().any(|it| !matches!(it, Worker::Idle | Worker::SearchAgain))
     }
@@ -224,8 +208,7 @@ impl State {
         (may_find, !must_find)
     }
 
-    /// Whether a unit of time may pass. Time may not pass if an action that takes at most one unit
-    /// would then take longer.
+    /// Time may not pass if an action that takes at most one unit would then take longer.
     pub(super) fn may_time_pass(&self) -> bool {
         let is_late = |worker: &Worker| matches!(worker, Worker::AwaitingAnswer { age: 1.., .. });
         !self.workers.iter().any(is_late) && !self.delayed.iter().any(|record| record.time_flag)

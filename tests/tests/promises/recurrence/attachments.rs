@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::{await_step, is_put, shown_defect, start_with_policy};
 
-/// Lets the connection read from the stand-in for Test Manager. Returns a failed test of the
-/// stand-in that has a screenshot and at least one more attachment.
+/// Returns a failed test of the stand-in for Test Manager that has a screenshot and at least one
+/// more attachment.
 fn connect_to_simulator(simulator: &SimulatedTestManager, fixture: &RedmineFixture) -> Value {
     let edit = json!({
         "test_manager": {
@@ -44,7 +44,6 @@ fn connect_to_simulator(simulator: &SimulatedTestManager, fixture: &RedmineFixtu
     })
 }
 
-/// Returns the names of an issue's attachments.
 fn attachment_names(id: &str) -> Vec<String> {
     let path = format!("/issues/{id}.json?include=attachments");
     let issue = Redmine::shared().client().get(&path).expect(200);

@@ -11,7 +11,6 @@ use serde_json::Value;
 
 use super::cluster::{Cluster, execution_id};
 
-/// The pause before a click is repeated.
 const REPEAT_PAUSE: Duration = Duration::from_millis(250);
 
 /// All answers so far. A broken promise is collected and does not end the test at once, because one
@@ -19,7 +18,6 @@ const REPEAT_PAUSE: Duration = Duration::from_millis(250);
 #[derive(Default)]
 pub(super) struct Answers(Mutex<Collected>);
 
-/// What the servers have answered so far.
 #[derive(Default)]
 struct Collected {
     /// The first answer with status 200 for each failed test, by the id of its test execution.
@@ -29,7 +27,6 @@ struct Collected {
     broken_promises: Vec<BrokenPromise>,
 }
 
-/// How a promise was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum BrokenPromise {
     /// A failed test has more than one issue.
@@ -81,7 +78,6 @@ impl Answers {
         answer.status == 200
     }
 
-    /// Adds a broken promise.
     pub(super) fn add_broken_promise(&self, broken: BrokenPromise) {
         self.lock().broken_promises.push(broken);
     }
@@ -90,12 +86,10 @@ impl Answers {
         self.lock().defects.contains_key(execution_id(test))
     }
 
-    /// Returns the promises that were broken so far.
     pub(super) fn broken_promises(&self) -> Vec<BrokenPromise> {
         self.lock().broken_promises.clone()
     }
 
-    /// Returns how often each problem with the status 503 or 504 was answered, by its code.
     pub(super) fn problems(&self) -> BTreeMap<String, u32> {
         self.lock().problems.clone()
     }
@@ -124,7 +118,6 @@ impl Answers {
     }
 }
 
-/// Sends clicks for failed tests to the servers.
 pub(super) struct Clicker<'a> {
     answers: &'a Answers,
     clients: Vec<Client>,
@@ -132,14 +125,14 @@ pub(super) struct Clicker<'a> {
 }
 
 impl<'a> Clicker<'a> {
-    /// Creates a clicker. A click waits at most `timeout` for its answer.
+    /// A click waits at most `timeout` for its answer.
     pub(super) fn new(answers: &'a Answers, cluster: &Cluster, timeout: Duration) -> Self {
         let client = |url: &String| Client::with_timeout(url, &[], timeout);
         let clients = cluster.urls().iter().map(client).collect();
         Self { answers, clients, path: cluster.connection.create_path() }
     }
 
-    /// Clicks once. Returns whether the answer is the defect. If there is no answer, returns false.
+    /// Clicks once. Returns whether the answer is the defect.
     pub(super) fn click(&self, server: usize, test: &Value) -> bool {
         let headers = [("content-type", "application/json")];
         let body = test.to_string();

@@ -15,23 +15,17 @@ use super::leases;
 pub(super) const TRACKER_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// The address of PostgreSQL, in the test's network.
 pub(super) const DATABASE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
-/// The name of the link between a server and its clients.
 const TO_CLIENTS: &str = "clients";
-/// The name of the link from a server to PostgreSQL.
 pub(super) const TO_DATABASE: &str = "database";
-/// The name of the link from a server to Redmine.
 pub(super) const TO_TRACKER: &str = "tracker";
 /// How many seconds the clock of each server is ahead of the real time.
 const CLOCKS_AHEAD_S: [i64; 3] = [3_600, 0, -3_600];
-/// The port at which each server listens.
 const PORT: u16 = 8080;
 
-/// One of the servers, with its network namespace and its clock.
 pub(super) struct Server {
     pub(super) host: TestHost,
     pub(super) namespace: Namespace,
     clock: WallClock,
-    /// How many seconds the server's clock is ahead of the real time.
     clock_ahead_s: i64,
 }
 
@@ -44,12 +38,10 @@ impl Server {
         self.clock.set_ahead(self.clock_ahead_s);
     }
 
-    /// The address from which the server connects to PostgreSQL.
     pub(super) fn address_at_database(&self) -> Ipv4Addr {
         self.namespace.address(TO_DATABASE)
     }
 
-    /// The address from which the server sends requests to the tracker.
     pub(super) fn address_at_tracker(&self) -> IpAddr {
         IpAddr::V4(self.namespace.address(TO_TRACKER))
     }
@@ -62,25 +54,21 @@ pub(super) struct Row {
     pub(super) test: String,
     pub(super) fence: i64,
     pub(super) state: String,
-    /// Whether a server has a lease on the row.
     pub(super) is_leased: bool,
     /// The id of the event that claimed the row last.
     pub(super) event: String,
 }
 
-/// The servers, and the connection, tracker and database that they share.
 pub(super) struct Cluster {
     pub(super) servers: Vec<Server>,
     pub(super) connection: Connection,
     /// The proxy between the servers and Redmine.
     pub(super) proxy: ScriptedServer,
-    /// The project of Redmine in which the connection creates issues.
     pub(super) project: Project,
     pub(super) postgres: Postgres,
 }
 
 impl Cluster {
-    /// Starts the servers with this configuration.
     pub(super) fn start(config: &str) -> Self {
         let postgres = Postgres::start_at(DATABASE_ADDRESS);
         let redmine = Redmine::shared();
@@ -109,12 +97,10 @@ impl Cluster {
         self.servers.iter().map(|server| server.host.url().to_owned()).collect()
     }
 
-    /// Returns the rows of these failed tests.
     pub(super) fn read_rows(&self, tests: &[Value]) -> Vec<Row> {
         self.read_rows_by_id(tests.iter().map(execution_id))
     }
 
-    /// Reads these rows again.
     pub(super) fn reread_rows(&self, rows: &[&Row]) -> Vec<Row> {
         self.read_rows_by_id(rows.iter().map(|row| row.test.as_str()))
     }
@@ -131,7 +117,7 @@ impl Cluster {
     }
 
     /// Makes the database keep each old fence, so that a server is no longer refused after another
-    /// server has taken over its lease. The code of the servers is unchanged.
+    /// server has taken over its lease.
     pub(super) fn remove_fence(&self) {
         self.postgres.query(
             "CREATE FUNCTION keep_fence() RETURNS trigger LANGUAGE plpgsql AS
@@ -142,12 +128,10 @@ impl Cluster {
     }
 }
 
-/// Returns the id of the test execution of a failed test.
 pub(super) fn execution_id(test: &Value) -> &str {
     test["testExecutionId"].as_str().expect("a uuid")
 }
 
-/// Parses a line of a query's result.
 fn parse_row(line: &str) -> Row {
     let columns: Vec<_> = line.split('|').collect();
     let [test, fence, state, is_leased, event] = columns[..] else { panic!("{line}") };
@@ -160,7 +144,6 @@ fn parse_row(line: &str) -> Row {
     }
 }
 
-/// Starts one server, with a namespace and a clock of its own.
 fn start_server(number: u8, clock_ahead_s: i64, postgres: &Postgres, config: &str) -> Server {
     let links = [
         (TO_CLIENTS, &[][..]),

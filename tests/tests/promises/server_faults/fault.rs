@@ -1,5 +1,4 @@
-//! Injects one fault of a server, its database or its network, at a moment of a create and for some
-//! time.
+//! Injects one fault of a server, its database or its network, at a moment of a create.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,8 +10,7 @@ use super::Times;
 use super::cluster::{Cluster, TO_DATABASE, TO_TRACKER};
 use super::rounds::count_stopped_runs;
 
-/// What fails. In the comments of the faults, "the server" is the victim, which is answering
-/// clicks.
+/// What fails. In the comments of the faults, "the server" is the victim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fault {
     /// SIGKILL ends the server.
@@ -31,7 +29,6 @@ pub(super) enum Fault {
     LoseAnswer,
 }
 
-/// All faults.
 pub(super) const FAULTS: [Fault; 7] = [
     Fault::KillServer,
     Fault::KillDatabase,
@@ -42,7 +39,6 @@ pub(super) const FAULTS: [Fault; 7] = [
     Fault::LoseAnswer,
 ];
 
-/// A fault of one round.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PlannedFault {
     pub(super) fault: Fault,
@@ -53,7 +49,6 @@ pub(super) struct PlannedFault {
     pub(super) variant: u64,
 }
 
-/// Creates a [`PlannedFault`].
 pub(super) const fn plan_fault(
     fault: Fault,
     moment: Moment,
@@ -66,7 +61,6 @@ pub(super) const fn plan_fault(
 /// What the victim did during a fault.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
-    /// Whether the server reported that it is not ready.
     pub(super) was_unready: bool,
     /// How many runs the server stopped while it could not reach the database.
     pub(super) stopped_without_database: usize,
@@ -74,7 +68,7 @@ pub(super) struct Observed {
 
 /// The gates at which the proxy holds requests during a fault, and a count of lost answers.
 pub(super) struct Gates {
-    /// Holds requests or answers of the server at the moment of the fault.
+    /// Holds requests of the victim, or the answers to them, at the moment of the fault.
     pub(super) victim: Gate,
     /// Holds the writes of the other servers, if the victim must go on while another server creates
     /// the defect.
@@ -90,7 +84,6 @@ impl PlannedFault {
         self.fault == Fault::Suspend && self.moment == Moment::BeforeWrite
     }
 
-    /// Makes the proxy hold requests, or the answers to them, at the moment of the fault.
     pub(super) fn install_gates(self, cluster: &Cluster) -> Gates {
         let (victim_gate, lost_answers) = (Gate::default(), Arc::new(AtomicU32::new(0)));
         let other_gate = self.is_overtaken().then(Gate::default);
@@ -131,8 +124,7 @@ impl PlannedFault {
         gates
     }
 
-    /// Returns the tracker's answer to a write. If the fault is `LoseAnswer`, the proxy drops or
-    /// replaces this answer.
+    /// If the fault is `LoseAnswer`, the proxy drops or replaces the tracker's answer to a write.
     fn answer_write(self, exchange: &Exchange<'_>, lost_answers: &AtomicU32) -> Reply {
         let reply = exchange.pass();
         if self.fault != Fault::LoseAnswer {

@@ -1,5 +1,5 @@
-//! Creates triggers in PostgreSQL. The triggers record which server took over an ended lease, and
-//! how often the fence refused a server. The triggers never change what the servers do.
+//! Creates triggers in PostgreSQL that record the leases of the servers, and refusals by the fence.
+//! The triggers never change what the servers do.
 
 use std::net::Ipv4Addr;
 
@@ -47,7 +47,6 @@ SELECT count(*) FROM taken_leases AS old
 JOIN taken_leases AS new ON new.defect = old.defect AND new.fence = old.fence + 1
 WHERE new.had_ended AND new.server <> old.server";
 
-/// Creates the triggers in this database.
 pub(super) fn create_lease_triggers(postgres: &Postgres) {
     postgres.query(TRIGGERS_SQL);
 }

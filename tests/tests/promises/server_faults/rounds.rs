@@ -1,5 +1,4 @@
-//! Runs the rounds of the tests. In each round, clicks for several failed tests arrive while one
-//! fault happens.
+//! In each round, clicks for several failed tests arrive while one fault happens.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,23 +13,19 @@ use super::cluster::{Cluster, Row};
 use super::fault::{Fault, PlannedFault};
 use super::leases;
 
-/// For at most how many seconds clicks are repeated after a fault, before the next round begins.
+/// Maximum time for which clicks are repeated after a fault, seconds.
 const REPEAT_S: u64 = 4;
-/// How many failed tests are clicked in each round.
 const TESTS_PER_ROUND: usize = 3;
 
-/// The servers, their answers, and how often each fault and each path has happened so far.
 pub(super) struct Rounds {
     pub(super) cluster: Cluster,
     pub(super) answers: Answers,
     times: Times,
-    /// The failed tests of all rounds so far.
     tests: Vec<Value>,
     /// How often each fault happened at each moment, by the state of the failed test's row. Unless
     /// the moment is [`Moment::Any`], a fault is counted only after the proxy has held a request of
     /// the victim, or the answer to it, at that moment.
     pub(super) fault_counts: BTreeMap<(Fault, Moment, String), u32>,
-    /// How often each path was taken.
     pub(super) path_counts: BTreeMap<&'static str, u32>,
 }
 
@@ -73,7 +68,6 @@ impl Rounds {
         rounds
     }
 
-    /// Adds `count` to the number of times that a path was taken.
     fn count_path(&mut self, path: &'static str, count: usize) {
         *self.path_counts.entry(path).or_default() += u32::try_from(count).unwrap_or(u32::MAX);
     }
@@ -82,8 +76,8 @@ impl Rounds {
         Clicker::new(&self.answers, &self.cluster, self.times.client_timeout)
     }
 
-    /// Runs one round: clicks new failed tests at one server, and injects the fault. During the
-    /// fault, the clicks are repeated at all servers.
+    /// Clicks new failed tests at one server, and injects the fault. During the fault, the clicks
+    /// are repeated at all servers.
     pub(super) fn run_round(&mut self, planned: PlannedFault) {
         let new_tests: Vec<_> = (0..TESTS_PER_ROUND).map(|_| failed_test()).collect();
         let gates = planned.install_gates(&self.cluster);
@@ -157,7 +151,7 @@ impl Rounds {
         })
     }
 
-    /// Adds the answers to these clicks. Ignores clicks that got no answer.
+    /// Ignores clicks that got no answer.
     fn add_answers(&self, server: usize, tests: &[Value], clicks: Vec<Click>) {
         for (test, click) in tests.iter().zip(clicks) {
             if let Some(answer) = click.finish() {
@@ -215,13 +209,11 @@ impl Rounds {
         self.count_paths();
     }
 
-    /// Returns how often the fence has refused a server.
     pub(super) fn refusals(&self) -> usize {
         let Cluster { postgres, servers, .. } = &self.cluster;
         servers.iter().map(|it| leases::count_refused(postgres, it.address_at_database())).sum()
     }
 
-    /// Counts the paths that the database, the events and the collected answers show.
     fn count_paths(&mut self) {
         let taken_over = leases::count_taken_over(&self.cluster.postgres);
         let refused = self.refusals();
@@ -239,8 +231,7 @@ impl Rounds {
     }
 }
 
-/// Returns how many runs a server has stopped, because their lease could not be renewed, or because
-/// another run or a person took the row.
+/// Returns how many runs of a server ended with the outcome `run-stopped`.
 pub(super) fn count_stopped_runs(host: &TestHost) -> usize {
     let page = host.metrics(host.admin_token());
     let stopped = page.sum("jackfield_runs_total", &[("outcome", "run-stopped")]);
@@ -267,7 +258,6 @@ fn count_overtaken(cluster: &Cluster, victim: usize, rows: &[Row], others: &Gate
     leased.iter().filter(is_overtaken).count().min(others.arrived_count())
 }
 
-/// Returns the runs of an event, as a server's admin API shows them.
 fn runs_of_event(cluster: &Cluster, server: usize, event: &str) -> Vec<Value> {
     let answer = cluster.servers[server].host.admin().get(&format!("/events/{event}"));
     match answer.status {

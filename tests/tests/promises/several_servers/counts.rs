@@ -12,7 +12,6 @@ use super::{CHANGE_MAX_S, RARE_SWEEPS_MS, add_connection, only_number, start_tra
 /// again to get the lease after this time, or as soon as a notification reports the counts.
 const LEASE: Duration = Duration::from_secs(10);
 
-/// Returns how often a server has requested counts from the tracker.
 fn runs_of_count(host: &TestHost) -> f64 {
     let page = host.metrics(host.admin_token());
     page.sum("jackfield_runs_total", &[("call", "count")]).unwrap_or_default()

@@ -1,6 +1,5 @@
-//! Tests how soon a change of a connector, such as a rollback, takes effect at the other servers.
-//! Servers read new changes every two seconds. So if a change takes effect sooner, a notification
-//! was sent.
+//! Tests how soon a change of a connector takes effect at the other servers. Without a
+//! notification, a server reads new changes every two seconds.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,4 @@
-//! Writes and reads the HTTP/2 frames that a test client needs to send a click. Supports no other
-//! part of HTTP/2.
+//! Writes and reads the HTTP/2 frames that a test client needs to send a click.
 
 use std::io::{Read, Result};
 
@@ -22,7 +21,6 @@ pub(super) const STATUS_200: u8 = 0x88;
 /// know the last stream yet.
 pub(super) const ANY_STREAM: u32 = 0x7fff_ffff;
 
-/// One frame that the client has received.
 pub(super) struct Frame {
     pub(super) kind: u8,
     pub(super) flags: u8,
@@ -30,7 +28,6 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Reads one frame.
     pub(super) fn read(from: &mut impl Read) -> Result<Self> {
         let mut head = [0; 9];
         from.read_exact(&mut head)?;
@@ -41,7 +38,6 @@ impl Frame {
     }
 }
 
-/// Returns the bytes of a frame.
 pub(super) fn encode_frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("a short payload").to_be_bytes();
     let head = [length[1], length[2], length[3], kind, flags];
@@ -53,7 +49,6 @@ pub(super) fn client_preface() -> Vec<u8> {
     [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &encode_frame(SETTINGS, 0, 0, b"")[..]].concat()
 }
 
-/// Returns the bytes of a POST request with a JSON body.
 pub(super) fn post_request(stream: u32, path: &str, body: &str) -> Vec<u8> {
     let mut head = Vec::new();
     for (name, value) in [

@@ -33,7 +33,6 @@ enum Transport {
 
 const TRANSPORTS: [Transport; 3] = [Transport::Tls, Transport::TlsHttp2, Transport::ProxyHeader];
 
-/// A server that accepts one kind of transport, and its tracker.
 struct Fixture {
     host: TestHost,
     connection: Connection,
@@ -71,7 +70,6 @@ impl Fixture {
         address.parse().expect("an address")
     }
 
-    /// Opens a TCP connection, and sends nothing.
     fn connect(&self, transport: Transport) -> TcpStream {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         if transport == Transport::ProxyHeader {
@@ -102,14 +100,11 @@ impl Fixture {
     }
 }
 
-/// A client with one TCP connection.
 struct Client {
     transport: Transport,
     writer: Box<dyn Write>,
     reader: Box<dyn Read>,
-    /// `None` if the client does not use TLS.
     tls: Option<TlsClient>,
-    /// The path to which the clicks are sent.
     path: String,
     /// The number of clicks so far. With HTTP/2, each click uses a stream of its own.
     click_count: u32,
@@ -147,7 +142,6 @@ impl Client {
         Self { transport, writer, reader, tls, path, click_count: 0, last_streams: Vec::new() }
     }
 
-    /// Sends a click.
     #[track_caller]
     fn click(&mut self) {
         let (path, body) = (&self.path, failed_test().to_string());
@@ -286,7 +280,6 @@ impl Drop for Client {
     }
 }
 
-/// Returns a second handle of the same TCP connection.
 fn other_handle(stream: &TcpStream) -> TcpStream {
     stream.try_clone().expect("another handle")
 }

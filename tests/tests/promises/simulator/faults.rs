@@ -1,5 +1,4 @@
-//! Tests the faults of the stand-in for Test Manager. A fault is set when the stand-in starts, or
-//! while it runs.
+//! Tests the faults of the stand-in for Test Manager.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;

@@ -6,26 +6,21 @@ use std::collections::BTreeSet;
 use jackfield_tests::{Answer, Client, SimulatedTestManager, root};
 use serde_json::Value;
 
-/// The path of the list in the repository.
 const KNOWN_API_FILE: &str = "tests/tests/promises/simulator/known_api.json";
 
-/// The known API, and the paths that were answered.
 struct KnownApi {
-    /// The content of `known_api.json`.
     api: Value,
     answered_paths: BTreeSet<String>,
 }
 
 impl KnownApi {
-    /// Returns the names in this list of `known_api.json`.
     fn names(&self, list: &str) -> Vec<String> {
         let list = self.api[list].as_array().expect("a list");
         list.iter().map(|name| name.as_str().expect("a name").to_owned()).collect()
     }
 
-    /// Checks that all members of a record are known, and that the record has an id. Only the
-    /// records with three known members, ServerInfo and RobotLog, have no id. Marks the path as
-    /// answered.
+    /// Checks that all members of a record are known, and that the record has an id. A record with
+    /// three known members needs no id: ServerInfo and RobotLog. Marks the path as answered.
     fn check_record(&mut self, path: &str, record: &str, value: &Value) {
         let known_members = [&self.api["records"][record], &self.api["assumed_records"][record]];
         let known_members: Vec<_> =
@@ -215,7 +210,6 @@ fn check_path(
     known.check(path, &answer);
 }
 
-/// Downloads each file of a failed test and checks the answer.
 fn check_files(known: &mut KnownApi, client: &Client, path: &str, failed: &Value) {
     let all = "/api/v2/{projectId}/attachments/{objectType}/{id}/all";
     let files = client.get(&fill_in_ids(all, failed, &[])).expect(200);

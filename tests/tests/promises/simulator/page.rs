@@ -1,5 +1,5 @@
-//! Tests the page of the stand-in for Test Manager. The buttons of the page send the two webhooks,
-//! and the page shows the answers.
+//! Tests the page of the stand-in for Test Manager, which sends the two webhooks and shows the
+//! answers.
 
 use jackfield_tests::{Answer, Guest, Reply, ScriptedServer, Setup, SimulatedTestManager};
 use serde_json::{Value, json};
@@ -27,7 +27,6 @@ fn post_form(simulator: &SimulatedTestManager, action: &str, field: &str, value:
     simulator.page().send("POST", &format!("/simulator/{action}"), &headers, form.as_bytes())
 }
 
-/// Clicks Create Defect on a failed test.
 pub(super) fn create_defect(simulator: &SimulatedTestManager, failed: &Value) {
     let clicked = post_form(simulator, "create-defect", "log", id(failed, "log"));
     assert_eq!(clicked.status, 303, "{clicked:?}");

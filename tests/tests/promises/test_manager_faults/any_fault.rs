@@ -17,7 +17,6 @@ use serde_json::{Value, json};
 
 use super::{add_connection, start_host};
 
-/// How the tracker fails.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum TrackerFault {
     None,
@@ -28,21 +27,17 @@ enum TrackerFault {
     IsDown,
 }
 
-/// A random case.
 #[derive(Debug, Clone)]
 struct Case {
     /// The seed of the stand-in's data.
     seed: u64,
-    /// The prefix of the sample project.
     project: &'static str,
     /// Selects one of the project's failed tests.
     failed_test_index: Index,
-    /// Faults of the stand-in.
     faults: Vec<String>,
     tracker_fault: TrackerFault,
 }
 
-/// A strategy that chooses random cases.
 fn any_case() -> impl Strategy<Value = Case> {
     let project = prop_oneof![2 => Just("SHOP"), 1 => Just("BANK"), 3 => Just("ODD")];
     let tracker_fault = prop_oneof![
@@ -64,8 +59,8 @@ fn any_case() -> impl Strategy<Value = Case> {
     )
 }
 
-/// A strategy that chooses at most three faults. The delays and sizes of the faults are limited, so
-/// that a case does not take too long.
+/// A strategy that chooses at most three faults. Their delays and sizes are limited, so that a case
+/// does not take too long.
 fn any_faults() -> impl Strategy<Value = Vec<String>> {
     let without_value = [
         "expired-token",
@@ -205,7 +200,6 @@ fn break_tracker(redmine: &RedmineConnection, fault: TrackerFault) {
 struct CreatedIssue {
     text: String,
     files: Vec<IssueFile>,
-    /// The log of the run.
     log: String,
     /// Whether the robot's log may also contain lines of other variations. The host cannot separate
     /// these lines if the log of the test is missing, if the test has no variation, or if two logs
@@ -219,7 +213,6 @@ impl CreatedIssue {
         Self { text, files, log, may_mix_variations: false }
     }
 
-    /// Whether the issue contains this text.
     fn contains(&self, text: &str) -> bool {
         self.text.contains(text)
     }
@@ -279,7 +272,6 @@ fn letters_and_digits(text: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric()).collect()
 }
 
-/// Returns an error with this reason if the condition is not met.
 fn require(is_met: bool, why: impl FnOnce() -> String) -> Result<(), String> {
     if is_met { Ok(()) } else { Err(why()) }
 }

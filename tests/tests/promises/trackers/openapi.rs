@@ -1,5 +1,4 @@
-//! Compares the recorded requests of a connector with the vendor's OpenAPI file. The path, the
-//! method, the parameters, the body and the status of the recorded answer must match. The folder
+//! Compares the recorded exchanges of a connector with the vendor's OpenAPI file. The folder
 //! `openapi/` contains the operations of the vendor's file that the connector uses.
 
 use std::fs;
@@ -9,7 +8,6 @@ use serde_json::Value;
 
 use super::recorded_exchanges;
 
-/// A connector whose vendor publishes an OpenAPI file.
 struct PublishedApi {
     name: &'static str,
     /// The base URL of the API in the recordings.

@@ -8,11 +8,10 @@ use serde_json::{Value, json};
 
 use super::CONNECTORS;
 
-/// An answer with which a tracker refuses a call, and the error that the connector must return.
 struct Refusal {
     connector: &'static str,
-    /// The name of the call. The folder of the recording has the same name. The test replaces the
-    /// first answer in this folder.
+    /// The name of the call, and of the folder of its recording. The test replaces the first answer
+    /// in this folder.
     call: &'static str,
     status: u16,
     headers: &'static [(&'static str, &'static str)],

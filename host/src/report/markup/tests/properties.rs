@@ -1,4 +1,4 @@
-//! Property tests with random values in texts. One of them cuts texts at a random length.
+//! Property tests with random values in texts.
 
 use std::collections::BTreeSet;
 
@@ -201,7 +201,6 @@ fn check_markup(markup: Markup, text: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Checks that each tag is closed, in the right order.
 fn check_tags_are_closed(html: &str) -> Result<(), TestCaseError> {
     let tag = Regex::new("<(/?)([a-z0-9]+)").expect("a pattern");
     let mut open_tags = Vec::new();

@@ -1,7 +1,5 @@
 //! Builds the address of a request. Appends a path to the address in a setting, and encodes the
-//! query.
-//!
-//! This file never decides whether the address is allowed: egress decides it.
+//! query. Never decides whether the address is allowed.
 
 use std::collections::BTreeMap;
 
@@ -18,9 +16,6 @@ const ENCODED_CHARACTERS: AsciiSet =
 /// Returns the address of a request, with its query. If `url` is a path, it is appended to the
 /// address in the setting that `base` names. `base_addresses` are the settings of the connection
 /// that contain addresses, by name.
-///
-/// # Errors
-/// Returns `Invalid` with the reason.
 pub(crate) fn build_request_address(
     url: &str,
     base: Option<&str>,
@@ -91,7 +86,6 @@ fn base_address(
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
-/// Encodes the query and appends it to the address.
 fn append_query(mut address: String, query: &[(String, String)]) -> Result<String, HttpError> {
     if query.is_empty() {
         return Ok(address);

@@ -26,9 +26,6 @@ pub(super) enum Body {
 
 /// Encodes a body. Adds the header `Content-Type`, unless the guest has set it or the body is plain
 /// bytes. For a multipart body, only the host may set this header.
-///
-/// # Errors
-/// The body is malformed or too large, or the run does not have enough memory left.
 pub(super) fn encode(
     body: Body,
     headers: &mut Vec<(String, String)>,
@@ -109,7 +106,6 @@ fn set_content_type(headers: &mut Vec<(String, String)>, kind: &str) {
 mod tests {
     use super::*;
 
-    /// Encodes a body. Returns its content type and its text.
     fn encode_with_type(body: Body, kind: Option<&str>) -> Result<(String, String), HttpError> {
         let memory = Account::for_test(1 << 20);
         let mut headers: Vec<_> =

@@ -1,7 +1,5 @@
-//! Encodes the parts of a `multipart/form-data` body.
-//!
-//! This file never escapes a name, because trackers decode escaped names differently. Names that
-//! would need escapes are refused.
+//! Encodes the parts of a `multipart/form-data` body. Never escapes a name, because trackers decode
+//! escaped names differently. Names that would need escapes are refused.
 
 use aho_corasick::AhoCorasick;
 use bytes::Bytes;
@@ -9,7 +7,6 @@ use uuid::Uuid;
 
 use crate::egress::HttpError;
 
-/// One part of a body.
 pub(super) struct Part {
     pub(super) name: String,
     pub(super) file_name: Option<String>,
@@ -22,7 +19,6 @@ pub(super) struct Part {
 const PARTS_MAX: usize = 1_000;
 /// Maximum number of random boundaries that are tried.
 const BOUNDARY_ATTEMPTS_MAX: usize = 4;
-/// The media type of a file for which the guest sets no media type.
 const DEFAULT_FILE_MEDIA_TYPE: &str = "application/octet-stream";
 
 /// Refuses parts whose name, file name or media type could end a header early. Also refuses too
@@ -47,7 +43,7 @@ pub(super) fn check_parts(parts: &[Part]) -> Result<(), HttpError> {
     }
 }
 
-/// Returns a random boundary. No part contains the boundary in its content.
+/// No part contains the boundary in its content.
 pub(super) fn choose_boundary(parts: &[Part]) -> Result<String, HttpError> {
     let random = || format!("jackfield-{}", Uuid::new_v4().simple());
     let boundaries = std::iter::repeat_with(random).take(BOUNDARY_ATTEMPTS_MAX);
@@ -57,7 +53,6 @@ pub(super) fn choose_boundary(parts: &[Part]) -> Result<String, HttpError> {
     })
 }
 
-/// Returns the first of these boundaries that is not in the content of any part.
 fn first_boundary_not_in_parts(
     mut boundaries: impl Iterator<Item = String>,
     parts: &[Part],
@@ -75,7 +70,7 @@ pub(super) fn encoded_bytes(parts: &[Part], boundary: &str) -> usize {
     parts_bytes + (parts.len() + 1) * (boundary.len() + 6)
 }
 
-/// Encodes the parts into a body. `body_bytes` is the size of this body.
+/// `body_bytes` is the size of this body.
 pub(super) fn encode_parts(parts: &[Part], boundary: &str, body_bytes: usize) -> Vec<u8> {
     let mut body = Vec::with_capacity(body_bytes);
     for part in parts {
@@ -87,7 +82,6 @@ pub(super) fn encode_parts(parts: &[Part], boundary: &str, body_bytes: usize) ->
     body
 }
 
-/// Returns the headers of a part and the empty line after them.
 fn part_head(part: &Part) -> String {
     let mut head = format!("Content-Disposition: form-data; name=\"{}\"", part.name);
     if let Some(name) = &part.file_name {

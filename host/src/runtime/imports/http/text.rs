@@ -8,22 +8,16 @@ use crate::memory::Charge;
 /// The decoder makes at most this number of UTF-8 bytes from one byte of another charset.
 const UTF_8_GROWTH: u64 = 3;
 
-/// The body of a response as the guest gets it.
 pub(super) struct DecodedBody {
     /// The text. `None` if the body is not a text.
     pub(super) text: Option<String>,
-    /// The bytes of a body that is not a text. Empty if the body is a text.
     pub(super) bytes: Vec<u8>,
-    /// The charge for the text or the bytes.
     pub(super) charge: Charge,
 }
 
 /// Decodes a body if its `Content-Type` is a text type with a known charset. Without a charset, a
 /// text type counts as UTF-8. A body without a `Content-Type` is decoded if it is UTF-8. `redact`
 /// removes the secrets that could not be found earlier because the body had another charset.
-///
-/// # Errors
-/// The run does not have enough memory left.
 pub(super) fn decode(
     headers: &[(String, String)],
     body: Vec<u8>,
@@ -55,8 +49,6 @@ pub(super) fn decode(
     Ok(DecodedBody { text: Some(text), bytes: Vec::new(), charge })
 }
 
-/// Returns the encoding of a text with this content type. Returns `None` if the type is not a text
-/// type or its charset is unknown.
 fn text_encoding(content_type: &str) -> Option<&'static Encoding> {
     let mut segments = content_type.split(';').map(str::trim);
     let kind = segments.next().unwrap_or_default().to_ascii_lowercase();
@@ -87,7 +79,6 @@ mod tests {
     use super::*;
     use crate::memory::Account;
 
-    /// Decodes a body. Returns its text, or `None` if it is not a text.
     fn decoded_text(kind: Option<&str>, body: &[u8]) -> Option<String> {
         let headers: Vec<_> =
             kind.into_iter().map(|kind| ("content-type".to_owned(), kind.to_owned())).collect();

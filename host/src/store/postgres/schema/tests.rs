@@ -33,7 +33,6 @@ fn connect_to_schema(schema: &str) -> Session {
     session
 }
 
-/// Returns once a session of this schema waits for a lock.
 fn wait_until_a_session_waits_for_a_lock(session: &Session, schema: &str) {
     let db: &dyn Database = session;
     let sql = "SELECT count(*) FROM pg_stat_activity

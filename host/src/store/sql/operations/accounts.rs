@@ -1,5 +1,4 @@
-//! The operations on accounts. This file decides which thread runs each operation, and whether the
-//! operation is durable. The SQL is in [`account_tokens`], [`sessions`] and [`audit`].
+//! Decides for each operation on accounts which thread runs it and whether it is durable.
 
 use async_trait::async_trait;
 use jiff::Timestamp;

@@ -1,5 +1,4 @@
-//! The operations on connections. This file decides which thread runs each operation, and whether
-//! the operation is durable.
+//! Decides for each operation on connections which thread runs it and whether it is durable.
 
 use async_trait::async_trait;
 

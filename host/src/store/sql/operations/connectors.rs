@@ -1,5 +1,5 @@
-//! The operations on connectors that several servers share. This file decides which thread runs
-//! each operation, and whether the operation is durable.
+//! Decides for each operation on connectors that several servers share which thread runs it and
+//! whether it is durable.
 //!
 //! A file is stored in parts, each in a transaction of its own, because all servers wait for a
 //! transaction that writes. The last transaction stores the decision, but only if all parts are

@@ -1,5 +1,4 @@
-//! The operations on counts. This file decides which thread runs each operation, and whether the
-//! operation is durable.
+//! Decides for each operation on counts which thread runs it and whether it is durable.
 
 use async_trait::async_trait;
 use jiff::Timestamp;

@@ -1,5 +1,5 @@
-//! The operations on the rows of failed tests. This file decides which thread runs each operation,
-//! and whether the operation is durable.
+//! Decides for each operation on the rows of failed tests which thread runs it and whether it is
+//! durable.
 
 use async_trait::async_trait;
 use jiff::Timestamp;

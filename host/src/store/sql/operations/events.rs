@@ -1,5 +1,5 @@
-//! The operations on events and recordings. This file decides which thread runs each operation, and
-//! whether the operation is durable.
+//! Decides for each operation on events and recordings which thread runs it and whether it is
+//! durable.
 
 use async_trait::async_trait;
 use jiff::Timestamp;

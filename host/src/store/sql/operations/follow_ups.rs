@@ -1,5 +1,4 @@
-//! The operations on follow-up steps. This file decides which thread runs each operation, and
-//! whether the operation is durable.
+//! Decides for each operation on follow-up steps which thread runs it and whether it is durable.
 
 use async_trait::async_trait;
 use jiff::Timestamp;

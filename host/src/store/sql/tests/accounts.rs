@@ -10,7 +10,6 @@ use crate::store::{
     AuditStore as _, SESSIONS_MAX,
 };
 
-/// Returns the token of account `number`.
 fn token(number: u128) -> AccountToken {
     let name = format!("account {number}");
     AccountToken {
@@ -24,7 +23,6 @@ fn token(number: u128) -> AccountToken {
     }
 }
 
-/// Returns a session that this token has begun.
 fn session(token: &AccountToken, expires_at_ms: i64) -> Session {
     let (account, token) = (token.account.clone(), Some(token.id));
     Session { account, token, created_at: at(0), expires_at: at(expires_at_ms) }

@@ -14,7 +14,6 @@ fn content(number: u8) -> Vec<u8> {
     vec![number; (1 << 20) + 7]
 }
 
-/// Returns file `number` as a version of the connector with this name.
 fn file(name: &str, number: u8) -> SharedFile {
     let (name, sha256) = (name.to_owned(), format!("{number:064}"));
     SharedFile { name, is_script: false, sha256, content: content(number) }
@@ -25,13 +24,11 @@ async fn share(store: &SqlStore, number: u8, ms: i64) -> i64 {
     store.share_connector(file("c", number), at(ms)).await.unwrap()
 }
 
-/// Returns the only connector in the store.
 async fn only_connector(store: &SqlStore) -> SharedConnector {
     let [only] = <[_; 1]>::try_from(store.shared_connectors().await.unwrap()).unwrap();
     only
 }
 
-/// Returns the numbers of the files that are versions of a connector.
 fn version_numbers(connector: &SharedConnector) -> Vec<String> {
     let number = |sha256: &str| sha256.trim_start_matches('0').to_owned();
     connector.versions.iter().map(|it| number(&it.sha256)).collect()

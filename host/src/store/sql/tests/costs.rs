@@ -17,11 +17,9 @@ use crate::store::sql::events::EventRow;
 use crate::store::sql::{claims, connection_records, doubts, events, follow_up_rows, moves, usage};
 
 thread_local! {
-    /// The traced statements of this thread.
     static STATEMENTS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Returns the statements that `work` runs.
 fn trace_statements(db: &Sqlite, work: impl FnOnce()) -> Vec<String> {
     db.trace_v2(
         TraceEventCodes::SQLITE_TRACE_STMT,
@@ -57,14 +55,12 @@ fn scans(db: &Sqlite, sql: &str) -> Vec<String> {
     steps.map(Result::unwrap).filter(|step| step.starts_with("SCAN")).collect()
 }
 
-/// Opens another connection to a store's file.
 fn open_file(folder: &TempDir) -> Sqlite {
     let db = Sqlite::open(folder.path().join("jackfield.db")).unwrap();
     db.pragma_update(None, "foreign_keys", true).unwrap();
     db
 }
 
-/// Returns the event of a created defect.
 fn created_event(connection: ConnectionId) -> Event {
     Event {
         id: event(),
@@ -79,7 +75,6 @@ fn created_event(connection: ConnectionId) -> Event {
     }
 }
 
-/// Returns the report of a run of `create`.
 fn create_run() -> RunReport {
     RunReport {
         call: Call::Create,

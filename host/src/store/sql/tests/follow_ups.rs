@@ -30,7 +30,6 @@ async fn recurring_claim(
     store.claim(claim).await.unwrap()
 }
 
-/// Returns the recurrence of a claim that found one.
 fn recurrence(claimed: Claimed) -> Recurrence {
     match claimed {
         Claimed::Recurs(recurrence) => *recurrence,
@@ -38,7 +37,6 @@ fn recurrence(claimed: Claimed) -> Recurrence {
     }
 }
 
-/// Stores the outcome of a run at the instant `ms`.
 async fn end_run(store: &SqlStore, lease: &Lease, verdict: &RowEnd, ms: i64) {
     store.store_outcome(lease, verdict, &[], event(), at(ms)).await.unwrap();
 }
@@ -56,13 +54,11 @@ async fn row_with_due_comment(store: &SqlStore, connection: ConnectionId) -> Def
     again.lease.defect
 }
 
-/// Claims the due steps of a row at the instant `ms`. Returns the lease and the first step.
 async fn claim_first_step(store: &SqlStore, id: DefectId, ms: i64) -> Option<(Lease, FollowUp)> {
     let claimed = store.claim_follow_ups(id, at(ms), at(ms + LEASE_MS), RUN_MS).await.unwrap();
     claimed.map(|due| (due.lease, due.steps[0].clone()))
 }
 
-/// Marks at the instant `ms` that a write of a step is about to be sent.
 async fn mark_step(store: &SqlStore, lease: &Lease, step: &FollowUp, ms: i64) {
     store.mark_follow_up(lease, step, true, at(ms + LEASE_MS), at(ms)).await.unwrap();
 }

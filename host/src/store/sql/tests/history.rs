@@ -39,7 +39,6 @@ pub(super) fn an_event(
     }
 }
 
-/// Returns the report of a run that called this export.
 fn a_run(call: Call) -> RunReport {
     let message = "asked".to_owned();
     RunReport {

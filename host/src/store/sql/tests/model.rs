@@ -53,7 +53,6 @@ enum Step {
     Restart,
 }
 
-/// Generates a random step.
 fn any_step() -> impl Strategy<Value = Step> {
     let host = 0..2_usize;
     let age = 0..3_usize;
@@ -92,7 +91,6 @@ struct Model {
 }
 
 impl Model {
-    /// Returns the position of a lease in `granted_leases`.
     fn index(&self, age: usize) -> Option<usize> {
         self.granted_leases.len().checked_sub(age + 1)
     }
@@ -135,7 +133,6 @@ impl Model {
     }
 }
 
-/// Two hosts with their database, and the model.
 struct World {
     folder: TempDir,
     stores: [SqlStore; 2],
@@ -147,7 +144,6 @@ struct World {
 const CLOCK_SKEW_MS: i64 = 7_000;
 
 impl World {
-    /// Returns the time that the clock of a host shows.
     fn clock(&self, host: usize) -> Timestamp {
         at(self.model.now + if host == 0 { 0 } else { CLOCK_SKEW_MS })
     }

@@ -38,7 +38,6 @@ use crate::domain::OutcomeCode;
 use crate::store::{ConnectionStore as _, EventStore as _};
 use crate::store::{PostgresSettings, PostgresStore};
 
-/// The environment variable with the address of the database for the tests.
 const ADDRESS_VARIABLE: &str = "TEST_POSTGRES";
 
 /// Other servers may change the rows, so defects are not cached in memory.
@@ -48,7 +47,6 @@ async fn open(folder: &TempDir) -> SqlStore {
     open_with_sealer(folder, sealer(folder.path())).await.unwrap()
 }
 
-/// Opens the database of a test with the key of this sealer.
 async fn open_with_sealer(folder: &TempDir, sealer: Sealer) -> Result<SqlStore, StoreError> {
     let url = address();
     let schema = schema(folder);
@@ -72,7 +70,6 @@ async fn open_with_sealer(folder: &TempDir, sealer: Sealer) -> Result<SqlStore, 
     Ok(PostgresStore::open(settings, sealer, &starts).await?.0)
 }
 
-/// Returns the address of the PostgreSQL server for the tests.
 fn address() -> String {
     std::env::var(ADDRESS_VARIABLE).unwrap_or_else(|_| {
         panic!(
@@ -81,13 +78,11 @@ fn address() -> String {
     })
 }
 
-/// Returns the name of the schema of the test that uses this folder.
 fn schema(folder: &TempDir) -> String {
     let name = folder.path().file_name().unwrap().as_encoded_bytes();
     format!("test_{}", data_encoding::HEXLOWER.encode(name))
 }
 
-/// Opens a store with one connection.
 async fn store_with_connection(folder: &TempDir) -> (SqlStore, ConnectionId) {
     let store = open(folder).await;
     let new = stored_connection("shop");

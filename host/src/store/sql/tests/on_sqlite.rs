@@ -35,7 +35,6 @@ async fn open(folder: &TempDir) -> SqlStore {
     SqliteStore::open(&path.join("jackfield.db"), &sealer(path)).unwrap()
 }
 
-/// Opens a store with one connection.
 async fn store_with_connection(folder: &TempDir) -> (SqlStore, ConnectionId) {
     let store = open(folder).await;
     let new = stored_connection("shop");

@@ -13,7 +13,6 @@ use crate::store::EventStore as _;
 use crate::store::{CachedCounts, Change, Changes, CountsClaim, CountsClaimed, CountsLease};
 use crate::store::{ConnectionStore as _, CountsStore as _, DefectStore as _};
 
-/// Runs SQL in the schema of a test.
 pub(super) async fn run_sql(folder: &TempDir, sql: &str) {
     let mut connection = PgConnection::connect(&address()).await.unwrap();
     let sql = format!("SET search_path = {}; {sql}", schema(folder));
@@ -233,7 +232,6 @@ async fn a_server_that_connects_again_is_notified_that_notifications_were_lost()
     assert_eq!(next_change(&mut changes).await, Change::Missed);
 }
 
-/// Returns counts of a project that the tracker returned at the instant `ms`.
 fn counts_at(ms: i64) -> CachedCounts {
     let counts = Counts { open: 1, closed: 0, critical: 0, moderate: 0, critical_link: None };
     CachedCounts { counts, counted_at: at(ms) }

@@ -14,7 +14,6 @@ use crate::store::Change;
 use crate::store::DefectStore as _;
 use crate::store::{ConnectionStore as _, EventStore as _};
 
-/// Returns a finished event with this outcome and status.
 fn finished_event(
     connection: ConnectionId,
     received_ms: i64,

@@ -37,7 +37,6 @@ const CONNECTION: ConnectionId = ConnectionId(Uuid::from_u128(1));
 const DOUBTFUL_DEFECT: DefectId = DefectId(Uuid::from_u128(2));
 const RELEASED_DEFECT: DefectId = DefectId(Uuid::from_u128(3));
 
-/// Opens the database file in this folder. Returns its path and the connection.
 fn open_database(folder: &TempDir) -> (PathBuf, Database) {
     let path = folder.path().join("jackfield.db");
     let database = Database::open(&path).unwrap();
@@ -95,7 +94,6 @@ fn create_old_database(folder: &TempDir, outcomes: &[&str]) {
     db.close().unwrap();
 }
 
-/// Returns a filter that allows all events of these tests.
 fn all_events() -> EventFilter {
     EventFilter { limit: 99, ..EventFilter::default() }
 }
@@ -150,7 +148,6 @@ async fn a_migration_keeps_the_values_of_renamed_columns() {
     assert_eq!(due(next).await.len(), 1);
 }
 
-/// Returns a retention that deletes no event of these tests.
 fn unlimited_retention() -> Retention {
     let (events_since, confirmed_by) = (at(0), at(0));
     Retention {

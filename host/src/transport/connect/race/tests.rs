@@ -8,8 +8,8 @@ fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-/// Returns a loopback address that does not answer, because its queue of connections is full. The
-/// caller must keep the returned values, because dropping them closes the sockets.
+/// Returns a loopback address that does not answer, because its queue of connections is full.
+/// Dropping the other value closes the sockets.
 async fn silent_address() -> (SocketAddr, impl Sized) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
