@@ -102,7 +102,7 @@ fn values_in_json_that_a_text_contains_are_masked() {
 }
 
 #[test]
-fn json_stays_as_it_is_if_nothing_is_masked() {
+fn what_is_not_masked_in_json_stays_as_it_is() {
     for json in [
         r#"{"text":"[1] is not JSON","number":"12345678901234567890123"}"#,
         r#"{ "b": 1, "a": [ 2 ] }"#,
@@ -110,6 +110,18 @@ fn json_stays_as_it_is_if_nothing_is_masked() {
         r#"{"Basic information":1,"Basic attributes":2}"#,
     ] {
         assert_eq!(default_mask().mask_arguments(json), json);
+    }
+    for (json, masked) in [
+        (
+            r#"{ "id": 12345678901234567890123, "pwd": [ 1 ], "a": 1.10 }"#,
+            r#"{ "id": 12345678901234567890123, "pwd": "***", "a": 1.10 }"#,
+        ),
+        (
+            r#"{"payload":"{ \"pwd\": 1, \"id\": 12345678901234567890123 }", "b": "\u00e4" }"#,
+            r#"{"payload":"{ \"pwd\": \"***\", \"id\": 12345678901234567890123 }", "b": "\u00e4" }"#,
+        ),
+    ] {
+        assert_eq!(default_mask().mask_arguments(json), masked);
     }
     for json in [
         r#"{"client_secret":["hunter2"],"client_secret":null}"#,
@@ -152,6 +164,8 @@ fn in_contained_json_patterns_match_as_in_any_text() {
         MaskSettings { patterns: vec![r"\b\d{16}\b".to_owned()], ..MaskSettings::default() };
     let mask = Mask::new(&settings).expect("a mask");
     assert_eq!(mask.mask_arguments(card), r#"{"card":"***"}"#);
+    let cards = r#"[4111111111111111.5, 4111111111111111e0, true]"#;
+    assert_eq!(mask.mask_arguments(cards), r#"["***.5", "***.0", true]"#);
 }
 
 #[test]
