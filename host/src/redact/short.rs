@@ -2,6 +2,8 @@
 //! often a common word, which a tracker also uses in names, addresses and longer words. This module
 //! never changes a text.
 
+use serde_json::Number;
+
 use super::TextKind;
 use super::escapes::decode_entity;
 use super::forms::{Window, hex_digit_value};
@@ -164,7 +166,7 @@ fn is_element_name(text: &[u8], start: usize) -> bool {
 /// Whether the secret is a JSON value without quotes: a number, `true`, `false` or `null`. If such
 /// a value were replaced, the text would no longer be valid JSON.
 fn is_json_literal(secret: &str) -> bool {
-    matches!(secret, "true" | "false" | "null") || secret.parse::<f64>().is_ok()
+    matches!(secret, "true" | "false" | "null") || serde_json::from_str::<Number>(secret).is_ok()
 }
 
 fn is_quoted(text: &[u8], start: usize, end: usize) -> bool {
