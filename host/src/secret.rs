@@ -67,8 +67,12 @@ pub enum SecretError {
     /// The file is outside the folders of `secret_file_roots`.
     #[error("{0} is not in a folder that `secret_file_roots` allows")]
     FileNotAllowed(PathBuf),
-    /// The variable may not be read as a secret.
-    #[error("the name of the variable {0} does not begin with a prefix of `secret_env_prefixes`")]
+    /// The variable contains the sealing key, or its name does not begin with a prefix of
+    /// `secret_env_prefixes`.
+    #[error(
+        "the variable {0} is not allowed: its name must begin with a prefix of \
+         `secret_env_prefixes`, and it must not be the server's own key"
+    )]
     EnvNotAllowed(String),
     /// The secret is longer than [`SECRET_BYTES_MAX`].
     #[error("it is longer than {SECRET_BYTES_MAX} bytes")]
