@@ -194,9 +194,7 @@ impl LeasedDefect<'_> {
         let stored = store.store_outcome(&self.lease, end, &steps, event.id, now).await;
         self.record_store(began);
         stored?;
-        if !steps.is_empty() {
-            self.deps.process_state.follow_up_added.notify_one();
-        }
+        self.deps.process_state.notify_of_follow_up(&steps);
         Ok(())
     }
 
@@ -240,13 +238,14 @@ impl LeasedDefect<'_> {
                 let now = deps.clock.now();
                 // Try again even if another run has leased the row: that run ends soon.
                 if deps.store.store_outcome(&lease, &end, &steps, event, now).await.is_ok() {
+                    deps.process_state.notify_of_follow_up(&steps);
                     return;
                 }
             }
             tracing::error!(
                 defect = %lease.defect,
-                "a created defect could not be stored; the tracker has it, and the next click \
-                 searches for it"
+                "a created defect could not be stored; the next click searches for it, unless the \
+                 connector marked no request as a write"
             );
             drop(row_in_work);
         });

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
-use crate::domain::{Clock, DefectId};
+use crate::domain::{Clock, DefectId, FollowUpKind};
 use crate::store::StoreError;
 
 use super::Dependencies;
@@ -38,6 +38,13 @@ pub(super) struct RowInWork {
 }
 
 impl ProcessState {
+    /// Wakes the task that does follow-up steps, if steps were added.
+    pub(super) fn notify_of_follow_up(&self, added: &[FollowUpKind]) {
+        if !added.is_empty() {
+            self.follow_up_added.notify_one();
+        }
+    }
+
     /// Marks that this process works on a row, until the returned value is dropped.
     pub(super) fn begin_work(&self, id: DefectId) -> RowInWork {
         *self.work_counts.lock().entry(id).or_default() += 1;

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use jackfield_tests::{Redmine, RedmineFixture, Reply, SimulatedTestManager, wait_for};
+use jackfield_tests::{
+    Guest, Redmine, RedmineFixture, Reply, Setup, SimulatedTestManager, wait_for, with_database,
+};
 use serde_json::{Value, json};
 
 use super::{await_step, is_put, shown_defect, start_with_policy};
@@ -88,6 +90,35 @@ fn each_attachment_that_a_create_could_not_add_is_added_later_exactly_once() {
         expected_names.len(),
         "an attachment was added twice: {added_names:?}"
     );
+}
+
+#[test]
+fn attachments_do_not_wait_for_a_sweep_if_the_defect_is_stored_late() {
+    let simulator = SimulatedTestManager::start(&[]);
+    let fixture = Setup::new().config("sweep_ms = 600000").start_with_redmine(
+        "redmine",
+        &Guest::example("redmine"),
+        json!({}),
+    );
+    let test = connect_to_simulator(&simulator, &fixture);
+    fixture.proxy.set_script(|exchange| {
+        match exchange.request.target.starts_with("/uploads.json") {
+            true => Reply::json(503, "{}"),
+            false => exchange.pass(),
+        }
+    });
+    let change_database = |sql: &str| {
+        with_database(&fixture.host.data_folder(), |database| database.execute(sql, []));
+    };
+    change_database(
+        "CREATE TRIGGER refuse BEFORE UPDATE ON defects WHEN NEW.state = 'created'
+         BEGIN SELECT RAISE(ABORT, 'the test refuses it'); END",
+    );
+    fixture.create(&test).assert_status(200);
+    assert_eq!(shown_defect(&fixture.host, &test)["state"], "sent");
+    fixture.proxy.set_script(|exchange| exchange.pass());
+    change_database("DROP TRIGGER refuse");
+    await_step(&fixture.host, &test, "list-attachments", "done");
 }
 
 #[test]
