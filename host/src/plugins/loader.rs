@@ -194,8 +194,14 @@ impl VersionLoader {
         if let Err(error) = written {
             tracing::warn!(%error, "cannot store a manifest: the next start compiles the connector again");
         }
-        let version = Version::new(sha256.clone(), manifest, loaded);
-        self.versions.lock().insert((kind, sha256), Arc::downgrade(&version));
+        let mut versions = self.versions.lock();
+        let key = (kind, sha256.clone());
+        // Another job may have loaded the same content meanwhile.
+        if let Some(version) = versions.get(&key).and_then(Weak::upgrade) {
+            return Ok(version);
+        }
+        let version = Version::new(sha256, manifest, loaded);
+        versions.insert(key, Arc::downgrade(&version));
         Ok(version)
     }
 
@@ -237,6 +243,7 @@ impl VersionLoader {
         if let Some(runner) = self.cached_runner() {
             return Ok(runner);
         }
+        let _permit = self.build_permit(FileKind::Component, limits).await;
         let (kind, sha256, fingerprint) =
             (FileKind::Component, &*RUNNER_SHA256, self.engine.fingerprint());
         self.compile(RUNNER, sha256, limits).await?;

@@ -14,7 +14,7 @@ use crate::domain::ConnectorName;
 use crate::store::StoreError;
 
 use super::catalog::ConnectorStatus;
-use super::versions::{KeptVersion, NoVersion, choose_version};
+use super::versions::{KeptVersion, NoVersion, RestoreError, choose_version};
 use super::{ConnectorInfo, Plugins, mirror};
 
 /// An error of a connector is reported only if it lasts for this time. While a file of the other
@@ -56,15 +56,15 @@ pub enum RollbackError {
         /// The error of the store.
         source: StoreError,
     },
-    /// The kept version cannot be fetched from the store, or was changed.
+    /// The kept version cannot be fetched from the store, cannot be read, or was changed.
     #[error("cannot use the kept version {}: {source}; choose another one with --to", .from.display())]
     NotUsable {
         /// The path of the kept version.
         from: PathBuf,
         /// The error of the operating system or of the store.
-        source: std::io::Error,
+        source: io::Error,
     },
-    /// The plugins folder cannot be written, or the kept version cannot be read.
+    /// The plugins folder cannot be written.
     #[error(
         "cannot write {to} ({source}): copy the version as a user who may write into that folder: \
          cp {from} {to}", to = .to.display(), from = .from.display()
@@ -75,7 +75,7 @@ pub enum RollbackError {
         /// The path of the connector's file.
         to: PathBuf,
         /// The error of the operating system.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The file was written, but is not in use.
     #[error("the version {sha256} of `{name}` is in the plugins folder, but is not in use: {why}")]
@@ -222,10 +222,10 @@ impl Plugins {
         let owned = name.clone();
         let _mirror_lock = self.lock_mirror().await;
         let restoring = spawn_blocking(move || versions.restore(&owned, &version, &folder));
-        let restored = restoring.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        restored.map_err(|source| match source.kind() {
-            std::io::ErrorKind::InvalidData => RollbackError::NotUsable { from, source },
-            _ => RollbackError::NotWritten { from, to, source },
+        let panicked = |error| Err(RestoreError::NotWritten(io::Error::other(error)));
+        restoring.await.unwrap_or_else(panicked).map_err(|error| match error {
+            RestoreError::Unusable(source) => RollbackError::NotUsable { from, source },
+            RestoreError::NotWritten(source) => RollbackError::NotWritten { from, to, source },
         })
     }
 

@@ -116,15 +116,16 @@ impl KeptVersions {
         name: &ConnectorName,
         version: &KeptVersion,
         plugins: &Path,
-    ) -> io::Result<PathBuf> {
+    ) -> Result<PathBuf, RestoreError> {
         let _guard = self.write_lock.lock();
-        let content = fs::read(&version.file)?;
+        let content = fs::read(&version.file).map_err(RestoreError::Unusable)?;
         if sha256_of(&content) != version.sha256 {
             let why = "the kept version was changed: its SHA-256 differs";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            return Err(RestoreError::Unusable(io::Error::new(io::ErrorKind::InvalidData, why)));
         }
         let kind = FileKind::of_path(&version.file).unwrap_or(FileKind::Component);
-        install::write_connector_file(plugins, name, kind, &content)
+        let written = install::write_connector_file(plugins, name, kind, &content);
+        written.map_err(RestoreError::NotWritten)
     }
 
     fn delete_surplus(&self, name: &ConnectorName) -> io::Result<()> {
@@ -146,6 +147,17 @@ impl KeptVersions {
         }
         Ok(())
     }
+}
+
+/// The reason why a kept version was not restored.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RestoreError {
+    /// The kept file cannot be read, or was changed.
+    #[error(transparent)]
+    Unusable(io::Error),
+    /// The plugins folder cannot be written.
+    #[error(transparent)]
+    NotWritten(io::Error),
 }
 
 /// The reason why there is no version to which a connector can be rolled back.
@@ -228,7 +240,7 @@ mod tests {
             sha256
         }
 
-        fn restore(&self, sha256: &str) -> io::Result<PathBuf> {
+        fn restore(&self, sha256: &str) -> Result<PathBuf, RestoreError> {
             let versions = self.versions.list(&self.name);
             let version = choose_version(&versions, None, Some(sha256)).unwrap();
             self.versions.restore(&self.name, version, &self.folder.path().join("plugins"))
@@ -269,12 +281,26 @@ mod tests {
     }
 
     #[test]
+    fn an_unreadable_version_and_an_unwritable_folder_are_two_errors() {
+        let home = TestFolder::new();
+        let sha256 = home.put_into_use("c.wasm", "one", 5);
+        fs::remove_dir_all(home.plugin_path("")).unwrap();
+        assert!(matches!(home.restore(&sha256), Err(RestoreError::NotWritten(_))));
+        let version = home.versions.list(&home.name).remove(0);
+        fs::remove_file(&version.file).unwrap();
+        let restored = home.versions.restore(&home.name, &version, &home.plugin_path(""));
+        assert!(matches!(restored, Err(RestoreError::Unusable(_))));
+    }
+
+    #[test]
     fn a_changed_version_is_not_restored_and_a_changed_file_is_not_kept() {
         let home = TestFolder::new();
         let sha256 = home.put_into_use("c.wasm", "one", 5);
         let kept = home.versions.list(&home.name);
         fs::write(&kept[0].file, "another").unwrap();
-        assert!(home.restore(&sha256).unwrap_err().to_string().contains("was changed"));
+        let changed = home.restore(&sha256).unwrap_err();
+        assert!(matches!(changed, RestoreError::Unusable(_)), "{changed:?}");
+        assert!(changed.to_string().contains("was changed"));
         assert_eq!(fs::read_to_string(home.plugin_path("c.wasm")).unwrap(), "one");
         let (plugins, now) = (home.plugin_path(""), SystemTime::UNIX_EPOCH);
         home.versions.keep(&home.name, &"0".repeat(64), &plugins, now).unwrap();
