@@ -15,6 +15,7 @@ use axum::{Extension, Json};
 use crate::api::{Connector, ConnectorStatus, ConnectorVersion};
 use crate::domain::Role;
 use crate::http::AppState;
+use crate::http::admin::connections::to_api_connection;
 use crate::http::admin::{Id, connectors};
 use crate::http::problem::Problem;
 use crate::manifest::{DeclaredValue, RequiredAccess};
@@ -79,6 +80,18 @@ fn list_page(app: &AppState, visitor: &Visitor, error: Option<String>) -> Answer
         folder: folder.display().to_string(),
         upload_form: UploadForm::new(visitor, None, error),
     })
+}
+
+/// Says that the newest version of a connector is in use, and how many connections wait for consent
+/// to it.
+fn in_use_now(app: &AppState, connector: &str) -> String {
+    let records = app.services.connections.list();
+    let connections = records.iter().map(|record| to_api_connection(app, record));
+    let waiting = connections.filter(|it| it.connector == connector && it.needs_consent.is_some());
+    match waiting.count() {
+        0 => "is in use now".to_owned(),
+        count => format!("is in use now, except by connections that wait for consent ({count})"),
+    }
 }
 
 fn status_badge(connector: &Connector) -> Badge {

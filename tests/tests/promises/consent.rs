@@ -10,6 +10,8 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
+use crate::accounts::Browser;
+
 /// Builds of the guest `asks-more`: the number, and what it requests that build 1 does not.
 const ANOTHER_ORIGIN: (u32, &str) = (2, "http://mirror.test:8080");
 const ANOTHER_PLACE: (u32, &str) = (3, "bearer");
@@ -114,6 +116,36 @@ fn a_new_origin_or_a_new_place_of_a_secret_waits_for_consent() {
     }
 }
 
+#[test]
+fn the_console_says_which_connections_wait_for_consent() {
+    let upgrade = Upgrade::start();
+    let browser = Browser::sign_in(&upgrade.host, upgrade.host.admin_token());
+    let account = browser.get("/api/v1/account").expect(200);
+    let form = format!("csrf={}", account["csrf"].as_str().expect("a CSRF token"));
+    let roll_back = |build: u32| {
+        let sha256 = Guest::named("asks-more").with_build(build).sha256();
+        let content_type = [("content-type", "application/x-www-form-urlencoded")];
+        let path = format!("/connectors/c/rollback/{sha256}");
+        let answer = browser.send("POST", &path, &content_type, &form);
+        assert_eq!(answer.status, 303, "{answer:?}");
+        answer.header("set-cookie").expect("a message").replace("%20", " ")
+    };
+    let asks_for_more = || {
+        let page = browser.get(&format!("/connections/{}/consent", upgrade.old_connection.id));
+        assert_eq!(page.status, 200, "{page:?}");
+        page.body.contains("asks for more than was granted")
+    };
+    assert!(!asks_for_more());
+    upgrade.install(ANOTHER_ORIGIN.0);
+    assert!(asks_for_more());
+    let message = roll_back(1);
+    assert!(message.contains("The earlier version is in use now%2E"), "{message}");
+    let message = roll_back(ANOTHER_ORIGIN.0);
+    let expected = "is in use now%2C except by connections that wait for consent %281%29";
+    assert!(message.contains(expected), "{message}");
+}
+
+/// The request that the tracker receives shows the place of the secret.
 #[test]
 fn a_secret_stays_in_its_place_until_another_place_is_accepted() {
     let upgrade = Upgrade::start();

@@ -1,5 +1,7 @@
 //! Rolls a connector back to an earlier version, after a confirmation page.
 
+use std::sync::Arc;
+
 use axum::extract::{Path, State};
 
 use crate::api::RollbackConnector;
@@ -10,7 +12,7 @@ use crate::console::frame::Visitor;
 use crate::console::page::{Section, render};
 use crate::http::admin::{Body, Id, connectors};
 
-use super::{Answer, App};
+use super::{Answer, App, in_use_now};
 
 /// The name of the connector, and the SHA-256 of the version.
 type VersionPath = Path<(String, String)>;
@@ -45,9 +47,7 @@ pub(in crate::console) async fn roll_back_connector(
     _: Form,
 ) -> Answer {
     let body = Body(RollbackConnector { to: Some(sha256) });
-    let _ = connectors::rollback(State(app), Id(name.clone()), body).await?;
-    Ok(flash::redirect_with_success(
-        &format!("/connectors/{name}"),
-        "The earlier version is in use now.",
-    ))
+    let _ = connectors::rollback(State(Arc::clone(&app)), Id(name.clone()), body).await?;
+    let text = format!("The earlier version {}.", in_use_now(&app, &name));
+    Ok(flash::redirect_with_success(&format!("/connectors/{name}"), &text))
 }

@@ -16,7 +16,7 @@ use crate::http::admin::upload::{IncomingFile, connector_name, install};
 use crate::http::audit::CreatedObject;
 use crate::http::problem::Problem;
 
-use super::{Answer, App, list_page};
+use super::{Answer, App, in_use_now, list_page};
 
 /// Maximum length of the connector's name in the form, bytes.
 const NAME_BYTES_MAX: usize = 256;
@@ -35,10 +35,11 @@ pub(in crate::console) async fn upload_connector(
     match installed {
         Ok((name, (status, Json(replaced)))) => {
             let version = replaced.connector.version.unwrap_or_default();
+            let in_use_now = in_use_now(&app, name.as_str());
             let text = if status == StatusCode::CREATED {
-                format!("The connector {name} was uploaded. Its version {version} is in use now.")
+                format!("The connector {name} was uploaded. Its version {version} {in_use_now}.")
             } else {
-                format!("Version {version} of {name} is in use now. The earlier version is kept.")
+                format!("Version {version} of {name} {in_use_now}. The earlier version is kept.")
             };
             let done = flash::redirect_with_success(&format!("/connectors/{name}"), &text);
             Ok((Extension(CreatedObject(name.to_string())), done).into_response())
