@@ -15,6 +15,9 @@ use super::{Check, Scenario};
 const TOTAL_MEMBER_NAMES: [&str; 5] =
     ["total", "total_count", "totalCount", "total-count", "totalResults"];
 
+/// The checks that need a create with a request that is marked `write`.
+const WRITE_CHECKS: [Check; 3] = [Check::OneWrite, Check::CreateOnce, Check::OkAfterWrite];
+
 pub(super) fn check_originals(originals: &[OriginalCall], results: &mut FindingCollector) {
     for original in originals {
         results.mark_made(Check::Limits);
@@ -60,9 +63,8 @@ pub(super) fn check_originals(originals: &[OriginalCall], results: &mut FindingC
 fn check_create(original: &OriginalCall, results: &mut FindingCollector) {
     let (requests, marker) =
         (&original.replayed_call.requests, original.replayed_call.marker.as_str());
-    for check in [Check::MarkerWritten, Check::OneWrite, Check::CreateOnce, Check::Effects] {
-        results.mark_made(check);
-    }
+    results.mark_made(Check::MarkerWritten);
+    results.mark_made(Check::Effects);
     let method_and_url = |request: &SentRequest| format!("{} {}", request.method, request.url);
     let writes = || requests.iter().filter(|request| request.effect == Effect::Write);
     for request in requests {
@@ -85,11 +87,14 @@ fn check_create(original: &OriginalCall, results: &mut FindingCollector) {
         None => {
             let text = "`create-defect` returned a defect, but marked no request as `write`";
             results.add_finding(Check::Effects, text.to_owned());
-            results.add_note(Check::OkAfterWrite, "`create-defect` sends no write".to_owned());
-            results.add_note(Check::TrackerWords, "`create-defect` sends no write".to_owned());
+            for check in WRITE_CHECKS.into_iter().chain([Check::TrackerWords]) {
+                results.add_note(check, "`create-defect` marks no request as `write`".to_owned());
+            }
         }
         Some(write) => {
-            results.mark_made(Check::OkAfterWrite);
+            for check in WRITE_CHECKS {
+                results.mark_made(check);
+            }
             let searches = |request: &&SentRequest| {
                 request.effect == Effect::Read && request_contains(request, marker)
             };
