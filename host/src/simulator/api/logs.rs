@@ -1,6 +1,7 @@
 //! Answers requests for test case logs.
 
 use std::borrow::Cow;
+use std::iter;
 
 use serde_json::json;
 use uuid::Uuid;
@@ -40,6 +41,16 @@ fn copy_log<'a>(request: &ApiRequest<'a>, log: &'a TestCaseLog) -> Cow<'a, TestC
     Cow::Owned(TestCaseLog { id: id_of_copy(request, log.id), ..shown_log })
 }
 
+/// Returns the log as the API lists it, followed by its copy with the fault `two-logs`.
+fn shown_logs<'a>(
+    request: &ApiRequest<'a>,
+    log: &'a TestCaseLog,
+) -> impl Iterator<Item = Cow<'a, TestCaseLog>> + use<'a> {
+    let has_copies = request.faults.is_set(FaultName::TwoLogs);
+    let copy = has_copies.then(|| copy_log(request, log));
+    iter::once(with_faults(request, log)).chain(copy)
+}
+
 /// Returns no copies without the fault `two-logs`.
 pub(super) fn copy_all_logs(request: &ApiRequest<'_>, project: &ProjectData) -> Vec<TestCaseLog> {
     let logs = project.logs.iter().filter(|_| request.faults.is_set(FaultName::TwoLogs));
@@ -56,10 +67,7 @@ pub(super) fn list_logs_of_execution(request: &ApiRequest<'_>) -> Option<Reply> 
     let only_failed =
         request.query_parameter("onlyFailed").is_some_and(|text| text.eq_ignore_ascii_case("true"));
     let logs = project.logs_of_execution(execution.id).filter(|log| !only_failed || log.has_error);
-    let has_copies = request.faults.is_set(FaultName::TwoLogs);
-    let log_and_copy =
-        |log| [Some(with_faults(request, log)), has_copies.then(|| copy_log(request, log))];
-    let logs: Vec<_> = logs.flat_map(log_and_copy).flatten().collect();
+    let logs: Vec<_> = logs.flat_map(|log| shown_logs(request, log)).collect();
     match request.faults.value(FaultName::ManyLogs) {
         Some(count) => page_after_other_logs(request, project, execution.id, count, &logs),
         None => request.list_reply(logs),
@@ -99,5 +107,6 @@ fn page_after_other_logs(
 pub(super) fn list_logs_of_case(request: &ApiRequest<'_>) -> Option<Reply> {
     let case = request.case(request.path_id("testCaseId")?)?;
     let logs = request.project()?.logs.iter().rev();
-    request.list_reply(logs.filter(|log| log.test_case_id == case.dto.id))
+    let logs = logs.filter(|log| log.test_case_id == case.dto.id);
+    request.list_reply(logs.flat_map(|log| shown_logs(request, log)))
 }
