@@ -25,8 +25,9 @@ use super::ordered::Json;
 use super::output::one_line;
 use super::server::ADMIN_TOKEN_VARIABLE;
 
-/// Timeout of a request. It is longer than any configurable limit on the time of an answer or run.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(660);
+/// Timeout of a request. It is longer than any configurable limit: an upload is answered when the
+/// connector is compiled, and `compile_ms` is at most half an hour.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2_000);
 /// Timeout of a health check.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Timeout of one attempt to connect to the server.
