@@ -5,7 +5,7 @@
 pub enum Language {
     /// Rust, compiled to WebAssembly.
     Rust,
-    /// TypeScript. The build checks and bundles it, and QuickJS runs it.
+    /// TypeScript. The build checks its types and bundles it; in a new project, QuickJS runs it.
     Typescript,
     /// JavaScript. The build bundles it, and QuickJS or StarlingMonkey runs it.
     Javascript,

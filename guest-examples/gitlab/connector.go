@@ -1,6 +1,6 @@
 // Package connector is a connector for the issues of gitlab.com and of other GitLab servers.
 //
-// GitLab differs from other trackers in these points. Labels are used as priorities. The reasons in a refusal can
+// GitLab differs from most trackers in these points. Labels are used as priorities. The reasons in a refusal can
 // have many forms. A line of a text that begins with a slash is a command to GitLab. A file is uploaded first, and
 // then a note refers to it.
 package connector

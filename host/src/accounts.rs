@@ -232,7 +232,7 @@ impl Accounts {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn delete_ended_sessions(&self) -> Result<(), StoreError> {
+    pub async fn delete_expired_sessions(&self) -> Result<(), StoreError> {
         self.store.delete_expired_sessions(self.clock.now()).await
     }
 

@@ -78,7 +78,11 @@ impl Background {
         background.repeat(tasks, cancel, |work| async move { work.load_connections().await });
         background.repeat(tasks, cancel, |work| async move { work.delete_old_events().await });
         background.repeat(tasks, cancel, |work| async move { work.delete_unused_code().await });
-        background.repeat(tasks, cancel, |work| async move { work.delete_ended_sessions().await });
+        background.repeat(
+            tasks,
+            cancel,
+            |work| async move { work.delete_expired_sessions().await },
+        );
         background.repeat(tasks, cancel, |work| async move { work.delete_old_audit().await });
         background.follow_versions(tasks, cancel);
         if background.store.is_shared() {
@@ -207,8 +211,8 @@ impl Background {
         self.plugins.delete_unused_code(accepted.map(|(_, sha256)| sha256).collect()).await;
     }
 
-    async fn delete_ended_sessions(&self) {
-        if let Err(error) = self.accounts.delete_ended_sessions().await {
+    async fn delete_expired_sessions(&self) {
+        if let Err(error) = self.accounts.delete_expired_sessions().await {
             tracing::warn!(%error, "cannot delete sessions that have ended");
         }
     }

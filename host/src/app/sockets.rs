@@ -48,7 +48,7 @@ impl PassedSockets {
 
 /// The listeners of the server.
 pub(super) struct Listeners {
-    /// The listener at `listen`.
+    /// The listener of the key `listen`, or of the first socket that systemd passes.
     pub(super) main: Listener,
     /// The listener at `admin_listen`, if this key is set.
     pub(super) admin: Option<Listener>,

@@ -98,7 +98,7 @@ impl LeasedDefect<'_> {
         let start =
             |run, journal| sandbox.create(run, test, marker, journal, Arc::clone(&test_report));
         let mut end = self.run_journaled(&self.active, Call::Create, marker, purpose, start).await;
-        self.has_attached_all_files = test_report.has_sent_all_attachments();
+        self.has_attached_all_files = test_report.has_attached_all_files();
         routed.record.add_to_run_report(&self.event, &mut end.report);
         Ok(end)
     }

@@ -21,7 +21,8 @@ pub const RECORDINGS_BYTES_MAX: u64 = 256 << 20;
 pub struct RunRecording {
     /// The input of the export: the connection's settings and the arguments of the call.
     pub input: Settings,
-    /// The HTTP exchanges in order, each as a text in the format of `egress/tape.rs`.
+    /// The HTTP exchanges in order, each as a JSON text (`ExchangeFile` in
+    /// `egress/tape/folder.rs`).
     pub exchanges: Vec<String>,
     /// The value that the export returned, or the reason why the export returned no value. Absent
     /// in recordings of earlier versions of Jackfield.

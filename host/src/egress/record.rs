@@ -27,7 +27,8 @@ use super::{ActiveConnection, HttpError, OutboundResponse};
 /// Maximum length of the path, the query and the error of a call, characters.
 const TEXT_CHARS_MAX: usize = 500;
 
-/// The error of a call, or the answer to a write, that has not ended.
+/// What is recorded of a call or a write that has not ended: as the error of the call, and as the
+/// answer to the write.
 const STILL_UNDER_WAY: &str = "still under way when the run ended";
 /// The error of a call whose future was dropped.
 const CANCELLED: &str = "cancelled before the response was complete: the guest or its run ended";

@@ -83,6 +83,7 @@ impl RunRequests {
         })
     }
 
+    /// Returns the calls that are recorded so far, with `at_ms` measured from this instant.
     pub(crate) fn calls(&self, measured_from: Instant) -> Vec<OutboundCall> {
         self.record.calls_measured_from(measured_from)
     }

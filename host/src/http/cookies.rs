@@ -1,8 +1,8 @@
 //! Reads and sets the cookies of browsers that sign in.
 //!
 //! Scripts can never read these cookies. Over https, the names of the cookies have a prefix that
-//! makes browsers refuse a cookie that was set over http. If the server is not below a path, the
-//! prefix also makes browsers refuse a cookie that another host of the domain has set.
+//! makes browsers refuse a cookie that was set over http. If `public_url` has no path, the prefix
+//! (`__Host-`) also makes browsers refuse a cookie that another host of the domain has set.
 
 use axum::extract::Request;
 use axum::http::header::COOKIE;

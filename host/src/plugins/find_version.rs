@@ -21,7 +21,7 @@ const NEWEST: &str = "newest";
 /// The reason why no version of a connector can be returned.
 #[derive(Debug, thiserror::Error)]
 pub enum VersionError {
-    /// No version of the connector can be used.
+    /// The newest version was requested, but no version of the connector is loaded.
     #[error(transparent)]
     Unavailable(#[from] ConnectorUnavailable),
     /// No kept version, or more than one, has a hash that begins with the given text.

@@ -102,7 +102,7 @@ impl KeptVersions {
         File::open(&version.file)?.set_modified(version.used_from)
     }
 
-    /// Returns the kept versions of a connector, the version that came into use last first.
+    /// Returns the kept versions of a connector, ordered by `used_from`, the newest first.
     pub(super) fn list(&self, name: &ConnectorName) -> Vec<KeptVersion> {
         let mut versions = versions_in(&self.folder.join(name.as_str()));
         versions.sort_by(|a, b| (b.used_from, &b.sha256).cmp(&(a.used_from, &a.sha256)));

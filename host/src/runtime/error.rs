@@ -59,7 +59,7 @@ pub enum CompileError {
     OverMemory {
         /// The limit, bytes.
         bytes: u64,
-        /// The setting or system limit that `bytes` comes from.
+        /// What `bytes` comes from.
         by: MemoryBound,
     },
     /// The kernel killed the compiler, probably because memory ran out.

@@ -30,7 +30,7 @@ pub struct TestReport {
     rendered: OnceCell<Report>,
     taken_call_count: AtomicUsize,
     /// The attachments that the tracker has accepted.
-    sent_attachments: Mutex<BTreeSet<u32>>,
+    accepted_attachments: Mutex<BTreeSet<u32>>,
     /// Gaps that are not in the rendered report: files and subjects that could not be fetched when
     /// they were requested.
     gaps_of_requests: Mutex<Vec<Gap>>,
@@ -55,7 +55,7 @@ impl TestReport {
         source: Option<Arc<dyn TestDataSource>>,
         read_until: Instant,
     ) -> Self {
-        let (notes, rendered, taken_call_count, sent_attachments) = Default::default();
+        let (notes, rendered, taken_call_count, accepted_attachments) = Default::default();
         let (gaps_of_requests, taken_gap_counts, too_large_files, first_gap) = Default::default();
         Self {
             test,
@@ -65,7 +65,7 @@ impl TestReport {
             notes,
             rendered,
             taken_call_count,
-            sent_attachments,
+            accepted_attachments,
             gaps_of_requests,
             taken_gap_counts,
             too_large_files,
@@ -127,18 +127,18 @@ impl TestReport {
     }
 
     /// Records that the tracker has accepted these attachments.
-    pub(super) fn mark_attachments_sent(&self, ids: impl IntoIterator<Item = u32>) {
-        self.sent_attachments.lock().extend(ids);
+    pub(super) fn mark_attachments_accepted(&self, ids: impl IntoIterator<Item = u32>) {
+        self.accepted_attachments.lock().extend(ids);
     }
 
     /// Returns whether the tracker has accepted all attachments. Returns false if the report was
     /// not used, or if some data could not be fetched, because then the list may be incomplete.
     #[must_use]
-    pub fn has_sent_all_attachments(&self) -> bool {
+    pub fn has_attached_all_files(&self) -> bool {
         if self.first_gap.lock().is_some() {
             return false;
         }
-        let sent = self.sent_attachments.lock();
+        let sent = self.accepted_attachments.lock();
         let attachments = self.rendered.get().map(|report| report.attachments().len());
         attachments.is_some_and(|count| (0..count).zip(0_u32..).all(|(_, id)| sent.contains(&id)))
     }

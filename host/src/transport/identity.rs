@@ -1,7 +1,8 @@
 //! The client certificate of a connection, which a TLS handshake presents if the server requests
 //! it.
 //!
-//! The key is never sent, so answers are not searched for the key.
+//! Other secrets of a connection are redacted where an answer of the tracker repeats them. The key
+//! of the certificate is never sent, so no answer can repeat it.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -21,7 +21,7 @@ pub(super) const TEMPLATE_MEMBERS: [&str; 3] =
 /// The members of the report settings that a person enters as JSON.
 pub(super) const JSON_MEMBERS: [&str; 3] = ["mask", "attachments", "routing"];
 /// The maximum number of fields in the field map.
-const FIELD_ROWS_MAX: usize = 100;
+const FIELDS_MAX: usize = 100;
 
 /// Converts a form for a new connection to the request that creates it.
 ///
@@ -226,7 +226,7 @@ pub(super) fn read_report_settings(form: &Form) -> Result<Settings, Vec<SettingE
 /// Skips rows without the name of a field of the tracker.
 pub(super) fn read_field_rows(form: &Form) -> Vec<Value> {
     // The form has more rows than fields. The check of the settings refuses too many fields.
-    (0..2 * FIELD_ROWS_MAX).filter_map(|row| read_field_row(form, row)).collect()
+    (0..2 * FIELDS_MAX).filter_map(|row| read_field_row(form, row)).collect()
 }
 
 fn read_field_row(form: &Form, row: usize) -> Option<Value> {

@@ -24,9 +24,9 @@ use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, RunEnd};
 use crate::store::{Change, Changes, Claim, StoreError};
 
-/// The first pause before a row is claimed again. The pause doubles, up to `CLAIM_WAIT_MAX`.
-const CLAIM_WAIT_MIN: Duration = Duration::from_millis(200);
-const CLAIM_WAIT_MAX: Duration = Duration::from_secs(3);
+/// The first pause before a row is claimed again. The pause doubles, up to `CLAIM_PAUSE_MAX`.
+const CLAIM_PAUSE_MIN: Duration = Duration::from_millis(200);
+const CLAIM_PAUSE_MAX: Duration = Duration::from_secs(3);
 /// Maximum time to wait for the notification that another run has ended. After that the row is
 /// claimed again, because the server of that run may have crashed.
 const RUN_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -84,7 +84,7 @@ impl CreateEvent<'_> {
     pub(super) async fn attempt_until_answered(&mut self) -> CreateResult {
         // The refusal of this event's own run, if that run sent a write.
         let mut own_refusal = None;
-        let (mut pause, mut changes) = (CLAIM_WAIT_MIN, None::<Box<Changes>>);
+        let (mut pause, mut changes) = (CLAIM_PAUSE_MIN, None::<Box<Changes>>);
         loop {
             let (refusal, at) = match self.attempt(own_refusal.as_ref()).await {
                 Attempt::Done(Ok(answer)) => return Ok(answer),
@@ -111,7 +111,7 @@ impl CreateEvent<'_> {
                 return Err(own_refusal.unwrap_or(refusal));
             }
             sleep(wait).await;
-            pause = (pause * 2).min(CLAIM_WAIT_MAX);
+            pause = (pause * 2).min(CLAIM_PAUSE_MAX);
         }
     }
 
@@ -203,7 +203,7 @@ impl CreateEvent<'_> {
                     Err(error) => self.attempt_after_store_error(&error),
                 }
             }
-            Ok(None) => self.create_instead_of_closed(leased, recurrence).await,
+            Ok(None) => self.create_instead_of_earlier(leased, recurrence).await,
             Err(refusal) => {
                 let refusal = Box::new(refusal);
                 let refusal = Refusal::EarlierDefect { refusal, first: recurrence.original };
@@ -214,7 +214,7 @@ impl CreateEvent<'_> {
 
     /// Creates another defect instead of an earlier one. If another failure of the test case
     /// already has or gets a newer defect, this event tries again later.
-    async fn create_instead_of_closed(
+    async fn create_instead_of_earlier(
         &self,
         leased: LeasedDefect<'_>,
         recurrence: Recurrence,

@@ -1,6 +1,6 @@
 //! Reads connectors' files in the plugins folder for the mirror, and writes two other kinds of
 //! files there: a mark file by which the mirror recognises the folder, and copies of files that the
-//! mirror replaced.
+//! mirror is about to replace or remove.
 //!
 //! This file never writes or deletes a connector's file.
 

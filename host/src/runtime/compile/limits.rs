@@ -23,7 +23,7 @@ const OOM_SCORE: (&str, &str) = ("/proc/self/oom_score_adj", "1000");
 pub(crate) struct CompileLimits {
     /// Maximum address space that the compiler may map after its start, bytes.
     pub(crate) memory_bytes: u64,
-    /// The setting or system limit that `memory_bytes` comes from.
+    /// What `memory_bytes` comes from.
     pub(crate) memory_bound: MemoryBound,
     /// Maximum time of the compiler, milliseconds.
     pub(crate) time_ms: u64,

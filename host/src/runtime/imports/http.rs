@@ -38,7 +38,7 @@ impl http::Host for Guest {
             if (200..300).contains(&status)
                 && let Some(report) = self.report()
             {
-                report.mark_attachments_sent(attachments);
+                report.mark_attachments_accepted(attachments);
             }
             let memory = self.requests.memory();
             let (body, charge) = body.into_memory(memory).await?;

@@ -37,8 +37,8 @@ pub struct Standbys {
     pub setting: String,
     /// Number of standbys that must confirm each commit.
     pub required: i64,
-    /// Number of connected standbys whose confirmation counts. `None` if the user has no right to
-    /// read this.
+    /// Number of connected standbys whose confirmations are counted towards `required`. `None` if
+    /// the user has no right to read this.
     pub confirming: Option<i64>,
     /// The user of the database connection, quoted as an SQL identifier.
     pub user: String,

@@ -35,7 +35,7 @@ pub(in crate::store) struct EventRow {
     id: Uuid,
     connection_id: Option<Uuid>,
     kind: &'static str,
-    /// When the event was received, milliseconds since 1970.
+    /// When the request arrived or the task began, milliseconds since 1970.
     received_at: i64,
     /// The duration of the event, milliseconds.
     ms: i64,

@@ -113,8 +113,8 @@ pub(super) fn allow_create_anew(
 }
 
 impl DefectRow {
-    /// Makes the recurrence of the defect in this row. `lease` and `marker` belong to the failed
-    /// test that recurs.
+    /// Makes the recurrence of the defect in this row. `lease` and `marker` are those of the new
+    /// failure, not of this row.
     pub(super) fn into_recurrence(
         self,
         db: &dyn Database,
