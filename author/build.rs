@@ -45,7 +45,7 @@ fn main() -> io::Result<()> {
     fs::write(out.join("files.rs"), code)
 }
 
-/// Adds the paths of `path` and of all files below it to `files`. Leaves out generated files.
+/// Adds `path`, or the files below this folder, to `files`. Leaves out generated files.
 fn collect_files(path: PathBuf, files: &mut Vec<PathBuf>) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default();
     let is_generated = GENERATED_NAMES.iter().any(|generated| name == *generated);

@@ -76,7 +76,7 @@ pub fn build(
 }
 
 impl Component {
-    /// The path of the built file. The caller checks the file before it publishes it.
+    /// The path of the built file. The caller checks this file before it calls [`Self::publish`].
     #[must_use]
     pub fn file(&self) -> &Path {
         &self.built_file

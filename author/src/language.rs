@@ -159,7 +159,7 @@ impl Example {
         }
     }
 
-    /// The name of the setting that contains the credentials.
+    /// The name of the secret setting in the commands of the project's README.
     pub(crate) const fn secret_name(self) -> &'static str {
         match self {
             Self::Redmine => "api-key",
@@ -176,7 +176,7 @@ impl Example {
         !matches!(self, Self::Redmine)
     }
 
-    /// It is `None` if the example does not exist in this language.
+    /// Returns `None` if the example does not exist in this language.
     pub(crate) const fn repository_folder(self, language: Language) -> Option<&'static str> {
         match (self, language) {
             (Self::Redmine, Language::Rust) => Some("guest-examples/redmine"),

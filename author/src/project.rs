@@ -8,7 +8,7 @@ use crate::{AuthorError, Language};
 
 const NAME_BYTES_MAX: usize = 64;
 
-/// The project of a connector.
+/// A folder with the sources of one connector.
 #[derive(Debug)]
 pub struct Project {
     /// The absolute path of the project's folder.

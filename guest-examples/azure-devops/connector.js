@@ -1,10 +1,11 @@
 // @ts-check
 // A connector for work items of one type in Azure DevOps Services and Server.
 //
-// Azure DevOps differs from other trackers in these points. A JSON patch creates and changes a work item. Searches
-// and counts use the query language WIQL. If the token is not valid, the answer is a sign-in page with the status 203
-// or 302. Texts are indexed in the background, so `find` also reads the newest work items. The description of a Bug is
-// in another field than that of other types.
+// Azure DevOps differs from other trackers in these points. A JSON patch creates and changes a work
+// item. Searches and counts use the query language WIQL. If the token is not valid, the answer may
+// be a sign-in page with the status 203 or 302. Texts are indexed in the background, so `find` also
+// reads the newest work items. The description of a Bug is in another field than that of other
+// types.
 import * as report from 'jackfield:connector/report@0.1.0';
 import {
   azure,

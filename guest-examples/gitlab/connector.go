@@ -21,8 +21,8 @@ import (
 	"wit_component/jackfield_connector_report"
 )
 
-// The path in `Reasons` is empty, which means the whole refusal. GitLab puts its reasons into `message` or `error`,
-// as a text or as one text for each member.
+// The empty path in `Reasons` means the whole answer, because GitLab puts its reasons into
+// `message` or `error`.
 var gitlab = jackfield.Tracker{Name: "GitLab", Address: "url", Secret: "token", Reasons: ""}
 
 //go:embed settings.schema.json

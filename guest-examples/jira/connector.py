@@ -49,7 +49,7 @@ class Defects(exports.Defects):
         if labels := given.get("labels"):
             fields["labels"] = [*labels, *fields.get("labels", [])]
         key = JIRA.post(api("/issue"), "/key", {"fields": fields})
-        # The answer contains only the key.
+        # The answer contains the key, but no fields of the issue.
         return Defect(key, title, page_of(f"/browse/{key}"), None, given.get("priority"), None)
 
     def find(self, marker: str) -> list[Defect]:

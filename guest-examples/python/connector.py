@@ -78,8 +78,8 @@ def member(answer, name):
     why = f"the answer has no member {name!r}: is the setting url the address of a Redmine?"
     raise error(ErrorCode.UNAVAILABLE, why)
 
-# If the API key is wrong, Redmine answers only the request of user() with 401. It answers other requests as
-# requests of an anonymous visitor.
+# If the API key is wrong, Redmine treats each request as one of an anonymous visitor. It always answers
+# the request of user() with 401 then, but it may answer other requests as if the key were right.
 def get(path, name, *query): return member(exchange(http.Method.GET, path, query), name)
 def user(): return get("/users/current.json", "user")
 def project(part): return get(f"/projects/{setting('project')}.json", "project", ("include", part))[part]
@@ -130,7 +130,7 @@ class Plugin(exports.Plugin):
 
 class Defects(exports.Defects):
     def create(self, test, marker):
-        """If a field cannot be set or a file cannot be attached, the description says so, and the issue is created."""
+        """If a field is unknown or a file cannot be uploaded, the description says so, and the issue is created."""
         field, notes = setting("marker-field"), ""
         issue = {"project_id": setting("project"), "subject": report.title(255), "uploads": [],
                  "custom_fields": [{"id": int(field), "value": marker}] if field else []}

@@ -1,8 +1,8 @@
 // A connector for ServiceNow. Its records are in the table incident, or in another table that extends task.
 //
-// ServiceNow differs from other trackers in these points. The marker is in the field `correlation_id`. Counts are
-// requested from the aggregate API. ServiceNow ignores a condition on a field that does not exist. An instance that
-// hibernates answers with a page of HTML.
+// These points are important for this connector. The marker is in the field `correlation_id`.
+// Counts are requested from the aggregate API. ServiceNow ignores a condition on a field that does
+// not exist. An instance that hibernates answers with a page of HTML.
 #include "report.h"
 
 const struct tracker TRACKER = {
@@ -12,8 +12,8 @@ const char SCHEMA[] = {
     , 0};
 
 enum { SUMMARY_CHARS_MAX = 160, TEXT_CHARS_MAX = 4000 };
-// The fields that are requested. With the parameter `all`, the answer contains the value of each field and its text
-// for people.
+// The fields that are requested. With `sysparm_display_value=all`, the answer contains the value of
+// each field and its text for people.
 #define FIELDS "sys_id,number,short_description,description,state,priority,correlation_id"
 #define ALL {"sysparm_display_value", "all"}, {"sysparm_fields", FIELDS}
 
@@ -90,7 +90,8 @@ static yyjson_val *existing(const char *number) {
 
 static const char *sys_id(const char *number) { return needed(existing(number), "/sys_id/value"); }
 
-// Sets the fields of the report. Returns the names of the fields that the answer must contain.
+// Sets the fields of the report. Returns the names of the fields that the answer is asked for,
+// separated by commas.
 static const char *set_fields(yyjson_mut_doc *body) {
   jackfield_connector_report_list_field_t fields;
   jackfield_connector_report_fields(&fields);

@@ -1,5 +1,5 @@
 //! Measures the duration of a call into a guest and of its parts, without a server. Each line of
-//! the output contains the duration in each round, in microseconds.
+//! the output names a part, and contains its duration in each round, in microseconds.
 
 #![expect(clippy::print_stdout, reason = "a command-line tool")]
 

@@ -1,7 +1,8 @@
 //! Accounts: the first admin token, named tokens, the sessions of browsers, and the audit log of
 //! what accounts change.
 //!
-//! Tokens and cookies are stored as hashes, never in full. This room does not check roles.
+//! The store contains hashes of named tokens and cookies, never the whole texts. This room does not
+//! check roles.
 
 mod audit;
 
@@ -21,7 +22,7 @@ pub use audit::{Audit, Completion, Intent, RefusedAttempt};
 
 /// The prefix of every named token, by which people and secret scanners recognise a token.
 pub const TOKEN_PREFIX: &str = "jackfield_";
-/// How long a session lasts, seconds.
+/// Maximum duration of a session, seconds. A session also ends with its token.
 pub const SESSION_S: u64 = 12 * 60 * 60;
 /// Minimum time between two writes of a token's `last_used_at`, milliseconds, so that not every
 /// request writes to the store.
@@ -33,7 +34,7 @@ pub struct Accounts {
     clock: Arc<dyn Clock>,
     /// The first admin token, which is not in the store.
     admin_token: Secret,
-    /// This key is also derived from the admin token, so a new admin token ends every session.
+    /// Derived from the server's key and the admin token, so a new admin token ends every session.
     key: DerivationKey,
 }
 

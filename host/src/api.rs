@@ -87,13 +87,13 @@ pub struct Status {
     /// The absolute path of the data folder.
     #[serde(default)]
     pub data: PathBuf,
-    /// The connectors of which the servers that share a database use different versions. The list
-    /// is also empty if the database cannot be read, or if the account may not see all connections.
+    /// The connectors that have different versions on the servers of this database. The list is
+    /// also empty if the database cannot be read, or if the account may not see all connections.
     #[serde(default)]
     pub connector_differences: Vec<ConnectorDifference>,
 }
 
-/// A connector of which the servers that share a database use different versions.
+/// A connector that has different versions on the servers of one database.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ConnectorDifference {
     /// The name of the connector.

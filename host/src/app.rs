@@ -1,6 +1,4 @@
 //! Creates the parts of the program, connects them, runs them, and shuts them down in order.
-//!
-//! This room contains no rules: decisions belong in the rooms below it.
 
 mod background;
 mod backup;
@@ -189,7 +187,7 @@ impl App {
         self.reloader.clone()
     }
 
-    /// Returns the first admin token.
+    /// Returns the admin token, which is in the environment or in the data folder.
     #[must_use]
     pub fn admin_token(&self) -> &Secret {
         &self.admin_token

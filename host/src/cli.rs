@@ -94,7 +94,7 @@ enum Command {
     Check(check::Arguments),
     /// Call one export of a connector file, without a server; record or replay its requests
     Invoke(Box<invoke::Arguments>),
-    /// Test whether a connector follows the manual for connectors, also if the tracker has faults
+    /// Test whether a connector keeps the rules of wit/connector.wit, also with a faulty tracker
     Test(Box<test::Arguments>),
     /// Make a recording for `invoke --replay` from a recorded event
     Fixture(fixture::Arguments),
@@ -128,7 +128,7 @@ enum Command {
     /// Rotate the key that encrypts secrets
     #[command(subcommand)]
     Secrets(secrets::Command),
-    /// Back up the data folder; its server may keep running
+    /// Back up a data folder with a SQLite database; the server may keep running
     Backup(backup::Backup),
     /// Copy the SQLite database into PostgreSQL
     Migrate(migrate::Arguments),

@@ -85,8 +85,8 @@ pub(crate) enum SharedWork<T: Send + 'static> {
 }
 
 impl<T: Clone + Send + Sync + 'static> SharedWork<T> {
-    /// Joins the work in this slot if it is in progress. Otherwise starts `work`, and stores it in
-    /// the slot.
+    /// Joins the work whose receiver is in this slot, if this work is in progress. Otherwise
+    /// creates `work`, and stores the receiver of its result in the slot.
     pub(crate) fn join_or_start<F>(
         slot: &mut Option<InFlight<T>>,
         tasks: &TaskTracker,

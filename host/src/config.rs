@@ -1,6 +1,6 @@
 //! The configuration of the server, as plain values that are read and validated together.
 //!
-//! This module never guesses: an unknown key or a value out of range is an error.
+//! An unknown key in the file is an error, and so is a value out of range.
 
 mod access;
 mod data_folder;
@@ -102,11 +102,12 @@ pub struct Config {
     /// Maximum memory of all runs together, bytes. If it is `None`, the maximum depends on the
     /// memory that the machine and the control group allow.
     pub memory_bytes_host: Option<u64>,
-    /// Maximum size of all temporary files with large bodies together, bytes.
+    /// Maximum size of the large bodies that all runs together store in temporary files, bytes.
     pub spool_bytes_max: u64,
     /// The pause between two scans of the plugins folder if no change is noticed, milliseconds.
     pub rescan_ms: u64,
-    /// Size of all stored compiled code above which the oldest unused code is deleted, bytes.
+    /// Size of the stored connector files with their compiled code above which the oldest unused
+    /// files are deleted, bytes.
     pub compiled_bytes_max: u64,
     /// Age above which stored events are deleted in the background, days.
     pub events_days: u32,
@@ -147,7 +148,7 @@ pub struct Config {
 pub struct Webhook {
     /// Maximum rate of webhook requests of one kind to one connection, requests per second.
     pub requests_per_s: u32,
-    /// The number of requests that each limit accepts at once, before the rate applies.
+    /// Maximum number of requests of one kind to one connection at once, before the rate applies.
     pub requests_burst: u32,
     /// Additional paths below `/hooks/TOKEN` that are recognised as Create Defect.
     pub create_defect_paths: Vec<String>,
@@ -178,7 +179,7 @@ pub enum DefectIdKind {
 pub struct ConfigError {
     /// The file or the environment variable that contains the error.
     pub location: String,
-    /// Names the key and describes the error.
+    /// Describes the error.
     pub why: String,
 }
 
@@ -286,8 +287,7 @@ impl Config {
         values::read_store("store", &toml::Value::String(text.to_owned()))
     }
 
-    /// Returns a message about each variable `JACKFIELD_…` that is not a setting, with the nearest
-    /// setting.
+    /// Returns a warning about each variable `JACKFIELD_…` that Jackfield does not know.
     #[must_use]
     pub fn unknown_variables(&self, env: impl Iterator<Item = (String, String)>) -> Vec<String> {
         environment::unknown_variables(env, &self.secret_env_prefixes)

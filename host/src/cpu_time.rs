@@ -35,7 +35,7 @@ pub(crate) struct Meter {
     poll_start_ns: AtomicU64,
     polls: AtomicU64,
     yields: AtomicU64,
-    /// The sum of the ticks from the first wake after each poll to the next poll.
+    /// The sum of the ticks from the first wake after the start of each poll to the next poll.
     waited_ticks: AtomicU64,
 }
 
@@ -126,7 +126,7 @@ pub(crate) struct Metered<F> {
 
 struct WakeRecorder {
     ticks: Arc<Ticks>,
-    /// The tick of the first wake since the last poll, plus one; 0 if the run was not woken.
+    /// The tick of the first wake since the last poll began, plus one; 0 if there was no wake.
     woken_at: AtomicU64,
     /// The waker of the task that polls the run.
     task: AtomicWaker,
@@ -146,7 +146,7 @@ impl Wake for WakeRecorder {
 }
 
 impl WakeRecorder {
-    /// Returns the ticks since the first wake after the last poll, and forgets this wake.
+    /// Returns the ticks since the first wake after the last poll began, and forgets this wake.
     fn take_waited_ticks(&self) -> u64 {
         match self.woken_at.swap(0, Ordering::Relaxed) {
             0 => 0,

@@ -75,15 +75,15 @@ pub struct Egress {
     dialer: Dialer,
     spool: Arc<Spool>,
     own_server: OwnServer,
-    /// Records exchanges, or answers requests from a recording, if it is set.
+    /// The tape for the requests of connections that have no tape.
     tape: Option<Tape>,
     /// The time at which all exchanges end because the server shuts down. `None` before the
     /// shutdown.
     closed_at: watch::Sender<Option<Instant>>,
 }
 
-/// Addresses and headers of this server. Egress refuses each request of a connection that goes to
-/// one of these addresses or sets one of these headers.
+/// Addresses and headers of this server. Requests of connections must not go to these addresses or
+/// set these headers.
 #[derive(Debug, Clone, Default)]
 pub struct OwnServer {
     /// The addresses on which this server listens.
@@ -121,12 +121,11 @@ pub(crate) struct RunAccounts {
     pub(crate) memory: Arc<Account>,
 }
 
-/// A request as the guest made it. Nothing in it is checked yet.
+/// A request of a guest or of the host. Nothing in it is checked yet.
 #[derive(Debug, Clone)]
 pub(crate) struct OutboundRequest {
     pub(crate) method: Method,
-    /// The effect that the request may have in the tracker, as the guest declares it. `None` if the
-    /// guest declares no effect.
+    /// The effect that the sender of the request declares; `None` if it declares none.
     pub(crate) effect: Option<Effect>,
     /// An absolute URL.
     pub(crate) url: String,

@@ -26,7 +26,7 @@ use crate::runtime::build_request_address;
 pub struct ReadWebhook {
     /// The part of the path where a token is expected.
     pub token: String,
-    /// The project, if the request is one for counts.
+    /// The project, if the request is a Defect KPIs request.
     pub project: Option<String>,
     /// The failed test, or the HTTP status and the detail of the problem.
     pub test: Result<FailedTest, (u16, String)>,
@@ -55,7 +55,7 @@ pub async fn read_webhook(request: Request<Vec<u8>>, config: &Webhook) -> ReadWe
     ReadWebhook { token, project, test, event }
 }
 
-/// A guest's request as the host sends it.
+/// A guest's request after the host's checks.
 #[derive(Debug)]
 pub struct SentRequest {
     /// The HTTP method.
@@ -75,9 +75,9 @@ pub struct SentRequest {
 /// A guest's authorized request, before and after secrets were inserted.
 #[derive(Debug)]
 pub struct AuthorizedRequest {
-    /// The request as the guest may see it.
+    /// The request before secrets were inserted. It may contain placeholders of secrets.
     pub without_secrets: SentRequest,
-    /// The request with the connection's secrets.
+    /// The request with the secrets that are granted to its origin.
     pub with_secrets: SentRequest,
 }
 

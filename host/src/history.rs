@@ -1,5 +1,6 @@
 //! The history is the only way to record an event or a run of an event: it stores, counts and
-//! traces them. Events that are too frequent are only counted.
+//! traces them. `http` limits the rate of some events; events that exceed this rate are only
+//! counted.
 //!
 //! Recording never waits, because the store writes later.
 

@@ -1,5 +1,5 @@
-//! The HTTP interface of the server: webhooks, the admin API, health checks, and the sign-in of
-//! browsers.
+//! The HTTP interface of the server: webhooks, the admin API, health checks, metrics, and the
+//! sign-in of browsers.
 //!
 //! This module decides nothing about defects.
 

@@ -68,8 +68,8 @@ pub struct Kpis {
 pub struct KpiAnswer {
     /// The counts, as the connector returned them.
     pub counts: Counts,
-    /// Time since the tracker returned the counts; zero if this server requested them for this
-    /// answer.
+    /// Time since the tracker returned the counts; zero if this answer waited until this server had
+    /// requested them.
     pub age: Duration,
     /// Whether these are older counts, because the last refresh failed or took too long.
     pub is_stale: bool,
@@ -169,8 +169,8 @@ impl Kpis {
         })
     }
 
-    /// Requests the counts from the tracker, unless another server that shares the store has
-    /// requested them recently. The caller does not wait until the counts are stored.
+    /// Requests the counts from the tracker, unless several servers share the store and it has
+    /// fresh counts. The caller does not wait until the counts are stored.
     async fn count_or_wait(
         &self,
         active: &Arc<ActiveConnection>,
@@ -358,7 +358,7 @@ impl Kpis {
 
 /// Which server requests the counts from the tracker.
 enum LeaseState {
-    /// Another server requested the counts recently and got these.
+    /// No server: the store, which several servers share, already has these fresh counts.
     CountedByOther(CachedCounts),
     /// This server requests the counts. It has the lease, unless the connection was edited or
     /// deleted.

@@ -1,8 +1,8 @@
 //! Jackfield receives the webhooks of UiPath Test Manager and answers them by running a sandboxed
 //! connector. ARCHITECTURE.md calls the modules below rooms, and has a drawing of them.
 //!
-//! Each group of modules below is a layer, the lowest layer first. A room imports only rooms of its
-//! own layer or of lower layers, and never in a circle.
+//! Each group of modules below except `fuzz` is a layer, the lowest layer first. A room imports
+//! only rooms of its own layer or of lower layers, and never in a circle.
 
 pub mod config;
 pub mod domain;

@@ -105,7 +105,7 @@ pub enum InvalidManifest {
     /// The settings schema is not JSON.
     #[error("the manifest's `settings` must be JSON: {0}")]
     Json(#[source] serde_json::Error),
-    /// The settings schema is not a JSON Schema, or uses keywords that the host does not support.
+    /// The settings schema is not valid, or the host does not support a part of it.
     #[error("the manifest's `settings` are not a supported JSON Schema: {0}")]
     Schema(#[from] SchemaError),
 }

@@ -35,11 +35,11 @@ pub struct Dependencies {
     pub(crate) memory: Arc<HostMemory>,
     /// The clock for the times in the record of requests.
     pub clock: Arc<dyn Clock>,
-    /// The tasks of fetches.
+    /// Tracks the tasks that fetch the provider's metadata and keys.
     pub tasks: TaskTracker,
 }
 
-/// The identity provider with which browsers sign in.
+/// Signs people in with the configured identity provider.
 pub struct Oidc {
     settings: config::Oidc,
     client: Arc<Client>,
@@ -54,7 +54,7 @@ pub struct Oidc {
 pub struct Callback {
     /// The authorization code.
     code: Option<String>,
-    /// The parameter `state` with which the sign-in began.
+    /// The parameter `state`. It must be the one with which the sign-in began.
     state: Option<String>,
     /// The issuer. If it is given, it must be that of the configured provider.
     iss: Option<String>,
@@ -69,10 +69,10 @@ pub enum OidcError {
     /// The provider cannot be reached, or its answer cannot be used.
     #[error("the identity provider cannot be used: {0}")]
     Provider(String),
-    /// The sign-in began in another browser, or too long ago, or the answer has no code.
+    /// The sign-in began in another browser, or too long ago, or the callback has no code.
     #[error("this sign-in is not valid any more, or began in another browser: start again")]
     State,
-    /// The provider or the person refused the sign-in, or the answer names another issuer.
+    /// The provider or the person refused the sign-in, or the callback names another issuer.
     #[error("the identity provider refused the sign-in: {0}")]
     Refused(String),
     /// The ID token cannot be trusted.

@@ -72,7 +72,7 @@ const REPORT_DELETION_MAX: Duration = Duration::from_secs(2);
 pub struct Plugins {
     catalog: Arc<Catalog>,
     loader: Arc<VersionLoader>,
-    /// The copies of files that were in use, for a rollback.
+    /// The copies of files that are or were in use, for a rollback.
     versions: Arc<KeptVersions>,
     /// The path of the plugins folder.
     folder: PathBuf,
@@ -230,9 +230,9 @@ impl Plugins {
         }
     }
 
-    /// Compiles accepted versions again if they were compiled for another engine, so that they can
-    /// still be used after an upgrade of the host. If this server does not have the file of a
-    /// version, the file is fetched from the store that the servers share.
+    /// Compiles accepted versions again if the cache has no code of them for this engine, so that
+    /// they can still be used after an upgrade of the host. If this server does not have the file
+    /// of a version, the file is fetched from the store that the servers share.
     pub async fn recompile_accepted(&self, accepted: BTreeSet<(ConnectorName, String)>) {
         // The scanner compiles the newest versions, so wait until it has finished.
         let mut changes = self.changes();

@@ -37,8 +37,8 @@ pub(crate) enum TextKind {
     ForPeople,
     /// The body or a header of an answer, which the guest reads: a short secret is redacted where
     /// it is a whole word, but not in the name of a JSON member, element, attribute or parameter,
-    /// and not as a part of an address or of a key such as `QA-1`. A number, `true`, `false` or
-    /// `null` is redacted only in quotes.
+    /// and not as a part of an address or of a key such as `QA-1`. A short secret that is a number,
+    /// `true`, `false` or `null` is redacted only in quotes.
     Answer,
     /// A single value: a short secret is redacted only if it is the whole value.
     Value,
@@ -50,7 +50,7 @@ pub(crate) enum TextKind {
 pub(crate) struct Redactor {
     /// The secrets to search for; a short secret with a [`ShortSecret`].
     secrets: Vec<(Secret, Option<ShortSecret>)>,
-    /// For each byte, the indices of the secrets that may begin with it, each with the form.
+    /// For each byte, the secrets (their indices) and forms that may begin with this byte.
     candidates_by_byte: Vec<Vec<(usize, Form)>>,
 }
 
@@ -68,7 +68,7 @@ enum SearchResult {
 
 impl Redactor {
     /// Makes a redactor for these secrets. `own_texts` are the connection's own origins and
-    /// settings. A short secret is not redacted as a part of one of them.
+    /// settings. Where a text repeats one of them, a short secret in it is not redacted.
     pub(crate) fn new<'a>(
         secrets: impl IntoIterator<Item = &'a Secret>,
         own_texts: &[String],

@@ -69,7 +69,7 @@ pub struct ReplayedRun {
     pub call: Call,
     /// The connector's version in the recorded run, from its manifest.
     pub recorded_version: String,
-    /// SHA-256 of the file of the recorded run.
+    /// SHA-256 of the connector's file in the recorded run.
     pub recorded_sha256: String,
     /// The reason why the recording lacks exchanges; `None` if the recording is complete.
     pub missing: Option<String>,
@@ -101,7 +101,7 @@ pub enum ReplayError {
     /// The stored recording cannot be read.
     #[error("the recording cannot be read: {0}")]
     Unreadable(String),
-    /// The requested version does not exist or cannot be used.
+    /// The version to replay with does not exist or cannot be used.
     #[error(transparent)]
     Version(#[from] VersionError),
     /// The version does not accept the recorded settings with the requested changes.
@@ -126,7 +126,7 @@ impl EventReplayer {
     /// Replays the recorded runs of an event, and compares each run with its recording.
     ///
     /// # Errors
-    /// There is no such event or recording, the version cannot be used, or the store failed.
+    /// The event cannot be replayed, for the reason in the [`ReplayError`].
     pub async fn replay(
         &self,
         event: EventId,
@@ -297,7 +297,7 @@ impl RecordedInput {
         UnstoredConnection {
             settings,
             secrets: secrets.map(|name| (name.clone(), Secret::fresh_token())).collect(),
-            // These options have no effect, because a replay sends nothing.
+            // The next two options have no effect, because a replay sends nothing.
             allow_private: false,
             http1_only: false,
             report: self.report.clone(),

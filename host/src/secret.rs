@@ -44,7 +44,7 @@ pub const SHORT_SECRET_CHARS: usize = 12;
 /// comparisons.
 const BORDERS_MAX: usize = 16;
 
-/// The reason why a secret cannot be sealed, opened or read.
+/// The reason why a secret or a key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The key's text is not 32 bytes of hex or base64.
@@ -83,7 +83,7 @@ pub enum SecretError {
     /// The search for the secret would take too long, because its text is too repetitive.
     #[error("it repeats itself too often to be redacted from logs")]
     Repetitive,
-    /// The variable is not set, or is empty.
+    /// The variable is not set, or is blank.
     #[error("the variable {0} is not set in the server's environment, or is empty")]
     EnvMissing(String),
     /// The value of the variable is not UTF-8.
@@ -244,7 +244,7 @@ fn border_count_max(text: &[u8]) -> usize {
 }
 
 /// Reads a secret from a file that is in one of the folders `roots` after symbolic links are
-/// resolved. For a file outside these folders, the error does not reveal whether the file exists.
+/// resolved. For a path outside these folders, the error does not reveal whether the file exists.
 fn read_file_in_roots(path: &Path, roots: &[PathBuf]) -> Result<Secret, SecretError> {
     let failed = |error| SecretError::File(path.to_owned(), error);
     let outside = || SecretError::FileNotAllowed(path.to_owned());
@@ -265,8 +265,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Writes a new file that only its owner may read. Before it returns, syncs the file to the disk,
-/// and the folder if `path` names one.
+/// Writes a new file that only its owner may read, and syncs the file to the disk. Also syncs its
+/// folder if `path` contains a folder.
 ///
 /// # Errors
 /// The file already exists, or cannot be written.

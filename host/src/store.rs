@@ -69,8 +69,8 @@ pub struct QueueLengths {
     pub history: u64,
 }
 
-/// The operations of the store, the same for every database engine. The operations on accounts, on
-/// the audit log and on shared connectors are in other traits.
+/// The operations of the store, the same for every database engine, without the operations of
+/// [`AccountStore`], [`AuditStore`] and [`ConnectorStore`].
 #[async_trait]
 pub trait Store:
     ConnectionStore + DefectStore + FollowUpStore + EventStore + CountsStore + Send + Sync

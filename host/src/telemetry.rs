@@ -1,7 +1,7 @@
 //! Counts events, runs and reloads for Prometheus, and makes traces for OpenTelemetry.
 //!
-//! A text that a sender, a guest or a tracker chooses never becomes a label: the labels are names
-//! of connections and connectors, origins that a person granted, and words of fixed lists.
+//! A text that a sender, a guest or a tracker chooses never becomes the value of a label. The
+//! values are, for example, names of connections, granted origins, and words of fixed lists.
 
 mod counts;
 mod histogram;

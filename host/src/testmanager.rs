@@ -43,7 +43,7 @@ use state::ApiState;
 /// The parts of the server that requests to Test Manager use.
 pub(crate) struct Dependencies {
     pub(crate) egress: Arc<Egress>,
-    /// The store, which contains the project whose defects were counted last.
+    /// The store, from which the last counted project of a connection is read.
     pub(crate) store: Arc<dyn Store>,
     /// The memory that all runs and requests share.
     pub(crate) memory: Arc<HostMemory>,
@@ -58,10 +58,9 @@ pub struct TestManager {
     states: Mutex<HashMap<ConnectionId, StateEntry>>,
 }
 
-/// The state of one connection, which is used while the settings and secrets of the connection do
-/// not change.
+/// The state of one connection, which is used while the connection and its secrets do not change.
 struct StateEntry {
-    /// The settings and secrets for which the state was created.
+    /// The settings and secrets for requests to Test Manager when the state was created.
     active: Weak<ActiveConnection>,
     state: Arc<ApiState>,
 }
@@ -104,8 +103,8 @@ impl TestManager {
         ))
     }
 
-    /// Returns the state of a connection. If the connection's settings or secrets have changed, a
-    /// new state replaces the old state.
+    /// Returns the state of a connection. If the connection or its secrets have changed, a new
+    /// state replaces the old state.
     fn state(&self, test_manager: &Arc<ActiveConnection>) -> Arc<ApiState> {
         let mut states = self.states.lock();
         states.retain(|_, entry| entry.active.strong_count() > 0);

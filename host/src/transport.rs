@@ -35,11 +35,9 @@ pub(crate) use {proxies::Proxies, resolver::Resolver};
 /// The connection of Jackfield that needs a network connection, with its options.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caller<'a> {
-    /// The connection of Jackfield, not a network connection.
     pub(crate) connection: ConnectionId,
-    /// The addresses that the origin may have.
     pub(crate) rules: AddressRules,
-    /// The client certificate, if the connection has one, or the reason why it cannot be used.
+    /// The client certificate for the origin, if there is one, or the reason why it cannot be used.
     pub(crate) identity: Result<Option<&'a ClientIdentity>, &'a IdentityError>,
     pub(crate) http1_only: bool,
     pub(crate) last_addresses: &'a LastAddresses,

@@ -1,4 +1,4 @@
-//! The running server of one test: its clients, connectors, connections, events and process.
+//! A running server of a test: its clients, connectors, connections, events and process.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -135,7 +135,7 @@ impl TestHost {
         (output.status.success(), text(&output.stdout) + &text(&output.stderr))
     }
 
-    /// Puts a connector into the plugins folder. The server never sees an incomplete file.
+    /// Puts a connector into the plugins folder. The server never loads an incomplete file.
     pub fn install(&self, name: &str, guest: &Guest) {
         let temporary = self.folder().join("plugins").join(format!("{name}.part"));
         std::fs::write(&temporary, &guest.bytes).expect("the connector is written");

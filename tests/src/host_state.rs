@@ -1,5 +1,4 @@
-//! Reads the metrics of a running server. Waits until the server is ready, or has loaded a
-//! connection.
+//! Clients of a running server, its metrics, and waits for its readiness and its connections.
 
 use crate::{Answer, Client, MetricsPage, TestHost, wait_for};
 

@@ -1,4 +1,4 @@
-//! The number of rounds and the duration of crash, race and soak tests. Both are larger if the
+//! How long some tests run: rounds, generated inputs and durations. They are larger if the
 //! environment variable `TEST_LONG` is set.
 
 use std::time::Duration;

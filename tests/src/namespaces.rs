@@ -15,8 +15,8 @@ use crate::repository::run;
 const KEEP_NAMESPACE: &str = "ip link set lo up; echo ready; read _ || true";
 /// A script that creates a link. `OUTSIDE` and `NEAR` are the name and the address of its end in
 /// the test's namespace, `LINK` and `FAR` those of its other end, which is in the namespace of the
-/// process `PROCESS`. `BEHIND` contains further addresses that this namespace reaches through the
-/// link.
+/// process `PROCESS`. `BEHIND` contains further addresses of the test's namespace, which the other
+/// namespace reaches through the link.
 const CREATE_LINK: &str = r#"
 ip link add "$OUTSIDE" type veth peer name "$LINK" netns "$PROCESS"
 ip address add "$NEAR/30" dev "$OUTSIDE"

@@ -1,4 +1,4 @@
-//! Runs a PostgreSQL server for one test, with the script `tests/postgres.sh`.
+//! Runs PostgreSQL servers for tests and benchmarks, with the script `tests/postgres.sh`.
 
 mod standby;
 
@@ -14,7 +14,7 @@ const PASSWORD_VARIABLE: &str = "JACKFIELD_SECRET_DATABASE";
 const PASSWORD: &str = "test-database-password";
 
 const KEY_VARIABLE: &str = "JACKFIELD_SECRET_KEY";
-/// The key of all servers that share a database: 32 bytes in hex.
+/// The encryption key of all Jackfield servers that share a database: 32 bytes in hex.
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// A running PostgreSQL server. Dropping this value kills the server.
@@ -103,7 +103,7 @@ impl Postgres {
         self.setup_with_port(port).env(KEY_VARIABLE, KEY)
     }
 
-    /// Returns the CPU time of all running processes of PostgreSQL, milliseconds.
+    /// Returns the CPU time of all running processes of this server, milliseconds.
     #[must_use]
     pub fn cpu_ms(&self) -> u64 {
         let pid_file = self.folder.path().join("data/postmaster.pid");

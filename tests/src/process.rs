@@ -120,7 +120,7 @@ impl Process {
         self.status_bytes("VmRSS:")
     }
 
-    /// Returns the peak of resident memory since [`Self::reset_peak`], bytes.
+    /// Returns the peak of resident memory since the start or the last [`Self::reset_peak`], bytes.
     pub(crate) fn peak_bytes(&self) -> u64 {
         self.status_bytes("VmHWM:")
     }

@@ -34,7 +34,7 @@ pub struct Issue {
     pub subject: String,
     /// The text of the issue.
     pub description: String,
-    /// The complete record of the issue.
+    /// The record of the issue in Redmine's list of issues.
     pub json: Value,
 }
 
@@ -72,7 +72,7 @@ impl Redmine {
         SHARED.get_or_init(start_redmine)
     }
 
-    /// Returns the host name and port.
+    /// Returns `127.0.0.1:PORT`.
     #[must_use]
     pub fn address(&self) -> &str {
         self.url.trim_start_matches("http://")

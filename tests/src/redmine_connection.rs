@@ -54,8 +54,9 @@ impl TestHost {
 }
 
 impl RedmineConnection {
-    /// Sends a Create Defect request. The proxy loses Redmine's answer to the write. Repeats a
-    /// failed request once, and checks that Jackfield returns the issue that Redmine created.
+    /// Sends a Create Defect request while the proxy loses Redmine's answers to POST requests. If
+    /// the request fails, sends it once more, without losses. Checks that Jackfield returns the
+    /// only issue that Redmine created.
     #[track_caller]
     pub fn assert_defect_is_found_after_lost_answer(&self, host: &TestHost) {
         let before = self.project.issues().len();
@@ -115,9 +116,9 @@ impl RedmineFixture {
         assert_eq!(self.project.issues_of(test).len(), 1);
     }
 
-    /// Sends Create Defect requests for new failed tests while `meanwhile` runs. Several threads
-    /// send `clicks` requests each. The argument of `meanwhile` is the number of requests of all
-    /// threads. Checks in the end that each failed test has exactly one issue.
+    /// Creates defects for new failed tests in several threads, `clicks` defects in each, while
+    /// `meanwhile` runs. The argument of `meanwhile` is the number of defects of all threads.
+    /// Checks in the end that each failed test has exactly one issue.
     #[track_caller]
     pub fn click_while(&self, clicks: usize, meanwhile: impl FnOnce(usize)) {
         let click = || {

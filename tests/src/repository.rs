@@ -1,4 +1,4 @@
-//! Finds the paths of this repository, and runs the commands that build guests and examples.
+//! Finds the paths of the repository and of the built program, and runs commands.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -28,7 +28,7 @@ impl RequestTracker {
         SHARED.get_or_init(start_request_tracker)
     }
 
-    /// Returns the host and port.
+    /// Returns `127.0.0.1:PORT`.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address

@@ -15,7 +15,7 @@ pub struct Setup {
     /// The content of `jackfield.toml`.
     pub(crate) config: String,
     pub(crate) env: Vec<(String, String)>,
-    /// The command that executes the server, see [`Self::run_under`].
+    /// The command under which the server runs, see [`Self::run_under`]; empty if there is none.
     pub(crate) run_under: Vec<String>,
     pub(crate) without_admin_token: bool,
     /// Additional arguments of `jackfield serve`.
@@ -85,7 +85,7 @@ impl Setup {
         self
     }
 
-    /// Puts a connector into the plugins folder. [`Self::start`] waits until the connector is
+    /// Puts a component into the plugins folder. [`Self::start`] waits until the component is
     /// `ready`.
     #[must_use]
     pub fn plugin(mut self, name: &str, guest: &Guest) -> Self {
@@ -93,7 +93,7 @@ impl Setup {
         self
     }
 
-    /// Puts a connector into the plugins folder. [`Self::start`] does not wait until the connector
+    /// Puts a component into the plugins folder. [`Self::start`] does not wait until the component
     /// is ready, because the server may replace or remove its file at the start.
     #[must_use]
     pub fn plugin_that_may_be_replaced(mut self, name: &str, guest: &Guest) -> Self {
@@ -125,8 +125,9 @@ impl Setup {
         names.into_iter().fold(self, |setup, name| setup.plugin(name, &Guest::named(name)))
     }
 
-    /// Starts the server and waits until it and its connectors are ready. Does not wait for the
-    /// connectors of [`Self::plugin_that_may_be_replaced`].
+    /// Starts the server and waits until it and its connectors are ready. For a server with TLS,
+    /// waits only until the server listens. Does not wait for the connectors of
+    /// [`Self::plugin_that_may_be_replaced`].
     #[track_caller]
     #[must_use]
     pub fn start(self) -> TestHost {
@@ -150,7 +151,8 @@ impl Setup {
         host
     }
 
-    /// Starts a server with one test guest and a connection `qa` to it, without secrets.
+    /// Starts a server with one test guest and a connection `qa` that uses the guest, without
+    /// secrets.
     #[track_caller]
     #[must_use]
     pub fn start_with_guest(self, guest: &str, settings: Value) -> (TestHost, Connection) {

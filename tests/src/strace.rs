@@ -1,5 +1,5 @@
-//! Causes faults at a chosen system call of a running server: strace kills the process, makes the
-//! call fail, or delays it.
+//! Causes faults at chosen system calls of a running server: strace kills the process, makes the
+//! calls fail, or delays them.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;

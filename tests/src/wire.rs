@@ -62,8 +62,7 @@ impl Request {
         Ok(Some(request))
     }
 
-    /// Reads the body, which has a content length or is sent in chunks. Otherwise, the body is
-    /// empty.
+    /// Reads the body. Without `content-length` and `transfer-encoding`, the body is empty.
     fn read_body(&self, stream: &mut BufReader<TcpStream>) -> Result<Vec<u8>> {
         let mut body = Vec::new();
         if let Some(length) = self.header("content-length").and_then(|text| text.parse().ok()) {
@@ -105,7 +104,7 @@ impl Request {
     }
 }
 
-/// A complete answer of a scripted server.
+/// A complete answer.
 #[derive(Debug, Clone)]
 pub struct Response {
     /// The status code.

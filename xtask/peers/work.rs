@@ -1,5 +1,5 @@
-//! The work that the compared programs do for a request: they parse a failed test and return a
-//! defect, or return the counts of a project, as JSON in Test Manager's format.
+//! The work that the compared programs in Rust do for a request: they parse a failed test and
+//! return a defect, or return the counts of a project, as JSON in Test Manager's format.
 
 use alloc::format;
 use alloc::string::String;

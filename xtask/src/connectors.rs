@@ -125,9 +125,10 @@ impl Example {
     }
 }
 
-/// The world of the example connectors in JavaScript and Python.
+/// The world of the examples `javascript` and `python`.
 const EXAMPLE_WORLD: &str = "follow-up-connector";
-/// The world of connectors that neither use test data nor export `follow-up`.
+/// The world of the benchmarks' connectors in JavaScript and Python. They neither use test data nor
+/// export `follow-up`.
 pub(crate) const PLAIN_WORLD: &str = "plain-connector";
 
 fn build_rust(workspace: &Workspace, folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
@@ -177,7 +178,7 @@ fn build_javascript(workspace: &Workspace, folder: &Path) -> anyhow::Result<Path
     Ok(component)
 }
 
-/// Builds a connector in JavaScript with the version of QuickJS that the example uses.
+/// Builds a connector in JavaScript with the version of QuickJS that the example `javascript` uses.
 pub(crate) fn build_with_quickjs(
     workspace: &Workspace,
     world: &str,
@@ -200,7 +201,7 @@ fn build_python(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf>
 }
 
 /// Builds the connector of a Python module with the version of componentize-py that the example
-/// uses.
+/// `python` uses.
 pub(crate) fn build_with_componentize_py(
     workspace: &Workspace,
     world: &str,
@@ -226,7 +227,7 @@ fn copy_to_plugins(component: &Path, plugin: &Path) -> anyhow::Result<()> {
     Ok(fs::rename(&unfinished, plugin)?)
 }
 
-/// Returns a hash of the paths and contents of all files in these folders.
+/// Returns a hash of the paths and contents of the files that [`collect_files`] finds.
 fn hash_folders(folders: &[PathBuf]) -> anyhow::Result<String> {
     let mut files = vec![];
     for folder in folders {

@@ -114,7 +114,7 @@ fn build(workspace: &Workspace, folder: &Path, target: Option<Target>) -> anyhow
     })
 }
 
-/// Installs cargo-fuzz below `target/`, unless this version is already installed.
+/// Installs cargo-fuzz below `target/`, unless the pinned version is already installed.
 fn install_cargo_fuzz(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     let tools = workspace.target.join("tools");
     let binaries = tools.join("bin");

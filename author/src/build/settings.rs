@@ -10,8 +10,7 @@ pub(super) struct Settings {
     /// The name of a world of the contract. If it is `None`, the build chooses the world by the
     /// exports and imports.
     pub(super) world: Option<String>,
-    /// Paths of more source files in C or C++, such as those of a library. A project in Go may not
-    /// have this list.
+    /// Paths of additional source files, such as those of a library; only for C and C++.
     #[serde(default)]
     pub(super) sources: Vec<String>,
 }

@@ -27,7 +27,7 @@ pub(super) fn choose_tools_folder(
     locked.unwrap_or(ToolsFolder { path: own_folder, _lock: None })
 }
 
-/// Waits for the lock of the folder below `shared` for this list.
+/// Waits until it can lock the folder for this list. Returns `None` if `shared` cannot be written.
 fn lock_shared_folder(shared: &Path, list: &str) -> Option<ToolsFolder> {
     let mut hasher = DefaultHasher::new();
     // A virtual environment works only with the version of Python that created it.

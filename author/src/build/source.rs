@@ -1,5 +1,6 @@
-//! Reads the source files of projects in C, C++ and Go. The compilers of these languages cannot
-//! list the exports of a source file, so the build searches the text of the file.
+//! Lists the source files of projects in C, C++ and Go, and removes comments from their texts. The
+//! compilers of these languages cannot list the exports of a source file, so the build searches
+//! the text of the file.
 
 use std::fs;
 

@@ -27,7 +27,7 @@ pub(super) const EXPORTS: [&str; 4] = ["plugin", "defects", "kpis", "follow-up"]
 pub(super) const TEST_DATA: [&str; 2] = ["report", "test-manager"];
 
 /// The reason why no world fits a connector's source, or why the world that the project chooses
-/// does not fit.
+/// does not exist or does not fit.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum WorldError {
     #[error(
@@ -70,7 +70,7 @@ const fn world(name: &'static str, exports: &'static [&'static str], has_test_da
     World { name, exports, has_test_data }
 }
 
-/// The exports and imports of a connector's source.
+/// What the choice of a world depends on, and texts for its error messages.
 pub(super) struct ConnectorSource<'a> {
     /// The name of the world that the project chooses. If it is `None`, the build chooses the
     /// world.

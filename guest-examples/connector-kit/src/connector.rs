@@ -1,5 +1,5 @@
-//! The traits that the author of a connector implements. The functions of these traits receive the
-//! connection's settings as a value of a type that the author declares.
+//! The traits that the author of a connector implements. All their functions except `choices`
+//! receive the connection's settings as a value of a type that the author declares.
 
 use serde::de::DeserializeOwned;
 
@@ -116,7 +116,7 @@ mod follow_up {
         /// Opens a closed defect again. Does nothing if the defect is open.
         fn reopen(settings: Self::Settings, key: &str) -> Result<(), Error>;
 
-        /// Attaches one attachment of the report to the defect.
+        /// Attaches the attachment of the report that has this id to the defect.
         fn attach(settings: Self::Settings, key: &str, attachment: u32) -> Result<(), Error>;
 
         /// Returns the names of the files that are attached to the defect.

@@ -1,4 +1,5 @@
-//! Finds the records of a tracker that settings refer to by name, such as priorities or fields.
+//! Finds the records of a tracker that settings refer to by name or number, such as priorities or
+//! fields.
 
 use serde::Deserialize;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Sends requests to the tracker. The bodies of requests and answers are JSON.
+//! Sends requests to the tracker, and reads JSON answers.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
@@ -53,7 +53,7 @@ impl Tracker<'_> {
     }
 
     /// Reads the part of a JSON answer to which `pointer` points. `path` is the path of the
-    /// request.
+    /// request, for error messages.
     pub fn read_part<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -114,7 +114,7 @@ impl Request<'_> {
         self.body(Body::Json(body.to_string()))
     }
 
-    /// Sets any body of the contract.
+    /// Sets a body of any kind.
     pub fn body(mut self, body: Body) -> Self {
         self.request.body = Some(body);
         self

@@ -59,8 +59,8 @@ pub fn find_attachment(id: u32) -> Result<report::Attachment, Error> {
     found.ok_or_else(|| Error::rejected(format!("the report has no attachment {id}")))
 }
 
-/// Uploads each attachment of the report, and returns the results. If the tracker refuses an
-/// attachment, the defect is created without it, and the returned text gets a line about it.
+/// Calls `upload` for each attachment of the report. Returns the results of the uploads, and a text
+/// with one line about each attachment that was not uploaded.
 pub fn upload_attachments<T>(
     upload: impl Fn(&report::Attachment) -> Result<T, Error>,
 ) -> (Vec<T>, String) {

@@ -7,8 +7,8 @@ use jackfield_connector_kit::*;
 
 use redmine::{Issue, REDMINE, Settings, fetch_priorities, update_issue, upload_attachment};
 
-/// The maximum length of a description or a comment. In every database that Redmine supports, a
-/// text of this length fits into its column.
+/// The maximum length of a description or a comment, before `create` appends notes. In every
+/// database that Redmine supports, a text of this length fits into its column.
 const TEXT_CHARS_MAX: u32 = 16_000;
 /// The members of an issue that a connection may set as fields of the report, in addition to custom
 /// fields.
@@ -41,8 +41,8 @@ impl Connector for Redmine {
         Ok(to_choices(if setting == "tracker" { trackers()? } else { fetch_priorities()? }))
     }
 
-    /// Sends the only write last, so no issue exists if an earlier request fails. If a field cannot
-    /// be set or a file cannot be attached, the issue is created without it, and the description
+    /// Sends the only write last, so no issue exists if an earlier request fails. If a field is
+    /// unknown or a file cannot be uploaded, the issue is created without it, and the description
     /// says so.
     fn create(settings: Settings, _test: FailedTest, marker: &str) -> Result<Defect, Error> {
         let mut fields = read_fields(&SETTABLE_MEMBERS, || settings.fetch_custom_fields())?;
@@ -157,8 +157,8 @@ impl FollowUp for Redmine {
     }
 }
 
-/// Returns the login of the user to whom the API key belongs. If this key is wrong, only this
-/// request fails: Redmine answers other requests as requests of an anonymous visitor.
+/// Returns the login of the user to whom the API key belongs. If this key is wrong, this request
+/// always fails. Redmine may answer other requests, as requests of an anonymous visitor.
 fn current_user() -> Result<String, Error> {
     REDMINE.get("/users/current.json").fetch("/user/login")
 }

@@ -47,7 +47,7 @@ impl Settings {
         optional_id(&self.tracker, "tracker", || self.fetch_project_member("trackers"))
     }
 
-    /// Returns the id of the priority that the settings name.
+    /// Returns the id of the priority that the setting `priority` names.
     pub fn priority_id(&self) -> Result<Option<u64>, Error> {
         optional_id(&self.priority, "priority", fetch_priorities)
     }

@@ -18,8 +18,9 @@ impl<'a> Api<'a> {
         Self { settings, tracker }
     }
 
-    /// Returns the name of the user to whom the credentials belong. This request fails if the
-    /// credentials are wrong. A tracker may answer other requests nevertheless.
+    /// Returns the name of the user to whom the credentials belong, or a general text if the
+    /// setting `user-at` has no value. This request fails if the credentials are wrong. A tracker
+    /// may answer other requests nevertheless.
     pub fn fetch_user(&self) -> Result<String, Error> {
         let request = self.settings.request_template("check-request")?.fill(&Values::default())?;
         let answer: Value = self.read_request(&request)?.fetch("")?;
@@ -29,12 +30,12 @@ impl<'a> Api<'a> {
         }
     }
 
-    /// Prepares a request that changes nothing in the tracker.
+    /// Builds a request that changes nothing in the tracker.
     pub fn read_request(&self, request: &FilledRequest<'_>) -> Result<Request<'_>, Error> {
         Ok(self.build_request(request)?.effect(Effect::Read))
     }
 
-    /// Prepares a request that may create or change a record.
+    /// Builds a request that may create or change a record.
     pub fn write_request(&self, request: &FilledRequest<'_>) -> Result<Request<'_>, Error> {
         Ok(self.build_request(request)?.effect(Effect::Write))
     }
@@ -56,8 +57,8 @@ impl<'a> Api<'a> {
         })
     }
 
-    /// Sends a request, and returns the part of the JSON answer to which `pointer` points. It is an
-    /// error if the answer is only the first of several pages.
+    /// Sends a request, and returns the part of the JSON answer to which `pointer` points. Fails if
+    /// the header `Link` of the answer says that another page follows.
     pub fn fetch_complete<T: serde::de::DeserializeOwned>(
         &self,
         request: &FilledRequest<'_>,

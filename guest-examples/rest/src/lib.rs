@@ -63,8 +63,8 @@ impl Connector for Rest {
         Api::new(&settings).find(marker)
     }
 
-    /// Test Manager's project id is not used, because the settings describe which project the
-    /// requests name.
+    /// Test Manager's project id is not used, because the requests in the settings name the
+    /// tracker's project.
     fn count(settings: Settings, _project: &str) -> Result<Counts, Error> {
         let api = Api::new(&settings);
         api.fetch_user()?;

@@ -7,7 +7,7 @@ use serde_json::Map;
 
 use crate::template::RequestTemplate;
 
-/// The names of the settings that [`Settings::check`] parses. Each of them describes a request.
+/// The names of the settings that describe requests.
 const REQUEST_SETTINGS: [&str; 13] = [
     "check-request",
     "create-request",

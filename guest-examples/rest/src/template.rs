@@ -167,8 +167,8 @@ impl FilledRequest<'_> {
         Ok(())
     }
 
-    /// Refuses a write without the marker. Without it, a search could not find the record that the
-    /// write creates.
+    /// Refuses a write without the marker. Without the marker, a search could not find the record
+    /// or the comment that the write creates.
     pub fn check_contains(&self, marker: &str) -> Result<(), Error> {
         let body = self.body.as_ref().map(Value::to_string).unwrap_or_default();
         if body.contains(marker) || self.path.contains(marker) {

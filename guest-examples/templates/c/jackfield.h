@@ -1,9 +1,11 @@
-// A library for connectors in C. Its functions read the settings with their defaults, send requests, read
-// JSON answers, and create the errors that a call returns. These errors say what to do.
+// A library for connectors in C. Its functions read the settings with their defaults, send
+// requests, read JSON answers, and create the errors that a call returns.
 //
-// The first error of a call is the result of the call, and `fail` stores it. After an error, no request is
-// sent, and the functions that return an answer or a part of it return NULL or an empty text. So a connector
-// need not check for errors after each step. Each exported function ends with `return finish(error);`.
+// The first error of a call is the result of the call, and `fail` stores it. After an error, no
+// request is sent: `request`, `get` and `post` return NULL. The functions that read a part of an
+// answer accept NULL, and then return NULL or an empty text. So a connector need not check for
+// errors after each step. Each exported function that returns a `bool` ends with
+// `return finish(error);`.
 //
 // A connector need not free memory, because all memory is freed at the end of the call. The bindings free
 // the texts that an exported function returns, so make these texts with `string` and `option`.
@@ -20,7 +22,7 @@
 typedef jackfield_connector_model_error_t error_t;
 typedef jackfield_connector_model_defect_t defect_t;
 
-// The kinds of errors.
+// Short names of the contract's error codes.
 enum {
   REJECTED = JACKFIELD_CONNECTOR_MODEL_ERROR_CODE_REJECTED,
   UNAUTHORIZED = JACKFIELD_CONNECTOR_MODEL_ERROR_CODE_UNAUTHORIZED,
@@ -37,7 +39,8 @@ struct pair {
 };
 #define PAIRS(...) ((const struct pair[]){__VA_ARGS__, {}})
 
-// The tracker, with the names that error messages contain. The connector defines `TRACKER`.
+// What this library needs to know about the tracker to create errors. The connector defines
+// `TRACKER`.
 struct tracker {
   const char *name;     // the name of the tracker
   const char *address;  // the name of the setting that contains the tracker's address

@@ -1,5 +1,5 @@
 // A library for connectors in C++. Its functions read the settings with their defaults, send requests, read
-// JSON answers, and create the errors that a call returns. These errors say what to do.
+// JSON answers, and create the errors that a call returns.
 //
 // C++ exceptions are switched off, because the host does not support them. A function that can fail
 // returns a `Result`, and `TRY` returns the error of a `Result` to the caller.

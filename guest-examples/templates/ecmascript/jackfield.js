@@ -1,7 +1,6 @@
 // @ts-check
 // A library for connectors in JavaScript and TypeScript. Its functions read the settings with their
-// defaults, send requests, read JSON answers, and create the errors that a call returns. These errors say
-// what to do.
+// defaults, send requests, read JSON answers, and create the errors that a call returns.
 import './prelude.js';
 import { send } from 'jackfield:connector/http@0.1.0';
 import { all } from 'jackfield:connector/settings@0.1.0';

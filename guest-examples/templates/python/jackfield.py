@@ -1,5 +1,5 @@
 """A library for connectors in Python. Its functions read the settings with their defaults, send requests,
-read JSON answers, and create the errors that a call returns. These errors say what to do."""
+read JSON answers, and create the errors that a call returns."""
 import json
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime

@@ -1,1 +1,1 @@
-// This file is empty, because StarlingMonkey has all objects that the other `prelude.js` defines for QuickJS.
+// This file is empty. In a project for QuickJS, it defines objects that StarlingMonkey already has.

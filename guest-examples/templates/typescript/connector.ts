@@ -2,7 +2,7 @@
 //
 // Each exported interface is an exported object. A name in kebab-case becomes camelCase. An option without
 // a value is undefined. `fail` throws an error of the contract. Any other exception ends the run, and the
-// run's log shows its stack. No function is async: `send` returns when the tracker has answered.
+// run's log shows its stack. No function is async: a request returns when the tracker has answered.
 import type * as Defects from 'jackfield:connector/defects@0.1.0';
 import type * as Kpis from 'jackfield:connector/kpis@0.1.0';
 import type * as Plugin from 'jackfield:connector/plugin@0.1.0';

@@ -52,7 +52,7 @@ pub struct Intent<'a> {
 pub struct Completion {
     /// The name or id of the changed object, if it was not known before the change.
     pub object: Option<String>,
-    /// The outcome of the change.
+    /// A code that says whether the change was made and, if not, why.
     pub outcome: OutcomeCode,
     /// The event that the change caused.
     pub event: Option<EventId>,
@@ -127,7 +127,7 @@ impl Audit {
             counts: self.refusals.lock().take_unstored(),
         };
         while let Some((id, repeats)) = unstored.counts.pop() {
-            // If this request is cancelled, the store adds the repeats nevertheless.
+            // The store adds the repeats even if this future is dropped before it ends.
             let stored = self.store.count_audit_repeats(id, repeats).await;
             if stored.is_err() {
                 unstored.counts.push((id, repeats));

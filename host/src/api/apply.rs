@@ -21,8 +21,8 @@ pub struct ConnectionsFile {
     pub connections: BTreeMap<String, ConnectionFile>,
 }
 
-/// A connection in a file. Absent members get their defaults. Absent secrets, and absent members of
-/// `webhook_auth`, keep their stored values.
+/// A connection in a file. Absent members get their defaults. Absent members of `webhook_auth` keep
+/// their stored values, and so do absent secrets, unless the file removes what uses them.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectionFile {
@@ -41,8 +41,7 @@ pub struct ConnectionFile {
     /// Whether requests to the tracker have the header `traceparent`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trace_context: bool,
-    /// The minimum index delay of the tracker's search, in seconds. 0 means the delay that the
-    /// connector states.
+    /// The minimum index delay of the tracker's search, in seconds; 0 for no minimum.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub index_delay_s: u32,
     /// The reaction to a test case that has a defect and fails again; `new` if absent.
@@ -91,7 +90,8 @@ pub struct ConnectionFile {
 pub struct ApplyQuery {
     /// Whether the changes are only listed, and not made.
     pub dry_run: bool,
-    /// Whether the changes are made even if creates are in progress or defects are in doubt.
+    /// Whether an origin may be taken from a connection even if creates are in progress or defects
+    /// are in doubt.
     pub force: bool,
 }
 
@@ -137,9 +137,9 @@ pub struct AppliedConnection {
 pub struct AppliedChange {
     /// The path of the value, such as `settings.project`.
     pub member: String,
-    /// The value before the change; `null` if the connection had no such value.
+    /// The value before the change; `null` if there was none, or if it was `false` or 0.
     pub before: Option<Value>,
-    /// The value after the change; `null` if the change removes the value.
+    /// The value after the change; `null` if the value is removed, or becomes `false` or 0.
     pub after: Option<Value>,
 }
 

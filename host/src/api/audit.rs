@@ -58,7 +58,7 @@ pub struct AuditEntry {
     pub account: Option<String>,
     /// The role of the account when the request arrived; `null` if the client was not signed in.
     pub role: Option<EnumString<Role>>,
-    /// The address of the client; `0.0.0.0` if the entry counts requests of several clients.
+    /// The address of the client; `0.0.0.0` if the entry may count requests of several clients.
     pub client: String,
     /// The program that sent the request: the CLI, the console, or another client of the API.
     pub via: EnumString<Via>,
@@ -66,8 +66,8 @@ pub struct AuditEntry {
     /// nothing.
     pub action: String,
     /// The object of the change: the name of a connection, connector or account, or the id of a
-    /// defect or event. For a request that was refused before its handler ran, the path of the
-    /// request. `null` if the change has no object.
+    /// token, defect or event. For a request that was refused before its handler ran, the path of
+    /// the request. `null` if the change has no object.
     pub object: Option<String>,
     /// The outcome of the change; `null` while it is not known, or if it could not be stored.
     pub outcome: Option<EnumString<OutcomeCode>>,

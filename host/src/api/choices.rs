@@ -58,7 +58,7 @@ pub struct ListChoicesOfNew {
 pub struct Choices {
     /// The values, in the order in which the connector returned them.
     pub choices: Vec<Choice>,
-    /// Whether the tracker has more values than this list. A longer search text finds them.
+    /// Whether the tracker has more values than this list. A longer search text may find them.
     pub more: bool,
 }
 

@@ -26,7 +26,7 @@ string_enum! {
     pub enum ConnectionStatus {
         /// Webhooks are answered with the newest version of the connector.
         Active = "active",
-        /// A person paused the connection. Webhooks, except liveness probes, are answered with 503.
+        /// A person paused the connection. Create Defect and Defect KPIs requests get 503.
         Paused = "paused",
         /// The newest version of the connector waits for consent. An accepted version may still be
         /// used.
@@ -78,7 +78,8 @@ pub struct Connection {
     pub has_webhook_secret_previous: bool,
     /// What the connector may do: reach origins, send secrets to places, and read test data.
     pub grants: Grants,
-    /// SHA-256 of the version of the connector that a person accepted last.
+    /// SHA-256 of the connector's version that was accepted last. A person accepts a version that
+    /// needs consent; the server accepts every other version.
     pub accepted_sha256: Option<String>,
     /// The reasons why the connector's newest version needs a person's consent; `null` if it needs
     /// none.
@@ -238,8 +239,8 @@ pub struct CreateConnection {
     /// The secret of the external application in Test Manager. It may be a reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_manager_client_secret: Option<SecretText>,
-    /// What senders of webhooks need in addition to the token: a credential, or an address that is
-    /// allowed. Absent if the token is sufficient.
+    /// What senders of webhooks need in addition to the token: a credential, an allowed address, or
+    /// both. Absent if the token is sufficient.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_auth: Option<EditWebhookAuth>,
     /// The secret that senders of webhooks must know. It may be a reference.
@@ -262,8 +263,7 @@ pub struct CreateConnection {
     /// Whether requests to the tracker have the header `traceparent`.
     #[serde(default)]
     pub trace_context: bool,
-    /// The minimum index delay of the tracker's search, in seconds. 0 means the delay that the
-    /// connector states.
+    /// The minimum index delay of the tracker's search, in seconds; 0 for no minimum.
     #[serde(default)]
     pub index_delay_s: u32,
     /// The settings of the report: `title_template`, `description_template`, `comment_template`,
@@ -279,7 +279,7 @@ pub struct CreateConnection {
 }
 
 /// The body of `PATCH /connections/{id}` and `POST /connections/{id}/accept`. An absent member
-/// changes nothing; `null` removes a value.
+/// changes nothing.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EditConnection {
@@ -327,8 +327,7 @@ pub struct EditConnection {
     /// Whether requests to the tracker have the header `traceparent`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_context: Option<bool>,
-    /// The minimum index delay of the tracker's search, in seconds. 0 means the delay that the
-    /// connector states.
+    /// The minimum index delay of the tracker's search, in seconds; 0 for no minimum.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index_delay_s: Option<u32>,
     /// The settings of the report to change, by name; `null` removes a setting.

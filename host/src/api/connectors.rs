@@ -21,7 +21,7 @@ pub struct ConnectorList {
 string_enum! {
     /// Whether a connector can be used.
     pub enum ConnectorStatus {
-        /// A version of the connector is loaded, and the newest file can be used.
+        /// A version of the connector is loaded, and no newer file has failed.
         Ready = "ready",
         /// The first version of the connector is being compiled; no version can be used yet.
         Compiling = "compiling",
@@ -30,8 +30,8 @@ string_enum! {
     }
 }
 
-/// A connector: a file in the plugins folder. Members that come from the manifest or from the
-/// version in use are `null` if no version can be used.
+/// A connector: a file in the plugins folder. Members that describe the version in use are `null`
+/// if no version can be used; `interfaces` is then empty.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Connector {
     /// The name of the connector, which is the stem of its file's name. Connections refer to the
@@ -63,14 +63,13 @@ pub struct Connector {
     /// cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken_sha256: Option<String>,
-    /// A warning that every run since the version in use was loaded failed because of the
-    /// connector; absent if there was no run, or if at least one run did not fail for this reason.
+    /// A warning if the version in use has run since it was loaded, and each run ended with a fault
+    /// of the connector; otherwise absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
     /// The time at which the version in use was loaded.
     pub loaded_at: Option<Time>,
-    /// The versions that `rollback` can restore. The version that was in use last comes first.
-    /// Empty in the list of connectors.
+    /// The kept versions, which `rollback` can restore. Empty in the list of connectors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub versions: Vec<ConnectorVersion>,
     /// How much of each limit the connector's newest runs used. Absent if there are no runs, and
@@ -112,7 +111,8 @@ pub struct ConnectorVersion {
     pub sha256: String,
     /// The size of the version's file, bytes.
     pub bytes: u64,
-    /// The last time at which the version came into use, or the server started with it.
+    /// The last time at which the version came into use. A start of the server counts too, unless
+    /// the servers share the version.
     pub served_at: Time,
 }
 
@@ -133,7 +133,7 @@ pub struct ReplacedConnector {
     pub from: Option<String>,
     /// The file in the plugins folder that contains the new version.
     pub file: PathBuf,
-    /// The connector, which uses the new version now.
+    /// The connector, whose new version is in use now.
     #[serde(flatten)]
     pub connector: Connector,
 }

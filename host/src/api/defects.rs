@@ -92,7 +92,8 @@ pub struct DefectRecord {
     /// The time at which the last write request was sent; `null` if the last run sent no write
     /// request.
     pub sent_at: Option<Time>,
-    /// The time at which the last write request ended; `null` if this time is not known.
+    /// The time at which the last write request ended, or the latest time at which it can have
+    /// ended; `null` if neither is known.
     pub write_ended_at: Option<Time>,
     /// The time at which the row was created.
     pub created_at: Time,
@@ -109,7 +110,7 @@ pub struct DefectRecord {
     pub follow_ups: Vec<FollowUp>,
 }
 
-/// One step of the work on a created defect: a comment, an attachment or a change of state.
+/// One step of the work on a defect that exists in the tracker.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct FollowUp {
     /// The kind of step: `reopen`, `comment`, `list-attachments` or `attach`.
@@ -174,12 +175,13 @@ pub struct ResolveDefect {
     /// connection is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// Whether the server stops waiting for the outcome. The next Create Defect request after the
-    /// index delay searches for the defect, and creates a defect if the search finds none.
+    /// Whether the server ends the wait for `create.in_doubt_s`. After the index delay, the next
+    /// Create Defect request searches for the defect, and creates a defect if the search finds
+    /// none. If no search is possible, the next request creates a defect at once.
     pub retry: bool,
-    /// Whether the person knows that the tracker does not contain the defect. The next Create
-    /// Defect request then searches once more, if the connector can search, and creates a defect
-    /// unless it finds one.
+    /// Whether the person knows that the tracker does not contain the defect. The same happens as
+    /// after `retry`, and a defect is also created if the search fails for a reason that is not
+    /// temporary.
     pub give_up: bool,
 }
 

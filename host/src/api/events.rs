@@ -34,7 +34,7 @@ pub struct EventQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<EnumString<OutcomeCode>>,
     /// Only events that match this text: the id of an event, the id or the key of a defect, the id
-    /// of a test case, the link of a failed test in Test Manager, or words in the error of an
+    /// of a test case, the link of a failed test in Test Manager, or words in the `detail` of an
     /// event. Words of fewer than three characters are not found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<String>,
@@ -81,8 +81,8 @@ pub struct Step {
     pub us: u64,
 }
 
-/// The times at which the parts of a run began, in microseconds from the event's `received_at`. The
-/// times of a run without an event, such as a replay, are measured from the start of the run.
+/// The times of a run, in microseconds from the event's `received_at`. For a run without an event,
+/// such as a replay, they are measured from the time at which the host prepared the run.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 pub struct RunTimes {
     /// The time at which the run requested its permit.
@@ -90,8 +90,7 @@ pub struct RunTimes {
     /// The time at which the run received its permit and began to make its instance; `null` if it
     /// received no permit. `at_ms` in `log` and `calls`, and `run_ms`, are measured from this time.
     pub started_us: Option<u64>,
-    /// The time at which the host called the connector's export; `null` if the host could not make
-    /// an instance.
+    /// The time at which the host called the connector's export; `null` if the run has no instance.
     pub called_us: Option<u64>,
     /// The time at which the run ended.
     pub ended_us: u64,
@@ -146,7 +145,7 @@ pub struct Request {
 pub struct Header {
     /// The header's name, in lower case.
     pub name: String,
-    /// The header's value; masked if it is a credential.
+    /// The header's value; masked if it may be a credential.
     pub value: String,
 }
 
@@ -166,24 +165,25 @@ pub struct Run {
     pub connector_version: String,
     /// SHA-256 of the connector's file.
     pub connector_sha256: String,
-    /// The lines of the guest's log, stdout and stderr, with secrets masked.
+    /// The lines of the guest's log, stdout and stderr, with secrets masked; before them, the host's
+    /// lines about routing rules.
     pub log: Vec<LogLine>,
-    /// The outbound HTTP requests of the run, including those that the host refused to send.
+    /// The outbound HTTP requests of the run, including those that the host refused to send, except
+    /// requests above the limit `outbound_calls`.
     pub calls: Vec<OutboundCall>,
     /// The resources that the run used.
     pub usage: Usage,
-    /// When the parts of the run began; absent if an earlier version of the server stored the run.
+    /// The times of the run; absent if an earlier version of the server stored the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<RunTimes>,
 }
 
-/// One line of a guest's log.
+/// One line of a run's log.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct LogLine {
     /// The time from the start of the run to the log line, milliseconds.
     pub at_ms: u64,
-    /// The level that the guest chose. Lines on stdout have the level `info`, lines on stderr the
-    /// level `warn`.
+    /// The level of the line. Lines on stdout have the level `info`, lines on stderr `warn`.
     pub level: EnumString<LogLevel>,
     /// The text of the line, with secrets masked.
     pub message: String,
@@ -206,9 +206,9 @@ pub struct OutboundCall {
     pub query: Option<String>,
     /// The effect that the request may have in the tracker: read, prepare or write.
     pub effect: EnumString<Effect>,
-    /// The HTTP status of the answer; `null` if no answer came.
+    /// The HTTP status of the answer; `null` if no complete answer came.
     pub status: Option<u16>,
-    /// The time from the start of connecting to the last byte of the answer, milliseconds.
+    /// The time from the beginning of the request to its end, milliseconds.
     pub ms: u64,
     /// The size of the answer's body after decompression, bytes.
     pub bytes: u64,

@@ -1,4 +1,4 @@
-//! The body of every answer that reports an error (RFC 9457). It never contains a secret.
+//! The body of an answer that reports an error (RFC 9457). It never contains a secret.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

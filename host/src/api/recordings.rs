@@ -22,7 +22,7 @@ pub struct EventRecording {
 pub struct RecordedRun {
     /// The export that was called.
     pub call: EnumString<Call>,
-    /// The arguments of the call.
+    /// The connector, and the arguments of the call.
     pub input: RunInput,
     /// The requests with their answers, in order. Each exchange has the format of one file in the
     /// folder of a recording.
@@ -46,7 +46,7 @@ pub struct RunInput {
     pub connector_sha256: String,
     /// The connector's version, from its manifest.
     pub connector_version: String,
-    /// The body of the Create Defect request.
+    /// The failed test, in the form of the body of a Create Defect request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<Value>,
     /// The marker of the defect or comment.

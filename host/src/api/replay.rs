@@ -64,7 +64,7 @@ pub struct ReplayedRun {
     pub is_same: bool,
     /// The connector's version in the recorded run, from its manifest.
     pub recorded_version: String,
-    /// SHA-256 of the file of the recorded run.
+    /// SHA-256 of the connector's file in the recorded run.
     pub recorded_sha256: String,
     /// The run of the replay, with its version, outcome, log, requests and usage.
     pub run: Run,

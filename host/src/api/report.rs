@@ -19,12 +19,12 @@ pub struct PreviewReport {
     /// The markup of the rendered texts, such as `markdown`, which is the default.
     #[serde(default)]
     pub markup: Option<String>,
-    /// The maximum length of the description and of the comment, characters. If absent, the length
-    /// is not limited.
+    /// The maximum length of each of the texts `description` and `comment`, characters. If absent,
+    /// the length is not limited.
     #[serde(default)]
     pub characters_max: Option<u32>,
     /// The settings of the report that are changed for this preview, by name; `null` removes a
-    /// setting.
+    /// setting. What the stored settings mask stays masked.
     #[serde(default)]
     pub report: BTreeMap<String, Option<Value>>,
 }
@@ -44,9 +44,10 @@ pub struct ReportPreview {
     /// The fields of the tracker that the settings of the report fill, in the order of these
     /// settings.
     pub fields: Vec<PreviewField>,
-    /// The files that would be sent to the tracker, without their content.
+    /// The files of the failed test that the settings of the report select, without their content.
     pub attachments: Vec<PreviewAttachment>,
-    /// The settings that a routing rule replaces for this failed test; empty if no rule matches.
+    /// The settings of the connection that a routing rule changes for this failed test, with their
+    /// new values; empty if no rule matches.
     pub settings: Settings,
 }
 
@@ -59,7 +60,7 @@ pub struct PreviewField {
     pub value: Value,
 }
 
-/// A file that would be sent to the tracker.
+/// A file of the failed test that the settings of the report select.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct PreviewAttachment {
     /// The kind of file: `screenshot`, `robot-log` or `file`.

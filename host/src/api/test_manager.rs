@@ -17,12 +17,12 @@ pub struct TestManager {
     pub base_url: String,
     /// The address of the token endpoint of the identity server.
     pub token_url: String,
-    /// The id of the external application in Test Manager.
+    /// The OAuth client id of the external application in UiPath.
     pub client_id: String,
     /// The scopes of each token that the host requests.
     pub scopes: Vec<String>,
-    /// The id of the project of all failed tests; `null` if the link of each failed test names its
-    /// project.
+    /// The id of the project of all failed tests. With `null`, the host finds the project of each
+    /// failed test, for example by its link.
     pub project_id: Option<String>,
     /// The origins, besides that of `base_url`, to which a download may be redirected. They receive
     /// no credential.
@@ -41,15 +41,15 @@ pub struct EditTestManager {
     /// The address of the token endpoint of the identity server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_url: Option<String>,
-    /// The id of the external application in Test Manager.
+    /// The OAuth client id of the external application in UiPath.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
     /// The scopes of each token that the host requests. The default scopes permit reading the log
     /// of a failed test with its assertions and files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
-    /// The id of the project of all failed tests; `null` if the link of each failed test names its
-    /// project.
+    /// The id of the project of all failed tests. With `null`, the host finds the project of each
+    /// failed test, for example by its link.
     #[serde(deserialize_with = "double_option", skip_serializing_if = "Option::is_none")]
     pub project_id: Option<Option<String>>,
     /// The origins, besides that of `base_url`, to which a download may be redirected. They receive
@@ -79,7 +79,7 @@ pub struct FailedTest {
     /// The id of the variation; absent if the test case has no variations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variation_id: Option<String>,
-    /// The link to the log of the test case. The link may contain the project's id.
+    /// The link to the log of the test case. The host may find the project by the link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
 }

@@ -1,5 +1,5 @@
-//! Computes the timeline of an event: the parts of the event in the order in which they began. The
-//! timeline is never part of the JSON.
+//! Computes the timeline of an event: the parts of the event in the order in which they began. No
+//! answer of the API contains a timeline.
 
 use super::{EventWithRuns, OutboundCall, Run, Step};
 
@@ -9,15 +9,15 @@ const PERMIT_WAIT_US_MIN: u64 = 1_000;
 /// One part of the timeline of an event.
 #[derive(Debug, Clone, Copy)]
 pub struct TimelinePart<'a> {
-    /// The work that was done in this part.
+    /// What happened in this part.
     pub work: TimelineWork<'a>,
-    /// The time from the arrival of the request to the beginning of the part, microseconds.
+    /// The time from the start of the event to the beginning of the part, microseconds.
     pub at_us: u64,
     /// The duration of the part, microseconds.
     pub us: u64,
 }
 
-/// The work that a part of the timeline shows.
+/// What happened in a part of the timeline.
 #[derive(Debug, Clone, Copy)]
 pub enum TimelineWork<'a> {
     /// The host claims the row of the failed test, or stores an outcome in it.
@@ -28,12 +28,12 @@ pub enum TimelineWork<'a> {
     Instantiate(&'a Run),
     /// The guest runs.
     Guest(&'a Run),
-    /// A run waits for the answer to a request.
+    /// The guest, or the host before the run, sends a request and waits for its answer.
     Request(&'a OutboundCall),
 }
 
 impl TimelinePart<'_> {
-    /// The time from the arrival of the request to the end of the part, microseconds.
+    /// The time from the start of the event to the end of the part, microseconds.
     fn end_us(&self) -> u64 {
         self.at_us.saturating_add(self.us)
     }
@@ -66,8 +66,8 @@ impl EventWithRuns {
         parts
     }
 
-    /// The time from the arrival of the request to the end of the last part or to the answer,
-    /// whichever is later, microseconds.
+    /// The time from the start of the event to the end of its last part or to its answer, whichever
+    /// is later, microseconds.
     #[must_use]
     pub fn duration_us(&self) -> u64 {
         let last = self.timeline().iter().map(TimelinePart::end_us).max().unwrap_or_default();
@@ -82,8 +82,9 @@ impl EventWithRuns {
     }
 }
 
-/// Writes a duration for people. A duration below 10 ms gets hundredths of a millisecond and
-/// `ms_unit`. For a longer duration, `write_ms` receives the whole milliseconds.
+/// Writes a duration for people. A duration below 10 ms is written in milliseconds with two
+/// decimals, followed by `ms_unit`. A longer duration is written by `write_ms`, which receives the
+/// whole milliseconds.
 #[must_use]
 pub fn write_duration(us: u64, ms_unit: &str, write_ms: impl FnOnce(u64) -> String) -> String {
     match us {
@@ -115,7 +116,7 @@ fn parts_with_times(run: &Run) -> Vec<TimelinePart<'_>> {
         parts.push(part_between(TimelineWork::Guest(run), called_us, times.ended_us));
     }
     // The times of requests are stored in whole milliseconds. Without the correction below, a
-    // request could seem to begin before its guest.
+    // request could seem to begin before the guest was called.
     let requests = run.calls.iter().map(|call| {
         let from_us = shifted_by_ms(started_us, call.at_ms);
         let from_us = if call.at_ms < 0 { from_us } else { from_us.max(called_us) };

@@ -9,8 +9,8 @@ use crate::domain::{Network, WebhookScheme};
 use super::connections::double_option;
 use super::{EnumString, Text};
 
-/// The credential that senders of webhooks must send in addition to the token, without its secrets;
-/// and the addresses from which they may send webhooks.
+/// What senders of webhooks need in addition to the token: a credential, shown without its secret,
+/// and an allowed address.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct WebhookAuth {
     /// How senders prove that they know the secret; `null` if senders need no secret.
@@ -21,8 +21,8 @@ pub struct WebhookAuth {
     /// The name of the header in which senders must send the secret; only for the scheme `api-key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
-    /// The maximum difference between the time of a request and the server's clock, seconds; only
-    /// for the scheme `signature`.
+    /// The maximum difference between the header `webhook-timestamp` and the server's clock,
+    /// seconds; only for the scheme `signature`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerance_s: Option<u32>,
     /// The addresses and networks from which webhooks are accepted; if empty, every address is
@@ -31,7 +31,8 @@ pub struct WebhookAuth {
 }
 
 /// The settings for senders of webhooks in a request. An absent member keeps its stored value. If
-/// no value is stored yet, the member gets its default. `user` and `header` have no default.
+/// no value is stored yet, the member gets its default. `user` (for `basic`) and `header` (for
+/// `api-key`) have no default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EditWebhookAuth {
@@ -45,8 +46,8 @@ pub struct EditWebhookAuth {
     /// The name of the header in which senders must send the secret; only for the scheme `api-key`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
-    /// The maximum difference between the time of a request and the server's clock, seconds; only
-    /// for the scheme `signature`. The default is 300.
+    /// The maximum difference between the header `webhook-timestamp` and the server's clock,
+    /// seconds; only for the scheme `signature`. The default is 300.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tolerance_s: Option<u32>,
     /// The addresses and networks from which webhooks are accepted; if empty, every address is

@@ -75,7 +75,7 @@ pub fn back_up(data: &Path, backup_folder: &Path, with_key: bool) -> anyhow::Res
 
 /// Restores a backup to a data folder. After the next start, the server searches the tracker before
 /// it creates a defect that the restored database does not contain. With `replace`, an existing
-/// database and an existing key are kept under other names.
+/// database, and an existing key that is not the key of the backup, are kept under other names.
 ///
 /// # Errors
 /// A server runs; `replace` is false, and the folder has a database or another key; the backup is

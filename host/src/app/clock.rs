@@ -1,6 +1,6 @@
-//! The clock of the server. With a PostgreSQL database, it is the clock of the database, so that
-//! all servers of the database agree about the times of leases. Otherwise it is the system clock.
-//! This module never sets the system clock.
+//! The clock of the server. With a PostgreSQL database, it shows the time of the database, so that
+//! all servers of the database agree about the times of leases. Otherwise it shows the time of the
+//! system clock.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -9,14 +9,14 @@ use jiff::Timestamp;
 
 use crate::domain::{Clock, SystemClock};
 
-/// The system clock, or the clock that was passed to [`ServerClock::follow`].
+/// The system clock, but with the time of another clock after [`ServerClock::follow`].
 #[derive(Default)]
 pub(super) struct ServerClock {
     followed_clock: OnceLock<Arc<dyn Clock>>,
 }
 
 impl ServerClock {
-    /// Uses the time of another clock from now on. A second call has no effect.
+    /// From now on, [`Clock::now`] returns the time of `clock`. A second call has no effect.
     pub(super) fn follow(&self, clock: Arc<dyn Clock>) {
         let _ = self.followed_clock.set(clock);
     }

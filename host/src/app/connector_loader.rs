@@ -18,8 +18,8 @@ use exports::ExportCalls;
 pub struct CheckedFile {
     /// The description of the connector and of what it needs.
     pub report: CheckReport,
-    /// The objects and functions that the component exports but its script does not contain, as
-    /// sentences.
+    /// For a component that was built from JavaScript: the objects and functions that it exports
+    /// but its JavaScript file does not contain, as sentences.
     pub missing_functions: Vec<String>,
     /// The loaded connector.
     pub connector: Arc<Connector>,

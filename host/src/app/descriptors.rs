@@ -51,8 +51,8 @@ impl Descriptors {
         let reserve = needed.min(limit / 2);
         let clients = (limit - reserve).min(CLIENT_CONNECTIONS_MAX);
         let admin = if has_admin_listener { ADMIN_CONNECTIONS_MAX.min(clients / 4) } else { 0 };
-        // Reserve one descriptor: a new client connection is accepted before the oldest one is
-        // closed.
+        // Reserve one descriptor: a new client connection is accepted before another one is closed
+        // for it.
         let connections = |count: u64| usize::try_from(count.saturating_sub(1)).unwrap_or(1).max(1);
         Self {
             limit,

@@ -82,7 +82,7 @@ pub struct InvocationResult {
     pub tape_result: TapeResult,
 }
 
-/// The result of recording or replaying exchanges.
+/// Whether the exchanges of a call were recorded or replayed, and with which result.
 #[derive(Debug)]
 pub enum TapeResult {
     /// Nothing was recorded or replayed.
@@ -107,7 +107,8 @@ impl Invoker {
     /// Starts the engine.
     ///
     /// # Errors
-    /// The engine cannot be started, or the folder of a recording cannot be used.
+    /// The engine cannot be started, or the folder of a recording or the temporary folder cannot be
+    /// used.
     pub fn start(
         config: Config,
         cache: CodeCache,
@@ -124,7 +125,7 @@ impl Invoker {
     /// Starts the engine. `tape` records or answers the requests of all calls.
     ///
     /// # Errors
-    /// The engine cannot be started.
+    /// The engine cannot be started, or the temporary folder cannot be created.
     pub fn start_with_tape(config: Config, tape: Option<Tape>) -> anyhow::Result<Self> {
         Self::start_in_temporary_folder(config, CodeCache::Temporary, tape)
     }
@@ -141,7 +142,8 @@ impl Invoker {
         Ok(Self { loader, tape, _folder: folder })
     }
 
-    /// Loads the connector file, and makes the call for a connection with these values.
+    /// Loads the connector file, and makes the call: `describe` without a connection, any other
+    /// call for a connection with these values.
     ///
     /// # Errors
     /// The server would not load the file, or it would not create the connection.

@@ -89,13 +89,13 @@ pub(super) fn audit_entry(action: &str) -> AuditEntry {
     }
 }
 
-/// Reads the key that seals secrets: from the environment, or else from the data folder. Creates
-/// the key if the folder has neither a key nor a database.
+/// Reads the key that seals secrets: from the environment, or else from the data folder. If there
+/// is no key, creates one, unless secrets may already be sealed with another key.
 pub(super) async fn open_sealer(folder: &DataFolder) -> anyhow::Result<Sealer> {
     let variable = Secret::from_variable(KEY_VARIABLE)?;
     let file = folder.secret_key();
     finish_rotation(folder).await?;
-    // A server with PostgreSQL has no file of a database, but it has stored its starts.
+    // With PostgreSQL, the folder has no database, but a file with the number of starts.
     let (database, starts) = (folder.database(), folder.postgres_starts());
     if variable.is_none() && (database.exists() || starts.exists()) && !file.exists() {
         let for_a_new_database = match database.exists() {

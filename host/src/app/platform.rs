@@ -45,7 +45,7 @@ pub fn new_engine_address_space() -> Result<AddressSpace, EngineError> {
     Engine::start(CompileFor::ThisCpu).map(|engine| engine.address_space())
 }
 
-/// Returns a problem if the address space is small.
+/// Returns a problem if the address space is too small for the largest pool of guest memories.
 #[must_use]
 pub fn address_space_problem(space: AddressSpace) -> Option<PlatformProblem> {
     let how = match space.layout {
@@ -107,7 +107,7 @@ pub fn disk_problem(config: &Config) -> Option<PlatformProblem> {
     })
 }
 
-/// Returns a problem if a compiler would get less memory than recommended.
+/// Returns a problem if too little memory is free for a compiler.
 #[must_use]
 pub fn memory_problem(limits: &Limits) -> Option<PlatformProblem> {
     let needed = COMPILE_BYTES_RECOMMENDED.min(limits.compile_memory_bytes);
@@ -175,7 +175,8 @@ pub fn replaced_program_problem(folder: &DataFolder) -> Option<PlatformProblem> 
     })
 }
 
-/// Returns a problem if connector files are not compiled again because their compiler died.
+/// Returns a problem if connector files are not compiled again because the compiler or the server
+/// ended during earlier attempts.
 #[must_use]
 pub fn blocked_files_problem(folder: &DataFolder) -> Option<PlatformProblem> {
     let reasons = plugins::blocked_files(&folder.compiled_folder());
@@ -186,7 +187,7 @@ pub fn blocked_files_problem(folder: &DataFolder) -> Option<PlatformProblem> {
     })
 }
 
-/// Logs the problems that are found at the start of the server.
+/// Logs the problems with the address space, the file system and the memory.
 pub(super) fn log_problems(config: &Config, space: AddressSpace) {
     let problems =
         [address_space_problem(space), disk_problem(config), memory_problem(&config.limits)];

@@ -33,7 +33,7 @@ pub(super) async fn open(
     Ok((store, sealer, clock))
 }
 
-/// Returns the settings of the connections to PostgreSQL; `None` if the store is a SQLite file.
+/// Returns the settings for PostgreSQL; `None` if the store is a SQLite file.
 pub(crate) fn postgres_settings(config: &Config) -> anyhow::Result<Option<PostgresSettings>> {
     let Some(url) = config.store.clone() else { return Ok(None) };
     let password = config.store_password.as_deref();

@@ -108,7 +108,8 @@ impl Export {
     }
 }
 
-/// Prints a warning for each connection in the file whose secrets are not all in the file.
+/// Prints a warning for each connection in the file, if secrets of its connector are not in the
+/// file.
 fn warn_of_omitted_secrets(admin: &Client, file: &ConnectionsFile) -> anyhow::Result<()> {
     let all: Answer<ConnectionList> = admin.get("/connections")?;
     for connection in all.decode()?.connections {

@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     /// Only what this account did
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
-    /// Only what concerned this connection, connector, account or defect
+    /// Only entries whose object is this connection, connector or account, or has this id
     #[arg(long, value_name = "NAME")]
     object: Option<String>,
     /// Only this action, such as connection.pause

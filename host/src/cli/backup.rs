@@ -56,7 +56,7 @@ pub(super) struct Restore {
 #[derive(Serialize)]
 struct Report {
     tables: Vec<TableRows>,
-    /// The number of connector files.
+    /// The number of connector versions in the backup.
     versions: usize,
     /// The file to which the key was copied; null if the key was not copied.
     key_file: Option<String>,

@@ -51,7 +51,7 @@ struct Report<'a> {
     /// What a connection cannot do, because the connector lacks an export or a declaration.
     cannot: Vec<String>,
     /// Sentences about the objects and functions that the component exports, but that are missing
-    /// in the script from which it was built.
+    /// in the JavaScript file from which it was built.
     missing: &'a [String],
     settings: &'a Value,
     index_delay_s: Option<u32>,

@@ -25,8 +25,8 @@ use super::ordered::Json;
 use super::output::one_line;
 use super::server::ADMIN_TOKEN_VARIABLE;
 
-/// Timeout of a request. It is longer than any configurable limit: an upload is answered when the
-/// connector is compiled, and `compile_ms` is at most half an hour.
+/// Timeout of a request. An upload is answered when the connector is compiled, and the limit
+/// `compile_ms` is at most half an hour.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2_000);
 /// Timeout of a health check.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -242,7 +242,7 @@ struct Response {
     event: Option<Uuid>,
 }
 
-/// The error for an answer whose status is not 2xx.
+/// The error that [`require_success`] returns.
 #[derive(Debug, thiserror::Error)]
 #[error("{line}")]
 pub(super) struct ServerRefusal {

@@ -81,7 +81,7 @@ Examples:
 Example:
   jackfield connections choices qa project payments")]
     Choices(choices::ChoicesArguments),
-    /// Set the kind of an unrecognised request of Test Manager; the request's event shows how
+    /// Recognise a path as Create Defect or Defect KPIs; the event of such a request shows how
     #[command(after_help = "\
 Examples:
   jackfield connections map-path qa /api/new-defect --kind create-defect
@@ -108,7 +108,7 @@ Examples:
   jackfield connections accept qa --set team=blue      # for a version that has a new required setting
   jackfield connections accept qa --yes --sha256 HASH  # the newest_sha256 that `connections show` printed")]
     Accept(accept::Accept),
-    /// Delete a connection with its events and defects
+    /// Delete a connection and what Jackfield stores about its events and defects
     Delete {
         /// The name or id of the connection
         name: String,

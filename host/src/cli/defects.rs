@@ -22,7 +22,7 @@ Examples:
     List(DefectFilter),
     /// Show one defect
     Show {
-        /// The id of the defect, or its beginning
+        /// The id of the defect, or the beginning of the id
         id: IdPrefix,
     },
     /// Resolve a defect in doubt, after you have searched the tracker for it
@@ -41,7 +41,7 @@ Examples:
       that can search does a last search before, after the index delay. If this search fails for a
       reason that is not temporary, the defect is created all the same.")]
     Resolve {
-        /// The id of the defect, or its beginning
+        /// The id of the defect, or the beginning of the id
         id: IdPrefix,
         #[command(flatten)]
         decision: Decision,
@@ -54,14 +54,14 @@ Examples:
     },
     /// Let the next click on Create Defect create another defect for the same failed test
     Release {
-        /// The id of the defect, or its beginning
+        /// The id of the defect, or the beginning of the id
         id: IdPrefix,
     },
 }
 
 #[derive(Args)]
 pub(super) struct DefectFilter {
-    /// Only defects in doubt that a person must resolve
+    /// Only defects that a person should resolve
     #[arg(long)]
     needs_person: bool,
     /// Only defects in doubt

@@ -34,7 +34,7 @@ use super::simulate::WebhookSender;
 
 const CONNECTOR_NAME: &str = "redmine";
 const CONNECTION_NAME: &str = "demo";
-/// Maximum time until the connector is ready. The first start compiles the connector.
+/// Maximum time until the connector is ready. The server may have to compile the connector first.
 const READY_TIMEOUT: Duration = Duration::from_secs(180);
 const POLL_PERIOD: Duration = Duration::from_millis(100);
 

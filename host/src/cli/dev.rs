@@ -1,6 +1,6 @@
 //! `jackfield dev`: builds a connector and copies it into the plugins folder of a running server,
 //! first when the command starts and then at each change of the sources. Prints whether the server
-//! uses or refuses the new version, and the connector's events with their logs.
+//! has loaded or refused the new version, and the connector's events with their logs.
 //!
 //! If a build fails or the server refuses a version, the previous version stays in use.
 

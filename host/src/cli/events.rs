@@ -1,4 +1,4 @@
-//! `jackfield events`: lists, shows and follows events.
+//! `jackfield events`: lists, shows and replays events, and prints new ones.
 
 mod replay;
 
@@ -48,7 +48,7 @@ Examples:
   jackfield events show 01a2b3c4
   jackfield events show --last --connection qa")]
     Show(Show),
-    /// Repeat the recorded calls of an event without the tracker, and show what differs
+    /// Repeat the recorded runs of an event without the tracker, and show what differs
     #[command(
         disable_version_flag = true,
         after_help = "\
@@ -70,7 +70,7 @@ Examples:
 
 #[derive(Args)]
 pub(super) struct Show {
-    /// The id of the event, or its beginning
+    /// The id of the event, or the beginning of the id
     #[arg(required_unless_present = "last")]
     id: Option<IdPrefix>,
     /// The newest event
@@ -171,9 +171,8 @@ fn newest_event_id(admin: &Client, connection: Option<String>) -> anyhow::Result
     page.decode()?.events.first().map(|event| event.id).context("there is no event yet")
 }
 
-/// Prints the events that arrive after the start of the command, at most [`TAIL_EVENTS_MAX`] in
-/// each period. Prints an event again when its outcome changes, even if it arrived before the
-/// start.
+/// Prints the events that arrive after the start of the command, and the events whose outcome
+/// changes after the start. Looks only at the newest [`TAIL_EVENTS_MAX`] events in each period.
 fn tail(admin: &Client, filter: EventFilter, output: Output) -> anyhow::Result<()> {
     let path = with_query("/events", &filter.into_query(TAIL_EVENTS_MAX, None))?;
     let mut printed: Option<HashSet<(Uuid, OutcomeCode)>> = None;

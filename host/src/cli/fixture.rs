@@ -41,18 +41,19 @@ Example:
   jackfield fixture 01a2b3c4 --out recording
   jackfield invoke redmine.wasm create-defect --replay recording")]
 pub(super) struct Arguments {
-    /// The id of the event, or its beginning
+    /// The id of the event, or the beginning of the id
     event: IdPrefix,
     /// The new folder
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
-    /// The call whose last run is written [default: the call of the only run, or the call of the
-    /// event's kind]
+    /// The call whose last run is written [default: the call of the only run; of several runs
+    /// create-defect, kpis or check, by the kind of the event]
     #[arg(long, value_parser = PossibleValuesParser::new(call_names()))]
     call: Option<String>,
 }
 
-/// The content of the file `call.json`: the call, and the arguments that have no file of their own.
+/// The content of the file `call.json`: the call, the connector, and the arguments that have no
+/// file of their own.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct CallFile {
@@ -120,8 +121,8 @@ impl ReplayFolder {
 }
 
 impl Fixture {
-    /// Reads the arguments of the call in a folder. Returns `None` if the folder has only
-    /// exchanges.
+    /// Reads the arguments of the recorded call from a folder. Returns `None` if the folder has
+    /// only exchanges.
     pub(super) fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
         let file = folder.join(CALL_FILE);
         if !file.exists() {

@@ -64,8 +64,8 @@ impl IdPrefix {
     /// Returns a complete id unchanged. Otherwise returns the only id that begins with these
     /// digits. `kind` is `event` or `defect`.
     pub(super) fn resolve(&self, admin: &Client, kind: &str) -> anyhow::Result<Uuid> {
-        // The last id that can begin with these digits is the cursor: the server lists the ids
-        // below the cursor, the last one first. So a complete id is not looked up, because the list
+        // The cursor is the highest id that can begin with these digits. The server lists the ids
+        // below the cursor in descending order. A complete id is not looked up, because this list
         // would not contain it.
         let last: Uuid = format!("{:f<ID_DIGITS$}", self.digits).parse()?;
         if self.digits.len() == ID_DIGITS {

@@ -1,5 +1,5 @@
 //! `jackfield invoke`: calls one export of a connector file, without a server and without a
-//! database. This command is for authors of connectors and for their tests.
+//! database.
 
 mod call_options;
 mod code_cache;
@@ -55,7 +55,7 @@ pub(super) struct Arguments {
     /// from the console
     #[arg(long, value_name = "FOLDER")]
     replay: Option<PathBuf>,
-    /// Read the limits from this configuration file [default: jackfield.toml, if it exists]
+    /// Use this configuration file [default: jackfield.toml, if it exists]
     #[arg(long, value_name = "CONFIG")]
     config: Option<PathBuf>,
 }

@@ -1,4 +1,5 @@
-//! Parses the options `--set KEY=VALUE` and `--secret KEY=…` into settings and secrets.
+//! Parses the options `--set KEY=VALUE` and `--secret KEY=…`, and reads the secrets of other
+//! options.
 //!
 //! Never accepts a secret's value on the command line, because other users of the machine could see
 //! it there, and the shell's history would contain it. Never repeats a secret in an error.
@@ -81,7 +82,7 @@ fn typed_value(text: &str) -> Value {
 }
 
 /// Reads the secrets of the arguments of `--secret`: `KEY=@FILE`, `KEY=-` (stdin), `KEY` (prompt),
-/// or a reference that the server reads, `KEY=file:/PATH` or `KEY=env:NAME`.
+/// or a reference, `KEY=file:/PATH` or `KEY=env:NAME`.
 pub(super) fn read_secrets(arguments: &[String]) -> anyhow::Result<BTreeMap<String, SecretText>> {
     let from_stdin = arguments.iter().filter(|argument| argument.ends_with("=-")).count();
     if from_stdin > 1 {

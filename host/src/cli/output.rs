@@ -135,8 +135,8 @@ pub(super) fn table(headings: Vec<String>, rows: Vec<Vec<String>>) -> String {
     table.trim_fmt()
 }
 
-/// Prints lines to stdout. Before a caller inserts a text from outside into `text`, it must pass
-/// that text through [`printable`]. Otherwise a line break in that text would begin a new line.
+/// Prints lines to stdout. Pass each part that comes from outside through [`printable`] first, so
+/// that it cannot begin a new line.
 pub(super) fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", printable_lines(text));
 }
@@ -152,7 +152,7 @@ struct JsonError<'a> {
     error: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
-    /// The problem as the server sent it.
+    /// The problem document (RFC 9457) as the server sent it.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<&'a Json>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -177,8 +177,7 @@ pub(super) fn run_on_new_runtime(
 }
 
 /// Begins to listen for SIGTERM and Ctrl-C. The first signal starts the drain: current runs may
-/// finish. The second signal stops all runs. The third signal ends the process at once, which is as
-/// safe as a crash.
+/// finish. The second signal stops all runs. The third signal ends the process at once.
 pub(super) fn listen_for_shutdown_signals() -> anyhow::Result<Shutdown> {
     let shutdown = Shutdown::default();
     let signalled = shutdown.clone();

@@ -47,7 +47,7 @@ pub(super) struct Arguments {
     /// The address that the stand-in listens on
     #[arg(long, default_value = "127.0.0.1:8090", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
-    /// The webhook URL of the connection; it can also be set on the page
+    /// The webhook URL of the connection; it can also be set on the stand-in's page
     #[arg(long, value_name = "URL")]
     webhook_url: Option<String>,
     /// Selects the data: the same number always gives the same data

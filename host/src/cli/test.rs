@@ -48,7 +48,8 @@ pub(super) struct Arguments {
     file: PathBuf,
     #[command(flatten)]
     connection: ConnectionArguments,
-    /// A file with the body of a Create Defect request [default: fixed ids]
+    /// A file with the body of a Create Defect request [default: event.json in the folder of FILE,
+    /// if it exists; otherwise fixed ids]
     #[arg(long, value_name = "FILE")]
     event: Option<PathBuf>,
     /// The Test Manager project for counts
@@ -173,7 +174,7 @@ struct JsonCheck<'a> {
     manual: JsonManual,
 }
 
-/// The sentence of the manual that the check tests.
+/// The sentence of the manual that contains the rule.
 #[derive(Serialize)]
 struct JsonManual {
     file: &'static str,

@@ -1,6 +1,6 @@
-//! Checks which other users have access to a folder or a file of the server. A folder may be shared
-//! with its group, like the volumes of container platforms. If the group has access to a file with
-//! a key or a token, a warning is logged.
+//! Checks the owner and the mode of a folder or a file of the server. A folder may be shared with
+//! its group, like the volumes of container platforms. If the group has access to a file with a key
+//! or a token, this is a warning, not an error.
 //!
 //! This module never changes the mode of a file or folder, because a person may have configured the
 //! wrong folder.
@@ -60,7 +60,7 @@ pub enum AccessWarning {
     /// The file contains a key or a token, and its group has access to the file.
     #[error("the group of {} has access to it", .0.display())]
     Group(PathBuf),
-    /// The file system does not store owners and modes.
+    /// The file system does not store owners or does not store modes.
     #[error(
         "the file system of {} stores no modes or owners, so Jackfield cannot find out who has \
          access",
@@ -118,7 +118,7 @@ pub fn inspect_folder(path: &Path) -> Result<Option<AccessWarning>, AccessError>
 }
 
 /// Reads a file with a key or a token. Logs a warning if its group has access, or if the file
-/// system stores no modes.
+/// system stores no owners or modes.
 ///
 /// # Errors
 /// The file is not safe to use, or cannot be read.

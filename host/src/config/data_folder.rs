@@ -31,7 +31,7 @@ impl DataFolder {
         self.0.join("jackfield.db")
     }
 
-    /// Returns the path of the file with the number of starts of a PostgreSQL store.
+    /// Returns the path of the file with the number of starts of all servers of a PostgreSQL store.
     #[must_use]
     pub fn postgres_starts(&self) -> PathBuf {
         self.0.join("postgres.starts")

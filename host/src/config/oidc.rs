@@ -37,11 +37,11 @@ pub struct Oidc {
     pub client_secret: Option<String>,
     /// The OAuth scopes that are requested when a person signs in.
     pub scopes: Vec<String>,
-    /// The claim that contains the name of a person, for the audit log.
+    /// The claim that contains the name of a person.
     pub name_claim: String,
     /// The claim whose values decide which role a person gets.
     pub role_claim: String,
-    /// Each role, with the values of the claim `role_claim` that grant it.
+    /// The configured roles, each with the values of the claim `role_claim` that grant it.
     pub roles: Vec<(Role, Vec<String>)>,
 }
 

@@ -86,14 +86,13 @@ const RUNS_RANGE: RangeInclusive<u64> = 1..=1_000;
 const COMPILED_BYTES_RANGE: RangeInclusive<u64> = 256 << 20..=1 << 40;
 /// The minimum is enough for a few small runs.
 const HOST_MEMORY_BYTES_RANGE: RangeInclusive<u64> = 64 << 20..=1 << 40;
-/// The minimum is enough for a few large bodies.
 const SPOOL_BYTES_RANGE: RangeInclusive<u64> = 16 << 20..=1 << 40;
 const DAYS_RANGE: RangeInclusive<u64> = 1..=3_650;
 const EVENTS_RANGE: RangeInclusive<u64> = 1..=1_000_000_000;
 /// The minimum is enough for a few of the largest events.
 const EVENTS_BYTES_RANGE: RangeInclusive<u64> = 1 << 20..=1 << 40;
 const REQUESTS_RANGE: RangeInclusive<u64> = 1..=1_000_000;
-/// The value must be longer than the idle time-out of a load balancer, which may be ten minutes.
+/// The range has values above the idle time-out of a load balancer, which may be ten minutes.
 const KEEP_ALIVE_S_RANGE: RangeInclusive<u64> = 1..=3_600;
 /// The range of `rescan_ms` and `sweep_ms`.
 const PERIOD_MS_RANGE: RangeInclusive<u64> = 50..=3_600_000;
@@ -409,8 +408,8 @@ fn require_table(key: &str, value: Value) -> Result<Table, KeyError> {
     }
 }
 
-/// Converts the text of a variable to a TOML value of the key's type if it can, or else to a TOML
-/// text.
+/// Converts the text of a variable to a list or a whole number if the key has such a value and the
+/// text can be converted; otherwise to a TOML text.
 fn variable_value(key: &str, text: &str) -> Value {
     if LIST_KEYS.iter().chain(&oidc::LIST_KEYS).chain(&traces::LIST_KEYS).any(|list| *list == key) {
         let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
@@ -424,7 +423,7 @@ fn variable_value(key: &str, text: &str) -> Value {
     number.map_or_else(|| Value::String(text.to_owned()), Value::Integer)
 }
 
-/// Whether the value of a key is a number. The caller checks for the endings `_ms` and `_s`.
+/// Whether the value of a key is a whole number. The caller checks for the endings `_ms` and `_s`.
 fn has_number_value(key: &str) -> bool {
     key.ends_with("_max")
         || Limits::TABLE.iter().any(|limit| limit.name == key)

@@ -14,7 +14,7 @@ use super::Config;
 #[derive(Debug)]
 pub struct LiveConfig {
     current: ArcSwap<Config>,
-    /// The keys whose configured value is used only after a restart.
+    /// The keys whose new value waits for a restart.
     keys_that_need_restart: Mutex<Vec<&'static str>>,
 }
 
@@ -40,7 +40,7 @@ impl LiveConfig {
         self.current.load_full()
     }
 
-    /// Returns the keys whose configured value is used only after a restart.
+    /// Returns the keys whose new value waits for a restart.
     #[must_use]
     pub fn keys_that_need_restart(&self) -> Vec<&'static str> {
         self.keys_that_need_restart.lock().clone()
@@ -87,8 +87,8 @@ fn compare_live_keys(old: &Config, new: &Config) -> [KeyDifference; 15] {
     ]
 }
 
-/// Generates both functions from one list, so that each key that needs a restart also keeps its old
-/// value.
+/// Generates these two functions from one list of keys, so that each key that needs a restart also
+/// keeps its old value.
 macro_rules! restart_keys {
     ($($key:ident),+ $(,)?) => {
         fn compare_restart_keys(old: &Config, new: &Config) -> Vec<KeyDifference> {

@@ -35,12 +35,12 @@ string_enum! {
         ForeignResult = "foreign-result",
         /// Whether `find` returns an empty list for a marker that no defect has.
         UnknownMarker = "unknown-marker",
-        /// Whether `find` returns an empty list only if it searched the tracker.
+        /// Whether `find` returns no empty list if the tracker fails or the credentials are wrong.
         EmptyFind = "empty-find",
-        /// Whether `create` sends no second write.
+        /// Whether `create` sends no second write in a replay without faults.
         OneWrite = "one-write",
         /// Whether `create` does not search for the marker before its write, and does not repeat
-        /// the write.
+        /// the write after a fault.
         CreateOnce = "create-once",
         /// The result of `create` if a request after the write fails.
         OkAfterWrite = "ok-after-write",
@@ -68,7 +68,7 @@ impl Check {
         ManualSentence::quote(self.rule_and_sentence().1)
     }
 
-    /// The scenarios whose recorded calls the check can use. One recorded call is enough.
+    /// The scenarios whose recorded calls the check can use. One of these calls is enough for it.
     pub(super) fn scenarios(self) -> &'static [Scenario] {
         match self {
             Self::DescribesItself => &[],

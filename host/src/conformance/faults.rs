@@ -51,7 +51,6 @@ pub(super) struct Fault {
     pub(super) check: Check,
     /// The index of the first request whose answer is replaced.
     pub(super) request_index: usize,
-    /// A phrase for people.
     pub(super) description: String,
     /// The replies that replace recorded answers, by the index of the request.
     pub(super) replies: BTreeMap<usize, Reply>,
@@ -246,7 +245,7 @@ fn unexpected_answers(recorded: &TapedAnswer) -> Vec<(&'static str, TapedAnswer)
     answers
 }
 
-/// Returns a refusal in each form of the message that the suite knows.
+/// Returns refusals with the status 422. Each contains the tracker's message in another format.
 fn refusals_with_message() -> Vec<(String, TapedAnswer)> {
     let json = |form: serde_json::Value| (form.to_string(), "application/json");
     let forms = [

@@ -20,8 +20,8 @@ impl ManualSentence {
     }
 }
 
-/// Returns the number of the line at which a sentence begins, which may continue on the next lines;
-/// the first line is 1.
+/// Returns the number of the line at which a sentence begins; the first line is 1. The sentence may
+/// continue on the next lines.
 fn line_of_sentence(wit: &str, sentence: &str) -> Option<usize> {
     let (mut text, mut line_starts) = (String::new(), Vec::new());
     for line in wit.lines() {

@@ -78,8 +78,9 @@ pub(super) async fn replay_recordings(
     Ok(originals)
 }
 
-/// Reads the recording of a call from its own folder. If this folder does not exist, `folder`
-/// itself contains the exchanges of all calls. Returns `None` if the call is not recorded.
+/// Reads the recording of a call from its own folder. If this folder does not exist, reads `folder`
+/// itself, which may contain the exchanges of several calls. Returns `None` if neither can contain
+/// an exchange of this call.
 fn read_recording(folder: &Path, scenario: Scenario) -> Result<Option<Recording>, RecordingError> {
     let own_folder: PathBuf = folder.join(scenario.as_str());
     let has_own_folder = own_folder.is_dir();

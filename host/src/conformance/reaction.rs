@@ -107,8 +107,8 @@ impl Reaction<'_> {
         is_create && request.is_some_and(|request| request.effect == Effect::Prepare)
     }
 
-    /// A request that is not marked as a write counts too, if it has the method and the path of the
-    /// write.
+    /// Whether `create` sent more writes than without the fault. A request with the method and the
+    /// path of a write is also a write here, even if it is not marked as one.
     fn repeats_its_write(&self) -> bool {
         let count_writes = |calls: &[OutboundCall]| {
             let write = calls.iter().find(|call| call.effect == Effect::Write);

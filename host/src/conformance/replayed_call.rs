@@ -19,8 +19,8 @@ use crate::secret::Secret;
 
 use super::{OriginalCall, Scenario, Suite};
 
-/// The value of a secret that a person did not enter. Any value can be used in a replay, because
-/// requests are compared without credentials.
+/// The text of a placeholder for a secret. A recording uses it as a wrong secret. A replay uses it
+/// for a secret that a person did not enter, because requests are compared without credentials.
 const PLACEHOLDER_SECRET: &str = "secret-of-the-conformance-test";
 /// Maximum size of a placeholder for a secret, bytes.
 const SECRET_BYTES_MAX: usize = 16 << 10;
@@ -154,7 +154,7 @@ impl Replayer {
     }
 }
 
-/// Required secrets for which no placeholder can be made are left out.
+/// Returns a placeholder for each required secret for which one can be made.
 fn required_secrets(schema: &Value) -> Vec<(String, String)> {
     let member = |name: &str| schema.get(name);
     let required: Vec<_> =

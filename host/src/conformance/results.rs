@@ -63,10 +63,10 @@ pub(super) struct FindingCollector {
     made_checks: BTreeSet<Check>,
     findings: BTreeMap<Check, Vec<String>>,
     notes: BTreeMap<Check, Vec<String>>,
-    /// The recorded calls that a check could not use, by the check and by the reason.
+    /// The calls that a check could not use, by the check and by the reason.
     unusable_calls: BTreeMap<(Check, String), Vec<Scenario>>,
-    /// Whether the connector passed on the message of a replayed refusal. One of them is enough,
-    /// because each tracker has its own format for the message.
+    /// `PassedOn` if the connector passed on the message of at least one replayed refusal. The
+    /// others may have a format that its tracker does not use.
     refusal_text: Option<RefusalText>,
 }
 
@@ -110,7 +110,7 @@ impl FindingCollector {
         }
     }
 
-    /// Records why a recorded call cannot be used, for each check that needs this call.
+    /// Records why a call cannot be used, for each check that could use it.
     pub(super) fn note_unusable_call(&mut self, scenario: Scenario, why: &str) {
         let uses_scenario = |check: &Check| check.scenarios().contains(&scenario);
         for check in Check::ALL.iter().copied().filter(uses_scenario) {

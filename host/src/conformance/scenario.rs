@@ -1,5 +1,4 @@
-//! The calls that the suite replays. Each call has its own recording. This module makes no call
-//! itself.
+//! The calls that the suite replays. This module makes no call itself.
 
 use crate::domain::{Call, Marker, string_enum};
 use crate::runtime::Interfaces;

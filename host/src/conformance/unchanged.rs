@@ -15,7 +15,7 @@ use super::{Check, Scenario};
 const TOTAL_MEMBER_NAMES: [&str; 5] =
     ["total", "total_count", "totalCount", "total-count", "totalResults"];
 
-/// The checks that need a create with a request that is marked `write`.
+/// The checks that are made if `create` marks a request as `write`.
 const WRITE_CHECKS: [Check; 3] = [Check::OneWrite, Check::CreateOnce, Check::OkAfterWrite];
 
 pub(super) fn check_originals(originals: &[OriginalCall], results: &mut FindingCollector) {
@@ -147,8 +147,8 @@ fn check_find(original: &OriginalCall, found: usize, results: &mut FindingCollec
     }
 }
 
-/// A tracker may answer a request with a wrong secret like a request of an anonymous visitor,
-/// without an error. `find` must return an error even then.
+/// Checks that `find` with wrong secrets returned an error. The tracker may have answered without
+/// an error, as if an anonymous visitor had sent the request.
 fn check_find_refused(original: &OriginalCall, results: &mut FindingCollector) {
     results.mark_made(Check::EmptyFind);
     if let Ok(ReturnedValue::FoundDefects(found)) = &original.replayed_call.answer {
@@ -157,8 +157,8 @@ fn check_find_refused(original: &OriginalCall, results: &mut FindingCollector) {
     }
 }
 
-/// Checks that the counts are consistent and not too large for Test Manager. If an answer of the
-/// tracker contains a total, they must add up to it.
+/// Checks that the counts are consistent and not too large for Test Manager. If [`recorded_total`]
+/// finds a total, the open and closed defects must add up to it.
 fn check_count(original: &OriginalCall, counts: &Counts, results: &mut FindingCollector) {
     results.mark_made(Check::Counts);
     let Counts { open, closed, critical, moderate, .. } = counts;
@@ -203,7 +203,8 @@ fn total_with_parts(numbers: &Value) -> Option<u64> {
     TOTAL_MEMBER_NAMES.iter().find_map(|name| number(name))
 }
 
-/// Returns a text for each default limit except `run_ms` of which a call used more than half.
+/// Returns a text for each limit of whose default a call used more than half. Compares only the
+/// limits in `used`.
 fn limits_over_half(usage: &Usage) -> Vec<String> {
     let limits = Limits::default();
     let used = [

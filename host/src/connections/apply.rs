@@ -224,7 +224,7 @@ fn edit_from_file(stored: &StoredConnection, new: NewConnection, force: bool) ->
     }
 }
 
-/// Changes an edit, so that it also removes the stored project if the file does not name a project.
+/// Changes an edit, so that it also removes the stored `project_id` if the file contains none.
 fn with_absent_project_removed(edit: TestManagerEdit) -> TestManagerEdit {
     TestManagerEdit { project_id: Some(edit.project_id.flatten()), ..edit }
 }

@@ -61,8 +61,8 @@ struct ConnectionBreakers {
 }
 
 impl Breakers {
-    /// Allows a run, or returns how long the breaker stays open. After a change to another version
-    /// of the connector, all breakers of the connection are closed.
+    /// Allows a run, or returns a refusal with the time after which to try again. After a change to
+    /// another version of the connector, all breakers of the connection are closed.
     pub(super) fn allow(
         &self,
         id: ConnectionId,
@@ -123,7 +123,8 @@ struct Breaker {
     times_opened: u32,
     /// The end of the time for which the breaker is open; `None` if the breaker is closed.
     open_until: Option<Instant>,
-    /// The time at which the last trial run was allowed; `None` if its end was recorded.
+    /// The time at which the last trial run was allowed; `None` if there was none, or if the end of
+    /// a run was recorded since then.
     trial_started_at: Option<Instant>,
     /// The last trap or exceeded limit, as a text.
     reason: String,
@@ -152,7 +153,8 @@ impl Breaker {
                 if self.failed_inputs.len() < FAILED_INPUTS_MAX {
                     self.failed_inputs.insert(hash_input(input));
                 }
-                // Runs that were in progress when the breaker opened do not extend the pause.
+                // A run that began before the breaker opened does not extend the pause, unless a
+                // trial run is in progress.
                 if self.trial_started_at.take().is_some() || self.open_until.is_none() {
                     self.open_if_too_many_inputs_failed(now);
                 }

@@ -18,7 +18,8 @@ impl Connections {
     /// refusal of the connector's run.
     ///
     /// # Errors
-    /// The connection or the setting does not exist, or no version of the connector can be used.
+    /// The connection does not exist, the connector lists no values for the setting, or no version
+    /// of the connector can be used.
     pub async fn choices(
         &self,
         id: ConnectionId,
@@ -36,7 +37,8 @@ impl Connections {
     /// that it asks for with these values.
     ///
     /// # Errors
-    /// Each value that is not valid, or no version of the connector can be used.
+    /// Each value that is not valid; or the connector lists no values for the setting; or no
+    /// version of the connector can be used.
     pub async fn choices_of_new(
         &self,
         connector: &ConnectorName,

@@ -1,7 +1,7 @@
 //! Decides which versions of its connector a connection accepts, and which permissions it grants.
 //!
 //! A grant is never extended without a person's consent. A person who enters a new value for a
-//! setting consents to that setting only.
+//! setting consents only to the grants that this value needs.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -112,7 +112,7 @@ impl Connections {
 }
 
 impl Connections {
-    /// Logs once for each version that a connection waits for consent.
+    /// Logs that a connection waits for consent, once for each version.
     fn log_consent_wait(&self, connection: &Connection, newest: &Connector, unapproved: &[String]) {
         let mut logged = self.consent_waits_logged.lock();
         if unapproved.is_empty() {
@@ -134,7 +134,8 @@ impl Connections {
     }
 }
 
-/// Moves a connection to the newest version, if that version asks only for what is already granted.
+/// Moves a connection to the newest version, if all grants that this version requires are in
+/// `granted`.
 fn move_to_newest(
     connection: &mut Connection,
     newest: &Arc<Connector>,

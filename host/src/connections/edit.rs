@@ -104,8 +104,8 @@ impl Connections {
     /// names the version that the person has seen. This version must still be the newest one.
     ///
     /// # Errors
-    /// The errors of [`Self::edit`]. `Consent` if the newest version is already accepted, or if the
-    /// newest version is no longer the version `sha256`.
+    /// The errors of [`Self::edit`]. `Consent` if the newest version and all its grants are already
+    /// accepted, or if the newest version is no longer the version `sha256`.
     pub async fn accept(
         &self,
         id: ConnectionId,
@@ -122,7 +122,7 @@ impl Connections {
     /// has the path.
     ///
     /// # Errors
-    /// The errors of [`Self::edit`].
+    /// No such connection, the path is not valid, or the store failed.
     pub async fn map_path(
         &self,
         id: ConnectionId,
@@ -277,7 +277,7 @@ impl Connections {
         if errors.is_empty() { Ok(()) } else { Err(ConnectionError::Invalid(errors)) }
     }
 
-    /// Returns an error for each value that is not valid.
+    /// Returns the errors that can be found without the connector's manifest.
     fn apply_in_memory(
         &self,
         edit: ConnectionEdit,

@@ -271,7 +271,7 @@ struct UnsealedSecrets {
 }
 
 /// Opens the sealed secrets of a connection. If a secret is a reference, reads the file or variable
-/// that the reference names. A secret of webhook senders is left out if it is too short: a
+/// that the reference names. A secret of webhook senders is left out if it is not valid: a
 /// referenced file may be empty, and requests with an empty secret must not be accepted.
 fn unseal(
     connection: &Connection,

@@ -82,7 +82,7 @@ pub(super) fn change_members(object: &mut Settings, edit: BTreeMap<String, Optio
 }
 
 /// Returns the errors in the settings of a connection's report. If there are none, returns the
-/// errors in the settings that its routing rules replace.
+/// errors in the settings that its routing rules set.
 pub(super) fn problems(connection: &Connection, manifest: &Manifest) -> Vec<SettingError> {
     let settings = match ReportSettings::check(&connection.report) {
         Ok(settings) => settings,
@@ -92,8 +92,8 @@ pub(super) fn problems(connection: &Connection, manifest: &Manifest) -> Vec<Sett
     rules.flat_map(|(index, rule)| rule_problems(index, rule, connection, manifest)).collect()
 }
 
-/// Returns the errors in the settings that a rule replaces. A rule may replace only settings of the
-/// connector. A rule must not replace secrets, nor change where requests and secrets are sent.
+/// Returns the errors in the settings that a rule sets. A rule may set only settings of the
+/// connector. A rule must not set secrets, nor change where requests and secrets are sent.
 pub(super) fn rule_problems(
     index: usize,
     rule: &RoutingRule,

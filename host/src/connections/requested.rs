@@ -23,8 +23,8 @@ pub struct NewConnection {
     pub secrets: BTreeMap<String, Secret>,
     /// The only Test Manager project whose KPIs are answered; absent: all projects.
     pub project: Option<String>,
-    /// Whether the host names to which requests are sent may resolve to private, shared and
-    /// loopback addresses.
+    /// Whether host names other than `localhost` may resolve to private, shared and loopback
+    /// addresses.
     pub allow_private: bool,
     /// Whether requests to the tracker use only HTTP/1.1.
     pub http1_only: bool,
@@ -38,7 +38,7 @@ pub struct NewConnection {
     pub report: Settings,
     /// The reaction to a test case that has a defect and fails again.
     pub on_recurrence: OnRecurrence,
-    /// What senders of webhooks must send in addition to the token.
+    /// The requirements on senders of webhooks, in addition to the token.
     pub webhook_auth: WebhookAuthEdit,
     /// Paths of webhook requests for the connection, in addition to the paths that every connection
     /// has.
@@ -57,8 +57,8 @@ pub struct ConnectionEdit {
     pub secrets: BTreeMap<String, Option<Secret>>,
     /// Restricts the connection to one Test Manager project, or removes the restriction.
     pub project: Option<Option<String>>,
-    /// Whether the host names to which requests are sent may resolve to private, shared and
-    /// loopback addresses.
+    /// Whether host names other than `localhost` may resolve to private, shared and loopback
+    /// addresses.
     pub allow_private: Option<bool>,
     /// Whether requests to the tracker use only HTTP/1.1.
     pub http1_only: Option<bool>,
@@ -73,8 +73,8 @@ pub struct ConnectionEdit {
     pub report: BTreeMap<String, Option<serde_json::Value>>,
     /// The new reaction to a test case that has a defect and fails again.
     pub on_recurrence: Option<OnRecurrence>,
-    /// Changes what senders of webhooks must send. `Some(None)` removes all requirements and the
-    /// secrets.
+    /// Changes the requirements on senders of webhooks. `Some(None)` removes the requirements and
+    /// the secrets of senders.
     pub webhook_auth: Option<Option<WebhookAuthEdit>>,
     /// Replaces the additional paths of webhook requests for the connection.
     pub webhook_paths: Option<WebhookPaths>,
@@ -84,7 +84,7 @@ pub struct ConnectionEdit {
     pub force: bool,
 }
 
-/// The kind of the webhook requests that are sent to a mapped path.
+/// The kind of the webhook requests that are sent to an additional path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MappedKind {
     /// Create Defect.
@@ -98,6 +98,6 @@ pub enum MappedKind {
 pub struct IssuedToken {
     /// The connection, as it was stored.
     pub record: ConnectionRecord,
-    /// The new token. Only its hash is stored.
+    /// The new token. Only its hash and its last four characters are stored.
     pub token: Secret,
 }

@@ -20,20 +20,20 @@ use crate::runtime::{Connector, TestReport};
 
 use super::{Connections, reads_test_data, report};
 
-/// Maximum length of a message in the log of an event, bytes.
+/// Maximum length of a log message about the routing, bytes.
 const LOG_MESSAGE_BYTES_MAX: usize = 4_096;
 
-/// A failed test, prepared for one run of `create`.
+/// The settings and the report for one run of `create`.
 pub struct RoutedTest {
     /// The connection, in which a rule may have replaced settings for this run.
     pub active: Arc<ActiveConnection>,
-    /// The data that the connector may read about the failed test.
+    /// The report, which contains the data that the connector may read about the failed test.
     pub report: TestReport,
-    /// The notes and requests of the routing, for the event.
+    /// The notes, log lines and requests of the routing.
     pub record: RoutingRecord,
 }
 
-/// The notes and requests of the routing, for the event of the run.
+/// The notes, log lines and requests that the selection of the settings made before the run.
 #[derive(Debug)]
 pub struct RoutingRecord {
     began: Instant,
@@ -141,10 +141,10 @@ fn gap_without_test_manager() -> Gap {
 }
 
 impl Connections {
-    /// Prepares the failed test for a run of `create`. Data for the rules is fetched now. Data for
-    /// the connector's report is fetched later, when the connector uses it. No data is fetched
-    /// after `read_until`. If the settings of the report can no longer be read, no data is fetched
-    /// at all, because these settings specify which texts must be masked.
+    /// Selects the settings for a run of `create`, and makes its report. Data for the rules is
+    /// fetched now. Data for the connector's report is fetched later, when the connector uses it.
+    /// No data is fetched after `read_until`. If the settings of the report can no longer be read,
+    /// no data is fetched at all, because these settings specify which texts must be masked.
     pub async fn route(
         &self,
         active: &Arc<ActiveConnection>,
@@ -178,8 +178,8 @@ impl Connections {
 }
 
 impl RoutingRecord {
-    /// Returns the connection with the settings that the rule replaces. If the version in use
-    /// cannot use these settings, the connection is returned unchanged.
+    /// Returns the connection with the settings of the selected rule. If no rule was selected, or
+    /// the version in use cannot use these settings, the connection is returned unchanged.
     fn apply_rule(
         &mut self,
         routing: &Routing<'_>,

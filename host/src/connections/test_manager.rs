@@ -25,7 +25,7 @@ pub struct TestManagerEdit {
     pub client_id: Option<String>,
     /// The scopes to request with each token.
     pub scopes: Option<Vec<String>>,
-    /// The Test Manager project of all failed tests; `Some(None)` removes it.
+    /// The id of the Test Manager project that contains the failed tests; `Some(None)` removes it.
     pub project_id: Option<Option<String>>,
     /// Additional origins to which Test Manager may redirect a download.
     pub asset_origins: Option<Vec<String>>,

@@ -1,6 +1,6 @@
-//! Makes connections that are never stored: for one call without a server, or while a person is
-//! still entering the values. Their settings and secrets are checked like those of a new
-//! connection, and they get all grants that the connector asks for.
+//! Makes connections that are never stored: for calls without a server, or while a person is still
+//! entering the values. Their settings and secrets are checked like those of a new connection, and
+//! they get all grants that the connector asks for.
 
 use std::collections::BTreeMap;
 

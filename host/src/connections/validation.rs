@@ -1,4 +1,4 @@
-//! Checks the values of a connection.
+//! Checks the values of a connection, and seals its secrets.
 
 use std::collections::BTreeMap;
 

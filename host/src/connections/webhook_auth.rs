@@ -19,10 +19,11 @@ const DEFAULT_TOLERANCE_S: u32 = 300;
 const TOLERANCE_S_MAX: u32 = 3_600;
 const USER_CHARS_MAX: usize = 200;
 const ALLOWED_CLIENTS_MAX: usize = 200;
-/// Minimum length of a secret that is not a signature key, characters.
+/// Minimum length of the secret of senders, unless it is a signature key, characters.
 const SECRET_CHARS_MIN: usize = 8;
 
-/// A change of what senders must send. An absent member keeps its stored value.
+/// A change of what senders must send. An absent member keeps its stored value. Another scheme
+/// removes the members of the old scheme.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WebhookAuthEdit {
     /// The kind of credential. `Some(None)`: no credential is required, and the secrets are
@@ -38,7 +39,7 @@ pub struct WebhookAuthEdit {
     pub allowed_clients: Option<Vec<String>>,
 }
 
-/// Whether no credential is required after the change, so that the secrets of senders are removed.
+/// Whether an edit sets that senders need no credential. The secrets of senders are then removed.
 pub(super) fn removes_secrets(edit: &Option<WebhookAuthEdit>) -> bool {
     edit.as_ref().is_none_or(|edit| edit.scheme == Some(None))
 }

@@ -83,7 +83,6 @@ fn token_fields() -> Vec<Field> {
 struct TokenPage {
     layout: Layout,
     name: String,
-    /// The text of the token.
     token: String,
 }
 

@@ -152,7 +152,7 @@ impl ScriptSource {
 
 struct VersionRow {
     version: ConnectorVersion,
-    /// The last time at which the version came into use, or at which the server started with it.
+    /// The last time at which the version came into use, see [`ConnectorVersion::served_at`].
     used_from: RelativeTime,
     rollback_action: Action,
 }

@@ -1,4 +1,4 @@
-//! The pages of the defects of failed tests, on which a person makes decisions about them.
+//! The pages that list defects, show a defect, and let a person decide about it.
 
 use std::sync::Arc;
 
@@ -113,7 +113,7 @@ struct DefectPage {
     decisions: Vec<(RelativeTime, String)>,
     /// The end of the lease; `None` if no event has a valid lease.
     in_work_until: Option<RelativeTime>,
-    /// The decisions that the store allows now.
+    /// The links to the confirmation pages of the decisions.
     actions: Vec<Action>,
 }
 

@@ -49,7 +49,7 @@ pub(super) struct UsedLimit {
     /// In the unit of the limit; at most `limit`, where the bar of the page ends.
     pub(super) used: u64,
     pub(super) limit: u64,
-    /// The used amount and the limit with their units.
+    /// The used amount and the limit, such as `64 KiB of 128 MiB`.
     pub(super) text: String,
 }
 

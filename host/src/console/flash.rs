@@ -31,7 +31,7 @@ impl Flash {
         Some(Self { tone, text: printable(&text) })
     }
 
-    /// The page in this response already shows the message.
+    /// Deletes the cookie, because the page in this response shows the message.
     pub(super) fn clear_cookie(response: &mut Response) {
         cookie::set(response, COOKIE, "", 0);
     }

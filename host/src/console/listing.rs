@@ -15,7 +15,7 @@ use crate::http::problem::Problem;
 use super::frame::Visitor;
 use super::parts::{Control, Field, Pager};
 
-/// The query value with the id of the last row of the page before.
+/// The name of the query value that contains the id of the last row of the previous page.
 const CURSOR: &str = "cursor";
 
 pub(super) type QueryValues = BTreeMap<String, String>;
@@ -46,13 +46,13 @@ impl Listing {
         self.query.is_empty()
     }
 
-    /// Returns the id of the last row of the page before the requested one.
+    /// Returns the id of the last row of the previous page; `None` for the first page.
     pub(super) fn cursor(&self) -> Result<Option<Uuid>, Problem> {
         let cursor = self.get(CURSOR).map(str::parse);
         cursor.transpose().map_err(|_| Problem::bad_request("`cursor` is not an id"))
     }
 
-    /// The value must be one of the names that `T` has.
+    /// Returns an error if the value is not the name of a variant of `T`.
     pub(super) fn parse_enum_filter<T: StringEnum>(
         &self,
         name: &str,

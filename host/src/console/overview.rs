@@ -41,8 +41,8 @@ struct OverviewPage {
     connection_rows: Vec<ConnectionRow>,
     /// `None` for an account that may see only some connections.
     chart: Option<Chart>,
-    /// The requests in the last day without a valid webhook URL; 0 if the account may see only some
-    /// connections.
+    /// The stored requests of the last day that matched no connection; 0 if the account may see
+    /// only some connections.
     refused_requests: u64,
 }
 

@@ -77,7 +77,7 @@ const NAV_ITEMS: &[NavItem] = &[
     },
 ];
 
-/// The values of everything around the content of a page.
+/// The values for everything on a page except its content.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
     pub(super) title: String,

@@ -1,4 +1,5 @@
-//! The page that replays the recorded calls of an event as a dry run, and compares both runs.
+//! The page that replays the recorded calls of an event as a dry run, and compares the replay with
+//! the recording.
 
 mod comparison;
 mod repeat;
@@ -40,7 +41,7 @@ struct ReplayPage {
     layout: Layout,
     event: Event,
     recording: Recording,
-    /// The version of the connector, and the recorded calls.
+    /// The fields to choose the version of the connector, and which recorded calls are replayed.
     fields: Vec<Field>,
     /// The settings that are changed for the replay.
     settings_field: Field,

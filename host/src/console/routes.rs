@@ -1,5 +1,5 @@
-//! Declares every route of the console. A page cannot be declared without the lowest role that may
-//! use it.
+//! Declares every route of the console, each with the lowest role that may use it. The sign-in page
+//! and the static files need no role.
 
 use std::sync::Arc;
 

@@ -36,7 +36,7 @@ const CREATE_FUTURE_BYTES_MAX: usize = 10 << 10;
 
 impl Defects {
     /// Answers one Create Defect event with the defect, or with the reason why there is none.
-    /// Answers no later than the answer deadline; a run that has not finished by then continues in
+    /// Answers no later than the answer deadline; a create that has not ended by then continues in
     /// the background. Unless the connection is paused or the answer is in memory, first queues
     /// `event` for the history.
     ///
@@ -65,7 +65,7 @@ impl Defects {
     }
 
     /// Joins the create of this failed test that is in progress, or starts one. Waits for its
-    /// answer.
+    /// answer until the deadline.
     async fn create_once(
         &self,
         active: &Arc<ActiveConnection>,
@@ -89,7 +89,7 @@ impl Defects {
         let key = test.key_in(active.connection.id);
         let shared = self.creates_in_progress.join_or_start(key, &self.deps.tasks, start_create);
         let joined = shared.is_joined();
-        // `answer` is `None` if the deadline passed or the run panicked.
+        // `answer` is `None` if the deadline passed or the create panicked.
         let answer = timeout_at(deadline.at, shared.result()).await.ok().flatten();
         let mut answer = answer.unwrap_or_else(|| Err(deadline.refusal()))?;
         if joined {

@@ -38,13 +38,13 @@ pub(super) struct LeasedDefect<'a> {
     pub(super) event: EventStart,
     pub(super) requester: RunRequester,
     row_in_work: Arc<RowInWork>,
-    /// Whether the run of `create` attached every file of the report, so that no follow-up step is
-    /// needed.
+    /// Whether the run of `create` attached every file of the report. If so, no follow-up step
+    /// attaches files.
     has_attached_all_files: bool,
 }
 
 impl<'a> LeasedDefect<'a> {
-    /// Marks that this process works on the row, until the value is dropped.
+    /// Marks that this process works on the row, at least until the value is dropped.
     pub(super) fn new(
         deps: &'a Dependencies,
         active: Arc<ActiveConnection>,
@@ -236,7 +236,7 @@ impl LeasedDefect<'_> {
             while Instant::now() < until {
                 sleep(STORE_RETRY_PAUSE).await;
                 let now = deps.clock.now();
-                // Try again even if another run has leased the row: that run ends soon.
+                // If another run has leased the row, a later attempt can succeed after that lease.
                 if deps.store.store_outcome(&lease, &end, &steps, event, now).await.is_ok() {
                     deps.process_state.notify_of_follow_up(&steps);
                     return;

@@ -1,7 +1,7 @@
 //! Runs one follow-up step: checks in the tracker whether the step is already done, decides whether
 //! to try it again, and tries it.
 //!
-//! This file stores only the report of a run and, before each write, a mark in the journal.
+//! This file does not store the results of the steps: `follow_up.rs` stores them.
 
 use std::sync::Arc;
 use std::time::Duration;

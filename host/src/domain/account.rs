@@ -40,7 +40,7 @@ impl Role {
 /// Who sent a request to the admin API or the console.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// The name that the audit log and decisions show.
+    /// The name, as the audit log and the decisions about defects show it.
     pub name: String,
     /// What the account may do.
     pub role: Role,
@@ -55,7 +55,7 @@ impl Account {
     /// Maximum length of an account's name, characters.
     pub const NAME_CHARS_MAX: usize = 64;
 
-    /// The account of the first admin token.
+    /// Returns the account [`FIRST_ADMIN`].
     #[must_use]
     pub fn admin() -> Self {
         Self { name: FIRST_ADMIN.to_owned(), role: Role::Admin, connections: None }
@@ -112,7 +112,7 @@ pub struct AccountToken {
     pub tail: String,
     /// When the token was created.
     pub created_at: Timestamp,
-    /// The account that created the token.
+    /// The name of the account that created the token.
     pub created_by: String,
     /// When the token expires; `None`: never.
     pub expires_at: Option<Timestamp>,
@@ -130,6 +130,6 @@ pub struct Session {
     pub token: Option<TokenId>,
     /// When the browser signed in.
     pub created_at: Timestamp,
-    /// When the session ends.
+    /// When the session expires.
     pub expires_at: Timestamp,
 }

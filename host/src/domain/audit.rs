@@ -15,11 +15,11 @@ pub struct AuditId(pub Uuid);
 string_enum! {
     /// The kind of program that sent the request.
     pub enum Via {
-        /// A program that uses the admin API with a token.
+        /// A program other than the command `jackfield`, which uses the admin API.
         Api = "api",
         /// The command `jackfield`.
         Cli = "cli",
-        /// A browser that is signed in.
+        /// A browser that is signed in or tries to sign in.
         Console = "console",
     }
 }
@@ -30,20 +30,20 @@ string_enum! {
 pub struct AuditEntry {
     /// The id of the entry.
     pub id: AuditId,
-    /// When the request arrived.
+    /// When the entry was made.
     pub at: Timestamp,
     /// The name of the account; `None`: the client was not signed in.
     pub account: Option<String>,
     /// The role of the account at that time; `None`: the client was not signed in.
     pub role: Option<Role>,
-    /// The address of the client; `0.0.0.0` if the entry counts attempts of several clients.
+    /// The address of the client; `0.0.0.0` if the entry may count attempts of several clients.
     pub client: IpAddr,
     /// The kind of program that sent the request.
     pub via: Via,
     /// The requested action, such as `connection.pause`.
     pub action: String,
-    /// The object of the action: the name of a connection, connector or account, or the id of a
-    /// defect; `None` if no object is known.
+    /// The name or id of the object of the action, such as a connection or a defect; `None` if no
+    /// object is known.
     pub object: Option<String>,
     /// The outcome of the action; `None` if none is stored.
     pub outcome: Option<OutcomeCode>,

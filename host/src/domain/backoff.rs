@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// The pauses after failed attempts. Each is twice as long as the pause before, up to `max`.
+/// Computes the pause after each failed attempt: twice the previous pause, but at most `max`.
 #[derive(Debug, Clone, Copy)]
 pub struct Backoff {
     first: Duration,

@@ -7,7 +7,8 @@ string_enum! {
     pub enum CompileFor {
         /// The processor of this machine, with all its instructions.
         ThisCpu = "this-cpu",
-        /// Any processor of the same architecture, because only its base instruction set is used.
+        /// Any processor of the same architecture: the code uses only the base instructions of the
+        /// architecture.
         AnyCpu = "any-cpu",
     }
 }

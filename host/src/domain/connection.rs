@@ -224,7 +224,7 @@ pub struct Grants {
 pub struct SecretGrant {
     /// The only origin for whose requests the host uses the secret.
     pub origin: Origin,
-    /// How the host uses the secret for such a request.
+    /// How the host uses the secret for a request to this origin.
     pub place: SecretPlace,
 }
 

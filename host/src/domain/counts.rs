@@ -1,9 +1,9 @@
-//! The number of defects that a tracker has. This file never requests counts.
+//! The counts of a Defect KPIs answer. This file never requests counts.
 
 /// Maximum length of a Test Manager project's id, characters.
 pub const PROJECT_CHARS_MAX: usize = 128;
 
-/// Counts of a project's defects, as the connector reports them.
+/// Counts of the tracker's defects, as the connector reported them for one Defect KPIs request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counts {
     /// Number of open defects, of any priority.

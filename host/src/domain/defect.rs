@@ -1,5 +1,5 @@
-//! The defect of a failed test: the states of its row, the lease that is needed to change the row,
-//! and the result of a run. This file never reads or changes a row.
+//! The defect of a failed test: the states of its row, the lease on the row, the results of runs
+//! and searches, and the decisions of people. This file never reads or changes a row.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use super::{
     Recurrence, Refusal, WriteClass, string_enum,
 };
 
-/// A defect that exists in the tracker, as the connector returned it.
+/// A defect in the tracker, as the connector returned it or a person adopted it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Defect {
     /// The key of the defect in the tracker, such as `QA-17`.
@@ -55,7 +55,7 @@ impl fmt::Display for DefectId {
 string_enum! {
     /// The state of a defect's row.
     pub enum DefectState {
-        /// The last run has sent no write.
+        /// An event has claimed the row to create the defect, and has sent no write since.
         Intent = "intent",
         /// The last run may have sent a write, and the outcome of that run is not stored yet.
         Sent = "sent",
@@ -70,11 +70,11 @@ string_enum! {
 }
 
 string_enum! {
-    /// A person's decision about a defect in doubt.
+    /// A person's decision that allows another create, although a write may have created a defect.
     pub enum DecidedDoubt {
-        /// The next click after the index delay searches, without a wait for `create.in_doubt_s`,
-        /// and creates the defect if this search finds none. If no search is possible, the next
-        /// click creates the defect at once.
+        /// The next click does not wait for `create.in_doubt_s`: it creates the defect if a search
+        /// after the index delay finds none. If no search is possible, it creates the defect at
+        /// once.
         Retry = "retry",
         /// The person states that the tracker does not have the defect. The next click does the
         /// same as after [`Self::Retry`], and also creates the defect if its search fails for a
@@ -119,14 +119,14 @@ pub enum Claimed {
     },
     /// The test case failed before, and the store has the defect of that failure.
     Recurs(Box<Recurrence>),
-    /// The caller must wait for another failure of the same test case. The defect of that failure,
-    /// in the row with this id, is being created or is in doubt.
+    /// The caller must wait, because the defect of another failure of the same test case is being
+    /// created or is in doubt. The id is that of the other failure's row.
     WaitsForFirst(DefectId),
     /// Another event has leased the row.
     Busy {
         /// The leased row.
         defect: DefectId,
-        /// The fence of the other event's lease, for the next claim of the caller.
+        /// The fence of the other event's lease: `awaited_fence` of the caller's next claim.
         fence: i64,
     },
     /// The run that the caller waited for ended without a defect.
@@ -154,7 +154,7 @@ pub struct DoubtfulDefect {
     /// The key of the defect, if the row is in `created`. The search then only looks for a second
     /// record.
     pub created: Option<String>,
-    /// Number of background searches since the last outcome was stored.
+    /// How often a background search has claimed the row since its last run ended.
     pub searches: u32,
 }
 
@@ -255,15 +255,15 @@ pub struct SentWrites {
     pub reason: String,
 }
 
-/// The result of a search that found nothing, or failed.
+/// The result of a search that stores no defect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SearchEnd {
     /// The doubt has ended. The next Create Defect request may create the defect.
     DoubtEnded,
     /// A person must resolve the doubt, for this reason.
     NeedsPerson(String),
-    /// The search failed for this reason, and waiting may not help. The time of the next background
-    /// search does not change.
+    /// The search failed for this reason, and a person should resolve the doubt. The time of the
+    /// next background search does not change.
     Failed(String),
     /// The background search tries again at this instant; `None`: never.
     SearchAt(Option<Timestamp>),
@@ -278,7 +278,7 @@ pub enum Decision {
     Adopt(Defect),
     /// For a row in doubt, or a failed row that needs a person: see [`DecidedDoubt::Retry`].
     Retry,
-    /// For the same rows: see [`DecidedDoubt::GiveUp`].
+    /// For the rows of [`Self::Retry`]: see [`DecidedDoubt::GiveUp`].
     GiveUp,
     /// For a row that is created or failed: the next click creates another defect.
     Release,
@@ -320,7 +320,7 @@ pub struct DefectRecord {
     pub recurrence_of: Option<DefectId>,
     /// Explains why the row failed or is in doubt.
     pub reason: Option<String>,
-    /// Number of writes that were sent in this generation.
+    /// Number of writes that may have been sent in this generation.
     pub writes: u32,
     /// The class of the worst write; absent if no write was classified.
     pub class: Option<WriteClass>,

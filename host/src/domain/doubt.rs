@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::{DecidedDoubt, Refusal, WriteClass, after};
 
-/// The known facts about the writes that were sent in one generation of a failed test.
+/// The known facts about the writes of one generation of a failed test, or of one follow-up step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doubt {
     /// The class of the worst write, in the order of [`WriteClass`].
@@ -25,7 +25,7 @@ pub struct Doubt {
     pub wait_from: Timestamp,
     /// A person's decision, which ends the wait for `create.in_doubt_s`; `None`: no decision.
     pub decision: Option<DecidedDoubt>,
-    /// Whether a search that can be trusted, or a person, has ended the doubt since the last write.
+    /// Whether the doubt has ended since the last write, or the last run sent no write.
     pub has_ended: bool,
 }
 
@@ -39,10 +39,10 @@ pub struct Waits {
     pub in_doubt_ms: Option<u64>,
 }
 
-/// The next action of the host after a search, or if no search is possible.
+/// The next action after a search that found nothing or failed, or if no search is possible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DoubtAction {
-    /// The next Create Defect request may create the defect.
+    /// The doubt has ended: the defect may be created.
     Create,
     /// Search again: only a search that begins at this instant or later can be trusted.
     SearchAt(Timestamp),
@@ -57,17 +57,17 @@ pub enum DoubtAction {
 pub enum EmptySearchDecision {
     /// The next action is known.
     Decided(DoubtAction),
-    /// First check that the search works: it must find another defect that was created in the same
-    /// way. [`Doubt::action_after_control_search`] then decides.
+    /// First check that the search works, by searching for known records. If none is found or none
+    /// is known, [`Doubt::action_after_control_search`] decides.
     CheckSearch,
 }
 
-/// The reason why only a person can resolve a doubt.
+/// The reason why a person must resolve a doubt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnresolvableReason {
     /// The connector cannot search.
     NoSearch,
-    /// The first write did not contain the marker, so a search cannot find its record.
+    /// The first write of a run lacked the marker, so a search cannot find what the write created.
     NoMarker,
     /// The tracker answered that it created something, but the search does not find it.
     Acknowledged,
@@ -79,7 +79,7 @@ pub enum UnresolvableReason {
     /// The search cannot be trusted: it finds none of these known defects, or none of the known
     /// comments at them.
     ControlNotFound(Vec<String>),
-    /// The search failed, and waiting does not help.
+    /// The search failed, and waiting may not help.
     SearchFailed(String),
 }
 

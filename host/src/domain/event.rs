@@ -41,7 +41,7 @@ string_enum! {
         Unrecognised = "unrecognised",
         /// A request below `/hooks` that matched no connection.
         NoConnection = "no-connection",
-        /// A person's `try` of a connection.
+        /// The run of `check` in a person's `try` of a connection.
         Check = "check",
         /// A background search for a defect in doubt, or for a second record of a created defect.
         Sweep = "sweep",
@@ -108,7 +108,7 @@ pub struct ReceivedRequest {
     pub body: Option<String>,
 }
 
-/// One line that a guest logged; control characters are escaped and secrets redacted.
+/// One line of a run's log; control characters are escaped and secrets redacted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
     /// Milliseconds since the run began.
@@ -119,7 +119,7 @@ pub struct LogLine {
     pub message: String,
 }
 
-/// One request that a run sent, or that the host refused to send.
+/// One request that the guest or the host sent for a run, or that the host refused to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboundCall {
     /// When the request began, in milliseconds since the run began; negative if the host sent the
@@ -147,17 +147,18 @@ pub struct OutboundCall {
     pub span: Option<u64>,
 }
 
-/// The resources that a run used, for comparison with its limits.
+/// The resources that a run used, and how long it waited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Peak memory of the run, bytes: its linear memories and tables, and the bodies that the host
-    /// stores for it.
+    /// Peak memory of the run, bytes: its linear memories and tables, and data that the host stores
+    /// for it, such as bodies.
     pub memory_bytes: u64,
     /// CPU time of the run, milliseconds.
     pub cpu_ms: u64,
     /// Milliseconds from the start of the run to its end.
     pub run_ms: u64,
-    /// Number of outbound requests, including refused requests; at most the limit.
+    /// Number of outbound requests, including refused requests, but without those to Test Manager;
+    /// at most the limit.
     pub outbound_calls: u64,
     /// Size of the largest body of a tracker's answer after decoding, bytes.
     pub response_body_bytes: u64,
@@ -165,7 +166,7 @@ pub struct Usage {
     pub request_body_bytes: u64,
     /// Size of the log, stdout and stderr together, bytes.
     pub log_bytes: u64,
-    /// Peak number of resource handles of the guest, as far as samples show it.
+    /// Highest number of resource handles of the guest at the times when the host counted them.
     pub handles: u64,
     /// Number of polls of the guest.
     pub polls: u64,
@@ -175,7 +176,7 @@ pub struct Usage {
     pub waited_ticks: u64,
     /// Milliseconds that the run waited for its permit.
     pub permit_ms: u64,
-    /// Number of permits that other runs got while this run waited.
+    /// Number of permits that other waiting runs got while this run waited.
     pub permits_before: u64,
 }
 
@@ -194,9 +195,9 @@ pub struct RunReport {
     pub connector_version: String,
     /// SHA-256 of the file that ran.
     pub connector_sha256: String,
-    /// The lines of the guest's log, stdout and stderr.
+    /// The lines of the guest's log, stdout and stderr, and the gaps of the report.
     pub log: Vec<LogLine>,
-    /// The requests that the run sent, or that the host refused to send.
+    /// The requests that the guest or the host sent for the run, or that the host refused to send.
     pub calls: Vec<OutboundCall>,
     /// The resources that the run used.
     pub usage: Usage,
@@ -221,9 +222,9 @@ pub struct Event {
     pub ms: u64,
     /// The status of the answer; absent if the event has no answer.
     pub status: Option<u16>,
-    /// How the event ended, as a code and a detail.
+    /// How the event ended, or that it is still running, as a code and a detail.
     pub outcome: Outcome,
-    /// The request, with masked credentials.
+    /// The request; empty if a task caused the event.
     pub request: ReceivedRequest,
     /// The defect that the event is about.
     pub defect: Option<DefectId>,

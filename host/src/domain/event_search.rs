@@ -1,5 +1,5 @@
-//! Parses the text that a person types to find events: an id, the key of a defect, or words of an
-//! error.
+//! Parses the text that a person types to find events: an id, the link of a failed test, the key of
+//! a defect, or words of an error.
 //!
 //! This file never searches events.
 

@@ -51,7 +51,7 @@ string_enum! {
 /// What the store contains about a test case that failed again and already has a defect.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recurrence {
-    /// The lease on the row of the test that failed again.
+    /// The lease on the row of the new failure.
     pub lease: Lease,
     /// The search word for the new comment, or for the new defect if one is created.
     pub marker: Marker,
@@ -61,7 +61,8 @@ pub struct Recurrence {
     pub defect: Defect,
     /// The row that stores `defect`.
     pub latest: DefectId,
-    /// The settings and connector of the run that created the defect, if they are stored.
+    /// The settings and origins of the connection when the original defect was created or adopted;
+    /// `None` if they are not stored.
     pub snapshot: Option<ConnectionSnapshot>,
 }
 
@@ -72,7 +73,7 @@ pub struct FollowUp {
     pub kind: FollowUpKind,
     /// The name of the attachment; empty for the other steps.
     pub name: String,
-    /// The known facts about the writes of earlier attempts; `None` if no write was sent.
+    /// The known facts about the writes of earlier attempts; `None` if no write can have been sent.
     pub doubt: Option<Doubt>,
     /// Number of attempts, including the current attempt.
     pub tries: u32,
@@ -89,7 +90,8 @@ pub struct DueFollowUps {
     pub marker: Marker,
     /// The key of the defect in the tracker.
     pub key: String,
-    /// The settings and connector of the run that created the defect, if they are stored.
+    /// The settings and origins of the connection when the original defect was created or adopted;
+    /// `None` if they are not stored.
     pub snapshot: Option<ConnectionSnapshot>,
     /// The due steps, in the order in which they are done; never empty.
     pub steps: Vec<FollowUp>,
@@ -127,7 +129,7 @@ pub struct FollowUpRecord {
     pub state: FollowUpState,
     /// Number of attempts so far.
     pub tries: u32,
-    /// Number of writes that were sent.
+    /// Number of writes that may have been sent.
     pub writes: u32,
     /// The class of the worst write; absent if no write was classified.
     pub class: Option<WriteClass>,

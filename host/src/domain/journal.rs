@@ -26,7 +26,7 @@ string_enum! {
         /// The answer shows neither that a defect was created nor that none was created.
         Unclear = "unclear",
         /// No complete answer arrived, the tracker may still carry out the request, or the guest
-        /// failed after an answer with 2xx other than 201.
+        /// failed or was stopped after an answer with 2xx other than 201.
         Open = "open",
         /// The tracker answered that it created something.
         Acknowledged = "acknowledged",
@@ -87,21 +87,21 @@ impl FirstWrite {
     }
 }
 
-/// A write that was refused because it could not be journaled.
+/// The reason why a write could not be journaled, so that it was not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the write was not sent, because it could not be journaled: {0}")]
 pub struct NotJournaled(pub String);
 
-/// The result of a write: the tracker's answer, or that no complete answer arrived.
+/// The result of a write, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteAnswer {
     /// It is certain that the tracker did not process the write: no byte was sent, or the tracker
     /// refused the HTTP/2 stream.
     NotSent,
-    /// The tracker answered with this status. The answer is complete, or its status alone proves a
-    /// refusal.
+    /// The tracker, or a proxy that refused the write, answered with this status. The answer is
+    /// complete, or its status alone proves a refusal.
     Status(u16),
-    /// The write was sent, and no complete answer arrived; the text is the reason.
+    /// The write may have been sent, and no complete answer has arrived; the text is the reason.
     Broken(String),
 }
 

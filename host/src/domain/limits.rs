@@ -1,5 +1,5 @@
-//! The limits of a connector, its runs and its answers. The name of a limit ends in its unit, if it
-//! has one. This file never enforces a limit.
+//! The limits of a connector: on its file, its runs, and the time to answer its webhooks. The name
+//! of a limit ends in its unit, if it has one. This file never enforces a limit.
 
 use std::fmt;
 
@@ -74,19 +74,20 @@ limits! {
     kpi_answer_ms = 10_000, up to 300_000, "time to answer Defect KPIs";
     /// Maximum number of requests of one run, including requests that the host refuses to send.
     outbound_calls = 30, up to 1_000, "outbound calls of one run";
-    /// Maximum size of the body of a tracker's answer, decoded.
+    /// Maximum size of the body of a tracker's answer, as received and as decoded.
     response_body_bytes = 8 * MIB, up to 256 * MIB, "body of one tracker answer";
     /// Maximum size of the body of a request to a tracker.
     request_body_bytes = 32 * MIB, up to 256 * MIB, "body of one outbound request";
     /// Maximum size of the log lines, stdout and stderr of one run together.
     log_bytes = 64 * 1024, up to 4 * MIB, "log of one run";
-    /// Maximum size of a connector's file.
+    /// Maximum size of a connector's file. A script must not exceed 512 KiB either.
     component_bytes = 64 * MIB, up to 512 * MIB, "size of a component file";
     /// Maximum time to compile a component.
     compile_ms = 120_000, up to 1_800_000, "time to compile a component";
     /// Maximum memory of the compiler process.
     compile_memory_bytes = 4096 * MIB, up to 65_536 * MIB, "memory to compile a component";
-    /// Maximum number of runs of one connector at the same time.
+    /// Maximum number of runs of one connector at the same time. A connection may exceed it by the
+    /// first run of each kind of call.
     concurrent_runs = 32, up to 1_000, "concurrent runs of one connector";
     /// Maximum number of handles (resources) that one run may have open.
     handles = 1_000, up to 100_000, "handles of one run";

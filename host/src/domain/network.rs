@@ -1,4 +1,4 @@
-//! A network of IP addresses. A network is written in CIDR notation, such as `10.0.0.0/8`, or as a
+//! Networks of IP addresses. A network is written in CIDR notation, such as `10.0.0.0/8`, or as a
 //! single address.
 
 use std::fmt;

@@ -3,8 +3,8 @@
 use super::string_enum;
 
 string_enum! {
-    /// The outcome of an event or a run, as one code. The code is also the last part of the `type`
-    /// of a problem response.
+    /// The outcome of an event, a run or a request, as one code. The code is also the last part of
+    /// the `type` of a problem response.
     pub enum OutcomeCode {
         /// The event has begun and has no outcome yet.
         Running = "running",
@@ -26,7 +26,7 @@ string_enum! {
         SecondRecord = "second-record",
         /// The tracker returned counts.
         Counted = "counted",
-        /// The counts come from the cache, not from the tracker.
+        /// The counts come from the cache or from another server.
         Cached = "cached",
         /// A liveness probe was answered, or a connector's `check` succeeded.
         Alive = "alive",
@@ -58,15 +58,16 @@ string_enum! {
         CircuitOpen = "circuit-open",
         /// Too many runs are in progress, or the runs use too much memory.
         Overloaded = "overloaded",
-        /// The run was stopped because its lease could not be renewed.
+        /// The run had no result, because its lease was lost or could not be renewed.
         RunStopped = "run-stopped",
         /// The run was stopped or not started because the server is shutting down.
         ShuttingDown = "shutting-down",
         /// The store cannot be read or written.
         StoreUnavailable = "store-unavailable",
-        /// A write was sent and its outcome is not known yet.
+        /// A write for the failed test, or for an earlier failure of the test case, may have been
+        /// sent. Its outcome is not known yet.
         OutcomePending = "outcome-pending",
-        /// A write was sent, its outcome is unknown, and a person must resolve the defect.
+        /// A write was sent, and the host cannot find out its outcome.
         InDoubt = "in-doubt",
         /// The answer deadline passed; the work continues.
         DeadlineExceeded = "deadline-exceeded",
@@ -84,8 +85,8 @@ string_enum! {
         SenderRefused = "sender-refused",
         /// The connection does not accept webhooks from the client's address.
         AddressRefused = "address-refused",
-        /// The role of the account is too low for the request, or the request is for all
-        /// connections and the account may not see all of them.
+        /// The account lacks a right that the request needs, or the proxy that signs people in
+        /// named no valid role.
         RoleTooLow = "role-too-low",
         /// A request with a session's cookie may come from another site.
         CrossSiteRequest = "cross-site-request",

@@ -7,7 +7,7 @@ string_enum! {
     pub enum PluginsSource {
         /// The files in the plugins folder of each server.
         Folder = "folder",
-        /// The decisions in the store.
+        /// The store that all servers share.
         Store = "store",
     }
 }

@@ -52,7 +52,7 @@ pub struct RecordedRun {
 }
 
 string_enum! {
-    /// How a request of a replay differs from the recorded request.
+    /// Whether and how a recorded request and a request of a replay differ.
     pub enum Difference {
         /// Both runs made the same request.
         Same = "same",

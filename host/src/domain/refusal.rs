@@ -1,5 +1,4 @@
-//! The reasons why an event is not answered with a defect or counts. This file never chooses an
-//! HTTP status.
+//! The reasons why an event or a run has no result. This file never chooses an HTTP status.
 
 use std::fmt;
 
@@ -26,7 +25,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Every reason why an event has no defect or counts.
+/// A reason why an event or a run has no result.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// The tracker refused the data, or does not have the object that a setting names.
@@ -35,7 +34,7 @@ pub enum Refusal {
     /// The tracker refused the connection's credentials, or the credentials lack a right.
     #[error("the tracker refused the connection's credentials: {0}")]
     CredentialsRefused(Reason),
-    /// The tracker is down, unreachable or not working.
+    /// The tracker is down or unreachable, did not answer in time, or gave an unexpected answer.
     #[error("the tracker is unavailable: {0}")]
     TrackerUnavailable(Reason),
     /// The tracker limits the rate of requests.
@@ -43,11 +42,10 @@ pub enum Refusal {
     TrackerRateLimited {
         /// The connector's explanation.
         why: String,
-        /// Seconds to wait before the next request.
+        /// How long the sender of the webhook should wait, seconds.
         retry_after_s: u32,
     },
-    /// The connector reports that the tracker does not support the operation, or the connector does
-    /// not export the interface.
+    /// The tracker or the connector does not support the operation.
     #[error("the connector does not support this: {0}")]
     Unsupported(Reason),
     /// The connector trapped, threw an exception, exceeded a limit, or violated the contract.
@@ -69,22 +67,22 @@ pub enum Refusal {
     /// No version of the connector can be used for the event.
     #[error("{0}")]
     ConnectorUnavailable(String),
-    /// The connector failed repeatedly, and its circuit breaker is open.
+    /// The connection's circuit breaker for this kind of call is open.
     #[error(
         "the connector failed repeatedly, so this kind of call is refused for the next \
          {retry_after_s} s. Last failure: {reason}"
     )]
     CircuitOpen {
-        /// The last failure of the connector, as a text.
+        /// The last trap or exceeded limit that the breaker counted, as a text.
         reason: String,
-        /// Seconds until the host runs the connector again.
+        /// How long the sender of the webhook should wait, seconds.
         retry_after_s: u32,
     },
-    /// No more runs can start, because too many are in progress.
+    /// Too many runs are in progress.
     #[error("too many runs are in progress; try again")]
     Overloaded,
-    /// All runs together have reached the memory limit, or the runs of one connection or connector
-    /// have reached their share of it.
+    /// The run would exceed the memory limit of all runs together, or the share of this limit that
+    /// its connection or connector may have.
     #[error(
         "this run would exceed `memory_bytes_host` = {bytes_max}, or the share of it that its \
          connection or connector may have; try again"
@@ -93,7 +91,7 @@ pub enum Refusal {
         /// The value of `memory_bytes_host`.
         bytes_max: u64,
     },
-    /// The lease of the run could not be renewed.
+    /// The lease under which the run works was lost or could not be renewed.
     #[error("the run was stopped because its lease on the defect could not be renewed; try again")]
     RunStopped,
     /// The server is shutting down.
@@ -113,38 +111,39 @@ pub enum Refusal {
         /// The row of the first failure.
         first: DefectId,
     },
-    /// A create request was sent that the tracker did not refuse, but no defect is known.
+    /// The run sent a write that the tracker did not refuse, but no defect is known.
     #[error(
         "{refusal}. A create request was sent ({write}); the next request searches for its defect first"
     )]
     AfterWrite {
         /// The reason why no defect is known.
         refusal: Box<Refusal>,
-        /// The result of the create request, for a person.
+        /// The result of the write, for a person.
         write: String,
     },
-    /// This request waited for another request that was creating the defect, and that request ended
+    /// This event waited for another event's run for the same failed test, and that run ended
     /// without a defect.
     #[error("{detail}")]
     Ended {
-        /// The outcome of the create of the other request.
+        /// The outcome of that run.
         code: OutcomeCode,
         /// The detail of that outcome, for a person.
         detail: String,
     },
-    /// A write was sent and its outcome is not known yet.
+    /// A write for the failed test, or for an earlier failure of the test case, may have been sent.
+    /// The event must wait for its outcome.
     #[error(
         "a create request was sent and its outcome is not known yet ({reason}); try again in \
          {retry_after_s} s"
     )]
     OutcomePending {
-        /// Seconds to wait before the next request.
+        /// How long the sender of the webhook should wait, seconds.
         retry_after_s: u32,
         /// The known facts about the write, for a person.
         reason: String,
     },
-    /// A write was sent, its outcome is unknown, and waiting does not help: a person must resolve
-    /// the defect.
+    /// A write may have been sent, its outcome is unknown, and waiting does not help: a person must
+    /// resolve the defect.
     #[error(
         "a create request was sent and its outcome is unknown: {reason}. Search the tracker, then run \
          `jackfield defects resolve {defect}` with --adopt KEY, --retry or --give-up"
@@ -155,7 +154,7 @@ pub enum Refusal {
         /// The known facts about the write, for a person.
         reason: String,
     },
-    /// The answer deadline passed; the work continues.
+    /// The event had no answer in time. The work usually continues.
     #[error(
         "no answer within {after_ms} ms; the work continues, and the next request returns its result"
     )]
@@ -171,8 +170,7 @@ pub enum ConnectorFault {
     /// The guest trapped (panic, unreachable, stack overflow, bad memory access).
     #[error("the connector trapped: {0}")]
     Trap(String),
-    /// The guest threw an exception that it did not catch; the text contains the message of the
-    /// exception and its place in the code.
+    /// The guest threw an exception that it did not catch; the text describes the exception.
     #[error("the connector threw: {0}")]
     Threw(String),
     /// The run exceeded a limit.

@@ -1,4 +1,4 @@
-//! Enums in which each variant has a fixed string, which is the same in SQL, JSON, WIT and CLI.
+//! Enums in which each variant has a fixed string, for example for SQL and JSON.
 
 /// An enum in which each value has a fixed string. The macro `string_enum!` implements this trait.
 pub trait StringEnum: Copy + 'static {

@@ -1,5 +1,4 @@
-//! When the steps and the runs of an event began, in microseconds from the arrival of its request,
-//! and how long they lasted.
+//! The times of the steps and runs of an event, in microseconds from the start of the event.
 //!
 //! This file reads no clock; its callers pass the instants.
 
@@ -16,9 +15,9 @@ const STORED_STEPS_MAX: usize = 4;
 pub struct EventStart {
     /// The id of the event.
     pub id: EventId,
-    /// The time when the request arrived or the task began.
+    /// The time when the request arrived or the task in the background began.
     pub received_at: Timestamp,
-    /// The instant at which the request arrived or the task began, on a monotonic clock.
+    /// The same time on a monotonic clock.
     pub arrived: Instant,
 }
 
@@ -37,20 +36,18 @@ string_enum! {
 pub struct TimedStep {
     /// The kind of work.
     pub kind: TimedStepKind,
-    /// The start of the step, in microseconds from the arrival of the request.
+    /// The start of the step, in microseconds from the start of the event.
     pub at_us: u32,
     /// The duration of the step, microseconds.
     pub duration_us: u32,
 }
 
-/// The steps of an event. If there are too many steps, only the first steps and the last step are
-/// stored.
+/// The steps of an event: at most 4. If more are added, the first 3 and the last are stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TimedSteps([Option<TimedStep>; STORED_STEPS_MAX]);
 
-/// When a run reached each of its phases, in microseconds from the arrival of its event's request.
-/// The times of a run without an event are measured from the instant at which the host prepared the
-/// run.
+/// When a run reached each of its phases, in microseconds from the start of its event. The times of
+/// a run without an event are measured from the instant at which the host prepared the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunTimes {
     /// When the run requested its permit.
@@ -65,7 +62,7 @@ pub struct RunTimes {
 }
 
 impl EventStart {
-    /// Microseconds from the arrival of the request to this instant.
+    /// Microseconds from the start of the event to `at`.
     #[must_use]
     pub fn us_until(&self, at: Instant) -> u64 {
         microseconds(at.saturating_duration_since(self.arrived))
@@ -79,7 +76,7 @@ impl EventStart {
         TimedStep { kind, at_us: to_u32(self.us_until(began)), duration_us }
     }
 
-    /// The time that is `us` microseconds after the arrival.
+    /// The time that is `us` microseconds after the start of the event.
     #[must_use]
     pub fn time_at(&self, us: u64) -> Timestamp {
         let after = Duration::from_micros(us);
@@ -97,7 +94,7 @@ impl RunTimes {
 }
 
 impl TimedStep {
-    /// The end of the step, in microseconds from the arrival of the request.
+    /// The end of the step, in microseconds from the start of the event.
     #[must_use]
     pub fn end_us(&self) -> u64 {
         u64::from(self.at_us) + u64::from(self.duration_us)
@@ -105,7 +102,7 @@ impl TimedStep {
 }
 
 impl TimedSteps {
-    /// Adds a step. If there are too many steps, this step replaces the last step.
+    /// Adds a step. If 4 steps are stored, the new step replaces the last of them.
     pub fn add(&mut self, step: TimedStep) {
         let index = self.0.iter().position(Option::is_none).unwrap_or(STORED_STEPS_MAX - 1);
         if let Some(slot) = self.0.get_mut(index) {
@@ -119,7 +116,7 @@ impl TimedSteps {
         self.iter().next().is_none()
     }
 
-    /// The steps, in the order in which they were added.
+    /// The stored steps, in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = TimedStep> + '_ {
         self.0.iter().copied().flatten()
     }

@@ -1,5 +1,5 @@
-//! The steps of a connection's `try`: DNS, TCP, TLS, the connector's `check`, and then the same
-//! network steps and calls for Test Manager. This file runs no step.
+//! The steps of a connection's `try`: DNS, TCP, TLS and the connector's `check`; then DNS, TCP, TLS
+//! and requests for Test Manager. This file runs no step.
 
 use super::{Origin, string_enum};
 
@@ -19,11 +19,12 @@ string_enum! {
         /// The connector's `check` succeeds: with the connection's credentials, it finds the
         /// objects that the settings name.
         Check = "check",
-        /// Test Manager's identity server issues a token.
+        /// Test Manager's identity server accepts the client and its secret.
         Token = "test-manager-token",
         /// The identity server grants every requested scope.
         Scope = "test-manager-scope",
-        /// The project can be read from Test Manager.
+        /// The project can be read from Test Manager; if the project is not known, at least one
+        /// project can.
         TestManagerProject = "test-manager-project",
         /// The log of the failed test can be read from Test Manager.
         TestManagerLog = "test-manager-log",
@@ -41,7 +42,7 @@ pub struct TryStepResult {
     pub error: Option<String>,
     /// The setting to change, if the connector named one.
     pub setting: Option<String>,
-    /// A remark about a successful step that a person should know.
+    /// A remark for people about a step that succeeded.
     pub note: Option<String>,
 }
 

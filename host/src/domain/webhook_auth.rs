@@ -1,5 +1,5 @@
-//! What a webhook request needs in addition to the token of its connection: a credential, and an
-//! allowed client address. This file never checks a request.
+//! What a connection can require of a webhook request in addition to its token: a credential, and
+//! an allowed client address. This file never checks a request.
 
 use super::{Network, string_enum};
 

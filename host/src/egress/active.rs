@@ -19,9 +19,8 @@ use super::pool::Pool;
 use super::tape::{Replay, Tape};
 use super::test_manager;
 
-/// The secrets, grants and network settings that the runs of one connection use. A new value is
-/// built whenever the connection is edited, so all settings, secrets and grants of a run belong to
-/// the same edit.
+/// The settings, secrets and grants that the runs of one connection use. A new value is built
+/// whenever the connection is edited.
 #[derive(Debug, Clone)]
 pub struct ActiveConnection {
     /// The connection's settings and grants.
@@ -29,9 +28,9 @@ pub struct ActiveConnection {
     /// The secrets that runs may use. If a secret is a reference (`file:` or `env:`), its value
     /// here is the content of the file or variable.
     pub(super) credentials: Arc<Credentials>,
-    /// The idle HTTP connections to the tracker. Another connection of Jackfield never uses them.
+    /// The idle HTTP connections. Another connection of Jackfield never uses them.
     pub(super) pool: Arc<Pool>,
-    /// For each origin and proxy, the IP address that accepted the last TCP connection.
+    /// For each origin and each proxy, the IP address that accepted the last TCP connection.
     last_addresses: Arc<LastAddresses>,
     /// The client certificate, if the connection has one, or the reason why it cannot be used.
     identity: Result<Option<ClientIdentity>, IdentityError>,
@@ -42,8 +41,8 @@ pub struct ActiveConnection {
     webhook_secrets: Arc<[Secret]>,
     /// All secrets that [`Self::new`] received, including the secrets that only the host uses.
     pub(super) all_secrets: Arc<BTreeMap<String, Secret>>,
-    /// The recording that answers the requests of the runs. `None` if this connection has no
-    /// recording; then the tape of [`Egress`](super::Egress) applies.
+    /// In a replay, the recording that answers the requests of the run. `RunRequests::new` shows
+    /// which tape a run uses if this is `None`.
     pub(super) tape: Option<Tape>,
 }
 
@@ -113,9 +112,8 @@ impl ActiveConnection {
         self.identity.as_ref().err()
     }
 
-    /// Returns the options for network connections to an origin: the address rules, the client
-    /// certificate and the protocol. An origin that the connector itself chose must have a public
-    /// address and does not get the client certificate.
+    /// Returns the options for network connections to an origin. An origin that the connector's
+    /// manifest fixes must have a public address, and does not get the client certificate.
     pub(super) fn caller_for(&self, origin: &Origin) -> Caller<'_> {
         let public_only = self.connection.grants.fixed_origins.contains(origin);
         let identity =

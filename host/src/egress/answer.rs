@@ -160,8 +160,7 @@ async fn read_body(
 }
 
 struct BodyDecoder {
-    /// The encodings, the outermost first, each with the data that waits to be decoded. Data of an
-    /// inner encoding is decoded first, so at most one decoded piece waits for an inner encoding.
+    /// The encodings, the outermost first, each with the data that waits to be decoded.
     layers: Vec<(EncodingLayer, Bytes)>,
     /// How many bytes were decoded from each encoding, in the order of `layers`.
     decoded_bytes: Vec<u64>,
@@ -231,7 +230,7 @@ impl BodyDecoder {
         }
     }
 
-    /// Removes a byte order mark at the beginning of a text.
+    /// Writes data to the body, without a byte order mark at the beginning of a text.
     async fn write(&mut self, data: &[u8]) -> Result<(), BodyError> {
         let Some(mut beginning) = self.bom_prefix.take() else {
             return Ok(self.writer.write(data).await?);

@@ -1,4 +1,4 @@
-//! Checks a guest's request: its origin, its headers and body, and its effect.
+//! Checks a request of a run: its method, URL, headers, body and effect.
 //!
 //! Never resolves a name, never connects and never reads a secret. An authorized request may still
 //! be refused later because of the IP address to which its host name resolves.
@@ -58,8 +58,8 @@ const FRAMING_HEADERS: [&str; 11] = [
 /// origin.
 const CROSS_ORIGIN_HEADERS: [&str; 4] = ["accept", "accept-language", "content-type", "user-agent"];
 
-/// A guest's request whose target, method, headers and body are checked, or the host's request for
-/// a token. It is not `Debug`, because the host inserts secrets into it.
+/// A request whose target, method, headers and body are checked, or a request for a token, which
+/// needs no check. It is not `Debug`, because the host inserts secrets into it.
 #[derive(Clone)]
 pub(crate) struct CheckedRequest {
     pub(crate) method: Method,
@@ -258,7 +258,7 @@ fn invalid_url(text: &str, error: &url::ParseError) -> HttpError {
     HttpError::Invalid(format!("{text:?} is not a valid URL: {error}"))
 }
 
-/// Returns the headers without those that the host removes.
+/// Checks the headers, and returns those that the host does not remove.
 fn check_headers(
     guest_headers: &[(String, String)],
     connection: &Connection,

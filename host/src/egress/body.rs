@@ -88,15 +88,15 @@ impl BodyWriter {
         Ok(Body::Spooled(SpooledBody { run_spool: self.run_spool, blocks: self.blocks, bytes }))
     }
 
-    /// Bytes at the end that may be the beginning of a secret stay in memory, unless no more data
-    /// follows (`is_last`).
+    /// Redacts the new bytes of the buffer and writes them to the file. If more data follows (not
+    /// `is_last`), bytes at the end that may be the beginning of a secret stay in memory.
     async fn spool(&mut self, is_last: bool) -> Result<(), SpoolError> {
         let mut redacted = Vec::with_capacity(self.buffer.len());
         let from = self.context_bytes;
         match self.redactor.redact_part(&self.buffer, from, is_last, &mut redacted) {
             // The buffer is full, and the redactor could not decide whether the first new byte
-            // belongs to a secret. Secrets are much shorter, so the text was designed to look like
-            // a secret.
+            // belongs to a secret. Secrets are much shorter than the buffer, so the text was
+            // designed to look like a secret.
             Some(decided_bytes) if decided_bytes == from && self.buffer.len() > from => {
                 self.is_secret = true;
             }

@@ -1,5 +1,5 @@
-//! Stores the secrets of one connection: their values, their placeholders, the fetched tokens, and
-//! the redactor that finds all of them in texts.
+//! Stores the secrets of one connection, their placeholders, the fetched tokens, and the redactor
+//! that finds the secrets and tokens in texts.
 //!
 //! Secrets cannot be printed. In egress, only `secrets.rs`, `token.rs`, `active.rs` and this file
 //! call [`Secret::reveal`].
@@ -27,11 +27,11 @@ pub(super) struct Credentials {
     /// The placeholders, by the name of their secret: the texts that the guest gets instead of the
     /// secrets whose place is in a body.
     pub(super) placeholders: BTreeMap<String, String>,
-    /// The connection's origins and settings. Where another text repeats one of them, a short
-    /// secret that is a part of it is not redacted.
+    /// The connection's origins and the texts of its settings. A short secret is not redacted as a
+    /// part of one of them.
     own_texts: Vec<String>,
     pub(super) tokens: Tokens,
-    /// Finds the secrets in texts, including the fetched tokens.
+    /// Finds the secrets and the fetched tokens in texts.
     pub(super) redactor: ArcSwap<Redactor>,
 }
 

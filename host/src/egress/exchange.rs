@@ -32,7 +32,7 @@ const REPLAY_SENDS_NOTHING: &str = "answers come from a recording, so nothing is
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ExchangeError {
-    /// The exchange did not begin.
+    /// The host did not send the request, for example because it could not connect.
     #[error(transparent)]
     NotStarted(HttpError),
     /// The HTTP client returned the request unsent, or the tracker refused the HTTP/2 request

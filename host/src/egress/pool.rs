@@ -18,10 +18,11 @@ use crate::transport::{HttpConnection, Sender};
 
 /// Maximum number of idle connections to one origin.
 const IDLE_CONNECTIONS_MAX: usize = 8;
-/// A read uses only a connection that was idle for less than this time.
+/// A read gets a connection from the pool only if it was idle for less than this time.
 const IDLE_FOR_READ_MAX: Duration = Duration::from_secs(30);
-/// Any other request uses only a connection that was idle for less than this time. The longer a
-/// connection is idle, the more probable it is that the tracker is closing it.
+/// A request that is not a read gets a connection from the pool only if it was idle for less than
+/// this time. The longer a connection is idle, the more probable it is that the tracker is closing
+/// it.
 pub(super) const IDLE_FOR_WRITE_MAX: Duration = Duration::from_secs(1);
 /// After an answer was read, the host waits at most this long until the connection is ready for the
 /// next request.

@@ -14,7 +14,7 @@ use crate::transport::{ConnectError, Route};
 const PROBE_TIME_MAX: Duration = Duration::from_secs(10);
 
 impl Egress {
-    /// Resolves the host name and connects, directly or through a proxy. For https, also makes the
+    /// Resolves the host name, unless a proxy resolves it, and connects. For https, also makes the
     /// TLS handshake. Returns the steps in their order, up to and including the first failed step.
     pub async fn probe(&self, active: &ActiveConnection, origin: &Origin) -> Vec<TryStepResult> {
         let mut steps = Vec::new();

@@ -1,8 +1,8 @@
 //! Masks credentials in the query of an outbound call, because events show the query.
 //!
-//! A query may also contain credentials that are not secrets of the connection, such as the
-//! signature in a link to a stored file. This file finds such credentials by the names of their
-//! parameters. Never redacts the secrets of the connection.
+//! A query may contain credentials that are not secrets of the connection, such as the signature in
+//! a link to a stored file. This file finds such credentials by the names of their parameters.
+//! `record.rs` redacts the secrets of the connection.
 
 use crate::redact::MASK;
 

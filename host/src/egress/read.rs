@@ -1,6 +1,7 @@
 //! Sends reads and preparations, which are the requests that do not create or change a defect. The
-//! host follows redirects of a read only. If a reused HTTP connection ends before a response
-//! begins, the host sends a read again, but not a preparation. Never sends a write.
+//! host follows the redirects of reads, but not of preparations. If a reused HTTP connection ends
+//! before a response begins, the host sends a read again, but not a preparation. Never sends a
+//! write.
 
 use http::header::LOCATION;
 use tokio::time::Instant;
@@ -50,7 +51,7 @@ pub(super) async fn send_read(
     }
 }
 
-/// Returns the status and the location of a redirect that the host follows.
+/// Returns the status and the location if the answer to a read is a redirect.
 fn redirect_target(outbound: &CheckedRequest, answer: &Answer) -> Option<(u16, String)> {
     if outbound.effect != Effect::Read || !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
         return None;

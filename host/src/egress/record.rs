@@ -1,5 +1,5 @@
-//! Records all calls and all writes of one run. A call or write is recorded when it begins, so the
-//! record contains it even if the run is stopped.
+//! Records the outbound calls and the writes of one run. A call or write is recorded when it
+//! begins, so the record contains it even if the run is stopped.
 //!
 //! Never stores a path, query or error that is not redacted. Also counts the calls and enforces
 //! `limits.outbound_calls`. A call above this limit is not recorded.
@@ -24,11 +24,10 @@ use super::cookies::Cookies;
 use super::query::mask_credentials;
 use super::{ActiveConnection, HttpError, OutboundResponse};
 
-/// Maximum length of the path, the query and the error of a call, characters.
+/// The path, the query and the error of a call are shortened to this number of characters.
 const TEXT_CHARS_MAX: usize = 500;
 
-/// What is recorded of a call or a write that has not ended: as the error of the call, and as the
-/// answer to the write.
+/// The error that is recorded until a call, or the exchange of a write, ends.
 const STILL_UNDER_WAY: &str = "still under way when the run ended";
 /// The error of a call whose future was dropped.
 const CANCELLED: &str = "cancelled before the response was complete: the guest or its run ended";
@@ -60,7 +59,8 @@ struct RecordState {
     is_closed: bool,
 }
 
-/// One call of a run. If the call is dropped without a result, it is recorded as cancelled.
+/// One outbound call of a run. If the call is dropped without a result, it is recorded as
+/// cancelled.
 pub(super) struct Call {
     record: Arc<Record>,
     index: usize,
@@ -130,8 +130,8 @@ impl Record {
         self.state().writes.iter().any(WriteRecord::was_sent)
     }
 
-    /// Refuses a further write if the tracker did not answer an earlier write of this run with
-    /// success, because the further write could create a second defect.
+    /// Refuses a further write if an earlier write of this run was sent and did not succeed,
+    /// because the further write could create a second defect.
     pub(super) fn check_earlier_writes(&self) -> Result<(), HttpError> {
         let state = self.state();
         let failed =
@@ -155,7 +155,7 @@ impl Record {
         self.clock.now()
     }
 
-    /// No write may begin after the end of the run, because then the host evaluates the writes.
+    /// Returns whether the run has ended, so that no further write may begin.
     pub(super) fn is_closed(&self) -> bool {
         self.state().is_closed
     }
@@ -222,7 +222,7 @@ impl Call {
     }
 
     /// Adds the call to the record as a write that is not sent yet. Refuses the write if the run
-    /// has ended, because its writes may be evaluated already.
+    /// has ended, because the host may already have read the record.
     pub(super) fn add_unsent_write(&mut self, outbound: &CheckedRequest) -> Result<(), HttpError> {
         let CheckedRequest { method, origin, url, .. } = outbound;
         let request_line = self.record.redact(format!("{method} {origin}{}", url.path()));

@@ -1,6 +1,6 @@
-//! Contains the state that all requests of one run share: permission, limits, deadline, record,
-//! cookies and memory. Never decides which request may be sent (`authorize.rs`), and never sends
-//! one (`send.rs`, `read.rs`).
+//! Contains the state that all requests of one run share, such as permission, limits, deadline,
+//! record, cookies and memory. Never decides which request may be sent (`authorize.rs`), and never
+//! sends one (`send.rs`, `read.rs`).
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -23,11 +23,11 @@ use super::spool::RunSpool;
 use super::tape::{Recorder, Tape};
 use super::{ActiveConnection, Egress, Permission, RunAccounts};
 
-/// Maximum time that [`RunRequests::finish`] waits for writes in progress after `request_deadline`.
-/// Exchanges that end at the deadline need a moment to record their result.
+/// [`RunRequests::finish`] waits for the writes in progress until this time after
+/// `request_deadline` at the latest. Exchanges that end at the deadline need a moment to record
+/// their result.
 const FINISH_GRACE: Duration = Duration::from_secs(2);
 
-/// The state that the requests of one run share.
 pub(crate) struct RunRequests {
     pub(super) egress: Arc<Egress>,
     pub(super) active: Arc<ActiveConnection>,
@@ -139,7 +139,8 @@ impl RunRequests {
         self.record.close();
         self.writes.close();
         if !self.writes.is_empty() {
-            // In the record, a write that is not complete after this wait is "still under way".
+            // If the exchange of a write has not ended after this wait, the record says "still
+            // under way".
             let _ = timeout_at(self.request_deadline + FINISH_GRACE, self.writes.wait()).await;
         }
         self.record.snapshot()

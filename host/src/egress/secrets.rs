@@ -1,10 +1,10 @@
 //! Inserts a connection's secrets into a request. A secret is inserted only at its granted place,
 //! and only if the request goes to its granted origin.
 //!
-//! In a body, a secret replaces a placeholder, but only if the placeholder is a whole string of
-//! JSON or the whole value of a form field, and if the body contains it only once. So a connector
-//! cannot make the host put the secret into a description or another place that the tracker
-//! displays. Never logs a secret.
+//! In a body, a secret replaces a placeholder, but only if the placeholder is at the granted place,
+//! as a whole string of JSON or the whole value of a form field, and if the body contains it only
+//! once. So a connector cannot make the host put the secret into a description or another place
+//! that the tracker displays. Never logs a secret.
 
 use std::ops::Range;
 
@@ -26,7 +26,7 @@ use super::{ActiveConnection, HttpError};
 /// body several times.
 const PLACEHOLDER_BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Inserts all secrets that are granted to the request's origin. `token` is the OAuth token that
+/// Inserts the secrets that are granted to the request's origin. `token` is the OAuth token that
 /// was fetched for this origin, if there is one.
 pub(crate) fn insert_secrets(
     mut outbound: CheckedRequest,
@@ -169,8 +169,7 @@ fn describe_place(place: &SecretPlace) -> String {
     format!("{position} of a body of type {content_type} with at most {bytes_max} bytes")
 }
 
-/// Returns the position of the placeholder in the body, if the placeholder is exactly once in the
-/// body, at its granted place.
+/// Returns the position of the placeholder in the body, if a secret may replace it there.
 fn find_placeholder(
     outbound: &CheckedRequest,
     place: &SecretPlace,

@@ -1,4 +1,4 @@
-//! Sends one request of a guest. `read.rs` sends the requests that are not writes.
+//! Sends one request of a guest or of the host. `read.rs` sends the requests that are not writes.
 //!
 //! The journal commits a write before its first byte is sent. The commit and the exchange run in a
 //! separate task, which continues even if the guest ends. Never follows a redirect of a write, and
@@ -42,7 +42,7 @@ struct PreparedWrite {
     write_guard: OwnedMutexGuard<()>,
 }
 
-/// References to the parts of a prepared write.
+/// The parts of a write that the functions in its task share.
 struct WriteInTask<'a> {
     outbound: &'a CheckedRequest,
     token_obtained_at: Instant,
@@ -118,8 +118,8 @@ impl RunRequests {
         })
     }
 
-    /// Does the steps that come before the journal commit. If one of them fails, the journal has no
-    /// mark of the write.
+    /// Prepares a write before the journal commit. If a step fails, the journal has no mark of the
+    /// write.
     async fn prepare_write(
         &self,
         outbound: CheckedRequest,
@@ -161,7 +161,6 @@ impl RunRequests {
         Ok(outbound)
     }
 
-    /// Commits the write to the journal and sends it.
     async fn journal_and_send(
         &self,
         write: &WriteInTask<'_>,
@@ -196,7 +195,6 @@ impl RunRequests {
         }
     }
 
-    /// Sends a write that is in the journal.
     async fn send_journaled_write(
         &self,
         write: &WriteInTask<'_>,
@@ -211,8 +209,8 @@ impl RunRequests {
         }
         let mut result = self.send_if_leased(write, &mut connection, request, memory).await;
         if matches!(result, Err(ExchangeError::Http1Required(_))) {
-            // The tracker did not process the write and requires HTTP/1.1, so this is not a second
-            // write.
+            // The tracker did not process the write and requires HTTP/1.1, so the host sends it
+            // again.
             self.active.pool.require_http1(origin);
             (connection, request) = self.reconnect(write.outbound).await?;
             let memory = AnswerMemory::reserve(self, self.limits.response_body_bytes)

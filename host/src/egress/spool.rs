@@ -1,9 +1,9 @@
-//! Stores the bodies that are too large for memory. Each run has at most one temporary file in the
-//! data folder.
+//! Stores the bodies of answers that are too large for memory. Each run has at most one temporary
+//! file in the data folder.
 //!
 //! The file has no name, so the system deletes it when it is closed or the process crashes. Blocks
 //! are only appended, never changed. All bytes that a run has written count against
-//! `spool_bytes_max` until then.
+//! `spool_bytes_max` until its file is closed.
 
 use std::fs::File;
 use std::io;
@@ -18,7 +18,7 @@ use tokio::task::spawn_blocking;
 /// One run may use at most `spool_bytes_max` divided by this number.
 const RUN_SHARE_DIVISOR: u64 = 4;
 
-/// The temporary files of all runs.
+/// The folder and the size limit of the temporary files of all runs.
 #[derive(Debug)]
 pub(super) struct Spool {
     folder: PathBuf,

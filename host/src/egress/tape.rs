@@ -44,18 +44,18 @@ pub struct TapedRequest {
     pub method: String,
     /// The complete address.
     pub url: String,
-    /// The headers, without credentials and without the length.
+    /// The headers, without credentials and without `content-length`.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Bytes,
 }
 
-/// A complete answer. Its body is decoded, and its secrets are redacted.
+/// A complete answer. Its secrets are redacted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TapedAnswer {
     /// The HTTP status.
     pub status: u16,
-    /// The headers, without credentials and without the length.
+    /// The headers, without credentials and without `content-length`.
     pub headers: Vec<(String, String)>,
     /// The body, decompressed.
     pub body: Bytes,
@@ -73,7 +73,7 @@ string_enum! {
         Unreachable = "unreachable",
         /// The request may have been sent, and no complete and usable answer arrived.
         Interrupted = "interrupted",
-        /// The request cannot be sent.
+        /// The request is malformed and cannot be sent.
         Invalid = "invalid",
     }
 }

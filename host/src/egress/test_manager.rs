@@ -37,8 +37,8 @@ pub(super) fn build_active_connection(
     Some(Arc::new(ActiveConnection::new(connection, secrets)))
 }
 
-/// Returns the grants for requests to Test Manager: its origin, whose requests have a token, and
-/// the origins of its downloads, whose requests have no token.
+/// Returns the grants for requests to Test Manager: its own origin, to which requests are sent with
+/// a token, and the origins of its downloads, to which requests are sent without a token.
 fn test_manager_grants(settings: &TestManagerSettings) -> Option<Grants> {
     let origin = Origin::of(&settings.base_url).ok()?;
     let place = SecretPlace::ClientCredentials {
@@ -83,7 +83,7 @@ impl RunRequests {
         })
     }
 
-    /// Returns the calls that are recorded so far, with `at_ms` measured from this instant.
+    /// Returns the calls that are recorded so far. Their `at_ms` is measured from `measured_from`.
     pub(crate) fn calls(&self, measured_from: Instant) -> Vec<OutboundCall> {
         self.record.calls_measured_from(measured_from)
     }

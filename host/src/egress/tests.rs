@@ -59,8 +59,8 @@ pub(crate) struct RequestsBuilder {
     /// The trace that the requests continue.
     pub(crate) trace: Option<TraceParent>,
     pub(crate) limits: Limits,
-    /// The host names that can be resolved. For each name, the lists of addresses that its lookups
-    /// return (see [`RequestsBuilder::name`]).
+    /// The host names that can be resolved, in addition to `localhost`. For each name, the lists of
+    /// addresses that its lookups return (see [`RequestsBuilder::name`]).
     pub(crate) names: HashMap<String, Vec<Vec<IpAddr>>>,
     /// The URL of the proxy. If it is empty, requests use no proxy.
     pub(crate) proxy: String,
@@ -114,7 +114,7 @@ impl RequestsBuilder {
         self
     }
 
-    /// Each call returns a separate state.
+    /// Each call returns a new connection, which has its own HTTP connections and tokens.
     pub(crate) fn active(&self) -> Arc<ActiveConnection> {
         let id = ConnectionId(Uuid::nil());
         let connector = "test".parse().unwrap();

@@ -28,19 +28,19 @@ use super::authorize::CheckedRequest;
 use super::exchange::{ExchangeError, build_request, exchange_with_tracker};
 use super::{ActiveConnection, HttpError, RunRequests};
 
-/// The lifetime of a token if the response does not state a lifetime.
+/// The lifetime of a token if the response has no valid `expires_in`.
 const DEFAULT_LIFETIME_S: u64 = 300;
 /// The host uses a token at most this long.
 const LIFETIME_MAX_S: u64 = 24 * 3600;
 /// Before a request, the host replaces a token that expires in less than this time. A token with a
 /// lifetime of less than twice this time is used for half of its lifetime instead.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
-/// Maximum size of a response of a token endpoint, bytes.
+/// Maximum size of the body of a token endpoint's response, bytes.
 const RESPONSE_BYTES_MAX: u64 = 64 * 1024;
 /// An error message repeats at most this many bytes of each text in the error of a token endpoint.
 const REFUSAL_TEXT_BYTES_MAX: usize = 200;
-/// Maximum number of fetched tokens of one secret that are stored, so that they are redacted from
-/// responses. A tracker may still accept an older token, and may echo it.
+/// Maximum number of stored tokens for one secret. Replaced tokens are stored so that they are
+/// redacted from responses: a tracker may still accept a replaced token, and echo it.
 const TOKENS_KEPT_MAX: usize = 3;
 
 /// The fetched tokens, by the name of their client secret. The newest token is the last. The map is

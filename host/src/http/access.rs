@@ -30,7 +30,7 @@ use super::problem::Problem;
 use super::session::{self, Session};
 use super::{AppState, audit, same_site};
 
-/// After this number of bytes, no more of a multipart form is read to find its first field.
+/// To find the first field of a multipart form, the host stops reading after this number of bytes.
 const FIRST_FIELD_BYTES_MAX: usize = 1_024;
 /// Maximum time for which the first field of a multipart form is read.
 const FIRST_FIELD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -156,8 +156,7 @@ impl Routes {
         self.add(path, rights, None, get(handler))
     }
 
-    /// Adds a route for POST that changes nothing. It uses POST because its parameters are too long
-    /// for a query.
+    /// Adds a route for POST that changes nothing: the request has its parameters in a body.
     pub(crate) fn post_without_change<H, T>(
         self,
         path: &'static str,
@@ -274,9 +273,8 @@ impl Route {
         Ok(AdmittedRequest { request: Request::from_parts(parts, body), object })
     }
 
-    /// Returns the name or id of the object in the path, if there is one. If the account may not
-    /// see this connection, event or defect, the refusal is the same as if the object did not
-    /// exist.
+    /// Returns the name or id of the object in the path, if there is one. For a connection, event
+    /// or defect that the account may not see, the refusal is the same as if it did not exist.
     async fn find_visible_object(
         &self,
         account: &Account,
@@ -303,7 +301,6 @@ impl Route {
 
 impl Route {
     /// Refuses a request for an event or a defect of a connection that the account may not see.
-    /// This check runs before the body is read.
     async fn check_visible(&self, account: &Account, id: &str) -> Result<(), Problem> {
         if account.connections.is_none() {
             return Ok(());

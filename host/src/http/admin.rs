@@ -42,9 +42,10 @@ use crate::plugins;
 use super::problem::Problem;
 use super::{AppState, health};
 
-/// Maximum size of the body of a request to the admin API, bytes.
+/// Maximum size of the body of a request to the admin API, bytes. Does not apply to uploads.
 pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// Maximum time until the body of a request to the admin API has arrived.
+/// Maximum time until the body of a request to the admin API has arrived. Does not apply to
+/// uploads.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Answers `GET /status`.
@@ -54,7 +55,7 @@ pub(crate) async fn status(
 ) -> Json<Status> {
     let config = app.services.config.current();
     let changed_keys = app.services.config.keys_that_need_restart();
-    // An account that is limited to some connections may not see the other servers.
+    // An account that is limited to some connections may not see the names of other servers.
     let differences = match account.connections {
         None => {
             health::wait_for_store(app.services.plugins.differences()).await.unwrap_or_default()
@@ -204,8 +205,8 @@ fn page_size(limit: Option<u32>) -> Result<u32, Problem> {
     }
 }
 
-/// Truncates `rows` to the size of a page. The caller has read one more row than the page has; if
-/// this row exists, the function also returns the cursor of the next page.
+/// Truncates `rows` to the size of a page. The caller requests one more row than a page has. If
+/// `rows` contains this row, the function also returns the cursor of the next page.
 fn truncate_to_page<T>(
     mut rows: Vec<T>,
     size: u32,

@@ -1,5 +1,5 @@
-//! Records changes in the audit log: an entry before a request that changes something runs, and its
-//! outcome before the answer is sent. Also records requests that were refused.
+//! Adds an entry to the audit log before a request changes something, and the outcome to the entry
+//! before the answer is sent. Also adds entries of refused requests.
 //!
 //! This module never reads the body of a request, which may contain secrets.
 
@@ -20,21 +20,21 @@ use super::client_address::client_of;
 use super::problem::Problem;
 use super::session::Session;
 
-/// The action that the audit log shows for a request whose login with a token was refused.
+/// The action that the audit log shows for a request whose bearer token was refused.
 pub(super) const USE_TOKEN_ACTION: &str = "token.use";
 pub(super) const BEGIN_SESSION_ACTION: &str = "session.begin";
-/// The action that the audit log shows for a refused request that would change nothing.
+/// The action that the audit log shows for a refused request to a route that changes nothing.
 pub(super) const READ_ACTION: &str = "read";
-/// Maximum length of the object in an entry of the audit log, bytes. A client may send any text as
-/// the object, because it is a part of the request's path.
+/// An object that a request names is shortened to this number of bytes, because it may be any text.
 const OBJECT_BYTES_MAX: usize = 200;
 
-/// A response extension that contains the name of the object that the request created.
+/// A response extension that contains the name of the object that the request created or changed,
+/// for the audit log.
 #[derive(Debug, Clone)]
 pub(crate) struct CreatedObject(pub(crate) String);
 
 /// Runs a request that changes something, and records it in the audit log. If the entry cannot be
-/// stored, the request does not run. `change` is the name of the change, and its object.
+/// stored, the request does not run. `change` contains the action and the object of the entry.
 pub(super) async fn run(
     app: &AppState,
     account: &Account,
@@ -100,8 +100,8 @@ impl Caller {
     }
 }
 
-/// Records one of several changes that a request makes. If the entry cannot be stored, this is only
-/// logged, because the entry of the request itself is already stored.
+/// Records one of several changes that a request makes. If its entry cannot be stored, the error is
+/// only logged, because the entry of the request itself is already stored.
 pub(super) async fn record_part(
     app: &AppState,
     account: &Account,

@@ -131,8 +131,9 @@ pub(super) async fn log_in_by_token(
     try_login(app, client, Some(NOT_VALID), login).await
 }
 
-/// Runs `login`. If the result is `None`, counts a failed login and logs its reason `why`. `why` is
-/// `None` if the caller logs the reason. Refuses a client address with too many failed logins.
+/// Refuses a client address with too many failed logins. Otherwise runs `login`. If the result is
+/// `None`, counts a failed login and logs `why`, unless there are too many such lines in the log.
+/// `why` is `None` if the caller logs the reason.
 pub(super) async fn try_login<T>(
     app: &AppState,
     client: IpAddr,

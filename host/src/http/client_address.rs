@@ -17,7 +17,8 @@ static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-prot
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RequestClient {
     pub(super) address: IpAddr,
-    /// Whether the client used TLS, to this server or to a trusted proxy.
+    /// Whether the client used TLS, to this server or to a trusted proxy. If the proxy does not
+    /// report this: whether the proxy used TLS to this server.
     pub(super) is_https: bool,
     /// Whether a trusted proxy sent a header of the PROXY protocol or named the client in an HTTP
     /// header.
@@ -30,9 +31,10 @@ pub(super) struct RequestClient {
 pub(super) enum HeaderSender {
     /// The client itself, or a proxy that is not trusted or does not name its client in a header.
     Client,
-    /// A trusted proxy, which names the client in a header.
+    /// A trusted proxy that names the client in a header, and is not a [`Self::LocalProxy`].
     Proxy,
-    /// A trusted proxy that is connected through a Unix socket, and names the client in a header.
+    /// A program that is connected through a Unix socket, sent no header of the PROXY protocol, and
+    /// names the client in a header.
     LocalProxy,
 }
 

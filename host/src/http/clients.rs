@@ -1,10 +1,10 @@
 //! Limits the number of open client connections, and of idle ones from one address. If there are
 //! too many, asks an idle connection to close, never a busy one.
 //!
-//! A connection is busy from the last byte of a request to the last byte of its answer. At all
-//! other times it is idle, even while a request is arriving. A client is known after it has sent a
-//! valid credential on the connection; a trusted proxy is always known. Connections of unknown
-//! clients are closed first.
+//! A connection is busy from the time when no more of a request is read until its answer was sent.
+//! At all other times it is idle, even while a request is arriving. A client is known after it has
+//! sent a valid credential on the connection; a trusted proxy is always known. Connections of
+//! unknown clients are closed first.
 
 mod limits;
 mod state;
@@ -46,7 +46,7 @@ pub(super) struct Client {
     limit_key: Option<IpAddr>,
     is_known: AtomicBool,
     requests: Mutex<RequestCounts>,
-    /// Empty until the handshakes are complete.
+    /// Empty until HTTP begins on the connection.
     before_http: OnceLock<BeforeHttp>,
     /// Cancelled when the connection must close for a new connection.
     close_token: CancellationToken,
@@ -57,7 +57,7 @@ pub(super) struct Client {
 struct RequestCounts {
     /// Number of unanswered requests whose heads have arrived.
     unanswered_count: usize,
-    /// Number of unanswered requests that have arrived completely.
+    /// Number of unanswered requests of which no more is read.
     arrived_count: usize,
     /// The key of the connection in the list of idle connections; `None` while the connection is
     /// busy. A connection that was asked to close is not in the list.
@@ -140,8 +140,6 @@ impl Clients {
         }
     }
 
-    /// Counts a new connection if fewer than the maximum number are open. Otherwise asks an idle
-    /// connection to close, unless one is already closing.
     fn try_admit(
         &self,
         limits: &ClientLimits,
@@ -261,7 +259,7 @@ impl Client {
         self.timeouts.stop_head_timeout();
     }
 
-    /// Records that a request has arrived completely. From now on, the connection is busy.
+    /// Records that no more of a request is read. From now on, the connection is busy.
     pub(super) fn mark_busy(&self) {
         let mut requests = self.requests.lock();
         requests.arrived_count += 1;
@@ -277,9 +275,9 @@ impl Client {
         }
     }
 
-    /// Records that the answer to a request was sent. The connection becomes idle, unless another
-    /// request that has arrived completely is not answered. `had_arrived`: whether
-    /// [`Self::mark_busy`] was called for the answered request.
+    /// Records that the answer to a request was sent. `had_arrived`: whether [`Self::mark_busy`]
+    /// was called for this request. If it was called for no other unanswered request, the
+    /// connection becomes idle.
     pub(super) fn end_request(&self, had_arrived: bool) {
         let mut requests = self.requests.lock();
         requests.unanswered_count -= 1;

@@ -1,8 +1,9 @@
 //! Reads and sets the cookies of browsers that sign in.
 //!
-//! Scripts can never read these cookies. Over https, the names of the cookies have a prefix that
-//! makes browsers refuse a cookie that was set over http. If `public_url` has no path, the prefix
-//! (`__Host-`) also makes browsers refuse a cookie that another host of the domain has set.
+//! JavaScript in a page can never read these cookies. Over https, the names of the cookies have a
+//! prefix that makes browsers refuse a cookie that was set over http. If `public_url` has no path,
+//! the prefix (`__Host-`) also makes browsers refuse a cookie that another host of the domain has
+//! set.
 
 use axum::extract::Request;
 use axum::http::header::COOKIE;
@@ -28,12 +29,12 @@ pub(super) const SESSION_COOKIE: Cookie = Cookie { name: "jackfield", same_site:
 /// provider redirects the browser back.
 pub(super) const SIGN_IN_COOKIE: Cookie = Cookie { name: "jackfield-login", same_site: "Lax" };
 
-/// Reads and sets the cookies of one request.
+/// Reads the cookies of one request, and creates the `Set-Cookie` headers of its answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RequestCookies {
     /// Whether the browser uses https, as far as the request and `public_url` show.
     is_https: bool,
-    /// Whether the server is not below a path, so that its cookies have the path `/`. The prefix
+    /// Whether `public_url` adds no path, so that the cookies have the path `/`. The prefix
     /// `__Host-` requires this path.
     has_root_path: bool,
 }

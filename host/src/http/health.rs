@@ -39,7 +39,8 @@ pub(super) async fn ready(State(app): State<Arc<AppState>>) -> Response {
     }
 }
 
-/// Checks whether the server can write to the store, unless it was checked a moment ago.
+/// Checks whether the server can write to the store. Returns the result of the last check if that
+/// check is younger than [`READINESS_CACHE_TIME`].
 pub(super) async fn check_readiness(app: &AppState) -> Result<(), StoreError> {
     let mut last_check = app.readiness_cache.last_check.lock().await;
     if let Some((_, ready)) =

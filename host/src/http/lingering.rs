@@ -29,7 +29,7 @@ pub(super) struct Lingering<S> {
     /// Whether the client may still be sending a body.
     must_linger: Arc<AtomicBool>,
     /// The number of bytes that may still be discarded, and the end of the time for this; `None`
-    /// until the server has sent the end of the stream.
+    /// until this type begins to discard bytes.
     remaining: Option<(usize, Pin<Box<Sleep>>)>,
 }
 

@@ -21,8 +21,8 @@ use crate::telemetry::{self, ConnectionState, ServerState};
 use super::problem::Problem;
 use super::{AppState, health};
 
-/// For each connection, the number of its defects in doubt, and the number of those defects that
-/// only a person can resolve.
+/// For each connection, the number of its defects in doubt, and the number of its defects that a
+/// person should resolve.
 type DoubtsByConnection = HashMap<ConnectionId, (u64, u64)>;
 
 /// Answers `GET /metrics`.

@@ -87,8 +87,8 @@ struct ShownOperation {
     /// The name of the schema of the request's body. If the schema has no name, the media type.
     /// `None` if the request has no body.
     body: Option<String>,
-    /// The status of each successful answer, and the name of the schema of its body if there is
-    /// one.
+    /// The status of each successful answer, and the name of its schema if it is JSON with a named
+    /// schema.
     answers: Vec<(String, Option<String>)>,
     /// The statuses of the problems with which the operation may answer, separated by commas.
     problems: String,

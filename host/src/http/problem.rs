@@ -89,7 +89,6 @@ impl Problem {
         Self::new(OutcomeCode::AddressRefused, why)
     }
 
-    /// `why` names the missing right.
     pub(crate) fn role_too_low(why: String) -> Self {
         Self::new(OutcomeCode::RoleTooLow, why)
     }
@@ -134,7 +133,6 @@ impl Problem {
         (&Refusal::StoreUnavailable(why.to_owned())).into()
     }
 
-    /// `why` describes the conflict and what to do.
     pub(crate) fn conflict(why: impl Into<String>) -> Self {
         Self::new(OutcomeCode::Conflict, why)
     }

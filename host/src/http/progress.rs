@@ -22,7 +22,7 @@ enum Step {
     Arriving,
     /// The whole request has arrived, or no code will read its rest.
     Arrived,
-    /// The answer was sent, or the connection has ended.
+    /// The HTTP library has received the whole answer, or the connection has ended.
     Answered,
 }
 

@@ -23,7 +23,7 @@ pub(super) enum ProxyProof {
     Wrong,
 }
 
-/// Checks whether a request proves that the proxy that signs people in wrote its headers.
+/// Checks whether a trusted proxy wrote the headers of a request.
 ///
 /// # Errors
 /// The header with the proxy's secret cannot be used; the problem describes why.

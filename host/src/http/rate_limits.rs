@@ -17,11 +17,10 @@ use crate::domain::ConnectionId;
 use super::client_address::limit_key;
 
 /// Maximum number of keys of one limiter. Before a limiter exceeds this maximum, it removes the
-/// keys whose whole burst is available; if there are none, the key for which it will be available
-/// earliest.
+/// keys whose whole burst is available; if there are none, it removes the key whose whole burst
+/// will be available first.
 const KEYS_MAX: usize = 4_096;
 
-/// The rate limits of webhook requests, of their events, and of failed logins.
 #[derive(Debug)]
 pub(super) struct RateLimits {
     create_requests: RateLimiter<ConnectionId>,
@@ -33,7 +32,7 @@ pub(super) struct RateLimits {
     /// Events of requests that match no connection or whose sender is not authenticated, for each
     /// client address.
     unmatched_by_client: RateLimiter<IpAddr>,
-    /// Events of the same requests, for all client addresses together.
+    /// The events that `unmatched_by_client` also limits, for all client addresses together.
     unmatched_total: RateLimiter<()>,
     pub(super) failed_logins: RateLimiter<IpAddr>,
     pub(super) login_log_lines: RateLimiter<()>,
@@ -54,7 +53,8 @@ pub(super) enum RateKind {
 
 impl Default for RateLimits {
     fn default() -> Self {
-        // These values are never used: each request is counted with the rate of the configuration.
+        // These three limiters never use their own limit: each request is counted with the limit of
+        // the configuration.
         let configured = || RateLimiter::new(1.0, 1);
         Self {
             create_requests: configured(),

@@ -1,4 +1,4 @@
-//! Wraps the body of a request, because the handler of the request may not read the whole body.
+//! Wraps the body of a request, because the handler may leave a part of the body unread.
 //!
 //! An HTTP/1.1 connection can be used for another request only after the whole body was read.
 //! Otherwise the answer must have the header `Connection: close`; this module never adds the

@@ -131,15 +131,15 @@ fn metrics_route(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .layer(from_fn_with_state(Arc::clone(state), auth::require_account))
 }
 
-/// The routes whose handlers read the body themselves.
+/// The route of uploads. Its handler reads the body itself.
 fn uploads(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     Routes::for_api(state)
         .put("/connectors/{name}", AUTHOR.for_all_connections(), "connector.upload", upload::upload)
         .into_router()
 }
 
-/// Converts the refusals of axum into problems, and adds the body to every problem. The routes of
-/// webhooks do not use this layer, because a layer costs time for each request. They do not need
+/// Answers unknown paths and methods with problems, and adds the body to every problem. The routes
+/// of webhooks do not use this layer, because a layer costs time for each request. They do not need
 /// it: they accept any method and complete their problems themselves.
 fn with_problems(routes: Router) -> Router {
     routes

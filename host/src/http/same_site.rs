@@ -18,9 +18,9 @@ use crate::config::{Config, ListenAddress};
 use super::AppState;
 use super::problem::Problem;
 
-/// The host names for which a server on a loopback address answers requests. Without this list,
-/// another site could make its own host name resolve to the loopback address. Then the pages of
-/// that site would have the same origin as this server.
+/// The host names for which a server on a loopback address answers requests. Another site can make
+/// its own host name resolve to the loopback address. Without this list, the pages of that site
+/// would then have the same origin as this server.
 #[derive(Debug)]
 pub(super) struct AllowedHosts {
     /// `None` if the server does not listen on a loopback address: then all names are allowed.

@@ -122,7 +122,7 @@ struct Server {
 }
 
 impl Server {
-    /// Waits until the connection is admitted, and starts a task that serves it.
+    /// Waits for the admission of the connection. If it is admitted, starts a task that serves it.
     async fn spawn_connection(&self, accepted: AcceptedConnection, peer: Peer) {
         let client = tokio::select! {
             () = self.last_requests_over.cancelled() => return,
@@ -151,7 +151,7 @@ impl Server {
     }
 }
 
-/// Returns `None` if the header of the PROXY protocol or the TLS handshake fails or takes too long.
+/// Returns `None` if the first byte, the PROXY header or the TLS handshake fails or is too late.
 async fn open_connection(
     accepted: AcceptedConnection,
     options: &ConnectionOptions,

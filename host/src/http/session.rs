@@ -1,8 +1,8 @@
 //! The sign-in of browsers with a token: the sign-in page, the cookie, and the session that pages
 //! use.
 //!
-//! Scripts cannot read the cookie, and another site can never make a browser send it. The CSRF
-//! token of a session is derived from the cookie, so it is not stored.
+//! Scripts cannot read the cookie, and another site can never make a browser send it. If a session
+//! has a cookie, its CSRF token is derived from the cookie, so the token is not stored.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -49,7 +49,8 @@ const PARSE_BASE: &str = "http://host.invalid/";
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
     pub(crate) account: Account,
-    /// Each form must contain this token in the field `csrf`.
+    /// Each change that a page sends must contain this token, in the form field `csrf` or in the
+    /// header `X-CSRF-Token`.
     pub(crate) csrf_token: String,
 }
 
@@ -114,7 +115,7 @@ fn path_with_next(path: &str, next: &str) -> String {
     format!("{path}?{}", query.append_pair("next", next).finish())
 }
 
-/// Redirects a browser to this address with a GET request.
+/// Redirects a browser to this address, which it then requests with GET.
 pub(super) fn redirect(to: &str) -> Response {
     let location = HeaderValue::try_from(to).unwrap_or_else(|_| HeaderValue::from_static("/"));
     (StatusCode::SEE_OTHER, [(LOCATION, location), (CACHE_CONTROL, no_store())]).into_response()

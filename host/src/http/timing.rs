@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 enum AwaitedPart {
     /// The first byte of another request.
     Request(Instant),
-    /// The rest of a request's head.
+    /// A request's head, or the rest of it.
     Head(Instant),
     /// No part: a request whose head is complete is not answered yet, or the connection has not
     /// begun to use HTTP.

@@ -1,7 +1,8 @@
 //! Webhooks: passes each request of Test Manager to the module that handles it, and answers in Test
 //! Manager's format.
 //!
-//! Every answer contains the id of its event. This module never decides about a defect.
+//! Every answer contains the id of its event. This module never decides whether a defect is
+//! created.
 
 mod admission;
 mod answer;
@@ -214,7 +215,7 @@ fn record_and_respond(
 }
 
 /// The name of the header in which senders of the connection send an API key. An admin chooses this
-/// name, so it need not contain a word such as "key".
+/// name, so it may lack the words by which `request.rs` recognises a credential.
 fn credential_header(active: &ActiveConnection) -> Option<&str> {
     match &active.connection.webhook_auth.credential {
         Some(WebhookCredential::ApiKey { header }) => Some(header),

@@ -15,15 +15,15 @@ use crate::store::{CLOCK_DIFFERENCE_MS_MAX, CachedCounts};
 /// Maximum number of cached projects of one connection.
 const PROJECTS_MAX: usize = 100;
 
-/// The result of a refresh.
 pub(super) type RefreshResult = Result<RefreshedCounts, Refusal>;
 
-/// The counts that a refresh returned. Another server may have requested these counts recently.
+/// The counts that a refresh returned.
 #[derive(Debug, Clone)]
 pub(super) struct RefreshedCounts {
     /// The counts, and the time at which they were counted.
     pub(super) cached: CachedCounts,
-    /// Whether another server has requested the counts from the tracker.
+    /// Whether the store already had the counts, usually from another server. Otherwise this server
+    /// requested them from the tracker.
     pub(super) is_from_other_server: bool,
 }
 
@@ -42,12 +42,10 @@ struct ConnectionEntry {
     projects: HashMap<String, ProjectEntry>,
 }
 
-/// The cache entry of one project.
 #[derive(Default)]
 pub(super) struct ProjectEntry {
     /// The last counts; `None` if there are none yet.
     pub(super) cached: Option<CachedCounts>,
-    /// Whether the last refresh failed.
     pub(super) last_refresh_failed: bool,
     /// The refresh in progress.
     pub(super) refresh: Option<InFlight<RefreshResult>>,
@@ -102,7 +100,6 @@ impl Cache {
         work(project)
     }
 
-    /// Whether the project of a connection is in the cache.
     pub(super) fn has_project(&self, active: &Arc<ActiveConnection>, project: &str) -> bool {
         let by_connection = self.by_connection.lock();
         let connection = by_connection.get(&active.connection.id);

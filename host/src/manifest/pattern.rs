@@ -61,7 +61,7 @@ enum Hyphen {
     Range,
     /// A character. The element before it is a set, which begins no range.
     AfterSet,
-    /// The last character of a range, or a character at its place.
+    /// A character: the last one of a range, or the one after a `-` that is itself a character.
     EndOfRange,
 }
 

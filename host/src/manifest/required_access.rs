@@ -1,4 +1,4 @@
-//! Describes in words which origins and secrets a connector requires, before a person has entered a
+//! Describes in words which origins and secrets a connector declares, before a person has entered a
 //! setting.
 
 use serde_json::Value;
@@ -7,11 +7,11 @@ use super::Manifest;
 use super::grants::describe_place;
 use super::place::PlaceKind;
 
-/// The origins and secrets that a connector requires, described in words.
+/// The origins and secrets that a connector declares, described in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequiredAccess {
-    /// The origins to which the connector sends requests, as phrases such as
-    /// `the address of the setting url`.
+    /// The origins to which the connector sends requests or the host sends secrets to get a token,
+    /// as phrases such as `the address of the setting url`.
     pub origins: Vec<String>,
     /// The name of each secret, and a phrase for its place in a request.
     pub secrets: Vec<(String, String)>,
@@ -33,7 +33,7 @@ pub struct DeclaredValue {
 }
 
 impl Manifest {
-    /// Describes the origins to which the connector sends requests, and the place of each secret.
+    /// Describes the origins and secrets that the connector declares.
     #[must_use]
     pub fn required_access(&self) -> RequiredAccess {
         let origins = self.declared.settings.iter().filter(|(_, setting)| setting.is_origin);

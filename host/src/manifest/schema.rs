@@ -54,8 +54,8 @@ const SETTING_KEYWORDS: &[&str] = &[
     "jackfield:origin",
     "jackfield:lookup",
 ];
-/// Keywords that a secret must not have: they would show it or its possible values, or apply only
-/// to values that the connector reads.
+/// Keywords that a secret must not have: they would show it or its possible values, or have no
+/// meaning for a secret.
 const KEYWORDS_REFUSED_FOR_SECRETS: &[&str] =
     &["default", "const", "enum", "items", "examples", "jackfield:origin", "jackfield:lookup"];
 
@@ -70,7 +70,7 @@ pub(super) struct Schema {
 #[derive(Debug)]
 pub(super) struct DeclaredSetting {
     pub(super) is_required: bool,
-    /// For a person who enters the value.
+    /// The title and the description, for a person who enters the value.
     pub(super) label: String,
     pub(super) rules: Rules,
     /// Whether the connector sends requests to this address (`jackfield:origin`).
@@ -95,7 +95,7 @@ pub(super) struct SettingText<'a> {
 }
 
 impl Manifest {
-    /// Returns the addresses in the settings that are origins, entered or as a fallback.
+    /// Returns, for each setting that is an origin, the entered address or else the fallback.
     #[must_use]
     pub(crate) fn addresses(&self, settings: &Settings) -> BTreeMap<String, String> {
         let origins = self.declared.settings.iter().filter(|(_, setting)| setting.is_origin);
@@ -125,7 +125,7 @@ impl Schema {
     /// Reads and checks a settings schema.
     ///
     /// # Errors
-    /// The first keyword or name that is unknown, missing or not allowed.
+    /// The first error that is found.
     pub(super) fn read(schema: &Value) -> Result<Self, SchemaError> {
         let Value::Object(schema) = schema else {
             return Err(SchemaError::new("must be an object with \"type\": \"object\""));
@@ -244,8 +244,8 @@ fn check_name(name: &str) -> Result<(), SchemaError> {
     )))
 }
 
-/// Checks the keywords that settings and secrets have in common. Returns whether the property is a
-/// secret.
+/// Checks that all keywords are supported, and that the boolean ones are true or false. Returns
+/// whether the property is a secret.
 fn check_keywords(property: &Map<String, Value>) -> Result<bool, SchemaError> {
     keywords::refuse_unsupported(property, SETTING_KEYWORDS)?;
     for keyword in ["jackfield:origin", "jackfield:lookup", "uniqueItems"] {

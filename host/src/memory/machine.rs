@@ -20,8 +20,8 @@ pub(crate) fn describe_default() -> (u64, String) {
     (default_bytes_max(), format!("{RUNS_PERCENT} % of {} MiB ({source})", bytes >> 20))
 }
 
-/// Returns the lower of the machine's memory and the limit of the control groups, in bytes, and its
-/// name for people.
+/// Returns the machine's memory or the limit of the control groups, whichever is lower, bytes, and
+/// a text for people that names the source. If neither is known, returns [`ASSUMED_BYTES`].
 fn allowed_bytes() -> (u64, &'static str) {
     let group = ControlGroups::of_this_process().limit();
     let group = group.map(|bytes| (bytes, "the limit of the control group"));
@@ -54,8 +54,8 @@ struct ControlGroup {
 struct GroupFiles {
     limits: &'static [&'static str],
     used: &'static str,
-    /// The line of `memory.stat` with the inactive file pages of the group and its child groups.
-    /// The kernel drops these pages before it kills a process.
+    /// The name of the line in `memory.stat` with the size of the inactive file pages of the group
+    /// and its child groups. The kernel drops these pages before it kills a process.
     inactive_file_line: &'static str,
 }
 
@@ -173,7 +173,6 @@ mod tests {
         assert_eq!(group_bytes("nonsense", root), None);
     }
 
-    /// The values were recorded in a container of 512 MiB (version 2) and in a group of version 1.
     #[test]
     fn file_pages_that_can_be_dropped_count_as_free() {
         let folder = tempfile::tempdir().unwrap();

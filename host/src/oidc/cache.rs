@@ -16,7 +16,7 @@ use super::OidcError;
 
 /// The age up to which a value is used without a new fetch.
 pub(super) const FRESH_TIME: Duration = Duration::from_secs(60 * 60);
-/// The age up to which a value is used if it cannot be fetched again.
+/// The age up to which a value is used until a new value is fetched.
 pub(super) const STALE_TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The time without a fetch after a failure.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(10);
@@ -73,8 +73,8 @@ impl<T: Send + Sync + 'static> Cache<T> {
         }
     }
 
-    /// Returns a value that is not older than `max_age`, which may need a fetch. After a recent
-    /// failure, returns its error instead.
+    /// Returns a value that is younger than `max_age`: the cached value, or else the result of a
+    /// fetch. After a recent failure, returns the error of this failure instead of fetching.
     pub(super) async fn get_newer_than<F>(
         &self,
         now: Instant,
@@ -92,7 +92,8 @@ impl<T: Send + Sync + 'static> Cache<T> {
         self.state.lock().cached_value(now, max_age)
     }
 
-    /// Starts a fetch if none is in progress and none has failed recently.
+    /// If the cached value is not younger than `max_age`, joins or starts a fetch. After a recent
+    /// failure, returns the error of this failure instead.
     fn look_up<F>(&self, now: Instant, max_age: Duration, fetch: impl FnOnce() -> F) -> Lookup<T>
     where
         F: Future<Output = Result<T, OidcError>> + Send + 'static,

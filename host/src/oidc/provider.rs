@@ -15,7 +15,7 @@ use super::{Oidc, OidcError};
 /// Minimum age of the keys before a token with an unknown key causes a new fetch.
 const REFETCH_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The metadata as the provider sends it.
+/// The part of the metadata that a sign-in needs, as the provider sends it.
 #[derive(Deserialize)]
 struct Metadata {
     issuer: String,
@@ -25,7 +25,7 @@ struct Metadata {
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
 }
 
-/// The part of the metadata that a sign-in needs.
+/// The metadata that a sign-in needs, with parsed addresses.
 #[derive(Debug, Clone)]
 pub(super) struct Provider {
     pub(super) issuer: String,

@@ -61,7 +61,7 @@ impl Cache {
     /// Opens the folder, and deletes all temporary files. A new folder is private to this user.
     ///
     /// # Errors
-    /// The folder cannot be created or read, or users outside its group have access to it.
+    /// The folder cannot be created or read, or [`check_folder`] refuses it.
     pub(super) fn open(folder: PathBuf, sealer: Sealer) -> Result<Self, StartError> {
         Self::open_and_delete_temporary(folder, Duration::ZERO, || Ok(sealer))
     }
@@ -136,7 +136,7 @@ impl Cache {
         })
     }
 
-    /// Whether the code of a version is stored for this engine, and has not changed since.
+    /// Whether a version's code and manifest file for this engine are stored and have not changed.
     pub(super) fn has_code(&self, kind: FileKind, sha256: &str, fingerprint: &str) -> bool {
         self.read_if_unchanged(kind, sha256, fingerprint).is_some()
     }
@@ -277,7 +277,7 @@ pub(super) fn temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFil
 }
 
 /// Returns the context with which a digest is sealed, so that the digest is not valid for another
-/// version.
+/// version or engine.
 fn seal_context(sha256: &str, fingerprint: &str) -> String {
     format!("compiled/{sha256}-{fingerprint}")
 }

@@ -13,12 +13,13 @@ use crate::domain::{Connection, ConnectorName};
 use crate::manifest::{Manifest, missing_grants};
 use crate::runtime::{Connector, Interfaces};
 
-/// Whether a connector can be used.
+/// Whether the newest file of a connector can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectorStatus {
     /// A version of the connector is in use, and no newer file has failed.
     Ready,
-    /// No version of the connector is in use yet; the first one is being compiled.
+    /// No version of the connector is in use yet. The first one is not loaded yet, and has not
+    /// failed.
     Compiling,
     /// The newest file cannot be used; an older version may still be in use.
     Broken,
@@ -27,9 +28,10 @@ pub enum ConnectorStatus {
 /// The state of a connector.
 #[derive(Debug, Clone)]
 pub struct ConnectorInfo {
-    /// The stem of the file's name; not always a [`ConnectorName`], as the name may be invalid.
+    /// The stem of the file's name, or the whole name if its extension has upper-case letters. Not
+    /// always a valid [`ConnectorName`].
     pub name: String,
-    /// Whether the connector is in use, is being compiled, or is broken.
+    /// Whether the newest file can be used.
     pub status: ConnectorStatus,
     /// SHA-256 of the version in use, hex; `None` if no version is in use.
     pub sha256: Option<String>,
@@ -56,7 +58,7 @@ pub enum ConnectorUnavailable {
         "there is no connector `{name}`: copy {name}.wasm or {name}.js into the plugins folder"
     )]
     Missing {
-        /// The name that the connection uses.
+        /// The name of the missing connector.
         name: ConnectorName,
     },
     /// The connector's file cannot be used, and no older version is in use.
@@ -89,7 +91,7 @@ pub enum ConnectorUnavailable {
     },
 }
 
-/// The entries of all connectors in the folder, by the stem of the file name.
+/// The entries of all connectors in the folder, by [`ConnectorInfo::name`].
 pub(super) type Snapshot = BTreeMap<String, CatalogEntry>;
 
 /// The state of one connector in the folder.
@@ -186,8 +188,8 @@ pub fn missing_consent(connector: &Connector, connection: &Connection) -> Vec<St
         return Vec::new();
     }
     let manifest = connector.manifest();
-    // The connection may have settings of an older version. This version does not read such
-    // settings, so they are not validated.
+    // Settings that this version does not declare are not validated: an older version may need
+    // them.
     let is_read = |name: &str| manifest.declares(name);
     let validation = manifest.validate(&connection.settings, &connection.secrets_set, is_read);
     let invalid = validation.err().into_iter().flatten().map(|error| error.to_string());

@@ -1,6 +1,6 @@
 //! Loads one connector file in the same way as the server, for commands such as `jackfield check`.
 //!
-//! This file never uses the plugins folder.
+//! This module never uses the plugins folder.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

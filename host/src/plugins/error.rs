@@ -43,7 +43,7 @@ pub enum StartError {
          connectors"
     )]
     Compiler(#[source] io::Error),
-    /// The system does not run compiled code.
+    /// The system does not run compiled code, or the check of this failed.
     #[error(transparent)]
     CannotRun(#[from] CannotRun),
 }
@@ -66,7 +66,7 @@ pub enum PluginError {
     /// The file cannot be read from the folder or from the store.
     #[error("cannot read the file: {0}")]
     Read(#[source] io::Error),
-    /// The path names a folder or a device.
+    /// The path names something that is not a regular file, for example a folder.
     #[error("not a regular file")]
     NotAFile,
     /// The file is larger than `limits.component_bytes`.
@@ -91,10 +91,11 @@ pub enum PluginError {
     /// The script is not UTF-8 text. The number is the position of the first wrong byte, from 1.
     #[error("the script is not UTF-8 text: byte {0} is wrong")]
     NotText(usize),
-    /// The script cannot be used. The text names the place in the script and the reason.
+    /// The runner refused the script. The text contains the reason and the place in the script.
     #[error("{}", shortened(.0))]
     Script(String),
-    /// Parsing the script, or running its top-level code, exceeded a limit or failed.
+    /// The run in which the runner loads the script had no result, for example because it exceeded
+    /// a limit.
     #[error("loading the script failed: {}", shortened(&.0.to_string()))]
     Prepare(#[source] Refusal),
     /// The component, or the runner of scripts, cannot be compiled.
@@ -106,7 +107,7 @@ pub enum PluginError {
          is deleted", .file.display()
     )]
     DiedBefore {
-        /// The reason why the compiler died.
+        /// The error of the earlier attempt.
         reason: String,
         /// The path of the record of the attempts.
         file: PathBuf,

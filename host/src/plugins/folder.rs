@@ -27,9 +27,10 @@ const FILE_SYSTEM_CALL_MAX: Duration = Duration::from_secs(60);
 /// Limits the number of threads that read the folder. A thread that waits forever counts too.
 static READER_PERMITS: Semaphore = Semaphore::const_new(4);
 
-/// The properties that show whether a file may have changed. Different stamps of a file are only a
-/// hint, because some file systems change the device, the inode or a time of an unchanged file.
-/// Equal stamps are only a hint too, because some file systems store times in whole seconds.
+/// The properties that show whether a file may have changed. Different stamps do not prove that the
+/// content changed, because some file systems change the device, the inode or a time of an
+/// unchanged file. Equal stamps do not prove the opposite, because some file systems store times in
+/// whole seconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct FileStamp {
     len: u64,
@@ -74,7 +75,6 @@ impl FoundFile {
         self.stamp.clone()
     }
 
-    /// Checks what can be checked before the file is read.
     pub(super) fn check(self, limits: &Limits) -> Result<(), PluginError> {
         if self.stamp.has_same_stem {
             return Err(PluginError::TwoFiles);

@@ -16,7 +16,8 @@ use super::file_kind::FileKind;
 /// The beginning of the name of a file that is being written. The scanner ignores such a file.
 const UNFINISHED_PREFIX: &str = ".version-";
 const RANDOM_CHARS: usize = 6;
-/// A temporary file of this age is deleted, because no process is expected to write it any more.
+/// A temporary file that is at least this old is deleted: no process is expected to write it any
+/// more.
 pub(super) const ABANDONED_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The permissions of a new connector file.
 const NEW_FILE_MODE: u32 = 0o644;
@@ -60,7 +61,7 @@ pub(super) fn prepare_folder(plugins: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Deletes unfinished files of at least this age. Only logs an error.
+/// Deletes unfinished files of at least this age. An error is logged and not returned.
 pub(super) fn delete_unfinished(folder: &Path, age: Duration) {
     let deleted = fs::read_dir(folder).and_then(|mut entries| {
         entries.try_for_each(|entry| {
@@ -94,7 +95,6 @@ pub(super) fn ignore_missing(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
-/// Returns a builder of files that are being written.
 pub(super) fn unfinished_file() -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(UNFINISHED_PREFIX).rand_bytes(RANDOM_CHARS);

@@ -32,7 +32,7 @@ use super::scripts::{self, RUNNER_SHA256, script_text};
 /// Maximum number of superseded versions (older than the newest one) that stay loaded. Before one
 /// more is added, all are dropped.
 const SUPERSEDED_MAX: usize = 100;
-/// Maximum number of components that are compiled at the same time, besides the runner of scripts.
+/// Maximum number of components that are compiled at the same time.
 const COMPILERS_MAX: u32 = 2;
 /// Compiled code that is younger than this is not deleted, because a connection may need it soon.
 const UNUSED_MIN_AGE: Duration = Duration::from_secs(600);

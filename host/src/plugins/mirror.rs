@@ -1,9 +1,7 @@
 //! Keeps the plugins folder equal to the connectors that the servers of one database share. The
 //! mirror applies the decisions of other servers to the folder: another version of a connector, or
-//! its removal. The mirror also shares files that the scanner has loaded.
-//!
-//! The mirror never decides which version is in use. A file is shared only after this server has
-//! loaded it.
+//! its removal. The mirror also shares changes of the folder with the other servers. A file is
+//! shared only after this server has loaded it.
 
 mod actions;
 mod files;
@@ -38,7 +36,7 @@ pub(super) use local::has_other_file;
 /// The time after which folder and store are compared again if no change is reported.
 const POLL_PERIOD: Duration = Duration::from_secs(2);
 /// The time after which folder and store are compared again while a connector needs another
-/// comparison. A connector whose file failed does not count.
+/// comparison. A connector with a `failed_comparison` does not count.
 const POLL_PERIOD_UNDECIDED: Duration = Duration::from_millis(500);
 /// The pause before a connector is compared again, after its file could not be read, written or
 /// fetched, or was not loaded yet.
@@ -79,8 +77,8 @@ struct MirrorState {
     /// The identity of the folder that is compared.
     folder: Option<FolderId>,
     is_scanned: bool,
-    /// Whether all files that the folder had at the start were compared. A file that appears later
-    /// counts as a change by a person.
+    /// Whether the files that the folder had at the start, or when it was replaced, were compared.
+    /// A file that appears later counts as a change by a person.
     are_initial_files_compared: bool,
     /// The state of each connector that the folder or the store has.
     names: BTreeMap<ConnectorName, ConnectorState>,
@@ -89,8 +87,7 @@ struct MirrorState {
 /// The results of earlier comparisons of one connector.
 #[derive(Default)]
 struct ConnectorState {
-    /// The state in which folder and store agreed last; `None` if they have not agreed since the
-    /// start.
+    /// The state in which folder and store agreed last; `None` if it is not known.
     last_agreement: Option<LastAgreement>,
     /// The input of the last comparison; `None` if the connector must be compared again.
     compared_input: Option<ComparisonInput>,
@@ -117,7 +114,7 @@ struct ComparisonInput {
 /// The reason why an action was not completed.
 enum ActionError {
     Store(StoreError),
-    /// The file of one connector could not be read, written or fetched.
+    /// The file of one connector is too large, or could not be read, written or fetched.
     File(PluginError),
 }
 

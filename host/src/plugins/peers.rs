@@ -17,7 +17,7 @@ use crate::transport::host_name;
 
 use super::catalog::Catalog;
 
-/// The time between two reports of a server's loaded connectors, if no connector changes.
+/// A server reports its loaded connectors again after about this time if no connector changes.
 const REPORT_PERIOD: Duration = Duration::from_secs(10);
 /// Minimum time between two reports.
 const REPORT_PERIOD_MIN: Duration = Duration::from_millis(200);

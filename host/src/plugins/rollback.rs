@@ -37,7 +37,7 @@ pub struct RolledBack {
     pub file: PathBuf,
 }
 
-/// The reason why a connector was not rolled back.
+/// The reason why a rollback failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RollbackError {
     /// There is no version to which the connector can be rolled back.
@@ -108,8 +108,8 @@ pub enum NotInUse {
 
 impl Plugins {
     /// Returns the versions to which a person can roll back. The version that came into use last is
-    /// the first one. If the servers share their connectors, versions that only this server keeps
-    /// come last.
+    /// the first one. If the servers share their connectors, this server's versions that the store
+    /// does not have come last.
     #[must_use]
     pub fn versions(&self, name: &ConnectorName) -> Vec<KeptVersion> {
         let own = self.versions.list(name);
@@ -144,8 +144,8 @@ impl Plugins {
     /// version is written. A file that cannot be used counts as the current version.
     ///
     /// # Errors
-    /// There is no such version, the folder cannot be written, the version does not come into use,
-    /// or the store failed.
+    /// There is no such version, the version cannot be read or does not come into use, the folder
+    /// cannot be written, or the store failed.
     pub async fn rollback(
         &self,
         name: &ConnectorName,

@@ -1,5 +1,5 @@
 //! The task that scans the plugins folder. The task finds changed files, waits until they are
-//! complete, starts their compilation, and publishes the snapshot.
+//! complete, starts their compilation, and publishes the snapshot for `catalog.rs`.
 //!
 //! No other task changes the snapshot.
 
@@ -289,8 +289,8 @@ impl Scanner {
     }
 }
 
-/// Returns the last version that was in use before the server started, if its compiled code is in
-/// the cache. So a connector whose file cannot be used still works after a restart.
+/// Returns the version that came into use last, if its compiled code is in the cache. So a
+/// connector whose file cannot be used still works after a restart.
 fn last_used_version(
     versions: &KeptVersions,
     loader: &VersionLoader,

@@ -62,7 +62,7 @@ pub(super) struct TrackedFile {
     reread_wait: Duration,
     /// The number of changes of the stamp since the content last changed.
     false_hints: u32,
-    /// The instant since which the content changes without being loaded.
+    /// The start of a series of changes, each of which came before the content was loaded.
     changing_since: Instant,
     /// The number of changes of the content since `changing_since`.
     changes: u32,

@@ -22,7 +22,7 @@ use super::mirror::RemoveSharedError;
 use super::rollback::NotInUse;
 use super::{Plugins, install};
 
-/// Maximum time until a scan has found that a file was removed.
+/// Maximum time to wait until a scan has found that a file was removed.
 const REMOVAL_MAX: Duration = Duration::from_secs(30);
 
 /// The result of an upload: the uploaded version is in use.
@@ -119,7 +119,8 @@ impl Plugins {
         kind: Option<FileKind>,
         upload: File,
     ) -> Result<Uploaded, UploadError> {
-        // This lock also limits the memory: only one uploaded file is in memory at the same time.
+        // Besides ordering the changes, this lock limits the memory: only one uploaded file is in
+        // memory at the same time.
         let _one_at_a_time = self.file_change_lock.lock().await;
         let limits = self.loader.config.current().limits_of(name);
         let content = spawn_blocking(move || read_upload(upload)).await.map_err(io::Error::other);

@@ -33,7 +33,7 @@ pub struct KeptVersion {
     /// the servers share the version, this is the time at which it was last chosen as the version
     /// that all servers use.
     pub used_from: SystemTime,
-    /// The path of the kept file.
+    /// The path where this server keeps the file, or will keep it after a fetch from the store.
     pub file: PathBuf,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct KeptVersions {
 }
 
 impl KeptVersions {
-    /// Opens the folder, and deletes unfinished files of a killed server.
+    /// Deletes the unfinished files that a killed server left in the folder.
     pub(super) fn in_folder(folder: PathBuf) -> Self {
         let entries = fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok);
         let folders = entries.filter(|it| it.file_type().is_ok_and(|kind| kind.is_dir()));

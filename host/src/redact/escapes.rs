@@ -6,11 +6,11 @@ use super::forms::{FormMatch, Window, hex_digit_value};
 /// At most this many backslashes in a row are read, and at most this many bytes of an HTML entity,
 /// which may contain a number with leading zeros.
 const RUN_LENGTH_MAX: usize = 64;
-/// Maximum number of interpretations of a text's escapes that are followed at the same time.
-/// Ordinary texts have one or two interpretations.
+/// Maximum number of readings (interpretations of a text's escapes) that are followed at the same
+/// time. Ordinary texts have one or two readings.
 const READINGS_MAX: usize = 64;
 
-/// Compares a secret with a text from `at` on. Follows every interpretation of the text's escapes.
+/// Compares a secret with a text from `at` on. Follows every reading of the text's escapes.
 pub(super) fn compare_escaped(
     secret: &[u8],
     window: Window<'_>,
@@ -149,7 +149,7 @@ fn match_backslashes(
 }
 
 enum Utf16Unit {
-    /// The text has other characters.
+    /// The next four characters are not hex digits.
     None,
     /// The text is too short to decide.
     Unknown,

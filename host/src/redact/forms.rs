@@ -42,7 +42,7 @@ impl Form {
     /// only if it begins at the start of a group of three bytes.
     pub(super) const OF_SHORT_SECRETS: [Self; 3] = [Self::Escaped, Self::Hex, Self::Base64(0)];
 
-    /// Whether a text that contains the secret in this form can begin with this byte.
+    /// Whether the secret in this form can begin with this byte.
     pub(super) fn may_begin_with(self, secret: &[u8], byte: u8) -> bool {
         let first = secret.first().copied().unwrap_or_default();
         match self {
@@ -59,8 +59,7 @@ impl Form {
         }
     }
 
-    /// Compares the secret with the text from `at` on. Subtracts the number of comparisons from
-    /// `steps_left`.
+    /// Compares the secret with the text from `at` on. Reduces `steps_left` as it proceeds.
     pub(super) fn compare(
         self,
         secret: &[u8],
@@ -133,8 +132,8 @@ fn first_independent_digit(offset: usize) -> usize {
     (offset * 8).div_ceil(6)
 }
 
-/// Returns the six bits of the base64 digit with the index `digit`. The secret is assumed to begin
-/// `offset` bytes after the start of the encoded text, and zeros follow the secret.
+/// Returns the six bits of the base64 digit with the index `digit`. In the text before the
+/// encoding, the secret is assumed to begin at `offset`, and zeros follow it.
 fn sextet(secret: &[u8], offset: usize, digit: usize) -> u8 {
     let bit = (digit * 6).saturating_sub(offset * 8);
     let byte = |at: usize| u16::from(secret.get(at).copied().unwrap_or_default());

@@ -20,8 +20,8 @@ const OWN_TEXT_BYTES_MAX: usize = 1024;
 
 /// A secret of fewer than [`SHORT_SECRET_CHARS`] characters.
 pub(super) struct ShortSecret {
-    /// The connection's own texts that contain the secret, each with the position of the secret.
-    /// Where a text repeats one of them, the secret in it is not redacted.
+    /// The connection's own texts (its origins and settings) that contain the secret, each with the
+    /// position of the secret. Where a text repeats one of them, the secret in it is not redacted.
     own_texts_with_positions: Vec<(String, usize)>,
 }
 
@@ -240,7 +240,7 @@ fn decode_percent(high: u8, low: u8) -> Option<u8> {
     Some(hex_digit_value(high)? << 4 | hex_digit_value(low)?)
 }
 
-/// Decodes the hex digits after `\u` like [`ascii_or_letter`].
+/// Decodes the hex digits after `\u`, and returns their character as [`ascii_or_letter`] does.
 fn decode_utf16(digits: &[u8]) -> Option<u8> {
     let mut unit = 0;
     for digit in digits {

@@ -31,9 +31,9 @@ pub struct RequestText {
     pub url: String,
     /// The headers, without headers that contain credentials.
     pub headers: Vec<(String, String)>,
-    /// The body, if it is text, not empty and not too large.
+    /// The body, if it is text, not empty and at most [`RECORDED_BODY_BYTES_MAX`] long.
     pub body: Option<String>,
-    /// The body in base64, if it is not text and not too large.
+    /// The body in base64, if it is not text and at most [`RECORDED_BODY_BYTES_MAX`] long.
     pub body_base64: Option<String>,
     /// The size of the body, bytes.
     pub body_bytes: u64,
@@ -63,8 +63,8 @@ fn compared_request(
     ReplayedRequest { difference, changed, recorded, replayed, status: recorded_status }
 }
 
-/// Returns the parts in which two requests differ. Their methods are equal, because a recorded
-/// request only answers a request with the same method.
+/// Returns the parts in which two requests differ. Their methods are equal, because a replay only
+/// answers a request with a recorded one of the same method.
 fn changed_parts(recorded: &TapedRequest, sent: &TapedRequest) -> Vec<&'static str> {
     let parts = [
         ("url", recorded.url != sent.url),

@@ -13,7 +13,7 @@ use super::{Attachment, AttachmentKind, Gap, Subject, TestData};
 const FILES_LIMIT_MAX: usize = 50;
 /// The largest `file_bytes_max` and `total_bytes_max` that a policy may have, bytes.
 const BYTES_LIMIT_MAX: u64 = 256 * 1024 * 1024;
-/// Maximum length of a file name before a number makes the name unique, characters.
+/// Maximum length of a file name, characters, not counting a number that makes the name unique.
 const FILE_NAME_CHARS_MAX: usize = 100;
 /// Characters that file systems or trackers refuse in a file name.
 const RESERVED_CHARACTERS: &str = "/\\<>:\"|?*";

@@ -1,7 +1,7 @@
 //! The data of a failed test, as templates read it. All texts are untrusted: people and tests wrote
 //! them.
 //!
-//! Source: most fields come from the data types in public code of Test Manager's clients.
+//! Most fields are known from the data types in the public code of Test Manager's clients.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -21,9 +21,9 @@ string_enum! {
         TestCaseLog = "test-case-log",
         /// The assertions of the test case log, passed and failed.
         Assertions = "assertions",
-        /// The lines that the robot logged during this test.
+        /// Lines that the robot logged for the test case.
         RobotLogs = "robot-logs",
-        /// The files that are attached to the test case log, and the screenshots of assertions.
+        /// The files that are attached to the test case log.
         Attachments = "attachments",
         /// The requirements that the test case is assigned to.
         Requirements = "requirements",
@@ -40,7 +40,7 @@ string_enum! {
     }
 }
 
-/// All data of one failed test. A missing value is absent or empty.
+/// The data of one failed test. A value that is missing or was not fetched is absent or empty.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TestData {
@@ -64,7 +64,7 @@ pub struct TestData {
     pub log: Option<TestCaseLog>,
     /// The assertions of the test case log, passed and failed.
     pub assertions: Vec<Assertion>,
-    /// The lines that the robot logged during the test, oldest first.
+    /// Lines that the robot logged for the test case, oldest first.
     pub robot_logs: Vec<RobotLog>,
     /// The results of the manual steps.
     pub steps: Vec<Step>,
@@ -188,7 +188,7 @@ pub struct TestCaseLog {
     pub input_arguments: Option<String>,
     /// The arguments that the test returned, as JSON text.
     pub output_arguments: Option<String>,
-    /// The address of a page with more details.
+    /// Test Manager's `detailLink`, the address of a page with more details.
     pub detail_link: Option<String>,
     /// The id of the defect that Test Manager already has for this log.
     pub defect_id: Option<String>,
@@ -206,7 +206,7 @@ pub struct Assertion {
     pub message: Option<String>,
     /// More details of the assertion, as text or JSON text.
     pub payload: Option<String>,
-    /// Whether the assertion passed.
+    /// Whether the assertion passed; false if this is not known.
     pub succeeded: bool,
     /// Whether the assertion has a screenshot.
     pub has_screenshot: bool,
@@ -308,7 +308,7 @@ pub struct Attachment {
 pub struct Gap {
     /// The file or the parts, such as "the robot's log".
     pub what: String,
-    /// The reason, as the second half of a sentence: "Test Manager answered 403".
+    /// The reason, such as "Test Manager answered 403".
     pub why: String,
 }
 

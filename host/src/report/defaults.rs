@@ -1,7 +1,7 @@
 //! The default templates, which are used if a connection has no template or if its template fails.
 //! Each default template can be rendered with only the ids of the failed test. A default template
-//! reads only data that it prints, because each part of the data that a template reads must be
-//! fetched.
+//! reads only parts of the data from which it prints something, because each part that a template
+//! reads must be fetched.
 
 /// The default title, which is one line.
 pub(super) const TITLE: &str = "\

@@ -18,8 +18,8 @@ const LIST_ITEMS_MAX: usize = 50;
 const ITEM_LENGTH_MAX: usize = 500;
 /// Maximum memory of a compiled pattern, and of its cache of transitions, bytes each.
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
-/// The value of an argument, JSON member or custom field is masked if its name contains one of
-/// these words. Names are compared in lower case and without separators.
+/// By default, the value of an argument, JSON member or custom field is masked if its name contains
+/// one of these words. Names are compared in lower case and without separators.
 const SECRET_NAMES: [&str; 16] = [
     "password",
     "passwd",
@@ -63,7 +63,8 @@ static DEFAULT_PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MaskSettings {
-    /// Whether values that look like passwords, tokens, secrets or keys are masked.
+    /// Whether a value is masked if its name, or the text around it, is typical of a password,
+    /// token, secret or key.
     pub defaults: bool,
     /// Further words: a value is masked if the name of its argument, JSON member or custom field
     /// contains one of them.

@@ -7,7 +7,7 @@ use super::{Attachment, Gap, Mask, ReportSettings, TestData, defaults};
 
 const GAPS_HEADING: &str = "What is missing or incomplete here";
 const GAPS_MAX: usize = 20;
-/// The length to which a longer gap is cut in a text, characters.
+/// Maximum length of the text of a gap without its ellipsis, characters.
 const GAP_CHARS_MAX: usize = 400;
 
 /// Maximum size of the robot's log as a file, bytes. A note about older lines is not counted.
@@ -99,7 +99,8 @@ impl Report {
         if max == 0 { kept } else { format!("{}…", kept.trim_end()) }
     }
 
-    /// Renders the description. If a marker is given, the first line contains it.
+    /// Renders the description, cut to at most `characters_max` characters. If a marker is given,
+    /// the first line contains it.
     ///
     /// # Errors
     /// The maximum is too small for the marker.
@@ -112,7 +113,8 @@ impl Report {
         markup::render(&self.description, markup, characters_max, marker)
     }
 
-    /// Renders the comment on a recurrence. If a marker is given, the first line contains it.
+    /// Renders the comment on a recurrence, cut to at most `characters_max` characters. If a marker
+    /// is given, the first line contains it.
     ///
     /// # Errors
     /// The maximum is too small for the marker.
@@ -139,7 +141,7 @@ impl Report {
         &self.attachments
     }
 
-    /// Returns the masked log of the robot, as the content of a text file.
+    /// Returns the newest lines of the robot's log, masked, as the content of a text file.
     #[must_use]
     pub fn robot_log(&self) -> &str {
         &self.robot_log

@@ -1,4 +1,4 @@
-//! Routing rules, which replace settings of a connection for some failed tests, for example the
+//! Routing rules. For some failed tests, they replace settings of the connection, for example the
 //! project in the tracker. This module never fetches data.
 
 use serde::{Deserialize, Serialize};

@@ -42,7 +42,7 @@ pub struct ReportSettings {
     pub description_template: Option<String>,
     /// The template of a comment on a recurrence, in Markdown.
     pub comment_template: Option<String>,
-    /// Further fields of the tracker, in order.
+    /// Templates of further fields of the tracker.
     pub fields: Vec<FieldTemplate>,
     /// Which values of tests are masked.
     pub mask: MaskSettings,
@@ -120,7 +120,7 @@ impl ReportSettings {
         if problems.is_empty() { Ok(settings) } else { Err(problems) }
     }
 
-    /// Reads and checks the object before it is saved.
+    /// Reads the object, and checks its templates, patterns and limits too.
     ///
     /// # Errors
     /// Returns the problems of members that cannot be read. If all can be read, returns the first
@@ -135,8 +135,8 @@ impl ReportSettings {
         if problems.is_empty() { Ok(settings) } else { Err(problems) }
     }
 
-    /// Returns settings with the same attachment policy and the same mask, but with fixed texts,
-    /// which need no data of the test.
+    /// Returns settings with the same attachment policy and the same mask, with fixed texts, and
+    /// without fields and routing rules. So only the attachments need data of the test.
     #[must_use]
     pub fn only_attachments(&self) -> Self {
         let text = || Some("-".to_owned());

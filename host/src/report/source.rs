@@ -23,8 +23,8 @@ pub struct DownloadError {
 /// part that cannot be fetched becomes a [`Gap`], so that a fetch never fails as a whole.
 #[async_trait]
 pub trait TestDataSource: Send + Sync {
-    /// Fetches the requested parts, and adds a gap for each part that could not be fetched by
-    /// `read_until`. The screenshots of assertions are listed if assertions or attachments are
+    /// Fetches the requested parts. The gaps of the result name the parts that could not be fetched
+    /// by `read_until`. The screenshots of assertions are listed if assertions or attachments are
     /// requested.
     async fn fetch(&self, subjects: &BTreeSet<Subject>, read_until: Instant) -> TestData;
 

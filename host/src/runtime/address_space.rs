@@ -1,7 +1,7 @@
-//! Finds out how much address space the process has. The address space may be too small for a pool
-//! that reserves 4 GiB for each guest memory: if a limit applies (`ulimit -v`), on machines with
-//! 39-bit addresses, and under some container runtimes. The check reserves address space only for a
-//! moment.
+//! Checks how many guest memories fit into the address space of the process. The address space may
+//! be too small for a pool that reserves 4 GiB for each guest memory: if a limit applies
+//! (`ulimit -v`), on machines with 39-bit addresses, and under some container runtimes. The check
+//! reserves address space only for a moment.
 
 use std::ptr;
 

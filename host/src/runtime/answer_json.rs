@@ -10,7 +10,7 @@ use super::sandbox::ReturnedValue;
 
 /// A value that an export returns.
 pub trait AnswerJson {
-    /// Returns the value as JSON.
+    /// Returns the value as JSON; for a manifest, only its name and version.
     fn json(&self) -> Value;
 }
 

@@ -1,6 +1,6 @@
-//! Contains the Rust types for the WIT contract. Checks the defects, counts, choices, names of
-//! attachments and errors that guests return, so no other file gets them unchecked. Each exported
-//! interface is bound separately, so a connector need not export all of them.
+//! Contains the Rust types for the WIT contract. Checks and redacts the defects, counts, choices,
+//! names of attachments and errors that guests return. Each exported interface is bound separately,
+//! so a connector need not export all of them.
 
 use crate::domain::{
     Choice, ChoicesPage, ConnectorFault, Counts, CurrentDefect, Defect, FailedTest, Reason,

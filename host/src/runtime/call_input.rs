@@ -51,9 +51,9 @@ impl CallInput<'_> {
         Some(RunRecording { input, exchanges, answer, missing })
     }
 
-    /// Returns the arguments, the settings, the test data and the names of the secrets, as a JSON
-    /// object. `redact` removes secrets from the test data. Settings are not redacted: a person who
-    /// enters a secret as a setting makes it visible.
+    /// Returns the input of the call as a JSON object, for example the arguments, the settings and
+    /// the test data. `redact` removes secrets from the test data. Settings are not redacted: a
+    /// person who enters a secret as a setting makes it visible.
     fn input_json(
         &self,
         connection: &Connection,

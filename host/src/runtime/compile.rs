@@ -125,9 +125,10 @@ pub(crate) fn check_magic_bytes(wasm: &[u8]) -> Result<(), WrongFile> {
     }
 }
 
-/// Runs the child process: sets its limits and compiles. Reports the result in its exit code and on
-/// stderr. `args` are the arguments after the subcommand: input, output, address space in bytes,
-/// time in milliseconds, layout of memories, and the processors for which the code is compiled.
+/// The main function of the child process: sets the limits of the process, and compiles. Reports an
+/// error in the exit code and on stderr. `args` are the arguments after the subcommand: input,
+/// output, address space in bytes, time in milliseconds, layout of memories, and the processors for
+/// which the code is compiled.
 #[must_use]
 pub fn compile_component_child(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match compile_with_limits(args) {

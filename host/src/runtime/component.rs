@@ -145,7 +145,8 @@ fn export_names(pre: &InstancePre<Guest>) -> Vec<String> {
 }
 
 impl Version {
-    /// Creates a version, and sets `manifest.reads_test_data` from the imports of the component.
+    /// Creates a version, and sets `manifest.reads_test_data` from the imports of the component or
+    /// of its script.
     pub(crate) fn new(
         sha256: String,
         mut manifest: Manifest,

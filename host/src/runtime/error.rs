@@ -59,16 +59,16 @@ pub enum CompileError {
     OverMemory {
         /// The limit, bytes.
         bytes: u64,
-        /// What `bytes` comes from.
+        /// The reason for this limit.
         by: MemoryBound,
     },
-    /// The kernel killed the compiler, probably because memory ran out.
+    /// The compiler was killed, probably by the kernel because memory ran out.
     #[error(
         "the compiler was killed, as the kernel does when memory runs out; its limit was {bytes} bytes: \
          give the machine or the container more memory, or lower `limits.compile_memory_bytes`"
     )]
     Killed {
-        /// The compiler's limit, bytes.
+        /// The compiler's memory limit, bytes.
         bytes: u64,
     },
     /// The compiler used more CPU time than `ulimit -t` allows a process of this server.
@@ -105,7 +105,7 @@ pub enum CompileError {
     Failed(ExitStatus),
 }
 
-/// The setting or system limit from which a compiler's memory limit comes.
+/// The reason for a compiler's memory limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemoryBound {
     /// The key `limits.compile_memory_bytes`.
@@ -194,7 +194,7 @@ pub enum LoadError {
     /// The engine cannot prepare an instance of the component.
     #[error("cannot link the component: {}", shortened(&format!("{:#}", .0)))]
     Link(#[source] wasmtime::Error),
-    /// The component does not export `plugin`.
+    /// The component does not export `plugin` with all its functions.
     #[error(
         "does not export `jackfield:connector/plugin@0.1.0`: build it for a world of \
          wit/connector.wit; {}", describe_exports(.0)
@@ -213,7 +213,7 @@ pub enum LoadError {
     /// The component imports a core module.
     #[error("imports a core module, which the host does not provide")]
     ImportsModule,
-    /// The component exports no interface that answers events.
+    /// The component or script exports neither `defects` nor `kpis`.
     #[error(
         "exports neither `defects` nor `kpis` of `jackfield:connector@0.1.0`, so no event can call \
          it: build it for a world of wit/connector.wit that has one of them; {}",

@@ -28,7 +28,7 @@ impl Exception {
     }
 }
 
-/// The text is printed as a Rust string literal.
+/// Returns the text of a member, which the panic message contains as a Rust string literal.
 fn read_member(record: &str, name: &str) -> Option<String> {
     let (_, text) = record.split_once(name)?;
     let mut characters = text.trim_start().strip_prefix('"')?.chars();

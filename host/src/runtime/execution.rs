@@ -77,7 +77,6 @@ pub(super) struct FinishedRun {
     started_at: Instant,
     called_at: Option<Instant>,
     ended_at: Instant,
-    /// Used to redact the value that the guest returned.
     pub(super) requests: Arc<RunRequests>,
     pub(super) log: Vec<LogLine>,
     pub(super) calls: Vec<OutboundCall>,

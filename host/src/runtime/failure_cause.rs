@@ -18,7 +18,7 @@ const CAUSE_CHARS_MAX: usize = 300;
 /// The message of the panic with which the Python runtime reacts to an exception.
 const PYTHON_PANIC: &str = "Python function threw an unexpected exception";
 
-/// The cause of a failure, as the guest printed it. The text has one line.
+/// The cause of a failure, from the text that the guest printed: redacted, in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FailureCause {
     /// The guest threw this exception.
@@ -60,8 +60,8 @@ impl StderrTail {
     }
 }
 
-/// Returns the last cause in a text. Redacts a JavaScript exception again after its escapes are
-/// removed, because an escape may hide a secret.
+/// Returns the last panic or exception in a text; otherwise the end of the text. Redacts a
+/// JavaScript exception again after its escapes are removed, because an escape may hide a secret.
 fn find_cause(text: &str, redact: impl Fn(String) -> String) -> Option<FailureCause> {
     let lines = text.lines().map(str::trim_end);
     let mut lines: Vec<_> =

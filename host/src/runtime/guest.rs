@@ -66,8 +66,8 @@ pub(super) struct Guest {
     pub(super) limiter: Limiter,
     handles_peak: Arc<AtomicU64>,
     pub(super) table: ResourceTable,
-    /// Created when the guest first uses WASI: its random number generators need system calls, and
-    /// many guests never use WASI.
+    /// Created when the guest first uses WASI, because many guests never use it, and making its
+    /// random number generators needs system calls.
     wasi: Option<WasiCtx>,
     pub(super) wasi_http: WasiHttpCtx,
     pub(super) wasi_http_hooks: WasiHttp,

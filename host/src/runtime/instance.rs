@@ -22,7 +22,7 @@ use super::script::PrepareError;
 /// result is the value or the error that the connector returned.
 pub(super) type CallResult<T> = wasmtime::Result<Result<T, model::Error>>;
 
-/// An instance of a component that has not been called yet.
+/// An instance that has not been called yet.
 pub(super) struct GuestInstance {
     store: Store<Guest>,
     instance: Instance,
@@ -39,7 +39,7 @@ impl GuestInstance {
         Ok(Self { instance: instance?, store })
     }
 
-    /// The export `describe` returns no error.
+    /// The inner result is always `Ok`, because the export `describe` returns no error.
     pub(super) async fn describe(
         mut self,
         export: plugin::GuestIndices,
@@ -168,7 +168,8 @@ impl Drop for GuestInstance {
     }
 }
 
-/// At each tick, the guest yields. At the first tick after it has used up its CPU time, it traps.
+/// At each tick of the engine, a guest that computes yields, or traps if it has used up its CPU
+/// time.
 pub(super) fn new_store(
     engine: &Engine,
     guest: Guest,

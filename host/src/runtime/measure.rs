@@ -1,6 +1,6 @@
 //! Measures each step of one call into a guest, for the benchmark `guest_call`. The engine and the
-//! instance are the same as in the server, but the call needs no permit and has no deadline. The
-//! server never uses this module, because it compiles in the process that calls it.
+//! instance are created as in the server, but the call needs no permit and has no deadline. The
+//! server never uses this module, because the module compiles in the process that calls it.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -2,9 +2,9 @@
 //! are two kinds of permits: to start a run, and to poll a guest.
 //!
 //! A permit for a run reserves the slots of the engine's pool (`pool.rs`) that the component needs.
-//! A group is a connector, a connection, or one kind of call of a connection. The next free permit
-//! is for the request whose groups use the fewest slots (see [`WaiterRank`]). Never takes a permit
-//! back: its owner drops it.
+//! A group is a connector, a connection, or one kind of call of a connection. Of the requests that
+//! can get a free permit, the one whose groups use the fewest slots gets it (see [`WaiterRank`]).
+//! Never takes a permit back: its owner drops it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub(super) struct Capacity {
     pub(super) runs: u32,
     /// Maximum number of waiting requests of one lane. Further requests of this lane are refused.
     pub(super) waiting_max: usize,
-    /// Whether some permits stay free for groups that have no permit yet.
+    /// Whether some permits stay free for other groups and [`PermitRequest::runs_max`] applies.
     pub(super) keeps_reserve: bool,
 }
 
@@ -257,8 +257,8 @@ impl PermitsState {
     }
 
     /// Returns whether a permit can be granted to this request now. If [`Capacity::keeps_reserve`]
-    /// is set, a connector must leave free, with each run after its first, at least as many slots
-    /// as it then uses, and at least as many runs as it had before.
+    /// is set, each run of a connector after its first must leave at least as many slots free as
+    /// the connector then uses, and at least as many runs as it had before.
     fn can_grant(&self, request: &PermitRequest, capacity: Capacity) -> bool {
         let free_slots = capacity.slots.saturating_sub(self.in_use.slots);
         let free_runs = capacity.runs.saturating_sub(self.in_use.runs);

@@ -7,9 +7,9 @@ use wasmtime::{Enabled, PoolingAllocationConfig};
 use super::error::LoadError;
 use super::limiter::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 
-/// The sizes of pools that the host tries in this order, in slots. A slot needs about 4 GiB of
-/// address space, and contains one linear memory and [`TABLES_PER_SLOT`] tables. The smallest pool
-/// is large enough for one run of any component.
+/// The sizes of pools, in slots. The host tries them in this order until a pool fits into the
+/// address space. A slot needs about 4 GiB of address space, and contains one linear memory and
+/// [`TABLES_PER_SLOT`] tables. The smallest pool is large enough for one run of any component.
 pub(super) const SLOT_COUNTS: [u32; 4] = [1_000, 250, 60, MEMORIES_MAX];
 const TABLES_PER_SLOT: u32 = 4;
 /// Maximum number of unused slots that keep their memory pages for the component that used them

@@ -83,8 +83,8 @@ impl Sandbox {
         &self.memory
     }
 
-    /// Returns how many permits, slots and bytes of memory all runs use now, and the limits on
-    /// them.
+    /// Returns how many permits, slots and bytes of memory are in use now, their limits, and how
+    /// many runs wait for a permit.
     #[must_use]
     pub fn pool_state(&self) -> PoolState {
         let (now, capacity) = (self.permits.usage(), self.permits.capacity());

@@ -34,8 +34,8 @@ pub struct TestReport {
     /// Gaps that are not in the rendered report: files and subjects that could not be fetched when
     /// they were requested.
     gaps_of_requests: Mutex<Vec<Gap>>,
-    /// How many gaps [`Self::take_gaps`] has already returned: those of the rendered report, and
-    /// those of `gaps_of_requests`.
+    /// How many gaps of the rendered report, and how many of `gaps_of_requests`,
+    /// [`Self::take_gaps`] has already read.
     taken_gap_counts: [AtomicUsize; 2],
     too_large_files: Mutex<BTreeSet<String>>,
     /// The first gap in the fetched data.
@@ -87,7 +87,7 @@ impl TestReport {
     pub(super) fn data_json(&self) -> Option<Value> {
         self.source.as_ref()?;
         let mut data = self.rendered.get()?.data().clone();
-        // The host made the file of the robot's log from the other data.
+        // A replay makes the file of the robot's log again from the other data.
         data.attachments.retain(|attachment| attachment.kind != AttachmentKind::RobotLog);
         serde_json::to_value(data).ok()
     }

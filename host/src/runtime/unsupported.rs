@@ -4,7 +4,7 @@
 
 use wasmparser::{Parser, Payload};
 
-/// If the engine's message contains this word, the component uses asynchronous functions.
+/// If the engine's message contains this word, the component uses an asynchronous type or function.
 const ASYNC_TEXT: &str = "async";
 /// Maximum number of imports that the host reads from a refused component.
 const IMPORTS_MAX: usize = 1_000;
@@ -98,7 +98,7 @@ const UNSUPPORTED_CODE_FEATURES: [Unsupported; 10] = [
     },
 ];
 
-/// If several beginnings match a name, the longest beginning counts.
+/// If several `matching_texts` are beginnings of a name, the longest one selects the advice.
 const UNSUPPORTED_IMPORTS: [Unsupported; 11] = [
     Unsupported {
         matching_texts: &["wasi:"],

@@ -1,5 +1,5 @@
-//! Derives values from a random key (HMAC-SHA256). A person who does not have the key cannot find
-//! the other inputs of such a value by guessing.
+//! Derives values from a random key (HMAC-SHA256) and other inputs. Without the key, a person
+//! cannot find these inputs by guessing.
 //!
 //! The key must be random: a key that a person made up could be guessed by means of any derived
 //! value.
@@ -29,7 +29,7 @@ impl DerivationKey {
         BASE64URL_NOPAD.encode(&self.derive_hash(purpose, parts).0)
     }
 
-    /// Derives the value of [`Self::derive_text`] as a hash.
+    /// Like [`Self::derive_text`], but returns the 32 bytes that the text encodes.
     #[must_use]
     pub fn derive_hash(&self, purpose: &str, parts: &[&str]) -> TokenHash {
         let inputs: Vec<&str> = [purpose].into_iter().chain(parts.iter().copied()).collect();

@@ -28,7 +28,7 @@ pub enum SigningKeyError {
     /// The secret is not Base64.
     #[error("it is not Base64: write `whsec_` and 24 to 64 random bytes in Base64")]
     NotBase64,
-    /// The key is too short.
+    /// The key has fewer than 24 bytes.
     #[error("the key has fewer than 24 bytes: write `whsec_` and 24 to 64 random bytes in Base64")]
     TooShort,
 }

@@ -1,8 +1,8 @@
 //! The paths of Test Manager's REST API that the stand-in answers. No request to them changes the
 //! data.
 //!
-//! `known_api.json` lists what is known of the real API; a test compares it with `ROUTES` and with
-//! the members of the answers.
+//! `known_api.json` lists what is known or assumed of the real API; a test compares it with
+//! `ROUTES` and with the members of the answers.
 
 mod artifacts;
 mod cases;
@@ -255,7 +255,7 @@ pub(super) struct ApiRequest<'a> {
 }
 
 impl<'a> ApiRequest<'a> {
-    /// Returns `None` if a value in the query is not valid.
+    /// Returns `None` if `top`, `skip` or `testcaseid` in the query is not valid.
     pub(super) fn new(
         route: &Route,
         (data_set, faults): (&'a DataSet, &'a Faults),

@@ -1,5 +1,5 @@
-//! The paths below `/simulator`, for tests and for authors of connectors. The real Test Manager
-//! does not have these paths.
+//! Paths below `/simulator` for tests and for authors of connectors. The real Test Manager does not
+//! have these paths.
 
 use std::sync::Arc;
 
@@ -70,8 +70,8 @@ async fn clear_requests(State(simulator): State<Arc<Simulator>>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// Answers with the paths that the stand-in answers, and with the ids of all failed logs, which
-/// many of these paths need.
+/// Answers with the paths of the API that the stand-in answers, and with the ids of all failed
+/// logs, which many of these paths need.
 async fn list_paths(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
     let path = |route: &Route| {
         let Route { path, parameters, scope_family, .. } = route;

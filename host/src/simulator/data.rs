@@ -1,5 +1,6 @@
-//! The data set: projects, test cases, executions and their logs, generated from a seed. The parts
-//! of a log, such as its assertions, are generated for each request and never stored.
+//! The data set: projects, test cases, executions and their logs, generated from a seed. The
+//! assertions, steps and files of a log, and the lines of its robot's log, are generated for each
+//! request and never stored.
 
 mod artifacts;
 mod build;

@@ -1,7 +1,9 @@
-//! The records of the API, with the members that public clients of Test Manager declare. As in
-//! .NET, a missing value is written as null.
+//! The records of the API, with the members that public clients of Test Manager declare. Members
+//! that no public client shows are assumed. As in .NET, a missing value is written as null, except
+//! the sizes of files.
 //!
-//! `known_api.json` lists what is known of the real API; a test compares it with these members.
+//! `known_api.json` lists what is known or assumed of the real API; a test compares it with these
+//! members.
 
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -26,7 +26,8 @@ string_enum! {
         TokenHtml403 = "token-html-403",
         /// The API answers 404 to each request whose path names a test execution.
         UnknownExecution = "unknown-execution",
-        /// The logs of an execution have other variations than the failed tests.
+        /// The API answers with logs that have another variation than the failed test of Create
+        /// Defect.
         NoVariation = "no-variation",
         /// Each log of an execution exists twice.
         TwoLogs = "two-logs",

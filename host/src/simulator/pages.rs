@@ -54,7 +54,8 @@ pub(super) fn routes() -> Router<Arc<Simulator>> {
 }
 
 /// Refuses a request whose host is neither an IP address nor `localhost`, and a change that a page
-/// of another origin requests. This prevents DNS rebinding and CSRF.
+/// of another origin requests. This prevents DNS rebinding and CSRF. Adds the content security
+/// policy to the response of an allowed request.
 pub(super) async fn require_same_origin(request: Request, next: Next) -> Response {
     if !has_local_host_name(request.headers()) {
         let error = "open the stand-in by its IP address, such as http://127.0.0.1:8090/";
@@ -80,7 +81,8 @@ fn has_local_host_name(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Programs that are not browsers usually send no header `Origin`.
+/// A request without the header `Origin` is allowed, because programs that are not browsers usually
+/// do not send it.
 fn has_own_origin(headers: &HeaderMap) -> bool {
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let own_origin = header(HOST).map(|host| format!("http://{host}"));

@@ -15,8 +15,8 @@ const IHDR_FORMAT: [u8; 5] = [8, 2, 0, 0, 0];
 /// The bytes with which each PNG file begins.
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// Generates the image of a window with a red frame around the failed part. `number` determines the
-/// colour of the title bar and the position of the frame.
+/// Generates the image of a window that contains a red frame. `number` determines the colour of the
+/// title bar and the position of the frame.
 pub(super) fn screenshot(number: u128) -> Vec<u8> {
     let mut png = SIGNATURE.to_vec();
     let size = [WIDTH.to_be_bytes(), HEIGHT.to_be_bytes()].concat();

@@ -10,7 +10,7 @@ const PUBLISHED_LIMITS: [(&str, u64); 6] =
 /// The published length of a window, seconds.
 const PUBLISHED_WINDOW_S: u64 = 300;
 
-/// The requests in the current window.
+/// The numbers of requests in the current window.
 #[derive(Debug, Default)]
 pub(super) struct RateCounters {
     /// `None` before the first request.
@@ -26,7 +26,7 @@ pub(super) struct RateExceeded {
     pub(super) limit: u64,
     /// Seconds.
     pub(super) window_s: u64,
-    /// The time until the next window begins, seconds.
+    /// The time after which the window has ended, seconds.
     pub(super) reset_s: u64,
 }
 

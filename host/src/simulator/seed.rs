@@ -9,8 +9,8 @@ use uuid::Uuid;
 /// The start of the first execution, seconds since 1970: 2 November 2026, 06:00 UTC.
 pub(super) const FIRST_START_S: i64 = 1_793_599_200;
 
-/// The bits that are the same in all ids, as in the ids of Test Manager. Such ids are not UUIDs of
-/// any version in RFC 9562.
+/// The values of the bits that are the same in all ids, as in the ids of Test Manager. Such ids are
+/// not UUIDs of any version in RFC 9562.
 const ID_FIXED_BITS: u128 = 0x0000_0000_0000_0000_0000_0b49_0000_0000;
 /// The mask of the bits that differ between ids.
 const ID_RANDOM_MASK: u128 = 0xffff_ffff_ffff_0f00_ffff_0000_ffff_ffff;

@@ -10,14 +10,14 @@ use uuid::Uuid;
 
 use super::faults::{FaultName, Faults};
 
-/// The id of the only client. Examples in the documentation contain it.
+/// The id of the only client.
 pub const CLIENT_ID: &str = "jackfield-stand-in";
 /// The secret of the client. It protects nothing, because the data is invented.
 pub const CLIENT_SECRET: &str = "stand-in-secret-that-protects-nothing";
 
 /// Seconds.
 const TOKEN_LIFETIME_S: u64 = 3600;
-/// A token that is not stored any more is refused.
+/// Maximum number of stored tokens. If there are more, the oldest is removed, and is then refused.
 const TOKENS_MAX: usize = 1000;
 
 /// The scope `TM.X` permits every request of the family `TM.X`, and the scope `TM.X.Read` only its
@@ -92,7 +92,8 @@ impl IssuedTokens {
         }))
     }
 
-    /// Checks the header `Authorization` of a request that needs a scope of this family.
+    /// Checks the header `Authorization` of a request that needs a scope of this family. If
+    /// `family` is empty, each valid token permits the request.
     pub(super) fn check_access(
         &mut self,
         authorization: Option<&str>,

@@ -1,4 +1,4 @@
-//! The operations on accounts: their tokens, their sessions, and the audit log.
+//! The operations on the tokens and sessions of accounts, and on the audit log.
 
 use async_trait::async_trait;
 use jiff::Timestamp;

@@ -61,7 +61,7 @@ pub trait ConnectionStore {
         edited: &StoredConnection,
         force: bool,
     ) -> Result<(), StoreError>;
-    /// Records the connector version that a connection uses from now on. Lazy.
+    /// Records the connector version that was accepted last for a connection. Lazy.
     async fn accept_version(&self, id: ConnectionId, sha256: &str) -> Result<(), StoreError>;
     /// Stores the age that a new record of the tracker had when a search found it, if this age is
     /// larger than the stored one. Durable.

@@ -104,8 +104,8 @@ pub trait ConnectorStore: Send + Sync {
     /// Stores a file, and then makes it the version in use. Returns the number of this decision, or
     /// of the earlier decision if the file is already in use. Durable.
     async fn share_connector(&self, file: SharedFile, now: Timestamp) -> Result<i64, StoreError>;
-    /// Removes a connector, but keeps its versions within the limits. Returns the number of this
-    /// decision. Durable.
+    /// Removes a connector, but keeps its versions as far as the limits allow. Returns the number
+    /// of this decision. Durable.
     async fn remove_connector(&self, name: &str, now: Timestamp) -> Result<i64, StoreError>;
     /// Stores the report of a server instead of its earlier report. Lazy.
     async fn store_server_report(&self, report: ServerReport) -> Result<(), StoreError>;

@@ -14,7 +14,7 @@ use crate::domain::{
 
 use super::StoreError;
 
-/// A claim of one failed test.
+/// A request of an event for the lease on the row of a failed test.
 #[derive(Debug, Clone)]
 pub struct Claim {
     /// The connection to which the event belongs.
@@ -33,8 +33,8 @@ pub struct Claim {
     /// The fence of the run for which the event has waited; the claim may return the result of that
     /// run. `None` if the event has not waited.
     pub awaited_fence: Option<i64>,
-    /// The rows that this process works on, if the failed test may be a recurrence. `None` if it
-    /// cannot be one.
+    /// The rows that this process works on: another failure with one of these rows counts as in
+    /// progress. `None` if the failed test cannot be a recurrence.
     pub rows_in_work_if_recurrence: Option<Vec<DefectId>>,
 }
 
@@ -128,8 +128,8 @@ pub trait DefectStore {
         test: &FailedTest,
     ) -> Result<Option<(DefectId, Defect)>, StoreError>;
     /// Claims a failed test in one transaction: leases a new row or the existing one, or returns
-    /// the state of the existing row. Lazy: a run sends no write before [`Self::mark_sending`],
-    /// which is durable and makes the claim durable too.
+    /// why it grants no lease. Lazy: a run sends no write before [`Self::mark_sending`], which is
+    /// durable and makes the claim durable too.
     async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError>;
     /// Leases a row that is due for a background search. `None` if the row is no longer due or is
     /// already leased. Durable.
@@ -181,9 +181,9 @@ pub trait DefectStore {
     /// Undoes the last `mark_sending`. Call this only if it is certain that the tracker did not
     /// process that write. Lazy.
     async fn unmark_sending(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;
-    /// Ends a run: changes the row according to `end`, adds the follow-up steps, and gives the
-    /// lease back. If the lease was lost, stores only a known defect, and only if the row is in
-    /// doubt or failed and has no lease; otherwise `Fenced`. Durable.
+    /// Ends a run or a search: changes the row according to `end`, adds the follow-up steps, and
+    /// gives the lease back. If the lease was lost, stores only a known defect, and only if the row
+    /// is in doubt or failed and has no lease; otherwise `Fenced`. Durable.
     async fn store_outcome(
         &self,
         lease: &Lease,
@@ -192,8 +192,8 @@ pub trait DefectStore {
         event: EventId,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Ends a search that did not find the defect, and gives the lease back. Durable. `Fenced` if
-    /// the lease was lost.
+    /// Ends a search without storing a defect, and gives the lease back. Durable. `Fenced` if the
+    /// lease was lost.
     async fn end_search(
         &self,
         lease: &Lease,

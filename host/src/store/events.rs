@@ -17,8 +17,8 @@ use super::StoreError;
 pub struct WholeEvent {
     /// The event itself.
     pub event: Event,
-    /// When the event claimed a row or stored its outcome, and how long this took, in the order of
-    /// time.
+    /// When the event claimed a row or stored an outcome in it, and how long each of these steps
+    /// took, in the order of time.
     pub steps: TimedSteps,
     /// The runs of the event, in the order in which they were recorded.
     pub runs: Vec<RunReport>,
@@ -79,8 +79,9 @@ pub trait EventStore {
     /// Returns the events that meet the conditions, newest first. An event that cannot be read is
     /// logged and left out.
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError>;
-    /// Counts events of the last hour by minute. For the last day, counts the unrecognised
-    /// requests, and the requests that matched no connection.
+    /// Counts the answered requests of the last hour by minute, but not those that matched no
+    /// connection. For the last day, counts the unrecognised requests, and the requests that
+    /// matched no connection.
     async fn recent_events(&self, now: Timestamp) -> Result<RecentEvents, StoreError>;
     /// Returns how much of their limits the newest runs of these connections used. Reads at most
     /// 2,000 events in total, and only events of the first 100 connections. `None` if these events
@@ -91,18 +92,19 @@ pub trait EventStore {
     ) -> Result<Option<RecentUsage>, StoreError>;
     /// Returns one event with its steps and its runs.
     async fn event(&self, id: EventId) -> Result<Option<WholeEvent>, StoreError>;
-    /// Sets until when the runs of a connection are recorded, with the bodies of their requests and
-    /// answers. `None`: they are not recorded. If `erase` is true, also deletes the recordings of
-    /// the connection. Durable.
+    /// Sets until when recordings of the runs of a connection are stored; a recording contains the
+    /// bodies of the run's requests and their answers. `None`: none are stored. If `erase` is true,
+    /// also deletes the recordings of the connection. Durable.
     async fn set_recording_until(
         &self,
         id: ConnectionId,
         until: Option<Timestamp>,
         erase: bool,
     ) -> Result<(), StoreError>;
-    /// Returns the recorded runs of an event, in the order in which they were stored.
+    /// Returns the recordings of an event's runs, in the order in which they were stored.
     async fn recording(&self, event: EventId) -> Result<Vec<RecordedRun>, StoreError>;
-    /// Deletes the events that exceed the retention, webhook tokens that expired before
-    /// `events_since`, and the remaining rows of deleted connections. Lazy.
+    /// Deletes the events that exceed the retention, and the remaining rows of deleted connections.
+    /// If events before `events_since` are deleted, also deletes the webhook tokens that expired
+    /// before that instant. Lazy.
     async fn prune(&self, retention: Retention) -> Result<(), StoreError>;
 }

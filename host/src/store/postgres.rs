@@ -58,10 +58,12 @@ pub struct PostgresSettings {
 pub struct PostgresStore;
 
 impl PostgresStore {
-    /// Connects to the database, updates its schema, and checks the key that seals the secrets. At
-    /// the path `starts`, with the extension `starts`, this server keeps a file with the number of
-    /// starts of all servers. This number shows whether the database was replaced by an older copy.
-    /// The returned clock follows the clock of the database.
+    /// Connects to the database, updates its schema, and checks the key that seals the secrets. The
+    /// returned clock follows the clock of the database.
+    ///
+    /// A file of this server contains the number of starts of all servers at its last start. Its
+    /// path is `starts`, with the extension replaced by `starts`. The number shows whether the
+    /// database was replaced by an older copy.
     ///
     /// # Errors
     /// The database cannot be used; the error contains the reason and, if it is known, the next

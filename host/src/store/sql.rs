@@ -64,8 +64,8 @@ pub struct SqlStore {
     /// The cache of created defects. `None` if other servers may also change the database.
     cache: Option<DefectCache>,
     start_counter: StartCounter,
-    /// Set by `recover`: the instant since which failed tests without a row count as in doubt;
-    /// `None` if there is no such instant.
+    /// Set by `recover`: the instant since which a failed test without a row is treated as in
+    /// doubt; `None` if there is no such instant.
     restored_at: OnceLock<Option<Timestamp>>,
     publisher: Publisher,
 }

@@ -50,9 +50,9 @@ impl SqliteStore {
     /// old key sealed are overwritten in the file, and the write-ahead log is emptied.
     ///
     /// # Errors
-    /// As [`Self::open`], or a secret cannot be opened. In both cases no secret is changed. It is
-    /// also an error if the write-ahead log cannot be emptied. All secrets are then already sealed
-    /// with the new key.
+    /// As [`Self::open`], or the old key cannot open a secret. In both cases no secret is changed.
+    /// It is also an error if the write-ahead log cannot be emptied. All secrets are then already
+    /// sealed with the new key.
     pub fn reseal(
         path: &Path,
         old: &Sealer,
@@ -106,8 +106,8 @@ impl SqliteStore {
         Ok(copied)
     }
 
-    /// Whether the secrets of a file were sealed with this key: the key must open the text that the
-    /// first start sealed.
+    /// Whether the secrets of a file were sealed with this key. Only opens a text that was sealed
+    /// with the same key as the secrets.
     ///
     /// # Errors
     /// The file cannot be read.

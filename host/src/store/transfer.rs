@@ -109,7 +109,7 @@ fn table_rows(table: &str, count: i64) -> TableRows {
     TableRows { table: table.to_owned(), rows: count.unsigned_abs() }
 }
 
-/// Copies the values of the table `meta`, except those that each database sets itself.
+/// Copies the values of the table `meta`, except those that other functions write to `to`.
 fn copy_meta(from: &dyn Database, to: &dyn Database) -> Result<(), StoreError> {
     let values: Vec<(String, Vec<u8>)> =
         from.all_rows("SELECT name, value FROM meta", params![])?;

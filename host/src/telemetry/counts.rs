@@ -1,4 +1,5 @@
-//! The counts of one connection since the start of the server.
+//! The counts of one connection, or of the requests that matched no connection, since the start of
+//! the server.
 //!
 //! A count is never removed while the connection exists, because a counter must never decrease.
 
@@ -18,12 +19,12 @@ use super::histogram::Histogram;
 const KIND_COUNT: usize = EventKind::ALL.len();
 const CALL_COUNT: usize = Call::ALL.len();
 const CODE_COUNT: usize = OutcomeCode::ALL.len();
-/// The limits that end a run.
+/// The names of the limits that can end a run.
 const RUN_LIMITS: [&str; 4] = ["cpu_ms", "handles", "memory_bytes", "run_ms"];
 /// Maximum number of origins of one connection that are counted by name.
 const ORIGINS_MAX: usize = 64;
-/// The label of origins that are not granted, of origins beyond [`ORIGINS_MAX`], and of statuses
-/// that have no class.
+/// The label of origins that are not granted, of origins beyond [`ORIGINS_MAX`], and of statuses of
+/// 600 or more.
 const OTHER_LABEL: &str = "other";
 /// The first class is for requests without an answer, and the last class is for statuses of 600 or
 /// more.
@@ -42,7 +43,7 @@ pub(super) struct Counts {
 
 #[derive(Debug)]
 pub(super) struct OutcomeCounts {
-    /// By the index of the code.
+    /// One count for each code, in the order of [`OutcomeCode::ALL`].
     by_code: [AtomicU64; CODE_COUNT],
     pub(super) durations: Histogram,
 }
@@ -50,7 +51,7 @@ pub(super) struct OutcomeCounts {
 #[derive(Debug)]
 pub(super) struct OriginCounts {
     pub(super) origin: String,
-    /// By the index in [`STATUS_CLASSES`].
+    /// One count for each class, in the order of [`STATUS_CLASSES`].
     by_class: [AtomicU64; STATUS_CLASSES.len()],
     pub(super) durations: Histogram,
 }
@@ -203,7 +204,7 @@ impl Counts {
     }
 }
 
-/// Returns the origins to which a connection may send requests, for its connector or for the host.
+/// Returns the origins of a connection's grants and of its settings for Test Manager.
 fn granted_origins(connection: &Connection) -> impl Iterator<Item = Origin> {
     let grants = &connection.grants;
     let secret_origins = grants.secrets.values().map(|grant| &grant.origin);

@@ -9,7 +9,7 @@ pub(super) const BOUNDS_MS: [u64; 14] =
 #[derive(Debug, Default)]
 pub(super) struct Histogram {
     sum_ms: AtomicU64,
-    /// Without the durations in smaller buckets.
+    /// The number of durations in each bucket, without those in smaller buckets.
     buckets: [AtomicU64; BOUNDS_MS.len() + 1],
 }
 

@@ -34,8 +34,8 @@ pub struct ConnectionState {
     pub is_paused: bool,
     /// The number of the connection's circuit breakers that are open.
     pub open_breakers: u64,
-    /// The number of the connection's defects in doubt, and the number of those that only a person
-    /// can resolve; absent if the store cannot be read.
+    /// The number of the connection's defects in doubt, and the number of its defects that a person
+    /// should resolve; absent if the store cannot be read.
     pub in_doubt: Option<(u64, u64)>,
 }
 
@@ -52,9 +52,9 @@ pub struct PoolState {
     pub slots: u64,
     /// The number of all slots of the engine's pool.
     pub slots_max: u64,
-    /// The memory that is charged to runs, bytes.
+    /// The memory that is charged to runs and to the host's requests, bytes.
     pub memory_bytes: u64,
-    /// Maximum memory of all runs, bytes.
+    /// Maximum of `memory_bytes`.
     pub memory_bytes_max: u64,
 }
 
@@ -65,9 +65,9 @@ pub struct ServerState {
     pub version: &'static str,
     /// Whether the store can be written.
     pub store_writable: bool,
-    /// The number of changes that wait for the store's writing thread.
+    /// The number of changes that are queued or are being written to the store.
     pub store_writes_waiting: u64,
-    /// The number of events, runs and counts that wait to be stored.
+    /// The number of events, each with its runs, and of counts that are not stored yet.
     pub store_history_waiting: u64,
     /// The runs, slots and memory that are in use.
     pub pool: PoolState,
@@ -80,7 +80,7 @@ pub struct ServerState {
     pub connector_differences: Option<u64>,
 }
 
-/// The state of the server that the page shows in addition to the counts.
+/// The state of the connections and of the server, which the page shows in addition to the counts.
 #[derive(Debug, Clone)]
 pub struct MetricsPageState {
     /// The connections to show.

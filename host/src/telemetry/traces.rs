@@ -1,5 +1,5 @@
-//! Exports one OpenTelemetry trace for each event that is sampled. Each step becomes a span, and
-//! each run several spans. They are sent soon after the step or the run has ended.
+//! Exports the OpenTelemetry spans of each event that is sampled: one for the event, one for each
+//! step, and several for each run.
 //!
 //! The id of an event is the id of its trace, unless the sender of the request named a trace. A
 //! log, a body or a query is never exported. The exported reason of a failure may quote an answer,
@@ -28,8 +28,8 @@ use export::Exporter;
 
 pub use export::{TraceError, TraceSettings};
 
-/// This many bits at the end of an event's id decide whether its trace is exported. These bits are
-/// random.
+/// This many bits at the end of an event's id decide whether its trace is exported, unless the
+/// sender of the request decides. These bits are random.
 const SAMPLE_BITS: u32 = 32;
 
 /// An event, and the trace that the sender of its request named.
@@ -39,7 +39,7 @@ pub(super) type EventAndSender = (EventStart, Option<TraceParent>);
 #[derive(Debug)]
 pub struct Traces {
     exporter: Exporter,
-    /// The share of the traces that is exported, from 0 to 1.
+    /// Of the traces that no sender named, the share that is exported, from 0 to 1.
     sample_ratio: f64,
 }
 
@@ -142,7 +142,7 @@ impl Traces {
         self.exporter.send(root);
     }
 
-    /// Exports the queued spans, and ends the exporting thread, within a few seconds.
+    /// Exports the queued spans, and ends the exporting thread. Waits at most a few seconds.
     pub fn stop(&self) {
         self.exporter.stop();
     }
@@ -214,7 +214,8 @@ impl EventTrace {
     }
 }
 
-/// The result depends only on the id of the event, so it is the same for all its spans.
+/// For one ratio, the result depends only on the id of the event, so it is the same for all spans
+/// of the event.
 fn is_sampled(event: EventId, ratio: f64) -> bool {
     let bits = low_bits(event.0) & ((1 << SAMPLE_BITS) - 1);
     (bits as f64) < ratio * (1_u64 << SAMPLE_BITS) as f64
@@ -236,7 +237,7 @@ fn to_i64(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// The names of these spans are from a fixed list, so an uncommon method is `HTTP`.
+/// Returns the name of a request's span: its method, or `HTTP` if the method is not common.
 fn span_name(call: &OutboundCall) -> &'static str {
     let common_methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     common_methods.into_iter().find(|method| *method == call.method).unwrap_or("HTTP")

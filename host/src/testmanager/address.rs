@@ -1,4 +1,4 @@
-//! Builds the URLs of Test Manager's API, and selects the OAuth scope that each request needs.
+//! Builds the URLs of Test Manager's API, and names the OAuth scope that a request probably needs.
 //! Never sends a request.
 
 use url::Url;
@@ -16,7 +16,7 @@ pub(super) fn api_url(base_url: &Url, path: &[&str], query: &[(&str, &str)]) -> 
     url
 }
 
-/// Returns the scope that a request probably needs, by the collection in its path.
+/// Returns the scope that a request with this path probably needs, for the message of a failure.
 pub(super) fn required_scope(path: &[&str]) -> &'static str {
     let collection = if path.first() == Some(&"projects") {
         "projects"

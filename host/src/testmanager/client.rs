@@ -1,6 +1,6 @@
-//! Sends read requests to Test Manager and returns their JSON. Waits for the rate limit, repeats a
-//! request after a temporary error, and describes a permanent error. No request continues after the
-//! deadline.
+//! Sends read requests to Test Manager and returns the answers. Waits for the rate limit, repeats a
+//! request after a temporary error, and describes the error of the last attempt. No request
+//! continues after the deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const ATTEMPTS_MAX: u32 = 3;
 /// The wait after the first attempt. Each further wait is twice as long as the one before. After a
 /// 401 or 429, there is no such wait.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
-/// The memory that is charged for parsed JSON, for each byte of its text.
+/// The memory that is charged for parsed JSON is the size of its text times this number.
 const PARSED_JSON_FACTOR: u64 = 8;
 
 /// Maximum size of a JSON text that is parsed on the current thread, bytes.
@@ -48,8 +48,8 @@ impl Client {
         Self { context, requests, deadline, answer_bytes_max }
     }
 
-    /// Returns a client for a long search. The deadline of the returned client leaves a quarter of
-    /// the remaining time for requests that do not need the result of the search.
+    /// Returns a client for a long search. The client's deadline leaves a quarter of the remaining
+    /// time for the requests that follow the search.
     pub(super) fn client_for_search(&self) -> Result<Self, Failure> {
         let remaining = self.deadline.saturating_duration_since(Instant::now());
         self.context.client(self.deadline - remaining / 4)
@@ -119,8 +119,8 @@ impl Client {
         ))
     }
 
-    /// Sends a read request. Repeats it after a 401 (once), a 429, a server error, or a temporary
-    /// network error.
+    /// Sends a read request. Repeats it after a 429, a server error or a temporary network error,
+    /// and after a 401 of the first attempt.
     async fn send(&self, url: Url, accept: &str, scope: &str) -> Result<OutboundResponse, Failure> {
         self.ensure_token().await?;
         let mut attempt = 1;
@@ -173,8 +173,8 @@ impl Client {
     async fn wait_for_rate_limit(&self) -> Result<(), Failure> {
         while let Some(until) = self.context.state.rate_limit.next_request_at(Instant::now()) {
             if until >= self.deadline {
-                // The seconds are rounded up to a multiple of 10, so that all parts of one failed
-                // test have the same reason and are merged into one gap.
+                // The seconds are rounded up to a multiple of 10: several parts of a failed test
+                // then usually have exactly the same reason, and are merged into one gap.
                 let seconds = ((until - Instant::now()).as_secs() + 1).next_multiple_of(10);
                 return Err(Failure::Other(format!(
                     "Test Manager's rate limit allows no request for {seconds} s, which is longer \

@@ -21,7 +21,7 @@ pub(super) enum Failure {
     /// The project could not be identified, so nothing that belongs to a project can be fetched.
     Project(String),
     NotFound(String),
-    /// The answer has more bytes than may be read.
+    /// The answer or the file has more bytes than may be read.
     TooLarge(String),
     /// Any other reason; other parts may still be fetched.
     Other(String),

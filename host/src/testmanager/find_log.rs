@@ -42,7 +42,7 @@ pub(super) async fn find_log(
     Err(Failure::Other(mismatch_reason(&logs_of_case, test)))
 }
 
-/// Reads the logs of the test case. Stops after the first page that contains a log of the same
+/// Reads the logs of the test case. Stops after the first page that contains a log of the test's
 /// variation.
 async fn read_logs(
     client: &Client,

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-/// Returns the first member that has one of these names and is not null.
+/// Tries the names in their order, and returns the first member that is present and not null.
 pub(super) fn find_member<'a>(value: &'a Value, names: &[&str]) -> Option<&'a Value> {
     let members = value.as_object()?;
     names.iter().find_map(|name| {
@@ -15,7 +15,8 @@ pub(super) fn find_member<'a>(value: &'a Value, names: &[&str]) -> Option<&'a Va
     })
 }
 
-/// Returns a member as text; `None` if the member is missing, a blank text, a list or an object.
+/// Returns a member as text; `None` if the member is missing, null, a blank text, a list or an
+/// object.
 pub(super) fn text_member(value: &Value, names: &[&str]) -> Option<String> {
     let text = match find_member(value, names)? {
         Value::String(text) => text.clone(),
@@ -26,7 +27,7 @@ pub(super) fn text_member(value: &Value, names: &[&str]) -> Option<String> {
     (!text.trim().is_empty()).then_some(text)
 }
 
-/// Returns a member as JSON text. The answer may contain the member as text or as JSON.
+/// Returns a member as text; a list or an object becomes its JSON text.
 pub(super) fn json_text_member(value: &Value, names: &[&str]) -> Option<String> {
     let json =
         || find_member(value, names).filter(|found| !found.is_string()).map(Value::to_string);

@@ -11,7 +11,7 @@ const PREFIX_CHARS_MAX: usize = 50;
 /// first segment below Test Manager's address.
 pub(super) fn project_prefix(link: &str, base_url: &Url) -> Option<String> {
     let link = Url::parse(link).ok()?;
-    // A single-page application may have its path after the number sign.
+    // A single-page application may have its path after `#`.
     let fragment = link.fragment().unwrap_or_default().trim_start_matches('!');
     prefix_before_page(fragment)
         .or_else(|| prefix_before_page(link.path()))

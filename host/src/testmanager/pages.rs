@@ -29,7 +29,7 @@ pub(super) struct ListItems {
 
 /// Settings for reading one list.
 pub(super) struct Paging<K, E> {
-    /// Number of items that are requested with one page.
+    /// Number of items that are requested with one page, until a page is too large.
     pub(super) page_items: usize,
     /// Maximum number of pages that are read. A page that is too large counts too.
     pub(super) pages_max: usize,
@@ -57,7 +57,8 @@ where
 {
     let mut progress = ListProgress { page_items: paging.page_items, ..ListProgress::default() };
     let mut pages_left = paging.pages_max;
-    // Each round begins after the items that were read, with the page size that Test Manager uses.
+    // A round requests one or more pages after the items that were read so far. If it requests
+    // several pages, it expects as many items in each as in the page that was read last.
     while pages_left > 0 {
         let (first_skip, page_items) = (progress.read_count, progress.page_items);
         let page_size = progress.expected_page_items();
@@ -122,11 +123,13 @@ struct ListProgress {
     /// Number of items that are requested with one page.
     page_items: usize,
     read_count: usize,
-    /// Number of items in the last page: a server may return fewer items than requested.
+    /// Number of items in the page that was read last, which may be fewer than requested. `None`
+    /// before the first page, and after a page that was too large.
     last_page_items: Option<usize>,
     /// Number of items in the whole list, if Test Manager reports it.
     total: Option<u64>,
-    /// The first item of the last page. A page that begins with the same item is a repeated page.
+    /// The first item of the page that was read last. A page that begins with the same item is a
+    /// repeated page.
     first_item: Option<Value>,
 }
 
@@ -135,7 +138,7 @@ impl ListProgress {
         self.last_page_items.unwrap_or(self.page_items).max(1)
     }
 
-    /// Returns the number of pages of the next round, and how many of them are requested at the
+    /// Returns the number of pages of the next round, and how many of them may be requested at the
     /// same time.
     fn plan_round(&self, pages_left: usize) -> (usize, usize) {
         let Some((total, _)) = self.total.zip(self.last_page_items) else { return (1, 1) };

@@ -1,5 +1,5 @@
 //! Converts Test Manager's JSON into the data of a failed test. A value that is missing in the JSON
-//! is absent in the data, and never an error.
+//! is never an error.
 
 #[cfg(test)]
 mod tests;

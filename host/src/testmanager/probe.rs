@@ -36,8 +36,8 @@ type StepResult = Result<Option<String>, Failure>;
 
 impl TestManager {
     /// Runs the steps of a try in order, up to and including the first step that fails. Returns no
-    /// steps if the connection has no settings for Test Manager. If a failed test is given, the
-    /// last step reads all data of the test.
+    /// steps if the connection has no usable settings for Test Manager. If a failed test is given,
+    /// the last step reads all data of the test.
     pub async fn try_steps(
         &self,
         active: &Arc<ActiveConnection>,
@@ -144,7 +144,7 @@ async fn try_project(client: &Client, test: Option<&FailedTest>) -> StepResult {
     Ok(Some(printable(&names.join(", "))).filter(|names| !names.is_empty()))
 }
 
-/// Requests the list of projects. Fails if the answer contains no project.
+/// Checks that the client may read at least one project.
 async fn try_any_project(client: &Client) -> StepResult {
     let answer = client.get(&["projects"], &[("top", "1"), ("skip", "0")]).await?;
     let paging = find_member(&answer, &["paging"]).unwrap_or(&answer);

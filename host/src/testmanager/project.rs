@@ -18,8 +18,8 @@ pub(super) fn read_id(project: &Value) -> Option<String> {
 }
 
 /// Identifies the project of a failed test. The sources are, in this order: the settings, the
-/// prefix in the link, the connection's pinned project, the project whose defects were counted
-/// last. The result has at least the project's id.
+/// prefix in the link, the only project whose KPIs the connection answers, the project whose
+/// defects were counted last. The result has at least the project's id.
 pub(super) async fn identify(client: &Client, test: Option<&FailedTest>) -> Result<Value, Failure> {
     let settings = &client.context.settings;
     if let Some(id) = &settings.project_id {

@@ -1,5 +1,5 @@
-//! Test Manager's rate limit, read from its answers: `RateLimit-Remaining`, `RateLimit-Reset` and
-//! the status 429.
+//! Test Manager's rate limit, read from its answers: `RateLimit-Remaining`, `RateLimit-Reset`,
+//! `Retry-After` and the status 429.
 //!
 //! This module never waits and never sends a request.
 

@@ -90,7 +90,7 @@ impl LogWindow {
     }
 
     /// Whether the line belongs to this log. Compares the jobs, if both are known, or else the
-    /// times. A line without a valid time then belongs to this log.
+    /// times. If the times are compared, a line without a valid time belongs to this log.
     fn contains(&self, line: &Value) -> bool {
         if let (Some(own_job), Some(job)) = (&self.job, text_member(line, &["jobKey"])) {
             return own_job.eq_ignore_ascii_case(&job);

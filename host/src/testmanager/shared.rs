@@ -16,8 +16,8 @@ use super::client::Client;
 use super::failure::Failure;
 use super::state::ApiState;
 
-/// Maximum number of requests of one [`Client`], including requests for tokens, redirects and
-/// repetitions.
+/// Maximum number of requests of one [`Client`], including requests for tokens, redirects and the
+/// client's own repetitions.
 const REQUESTS_MAX: u64 = 250;
 /// Maximum size of a JSON answer, bytes.
 const JSON_BYTES_MAX: u64 = 4 << 20;
@@ -28,7 +28,7 @@ pub(super) struct FetchContext {
     /// The origins, client secret and token that the requests may use.
     active: Arc<ActiveConnection>,
     pub(super) settings: TestManagerSettings,
-    /// The project to which the connection is limited, if any.
+    /// The only project whose KPIs the connection answers, if it is limited to one.
     pub(super) pinned_project: Option<String>,
     /// The state that all failed tests of the connection share.
     pub(super) state: Arc<ApiState>,

@@ -1,5 +1,5 @@
-//! Reads the data of one failed test from Test Manager for a report or a connector: as data, as
-//! JSON or as files. A part that cannot be read becomes a gap.
+//! Reads the data of one failed test from Test Manager: as [`TestData`], as JSON or as files. A
+//! part that cannot be read becomes a gap.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -16,7 +16,6 @@ const PROJECT_MAX_AGE: Duration = Duration::from_secs(3_600);
 /// Maximum number of stored projects of a connection.
 const PROJECTS_MAX: usize = 100;
 
-/// The state of one connection, which all requests of the connection to Test Manager share.
 #[derive(Default)]
 pub(super) struct ApiState {
     pub(super) rate_limit: RateLimit,

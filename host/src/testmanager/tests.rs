@@ -31,7 +31,7 @@ const TOKEN: &str = "a-token-that-the-server-issued";
 const EXECUTION_ID: u128 = 0xE;
 const TEST_CASE_ID: u128 = 0xC;
 
-/// A connection with settings for Test Manager. A test may change the settings.
+/// A [`TestManager`], and the settings of a connection, which a test may change.
 struct Setup {
     settings: TestManagerSettings,
     pinned_project: Option<String>,
@@ -42,7 +42,7 @@ struct Setup {
 }
 
 impl Setup {
-    /// Creates a connection whose settings contain the project "p1".
+    /// The settings contain the project "p1".
     fn new(server: &FakeTracker) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("jackfield.db"), &Sealer::fresh());

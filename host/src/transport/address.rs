@@ -21,21 +21,21 @@ const ADDRESSES_MAX: usize = 32;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AddressRules {
-    /// Whether names may resolve to loopback addresses and to the private ranges of `classify`.
+    /// Allows names to have loopback and private addresses, unless `public_only` is set.
     pub(crate) allow_private: bool,
-    /// Only public addresses are allowed, because the connector itself fixed the origin.
+    /// Whether only public addresses are allowed: the connector's manifest names the origin.
     pub(crate) public_only: bool,
 }
 
 /// The reason why no address of an origin can be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ResolveError {
-    /// The rules forbid one of the origin's addresses.
+    /// One of the origin's addresses is forbidden.
     #[error("{origin} has the address {ip}, which is not allowed: {reason}")]
     Forbidden {
-        /// The origin whose name was resolved.
+        /// The origin with the address.
         origin: Origin,
-        /// The first forbidden address.
+        /// The forbidden address.
         ip: IpAddr,
         /// The rule, as a text for people.
         reason: &'static str,
@@ -59,11 +59,11 @@ pub(crate) enum ResolveError {
 }
 
 /// Resolves the name of an origin and checks its addresses. The caller connects only to these
-/// addresses, so a later change of the name has no effect.
+/// addresses, so a later change in DNS has no effect.
 ///
 /// # Errors
-/// The name cannot be resolved, or one of its addresses is forbidden: the host may connect to any
-/// of them.
+/// The name cannot be resolved, has no address or too many addresses, or one of its addresses is
+/// forbidden.
 pub(crate) async fn resolve(
     resolver: &dyn Resolver,
     connection: ConnectionId,
@@ -113,8 +113,8 @@ fn is_own_address(address: SocketAddr, own_addresses: &OwnAddresses) -> bool {
         .any(|ip| own_addresses.may_reach_this_server(SocketAddr::new(ip, address.port())))
 }
 
-/// Resolves the name of an origin without checking its addresses. The operator chose the proxy, so
-/// its addresses need no check.
+/// Resolves the name of an origin without checking its addresses. This is enough for a proxy,
+/// because the operator chose the proxy.
 ///
 /// # Errors
 /// The name cannot be resolved, has no address, or has too many addresses.
@@ -147,7 +147,7 @@ fn check_address(origin: &Origin, ip: IpAddr, rules: AddressRules) -> Result<(),
         AddressClass::Loopback | AddressClass::Private if rules.public_only => {
             Err("the connector fixes this origin itself, so its address must be public")
         }
-        // A person who granted an IP address chose this address.
+        // The origin is an IP address, so the person who granted the origin chose the address.
         AddressClass::Loopback | AddressClass::Private if !is_name => Ok(()),
         AddressClass::Loopback if *origin.host() == Host::Domain("localhost".to_owned()) => Ok(()),
         AddressClass::Loopback | AddressClass::Private if rules.allow_private => Ok(()),
@@ -185,7 +185,7 @@ fn classify_v4(ip: Ipv4Addr) -> AddressClass {
         [169, 254, ..] => {
             AddressClass::Forbidden("it is a link-local address, where cloud metadata services are")
         }
-        // The metadata services of Alibaba, Oracle and Azure; other clouds use 169.254.169.254.
+        // Addresses of Alibaba, Oracle and Azure. The usual one, 169.254.169.254, is link-local.
         [100, 100, 100, 200] | [192, 0, 0, 192] | [168, 63, 129, 16] => {
             AddressClass::Forbidden("it is a cloud metadata service")
         }

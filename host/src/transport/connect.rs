@@ -40,7 +40,7 @@ pub(crate) use race::LastAddresses;
 
 /// Maximum time of connecting, including name resolution and TLS.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
-/// Maximum number of headers of a response.
+/// Maximum number of headers of an HTTP/1.1 response.
 pub(crate) const RESPONSE_HEADERS_MAX: usize = 128;
 /// Maximum size of the status line and headers of a response together, bytes.
 pub(crate) const RESPONSE_HEAD_BYTES_MAX: u32 = 64 * 1024;
@@ -59,7 +59,7 @@ pub(crate) struct Dialer {
     pub(crate) own_addresses: OwnAddresses,
 }
 
-/// A network connection that is ready for a request.
+/// A network connection with HTTP; in a replay, a value without a network connection.
 pub(crate) struct HttpConnection {
     pub(crate) sender: Sender,
     /// The proxy that forwards the requests of this connection, so that they need absolute URLs. A
@@ -76,8 +76,8 @@ pub(crate) struct ForwardingProxy {
 }
 
 impl HttpConnection {
-    /// Explains a refusal of the proxy that forwards the requests; only status 407 is known to be
-    /// the proxy's.
+    /// Explains status 407 as a refusal by the forwarding proxy. Returns `None` for another status,
+    /// or without such a proxy.
     pub(crate) fn explain_proxy_refusal(&self, status: u16) -> Option<String> {
         let proxy = self.forwarding_proxy.as_ref().filter(|_| status == 407)?;
         let why = ProxyError::authentication(proxy.authorization.as_ref());
@@ -95,16 +95,16 @@ pub(crate) enum Sender {
 /// The reason why no network connection was made. No byte of the request was sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
-    /// The name cannot be resolved, or one of its addresses is not allowed.
+    /// The addresses of the origin cannot be used.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
-    /// No address of the tracker accepted a TCP connection.
+    /// No address of the origin accepted a TCP connection.
     #[error("{0}")]
     Tcp(#[from] NoAddressReached),
     /// The value of the proxy's environment variable cannot be used.
     #[error(transparent)]
     ProxyVariable(#[from] InvalidProxy),
-    /// The network connection through the proxy failed.
+    /// The host could not connect to the proxy, or the proxy did not open a tunnel.
     #[error("the proxy {proxy}: {source}")]
     Proxy {
         /// The URL of the proxy, without credentials, and the variable that names the proxy.
@@ -146,7 +146,7 @@ pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 pub(crate) enum Route {
-    /// The checked addresses of the tracker.
+    /// The checked addresses of the origin.
     Direct(Vec<SocketAddr>),
     Proxy(Arc<Proxy>),
 }
@@ -266,8 +266,8 @@ async fn start_http1(stream: impl ByteStream + 'static) -> hyper::Result<Sender>
         .max_headers(RESPONSE_HEADERS_MAX)
         .max_header_size(RESPONSE_HEAD_BYTES_MAX as usize)
         .max_buf_size(BUFFER_BYTES_MAX)
-        // Accept headers that are invalid but readable: the tracker may already have processed a
-        // write, so the answer must not be lost.
+        // The host tolerates invalid headers: the tracker may already have processed a write, so
+        // its answer must not be lost.
         .allow_obsolete_multiline_headers_in_responses(true)
         .allow_spaces_after_header_name_in_responses(true)
         .ignore_invalid_headers_in_responses(true)

@@ -30,7 +30,7 @@ pub enum IdentityError {
     /// Only one of the secrets `client_cert` and `client_key` has a value.
     #[error("a client certificate needs both `client_cert` and `client_key`")]
     Incomplete,
-    /// The secret `client_cert` contains no certificate that can be read.
+    /// The secret `client_cert` contains no certificate, or one that cannot be read.
     #[error("`client_cert` contains no certificate; give it as PEM (-----BEGIN CERTIFICATE-----)")]
     NoCertificate,
     /// The key is protected by a password.
@@ -57,7 +57,7 @@ impl ClientIdentity {
     /// Removes the client certificate and its key from a connection's secrets and returns them.
     ///
     /// # Errors
-    /// One of the two is missing, or they cannot be read or used together.
+    /// Only one of the two secrets has a value, or the certificate and its key cannot be used.
     pub fn take(secrets: &mut BTreeMap<String, Secret>) -> Result<Option<Self>, IdentityError> {
         match (secrets.remove(CLIENT_CERT), secrets.remove(CLIENT_KEY)) {
             (None, None) => Ok(None),
@@ -97,7 +97,6 @@ impl fmt::Debug for ClientIdentity {
 
 #[derive(Debug, Default)]
 pub(crate) struct PresentedIdentity {
-    /// The certificate of the connection, if it has one.
     identity: Option<ClientIdentity>,
     is_requested: AtomicBool,
 }

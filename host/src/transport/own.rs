@@ -1,6 +1,6 @@
-//! This server itself: the name of its machine, and the addresses on which it listens. A request
-//! that a connection sent to these addresses would arrive from this machine, so the server could
-//! trust its headers as those of a trusted proxy.
+//! This server itself: the name of its machine, and the addresses on which it listens. Connections
+//! must not send requests to these addresses: the server might take such a request for one from a
+//! trusted proxy on its machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -15,8 +15,9 @@ impl OwnAddresses {
         Self(listening)
     }
 
-    /// Whether a TCP connection to an address may reach this server. The listening address alone
-    /// does not decide, because the machine may redirect ports.
+    /// Whether a TCP connection to an address may reach this server. With a port of this server,
+    /// every address of the machine counts, because the machine may redirect it to the listening
+    /// address.
     pub(crate) fn may_reach_this_server(&self, address: SocketAddr) -> bool {
         let ip = address.ip().to_canonical();
         self.has_port(address.port())

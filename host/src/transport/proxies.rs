@@ -97,8 +97,8 @@ impl Proxies {
         }
     }
 
-    /// A loopback address is never reached through a proxy: for the proxy, it would be the proxy's
-    /// own machine.
+    /// `localhost`, 127.0.0.0/8 and ::1 are never reached through a proxy: for the proxy, they are
+    /// the proxy's own machine.
     pub(crate) fn proxy_for(&self, origin: &Origin) -> ProxyChoice {
         let is_loopback = match origin.host() {
             Host::Domain(name) => name == "localhost",

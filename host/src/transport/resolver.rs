@@ -21,7 +21,7 @@ const LOOKUPS_MAX: usize = 256;
 
 #[async_trait]
 pub(crate) trait Resolver: Send + Sync {
-    /// Returns all addresses of a name that this connection of Jackfield needs.
+    /// Returns all addresses of a name.
     async fn resolve(&self, connection: ConnectionId, name: &str) -> io::Result<Vec<IpAddr>>;
 }
 

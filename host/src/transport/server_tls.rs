@@ -48,7 +48,7 @@ pub enum ServerTlsError {
         /// The error of reading the file.
         source: io::Error,
     },
-    /// The file contains no certificate that can be read.
+    /// The file contains no certificate, or one that cannot be read.
     #[error(
         "`tls_certificate` = {0:?} contains no certificate; give it as PEM (-----BEGIN CERTIFICATE-----)"
     )]

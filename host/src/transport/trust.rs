@@ -26,7 +26,7 @@ pub(crate) use explain::explain;
 /// The reason why TLS cannot be configured.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// The file of `extra_ca_file` cannot be read or is not PEM.
+    /// The file of `extra_ca_file` cannot be read, or its PEM is malformed.
     #[error("cannot read `extra_ca_file` = {path:?}: {source}; it must contain PEM certificates")]
     ExtraCa {
         /// The path of the file.
@@ -68,7 +68,7 @@ pub(crate) fn file_certificates(path: &Path) -> Result<Vec<CertificateDer<'stati
     CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(unusable)
 }
 
-/// Configures TLS for connections to trackers, with HTTP/2 or HTTP/1.1.
+/// Configures TLS for connections to other servers, such as trackers, with HTTP/2 or HTTP/1.1.
 pub(crate) fn client_config(extra_ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TrustError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(system_certificates());

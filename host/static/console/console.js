@@ -1,6 +1,5 @@
-// Adds to pages what htmx cannot do: copies a text, enters in its field a value that a connector
-// found, and accepts a file that a person drops beside the file input.
-// Without this file, a person can still make every change.
+// Adds to pages what htmx cannot do. For example, it copies a text, and enters into a field the
+// value that a person clicked. Without this file, a person can still make every change.
 "use strict";
 
 document.addEventListener("click", async (event) => {
@@ -63,7 +62,8 @@ function hasSelection(part) {
   return !marked.isCollapsed && marked.containsNode(part, true);
 }
 
-// A file that a person drops anywhere on a form is set in the file input of the form.
+// A file that a person drops anywhere on a form with `data-drop` is set in the file input of the
+// form.
 for (const form of document.querySelectorAll("[data-drop]")) {
   const over = (is) => form.classList.toggle("over", is);
   form.addEventListener("dragover", (event) => {

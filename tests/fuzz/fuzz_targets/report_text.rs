@@ -1,6 +1,6 @@
-//! Fuzzes the rendering of a report. The input is a template. After a line `---`, the input
-//! contains a text of the failed test. The report is rendered in each markup, in full and
-//! shortened.
+//! Fuzzes the rendering of a report. The input is a template and, after a line `---`, a text of the
+//! failed test. Without this line, the whole input is the text. The report is rendered in each
+//! markup, in full and shortened.
 #![no_main]
 
 use jackfield::domain::{Settings, StringEnum as _};
@@ -97,8 +97,8 @@ fn assert_title_valid(title: &str, max: u32) {
     assert!(title.chars().count() <= max as usize && !title.contains(['\n', '\r']), "{title:?}");
 }
 
-/// Asserts that a text is not longer than `max`, that its first line contains the marker, and that
-/// the text is valid in its markup.
+/// Asserts that a text is not longer than `max` characters, and that its first line contains the
+/// marker. Also checks the tags of HTML, and that ADF is a JSON document.
 fn assert_text_valid(markup: Markup, text: &str, max: u32, marker: Option<&str>) {
     assert!(text.chars().count() <= max as usize, "{markup}: too long");
     let first = text.lines().next().unwrap_or_default();

@@ -10,7 +10,8 @@ use jackfield::manifest::{Manifest, SettingError};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value};
 
-/// Headers that frame a request. The place of a secret is never such a header.
+/// Headers that determine where a request is sent and how it is framed. The place of a secret is
+/// never such a header.
 const FRAMING_HEADERS: [&str; 5] =
     ["host", "content-length", "transfer-encoding", "connection", "upgrade"];
 const ERRORS_MAX: usize = 100;

@@ -64,7 +64,7 @@ fn assert_accepted_test(test: &FailedTest) {
     assert_eq!(again.as_ref(), Ok(test));
 }
 
-/// Asserts that a refused request has a status for wrong requests, and a reason. With the status
+/// Asserts that a refused request has the status 400, 413 or 415, and a reason. With the status
 /// 400, the reason must be short.
 fn assert_refusal(status: u16, detail: &str) {
     assert!(matches!(status, 400 | 413 | 415), "status {status}: {detail}");

@@ -65,7 +65,7 @@ impl FuzzedServer {
         connector.is_ok_and(|connector| connector.status.0 == ConnectorStatus::Ready)
     }
 
-    /// Sends a request with the admin token. First checks that the same request is refused without
+    /// Sends a request with the admin token. Also asserts that the same request is refused without
     /// the token. Returns `None` if the path is not valid in a request.
     pub fn send(&self, method: &Method, path: &str, body: &str) -> Option<Answer> {
         let request = || Request::builder().method(method).uri(format!("/api/v1{path}"));
@@ -81,7 +81,8 @@ impl FuzzedServer {
         Some(answer)
     }
 
-    /// Deletes every connection, so that no input depends on an earlier input.
+    /// Deletes every connection, so that an input does not depend on the connections of an earlier
+    /// input.
     pub fn delete_connections(&self) {
         let all = self.send(&Method::GET, "/connections", "").expect("a valid request");
         let all: Value = serde_json::from_str(&all.text).expect("JSON");

@@ -1,5 +1,5 @@
-//! An honest guest for a tracker that searches only in one project. The setting `project` names
-//! that project.
+//! A guest for a tracker that searches only in one project. The setting `project` names that
+//! project.
 
 use jackfield_test_guests::*;
 

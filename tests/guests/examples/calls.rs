@@ -1,7 +1,8 @@
 //! Sends one request that the settings describe. Then logs the result, and returns it as a defect.
 //! The key of the defect is the status of the answer or the kind of the error. The description is
-//! the headers and the body of the answer, or the reason of the error. A request through wasi:http
-//! does not use the settings `base`, `query` and `body-kind`.
+//! the address, the headers and the body of the answer, or the reason of the error. A request
+//! through wasi:http does not use the settings `base` and `query`, and has no body if `body-kind`
+//! is not `bytes`.
 
 #[path = "calls/request.rs"]
 mod request;

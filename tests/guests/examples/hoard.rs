@@ -1,5 +1,5 @@
 //! Fills as many bytes of its own memory as the setting `fill` requires. Then makes the host store
-//! as much as possible, and releases nothing. The setting `what` chooses what the host stores.
+//! data of the kind that the setting `what` chooses.
 
 use jackfield_test_guests::*;
 use wasip2::http::outgoing_handler::handle;

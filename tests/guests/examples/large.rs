@@ -1,5 +1,5 @@
-//! An honest guest for a real Redmine. It sends one read, and then creates an issue of 6 MiB. The
-//! server needs several system calls to send such a large request.
+//! An honest guest for the API of Redmine. It sends one read, and then creates an issue of 6 MiB.
+//! Jackfield needs several system calls to send such a large request.
 
 use jackfield_test_guests::*;
 

@@ -1,4 +1,4 @@
-//! Logs 2 MB. The first line contains escape sequences of terminals, and line breaks.
+//! Logs 2 MB. The first message contains escape sequences of terminals, and line breaks.
 
 use jackfield_test_guests::*;
 

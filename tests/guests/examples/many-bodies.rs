@@ -1,5 +1,5 @@
-//! Starts 300 requests through wasi:http. Writes 2 MiB of each request's body, and ends none of the
-//! bodies.
+//! Starts up to 300 requests through wasi:http. Writes 2 MiB of each request's body, and ends none
+//! of the bodies. Stops at the first error.
 
 use jackfield_test_guests::*;
 

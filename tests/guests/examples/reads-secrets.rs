@@ -37,8 +37,8 @@ impl Behaviour for SearchesForSecrets {
     }
 }
 
-/// Tries to use sockets in five ways. Two of them need a server, which is that of the setting
-/// `url`. Returns the names of the ways that succeeded.
+/// Tries to use sockets in five ways. Two of the ways use the server of the setting `url`. Returns
+/// the names of the ways that succeeded.
 fn try_sockets() -> Vec<&'static str> {
     let url = setting("url");
     let server = url.trim_start_matches("http://").trim_end_matches('/');

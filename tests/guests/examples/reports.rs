@@ -1,6 +1,6 @@
 //! Uploads the attachments of the host's report. Then creates a defect from the title, the
 //! description and the fields of the report, and from one subject of Test Manager's data. `check`
-//! calls the same functions outside `create`, and returns their results.
+//! also uses the report and Test Manager's data.
 
 use jackfield_test_guests::*;
 
@@ -43,7 +43,7 @@ impl Behaviour for UsesReport {
     }
 }
 
-/// Sends an attachment as a body, sends it as a part of a body, and reads it. Returns the three
+/// Sends an attachment as a part of a body, sends it as a body, and reads it. Returns the three
 /// results.
 fn send_and_read_attachment(id: u32) -> String {
     let prepare = |url: &str, body| {

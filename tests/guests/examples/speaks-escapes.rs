@@ -1,14 +1,14 @@
-//! Returns escape sequences in every text: in the results and errors of `check` and `create`, in
-//! the log, and in stdout and stderr. In build 2, the name of a query parameter also contains
-//! escape sequences.
+//! Puts escape sequences into the results and errors of `check` and `create`, into the log, and
+//! into stdout and stderr. In build 2, the name of a query parameter also contains escape
+//! sequences.
 
 use jackfield_test_guests::*;
 
 struct ReturnsEscapeSequences;
 
-/// A text with all kinds of dangerous characters: two sequences that begin with ESC, a carriage
-/// return and a forged line, C1 control characters, a change of the text's direction, an invisible
-/// space, DEL, and a line separator.
+/// A text with dangerous characters: two sequences that begin with ESC, a carriage return and a
+/// forged line, C1 control characters, a change of the text's direction, an invisible space, DEL,
+/// and a line separator.
 const ESCAPES: &str =
     "\u{1b}[2K\u{1b}]0;owned\u{7}\r\nforged line\u{9b}31m\u{85}\u{202e}\u{200b}\u{7f}\u{2028}";
 

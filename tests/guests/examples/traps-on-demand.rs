@@ -1,6 +1,6 @@
 //! A guest whose `create` requests `/health` from the tracker. If the answer begins with `bad`,
-//! `create` panics. The message of the panic contains the answer without its `|` characters. Build
-//! 2 panics in `describe`.
+//! `create` panics. The message of the panic contains the answer without its `|` characters, so
+//! that a test can hide a secret from the redaction of the answer. Build 2 panics in `describe`.
 
 use jackfield_test_guests::*;
 

@@ -28,7 +28,7 @@ pub enum Mistake {
     RateLimit,
     /// If the tracker answers 503, the connector returns the error `rejected`.
     TrackerDown,
-    /// If the TCP connection is lost, the connector returns the error `internal`.
+    /// If the answer is not received completely, the connector returns the error `internal`.
     NoAnswer,
     /// `count` returns zero for a count that the tracker's answer does not contain.
     UnexpectedAnswer,
@@ -46,7 +46,7 @@ pub enum Mistake {
     EmptyFind,
     /// `create` sends a second write.
     OneWrite,
-    /// `create` sends the write again if the tracker answers 503.
+    /// `create` sends the write again if the first attempt ends with the error `unavailable`.
     CreateOnce,
     /// `create` returns an error if it cannot read the issue after the write.
     OkAfterWrite,
@@ -56,7 +56,7 @@ pub enum Mistake {
     Counts,
     /// The query of each request contains a random number.
     SameRequests,
-    /// `count` logs almost as much as the limit of the log allows.
+    /// `count` logs more than half of what the limit of the log allows.
     Limits,
 }
 
@@ -241,7 +241,8 @@ fn to_defect(issue: &Value) -> Result<Defect, Error> {
     })
 }
 
-/// Copies a request, because the types of the bindings do not implement `Clone`.
+/// Copies a request without base, query and headers, whose body is JSON or missing. The types of
+/// the bindings do not implement `Clone`.
 fn copy_request(request: &Request) -> Request {
     let body = match &request.body {
         Some(Body::Json(text)) => Some(Body::Json(text.clone())),

@@ -43,7 +43,7 @@ pub fn build_number() -> u32 {
     mark[16..].iter().fold(0, |n, digit| n * 10 + u32::from(digit - b'0'))
 }
 
-/// The exports of a connector. The default functions are not hostile.
+/// The exports of a connector.
 pub trait Behaviour {
     /// The JSON Schema of the connector's settings.
     const SETTINGS: &'static str = ONE_ORIGIN;
@@ -170,7 +170,7 @@ pub fn first_id(answer: &Response) -> Option<String> {
     Some(digits.chars().take_while(char::is_ascii_digit).collect())
 }
 
-/// Makes an error of the contract that names no setting.
+/// Makes an [`Error`] that names no setting and no wait.
 pub fn error(code: ErrorCode, message: impl Into<String>) -> Error {
     Error { code, message: message.into(), setting: None, retry_after_seconds: None }
 }

@@ -63,7 +63,7 @@ impl Postgres {
         });
     }
 
-    /// Returns the folder with the server's files.
+    /// Returns the server's data folder, which contains `pg_hba.conf`.
     #[must_use]
     pub fn data_folder(&self) -> PathBuf {
         self.folder.path().join("data")

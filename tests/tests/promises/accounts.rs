@@ -50,7 +50,7 @@ impl Browser {
     }
 }
 
-/// `next` is the path to which the server redirects the browser afterwards.
+/// `next` is the place to which the form asks the server to redirect the browser afterwards.
 fn post_token(host: &TestHost, token: &str, next: &str, headers: &[(&str, &str)]) -> Answer {
     let form = format!("token={token}&next={next}");
     let content_type = [("content-type", "application/x-www-form-urlencoded")];
@@ -306,7 +306,7 @@ fn tokens_are_created_listed_and_revoked_by_the_cli() {
     assert!(!succeeded && printed.contains("refused the token"), "{printed}");
 }
 
-/// The lines of the configuration that let a reverse proxy name the account of a request.
+/// The settings, except `trusted_proxies`, that let a reverse proxy name the account of a request.
 const PROXY_SIGN_IN: &str = "proxy_user_header = \"X-Remote-User\"
     proxy_role_header = \"X-Remote-Role\"
     proxy_secret = \"env:JACKFIELD_SECRET_PROXY\"";

@@ -1,4 +1,5 @@
-//! The pages of the console for admins, in a browser with JavaScript and without it.
+//! The pages of the console for admins: in a browser with JavaScript, and with the requests that a
+//! browser without JavaScript sends.
 
 use data_encoding::BASE64;
 use jackfield_tests::{
@@ -17,7 +18,7 @@ fn browse(host: &TestHost, scenario: &str, variables: &[(&str, &str)]) {
     let _ = run_script("administration.py", host, scenario, host.admin_token(), variables);
 }
 
-/// Lists two of Redmine's "trackers" (kinds of issues) and two priorities.
+/// The fake tracker lists two of Redmine's "trackers" (kinds of issues) and two priorities.
 fn start_tracker() -> ScriptedServer {
     ScriptedServer::start(|exchange| {
         let request = exchange.request;
@@ -49,7 +50,7 @@ fn a_person_chooses_values_that_the_tracker_lists() {
     assert_eq!(created["settings"]["critical-priorities"], json!(["Urgent", "Immediate", "Low"]));
 }
 
-/// Sends the admin token with each request, and so needs no session.
+/// The client sends the admin token with each request, and so needs no session.
 fn admin_client(host: &TestHost) -> Client {
     host.client_as(host.admin_token())
 }

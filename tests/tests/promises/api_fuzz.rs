@@ -1,5 +1,5 @@
 //! Fuzzes the admin API with valid and invalid requests, made from the OpenAPI document. The
-//! document must describe every answer, and no answer may be an internal error or contain a secret.
+//! document must describe the answers, and no answer may be an internal error or contain a secret.
 //! With the same seed in `TEST_SEED`, the test makes the same random choices again.
 
 mod request;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use request::{ExistingObjects, Operation, SECRET};
 
-/// Each time after this number of requests, the test calls [`FuzzedServer::repair`].
+/// The number of requests between two calls of [`FuzzedServer::repair`].
 const REQUESTS_PER_ROUND: u64 = 100;
 
 struct Document {

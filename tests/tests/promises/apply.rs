@@ -6,7 +6,7 @@ use std::fs;
 use jackfield_tests::{Guest, Setup, TestHost};
 use serde_json::{Value, json};
 
-/// `apply` refuses a file that contains this value, and no exported file contains it.
+/// `apply` refuses a file with this value of a secret, and no exported file contains the value.
 const SECRET: &str = "k3y-that-is-in-no-file";
 
 fn start_host() -> TestHost {

@@ -1,5 +1,5 @@
-//! Backup and restoration, with a real Redmine. The backup contains every row that was stored when
-//! it began. A restored server creates no second defect. A refused restoration changes nothing.
+//! Backup and restoration. The backup contains every row that was stored when it began. A restored
+//! server creates no second defect. A refused restoration changes nothing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -81,7 +81,8 @@ fn a_restored_backup_has_every_row_and_leads_to_no_second_defect() {
     make_read_only(&backup_folder);
 
     // The machine is lost. The new data folder does not contain the file with the count of starts,
-    // by which a server notices that its database is older. `restore` must write this file.
+    // by which a server notices that an older database replaced its own. `restore` must write this
+    // file.
     host.kill();
     fs::rename(host.data_folder(), host.folder().join("lost")).expect("another name");
     let restored = run_json(&host, &["restore", "saved"]).expect("the backup is restored");

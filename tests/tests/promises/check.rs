@@ -49,8 +49,8 @@ fn compile_wat(name: &str) -> Vec<u8> {
     wat::parse_file(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The name of each refused file, and words of the message about it. Most often, the words are the
-/// unsupported feature or import, its usual source, and the fix.
+/// Names of refused files, each with words of the message about the file. Most often, the words are
+/// the unsupported feature or import, its usual source, and the fix.
 const REFUSED_FILES: [(&str, [&str; 3]); 18] = [
     ("exceptions", ["WebAssembly exceptions", "C++", "-fno-exceptions"]),
     ("gc", ["GC types", "Kotlin", "language"]),

@@ -29,7 +29,7 @@ fn start_host() -> TestHost {
     Setup::new().guests(["instant"]).plugin("redmine", &Guest::example("redmine")).start()
 }
 
-/// For a connection that is not stored yet.
+/// Returns the body of a look-up for a connection that is not stored yet.
 fn choices_body(tracker: &ScriptedServer, setting: &str, key: &str) -> Value {
     let settings = json!({"url": tracker.url()});
     json!({"setting": setting, "settings": settings, "secrets": {"api-key": key}})

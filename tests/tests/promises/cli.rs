@@ -1,5 +1,5 @@
 //! The output of commands, as a table and as JSON. A command that fails has an exit code other than
-//! 0, and prints one line that says what to do.
+//! 0, and says what to do.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};

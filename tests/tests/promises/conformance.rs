@@ -54,7 +54,7 @@ fn answer_as_tracker(exchange: &Exchange<'_>, texts: &mut Vec<String>) -> Reply 
     let request = exchange.request;
     let target = request.target.split("random=").next().unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    // The tracker treats a client without the right token as a visitor, and shows it no issue.
+    // A client without the right token is a visitor, whose searches find no issue.
     let is_visitor = request.header("authorization") != Some("Bearer s3cr3t-token");
     let issue =
         |(id, text): (usize, &String)| json!({"id": id, "title": "A test failed", "text": text});

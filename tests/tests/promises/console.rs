@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use jackfield_tests::{Guest, Redmine, Setup, TestHost, root, target, with_database};
 use serde_json::{Value, json};
 
-/// The browser signs in with this token. Returns what the script printed.
+/// Runs a scenario of `console.py`. The browser signs in with this token. Returns what the script
+/// printed.
 fn browse(host: &TestHost, scenario: &str, token: &str, variables: &[(&str, &str)]) -> String {
     run_script("console.py", host, scenario, token, variables)
 }

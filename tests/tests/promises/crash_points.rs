@@ -7,13 +7,14 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// What the proxy holds until the server is killed.
+/// What the proxy holds until strace is attached to the server or, without strace, until the server
+/// is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum HeldByProxy {
     Nothing,
     /// Redmine's answer to the connector's read.
     ReadAnswer,
-    /// The complete write, before Redmine receives it.
+    /// The complete write, which Redmine then never receives.
     Write,
     /// Redmine's answer to the write.
     WriteAnswer,

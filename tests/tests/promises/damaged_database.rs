@@ -56,7 +56,8 @@ fn assert_refuses_to_start(host: &mut TestHost, words: &[&str]) {
         assert!(line.contains(word), "{word:?} is missing in: {line}");
     }
     let after = read_files(host);
-    // SQLite may create an empty log beside a database file that it cannot read completely.
+    // SQLite may create the files `-wal` and `-shm` beside a database file that it cannot read
+    // completely.
     let new = after.keys().filter(|name| !before.contains_key(*name));
     let new: Vec<_> =
         new.filter(|name| !name.ends_with("-wal") && !name.ends_with("-shm")).collect();
@@ -82,7 +83,8 @@ fn a_database_whose_first_pages_are_overwritten_is_refused() {
     assert_refuses_to_start(&mut host, &["jackfield.db", "damaged", "backup"]);
 }
 
-/// The damaged page contains the defects. SQLite opens such a file without an error.
+/// The damaged page is the root page of the table `defects`. SQLite opens such a file without an
+/// error.
 #[test]
 fn a_database_with_a_damaged_page_in_the_middle_is_refused() {
     let mut host = stopped_host();

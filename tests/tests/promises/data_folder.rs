@@ -1,7 +1,7 @@
 //! The data folder. The server does not start if users outside the group of the folder have access
-//! to it or to a file with a key or a token in it. The server also does not start if the folder or
-//! such a file belongs to another user; but the folder may belong to root. The server never changes
-//! the mode of a folder that already exists.
+//! to the folder, or to a file in the folder that contains a key or a token. The server also does
+//! not start if the folder or such a file belongs to another user; but the folder may belong to
+//! root. The server never changes the mode of a folder that already exists.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};

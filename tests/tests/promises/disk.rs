@@ -73,8 +73,8 @@ fn await_created(host: &TestHost, connection: &Connection, test: &Value) -> Valu
     })
 }
 
-/// The server must refuse a create before it sends a request to the tracker. Returns the failed
-/// test of the refused create.
+/// Checks that the server refuses a create, sends no write to the tracker, and is not ready.
+/// Returns the failed test of the refused create.
 #[track_caller]
 fn assert_refuses_creates(
     host: &TestHost,

@@ -1,6 +1,6 @@
 //! Edits of connections. The server refuses an edit of an outdated state, so that two admins do not
 //! overwrite each other's edits. If Test Manager uses an unexpected path, an admin can map this
-//! path for one connection.
+//! path to Create Defect or to the KPIs, for one connection.
 
 use jackfield_tests::{Answer, Setup, TestHost, failed_test};
 use serde_json::{Value, json};
@@ -35,8 +35,7 @@ fn an_edit_of_an_outdated_state_is_refused_and_changes_nothing() {
         (json!(7), second.clone())
     );
 
-    // A change by a person that is not an edit, such as a pause, also changes the entity tag.
-    // Events and recordings do not change the entity tag.
+    // A pause also changes the entity tag. The start of a recording does not change it.
     host.admin().json("POST", "/connections/qa/pause", &json!({})).assert_status(200);
     patch(&host, &[&second], &json!({"index_delay_s": 9}))
         .assert_problem(412, "precondition-failed");

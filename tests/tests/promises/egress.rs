@@ -27,8 +27,7 @@ fn a_granted_origin_is_reached_by_each_spelling_of_its_address() {
     assert_eq!(last.header("host"), Some(origins.granted.address().to_string().as_str()));
 }
 
-/// URLs that must not lead to an origin without a grant. Their spelling looks like that of a
-/// granted origin, or would pass an incomplete check.
+/// URLs that must not lead to an origin without a grant.
 const FORBIDDEN_URLS: [&str; 23] = [
     "http://127.0.0.1:OTHER/",
     "http://localhost:OTHER/",

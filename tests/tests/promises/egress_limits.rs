@@ -59,7 +59,6 @@ fn gzip_of_zeros(length: usize) -> Vec<u8> {
     encoder.finish().expect("writing to memory does not fail")
 }
 
-/// The limits are so small that usual requests exceed them.
 #[test]
 fn the_limits_of_a_request_apply_to_both_interfaces() {
     let limits = "[limits]\nrequest_body_bytes = 1000\noutbound_calls = 1";

@@ -134,7 +134,7 @@ fn an_event_shows_when_each_of_its_steps_began_and_ended() {
     assert_eq!((&repeat["steps"][0]["step"], &repeat["runs"]), (&json!("claim"), &json!([])));
 }
 
-/// Returns the names of the steps of each event.
+/// Waits for `count` events of this kind and outcome. Returns the names of the steps of each event.
 fn steps_of(host: &TestHost, kind: &str, outcome: &str, count: usize) -> Vec<Vec<Value>> {
     let path = format!("/events?kind={kind}&outcome={outcome}");
     let events = wait_for("the events", 60, || {
@@ -150,7 +150,6 @@ fn steps_of(host: &TestHost, kind: &str, outcome: &str, count: usize) -> Vec<Vec
     events.iter().map(names).collect()
 }
 
-/// The number of comments that the test of comments causes.
 const COMMENTS: usize = 6;
 const SHORT_WAITS: &str = "lease_ms = 1500\nsweep_ms = 200\n[create]\nin_doubt_s = 1\n[limits]\n\
                            run_ms = 2000\ncreate_answer_ms = 1000";

@@ -1,5 +1,5 @@
 //! One failed test leads to one defect, even after a hundred simultaneous clicks, or if the server
-//! is killed while it waits for the tracker. The tests count the issues in Redmine.
+//! is killed while it waits for the tracker. Most of the tests count the issues in Redmine.
 
 use std::sync::{Arc, Barrier};
 use std::time::Duration;

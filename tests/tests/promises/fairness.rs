@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::calls::INTERFACES;
 
-/// The longest time in which the server must answer an event of a good connection.
+/// The longest time that an event of a good connection may take.
 const GOOD_EVENT_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Sends a Create Defect request to a good connection. At most one other waiting run may get a

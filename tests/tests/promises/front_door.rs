@@ -178,8 +178,8 @@ fn a_unix_socket_is_open_to_its_group_and_is_replaced_after_a_crash() {
     assert!(get().1.contains("HTTP/1.1 200"), "{:?}", get());
 }
 
-/// Python code that starts the server with `--listen 0.0.0.0:9`, and as systemd does: file
-/// descriptor 3 is a socket that listens on 127.0.0.77.
+/// Python code that starts the server with `--listen 0.0.0.0:9`. Like systemd, it passes a socket
+/// as file descriptor 3. The socket listens on 127.0.0.77.
 const SOCKET_ACTIVATION: &str = "\
 import os, socket, sys
 s = socket.socket()

@@ -16,7 +16,7 @@ const CHECKED_EVENTS: usize = 50;
 const WARM_UP_EVENTS: usize = 300;
 /// The longest time that an event of the good connector may take.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
-/// The name of the good connector and of the connection to it.
+/// The name of the good connector and of its connection.
 const GOOD_NAME: &str = "good";
 
 pub(crate) fn with_good_connector(setup: Setup) -> Setup {

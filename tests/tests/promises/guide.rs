@@ -86,7 +86,7 @@ fn broken_links(page: &Path) -> Vec<String> {
                     && !text.contains(&format!("<a id=\"{heading}\">"))
             }
             Ok(_) => false,
-            // The target is a picture or a folder, which cannot be read as text.
+            // A picture or a folder exists, but cannot be read as text.
             Err(_) => !path.exists(),
         }
     });

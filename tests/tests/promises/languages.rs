@@ -37,8 +37,8 @@ fn connectors_in_three_languages_and_a_script_create_find_and_count_defects() {
     }
 }
 
-/// Checks that an issue contains the report of its failed test, in both markups that Redmine
-/// supports. If the project lacks a field of the report, the issue is created with the other
+/// Checks that an issue contains the report of its failed test, in each markup of the setting
+/// `markup`. If the project lacks a field of the report, the issue is created with the other
 /// fields.
 fn assert_issue_contains_the_report(
     host: &TestHost,

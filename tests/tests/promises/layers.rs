@@ -283,8 +283,8 @@ impl ImportReader<'_> {
     }
 }
 
-/// Returns the path from the root of the crate. Replaces `self`, `super` and `jackfield`, the name
-/// by which `main.rs` imports the library.
+/// Returns a path of the host from the root of the crate, and any other path unchanged. Replaces
+/// `self`, `super` and `jackfield`, the name by which `main.rs` imports the library.
 fn path_from_crate(path: Vec<String>, module: &[String]) -> Vec<String> {
     let super_count = path.iter().take_while(|part| *part == "super").count();
     let base = match path[0].as_str() {

@@ -1,6 +1,6 @@
 //! The host charges the memory that it uses for a run to this run, before it uses the memory. So
-//! during one run, the server's memory rises at most a little above the run's memory limit. During
-//! several runs, the server's memory rises at most a little above `memory_bytes_host`.
+//! during one run, the server's memory grows by at most a little more than the run's memory limit.
+//! During several runs, it grows by at most a little more than `memory_bytes_host`.
 
 use jackfield_tests::{
     Answer, Connection, Reply, Response, ScriptedServer, Setup, TestHost, failed_test, wait_for,

@@ -1,6 +1,6 @@
 //! `/metrics` counts events, runs and requests. No label contains a text of a sender, a guest or a
-//! tracker. The operator's manual explains each metric. An account sees only the metrics of the
-//! connections that it may see.
+//! tracker. The operator's manual explains each metric. An account sees no metrics of connections
+//! that it may not see.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -209,7 +209,8 @@ fn metrics_show_an_account_only_its_connections_and_no_deleted_connection() {
         host.create(&other, &failed_test()).assert_status(200);
         host.anonymous().get("/hooks/unknown-token/either").assert_status(404);
     }
-    // Two outcomes and two histograms. Each histogram has 15 buckets, a sum and a count.
+    // The new series are two outcomes and two histograms. Each histogram has 15 buckets, a sum and
+    // a count.
     assert!(host.metrics(&all).len() <= series + 36, "the number of series depends on requests");
 }
 

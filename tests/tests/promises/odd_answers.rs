@@ -1,6 +1,7 @@
 //! Trackers and their proxies send answers that break the HTTP specification. The host accepts such
-//! an answer if it is complete, and reports an error if it is cut off or if its length is not
-//! clear. Both HTTP interfaces of a connector (`http` and `wasi:http`) behave in the same way.
+//! an answer if it is complete. The host reports an error if the answer is cut off, if its length
+//! is not clear, or if its body cannot be decoded. Both HTTP interfaces of a connector (`http` and
+//! `wasi:http`) behave in the same way.
 
 use std::io::Write;
 

@@ -6,7 +6,7 @@ use std::fs;
 use jackfield_tests::{Guest, Postgres, RedmineFixture, Request, Setup, failed_test};
 use serde_json::{Value, json};
 
-/// How many clicks each thread sends while the database restarts.
+/// For how many failed tests each thread sends clicks while the database restarts.
 const CLICKS_PER_THREAD: usize = 8;
 const RESTARTS: usize = 3;
 

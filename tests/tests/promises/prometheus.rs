@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::metrics::{BusyServer, PROJECT, create_token};
 
-/// A running Prometheus, which is killed when it is dropped.
+/// A running Prometheus, which is killed when this value is dropped.
 struct Prometheus {
     child: Child,
     client: Client,

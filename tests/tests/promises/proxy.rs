@@ -13,8 +13,8 @@ fn start_proxy() -> ScriptedServer {
     ScriptedServer::start(|_| Reply::json(200, r#"{"connections": []}"#))
 }
 
-/// Runs a command with this variable for a proxy, and without all other such variables. Returns
-/// whether the command succeeded.
+/// Runs a command with this variable for a proxy, and without any other variable about proxies.
+/// Returns whether the command succeeded.
 fn run_with_proxy(
     host: &TestHost,
     variable: &str,

@@ -1,6 +1,6 @@
 //! The bodies of a connection's requests are recorded only while a person has switched recording
-//! on, and without secrets. `jackfield fixture` makes a test from a recorded event, which runs
-//! without a server and without a tracker.
+//! on, and without secrets. `jackfield fixture` writes a folder from a recorded event. The folder
+//! is replayed without a server and without a tracker.
 
 use std::fs;
 use std::process::Command;

@@ -364,8 +364,8 @@ fn after_a_change_of_the_tracker_url_the_same_test_case_gets_a_new_defect() {
     assert_eq!(comments_on(&first_id), Vec::<String>::new());
 }
 
-/// The server is killed before the tracker gets the request, before the server gets the answer, or
-/// at an arbitrary moment.
+/// The server is killed before the tracker gets the request for a comment, before the server gets
+/// the answer to this request, or at an arbitrary moment.
 #[test]
 fn random_crashes_make_no_second_comment() {
     let rounds = rounds();

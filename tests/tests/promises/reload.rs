@@ -238,7 +238,7 @@ fn a_corrupt_file_and_the_version_in_use_are_both_shown() {
     }
 }
 
-/// A new version that needs no consent serves at once.
+/// The new version serves at once, because it needs no consent.
 #[test]
 fn a_version_that_fails_in_each_run_is_reported_until_a_run_succeeds() {
     let guest = |build| Guest::named("traps-on-demand").with_build(build);

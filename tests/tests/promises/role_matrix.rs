@@ -250,8 +250,8 @@ impl ServerWithAccounts {
         }
     }
 
-    /// Replaces the placeholders in the path of a route by ids of this connection, of its events
-    /// and of its defects.
+    /// Replaces the placeholders in the path of a route, where possible by ids that belong to this
+    /// connection.
     fn fill_path(&self, path: &str, connection: &Connection) -> String {
         let id = if path.contains("/events/") || path.contains("/defects/") {
             let answer = self.host.create(connection, &failed_test());
@@ -302,7 +302,7 @@ fn is_allowed(answer: &Answer) -> bool {
 fn each_role_may_use_exactly_its_routes() {
     let server = ServerWithAccounts::start();
     for ((method, path), (roles, limited)) in parse_table() {
-        // A DELETE of a record and a sign-out always take effect, so this test leaves them out.
+        // A DELETE by id and a sign-out always take effect, so this test leaves them out.
         let is_deletion = method == "DELETE" && path.ends_with("{id}");
         if is_deletion || path == "/sign-out" {
             continue;

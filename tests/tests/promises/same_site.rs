@@ -1,6 +1,6 @@
 //! A page of another site can make a browser send requests to the server: with that site's host
-//! name, which then resolves to the server, or with the cookie of a session. The server refuses
-//! both.
+//! name, which then resolves to the server, or with the cookie of a session. Of the first kind, the
+//! server accepts only webhooks. Of the second kind, it refuses changes.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

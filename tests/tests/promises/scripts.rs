@@ -183,8 +183,8 @@ fn a_script_that_cannot_be_used_is_broken_with_the_reason() {
     assert_eq!(open_defect_count(&host, &connection, "a"), 1);
 }
 
-/// Each call uses a new connection, because failures of several calls would open the circuit
-/// breaker of a common connection.
+/// The calls use different connections, because the failures of several calls would open the
+/// circuit breaker of one connection.
 #[test]
 fn a_run_of_a_script_is_limited_and_its_errors_name_lines_of_the_script() {
     let text = counting_script("1.0.0", "calls[project]()")
@@ -439,7 +439,7 @@ fn the_runner_in_the_repository_is_as_new_as_its_sources() {
 }
 
 /// Two builds of the runner differ in some bytes, so the test compares their behaviour. The test
-/// replaces the runner in a copy of the program with the rebuilt runner.
+/// copies the program, and writes the rebuilt runner over the runner in the copy.
 #[test]
 fn a_rebuilt_runner_behaves_like_the_runner_in_the_repository() {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -117,7 +117,7 @@ fn start_tracker_with_index_delay(delay: Duration) -> (ScriptedServer, Arc<Mutex
     (tracker, status)
 }
 
-/// The connector declares no index delay.
+/// The connector declares an index delay of 0 seconds.
 #[test]
 fn the_host_measures_an_understated_index_delay_and_waits_for_it() {
     let (tracker, status) = start_tracker_with_index_delay(Duration::from_secs(3));

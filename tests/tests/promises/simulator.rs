@@ -1,5 +1,6 @@
 //! Tests `jackfield simulate test-manager`, the stand-in for Test Manager. The stand-in has only
-//! the known parts of Test Manager's API, and refuses wrong tokens and all other paths.
+//! the parts of Test Manager's API that the file `known_api.json` lists. It refuses wrong tokens
+//! and all other paths of the API.
 
 mod client;
 mod faults;

@@ -1,6 +1,7 @@
-//! Good and hostile guests run under load, and a connector is reloaded about every two seconds. At
-//! the end, the server's memory, file descriptors, threads and tasks have not clearly increased,
-//! and the server has no child process. The good connector has answered every event.
+//! A good guest and several hostile guests run under load, and the good connector is replaced about
+//! every two seconds. At the end, the server's memory, file descriptors, threads and tasks have not
+//! clearly increased, and the server has no child process. The good connector has answered every
+//! event.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ use jackfield_tests::{
 };
 use serde_json::json;
 
-/// The guests that exceed a limit during the load.
+/// The guests that try to use too much of a resource, such as CPU time or memory.
 const HOSTILE_GUESTS: [&str; 9] = [
     "spin",
     "memory-bomb",

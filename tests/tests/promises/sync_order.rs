@@ -10,7 +10,7 @@ use serde_json::json;
 /// and any other step by the moment when its system call begins.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
-    /// The server wrote to the write-ahead log.
+    /// The server wrote to the write-ahead log, but not the created defect.
     LogWritten,
     /// The server wrote the created defect to the write-ahead log.
     OutcomeWritten,

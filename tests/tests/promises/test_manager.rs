@@ -56,7 +56,7 @@ fn last_step(steps: &[Value]) -> (String, String, String) {
     (text("name").to_owned(), text("error").to_owned(), text("note").to_owned())
 }
 
-/// Returns the path of a request below the base URL of Test Manager, without its query.
+/// Returns the path of a request without its query, and without the prefix of Test Manager's API.
 fn api_path(target: &str) -> &str {
     let path = target.split('?').next().unwrap_or_default();
     path.strip_prefix("/org/tenant/tm_/api/v2").unwrap_or(path)

@@ -1,5 +1,5 @@
-//! The server exports traces to a collector, with OTLP over HTTP. Each event is one trace. The
-//! sender of a webhook request may name the trace.
+//! The server exports traces to a collector, with OTLP over HTTP. All spans of an event belong to
+//! one trace. The sender of a webhook request may name the trace.
 
 use std::collections::HashSet;
 
@@ -58,7 +58,7 @@ impl Span {
 }
 
 impl TracedServer {
-    /// Starts the three servers. `more_keys` are further lines of the section `[traces]`.
+    /// Starts tracker, collector and Jackfield. `more_keys` are further lines of `[traces]`.
     fn start(more_keys: &str) -> Self {
         let tracker = ScriptedServer::start(|_| Reply::created(1));
         let collector = ScriptedServer::start(|_| Reply::json(200, "{}"));

@@ -1,4 +1,4 @@
-"""Answers both webhooks in Python, with models for the request and the answers: `uvicorn server:app`."""
+"""Answers Create Defect and Defect KPIs in Python, with models for JSON: `uvicorn server:app`."""
 from fastapi import FastAPI
 from pydantic import BaseModel
 

@@ -1,4 +1,4 @@
-// Answers both webhooks in Node.js, with schemas for the request and the answers: `node server.js PORT`.
+// Answers Create Defect and Defect KPIs in Node.js, with schemas for JSON: `node server.js PORT`.
 import fastify from 'fastify';
 
 const text = { type: 'string' };

@@ -38,7 +38,7 @@ pub(super) fn build_other_programs(workspace: &Workspace, folder: &Path) -> anyh
     install_wasmtime(workspace, &folder.join("wasmtime"))
 }
 
-/// Installs the command-line program of wasmtime, unless this version is already installed.
+/// Installs wasmtime's command-line program, unless the pinned version is already installed.
 fn install_wasmtime(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
     let installed = Command::new(folder.join("bin/wasmtime")).arg("--version").output();
     let wanted = format!("wasmtime {WASMTIME_VERSION}");

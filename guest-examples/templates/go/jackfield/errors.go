@@ -12,7 +12,7 @@ import (
 	"wit_component/jackfield_connector_model"
 )
 
-// The codes of errors.
+// The error codes of the contract.
 const (
 	Rejected     = jackfield_connector_model.ErrorCodeRejected
 	Unauthorized = jackfield_connector_model.ErrorCodeUnauthorized
@@ -25,7 +25,7 @@ const (
 // Failure is an error of the contract.
 type Failure struct {
 	contract jackfield_connector_model.Error
-	// Status is the status of the tracker's answer. It is 0 if there was no answer.
+	// Status is the status with which the tracker refused a request. For other errors, it is 0.
 	Status uint16
 }
 
@@ -108,7 +108,7 @@ func header(response jackfield_connector_http.Response, name string) string {
 	return ""
 }
 
-// isPage returns whether an answer is a page of HTML.
+// isPage returns whether a text looks like a page of HTML.
 func isPage(text string) bool { return strings.HasPrefix(strings.TrimSpace(text), "<") }
 
 // secondsUntil returns the wait that the header `Retry-After` requests. The header is a number of seconds or a

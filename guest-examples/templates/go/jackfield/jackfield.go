@@ -1,5 +1,5 @@
 // Package jackfield is a library for connectors in Go. Its functions read the settings with their defaults,
-// send requests, read JSON answers, and create the errors that a call returns. These errors say what to do.
+// send requests, read JSON answers, and create the errors that a call returns.
 package jackfield
 
 import (
@@ -14,7 +14,7 @@ import (
 	"wit_component/jackfield_connector_settings"
 )
 
-// The types of the contract that every connector uses.
+// Short names of types of the contract.
 type (
 	Manifest   = jackfield_connector_plugin.Manifest
 	FailedTest = jackfield_connector_model.FailedTest

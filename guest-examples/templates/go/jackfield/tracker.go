@@ -15,7 +15,7 @@ import (
 const plainBytesMax = 300
 
 // Tracker is a tracker with a JSON API, and the names that error messages contain. The paths of requests are
-// relative to the tracker's address, and percent-encoded.
+// relative to the tracker's address. The connector must percent-encode what people entered.
 type Tracker struct {
 	Name    string // the name of the tracker
 	Address string // the name of the setting that contains the tracker's address

@@ -21,14 +21,14 @@ const ENTRIES_MAX: usize = 100;
 pub struct RefusedAttempt {
     /// The account and its role; absent: the client is not signed in.
     pub account: Option<(String, Role)>,
-    /// The address of the client; `0.0.0.0` if the entry counts several clients.
+    /// The address of the client; `0.0.0.0` if the entry may count several clients.
     pub client: IpAddr,
     /// The kind of program that sent the request.
     pub via: Via,
-    /// The name of the change that was requested.
+    /// The name of the requested change, or `read` if the request would change nothing.
     pub action: String,
     /// The name or id of the object that the request names; absent if it names none, or if the
-    /// entry counts several clients.
+    /// entry may count several objects.
     pub object: Option<String>,
     /// The reason of the refusal.
     pub outcome: OutcomeCode,

@@ -1,6 +1,6 @@
-//! Finds functions that a component exports but its script does not contain. A component that was
-//! built from a script exports all functions of its world, even if the script does not contain
-//! them. So the exported functions are called, for a connection without any grant.
+//! Finds functions that a component exports but its JavaScript file does not contain. A component
+//! that was built from JavaScript exports all functions of its world, even if the file does not
+//! contain them. So the exported functions are called, for a connection without any grant.
 //!
 //! No call can send a request.
 
@@ -40,8 +40,8 @@ impl<'a> ExportCalls<'a> {
         }
     }
 
-    /// Returns the objects and functions that the component exports but its script does not
-    /// contain, as sentences.
+    /// Returns the objects and functions that the component exports but its JavaScript file does
+    /// not contain, as sentences.
     pub(super) async fn find_missing_functions(&self) -> Vec<String> {
         let mut missing: Vec<String> = Vec::new();
         for (interface, calls) in self.exported_calls() {
@@ -110,7 +110,7 @@ impl<'a> ExportCalls<'a> {
     }
 }
 
-/// An export that a JavaScript runtime does not find in a script.
+/// An export that the component's JavaScript runtime does not find.
 #[derive(Debug, PartialEq, Eq)]
 enum MissingExport {
     /// The exported object of an interface.

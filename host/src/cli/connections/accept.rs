@@ -1,5 +1,5 @@
 //! `jackfield connections accept`: accepts a newer connector version. Without `--yes`, first shows
-//! what this version requests, and asks the user to confirm it.
+//! what is new in this version, and asks the user to confirm it.
 
 use anyhow::bail;
 use clap::Args;

@@ -12,7 +12,7 @@ pub(in crate::cli) struct ChoicesArguments {
     name: String,
     /// The name of the setting
     setting: String,
-    /// Only values that the tracker finds for this text
+    /// A search text for the values; some connectors ignore it
     #[arg(default_value = "")]
     search: String,
 }

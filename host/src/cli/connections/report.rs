@@ -20,10 +20,10 @@ pub(super) struct ReportArguments {
     /// comment_template, fields, mask, attachments, routing
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Set the template of a defect's title, or @FILE; an empty one restores the default
+    /// Set the template of a defect's title, or @FILE; an empty template restores the default
     #[arg(long, value_name = "TEMPLATE|@FILE")]
     title_template: Option<String>,
-    /// Set the template of a defect's text, or @FILE
+    /// Set the template of a defect's description, or @FILE
     #[arg(long, value_name = "TEMPLATE|@FILE")]
     description_template: Option<String>,
     /// Set the template of the comment that is added if a test fails again, or @FILE

@@ -98,8 +98,8 @@ impl SetValues {
         source.map(|source| key_value::read_file_or_reference("client-key", source)).transpose()
     }
 
-    /// Parses the settings. The connector's schema decides the type of each value. If the server
-    /// returns no schema, the form of the text decides the type.
+    /// Parses the settings. The form of a text decides the type of the value, unless the schema of
+    /// the connector requires another type.
     pub(super) fn parse_settings(
         &self,
         admin: &Client,

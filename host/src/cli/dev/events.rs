@@ -15,8 +15,8 @@ use crate::cli::timeline;
 use crate::domain::{ConnectorName, OutcomeCode};
 
 const POLL_PERIOD: Duration = Duration::from_millis(300);
-/// Maximum number of events in the answer to a request: the newest events of all connectors. An
-/// event that ends when it is older than these events is not printed.
+/// Each request reads this number of the newest events of all connectors. Older events are not
+/// printed when they end.
 const POLL_EVENTS_MAX: u32 = 50;
 
 /// Prints the events of one connector that end, or get another outcome, after this value was

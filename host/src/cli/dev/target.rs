@@ -55,7 +55,7 @@ impl Target {
     }
 }
 
-/// Checks the built file if it is a component.
+/// Builds the project in `folder`. If the result is a component, checks it as the server does.
 #[cfg(feature = "author")]
 fn build_project(folder: &Path) -> anyhow::Result<PathBuf> {
     use jackfield_author::BuildResult;

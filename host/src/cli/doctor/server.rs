@@ -42,8 +42,9 @@ pub(super) fn check_connector_differences(running: &Status) -> Option<Finding> {
     (!found.is_empty()).then(|| warn_finding("connectors of the servers", found.join("; "), fix))
 }
 
-/// Checks that a server answers, or that a new server could listen. Does not check a Unix socket.
-/// `has_folders` is true if the folders of the running server are known.
+/// Checks that a server answers, or that a new server could listen. Does not check whether a new
+/// server could listen on a Unix socket. `has_folders` is true if the folders of the running server
+/// are known.
 pub(super) fn check_server(server: &ServerArgs, config: &Config, has_folders: bool) -> Finding {
     const CHECK: &str = "server";
     if is_healthy(server.base_url()) {

@@ -1,4 +1,4 @@
-//! `jackfield events replay`: repeats the recorded calls of an event, and shows what differs. With
+//! `jackfield events replay`: repeats the recorded runs of an event, and shows what differs. With
 //! `--for-real`, the server handles the webhook request again.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::domain::{Call, Difference};
 
 #[derive(Args)]
 pub(in crate::cli) struct Replay {
-    /// The id of the event, or its beginning
+    /// The id of the event, or the beginning of the id
     id: IdPrefix,
     /// The beginning of the SHA-256 of a version of the connector, or `newest` [default: the
     /// version that ran]

@@ -25,7 +25,7 @@ pub(super) struct Report {
     granted: Vec<String>,
     warnings: Vec<String>,
     log: Vec<LogLine>,
-    /// The requests that the connector sent, and those that the host refused to send.
+    /// The requests that the connector or the host sent, or that the host refused to send.
     calls: Vec<OutboundCall>,
     limits: Vec<LimitUse>,
     #[serde(skip_serializing_if = "Option::is_none")]

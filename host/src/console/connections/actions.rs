@@ -1,5 +1,5 @@
-//! The changes of a connection for which its page has a button. Only resume and stop recording have
-//! no confirmation page.
+//! Pauses, resumes and deletes connections, replaces their webhook tokens, and records bodies. Only
+//! resume and stop recording have no confirmation page.
 
 use std::sync::Arc;
 

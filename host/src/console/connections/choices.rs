@@ -31,7 +31,7 @@ type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
 type LookupResult = Result<Result<ChoicesPage, Refusal>, ConnectionError>;
 
-/// The button that enters a found value in the form, if the browser has no JavaScript.
+/// The name of the button that enters a found value in the form, if the browser has no JavaScript.
 const CHOOSE_BUTTON: &str = "take";
 
 #[derive(Debug, Deserialize)]
@@ -148,8 +148,8 @@ struct Lookup {
 }
 
 impl Lookup {
-    /// A partial request gets only the found values or the problem. Any other request gets the
-    /// whole form.
+    /// If htmx requests only a part of the page, the answer contains only the found values or the
+    /// problem. Otherwise the answer is the whole form.
     fn answer(
         self,
         found: LookupResult,

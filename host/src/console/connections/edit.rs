@@ -67,7 +67,8 @@ pub(super) fn form_page(
     Ok(page)
 }
 
-/// If the connection cannot use any version, returns the manifest of the newest version.
+/// Returns the manifest of the version that the connection uses, or of the newest version if the
+/// connection cannot use any.
 fn used_manifest(app: &AppState, record: &ConnectionRecord) -> Result<Manifest, Problem> {
     let plugins = &app.services.plugins;
     let version = plugins.connector_for(&record.connection);

@@ -1,4 +1,5 @@
-//! The page that waits for the first request of Test Manager, and shows its event.
+//! The page that waits until Test Manager has got a defect. Meanwhile, it shows the newest event of
+//! a webhook request.
 
 use std::sync::Arc;
 

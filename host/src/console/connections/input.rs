@@ -1,5 +1,5 @@
-//! Converts the form of a connection to a request of the admin API, so that the same code handles
-//! both.
+//! Converts the form of a connection to a request of the admin API. The code of the admin API
+//! handles this request.
 
 use std::collections::BTreeMap;
 
@@ -119,7 +119,7 @@ pub(super) fn changed_settings(
     settings.filter_map(change).collect()
 }
 
-/// Returns the settings whose fields are not empty.
+/// Returns the settings for which [`ValueDeclaration::entered_value`] finds a value in the form.
 pub(super) fn entered_settings<'f, 'm>(
     form: &'f Form,
     all: &'f [ValueDeclaration<'m>],
@@ -225,7 +225,7 @@ pub(super) fn read_report_settings(form: &Form) -> Result<Settings, Vec<SettingE
 
 /// Skips rows without the name of a field of the tracker.
 pub(super) fn read_field_rows(form: &Form) -> Vec<Value> {
-    // The form has more rows than fields. The check of the settings refuses too many fields.
+    // Some rows may be empty. The check of the settings refuses too many fields.
     (0..2 * FIELDS_MAX).filter_map(|row| read_field_row(form, row)).collect()
 }
 

@@ -1,4 +1,4 @@
-//! The table of all connections with their health.
+//! The table of the connections that the visitor may see, with their health.
 
 use std::sync::Arc;
 

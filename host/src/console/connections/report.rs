@@ -147,7 +147,7 @@ struct PreviewPart {
 }
 
 /// Renders the report of the last failed test of the connection, or else of an invented test, with
-/// the templates of the form.
+/// the report settings of the form.
 pub(in crate::console) async fn preview_report(
     State(app): State<Arc<AppState>>,
     visitor: Visitor,

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::console::form::Form;
 use crate::console::parts::{Control, Field, FoundValues};
 
-/// Only the name of a field for a setting begins with this text.
+/// The start of the name of each field for a setting.
 pub(super) const SETTING_PREFIX: &str = "s.";
 /// The start of the name of each field for a secret.
 pub(super) const SECRET_PREFIX: &str = "x.";
@@ -89,8 +89,8 @@ impl<'m> ValueDeclaration<'m> {
         format!("{}{}", if self.is_secret() { SECRET_PREFIX } else { SETTING_PREFIX }, self.name)
     }
 
-    /// Makes the field, with this text. `is_set` is true for a secret that is stored. If
-    /// `search_href` is empty, no values can be looked up.
+    /// Makes the field with this text, or with the default if `text` is `None`. `is_set` is true
+    /// for a secret that is stored. If `search_href` is empty, no values can be looked up.
     pub(super) fn field(&self, text: Option<String>, is_set: bool, search_href: &str) -> Field {
         let label =
             Some(self.keyword_text("title")).filter(|it| !it.is_empty()).unwrap_or(self.name);

@@ -27,7 +27,6 @@ pub(super) fn all_sender_fields(texts: TextSource<'_>) -> Vec<Field> {
     credential_fields(texts).into_iter().chain(secret_fields(texts)).chain([clients]).collect()
 }
 
-/// `member` is a member of `webhook_auth`.
 fn member_field(member: &str, label: &str, control: Control) -> Field {
     Field::new(format!("webhook_auth.{member}"), label, control)
 }
@@ -100,7 +99,7 @@ fn scheme_options() -> Vec<(String, String)> {
     std::iter::once(no_scheme).chain(options).collect()
 }
 
-/// Returns `None` if the form does not have these fields.
+/// Returns `None` if the form does not have the fields for senders.
 ///
 /// # Errors
 /// The maximum difference of clocks is not a number.

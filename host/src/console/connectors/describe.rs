@@ -32,7 +32,7 @@ pub(super) fn abilities(connector: &Connector) -> Vec<String> {
     phrases
 }
 
-/// How much of one limit the recent runs used. All texts have a unit.
+/// How much of one limit the recent runs used.
 pub(super) struct UsedLimitRow {
     pub(super) limit_name: &'static str,
     /// The median of what the runs used.
@@ -46,7 +46,7 @@ pub(super) struct UsedLimitRow {
 
 type FormatValue = fn(u64) -> String;
 
-/// The limits that the page shows: key, name, and the function that adds the unit.
+/// The limits that the page shows: key, name, and the function that formats an amount.
 const SHOWN_LIMITS: [(&str, &str, FormatValue); 4] = [
     ("cpu_ms", "CPU time", format_ms),
     ("memory_bytes", "Memory", format_bytes),

@@ -50,7 +50,7 @@ pub(in crate::console) async fn upload_connector(
 
 fn refused_page(app: &crate::http::AppState, visitor: &Visitor, problem: &Problem) -> Answer {
     let body = problem.body("");
-    // The detail of the problem only repeats the error of a field.
+    // If the problem has errors of fields, its detail only repeats them.
     let reason = body.errors.first().map_or(body.detail, |error| error.why.clone());
     let page: Response = list_page(app, visitor, Some(reason))?;
     Ok((problem.status(), Extension(problem.code()), page).into_response())

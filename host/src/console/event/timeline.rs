@@ -20,7 +20,6 @@ pub(super) struct Timeline {
     note: Option<&'static str>,
 }
 
-/// One part of the event.
 #[derive(Debug, PartialEq, Eq)]
 struct TimelineRow {
     name: String,

@@ -1,5 +1,5 @@
-//! A button that opens a page or makes a change. If the account may not use it, the page shows the
-//! reason.
+//! A button that opens a page or makes a change. If the account may not use it, the button is
+//! disabled, and the reason is beside it.
 
 use askama::Template;
 

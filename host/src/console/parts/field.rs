@@ -32,8 +32,8 @@ pub(in crate::console) enum Control {
 }
 
 impl Control {
-    /// Returns the text that the control shows; `None` for a secret. For a check box, the text is
-    /// `true` or empty.
+    /// Returns the value of the control; `None` for a secret. For a check box, the value is `true`
+    /// or empty.
     pub(in crate::console) fn shown_text(&self) -> Option<String> {
         match self {
             Self::Input { value, .. }
@@ -63,7 +63,7 @@ pub(in crate::console) struct FoundValues {
     pub(in crate::console) search_text: String,
     /// Each value with its label; `None` before the first search.
     pub(in crate::console) values: Option<Vec<(String, String)>>,
-    /// A search with another text can find the further values.
+    /// Whether the tracker has further values, which a search with another text can find.
     pub(in crate::console) has_more: bool,
 }
 
@@ -90,7 +90,7 @@ impl Field {
         Self { help: help.into(), ..self }
     }
 
-    /// Whether a person must enter a value.
+    /// Sets whether a person must enter a value.
     pub(in crate::console) fn required(self, is_required: bool) -> Self {
         Self { is_required, ..self }
     }

@@ -63,7 +63,8 @@ impl TextComparison {
     }
 }
 
-/// Otherwise the last line of the text would differ from the same line with a newline.
+/// Adds a newline to a last line that has none. Otherwise this line would differ from the same line
+/// with a newline.
 fn with_final_newline(text: &str) -> String {
     let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     format!("{text}{end}")

@@ -24,7 +24,7 @@ pub(super) struct ReplayPart {
 /// A request of the recorded run, of its replay, or of both.
 pub(super) struct RequestComparison {
     pub(super) difference: Badge,
-    /// A sentence about the difference.
+    /// What the recording answered, or which of the two runs did not send the request.
     pub(super) note: String,
     /// The method and the URL of the request.
     pub(super) title: String,

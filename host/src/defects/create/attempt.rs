@@ -30,8 +30,8 @@ const CLAIM_PAUSE_MAX: Duration = Duration::from_secs(3);
 /// Maximum time to wait for the notification that another run has ended. After that the row is
 /// claimed again, because the server of that run may have crashed.
 const RUN_WAIT_MAX: Duration = Duration::from_secs(2);
-/// The value of `Retry-After` in the refusal while the defect of an earlier failure of the test
-/// case is being created or is in doubt, seconds.
+/// The value of `Retry-After` in the refusal of an event that must wait for the defect of another
+/// failure of the test case, seconds.
 const EARLIER_FAILURE_RETRY_AFTER_S: u32 = 5;
 
 /// The result of one attempt.
@@ -39,12 +39,12 @@ enum Attempt {
     /// The answer is known.
     Done(CreateResult),
     /// Try again at the instant `at`. `None`: try again after a pause that doubles each time. If
-    /// the answer deadline comes first, `refusal` is the answer.
+    /// the deadline comes first, the answer is the refusal of this event's own run, or `refusal`.
     Again { refusal: Refusal, at: Option<Timestamp> },
-    /// Try again when the run of the row `defect` has ended, at this server or another one.
+    /// Try again when the run of the row `defect` has ended, or after [`RUN_WAIT_MAX`].
     AfterRun { refusal: Refusal, defect: DefectId },
     /// This event's own run sent a write, but no defect is known; the refusal contains the reason.
-    /// From now on this event only searches for the defect. The refusal is its answer unless it
+    /// Try again, to search for the defect. This refusal is the event's answer, unless the event
     /// still gets a defect.
     SearchAfterWrite(Refusal),
 }
@@ -231,8 +231,8 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Runs `create`, then changes the state of the row according to the host's own record of the
-    /// run's writes.
+    /// Runs `create`, then stores in the row what follows from the connector's answer and the
+    /// host's own record of the run's writes.
     async fn create_and_store(&self, mut leased: LeasedDefect<'_>, marker: &Marker) -> Attempt {
         let run = leased.route_and_create(self.test, marker, self.deadline.read_until()).await;
         let RunEnd { outcome, mut report, writes } = match run {
@@ -400,8 +400,8 @@ pub(super) async fn answer_with_stored_defect(
     }
 }
 
-/// Waits until the lease on the row `defect` has ended or notifications were lost, but not longer
-/// than `until`.
+/// Waits until the lease on the row `defect` may have been given back or notifications were lost,
+/// but not longer than `until`.
 async fn wait_for_run(changes: &mut Changes, defect: DefectId, until: Instant) {
     let ended = async {
         loop {

@@ -1,4 +1,4 @@
-//! Stores uploaded files in memory, and answers downloads. Nothing is written to disk.
+//! Stores uploaded files only in memory, and answers downloads.
 
 use std::collections::HashMap;
 
@@ -29,7 +29,7 @@ pub(super) struct UploadedFile {
 }
 
 impl UploadedFile {
-    /// Returns the media type of an image that pages can show.
+    /// Returns the media type if the file is an image that pages can show.
     pub(super) fn image_type(&self) -> Option<&'static str> {
         match self.bytes.get(..4)? {
             b"\x89PNG" => Some("image/png"),

@@ -42,7 +42,7 @@ pub(super) struct TrackerData {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Issue {
     pub(super) id: u64,
-    /// The id of the kind of issue, from [`TRACKERS`].
+    /// The id of the kind of issue; [`TRACKERS`] lists the known kinds.
     pub(super) tracker: u64,
     pub(super) priority: u64,
     pub(super) status: u64,
@@ -58,7 +58,7 @@ pub(super) struct Issue {
 pub(super) type QueryParameters = HashMap<String, String>;
 
 impl TrackerData {
-    /// Some issues exist at the start, so that the demo does not show counts of zero.
+    /// Returns some issues, so that the demo does not show counts of zero.
     pub(super) fn sample() -> Self {
         let issue = |(&(subject, priority, status), id)| Issue {
             id,

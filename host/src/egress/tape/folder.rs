@@ -66,7 +66,7 @@ pub enum RecordingError {
 /// The reason why a text is not a recorded exchange.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidExchange {
-    /// The text is not JSON, or has missing or unknown members.
+    /// The text is not JSON with the members of an exchange.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
     /// The text has both a response and an error, or it has neither of them.
@@ -86,7 +86,7 @@ pub enum InvalidExchange {
     Base64(#[from] DecodeError),
 }
 
-/// The content of one file of a recording.
+/// One recorded exchange as JSON.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExchangeFile {
@@ -160,8 +160,8 @@ pub(super) fn write_exchange(
     written.map_err(|source| RecordingError::Disk { path: path.clone(), source })
 }
 
-/// Writes exchanges to a folder as a recording. Each exchange is a JSON text in the format of a
-/// tape.
+/// Writes exchanges to a folder as a recording. Each exchange is a JSON text, as in a file of a
+/// recording.
 ///
 /// # Errors
 /// The folder has a recording or cannot be used, or the exchanges are invalid or too many.

@@ -36,10 +36,10 @@ struct RecorderState {
 }
 
 impl Recorder {
-    /// Creates the folder, which must not have recorded exchanges.
+    /// Creates a recorder for a folder. Creates the folder if it is missing.
     ///
     /// # Errors
-    /// The folder cannot be used.
+    /// The folder cannot be used, or it has recorded exchanges.
     pub fn create(folder: &Path) -> Result<Self, RecordingError> {
         folder::create_folder(folder)?;
         Ok(Self::with_destination(Destination::Folder(folder.to_owned())))
@@ -100,8 +100,8 @@ impl Recorder {
         is_over.then_some(bytes)
     }
 
-    /// Records an exchange. If the exchange cannot be recorded, the reason is stored and the run
-    /// goes on, because the exchange has already ended.
+    /// Records an exchange. If the exchange cannot be recorded, the run goes on, because the
+    /// exchange has already ended.
     pub(super) fn record(
         &self,
         requests: &RunRequests,

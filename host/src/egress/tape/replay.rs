@@ -104,8 +104,8 @@ impl Recording {
 
 impl Replay {
     /// Creates a replay of the exchanges of a recorded run. Each exchange is a JSON text in the
-    /// format of a tape. A request that is not in the recording gets the answer of the most similar
-    /// unused request with the same method and path, if there is one.
+    /// format of a tape. If no unused exchange has the method, URL and body of a request, the most
+    /// similar unused exchange with the same method and path answers the request.
     ///
     /// # Errors
     /// A text is not an exchange.
@@ -176,7 +176,7 @@ impl Replay {
     /// Returns the names of the files whose exchanges were not used.
     ///
     /// # Errors
-    /// At least one request matched no exchange of the recording.
+    /// At least one request matched no unused exchange of the recording.
     pub fn unused_files(&self) -> Result<Vec<String>, TapeError> {
         let state = self.state.lock();
         if let Some(error) = &state.first_unanswered_error {

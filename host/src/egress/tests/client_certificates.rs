@@ -1,5 +1,5 @@
-//! Tests client certificates: which connection presents a client certificate, and that a write is
-//! not in doubt if the server refuses the certificate.
+//! Tests client certificates: to which origins they are presented, and the errors if a certificate
+//! is missing, is refused by the server or cannot be used.
 
 use rustls::version::{TLS12, TLS13};
 
@@ -43,7 +43,7 @@ async fn a_required_client_certificate_is_presented_and_an_error_names_the_faile
                 assert_eq!((results.len(), failed.step), (3, TryStep::Tls), "{results:?}");
                 let error = failed.error.as_ref().unwrap();
                 assert!(error.contains(expected) && error.contains("--client-cert"), "{error}");
-                // Nothing was sent, so the write is not in doubt.
+                // The write was not journaled and not sent, so it is not in doubt.
                 let journal = TestJournal::allowing();
                 let run_requests = builder.requests_with(journal.permission());
                 let error = run_requests.send(post(run_requests.url("/"), "{}")).await.unwrap_err();

@@ -1,5 +1,5 @@
-//! Tests the cookies of a run: after a login, its cookies are sent with later requests of the same
-//! run to the same origin.
+//! Tests the cookies of a run: with which requests they are sent, how many are stored, and that
+//! their values are redacted.
 
 use super::*;
 

@@ -25,7 +25,7 @@ impl Resolver for FakeResolver {
 pub(crate) struct FakeTracker {
     pub(crate) address: SocketAddr,
     pub(crate) connections: Arc<AtomicUsize>,
-    /// The received requests. Each text contains the head and the body.
+    /// What the test logged of the received requests. [`RequestLog::read`] logs head and body.
     pub(crate) requests: Arc<Mutex<Vec<String>>>,
 }
 
@@ -95,7 +95,7 @@ impl FakeTracker {
 pub(crate) struct RequestLog(pub(crate) Arc<Mutex<Vec<String>>>);
 
 impl RequestLog {
-    /// Reads one request. Returns `None` at the end of the stream.
+    /// Reads and logs one request. Returns `None` if the stream ends before the end of the request.
     pub(crate) async fn read(&self, stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
         let request = read_request(stream).await?;
         self.0.lock().unwrap().push(request.clone());
@@ -143,11 +143,10 @@ pub(crate) fn marker() -> Marker {
 
 /// A journal that commits when the test allows it. The journal records its marks.
 pub(crate) struct TestJournal {
-    /// This semaphore has one permit for each commit that may still succeed.
+    /// Each requested commit waits for a permit of this semaphore, and uses it up.
     pub(crate) allowed_commits: Semaphore,
     /// This semaphore gets one permit for each commit that is requested.
     pub(crate) requested_commits: Semaphore,
-    /// Whether the journal refuses commits.
     pub(crate) refuses_commits: AtomicBool,
     /// Whether the lease on the defect has ended when the first byte would be sent.
     pub(crate) is_lease_expired: AtomicBool,

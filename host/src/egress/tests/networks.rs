@@ -1,5 +1,4 @@
-//! Tests addresses that do not answer, and the proxy: a proxy whose host is a name, and errors of
-//! the proxy.
+//! Tests the errors of a proxy, and addresses of a tracker or a proxy that do not answer.
 
 use super::*;
 use crate::domain::TryStep;
@@ -78,7 +77,7 @@ async fn the_probe_reports_that_a_proxy_was_used_and_why_the_proxy_failed() {
         assert_eq!(steps[1].step, TryStep::Connect);
         let prefix = format!("the proxy http://{} (HTTPS_PROXY): ", proxy.address);
         assert!(error.starts_with(&prefix) && error.contains(expected), "{error}");
-        // For a request over plain HTTP, the proxy answers instead of the tracker.
+        // Over plain HTTP, a 403 of the proxy counts as the answer of the tracker.
         let mut builder = RequestsBuilder::granting(&["http://tracker.example"]);
         builder.proxy = format!("http://{user}{}", proxy.address);
         let journal = TestJournal::allowing();

@@ -73,8 +73,7 @@ async fn the_status_of_a_redirect_decides_whether_a_post_becomes_a_get() {
     run_requests.send(with_effect(post(tracker.url("/307"), "q"), Effect::Read)).await.unwrap();
     let received = tracker.requests().pop().unwrap();
     assert!(received.starts_with("POST /done ") && received.ends_with("\r\n\r\nq"), "{received}");
-    // The host does not follow the redirect of a preparation, for example of a login. The guest
-    // needs this response, because the response sets the cookie.
+    // The host does not follow the redirect of a preparation, for example of a login.
     let login = with_effect(post(tracker.url("/303"), "q"), Effect::Prepare);
     let answer = run_requests.send(login).await.unwrap();
     assert_eq!(answer.status, 303);
@@ -230,8 +229,7 @@ async fn compressed_responses_are_decoded() {
     }
 }
 
-/// The data of the outer encoding is large when decoded, but the data of the inner encoding is
-/// small.
+/// In the first request, the outer `gzip` is decoded to 50 MB, and the inner `gzip` to 2 bytes.
 #[tokio::test]
 async fn the_decoded_bytes_of_each_content_encoding_are_limited() {
     let inner = [gzip(b"{}"), vec![0; 50_000_000]].concat();

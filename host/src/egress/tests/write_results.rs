@@ -1,4 +1,5 @@
-//! Tests what the record of a run states about a write after different ends of its exchange.
+//! Tests what the record of a run states about a write if its exchange succeeds or fails in
+//! different ways.
 
 use super::*;
 use crate::domain::{WriteAnswer, WriteRecord};

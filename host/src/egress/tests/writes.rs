@@ -101,7 +101,7 @@ async fn the_idle_times_in_the_pool_and_during_the_journal_commit_are_added() {
     assert_eq!(journal.marks(), ["marked"]);
 }
 
-/// Waits until all bytes that were already sent over loopback have arrived.
+/// Makes an exchange over loopback, so that bytes that were sent earlier have time to arrive.
 async fn wait_for_bytes_in_transit() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
     let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).read_only_requests();

@@ -129,7 +129,7 @@ pub(crate) async fn resume(State(app): App, Id(id): Id) -> Answer<Connection> {
     set_paused(&app, &id, false).await
 }
 
-/// Answers `POST /connections/{id}/record`: starts to record bodies for a limited time.
+/// Answers `POST /connections/{id}/record`: starts to record runs for a limited time.
 pub(crate) async fn record(
     State(app): App,
     Id(id): Id,

@@ -63,7 +63,6 @@ pub(crate) async fn replay(
     Ok(Json(EventReplay { event: event.0, runs, for_real: None }))
 }
 
-/// Converts the error of a replay to a problem.
 fn replay_problem(app: &AppState, event: &domain::Event, error: ReplayError) -> Problem {
     match error {
         ReplayError::NoEvent => Problem::no_such("event", &event.id.to_string()),
@@ -100,8 +99,8 @@ fn describe_missing_connection(event: &domain::Event) -> &'static str {
     }
 }
 
-/// Handles the webhook request of an event again, as if an account had sent the request for this
-/// connection.
+/// Handles the webhook request of an event again, as if an account had sent it to
+/// `/connections/{id}/hook`.
 async fn handle_request_again(
     app: &Arc<AppState>,
     event: &domain::Event,

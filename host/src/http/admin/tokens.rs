@@ -1,5 +1,5 @@
-//! Handlers of `/api/v1/account` and `/api/v1/tokens`. No answer contains a named token, except the
-//! answer that creates the token.
+//! Handlers of `/api/v1/account` and `/api/v1/tokens`. Only the answer to `POST /tokens` contains a
+//! named token.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -89,7 +89,7 @@ pub(crate) async fn revoke(State(app): App, Id(id_or_name): Id) -> Result<Status
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The names of the connections with these ids; the id of a connection that was deleted.
+/// The names of the connections with these ids. A deleted connection is listed by its id.
 fn names_or_ids(app: &AppState, ids: Option<BTreeSet<ConnectionId>>) -> Option<Vec<String>> {
     let names = connection_names(app);
     let name = |id| names.get(&id).cloned().unwrap_or_else(|| id.to_string());

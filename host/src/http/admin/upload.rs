@@ -1,7 +1,6 @@
 //! Handler of `PUT /connectors/{name}`, which receives a connector's file.
 //!
-//! This module never keeps a whole file in memory: it writes the file to a temporary file while it
-//! arrives.
+//! This module never keeps a whole file in memory: it writes each part to a temporary file.
 
 use std::fs::{DirBuilder, File};
 use std::io::Write as _;
@@ -62,8 +61,7 @@ pub(crate) fn connector_name(name: &str) -> Result<ConnectorName, Problem> {
     name.parse().map_err(|error: InvalidName| Problem::invalid_value("name", error.to_string()))
 }
 
-/// Checks a file that has arrived, puts the file into the plugins folder, and waits until the
-/// connector uses it.
+/// Checks a file that has arrived, writes it into the plugins folder, and waits until it is in use.
 pub(crate) async fn install(
     app: &AppState,
     name: ConnectorName,

@@ -19,8 +19,9 @@ pub struct ClientLimits {
     /// Maximum number of open connections.
     pub connections_max: usize,
     /// If unknown clients have this number of idle connections from one address, the server closes
-    /// the oldest of them for a new connection from the address. This is also the maximum number of
-    /// forwarded or HTTP/2 requests of one client address whose bodies are still arriving.
+    /// the one that has been idle longest for a new connection from the address. This is also the
+    /// maximum number of forwarded or HTTP/2 requests of one client address whose bodies are still
+    /// arriving.
     pub idle_per_address_max: usize,
     /// Maximum time from the start of a connection to its first byte.
     pub first_byte: Duration,
@@ -28,11 +29,11 @@ pub struct ClientLimits {
     /// beginning of HTTP on the connection. The same maximum applies to the header of the PROXY
     /// protocol and the TLS handshake together.
     pub head: Duration,
-    /// Maximum time from the end of an answer until the first byte of the next request; with
+    /// Maximum time after all requests are answered until the first byte of the next request; with
     /// HTTP/2, until the head of the next request is complete.
     pub keep_alive: Duration,
-    /// The proxies whose headers are trusted to name their clients. The limits on one client
-    /// address do not apply to these proxies.
+    /// The proxies whose headers are trusted to name their clients. The maximum number of idle
+    /// connections from one address does not apply to these proxies.
     pub trusted_proxies: Vec<Network>,
 }
 

@@ -8,7 +8,6 @@ use std::net::IpAddr;
 
 use tokio_util::sync::CancellationToken;
 
-/// The open client connections of a listener.
 #[derive(Default)]
 pub(super) struct OpenConnections {
     pub(super) open_total: usize,
@@ -49,13 +48,13 @@ pub(super) struct IdleConnection {
 }
 
 impl OpenConnections {
-    /// Chooses the connection to close for a new connection when too many connections are open: of
-    /// the idle connections of unknown clients, one whose address has the most open connections,
-    /// and of these the one that has been idle longest. If no unknown client has an open
-    /// connection, chooses from the known clients and proxies the connection that has been idle
-    /// longest. A new connection never closes a connection of another address that has at most as
-    /// many open connections as its own address. `limit_key` is the address of the new connection;
-    /// `None` if its peer is a proxy.
+    /// Chooses the connection to close for a new connection when too many connections are open. Of
+    /// the idle connections of unknown clients, prefers those whose address has the most open
+    /// connections, and of these the one that has been idle longest. If no unknown client has an
+    /// open connection, chooses from the known clients and proxies the connection that has been
+    /// idle longest. A new connection never closes a connection of another address that has at most
+    /// as many open connections as its own address. `limit_key` is the address of the new
+    /// connection; `None` if its peer is a proxy.
     pub(super) fn choose_connection_to_close(
         &self,
         limit_key: Option<IpAddr>,

@@ -1,5 +1,5 @@
-//! Describes one operation of the admin API for the OpenAPI document. It never reads the routes:
-//! `operations` lists the operations.
+//! Describes one operation of the admin API for the OpenAPI document. `operations.rs` lists the
+//! operations.
 
 #![expect(clippy::indexing_slicing, reason = "a missing member of a JSON value reads as null")]
 

@@ -1,5 +1,5 @@
-//! The operations of the admin API, for the OpenAPI document. This list never creates a route: a
-//! test compares it with the routes in `http/routes.rs`.
+//! The operations of the admin API, for the OpenAPI document. This list creates no route. A test in
+//! `openapi.rs` compares it with the routes in `http/routes.rs`.
 
 use crate::api::{
     AcceptQuery, Account, AppliedConnections, ApplyQuery, AuditList, AuditQuery, Choices,
@@ -18,7 +18,7 @@ const RUN_PROBLEMS: [u16; 4] = [409, 422, 501, 502];
 /// The statuses of the additional problems of an operation that handles a webhook request.
 const WEBHOOK_PROBLEMS: [u16; 6] = [409, 415, 422, 501, 502, 504];
 
-/// All operations, in the order of the document.
+/// All operations of the admin API.
 pub(super) fn all() -> Vec<Op> {
     [
         server_operations(),

@@ -1,4 +1,4 @@
-//! Lists every kind of problem: code, status, title, advice. This module never chooses the kind.
+//! Lists every kind of problem: code, status, title, remedy. The callers choose the code.
 
 use axum::http::StatusCode;
 

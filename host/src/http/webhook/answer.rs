@@ -13,7 +13,7 @@ use crate::domain::{DefectId, EventId, EventKind, Outcome, OutcomeCode, Refusal}
 use crate::http::problem::Problem;
 use crate::kpis::KpiAnswer;
 
-/// The header that marks old counts.
+/// The header that marks counts that could not be refreshed.
 static STALE_HEADER: HeaderName = HeaderName::from_static("jackfield-stale");
 
 /// The answer to a webhook, with the outcome and the defect that the event of the webhook stores.
@@ -64,7 +64,8 @@ impl Answer {
         Self { response, outcome: OutcomeCode::Alive.into(), defect: None }
     }
 
-    /// `id` decides whether the member `id` of the answer is the defect's key or its UUID.
+    /// The parameter `id` decides what the member `id` of the answer is: the defect's key in the
+    /// tracker, or the id of the row.
     pub(super) fn created(created: &CreateAnswer, id: DefectIdKind) -> Self {
         let response = Json(created_body(created, id)).into_response();
         let outcome = Outcome { code: created.code, detail: created.detail.clone() };

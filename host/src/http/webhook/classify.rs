@@ -32,7 +32,8 @@ impl WebhookKind {
         *self == Self::Probe || *self == Self::CreateOrProbe && body.is_empty()
     }
 
-    /// Determines the final kind of the request; `body` is `None` if it was not read.
+    /// Returns `Probe` if the request is a probe with this body, and otherwise the same kind.
+    /// `body` is `None` if it was not read.
     pub(super) fn with_body(self, body: Option<&ReadBody>) -> Self {
         if body.is_some_and(|body| self.is_probe_with(body)) { Self::Probe } else { self }
     }
@@ -117,7 +118,8 @@ fn documented_project(path: &str) -> Option<&str> {
     (last == "defectstatus" && before == ("project", "kpis")).then_some(project)
 }
 
-/// Describes the command with which a person can map the path of an unrecognised request.
+/// Returns the error text for an unrecognised request. If a path can be mapped for the method, the
+/// text names the commands for this.
 pub(super) fn describe_mapping(connection: &str, method: &Method, path: &str) -> String {
     let connection = shell_word(connection);
     let map = |kind: &str, path: &str| {
@@ -141,9 +143,9 @@ pub(super) fn describe_mapping(connection: &str, method: &Method, path: &str) ->
     }
 }
 
-/// Replaces one segment of a path by `{projectId}`: the segment that is most likely the project's
-/// id. This is the last number or UUID. If there is none, it is the last segment but one. If the
-/// path has only one segment, `{projectId}` is appended.
+/// Replaces the segment of a path that is most likely the project's id by `{projectId}`: the last
+/// number or UUID, or the last segment but one if there is neither. If the only segment is neither
+/// a number nor a UUID, `{projectId}` is appended.
 pub(crate) fn kpi_template(path: &str) -> String {
     let mut segments: Vec<_> = path.trim_end_matches('/').split('/').collect();
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

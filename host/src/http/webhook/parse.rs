@@ -39,7 +39,6 @@ pub(crate) enum InvalidBody {
     TooLong { name: &'static str, bytes: usize, bytes_max: usize },
 }
 
-/// Parses the body of a Create Defect request.
 pub(crate) fn failed_test(json: &str) -> Result<FailedTest, InvalidBody> {
     let UsedMembers(members) =
         serde_json::from_str(&without_lone_surrogates(json)).map_err(|error| {

@@ -68,7 +68,8 @@ const SCHEMES: [&str; 18] = [
     "token",
     "vapid",
 ];
-/// The limits of what an event stores of a request. The names and values are those of headers.
+/// The limits of what an event stores of a request. The limits of a name and a value apply to each
+/// header.
 const HEADERS_MAX: usize = 32;
 const METHOD_BYTES_MAX: usize = 32;
 const PATH_BYTES_MAX: usize = 1024;
@@ -141,8 +142,8 @@ impl WebhookRequest {
         }
     }
 
-    /// Adds the headers and the body to the event. Values that may be credentials are masked.
-    /// `credential_header` is the name of one more header whose value is a credential.
+    /// Adds the headers and the body to the event. Header values that may be credentials are
+    /// masked. `credential_header` is the name of one more header whose value is a credential.
     pub(crate) fn with_headers_and_body(
         &self,
         mut event: Event,
@@ -191,7 +192,7 @@ fn masked_query(query: &str) -> String {
 }
 
 /// Masks the query in a header's value. If the value is a credential, or the header's name contains
-/// a word for credentials, only a known authentication scheme and the length of the value remain.
+/// a word for credentials, only a known authentication scheme and the length of the rest remain.
 fn masked_header(name: &HeaderName, value: &str, is_credential: bool) -> String {
     if !is_credential && !CREDENTIAL_WORDS.iter().any(|word| name.as_str().contains(word)) {
         // Some proxies add headers that repeat the address of the request, with its query.

@@ -82,7 +82,7 @@ pub(super) fn check_address(active: &ActiveConnection, client: IpAddr) -> Result
 /// `None` if the credential is valid or none is required.
 ///
 /// # Errors
-/// The credential is missing or wrong, its time is too far from `now`, or no secret can be read.
+/// The credential, or the time of a signed request, is not accepted; or no secret can be used.
 pub(super) fn check_headers(
     active: &ActiveConnection,
     headers: &HeaderMap,

@@ -104,8 +104,8 @@ impl Mirror {
     }
 
     /// Removes a connector at all servers after its file has been missing here for [`MISSING_MIN`],
-    /// but not if the mark file is missing too: if its file system is no longer mounted, the folder
-    /// is empty.
+    /// but not if the mark file is missing too: if the file system of the folder is no longer
+    /// mounted, the folder is empty.
     pub(super) async fn remove_missing(
         &self,
         name: &ConnectorName,

@@ -169,7 +169,7 @@ pub(super) async fn read_local_file(
 }
 
 /// Whether the folder has no file for the connector, or a file with another SHA-256. Returns false
-/// if the file cannot be read, because the file may have this SHA-256.
+/// if the folder has two files, or one that cannot be read or is too large.
 pub(in crate::plugins) async fn has_other_file(
     plugins: &Path,
     name: &ConnectorName,

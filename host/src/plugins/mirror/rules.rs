@@ -12,7 +12,7 @@ use crate::store::SharedConnector;
 pub(super) struct LastAgreement {
     /// The revision of the decision in the store.
     pub(super) revision: i64,
-    /// SHA-256 of the file; `None` if the connector was removed.
+    /// SHA-256 of the file; `None` if there was no file.
     pub(super) sha256: Option<String>,
 }
 
@@ -51,7 +51,7 @@ pub(super) enum FileState {
 pub(super) enum Action {
     /// Record that folder and store agree.
     Agree,
-    /// Change neither folder nor store.
+    /// Do nothing until the folder or the store changes.
     Nothing,
     /// Decide later, when the scanner has loaded the file.
     Wait,
@@ -117,9 +117,9 @@ pub(super) fn choose_action(
     }
 }
 
-/// Whether a file of the folder was shared after the last agreement. This happens if this server
-/// shared the file but did not receive the answer of the database. If the servers use another
-/// version now, a later decision has replaced the file, so the file is not shared again.
+/// Whether a file of the folder was shared after the last agreement, for example by this server if
+/// it did not receive the answer of the database. If the servers use another version now, a later
+/// decision has replaced the file, so the file is not shared again.
 fn was_shared_since(agreed: &LastAgreement, sha256: &str, shared: &SharedConnector) -> bool {
     let is_this_file = |version: &&crate::store::SharedVersion| version.sha256 == sha256;
     let version = shared.versions.iter().find(is_this_file);

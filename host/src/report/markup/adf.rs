@@ -58,8 +58,7 @@ fn paragraph_node(content: Vec<Value>) -> Value {
     json!({ "type": "paragraph", "content": content })
 }
 
-/// Returns the nodes of list items. ADF requires that each item begins with a paragraph or a code
-/// block.
+/// Returns the nodes of list items. ADF does not allow an empty item, or a list as its first node.
 fn list_item_nodes(items: &[Vec<Block>]) -> Vec<Value> {
     let item = |item: &Vec<Block>| {
         let mut content = block_nodes(item, ParentNode::Item);

@@ -1,8 +1,8 @@
 //! Cuts a document so that its rendered text has at most a given number of characters.
 //!
 //! This module cuts the parsed document and never the rendered text, so the result is valid in each
-//! markup. The notes are kept whole, if the text with only the marker and the notes is short
-//! enough. If not, the notes are cut like the blocks.
+//! markup. The notes at the end of the document are kept whole, if the text with only the marker,
+//! an ellipsis and the notes is short enough. If not, the notes are cut like the blocks.
 
 use super::document::{Block, Document, Inline};
 
@@ -69,7 +69,7 @@ fn inline_size(inlines: &[Inline]) -> usize {
     inlines.iter().map(size_of).sum()
 }
 
-/// The space that remains while the beginning of a document is copied.
+/// Counts the characters that may still be copied from a document.
 struct RemainingSpace {
     characters: usize,
     /// Whether the ellipsis was added. Nothing may be added after it.

@@ -9,7 +9,8 @@ use super::placeholder;
 use super::web_link::web_link;
 use crate::report::engine::ExpandedTemplate;
 
-/// Maximum depth of nested elements. Text in a deeper element belongs to the element around it.
+/// Maximum depth of nested elements, including the root; an item may be one level deeper. Text in a
+/// deeper element belongs to the element around it.
 const DEPTH_MAX: usize = 12;
 
 /// A parsed text.
@@ -132,8 +133,9 @@ struct DocumentBuilder<'v> {
     values: &'v [String],
     /// The elements that have begun and have not ended, with the outermost element first.
     open_elements: Vec<OpenElement>,
-    /// For each element that has begun and not ended, whether `open_elements` contains it. An
-    /// element that is too deep or not supported is left out.
+    /// For each element that has begun and not ended, whether `open_elements` contains it. It does
+    /// not contain an element that is too deep or not supported, and no link that [`web_link`]
+    /// refuses.
     is_open: Vec<bool>,
 }
 

@@ -36,7 +36,8 @@ pub(super) fn render(
     text
 }
 
-/// Adds the blocks to `flat_blocks`, each nested block after the block that contains it.
+/// Adds the blocks to `flat_blocks` in their order. A paragraph in a quote becomes a quote, except
+/// that the first paragraph of a list item becomes the item.
 fn flatten<'d>(
     blocks: &'d [Block],
     list_prefix: &str,

@@ -1,5 +1,5 @@
-//! Masks values in JSON texts, also in JSON that a text of the JSON contains. This module never
-//! decides which names and patterns are those of secrets.
+//! Masks values in JSON, also in strings that are themselves JSON. This module never decides which
+//! names and patterns are those of secrets.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,15 +13,16 @@ use super::{MASK_TEXT, Mask};
 /// A text in JSON may itself be JSON. At most this many such levels are masked value by value; a
 /// text of JSON at a deeper level is masked as a whole.
 pub(super) const CONTAINED_JSON_DEPTH_MAX: usize = 4;
-/// The most matches of patterns that are searched for in JSON with masked values. If there are
-/// more, the whole JSON is masked, because the time grows with their number.
+/// Maximum number of different matches of patterns that are searched for in JSON with masked
+/// values. If there are more, the whole JSON is masked, because the time grows with their number.
 pub(super) const CHECKED_MATCHES_MAX: usize = 100;
 
 impl Mask {
-    /// Masks values in a JSON text. A value is masked if its member has the name of a secret. The
-    /// member `value` is also masked if the member `name` or `key` of the same object contains the
-    /// name of a secret. JSON in a text of the JSON is masked in the same way. Of all other texts
-    /// and numbers, only the matches of patterns are masked. Everything else stays as it is.
+    /// Masks values in a JSON text. A value, except null, is masked if its member has the name of a
+    /// secret. The member `value` is also masked if the member `name` or `key` of the same object
+    /// contains the name of a secret. JSON in a text of the JSON is masked in the same way. Of all
+    /// other texts and numbers, only the matches of patterns are masked. Everything else stays as
+    /// it is. If the text is not JSON, the matches of patterns are masked.
     #[must_use]
     pub fn mask_arguments(&self, text: &str) -> String {
         if serde_json::from_str::<Value>(text).is_err() {
@@ -81,9 +82,9 @@ impl Mask {
         }
     }
 
-    /// Masks a text in JSON. If the text is itself JSON with a value to mask, returns this JSON
-    /// with masked values, or `***` if it is too deep or a match of a pattern could remain in it.
-    /// Otherwise only masks the matches of patterns.
+    /// Masks a text in JSON. If the text is itself JSON and is too deep, returns `***`. If it is
+    /// JSON with a value to mask, returns this JSON with masked values, or `***` if a match of a
+    /// pattern could remain in it. Otherwise only masks the matches of patterns.
     fn mask_text_in_json(&self, text: &str, depth_left: usize) -> String {
         let Ok(Value::Object(_) | Value::Array(_) | Value::String(_)) = serde_json::from_str(text)
         else {
@@ -146,13 +147,14 @@ impl<'t> Deserialize<'t> for Members<'t> {
 /// A copy of a JSON text in which values are replaced, from the first to the last.
 struct ReplacedText<'t> {
     text: &'t str,
-    /// The number of bytes of `text` that `result` has, or has replaced.
+    /// The number of bytes of `text` that were copied to `result` or replaced.
     copied: usize,
     result: String,
 }
 
 impl<'t> ReplacedText<'t> {
-    /// Replaces a value of the text by a JSON text. The value must follow the last replaced one.
+    /// Replaces a value of the text by a JSON string with the content `by`. The value must be after
+    /// the last replaced value.
     fn replace(&mut self, value: &'t RawValue, by: &str) {
         let start = value.get().as_ptr().addr() - self.text.as_ptr().addr();
         self.result += self.text.get(self.copied..start).unwrap_or_default();

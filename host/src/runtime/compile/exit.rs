@@ -14,7 +14,7 @@ use super::limits::{CompileLimits, cpu_limit_s, output_bytes_max};
 /// The exit code of a Rust program that panicked.
 const PANIC_EXIT_CODE: i32 = 101;
 
-/// The exit codes of the child process.
+/// The exit codes with which the child process reports an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
     /// The compiler refused the file, or a step other than writing the result failed.

@@ -114,8 +114,8 @@ impl Guest {
         self.input.report.clone()
     }
 
-    /// Removes the connection's secrets from a text of the report. A robot may have logged a
-    /// secret.
+    /// Masks the connection's secrets in a text of the report or of Test Manager. A robot may have
+    /// logged a secret.
     pub(super) fn redact_for_guest(&self, text: String) -> String {
         self.requests.redact_as(TextKind::Answer, text)
     }

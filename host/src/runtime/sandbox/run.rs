@@ -29,7 +29,7 @@ use crate::telemetry::TraceParent;
 
 use super::Sandbox;
 
-/// A call of `plugin` or of `prepare` waits at most this long for its permit.
+/// A call of `prepare`, or of a function of `plugin`, waits at most this long for its permit.
 pub(super) const PLUGIN_PERMIT_WAIT: Duration = Duration::from_secs(5);
 
 /// The input of one run.
@@ -208,7 +208,7 @@ impl Sandbox {
         StopSignals { run, server: &self.server_stop }
     }
 
-    /// Returns how many slots of the engine a run uses. If the engine has fewer slots than the
+    /// Returns how many slots of the engine's pool a run uses. If the pool has fewer slots than the
     /// component needs, the run uses all of them.
     pub(super) fn slots_needed(&self, loaded: &LoadedComponent) -> u32 {
         loaded.slots.min(self.engine.address_space().slots)
@@ -286,9 +286,9 @@ fn check_outcome<A, T>(
     outcome.map_err(|refusal| finished.replace_by_cause(refusal, limits))
 }
 
-/// A call for an event may wait for half of the event's answer time. The other half remains for the
-/// run, or for the answer that the host is busy. A click may need a call of `follow-up`, so such a
-/// call may wait as long as `create`.
+/// A call for an event may wait for its permit during half of the event's answer time. The other
+/// half remains for the run, or for the answer that the host is busy. A click may need a call of
+/// `follow-up`, so such a call may wait as long as `create`.
 fn permit_wait_max(call: Call, limits: &Limits) -> Duration {
     match call {
         Call::Create | Call::Find => Duration::from_millis(limits.create_answer_ms / 2),

@@ -114,8 +114,7 @@ async fn the_rules_of_egress_apply_to_requests_through_wasi_http() {
     assert!(matches!(connect, Err(Error::HttpRequestDenied)));
     let mut hooks = WasiHttp::new(run_requests);
     assert!(hooks.is_forbidden_header(&AUTHORIZATION));
-    // HTTP libraries set these headers. The host must not refuse them, because it removes them
-    // later.
+    // HTTP libraries set these headers. The host accepts them here, and removes them later.
     for name in [HOST, CONTENT_LENGTH, TRANSFER_ENCODING] {
         assert!(!hooks.is_forbidden_header(&name), "{name}");
     }

@@ -33,7 +33,7 @@ pub(super) fn list_assigned_requirements(request: &ApiRequest<'_>) -> Option<Rep
     json_reply(&requirements.filter(|requirement| requirement.id == assigned).collect::<Vec<_>>())
 }
 
-/// As in Test Manager, this list has another format than other lists.
+/// As in Test Manager, this list has another format than most lists.
 pub(super) fn list_requirements(request: &ApiRequest<'_>) -> Option<Reply> {
     let (total, values) = request.select_page(&request.project()?.requirements);
     Some(Reply::Json(request.requested_page().requirements_answer(total, values)))

@@ -8,7 +8,7 @@ use super::super::dto::TestExecution;
 use super::super::faults::FaultName;
 use super::{ApiRequest, Reply, json_reply};
 
-/// With the fault `unknown-execution`, no execution exists.
+/// With the fault `unknown-execution`, finds no execution.
 pub(super) fn find_execution<'a>(
     request: &ApiRequest<'a>,
     id: Uuid,

@@ -41,7 +41,7 @@ fn copy_log<'a>(request: &ApiRequest<'a>, log: &'a TestCaseLog) -> Cow<'a, TestC
     Cow::Owned(TestCaseLog { id: id_of_copy(request, log.id), ..shown_log })
 }
 
-/// Returns the log as the API lists it, followed by its copy with the fault `two-logs`.
+/// Returns the log as the API lists it. With the fault `two-logs`, also returns its copy.
 fn shown_logs<'a>(
     request: &ApiRequest<'a>,
     log: &'a TestCaseLog,
@@ -74,7 +74,8 @@ pub(super) fn list_logs_of_execution(request: &ApiRequest<'_>) -> Option<Reply> 
     }
 }
 
-/// Answers with a page of a list of `count` invented failed logs of other tests, and then `logs`.
+/// Answers with a page of a list. The list contains `count` invented failed logs of other tests,
+/// and after them `logs`.
 fn page_after_other_logs(
     request: &ApiRequest<'_>,
     project: &ProjectData,

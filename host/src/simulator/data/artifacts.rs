@@ -1,5 +1,5 @@
 //! Generates the parts of a test case log: arguments, assertions, lines of the robot's log, files
-//! and steps. They are never stored, and depend only on the log, its test case and the seed.
+//! and steps. They depend only on the log, its test case and the seed.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -205,7 +205,7 @@ fn content_type(name: &str) -> &'static str {
     }
 }
 
-/// Generates an image, or a text that may contain the id of the file.
+/// Generates an image, or a text that contains the id of the file.
 fn file_content(id: Uuid, name: &str) -> Vec<u8> {
     match content_type(name) {
         "image/png" => png::screenshot(id.as_u128()),

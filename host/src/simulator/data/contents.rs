@@ -1,7 +1,7 @@
 //! The invented content of the data set.
 
 pub(super) struct ProjectContent {
-    /// The prefix of the keys of all records in the project.
+    /// The prefix of the keys in the project, such as `SHOP` in `SHOP:1`.
     pub(super) prefix: &'static str,
     pub(super) name: &'static str,
     pub(super) description: &'static str,
@@ -128,7 +128,6 @@ fn bank_project() -> ProjectContent {
     }
 }
 
-/// The methods of `CaseContent` change this content.
 pub(super) fn passing_case(name: impl Into<String>) -> CaseContent {
     CaseContent {
         name: name.into(),

@@ -33,7 +33,6 @@ pub(super) async fn save_settings(State(simulator): SharedSimulator, form: Strin
     Redirect::to("/").into_response()
 }
 
-/// Handles the button "Create Defect" of a log.
 pub(super) async fn click_create_defect(
     State(simulator): SharedSimulator,
     form: String,
@@ -138,7 +137,6 @@ fn add_defect(state: &mut SimulatorState, log: Uuid, created: &CreatedDefect) {
     state.defects.insert(id, defect);
 }
 
-/// Handles the button that runs an execution again.
 pub(super) async fn click_run_again(State(simulator): SharedSimulator, form: String) -> Response {
     let Some(id) = form_id_field(&form, "execution") else {
         return StatusCode::BAD_REQUEST.into_response();

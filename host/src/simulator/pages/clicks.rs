@@ -46,12 +46,13 @@ pub enum WebhookError {
     Failed(String),
 }
 
-/// Sends the webhooks. The stand-in has no HTTP client, so its user implements this trait.
+/// Sends the webhooks. The stand-in has no HTTP client, so the code that starts it implements this
+/// trait.
 pub trait Webhooks: Send + Sync {
     /// Sends Create Defect to a webhook URL and waits for the answer.
     ///
     /// # Errors
-    /// The answer contains no defect.
+    /// The request failed, or its answer contains no defect.
     fn create_defect(&self, url: &str, test: &FailedTest) -> Result<CreatedDefect, WebhookError>;
 
     /// Sends Defect KPIs for a project, and returns each member of the answer.
@@ -88,7 +89,7 @@ impl<T> LastResults<T> {
 #[derive(Default)]
 pub(in super::super) struct PageState {
     webhook_url: Option<String>,
-    /// A sentence about the last action. The next page shows it once.
+    /// A sentence about an action. The overview shows it once.
     notice: Option<String>,
     /// By log.
     defects: LastResults<CreatedDefect>,

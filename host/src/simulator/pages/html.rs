@@ -57,7 +57,7 @@ impl Html {
             .close_element(name)
     }
 
-    /// If the address is not a web address, adds only the text of the link.
+    /// If the address is neither `/` nor a web address, adds only the text of the link.
     pub(super) fn add_link(&mut self, address: &str, text: &str) {
         let is_link = address == "/" || is_web_address(address);
         if is_link {

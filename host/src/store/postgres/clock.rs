@@ -16,8 +16,8 @@ use crate::domain::{Clock, SystemClock, milliseconds};
 
 /// After this time, the clock is measured again when the writing thread is idle, milliseconds.
 const MEASUREMENT_INTERVAL_MS: u64 = 60_000;
-/// A writing thread that is never idle measures the clock this much later, after a batch,
-/// milliseconds.
+/// A writing thread that is never idle measures the clock after a batch, this much later than an
+/// idle thread, milliseconds.
 const BUSY_DELAY_MS: u64 = 240_000;
 /// The longest exchange (a query and its answer) that counts as a measurement, milliseconds. The
 /// error of a measurement is at most half of its exchange.
@@ -32,8 +32,8 @@ const FIRST_MEASUREMENT_ATTEMPTS_MAX: u32 = 5;
 pub struct DatabaseClock {
     /// The database's time at the boot of this machine, milliseconds since 1970.
     boot_time_ms: AtomicI64,
-    /// The earliest time of the next measurement by an idle thread, milliseconds since the boot of
-    /// this machine. 0 if the clock was never measured.
+    /// From this time, an idle writing thread measures the clock again; milliseconds since the boot
+    /// of this machine. 0 if the clock was never measured.
     next_measurement_ms: AtomicU64,
 }
 

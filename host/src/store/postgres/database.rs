@@ -43,8 +43,8 @@ impl Session {
         statement_failure(&self.address.display_url, error)
     }
 
-    /// Calls `on_row` for each row of a query. The inner result contains an error of `on_row`. The
-    /// outer result contains an error of the query.
+    /// Calls `on_row` for each row of a query, until it returns `Break` or an error. The inner
+    /// result contains an error of `on_row`. The outer result contains an error of the query.
     fn fetch(
         &self,
         sql: Arc<str>,

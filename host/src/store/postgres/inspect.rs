@@ -106,8 +106,8 @@ pub(super) fn refuse_pool(session: &Session, second: &Session) -> Result<(), Dat
     error.map_or(Ok(()), Err)
 }
 
-/// Whether a pool lets several clients share one session. In this case, the two sessions have the
-/// same server process of PostgreSQL, or the process of one session changes.
+/// Whether a pool lets several clients share one session of PostgreSQL. In this case, both
+/// arguments use the same server process of PostgreSQL, or one of them changes its process.
 fn is_pooled(session: &Session, second: &Session) -> Result<bool, DatabaseError> {
     second.connect()?;
     let (first_id, second_id) = (backend_process_id(session)?, backend_process_id(second)?);

@@ -15,7 +15,7 @@ use tracing::{Dispatch, Event, Level, Metadata, Subscriber, dispatcher};
 const NOTICE_TARGET: &str = "sqlx::postgres::notice";
 
 thread_local! {
-    /// The last warning that the driver has logged in this thread.
+    /// The last warning that the driver logged in this thread during [`catch_warning`].
     static LAST_WARNING: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 

@@ -1,4 +1,4 @@
-//! Stores named tokens, with the accounts that sign in with them.
+//! Stores the records of named tokens, with the accounts that sign in with these tokens.
 //!
 //! This file never gets a token, only its hash.
 

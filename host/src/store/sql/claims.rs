@@ -1,5 +1,5 @@
-//! Claims a failed test for a run. A claim decides whether the run may create the defect, or may
-//! only search for it.
+//! Claims a failed test for an event. A claim decides what the event does next: for example create
+//! the defect, search for it first, or wait.
 //!
 //! A claim runs in one transaction. Only one of several concurrent claims gets the lease. Each
 //! lease of a row has a larger fence than the lease before.
@@ -36,8 +36,8 @@ pub(super) fn created_defect(
 }
 
 /// Claims a failed test. In a database that fell behind, a failed test may have a defect, although
-/// it has no row or its newest row was released before `restored_at`. So this failed test counts as
-/// in doubt since `restored_at`.
+/// it has no row or its newest row was released before `restored_at`. Such a failed test is treated
+/// as in doubt since `restored_at`.
 pub(super) fn claim(
     db: &dyn Database,
     claim: &Claim,
@@ -216,8 +216,8 @@ fn lease_for_create(
     }
 }
 
-/// Leases a row for which a write was sent. If the last run stored no outcome, its write counts as
-/// sent and not answered.
+/// Leases a row for which a write was sent. If the last run stored no outcome, its write is treated
+/// as sent and not answered.
 fn lease_for_search(
     db: &dyn Database,
     row: &DefectRow,

@@ -201,8 +201,8 @@ fn granted_origins(db: &dyn Database, id: ConnectionId) -> Result<Vec<Origin>, S
     Ok(Grants::try_from(from_json::<GrantsJson>(&grants, "its grants")?)?.origins)
 }
 
-/// Refuses a change while creates are running, or are in doubt after an `open` or `acknowledged`
-/// write: after the change, Jackfield could not find out whether these creates succeeded.
+/// Refuses a change while creates are running, or in doubt after a write of the class `open` or
+/// `acknowledged`: then Jackfield could not find out whether these creates succeeded.
 fn refuse_while_unresolved(
     db: &dyn Database,
     id: ConnectionId,

@@ -7,7 +7,7 @@ use super::database::{Database, params};
 use crate::domain::{ConnectionId, after};
 use crate::store::{CachedCounts, StoreError};
 
-/// Maximum number of projects of a connection.
+/// Maximum number of projects of a connection whose counts are stored.
 const PROJECTS_MAX: i64 = 100;
 /// How many projects remain after a deletion. Each deletion removes several projects, because
 /// finding the oldest ones takes longer than storing a project.
@@ -15,8 +15,9 @@ const PROJECTS_AFTER_DELETION: i64 = 80;
 /// Maximum number of projects that one operation deletes. There are never so many, but SQLite
 /// requires a limit before an offset.
 const DELETES_MAX: u32 = 100_000;
-/// How much newer stored counts may be than counts from the queue, milliseconds. If the stored
-/// counts are even newer, the clock was set back after they were stored.
+/// How much newer stored counts may be than counts that waited in the queue of the history,
+/// milliseconds. If the stored counts are even newer, the clock was set back after they were
+/// stored.
 pub(super) const NEWER_THAN_QUEUED_MS_MAX: u64 = 10 * 60 * 1_000;
 
 /// Stores counts, unless newer counts are stored. Stored counts that are newer by more than

@@ -15,9 +15,9 @@ use crate::store::{
 
 /// Returns stored counts that are fresh enough; otherwise grants the lease, or reports that another
 /// caller has it. Ignores counts whose time is in the future, and replaces leases that end later
-/// than a new lease could, because such times show that the clock of the database was set back. If
-/// the connection was edited or deleted after `claim.revision`, and there is no valid lease,
-/// returns `Count` without granting the lease.
+/// than a new lease could, each with a tolerance of `CLOCK_DIFFERENCE_MS_MAX`: such times show that
+/// the clock of the database was set back. If the connection was edited or deleted after
+/// `claim.revision`, and there is no valid lease, returns `Count` without granting the lease.
 pub(super) fn claim(
     db: &dyn Database,
     lease: &CountsLease,

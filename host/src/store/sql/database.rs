@@ -13,7 +13,7 @@ use super::values::{FromValue, Value};
 use crate::store::changes::Change;
 use crate::store::{DatabaseError, StoreError};
 
-/// An open connection to the database.
+/// A connection to the database.
 pub(in crate::store) trait Database {
     /// Runs a statement that returns no row. Returns the number of rows that it changed.
     fn change(&self, sql: &str, params: &[Value<'_>]) -> Result<usize, Failure>;
@@ -41,7 +41,8 @@ pub(in crate::store) trait Database {
         self.query(sql, params, on_row)
     }
     /// Makes the commit of this transaction durable, if the database engine can crash while the
-    /// servers of Jackfield continue. Without this call, such a crash could lose a lazy change.
+    /// servers of Jackfield continue. Without this call, such a crash could lose the changes of a
+    /// batch that is `Durability::Lazy`.
     fn make_durable(&self) -> Result<(), Failure> {
         Ok(())
     }

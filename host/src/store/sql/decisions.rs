@@ -1,7 +1,7 @@
 //! Carries out a person's decision about a defect: adopt, retry, give up or release.
 //!
 //! A row that a run has leased is never changed. Each decision raises the fence, so that an earlier
-//! run cannot change the row afterwards, except to store a known defect.
+//! run cannot change the row afterwards, except to store the defect that it created or found.
 
 use jiff::Timestamp;
 
@@ -83,8 +83,8 @@ fn apply_decision(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     match decision {
-        // It is not certain that the record that a person found contains the marker. So this record
-        // is not used to check that a search works.
+        // It is not certain that the record that a person found contains the marker. So
+        // `run_sha256` is NULL, and this record is not used to check that a search works.
         Decision::Adopt(defect) => db.change(
             "UPDATE defects SET state = 'created', defect = ?3, reason = NULL, needs_person = NULL,
                  decided = NULL, run_sha256 = NULL, next_search_at = NULL, lease_until = NULL,

@@ -23,8 +23,8 @@ struct CacheState {
     epoch: Epoch,
 }
 
-/// The number of a period. Each call of [`DefectCache::clear`] begins a new period. A defect that
-/// was read in an earlier period may be outdated.
+/// The number of an epoch. Each call of [`DefectCache::clear`] begins a new epoch. A defect that
+/// was read in an earlier epoch may be outdated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Epoch(u64);
 

@@ -76,17 +76,19 @@ pub(super) struct DefectRow {
     pub(super) released: bool,
     pub(super) fence: i64,
     pub(super) lease_until: Option<i64>,
-    /// Number of writes that were marked in this generation.
+    /// Number of writes that may have been sent in this generation.
     pub(super) writes: u32,
-    /// The class of the worst write.
+    /// The class of the worst write. The next create after a decision to give up sets it to
+    /// `refused`.
     pub(super) class: Option<String>,
     /// Whether one of the writes was answered 403.
     pub(super) forbidden: bool,
-    /// Whether the first write of each earlier run contained the marker.
+    /// Whether the first write of each run that is not counted in `run_writes` contained the
+    /// marker.
     pub(super) marked: bool,
-    /// Number of writes that the last run marked.
+    /// Number of writes that the last run may have sent; 0 if it ended without a defect.
     pub(super) run_writes: u32,
-    /// Whether the first write of the last run contained the marker.
+    /// Whether the first write of the last run that sent a write contained the marker.
     pub(super) run_marked: bool,
     /// The settings of the connection during the last run that sent a write, or when a person
     /// adopted the defect, JSON.
@@ -96,11 +98,12 @@ pub(super) struct DefectRow {
     /// The connector version of the last run that sent a write; NULL if a person adopted the
     /// defect.
     pub(super) run_sha256: Option<String>,
-    /// The start of the waits: the end of the last write, or later.
+    /// The start of the waits ([`crate::domain::Waits`]): the end of the last write, or later.
     pub(super) wait_from: Option<i64>,
     /// Whether the doubt has ended since the last write, or the last run sent no write.
     pub(super) settled: bool,
-    /// Number of background searches, from which the wait before the next one is computed.
+    /// Number of background searches since the last run of `create`. The wait before the next
+    /// search depends on it.
     pub(super) searches: u32,
     /// Why a person should resolve the defect.
     pub(super) needs_person: Option<String>,
@@ -110,15 +113,16 @@ pub(super) struct DefectRow {
     pub(super) ended_fence: Option<i64>,
     /// The outcome of the last run that ended without a defect.
     pub(super) ended_code: Option<String>,
-    /// When the last write was marked.
+    /// When the last write was marked as sent; NULL if the last run sent none.
     pub(super) sent_at: Option<i64>,
-    /// When the last write ended, or the latest time at which it may have ended.
+    /// When the last write of a run without a defect ended, or the latest time at which it may have
+    /// ended.
     pub(super) write_ended_at: Option<i64>,
     /// The defect in the tracker, JSON; NULL while it is not known.
     pub(super) defect: Option<String>,
     /// Why the row failed or is in doubt.
     pub(super) reason: Option<String>,
-    /// The event that claimed the row last, or stored its outcome.
+    /// The last event that stored an outcome in the row, or claimed the row for a click.
     pub(super) event_id: Option<Uuid>,
     pub(super) created_at: i64,
     pub(super) updated_at: i64,
@@ -163,8 +167,8 @@ impl DefectRow {
             .transpose()
     }
 
-    /// Returns the result of the run with this fence, for which the caller of a claim waited, if
-    /// that run is the last one that ended without a defect.
+    /// Returns the result of the run with the fence `awaited_fence`, if that run is the last one
+    /// that ended without a defect.
     pub(super) fn result_of_awaited_run(
         &self,
         awaited_fence: Option<i64>,

@@ -54,8 +54,8 @@ pub(super) fn claim_search(
     Ok(Some(row.into_doubtful_defect(lease)?))
 }
 
-/// Returns the rows whose next search is due. Leaves out rows that this process works on. Before
-/// the query, moves the rows in `sent` whose lease has ended to `in-doubt`.
+/// Returns unleased rows whose next search is due. Leaves out rows that this process works on.
+/// Before the query, moves the other rows in `sent` whose lease has ended to `in-doubt`.
 pub(super) fn due_searches(
     db: &dyn Database,
     now: Timestamp,
@@ -141,9 +141,9 @@ fn restart_waits_at_start(
     follow_up_rows::restart_waits(db, now, longest_run_ms)
 }
 
-/// Recovers a shared database. Ends the leases whose time has ended, and moves those of their rows
-/// that are in `sent` to `in-doubt`. The other leases stay, because other servers may have them.
-/// Unfinished events that are old enough become interrupted, and all waits begin again.
+/// Recovers a shared database. Deletes the leases whose time is over, and moves their rows in
+/// `sent` to `in-doubt`. The other leases stay, because other servers may have them. Unfinished
+/// events that are old enough become interrupted, and all waits begin again.
 pub(super) fn recover_shared(
     db: &dyn Database,
     now: Timestamp,
@@ -217,8 +217,8 @@ fn put_lost_runs_in_doubt(
     Ok(())
 }
 
-/// Moves a row in `sent` whose run stored no outcome to `in-doubt`. The row's write counts as not
-/// answered, and as ended `run_ms` after it was marked.
+/// Moves a row in `sent` whose run stored no outcome to `in-doubt`. Its last write counts as not
+/// answered, and as ended `run_ms` after it was marked as sent.
 pub(super) fn put_lost_run_in_doubt(
     db: &dyn Database,
     id: Uuid,

@@ -62,8 +62,8 @@ const SELECT_BY_KEY: &str = select_events!(
     "events",
     "defect_id IN (SELECT id FROM defects WHERE key = ?9) AND ?10 IS NULL AND ?11 IS NULL"
 );
-/// `CROSS JOIN` makes SQLite read the words first. The words are stored in the order of the result,
-/// so SQLite does not sort it.
+/// `CROSS JOIN` makes SQLite read the words first. The rows of a word are in the order of the event
+/// ids, so SQLite does not sort the result.
 const SELECT_BY_WORDS: &str = select_events!(
     "event_words first CROSS JOIN events",
     "first.word = ?9 AND events.id = first.event_id
@@ -107,7 +107,7 @@ pub(super) fn word_rows_bytes(words: &BTreeSet<String>) -> usize {
 }
 
 /// Stores the words of the details of events, and deletes the earlier words of these events. If an
-/// event has no detail any more, its earlier words stay.
+/// event has no words any more, its earlier words stay.
 pub(super) fn store_words<'w>(
     db: &dyn Database,
     events: impl Iterator<Item = (Uuid, &'w BTreeSet<String>)>,

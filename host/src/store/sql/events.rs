@@ -302,8 +302,8 @@ pub(super) struct ExcessEvents {
     events_bytes_max: u64,
 }
 
-/// Finds the limits that decide which events exceed the retention. Only reads: counting the events
-/// of a long history takes time, and must not delay writes.
+/// Finds the limits that decide which events exceed the retention. This function does not write, so
+/// that a reading thread can call it: with a long history, it would delay the writing thread.
 pub(super) fn find_excess(
     db: &dyn Database,
     retention: Retention,
@@ -351,7 +351,7 @@ pub(super) fn delete_some(db: &dyn Database, excess: ExcessEvents) -> Result<boo
             to_i64(excess.events_bytes_max)
         ],
     )?;
-    // Also delete the webhook tokens that expired before the retention of events began.
+    // Also delete the webhook tokens that expired before `received_before`.
     db.change("DELETE FROM tokens WHERE expires_at < ?", params![received_before])?;
     Ok(deleted > 0)
 }

@@ -78,7 +78,7 @@ pub(super) fn list_due(
 
 /// Leases a defect and returns its due steps, in their order. A comment is not due before the step
 /// that opens its defect again. Sets the time of each returned step's next attempt. A write without
-/// a stored result counts as ended `longest_run_ms` after it was marked.
+/// a stored result counts as ended `longest_run_ms` after it was marked as sent.
 pub(super) fn claim(
     db: &dyn Database,
     id: DefectId,
@@ -291,7 +291,7 @@ struct StepRow {
     tries: u32,
     /// How many times the step was claimed, also if no run could start.
     claims: u32,
-    /// Number of writes that were marked for the step.
+    /// Number of the step's writes that may have been sent.
     writes: u32,
     /// The class of the worst write.
     class: Option<String>,

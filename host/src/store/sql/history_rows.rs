@@ -24,7 +24,7 @@ pub(in crate::store) enum HistoryRow {
     SurplusCounts(ConnectionId),
 }
 
-/// The rows of a batch. Rows that several servers may change are sorted by their ids. So all
+/// The rows of a batch. Rows that several servers may change are sorted by their keys. So all
 /// servers of a database lock these rows in the same order, and cannot deadlock.
 pub(in crate::store) struct HistoryRows {
     /// All rows except those in `health`.

@@ -3,8 +3,7 @@
 use super::database::{Database, params};
 use crate::store::StoreError;
 
-/// The name of a sealed text that only the right key can open. It shows whether the server has the
-/// right key.
+/// The name of a sealed text. If the server can open it, the server has the right key.
 pub(in crate::store) const KEY_CHECK: &str = "key-check";
 /// The name of the value that [`check_writable`] changes.
 const READY: &str = "ready";

@@ -18,7 +18,7 @@ use crate::domain::{
 };
 use crate::store::{JournaledWrite, StoreError};
 
-/// Extends a lease, even if it has ended, unless another run has taken over the row.
+/// Extends a lease, even if its time is over, unless the lease was lost or given back.
 pub(super) fn renew(db: &dyn Database, lease: Lease, until: Timestamp) -> Result<(), StoreError> {
     let moved = db.change(
         "UPDATE defects SET lease_until = ?3
@@ -58,7 +58,7 @@ pub(super) fn mark_sending(
     require_changed_row(moved)
 }
 
-/// Undoes one [`mark_sending`]. If the run has no other marked write, moves the row back to
+/// Undoes one [`mark_sending`]. If that was the only write of the run, moves the row back to
 /// `intent`.
 pub(super) fn unmark_sending(
     db: &dyn Database,
@@ -104,9 +104,9 @@ pub(super) fn store_outcome(
 }
 
 /// Stores a known defect. If the lease was lost, stores it only if the row is in doubt or failed
-/// and has no lease. If a run created the defect after an earlier write that was not refused,
-/// schedules a search for a second record. Returns false if an earlier commit of this run, whose
-/// success the run did not learn, has already stored a defect with this key.
+/// and has no lease. If a run created the defect, and the class of the writes of earlier runs is
+/// worse than `refused`, schedules a search for a second record. Returns false if an earlier commit
+/// of this run, whose success the run did not learn, has already stored a defect with this key.
 fn store_defect(
     db: &dyn Database,
     lease: Lease,

@@ -30,7 +30,7 @@ const HISTORY_RECORDS_WRITTEN_AT_ONCE: usize = 512;
 /// each failure, up to `UNWRITTEN_PAUSE_MAX`.
 pub(super) const UNWRITTEN_PAUSE: Duration = Duration::from_millis(100);
 const UNWRITTEN_PAUSE_MAX: Duration = Duration::from_secs(5);
-/// How long the queue must be empty before the database does work that can wait.
+/// How long the queue must be empty before [`WriteQueue::wait_for_batch`] calls `on_idle`.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 
 /// The operations and records of the history that the writing thread writes together.

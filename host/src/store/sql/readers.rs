@@ -22,7 +22,7 @@ type Read = Box<dyn FnOnce(Result<&dyn Database, StoreError>) + Send>;
 
 /// A reading thread's connection to a database.
 pub(in crate::store) trait ReadLink: Send {
-    /// Returns the open connection, or opens a new one if it was lost.
+    /// Returns the open connection, or opens one if there is none.
     fn database(&mut self) -> Result<&dyn Database, StoreError>;
 }
 

@@ -2,8 +2,8 @@
 //! the same variation, has a defect. While no failure has a known defect, only one failure at a
 //! time may create one.
 //!
-//! These functions are called inside the transaction that grants the right to create. They never
-//! change the state of a row.
+//! Other failures are looked up inside the transaction that grants the right to create. These
+//! functions never change the state of a row.
 
 use jiff::Timestamp;
 use uuid::Uuid;

@@ -111,7 +111,7 @@ struct UsageJson {
     waited_ticks: u64,
     /// How long the run waited for its permit, milliseconds.
     permit_ms: u64,
-    /// Number of permits that other runs got while this run waited.
+    /// Number of permits that other waiting runs got while this run waited.
     permits_before: u64,
 }
 

@@ -2,7 +2,7 @@
 //! versions stay stored.
 //!
 //! All transactions that store a decision take one lock, so the decisions have an order. The last
-//! decision is valid for all servers, no matter which server made it.
+//! decision about a connector is valid for all servers, no matter which server made it.
 
 use std::collections::BTreeMap;
 

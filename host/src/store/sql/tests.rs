@@ -1,5 +1,5 @@
-//! Tests of the store's rules. The tests run on each database engine. Each test uses its own file
-//! or schema, and passes all times as arguments.
+//! Tests of the store's rules. Most of the tests run on both database engines. Each test uses its
+//! own file or schema, and passes all times as arguments.
 
 mod on_postgres;
 mod on_sqlite;

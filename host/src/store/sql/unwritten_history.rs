@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use crate::domain::{ConnectionId, Event, EventId, RunReport, TimedSteps};
 use crate::store::CachedCounts;
 
-/// Maximum number of records that can be written.
+/// Maximum number of queued records that do not wait for their event.
 const RECORDS_MAX: usize = 4_096;
 /// Maximum number of events whose runs and steps wait for the event.
 const WAITING_EVENTS_MAX: usize = 512;
-/// How long runs and steps wait for their event.
+/// How long runs and steps wait for their event after the last of them was added.
 const EVENT_WAIT: Duration = Duration::from_secs(3_600);
 /// Minimum number of recorded events whose ids are remembered.
 const RECENT_EVENTS_MIN: usize = 4 * RECORDS_MAX;
@@ -23,7 +23,7 @@ const RECENT_EVENTS_MIN: usize = 4 * RECORDS_MAX;
 const QUEUED_RECORDINGS_BYTES_MAX: usize = 64 << 20;
 
 pub(in crate::store) enum HistoryRecord {
-    /// Steps and runs of an event, and the event itself if it began or ended.
+    /// Steps and runs of an event, and the event itself if it is recorded with them.
     Event { id: EventId, event: Option<Event>, steps: TimedSteps, runs: Vec<RunReport> },
     /// The event will not be recorded, so its runs and steps are dropped.
     DiscardEvent(EventId),
@@ -68,8 +68,8 @@ pub(super) struct UnwrittenHistory {
     first_added_at: Option<Instant>,
 }
 
-/// The ids of the events that were recorded last. After some time, there are always between one and
-/// two times [`RECENT_EVENTS_MIN`] ids.
+/// The ids of the events that were recorded last: at least [`RECENT_EVENTS_MIN`] ids if there were
+/// so many events, and at most twice as many.
 #[derive(Default)]
 struct RecentEventIds {
     /// The ids that were added last. When this set is full, it replaces `older`.
@@ -250,7 +250,6 @@ mod tests {
         }
     }
 
-    /// Makes a record with a run of the event with this number, but without the event.
     fn run_record(number: u128) -> HistoryRecord {
         let id = EventId(Uuid::from_u128(number));
         let steps = TimedSteps::default();

@@ -1,5 +1,5 @@
-//! Reads how much of their limits the newest runs of some connections used. Never reads the whole
-//! history: the number of events and bytes that are read is limited.
+//! Reads how much of their limits the newest runs of some connections used. Limits the number of
+//! events that it reads, and the bytes of their runs.
 
 use std::ops::ControlFlow;
 
@@ -21,8 +21,8 @@ const CONNECTION_EVENTS_MIN: usize = 20;
 /// of it.
 const RUNS_BYTES_MAX: usize = 8 << 20;
 
-/// Returns the usage of the newest runs of these connections. Uses the index on events. Ignores
-/// events whose runs cannot be read.
+/// Returns the usage of the newest runs of these connections. Ignores events whose runs cannot be
+/// read.
 pub(super) fn read_recent(
     db: &dyn Database,
     connections: &[ConnectionId],
@@ -37,8 +37,8 @@ pub(super) fn read_recent(
     Ok(RecentUsage::of(since, &runs))
 }
 
-/// Adds the runs of a connection's newest events. Returns when the oldest of these events that has
-/// a run was received.
+/// Adds the runs of a connection's newest events. Returns the `received_at` of the oldest event
+/// whose runs it read.
 fn add_runs_of_connection(
     db: &dyn Database,
     connection: ConnectionId,

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::store) enum Value<'a> {
-    /// NULL of this kind.
+    /// NULL. The kind is exact in a parameter, but not in a column of a row.
     Null(Kind),
     Bool(bool),
     Int(i64),
@@ -37,7 +37,7 @@ impl Value<'_> {
     }
 }
 
-/// The kind of a value. PostgreSQL needs the kind of a parameter even if the value is NULL.
+/// PostgreSQL needs the kind of a parameter even if the value is NULL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Kind {
     Bool,

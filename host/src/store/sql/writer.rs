@@ -1,4 +1,4 @@
-//! The thread that writes to the database. It takes the queued operations as one batch, commits
+//! The thread that writes to the database. It takes many queued operations as one batch, commits
 //! them together, and then answers the callers.
 //!
 //! Never answers before the commit. A failed operation does not affect the other operations of its
@@ -33,7 +33,7 @@ pub(in crate::store) trait Operation: Send {
     /// Runs in the batch's transaction; returns whether it succeeded. The changes of a failed
     /// operation are undone.
     fn run(&mut self, db: &dyn Database) -> bool;
-    /// Sends the result to the caller, after the commit of the batch or its failure.
+    /// Sends the result to the caller after the batch was committed or has failed.
     fn answer(self: Box<Self>, committed: Result<(), DatabaseError>);
 }
 

@@ -157,8 +157,8 @@ pub(super) fn refuse_moved(path: &Path, db: &Connection) -> Result<(), StoreErro
     )))
 }
 
-/// At the first start, seals a text with the key. At every later start, checks that the key opens
-/// this text.
+/// If the file contains no sealed text yet, seals a text with the key, and stores it. Otherwise
+/// checks that the key opens the stored text.
 fn check_key(path: &Path, db: &Connection, sealer: &Sealer) -> Result<(), StoreError> {
     let failed = |error| describe_open_error(path, error);
     let Some(sealed) = read_key_check(db).map_err(failed)? else {

@@ -112,7 +112,7 @@ fn run_sql(db: &Connection, sql: &str) -> rusqlite::Result<()> {
     db.prepare_cached(sql)?.execute([]).map(drop)
 }
 
-/// Writes all rows of the history together. If that fails, writes each row separately.
+/// Writes these rows together. If that fails, writes each row separately.
 fn write_rows(db: &Connection, rows: &[HistoryRow]) -> rusqlite::Result<()> {
     if rows.is_empty() || in_savepoint(db, |db| history_rows::write(rows, db))? {
         return Ok(());

@@ -16,13 +16,13 @@ use super::file;
 /// If the log has this many pages of 4 KiB (together about 4 MiB), it is copied when no write is
 /// queued.
 const IDLE_COPY_PAGES: i32 = 1_000;
-/// If the log has grown by this many pages (about 32 MiB) since the last attempt to copy it,
-/// another thread copies it even while the writing thread writes.
+/// If the log has grown by this many pages (about 32 MiB) since the writing thread last tried to
+/// copy it, another thread copies it even while the writing thread writes.
 const COPY_PAGES: i32 = 8_000;
-/// If the log has grown by this many pages (about 64 MiB) since the last attempt to copy it, writes
-/// wait for a copy.
+/// If the log has grown by this many pages (about 64 MiB) since the writing thread last tried to
+/// copy it, writes wait for a copy.
 const BLOCKING_COPY_PAGES: i32 = 16_000;
-/// If at most this many pages were added during a copy, the copying thread ends, and the writing
+/// If a copy has at most this many new pages, the copying thread ends after it, and the writing
 /// thread copies the rest.
 const REST_PAGES_MAX: i32 = 64;
 /// Maximum number of copies that the copying thread makes, one after the other. Each copy after the
@@ -35,8 +35,8 @@ thread_local! {
     static LOG_PAGES: Cell<i32> = const { Cell::new(0) };
 }
 
-/// Installs a hook that counts the pages of the log, in the thread that uses the connection. The
-/// hook replaces SQLite's own hook, which would copy the log.
+/// Installs a hook that stores the length of the log in [`LOG_PAGES`] after each commit. The hook
+/// replaces SQLite's own hook, which would copy the log.
 pub(super) fn count_pages(connection: &Connection) {
     connection.wal_hook(Some(|_, pages| {
         LOG_PAGES.set(pages);
@@ -49,8 +49,9 @@ pub(super) fn count_pages(connection: &Connection) {
 pub(super) struct LogCopier {
     /// The thread that copies the log, or has copied it and was not joined yet.
     copy_thread: Option<JoinHandle<()>>,
-    /// The length of the log at the last attempt of the writing thread to copy it, in pages. The
-    /// log does not become shorter while a reader still needs its pages.
+    /// The length of the log when the writing thread last tried to copy it, in pages; 0 if the log
+    /// has become shorter since. The log stays long while a reader still needs its pages, so only
+    /// its growth starts another attempt.
     pages_at_last_attempt: i32,
 }
 
@@ -62,7 +63,8 @@ impl LogCopier {
         }
     }
 
-    /// Copies the log if it is too long. Call this after the callers of a batch were answered.
+    /// If the log has grown too much, copies it or starts the thread that copies it. If that thread
+    /// has ended, copies the rest. Call this after the callers of a batch were answered.
     pub(super) fn limit_log(&mut self, connection: Option<&Connection>, path: &Path) {
         let pages = LOG_PAGES.get();
         if pages < self.pages_at_last_attempt {
@@ -72,8 +74,8 @@ impl LogCopier {
         match self.copy_thread.take() {
             Some(copying) if copying.is_finished() || added >= BLOCKING_COPY_PAGES => {
                 let _ = copying.join();
-                // If the whole log was copied and no batch came during the copy, the batch after
-                // the copy has already begun to overwrite the log, which is short now.
+                // A shorter log was overwritten from its start, because the thread had copied all
+                // of it. Then there is no rest.
                 if pages >= IDLE_COPY_PAGES {
                     self.copy_rest(connection);
                 }
@@ -103,12 +105,12 @@ impl LogCopier {
         self.copy_thread = copying.ok();
     }
 
-    /// Copies the rest of the log in the writing thread.
+    /// Copies the pages that are not copied yet, in the writing thread.
     fn copy_rest(&mut self, connection: Option<&Connection>) {
         let Some(connection) = connection else { return };
         self.pages_at_last_attempt = LOG_PAGES.get();
         match copy_log(connection) {
-            // The next commit overwrites the log from its start.
+            // The next commit overwrites the log from its start, unless an older read continues.
             Ok(copied) if copied.is_all() => LOG_PAGES.set(0),
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, "the write-ahead log was not copied"),
@@ -116,7 +118,7 @@ impl LogCopier {
     }
 }
 
-/// Copies the log repeatedly, until few pages are left.
+/// Copies the log at most [`COPIES_MAX`] times, until few pages are left.
 fn copy_most(connection: &Connection) -> rusqlite::Result<()> {
     let mut before = 0;
     for _ in 0..COPIES_MAX {
@@ -162,7 +164,7 @@ mod tests {
         connection.execute_batch("CREATE TABLE t (content BLOB)").expect("a table");
         let mut log_copier = LogCopier::default();
         let (mut copied_by_thread, mut longest) = (false, 0);
-        // Each row has 251 pages.
+        // Each row adds about 251 pages to the log.
         for _ in 0..2 * BLOCKING_COPY_PAGES / 251 {
             let row = "INSERT INTO t VALUES (zeroblob(1024000))";
             connection.execute(row, []).expect("a row");

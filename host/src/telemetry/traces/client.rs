@@ -24,7 +24,7 @@ const ANSWER_BYTES_MAX: u64 = 1 << 20;
 pub(super) struct Client {
     agent: ureq::Agent,
     settings: TraceSettings,
-    /// The reason why the last request failed, unless it was taken.
+    /// The reason why the last request failed, until the exporter takes it.
     failure: Arc<Mutex<Option<String>>>,
 }
 

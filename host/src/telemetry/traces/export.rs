@@ -1,8 +1,8 @@
 //! Passes spans to OpenTelemetry's batch processor, whose thread sends them as JSON with OTLP over
 //! HTTP.
 //!
-//! This module never waits: if the queue is full, spans are dropped. The processor does not report
-//! dropped spans, so the free places in its queue are counted here.
+//! [`Exporter::send`] never waits: if the queue is full, the span is dropped. The processor does
+//! not report dropped spans, so the free places in its queue are counted here.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,7 +32,8 @@ use super::client::Client;
 const QUEUE_SPANS_MAX: usize = 8_192;
 /// Maximum number of spans in one request.
 const BATCH_SPANS_MAX: usize = 512;
-/// How long a span waits for further spans of the same request.
+/// How long the exporting thread collects spans for one request, unless it has
+/// [`BATCH_SPANS_MAX`] spans earlier.
 const BATCH_WAIT: Duration = Duration::from_secs(2);
 /// The time limit of a request to the collector.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,7 +43,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct TraceSettings {
     /// The address of the collector, with its path: `http://collector:4318/v1/traces`.
     pub endpoint: Url,
-    /// The share of the traces that is exported, from 0 to 1.
+    /// Of the traces that no sender named, the share that is exported, from 0 to 1.
     pub sample_ratio: f64,
     /// The headers that each request to the collector contains.
     pub headers: Vec<(String, Secret)>,
@@ -71,7 +72,7 @@ pub(super) struct Exporter {
 struct QueueCapacity {
     /// One permit for each free place in the queue.
     free_places: Semaphore,
-    /// Whether spans were dropped since more than half of the queue was last free.
+    /// Whether spans were dropped. False again when more than half of the queue is free.
     is_dropping: AtomicBool,
 }
 
@@ -82,7 +83,7 @@ struct CountingExporter {
     otlp: Otlp,
     queue: Arc<QueueCapacity>,
     endpoint: Url,
-    /// The reason why the last request failed, unless it was already logged.
+    /// The reason why the last request failed. The client sets it, and `log_result` takes it.
     failure: Arc<Mutex<Option<String>>>,
     is_failing: AtomicBool,
 }
@@ -128,7 +129,7 @@ impl Exporter {
         }
     }
 
-    /// Exports the queued spans within [`REQUEST_TIMEOUT`], and ends the exporting thread.
+    /// Exports the queued spans, and ends the exporting thread. Waits at most [`REQUEST_TIMEOUT`].
     pub(super) fn stop(&self) {
         self.queue.free_places.close();
         if let Err(error) = self.processor.shutdown_with_timeout(REQUEST_TIMEOUT) {
@@ -139,7 +140,7 @@ impl Exporter {
 
 impl Drop for CountingExporter {
     fn drop(&mut self) {
-        // Only `stop` closes the semaphore. If it is still open, the exporting thread failed.
+        // If `stop` has not closed the semaphore, the exporting thread has failed.
         if !self.queue.free_places.is_closed() {
             self.queue.free_places.close();
             tracing::error!(
@@ -151,7 +152,7 @@ impl Drop for CountingExporter {
 }
 
 impl CountingExporter {
-    /// Logs the first failure, and the first success after a failure.
+    /// Logs the first failure in a row, and the first success after a failure.
     fn log_result(&self) {
         let failure = self.failure.lock().take();
         let was_failing = self.is_failing.swap(failure.is_some(), Ordering::Relaxed);

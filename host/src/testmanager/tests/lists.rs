@@ -135,8 +135,8 @@ async fn only_the_log_lines_of_the_variation_are_read() {
             })
         };
         if request.contains("/robotlogs/") {
-            // The newest lines come first: 5 minutes of later variations, then the lines of the
-            // variation of the test.
+            // The newest lines come first: 5 minutes of later variations, the minute of the
+            // variation `Row 4`, and the minute of an earlier variation.
             let lines: Vec<_> = (3..10).rev().flat_map(lines).collect();
             let page: Vec<_> =
                 lines.iter().skip(query_parameter(request, "skip")).take(200).collect();

@@ -28,7 +28,7 @@ pub(crate) enum ProxyError {
     Tcp(#[from] NoAddressReached),
     #[error("{0}")]
     Tls(#[from] TlsError),
-    /// The proxy does not speak HTTP as expected.
+    /// The HTTP exchange with the proxy failed.
     #[error("{0}; is it an HTTP proxy?")]
     Http(#[from] hyper::Error),
     #[error("{0}")]
@@ -45,7 +45,7 @@ pub(crate) enum ProxyError {
          characters percent-encoded (# as %23)"
     )]
     UserRefused,
-    /// The proxy did not open a tunnel.
+    /// The proxy refused CONNECT with a status other than 407.
     #[error("CONNECT was answered with {0}; does the proxy allow this host and port?")]
     Refused(StatusCode),
 }
@@ -58,8 +58,8 @@ impl ProxyError {
 }
 
 impl Dialer {
-    /// Opens a stream to a proxy or, for https, a tunnel through the proxy to the origin. The proxy
-    /// never receives a client certificate.
+    /// Opens a stream to a proxy or, if the origin is https, a tunnel through the proxy to the
+    /// origin. The proxy never receives a client certificate.
     pub(crate) async fn open_stream_via_proxy(
         &self,
         caller: Caller<'_>,

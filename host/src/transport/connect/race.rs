@@ -22,7 +22,7 @@ const ATTEMPTS_AT_ONCE_MAX: usize = 4;
 const SHOWN_ADDRESSES_MAX: usize = 4;
 
 /// For one connection of Jackfield: the address that accepted the last TCP connection, for each
-/// granted origin and each proxy.
+/// origin and each proxy.
 #[derive(Debug, Default)]
 pub(crate) struct LastAddresses(Mutex<HashMap<Origin, IpAddr>>);
 
@@ -59,7 +59,7 @@ impl LastAddresses {
         if let Ok(address) = stream.peer_addr() {
             self.0.lock().insert(origin.clone(), address.ip());
         }
-        // Each request is written at once, so waiting for more data would only add latency.
+        // Without this, the system may delay the end of a request to wait for more data.
         let _ = stream.set_nodelay(true);
         Ok(stream)
     }

@@ -1,5 +1,5 @@
 //! Makes a TLS handshake on a stream, with or without the client certificate of the connection.
-//! This module never reads or writes data of HTTP.
+//! This module never consumes or writes data of HTTP.
 
 use std::future::poll_fn;
 use std::io;
@@ -22,7 +22,7 @@ use crate::transport::identity::{ClientIdentity, PresentedIdentity};
 use crate::transport::trust::explain;
 
 /// How long the host waits for a server to refuse the client certificate under TLS 1.3. A server
-/// that sends nothing delays each new connection by this time.
+/// that requests a certificate and then sends nothing delays each new connection by this time.
 const CERTIFICATE_REFUSAL_WAIT_MAX: Duration = Duration::from_secs(1);
 
 pub(crate) struct EncryptedStream {
@@ -37,8 +37,8 @@ pub(crate) struct TlsError(String);
 
 /// Makes a TLS handshake with a host. Under TLS 1.3, a server decides about a client certificate
 /// only after the client's last message, so the handshake waits for a refusal if the server
-/// requested one. Without this wait, the host could send a write on a connection that the server
-/// then refuses, and the write would be in doubt.
+/// requested a certificate. Without this wait, the host could send a write on a connection that the
+/// server then refuses, and the write would be in doubt.
 pub(crate) async fn handshake(
     config: &ClientConfig,
     host: &Host,

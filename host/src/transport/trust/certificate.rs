@@ -1,4 +1,4 @@
-//! Reads the fields of a certificate that messages and rules need.
+//! Reads fields of a certificate, for error messages and for the rules that decide about trust.
 //!
 //! This module never decides whether a certificate is trusted. It uses x509-cert, because rustls
 //! does not expose the fields.
@@ -37,7 +37,6 @@ impl Certificate {
         }
     }
 
-    /// A certificate of version 1 has no subject alternative names, which TLS needs.
     pub(super) fn has_version_1(&self) -> bool {
         self.0.tbs_certificate.version == Version::V1
     }

@@ -82,7 +82,7 @@ fn explain_incompatibility(why: &PeerIncompatible) -> String {
     }
 }
 
-/// Explains a stream that ended without a TLS alert.
+/// Explains an error that rustls did not make, such as the end of the stream without a TLS alert.
 fn explain_end_of_stream(error: &io::Error, certificate: CertificateUse) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof

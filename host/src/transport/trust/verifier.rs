@@ -21,7 +21,7 @@ pub(super) struct CertificateVerifier {
     /// The certificates in `extra_ca_file`.
     listed_certificates: Vec<CertificateDer<'static>>,
     algorithms: WebPkiSupportedAlgorithms,
-    /// For the explanation of an error.
+    /// Whether `extra_ca_file` is set; only the explanation of an error depends on it.
     has_extra_file: bool,
 }
 
@@ -87,8 +87,9 @@ impl ServerCertVerifier for CertificateVerifier {
     }
 }
 
-/// Checks a server certificate that `extra_ca_file` contains byte for byte. It is trusted for its
-/// own names while it is valid. The common name counts if there is no subject alternative name.
+/// Checks a server certificate that is identical to a certificate in `extra_ca_file`. It is trusted
+/// for its own names while it is valid. The common name counts if there is no subject alternative
+/// name.
 fn verify_listed(
     der: &CertificateDer<'_>,
     name: &ServerName<'_>,

@@ -29,8 +29,7 @@ pub(crate) fn run(effort: Effort) -> Vec<Figure> {
     figures
 }
 
-/// Returns the figure of versions that the server must compile, and then that of versions whose
-/// compiled code is cached.
+/// Measures versions that the server must compile, and then versions whose compiled code is cached.
 fn measure_reloads(language: &str, guest: &Guest, effort: Effort) -> [Figure; 2] {
     let host = Setup::new().plugin("c", guest).start();
     let connection = add_connection(&host, "qa", "c");

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// The number of the core on which wrk usually runs.
+/// The number of the core on which the load is generated, unless wrk may use all cores.
 pub(crate) const LOAD_GENERATOR_CORE: &str = "1";
 /// Number of client connections of most loads.
 pub(crate) const CLIENT_CONNECTIONS: usize = 64;

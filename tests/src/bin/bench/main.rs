@@ -61,7 +61,7 @@ impl Arguments {
         Some(arguments)
     }
 
-    /// If no measurement is chosen, returns all. If `peers` is one of them, leaves out
+    /// Returns the chosen measurements, or all if none is chosen. If `peers` is returned, omits
     /// `throughput`, because `peers` includes it.
     fn chosen_measurements(&self) -> Vec<&'static str> {
         let is_chosen = |measurement: &str| {

@@ -1,5 +1,5 @@
-//! Sends requests to a server at a fixed rate, which is lower than the server's maximum rate.
-//! Measures each latency from the planned time of the request, even if the request is sent later.
+//! Sends requests to a server at a fixed rate, such as half of the server's maximum rate. Measures
+//! each latency from the planned time of the request, even if the request is sent later.
 
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -89,7 +89,7 @@ impl Pace {
         Outcome { requests, seconds, p50_ms, p99_ms, p999_ms, failed }
     }
 
-    /// Sends requests over one client connection, each at its planned time. Returns their
+    /// Sends requests over one client connection, each at its planned time or later. Returns their
     /// latencies. All clients share `next`, the number of the next request.
     async fn run_client(
         self,

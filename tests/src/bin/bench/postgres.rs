@@ -68,8 +68,8 @@ fn measure_create_costs(servers: usize, effort: Effort) -> Vec<Figure> {
     ]
 }
 
-/// Compares the creates per second with a database that syncs and with a database that does not, in
-/// alternating rounds.
+/// Compares the creates per second while the database syncs and while it does not, in alternating
+/// rounds.
 fn compare_syncs(effort: Effort) -> Vec<Figure> {
     let postgres = Postgres::start();
     let hosts = [server_setup(&postgres, postgres.port()).start()];

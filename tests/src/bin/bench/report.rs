@@ -25,7 +25,7 @@ pub(crate) struct Figure {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
-    /// The quotient of two values. The name of the figure is `one / other`.
+    /// The quotient of two values.
     Ratio,
     PerSecond,
     Microseconds,
@@ -118,7 +118,7 @@ impl Figure {
     }
 }
 
-/// Formats a number without an exponent, with about three significant digits.
+/// Formats a number without an exponent. A smaller number gets more decimal places, at most four.
 pub(crate) fn format_number(value: f64) -> String {
     let digits = match value.abs() {
         0.0 => 0,

@@ -40,7 +40,7 @@ pub(crate) struct Contender {
 /// The outcomes of all rounds, by the name of the contender.
 pub(crate) struct Rounds(BTreeMap<&'static str, Vec<Outcome>>);
 
-/// The length of the pause after each load, in which the server finishes postponed work.
+/// The length of the pause after each load of a round. The server finishes postponed work then.
 const PAUSE_AFTER_LOAD: Duration = Duration::from_millis(300);
 
 /// Warms up all contenders. Then puts them under load one after the other, in several rounds. Calls

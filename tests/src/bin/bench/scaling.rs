@@ -1,5 +1,5 @@
 //! Measures how the server scales with the number of cores, of concurrent requests, of connections,
-//! of stored events, and of connectors.
+//! of stored events, and of connectors. Also measures latencies at half of the maximum rate.
 
 use std::time::Duration;
 
@@ -182,8 +182,8 @@ fn start_with_connectors(count: u32) -> LoadedServer {
     LoadedServer { host, load }
 }
 
-/// Returns the name of a figure. If a quick measurement compares less than `full` things, the name
-/// ends with `(quick)`, so that no goal has the same name.
+/// Returns the last part of a figure's name. If `many` is not `full`, this part ends with
+/// `(quick)`, so that no goal has the same name.
 fn figure_name(many: u32, full: u32, what: &str) -> String {
     let digits = many.to_string();
     let mut grouped = String::new();

@@ -40,8 +40,8 @@ const MEASURED_SYNCS: usize = 101;
 pub(crate) const JACKFIELD_BARS: [&str; 6] =
     [CREATE, CREATE_NO_SYNCS, REPEAT, KPI_FROM_CACHE, KPI_INSTANT, KPI_REALISTIC];
 
-/// The peers, each with the name of its contender for Create Defect, if it gets creates, and that
-/// for Defect KPIs.
+/// The peers. The first name is the contender for Create Defect, if the peer gets creates; the
+/// second name is the contender for Defect KPIs.
 type Peers = Vec<(Option<&'static str>, &'static str, Peer)>;
 
 pub(crate) fn run(effort: Effort, with_peers: bool) -> Vec<Figure> {

@@ -26,7 +26,7 @@ const ODD_TEXTS: [&str; 14] = [
 /// A JSON value at this depth of nesting, or deeper, has no optional members.
 const OPTIONAL_DEPTH_MAX: usize = 5;
 
-/// Objects that exist on the server: the names of connectors, and the ids of the others.
+/// Names of connectors and ids of other objects on the server, and values for new objects.
 pub(crate) struct ExistingObjects {
     pub(crate) connections: Vec<String>,
     pub(crate) connectors: Vec<String>,

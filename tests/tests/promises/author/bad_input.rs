@@ -1,5 +1,5 @@
-//! Mistakes of a connector's author. At each mistake, `jackfield new` or `jackfield build` prints
-//! one line that says what to do, ends with exit code 1, and leaves no incomplete file or folder.
+//! Mistakes of a connector's author. `jackfield new` or `jackfield build` prints what to do, ends
+//! with exit code 1, and leaves no incomplete file or folder.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -71,8 +71,8 @@ fn jackfield_build_refuses_a_folder_that_is_not_a_project() {
     assert_failed(build("qa"), &["cannot create", "/qa/.build"]);
 }
 
-/// Each language, with the first tool that `jackfield build` runs for this language, and with words
-/// of the advice how to install the tool.
+/// Each language that needs a tool, with the first tool that `jackfield build` runs for this
+/// language, and with words of the advice how to install the tool.
 const TOOLS: [(&str, &str, &str); 7] = [
     ("rust", "rustc", "rustup update stable"),
     ("javascript", "node", "apt install nodejs npm"),

@@ -13,7 +13,8 @@ const THREADS: usize = 4;
 /// The size of the text in each large answer.
 const ANSWER_BYTES: usize = 1 << 20;
 
-/// Go code that reads more than 4 MiB, and then collects garbage twice.
+/// Go code that reads more than 4 MiB, collects garbage twice, and ends with the text that it
+/// replaces.
 const GO_CREATE: &str = "\
 	for range 4 {
 		if _, err := tracker.Request(http.MethodGet, \"/large.json\", jackfield.More{}); err != nil {

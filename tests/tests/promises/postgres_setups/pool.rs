@@ -12,11 +12,11 @@ use tempfile::TempDir;
 
 use super::{CommandFolder, PASSWORD, assert_pause_is_noticed, config, setup, start_postgres};
 
-/// How many clicks each thread sends while PgBouncer restarts.
+/// For how many failed tests each thread sends clicks while PgBouncer restarts.
 const CLICKS_PER_THREAD: usize = 6;
 const RESTARTS: usize = 2;
 
-/// A process of PgBouncer, which is killed when it is dropped.
+/// A process of PgBouncer, which is killed when this value is dropped.
 struct PgBouncer {
     /// Contains the settings of PgBouncer and its file of users.
     folder: TempDir,

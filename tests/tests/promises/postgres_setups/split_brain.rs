@@ -17,7 +17,7 @@ use super::{config, setup};
 const WAITING_SESSIONS_SQL: &str = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
 
 /// While `work` runs, ends each wait for the standby with the SQL function `function`. Returns the
-/// result of `work`, and the number of waits that were ended.
+/// result of `work`, and how often the function was called.
 fn while_ending_waits<T: Send>(
     primary: &Postgres,
     function: &str,

@@ -14,7 +14,7 @@ const SYNC_STATE_SQL: &str = "SELECT sync_state FROM pg_stat_replication";
 /// Shorter waits than the defaults, so that the tests end sooner.
 pub(super) const SHORT_WAITS: &str = "lease_ms = 2000\nsweep_ms = 500\nstore_statement_s = 2\nstore_connect_s = 2\n\
                      [create]\nin_doubt_s = 2\n[limits]\nrun_ms = 4000\ncreate_answer_ms = 3000";
-/// How many clicks each thread sends before, during and after the failover.
+/// For how many failed tests each thread sends clicks before, during and after the failover.
 const CLICKS_PER_THREAD: usize = 4;
 
 /// Starts a primary, and a standby that must confirm each commit.

@@ -28,7 +28,7 @@ pub(super) enum CreationTime {
 }
 
 pub(super) struct Protocol {
-    /// The rule that the protocol lacks.
+    /// The rule that the protocol lacks; `None` if it has all rules.
     pub(super) removed_rule: Option<Rule>,
     /// The maximum number of clicks.
     pub(super) clicks: u8,

@@ -4,7 +4,8 @@
 pub(super) enum Rule {
     /// The state `sent` is committed before a write is sent to the tracker.
     SentBeforeWrite,
-    /// A run whose lease another worker took over cannot mark a write as sent.
+    /// A worker whose lease another worker took over cannot mark a write as sent. Its failed run
+    /// and the end of its search do not change the row.
     Fence,
     /// A write is sent only while the lease that the commit of `sent` checked has not ended.
     LeaseBeforeBytes,

@@ -4,7 +4,7 @@
 //! Time is counted in units. The longest time of a run, the index delay and `in_doubt_s` are one
 //! unit each. An action that takes at most one unit has ended before a second unit has passed.
 
-/// The longest wait that the model counts, in units of time. No rule depends on whether a wait is
+/// `Row::units_waited` is counted up to this number, because no rule depends on whether a wait is
 /// longer.
 pub(super) const WAIT_MAX: i8 = 2;
 
@@ -18,7 +18,8 @@ pub(super) enum RowState {
     Created,
 }
 
-/// What the answer to a write proves, ordered by what the tracker may have done.
+/// What the answer to a write proves about the record. The order is from "not created" to
+/// "created".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Class {
     Refused,
@@ -43,7 +44,8 @@ pub(super) struct Row {
     pub(super) is_leased: bool,
     /// Whether a run has marked a write as sent.
     pub(super) has_written: bool,
-    /// The class that decides whether another create may follow.
+    /// The greatest class of the row's writes so far; a lost run counts as `Open`. A create after
+    /// the decision `GiveUp` resets it to `Refused`.
     pub(super) class: Option<Class>,
     /// Whether the tracker answered a write with 403.
     pub(super) was_forbidden: bool,
@@ -51,8 +53,8 @@ pub(super) struct Row {
     pub(super) has_marker: bool,
     /// The settings of the run that last marked a write.
     pub(super) last_write_settings: u8,
-    /// Units since the waits began, by the database's clock. Negative while a lost run may not have
-    /// ended yet.
+    /// Units since the index delay and `in_doubt_s` began, by the database's clock. Negative while
+    /// a lost run may not have ended yet.
     pub(super) units_waited: i8,
     /// Units since `sent` was committed, by the database's clock.
     pub(super) units_since_sent: i8,
@@ -65,7 +67,7 @@ pub(super) struct Row {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Run {
     pub(super) fence: u8,
-    /// The worst class of the run's writes so far.
+    /// The greatest class of the run's writes so far.
     pub(super) class: Option<Class>,
     pub(super) last_class: Option<Class>,
     pub(super) was_forbidden: bool,
@@ -112,7 +114,7 @@ pub(super) struct Record {
     /// Whether no search finds the record any more.
     pub(super) is_hidden: bool,
     /// For a record in the tracker: whether a search may still miss the record. For a record in
-    /// `delayed`: whether one unit of time has passed since the write.
+    /// `delayed`: whether one unit of time has passed since the exchange of its write ended.
     pub(super) time_flag: bool,
 }
 

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::{await_step, is_put, shown_defect, start_with_policy};
 
-/// Returns a failed test of the stand-in for Test Manager that has a screenshot and at least one
-/// more attachment.
+/// Connects the connection `qa` to the stand-in for Test Manager. Returns one of its failed tests,
+/// which has a screenshot and at least one more attachment.
 fn connect_to_simulator(simulator: &SimulatedTestManager, fixture: &RedmineFixture) -> Value {
     let edit = json!({
         "test_manager": {

@@ -13,8 +13,8 @@ use super::cluster::{Cluster, execution_id};
 
 const REPEAT_PAUSE: Duration = Duration::from_millis(250);
 
-/// All answers so far. A broken promise is collected and does not end the test at once, because one
-/// test expects a broken promise.
+/// The defects, problems and broken promises in all answers so far. A broken promise is collected
+/// and does not end the test at once, because one test expects a broken promise.
 #[derive(Default)]
 pub(super) struct Answers(Mutex<Collected>);
 

@@ -18,7 +18,7 @@ pub(super) const DATABASE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 const TO_CLIENTS: &str = "clients";
 pub(super) const TO_DATABASE: &str = "database";
 pub(super) const TO_TRACKER: &str = "tracker";
-/// How many seconds the clock of each server is ahead of the real time.
+/// How many seconds the clock of each server is ahead of the real time at the start.
 const CLOCKS_AHEAD_S: [i64; 3] = [3_600, 0, -3_600];
 const PORT: u16 = 8080;
 

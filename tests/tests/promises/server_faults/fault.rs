@@ -43,7 +43,7 @@ pub(super) const FAULTS: [Fault; 7] = [
 pub(super) struct PlannedFault {
     pub(super) fault: Fault,
     pub(super) moment: Moment,
-    /// The index of the server that fails.
+    /// The index of the server that gets the clicks before the fault.
     pub(super) victim: usize,
     /// A number from which the length of the fault and other details follow.
     pub(super) variant: u64,
@@ -139,7 +139,8 @@ impl PlannedFault {
         }
     }
 
-    /// Causes the fault, and waits until it is over.
+    /// Causes the fault, except `LoseAnswer`, which the proxy causes. Restores what it stopped or
+    /// cut.
     pub(super) fn inject(self, cluster: &mut Cluster, gates: &Gates, times: &Times) -> Observed {
         let mut observed = Observed::default();
         let past_lease = times.lease + Duration::from_millis(500 + self.variant % 2_000);

@@ -62,8 +62,8 @@ impl Rounds {
             fault_counts: BTreeMap::new(),
             path_counts: PATHS.map(|path| (path, 0)).into(),
         };
-        // A search that finds nothing counts only if a search also finds another defect. For all
-        // later tests, this first defect is the other defect.
+        // If the connection has other defects, the host trusts an empty result of a search only if
+        // a search finds one of them. With this first defect, every later test has another defect.
         rounds.await_defect(&rounds.tests[0]);
         rounds
     }
@@ -124,7 +124,7 @@ impl Rounds {
     }
 
     /// Clicks the failed tests at the victim until the gate holds a request of the victim, or the
-    /// answer to it. Returns the clicks in progress.
+    /// answer to it; for [`Moment::Any`], only once. Returns the clicks in progress.
     fn click_until_held(&self, planned: PlannedFault, tests: &[Value], gate: &Gate) -> Vec<Click> {
         let host = &self.cluster.servers[planned.victim].host;
         let click = |test| host.create_in_background(&self.cluster.connection, test);
@@ -239,8 +239,8 @@ pub(super) fn count_stopped_runs(host: &TestHost) -> usize {
 }
 
 /// Waits until the victim, which was suspended, has ended its runs of these rows. Returns how many
-/// of these runs ended while another server had the lease of the row, and while the gate held the
-/// write of that server.
+/// of these runs ended while another server had the lease of the row, but at most the number of
+/// writes that the gate holds.
 fn count_overtaken(cluster: &Cluster, victim: usize, rows: &[Row], others: &Gate) -> usize {
     let other = (victim + 1) % cluster.servers.len();
     let leased: Vec<_> = rows.iter().filter(|row| row.is_leased).collect();

@@ -1,4 +1,5 @@
-//! Writes and reads the HTTP/2 frames that a test client needs to send a click.
+//! Writes and reads the HTTP/2 frames that a test client needs to send a click and to read its
+//! answer.
 
 use std::io::{Read, Result};
 

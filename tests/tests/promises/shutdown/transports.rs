@@ -223,8 +223,8 @@ impl Client {
         Ok(read)
     }
 
-    /// Waits until the server ends the TCP connection. The server must neither send more bytes nor
-    /// reset the connection.
+    /// Waits until the server ends the TCP connection. The server must neither send another answer
+    /// nor reset the connection.
     #[track_caller]
     fn assert_ends(&mut self) {
         let ended = match self.transport {
@@ -258,7 +258,7 @@ impl TlsClient {
         let (client, _) = relay.accept().expect("openssl connects");
         let (mut from_client, mut to_server) = (other_handle(&client), other_handle(&server));
         std::thread::spawn(move || {
-            // The copy fails after the server has ended the connection.
+            // The copy may fail after the server has ended the connection.
             let _ = io::copy(&mut from_client, &mut to_server);
         });
         let (mut from_server, mut to_client) = (server, client);

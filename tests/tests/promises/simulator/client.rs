@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::failed_checkout;
 
-/// Creates a connection that reads from the stand-in. Each connection has a name of its own,
-/// because the server caches tokens and projects for each connection.
+/// Creates a connection that reads from the stand-in. Use a new connection for each fault, because
+/// a connection waits for the end of a rate limit, even in a later try.
 fn add_connection(
     host: &TestHost,
     tracker: &ScriptedServer,

@@ -1,5 +1,5 @@
-//! Tests the page of the stand-in for Test Manager, which sends the two webhooks and shows the
-//! answers.
+//! Tests the page of the stand-in for Test Manager. There, a person sends the two webhooks and sees
+//! the answers.
 
 use jackfield_tests::{Answer, Guest, Reply, ScriptedServer, Setup, SimulatedTestManager};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! An Extism plugin that answers both webhooks with its functions `create` and `count`.
+//! An Extism plugin. Its function `create` answers Create Defect, and `count` answers Defect KPIs.
 #![no_std]
 
 extern crate alloc;

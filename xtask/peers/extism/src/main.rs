@@ -1,5 +1,5 @@
-//! Answers both webhooks with an Extism plugin: `extism-host ADDRESS PLUGIN.wasm`. Each request
-//! gets a new instance of the plugin, which is dropped after the answer.
+//! Answers Create Defect and Defect KPIs with an Extism plugin: `extism-host ADDRESS PLUGIN.wasm`.
+//! Each request gets a new instance of the plugin.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Answers both webhooks without a sandbox, a store or authentication: `native ADDRESS`.
+//! Answers Create Defect and Defect KPIs without a sandbox, a store or authentication:
+//! `native ADDRESS`.
 
 extern crate alloc;
 

@@ -1,4 +1,4 @@
-//! A component of the world `wasi:http/proxy` that answers both webhooks.
+//! A component of the world `wasi:http/proxy` that answers Create Defect and Defect KPIs.
 
 extern crate alloc;
 

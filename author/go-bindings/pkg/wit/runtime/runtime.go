@@ -1,5 +1,5 @@
 // A copy of a file of wit-bindgen-go 0.60.0, changed by Jackfield. A comment "Changed" marks each
-// change and contains the reason.
+// change.
 
 package runtime
 

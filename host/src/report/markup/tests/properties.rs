@@ -216,8 +216,8 @@ fn check_tags_are_closed(html: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Checks that text nodes are not empty, and that lists, list items and quotes contain only nodes
-/// that ADF allows there.
+/// Checks that text nodes are not empty, that lists contain only items, that an item begins with a
+/// paragraph or code, and that a quote contains neither a heading nor a rule.
 fn check_adf_nodes(node: &serde_json::Value) -> Result<(), TestCaseError> {
     let kind = node["type"].as_str().unwrap_or_default();
     let child_types: BTreeSet<_> = node["content"]

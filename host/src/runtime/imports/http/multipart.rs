@@ -43,7 +43,7 @@ pub(super) fn check_parts(parts: &[Part]) -> Result<(), HttpError> {
     }
 }
 
-/// No part contains the boundary in its content.
+/// Returns a boundary that is not in the content of any part.
 pub(super) fn choose_boundary(parts: &[Part]) -> Result<String, HttpError> {
     let random = || format!("jackfield-{}", Uuid::new_v4().simple());
     let boundaries = std::iter::repeat_with(random).take(BOUNDARY_ATTEMPTS_MAX);
@@ -70,7 +70,7 @@ pub(super) fn encoded_bytes(parts: &[Part], boundary: &str) -> usize {
     parts_bytes + (parts.len() + 1) * (boundary.len() + 6)
 }
 
-/// `body_bytes` is the size of this body.
+/// `body_bytes` is the size of the encoded body.
 pub(super) fn encode_parts(parts: &[Part], boundary: &str, body_bytes: usize) -> Vec<u8> {
     let mut body = Vec::with_capacity(body_bytes);
     for part in parts {

@@ -1,4 +1,5 @@
-//! Decides for each operation on accounts which thread runs it and whether it is durable.
+//! Decides for each operation on accounts and the audit log which thread runs it and whether it is
+//! durable.
 
 use async_trait::async_trait;
 use jiff::Timestamp;

@@ -2,8 +2,8 @@
 //! whether it is durable.
 //!
 //! A file is stored in parts, each in a transaction of its own, because all servers wait for a
-//! transaction that writes. The last transaction stores the decision, but only if all parts are
-//! stored.
+//! transaction that writes. The last transaction makes the file the version in use, but only if all
+//! parts are stored.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::store::{
 const PART_BYTES: usize = 1 << 20;
 
 impl SqlStore {
-    /// Returns the operations on shared connectors; `None` if only one server uses the database.
+    /// Returns the operations on shared connectors; `None` if the database is not shared.
     #[must_use]
     pub fn connectors(self: Arc<Self>) -> Option<Arc<dyn ConnectorStore>> {
         Store::is_shared(&*self).then_some(self as Arc<dyn ConnectorStore>)

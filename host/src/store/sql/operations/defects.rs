@@ -143,7 +143,7 @@ impl DefectStore for SqlStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let lease = lease.clone();
-        // Store the event before the write, so that a crash cannot lose it.
+        // Also store the queued event, so that a crash after the write cannot lose the event.
         self.writer.write_history_with_next_batch();
         self.writer.run(Durable, move |db| moves::mark_sending(db, lease, write, now)).await
     }

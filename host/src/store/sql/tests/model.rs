@@ -74,7 +74,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 /// A lease that the store granted to a host.
 struct GrantedLease {
     lease: Lease,
-    /// Whether the lease was given back or replaced. The store must then refuse most changes.
+    /// Whether the store must refuse most changes under this lease, even before the lease ends.
     is_over: bool,
 }
 
@@ -213,7 +213,7 @@ impl World {
     }
 
     /// Changes a row under a lease. If a newer lease exists, the store must refuse this change,
-    /// unless it stores a known defect. If the store allows the change, the model is changed too.
+    /// unless it stores a known defect.
     async fn move_row(&mut self, host: usize, index: usize, step: Step) {
         let (now, store) = (self.clock(host), &self.stores[host]);
         let lease = self.model.granted_leases[index].lease.clone();

@@ -1,5 +1,5 @@
-//! Runs the tests of the rules on PostgreSQL. Each test has its own schema. `cargo xtask test`
-//! starts the PostgreSQL server.
+//! Runs tests of the store on PostgreSQL. Each test has its own schema. `cargo xtask test` starts
+//! the PostgreSQL server.
 
 #![expect(clippy::duplicate_mod, reason = "the same tests run on each engine")]
 

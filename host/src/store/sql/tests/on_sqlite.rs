@@ -1,4 +1,4 @@
-//! Runs the tests of the rules on SQLite. Each test has its own file.
+//! Runs tests of the store on SQLite. Each test has its own database file.
 
 #[path = "accounts.rs"]
 mod accounts;
@@ -27,7 +27,7 @@ use super::*;
 use crate::store::ConnectionStore as _;
 use crate::store::SqliteStore;
 
-/// One server uses the file, so created defects are cached in memory.
+/// Only one server uses the file, so created defects are cached in memory.
 const CACHES_DEFECTS: bool = true;
 
 async fn open(folder: &TempDir) -> SqlStore {

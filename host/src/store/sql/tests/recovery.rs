@@ -1,5 +1,5 @@
-//! Tests of how rows change when a server starts, when the clock is changed, and when a restored
-//! database is used.
+//! Tests of how rows change after a start of a server, a change of the clock, the loss of a run,
+//! and the restoration of a database.
 
 use tempfile::tempdir;
 
@@ -108,8 +108,8 @@ async fn a_database_that_an_operator_marked_counts_as_restored_even_with_a_new_d
     let folder = tempdir().unwrap();
     let (store, _) = store_with_connection(&folder).await;
     store.recover(at(0), RUN_MS).await.unwrap();
-    // The operator stores the number -1, as docs/postgresql.md says. Without its file, a server has
-    // the count 0, which is larger.
+    // The operator stores the number -1, as docs/postgresql.md says. A server that has no file with
+    // a count of starts uses the count 0, which is larger.
     let mark = |db: &dyn Database| meta::write(db, "starts", b"-1".to_vec());
     store.writer.run(Durability::Durable, mark).await.unwrap();
     store.close().await;

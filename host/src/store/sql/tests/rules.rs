@@ -1,4 +1,4 @@
-//! Tests of the rules by which each failed test gets at most one defect.
+//! Tests of claims, and of what a run may store in the row that it leases.
 
 use tempfile::tempdir;
 

@@ -1,5 +1,4 @@
-//! Tests with several servers on one database: what the start of a server must not change, how a
-//! server is notified of changes by other servers, and what is refused.
+//! Tests of several servers that share one PostgreSQL database.
 
 use std::time::Duration;
 
@@ -154,8 +153,8 @@ async fn terminated_database_connections_are_opened_again() {
     assert!(matches!(claim(&store, id, 1).await, Claimed::Busy { .. }));
 }
 
-/// Subscribes to the notifications that `store` gets about changes of `other`. Returns after the
-/// first notification has arrived, so that no later notification is lost.
+/// Subscribes to the notifications of `store`. Before it returns, waits until `store` was notified
+/// of a new connection that `other` has stored, so that no later notification is lost.
 pub(super) async fn subscribe(store: &SqlStore, other: &SqlStore) -> Changes {
     let mut changes = store.subscribe_to_changes();
     loop {
@@ -237,7 +236,7 @@ fn counts_at(ms: i64) -> CachedCounts {
     CachedCounts { counts, counted_at: at(ms) }
 }
 
-/// Claims the lease on counting a project for 100 ms. Counts of the last 10 ms are fresh.
+/// Claims a lease that ends after 100 ms. Counts of the last 10 ms are fresh.
 async fn claim_counts(
     store: &SqlStore,
     lease: &CountsLease,
@@ -310,7 +309,7 @@ async fn counts_are_refreshed_after_the_clock_was_set_back() {
     let hour = 3_600_000;
     let before = grant_counts(&store, id, hour).await;
     assert!(store.end_counts(&before, Some(counts_at(hour))).await.unwrap());
-    // A server gets the lease and crashes.
+    // This lease is not ended, as if its server had crashed.
     grant_counts(&store, id, hour + 20).await;
 
     let now = grant_counts(&other, id, 0).await;

@@ -1,5 +1,4 @@
-//! Tests with several servers that use one database at the same time. The tests check how the
-//! servers wait for each other, and for notifications.
+//! Further tests of several servers that share one PostgreSQL database; see `sharing.rs`.
 
 use std::time::Duration;
 

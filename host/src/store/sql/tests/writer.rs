@@ -1,5 +1,5 @@
-//! Tests of the writing thread: operations share commits, do not affect each other, and are
-//! possible again after a failure.
+//! Tests of the threads that write and read: shared commits, concurrent claims, failures, panics,
+//! and a closed store.
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
-//! Tests of the database file: which files are refused and with which error, and that stored data
-//! is unchanged after a restart.
+//! Tests that open the database file, seal its secrets with another key, and move its rows.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -103,7 +102,7 @@ async fn a_key_rotation_seals_every_secret_with_the_new_key_or_none() {
     let stored = store.connections().await.unwrap().remove(0).secrets.remove("api-key").unwrap();
     assert_eq!(new.open_sealed(&place, &stored).unwrap().reveal(), "hunter2");
 
-    // Another program reads the file, so the old form of the secrets stays on the disk.
+    // During a read, the write-ahead log cannot be emptied, so it keeps the earlier secrets.
     store.close().await;
     let reader = rusqlite::Connection::open(&path).unwrap();
     reader.execute_batch("BEGIN; SELECT * FROM meta").unwrap();

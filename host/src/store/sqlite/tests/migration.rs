@@ -15,8 +15,7 @@ use crate::domain::{
 use crate::store::{ConnectionStore as _, DefectStore as _, EventStore as _};
 use crate::store::{EventFilter, Retention};
 
-/// The outcome codes of the first schema that later schemas replaced, with the codes that replaced
-/// them.
+/// The outcome codes that the second migration replaces, each with its new code.
 const CHANGED_CODES: [(&str, OutcomeCode); 13] = [
     ("connector-broke", OutcomeCode::ConnectorFault),
     ("content-type", OutcomeCode::UnsupportedMediaType),
@@ -44,8 +43,8 @@ fn open_database(folder: &TempDir) -> (PathBuf, Database) {
     (path, database)
 }
 
-/// Creates a file of the first schema with a connection, two defects, a decision, and an event with
-/// a run for each of `outcomes`, in their order.
+/// Creates a file of the first schema with a connection, two defects and a decision. For each of
+/// `outcomes`, in their order, the file has one event with one run.
 fn create_old_database(folder: &TempDir, outcomes: &[&str]) {
     let (_, db) = open_database(folder);
     db.execute_batch(MIGRATIONS[0]).unwrap();
@@ -165,7 +164,7 @@ async fn a_migration_keeps_the_decisions_and_steps_of_a_defect() {
     create_old_database(&folder, &[]);
     let (_, db) = open_database(&folder);
     db.execute_batch("DROP TABLE _sqlx_migrations").unwrap();
-    // Create the schema whose tables the tenth migration copies.
+    // Create the ninth schema. The eleventh migration copies its defects, decisions and steps.
     for sql in &MIGRATIONS[1..9] {
         db.execute_batch(sql).unwrap();
     }
