@@ -10,6 +10,7 @@ pub mod secret;
 
 mod completion;
 mod cpu_time;
+mod json;
 mod memory;
 
 mod redact;

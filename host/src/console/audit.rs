@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::Json;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use jiff::Timestamp;
@@ -15,6 +14,7 @@ use crate::domain::OutcomeCode;
 use crate::http::AppState;
 use crate::http::admin::{Params, audit};
 use crate::http::problem::Problem;
+use crate::json::Json;
 
 use super::frame::Visitor;
 use super::listing::{FilterForm, Listing, QueryValues, url_with_query};

@@ -8,9 +8,9 @@ mod upload;
 use std::sync::Arc;
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use axum::{Extension, Json};
 
 use crate::api::{Connector, ConnectorStatus, ConnectorVersion};
 use crate::domain::Role;
@@ -18,6 +18,7 @@ use crate::http::AppState;
 use crate::http::admin::connections::to_api_connection;
 use crate::http::admin::{Id, connectors};
 use crate::http::problem::Problem;
+use crate::json::Json;
 use crate::manifest::{DeclaredValue, RequiredAccess};
 
 use super::frame::Visitor;

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use axum::{Extension, Json};
 
 use crate::api::{DefectList, DefectQuery, DefectRecord, EmptyBody, ResolveDefect};
 use crate::domain::{DefectState, Role};
 use crate::http::AppState;
 use crate::http::admin::{Body, Id, Params, defects};
 use crate::http::problem::Problem;
+use crate::json::Json;
 
 use super::confirm::ConfirmationPage;
 use super::flash;
@@ -136,7 +137,8 @@ pub(super) async fn show_defect(app: App, visitor: Visitor, Id(id): Id) -> Answe
         _ if record.released || leased_until.is_some() => Vec::new(),
         DefectState::Created => vec![release],
         DefectState::Failed if record.needs_person.is_none() => vec![adopt, release],
-        DefectState::InDoubt | DefectState::Failed => {
+        // A row in `sent` without a lease is in doubt, even if no search has moved it yet.
+        DefectState::InDoubt | DefectState::Sent | DefectState::Failed => {
             vec![adopt, action("retry", "Retry"), action("give-up", "Give up")]
         }
         _ => Vec::new(),

@@ -5,15 +5,16 @@ mod timeline;
 use std::sync::Arc;
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use axum::{Extension, Json};
 
 use crate::api::{Event, EventWithRuns, LogLine, Run, Usage};
 use crate::domain::{ConnectionId, Limits, Role};
 use crate::http::AppState;
 use crate::http::admin::{Id, events};
 use crate::http::problem::Problem;
+use crate::json::Json;
 
 use super::events::outcome_badge;
 use super::frame::Visitor;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use axum::{Extension, Json};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{Event, EventList, EventQuery};
@@ -13,6 +13,7 @@ use crate::domain::{EventKind, OutcomeCode, StringEnum as _};
 use crate::http::AppState;
 use crate::http::admin::{Params, events};
 use crate::http::problem::Problem;
+use crate::json::Json;
 
 use super::frame::Visitor;
 use super::listing::{FilterForm, Listing, QueryValues, connection_options, enum_options};

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use axum::{Extension, Json};
 use serde_json::Value;
 
 use crate::api::{
@@ -23,6 +23,7 @@ use crate::domain::{
 use crate::http::AppState;
 use crate::http::admin::{Body, Id, events, replay};
 use crate::http::problem::Problem;
+use crate::json::Json;
 
 use super::form::Form;
 use super::frame::Visitor;

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::{Query, State};
 use axum::http::Method;
 use axum::response::{IntoResponse as _, Response};
-use axum::{Extension, Json};
 use serde::Deserialize;
 
 use crate::api::{EnumString, Event, EventList, EventQuery, EventWithRuns, MappedKind};
@@ -18,6 +18,7 @@ use crate::http::admin::{Id, Params, events};
 use crate::http::audit::CreatedObject;
 use crate::http::problem::Problem;
 use crate::http::{AppState, webhook};
+use crate::json::Json;
 
 use super::confirm::ConfirmationPage;
 use super::connections::find_connection;

@@ -21,12 +21,12 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{self, FromRequest, FromRequestParts, Query, Request, State};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
@@ -37,6 +37,7 @@ use crate::api::{
     ConnectorDifference, PAGE_ROWS, PAGE_ROWS_MAX, ServerVersion, Status, describe_without_values,
 };
 use crate::domain::{Account, ConnectionId, ConnectionRecord, ConnectorName};
+use crate::json::Json;
 use crate::plugins;
 
 use super::problem::Problem;

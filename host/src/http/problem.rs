@@ -8,7 +8,6 @@ mod kinds;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::Request;
 use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -21,6 +20,7 @@ use crate::connections::ConnectionError;
 use crate::domain::{
     Outcome, OutcomeCode, Refusal, StringEnum, WebhookScheme, printable, shortened,
 };
+use crate::json::Json;
 use crate::manifest::SettingError;
 use crate::plugins::{PluginError, RemoveError, RollbackError, UploadError};
 use crate::store::StoreError;

@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use crate::json::Json;
 
 use super::api::{ROUTES, Route};
 use super::data::{DataSet, ProjectData};

@@ -21,6 +21,26 @@ fn send_create(
     host.anonymous().send("POST", &connection.create_path(), &headers, body)
 }
 
+/// Returns JSON in JSON in 60 levels. The name of the member with the next level is special for
+/// serde_json if one of its features is enabled: then each level is parsed inside the one before it,
+/// although serde_json limits how deeply a text is nested.
+fn nested_json() -> String {
+    const LEVELS: usize = 60;
+    let quote = |level: usize| match level.checked_sub(1) {
+        None => "\"".to_owned(),
+        Some(escapes) => format!("\\u{}0022", "005cu".repeat(escapes)),
+    };
+    let name = "$serde_json::private::RawValue";
+    let begin = |level: usize| {
+        let quote = quote(level);
+        format!("{}{{{quote}{name}{quote}:{quote}", "[".repeat(125))
+    };
+    let end = |level: usize| format!("{}}}{}", quote(level), "]".repeat(125));
+    let begins: String = (0..LEVELS).map(begin).collect();
+    let ends: String = (0..LEVELS).rev().map(end).collect();
+    format!("{begins}1{ends}")
+}
+
 fn assert_recorded(host: &TestHost, answer: &Answer) {
     let event = host.event_of(answer);
     assert_eq!(event["status"], answer.status, "{event}");
@@ -51,6 +71,7 @@ fn a_body_that_is_not_the_documented_json_is_answered_with_400() {
         with_member("variationId", json!(["a"])),
         with_member("linkToTestCaseLog", json!({"a": 1})),
         "[".repeat(20_000),
+        format!("{{\"testExecutionId\":{}}}", nested_json()),
     ];
     for id in ["testExecutionId", "testCaseId"] {
         bodies.push(without_member(id));

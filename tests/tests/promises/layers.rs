@@ -13,7 +13,7 @@ use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 /// not in a circle.
 const LAYERS: [&[&str]; 14] = [
     &["domain", "config", "secret"],
-    &["completion", "cpu_time", "memory"],
+    &["completion", "cpu_time", "json", "memory"],
     &["redact", "telemetry", "transport"],
     &["manifest", "egress", "report"],
     &["oidc", "runtime", "store", "testmanager"],
@@ -36,7 +36,7 @@ const RESTRICTED_ROOMS: [(&str, &[&str]); 10] = [
     ("manifest", &["domain", "config", "secret"]),
     ("redact", &["secret"]),
     ("report", &["domain"]),
-    ("simulator", &["domain"]),
+    ("simulator", &["domain", "json"]),
     ("telemetry", &["domain", "secret", "transport"]),
     ("transport", &["domain", "secret"]),
     (
@@ -52,7 +52,7 @@ const EXEMPT_ROOM: &str = "fuzz";
 const RESTRICTED_CRATES: [(&[&str], &[&str]); 15] = [
     (&["askama"], &["console", "http"]),
     (&["jsonwebtoken"], &["oidc"]),
-    (&["axum"], &["console", "http", "demo", "simulator"]),
+    (&["axum"], &["console", "http", "demo", "json", "simulator"]),
     (&["wasmtime", "wasmtime_wasi", "wasmtime_wasi_http", "wasmparser"], &["runtime"]),
     (&["rusqlite", "sqlx"], &["store"]),
     (&["hyper", "hyper_util"], &["egress", "transport"]),

@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::extract::multipart::{Field, Multipart, MultipartError, MultipartRejection};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use axum::{Extension, Json};
 
 use crate::console::flash;
 use crate::console::frame::Visitor;
@@ -15,6 +15,7 @@ use crate::domain::ConnectorName;
 use crate::http::admin::upload::{IncomingFile, connector_name, install};
 use crate::http::audit::CreatedObject;
 use crate::http::problem::Problem;
+use crate::json::Json;
 
 use super::{Answer, App, in_use_now, list_page};
 

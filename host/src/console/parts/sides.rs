@@ -50,6 +50,9 @@ impl TextComparison {
         let mut rows = Vec::new();
         let last = diff.ops().len().saturating_sub(1);
         for (index, op) in diff.ops().iter().enumerate() {
+            if rows.len() > ROWS_MAX {
+                break;
+            }
             let left = lines_in_range(&old, op.old_range());
             let right = lines_in_range(&new, op.new_range());
             match op {
@@ -103,7 +106,8 @@ fn different_rows(left: &[String], right: &[String]) -> Vec<ComparisonRow> {
             ComparisonRow::Different(left.map(whole), right.map(whole))
         }
     };
-    (0..left.len().max(right.len())).map(row).collect()
+    // One row more than the maximum shows that the comparison is truncated.
+    (0..left.len().max(right.len())).take(ROWS_MAX + 1).map(row).collect()
 }
 
 /// Marks the words that only one of two lines has.

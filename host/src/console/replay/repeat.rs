@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
-use axum::{Extension, Json};
 
 use crate::api::{Event, EventReplay, EventWithRuns, ReplayEvent};
 use crate::console::confirm::ConfirmationPage;
@@ -14,6 +14,7 @@ use crate::console::page::{Section, render};
 use crate::domain::{DecidedDoubt, DefectRecord, DefectState, EventKind};
 use crate::http::admin::{Body, Id, defects, events, replay};
 use crate::http::problem::Problem;
+use crate::json::Json;
 
 use super::{Answer, App, can_repeat};
 

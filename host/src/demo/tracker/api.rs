@@ -1,11 +1,12 @@
 //! Answers those requests to Redmine's REST API that the Redmine connector sends.
 
-use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+use crate::json::Json;
 
 use super::issues::{
     ISSUES_MAX, Issue, PRIORITIES, PRIORITY_NORMAL, QueryParameters, STATUSES, TRACKERS,

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
-use axum::{Extension, Json};
 
 use crate::api::{
     AppliedAction, AppliedChange, AppliedConnection, AppliedConnections, ApplyQuery,
@@ -20,6 +20,7 @@ use crate::domain::{
 use crate::http::AppState;
 use crate::http::audit::{self, Caller};
 use crate::http::problem::Problem;
+use crate::json::Json;
 use crate::secret::Secret;
 
 use super::connections::{

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 
 use crate::api::{AuditList, AuditQuery};
 use crate::domain::AuditId;
 use crate::http::AppState;
 use crate::http::problem::Problem;
+use crate::json::Json;
 use crate::store::AuditFilter;
 
 use super::{Params, page_size, truncate_to_page};

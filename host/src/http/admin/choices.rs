@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 
 use crate::api::{Choice, Choices, ListChoices, ListChoicesOfNew};
@@ -11,6 +10,7 @@ use crate::connections::UnstoredConnection;
 use crate::domain::{CLIENT_CERT, CLIENT_KEY, ChoicesPage, Settings};
 use crate::http::AppState;
 use crate::http::problem::Problem;
+use crate::json::Json;
 
 use super::connections::host_secrets;
 use super::{Body, Id, connection_id, connector_name};

@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::{Extension, Json};
 
 use crate::api::{
     AcceptQuery, Connection, ConnectionList, ConnectionStatus, CreateConnection, CreatedConnection,
@@ -27,6 +27,7 @@ use crate::domain::{
 use crate::http::audit::CreatedObject;
 use crate::http::problem::Problem;
 use crate::http::{AppState, webhook};
+use crate::json::Json;
 use crate::manifest::describe_place;
 use crate::plugins::missing_consent;
 use crate::secret::Secret;

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::{Extension, Json};
 use jiff::Timestamp;
 
 use crate::api::{
@@ -15,6 +15,7 @@ use crate::api::{
 use crate::domain::{Account, ConnectorName, Percentiles, printable};
 use crate::http::AppState;
 use crate::http::problem::Problem;
+use crate::json::Json;
 use crate::plugins::{self, ConnectorInfo, Plugins};
 
 use super::{Body, Id, Params};
@@ -100,7 +101,7 @@ pub(crate) async fn remove(
     let users: Vec<_> = users.map(|record| record.connection.name).collect();
     if !users.is_empty() && !force && app.services.plugins.has(&connector) {
         return Err(Problem::conflict(format!(
-            "`{connector}` is used by {}: without it, webhooks of these connections are answered with 503. \
+            "`{connector}` is used by {}: without it, these connections can create no defects. \
              Delete the connections first, or use `--force` (`?force=true`)",
             users.join(", ")
         )));

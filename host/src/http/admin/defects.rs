@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
-use axum::{Extension, Json};
 use uuid::Uuid;
 
 use crate::api::{DefectList, DefectQuery, DefectRecord, EmptyBody, ResolveDefect};
 use crate::domain::{self, Account, ConnectionId, Decision, Defect, DefectId, is_web_address};
 use crate::http::AppState;
 use crate::http::problem::Problem;
+use crate::json::Json;
 use crate::store::DefectFilter;
 
 use super::{

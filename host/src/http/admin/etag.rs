@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 
-use axum::Json;
 use axum::extract::FromRequestParts;
 use axum::http::HeaderValue;
 use axum::http::header::{ETAG, IF_MATCH};
@@ -13,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api::Connection;
 use crate::http::problem::Problem;
+use crate::json::Json;
 
 /// An answer that contains a connection as JSON, and its revision in the header `ETag`.
 pub(crate) struct ConnectionWithEtag(pub(crate) Connection);

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
-use axum::{Extension, Json};
 use uuid::Uuid;
 
 use crate::api::{
@@ -12,6 +12,7 @@ use crate::api::{
 use crate::domain::{self, Account, ConnectionId, EventId, EventSearch, Role};
 use crate::http::AppState;
 use crate::http::problem::Problem;
+use crate::json::Json;
 use crate::store::{EventFilter, WholeEvent};
 
 use super::{Id, Params, connection_names, page_size, truncate_to_page, visible_connection_id};

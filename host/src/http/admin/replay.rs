@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::{Body as RequestBody, to_bytes};
 use axum::extract::{Extension, Request, State};
 use axum::http::header::CONTENT_TYPE;
@@ -16,6 +15,7 @@ use crate::api::{
 use crate::domain::{self, Account, Call, EventKind, FailedTest, Limits};
 use crate::http::problem::{self, Problem};
 use crate::http::{AppState, webhook};
+use crate::json::Json;
 use crate::replay::{self, ReplayError, ReplayOptions};
 
 use super::{Body, Id, events};

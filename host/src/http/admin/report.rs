@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use serde_json::Value;
 
@@ -12,6 +11,7 @@ use crate::connections::Preview;
 use crate::domain::{FailedTest, StringEnum as _};
 use crate::http::AppState;
 use crate::http::problem::Problem;
+use crate::json::Json;
 use crate::report::{Field, FieldValue, Markup};
 
 use super::{Body, Id, connection_id};

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::{Extension, Json};
 
 use crate::accounts::{IssuedAccountToken, NewToken};
 use crate::api::{self, CreateToken, CreatedToken, EnumString, SecretText, Time, Token, TokenList};
@@ -15,6 +15,7 @@ use crate::http::AppState;
 use crate::http::audit::CreatedObject;
 use crate::http::problem::Problem;
 use crate::http::session::Session;
+use crate::json::Json;
 
 use super::{Body, Id, connection_id, connection_names};
 

@@ -8,7 +8,6 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
@@ -20,6 +19,7 @@ use crate::api::{ConnectorFile, ReplacedConnector, UploadQuery};
 use crate::domain::{ConnectorName, InvalidName, Refusal};
 use crate::http::AppState;
 use crate::http::problem::Problem;
+use crate::json::Json;
 use crate::plugins::{FileKind, Uploaded};
 
 use super::connectors::connector_with_versions;

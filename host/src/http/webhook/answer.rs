@@ -1,7 +1,6 @@
 //! Builds the answers to webhooks in Test Manager's format, and the outcomes that the events of the
 //! webhooks store. This module never sends or stores anything itself.
 
-use axum::Json;
 use axum::http::header::AGE;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
@@ -11,6 +10,7 @@ use crate::config::{DefectIdKind, Webhook};
 use crate::defects::CreateAnswer;
 use crate::domain::{DefectId, EventId, EventKind, Outcome, OutcomeCode, Refusal};
 use crate::http::problem::Problem;
+use crate::json::Json;
 use crate::kpis::KpiAnswer;
 
 /// The header that marks counts that could not be refreshed.
