@@ -2,8 +2,6 @@
 //! often a common word, which a tracker also uses in names, addresses and longer words. This module
 //! never changes a text.
 
-use serde_json::Number;
-
 use super::TextKind;
 use super::escapes::decode_entity;
 use super::forms::{Window, hex_digit_value};
@@ -163,10 +161,11 @@ fn is_element_name(text: &[u8], start: usize) -> bool {
     nearby.ends_with(b"<") || nearby.ends_with(b"</")
 }
 
-/// Whether the secret is a JSON value without quotes: a number, `true`, `false` or `null`. If such
-/// a value were replaced, the text would no longer be valid JSON.
+/// Whether the secret may be a JSON value without quotes, or a part of a number. If it were replaced
+/// there, the text would no longer be valid JSON.
 fn is_json_literal(secret: &str) -> bool {
-    matches!(secret, "true" | "false" | "null") || serde_json::from_str::<Number>(secret).is_ok()
+    let is_in_number = |c: char| c.is_ascii_digit() || "+-.eE".contains(c);
+    matches!(secret, "true" | "false" | "null") || secret.chars().all(is_in_number)
 }
 
 fn is_quoted(text: &[u8], start: usize, end: usize) -> bool {

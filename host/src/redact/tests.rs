@@ -261,7 +261,7 @@ fn redacting_a_short_secret_that_is_a_json_literal_leaves_the_json_valid() {
         ),
         ("true", r#"{"ok":true,"key":"true"}"#, r#"{"ok":true,"key":"[secret]"}"#),
         ("nan", r#"{"text":"nan or true"}"#, r#"{"text":"[secret] or true"}"#),
-        ("0123", r#"{"text":"pin 0123"}"#, r#"{"text":"pin [secret]"}"#),
+        (".500", r#"{"price":12.500,"key":".500"}"#, r#"{"price":12.500,"key":"[secret]"}"#),
     ] {
         assert_eq!(redactor_of(&[secret]).redact_bytes(Bytes::from(body)), redacted);
     }
