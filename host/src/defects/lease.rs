@@ -194,7 +194,7 @@ impl LeasedDefect<'_> {
         let stored = store.store_outcome(&self.lease, end, &steps, event.id, now).await;
         self.record_store(began);
         stored?;
-        self.deps.process_state.notify_of_follow_up(&steps);
+        self.row_in_work.add_steps(&steps);
         Ok(())
     }
 
@@ -238,7 +238,7 @@ impl LeasedDefect<'_> {
                 let now = deps.clock.now();
                 // If another run has leased the row, a later attempt can succeed after that lease.
                 if deps.store.store_outcome(&lease, &end, &steps, event, now).await.is_ok() {
-                    deps.process_state.notify_of_follow_up(&steps);
+                    row_in_work.add_steps(&steps);
                     return;
                 }
             }

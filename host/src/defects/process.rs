@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -35,20 +36,14 @@ pub struct ProcessState {
 pub(super) struct RowInWork {
     id: DefectId,
     process_state: ProcessState,
+    has_new_steps: AtomicBool,
 }
 
 impl ProcessState {
-    /// Wakes the task that does follow-up steps, if steps were added.
-    pub(super) fn notify_of_follow_up(&self, added: &[FollowUpKind]) {
-        if !added.is_empty() {
-            self.follow_up_added.notify_one();
-        }
-    }
-
     /// Marks that this process works on a row, until the returned value is dropped.
     pub(super) fn begin_work(&self, id: DefectId) -> RowInWork {
         *self.work_counts.lock().entry(id).or_default() += 1;
-        RowInWork { id, process_state: self.clone() }
+        RowInWork { id, process_state: self.clone(), has_new_steps: AtomicBool::new(false) }
     }
 
     pub(super) fn is_in_work(&self, id: DefectId) -> bool {
@@ -94,6 +89,14 @@ impl Dependencies {
     }
 }
 
+impl RowInWork {
+    /// Lets the follow-up steps of the row begin as soon as this work has ended: a row in work is
+    /// not due.
+    pub(super) fn add_steps(&self, steps: &[FollowUpKind]) {
+        self.has_new_steps.store(!steps.is_empty(), Ordering::Relaxed);
+    }
+}
+
 impl Drop for RowInWork {
     fn drop(&mut self) {
         let mut counts = self.process_state.work_counts.lock();
@@ -102,6 +105,10 @@ impl Drop for RowInWork {
             _ => {
                 counts.remove(&self.id);
             }
+        }
+        drop(counts);
+        if *self.has_new_steps.get_mut() {
+            self.process_state.follow_up_added.notify_one();
         }
     }
 }

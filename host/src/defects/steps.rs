@@ -55,12 +55,12 @@ impl<'a> DefectSteps<'a> {
         let key = &due.key;
         let Some(active) = leased.in_same_tracker(due.snapshot.as_ref()) else {
             let why = "is in a tracker that the connection is no longer granted access to";
-            return Err(step_given_up(format!("{key} {why}")));
+            return Err(step_not_found(format!("{key} {why}")));
         };
         let run = |run| leased.deps.sandbox.state(run, key);
         let current = match leased.run_reads(&active, Call::State, &due.marker, run).await {
             Ok(Some(current)) => current,
-            Ok(None) => return Err(step_given_up(format!("the tracker no longer has {key}"))),
+            Ok(None) => return Err(step_not_found(format!("the tracker no longer has {key}"))),
             Err(refusal) => return Err(try_again(&refusal, None)),
         };
         let connections = &leased.deps.connections;
@@ -237,16 +237,18 @@ impl<'a> DefectSteps<'a> {
         };
         let number = names.iter().position(|name| *name == step.name);
         let Some(number) = number.and_then(|number| u32::try_from(number).ok()) else {
-            return step_given_up("Test Manager no longer has this file".to_owned());
+            return step_not_found("Test Manager no longer has this file".to_owned());
         };
         let sandbox = &self.leased.deps.sandbox;
         let run = |run, journal| sandbox.attach(run, key, number, journal, Arc::clone(&self.files));
         let tried = self.run_write(step, Call::Attach, run).await;
         let sent_nothing = matches!(tried.end, FollowUpEnd::Again { sent: None, .. });
         if sent_nothing && self.files.is_too_large(&step.name) {
-            return step_given_up(
-                "the file is larger than `file_bytes_max` or than a request may be".to_owned(),
-            );
+            let why = "the file is larger than `file_bytes_max` or than a request may be";
+            return StepResult {
+                end: FollowUpEnd::GivenUp(why.to_owned()),
+                code: OutcomeCode::Rejected,
+            };
         }
         tried
     }
@@ -294,6 +296,6 @@ fn try_again(refusal: &Refusal, sent: Option<SentWrites>) -> StepResult {
     StepResult { end, code: refusal.code() }
 }
 
-fn step_given_up(why: String) -> StepResult {
+fn step_not_found(why: String) -> StepResult {
     StepResult { end: FollowUpEnd::GivenUp(why), code: OutcomeCode::NotFound }
 }
