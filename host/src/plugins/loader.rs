@@ -37,6 +37,12 @@ const COMPILERS_MAX: u32 = 2;
 /// Compiled code that is younger than this is not deleted, because a connection may need it soon.
 const UNUSED_MIN_AGE: Duration = Duration::from_secs(600);
 
+/// The right to compile a component or to parse a script, until the value is dropped.
+pub(super) struct BuildPermit<'a> {
+    _script: Option<SemaphorePermit<'a>>,
+    _compile: Option<SemaphorePermit<'a>>,
+}
+
 pub(super) struct VersionLoader {
     pub(super) config: Arc<LiveConfig>,
     clock: Arc<dyn Clock>,
@@ -143,27 +149,38 @@ impl VersionLoader {
     }
 
     fn cached_runner(&self) -> Option<ScriptRunner> {
-        let (kind, fingerprint) = (FileKind::Component, self.engine.fingerprint());
-        if !self.cache.has_code(kind, &RUNNER_SHA256, fingerprint) {
+        if !self.is_runner_compiled() {
             return None;
         }
+        let (kind, fingerprint) = (FileKind::Component, self.engine.fingerprint());
         self.engine.load_runner(&self.cache.code_path(kind, &RUNNER_SHA256, fingerprint)).ok()
     }
 
-    /// Waits for a permit to compile a component or to parse a script. The caller must keep the
-    /// permit during [`VersionLoader::build`]. If the machine has little free memory, only one
+    /// Waits for a permit to compile a component or to parse a script, for which the runner may
+    /// have to be compiled. The caller must keep the permit during [`VersionLoader::build`]. If the machine has little free memory, only one
     /// component is compiled at the same time.
     pub(super) async fn build_permit(
         &self,
         kind: FileKind,
         limits: &Limits,
-    ) -> Option<SemaphorePermit<'_>> {
-        if kind == FileKind::Script {
-            return self.script_permit.acquire().await.ok();
+    ) -> Option<BuildPermit<'_>> {
+        let script = match kind {
+            FileKind::Script => Some(self.script_permit.acquire().await.ok()?),
+            FileKind::Component => None,
+        };
+        if script.is_some() && self.is_runner_compiled() {
+            return Some(BuildPermit { _script: script, _compile: None });
         }
         let is_memory_low = CompileLimits::now(limits).memory_bytes < limits.compile_memory_bytes;
         let permits = if is_memory_low { COMPILERS_MAX } else { 1 };
-        self.compile_permits.acquire_many(permits).await.ok()
+        let compile = self.compile_permits.acquire_many(permits).await.ok()?;
+        Some(BuildPermit { _script: script, _compile: Some(compile) })
+    }
+
+    fn is_runner_compiled(&self) -> bool {
+        let fingerprint = self.engine.fingerprint();
+        let is_cached = || self.cache.has_code(FileKind::Component, &RUNNER_SHA256, fingerprint);
+        self.runner.initialized() || is_cached()
     }
 
     /// Returns the cached version with this content. If there is none, compiles the content, loads
@@ -243,7 +260,6 @@ impl VersionLoader {
         if let Some(runner) = self.cached_runner() {
             return Ok(runner);
         }
-        let _permit = self.build_permit(FileKind::Component, limits).await;
         let (kind, sha256, fingerprint) =
             (FileKind::Component, &*RUNNER_SHA256, self.engine.fingerprint());
         self.compile(RUNNER, sha256, limits).await?;
