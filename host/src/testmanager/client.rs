@@ -123,7 +123,7 @@ impl Client {
     /// and after a 401 of the first attempt.
     async fn send(&self, url: Url, accept: &str, scope: &str) -> Result<OutboundResponse, Failure> {
         self.ensure_token().await?;
-        let mut attempt = 1;
+        let (mut attempt, mut was_token_refused) = (1, false);
         loop {
             self.wait_for_rate_limit().await?;
             let result = self.requests.send(build_get_request(&url, accept)).await;
@@ -138,7 +138,8 @@ impl Client {
                     match answer.status {
                         200..=299 => return Ok(answer),
                         // After a 401, egress fetches a new token for the next request.
-                        401 if attempt == 1 => {
+                        401 if !was_token_refused && !is_last_attempt => {
+                            was_token_refused = true;
                             attempt += 1;
                             continue;
                         }

@@ -88,10 +88,7 @@ where
             }
         }
     }
-    let read_count = progress.read_count;
-    let all = progress.total.map_or_else(|| "more".to_owned(), |total| total.to_string());
-    progress.list.note =
-        Some(format!("Test Manager has {all} entries, and {read_count} were read"));
+    progress.list.note = Some(progress.incomplete_note());
     Ok(progress.list)
 }
 
@@ -165,6 +162,10 @@ impl ListProgress {
         self.first_item = found.first().cloned();
         self.read_count += found.len();
         self.total = total_items(answer);
+        if found.is_empty() && self.total.is_some_and(|total| (self.read_count as u64) < total) {
+            self.list.note = Some(self.incomplete_note());
+            return Ok(NextStep::End);
+        }
         self.list.items.extend(found.iter().filter(|item| (paging.is_kept)(item)).cloned());
         if (paging.is_enough)(&self.list.items)
             || !has_more(answer, found.len(), self.read_count, self.page_items)
@@ -174,6 +175,11 @@ impl ListProgress {
         let has_same_size = self.last_page_items == Some(found.len());
         self.last_page_items = Some(found.len());
         Ok(if has_same_size { NextStep::Page } else { NextStep::Round })
+    }
+
+    fn incomplete_note(&self) -> String {
+        let all = self.total.map_or_else(|| "more".to_owned(), |total| total.to_string());
+        format!("Test Manager has {all} entries, and {} were read", self.read_count)
     }
 
     /// Returns the failure of a page, with the number of items that were read before this page.

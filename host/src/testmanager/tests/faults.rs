@@ -60,6 +60,12 @@ async fn a_rejected_token_is_replaced_once() {
         server.requests().iter().filter(|request| api_path(request) == "/identity/token").count();
     assert_eq!((tokens, count.load(Ordering::SeqCst)), (2, 2));
 
+    let broken = answer("503 Service Unavailable", &[], b"");
+    let answers = vec![broken, refused.clone()];
+    let (server, count) = server_with_failing_path("/projects/p1", answers).await;
+    assert_eq!(Setup::new(&server).fetch(&[Subject::Project]).await.gaps, []);
+    assert_eq!(count.load(Ordering::SeqCst), 3);
+
     let (server, count) = server_with_failing_path("/projects/p1", vec![refused; 9]).await;
     let data = Setup::new(&server).fetch(&[Subject::Project]).await;
     assert!(data.gaps[0].why.contains("401"), "{:?}", data.gaps);

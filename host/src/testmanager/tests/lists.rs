@@ -70,6 +70,14 @@ async fn the_log_is_searched_in_all_pages_up_to_a_limit() {
     let data = Setup::new(&server.await).fetch(&[Subject::TestCaseLog]).await;
     assert_eq!(data.log.map(|log| log.id).as_deref(), Some("l2"));
 
+    let server = server_with_logs(move |skip| match skip {
+        0 => page(0, 300),
+        _ => json!({"data": [], "paging": {"total": 300}}),
+    });
+    let data = Setup::new(&server.await).fetch(&[Subject::TestCaseLog]).await;
+    let why = &data.gaps[0].why;
+    assert!(why.contains("has 300 entries, and 200 were read"), "{why}");
+
     let server = server_with_logs(move |_| page(0, 10_000)).await;
     let data = Setup::new(&server).fetch(&[Subject::TestCaseLog]).await;
     assert!(data.gaps[0].why.contains("the same page repeatedly"), "{:?}", data.gaps);
