@@ -2,12 +2,17 @@
 //!
 //! This module never checks the token.
 
+use data_encoding::HEXLOWER;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use crate::config;
-use crate::domain::{Account, Role, printable, shortened};
+use crate::domain::{Account, Role, printable};
 
 use super::OidcError;
+
+/// The number of hexadecimal digits of the hash in the name of an account.
+const HASH_CHARS: usize = 16;
 
 /// The claims of an ID token.
 pub(super) type Claims = Map<String, Value>;
@@ -16,7 +21,7 @@ pub(super) type Claims = Map<String, Value>;
 pub(super) fn account_of(settings: &config::Oidc, claims: &Claims) -> Result<Account, OidcError> {
     let text = |name: &str| claim_value(claims, name).and_then(Value::as_str);
     let name = text(&settings.name_claim).or_else(|| text("sub")).unwrap_or_default();
-    let name = shortened(&printable(name), Account::NAME_CHARS_MAX - Account::OIDC_PREFIX.len());
+    let name = account_name(name);
     let person_values = text_values(claim_value(claims, &settings.role_claim));
     let has_role = |(_, role_values): &&(Role, Vec<String>)| {
         role_values.iter().any(|value| person_values.contains(&&**value))
@@ -28,6 +33,19 @@ pub(super) fn account_of(settings: &config::Oidc, claims: &Claims) -> Result<Acc
         }
         None => Err(OidcError::NoRole { name, claim: settings.role_claim.clone() }),
     }
+}
+
+/// Makes a name printable, and short enough. A long name ends with a part of its hash, so that two
+/// people with long names have different accounts.
+fn account_name(name: &str) -> String {
+    let (printable, chars_max) =
+        (printable(name), Account::NAME_CHARS_MAX - Account::OIDC_PREFIX.len());
+    if printable.chars().count() <= chars_max {
+        return printable;
+    }
+    let hash = HEXLOWER.encode(&Sha256::digest(name)).chars().take(HASH_CHARS).collect::<String>();
+    let beginning: String = printable.chars().take(chars_max - HASH_CHARS - 1).collect();
+    format!("{beginning}…{hash}")
 }
 
 /// A name with dots may also be a path, such as `realm_access.roles`.
@@ -54,6 +72,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn people_with_long_names_have_different_accounts() {
+        let name = |end: &str| account_name(&format!("{}{end}", "ä".repeat(80)));
+        assert_ne!(name("1"), name("2"));
+        for name in [name("1"), account_name(&"\u{202e}".repeat(90)), account_name("ann")] {
+            let chars = name.chars().count() + Account::OIDC_PREFIX.len();
+            assert!(chars <= Account::NAME_CHARS_MAX, "{name}");
+        }
+        assert_eq!(account_name("ann"), "ann");
+    }
 
     fn role_of_person(claim: &str, claims: Value) -> Option<Role> {
         let settings = config::Oidc {
