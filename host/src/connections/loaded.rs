@@ -13,7 +13,8 @@ use parking_lot::Mutex as SyncMutex;
 use tokio::sync::Mutex;
 
 use crate::domain::{
-    Clock, Connection, ConnectionId, ConnectionRecord, ConnectorName, Refusal, shown_secret_name,
+    Clock, Connection, ConnectionId, ConnectionRecord, ConnectorName, Refusal, WEBHOOK_SECRET,
+    WEBHOOK_SECRET_PREVIOUS, shown_secret_name,
 };
 use crate::egress::ActiveConnection;
 use crate::secret::{Sealed, Sealer, Secret, TokenHash};
@@ -301,6 +302,10 @@ fn unseal(
                 unsealed.problems.push(format!("secret `{name}`: {why}"));
             }
         }
+    }
+    // If only the replaced secret of senders can be read, it may be one that has leaked.
+    if secrets.contains_key(WEBHOOK_SECRET) && !unsealed.values.contains_key(WEBHOOK_SECRET) {
+        unsealed.values.remove(WEBHOOK_SECRET_PREVIOUS);
     }
     unsealed
 }

@@ -15,6 +15,8 @@ use sha2::Sha256;
 const NEW_SECRET: &str = "the-new-secret-of-senders";
 /// The previous secret of the senders.
 const OLD_SECRET: &str = "the-old-secret-of-senders";
+/// A secret that a configuration names as the previous one.
+const PREVIOUS_SECRET: &str = "another-secret-of-senders";
 /// The value of the header `Authorization` with the user `tm` and the current secret.
 const BASIC_NEW: &str = "Basic dG06dGhlLW5ldy1zZWNyZXQtb2Ytc2VuZGVycw==";
 /// The value of the header `Authorization` with the user `tm` and the previous secret.
@@ -358,12 +360,15 @@ fn a_secret_in_a_file_is_read_again_and_an_unusable_secret_refuses_every_sender(
     let roots = format!("secret_file_roots = [{:?}]\nsweep_ms = 100", folder.path());
     let (host, connection) = Setup::new().config(&roots).start_with_guest("instant", json!({}));
     let reference = format!("--webhook-secret=file:{}", file.display());
-    edit_connection(&host, &["--webhook-auth", "bearer", &reference]);
+    let previous = folder.path().join("previous");
+    fs::write(&previous, PREVIOUS_SECRET).expect("the previous secret is written");
+    let previous = format!("--webhook-secret-previous=@{}", previous.display());
+    edit_connection(&host, &["--webhook-auth", "bearer", &reference, &previous]);
     let status = |secret: &str| {
         let bearer = format!("Bearer {secret}");
         send_create(&host, &connection, &[("authorization", &bearer)]).status
     };
-    assert_eq!(status(NEW_SECRET), 200);
+    assert_eq!([NEW_SECRET, PREVIOUS_SECRET].map(status), [200, 200]);
     fs::write(&file, OLD_SECRET).expect("the secret is written");
     wait_for("the new value to be accepted", 10, || (status(OLD_SECRET) == 200).then_some(()));
     assert_eq!(status(NEW_SECRET), 401);
@@ -375,6 +380,7 @@ fn a_secret_in_a_file_is_read_again_and_an_unusable_secret_refuses_every_sender(
     }
     fs::remove_file(&file).expect("the secret is removed");
     wait_for("the removed value to be refused", 10, || (status(OLD_SECRET) == 401).then_some(()));
+    assert_eq!(status(PREVIOUS_SECRET), 401, "the previous secret may have leaked");
     let last_error = host.connection("qa")["last_error"]["detail"].to_string();
     assert!(last_error.contains("webhook_secret"), "{last_error}");
 }
