@@ -228,16 +228,17 @@ async fn check_and_run(State(route): State<Route>, request: Request, next: Next)
         };
     };
     let (caller, path) = (Caller::signed_in(&account, &request), request.uri().path().to_owned());
+    let change = route.action.filter(|_| is_change(request.method()));
     let AdmittedRequest { mut request, object } = match route.admit(&account, request).await {
         Ok(admitted) => admitted,
         Err(problem) => {
-            let attempt = (route.action.unwrap_or(audit::READ_ACTION), Some(path));
+            let attempt = (change.unwrap_or(audit::READ_ACTION), Some(path));
             audit::record_refusal(&route.app, caller, attempt, problem.code()).await;
             return problem.into_response();
         }
     };
     request.extensions_mut().insert(caller.clone());
-    match route.action.filter(|_| is_change(request.method())) {
+    match change {
         Some(action) => {
             let change = (action, object.as_deref());
             audit::run(&route.app, &account, &caller, change, request, next).await
@@ -246,7 +247,6 @@ async fn check_and_run(State(route): State<Route>, request: Request, next: Next)
     }
 }
 
-/// Whether a request with this method may change something.
 fn is_change(method: &Method) -> bool {
     method != Method::GET && method != Method::HEAD
 }

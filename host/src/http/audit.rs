@@ -171,7 +171,7 @@ fn completion_for(response: &Response) -> Completion {
     let default_code = if is_error { OutcomeCode::InternalError } else { OutcomeCode::Ok };
     let event = response.headers().get("jackfield-event").and_then(|value| value.to_str().ok());
     Completion {
-        object: extensions.get::<CreatedObject>().map(|created| created.0.clone()),
+        object: extensions.get::<CreatedObject>().map(|it| shortened(&it.0, OBJECT_BYTES_MAX)),
         outcome: code.unwrap_or(default_code),
         event: event.and_then(|id| id.parse().ok()).map(EventId),
     }
