@@ -98,7 +98,9 @@ const char *text(yyjson_val *answer, const char *path) {
 }
 
 const char *needed(yyjson_val *answer, const char *path) {
-  const char *found = text(part(answer, path), "");
+  yyjson_val *value = part(answer, path);
+  const char *found = text(value, "");
+  if (value && !found) fail(UNAVAILABLE, NULL, "%s of the answer is neither a text nor a number", path);
   return found ? found : "";
 }
 
@@ -191,10 +193,17 @@ static const char *joined(const char *words, const char *more) {
   return more ? format("%s%s%s", words, *words ? "; " : "", more) : words;
 }
 
+// Returns the number of bytes of a text that an error quotes. A character is quoted as a whole.
+static int plain_bytes(const char *text) {
+  size_t end = strnlen(text, PLAIN_BYTES_MAX);
+  while (end && ((unsigned char)text[end] & 0xC0) == 0x80) end--;
+  return (int)end;
+}
+
 // Returns the tracker's reasons for a refusal. They are a text, a list of texts or an object of
 // texts. If the answer is plain text, the beginning of this text is the reason.
 static const char *reasons_of(yyjson_val *answer, const char *plain) {
-  if (!answer) return *plain == '<' ? "" : format("%.*s", PLAIN_BYTES_MAX, plain);
+  if (!answer) return *plain == '<' ? "" : format("%.*s", plain_bytes(plain), plain);
   yyjson_val *found = yyjson_ptr_get(answer, TRACKER.reasons), *name, *word;
   if (yyjson_is_str(found)) return yyjson_get_str(found);
   const char *words = "";

@@ -65,7 +65,10 @@ std::optional<uint32_t> seconds_until(std::string_view wait, std::string_view an
 // plain text, the beginning of this text is the reason.
 std::string reasons_of(const json& answer, std::string_view plain, std::string_view path) {
   if (answer.is_discarded()) {
-    return plain.starts_with('<') ? "" : std::string(plain.substr(0, PLAIN_BYTES_MAX));
+    size_t end = std::min<size_t>(plain.size(), PLAIN_BYTES_MAX);
+    // A character of several bytes is not cut.
+    while (end && end < plain.size() && (plain[end] & 0xC0) == 0x80) end--;
+    return plain.starts_with('<') ? "" : std::string(plain.substr(0, end));
   }
   const json* found = at(answer, path);
   if (!found) return {};
@@ -158,8 +161,10 @@ Result<std::string> part<std::string>(const json& answer, std::string_view path)
 template <>
 Result<uint32_t> part<uint32_t>(const json& answer, std::string_view path) {
   const json found = TRY(part(answer, path));
-  if (found.is_number_unsigned()) return found.get<uint32_t>();
-  return fail(ErrorCode::kUnavailable, std::string(path) + " of the answer is not a number");
+  const bool fits = found.is_number_unsigned() && found.get<uint64_t>() <= UINT32_MAX;
+  if (fits) return found.get<uint32_t>();
+  return fail(ErrorCode::kUnavailable,
+              std::string(path) + " of the answer is not a whole number from 0 to 4294967295");
 }
 
 std::optional<wit::string> text_at(const json& answer, std::string_view path) {

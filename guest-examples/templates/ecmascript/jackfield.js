@@ -203,7 +203,8 @@ function pairs(object) {
 const isPage = (text) => /^\s*</.test(text ?? '');
 
 /** Returns the beginning of a refusal that is plain text. @param {string | undefined} text */
-const plain = (text) => (isPage(text) ? undefined : text?.trim().slice(0, 300) || undefined);
+const plain = (text) =>
+  isPage(text) ? undefined : [...(text ?? '').trim().slice(0, 600)].slice(0, 300).join('') || undefined;
 
 /** @param {string | undefined} text */
 function parsed(text) {

@@ -91,7 +91,7 @@ func (it Tracker) Request(method jackfield_connector_http.Method, path string, m
 		}
 		return answer, nil
 	}
-	words := text[:min(len(text), plainBytesMax)]
+	words := strings.ToValidUTF8(text[:min(len(text), plainBytesMax)], "")
 	if isJSON {
 		words = reasonsOf(at(answer, it.Reasons))
 	} else if isPage(text) {
