@@ -54,7 +54,9 @@ function rateLimited({ status, headers, text }: Response, answered: string): voi
   const header = (name: string) => headers.find(([key]) => key === name)?.[1];
   const isLimit =
     header('x-ratelimit-remaining') === '0' || header('retry-after') || /rate limit/i.test(text ?? '');
-  if (status !== 403 || !isLimit) return; // The library `jackfield.js` reads the Retry-After of a 429.
+  // The library `jackfield.js` reads the Retry-After of a 429.
+  const isForLibrary = status === 429 && header('retry-after');
+  if (![403, 429].includes(status) || !isLimit || isForLibrary) return;
   const now = Date.parse(header('date') ?? '') || Date.now();
   const reset = Number(header('x-ratelimit-reset')) - now / 1000;
   const seconds = Number(header('retry-after')) || (header('x-ratelimit-remaining') === '0' ? reset : 60);
