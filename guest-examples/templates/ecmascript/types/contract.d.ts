@@ -594,16 +594,16 @@ declare module 'jackfield:connector/http@0.1.0' {
     val: string,
   }
   /**
-   * Nothing was sent: the host name has no address, or connecting or TLS failed. Usually
-   * `unavailable`.
+   * The tracker did not process the request: connecting failed, or the tracker or a proxy
+   * refused it. Usually `unavailable`.
    */
   export interface HttpErrorUnreachable {
     tag: 'unreachable',
     val: string,
   }
   /**
-   * The request was sent, but no complete response came back. The tracker may have acted.
-   * Usually `unavailable`.
+   * The request may have been sent, but no complete response came back. The tracker may have
+   * acted. Usually `unavailable`.
    */
   export interface HttpErrorInterrupted {
     tag: 'interrupted',
