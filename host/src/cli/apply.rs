@@ -114,9 +114,26 @@ fn warn_of_omitted_secrets(admin: &Client, file: &ConnectionsFile) -> anyhow::Re
     let all: Answer<ConnectionList> = admin.get("/connections")?;
     for connection in all.decode()?.connections {
         let Some(exported) = file.connections.get(&connection.name) else { continue };
-        let omitted = connection.secrets_set.iter();
-        let omitted: Vec<_> =
-            omitted.filter(|name| !exported.secrets.contains_key(*name)).cloned().collect();
+        let omitted = connection.secrets_set.iter().map(String::as_str);
+        let omitted = omitted.filter(|name| !exported.secrets.contains_key(*name));
+        let host_secrets = [
+            ("client_cert", connection.has_client_cert, &exported.client_cert),
+            ("client_key", connection.has_client_cert, &exported.client_key),
+            (
+                "test_manager_client_secret",
+                connection.has_test_manager_client_secret,
+                &exported.test_manager_client_secret,
+            ),
+            ("webhook_secret", connection.has_webhook_secret, &exported.webhook_secret),
+            (
+                "webhook_secret_previous",
+                connection.has_webhook_secret_previous,
+                &exported.webhook_secret_previous,
+            ),
+        ];
+        let host_secrets = host_secrets.into_iter();
+        let host_secrets = host_secrets.filter(|(_, is_set, in_file)| *is_set && in_file.is_none());
+        let omitted: Vec<_> = omitted.chain(host_secrets.map(|(name, ..)| name)).collect();
         if !omitted.is_empty() {
             eprint(&format!(
                 "warning: secrets of the connection {} are not in the file, because they are not \

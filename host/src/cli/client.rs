@@ -25,9 +25,11 @@ use super::ordered::Json;
 use super::output::one_line;
 use super::server::ADMIN_TOKEN_VARIABLE;
 
-/// Timeout of a request. An upload is answered when the connector is compiled, and the limit
-/// `compile_ms` is at most half an hour.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(2_000);
+/// Timeout of a request. It is longer than any configurable limit on the time of an answer or run.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(660);
+/// Timeout of a request that is answered when a connector is compiled. A file may take ten minutes
+/// to arrive, and `compile_ms` is at most half an hour.
+const COMPILATION_TIMEOUT: Duration = Duration::from_secs(3_000);
 /// Timeout of a health check.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Timeout of one attempt to connect to the server.
@@ -74,6 +76,12 @@ impl Client {
     pub(super) fn new(base_url: &str, token: Secret) -> Self {
         let base_url = base_url.trim_end_matches('/').to_owned();
         Self { base_url, token, agent: new_agent(REQUEST_TIMEOUT) }
+    }
+
+    /// Returns a client whose requests may wait until a connector is compiled.
+    pub(super) fn waiting_for_compilation(&self) -> Self {
+        let agent = new_agent(COMPILATION_TIMEOUT);
+        Self { base_url: self.base_url.clone(), token: self.token.clone(), agent }
     }
 
     pub(super) fn get<T>(&self, path: &str) -> anyhow::Result<Answer<T>> {

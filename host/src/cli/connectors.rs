@@ -104,7 +104,8 @@ fn roll_back(
     to: Option<String>,
 ) -> anyhow::Result<()> {
     let path = format!("/connectors/{name}/rollback");
-    let answer: Answer<ReplacedConnector> = admin.post(&path, &RollbackConnector { to })?;
+    let answer: Answer<ReplacedConnector> =
+        admin.waiting_for_compilation().post(&path, &RollbackConnector { to })?;
     let ReplacedConnector { from, file, connector } = answer.decode()?;
     let (version, sha256) = (connector.version.unwrap_or_default(), connector.sha256);
     let before = from.map(|from| format!("; the previous one was {from}")).unwrap_or_default();

@@ -114,7 +114,8 @@ pub(super) fn load(
     env: impl Iterator<Item = (String, String)>,
 ) -> Result<Config, ConfigError> {
     let mut config = Config::default();
-    let location = file.map(|path| path.display().to_string()).unwrap_or_default();
+    let location =
+        file.map_or_else(|| "the configuration".to_owned(), |path| path.display().to_string());
     let in_file = |why: KeyError| one_line_error(&location, &why);
     let mut table = match file {
         Some(path) => parse_file(path).map_err(in_file)?,
@@ -364,7 +365,7 @@ fn read_limits(limits: &mut Limits, table: Table, prefix: &str) -> Result<(), Ke
         check_limit_name(&name, prefix)?;
         let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
         let number =
-            number.ok_or_else(|| format!("`{prefix}.{name}` must be a positive whole number"))?;
+            number.ok_or_else(|| format!("`{prefix}.{name}` must be a whole number, 0 or more"))?;
         set_limit(limits, &name, number, prefix)?;
     }
     Ok(())

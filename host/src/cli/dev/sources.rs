@@ -128,9 +128,11 @@ impl Sources {
                     while self.notifications.try_recv().is_ok() {}
                     return true;
                 }
-                Err(RecvTimeoutError::Timeout) if start.elapsed() >= POLL_PERIOD => return true,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(STOP_CHECK_PERIOD),
+            }
+            if start.elapsed() >= POLL_PERIOD {
+                return true;
             }
         }
         false

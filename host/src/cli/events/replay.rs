@@ -12,7 +12,7 @@ use crate::cli::filter::enum_value_parser;
 use crate::cli::ids::IdPrefix;
 use crate::cli::key_value;
 use crate::cli::output::{Column, Output, cells, eprint, print, shortened, table};
-use crate::domain::{Call, Difference};
+use crate::domain::{Call, Difference, printable};
 
 #[derive(Args)]
 pub(in crate::cli) struct Replay {
@@ -64,7 +64,8 @@ impl Replay {
         if output.is_json {
             output.print_record(answer.json());
         } else if let Some(repeated) = &replay.for_real {
-            print(&format!("answered with HTTP {}: {}", repeated.status, repeated.answer));
+            let answer = printable(&repeated.answer.to_string());
+            print(&format!("answered with HTTP {}: {answer}", repeated.status));
             repeated.event.into_iter().for_each(|event| output.print_event_id(event));
         } else {
             replay.runs.iter().for_each(print_run);
