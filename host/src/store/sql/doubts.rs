@@ -229,7 +229,7 @@ pub(super) fn put_lost_run_in_doubt(
         "UPDATE defects SET state = 'in-doubt', lease_until = NULL, reason = ?4, searches = 0,
              class = CASE class WHEN 'acknowledged' THEN class ELSE 'open' END,
              marked = marked AND (run_writes = 0 OR run_marked), run_writes = 0,
-             write_ended_at = COALESCE(sent_at, updated_at) + ?3,
+             write_ended_at = MAX(COALESCE(write_ended_at, 0), COALESCE(sent_at, updated_at) + ?3),
              wait_from = MAX(COALESCE(wait_from, 0), COALESCE(sent_at, updated_at) + ?3),
              settled = FALSE, needs_person = NULL, next_search_at = ?2, updated_at = ?2
          WHERE id = ?1",
