@@ -79,7 +79,7 @@ def first_defect(window, webhook_url):
     window.check("first-event-waiting")
     defect = create_defect(webhook_url)
     # The page shows the event without a reload.
-    window.page.get_by_text("first defect is in the tracker").wait_for()
+    window.page.get_by_text("Test Manager has got a defect").wait_for()
     window.check("first-event")
     return defect
 

@@ -267,7 +267,7 @@ fn new_test_report(
     let settings = ReportSettings::read(&active.connection.report).map_err(|problems| {
         let problem = problems.first();
         let why = problem.map(|problem| format!("report.{}: {}", problem.member, problem.why));
-        anyhow::anyhow!(why.unwrap_or_default())
+        anyhow::anyhow!(why.unwrap_or_else(|| "the report settings are not valid".to_owned()))
     })?;
     let fixed_source = |data: &TestData| {
         Arc::new(FixedData::with_ids_of(&invocation.test, data.clone())) as Arc<dyn TestDataSource>

@@ -65,7 +65,7 @@ pub(super) struct BuildArguments {
     /// The project's folder
     #[arg(default_value = ".", value_name = "FOLDER")]
     folder: PathBuf,
-    /// Read the limits from this configuration file [default: jackfield.toml, if it exists]
+    /// Use this configuration file [default: jackfield.toml, if it exists]
     #[arg(long, value_name = "CONFIG")]
     config: Option<PathBuf>,
 }

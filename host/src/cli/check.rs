@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     /// The connector file: a component (.wasm) or a script (.js)
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Read the limits from this configuration file [default: jackfield.toml, if it exists]
+    /// Use this configuration file [default: jackfield.toml, if it exists]
     #[arg(long, value_name = "CONFIG")]
     config: Option<PathBuf>,
 }

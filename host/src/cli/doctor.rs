@@ -237,7 +237,10 @@ fn check_secret_key(folder: &DataFolder) -> Finding {
     match inspect_private(&file) {
         Ok(_) => ok_finding(CHECK, path.to_string()),
         Err(error) if file.exists() => {
-            let fix = format!("run `chmod 600 {path}`, then `jackfield secrets rotate`");
+            let fix = format!(
+                "make {path} a file of the server's user, run `chmod 600 {path}`, then `jackfield \
+                 secrets rotate`"
+            );
             fail_finding(CHECK, error.to_string(), fix)
         }
         Err(_) if folder.database().exists() => fail_finding(

@@ -32,8 +32,8 @@ const TEST_DATA_FILE: &str = "test-data.json";
 #[command(after_help = "\
 An event has a recording only if its connection recorded bodies when the event arrived. The folder
 contains the exchanges without secrets, and the arguments of the export in call.json, event.json,
-settings.json, report.json and test-data.json; a file without content is omitted. The folder may
-contain personal data.
+settings.json, report.json and test-data.json. event.json, report.json and test-data.json are
+omitted if they would be empty. The folder may contain personal data.
 
 Example:
   jackfield connections record qa --for 1h

@@ -34,7 +34,8 @@ pub(super) struct ServerArgs {
     /// JACKFIELD_ADMIN_TOKEN, or else the file admin-token in the data folder]
     #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// The data folder of the server [default: data; for demo a temporary folder]
+    /// The data folder of the server [default: the value of JACKFIELD_DATA, or else data;
+    /// for serve also the key data of the configuration, for demo a temporary folder]
     #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, value_name = "FOLDER")]
     pub(super) data: Option<PathBuf>,
 }
@@ -80,14 +81,14 @@ impl ServerArgs {
 fn read_token(file: &Path) -> anyhow::Result<Secret> {
     let text = std::fs::read_to_string(file).with_context(|| {
         format!(
-            "cannot read the admin token from {}: set {ADMIN_TOKEN_VARIABLE}, or give --token-file, \
+            "cannot read the token from {}: set {ADMIN_TOKEN_VARIABLE}, or give --token-file, \
              or give the data folder of the server with --data",
             file.display()
         )
     })?;
     let token = Secret::new(text).trimmed();
     if token.reveal().is_empty() {
-        bail!("there is no admin token in {}: the file is empty", file.display());
+        bail!("there is no token in {}: the file is empty", file.display());
     }
     Ok(token)
 }

@@ -36,7 +36,7 @@ and kpis. --record makes these recordings with a real tracker: it creates one de
 searches once with wrong secrets. Without a recording, only the manifest is checked. A replay needs
 no credentials: a required secret without a value gets a placeholder.
 
-The exit code is 0 if no check found anything, otherwise 1.
+If a check finds something, the exit code is 1.
 
 Examples:
   jackfield test redmine.wasm --settings settings.json --secret api-key=@key-file --record recording
@@ -64,7 +64,7 @@ pub(super) struct Arguments {
     /// Run only this check; can be repeated
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(check_names()))]
     check: Vec<String>,
-    /// Read the limits from this configuration file [default: jackfield.toml, if it exists]
+    /// Use this configuration file [default: jackfield.toml, if it exists]
     #[arg(long, value_name = "CONFIG")]
     config: Option<PathBuf>,
 }

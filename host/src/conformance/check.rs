@@ -50,7 +50,7 @@ string_enum! {
         Counts = "counts",
         /// Whether two replays of a call send the same requests, which are the recorded ones.
         SameRequests = "same-requests",
-        /// Whether each call uses at most half of each default limit except `run_ms`.
+        /// Whether each call uses at most half of some default limits.
         Limits = "limits",
     }
 }
@@ -225,7 +225,7 @@ const RULES: &[(Check, &str, &str)] = &[
     ),
     (
         Check::Limits,
-        "Each call uses at most half of each default limit except `run_ms`.",
+        "Each call uses at most half of each default limit of a call, except `run_ms`.",
         "**Limits** of one call, with their defaults.",
     ),
 ];

@@ -167,7 +167,7 @@ impl fmt::Display for UnresolvableReason {
         match self {
             Self::NoSearch => f.write_str("the connector cannot search the tracker"),
             Self::NoMarker => f.write_str(
-                "the create request did not contain the marker, so a search cannot find its record",
+                "a write did not contain the marker, so a search cannot find what it created",
             ),
             Self::Acknowledged => f.write_str(
                 "the tracker answered that it created a record, but its search does not find it",
@@ -176,14 +176,12 @@ impl fmt::Display for UnresolvableReason {
                 f.write_str("with `create.in_doubt_s` = \"never\", only a person can decide")
             }
             Self::Forbidden => f.write_str(
-                "the tracker answered 403, and there is no other defect of this connection to check that \
-                 its search finds created records",
+                "the tracker answered 403, and this connection has no known record with which to check \
+                 that the tracker's search finds records",
             ),
-            Self::ControlNotFound(keys) => write!(
-                f,
-                "the tracker's search does not find {} either, although this connection created it",
-                keys.join(", ")
-            ),
+            Self::ControlNotFound(keys) => {
+                write!(f, "the tracker's search does not find known records either: {}", keys.join(", "))
+            }
             Self::SearchFailed(why) => write!(f, "the search failed: {why}"),
         }
     }

@@ -46,7 +46,7 @@ pub enum Refusal {
         retry_after_s: u32,
     },
     /// The tracker or the connector does not support the operation.
-    #[error("the connector does not support this: {0}")]
+    #[error("the tracker or its connector does not support this: {0}")]
     Unsupported(Reason),
     /// The connector trapped, threw an exception, exceeded a limit, or violated the contract.
     #[error(transparent)]
@@ -92,7 +92,9 @@ pub enum Refusal {
         bytes_max: u64,
     },
     /// The lease under which the run works was lost or could not be renewed.
-    #[error("the run was stopped because its lease on the defect could not be renewed; try again")]
+    #[error(
+        "the lease on the defect was lost or could not be renewed, so there is no result; try again"
+    )]
     RunStopped,
     /// The server is shutting down.
     #[error("the server is shutting down; try again when it runs again")]
@@ -133,7 +135,7 @@ pub enum Refusal {
     /// A write for the failed test, or for an earlier failure of the test case, may have been sent.
     /// The event must wait for its outcome.
     #[error(
-        "a create request was sent and its outcome is not known yet ({reason}); try again in \
+        "it is not known yet whether an earlier request creates the defect ({reason}); try again in \
          {retry_after_s} s"
     )]
     OutcomePending {
@@ -145,7 +147,7 @@ pub enum Refusal {
     /// A write may have been sent, its outcome is unknown, and waiting does not help: a person must
     /// resolve the defect.
     #[error(
-        "a create request was sent and its outcome is unknown: {reason}. Search the tracker, then run \
+        "a create request may have been sent, and its outcome is unknown: {reason}. Search the tracker, then run \
          `jackfield defects resolve {defect}` with --adopt KEY, --retry or --give-up"
     )]
     InDoubt {

@@ -62,7 +62,7 @@ pub(super) enum ExchangeError {
     )]
     HeadTooLarge,
     #[error(
-        "no complete response before the deadline of the run (`limits.run_ms`) or the shutdown of \
+        "no complete response before the deadline of the run's requests (`limits.run_ms`) or the shutdown of \
          this server"
     )]
     DeadlineExceeded,

@@ -42,7 +42,7 @@ pub(super) enum HeaderSender {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "X-Forwarded-For and Forwarded name different clients: the reverse proxy must set one of them \
-     and remove the other from what its clients send"
+     and remove the other one from the requests of its clients"
 )]
 pub(super) struct ContradictoryHeaders;
 

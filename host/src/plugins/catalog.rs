@@ -70,7 +70,7 @@ pub enum ConnectorUnavailable {
         reason: String,
     },
     /// The first version of the connector is not ready yet.
-    #[error("the connector `{name}` is being compiled; try again soon")]
+    #[error("the connector `{name}` is not loaded yet; try again soon")]
     Compiling {
         /// The name of the connector.
         name: ConnectorName,

@@ -299,7 +299,7 @@ fn last_used_version(
     let name = name.parse::<ConnectorName>().ok()?;
     let last = versions.list(&name).into_iter().next()?;
     let connector = loader.superseded_version(&name, &last.sha256)?;
-    tracing::info!(connector = %name, sha256 = last.sha256, "the version that was in use before the start stays in use");
+    tracing::info!(connector = %name, sha256 = last.sha256, "the version that was in use last is used again");
     Some(connector)
 }
 

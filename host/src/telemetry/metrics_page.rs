@@ -318,7 +318,7 @@ impl Page {
                 })
             })?;
         }
-        let help = "Time from the start of connecting to the last byte of the answer";
+        let help = "Time from the beginning of a request to its end";
         let name = "jackfield_outbound_duration_seconds";
         let mut durations = begin_metric(encoder, MetricType::Histogram, name, help)?;
         for (counts, connection) in &self.connections {
@@ -343,7 +343,7 @@ impl Page {
             };
         let help = "Defects in doubt: it is not known whether the tracker created them";
         gauges("jackfield_defects_in_doubt", help, |connection| Some(connection.in_doubt?.0))?;
-        let help = "Defects that only a person can resolve";
+        let help = "Defects that a person should resolve";
         gauges("jackfield_defects_need_person", help, |connection| Some(connection.in_doubt?.1))?;
         let help = "Circuit breakers that are open";
         gauges("jackfield_circuit_breakers_open", help, |connection| {
@@ -361,7 +361,11 @@ impl Page {
             ("jackfield_runs_waiting", "Runs that wait for a permit", pool.waiting),
             ("jackfield_instance_slots_used", "Slots of the pool that runs use", pool.slots),
             ("jackfield_instance_slots", "Slots of the pool", pool.slots_max),
-            ("jackfield_run_memory_bytes", "Memory of all runs in progress", pool.memory_bytes),
+            (
+                "jackfield_run_memory_bytes",
+                "Memory that is charged to runs and requests of the host",
+                pool.memory_bytes,
+            ),
             ("jackfield_run_memory_max_bytes", "Maximum memory of all runs", pool.memory_bytes_max),
             (
                 "jackfield_store_writable",

@@ -27,7 +27,7 @@ pub(in crate::cli) struct Upload {
 pub(in crate::cli) struct Remove {
     /// The name of the connector
     name: ConnectorName,
-    /// Remove the connector even if connections use it; their webhooks are then answered with 503
+    /// Remove the connector even if connections use it; they can then create no defects
     #[arg(long)]
     force: bool,
 }
@@ -43,7 +43,8 @@ impl Upload {
         let file = File::open(&self.file).with_context(|| format!("cannot read {path}"))?;
         let query = UploadQuery { kind: Some(EnumString(kind)) };
         let path = with_query(&format!("/connectors/{name}"), &query)?;
-        let answer: Answer<ReplacedConnector> = admin.put_file(&path, file)?;
+        let answer: Answer<ReplacedConnector> =
+            admin.waiting_for_compilation().put_file(&path, file)?;
         let ReplacedConnector { from, file, connector } = answer.decode()?;
         let before =
             from.map(|from| format!("; the previous version was {from}")).unwrap_or_default();

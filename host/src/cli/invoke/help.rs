@@ -2,7 +2,7 @@
 
 pub(super) const AFTER_HELP: &str = r#"The connector gets the grants that it requests for these settings, as if a connection were
 created. Prints what the export returned, the log, the requests, and the use of each limit. The
-exit code is 0 if the export returned ok and the recording or replay is complete, otherwise 1.
+exit code is 0 if the export returned ok and the recording or replay is complete.
 
 With --record, each exchange with the tracker is stored in a folder, without credentials. With
 --replay, requests are answered from that folder by method, URL and body, without network. So the

@@ -61,7 +61,7 @@ pub(super) static ALL: &[ProblemKind] = &[
         OutcomeCode::RoleTooLow,
         StatusCode::FORBIDDEN,
         "The account may not do this",
-        "The detail names the role that is needed. Ask an admin for a token with that role.",
+        "The detail describes the right that is missing. Ask an admin for a token with that right.",
     ),
     kind(
         OutcomeCode::CrossSiteRequest,
@@ -251,7 +251,7 @@ pub(super) static ALL: &[ProblemKind] = &[
         OutcomeCode::InDoubt,
         StatusCode::CONFLICT,
         "The defect is in doubt",
-        "A create request was sent and its outcome is unknown. Search the tracker, then resolve the \
+        "A create request may have been sent, and its outcome is unknown. Search the tracker, then resolve the \
          defect: adopt it, retry, or give up.",
     ),
     kind(
