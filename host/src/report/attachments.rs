@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn only_subjects_of_the_allowed_kinds_are_needed() {
+    fn only_subjects_that_list_files_of_the_allowed_kinds_are_returned() {
         let subjects = AttachmentPolicy::default().subjects();
         assert_eq!(subjects, BTreeSet::from([Subject::Assertions, Subject::RobotLogs]));
         let none = AttachmentPolicy { files_max: 0, ..AttachmentPolicy::default() };

@@ -44,11 +44,9 @@ static DEFAULT_PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let name = r"[\w.-]*(?:pass[_-]?word|passwd|passphrase|pwd|token|secret|credential|(?:api|access|private|auth|signing|encryption)[ _-]?key|connection[ _-]?string|cookie)[\w.-]*";
     [
         // name=value, name: value, "name": "value"
-        format!(
-            r#"(?i){name}["']?\s*[:=]\s*(?<value>"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[^\s"'][^\s,;]*)"#
-        ),
+        format!(r#"(?i){name}["']?\s*[:=]\s*(?<value>"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"'][^\s,;]*)"#),
         // <name>value</name>
-        format!(r"(?i)<{name}[^>\n]*>(?<value>[^<\n]+)<"),
+        format!(r"(?i)<{name}[^>\n]*>(?<value>[^<]+)<"),
         // Authorization: Bearer value
         r"(?i)\b(?:bearer|basic)\s+(?<value>[\w.~+/=-]{8,})".to_owned(),
         // https://user:value@host
