@@ -38,7 +38,7 @@ pub(crate) enum TextKind {
     /// The body or a header of an answer, which the guest reads: a short secret is redacted where
     /// it is a whole word, but not in the name of a JSON member, element, attribute or parameter,
     /// and not as a part of an address or of a key such as `QA-1`. A short secret that is a number,
-    /// `true`, `false` or `null` is redacted only in quotes.
+    /// a part of a number, `true`, `false` or `null` is redacted only in quotes.
     Answer,
     /// A single value: a short secret is redacted only if it is the whole value.
     Value,

@@ -2,6 +2,8 @@
 //! often a common word, which a tracker also uses in names, addresses and longer words. This module
 //! never changes a text.
 
+use serde_json::Number;
+
 use super::TextKind;
 use super::escapes::decode_entity;
 use super::forms::{Window, hex_digit_value};
@@ -9,6 +11,8 @@ use crate::secret::{SHORT_SECRET_CHARS, Secret};
 
 /// Number of bytes on each side of a short secret that can show how it is used.
 const CONTEXT_BYTES: usize = 256;
+/// The most bytes before and after an occurrence that are read to find a number around it.
+const NUMBER_BYTES_MAX: usize = 40;
 /// If the name of a JSON member ends at most this many bytes after the secret, the secret counts as
 /// a part of the name.
 const NAME_DISTANCE_BYTES_MAX: usize = 128;
@@ -88,7 +92,7 @@ pub(super) fn match_short(
         TextKind::Answer => {
             is_word(secret, text, start, end, longer_name_continues)
                 && !is_name(text, start, end)
-                && (!is_json_literal(secret) || is_quoted(text, start, end))
+                && (!is_json_literal(secret, text, start, end) || is_quoted(text, start, end))
         }
     };
     if is_secret && !short.is_in_own_text(text, start, end) {
@@ -161,11 +165,20 @@ fn is_element_name(text: &[u8], start: usize) -> bool {
     nearby.ends_with(b"<") || nearby.ends_with(b"</")
 }
 
-/// Whether the secret may be a JSON value without quotes, or a part of a number. If it were replaced
-/// there, the text would no longer be valid JSON.
-fn is_json_literal(secret: &str) -> bool {
-    let is_in_number = |c: char| c.is_ascii_digit() || "+-.eE".contains(c);
-    matches!(secret, "true" | "false" | "null") || secret.chars().all(is_in_number)
+/// Whether the occurrence may be a JSON value without quotes, or a part of a number. If it were
+/// replaced there, the text would no longer be valid JSON.
+fn is_json_literal(secret: &str, text: &[u8], start: usize, end: usize) -> bool {
+    let is_in_number = |byte: &&u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
+    if !secret.as_bytes().iter().all(|byte| is_in_number(&byte)) {
+        return matches!(secret, "true" | "false" | "null");
+    }
+    let (before, after) = (text.get(..start), text.get(end..));
+    let before = before.unwrap_or_default().iter().rev().take(NUMBER_BYTES_MAX);
+    let after = after.unwrap_or_default().iter().take(NUMBER_BYTES_MAX);
+    let first = start - before.take_while(is_in_number).count();
+    let last = end + after.take_while(is_in_number).count();
+    let is_number = |text: &[u8]| serde_json::from_slice::<Number>(text).is_ok();
+    text.get(first..last).is_some_and(is_number)
 }
 
 fn is_quoted(text: &[u8], start: usize, end: usize) -> bool {

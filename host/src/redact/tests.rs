@@ -262,6 +262,10 @@ fn redacting_a_short_secret_that_is_a_json_literal_leaves_the_json_valid() {
         ("true", r#"{"ok":true,"key":"true"}"#, r#"{"ok":true,"key":"[secret]"}"#),
         ("nan", r#"{"text":"nan or true"}"#, r#"{"text":"[secret] or true"}"#),
         (".500", r#"{"price":12.500,"key":".500"}"#, r#"{"price":12.500,"key":"[secret]"}"#),
+        ("0123", r#"{"id":30313233}"#, r#"{"id":30313233}"#),
+        ("+100", r#"[1e+100,"+100"]"#, r#"[1e+100,"[secret]"]"#),
+        ("0123", r#"{"text":"pin 0123"}"#, r#"{"text":"pin [secret]"}"#),
+        ("0042-7719", r#"{"text":"Bearer 0042-7719, x"}"#, r#"{"text":"Bearer [secret], x"}"#),
     ] {
         assert_eq!(redactor_of(&[secret]).redact_bytes(Bytes::from(body)), redacted);
     }
