@@ -24,7 +24,7 @@ use super::Dependencies;
 use super::journal::{Purpose, WriteJournal};
 use super::process::RowInWork;
 
-/// The pause before the server tries again to store a known defect.
+/// The pause before the server tries again to store a defect that the tracker has.
 const STORE_RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// A leased row, with everything that its runs need.
@@ -222,8 +222,8 @@ impl LeasedDefect<'_> {
         }
     }
 
-    /// Stores a known defect. If the store fails, tries again in the background for as long as a
-    /// lease lasts, so that the defect is not lost.
+    /// Stores a defect that the tracker has. If the store fails, tries again in the background for
+    /// as long as a lease lasts, so that the defect is not lost.
     pub(super) async fn store_or_retry(&self, end: RowEnd) {
         let Err(error) = self.store_outcome(&end).await else { return };
         let steps = self.needed_follow_up_steps(&end);

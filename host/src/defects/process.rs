@@ -2,8 +2,8 @@
 //! on. Also detects that the wall clock stepped.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -25,10 +25,17 @@ const STEP_MIN: Duration = Duration::from_secs(2);
 pub struct ProcessState {
     pub(super) new_records: NewRecords,
     pub(super) follow_up_added: Arc<Notify>,
-    /// The number of live [`RowInWork`]s of each row.
-    work_counts: Arc<Mutex<HashMap<DefectId, u32>>>,
+    /// The rows that have a live [`RowInWork`].
+    rows_in_work: Arc<Mutex<HashMap<DefectId, WorkOnRow>>>,
     /// The time at which the machine started, as the last check computed it from the wall clock.
     booted_at: Arc<AsyncMutex<Option<Timestamp>>>,
+}
+
+#[derive(Default)]
+struct WorkOnRow {
+    /// The number of live [`RowInWork`]s.
+    count: u32,
+    has_new_steps: bool,
 }
 
 /// A row on which this process works. If the wall clock steps, the lease of the row may seem to
@@ -36,22 +43,21 @@ pub struct ProcessState {
 pub(super) struct RowInWork {
     id: DefectId,
     process_state: ProcessState,
-    has_new_steps: AtomicBool,
 }
 
 impl ProcessState {
     /// Marks that this process works on a row, until the returned value is dropped.
     pub(super) fn begin_work(&self, id: DefectId) -> RowInWork {
-        *self.work_counts.lock().entry(id).or_default() += 1;
-        RowInWork { id, process_state: self.clone(), has_new_steps: AtomicBool::new(false) }
+        self.rows_in_work.lock().entry(id).or_default().count += 1;
+        RowInWork { id, process_state: self.clone() }
     }
 
     pub(super) fn is_in_work(&self, id: DefectId) -> bool {
-        self.work_counts.lock().contains_key(&id)
+        self.rows_in_work.lock().contains_key(&id)
     }
 
     pub(super) fn rows_in_work(&self) -> Vec<DefectId> {
-        self.work_counts.lock().keys().copied().collect()
+        self.rows_in_work.lock().keys().copied().collect()
     }
 
     /// Calls `on_step` if the wall clock stepped since the last call that succeeded. Only one call
@@ -90,24 +96,21 @@ impl Dependencies {
 }
 
 impl RowInWork {
-    /// Lets the follow-up steps of the row begin as soon as this work has ended: a row in work is
-    /// not due.
+    /// Lets the follow-up steps of the row begin as soon as all work on it has ended: a row in work
+    /// is not due.
     pub(super) fn add_steps(&self, steps: &[FollowUpKind]) {
-        self.has_new_steps.store(!steps.is_empty(), Ordering::Relaxed);
+        if let Some(work) = self.process_state.rows_in_work.lock().get_mut(&self.id) {
+            work.has_new_steps |= !steps.is_empty();
+        }
     }
 }
 
 impl Drop for RowInWork {
     fn drop(&mut self) {
-        let mut counts = self.process_state.work_counts.lock();
-        match counts.get_mut(&self.id) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => {
-                counts.remove(&self.id);
-            }
-        }
-        drop(counts);
-        if *self.has_new_steps.get_mut() {
+        let mut rows = self.process_state.rows_in_work.lock();
+        let Entry::Occupied(mut row) = rows.entry(self.id) else { return };
+        row.get_mut().count -= 1;
+        if row.get().count == 0 && row.remove().has_new_steps {
             self.process_state.follow_up_added.notify_one();
         }
     }
@@ -115,6 +118,8 @@ impl Drop for RowInWork {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     /// The time of the wall clock and the time since boot, both in seconds.
@@ -135,9 +140,13 @@ mod tests {
         let process = ProcessState::default();
         let id = DefectId(uuid::Uuid::from_u128(1));
         let (first, second) = (process.begin_work(id), process.begin_work(id));
+        first.add_steps(&[FollowUpKind::Comment]);
+        second.add_steps(&[]);
         drop(first);
-        assert!(process.is_in_work(id));
+        let notified = || process.follow_up_added.notified().now_or_never().is_some();
+        assert!(process.is_in_work(id) && !notified());
         drop(second);
+        assert!(notified(), "the steps must begin");
         assert!(!process.is_in_work(id) && process.rows_in_work().is_empty());
     }
 
