@@ -59,7 +59,8 @@ impl Replay {
             settings: settings.map(|(name, value)| (name, Some(value))).collect::<BTreeMap<_, _>>(),
             for_real: self.for_real,
         };
-        let answer: Answer<EventReplay> = admin.post(&format!("/events/{id}/replay"), &body)?;
+        let answer: Answer<EventReplay> =
+            admin.waiting_for_compilation().post(&format!("/events/{id}/replay"), &body)?;
         let replay = answer.decode()?;
         if output.is_json {
             output.print_record(answer.json());
