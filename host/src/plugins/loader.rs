@@ -149,16 +149,16 @@ impl VersionLoader {
     }
 
     fn cached_runner(&self) -> Option<ScriptRunner> {
-        if !self.is_runner_compiled() {
+        let (kind, fingerprint) = (FileKind::Component, self.engine.fingerprint());
+        if !self.cache.has_code(kind, &RUNNER_SHA256, fingerprint) {
             return None;
         }
-        let (kind, fingerprint) = (FileKind::Component, self.engine.fingerprint());
         self.engine.load_runner(&self.cache.code_path(kind, &RUNNER_SHA256, fingerprint)).ok()
     }
 
-    /// Waits for a permit to compile a component or to parse a script, for which the runner may
-    /// have to be compiled. The caller must keep the permit during [`VersionLoader::build`]. If the machine has little free memory, only one
-    /// component is compiled at the same time.
+    /// Waits for a permit to compile a component, or to parse a script, for which the runner may
+    /// have to be compiled. The caller must keep the permit during [`VersionLoader::build`]. If the
+    /// machine has little free memory, only one component is compiled at the same time.
     pub(super) async fn build_permit(
         &self,
         kind: FileKind,
