@@ -55,7 +55,28 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
     use serde_json::Value;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_status_shows_why_a_body_is_refused() {
+        let status_of = async |content_type: &str, body: &'static str| {
+            let request = Request::builder().header(CONTENT_TYPE, content_type);
+            let request = request.body(Body::from(body)).unwrap();
+            Json::<u8>::from_request(request, &())
+                .await
+                .err()
+                .map(|answer| answer.status().as_u16())
+        };
+        assert_eq!(status_of("Application/JSON; charset=utf-8", "7").await, None);
+        assert_eq!(status_of("text/plain", "7").await, Some(415));
+        assert_eq!(status_of("application/json", "\"a\"").await, Some(422));
+        assert_eq!(status_of("application/json", "7,").await, Some(400));
+        let answer = Json(7).into_response();
+        assert_eq!(answer.headers().get(CONTENT_TYPE).unwrap(), "application/json");
+    }
 
     #[test]
     fn no_member_name_has_a_special_meaning() {
