@@ -56,6 +56,7 @@ pub struct Manifest {
     /// Whether the connector imports `report` or `test-manager`, to read data about failed tests.
     /// The result of `describe` does not contain this value.
     pub reads_test_data: bool,
+    /// The settings and secrets that `settings_schema` declares.
     declared: Arc<schema::Schema>,
 }
 

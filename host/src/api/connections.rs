@@ -76,7 +76,8 @@ pub struct Connection {
     /// Whether a second secret is stored that senders of webhooks may use instead.
     #[serde(default)]
     pub has_webhook_secret_previous: bool,
-    /// What the connector may do: reach origins, send secrets to places, and read test data.
+    /// What the connection allows its connector: to reach origins, to have a secret sent to one
+    /// origin in one place of a request, and to read test data.
     pub grants: Grants,
     /// SHA-256 of the connector's version that was accepted last. A person accepts a version that
     /// needs consent; the server accepts every other version.
@@ -190,7 +191,7 @@ pub struct Grants {
     pub test_data: bool,
 }
 
-/// The only place to which a connector may send one secret.
+/// The only origin, and the only place in a request, for one secret.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct SecretGrant {
     /// The only origin that receives the secret.

@@ -48,7 +48,7 @@ string_enum! {
         Effects = "effects",
         /// Whether the numbers that `count` returns are consistent.
         Counts = "counts",
-        /// Whether two replays of a call send the same requests, which are the recorded ones.
+        /// Whether two replays of a call send the same requests, and each of them is recorded.
         SameRequests = "same-requests",
         /// Whether each call uses at most half of some default limits.
         Limits = "limits",
@@ -220,7 +220,7 @@ const RULES: &[(Check, &str, &str)] = &[
     ),
     (
         Check::SameRequests,
-        "Two replays send the same requests, which are the recorded ones.",
+        "Two replays send the same requests, and each of them is recorded.",
         "Each call runs in a fresh instance, which is discarded after the call.",
     ),
     (

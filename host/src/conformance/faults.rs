@@ -117,8 +117,8 @@ impl OriginalCall {
         faults
     }
 
-    /// Returns the fault in which another word replaces the marker in the tracker's answers to
-    /// `find`.
+    /// Returns the fault in which the answers to the requests of `find` contain another word in
+    /// place of the marker. Returns `None` if no answer contains the marker.
     fn foreign_result_fault(&self) -> Option<Fault> {
         let marker = self.replayed_call.marker.as_str();
         let other_word: String = marker.chars().rev().collect();

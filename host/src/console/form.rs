@@ -43,6 +43,7 @@ impl Form {
     }
 }
 
+/// A handler that reads no field takes a `Form` too, so that other content types are refused.
 impl<S: Send + Sync> FromRequest<S> for Form {
     type Rejection = Problem;
 

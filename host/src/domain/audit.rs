@@ -47,7 +47,7 @@ pub struct AuditEntry {
     pub object: Option<String>,
     /// The outcome of the action; `None` if none is stored.
     pub outcome: Option<OutcomeCode>,
-    /// The event that the action caused; `None` if no event is known.
+    /// The event that the action caused, such as that of a try; `None` if no event is known.
     pub event: Option<EventId>,
     /// How many times the same attempt was refused again in the same hour.
     pub repeats: u64,

@@ -41,7 +41,8 @@ pub(crate) struct SpooledBody {
 pub(super) struct BodyWriter {
     run_spool: Arc<RunSpool>,
     redactor: Arc<Redactor>,
-    /// The context bytes, and after them the bytes that are not yet redacted and written.
+    /// The `context_bytes` bytes that are already in the file, and after them the bytes that are
+    /// not yet redacted and written.
     buffer: Vec<u8>,
     /// How many bytes at the start of `buffer` are already in the file. The redactor also needs the
     /// text before the new bytes.

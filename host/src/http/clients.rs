@@ -259,7 +259,8 @@ impl Client {
         self.timeouts.stop_head_timeout();
     }
 
-    /// Records that no more of a request is read. From now on, the connection is busy.
+    /// Records that a request was read completely, or that its rest will not be read. From now on,
+    /// the connection is busy.
     pub(super) fn mark_busy(&self) {
         let mut requests = self.requests.lock();
         requests.arrived_count += 1;

@@ -10,8 +10,8 @@ use super::place::PlaceKind;
 /// The origins and secrets that a connector declares, described in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequiredAccess {
-    /// The origins to which the connector sends requests or the host sends secrets to get a token,
-    /// as phrases such as `the address of the setting url`.
+    /// The origins to which the connector sends requests, and those to which the host sends secrets
+    /// to get a token. Each is a phrase, such as `the address of the setting url`.
     pub origins: Vec<String>,
     /// The name of each secret, and a phrase for its place in a request.
     pub secrets: Vec<(String, String)>,

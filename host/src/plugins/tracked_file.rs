@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(file.next_action(&stamp(2), later), NextAction::Read);
     }
 
-    /// Simulates a file system that reports another inode or device for a file each time.
+    /// Simulates a file system that reports another inode or device for a file at each scan.
     #[test]
     fn a_file_whose_inode_changes_all_the_time_is_loaded_and_then_rarely_read() {
         let start = Instant::now();

@@ -51,7 +51,8 @@ fn request_text_bytes(request: &HostOutgoingRequest) -> u64 {
 
 #[derive(Default)]
 pub(super) struct ImportData {
-    /// The addresses in the connection's settings, by the name of the setting.
+    /// For each setting that is an origin, its address: the entered one, or else the manifest's
+    /// fallback. The key is the name of the setting.
     pub(super) base_addresses: BTreeMap<String, String>,
     /// The report of the failed test, if the call has one.
     pub(super) report: Option<Arc<TestReport>>,

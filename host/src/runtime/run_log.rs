@@ -30,7 +30,7 @@ struct LogContent {
     lines: Vec<LogLine>,
     /// The size of `lines`, as it counts against `limits.log_bytes`.
     bytes: u64,
-    /// Whether the limit is reached, so that further lines are dropped.
+    /// Whether a line did not fit within the limit, so that further lines are dropped.
     is_full: bool,
     /// The last lines of stdout and stderr, whose line ends the guest has not written yet.
     incomplete_lines: [Vec<u8>; 2],

@@ -191,8 +191,8 @@ fn a_tracker_receives_the_span_of_each_request_if_the_connection_allows_it() {
         request.filter(|span| parent == format!("00-{TRACE_ID}-{}-01", span.text("spanId")));
     assert_eq!(named.count(), 1, "{parent} names no request of {spans:?}");
 
-    // The sender of the next request names no trace. The sender of the request after it names a
-    // trace that it does not record.
+    // The next request names no trace. The request after it names a trace that its sender does not
+    // record.
     let event = traced.create("");
     let parent = parents().pop().flatten().expect("the header");
     let (trace, end) = (event.replace('-', ""), &parent[parent.len() - 2..]);

@@ -1,5 +1,5 @@
-//! A proxy between a real connector and a real Redmine refuses requests, fails, or is slow. For
-//! each kind of fault, the server answers with a certain problem. No fault leads to a second issue.
+//! A tracker refuses requests, fails or is slow, or its answers are lost. The tests check how the
+//! server answers, and that no failed test gets a second issue.
 
 use jackfield_tests::{
     Connection, Exchange, Guest, Redmine, RedmineConnection, Reply, Response, ScriptedServer,
@@ -13,7 +13,7 @@ fn start_host() -> TestHost {
 
 type Script = fn(&Exchange<'_>) -> Reply;
 
-/// A faulty answer of the tracker, and the problem with which the server answers then.
+/// A fault that a proxy simulates, and the problem with which the server then answers.
 struct Fault {
     /// The name of the fault, and of the connection on which it happens.
     name: &'static str,
@@ -32,7 +32,7 @@ const fn fault(
     Fault { name, script, status, code, detail }
 }
 
-/// Refusals of the tracker. The name of each refusal is the status of the tracker's answer.
+/// Answers of a tracker that works but refuses the request.
 const REFUSALS: [Fault; 5] = [
     fault("401", |_| Reply::json(401, "{}"), (502, "credentials-refused", "credentials")),
     fault("403", |_| Reply::json(403, "{}"), (502, "credentials-refused", "credentials")),
@@ -111,8 +111,8 @@ fn a_refused_create_makes_no_issue_and_a_repeat_runs_again() {
     let host = start_host();
     for Fault { name, script, status, code, detail } in REFUSALS {
         let redmine = host.add_redmine_connection(name, "redmine", json!({}));
-        // After a 403, a search that finds nothing counts only if a search also finds another
-        // defect of the connection. This first defect is the other defect.
+        // After a 403, the server trusts a search that finds nothing only if another search finds
+        // an earlier defect of the connection. The next line creates this earlier defect.
         host.create(&redmine.connection, &failed_test()).assert_status(200);
         redmine.proxy.set_script(script);
         let test = failed_test();
@@ -125,8 +125,7 @@ fn a_refused_create_makes_no_issue_and_a_repeat_runs_again() {
     }
 }
 
-/// Names and statuses of answers to a write that created nothing. The tracker sends these answers,
-/// or a proxy in front of the tracker.
+/// The name and the status of each answer of the proxy to a write that it does not forward.
 const NOTHING_CREATED: [(&str, u16); 9] = [
     ("moved permanently", 308),
     ("moved", 307),
@@ -166,9 +165,9 @@ fn a_write_that_created_nothing_needs_no_person() {
     }
 }
 
-/// The API user may create issues but not read them. So no search finds a defect. At first, the
-/// connection has no other defect to test the search with. Later, the search does not find the
-/// other defect.
+/// The tracker answers a create with 403, and then no search finds a defect. At first, the
+/// connection has no other defect with which the server can test the search. Later it has one,
+/// which the search does not find.
 #[test]
 fn a_search_without_the_permission_to_read_needs_a_person() {
     let tracker = ScriptedServer::start(|exchange| {
@@ -190,7 +189,7 @@ fn a_search_without_the_permission_to_read_needs_a_person() {
     let second = failed_test();
     host.create(&connection, &second).assert_problem(502, "credentials-refused");
     let detail = host.create(&connection, &second).problem(409, "in-doubt");
-    assert!(detail.contains("does not find 7"), "{detail}");
+    assert!(detail.contains("does not find known records either: 7"), "{detail}");
     assert_eq!(tracker.posts(), 3, "a second create was sent");
 }
 
@@ -230,8 +229,8 @@ fn an_issue_whose_answer_was_damaged_is_adopted_and_never_created_twice() {
     }
 }
 
-/// Clicks until the answer is the defect. Clicks again after an answer with 503 or 504. Panics
-/// after any other answer, because then only a person could decide.
+/// Clicks until the answer is the defect. Panics if this takes more than 30 seconds, or after an
+/// answer with a status other than 200, 503 and 504.
 fn click_until_created(
     host: &TestHost,
     connection: &Connection,

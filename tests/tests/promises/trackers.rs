@@ -1,6 +1,6 @@
-//! Tests connectors with recorded answers of trackers, because the tests cannot run most of these
-//! trackers. The recorded answers follow the vendor's public reference. If the vendor publishes an
-//! OpenAPI file, the tests compare the requests with this file.
+//! Tests connectors with recordings, because the tests cannot run most of the trackers. If the
+//! tests cannot run a vendor's tracker, its recording follows the vendor's public reference. The
+//! module `openapi` compares the requests of some recordings with the vendor's OpenAPI file.
 
 mod openapi;
 mod refusals;
@@ -19,12 +19,11 @@ struct Connector {
     name: &'static str,
     /// The file of the connector's settings, and the folder of its recording.
     settings_and_recording: [&'static str; 2],
-    /// The name of the connector's secret.
+    /// The name of the secret that the tests set.
     secret: &'static str,
-    /// Two keys: the first is of the defect that `recording/create-defect` created, and the second
-    /// is of a closed defect.
+    /// The key of an open defect in the recording, and the key of a closed defect.
     keys: [&'static str; 2],
-    /// The link to the defect with the first key.
+    /// The link to the open defect.
     link: &'static str,
     accepts_attachments: bool,
 }
@@ -112,8 +111,8 @@ impl Connector {
         project
     }
 
-    /// Calls an export of the connector. The answers of the tracker come from this folder of the
-    /// recording.
+    /// Runs `jackfield invoke` with this call. The answers of the tracker come from this folder of
+    /// the recording.
     fn replay(&self, project: &Project, call: &str, folder: &str, arguments: &[&str]) -> Value {
         let [settings, recording] = self.settings_and_recording;
         let (folder, secret) =
@@ -174,9 +173,9 @@ fn each_connector_answers_the_follow_up_calls() {
     }
 }
 
-/// Checks that the connector attaches a file. A multipart body has another boundary each time, so a
-/// replay would not match. Therefore, a server answers the requests with the recorded answers. If
-/// the tracker accepts no attachments, the error must name where the files are.
+/// Checks that the connector attaches a file. A multipart body has a random boundary, so it would
+/// not match the recorded request. Therefore, a server answers the requests with the recorded
+/// answers. If the connector cannot attach files, its error must say where to find them.
 fn check_attachments(connector: &Connector, project: &Project) {
     let key = ["--key", connector.keys[0]];
     let folder = if connector.accepts_attachments { "attached" } else { "state" };
@@ -217,7 +216,7 @@ fn check_attachments(connector: &Connector, project: &Project) {
     assert!(requests.iter().any(has_name), "{}: no request has the name", connector.name);
 }
 
-/// Reads the exchanges in a folder. Returns each exchange with the name of its file.
+/// Returns the exchanges in a folder, each with the name of its file.
 fn read_exchanges(folder: &Path) -> Vec<(OsString, Value)> {
     let files = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let files = files.map(|file| file.expect("a file"));

@@ -1,5 +1,5 @@
-//! A connector is uploaded and removed without access to the plugins folder. An uploaded file is
-//! checked like a file in the folder. A file that cannot be used changes nothing.
+//! The server puts an uploaded connector into the plugins folder, and removes a connector on
+//! request. An uploaded file that cannot be used changes nothing.
 
 use std::fs;
 use std::io::Write as _;
@@ -143,7 +143,7 @@ fn a_folder_that_cannot_be_written_is_named_with_the_fix() {
     let set_mode =
         |mode| fs::set_permissions(&plugins, fs::Permissions::from_mode(mode)).expect("set");
     set_mode(0o500);
-    // Root may write in spite of the mode. If the test runs as root, it expects a success.
+    // Root may write in spite of the mode. If the test runs as root, the upload must succeed.
     let may_write = fs::write(plugins.join("probe"), "").is_ok();
     let answers = (
         upload(&host, "c", &guest_with_build(2).bytes),

@@ -1,6 +1,6 @@
-//! A connection may require a credential and an allowed client address of the senders of its
-//! webhooks, in addition to the URL. The event of a refused request names what was missing or
-//! wrong, but not its value. A refused request does not use up the connection's rate.
+//! A connection may accept webhooks only with a credential, or only from certain client addresses.
+//! The event of a request with a wrong credential does not contain this credential. A request whose
+//! sender is refused does not use up the connection's rate.
 
 use std::fs;
 use std::process::Command;
@@ -11,19 +11,17 @@ use jackfield_tests::{Answer, Connection, Setup, TestHost, failed_test, wait_for
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-/// The current secret of the senders.
 const NEW_SECRET: &str = "the-new-secret-of-senders";
-/// The previous secret of the senders.
 const OLD_SECRET: &str = "the-old-secret-of-senders";
 /// A secret that a configuration names as the previous one.
 const PREVIOUS_SECRET: &str = "another-secret-of-senders";
-/// The value of the header `Authorization` with the user `tm` and the current secret.
+/// The value of the header `Authorization` with the user `tm` and `NEW_SECRET`.
 const BASIC_NEW: &str = "Basic dG06dGhlLW5ldy1zZWNyZXQtb2Ytc2VuZGVycw==";
-/// The value of the header `Authorization` with the user `tm` and the previous secret.
+/// The value of the header `Authorization` with the user `tm` and `OLD_SECRET`.
 const BASIC_OLD: &str = "Basic dG06dGhlLW9sZC1zZWNyZXQtb2Ytc2VuZGVycw==";
 
-/// Starts a server with a connection. The files `new` and `old` in the server's folder contain the
-/// secrets.
+/// Starts a server with a connection. The files `new` and `old` in the server's folder contain
+/// `NEW_SECRET` and `OLD_SECRET`.
 fn start_host() -> (TestHost, Connection) {
     let (host, connection) = Setup::new().start_with_guest("instant", json!({}));
     for (name, secret) in [("new", NEW_SECRET), ("old", OLD_SECRET)] {
@@ -189,7 +187,7 @@ fn a_new_key_for_signatures_leaves_the_previous_key_valid() {
     fs::write(host.folder().join("new"), encoded_key(keys[0])).expect("the key is written");
     edit_connection(&host, &["--webhook-auth", "signature", "--webhook-secret=@new"]);
     assert_eq!(accepted_keys(), [true, false, false]);
-    // Setting the same key again does not replace a key.
+    // If the key is set to the same value again, it does not become the previous key.
     edit_connection(&host, &["--webhook-secret=@new"]);
     assert_eq!(host.connection("qa")["has_webhook_secret_previous"], false);
     fs::write(host.folder().join("new"), encoded_key(keys[1])).expect("the key is written");
@@ -211,7 +209,7 @@ fn a_new_key_for_signatures_leaves_the_previous_key_valid() {
         [true, false, false],
         "a previous key is accepted although it was removed"
     );
-    // A change of the scheme keeps no key, because a key for signatures is not a bearer token.
+    // After a change of the scheme, the replaced key does not become the previous secret.
     patch(json!({"webhook_auth": {"scheme": "bearer"}, "webhook_secret": NEW_SECRET}));
     assert_eq!(host.connection("qa")["has_webhook_secret_previous"], false);
 }
@@ -305,8 +303,7 @@ fn start_host_with_low_rate() -> (TestHost, Connection) {
     (host, Connection::from_json(&created))
 }
 
-/// Anyone who knows the webhook URL can send a probe, because a probe needs no credential. So a
-/// probe must not change the `last_error` of a connection.
+/// A probe needs no credential, so a refused probe must not change the connection's `last_error`.
 #[test]
 fn a_probe_over_its_rate_is_stored_as_a_probe() {
     let (host, connection) = start_host_with_low_rate();
@@ -332,7 +329,7 @@ fn refused_requests_use_up_neither_the_rate_nor_the_disk() {
                 .assert_problem(401, "sender-refused");
         }
     }
-    // Probes need no credential, and have a rate of their own.
+    // These probes have no credential, so they count against a separate rate.
     for _ in 0..20 {
         let path = &connection.webhook_path;
         host.anonymous().attempt("POST", path, &[], b"").expect("an answer");

@@ -164,7 +164,7 @@ declare module 'jackfield:connector/plugin@0.1.0' {
      */
     name: string,
     /**
-     * The connector's semantic version: "1.4.0". At most 100 bytes.
+     * The connector's semantic version, such as "1.4.0". At most 100 bytes.
      */
     version: string,
     /**
@@ -594,8 +594,8 @@ declare module 'jackfield:connector/http@0.1.0' {
     val: string,
   }
   /**
-   * The tracker did not process the request: connecting failed, or the tracker or a proxy
-   * refused it. Usually `unavailable`.
+   * The tracker did not process the request, for example because connecting failed, or because
+   * the tracker or a proxy refused it. Usually `unavailable`.
    */
   export interface HttpErrorUnreachable {
     tag: 'unreachable',

@@ -27,8 +27,8 @@ pub(super) fn authority(protocols: &[&[u8]]) -> Authority {
     Authority { pem_file, acceptor: server.acceptor(&[], protocols) }
 }
 
-/// Starts a tracker that answers with the HTTP version of the request. A request for `/broken` gets
-/// no answer.
+/// Starts a tracker whose answers contain the HTTP version of the request as their body. A request
+/// for `/broken` gets no answer.
 pub(super) async fn tracker(acceptor: TlsAcceptor) -> FakeTracker {
     FakeTracker::scripted(move |_, stream, requests| {
         let acceptor = acceptor.clone();

@@ -43,7 +43,7 @@ pub(super) struct Address {
     pub(super) options: PgConnectOptions,
     /// The address without the password and the parameters, for messages.
     pub(super) display_url: Arc<str>,
-    /// Identifies this server in the notifications that it sends. Contains only letters and digits.
+    /// The id of this Jackfield server, which its notifications contain: only letters and digits.
     pub(super) server: Arc<str>,
     pub(super) connect_timeout: Duration,
     pub(super) statement_timeout: Duration,

@@ -130,7 +130,7 @@ pub(in crate::store) fn doubt(claimed: &Claimed) -> Doubt {
     }
 }
 
-/// Returns a write that contains the marker and is marked at `now`.
+/// Returns a write that contains the marker. It renews the lease at `now`, for [`LEASE_MS`].
 pub(in crate::store) fn write(now: Timestamp) -> JournaledWrite {
     let snapshot = ConnectionSnapshot {
         settings: "{}".to_owned(),

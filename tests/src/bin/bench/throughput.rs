@@ -26,9 +26,9 @@ const CREATE_ONE_CLIENT: &str = "create at 1 connection";
 const REPEAT: &str = "repeat";
 /// Defect KPIs that the server answers from its cache.
 const KPI_FROM_CACHE: &str = "KPI from cache";
-/// Defect KPIs of the guest `instant`.
+/// Defect KPIs that are not in the cache, so that the guest `instant` runs. It answers at once.
 const KPI_INSTANT: &str = "KPI, instant guest";
-/// Defect KPIs of the guest `realistic`.
+/// Defect KPIs that are not in the cache, so that the guest `realistic` runs.
 const KPI_REALISTIC: &str = "KPI, realistic guest";
 
 /// The size of a page in the write-ahead log of the database.

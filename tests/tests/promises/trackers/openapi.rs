@@ -1,5 +1,5 @@
-//! Compares the recorded exchanges of a connector with the vendor's OpenAPI file. The folder
-//! `openapi/` contains the operations of the vendor's file that the connector uses.
+//! Compares recorded requests, and the statuses of the recorded answers, with the OpenAPI files of
+//! vendors. Each file in the folder `openapi/` contains some operations of one vendor's file.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ struct PublishedApi {
     name: &'static str,
     /// The base URL of the API in the recordings.
     base_url: &'static str,
-    /// Ends of paths. The vendor's file has no operation for a path with such an end.
+    /// Ends of paths. Requests to a path with one of these ends are not compared.
     not_in_file: &'static [&'static str],
 }
 
@@ -35,7 +35,7 @@ const PUBLISHED_APIS: [PublishedApi; 4] = [
 ];
 
 impl PublishedApi {
-    /// Whether the vendor's file has no operation for the request of this exchange.
+    /// Whether the path of this exchange has one of the ends in `not_in_file`.
     fn is_not_in_file(&self, exchange: &Value) -> bool {
         let url = exchange["request"]["url"].as_str().unwrap_or_default();
         let path = url.split('?').next().unwrap_or_default();
@@ -91,11 +91,12 @@ fn a_different_path_parameter_body_or_status_is_found() {
     assert!(difference_with("/response/status", 299.into()).is_some());
 }
 
-/// Statuses of answers to wrong credentials (a refusal or a sign-in page), which the files do not
-/// list.
+/// Statuses of answers to wrong credentials: of a refusal, and of a sign-in page. The files do not
+/// list them for every operation, so the comparison always accepts them.
 const UNLISTED_STATUSES: [&str; 2] = ["401", "203"];
 
-/// Returns how an exchange differs from the published file. Returns `None` if the exchange matches.
+/// Returns the first difference that is found between an exchange and the published file. The body
+/// of the answer is not compared.
 fn find_difference(published: &Value, base_url: &str, exchange: &Value) -> Option<String> {
     let request = &exchange["request"];
     let url = request["url"].as_str().unwrap_or_default();
@@ -145,8 +146,8 @@ fn matches_template(template: &str, path: &str) -> bool {
         && template.split('/').count() == path.split('/').count()
 }
 
-/// Returns where a value does not match a schema. Returns `None` if the value matches. A member
-/// that the schema of an object does not list is a mismatch, unless the schema has
+/// Returns where a value does not match a schema. Returns `None` if the value matches. If a schema
+/// has `properties`, each other member of the object is a mismatch, unless the schema has
 /// `additionalProperties: true`.
 fn find_mismatch(schema: &Value, value: &Value, place: &str) -> Option<String> {
     if value.is_null() && schema["nullable"] == true {

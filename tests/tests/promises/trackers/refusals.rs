@@ -1,6 +1,6 @@
-//! Each tracker refuses a call in its own format, for example with a rate limit, a sign-in page or
-//! an error text. The answers in this file are copied from the vendors' references. The error that
-//! the connector returns contains the tracker's own text.
+//! Trackers refuse calls with different statuses, headers and bodies. The answers in this file
+//! follow the vendors' references. The test checks which outcome `jackfield invoke` reports, and
+//! that its output contains certain texts.
 
 use std::fs;
 
@@ -16,9 +16,9 @@ struct Refusal {
     status: u16,
     headers: &'static [(&'static str, &'static str)],
     body: &'static str,
-    /// The code of the error that the connector must return.
+    /// The outcome that `jackfield invoke` must report.
     code: &'static str,
-    /// Texts that the error must contain.
+    /// Texts that the output of `jackfield invoke` must contain.
     texts: &'static [&'static str],
 }
 
