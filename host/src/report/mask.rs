@@ -42,11 +42,12 @@ const SECRET_NAMES: [&str; 16] = [
 /// only this group is masked.
 static DEFAULT_PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let name = r"[\w.-]*(?:pass[_-]?word|passwd|passphrase|pwd|token|secret|credential|(?:api|access|private|auth|signing|encryption)[ _-]?key|connection[ _-]?string|cookie)[\w.-]*";
+    let value = r#""(?:[^"\\\n]|\\.)*"|'[^'\n]*'|(?:(?:bearer|basic)\s+)?[^\s"'][^\s,;]*"#;
     [
         // name=value, name: value, "name": "value"
-        format!(r#"(?i){name}["']?\s*[:=]\s*(?<value>"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"'][^\s,;]*)"#),
+        format!(r#"(?i){name}["']?\s*[:=]\s*(?<value>{value})"#),
         // <name>value</name>
-        format!(r"(?i)<{name}[^>\n]*>(?<value>[^<]+)<"),
+        format!(r"(?i)<{name}[^>\n]*>(?<value>[^<\n]+)<"),
         // Authorization: Bearer value
         r"(?i)\b(?:bearer|basic)\s+(?<value>[\w.~+/=-]{8,})".to_owned(),
         // https://user:value@host

@@ -21,6 +21,8 @@ fn values_with_the_names_of_secrets_are_masked_in_texts() {
         ("{\"apiKey\": \"a b\\\"c\", \"n\": 1}", "{\"apiKey\": ***, \"n\": 1}"),
         ("<DbPassword>hunter2</DbPassword>", "<DbPassword>***</DbPassword>"),
         ("Authorization: Bearer abc.def-ghi=", "Authorization: Bearer ***"),
+        ("token: Bearer abc.def-ghi=, user=eve", "token: ***, user=eve"),
+        ("x-auth-token=basic aHVudGVyMg==", "x-auth-token=***"),
         ("https://eve:hunter2@host/x", "https://eve:***@host/x"),
         ("the password is wrong", "the password is wrong"),
         ("keyboard: fine", "keyboard: fine"),
@@ -101,48 +103,8 @@ fn values_in_json_that_a_text_contains_are_masked() {
     assert!(!default_mask().mask_arguments(&quoted).contains("hunter2"), "{quoted}");
 }
 
-/// Masks JSON in a text, with a pattern of the connection.
-fn mask_contained(pattern: &str, contained: &str) -> String {
-    let settings = MaskSettings { patterns: vec![pattern.to_owned()], ..MaskSettings::default() };
-    let text = serde_json::json!({ "payload": contained }).to_string();
-    let masked = Mask::new(&settings).expect("a mask").mask_arguments(&text);
-    let masked: serde_json::Value = serde_json::from_str(&masked).expect("JSON");
-    masked["payload"].as_str().expect("a text").to_owned()
-}
-
 #[test]
-fn contained_json_stays_valid_and_only_matches_are_masked() {
-    for (contained, masked) in [
-        (r#"{"Url": "x", "Token": null}"#, r#"{"Url": "x", "Token": null}"#),
-        (r#"{"a": "Password:", "b": true}"#, r#"{"a": "Password:", "b": true}"#),
-        (r#"{ "a": 1, "pin": 4111 }"#, r#"{ "a": 1, "pin": "***" }"#),
-        (r#"{"client_secr\u0065t":null,"b":1}"#, r#"{"client_secr\u0065t":null,"b":1}"#),
-        (r#"{"b":1,"Basic information":1}"#, r#"{"b":1,"Basic ***":1}"#),
-        (r#"{"pin":4111,"by":"41112"}"#, r#"{"pin":"***","by":"41112"}"#),
-        (r#"{"Basic information1" : "4111", "pin":7}"#, r#"{"Basic ***" : "4111", "pin":"***"}"#),
-    ] {
-        assert_eq!(mask_contained(r#""pin":\s*(?<value>\d+)"#, contained), masked);
-    }
-    for (pattern, contained, masked) in [
-        ("q\\d", r#"{"pwd":{"a":"q1","b":2},"c":3}"#, r#"{"pwd":"***","c":3}"#),
-        (r#""a":"\w+","b":"\w+""#, r#"{"a":"x","b":"4111"}"#, "***"),
-        (r#"\w+":(?<value>"\w+","b":"\w+")"#, r#"{"a":"x","b":"4111"}"#, "***"),
-        (r#""pin":"(?<value>[^"]+)""#, r#"{"pin":"!@#$"}"#, r#"{"pin":"***"}"#),
-        (r#"information1":"\d+"#, r#"{"Basic information1" : "4111"}"#, "***"),
-        ("unused", r#"{"log":"password='a\nhunter2'"}"#, r#"{"log":"password=***"}"#),
-        ("unused", r#"["Password:",7002,"x"]"#, r#"["Password:","***","x"]"#),
-        (
-            "unused",
-            r#"{"x":"<privateKey>\nb\n</privateKey>"}"#,
-            r#"{"x":"<privateKey>***</privateKey>"}"#,
-        ),
-    ] {
-        assert_eq!(mask_contained(pattern, contained), masked, "{pattern}");
-    }
-}
-
-#[test]
-fn what_is_not_masked_in_json_stays_as_it_is() {
+fn json_stays_as_it_is_if_nothing_is_masked() {
     for json in [
         r#"{"text":"[1] is not JSON","number":"12345678901234567890123"}"#,
         r#"{ "b": 1, "a": [ 2 ] }"#,
@@ -151,26 +113,7 @@ fn what_is_not_masked_in_json_stays_as_it_is() {
     ] {
         assert_eq!(default_mask().mask_arguments(json), json);
     }
-    for (json, masked) in [
-        (
-            r#"{ "id": 12345678901234567890123, "pwd": [ 1 ], "a": 1.10 }"#,
-            r#"{ "id": 12345678901234567890123, "pwd": "***", "a": 1.10 }"#,
-        ),
-        (
-            r#"{"payload":"{ \"pwd\": 1, \"id\": 12345678901234567890123 }", "b": "\u00e4" }"#,
-            r#"{"payload":"{ \"pwd\": \"***\", \"id\": 12345678901234567890123 }", "b": "\u00e4" }"#,
-        ),
-    ] {
-        assert_eq!(default_mask().mask_arguments(json), masked);
-    }
-    let contained = r#"{"payload":"{\"log\":\"a\\npassword=b\\nc\"}"}"#;
-    let masked = r#"{"payload":"{\"log\":\"a\\npassword=***\\nc\"}"}"#;
-    assert_eq!(default_mask().mask_arguments(contained), masked);
-    let whole = r#"[{"value":[{"a":"pwd=h"}],"name":"token","value":"h","name":"x"}]"#;
-    let masked = r#"[{"value":"***","name":"token","value":"***","name":"x"}]"#;
-    assert_eq!(default_mask().mask_arguments(whole), masked);
     for json in [
-        r#"[{"value":[{"a":"pwd=hunter2"}],"name":"token","value":"hunter2","name":"x"}]"#,
         r#"{"client_secret":["hunter2"],"client_secret":null}"#,
         r#"{"payload":"{\"client_secret\":[\"hunter2\"],\"client_secret\":null}"}"#,
     ] {
@@ -192,11 +135,6 @@ fn in_contained_json_patterns_match_as_in_any_text() {
         (r"\b\d{20,}\b", r#"{"id":41111111111111111111111,"password":"x"}"#),
         (r"\b\d{16}\b", r#"{"card":4111111111111111,"token":["x"]}"#),
         (r"\bunused\b", r#"{"https://u:4111@host":1}"#),
-        (r"\bunused\b", r#"{"https://u:4111@host":1,"pwd":"x"}"#),
-        (r"\bunused\b", r#"{"https:\/\/u:4111@host":1,"pwd":"***"}"#),
-        (r#""a_pwd":"(?<value>[^"]+)""#, r#"{"a_pwd":"x\/4111","note":"x/4111"}"#),
-        ("4111", r#"{"4\u003111":1,"x":"4111"}"#),
-        (r"\b\d{16}\b", r#"[411.1111111111111e13]"#),
     ] {
         let settings =
             MaskSettings { patterns: vec![pattern.to_owned()], ..MaskSettings::default() };
@@ -204,13 +142,18 @@ fn in_contained_json_patterns_match_as_in_any_text() {
         let masked = mask.mask_arguments(&serde_json::json!({ "payload": contained }).to_string());
         assert!(!masked.contains("4111"), "{pattern}: {masked}");
     }
+    let many: Vec<_> =
+        (0..=json::CHECKED_MATCHES_MAX).map(|number| format!("id-{number}")).collect();
+    let many = serde_json::json!({ "password": "x", "ids": many }).to_string();
+    let settings = MaskSettings { patterns: vec![r"id-\d+".to_owned()], ..MaskSettings::default() };
+    let mask = Mask::new(&settings).expect("a mask");
+    let masked = mask.mask_arguments(&serde_json::json!({ "payload": many }).to_string());
+    assert_eq!(masked, r#"{"payload":"***"}"#);
     let card = r#"{"card":4111111111111111}"#;
     let settings =
         MaskSettings { patterns: vec![r"\b\d{16}\b".to_owned()], ..MaskSettings::default() };
     let mask = Mask::new(&settings).expect("a mask");
     assert_eq!(mask.mask_arguments(card), r#"{"card":"***"}"#);
-    let cards = r#"[4111111111111111.5, 4111111111111111e0, true]"#;
-    assert_eq!(mask.mask_arguments(cards), r#"["***", "***", true]"#);
 }
 
 #[test]
