@@ -138,9 +138,16 @@ impl Exporter {
     }
 }
 
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        // The start of the server may fail after the export began; then `stop` is not called.
+        self.queue.free_places.close();
+    }
+}
+
 impl Drop for CountingExporter {
     fn drop(&mut self) {
-        // If `stop` has not closed the semaphore, the exporting thread has failed.
+        // While the `Exporter` exists and was not stopped, only a failure ends its thread.
         if !self.queue.free_places.is_closed() {
             self.queue.free_places.close();
             tracing::error!(
