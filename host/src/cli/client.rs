@@ -27,7 +27,7 @@ use super::server::ADMIN_TOKEN_VARIABLE;
 
 /// Timeout of a request. It is longer than any configurable limit on the time of an answer or run.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(660);
-/// Timeout of a request that is answered when a connector is compiled. A file may take ten minutes
+/// Timeout of a request that is answered only after a connector was compiled. A file may take ten minutes
 /// to arrive, a compilation half an hour, and a replayed run ten minutes.
 const COMPILATION_TIMEOUT: Duration = Duration::from_secs(3_000);
 /// Timeout of a health check.
@@ -311,8 +311,8 @@ fn require_success<T>(response: Response) -> anyhow::Result<Answer<T>> {
     Err(ServerRefusal { line, status, problem: Json::parse(&text), event }.into())
 }
 
-/// Creates the error for a request without a complete answer. Of a webhook URL, the error shows
-/// only the part before `/hooks/`, because the rest contains a token.
+/// Creates the error for a request without a complete answer. If `url` is a webhook URL, the error
+/// shows only the part before `/hooks/`, because the rest contains a token.
 fn no_answer_error(url: &str, error: &ureq::Error) -> anyhow::Error {
     let origin = url.split_once("/hooks/").map_or(url, |(origin, _)| origin);
     anyhow!(

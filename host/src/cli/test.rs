@@ -167,7 +167,7 @@ struct JsonCheck<'a> {
     /// `passed`, `finding` or `not run`.
     result: &'static str,
     findings: &'a [String],
-    /// What the check needs; `None` if the check was run.
+    /// Why the check was not run; `None` if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     needs: Option<&'a str>,
     notes: &'a [String],

@@ -136,9 +136,9 @@ impl Connections {
     }
 }
 
-/// Returns the value of a secret, whose stored text may be a reference. Client certificates, their
-/// keys and the secrets of webhook senders are never sent as text in a request to a tracker. So
-/// these secrets may have values that cannot be redacted.
+/// Returns the value of a secret, whose stored text may be a reference. A value that
+/// cannot be redacted is refused, except of client certificates, their keys and the secrets of
+/// webhook senders: these are never sent as text in a request to a tracker.
 pub(super) fn resolve_secret(
     name: &str,
     secret: &Secret,

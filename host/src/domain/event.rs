@@ -99,8 +99,8 @@ string_enum! {
 pub struct ReceivedRequest {
     /// The HTTP method of the request.
     pub method: String,
-    /// The path after the token, with the masked query; of a request that matched no connection,
-    /// the whole path with long segments replaced.
+    /// The path below the segment of the token, with the masked query. If the request matched no
+    /// connection, long segments are replaced, and the query is left out.
     pub path: String,
     /// The headers; empty if they are not stored.
     pub headers: Vec<(String, String)>,

@@ -19,7 +19,8 @@ string_enum! {
 }
 
 string_enum! {
-    /// The class of a sent write. The classes are ordered: the last one is the worst.
+    /// The class of a sent write of a run without a defect. The later the class in this order, the
+    /// more likely is a defect in the tracker that the run did not return.
     pub enum WriteClass {
         /// The tracker refused the write and created nothing.
         Refused = "refused",

@@ -290,9 +290,9 @@ impl Route {
         }
         match self.app.services.connections.find(&id) {
             Some(found) if account.sees(found.connection.id) => Ok(Some(found.connection.name)),
-            // No connection has this name or id, so the handler will answer 404. But an account
-            // that is limited to some connections is refused here, because a connection with this
-            // name may be created before the handler runs.
+            // No connection has this name or id, so the handler will answer 404. An account that is
+            // limited to some connections is refused here: if a connection with this name is
+            // created before the handler runs, the handler would show it.
             None if account.connections.is_none() => Ok(Some(id)),
             Some(_) | None => Err(Problem::no_such("connection", &id)),
         }

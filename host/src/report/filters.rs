@@ -16,7 +16,8 @@ fn format_date(text: Value) -> Value {
     time.map_or(text, |time| Value::from(time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()))
 }
 
-/// Formats a JSON text with line breaks and indentation. Returns any other value unchanged.
+/// Formats a JSON text with line breaks and indentation, and sorts the members of objects by name.
+/// Returns any other value unchanged.
 fn pretty_json(text: Value) -> Value {
     let json = text.as_str().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
     let pretty = json.and_then(|json| serde_json::to_string_pretty(&json).ok());

@@ -82,7 +82,7 @@ pub enum CompileError {
          `ulimit -f` of the service)"
     )]
     OverFileSize {
-        /// The maximum size of the file, bytes.
+        /// The maximum size of a file that the compiler may write, bytes.
         bytes_max: u64,
     },
     /// The system refused to start a process or a thread for the compiler.

@@ -98,7 +98,8 @@ const UNSUPPORTED_CODE_FEATURES: [Unsupported; 10] = [
     },
 ];
 
-/// If several `matching_texts` are beginnings of a name, the longest one selects the advice.
+/// If several `matching_texts` are beginnings of a name, the longest one selects the advice, unless
+/// the version of WASI in the name selects it first.
 const UNSUPPORTED_IMPORTS: [Unsupported; 11] = [
     Unsupported {
         matching_texts: &["wasi:"],

@@ -458,8 +458,8 @@ declare module 'jackfield:connector/http@0.1.0' {
      */
     fileName?: string,
     /**
-     * The part's own Content-Type. If absent, a file has `application/octet-stream`, and a part
-     * that is not a file has none, which means text.
+     * The part's own Content-Type. If absent, an attachment has its own, another file has
+     * `application/octet-stream`, and any other part has none, which means text.
      */
     mediaType?: string,
     content: Content,

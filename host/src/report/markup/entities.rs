@@ -50,7 +50,8 @@ pub(super) fn push_between(written: &mut String, mark: char, text: &str) {
     }
 }
 
-/// Whether this character and a following `r12` belong to one word. After `²`, a new word begins.
+/// Whether a word continues after this character. If so, a following `r12` is not a link to a
+/// revision. `²` ends a word.
 fn continues_word(c: char) -> bool {
     c.is_alphabetic() || c.is_ascii_digit()
 }

@@ -19,7 +19,7 @@ pub(super) struct CaseContent {
     pub(super) failure: Option<String>,
     /// Empty if the test has no variations.
     pub(super) variations: Vec<String>,
-    /// If not, only the last variation of a failing test fails.
+    /// Whether all variations of a failing test fail, or only the last one.
     pub(super) all_variations_fail: bool,
     /// Each step of a manual test with its expected result. An automated test has no steps.
     pub(super) steps: &'static [(&'static str, &'static str)],

@@ -57,8 +57,8 @@ pub(super) struct Session {
     clock: Arc<DatabaseClock>,
     connect_backoff: Cell<Backoff>,
     last_failure: RefCell<Option<DatabaseError>>,
-    /// Whether a transaction is open. If the connection is lost during a transaction, the
-    /// statements of the transaction are lost too.
+    /// Whether the caller is in a transaction. Stays true if the connection is lost, so that a
+    /// statement is then not repeated outside its transaction.
     pub(super) is_in_transaction: Cell<bool>,
     /// The statements of `store/sql`, and their translations for PostgreSQL.
     translations: RefCell<HashMap<String, Arc<str>>>,

@@ -10,7 +10,7 @@ use crate::servers::{SERVER_CORE, path_from_env};
 
 const MEASUREMENT: &str = "calls";
 
-/// The description and the file name of each guest.
+/// The description and the name of each guest; its file is `NAME.wasm`.
 const GUESTS: [(&str, &str); 5] = [
     ("small Rust", "instant"),
     ("realistic Rust", "realistic"),

@@ -41,7 +41,7 @@ BEGIN
 END $$;
 CREATE TRIGGER log_refusal AFTER UPDATE ON defects REFERENCING NEW TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION log_refusal();";
-/// Counts the leases that had ended when another server took the next lease on the same row.
+/// Counts the leases whose time had passed when another server took the next lease on the same row.
 const COUNT_TAKEN_OVER_SQL: &str = "
 SELECT count(*) FROM taken_leases AS old
 JOIN taken_leases AS new ON new.defect = old.defect AND new.fence = old.fence + 1

@@ -248,7 +248,7 @@ async fn claim_counts(
     store.claim_counts(lease, claim).await.unwrap()
 }
 
-/// Claims the lease on counting a project. The claim must return `Count`.
+/// Claims the lease on counting a project. Panics if the claim does not return `Count`.
 async fn grant_counts(store: &SqlStore, id: ConnectionId, ms: i64) -> CountsLease {
     let lease = CountsLease::new(id, "QA");
     assert_eq!(claim_counts(store, &lease, 1, ms).await, CountsClaimed::Count);

@@ -9,7 +9,7 @@ fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
 }
 
 /// Returns a loopback address that does not answer, because its queue of connections is full.
-/// Dropping the other value closes the sockets.
+/// It is silent only while the second value is kept, because dropping it closes the sockets.
 async fn silent_address() -> (SocketAddr, impl Sized) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
