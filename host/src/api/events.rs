@@ -165,8 +165,8 @@ pub struct Run {
     pub connector_version: String,
     /// SHA-256 of the connector's file.
     pub connector_sha256: String,
-    /// The lines of the guest's log, stdout and stderr, with secrets masked; before them, the host's
-    /// lines about routing rules.
+    /// The lines of the guest's log, stdout and stderr, with secrets masked; before them, the
+    /// host's lines about routing rules.
     pub log: Vec<LogLine>,
     /// The outbound HTTP requests of the run, including those that the host refused to send, except
     /// requests above the limit `outbound_calls`.

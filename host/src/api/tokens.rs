@@ -1,5 +1,6 @@
-//! Types of `/account`, which shows an account, and of `/tokens`, which lists, creates and revokes the
-//! named tokens of accounts. No answer contains a named token, except the answer that creates the token.
+//! Types of `/account`, which shows an account, and of `/tokens`, which lists, creates and revokes
+//! the named tokens of accounts. No answer contains a named token, except the answer that creates
+//! the token.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -27,8 +27,8 @@ use super::server::ADMIN_TOKEN_VARIABLE;
 
 /// Timeout of a request. It is longer than any configurable limit on the time of an answer or run.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(660);
-/// Timeout of a request that is answered only after a connector was compiled. A file may take ten minutes
-/// to arrive, a compilation half an hour, and a replayed run ten minutes.
+/// Timeout of a request that is answered only after a connector was compiled. A file may take ten
+/// minutes to arrive, a compilation half an hour, and a replayed run ten minutes.
 const COMPILATION_TIMEOUT: Duration = Duration::from_secs(3_000);
 /// Timeout of a health check.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);

@@ -189,8 +189,8 @@ impl Snapshot {
         self.entries.get(&id).map(|entry| entry.revision())
     }
 
-    /// Adds a connection and its tokens. Reuses the [`ActiveConnection`] of the previous snapshot if
-    /// the connection and its secrets have not changed and had no problem. The expiry of a token
+    /// Adds a connection and its tokens. Reuses the [`ActiveConnection`] of the previous snapshot
+    /// if the connection and its secrets have not changed and had no problem. The expiry of a token
     /// never moves to a later time.
     fn insert(&mut self, stored: StoredConnection, before: &Self, deps: &Dependencies) {
         let id = stored.record.connection.id;

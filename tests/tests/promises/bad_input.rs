@@ -22,8 +22,8 @@ fn send_create(
 }
 
 /// Returns JSON in JSON in 60 levels. The name of the member with the next level is special for
-/// serde_json if one of its features is enabled: then each level is parsed inside the one before it,
-/// although serde_json limits how deeply a text is nested.
+/// serde_json if one of its features is enabled: then each level is parsed inside the one before
+/// it, although serde_json limits how deeply a text is nested.
 fn nested_json() -> String {
     const LEVELS: usize = 60;
     let quote = |level: usize| match level.checked_sub(1) {

@@ -211,7 +211,8 @@ struct ServerWithAccounts {
     /// The only connection that the limited admin may use.
     own_connection: Connection,
     other_connection: Connection,
-    /// The clients, by role. Two more keys are `none` (no account) and `limited` (the limited admin).
+    /// The clients, by role. Two more keys are `none` (no account) and `limited` (the limited
+    /// admin).
     clients: BTreeMap<&'static str, Client>,
     /// The id of an event whose request was not recognised, by the id of its connection.
     unrecognised: BTreeMap<String, String>,

@@ -18,8 +18,9 @@ use crate::store::SharedVersion;
 use super::Mirror;
 
 impl Mirror {
-    /// Returns the versions to which a person can roll back: the versions in the store, in the order
-    /// of `SharedConnector::versions`, and then this server's versions that the store does not have.
+    /// Returns the versions to which a person can roll back: the versions in the store, in the
+    /// order of `SharedConnector::versions`, and then this server's versions that the store does
+    /// not have.
     pub(in crate::plugins) fn all_versions(
         &self,
         name: &ConnectorName,
