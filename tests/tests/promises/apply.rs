@@ -116,6 +116,8 @@ fn an_exported_file_equals_the_connections_and_contains_no_value_of_a_secret() {
     assert!(succeeded, "{printed}");
     let settings = json!({"url": "http://127.0.0.1:9", "project": "qa"});
     host.add_connection("typed", "redmine", settings, json!({"api-key": SECRET}));
+    let sender = json!({"webhook_auth": {"scheme": "bearer"}, "webhook_secret": SECRET});
+    host.admin().json("PATCH", "/connections/typed", &sender).assert_status(200);
     let output = host.cli(&["export"]).output().expect("the binary starts");
     let (exported, warnings) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -124,7 +126,8 @@ fn an_exported_file_equals_the_connections_and_contains_no_value_of_a_secret() {
         "{exported}"
     );
     assert!(
-        warnings.contains("connection typed are not in the file") && warnings.contains("api-key"),
+        warnings.contains("connection typed are not in the file")
+            && warnings.contains("api-key, webhook_secret"),
         "{warnings}"
     );
     let (succeeded, printed) = apply(&host, &exported, &["--dry-run"]);

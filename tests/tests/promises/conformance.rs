@@ -110,6 +110,12 @@ fn a_connector_with_one_mistake_fails_only_the_check_for_this_mistake() {
                 assert!(report.to_string().contains(words), "{words} is missing: {report:#}");
             }
         }
+        if mistake == "effects" {
+            let not_run = checks_with_result(&report, "not run");
+            for check in ["one-write", "create-once", "ok-after-write"] {
+                assert!(not_run.contains(check), "{check} without a write: {report:#}");
+            }
+        }
         checks = checks_with_result(&report, "passed");
         checks.extend(checks_with_result(&report, "not run"));
         checks.insert(mistake.clone());

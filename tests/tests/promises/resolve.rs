@@ -1,7 +1,9 @@
 //! A person decides about a defect in doubt, or releases a created or failed defect, through the
 //! admin API or the CLI. The server stores the decision with the person and the time.
 
-use jackfield_tests::{Guest, Reply, ScriptedServer, Setup, failed_test, lose_writes, wait_for};
+use jackfield_tests::{
+    Guest, Reply, ScriptedServer, Setup, failed_test, lose_writes, wait_for, with_database,
+};
 use serde_json::{Value, json};
 
 #[test]
@@ -136,5 +138,12 @@ fn the_page_of_a_defect_offers_only_the_decisions_that_the_store_allows() {
     assert!(offered_decisions(&id).is_empty(), "a decision is offered while a run has the defect");
     gate.open();
     search.answer().assert_status(409);
+    assert_eq!(offered_decisions(&id), ["adopt", "retry", "give-up"]);
+
+    with_database(&host.data_folder(), |database| {
+        let lost = "UPDATE defects SET state = 'sent', lease_until = NULL WHERE state = 'in-doubt'";
+        database.execute(lost, [])
+    });
+    assert_eq!(host.admin().get(&format!("/defects/{id}")).expect(200)["state"], "sent");
     assert_eq!(offered_decisions(&id), ["adopt", "retry", "give-up"]);
 }
