@@ -213,7 +213,7 @@ impl Background {
 
     async fn delete_expired_sessions(&self) {
         if let Err(error) = self.accounts.delete_expired_sessions().await {
-            tracing::warn!(%error, "cannot delete sessions that have ended");
+            tracing::warn!(%error, "cannot delete expired sessions");
         }
     }
 

@@ -108,8 +108,7 @@ impl Export {
     }
 }
 
-/// Prints a warning for each connection in the file, if secrets of its connector are not in the
-/// file.
+/// Prints a warning for each connection in the file whose secrets are not all in the file.
 fn warn_of_omitted_secrets(admin: &Client, file: &ConnectionsFile) -> anyhow::Result<()> {
     let all: Answer<ConnectionList> = admin.get("/connections")?;
     for connection in all.decode()?.connections {
@@ -131,9 +130,9 @@ fn warn_of_omitted_secrets(admin: &Client, file: &ConnectionsFile) -> anyhow::Re
                 &exported.webhook_secret_previous,
             ),
         ];
-        let host_secrets = host_secrets.into_iter();
-        let host_secrets = host_secrets.filter(|(_, is_set, in_file)| *is_set && in_file.is_none());
-        let omitted: Vec<_> = omitted.chain(host_secrets.map(|(name, ..)| name)).collect();
+        let of_host =
+            host_secrets.iter().filter(|(_, is_set, in_file)| *is_set && in_file.is_none());
+        let omitted: Vec<_> = omitted.chain(of_host.map(|(name, ..)| *name)).collect();
         if !omitted.is_empty() {
             eprint(&format!(
                 "warning: secrets of the connection {} are not in the file, because they are not \

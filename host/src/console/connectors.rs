@@ -86,9 +86,9 @@ fn list_page(app: &AppState, visitor: &Visitor, error: Option<String>) -> Answer
 /// Says that the newest version of a connector is in use, and how many connections wait for consent
 /// to it.
 fn in_use_now(app: &AppState, connector: &str) -> String {
-    let records = app.services.connections.list();
-    let connections = records.iter().map(|record| to_api_connection(app, record));
-    let waiting = connections.filter(|it| it.connector == connector && it.needs_consent.is_some());
+    let records = app.services.connections.list().into_iter();
+    let users = records.filter(|record| record.connection.connector.as_str() == connector);
+    let waiting = users.filter(|record| to_api_connection(app, record).needs_consent.is_some());
     match waiting.count() {
         0 => "is in use now".to_owned(),
         count => format!("is in use now, except by connections that wait for consent ({count})"),

@@ -176,11 +176,12 @@ impl fmt::Display for UnresolvableReason {
                 f.write_str("with `create.in_doubt_s` = \"never\", only a person can decide")
             }
             Self::Forbidden => f.write_str(
-                "the tracker answered 403, and this connection has no known record with which to check \
-                 that the tracker's search finds records",
+                "the tracker answered 403, and this connection has no known record with which to \
+                 check that the tracker's search finds records",
             ),
             Self::ControlNotFound(keys) => {
-                write!(f, "the tracker's search does not find known records either: {}", keys.join(", "))
+                let keys = keys.join(", ");
+                write!(f, "the tracker's search does not find known records either: {keys}")
             }
             Self::SearchFailed(why) => write!(f, "the search failed: {why}"),
         }

@@ -46,7 +46,7 @@ pub enum Refusal {
         retry_after_s: u32,
     },
     /// The tracker or the connector does not support the operation.
-    #[error("the tracker or its connector does not support this: {0}")]
+    #[error("the tracker or the connector does not support this: {0}")]
     Unsupported(Reason),
     /// The connector trapped, threw an exception, exceeded a limit, or violated the contract.
     #[error(transparent)]
@@ -135,8 +135,8 @@ pub enum Refusal {
     /// A write for the failed test, or for an earlier failure of the test case, may have been sent.
     /// The event must wait for its outcome.
     #[error(
-        "it is not known yet whether an earlier request creates the defect ({reason}); try again in \
-         {retry_after_s} s"
+        "it is not known yet whether an earlier request creates the defect ({reason}); try again \
+         in {retry_after_s} s"
     )]
     OutcomePending {
         /// How long the sender of the webhook should wait, seconds.
@@ -147,8 +147,9 @@ pub enum Refusal {
     /// A write may have been sent, its outcome is unknown, and waiting does not help: a person must
     /// resolve the defect.
     #[error(
-        "a create request may have been sent, and its outcome is unknown: {reason}. Search the tracker, then run \
-         `jackfield defects resolve {defect}` with --adopt KEY, --retry or --give-up"
+        "a create request may have been sent, and its outcome is unknown: {reason}. Search the \
+         tracker, then run `jackfield defects resolve {defect}` with --adopt KEY, --retry or \
+         --give-up"
     )]
     InDoubt {
         /// The defect that the person must resolve.

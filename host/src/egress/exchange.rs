@@ -62,8 +62,8 @@ pub(super) enum ExchangeError {
     )]
     HeadTooLarge,
     #[error(
-        "no complete response before the deadline of the run's requests (`limits.run_ms`) or the shutdown of \
-         this server"
+        "no complete response before the deadline of the run's requests (`limits.run_ms`) or the \
+         shutdown of this server"
     )]
     DeadlineExceeded,
     #[error("the server answered {status}, but the body cannot be used: {source}")]

@@ -179,8 +179,9 @@ impl RunRequests {
             Some(Err(refused)) => return Err(HttpError::Denied(refused.to_string())),
             None => {
                 self.undo_journal(journal).await;
-                let why = "the deadline of the run's requests (`limits.run_ms`) passed, or this server shut \
-                           down, before the write was journaled; the write was not sent";
+                let why = "the deadline of the run's requests (`limits.run_ms`) passed, or this \
+                           server shut down, before the write was journaled; the write was not \
+                           sent";
                 return Err(HttpError::Unreachable(why.to_owned()));
             }
         }
@@ -259,8 +260,8 @@ impl RunRequests {
         let caller = self.active.caller_for(origin);
         let connecting = self.egress.dialer.connect(origin, caller, self.request_deadline);
         let no_connection = || {
-            let why = "no connection before the deadline of the run's requests (`limits.run_ms`) or the \
-                       shutdown of this server";
+            let why = "no connection before the deadline of the run's requests (`limits.run_ms`) \
+                       or the shutdown of this server";
             HttpError::Unreachable(why.to_owned())
         };
         Ok(self.until_deadline(connecting).await.ok_or_else(no_connection)??)

@@ -276,8 +276,9 @@ async fn send_token_request(
 fn token_deadline_error(token_url: &Url) -> HttpError {
     let endpoint = token_url.origin().ascii_serialization();
     let why = format!(
-        "{endpoint} returned no OAuth token before the deadline of the run's requests (`limits.run_ms`) or \
-         the shutdown of this server; the request that needs the token was not sent"
+        "{endpoint} returned no OAuth token before the deadline of the run's requests \
+         (`limits.run_ms`) or the shutdown of this server; the request that needs the token was \
+         not sent"
     );
     HttpError::Unreachable(why)
 }

@@ -27,7 +27,6 @@ use crate::secret::Secret;
 use super::{Dependencies, OidcError};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// Bytes.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 /// Maximum number of HTTP requests for one address: the first request and its redirects.
 const CALLS_MAX: u64 = 5;

@@ -196,8 +196,8 @@ pub enum LoadError {
     Link(#[source] wasmtime::Error),
     /// The component does not export `plugin` with all its functions.
     #[error(
-        "does not export `jackfield:connector/plugin@0.1.0` with all its functions: build it for a world of \
-         wit/connector.wit; {}", describe_exports(.0)
+        "does not export `jackfield:connector/plugin@0.1.0` with all its functions: build it for a \
+         world of wit/connector.wit; {}", describe_exports(.0)
     )]
     NoPlugin(Vec<String>),
     /// The component has more memories or tables than one run may have.

@@ -24,7 +24,6 @@ pub(super) struct RateCounters {
 pub(super) struct RateExceeded {
     /// The permitted number of requests in a window.
     pub(super) limit: u64,
-    /// Seconds.
     pub(super) window_s: u64,
     /// The time after which the window has ended, seconds.
     pub(super) reset_s: u64,

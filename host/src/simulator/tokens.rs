@@ -14,8 +14,6 @@ use super::faults::{FaultName, Faults};
 pub const CLIENT_ID: &str = "jackfield-stand-in";
 /// The secret of the client. It protects nothing, because the data is invented.
 pub const CLIENT_SECRET: &str = "stand-in-secret-that-protects-nothing";
-
-/// Seconds.
 const TOKEN_LIFETIME_S: u64 = 3600;
 /// Maximum number of stored tokens. If there are more, the oldest is removed, and is then refused.
 const TOKENS_MAX: usize = 1000;

@@ -120,7 +120,7 @@ impl Client {
     }
 
     /// Sends a read request. Repeats it after a 429, a server error or a temporary network error,
-    /// and after a 401 of the first attempt.
+    /// and once after a 401.
     async fn send(&self, url: Url, accept: &str, scope: &str) -> Result<OutboundResponse, Failure> {
         self.ensure_token().await?;
         let (mut attempt, mut was_token_refused) = (1, false);

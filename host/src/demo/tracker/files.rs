@@ -17,7 +17,6 @@ use super::TrackerState;
 
 /// Maximum size of a file, bytes.
 pub(super) const FILE_BYTES_MAX: usize = 16 << 20;
-/// Bytes.
 const FILES_BYTES_MAX: usize = 256 << 20;
 const FILES_MAX: usize = 10_000;
 

@@ -139,8 +139,8 @@ impl RecorderState {
         let bytes = self.bytes + text.len() as u64;
         if bytes > RECORDED_RUN_BYTES_MAX || self.exchange_count >= EXCHANGES_MAX {
             let why = format!(
-                "the recording would have more than {RECORDED_RUN_BYTES_MAX} bytes or {EXCHANGES_MAX} \
-                 exchanges"
+                "the recording would have more than {RECORDED_RUN_BYTES_MAX} bytes or \
+                 {EXCHANGES_MAX} exchanges"
             );
             return Err(TapeError(why));
         }

@@ -251,8 +251,8 @@ pub(super) static ALL: &[ProblemKind] = &[
         OutcomeCode::InDoubt,
         StatusCode::CONFLICT,
         "The defect is in doubt",
-        "A create request may have been sent, and its outcome is unknown. Search the tracker, then resolve the \
-         defect: adopt it, retry, or give up.",
+        "A create request may have been sent, and its outcome is unknown. Search the tracker, then \
+         resolve the defect: adopt it, retry, or give up.",
     ),
     kind(
         OutcomeCode::DeadlineExceeded,

@@ -25,8 +25,6 @@ const ODD_FILE_NAMES: [&str; 6] = [
     "",
     "<script>.svg",
 ];
-
-/// Characters.
 const LONG_NAME_CHARS: usize = 2_000;
 /// Length of the very long description and failure, characters.
 const LONG_TEXT_CHARS: usize = 100_000;

@@ -219,8 +219,8 @@ fn refuse_while_unresolved(
         return Ok(());
     }
     Err(StoreError::Conflict(format!(
-        "{unresolved} creates of the connection may be running or are in doubt (`jackfield defects list` \
-         shows them); resolve them before {change}, or use `--force` (`?force=true`): Jackfield \
+        "{unresolved} creates of the connection may be running or are in doubt (`jackfield defects \
+         list` shows them); resolve them before {change}, or use `--force` (`?force=true`): Jackfield \
          then cannot find out whether they created a defect"
     )))
 }

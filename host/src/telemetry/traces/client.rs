@@ -16,8 +16,6 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use crate::transport::{crypto_provider, file_certificates, system_certificates};
 
 use super::{TraceError, TraceSettings};
-
-/// Bytes.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Debug)]
